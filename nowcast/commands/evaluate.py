@@ -1,0 +1,215 @@
+"""`nowcast evaluate`: a model or forecast files against what was then observed → counts, scores, pictures."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from tqdm import tqdm
+
+from nowcast.commands.inputs import (
+    moving_mnist_windows,
+    open_forecaster,
+    open_radar,
+    pack_radar,
+    refuse_other_timestep,
+    require_radar,
+)
+from nowcast.config import EvaluateConfig, MovingMnistConfig, RadarConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.forecast import Forecaster, find_forecasts, open_forecast, persistence
+from nowcast.radar.grid import RATE
+from nowcast.sequences import PackedRates, Period, RadarWindows, Windows, parse_period
+from nowcast.training import Precision, choose_precision
+from nowcast.verification import Counts, common_pixels, count, draw_csi, draw_frames, headline_text, scores_dataset, write_scores
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Some forecasts and what belongs to them, in mm/h, NaN = missing.
+
+    past: (b, t, 1, h, w), its last frame at the forecast reference time; observed, forecast: (b, lead, 1, h, w).
+    reference_times: (b,) as text.
+    """
+
+    past: Tensor
+    observed: Tensor
+    forecast: Tensor
+    reference_times: Sequence[str]
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Score, write scores.nc and scores.csv, draw csi.png and frames.png, print the headline table."""
+    precision = choose_precision(config.device, config.precision)
+    if config.forecasts is not None:
+        cases, lead_minutes, origin = cases_of_files(config, require_radar(config.data))
+    else:
+        cases, lead_minutes, origin = cases_of_model(config, precision)
+    counts, wettest = score(cases, config.thresholds)
+    dataset = scores_dataset(counts, lead_minutes)
+    folder = Path(config.output)
+    paths = [*write_scores(dataset, folder), draw_csi(dataset, folder / "csi.png")]
+    paths.append(draw_case(wettest, lead_minutes, origin, folder / "frames.png"))
+    print(headline_text(dataset))
+    for path in paths:
+        print(path)
+
+
+def score(cases: Iterator[Cases], thresholds: Sequence[float]) -> tuple[dict[str, Counts], Cases]:
+    """Counts of the forecasts and of persistence over the same pixels, and the case with the most observed rain."""
+    counts: dict[str, Counts] = {}
+    wettest, most_rain = None, -1.0
+    for part in cases:
+        lead_steps = part.observed.shape[1]
+        fields = common_pixels(part.observed, part.forecast, persistence(part.past, lead_steps))
+        for name, forecast in zip(("model", "persistence"), fields[1:], strict=True):
+            counts[name] = counts.get(name, Counts.zeros(thresholds, lead_steps)) + count(forecast, fields[0], thresholds)
+        rain = part.observed.nan_to_num(0.0).mean(dim=(1, 2, 3, 4))
+        most = int(rain.argmax())
+        if rain[most].item() > most_rain:
+            most_rain = rain[most].item()
+            one = slice(most, most + 1)
+            wettest = Cases(part.past[one], part.observed[one], part.forecast[one], [part.reference_times[most]])
+    if wettest is None:
+        raise DataError("there is no case to score; give another period, or other forecast files.")
+    return counts, wettest
+
+
+def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterator[Cases], list[float], str]:
+    """Forecasts made here and now by the model of a checkpoint, the lead times in minutes, and where row 0 lies."""
+    assert config.checkpoint is not None
+    forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    if isinstance(config.data, MovingMnistConfig):
+        windows: Windows = moving_mnist_windows(config.data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
+        return _forecast(windows, None, forecaster, precision, config), list(np.arange(1.0, forecaster.lead_steps + 1)), "upper"
+    data = require_radar(config.data)
+    period = _period(config, data)
+    _warn_of_known_days(period, checkpoint["config"]["data"])
+    grid = open_radar(data)
+    rates = pack_radar(data, grid, period)
+    refuse_other_timestep(forecaster, rates.timestep, data.path)
+    windows = RadarWindows(
+        rates,
+        period,
+        input_steps=forecaster.input_steps,
+        lead_steps=forecaster.lead_steps,
+        scaling=forecaster.scaling,
+        stride=config.stride,
+        min_wet_share=config.min_wet_share,
+    )
+    minutes = rates.timestep / np.timedelta64(1, "m")
+    lead_minutes = [float(minutes * step) for step in range(1, forecaster.lead_steps + 1)]
+    return _forecast(windows, rates, forecaster, precision, config), lead_minutes, _origin(grid)
+
+
+def _forecast(
+    windows: Windows, rates: PackedRates | None, forecaster: Forecaster, precision: Precision, config: EvaluateConfig
+) -> Iterator[Cases]:
+    picks = windows.epoch(0)
+    steps = forecaster.input_steps
+    with tqdm(total=len(picks), desc="scoring", unit="case", leave=False, disable=None, file=sys.stderr) as bar:
+        for first in range(0, len(picks), config.batch_size):
+            some = picks[first : first + config.batch_size]
+            sequence = torch.stack([windows[pick] for pick in some]).to(precision.device)
+            past, observed = sequence[:, :steps], sequence[:, steps:]
+            with precision.autocast():
+                forecast = forecaster(past)
+            times = [_show(rates.times[pick.start + steps - 1]) if rates else f"sequence {pick.start}" for pick in some]
+            yield Cases(past, observed, forecast, times)
+            bar.update(len(some))
+
+
+def cases_of_files(config: EvaluateConfig, data: RadarConfig) -> tuple[Iterator[Cases], list[float], str]:
+    """Forecast files, the lead times in minutes that they all have, and where row 0 lies."""
+    assert config.forecasts is not None
+    paths = find_forecasts(config.forecasts)
+    grid = open_radar(data)
+    first = open_forecast(paths[0])
+    times = grid["time"].values
+    rates = pack_radar(data, grid, Period(times[0], times[-1]))
+    return _read(paths, first, rates, grid), [float(minutes) for minutes in first["lead_time"].values], _origin(grid)
+
+
+def _read(paths: Sequence[Path], first: xr.Dataset, rates: PackedRates, grid: xr.Dataset) -> Iterator[Cases]:
+    skipped = []
+    for path in tqdm(paths, "scoring", unit="case", leave=False, disable=None, file=sys.stderr):
+        forecast = open_forecast(path)
+        _refuse_other_grid(path, forecast, first, grid)
+        reference_time = forecast["forecast_reference_time"].values
+        wanted = np.concatenate([[reference_time], forecast["time"].values])
+        index = np.searchsorted(rates.times, wanted).clip(max=rates.times.size - 1)
+        if not (rates.times[index] == wanted).all():
+            skipped.append(path)
+            continue
+        observed = torch.from_numpy(np.array(rates.frames[index]))[None, :, None]
+        values = torch.from_numpy(forecast[RATE].values)[None, :, None]
+        yield Cases(observed[:, :1], observed[:, 1:], values, [_show(reference_time)])
+    if skipped:
+        log.warning("%d of %d forecasts were not scored, for lack of observed frames; the first: %s", len(skipped), len(paths), skipped[0])
+
+
+def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:
+    if forecast[RATE].shape[1:] != grid[RATE].shape[1:]:
+        raise DataError(f"{path}: its grid of {forecast[RATE].shape[1:]} is not that of the observations, {grid[RATE].shape[1:]}.")
+    for axis in ("y", "x"):
+        if axis in forecast.coords and axis in grid.coords and not np.allclose(forecast[axis], grid[axis], rtol=0, atol=1.0):
+            raise DataError(f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid.")
+    if not np.array_equal(forecast["lead_time"], first["lead_time"]):
+        raise DataError(f"{path}: other lead times than in the first forecast file; score them apart.")
+
+
+def draw_case(case: Cases, lead_minutes: Sequence[float], origin: str, path: Path) -> Path:
+    """Draw what was observed beside what was forecast, for one case."""
+    fields = {"model": case.forecast, "persistence": persistence(case.past, case.observed.shape[1])}
+    return draw_frames(
+        path,
+        _frames(case.observed),
+        {name: _frames(field) for name, field in fields.items()},
+        lead_minutes,
+        f"Forecast from {case.reference_times[0]}, the wettest of the cases scored",
+        origin="lower" if origin == "lower" else "upper",
+    )
+
+
+def _frames(field: Tensor) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+    """(1, lead, 1, h, w) → (lead, h, w)."""
+    return field[0, :, 0].float().cpu().numpy()
+
+
+def _period(config: EvaluateConfig, data: RadarConfig) -> Period:
+    if config.period is not None:
+        return parse_period("period", config.period)
+    if data.test is not None:
+        return parse_period("data.test", data.test)
+    raise ConfigError("period: give the first and the last day to score, as period=[2018-05-17,2018-05-20], or set data.test.")
+
+
+def _warn_of_known_days(period: Period, trained_on: dict[str, object]) -> None:
+    """Scores over days that the model has seen tell nothing of days that it has not."""
+    for split in ("train", "validation"):
+        days = trained_on.get(split)
+        if not isinstance(days, list):
+            continue
+        known = parse_period(f"data.{split}", days)
+        if period.start <= known.end and known.start <= period.end:
+            log.warning("the period %s overlaps the %s days of this model (%s): its scores will flatter it", period, split, known)
+
+
+def _origin(grid: xr.Dataset) -> str:
+    """'lower' where row 0 of the grid lies in the south."""
+    for name in ("y", "latitude"):
+        if name in grid.coords:
+            rows = grid[name].values.reshape(grid[name].shape[0], -1)
+            return "lower" if np.nanmean(rows[0]) < np.nanmean(rows[-1]) else "upper"
+    return "upper"
+
+
+def _show(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time, unit='m').replace('T', ' ')} UTC"

@@ -1,0 +1,105 @@
+"""What the commands have in common: opening what their configuration names."""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from nowcast import __version__
+from nowcast.config import DataConfig, MovingMnistConfig, RadarConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.forecast import Forecaster
+from nowcast.model import build_model
+from nowcast.radar import find_files, open_grid
+from nowcast.sequences import MovingMnistWindows, PackedRates, Period, Scaling, open_digits, pack
+from nowcast.training.checkpoints import Checkpoint, read_checkpoint
+from nowcast.training.precision import Precision
+
+
+def open_radar(data: RadarConfig) -> xr.Dataset:
+    """The precipitation grid that `data` describes, frames unread."""
+    return open_grid(
+        data.path,
+        variable=data.variable,
+        units=data.units,
+        accumulation_minutes=data.accumulation_minutes,
+        zr=(data.zr[0], data.zr[1]),
+        missing_value=data.missing_value,
+        max_rate=data.max_rate,
+    )
+
+
+def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
+    """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
+    with tqdm(desc="unpacking", unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        return pack(grid, period, data.cache, _source(data), progress)
+
+
+def _source(data: RadarConfig) -> str:
+    """Which files are read, and how: it changes when any of them does."""
+    files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in find_files(data.path)]
+    reading = (data.variable, data.units, data.accumulation_minutes, data.zr, data.missing_value, data.max_rate)
+    return json.dumps([files, reading, __version__])
+
+
+def moving_mnist_windows(data: MovingMnistConfig, split: str, input_steps: int, lead_steps: int, seed: int) -> MovingMnistWindows:
+    """The sequences of a split: 'train' anew in every epoch, 'validation' and 'test' always the same ones.
+
+    Digits of one split never appear in another: the last 5,000 images are the test's, the 5,000 before validation's.
+    """
+    digits = open_digits(data.path)
+    part = {"train": digits[:-10_000], "validation": digits[-10_000:-5_000], "test": digits[-5_000:]}[split]
+    return MovingMnistWindows(
+        part,
+        input_steps=input_steps,
+        lead_steps=lead_steps,
+        count=getattr(data, f"{split}_sequences"),
+        digits_per_sequence=data.digits_per_sequence,
+        fresh=split == "train",
+        seed=seed,
+    )
+
+
+def build_scaling(config: dict[str, Any]) -> Scaling:
+    """The scaling that a configuration or checkpoint names."""
+    return Scaling(**config["scaling"])
+
+
+def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkpoint]:
+    """The model of a checkpoint, ready to forecast on the device, and the checkpoint."""
+    checkpoint = read_checkpoint(path)
+    config = checkpoint["config"]
+    model = build_model(config["model"])
+    weights = checkpoint["weights"]
+    if checkpoint["ema"] is not None:
+        weights = {k.removeprefix("module."): v for k, v in checkpoint["ema"].items() if k.startswith("module.")}
+    model.load_state_dict(weights)
+    model.to(precision.device).eval()
+    forecaster = Forecaster(model, build_scaling(config), config["input_steps"], config["lead_steps"], config["timestep_minutes"])
+    return forecaster, checkpoint
+
+
+def refuse_other_timestep(forecaster: Forecaster, timestep: np.timedelta64, path: str) -> None:
+    """Errors: DataError where the data's frames are spaced otherwise than those the model was trained on."""
+    minutes = timestep / np.timedelta64(1, "m")
+    if forecaster.timestep_minutes != minutes:
+        raise DataError(
+            f"{path}: frames every {minutes:g} minutes, but the model was trained on {forecaster.timestep_minutes:g}; "
+            "give data of that spacing, or train a model on this."
+        )
+
+
+def require_radar(data: DataConfig) -> RadarConfig:
+    """Errors: ConfigError where the command needs radar data and the configuration names another source."""
+    if isinstance(data, RadarConfig):
+        return data
+    kind = "moving_mnist" if isinstance(data, MovingMnistConfig) else data.name
+    raise ConfigError(f"data: {kind} has no times to forecast from; choose data=radar or data=radolan.")

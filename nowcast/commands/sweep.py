@@ -1,0 +1,51 @@
+"""The end of a sweep: a table of its runs, best first."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+
+_folder: list[Path] = []
+
+
+class RememberSweep(Callback):
+    """Hydra tells it where a sweep puts its jobs, since that is known nowhere else once the sweep is over."""
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        _folder[:] = [Path(config.hydra.sweep.dir)]
+
+
+def sweep_folder() -> Path | None:
+    """The folder of the sweep that was run, if one was."""
+    return _folder[0] if _folder else None
+
+
+def print_sweep() -> None:
+    """Print the jobs of the sweep with the score of each, best first; those without one last."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    folder = sweep_folder()
+    if folder is None:
+        return
+    rows = sorted(map(_read_job, folder.glob("*/.hydra/overrides.yaml")), key=_rank)
+    table = Table("job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left")
+    for row in rows:
+        score = f"{row['monitor']} {row['score']:.4g}" if "score" in row else "failed"
+        table.add_row(row["job"], row["overrides"], score, str(row.get("best_epoch", "-")), str(folder / row["job"]))
+    Console().print(table)
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    folder = path.parents[1]
+    overrides = " ".join(line.removeprefix("- ") for line in path.read_text().splitlines() if line != "[]")
+    summary = folder / "summary.json"
+    return {"job": folder.name, "overrides": overrides, **(json.loads(summary.read_text()) if summary.exists() else {})}
+
+
+def _rank(row: dict[str, Any]) -> tuple[bool, float]:
+    if "score" not in row:
+        return (True, 0.0)
+    return (False, -row["score"] if row["monitor"] == "csi" else row["score"])

@@ -1,0 +1,127 @@
+"""`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation score."""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from nowcast.commands.inputs import build_scaling, moving_mnist_windows, open_radar, pack_radar
+from nowcast.config import MovingMnistConfig, RadarConfig, TrainConfig
+from nowcast.errors import ConfigError
+from nowcast.files import make_folder, written_whole
+from nowcast.model import build_model
+from nowcast.sequences import RadarWindows, Windows, parse_period, refuse_overlap
+from nowcast.sequences.periods import Period
+from nowcast.training import (
+    LOSSES,
+    Plan,
+    Precision,
+    Row,
+    Trainer,
+    best_row,
+    build_optimizer,
+    build_schedule,
+    choose_precision,
+    read_checkpoint,
+    stop_request,
+)
+from nowcast.verification import draw_curves
+
+log = logging.getLogger(__name__)
+
+MAY_CHANGE = ("training", "device", "precision", "resume", "output", "thresholds")
+"""Keys that may differ between a run and the checkpoint that it resumes from."""
+
+
+def train(config: TrainConfig, folder: Path) -> float:
+    """Train, or go on training, in `folder`. → the best validation score, for a sweeper to optimise."""
+    started = time.monotonic()
+    precision = choose_precision(config.device, config.precision)
+    torch.manual_seed(config.seed)
+    settings = asdict(config)
+    training, validation, settings["timestep_minutes"] = open_windows(config)
+    trainer = build_trainer(config, settings, training, precision, make_folder(folder))
+    resume(trainer, config, settings, folder)
+    log.info(
+        "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
+        f"{sum(p.numel() for p in trainer.model.parameters()):,}", precision, len(training), len(validation), folder,
+    )  # fmt: skip
+    with stop_request() as stop, logging_redirect_tqdm():
+        history = trainer.fit(training, validation, stop)
+    return summarise(config, history, folder, time.monotonic() - started)
+
+
+def open_windows(config: TrainConfig) -> tuple[Windows, Windows, float | None]:
+    """Training and validation windows, and the spacing of the frames in minutes, where they have times."""
+    if isinstance(config.data, RadarConfig):
+        return _open_radar_windows(config, config.data)
+    assert isinstance(config.data, MovingMnistConfig)
+    return _open_moving_mnist(config, config.data)
+
+
+def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows, Windows, float]:
+    periods = {f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()}
+    refuse_overlap(periods)
+    train, validation = periods["data.train"], periods["data.validation"]
+    grid = open_radar(data)
+    rates = pack_radar(data, grid, Period(min(train.start, validation.start), max(train.end, validation.end)))
+    steps = {"input_steps": config.input_steps, "lead_steps": config.lead_steps, "scaling": build_scaling(asdict(config))}
+    training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), seed=config.seed)
+    return training_windows, RadarWindows(rates, validation, **steps, **asdict(config.validation)), grid.attrs["timestep_minutes"]
+
+
+def splits(data: RadarConfig) -> dict[str, list[str]]:
+    """The days of each split that is given."""
+    return {name: days for name in ("train", "validation", "test") if (days := getattr(data, name)) is not None}
+
+
+def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> tuple[Windows, Windows, None]:
+    train, validation = (
+        moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed) for split in ("train", "validation")
+    )
+    return train, validation, None
+
+
+def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Windows, precision: Precision, folder: Path) -> Trainer:
+    """A trainer at its first step."""
+    model = build_model(settings["model"]).to(precision.device)
+    optimizer = build_optimizer(model, **settings["optimizer"])
+    steps_per_epoch = -(-len(windows) // config.training.batch_size)
+    schedule = build_schedule(optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"])
+    plan = Plan(**settings["training"], thresholds=config.thresholds)
+    return Trainer(model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings)
+
+
+def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], folder: Path) -> None:
+    """Go on from last.pt in `folder` where there is one. Errors: ConfigError where it is of another configuration."""
+    last = folder / "last.pt"
+    if config.resume == "never" or not last.exists():
+        return
+    checkpoint = read_checkpoint(last)
+    changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != checkpoint["config"].get(key)]
+    if changed:
+        raise ConfigError(
+            f"{', '.join(changed)}: not as in {last}, from which resume=auto would go on; "
+            "give another output, the same settings, or resume=never to start anew there."
+        )
+    trainer.restore(checkpoint)
+    log.info("resuming from %s, epoch %d", last, trainer.progress.epoch + 1)
+
+
+def summarise(config: TrainConfig, history: list[Row], folder: Path, seconds: float) -> float:
+    """Write summary.json and the curves, say how it went. → the best validation score."""
+    monitor = config.training.monitor
+    best = best_row(history, monitor)
+    score = best[f"validation_{monitor}"]
+    summary = {"monitor": monitor, "score": score, "best_epoch": best["epoch"], "epochs": len(history), "seconds": round(seconds)}
+    with written_whole(folder / "summary.json") as path:
+        path.write_text(json.dumps(summary, indent=1) + "\n")
+    draw_curves(history, folder / "curves.png")
+    log.info("best validation %s %.4f in epoch %d of %d (%.0f s)", monitor, score, best["epoch"], len(history), seconds)
+    log.info("checkpoint %s, curves %s", folder / "best.pt", folder / "curves.png")
+    return score

@@ -1,0 +1,70 @@
+"""Files written whole or not at all, and their checksums."""
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nowcast.errors import CannotCreateError, InputOutputError
+
+_CANNOT_CREATE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; once the block ends well, move it to `path` in one step, safe on the disk.
+
+    If the block fails, `path` is as it was before and the temporary file is gone. A reader of `path` sees the old
+    file or the new one, never a part.
+
+    Errors: CannotCreateError where the folder cannot be made or written; InputOutputError where writing fails midway.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _for_people(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make `folder` and its parents if they are not there. Errors: CannotCreateError."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"{folder}: cannot create this folder ({_reason(error)}); choose another output folder.") from error
+    return folder
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 checksum of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _for_people(path: Path, error: OSError) -> CannotCreateError | InputOutputError:
+    if error.errno in _CANNOT_CREATE:
+        return CannotCreateError(f"{path}: cannot write this file ({_reason(error)}); choose another output path.")
+    return InputOutputError(f"{path}: writing failed ({_reason(error)}); nothing was left behind.")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

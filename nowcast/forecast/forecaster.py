@@ -1,0 +1,39 @@
+"""From past rain to forecast rain: a trained model, and the baseline that it has to beat."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nowcast.sequences.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """A trained model with all that stands between it and rain in mm/h.
+
+    timestep_minutes: spacing of the frames it was trained on; None for frames without times.
+    """
+
+    model: nn.Module
+    scaling: Scaling
+    input_steps: int
+    lead_steps: int
+    timestep_minutes: float | None
+
+    @torch.inference_mode()
+    def __call__(self, past: Tensor) -> Tensor:
+        """Past rates (b, t, c, h, w) in mm/h, NaN = not covered → forecast rates (b, lead, c, h, w) in mm/h.
+
+        A pixel that no past frame covers is NaN in the forecast.
+        """
+        frames = self.scaling.scale(past).nan_to_num(0.0)
+        rates = self.scaling.unscale(self.model(frames, self.lead_steps))
+        never_covered = past.isnan().all(dim=1, keepdim=True)
+        return rates.masked_fill(never_covered, math.nan)
+
+
+def persistence(past: Tensor, lead_steps: int) -> Tensor:
+    """The last frame, unchanged, at every lead time: (b, t, c, h, w) → (b, lead, c, h, w), mm/h."""
+    return past[:, -1:].expand(-1, lead_steps, -1, -1, -1)

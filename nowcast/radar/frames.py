@@ -1,0 +1,121 @@
+"""The frames of a series as a lazy array: read when asked for, in mm/h, checked."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from nowcast.errors import DataError
+from nowcast.radar import storage, units
+from nowcast.radar.netcdf import RadarFile, ReadOptions, read_frames
+from nowcast.radar.series import Series
+from nowcast.radar.times import Times, show
+
+log = logging.getLogger(__name__)
+
+Rate = npt.NDArray[np.float32]
+_LEAST_RATE = -0.01  # mm/h; a negative rate closer to 0 is rounding, one further off a fill value the file does not declare
+_LEAST_DBZ = -90.0  # no radar measures less; -99, -999 and -9999 are fill values
+
+
+class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
+    """(time, y, x) in mm/h, float32, NaN = missing. Holds no frame: indexing reads those asked for, in any process."""
+
+    def __init__(self, series: Series, options: ReadOptions) -> None:
+        self.series, self.options = series, options
+        self.shape = (len(series.times), *series.files[0].layout.shape)
+        self.dtype = np.dtype(np.float32)
+        self.said = False
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def close(self) -> None:
+        """Close the files of this array that are open in this process; it stays usable."""
+        storage.close_files({str(file.path) for file in self.series.files})
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        """Frames, rows and columns by integer, slice or integer array → the values."""
+        spots, rows, columns = (np.atleast_1d(np.arange(size)[one]) for size, one in zip(self.shape, key, strict=True))
+        wanted, back = np.unique(spots, return_inverse=True)
+        (row_slice, row_back), (column_slice, column_back) = _box(rows), _box(columns)
+        values = np.empty((len(wanted), _length(row_slice), _length(column_slice)), dtype=np.float32)
+        done = 0
+        for run in self._runs(wanted, values.shape[1:]):
+            values[done : done + len(run)] = self._read_run(run, row_slice, column_slice)
+            done += len(run)
+        for axis, index in enumerate((back, row_back, column_back)):
+            if not np.array_equal(index, np.arange(values.shape[axis])):
+                values = values.take(index, axis=axis)
+        return values[tuple(0 if isinstance(one, (int, np.integer)) else slice(None) for one in key)]
+
+    def _runs(self, wanted: npt.NDArray[np.intp], shape: tuple[int, ...]) -> list[npt.NDArray[np.intp]]:
+        """Cut `wanted` (rising) where the file changes, a frame is left out, or a block of memory is full."""
+        if wanted.size == 0 or 0 in shape:
+            return []
+        file_of, frame_of = self.series.file_of[wanted], self.series.frame_of[wanted]
+        new = (np.diff(file_of) != 0) | (np.diff(frame_of) != 1)
+        runs = np.split(wanted, np.flatnonzero(new) + 1)
+        block = storage.frames_a_block(*shape)
+        return [run[start : start + block] for run in runs for start in range(0, len(run), block)]
+
+    def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Rate:
+        file = self.series.files[self.series.file_of[run[0]]]
+        first = int(self.series.frame_of[run[0]])
+        stored = read_frames(file, slice(first, first + len(run)), rows, columns, self.options.missing_value)
+        if stored.shape[0] != len(run):
+            raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
+        rate, dropped = to_rate(stored, file, self.series.times[run], self.options)
+        if dropped and not self.said:
+            self.said = True
+            log.warning(
+                "%s: %d values of the %d frame(s) from %s on are infinite or above data.max_rate=%g mm/h and count as missing;"
+                " others like them in this series will, too.",
+                file.path, dropped, len(run), show(self.series.times[run[0]]), self.options.max_rate,
+            )  # fmt: skip
+        return rate
+
+
+def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions) -> tuple[Rate, int]:
+    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many impossible values became NaN).
+
+    Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a fill value that is not declared.
+    """
+    layout = file.layout
+    reflectivity = units.quantity_of(layout.units) == "reflectivity"
+    if reflectivity:
+        rate, least = units.dbz_to_rate(stored, *options.zr), _LEAST_DBZ
+        low = (stored < least) & (stored > -np.inf)
+    else:
+        rate, least = stored * units.rate_factor(layout.units, layout.accumulation_minutes), _LEAST_RATE
+        low = (rate < least) & (rate > -np.inf)
+    if low.any():
+        _refuse_negative(stored, low, file, times)
+    with np.errstate(invalid="ignore"):
+        impossible = (rate > options.max_rate) | (rate == -np.inf)
+    rate = np.where(impossible, np.nan, np.maximum(rate, 0.0))
+    return rate.astype(np.float32), int(impossible.sum())
+
+
+def _refuse_negative(stored: storage.Values, low: npt.NDArray[np.bool_], file: RadarFile, times: Times) -> None:
+    frame, row, column = (int(k) for k in np.argwhere(low)[0])
+    value = storage.as_stored(file.path, file.layout.variable, float(stored[frame, row, column]))
+    raise DataError(
+        f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row}, column {column};"
+        f" {int(low.sum())} such values); if that means missing, set data.missing_value={value:g}."
+    )
+
+
+def _box(index: npt.NDArray[np.intp]) -> tuple[slice, npt.NDArray[np.intp]]:
+    """The smallest slice that holds `index`, and `index` counted from its start."""
+    if index.size == 0:
+        return slice(0, 0), index
+    start = int(index.min())
+    return slice(start, int(index.max()) + 1), index - start
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)

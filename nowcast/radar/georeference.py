@@ -1,0 +1,129 @@
+"""Where the pixels are: x and y in metres, latitude and longitude, and the grid mapping, as far as a file says."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.errors import DataError
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+
+log = logging.getLogger(__name__)
+
+Place = dict[str, xr.Variable]
+_METRES = {"m", "metre", "meter", "metres", "meters"}
+_KILOMETRES = {"km", "kilometre", "kilometer", "kilometres", "kilometers", "1000 m"}
+_LATITUDE = {"standard_name": "latitude", "units": "degrees_north"}
+_LONGITUDE = {"standard_name": "longitude", "units": "degrees_east"}
+_NORTH = {"degrees_north", "degree_north", "degrees_n", "degree_n"}
+_EAST = {"degrees_east", "degree_east", "degrees_e", "degree_e"}
+
+
+def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, where: str) -> Place:
+    """What `file` says of the place of `field`, whose rows lie along `y_name`: some of x, y, latitude, longitude and crs.
+
+    Rows and columns keep the file's order. Coordinates in km become metres; nothing is invented where the file is silent.
+    """
+    crs = _grid_mapping(file, field, where)
+    place: Place = {}
+    for ours, name in (("y", y_name), ("x", x_name)):
+        if name in file.variables and file[name].dims == (name,):
+            place[ours] = _axis(file[name], ours, has_crs=crs is not None)
+    if crs is not None:
+        place[CRS] = _in_metres(crs) if _in_km(file, x_name) else crs
+    for ours in (LATITUDE, LONGITUDE):
+        found = next((v for v in file.variables.values() if set(v.dims) == {y_name, x_name} and _is(v, ours)), None)
+        found = found if found is not None else _by_name(file, ours, {y_name, x_name})
+        if found is not None:
+            values = np.asarray(found.transpose(y_name, x_name).values)
+            place[ours] = xr.Variable(("y", "x"), values, dict(_LATITUDE if ours == LATITUDE else _LONGITUDE))
+    return place
+
+
+def check_same_place(first: Place, other: Place, first_path: str, other_path: str) -> None:
+    """Errors: DataError where the coordinates or the grid mapping of two files differ by more than rounding."""
+    for name in sorted(first.keys() | other.keys()):
+        if name not in first or name not in other:
+            problem = f"only one of them has {name!r}"
+        elif name == CRS:
+            same = all(np.array_equal(first[name].attrs[key], other[name].attrs.get(key, "")) for key in first[name].attrs)
+            problem = "" if same else "their grid mappings differ"
+        else:
+            a, b = first[name].values, other[name].values
+            same = a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-6, equal_nan=True)
+            problem = "" if same else f"{name!r} differs"
+        if problem:
+            raise DataError(f"{other_path}: not on the grid of {first_path} ({problem}); open files of one grid only.")
+
+
+def _axis(axis: xr.DataArray, ours: str, has_crs: bool) -> xr.Variable:
+    values = np.asarray(axis.values, dtype=np.float64)
+    units, name = str(axis.attrs.get("units", "")).strip().lower(), str(axis.attrs.get("standard_name", ""))
+    if units in _NORTH | _EAST:
+        attrs = _LATITUDE if units in _NORTH else _LONGITUDE
+        return xr.Variable(ours, values, {**attrs, "axis": ours.upper()})
+    projected = has_crs or name == f"projection_{ours}_coordinate"
+    if units in _METRES | _KILOMETRES or (not units and projected):  # CF's own unit of projection coordinates is the metre
+        attrs = {"standard_name": f"projection_{ours}_coordinate", "units": "m", "axis": ours.upper()}
+        return xr.Variable(ours, values * (1000.0 if units in _KILOMETRES else 1.0), attrs)
+    return xr.Variable(ours, values, {"axis": ours.upper(), **({"units": axis.attrs["units"]} if units else {})})
+
+
+def _grid_mapping(file: xr.Dataset, field: xr.DataArray, where: str) -> xr.Variable | None:
+    name = str(field.attrs.get("grid_mapping", "")).split(":")[0].strip()
+    if name in file.variables and "grid_mapping_name" in file[name].attrs:
+        attrs = dict(file[name].attrs)
+        return xr.Variable((), np.int32(0), _with_pole(attrs))
+    texts = [*field.attrs.values(), *(file[name].attrs.values() if name in file.variables else ()), *file.attrs.values()]
+    text = next((text for text in texts if isinstance(text, str) and "+proj=" in text), None)
+    return None if text is None else _from_proj(text, where)
+
+
+def _from_proj(text: str, where: str) -> xr.Variable | None:
+    import pyproj
+
+    try:
+        crs = pyproj.CRS.from_proj4(text.strip())
+    except pyproj.exceptions.CRSError:
+        log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
+        return None
+    attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
+    if "grid_mapping_name" not in attrs:
+        log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
+        return None
+    south = "+lat_0=-90" in text.replace(" ", "")
+    return xr.Variable((), np.int32(0), _with_pole(attrs, south))
+
+
+def _with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
+    """CF wants to know which pole a polar stereographic grid is about; pyproj does not say."""
+    if attrs.get("grid_mapping_name") == "polar_stereographic" and "latitude_of_projection_origin" not in attrs:
+        attrs["latitude_of_projection_origin"] = -90.0 if south or float(attrs.get("standard_parallel", 90.0)) < 0 else 90.0
+    return attrs
+
+
+def _in_km(file: xr.Dataset, name: str) -> bool:
+    units = str(file[name].attrs.get("units", "")).strip().lower() if name in file.variables else ""
+    return units in _KILOMETRES
+
+
+def _in_metres(crs: xr.Variable) -> xr.Variable:
+    """The grid mapping once x and y are in metres: false origins go with them, a text in km no longer holds."""
+    attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref")}
+    for key in ("false_easting", "false_northing"):
+        if key in attrs:
+            attrs[key] = float(attrs[key]) * 1000.0
+    return xr.Variable((), crs.values, attrs)
+
+
+def _is(variable: xr.Variable, ours: str) -> bool:
+    units = str(variable.attrs.get("units", "")).strip().lower()
+    return variable.attrs.get("standard_name") == ours or units in (_NORTH if ours == LATITUDE else _EAST)
+
+
+def _by_name(file: xr.Dataset, ours: str, dims: set[str]) -> xr.Variable | None:
+    for name in (ours, f"{ours}s", ours[:3], {"latitude": "nav_lat", "longitude": "nav_lon"}[ours], ours[:3].upper()):
+        if name in file.variables and set(file[name].dims) == dims:
+            return file[name].variable
+    return None

@@ -1,0 +1,89 @@
+"""Many files, one series: their frames in the order of time, each once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nowcast.errors import DataError
+from nowcast.radar.georeference import check_same_place
+from nowcast.radar.netcdf import RadarFile, ReadOptions, describe_file, read_frames
+from nowcast.radar.times import Times, onto_clock, show, timestep_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Frames in the order of time: frame k is frame `frame_of[k]` of file `file_of[k]`."""
+
+    files: tuple[RadarFile, ...]
+    times: Times  # (n,)
+    file_of: npt.NDArray[np.intp]  # (n,)
+    frame_of: npt.NDArray[np.intp]  # (n,)
+    timestep_minutes: float
+
+
+def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFile, ...]:
+    """Describe each file, in the order given. Errors: DataError where two differ in grid, units or variable."""
+    files: list[RadarFile] = []
+    for path in paths:
+        file = describe_file(path, options)
+        if files:
+            _check_alike(files[0], file)
+            file = replace(file, place=files[0].place)  # one copy of what is the same
+        files.append(file)
+    return tuple(files)
+
+
+def build_series(files: tuple[RadarFile, ...]) -> Series:
+    """Put all frames on one clock and in one order; a frame that comes twice is kept once. What was mended is said.
+
+    Errors: DataError where times do not fit one spacing, or two different frames have the same time.
+    """
+    times = np.concatenate([file.times for file in files])
+    file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
+    frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
+    timestep = timestep_of(times)
+    times = onto_clock(times, timestep, [str(files[k].path) for k in file_of])
+    if (np.diff(times) < np.timedelta64(0, "ns")).any():
+        log.warning("%s: frames were not in the order of time and were sorted.", _span(files))
+    order = np.argsort(times, kind="stable")
+    times, file_of, frame_of = times[order], file_of[order], frame_of[order]
+    again = np.flatnonzero(np.diff(times) == np.timedelta64(0, "ns")) + 1
+    for k in again:
+        _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k])
+    if again.size:
+        log.warning("%s: %d frames came twice, equal in every pixel; one of each was kept.", _span(files), again.size)
+    keep = np.setdiff1d(np.arange(len(times)), again)
+    return Series(files, times[keep], file_of[keep], frame_of[keep], timestep)
+
+
+def _check_alike(first: RadarFile, other: RadarFile) -> None:
+    a, b = first.layout, other.layout
+    if a.shape != b.shape:
+        raise DataError(f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only.")
+    for what, ours, theirs in [
+        ("variable", a.variable, b.variable),
+        ("units", a.units, b.units),
+        ("minutes of accumulation", a.accumulation_minutes, b.accumulation_minutes),
+    ]:
+        if ours != theirs:
+            raise DataError(f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one kind only.")
+    check_same_place(first.place, other.place, str(first.path), str(other.path))
+
+
+def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64) -> None:
+    everything = slice(None)
+    one = read_frames(a, slice(i, i + 1), everything, everything)
+    two = read_frames(b, slice(j, j + 1), everything, everything)
+    if not np.array_equal(one, two, equal_nan=True):
+        where = f"{a.path} and {b.path}" if a.path != b.path else f"{a.path} (frames {i} and {j})"
+        raise DataError(f"{where}: two different frames for {show(time)}; keep the right one only.")
+
+
+def _span(files: tuple[RadarFile, ...]) -> str:
+    return str(files[0].path) if len(files) == 1 else f"{files[0].path} to {files[-1].path.name}"

@@ -1,0 +1,177 @@
+"""Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked exactly, failures named."""
+
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+import numpy.typing as npt
+
+from nowcast.errors import DataError, MissingInputError
+
+Values = npt.NDArray[np.float64]
+Numbers = float | Sequence[float] | None
+
+MAX_OPEN = 4  # open files kept by a process
+_CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
+_BLOCK = 32 * 2**20  # bytes unpacked at a time
+
+
+class _Handles:
+    """The few files last read, open. One reader at a time, for the NetCDF library is not safe with threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.files: OrderedDict[tuple[str, int, int], netCDF4.Dataset] = OrderedDict()
+
+    def get(self, path: Path, variable: str) -> netCDF4.Dataset:
+        about = path.stat()
+        key = (str(path), about.st_mtime_ns, about.st_size)
+        if key not in self.files:
+            while len(self.files) >= MAX_OPEN:
+                self.files.popitem(last=False)[1].close()
+            self.files[key] = netCDF4.Dataset(path)
+            _size_chunk_cache(self.files[key].variables[variable])
+        self.files.move_to_end(key)
+        return self.files[key]
+
+    def close(self, paths: set[str]) -> None:
+        with self.lock:
+            for key in [key for key in self.files if key[0] in paths]:
+                self.files.pop(key).close()
+
+
+_handles = _Handles()
+_of_the_parent: list[_Handles] = []  # a forked process must neither use nor close the files of its parent
+
+
+def _start_afresh() -> None:
+    global _handles
+    _of_the_parent.append(_handles)
+    _handles = _Handles()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+
+
+@contextmanager
+def only_reader() -> Iterator[None]:
+    """Within this block no other thread of ours calls the NetCDF library."""
+    with _handles.lock:
+        yield
+
+
+def close_files(paths: set[str]) -> None:
+    """Close those of these files that are still open; a later read opens them again."""
+    _handles.close(paths)
+
+
+def read_values(path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None) -> Values:
+    """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the order of `index`.
+
+    A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file declares, values out of its
+    valid range, and `missing_value` as it is stored. Values are unpacked in double precision, so that 10 × 0.01 × 12 is 1.2.
+    Errors: MissingInputError where the file has gone, DataError where it is damaged.
+    """
+    try:
+        with _handles.lock:
+            stored = _handles.get(path, variable).variables[variable]
+            stored.set_auto_maskandscale(False)
+            key = tuple(index.get(name, 0) for name in stored.dimensions)
+            raw = np.asarray(stored[key])
+            attrs = {name: stored.getncattr(name) for name in stored.ncattrs()}
+            kept = [name for name in stored.dimensions if name in index]
+    except (OSError, RuntimeError, IndexError, KeyError) as error:
+        raise explain(path, error) from error
+    there = [name for name in index if name in kept]
+    raw = raw.transpose([kept.index(name) for name in there])
+    raw = raw.reshape([raw.shape[there.index(name)] if name in there else 1 for name in index])
+    return unpack(raw, attrs, missing_value)
+
+
+def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers = None) -> Values:
+    """Values as stored → float64, by CF's `_FillValue`, `missing_value`, `valid_*`, scale, offset, and by `_Unsigned`."""
+    if str(attrs.get("_Unsigned", "")).lower() == "true" and raw.dtype.kind == "i":
+        raw = raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+    values = raw.astype(np.float64)
+    missing = np.isnan(values)
+    for fill in [*_like(raw, attrs.get("_FillValue")), *_like(raw, attrs.get("missing_value")), *_like(raw, missing_value)]:
+        missing |= values == fill
+    pair = _like(raw, attrs.get("valid_range"))
+    for low in [*pair[:1], *_like(raw, attrs.get("valid_min"))]:
+        missing |= values < low
+    for high in [*pair[1:], *_like(raw, attrs.get("valid_max"))]:
+        missing |= values > high
+    scale, offset = packing_of(attrs)
+    if scale != 1.0 or offset != 0.0:
+        values = values * scale + offset
+    values[missing] = np.nan
+    return values
+
+
+def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
+    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as 0.00999999977."""
+    return float(str(attrs.get("scale_factor", 1.0))), float(str(attrs.get("add_offset", 0.0)))
+
+
+def as_stored(path: Path, variable: str, value: float) -> float:
+    """The number in the file that unpacks to `value`."""
+    with _handles.lock:
+        stored = _handles.get(path, variable).variables[variable]
+        scale, offset = packing_of({name: stored.getncattr(name) for name in stored.ncattrs()})
+        packed = stored.dtype.kind in "iu"
+    number = (value - offset) / scale
+    return float(round(number)) if packed else number
+
+
+def frames_a_block(height: int, width: int) -> int:
+    """How many frames to unpack at a time, so that reading needs little memory beside its result."""
+    return max(1, _BLOCK // (height * width * 8))
+
+
+def explain(path: Path, error: Exception) -> DataError | MissingInputError:
+    """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do."""
+    if isinstance(error, FileNotFoundError) or not path.exists():
+        return MissingInputError(f"{path}: no such file (any more); check the path.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except OSError as denied:
+        return MissingInputError(f"{path}: cannot be read ({denied.strerror}); check its permissions.")
+    if not start:
+        return DataError(f"{path}: this file is empty; fetch it again or remove it.")
+    if start.lstrip()[:1] == b"<":
+        return DataError(f"{path}: this is a web page or XML, not NetCDF; look into it, the download may have failed.")
+    if start.startswith((b"\x89HDF", b"CDF")):
+        return DataError(f"{path}: this NetCDF file is truncated or damaged ({error}); fetch it again or remove it.")
+    if start.startswith((b"\x1f\x8b", b"BZh", b"PK")):
+        return DataError(f"{path}: this file is compressed; unpack it first.")
+    return DataError(f"{path}: not a NetCDF file; nowcast reads NetCDF.")
+
+
+def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
+    """Fill values or limits as numbers that compare with `raw`: in its precision, and unsigned where it is."""
+    if limits is None or np.asarray(limits).dtype.kind not in "iuf":
+        return []
+    numbers = [float(limit) for limit in np.atleast_1d(limits)]
+    if raw.dtype.kind == "f":
+        return [float(raw.dtype.type(number)) for number in numbers]
+    wrap = 2.0 ** (8 * raw.dtype.itemsize) if raw.dtype.kind == "u" else 0.0
+    return [number + wrap if number < 0 else number for number in numbers]
+
+
+def _size_chunk_cache(variable: "netCDF4.Variable[Any]") -> None:
+    """Room for one row of chunks, so that the next frame finds them unpacked."""
+    chunks = variable.chunking()
+    if chunks is None or isinstance(chunks, str):
+        return
+    sizes = [-(-length // chunk) * chunk for length, chunk in zip(variable.shape[1:], chunks[1:], strict=True)]
+    wanted = math.prod([chunks[0], *sizes]) * variable.dtype.itemsize + 2**20
+    variable.set_var_chunk_cache(size=min(wanted, _CHUNK_CACHE))

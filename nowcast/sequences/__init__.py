@@ -1,0 +1,12 @@
+"""Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained and scored on."""
+
+from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
+from nowcast.sequences.packed import PackedRates, pack
+from nowcast.sequences.periods import Period, parse_period, parse_time, refuse_overlap
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import Batch, Pick, RadarWindows, Windows, build_batch
+
+__all__ = [
+    "Batch", "MovingMnistWindows", "PackedRates", "Period", "Pick", "RadarWindows", "Scaling", "Windows",
+    "build_batch", "open_digits", "pack", "parse_period", "parse_time", "refuse_overlap",
+]  # fmt: skip

@@ -1,0 +1,164 @@
+"""Windows: gap-free runs of frames, cut from a grid, as the tensors a model takes."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.errors import DataError
+from nowcast.sequences.packed import PackedRates
+from nowcast.sequences.periods import Period
+from nowcast.sequences.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One training example: where its window starts, and where its crop lies; or, for generated data, its seed."""
+
+    start: int
+    top: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows side by side, each (b, t, c, h, w); the first `input_steps` frames are the past, the others the future.
+
+    rates: as measured [mm/h], NaN = missing.
+    frames: the same, scaled, 0 where missing.
+    mask: True where something was measured.
+    """
+
+    rates: Tensor
+    frames: Tensor
+    mask: Tensor
+    input_steps: int
+
+    def __post_init__(self) -> None:
+        if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
+            shapes = [tuple(x.shape) for x in (self.rates, self.frames, self.mask)]
+            raise ValueError(f"rates, frames and mask must all be (b, t, c, h, w), not {shapes}")
+
+    @property
+    def past(self) -> Tensor:
+        return self.frames[:, : self.input_steps]
+
+    @property
+    def future(self) -> Tensor:
+        return self.frames[:, self.input_steps :]
+
+    @property
+    def future_mask(self) -> Tensor:
+        return self.mask[:, self.input_steps :]
+
+    @property
+    def future_rates(self) -> Tensor:
+        return self.rates[:, self.input_steps :]
+
+
+def build_batch(rates: Tensor, scaling: Scaling, input_steps: int) -> Batch:
+    """Rates (b, t, c, h, w) in mm/h, NaN where missing → Batch."""
+    return Batch(rates, scaling.scale(rates).nan_to_num(0.0), ~rates.isnan(), input_steps)
+
+
+class Windows(Protocol):
+    """A source of windows: it draws the picks of an epoch and turns each into rates (t, c, h, w) in mm/h, NaN = missing."""
+
+    input_steps: int
+    lead_steps: int
+    scaling: Scaling
+
+    def epoch(self, epoch: int) -> list[Pick]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, pick: Pick) -> Tensor: ...
+
+
+class RadarWindows:
+    """Windows of a packed radar series within a period.
+
+    Args:
+        rates: the packed series.
+        period: every frame of every window lies in it.
+        input_steps, lead_steps: frames of past and future.
+        scaling: mm/h to model values.
+        stride: frames from the start of one candidate window to the next.
+        min_wet_share: windows with a smaller share of pixels ≥ 0.1 mm/h over their frames are left out.
+        windows_per_epoch: how many an epoch draws; all, once, in order of time, where None.
+        rain_power: a window is drawn with a weight of (mean rate + 0.01 mm/h) ** rain_power; 0 draws all alike.
+        crop: height and width of a random crop; the whole grid where None.
+        seed: the draws of an epoch depend on it and on the number of the epoch alone.
+    """
+
+    def __init__(
+        self,
+        rates: PackedRates,
+        period: Period,
+        *,
+        input_steps: int,
+        lead_steps: int,
+        scaling: Scaling,
+        stride: int = 1,
+        min_wet_share: float = 0.0,
+        windows_per_epoch: int | None = None,
+        rain_power: float = 0.0,
+        crop: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rates, self.scaling = rates, scaling
+        self.input_steps, self.lead_steps = input_steps, lead_steps
+        self.windows_per_epoch, self.rain_power, self.seed = windows_per_epoch, rain_power, seed
+        height, width = rates.frames.shape[1:]
+        self.crop = (min(crop or height, height), min(crop or width, width))
+        steps = input_steps + lead_steps
+        starts = gap_free_starts(rates.times, rates.timestep, steps, period)[::stride]
+        self.starts = starts[_window_means(rates.wet_share, starts, steps) >= min_wet_share]
+        if self.starts.size == 0:
+            raise DataError(
+                f"no gap-free window of {steps} frames, {min_wet_share:.0%} wet, from {period}; the data hold "
+                f"{rates.times[0]:.16} to {rates.times[-1]:.16}. Give another period, or fewer steps."
+                .replace("T", " ")
+            )
+
+    def epoch(self, epoch: int) -> list[Pick]:
+        """The picks of one epoch: a function of the seed and the epoch's number alone."""
+        if self.windows_per_epoch is None:
+            return [Pick(int(start)) for start in self.starts]
+        generator = np.random.default_rng([self.seed, epoch])
+        rain = _window_means(self.rates.mean_rate, self.starts, self.input_steps + self.lead_steps)
+        weights = (rain + 0.01) ** self.rain_power
+        starts = generator.choice(self.starts, self.windows_per_epoch, p=weights / weights.sum())
+        height, width = self.rates.frames.shape[1:]
+        tops = generator.integers(height - self.crop[0] + 1, size=starts.size)
+        lefts = generator.integers(width - self.crop[1] + 1, size=starts.size)
+        return [Pick(int(s), int(y), int(x)) for s, y, x in zip(starts, tops, lefts, strict=True)]
+
+    def __len__(self) -> int:
+        """Windows in an epoch."""
+        return self.windows_per_epoch or int(self.starts.size)
+
+    def __getitem__(self, pick: Pick) -> Tensor:
+        """Rates (t, 1, h, w) in mm/h, NaN where missing."""
+        rows, columns = slice(pick.top, pick.top + self.crop[0]), slice(pick.left, pick.left + self.crop[1])
+        steps = self.input_steps + self.lead_steps
+        rates = np.array(self.rates.frames[pick.start : pick.start + steps, rows, columns])
+        return torch.from_numpy(rates).unsqueeze(1)
+
+
+def gap_free_starts(
+    times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period
+) -> NDArray[np.int64]:
+    """Indices i such that frames i … i + steps − 1 follow each other at `timestep`, all within `period`."""
+    starts = np.arange(max(times.size - steps + 1, 0))
+    first, last = times[starts], times[starts + steps - 1]
+    gap_free = last - first == timestep * (steps - 1)
+    return starts[gap_free & (first >= period.start) & (last <= period.end)]
+
+
+def _window_means(values: NDArray[np.float64], starts: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[starts + steps] - sums[starts]) / steps

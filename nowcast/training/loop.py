@@ -1,0 +1,240 @@
+"""The crank: epochs of training and validation, checkpoints, early stopping."""
+
+import json
+import logging
+import math
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from nowcast import __version__
+from nowcast.errors import InternalError, Interrupted
+from nowcast.files import written_whole
+from nowcast.sequences import Batch, Pick, Windows, build_batch
+from nowcast.training.checkpoints import Checkpoint, write_checkpoint
+from nowcast.training.losses import Loss
+from nowcast.training.precision import Precision
+from nowcast.training.signals import StopRequest
+from nowcast.verification.counts import Counts, count
+from nowcast.verification.scores import csi
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, float]
+"""The metrics of one epoch."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation."""
+
+    epochs: int
+    batch_size: int
+    gradient_clip: float
+    ema_decay: float
+    patience: int
+    monitor: str
+    thresholds: Sequence[float]
+    workers: int
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with weights, optimizer, schedule and RNG it is all that a resumed run needs."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    history: list[Row] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a model and keeps `last.pt` and `best.pt` in `folder`.
+
+    Which windows an epoch draws depends on the seed and the epoch alone, and a checkpoint says how many steps of the
+    epoch are done: so a resumed run takes up the very next batch, and on the CPU ends with the same bits as one that
+    was never stopped.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        loss: Loss,
+        precision: Precision,
+        plan: Plan,
+        folder: Path,
+        config: dict[str, Any],
+    ) -> None:
+        self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
+        self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay)) if plan.ema_decay else None
+        self.gradient_scaler = precision.gradient_scaler()
+        self.progress = Progress()
+
+    def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[Row]:
+        """Train to the end of the plan, or until validation no longer improves. → the metrics of every epoch.
+
+        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss is not finite.
+        """
+        while self.progress.epoch < self.plan.epochs and not self._stalled():
+            started = time.monotonic()
+            self._train_epoch(train, stop)
+            validated = self._validate(validation, stop)
+            row = {
+                "epoch": self.progress.epoch + 1,
+                "train_loss": self.progress.loss_sum / self.progress.step,
+                **validated,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            self.progress = Progress(self.progress.epoch + 1, history=[*self.progress.history, row])
+            self._finish_epoch(row)
+        return self.progress.history
+
+    def _train_epoch(self, windows: Windows, stop: StopRequest) -> None:
+        self.model.train()
+        picks = windows.epoch(self.progress.epoch)
+        batches = [picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)]
+        todo = batches[self.progress.step :]
+        bar = self._bar(self._load(windows, todo), len(batches), "train", initial=self.progress.step)
+        for batch in bar:
+            loss = self._train_step(batch)
+            if not math.isfinite(loss):
+                raise InternalError(
+                    f"the loss became {loss} in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
+                    f"{self._last_good()}. Lower optimizer.lr or training.gradient_clip, or use precision=fp32."
+                )
+            self.progress.step += 1
+            self.progress.loss_sum += loss
+            bar.set_postfix(loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False)
+            self._heed(stop)
+
+    def _train_step(self, batch: Batch) -> float:
+        with self.precision.autocast():
+            forecast = self.model(batch.past, batch.future.shape[1])
+        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.gradient_scaler.scale(loss).backward()
+        self.gradient_scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
+        self.gradient_scaler.step(self.optimizer)
+        self.gradient_scaler.update()
+        self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return loss.item()
+
+    @torch.no_grad()
+    def _validate(self, windows: Windows, stop: StopRequest) -> Row:
+        model = self.averaged or self.model
+        model.eval()
+        picks = windows.epoch(0)
+        batches = [picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)]
+        loss_sum, counts = 0.0, Counts.zeros(self.plan.thresholds, windows.lead_steps)
+        for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
+            with self.precision.autocast():
+                forecast = model(batch.past, windows.lead_steps)
+            loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates)
+            loss_sum += loss.item() * batch.rates.shape[0]
+            counts += count(windows.scaling.unscale(forecast), batch.future_rates, self.plan.thresholds)
+            self._heed(stop)
+        loss_mean = loss_sum / len(picks)
+        if not math.isfinite(loss_mean):
+            raise InternalError(
+                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1}; {self._last_good()}. Lower optimizer.lr."
+            )
+        return {"validation_loss": loss_mean, "validation_csi": mean_csi(counts)}
+
+    def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
+        """The windows of each batch, on the device."""
+        loader = DataLoader(windows, batch_sampler=batches, num_workers=self.plan.workers, collate_fn=torch.stack)  # type: ignore[arg-type]
+        for rates in loader:
+            rates = rates.to(self.precision.device, non_blocking=True)
+            yield build_batch(rates, windows.scaling, windows.input_steps)
+
+    def _bar(self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0) -> "tqdm[Batch]":
+        """A progress bar on a terminal; nothing in a log."""
+        label = f"epoch {self.progress.epoch + 1}/{self.plan.epochs} {verb}"
+        return tqdm(batches, label, total, initial=initial, leave=False, disable=None, file=sys.stderr, dynamic_ncols=True)
+
+    def _heed(self, stop: StopRequest) -> None:
+        if stop.signal_number is not None:
+            self.save(self.folder / "last.pt")
+            log.info("stopped by a signal in epoch %d; saved %s", self.progress.epoch + 1, self.folder / "last.pt")
+            raise Interrupted(stop.signal_number)
+
+    def _finish_epoch(self, row: Row) -> None:
+        if best_row(self.progress.history, self.plan.monitor) is row:
+            self.save(self.folder / "best.pt")
+        self.save(self.folder / "last.pt")
+        with written_whole(self.folder / "metrics.jsonl") as path:
+            path.write_text("".join(json.dumps(row) + "\n" for row in self.progress.history))
+        log.info(
+            "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %.4f (%.0f s)",
+            row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"], row["validation_csi"], row["seconds"],
+        )  # fmt: skip
+
+    def _stalled(self) -> bool:
+        """Whether validation has not improved for `patience` epochs."""
+        history = self.progress.history
+        return bool(history) and len(history) - best_row(history, self.plan.monitor)["epoch"] >= self.plan.patience
+
+    def _last_good(self) -> str:
+        last = self.folder / "last.pt"
+        return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint had been written yet"
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs, and all that a forecast needs."""
+        checkpoint: Checkpoint = {
+            "versions": {"nowcast": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "config": self.config,
+            "weights": self.model.state_dict(),
+            "ema": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "gradient_scaler": self.gradient_scaler.state_dict(),
+            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+            "progress": vars(self.progress),
+        }
+        write_checkpoint(path, checkpoint)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up the run where `checkpoint` left it."""
+        self.model.load_state_dict(checkpoint["weights"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(checkpoint["ema"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.schedule.load_state_dict(checkpoint["schedule"])
+        self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
+        torch.set_rng_state(checkpoint["rng"]["cpu"])
+        if torch.cuda.is_available() and checkpoint["rng"]["cuda"]:
+            torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+        self.progress = Progress(**checkpoint["progress"])
+
+
+def best_row(history: Sequence[Row], monitor: str) -> Row:
+    """The first epoch with the highest validation CSI, or the lowest validation loss."""
+    if monitor == "csi":
+        return max(history, key=lambda row: -math.inf if math.isnan(row["validation_csi"]) else row["validation_csi"])
+    return min(history, key=lambda row: row["validation_loss"])
+
+
+def mean_csi(counts: Counts) -> float:
+    """Mean over lead times and thresholds of the CSI of each; those with no event in forecast or observation left out."""
+    scores = csi(counts)
+    return float(np.nanmean(scores)) if np.isfinite(scores).any() else math.nan

@@ -1,0 +1,51 @@
+"""What training makes small. Every loss counts measured pixels alone."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(forecast, observed, mask, observed rates in mm/h), each (b, lead, c, h, w), the first two scaled → scalar."""
+
+BALANCED_THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
+"""mm/h, of the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, section 4)."""
+BALANCED_WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Weight below the first threshold, from the first to the second, …, and from the last on."""
+
+
+def mse(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+    """Mean squared error of the scaled values."""
+    return _masked_mean((forecast - observed).square(), mask)
+
+
+def mae(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+    """Mean absolute error of the scaled values."""
+    return _masked_mean((forecast - observed).abs(), mask)
+
+
+def balanced(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+    """B-MSE + B-MAE of HKO-7: squared and absolute errors of the scaled values, weighted by the observed rate."""
+    weights = balanced_weights(rates)
+    error = forecast - observed
+    return _masked_mean(weights * (error.square() + error.abs()), mask)
+
+
+def cross_entropy(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+    """Cross-entropy of probabilities in [0, 1], summed over each sequence, mean over sequences (Shi et al. 2015, 4.1)."""
+    terms = torch.nn.functional.binary_cross_entropy(forecast, observed, reduction="none")
+    return (terms * mask).sum() / forecast.shape[0]
+
+
+LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "balanced": balanced, "cross_entropy": cross_entropy}
+
+
+def balanced_weights(rates: Tensor) -> Tensor:
+    """HKO-7's weight of each observed rate [mm/h]; NaN gets any of them, and is masked by the caller."""
+    thresholds = torch.tensor(BALANCED_THRESHOLDS, dtype=rates.dtype, device=rates.device)
+    weights = torch.tensor(BALANCED_WEIGHTS, dtype=rates.dtype, device=rates.device)
+    return weights[torch.bucketize(rates.contiguous(), thresholds, right=True)]
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1)

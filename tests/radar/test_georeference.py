@@ -1,0 +1,87 @@
+import numpy as np
+
+from nowcast.radar import open_grid
+
+ONES = np.ones((2, 2, 2), dtype=np.float32)
+
+
+def axes(units, **more):
+    def extra(file):
+        for name, values in (("y", [10.0, 9.0]), ("x", [1.0, 2.0])):
+            axis = file.createVariable(name, "f8", (name,))
+            axis[:] = values
+            axis.setncatts({"units": units, "standard_name": f"projection_{name}_coordinate"} if units else {})
+        if more.get("mapping"):
+            file.createVariable("proj", "i1", ()).setncatts(more["mapping"])
+            file["rain"].grid_mapping = "proj"
+        if more.get("proj_string"):
+            file.proj_string = more["proj_string"]
+
+    return extra
+
+
+def test_kilometres_become_metres_and_rows_stay_as_they_are(write):
+    mapping = {"grid_mapping_name": "lambert_azimuthal_equal_area", "false_easting": 5.0, "crs_wkt": "in km"}
+    grid = open_grid(write("a.nc", ONES, extra=axes("km", mapping=mapping)))
+    assert grid.y.values.tolist() == [10000.0, 9000.0]
+    assert grid.x.attrs == {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"}
+    assert grid.crs.attrs == {"grid_mapping_name": "lambert_azimuthal_equal_area", "false_easting": 5000.0}
+    assert grid.precipitation_rate.attrs["grid_mapping"] == "crs"
+
+
+def test_a_proj_text_becomes_a_cf_grid_mapping_that_knows_its_pole(write):
+    text = "+proj=stere +lat_ts=60 +ellps=bessel +lon_0=14 +lat_0=90"
+    attrs = open_grid(write("a.nc", ONES, extra=axes("", proj_string=text))).crs.attrs
+    assert attrs["grid_mapping_name"] == "polar_stereographic"
+    assert attrs["latitude_of_projection_origin"] == 90.0
+    assert attrs["standard_parallel"] == 60.0
+    assert attrs["straight_vertical_longitude_from_pole"] == 14.0
+
+
+def test_a_grid_mapping_without_its_pole_gets_the_one_of_its_parallel(write):
+    mapping = {"grid_mapping_name": "polar_stereographic", "standard_parallel": -71.0}
+    assert open_grid(write("a.nc", ONES, extra=axes("m", mapping=mapping))).crs.attrs["latitude_of_projection_origin"] == -90.0
+
+
+def test_a_proj_text_that_makes_no_sense_is_said_and_left_out(write, caplog):
+    assert "crs" not in open_grid(write("a.nc", ONES, extra=axes("m", proj_string="+proj=nonsense")))
+    assert "not understood" in caplog.text
+
+
+def test_nothing_is_invented_where_the_file_is_silent(write):
+    grid = open_grid(write("a.nc", ONES))
+    assert set(grid.coords) == {"time"}
+
+
+def test_coordinates_without_units_stay_without(write):
+    def bare(file):
+        file.createVariable("x", "f8", ("x",))[:] = [0.5, 1.5]
+
+    x = open_grid(write("a.nc", ONES, extra=bare)).x
+    assert x.values.tolist() == [0.5, 1.5]
+    assert "units" not in x.attrs
+    assert "standard_name" not in x.attrs
+
+
+def test_latitudes_of_pixels_are_found_by_name_or_units_and_turned_to_y_x(write):
+    def places(file):
+        file.createVariable("latitudes", "i2", ("y", "x")).scale_factor = 0.01
+        file["latitudes"][:] = [[50.5, 50.5], [51.0, 51.0]]
+        file.createVariable("where", "f4", ("x", "y")).units = "degrees_east"
+        file["where"][:] = [[8.0, 8.1], [9.0, 9.1]]
+
+    grid = open_grid(write("a.nc", ONES, extra=places))
+    assert np.allclose(grid.latitude.values, [[50.5, 50.5], [51.0, 51.0]])
+    assert np.allclose(grid.longitude.values, [[8.0, 9.0], [8.1, 9.1]])
+    assert grid.latitude.attrs == {"standard_name": "latitude", "units": "degrees_north"}
+
+
+def test_a_regular_latitude_longitude_grid_keeps_its_degrees(write):
+    def degrees(file):
+        for name, units in (("y", "degrees_north"), ("x", "degrees_east")):
+            file.createVariable(name, "f8", (name,)).units = units
+            file[name][:] = [1.0, 2.0]
+
+    grid = open_grid(write("a.nc", ONES, extra=degrees))
+    assert grid.y.attrs == {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
+    assert grid.x.attrs["standard_name"] == "longitude"
