@@ -1,23 +1,24 @@
 """The command line: Typer outside, Hydra within, and our errors as exit codes. Nothing heavy is imported here."""
 
+import argparse
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from nowcast import __version__
 from nowcast.config import configs_folder, register_schemas
-from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, Interrupted, NowcastError, UsageError
+from nowcast.errors import CannotCreateError, ConfigError, InternalError, Interrupted, UsageError
+from nowcast.explain import explain, report
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,7 +39,11 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
     command = ctx.info_name if ctx.info_name in GROUPS else "train"
     options = [f"{group}={option}" for group in GROUPS[command] for option in group_options(group)]
     text = (configs_folder() / f"{command}.yaml").read_text()
-    keys = [line.split(":")[0] + "=" for line in text.splitlines() if line[:1].isalpha() and not line.startswith(("defaults", "hydra"))]
+    keys = [
+        line.split(":")[0] + "="
+        for line in text.splitlines()
+        if line[:1].isalpha() and not line.startswith(("defaults", "hydra"))
+    ]
     return [word for word in sorted({*options, *keys}) if word.startswith(incomplete)]
 
 
@@ -75,11 +80,15 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def nowcast(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     if debug:
         os.environ["NOWCAST_DEBUG"] = "1"
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
 
 
 @app.command(
@@ -155,39 +164,64 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     """Compose the configuration of `command` with Hydra and run the task, once or for every job of a sweep."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     from nowcast.commands.sweep import print_sweep, sweep_folder
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
     sys.argv = [f"nowcast {command}", *overrides]
+    argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
     register_schemas()
     failures: list[Exception] = []
 
     def job(composed: DictConfig) -> float | None:
         hydra_config = HydraConfig.get()
         try:
-            return task(OmegaConf.to_object(composed), Path(hydra_config.runtime.output_dir))
+            _refuse_unknown_keys(composed)
+            return task(OmegaConf.to_object(composed), Path(os.path.relpath(hydra_config.runtime.output_dir)))
         except Exception as error:
             if hydra_config.mode == RunMode.MULTIRUN:
-                _report(error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): ")
+                report(error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): ")
                 raise  # the sweeper goes on with the others, and raises again at its end
             failures.append(error)  # raised below: Hydra would add a line of its own
             return None
 
     try:
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=command)(job)()
-    except (HydraException, OmegaConfBaseException, NowcastError) as error:
+    except Exception as error:
         if sweep_folder() is None:
-            raise
-        failures.append(type(error)("not every job of the sweep succeeded; see the lines above."))
+            raise _from_hydra(error) from error.__cause__
+        failed = InternalError("not every job of the sweep succeeded; see the lines above.")
+        failed.exit_code = explain(error)[1]
+        failures.append(failed)
     if sweep_folder() is not None:
         print_sweep()
     if failures:
         raise failures[0]
+
+
+def _from_hydra(error: Exception) -> Exception:
+    """What Hydra raises before a job begins, its plain exceptions as ours."""
+    if type(error).__module__.startswith("hydra"):
+        return error
+    if isinstance(error, OSError):
+        return CannotCreateError(f"{error.filename}: cannot create this folder ({error.strerror}); choose another output.")
+    return UsageError(f"{error}.") if isinstance(error, ValueError) else error
+
+
+def _refuse_unknown_keys(composed: Any) -> None:
+    """`+group.key=…` can add what no code reads; at the top that may serve interpolations, within a group it is a slip."""
+    for group in composed:
+        node = composed._get_node(group)
+        schema = getattr(getattr(node, "_metadata", None), "object_type", None)
+        known = getattr(schema, "__dataclass_fields__", None)
+        for key in set(node or ()) - set(known) if known else ():
+            raise ConfigError(f"{group}.{key}: no such key; leave it out, or see '--cfg job' for those that there are.")
+
+
+def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise UsageError(f"{message}; see '{parser.prog} --help'.")
 
 
 def main() -> None:
@@ -199,7 +233,7 @@ def main() -> None:
         code = getattr(interrupt, "exit_code", 130)
         print("nowcast: stopped.", file=sys.stderr)
     except Exception as error:
-        code = _report(error)
+        code = report(error)
     except SystemExit as stop:  # Hydra's own options end so: 0, or 2 for one it does not know
         code = stop.code if isinstance(stop.code, int) else 2
     sys.exit(code)
@@ -207,33 +241,3 @@ def main() -> None:
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
     raise Interrupted(signal_number)
-
-
-def _report(error: Exception, where: str = "") -> int:
-    """One line on stderr for any failure, its traceback before it where asked for. → the exit code."""
-    if os.environ.get("NOWCAST_DEBUG"):
-        traceback.print_exception(error)
-    message, code = _explain(error)
-    print(f"nowcast: {where}{' '.join(message.split())}", file=sys.stderr)
-    return code
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """What to tell a person of a failure, and its exit code."""
-    cause = error.__cause__ or error
-    library = type(cause).__module__.split(".")[0]
-    if isinstance(error, NowcastError):
-        return str(error), error.exit_code
-    if hasattr(error, "format_message"):  # Typer's usage errors
-        return f"{error.format_message()} See 'nowcast --help'.", UsageError.exit_code
-    if type(error).__name__ == "OverrideParseException":
-        return f"{error} Write overrides as key=value; see 'nowcast train --help'.", UsageError.exit_code
-    if getattr(cause, "full_key", None):
-        return f"{cause.full_key}: {str(cause).splitlines()[0]}", ConfigError.exit_code
-    if library in ("hydra", "omegaconf", "yaml"):
-        return f"{error}", ConfigError.exit_code
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "not enough memory" in str(error):
-        return f"out of memory ({error}); lower training.batch_size or batch_size, or sampling.crop.", DeviceError.exit_code
-    if isinstance(error, OSError):
-        return f"{error}.", InputOutputError.exit_code
-    return f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code

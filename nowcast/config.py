@@ -86,7 +86,9 @@ class SamplingConfig:
             if getattr(self, name) is not None:
                 _at_least(f"sampling.{name}", getattr(self, name), 1)
         if self.windows_per_epoch is None and (self.rain_power or self.crop):
-            raise ConfigError("sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number.")
+            raise ConfigError(
+                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number."
+            )
 
 
 @dataclass
@@ -117,7 +119,9 @@ class ModelConfig:
         _one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
         _at_least("model.patch_size", self.patch_size, 1)
         if not self.hidden_channels or min(self.hidden_channels) < 1:
-            raise ConfigError(f"model.hidden_channels: give a number above 0 for each layer, as in [64, 64], not {self.hidden_channels}.")
+            raise ConfigError(
+                f"model.hidden_channels: give a number above 0 for each layer, as in [64, 64], not {self.hidden_channels}."
+            )
         for key in ("kernel_size", "input_kernel_size"):
             value = getattr(self, key)
             if value < 1 or value % 2 == 0:
@@ -213,10 +217,14 @@ class TrainConfig:
             raise ConfigError("loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or another loss.")
         if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
             raise ConfigError("loss: cross_entropy needs frames in [0, 1], which rain is not; choose mse, mae or balanced.")
+        if isinstance(self.data, MovingMnistConfig) and (self.scaling.kind, self.scaling.maximum) != ("linear", 1.0):
+            raise ConfigError("scaling: the frames of moving_mnist are in [0, 1] already; set scaling=linear scaling.maximum=1.")
         if isinstance(self.data, RadarConfig):
             for split in ("train", "validation"):
                 if getattr(self.data, split) is None:
-                    raise ConfigError(f"data.{split}: training needs these days; give the first and the last, as [2018-05-10, 2018-05-15].")
+                    raise ConfigError(
+                        f"data.{split}: training needs these days; give the first and the last, as [2018-05-10, 2018-05-15]."
+                    )
 
 
 @dataclass
@@ -252,7 +260,9 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (self.forecasts is None):
-            raise ConfigError("checkpoint, forecasts: give one of them: a trained model to score, or the forecast files to score.")
+            raise ConfigError(
+                "checkpoint, forecasts: give one of them: a trained model to score, or the forecast files to score."
+            )
         _thresholds(self.thresholds)
         _share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):

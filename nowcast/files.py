@@ -42,7 +42,9 @@ def make_folder(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotCreateError(f"{folder}: cannot create this folder ({_reason(error)}); choose another output folder.") from error
+        raise CannotCreateError(
+            f"{folder}: cannot create this folder ({_reason(error)}); choose another output folder."
+        ) from error
     return folder
 
 

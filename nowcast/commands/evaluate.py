@@ -152,15 +152,21 @@ def _read(paths: Sequence[Path], first: xr.Dataset, rates: PackedRates, grid: xr
         values = torch.from_numpy(forecast[RATE].values)[None, :, None]
         yield Cases(observed[:, :1], observed[:, 1:], values, [_show(reference_time)])
     if skipped:
-        log.warning("%d of %d forecasts were not scored, for lack of observed frames; the first: %s", len(skipped), len(paths), skipped[0])
+        log.warning(
+            "%d of %d forecasts were not scored, for lack of observed frames; the first: %s", len(skipped), len(paths), skipped[0]
+        )
 
 
 def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:
     if forecast[RATE].shape[1:] != grid[RATE].shape[1:]:
-        raise DataError(f"{path}: its grid of {forecast[RATE].shape[1:]} is not that of the observations, {grid[RATE].shape[1:]}.")
+        raise DataError(
+            f"{path}: its grid of {forecast[RATE].shape[1:]} is not that of the observations, {grid[RATE].shape[1:]}."
+        )
     for axis in ("y", "x"):
         if axis in forecast.coords and axis in grid.coords and not np.allclose(forecast[axis], grid[axis], rtol=0, atol=1.0):
-            raise DataError(f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid.")
+            raise DataError(
+                f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid."
+            )
     if not np.array_equal(forecast["lead_time"], first["lead_time"]):
         raise DataError(f"{path}: other lead times than in the first forecast file; score them apart.")
 

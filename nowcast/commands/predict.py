@@ -42,7 +42,13 @@ def predict(config: PredictConfig) -> Path:
     }
     path = Path(reference_time.astype("datetime64[s]").item().strftime(config.output))
     write_forecast(build_forecast(forecast, grid, reference_time, timestep, provenance), path)
-    log.info("forecast from %s UTC, %d steps of %g minutes: %s", f"{reference_time:.16}", len(forecast), grid.attrs["timestep_minutes"], path)
+    log.info(
+        "forecast from %s UTC, %d steps of %g minutes: %s",
+        f"{reference_time:.16}",
+        len(forecast),
+        grid.attrs["timestep_minutes"],
+        path,
+    )
     return path
 
 

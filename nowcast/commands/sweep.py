@@ -31,16 +31,20 @@ def print_sweep() -> None:
     if folder is None:
         return
     rows = sorted(map(_read_job, folder.glob("*/.hydra/overrides.yaml")), key=_rank)
-    table = Table("job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left")
+    shared = set.intersection(*[set(row["overrides"]) for row in rows]) if len(rows) > 1 else set()
+    table = Table(
+        "job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left"
+    )
     for row in rows:
         score = f"{row['monitor']} {row['score']:.4g}" if "score" in row else "failed"
-        table.add_row(row["job"], row["overrides"], score, str(row.get("best_epoch", "-")), str(folder / row["job"]))
+        own = " ".join(override for override in row["overrides"] if override not in shared)
+        table.add_row(row["job"], own, score, str(row.get("best_epoch", "-")), str(folder / row["job"]))
     Console().print(table)
 
 
 def _read_job(path: Path) -> dict[str, Any]:
     folder = path.parents[1]
-    overrides = " ".join(line.removeprefix("- ") for line in path.read_text().splitlines() if line != "[]")
+    overrides = [line.removeprefix("- ") for line in path.read_text().splitlines() if line != "[]"]
     summary = folder / "summary.json"
     return {"job": folder.name, "overrides": overrides, **(json.loads(summary.read_text()) if summary.exists() else {})}
 

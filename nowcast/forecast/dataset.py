@@ -1,4 +1,14 @@
-"""The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made from."""
+"""The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made from.
+
+    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where no past frame covers
+    time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
+    forecast_reference_time            time of the last observed frame, on the same clock
+    lead_time(time)                    their difference in minutes, a plain number
+    x(x), y(y); latitude(y, x), longitude(y, x); crs        as far as the radar files say
+
+The units of `lead_time` are spelled "minute": at "minutes" some versions of xarray decode a duration, others warn, others
+do neither. Spelled so, it is the same number of minutes in all of them.
+"""
 
 import glob
 import json
@@ -12,11 +22,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast import __version__
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import DataError, InputOutputError, MissingInputError
 from nowcast.files import written_whole
-from nowcast.radar.grid import CRS, RATE
+from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 
-EPOCH = "1970-01-01 00:00:00"
+REFERENCE_TIME, LEAD_TIME = "forecast_reference_time", "lead_time"
+_CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
+_NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
+_COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
 
 
 def build_forecast(
@@ -29,92 +42,126 @@ def build_forecast(
     """Rates (lead, y, x) in mm/h on the grid they were forecast from → the forecast dataset.
 
     Its `time` is the valid time; `forecast_reference_time` is that of the last observed frame; `lead_time` is the
-    difference. Georeference is the grid's. `provenance` becomes global attributes, its mappings and lists as JSON.
+    difference. Georeference is the grid's. `provenance` becomes global attributes, what is not text of it as JSON.
     """
-    leads = np.arange(1, len(rates) + 1)
-    dataset = xr.Dataset(
-        {RATE: (("time", "y", "x"), rates, _rate_attributes(grid))},
-        coords={name: grid.variables[name] for name in grid.coords if name not in ("time", CRS)},
-        attrs=_global_attributes(grid, provenance),
-    )
+    leads = timestep * np.arange(1, len(rates) + 1)
+    start = forecast_reference_time.astype("datetime64[ns]")
+    time = {"standard_name": "time", "long_name": "valid time", "axis": "T", **_NO_LEAP_SECONDS}
+    reference = {"standard_name": REFERENCE_TIME, "long_name": "time of the last observed frame", **_NO_LEAP_SECONDS}
+    lead = {"standard_name": "forecast_period", "long_name": "time since the last observed frame", "units": "minute"}
+    about = {"standard_name": "lwe_precipitation_rate", "long_name": "forecast precipitation rate", "units": UNITS}
     if CRS in grid.coords:
-        dataset[CRS] = grid.variables[CRS]
-    return dataset.assign_coords(
-        time=("time", forecast_reference_time + timestep * leads, {"standard_name": "time", "long_name": "valid time", "axis": "T"}),
-        lead_time=(
-            "time",
-            (timestep * leads / np.timedelta64(1, "m")).astype(np.float64),
-            {"standard_name": "forecast_period", "long_name": "time since the last observed frame", "units": "minutes"},
-        ),
-        forecast_reference_time=(
-            (),
-            forecast_reference_time,
-            {"standard_name": "forecast_reference_time", "long_name": "time of the last observed frame"},
-        ),
-    )
+        about["grid_mapping"] = CRS
+    coords: dict[Any, Any] = {name: _as_it_is(grid.variables[name]) for name in grid.coords if name != "time"}
+    coords["time"] = ("time", start + leads, time)
+    coords[REFERENCE_TIME] = ((), start, reference)
+    coords[LEAD_TIME] = ("time", leads / np.timedelta64(1, "m"), lead)
+    return xr.Dataset({RATE: (DIMS, rates.astype(np.float32, copy=False), about)}, coords, _global_attributes(grid, provenance))
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
     """Write the file whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
-    time = {"units": f"minutes since {EPOCH}", "calendar": "standard", "dtype": "float64", "_FillValue": None}
-    height, width = dataset[RATE].shape[1:]
-    encoding: dict[str, dict[str, Any]] = {
-        name: {"_FillValue": None, "coordinates": None} for name in dataset.variables if name not in (RATE, "time")
-    }
-    encoding |= {"time": time, "forecast_reference_time": time}
-    encoding["lead_time"] = {"_FillValue": None, "dtype": "float64"}
-    auxiliary = [str(name) for name in dataset.coords if name not in dataset.dims]
-    encoding[RATE] = {
-        "zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, height, width),
-        "dtype": "float32", "_FillValue": np.float32(np.nan), "coordinates": " ".join(sorted(auxiliary)),
-    }  # fmt: skip
-    with written_whole(path) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding, unlimited_dims=["time"])
+    stored = _as_stored(dataset)
+    try:
+        with written_whole(path) as temporary:
+            stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
+    except RuntimeError as error:  # how the NetCDF library reports a full disk
+        raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast file whole into memory. Errors: MissingInputError, DataError."""
+    """Read a forecast file whole into memory, as it was built. Errors: MissingInputError, DataError."""
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
     try:
-        with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as dataset:
-            forecast = dataset.load()
+        with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as file:
+            dataset = file.load()
+    except PermissionError as error:
+        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: not a readable NetCDF file ({error}).") from error
-    missing = {RATE, "forecast_reference_time", "lead_time"} - set(forecast.variables)
-    if missing:
-        raise DataError(f"{path}: no forecast file, it lacks {', '.join(sorted(missing))}; give one that 'nowcast predict' wrote.")
-    return forecast
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+        raise DataError(f"{path}: not a whole NetCDF file ({reason}); forecast again, or remove it.") from error
+    problem = _problem(dataset)
+    if problem:
+        raise DataError(f"{path}: no forecast file ({problem}); give one that 'nowcast predict' wrote.")
+    if CRS in dataset:
+        dataset = dataset.set_coords(CRS)
+    return dataset.assign_coords({name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)})
 
 
 def find_forecasts(path: str) -> list[Path]:
     """The forecast files that a path, a folder or a glob means, by name. Errors: MissingInputError where there are none."""
     whole = Path(path).expanduser()
-    paths = sorted(whole.glob("*.nc")) if whole.is_dir() else [Path(name) for name in sorted(glob.glob(str(whole)))]
+    if whole.is_file():
+        return [whole]
+    found = whole.glob("*.nc") if whole.is_dir() else map(Path, glob.glob(str(whole), recursive=True))
+    paths = sorted(found_path for found_path in found if found_path.is_file() and not found_path.name.startswith("."))
     if not paths:
-        raise MissingInputError(f"{path}: no forecast file there; give a file, a folder or a quoted glob of what 'nowcast predict' wrote.")
+        raise MissingInputError(
+            f"{path}: no forecast file there; give a file, folder or quoted glob of what 'nowcast predict' wrote."
+        )
     return paths
-
-
-def _rate_attributes(grid: xr.Dataset) -> dict[str, str]:
-    attributes = {
-        "standard_name": "lwe_precipitation_rate",
-        "long_name": "forecast precipitation rate",
-        "units": "mm h-1",
-    }
-    return {**attributes, "grid_mapping": CRS} if CRS in grid.coords else attributes
 
 
 def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    plain = {key: value if isinstance(value, str) else json.dumps(value) for key, value in provenance.items()}
+    said = {f"input_{name}": value for name, value in grid.attrs.items()}  # whose data, under which licence
     return {
         "Conventions": "CF-1.11",
         "title": "Precipitation forecast",
         "institution": grid.attrs.get("institution", "not stated"),
-        "source": f"nowcast {__version__}, encoder-forecaster ConvLSTM",
+        "source": f"nowcast {__version__}: learned extrapolation of radar rain rates",
         "history": f"{now} nowcast predict",
         "references": "Shi et al. 2015, https://arxiv.org/abs/1506.04214",
-        **plain,
+        **{
+            name: value if isinstance(value, str) else json.dumps(value, default=str)
+            for name, value in {**said, **provenance}.items()
+        },
     }
+
+
+def _as_it_is(variable: xr.Variable) -> xr.Variable:
+    """Without the way in which some file stored it."""
+    return xr.Variable(variable.dims, variable.values, variable.attrs)
+
+
+def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
+    """A copy whose variables know how they are stored."""
+    copy = dataset.copy()
+    if CRS in copy.coords:  # to CF a grid mapping is no coordinate
+        copy = copy.reset_coords(CRS)
+    for variable in copy.variables.values():
+        variable.encoding = {
+            "_FillValue": None,
+            "coordinates": None,
+            **(_CLOCK if variable.dtype.kind == "M" else {}),
+            **(_COMPRESSED if variable.ndim == 2 else {}),
+        }
+    copy[RATE].encoding = {
+        **_COMPRESSED,
+        "chunksizes": (1, *copy[RATE].shape[1:]),
+        "dtype": "float32",
+        "_FillValue": np.float32(np.nan),
+        "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
+    }
+    return copy
+
+
+def _problem(dataset: xr.Dataset) -> str:
+    """What `dataset` lacks to be a forecast; empty where it is one."""
+    needed = {RATE: DIMS, "time": ("time",), REFERENCE_TIME: (), LEAD_TIME: ("time",)}
+    for name, dims in needed.items():
+        if name not in dataset.variables:
+            return f"it has no {name!r}"
+        if dataset[name].dims != dims:
+            return f"{name!r} has the dimensions {dataset[name].dims}, not {dims}"
+    undated = next((name for name in ("time", REFERENCE_TIME) if dataset[name].dtype.kind != "M"), None)
+    if undated:
+        return f"{undated!r} holds no times"
+    return "" if dataset[RATE].attrs.get("units") == UNITS else f"{RATE!r} is not in {UNITS!r}"
+
+
+def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:
+    """Minutes in double precision tell 20 s from 19.9999999 s only so."""
+    return time.copy(data=np.asarray(time.dt.round("ms").values, dtype="datetime64[ns]"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nowcast.errors import InternalError
 from nowcast.sequences.scaling import Scaling
 
 
@@ -26,10 +27,13 @@ class Forecaster:
     def __call__(self, past: Tensor) -> Tensor:
         """Past rates (b, t, c, h, w) in mm/h, NaN = not covered → forecast rates (b, lead, c, h, w) in mm/h.
 
-        A pixel that no past frame covers is NaN in the forecast.
+        A pixel that no past frame covers is NaN in the forecast; where only some frames lack it, it is dry in those.
+        The forecast is float32 in any precision of the model. Errors: InternalError where the model gives no number.
         """
         frames = self.scaling.scale(past).nan_to_num(0.0)
-        rates = self.scaling.unscale(self.model(frames, self.lead_steps))
+        rates = self.scaling.unscale(self.model(frames, self.lead_steps).float())
+        if not rates.isfinite().all():
+            raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
         never_covered = past.isnan().all(dim=1, keepdim=True)
         return rates.masked_fill(never_covered, math.nan)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,8 @@ def open_digits(path: str | Path) -> NDArray[np.uint8]:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         magic, count, height, width = struct.unpack(">4i", content[:16])
         pixels = np.frombuffer(content, np.uint8, offset=16)
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise DataError(f"{path}: not a readable IDX file ({error}); fetch it again.") from error
-    if magic != 2051 or (height, width) != (DIGIT_SIZE, DIGIT_SIZE) or pixels.size != count * height * width:
+    if magic != 2051 or (height, width) != (DIGIT_SIZE, DIGIT_SIZE) or not pixels.size == count * height * width > 0:
         raise DataError(f"{path}: not an IDX file of 28×28 images, or cut short; data.path must name MNIST's images.")
     return pixels.reshape(count, height, width)

@@ -63,7 +63,8 @@ def pack(
     statistics_path = path.with_suffix(".statistics.npy")
     if not path.exists():
         log.info("unpacking %d frames into %s", times.size, path)
-        with written_whole(statistics_path) as statistics_file, written_whole(path) as frames_file:
+        # `path` is the outer one and comes into being last: where it is, its statistics are.
+        with written_whole(path) as frames_file, written_whole(statistics_path) as statistics_file:
             statistics = _unpack(grid[RATE][first:last], frames_file, progress)
             with open(statistics_file, "wb") as file:
                 np.save(file, statistics)

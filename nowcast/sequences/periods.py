@@ -1,5 +1,6 @@
 """Periods of time, and the splits made of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -7,6 +8,8 @@ from itertools import combinations
 import numpy as np
 
 from nowcast.errors import ConfigError
+
+_ISO = re.compile(r"(?P<year>\d{4})-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?)?")
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ def parse_period(key: str, first_and_last: Sequence[str]) -> Period:
 
 def parse_time(key: str, text: str) -> np.datetime64:
     """An ISO date or time in UTC → datetime64[ns]. Errors: ConfigError naming `key`."""
+    iso = _ISO.fullmatch(text.strip())
     try:
-        time = np.datetime64(text.strip().removesuffix("Z"), "ns")
+        if iso is None or not 1678 <= int(iso["year"]) <= 2261:  # the years that nanoseconds can count
+            raise ValueError
+        return np.datetime64(text.strip().removesuffix("Z"), "ns")
     except ValueError:
-        time = np.datetime64("NaT", "ns")
-    if np.isnat(time):
-        raise ConfigError(f"{key}: {text!r} is not a time; write it in UTC as 2018-05-17 or 2018-05-17T12:00.")
-    return time
+        raise ConfigError(f"{key}: {text!r} is not a time; write it in UTC as 2018-05-17 or 2018-05-17T12:00.") from None
 
 
 def refuse_overlap(periods: Mapping[str, Period]) -> None:

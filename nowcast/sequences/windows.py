@@ -118,10 +118,10 @@ class RadarWindows:
         starts = gap_free_starts(rates.times, rates.timestep, steps, period)[::stride]
         self.starts = starts[_window_means(rates.wet_share, starts, steps) >= min_wet_share]
         if self.starts.size == 0:
+            held = str(Period(rates.times[0], rates.times[-1])) if rates.times.size else "nothing of these days"
             raise DataError(
-                f"no gap-free window of {steps} frames, {min_wet_share:.0%} wet, from {period}; the data hold "
-                f"{rates.times[0]:.16} to {rates.times[-1]:.16}. Give another period, or fewer steps."
-                .replace("T", " ")
+                f"no gap-free window of {steps} frames, {min_wet_share:.0%} wet, from {period}; the data hold {held}. "
+                "Give another period, or fewer steps.".replace("T", " ")
             )
 
     def epoch(self, epoch: int) -> list[Pick]:
@@ -149,9 +149,7 @@ class RadarWindows:
         return torch.from_numpy(rates).unsqueeze(1)
 
 
-def gap_free_starts(
-    times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period
-) -> NDArray[np.int64]:
+def gap_free_starts(times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period) -> NDArray[np.int64]:
     """Indices i such that frames i … i + steps − 1 follow each other at `timestep`, all within `period`."""
     starts = np.arange(max(times.size - steps + 1, 0))
     first, last = times[starts], times[starts + steps - 1]

@@ -116,7 +116,7 @@ class Trainer:
             loss = self._train_step(batch)
             if not math.isfinite(loss):
                 raise InternalError(
-                    f"the loss became {loss} in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
+                    f"the loss or its gradient is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
                     f"{self._last_good()}. Lower optimizer.lr or training.gradient_clip, or use precision=fp32."
                 )
             self.progress.step += 1
@@ -131,12 +131,16 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.gradient_scaler.scale(loss).backward()
         self.gradient_scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
+        if not self.gradient_scaler.is_enabled() and not norm.isfinite():  # the scaler leaves such a step out by itself
+            return math.nan
+        scale = self.gradient_scaler.get_scale()
         self.gradient_scaler.step(self.optimizer)
         self.gradient_scaler.update()
-        self.schedule.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.model)
+        if self.gradient_scaler.get_scale() >= scale:  # it falls where gradients overflow in fp16: then no step was taken
+            self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
         return loss.item()
 
     @torch.no_grad()
@@ -181,9 +185,9 @@ class Trainer:
     def _finish_epoch(self, row: Row) -> None:
         if best_row(self.progress.history, self.plan.monitor) is row:
             self.save(self.folder / "best.pt")
-        self.save(self.folder / "last.pt")
         with written_whole(self.folder / "metrics.jsonl") as path:
             path.write_text("".join(json.dumps(row) + "\n" for row in self.progress.history))
+        self.save(self.folder / "last.pt")  # last: a run killed before it does the epoch again, and all of the above
         log.info(
             "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %.4f (%.0f s)",
             row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"], row["validation_csi"], row["seconds"],
@@ -201,7 +205,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write all that `restore` needs, and all that a forecast needs."""
         checkpoint: Checkpoint = {
-            "versions": {"nowcast": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": {"nowcast": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
             "config": self.config,
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
@@ -216,11 +220,14 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up the run where `checkpoint` left it."""
         self.model.load_state_dict(checkpoint["weights"])
-        if self.averaged is not None:
+        if self.averaged is not None and checkpoint["ema"] is not None:
             self.averaged.load_state_dict(checkpoint["ema"])
+        elif self.averaged is not None:  # switched on since: the average starts from these weights
+            self.averaged.module.load_state_dict(checkpoint["weights"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.schedule.load_state_dict(checkpoint["schedule"])
-        self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
+        if checkpoint["gradient_scaler"]:  # empty where the precision was another
+            self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
         torch.set_rng_state(checkpoint["rng"]["cpu"])
         if torch.cuda.is_available() and checkpoint["rng"]["cuda"]:
             torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])

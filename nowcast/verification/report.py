@@ -49,7 +49,7 @@ def scores_dataset(counts: Mapping[str, Counts], lead_minutes: Sequence[float]) 
     dataset = xr.Dataset(
         coords={
             "forecast": ("forecast", list(counts), {"long_name": "forecast that was scored"}),
-            "lead_time": ("lead_time", np.asarray(lead_minutes), {"long_name": "lead time", "units": "minutes"}),
+            "lead_time": ("lead_time", np.asarray(lead_minutes), {"long_name": "lead time", "units": "minute"}),
             "threshold": ("threshold", list(first.thresholds), {"long_name": "an event is at or above", "units": "mm h-1"}),
         },
         attrs={"title": "Scores of precipitation nowcasts", "cases": first.cases},

@@ -50,7 +50,7 @@ def test_the_netcdf_comes_back_as_it_went_without_a_warning(dataset: xr.Dataset,
     netcdf, _ = write_scores(dataset, tmp_path / "scores")
     with xr.open_dataset(netcdf, engine="netcdf4") as again:
         xr.testing.assert_identical(again.load(), dataset)
-    assert again["lead_time"].dtype == np.int64 and again["lead_time"].attrs["units"] == "minutes"
+    assert again["lead_time"].dtype == np.int64 and again["lead_time"].attrs["units"] == "minute"
     assert again["hits"].dtype == np.int64 and again["mse"].attrs["units"] == "mm2 h-2"
     assert all({"long_name", "units"} <= again[name].attrs.keys() for name in again.data_vars)
     assert sorted(path.name for path in netcdf.parent.iterdir()) == ["scores.csv", "scores.nc"]

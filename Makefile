@@ -1,0 +1,50 @@
+# nowcast: `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help install demo test check oracles wheel clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
+
+install: $(VENV)/installed ## make the virtual environment and install nowcast into it
+demo: install ## the main job on real radar: fetch, train, forecast, score (about 10 minutes on 2 CPU cores)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+test: $(VENV)/installed-test ## the test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of the README
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "readme or not readme"
+
+oracles: $(VENV)/installed-test ## add pysteps, against which some tests check scores; needs a C compiler
+	$(PIP) '.[oracles]'
+	$(PIP) --no-deps -e .
+
+wheel: $(VENV)/installed-dev ## build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## remove the virtual environment and the caches, never data or runs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "nowcast needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-test

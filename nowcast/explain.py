@@ -1,0 +1,65 @@
+"""Any failure as one line that a person can act on, and its exit code."""
+
+import difflib
+import os
+import sys
+import traceback
+from typing import Any
+
+from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
+
+
+def report(error: Exception, where: str = "") -> int:
+    """Print one line on stderr, the traceback before it with NOWCAST_DEBUG=1. → the exit code."""
+    if os.environ.get("NOWCAST_DEBUG"):
+        traceback.print_exception(error)
+    message, code = explain(error)
+    print(f"nowcast: {where}{' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """What to tell a person of a failure, and its exit code."""
+    if isinstance(error, NowcastError):
+        return str(error), error.exit_code
+    if hasattr(error, "format_message"):  # Typer's usage errors
+        return f"{error.format_message()} See 'nowcast --help'.", UsageError.exit_code
+    if type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
+        return _explain_config(error)
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "not enough memory" in str(error):
+        return f"out of memory ({error}); lower training.batch_size or batch_size, or sampling.crop.", DeviceError.exit_code
+    if isinstance(error, OSError):
+        return f"{error}; check the disk and the path.", InputOutputError.exit_code
+    return f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code
+
+
+def _explain_config(error: Exception) -> tuple[str, int]:
+    """Failures of Hydra, OmegaConf and the YAML that they read."""
+    if type(error).__name__ == "OverrideParseException":
+        what = str(error).splitlines()[0]
+        return (
+            f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and quote it for the shell.",
+            UsageError.exit_code,
+        )
+    cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
+    key, kind = getattr(cause, "full_key", None), type(cause).__name__
+    if key and kind in ("ConfigKeyError", "ConfigAttributeError"):
+        return f"{key}: no such key{_nearest(cause)}. '--cfg job' lists them all.", ConfigError.exit_code
+    if key and kind == "MissingMandatoryValue":
+        return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
+    if key:
+        return f"{key}: {str(cause).splitlines()[0]}.", ConfigError.exit_code
+    quoted = str(error).split("'")[1] if "'" in str(error) else ""
+    if str(error).startswith("Could not override") and not key:
+        return f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.", ConfigError.exit_code
+    if str(error).startswith("Ambiguous value"):
+        return f"{quoted}: several values need -m for a sweep, or brackets for a list, key=[a,b].", ConfigError.exit_code
+    message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
+    return message.strip(), ConfigError.exit_code
+
+
+def _nearest(cause: Any) -> str:
+    """The key that was probably meant."""
+    known = [str(key) for key in cause.parent_node or []]
+    near = difflib.get_close_matches(str(cause.key), known, n=1)
+    return f"; the nearest is {near[0]}" if near else ""

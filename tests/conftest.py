@@ -1,0 +1,69 @@
+"""What tests share: a small radar file, a model trained on it, and the command line run in this process."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Four hours to train on, two to validate, two to test, at 5 minutes.
+SPLITS = (
+    "data.train=['2020-01-01T00:00','2020-01-01T03:55']",
+    "data.validation=['2020-01-01T04:00','2020-01-01T05:55']",
+    "data.test=['2020-01-01T06:00','2020-01-01T07:55']",
+)
+TINY = (
+    "model=small", "model.hidden_channels=[4,4]", "input_steps=3", "lead_steps=4", "sampling.windows_per_epoch=16", "sampling.crop=24",
+    "training.epochs=2", "training.batch_size=4", "validation.stride=4", "thresholds=[0.5,2]", "device=cpu", "precision=fp32",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a person sees of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def radar_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight hours of synthetic rain, 34 × 41 pixels, of which some are not covered."""
+    from nowcast.radar import write_synthetic
+
+    path = tmp_path_factory.mktemp("radar") / "rain.nc"
+    write_synthetic(path, 96, 34, 41, seed=3, start="2020-01-01", coverage=True)
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run `nowcast …` in this process."""
+    return lambda *words: run_here(capsys, monkeypatch, words)
+
+
+def run_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> Outcome:
+    from nowcast.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["nowcast", *words])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+
+
+@pytest.fixture(scope="session")
+def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a finished training run on `radar_file`."""
+    import subprocess
+
+    folder = tmp_path_factory.mktemp("run")
+    words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, f"output={folder}", f"data.cache={folder}/cache"]
+    subprocess.run(
+        [sys.executable, "-m", "nowcast", *words], check=True, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=folder
+    )
+    yield folder

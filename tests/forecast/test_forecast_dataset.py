@@ -1,0 +1,293 @@
+"""The forecast file: what is built is what is read back, by us and by others."""
+
+import shutil
+import subprocess
+import warnings
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pyproj
+import pytest
+import xarray as xr
+
+from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
+from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
+from nowcast.radar.grid import build_grid, check_grid
+from nowcast.radar.synthetic import synthetic_grid
+
+START = np.datetime64("2020-06-01T00:15", "ns")
+FIVE_MINUTES = np.timedelta64(300, "s")
+PROVENANCE = {
+    "checkpoint": "runs/a/best.pt",
+    "checkpoint_sha256": "0" * 64,
+    "config": {"data": {"path": "data/radar.nc", "zr": [200.0, 1.6]}},
+    "inputs": "data/radar.nc",
+    "input_times": ["2020-06-01T00:10:00Z", "2020-06-01T00:15:00Z"],
+}
+KINDS = ("projected", "both", "curvilinear", "degrees", "nowhere")
+
+
+@cache
+def places() -> dict[str, dict[str, xr.Variable]]:
+    """What a grid may know of its place: x, y and crs; these and latitude and longitude; the latter alone, as in RADOLAN files;
+    one-dimensional degrees; nothing."""
+    grid = rain()
+    projection = pyproj.Proj(pyproj.CRS.from_cf(grid["crs"].attrs))
+    longitude, latitude = projection(*np.meshgrid(grid["x"], grid["y"]), inverse=True)
+    degrees = {
+        "latitude": xr.Variable(("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}),
+        "longitude": xr.Variable(("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}),
+    }
+    projected = {name: grid.variables[name] for name in ("x", "y", "crs")}
+    one_dimensional = {
+        "y": xr.Variable("y", 50 + np.arange(24) / 100, {**degrees["latitude"].attrs, "axis": "Y"}),
+        "x": xr.Variable("x", 10 + np.arange(30) / 100, {**degrees["longitude"].attrs, "axis": "X"}),
+    }
+    both = projected | degrees
+    return {"projected": projected, "both": both, "curvilinear": degrees, "degrees": one_dimensional, "nowhere": {}}
+
+
+@cache
+def rain() -> xr.Dataset:
+    """Four frames of 24 × 30, with dry pixels and with missing ones."""
+    return synthetic_grid(4, 24, 30, coverage=True)
+
+
+def grid_of(kind: str) -> xr.Dataset:
+    """The rain on a grid that knows of its place as much as `places` says."""
+    place = {name: variable.copy() for name, variable in places()[kind].items()}
+    attrs = {"institution": "A weather service", "license": "CC BY 4.0"}
+    return build_grid(rain()["precipitation_rate"].values.copy(), rain()["time"].values, place, attrs, 5.0)
+
+
+def forecast_of(kind: str = "projected", timestep: np.timedelta64 = FIVE_MINUTES) -> xr.Dataset:
+    """Three lead times from 00:15 on, some pixels NaN and some dry."""
+    grid = grid_of(kind)
+    return build_forecast(grid["precipitation_rate"].values[:3], grid, START, timestep, PROVENANCE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "forecasts" / "a.nc"
+
+
+def test_times_by_hand() -> None:
+    forecast = forecast_of()
+    assert forecast["time"].values.astype("datetime64[m]").astype(str).tolist() == [f"2020-06-01T00:{m}" for m in (20, 25, 30)]
+    assert forecast["lead_time"].values.tolist() == [5.0, 10.0, 15.0]
+    assert forecast["forecast_reference_time"].values == START
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_is_what_was_built(kind: str, path: Path) -> None:
+    forecast = forecast_of(kind)
+    before = forecast.copy(deep=True)
+    write_forecast(forecast, path)
+    again = open_forecast(path)
+    xr.testing.assert_identical(again, forecast)
+    assert again["precipitation_rate"].values.tobytes() == forecast["precipitation_rate"].values.tobytes()
+    assert np.isnan(again["precipitation_rate"]).any() and (again["precipitation_rate"] == 0).any()
+    xr.testing.assert_identical(forecast, before)
+    assert all(variable.encoding == {} for variable in forecast.variables.values())
+    assert set(again.coords) == set(grid_of(kind).coords) | {"forecast_reference_time", "lead_time"}
+    check_grid(again.assign_attrs(timestep_minutes=5.0))
+
+
+@pytest.mark.parametrize("seconds", [20, 150, 7 * 60 + 1])
+def test_times_come_back_exactly(seconds: int, path: Path) -> None:
+    forecast = forecast_of(timestep=np.timedelta64(seconds, "s"))
+    write_forecast(forecast, path)
+    xr.testing.assert_identical(open_forecast(path), forecast)
+
+
+def test_the_file_says_what_it_is(path: Path) -> None:
+    write_forecast(forecast_of("both"), path)
+    with netCDF4.Dataset(path) as file:
+        assert file.data_model == "NETCDF4"
+        rate, time, lead = (file[name] for name in ("precipitation_rate", "time", "lead_time"))
+        assert (rate.dimensions, rate.dtype, rate.units) == (("time", "y", "x"), np.float32, "mm h-1")
+        assert (rate.standard_name, rate.grid_mapping) == ("lwe_precipitation_rate", "crs")
+        assert rate.coordinates.split() == ["forecast_reference_time", "latitude", "lead_time", "longitude"]
+        assert rate.chunking() == [1, 24, 30]
+        assert rate.filters() | {"zlib": True, "shuffle": True, "complevel": 4} == rate.filters()
+        assert np.isnan(rate.getncattr("_FillValue"))
+        others = [variable for name, variable in file.variables.items() if name != "precipitation_rate"]
+        assert not any({"_FillValue", "coordinates"} & set(variable.ncattrs()) for variable in others)
+        minutes = int((datetime(2020, 6, 1, 0, 15, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) // 60
+        assert time[:].tolist() == [minutes + 5, minutes + 10, minutes + 15]
+        assert time.units.startswith("minutes since 1970-01-01") and time.calendar == "standard"
+        assert file["forecast_reference_time"][...] == minutes and file["forecast_reference_time"].shape == ()
+        assert lead[:].tolist() == [5, 10, 15] and lead.standard_name == "forecast_period"
+
+
+def test_the_file_says_what_it_was_made_from(path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    attrs = open_forecast(path).attrs
+    assert {"Conventions", "title", "institution", "source", "history", "references"} <= attrs.keys()
+    assert (attrs["Conventions"], attrs["institution"], attrs["input_license"]) == ("CF-1.11", "A weather service", "CC BY 4.0")
+    assert (attrs["checkpoint"], attrs["checkpoint_sha256"]) == ("runs/a/best.pt", "0" * 64)
+    assert attrs["config"] == '{"data": {"path": "data/radar.nc", "zr": [200.0, 1.6]}}'
+    assert attrs["input_times"] == '["2020-06-01T00:10:00Z", "2020-06-01T00:15:00Z"]'
+    assert attrs["history"].endswith("Z nowcast predict")
+
+
+def test_xarray_opens_it_without_being_told_how(path: Path) -> None:
+    write_forecast(forecast_of("both"), path)
+    with xr.open_dataset(path, engine="netcdf4") as file:
+        assert {"forecast_reference_time", "lead_time", "latitude", "longitude"} <= set(file.coords)
+        assert file["lead_time"].dtype == np.float64 and file["lead_time"].values.tolist() == [5.0, 10.0, 15.0]
+        assert file["time"].values[0] == np.datetime64("2020-06-01T00:20")
+        assert "coordinates" not in file.attrs and list(file.data_vars) == ["precipitation_rate", "crs"]
+
+
+def test_the_same_forecast_is_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.nc", "b.nc"):
+        write_forecast(forecast_of("both").assign_attrs(history="once"), tmp_path / name)
+    assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
+
+
+def test_how_a_radar_file_was_stored_does_not_reach_the_forecast(path: Path) -> None:
+    grid = grid_of("curvilinear")
+    grid["latitude"].encoding = {"dtype": "int16", "scale_factor": 1.0, "_FillValue": -1}
+    write_forecast(build_forecast(grid["precipitation_rate"].values, grid, START, FIVE_MINUTES, {}), path)
+    np.testing.assert_array_equal(open_forecast(path)["latitude"], grid["latitude"])
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forecast = forecast_of()
+    write_forecast(forecast, path)
+    before = path.read_bytes()
+    genuine = xr.Dataset.to_netcdf
+
+    def full_disk(dataset: xr.Dataset, target: Path, **options: object) -> None:
+        genuine(dataset, target, **options)
+        raise RuntimeError("NetCDF: HDF error")
+
+    def stopped(dataset: xr.Dataset, target: Path, **options: object) -> None:
+        target.write_bytes(b"half a fi")
+        raise KeyboardInterrupt
+
+    for failing, error in ((full_disk, InputOutputError), (stopped, KeyboardInterrupt)):
+        monkeypatch.setattr(xr.Dataset, "to_netcdf", failing)
+        with pytest.raises(error):
+            write_forecast(forecast.assign_attrs(title="another"), path)
+        assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_where_no_file_can_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder.nc").mkdir()
+    for path in (tmp_path / "file" / "a.nc", tmp_path / "folder.nc"):
+        with pytest.raises(CannotCreateError, match=r"choose another output"):
+            write_forecast(forecast_of(), path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.nc"]
+    assert list((tmp_path / "folder.nc").iterdir()) == []
+
+
+def refusal(path: Path, error: type[Exception]) -> str:
+    with pytest.raises(error) as raised:
+        open_forecast(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    return message
+
+
+def test_what_is_no_forecast_file_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    assert "no such forecast file" in refusal(path, MissingInputError)
+    assert "no such forecast file" in refusal(path.parent, MissingInputError)
+    for content in (b"", b"not NetCDF at all", b"\x89HDF\r\n\x1a\n and no more"):
+        path.write_bytes(content)
+        assert "not a whole NetCDF file" in refusal(path, DataError)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(share: float, path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not a whole NetCDF file" in refusal(path, DataError)
+
+
+def test_a_damaged_frame_is_refused(path: Path) -> None:
+    noise = np.random.default_rng(0).gamma(0.5, 2.0, (1, 200, 200)).astype(np.float32)
+    write_forecast(build_forecast(noise, xr.Dataset(), START, FIVE_MINUTES, {}), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255  # within the frame, for it is most of the file
+    path.write_bytes(content)
+    assert "not a whole NetCDF file" in refusal(path, DataError)
+
+
+def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
+    forecast = forecast_of("nowhere")
+    path.parent.mkdir()
+    rate = forecast["precipitation_rate"]
+    others = {
+        "it has no 'precipitation_rate'": xr.Dataset({"other": ("x", [1.0])}),
+        "it has no 'lead_time'": forecast.drop_vars("lead_time"),
+        "it has no 'forecast_reference_time'": forecast.drop_vars("forecast_reference_time"),
+        "'precipitation_rate' has the dimensions": forecast.transpose("x", "y", "time"),
+        "'time' holds no times": forecast.assign_coords(time=[1.0, 2.0, 3.0]),
+        "'precipitation_rate' is not in 'mm h-1'": forecast.assign(precipitation_rate=rate.assign_attrs(units="dBZ")),
+    }
+    for reason, other in others.items():
+        other.to_netcdf(path, engine="netcdf4")
+        assert f"no forecast file ({reason}" in refusal(path, DataError)
+
+
+def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None:
+    for name in ("b.nc", "a.nc", "[c].nc", ".hidden.nc", ".a.nc.1234.tmp", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.nc").mkdir()
+    everything = [tmp_path / name for name in ("[c].nc", "a.nc", "b.nc")]
+    assert find_forecasts(str(tmp_path)) == everything
+    assert find_forecasts(f"{tmp_path}/*.nc") == everything
+    assert find_forecasts(f"{tmp_path}/[ab].nc") == everything[1:]
+    assert find_forecasts(f"{tmp_path}/[c].nc") == everything[:1]
+    for nothing in ("folder.nc", "none.nc", "*.grib"):
+        with pytest.raises(MissingInputError, match="no forecast file there"):
+            find_forecasts(str(tmp_path / nothing))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cf_compliant_to_the_letter(kind: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the checker's own
+        runner = pytest.importorskip("compliance_checker.runner")
+        write_forecast(forecast_of(kind), path)
+        runner.CheckSuite.load_all_available_checkers()
+        passed, failed = runner.ComplianceChecker.run_checker(str(path), ["cf:1.11"], 0, "strict")
+    report = capsys.readouterr().out
+    assert passed and not failed and "All tests passed!" in report, report
+
+
+def printed(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "geometry"), [("projected", "projection"), ("curvilinear", "curvilinear"), ("degrees", "lonlat")]
+)
+def test_cdo_knows_grid_and_times(kind: str, geometry: str, path: Path) -> None:
+    write_forecast(forecast_of(kind), path)
+    text = printed("cdo", "-s", "sinfo", str(path))
+    assert f"{geometry} " in text and "points=720 (30x24)" in text
+    assert "ForecastRefTime =  2020-06-01T00:15:00" in text
+    assert "2020-06-01 00:20:00  2020-06-01 00:25:00  2020-06-01 00:30:00" in text
+    assert ("mapping : polar_stereographic" in text) == (kind == "projected")
+
+
+def test_gdal_knows_projection_and_pixels(path: Path) -> None:
+    write_forecast(forecast_of("projected"), path)
+    text = printed("gdalinfo", str(path))
+    assert "Polar Stereographic" in text and "Size is 30, 24" in text and text.count("\nBand ") == 3
+    assert "Origin = (-15000.000000000000000,-4188000.000000000000000)" in text
+    assert "Pixel Size = (1000.000000000000000,-1000.000000000000000)" in text
+    write_forecast(forecast_of("curvilinear"), path)
+    text = printed("gdalinfo", f"NETCDF:{path}:precipitation_rate")
+    assert "Geolocation:" in text and ":longitude" in text and ":latitude" in text

@@ -1,0 +1,156 @@
+"""The command line as a person meets it: help, errors of one line with their exit codes, Hydra's habits, sweeps."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SPLITS, TINY, Outcome
+
+import nowcast
+from nowcast.cli import complete_override
+
+Run = Callable[..., Outcome]
+COMMANDS = ("train", "predict", "evaluate", "fetch")
+
+
+def test_help_lists_the_commands(run: Run) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    assert all(f"\n  {command}" in outcome.out for command in COMMANDS)
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error(run: Run) -> None:
+    outcome = run()
+    assert outcome.code == 2
+    assert "Commands:" in outcome.out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"nowcast {nowcast.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
+def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: str) -> None:
+    outcome = run(command, "--help")
+    assert outcome.code == 0
+    assert "data=moving_mnist|radar|radolan|synthetic" in outcome.out
+    assert f"  nowcast {command} " in outcome.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'xarray', 'numpy', 'hydra', 'omegaconf', 'netCDF4', 'matplotlib', 'pandas'}"
+    code = f"import sys, nowcast.cli; loaded = {heavy} & set(sys.modules); sys.exit(str(loaded) if loaded else 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["trian"], 2, "No such command 'trian'"),
+        (["train", "--bogus"], 2, "unrecognized arguments: --bogus"),
+        (["train", "word"], 2, "word: "),
+        (["train", "model.hidden_channels=[1"], 2, "model.hidden_channels=[1: "),
+        (["train", "--resolve"], 2, "--resolve"),
+        (["fetch", "moon"], 2, "no sample 'moon'"),
+        (["train", "modle=small"], 78, "modle: no such key; the nearest is model"),
+        (["train", "model.patchsize=3"], 78, "model.patchsize: no such key; the nearest is patch_size"),
+        (["train", "+model.patchsize=3"], 78, "model.patchsize: no such key"),
+        (["train", "~model.patch_size"], 78, "model.patch_size: "),
+        (["train", "model.patch_size=two"], 78, "model.patch_size: Value 'two'"),
+        (["train", "model.patch_size=0"], 78, "model.patch_size: must be at least 1"),
+        (["train", "model.kernel_size=4"], 78, "model.kernel_size: must be an odd number"),
+        (["train", "model=nope"], 78, "Could not find 'model/nope'"),
+        (["train", "model=small,encoder_forecaster"], 78, "need -m for a sweep"),
+        (["train", "loss=hinge"], 78, "loss: 'hinge' is not one of"),
+        (["train", "loss=cross_entropy"], 78, "loss: cross_entropy needs probabilities"),
+        (["train", "thresholds=[2,1]"], 78, "thresholds: "),
+        (["train", "optimizer.lr=nan"], 78, "optimizer.lr: must be above 0"),
+        (["train", "data=radar"], 78, "data.path: needs a value"),
+        (["train", "data=radar", "data.path=x.nc"], 78, "data.train: training needs these days"),
+        (["train", "data.validation=[2018-05-15,2018-05-16]"], 78, "data.train (2018-05-10T00:00 to"),
+        (["train", "data.train=[soon,later]"], 78, "data.train: 'soon' is not a time"),
+        (["train", "-cn", "nope"], 78, "Cannot find primary config 'nope'"),
+        (["train", "--config-dir", "/no/such"], 78, "'/no/such' not found"),
+        (["train", "data=moving_mnist"], 78, "scaling: "),
+        (["train", "sampling.windows_per_epoch=null"], 78, "sampling.windows_per_epoch: "),
+        (["train", "data.path=nowhere.nc"], 66, "nowhere.nc: no such file or folder"),
+        (["predict"], 78, "checkpoint: needs a value"),
+        (["predict", "checkpoint=none.pt", "data.path=x.nc"], 66, "none.pt: no such checkpoint"),
+        (["evaluate"], 78, "checkpoint, forecasts: give one of them"),
+        (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_line_that_names_the_cause_and_has_its_exit_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*words)
+    assert outcome.code == code
+    assert outcome.err.startswith("nowcast: ")
+    assert outcome.err.count("\n") == 1
+    assert says in outcome.err
+
+
+@pytest.mark.parametrize("words", [["train", "data.path=nowhere.nc", "output=/dev/null/x"]])
+def test_an_output_that_cannot_be_made_is_exit_73(run: Run, words: list[str]) -> None:
+    outcome = run(*words)
+    assert (outcome.code, outcome.err.count("\n")) == (73, 1)
+
+
+def test_debug_shows_the_traceback(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOWCAST_DEBUG", "1")
+    outcome = run("train", "loss=hinge")
+    assert "Traceback" in outcome.err and outcome.err.splitlines()[-1].startswith("nowcast: loss: ")
+
+
+def test_cfg_shows_the_composed_configuration(run: Run) -> None:
+    outcome = run("train", "--cfg", "job", "--resolve", "model=small", "optimizer.lr=0.5", "+note=mine")
+    assert outcome.code == 0
+    assert "hidden_channels:\n  - 32\n" in outcome.out and "lr: 0.5\n" in outcome.out and "note: mine\n" in outcome.out
+
+
+def test_a_users_own_folder_of_configs_and_experiments(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 17\n")
+    (tmp_path / "winter.yaml").write_text("defaults: [train, _self_]\nlead_steps: 18\n")
+    outcome = run("train", "--config-dir", str(tmp_path), "-cn", "winter", "experiment=mine", "--cfg", "job")
+    assert outcome.code == 0
+    assert "seed: 17\n" in outcome.out and "lead_steps: 18\n" in outcome.out
+
+
+def test_broken_yaml_of_a_user_is_a_config_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("a: [1\nb: {")
+    outcome = run("train", "--config-dir", str(tmp_path), "-cn", "broken")
+    assert (outcome.code, outcome.err.count("\n")) == (78, 1)
+    assert "broken.yaml" in outcome.err
+
+
+def test_completion_offers_groups_and_keys() -> None:
+    class Context:
+        info_name = "train"
+
+    assert complete_override(Context(), "model=") == ["model=encoder_forecaster", "model=small"]
+    assert "seed=" in complete_override(Context(), "se")
+
+
+def test_in_a_sweep_one_failing_job_stops_no_other_and_the_table_ranks_them(
+    run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ["data=radar", f"data.path={radar_file}", *SPLITS]
+    outcome = run("train", "-m", *TINY, *data, "training.epochs=1", "model.kernel_size=4,1,3", "output=sweep")
+    assert outcome.code == 78
+    assert "job 0" in outcome.err and "model.kernel_size: must be an odd number" in outcome.err
+    scores = {job: json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["score"] for job in (1, 2)}
+    assert not (tmp_path / "sweep/0/summary.json").exists()
+    rows = [line.split()[0] for line in outcome.out.splitlines() if "model.kernel_size=" in line]
+    assert rows == [str(job) for job in sorted(scores, key=scores.__getitem__, reverse=True)] + ["0"]
+
+
+def test_python_m_nowcast_is_the_same() -> None:
+    outcome = subprocess.run([sys.executable, "-m", "nowcast", "--version"], capture_output=True, text=True, check=True)
+    assert outcome.stdout == f"nowcast {nowcast.__version__}\n"

@@ -1,0 +1,90 @@
+"""The plan of the house, held against the imports: floors, and which words stand in which room only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nowcast"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "config": {"errors"},
+    "explain": {"errors"},
+    "radar": {"errors", "files"},
+    "sequences": {"errors", "files", "radar.grid"},
+    "model": {"errors"},
+    "verification": {"errors", "files"},
+    "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
+    "forecast": {"errors", "files", "model", "radar.grid", "sequences.scaling"},
+    "commands": {"errors", "files", "config", "radar", "sequences", "model", "training", "forecast", "verification"},
+    "cli": {"errors", "config", "explain", "commands"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""A room, and the rooms below it that it may know."""
+
+ROOMS_OF_A_WORD = {
+    "typer": {"cli"},
+    "hydra": {"cli", "config", "commands"},
+    "omegaconf": {"cli", "config"},
+    "tqdm": {"training", "commands"},
+    "xarray": {"radar", "forecast", "verification", "sequences", "commands"},
+    "netCDF4": {"radar", "forecast"},
+    "matplotlib": {"verification"},
+    "rich": {"verification", "commands"},
+    "torch": {"model", "sequences", "training", "forecast", "verification", "commands"},
+}
+"""A library, and the rooms that it may stand in."""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward_only(path: Path) -> None:
+    room = room_of(path)
+    ours = {name.removeprefix("nowcast.") for name in imports_of(path) if name.startswith("nowcast.")}
+    allowed = MAY_IMPORT[room] | {room, "__version__"}
+    upward = {name for name in ours if not any(f"{name}.".startswith(f"{one}.") for one in allowed)}
+    assert not upward, f"{room} may not import {upward}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_library_stands_only_in_its_rooms(path: Path) -> None:
+    room = room_of(path)
+    used = {name.split(".")[0] for name in imports_of(path)}
+    strangers = {word for word, rooms in ROOMS_OF_A_WORD.items() if word in used and room not in rooms}
+    assert not strangers
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_z_r_constants_have_one_room(path: Path) -> None:
+    numbers = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    assert not ({1.6, 200.0} <= numbers) or path == PACKAGE / "radar" / "units.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_swallowed_and_nothing_is_left_to_do(path: Path) -> None:
+    text = path.read_text()
+    assert not [word for word in ("TODO", "FIXME", "NotImplementedError", "except:", "except BaseException") if word in text]
+
+
+def test_every_room_has_its_tests() -> None:
+    rooms = {path.parent.name for path in FILES if path.name == "__init__.py"} - {"nowcast", "commands"}
+    assert rooms <= {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}

@@ -1,0 +1,218 @@
+"""Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
+
+import os
+import pickle
+import platform
+import shutil
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import nowcast
+from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
+from nowcast.sequences import Scaling
+from nowcast.training import checkpoints, read_checkpoint, stop_request, write_checkpoint
+
+VALUES = torch.arange(1000.0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A small checkpoint."""
+    write_checkpoint(tmp_path / "last.pt", {"weights": {"a": VALUES}, "config": {"seed": 3}})
+    return tmp_path / "last.pt"
+
+
+@pytest.fixture
+def trained(tmp_path, build_trainer, showers):
+    """The checkpoint of a run of one epoch, as read."""
+    with stop_request() as stop:
+        build_trainer(tmp_path, epochs=1).fit(showers(), showers(), stop)
+    return read_checkpoint(tmp_path / "last.pt")
+
+
+def leaves(value):
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def test_what_was_written_is_read(path) -> None:
+    read = read_checkpoint(path)
+    assert read.keys() == {"schema", "weights", "config"}
+    assert (read["schema"], read["config"]) == (checkpoints.SCHEMA, {"seed": 3})
+    assert torch.equal(read["weights"]["a"], VALUES)
+
+
+def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
+    assert trained.keys() == {
+        "schema", "versions", "config", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
+    }  # fmt: skip
+    assert trained["versions"] == {
+        "nowcast": nowcast.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    assert Scaling(**trained["config"]["scaling"]) == Scaling("linear", 10.0, 1.0)
+    assert {f"module.{name}" for name in trained["weights"]} | {"n_averaged"} == trained["ema"].keys()
+    assert trained["ema"]["n_averaged"] == trained["schedule"]["last_epoch"] == 4  # 8 windows, 2 a batch
+    assert len(trained["optimizer"]["state"]) == len(trained["weights"])
+    assert trained["rng"]["cpu"].dtype == torch.uint8
+    assert trained["progress"].keys() == {"epoch", "step", "loss_sum", "history"}
+
+
+def test_a_checkpoint_holds_tensors_and_plain_values_alone(trained) -> None:
+    assert {type(value) for value in leaves(trained)} <= {Tensor, str, int, float, bool, type(None)}
+
+
+def test_the_average_of_the_weights_is_not_the_weights(trained) -> None:
+    assert any(not torch.equal(value, trained["ema"][f"module.{name}"]) for name, value in trained["weights"].items())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("something else")])
+def test_a_save_that_fails_midway_leaves_the_old_checkpoint_and_nothing_else(path, monkeypatch, error) -> None:
+    def fail(checkpoint, temporary):
+        temporary.write_bytes(b"half of it")
+        raise error
+
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(InputOutputError if isinstance(error, OSError) else ValueError):
+        write_checkpoint(path, {"weights": {}})
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["last.pt"]
+
+
+def test_a_value_that_cannot_be_saved_leaves_the_old_checkpoint(path) -> None:
+    before = path.read_bytes()
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        write_checkpoint(path, {"weights": lambda: None})
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["last.pt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(path) -> None:
+    with pytest.raises(CannotCreateError, match=r"last\.pt"):
+        write_checkpoint(path / "below_a_file" / "best.pt", {})
+
+
+def test_a_missing_checkpoint_is_named(tmp_path) -> None:
+    with pytest.raises(MissingInputError, match=r"nowhere\.pt: no such checkpoint"):
+        read_checkpoint(tmp_path / "nowhere.pt")
+
+
+class Hostile:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def test_code_in_a_checkpoint_is_never_run(path, tmp_path) -> None:
+    marker = tmp_path / "marker"
+    write_checkpoint(path, {"weights": Hostile(marker)})
+    with pytest.raises(DataError, match="more than weights and plain values"):
+        read_checkpoint(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # it would have been
+
+
+def test_a_bare_pickle_is_never_run(tmp_path) -> None:
+    marker = tmp_path / "marker"
+    (tmp_path / "best.pt").write_bytes(pickle.dumps({"schema": 1, "weights": Hostile(marker)}))
+    with pytest.raises(DataError):
+        read_checkpoint(tmp_path / "best.pt")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.999])
+def test_a_checkpoint_cut_short_is_refused(path, share) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", np.random.default_rng(0).bytes(5000)])
+def test_garbage_is_refused(path, content) -> None:
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+def test_another_zip_file_is_refused(path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "no weights")
+    with pytest.raises(DataError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("other", [[1, 2], {"weights": {}}, torch.zeros(3)])
+def test_what_another_program_saved_is_refused(path, other) -> None:
+    torch.save(other, path)
+    with pytest.raises(DataError, match="not a checkpoint of nowcast"):
+        read_checkpoint(path)
+
+
+def test_a_flipped_bit_in_the_weights_is_found(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(VALUES.numpy().tobytes()) + 1234] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        read_checkpoint(path)
+
+
+def test_a_flipped_bit_in_the_index_is_found_or_does_no_harm(path, tmp_path) -> None:
+    content = path.read_bytes()
+    flipped = tmp_path / "flipped.pt"
+    refused = 0
+    index = content.index(b"PK\x01\x02")
+    for bit in range(8 * index, 8 * len(content), 11):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        flipped.write_bytes(damaged)
+        try:
+            assert torch.equal(read_checkpoint(flipped)["weights"]["a"], VALUES)
+        except DataError:
+            refused += 1
+    assert refused > 40
+
+
+@pytest.mark.parametrize("offset", [10, 38])  # how it is compressed; whether it is a folder
+def test_an_index_entry_that_no_checksum_covers_is_checked(path, offset) -> None:
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("/data/0")).encode()
+    entry = content.rindex(name) - 46
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + offset] ^= 8 if offset == 10 else 16
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_of_a_newer_schema_asks_for_an_update(path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "SCHEMA", checkpoints.SCHEMA + 1)
+    write_checkpoint(path, {"weights": {}})
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="newer nowcast .*update nowcast"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_is_read_wherever_it_was_moved(path, tmp_path) -> None:
+    shutil.move(path, tmp_path / "renamed.ckpt")
+    assert torch.equal(read_checkpoint(str(tmp_path / "renamed.ckpt"))["weights"]["a"], VALUES)

@@ -1,0 +1,414 @@
+"""The crank: it learns, it stops and goes on without losing a bit, and it never spoils what it has saved."""
+
+import io
+import json
+import math
+import signal
+import sys
+
+import pytest
+import torch
+
+from nowcast.errors import InternalError, Interrupted
+from nowcast.sequences import build_batch
+from nowcast.training import LOSSES, best_row, build_schedule, read_checkpoint
+from nowcast.training.loop import mean_csi
+from nowcast.training.signals import StopRequest
+from nowcast.verification import Counts
+
+NAN = float("nan")
+CALLS = 8
+"""Of the loss in an epoch: 4 batches of training and 4 of validation."""
+
+
+class Killed(BaseException):
+    """As a power cut: nothing gets a chance to save."""
+
+
+class Scripted:
+    """The mean squared error, and something that happens at one of its calls (the first is 1)."""
+
+    def __init__(self, at, happen):
+        self.at, self.happen, self.calls = at, happen, 0
+
+    def __call__(self, *args):
+        self.calls += 1
+        value = LOSSES["mse"](*args)
+        return self.happen(value) if self.calls == self.at else value
+
+
+def assert_same(one, other, where=""):
+    """Equal to the bit, tensors and all."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for k, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{where}/{k}")
+    else:
+        assert one == other, where
+
+
+def outcome(folder, name="last.pt"):
+    """All of a checkpoint that must not depend on how often a run was stopped."""
+    checkpoint = read_checkpoint(folder / name)
+    history = [{key: value for key, value in row.items() if key != "seconds"} for row in checkpoint["progress"]["history"]]
+    parts = ("weights", "ema", "optimizer", "schedule", "gradient_scaler", "config")
+    return {**{part: checkpoint[part] for part in parts}, "history": history}
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def validation_loss(model, windows):
+    with torch.no_grad():
+        batch = build_batch(torch.stack([windows[pick] for pick in windows.epoch(0)]), windows.scaling, windows.input_steps)
+        return LOSSES["mse"](model(batch.past, windows.lead_steps), batch.future, batch.future_mask, batch.future_rates).item()
+
+
+# ---- learning
+
+
+def test_a_few_showers_are_learned_by_heart(build_trainer, showers, tmp_path) -> None:
+    windows = showers(16, fresh=False)
+    history = build_trainer(tmp_path, epochs=15, lr=2e-2).fit(windows, windows, StopRequest())
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 10
+    assert history[-1]["validation_loss"] < history[0]["validation_loss"] / 10
+    assert history[-1]["validation_csi"] > 0.8 > history[0]["validation_csi"]
+
+
+def test_every_epoch_draws_other_windows(build_trainer, showers, tmp_path) -> None:
+    seen = []
+
+    class Watched(showers):
+        def __getitem__(self, pick):
+            seen.append(pick.start)
+            return super().__getitem__(pick)
+
+    windows = Watched()
+    build_trainer(tmp_path, epochs=2).fit(windows, showers(), StopRequest())
+    assert seen == [pick.start for epoch in (0, 1) for pick in windows.epoch(epoch)]
+    assert seen[:8] != seen[8:]
+
+
+def test_a_last_batch_that_is_not_full_is_trained_on_and_weighs_as_its_windows(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, epochs=1, batch_size=4, ema_decay=0.0)
+    row = trainer.fit(showers(5), showers(5), StopRequest())[0]
+    assert trainer.schedule.last_epoch == 2
+    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.model, showers(5)), rel=1e-5)
+
+
+def test_windows_loaded_in_other_processes_are_the_same_ones(build_trainer, showers, tmp_path) -> None:
+    for workers in (0, 1):
+        build_trainer(tmp_path / str(workers), epochs=1, workers=workers).fit(showers(), showers(), StopRequest())
+    assert_same(outcome(tmp_path / "0"), outcome(tmp_path / "1"))
+
+
+def test_the_gradient_is_clipped(build_trainer, showers, tmp_path) -> None:
+    """SGD of rate 1 moves the weights by as much as the gradient is long."""
+    for clip, length in ((1e-3, 1e-3), (1e9, None)):
+        trainer = build_trainer(tmp_path, gradient_clip=clip, ema_decay=0.0)
+        trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+        trainer.schedule = build_schedule(trainer.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0)
+        before = [p.detach().clone() for p in trainer.model.parameters()]
+        windows = showers()
+        trainer._train_step(next(trainer._load(windows, [windows.epoch(0)])))
+        moved = math.sqrt(sum((p - q).square().sum().item() for p, q in zip(before, trainer.model.parameters(), strict=True)))
+        assert moved == pytest.approx(length, rel=1e-3) if length else moved > 1e-2
+
+
+def test_validation_scores_the_average_of_the_weights(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, epochs=1, lr=2e-2, ema_decay=0.9)
+    row = trainer.fit(showers(), showers(), StopRequest())[0]
+    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.averaged, showers()), rel=1e-5)
+    assert row["validation_loss"] != pytest.approx(validation_loss(trainer.model, showers()), rel=1e-2)
+
+
+def test_without_an_average_validation_scores_the_weights(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, epochs=1, lr=2e-2, ema_decay=0.0)
+    row = trainer.fit(showers(), showers(), StopRequest())[0]
+    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.model, showers()), rel=1e-5)
+    assert read_checkpoint(tmp_path / "last.pt")["ema"] is None
+
+
+def test_the_average_of_the_weights_by_hand(build_trainer, showers, tmp_path) -> None:
+    """The first step's weights, then 0.9 of the average and 0.1 of the weights."""
+    trainer = build_trainer(tmp_path, ema_decay=0.9)
+    windows = showers()
+    expected = None
+    for batch in trainer._load(windows, [[pick] for pick in windows.epoch(0)[:3]]):
+        trainer._train_step(batch)
+        weights = [p.detach().clone() for p in trainer.model.parameters()]
+        expected = weights if expected is None else [0.9 * e + 0.1 * w for e, w in zip(expected, weights, strict=True)]
+    for average, by_hand in zip(trainer.averaged.module.parameters(), expected, strict=True):
+        torch.testing.assert_close(average, by_hand)
+
+
+# ---- stopping and going on
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """The outcome of three epochs in one go, made by the first test that asks for it."""
+    return {}
+
+
+def run_whole(uninterrupted, build_trainer, showers, folder):
+    if not uninterrupted:
+        build_trainer(folder / "whole", schedule="cosine").fit(showers(), showers(), StopRequest())
+        uninterrupted.update({name: outcome(folder / "whole", name) for name in ("last.pt", "best.pt")})
+    return uninterrupted
+
+
+@pytest.mark.parametrize("call", [1, 3, 4, 6, CALLS, CALLS + 1, 2 * CALLS + 2, 3 * CALLS])
+def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(call, uninterrupted, build_trainer, showers, tmp_path) -> None:
+    """Stopped in mid-epoch, after an epoch's last training step, in validation, and at its end."""
+    stop = StopRequest()
+
+    def request(value):
+        stop(signal.SIGTERM, None)
+        return value
+
+    stopped = build_trainer(tmp_path, schedule="cosine", loss=Scripted(call, request))
+    with pytest.raises(Interrupted) as interrupt:
+        stopped.fit(showers(), showers(), stop)
+    assert interrupt.value.exit_code == 143
+    progress = read_checkpoint(tmp_path / "last.pt")["progress"]
+    assert (progress["epoch"], progress["step"]) == ((call - 1) // CALLS, min((call - 1) % CALLS + 1, 4))
+
+    resumed = build_trainer(tmp_path, schedule="cosine")
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    resumed.fit(showers(), showers(), StopRequest())
+    whole = run_whole(uninterrupted, build_trainer, showers, tmp_path)
+    for name in ("last.pt", "best.pt"):
+        assert_same(outcome(tmp_path, name), whole[name])
+    assert len(rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("call", [CALLS + 1, CALLS + 3, 2 * CALLS + 7])
+def test_a_killed_run_goes_on_from_the_end_of_an_epoch(call, uninterrupted, build_trainer, showers, tmp_path) -> None:
+    def kill(value):
+        raise Killed
+
+    with pytest.raises(Killed):
+        build_trainer(tmp_path, schedule="cosine", loss=Scripted(call, kill)).fit(showers(), showers(), StopRequest())
+    saved = read_checkpoint(tmp_path / "last.pt")
+    assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (call // CALLS, 0)
+    resumed = build_trainer(tmp_path, schedule="cosine")
+    resumed.restore(saved)
+    resumed.fit(showers(), showers(), StopRequest())
+    assert_same(outcome(tmp_path), run_whole(uninterrupted, build_trainer, showers, tmp_path)["last.pt"])
+
+
+def test_a_run_killed_while_it_saves_loses_no_row_of_its_metrics(build_trainer, showers, tmp_path, monkeypatch) -> None:
+    trainer = build_trainer(tmp_path, epochs=1)
+    save = trainer.save
+    monkeypatch.setattr(trainer, "save", lambda path: save(path) if path.name == "best.pt" else (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        trainer.fit(showers(), showers(), StopRequest())
+    assert not (tmp_path / "last.pt").exists()
+    assert [row["epoch"] for row in rows(tmp_path)] == [1]
+
+
+def test_the_random_numbers_go_on_where_they_were(build_trainer, tmp_path) -> None:
+    trainer = build_trainer(tmp_path)
+    trainer.save(tmp_path / "last.pt")
+    expected = torch.rand(3)
+    trainer.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_finished_run_asked_again_does_no_work(build_trainer, showers, tmp_path) -> None:
+    build_trainer(tmp_path).fit(showers(), showers(), StopRequest())
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+
+    def never(value):
+        raise AssertionError
+
+    again = build_trainer(tmp_path, loss=Scripted(1, never))
+    again.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert len(again.fit(showers(), showers(), StopRequest())) == 3
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+
+
+def test_a_finished_run_given_more_epochs_goes_on(build_trainer, showers, tmp_path) -> None:
+    build_trainer(tmp_path, epochs=1).fit(showers(), showers(), StopRequest())
+    more = build_trainer(tmp_path, epochs=3)
+    more.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert [row["epoch"] for row in more.fit(showers(), showers(), StopRequest())] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.9), (0.9, 0.0)])
+def test_the_average_may_be_switched_on_or_off_between_runs(before, after, build_trainer, showers, tmp_path) -> None:
+    build_trainer(tmp_path, epochs=1, ema_decay=before).fit(showers(), showers(), StopRequest())
+    saved = read_checkpoint(tmp_path / "last.pt")
+    trainer = build_trainer(tmp_path, epochs=2, ema_decay=after)
+    trainer.restore(saved)
+    model = trainer.averaged.module if after else trainer.model
+    assert_same(dict(model.state_dict()), dict(saved["weights"]))
+    assert len(trainer.fit(showers(), showers(), StopRequest())) == 2
+
+
+# ---- what must not be spoilt
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_what_was_saved(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, loss=Scripted(2 * CALLS + 3, lambda value: value * NAN), ema_decay=0.0)
+    saved = {}
+    finish = trainer._finish_epoch
+    trainer._finish_epoch = lambda row: (finish(row), saved.update({p.name: p.read_bytes() for p in tmp_path.iterdir()}))
+    with pytest.raises(InternalError, match=r"not finite in epoch 3, step 3; the last good checkpoint is .*last\.pt"):
+        trainer.fit(showers(), showers(), StopRequest())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == saved
+    again = build_trainer(tmp_path, ema_decay=0.0)
+    again.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert [row["epoch"] for row in again.fit(showers(), showers(), StopRequest())] == [1, 2, 3]
+
+
+def test_an_infinite_loss_before_any_checkpoint_says_that_there_is_none(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, loss=Scripted(1, lambda value: value / 0))
+    with pytest.raises(InternalError, match=r"not finite in epoch 1, step 1; no checkpoint had been written yet"):
+        trainer.fit(showers(), showers(), StopRequest())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(build_trainer, showers, tmp_path) -> None:
+    """The loss of the step is finite; and a stop is asked for at the same moment, which would save."""
+    stop = StopRequest()
+
+    def break_and_stop(value):
+        stop(signal.SIGTERM, None)
+        return value + (value - value.detach()).sqrt()
+
+    trainer = build_trainer(tmp_path, loss=Scripted(CALLS + 2, break_and_stop))
+    with pytest.raises(InternalError, match=r"gradient is not finite in epoch 2, step 2; the last good"):
+        trainer.fit(showers(), showers(), stop)
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+    assert read_checkpoint(tmp_path / "last.pt")["progress"]["epoch"] == 1
+
+
+def test_weights_that_are_not_numbers_never_become_a_checkpoint(build_trainer, showers, tmp_path) -> None:
+    def spoil(value):
+        trainer.averaged.module.output.bias.fill_(NAN)
+        return value
+
+    trainer = build_trainer(tmp_path, loss=Scripted(CALLS + 5, spoil))  # after the last step of training
+    with pytest.raises(InternalError, match="validation loss became nan in epoch 2"):
+        trainer.fit(showers(), showers(), StopRequest())
+    for name in ("best.pt", "last.pt"):
+        checkpoint = read_checkpoint(tmp_path / name)
+        assert checkpoint["progress"]["epoch"] == 1
+        assert all(value.isfinite().all() for value in [*checkpoint["weights"].values(), *checkpoint["ema"].values()])
+    assert len(rows(tmp_path)) == 1
+
+
+# ---- the best epoch, and when to stop looking for a better one
+
+
+def scripted_validation(trainer, losses, csis=None):
+    """Validation that gives these scores, one epoch after the other."""
+    scores = iter(zip(losses, csis or [NAN] * len(losses), strict=True))
+
+    def validate(windows, stop):
+        value, skill = next(scores)
+        return {"validation_loss": value, "validation_csi": skill}
+
+    trainer._validate = validate
+    return trainer
+
+
+def test_training_stops_after_patience_epochs_without_improvement(build_trainer, showers, tmp_path) -> None:
+    trainer = scripted_validation(build_trainer(tmp_path, epochs=10, patience=3), [5.0, 4.0, 4.5, 4.0, 4.1, 1.0, 1.0])
+    history = trainer.fit(showers(), showers(), StopRequest())
+    assert [row["validation_loss"] for row in history] == [5.0, 4.0, 4.5, 4.0, 4.1]  # 4.0 again is no improvement
+    again = scripted_validation(build_trainer(tmp_path, epochs=10, patience=3), [])
+    again.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert len(again.fit(showers(), showers(), StopRequest())) == 5
+
+
+@pytest.mark.parametrize(("monitor", "epoch"), [("loss", 2), ("csi", 3)])
+def test_the_best_checkpoint_is_that_of_the_best_epoch(monitor, epoch, build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, epochs=4, monitor=monitor)
+    scripted_validation(trainer, [5.0, 3.0, 4.0, 4.0], [0.1, 0.2, 0.3, 0.25])
+    weights = {}
+    finish = trainer._finish_epoch
+    trainer._finish_epoch = lambda row: (
+        weights.update({row["epoch"]: trainer.model.output.weight.detach().clone()}),
+        finish(row),
+    )
+    trainer.fit(showers(), showers(), StopRequest())
+    assert torch.equal(read_checkpoint(tmp_path / "best.pt")["weights"]["output.weight"], weights[epoch])
+    assert torch.equal(read_checkpoint(tmp_path / "last.pt")["weights"]["output.weight"], weights[4])
+    assert not torch.equal(weights[epoch], weights[4])
+
+
+def test_the_best_row_is_the_first_of_equals_and_never_an_undefined_one() -> None:
+    history = [
+        {"epoch": k + 1, "validation_loss": v, "validation_csi": c} for k, (v, c) in enumerate([(3, NAN), (2, 0.5), (2, 0.5)])
+    ]
+    assert best_row(history, "loss")["epoch"] == 2
+    assert best_row(history, "csi")["epoch"] == 2
+    assert best_row(history[:1], "csi")["epoch"] == 1
+
+
+def test_the_validation_csi_is_the_mean_of_those_that_are_defined() -> None:
+    from nowcast.verification import count
+
+    observed = torch.tensor([[[1.0, 1.0, 0.0]]])
+    counts = count(torch.tensor([[[1.0, 0.0, 0.0]]]), observed, [0.5, 30.0])  # one hit, one miss; nothing reaches 30 mm/h
+    assert mean_csi(counts) == 0.5
+    assert math.isnan(mean_csi(Counts.zeros([0.5], 1)))
+
+
+# ---- what is told
+
+
+def test_there_is_a_row_of_metrics_for_every_epoch(build_trainer, showers, tmp_path) -> None:
+    history = build_trainer(tmp_path).fit(showers(), showers(), StopRequest())
+    assert rows(tmp_path) == history
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    names = {"epoch", "train_loss", "validation_loss", "validation_csi", "learning_rate", "seconds"}
+    assert all(row.keys() == names and all(map(math.isfinite, row.values())) for row in history)
+
+
+def test_the_train_loss_is_the_mean_over_the_steps(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, epochs=1)
+    losses = []
+    step = trainer._train_step
+    trainer._train_step = lambda batch: losses.append(step(batch)) or losses[-1]
+    assert trainer.fit(showers(), showers(), StopRequest())[0]["train_loss"] == pytest.approx(sum(losses) / 4)
+
+
+def test_there_is_no_bar_in_a_log(build_trainer, showers, tmp_path, capfd) -> None:
+    build_trainer(tmp_path, epochs=1).fit(showers(), showers(), StopRequest())
+    assert capfd.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_there_is_a_bar_on_a_terminal(build_trainer, showers, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    build_trainer(tmp_path, epochs=1).fit(showers(), showers(), StopRequest())
+    assert "epoch 1/1 train" in terminal.getvalue()
+    assert "epoch 1/1 validate" in terminal.getvalue()
+
+
+def test_the_bar_is_gone_before_an_error_is_told(build_trainer, showers, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    trainer = build_trainer(tmp_path, loss=Scripted(3, lambda value: value * NAN))
+    try:
+        trainer.fit(showers(), showers(), StopRequest())
+    except InternalError:
+        assert terminal.getvalue().split("\r")[-2].strip() == ""
+        assert terminal.getvalue().endswith("\r")
+    else:
+        pytest.fail("the loss was not a number")

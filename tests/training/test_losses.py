@@ -1,0 +1,107 @@
+"""Losses counted by hand on a few pixels."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nowcast.sequences import Scaling, build_batch
+from nowcast.training import LOSSES
+from nowcast.training.losses import balanced_weights
+
+NAN = float("nan")
+
+
+def pixels(*values: float) -> Tensor:
+    """One sequence of one frame of one row: (1, 1, 1, 1, w)."""
+    return torch.tensor(values).reshape(1, 1, 1, 1, -1)
+
+
+def loss(name: str, forecast: Tensor, rates: Tensor, maximum: float = 10.0) -> float:
+    batch = build_batch(rates, Scaling("linear", maximum, 1.0), input_steps=0)
+    return LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates).item()
+
+
+def test_mse_by_hand() -> None:
+    assert loss("mse", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx((0.25 + 0.04 + 0) / 3)
+
+
+def test_mae_by_hand() -> None:
+    assert loss("mae", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx((0.5 + 0.2 + 0) / 3)
+
+
+def test_mse_and_mae_divide_by_the_covered_pixels_of_the_whole_batch() -> None:
+    forecast = torch.cat([pixels(0.5, 0.5), pixels(0.3, 0.9)])
+    rates = torch.cat([pixels(0, NAN), pixels(0, 0)])
+    assert loss("mse", forecast, rates) == pytest.approx((0.25 + 0.09 + 0.81) / 3)
+    assert loss("mae", forecast, rates) == pytest.approx((0.5 + 0.3 + 0.9) / 3)
+
+
+def test_balanced_by_hand() -> None:
+    # error 0.5, 0.1 and −1; weights of a dry pixel, one of 5 mm/h and one of 40 mm/h
+    expected = (1 * (0.25 + 0.5) + 5 * (0.01 + 0.1) + 30 * (1 + 1)) / 3
+    assert loss("balanced", pixels(0.5, 0.6, 3.0), pixels(0, 5, 40)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("rate", "weight"),
+    [(0, 1), (0.49, 1), (0.5, 1), (1.99, 1), (2, 2), (4.99, 2), (5, 5), (9.99, 5), (10, 10), (29.99, 10), (30, 30), (400, 30)],
+)
+def test_a_rate_at_a_threshold_has_the_weight_above_it(rate: float, weight: float) -> None:
+    assert balanced_weights(torch.tensor([rate])).tolist() == [weight]
+
+
+def test_weights_go_by_the_rate_and_not_by_its_scaled_value() -> None:
+    # the same scaled values and errors; 20 mm/h at a maximum of 40, 2 mm/h at a maximum of 4
+    heavy = loss("balanced", pixels(0.0), pixels(20), maximum=40.0)
+    light = loss("balanced", pixels(0.0), pixels(2), maximum=4.0)
+    assert heavy == pytest.approx(10 / 2 * light)
+
+
+def test_cross_entropy_is_summed_over_a_sequence_and_averaged_over_the_batch() -> None:
+    forecast = torch.tensor([[0.5, 0.25], [0.9, 0.8]]).reshape(2, 2, 1, 1, 1)  # two sequences of two frames of a pixel
+    rates = torch.tensor([[1.0, 0.0], [1.0, 0.5]]).reshape(2, 2, 1, 1, 1)
+    first = -math.log(0.5) - math.log(0.75)
+    second = -math.log(0.9) - (0.5 * math.log(0.8) + 0.5 * math.log(0.2))
+    assert loss("cross_entropy", forecast, rates, maximum=1.0) == pytest.approx((first + second) / 2)
+
+
+def test_cross_entropy_of_a_certain_miss_is_finite() -> None:
+    assert math.isfinite(loss("cross_entropy", pixels(0.0, 1.0), pixels(1, 0), maximum=1.0))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(forecast=st.floats(0, 1, width=32))
+def test_what_is_forecast_where_nothing_was_measured_costs_nothing(name: str, forecast: float) -> None:
+    rates = pixels(0.3, NAN, 1.0)
+    assert loss(name, pixels(0.2, forecast, 0.7), rates, 1.0) == loss(name, pixels(0.2, 0.0, 0.7), rates, 1.0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_measured_pixels_have_a_gradient(name: str) -> None:
+    batch = build_batch(pixels(0.3, NAN, 1.0), Scaling("linear", 1.0, 1.0), input_steps=0)
+    forecast = pixels(0.2, 0.6, 0.7).requires_grad_()
+    LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates).backward()
+    assert forecast.grad is not None
+    gradient = forecast.grad.flatten().tolist()
+    assert gradient[1] == 0
+    assert gradient[0] < 0 and gradient[2] < 0  # both were too low
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_without_a_measured_pixel_costs_zero_and_moves_nothing(name: str) -> None:
+    batch = build_batch(pixels(NAN, NAN), Scaling("linear", 1.0, 1.0), input_steps=0)
+    forecast = pixels(0.2, 0.6).requires_grad_()
+    value = LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates)
+    value.backward()
+    assert forecast.grad is not None
+    assert (value.item(), forecast.grad.flatten().tolist()) == (0.0, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "balanced"])
+def test_a_perfect_forecast_costs_nothing(name: str) -> None:
+    assert loss(name, pixels(0.0, 0.2, 1.0), pixels(0, 2, 10)) == 0

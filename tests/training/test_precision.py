@@ -1,0 +1,146 @@
+"""Which device and numbers are chosen, and that the smaller numbers train as float32 does."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from nowcast.errors import DeviceError
+from nowcast.model import EncoderForecaster
+from nowcast.training import LOSSES, Precision, choose_precision, read_checkpoint, stop_request
+
+CPU = torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+SIGNIFICANT_BITS = {"bf16": 8, "fp16": 11}
+
+
+def losses_of_steps(trainer, windows, steps):
+    trainer.model.train()
+    batches = [windows.epoch(0)[k : k + 2] for k in range(0, 2 * steps, 2)]
+    return [trainer._train_step(batch) for batch in islice(trainer._load(windows, batches), steps)]
+
+
+def test_auto_on_the_cpu_is_a_precision_that_the_cpu_has() -> None:
+    precision = choose_precision("cpu", "auto")
+    assert precision.device == CPU
+    assert precision.name == ("bf16" if torch.cpu._is_amx_tile_supported() else "fp32")
+
+
+def test_bf16_is_chosen_where_the_cpu_multiplies_matrices_of_it(monkeypatch) -> None:
+    for has_amx, name in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx)
+        assert choose_precision("cpu", "auto").name == name
+
+
+@pytest.mark.parametrize(("capability", "name"), [((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_older_gpus_get_fp16_and_newer_ones_bf16(monkeypatch, capability, name) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert choose_precision("auto", "auto") == Precision(torch.device("cuda"), name)
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+def test_a_precision_asked_for_is_taken_as_it_is(name) -> None:
+    assert choose_precision("cpu", name) == Precision(CPU, name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"device=cpu"):
+        choose_precision("cuda", "auto")
+
+
+def test_the_device_falls_back_to_the_cpu(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_precision("auto", "fp32") == Precision(CPU, "fp32")
+    assert str(choose_precision("auto", "fp32")) == "CPU, fp32"
+
+
+@pytest.mark.parametrize("name", SIGNIFICANT_BITS)
+def test_forecasts_agree_with_float32_as_far_as_the_numbers_reach(name) -> None:
+    torch.manual_seed(0)
+    model = EncoderForecaster(channels=1, hidden_channels=[4], kernel_size=3, input_kernel_size=3, patch_size=2)
+    frames = torch.rand(2, 3, 1, 8, 8)
+    with torch.no_grad():
+        exact = model(frames, 2)
+        with Precision(CPU, name).autocast():
+            rounded = model(frames, 2)
+    assert rounded.dtype == torch.float32
+    # five steps and the output, each of them rounded once, by half a unit of the last place or less; gates pass errors on, not up
+    bound = 6 * 2.0 ** -SIGNIFICANT_BITS[name] * exact.abs().max()
+    assert 0 < (rounded - exact).abs().max() < bound
+
+
+@pytest.mark.parametrize("name", SIGNIFICANT_BITS)
+def test_losses_follow_those_of_float32(name, build_trainer, showers, tmp_path) -> None:
+    windows = showers(16)
+    exact = losses_of_steps(build_trainer(tmp_path, ema_decay=0.0), windows, 8)
+    rounded = losses_of_steps(build_trainer(tmp_path, precision=name, ema_decay=0.0), windows, 8)
+    assert exact[-1] < exact[0]
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=8 * 2.0 ** -SIGNIFICANT_BITS[name])  # a rounding a step
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+def test_weights_and_their_averages_stay_in_float32(name, build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, precision=name)
+    losses_of_steps(trainer, showers(), 2)
+    for module in (trainer.model, trainer.averaged.module):
+        assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert {v.dtype for state in trainer.optimizer.state.values() for v in state.values()} == {torch.float32}
+
+
+def test_only_fp16_scales_its_gradients() -> None:
+    assert [Precision(CPU, name).gradient_scaler().is_enabled() for name in ("fp32", "bf16", "fp16")] == [False, False, True]
+
+
+def test_the_gradient_scaler_is_in_the_checkpoint_and_is_taken_up_again(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, precision="fp16")
+    trainer.gradient_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    losses_of_steps(trainer, showers(), 3)
+    trainer.save(tmp_path / "last.pt")
+    saved = read_checkpoint(tmp_path / "last.pt")
+    assert (saved["gradient_scaler"]["scale"], saved["gradient_scaler"]["_growth_tracker"]) == (1024.0, 3)
+    resumed = build_trainer(tmp_path, precision="fp16")
+    resumed.restore(saved)
+    assert resumed.gradient_scaler.state_dict() == trainer.gradient_scaler.state_dict()
+
+
+@pytest.mark.parametrize(("before", "after"), [("fp32", "fp16"), ("fp16", "fp32")])
+def test_a_run_may_go_on_in_another_precision(before, after, build_trainer, showers, tmp_path) -> None:
+    with stop_request() as stop:
+        build_trainer(tmp_path, precision=before, epochs=1).fit(showers(), showers(), stop)
+        resumed = build_trainer(tmp_path, precision=after, epochs=2)
+        resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+        assert len(resumed.fit(showers(), showers(), stop)) == 2
+
+
+def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the_scale(build_trainer, showers, tmp_path) -> None:
+    def steep(*args):
+        return 1e4 * LOSSES["mse"](*args)
+
+    trainer = build_trainer(tmp_path, precision="fp16", loss=steep)
+    before = [p.clone() for p in trainer.model.parameters()]
+    losses_of_steps(trainer, showers(), 1)
+    assert all(torch.equal(p, q) for p, q in zip(before, trainer.model.parameters(), strict=True))
+    assert trainer.gradient_scaler.get_scale() == 2.0**15
+    assert trainer.schedule.last_epoch == 0  # the learning rate waits too
+    losses = losses_of_steps(trainer, showers(32), 16)
+    assert losses[-1] < losses[0]
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", SIGNIFICANT_BITS)
+def test_losses_on_the_gpu_follow_those_on_the_cpu(name, build_trainer, showers, tmp_path) -> None:
+    exact = losses_of_steps(build_trainer(tmp_path, ema_decay=0.0), showers(32), 16)
+    rounded = losses_of_steps(build_trainer(tmp_path, precision=name, device="cuda", ema_decay=0.0), showers(32), 16)
+    assert rounded == pytest.approx(exact, rel=16 * 2.0 ** -SIGNIFICANT_BITS[name])
+
+
+@needs_gpu
+def test_a_run_on_the_gpu_goes_on_on_the_cpu(build_trainer, showers, tmp_path) -> None:
+    with stop_request() as stop:
+        build_trainer(tmp_path, device="cuda", epochs=1).fit(showers(), showers(), stop)
+        resumed = build_trainer(tmp_path, epochs=2)
+        resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+        assert len(resumed.fit(showers(), showers(), stop)) == 2
