@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SPLITS, TINY, Outcome
+from helpers import SPLITS, TINY, Outcome
 
 import nowcast
 from nowcast.cli import complete_override

@@ -142,7 +142,7 @@ def _read(paths: Sequence[Path], first: xr.Dataset, rates: PackedRates, grid: xr
     for path in tqdm(paths, "scoring", unit="case", leave=False, disable=None, file=sys.stderr):
         forecast = open_forecast(path)
         _refuse_other_grid(path, forecast, first, grid)
-        reference_time = forecast["forecast_reference_time"].values
+        reference_time = np.datetime64(forecast["forecast_reference_time"].item(), "ns")
         wanted = np.concatenate([[reference_time], forecast["time"].values])
         index = np.searchsorted(rates.times, wanted).clip(max=rates.times.size - 1)
         if not (rates.times[index] == wanted).all():

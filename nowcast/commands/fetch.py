@@ -5,6 +5,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from nowcast.errors import DataError, TryLaterError, UsageError
 from nowcast.files import make_folder, sha256, written_whole
@@ -14,7 +15,7 @@ MEMBER = "pycomlink/io/example_data/example_areal_reference_data.nc"
 SHA256 = "c72fb031bc46bcc2fa061ca2b14ae9d3a809d834c4df7b4612ea413175dc575e"
 """Of the member: eleven days of RADOLAN YW that the Python package pycomlink carries as its example."""
 
-SYNTHETIC = {"steps": 11 * 288, "height": 190, "width": 228, "seed": 1, "start": "2018-05-10"}
+SYNTHETIC: dict[str, Any] = {"steps": 11 * 288, "height": 190, "width": 228, "seed": 1, "start": "2018-05-10"}
 """The days, size and spacing of the RADOLAN sample."""
 
 

@@ -70,7 +70,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
     train, validation = periods["data.train"], periods["data.validation"]
     grid = open_radar(data)
     rates = pack_radar(data, grid, Period(min(train.start, validation.start), max(train.end, validation.end)))
-    steps = {"input_steps": config.input_steps, "lead_steps": config.lead_steps, "scaling": build_scaling(asdict(config))}
+    steps: dict[str, Any] = {"input_steps": config.input_steps, "lead_steps": config.lead_steps, "scaling": build_scaling(asdict(config))}
     training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), seed=config.seed)
     return training_windows, RadarWindows(rates, validation, **steps, **asdict(config.validation)), grid.attrs["timestep_minutes"]
 

@@ -53,7 +53,6 @@ class ConvLSTM(nn.Module):
             steps: number of steps of a layer without input.
         """
         if frames is not None:
-            b, t, _, height, width = frames.shape
             hidden, cell = state or self.zero_state(frames)
             from_input = self._input_gates(frames)
         elif state is not None and steps is not None:
@@ -88,8 +87,8 @@ class ConvLSTM(nn.Module):
         """W_x· * X_t + b for all steps in one convolution: (b, t, c, h, w) → t tensors (b, 4 hidden, h, w)."""
         assert self.from_input is not None
         b, t = frames.shape[:2]
-        gates = self.from_input(frames.flatten(0, 1)) + self.bias
-        return gates.unflatten(0, (b, t)).unbind(1)
+        gates: Tensor = self.from_input(frames.flatten(0, 1)) + self.bias
+        return gates.reshape(b, t, *gates.shape[1:]).unbind(1)
 
     def extra_repr(self) -> str:
         return f"{self.input_channels} → {self.hidden_channels}"

@@ -54,9 +54,9 @@ class EncoderForecaster(nn.Module):
 
     def forward(self, frames: Tensor, lead_steps: int) -> Tensor:
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w)."""
-        height, width = frames.shape[-2:]
+        b, _, channels, height, width = frames.shape
         states = []
-        sequence = self._to_patches(frames)
+        sequence: Tensor | None = self._to_patches(frames)
         for layer in self.encoder:
             sequence, state = layer(sequence)
             states.append(state)
@@ -68,13 +68,14 @@ class EncoderForecaster(nn.Module):
             hidden_states.insert(0, sequence)
 
         patches = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
-        forecast = functional.pixel_shuffle(patches, self.patch_size)[..., :height, :width]
-        forecast = forecast.type(torch.promote_types(forecast.dtype, torch.float32))
-        return self.output_activation(forecast).unflatten(0, (frames.shape[0], lead_steps))
+        forecast: Tensor = functional.pixel_shuffle(patches, self.patch_size)[..., :height, :width]
+        forecast = self.output_activation(forecast.type(torch.promote_types(forecast.dtype, torch.float32)))
+        return forecast.reshape(b, lead_steps, channels, height, width)
 
     def _to_patches(self, frames: Tensor) -> Tensor:
         """(b, t, c, h, w) → (b, t, c·p·p, ⌈h/p⌉, ⌈w/p⌉)."""
         b, t, _, height, width = frames.shape
         p = self.patch_size
         padded = functional.pad(frames.flatten(0, 1), (0, -width % p, 0, -height % p))
-        return functional.pixel_unshuffle(padded, p).unflatten(0, (b, t))
+        patches = functional.pixel_unshuffle(padded, p)
+        return patches.reshape(b, t, *patches.shape[1:])

@@ -151,12 +151,13 @@ class RadarWindows:
 
 def gap_free_starts(times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period) -> NDArray[np.int64]:
     """Indices i such that frames i … i + steps − 1 follow each other at `timestep`, all within `period`."""
-    starts = np.arange(max(times.size - steps + 1, 0))
+    starts: NDArray[np.int64] = np.arange(max(times.size - steps + 1, 0), dtype=np.int64)
     first, last = times[starts], times[starts + steps - 1]
-    gap_free = last - first == timestep * (steps - 1)
-    return starts[gap_free & (first >= period.start) & (last <= period.end)]
+    usable: NDArray[np.bool_] = (last - first == timestep * (steps - 1)) & (first >= period.start) & (last <= period.end)
+    return starts[usable]
 
 
 def _window_means(values: NDArray[np.float64], starts: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    return (sums[starts + steps] - sums[starts]) / steps
+    means: NDArray[np.float64] = (sums[starts + steps] - sums[starts]) / steps
+    return means

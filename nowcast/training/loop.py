@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from nowcast import __version__
@@ -160,13 +160,19 @@ class Trainer:
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
             raise InternalError(
-                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1}; {self._last_good()}. Lower optimizer.lr."
+                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1}; {self._last_good()}. "
+                "Lower optimizer.lr."
             )
         return {"validation_loss": loss_mean, "validation_csi": mean_csi(counts)}
 
     def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
         """The windows of each batch, on the device."""
-        loader = DataLoader(windows, batch_sampler=batches, num_workers=self.plan.workers, collate_fn=torch.stack)  # type: ignore[arg-type]
+        loader: DataLoader[Tensor] = DataLoader(
+            cast(Dataset[Tensor], windows),
+            batch_sampler=cast(Sampler[list[int]], batches),  # what an index is is for the windows to say
+            num_workers=self.plan.workers,
+            collate_fn=torch.stack,
+        )
         for rates in loader:
             rates = rates.to(self.precision.device, non_blocking=True)
             yield build_batch(rates, windows.scaling, windows.input_steps)

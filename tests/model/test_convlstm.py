@@ -131,6 +131,13 @@ def test_no_state_means_a_state_of_zeros():
     assert not torch.allclose(layer(frames)[0], layer(frames, (zeros + 1, zeros))[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_the_state_of_zeros_has_at_least_single_precision(dtype):
+    hidden, cell = ConvLSTM(2, 3, 3).zero_state(torch.zeros(5, 1, 2, 4, 6, dtype=dtype))
+    expected = torch.zeros(5, 3, 4, 6, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close((hidden, cell), (expected, expected), rtol=0, atol=0)
+
+
 def test_the_initial_state_is_not_written_to():
     layer = shake(ConvLSTM(1, 2, 3))
     state = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4)

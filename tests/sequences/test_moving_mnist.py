@@ -65,6 +65,12 @@ def test_digits_stay_in_the_box_and_reach_all_of_it(tracks):
     assert (tracks.min(), tracks.max()) == (0, ROOM)
 
 
+def test_no_step_is_longer_than_the_top_speed(tracks):
+    """Nor is a step across a wall: a digit is thrown back, it does not come in again on the other side."""
+    steps = np.diff(tracks, axis=1)
+    assert np.hypot(steps[..., 0], steps[..., 1]).max() < 5 + np.sqrt(2)
+
+
 def test_every_digit_bounces(tracks):
     """19 steps of 3 pixels are 57, of which at least 57/√2 = 40 go along one axis, and there is room for 36."""
     for track in tracks[:, :20]:
@@ -82,16 +88,16 @@ def test_a_digit_turns_only_at_a_wall(tracks):
 
 
 def test_a_bounce_keeps_the_speed(tracks):
-    """Along one axis the way from wall to wall and back takes 72 / v frames, so a track unfolded at its walls is a line."""
-    slopes = []
+    """Along an axis, the steps of a digit are all of one length, those that may touch a wall (6 pixels or nearer) aside."""
+    spreads = []
     for track in tracks[:100]:
         for axis in track.T:
             steps = np.abs(np.diff(axis))
             off_walls = (np.minimum(axis[:-1], ROOM - axis[:-1]) >= 6) & (np.minimum(axis[1:], ROOM - axis[1:]) >= 6)
             if off_walls.sum() >= 3:
-                slopes.append(np.ptp(steps[off_walls]))
-    assert len(slopes) > 100
-    assert max(slopes) <= 1  # whole pixels of one speed differ by 1 at most
+                spreads.append(np.ptp(steps[off_walls]))
+    assert len(spreads) > 100
+    assert max(spreads) <= 1  # whole pixels of one speed differ by 1 at most
 
 
 def sequences(**settings):

@@ -17,7 +17,7 @@ SIZE = 8
 
 
 class Showers:
-    """A square of rain of 5 mm/h that moves one pixel a frame; each window's start says where from. Pixel (0, 0) is never covered."""
+    """A square of rain of 5 mm/h that moves one pixel a frame; a pick's start says from where. Pixel (0, 0) is not covered."""
 
     def __init__(self, count: int = 8, fresh: bool = True) -> None:
         self.input_steps, self.lead_steps, self.scaling = 3, 2, Scaling("linear", 10.0, 1.0)

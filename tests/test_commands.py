@@ -1,0 +1,203 @@
+"""The main job from file to file: train, predict, evaluate, on a small radar file."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from helpers import SPLITS, TINY, Outcome
+
+from nowcast.files import sha256
+from nowcast.radar import open_grid
+from nowcast.training import read_checkpoint
+
+Run = Callable[..., Outcome]
+CASES = ("2020-01-01T06:10", "2020-01-01T06:25", "2020-01-01T06:40")
+"""The first frame of the test period is the third of the first case; the others follow at a stride of 3."""
+
+
+@pytest.fixture
+def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return ["data=radar", f"data.path={radar_file}", f"data.cache={tmp_path}/cache", "device=cpu"]
+
+
+def test_training_leaves_checkpoints_metrics_curves_and_a_summary(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"best.pt", "last.pt", "metrics.jsonl", "curves.png", "summary.json", "cache", ".hydra"}
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    summary = json.loads((trained / "summary.json").read_text())
+    assert summary["score"] == max(row["validation_csi"] for row in rows)
+    checkpoint = read_checkpoint(trained / "best.pt")
+    assert checkpoint["config"]["scaling"] == {"kind": "log", "maximum": 100.0, "reference": 0.5}
+    assert checkpoint["config"]["timestep_minutes"] == 5
+
+
+def test_a_finished_run_asked_again_trains_no_further(run: Run, radar_file: Path, trained: Path) -> None:
+    before = sha256(trained / "last.pt")
+    outcome = run(
+        "train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, f"output={trained}", f"data.cache={trained}/cache"
+    )
+    assert outcome.code == 0
+    assert sha256(trained / "last.pt") == before
+
+
+def test_predict_writes_the_forecast_of_the_newest_frames(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data)
+    assert outcome.code == 0
+    with xr.open_dataset("forecasts/20200101T0755Z.nc", engine="netcdf4") as forecast:
+        assert forecast["forecast_reference_time"].values == np.datetime64("2020-01-01T07:55")
+        assert forecast["lead_time"].values.tolist() == [5, 10, 15, 20]
+        assert forecast["time"].values[0] == np.datetime64("2020-01-01T08:00")
+        rates = forecast["precipitation_rate"].values
+        assert rates.shape == (4, 34, 41)
+        past = open_grid(radar_file)["precipitation_rate"][-3:].values
+        assert (np.isnan(rates) == np.isnan(past).all(axis=0)).all()
+        assert np.nanmin(rates) >= 0
+        assert forecast.attrs["checkpoint_sha256"] == sha256(trained / "best.pt")
+        assert json.loads(forecast.attrs["input_times"])[-1] == "2020-01-01T07:55:00Z"
+    assert [path.name for path in Path().iterdir() if path.name != "cache"] == ["forecasts"]
+
+
+def test_predict_at_a_time_uses_no_later_frame(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    """A forecast from a file that ends at that time is the same as one from a file that goes on."""
+    run("predict", f"checkpoint={trained}/best.pt", *data, "at=2020-01-01T05:00", "output=a.nc")
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(time=slice(None, 61)).to_netcdf("cut.nc", engine="netcdf4")
+    run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=cut.nc", "output=b.nc")
+    with xr.open_dataset("a.nc", engine="netcdf4") as a, xr.open_dataset("b.nc", engine="netcdf4") as b:
+        np.testing.assert_array_equal(a["precipitation_rate"], b["precipitation_rate"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["at=2020-01-01T00:05"], 66, "no frame at 2019-12-31T23:55"),
+        (["at=2020-01-02"], 66, "no frame at"),
+        (["at=noon"], 78, "at: 'noon' is not a time"),
+        (["output=/dev/null/f.nc"], 73, "/dev/null"),
+    ],
+)
+def test_predict_refuses_what_it_cannot_do(
+    run: Run, data: list[str], trained: Path, words: list[str], code: int, says: str
+) -> None:
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, *words)
+    assert (outcome.code, outcome.err.count("\n")) == (code, 1)
+    assert says in outcome.err
+    assert not list(Path().glob("**/*.nc"))
+
+
+def test_predict_refuses_data_of_another_spacing(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(time=slice(None, None, 2)).to_netcdf("ten.nc", engine="netcdf4")
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=ten.nc")
+    assert outcome.code == 65
+    assert "frames every 10 minutes, but the model was trained on 5" in outcome.err
+
+
+def scores(folder: str) -> xr.Dataset:
+    with xr.open_dataset(f"{folder}/scores.nc", engine="netcdf4") as dataset:
+        return dataset.load()
+
+
+def test_forecast_files_and_their_model_get_the_same_scores(run: Run, data: list[str], trained: Path) -> None:
+    evaluate = ["evaluate", *data, "thresholds=[0.5,2]"]
+    period = "period=['2020-01-01T06:00','2020-01-01T07:00']"
+    outcome = run(*evaluate, f"checkpoint={trained}/best.pt", period, "stride=3", "output=whole")
+    assert outcome.code == 0 and "persistence" in outcome.out
+    whole = scores("whole")
+    assert whole.attrs["cases"] == 3
+
+    for case in CASES:
+        run("predict", f"checkpoint={trained}/best.pt", *data, f"at={case}")
+    assert run(*evaluate, "forecasts=forecasts", "output=files").code == 0
+    files = scores("files")
+    for name in whole.data_vars:
+        if whole[name].dtype.kind == "i":
+            np.testing.assert_array_equal(files[name], whole[name])
+        else:  # sums of float32 errors, in batches or one by one
+            np.testing.assert_allclose(files[name], whole[name], rtol=1e-6)
+
+
+def test_evaluate_counts_as_by_hand(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    """Persistence at 10 minutes, ≥ 0.5 mm/h, from the frames themselves."""
+    for case in CASES:
+        run("predict", f"checkpoint={trained}/best.pt", *data, f"at={case}")
+    run("evaluate", *data, "forecasts=forecasts/*.nc", "thresholds=[0.5]", "output=scores")
+    rates = open_grid(radar_file)["precipitation_rate"]
+    hits = false_alarms = misses = 0
+    for case in CASES:
+        with xr.open_dataset(f"forecasts/{case.replace('-', '').replace(':', '')}Z.nc", engine="netcdf4") as forecast:
+            covered = ~np.isnan(forecast["precipitation_rate"].values[1])
+        last = rates.sel(time=case).values
+        observed = rates.sel(time=np.datetime64(case) + np.timedelta64(10, "m")).values
+        covered &= ~np.isnan(last) & ~np.isnan(observed)
+        hits += int(((last >= 0.5) & (observed >= 0.5) & covered).sum())
+        false_alarms += int(((last >= 0.5) & (observed < 0.5) & covered).sum())
+        misses += int(((last < 0.5) & (observed >= 0.5) & covered).sum())
+    here = scores("scores").sel(forecast="persistence", lead_time=10, threshold=0.5)
+    assert (int(here["hits"]), int(here["false_alarms"]), int(here["misses"])) == (hits, false_alarms, misses)
+    assert float(here["csi"]) == pytest.approx(hits / (hits + false_alarms + misses))
+    with open("scores/scores.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["forecast"] == "persistence" and row["lead_minutes"] in ("10", "10.0")]
+    assert float(rows[0]["csi"]) == pytest.approx(float(here["csi"]))
+    assert all(Path(f"scores/{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("csi", "frames"))
+
+
+def test_scoring_days_that_a_model_was_trained_on_is_said(run: Run, data: list[str], trained: Path) -> None:
+    outcome = run(
+        "evaluate", *data, f"checkpoint={trained}/best.pt", "period=['2020-01-01T02:00','2020-01-01T03:00']", "stride=6"
+    )
+    assert outcome.code == 0
+    assert "overlaps the train days of this model" in outcome.err
+
+
+def test_forecasts_without_observations_are_not_scored_and_that_is_said(run: Run, data: list[str], trained: Path) -> None:
+    for at in ("2020-01-01T07:00", "2020-01-01T07:55"):
+        run("predict", f"checkpoint={trained}/best.pt", *data, f"at={at}")
+    outcome = run("evaluate", *data, "forecasts=forecasts")
+    assert outcome.code == 0
+    assert "1 of 2 forecasts were not scored, for lack of observed frames" in outcome.err
+    assert scores("scores").attrs["cases"] == 1
+
+
+def test_moving_mnist_trains_and_is_scored(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an IDX file of squares in place of digits."""
+    monkeypatch.chdir(tmp_path)
+    images = np.zeros((10_500, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = 255
+    header = np.array([2051, *images.shape], ">i4").tobytes()
+    (tmp_path / "digits-ubyte").write_bytes(header + images.tobytes())
+    data = ["data.path=digits-ubyte", "device=cpu"]
+    few = ["data.train_sequences=8", "data.validation_sequences=4", "training.epochs=1", "training.batch_size=4"]
+    small = ["model.hidden_channels=[4]", "model.kernel_size=3", "model.input_kernel_size=3"]
+    assert run("train", "experiment=moving_mnist", *data, *few, *small, "output=run").code == 0
+    row = json.loads((tmp_path / "run/metrics.jsonl").read_text())
+    assert 0 < row["validation_loss"] < 10 * 64 * 64  # a cross-entropy summed over a sequence; about ln 2 a pixel at first
+    outcome = run("evaluate", "checkpoint=run/best.pt", "data=moving_mnist", *data, "data.test_sequences=4", "thresholds=[0.5]")
+    assert outcome.code == 0
+    assert scores("scores").attrs["cases"] == 4
+
+
+def test_predict_gives_the_same_forecast_on_any_grid_size(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(y=slice(0, 17), x=slice(0, 23)).to_netcdf("small.nc", engine="netcdf4")
+    assert run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=small.nc", "output=small_forecast.nc").code == 0
+    with xr.open_dataset("small_forecast.nc", engine="netcdf4") as forecast:
+        assert forecast["precipitation_rate"].shape == (4, 17, 23)
+
+
+def test_bf16_forecasts_are_close_to_fp32(run: Run, data: list[str], trained: Path) -> None:
+    """bf16 keeps 8 bits: one part in 256 a rounding, so a few percent after a handful of steps."""
+    rates = {}
+    for precision in ("fp32", "bf16"):
+        run("predict", f"checkpoint={trained}/best.pt", *data, f"precision={precision}", f"output={precision}.nc")
+        with xr.open_dataset(f"{precision}.nc", engine="netcdf4") as forecast:
+            rates[precision] = torch.from_numpy(forecast["precipitation_rate"].values).nan_to_num()
+    error = (rates["bf16"] - rates["fp32"]).norm() / rates["fp32"].norm()
+    assert 0 < error < 0.05

@@ -1,0 +1,46 @@
+"""The commands of the README run as they stand there, on a small file in place of the sample and with short training."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nowcast.radar import write_synthetic
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SHORT = ["sampling.windows_per_epoch=8", "training.epochs=1", "validation.stride=96", "sampling.crop=16", "device=cpu"]
+
+
+def commands(language: str) -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("nowcast ")]
+
+
+@pytest.mark.readme
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "data/radolan.nc", 11 * 288, 24, 28, seed=2, start="2018-05-10")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive/rain.nc").symlink_to(tmp_path / "data/radolan.nc")
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/winter.yaml").write_text("# @package _global_\nmodel:\n  hidden_channels: [4]\n")
+    found = commands("bash")
+    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate"}
+    for command in found:
+        words = shlex.split(command.split(" #")[0])[1:]
+        words += SHORT if words[0] == "train" else []
+        ran = subprocess.run([sys.executable, "-m", "nowcast", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 0, f"{command}\n{ran.stderr}"
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_every_file_that_the_readme_points_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
