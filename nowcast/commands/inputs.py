@@ -56,15 +56,15 @@ def moving_mnist_windows(data: MovingMnistConfig, split: str, input_steps: int, 
     Digits of one split never appear in another: the last 5,000 images are the test's, the 5,000 before validation's.
     """
     digits = open_digits(data.path)
-    part = {"train": digits[:-10_000], "validation": digits[-10_000:-5_000], "test": digits[-5_000:]}[split]
+    parts = {"train": digits[:-10_000], "validation": digits[-10_000:-5_000], "test": digits[-5_000:]}
     return MovingMnistWindows(
-        part,
+        parts[split],
         input_steps=input_steps,
         lead_steps=lead_steps,
         count=getattr(data, f"{split}_sequences"),
         digits_per_sequence=data.digits_per_sequence,
         fresh=split == "train",
-        seed=seed,
+        seed=len(parts) * seed + list(parts).index(split),
     )
 
 

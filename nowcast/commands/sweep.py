@@ -36,7 +36,13 @@ def print_sweep() -> None:
         "job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left"
     )
     for row in rows:
-        score = f"{row['monitor']} {row['score']:.4g}" if "score" in row else "failed"
+        score = (
+            f"{row['monitor']} {row['score']:.4g}"
+            if row.get("score") is not None
+            else "undefined"
+            if "score" in row
+            else "failed"
+        )
         own = " ".join(override for override in row["overrides"] if override not in shared)
         table.add_row(row["job"], own, score, str(row.get("best_epoch", "-")), str(folder / row["job"]))
     Console().print(table)
@@ -50,6 +56,6 @@ def _read_job(path: Path) -> dict[str, Any]:
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float]:
-    if "score" not in row:
+    if row.get("score") is None:
         return (True, 0.0)
     return (False, -row["score"] if row["monitor"] == "csi" else row["score"])

@@ -1,8 +1,6 @@
 """`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation score."""
 
-import json
 import logging
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from nowcast.training import (
     Precision,
     Row,
     Trainer,
+    as_json,
     best_row,
     build_optimizer,
     build_schedule,
@@ -40,7 +39,6 @@ MAY_CHANGE = ("training", "device", "precision", "resume", "output", "thresholds
 
 def train(config: TrainConfig, folder: Path) -> float:
     """Train, or go on training, in `folder`. → the best validation score, for a sweeper to optimise."""
-    started = time.monotonic()
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     settings = asdict(config)
@@ -53,7 +51,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     )  # fmt: skip
     with stop_request() as stop, logging_redirect_tqdm():
         history = trainer.fit(training, validation, stop)
-    return summarise(config, history, folder, time.monotonic() - started)
+    return summarise(config, history, folder)
 
 
 def open_windows(config: TrainConfig) -> tuple[Windows, Windows, float | None]:
@@ -70,7 +68,11 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
     train, validation = periods["data.train"], periods["data.validation"]
     grid = open_radar(data)
     rates = pack_radar(data, grid, Period(min(train.start, validation.start), max(train.end, validation.end)))
-    steps: dict[str, Any] = {"input_steps": config.input_steps, "lead_steps": config.lead_steps, "scaling": build_scaling(asdict(config))}
+    steps: dict[str, Any] = {
+        "input_steps": config.input_steps,
+        "lead_steps": config.lead_steps,
+        "scaling": build_scaling(asdict(config)),
+    }
     training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), seed=config.seed)
     return training_windows, RadarWindows(rates, validation, **steps, **asdict(config.validation)), grid.attrs["timestep_minutes"]
 
@@ -103,25 +105,29 @@ def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], fold
     if config.resume == "never" or not last.exists():
         return
     checkpoint = read_checkpoint(last)
-    changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != checkpoint["config"].get(key)]
+    before = checkpoint["config"]
+    changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != before.get(key)]
+    if settings["training"]["batch_size"] != before["training"]["batch_size"]:
+        changed.append("training.batch_size")
     if changed:
         raise ConfigError(
             f"{', '.join(changed)}: not as in {last}, from which resume=auto would go on; "
             "give another output, the same settings, or resume=never to start anew there."
         )
     trainer.restore(checkpoint)
-    log.info("resuming from %s, epoch %d", last, trainer.progress.epoch + 1)
+    log.info("going on from %s, %d of %d epochs done", last, trainer.progress.epoch, config.training.epochs)
 
 
-def summarise(config: TrainConfig, history: list[Row], folder: Path, seconds: float) -> float:
+def summarise(config: TrainConfig, history: list[Row], folder: Path) -> float:
     """Write summary.json and the curves, say how it went. → the best validation score."""
     monitor = config.training.monitor
     best = best_row(history, monitor)
     score = best[f"validation_{monitor}"]
-    summary = {"monitor": monitor, "score": score, "best_epoch": best["epoch"], "epochs": len(history), "seconds": round(seconds)}
+    seconds = round(sum(row["seconds"] for row in history))
+    summary = {"monitor": monitor, "score": score, "best_epoch": best["epoch"], "epochs": len(history), "seconds": seconds}
     with written_whole(folder / "summary.json") as path:
-        path.write_text(json.dumps(summary, indent=1) + "\n")
+        path.write_text(as_json(summary) + "\n")
     draw_curves(history, folder / "curves.png")
-    log.info("best validation %s %.4f in epoch %d of %d (%.0f s)", monitor, score, best["epoch"], len(history), seconds)
+    log.info("best validation %s %.4f in epoch %d of %d (%d s in all)", monitor, score, best["epoch"], len(history), seconds)
     log.info("checkpoint %s, curves %s", folder / "best.pt", folder / "curves.png")
     return score

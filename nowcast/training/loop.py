@@ -6,7 +6,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -192,7 +192,7 @@ class Trainer:
         if best_row(self.progress.history, self.plan.monitor) is row:
             self.save(self.folder / "best.pt")
         with written_whole(self.folder / "metrics.jsonl") as path:
-            path.write_text("".join(json.dumps(row) + "\n" for row in self.progress.history))
+            path.write_text("".join(as_json(row) + "\n" for row in self.progress.history))
         self.save(self.folder / "last.pt")  # last: a run killed before it does the epoch again, and all of the above
         log.info(
             "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %.4f (%.0f s)",
@@ -218,7 +218,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "gradient_scaler": self.gradient_scaler.state_dict(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+            "rng": torch.get_rng_state(),
             "progress": vars(self.progress),
         }
         write_checkpoint(path, checkpoint)
@@ -234,10 +234,13 @@ class Trainer:
         self.schedule.load_state_dict(checkpoint["schedule"])
         if checkpoint["gradient_scaler"]:  # empty where the precision was another
             self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
-        torch.set_rng_state(checkpoint["rng"]["cpu"])
-        if torch.cuda.is_available() and checkpoint["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+        torch.set_rng_state(checkpoint["rng"])
         self.progress = Progress(**checkpoint["progress"])
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """One line of JSON, which has no NaN: what is undefined is null."""
+    return json.dumps({key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()})
 
 
 def best_row(history: Sequence[Row], monitor: str) -> Row:
