@@ -1,6 +1,7 @@
 """The command line: Typer outside, Hydra within, and our errors as exit codes. Nothing heavy is imported here."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from nowcast import __version__
 from nowcast.config import configs_folder, register_schemas
-from nowcast.errors import CannotCreateError, ConfigError, InternalError, Interrupted, UsageError
+from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ GROUPS = {
 def complete_override(ctx: Any, incomplete: str) -> list[str]:
     """Completions of a word of overrides: config groups with their options, and top-level keys."""
     command = ctx.info_name if ctx.info_name in GROUPS else "train"
-    options = [f"{group}={option}" for group in GROUPS[command] for option in group_options(group)]
+    options = [f"{group}={option}" for group in GROUPS[command] for option in group_options(group, command)]
     text = (configs_folder() / f"{command}.yaml").read_text()
     keys = [
         line.split(":")[0] + "="
@@ -47,14 +48,15 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
     return [word for word in sorted({*options, *keys}) if word.startswith(incomplete)]
 
 
-def group_options(group: str) -> list[str]:
-    """The options of a config group that come with nowcast."""
-    return sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+def group_options(group: str, command: str) -> list[str]:
+    """The options of a config group that come with nowcast and that a command can take."""
+    options = sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+    return [option for option in options if (command, option) != ("predict", "moving_mnist")]
 
 
 def hydra_help(command: str, examples: str) -> str:
     """What stands under the options in the help of a command that reads a configuration."""
-    groups = "\n".join(f"  {group}={'|'.join(group_options(group))}" for group in GROUPS[command])
+    groups = "\n".join(f"  {group}={'|'.join(group_options(group, command))}" for group in GROUPS[command])
     return (
         f"\b\nConfig groups:\n{groups}\n\n\b\nExamples:\n{examples}\n\n\b\n"
         f"Every key: nowcast {command} --cfg job. Hydra's own options: nowcast {command} --hydra-help."
@@ -167,12 +169,13 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
-    from nowcast.commands.sweep import print_sweep, sweep_folder
+    from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
     sys.argv = [f"nowcast {command}", *overrides]
     argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
     register_schemas()
+    forget_sweep()
     failures: list[Exception] = []
 
     def job(composed: DictConfig) -> float | None:
@@ -206,7 +209,11 @@ def _from_hydra(error: Exception) -> Exception:
     if type(error).__module__.startswith("hydra"):
         return error
     if isinstance(error, OSError):
-        return CannotCreateError(f"{error.filename}: cannot create this folder ({error.strerror}); choose another output.")
+        if error.errno == errno.ENOSPC:
+            return InputOutputError("output: the disk is full; free some space, or choose another output.")
+        return CannotCreateError(
+            f"{error.filename or 'output'}: cannot create this folder ({error.strerror}); choose another output."
+        )
     return UsageError(f"{error}.") if isinstance(error, ValueError) else error
 
 
@@ -227,6 +234,7 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 def main() -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _terminate)  # before Typer makes something else of it
     try:
         code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, Interrupted) as interrupt:

@@ -33,6 +33,7 @@ class RadarConfig(DataConfig):
     test: list[str] | None
 
     def __post_init__(self) -> None:
+        _not_empty("data.path", self.path)
         _positive("data.max_rate", self.max_rate)
         if self.accumulation_minutes is not None:
             _positive("data.accumulation_minutes", self.accumulation_minutes)
@@ -206,6 +207,7 @@ class TrainConfig:
     output: str
 
     def __post_init__(self) -> None:
+        _not_empty("output", self.output)
         _at_least("input_steps", self.input_steps, 1)
         _at_least("lead_steps", self.lead_steps, 1)
         _one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
@@ -213,6 +215,8 @@ class TrainConfig:
         _device_and_precision(self.device, self.precision)
         _one_of("resume", self.resume, ("auto", "never"))
         _at_least("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
         if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
             raise ConfigError("loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or another loss.")
         if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
@@ -239,6 +243,9 @@ class PredictConfig:
     precision: str
 
     def __post_init__(self) -> None:
+        _not_empty("checkpoint", self.checkpoint)
+        if not self.output.endswith(".nc"):
+            raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
         _device_and_precision(self.device, self.precision)
 
 
@@ -259,10 +266,14 @@ class EvaluateConfig:
     precision: str
 
     def __post_init__(self) -> None:
+        for key in ("checkpoint", "forecasts", "output"):
+            _not_empty(key, getattr(self, key))
         if (self.checkpoint is None) == (self.forecasts is None):
             raise ConfigError(
                 "checkpoint, forecasts: give one of them: a trained model to score, or the forecast files to score."
             )
+        if self.forecasts is not None and self.period is not None:
+            raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
         _thresholds(self.thresholds)
         _share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):
@@ -297,6 +308,11 @@ def _one_of(key: str, value: str, choices: Collection[str]) -> None:
 def _at_least(key: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"{key}: must be at least {least}, not {value}.")
+
+
+def _not_empty(key: str, value: str | None) -> None:
+    if value is not None and not value.strip():
+        raise ConfigError(f"{key}: is empty; give a path.")
 
 
 def _positive(key: str, value: float) -> None:

@@ -24,6 +24,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
+    if path.exists() and not path.is_file():
+        raise CannotCreateError(f"{path}: is there already and no ordinary file; choose another output path.")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -32,6 +34,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise _for_people(path, error) from error
+    except RuntimeError as error:  # what PyTorch and HDF5 make of a full disk
+        raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

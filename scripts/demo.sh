@@ -4,7 +4,8 @@ set -eu
 
 data=radolan
 nowcast fetch radolan || {
-    [ $? -eq 75 ] || exit 1
+    code=$?
+    [ $code -eq 75 ] || exit $code
     echo "The real sample cannot be fetched here: going on with SYNTHETIC rain. Its scores say nothing about real weather."
     data=synthetic
     nowcast fetch synthetic
@@ -19,6 +20,11 @@ nowcast predict checkpoint="$out/best.pt" data=$data at=2018-05-18T15:00 output=
 
 echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
+
+echo
+awk -F, -v OFS="" '$2 == "mean" && ($3 == 0.5 || $3 == 1 || $3 == 2) { csi[$1, $3] = $8 } END {
+    for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
+        (csi["model", t + 0] > csi["persistence", t + 0] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"

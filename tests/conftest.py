@@ -1,5 +1,6 @@
 """What tests share: a small radar file, a model trained on it, and the command line run in this process."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -30,8 +31,11 @@ def run_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(sys, "argv", ["nowcast", *words])
     capsys.readouterr()
+    before = logging.root.handlers[:], logging.root.level
     with pytest.raises(SystemExit) as stop:
         main()
+    logging.root.handlers[:], level = before
+    logging.root.setLevel(level)
     captured = capsys.readouterr()
     return Outcome(int(stop.value.code or 0), captured.out, captured.err)
 

@@ -36,7 +36,9 @@ def test_version(run: Run) -> None:
 def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: str) -> None:
     outcome = run(command, "--help")
     assert outcome.code == 0
-    assert "data=moving_mnist|radar|radolan|synthetic" in outcome.out
+    assert (
+        "data=radar|radolan|synthetic" if command == "predict" else "data=moving_mnist|radar|radolan|synthetic"
+    ) in outcome.out
     assert f"  nowcast {command} " in outcome.out
 
 

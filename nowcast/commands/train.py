@@ -33,7 +33,7 @@ from nowcast.verification import draw_curves
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = ("training", "device", "precision", "resume", "output", "thresholds")
+MAY_CHANGE = ("training", "device", "precision", "resume", "output")
 """Keys that may differ between a run and the checkpoint that it resumes from."""
 
 
@@ -73,7 +73,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
         "lead_steps": config.lead_steps,
         "scaling": build_scaling(asdict(config)),
     }
-    training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), seed=config.seed)
+    training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), shuffle=True, seed=config.seed)
     return training_windows, RadarWindows(rates, validation, **steps, **asdict(config.validation)), grid.attrs["timestep_minutes"]
 
 
@@ -100,15 +100,20 @@ def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Window
 
 
 def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], folder: Path) -> None:
-    """Go on from last.pt in `folder` where there is one. Errors: ConfigError where it is of another configuration."""
+    """Go on from last.pt in `folder` where there is one, or with resume=never clear what an earlier run left. Errors: ConfigError where it is of another configuration."""
     last = folder / "last.pt"
-    if config.resume == "never" or not last.exists():
+    if config.resume == "never":
+        for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
+            (folder / name).unlink(missing_ok=True)
+    if not last.exists():
         return
     checkpoint = read_checkpoint(last)
-    before = checkpoint["config"]
+    before = checkpoint.get("config") or {}
+    before = {"training": {}, **before}
     changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != before.get(key)]
-    if settings["training"]["batch_size"] != before["training"]["batch_size"]:
-        changed.append("training.batch_size")
+    for key in ("batch_size", "monitor"):  # they say what a step, and what the best epoch, is
+        if settings["training"][key] != before["training"].get(key):
+            changed.append(f"training.{key}")
     if changed:
         raise ConfigError(
             f"{', '.join(changed)}: not as in {last}, from which resume=auto would go on; "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from nowcast.errors import DataError
 from nowcast.files import written_whole
 from nowcast.radar.grid import RATE
 from nowcast.sequences.periods import Period
@@ -57,6 +57,8 @@ def pack(
     times = grid["time"].values
     first, last = np.searchsorted(times, period.start), np.searchsorted(times, period.end, side="right")
     times = times[first:last]
+    if not np.isfinite(grid.attrs["timestep_minutes"]):
+        raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
     key = hashlib.sha256(f"{source} {first} {last}".encode()).hexdigest()[:16]
     path = Path(folder) / f"{key}.npy"
@@ -68,22 +70,33 @@ def pack(
             statistics = _unpack(grid[RATE][first:last], frames_file, progress)
             with open(statistics_file, "wb") as file:
                 np.save(file, statistics)
-    mean_rate, wet_share = np.load(statistics_path)
-    return PackedRates(np.load(path, mmap_mode="r"), times, timestep, mean_rate, wet_share)
+    try:
+        mean_rate, wet_share = np.load(statistics_path)
+        frames = np.load(path, mmap_mode="r")
+        if frames.shape != (times.size, *grid[RATE].shape[1:]) or frames.dtype != np.float32:
+            raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: this unpacked series is damaged ({error}); delete {folder}, which is made anew.") from error
+    return PackedRates(frames, times, timestep, mean_rate, wet_share)
 
 
 def _unpack(rates: xr.DataArray, path: Path, progress: Callable[[int, int], None]) -> NDArray[np.float64]:
     """Write all frames; → mean rate and wet share of each, (2, time)."""
     steps, height, width = rates.shape
     statistics = np.zeros((2, steps))
-    frames = open_memmap(path, mode="w+", dtype=np.float32, shape=(steps, height, width))
     block = max(1, _BLOCK_BYTES // (4 * height * width))
-    for start in range(0, steps, block):
-        values = rates[start : start + block].values
-        frames[start : start + block] = values
-        valid = np.maximum(np.isfinite(values).sum(axis=(1, 2)), 1)
-        statistics[0, start : start + block] = np.nansum(values, axis=(1, 2), dtype=np.float64) / valid
-        statistics[1, start : start + block] = (values >= WET_RATE).sum(axis=(1, 2)) / valid
-        progress(min(start + block, steps), steps)
-    frames.flush()
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": (steps, height, width),
+    }
+    with open(path, "wb") as file:  # not a memory map: on a full disk writing to one kills the process
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, steps, block):
+            values = np.ascontiguousarray(rates[start : start + block].values, dtype=np.float32)
+            file.write(values.data)
+            valid = np.maximum(np.isfinite(values).sum(axis=(1, 2)), 1)
+            statistics[0, start : start + block] = np.nansum(values, axis=(1, 2), dtype=np.float64) / valid
+            statistics[1, start : start + block] = (values >= WET_RATE).sum(axis=(1, 2)) / valid
+            progress(min(start + block, steps), steps)
     return statistics

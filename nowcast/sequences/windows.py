@@ -88,7 +88,8 @@ class RadarWindows:
         scaling: mm/h to model values.
         stride: frames from the start of one candidate window to the next.
         min_wet_share: windows with a smaller share of pixels ≥ 0.1 mm/h over their frames are left out.
-        windows_per_epoch: how many an epoch draws; all, once, in order of time, where None.
+        windows_per_epoch: how many an epoch draws; all, once, where None.
+        shuffle: whether all are taken in a new random order in every epoch, or in order of time.
         rain_power: a window is drawn with a weight of (mean rate + 0.01 mm/h) ** rain_power; 0 draws all alike.
         crop: height and width of a random crop; the whole grid where None.
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
@@ -107,9 +108,10 @@ class RadarWindows:
         windows_per_epoch: int | None = None,
         rain_power: float = 0.0,
         crop: int | None = None,
+        shuffle: bool = False,
         seed: int = 0,
     ) -> None:
-        self.rates, self.scaling = rates, scaling
+        self.rates, self.scaling, self.shuffle = rates, scaling, shuffle
         self.input_steps, self.lead_steps = input_steps, lead_steps
         self.windows_per_epoch, self.rain_power, self.seed = windows_per_epoch, rain_power, seed
         height, width = rates.frames.shape[1:]
@@ -126,9 +128,10 @@ class RadarWindows:
 
     def epoch(self, epoch: int) -> list[Pick]:
         """The picks of one epoch: a function of the seed and the epoch's number alone."""
-        if self.windows_per_epoch is None:
-            return [Pick(int(start)) for start in self.starts]
         generator = np.random.default_rng([self.seed, epoch])
+        if self.windows_per_epoch is None:
+            starts = generator.permutation(self.starts) if self.shuffle else self.starts
+            return [Pick(int(start)) for start in starts]
         rain = _window_means(self.rates.mean_rate, self.starts, self.input_steps + self.lead_steps)
         weights = (rain + 0.01) ** self.rain_power
         starts = generator.choice(self.starts, self.windows_per_epoch, p=weights / weights.sum())

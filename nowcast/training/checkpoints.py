@@ -15,7 +15,7 @@ SCHEMA = 1
 """Raised whenever an older program could no longer read a new checkpoint."""
 
 Checkpoint = dict[str, Any]
-"""schema, versions, config, weights, ema, optimizer, schedule, scaler, rng, progress: tensors and plain values alone."""
+"""schema, versions, config, weights, ema, optimizer, schedule, gradient_scaler, rng, progress: tensors and plain values alone."""
 
 _FOLDER = 0x10
 """Set by one flipped bit, it makes torch give a tensor of whatever was in memory, and no checksum covers it."""
@@ -47,6 +47,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{path}: not a checkpoint, or cut short ({error}); use another, or train again.") from error
     if not isinstance(checkpoint, dict) or "schema" not in checkpoint:
         raise DataError(f"{path}: not a checkpoint of nowcast; give one that 'nowcast train' wrote.")
-    if checkpoint["schema"] > SCHEMA:
+    if not isinstance(checkpoint["schema"], int) or checkpoint["schema"] > SCHEMA:
         raise DataError(f"{path}: written by a newer nowcast (schema {checkpoint['schema']}, here {SCHEMA}); update nowcast.")
     return checkpoint
