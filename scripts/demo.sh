@@ -22,9 +22,9 @@ echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minut
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
 
 echo
-awk -F, -v OFS="" '$2 == "mean" && ($3 == 0.5 || $3 == 1 || $3 == 2) { csi[$1, $3] = $8 } END {
+awk -F, -v OFS="" '$2 == "mean" && ($3 == 0.5 || $3 == 1 || $3 == 2) { csi[$1, $3 + 0] = $9 } END {
     for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
-        (csi["model", t + 0] > csi["persistence", t + 0] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
+        (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"

@@ -201,3 +201,83 @@ def test_bf16_forecasts_are_close_to_fp32(run: Run, data: list[str], trained: Pa
             rates[precision] = torch.from_numpy(forecast["precipitation_rate"].values).nan_to_num()
     error = (rates["bf16"] - rates["fp32"]).norm() / rates["fp32"].norm()
     assert 0 < error < 0.05
+
+
+def test_a_forecast_never_takes_the_place_of_its_inputs(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    before = sha256(radar_file)
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, f"output={radar_file}")
+    assert (outcome.code, sha256(radar_file)) == (78, before)
+    Path("folder.nc").mkdir()
+    assert run("predict", f"checkpoint={trained}/best.pt", *data, "output=folder.nc").code == 73
+
+
+def test_a_newest_frame_without_a_measured_pixel_is_refused(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole = whole.load()
+    whole["precipitation_rate"][-1] = np.nan
+    whole.to_netcdf("nan.nc", engine="netcdf4")
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=nan.nc")
+    assert (outcome.code, outcome.err.count("\n")) == (66, 1)
+    assert "2020-01-01T07:55 UTC holds no measured pixel" in outcome.err
+
+
+def test_a_single_frame_is_too_few_and_no_fault(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(time=slice(95, 96)).to_netcdf("one.nc", engine="netcdf4")
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=one.nc")
+    assert outcome.code == 66
+    assert "no frame at 2020-01-01T07:45" in outcome.err
+
+
+def test_forecasts_on_a_shifted_grid_are_not_scored(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+    run("predict", f"checkpoint={trained}/best.pt", *data, "at=2020-01-01T06:30")
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.assign_coords(x=whole["x"] + 500.0).to_netcdf("shifted.nc", engine="netcdf4")
+    outcome = run("evaluate", *data, "data.path=shifted.nc", "forecasts=forecasts")
+    assert outcome.code == 65
+    assert "its x coordinates are not those of the observations" in outcome.err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"x" * 1000])
+def test_a_damaged_cache_is_refused_with_the_way_out(run: Run, data: list[str], trained: Path, content: bytes) -> None:
+    evaluate = ["evaluate", *data, f"checkpoint={trained}/best.pt", "period=['2020-01-01T06:00','2020-01-01T07:00']"]
+    assert run(*evaluate).code == 0
+    for path in Path("cache").glob("*[0-9a-f].npy"):
+        path.write_bytes(content)
+    outcome = run(*evaluate)
+    assert (outcome.code, outcome.err.count("\n")) == (65, 1)
+    assert "delete" in outcome.err
+
+
+def test_a_checkpoint_that_describes_no_model_is_bad_data(run: Run, data: list[str], trained: Path) -> None:
+    checkpoint = read_checkpoint(trained / "best.pt")
+    checkpoint["config"]["model"]["hidden_channels"] = [5, 5]
+    torch.save(checkpoint, "other.pt")
+    outcome = run("predict", "checkpoint=other.pt", *data)
+    assert (outcome.code, outcome.err.count("\n")) == (65, 1)
+    assert "other.pt: describes no model" in outcome.err
+
+
+def test_starting_anew_leaves_nothing_of_the_run_before(
+    run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, "training.epochs=1", "output=run"]
+    assert run(*words).code == 0
+    assert run(*words, "seed=1").code == 78
+    outcome = run(*words, "seed=1", "optimizer.lr=1e30", "training.epochs=3", "resume=never")
+    assert outcome.code == 70
+    left = {path.name for path in (tmp_path / "run").glob("*.pt")}
+    rows = (tmp_path / "run/metrics.jsonl").read_text().splitlines() if (tmp_path / "run/metrics.jsonl").exists() else []
+    assert bool(left) == bool(rows)  # only what the new run wrote
+
+
+def test_a_swept_output_lists_only_the_jobs_of_this_sweep(
+    run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "-m", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, "training.epochs=1", "output=sweep"]
+    assert run(*words, "optimizer.lr=1e-3").code == 0
+    outcome = run(*words, "optimizer.lr=1e-4")
+    assert outcome.code == 78
+    assert "failed" in outcome.out and "csi" not in outcome.out

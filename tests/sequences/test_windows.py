@@ -197,3 +197,10 @@ def test_a_batch_of_other_shapes_is_refused():
     for shapes in [(four, four, four), (five, five[:, :1], five), (five, five, five[..., :2])]:
         with pytest.raises(ValueError, match=r"must all be \(b, t, c, h, w\)"):
             Batch(*shapes, input_steps=1)
+
+
+def test_training_on_all_windows_takes_them_in_a_new_order_in_every_epoch():
+    source = windows(series(40), shuffle=True)
+    epochs = [[pick.start for pick in source.epoch(k)] for k in (0, 1, 0)]
+    assert epochs[0] == epochs[2] != epochs[1]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == source.starts.tolist()
