@@ -237,8 +237,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, _terminate)  # before Typer makes something else of it
     try:
         code = app(standalone_mode=False) or 0
-    except (KeyboardInterrupt, Interrupted) as interrupt:
-        code = getattr(interrupt, "exit_code", 130)
+    except Interrupted as interrupt:
+        code = interrupt.exit_code
         print("nowcast: stopped.", file=sys.stderr)
     except Exception as error:
         code = report(error)

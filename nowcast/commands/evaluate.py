@@ -77,10 +77,10 @@ def score(cases: Iterator[Cases], thresholds: Sequence[float]) -> tuple[dict[str
             most_rain = rain[most].item()
             one = slice(most, most + 1)
             wettest = Cases(part.past[one], part.observed[one], part.forecast[one], [part.reference_times[most]])
-    if wettest is not None and not counts["model"].pixels.any():
-        raise DataError("no pixel is covered by observation, forecast and persistence alike; there is nothing to score.")
     if wettest is None:
         raise DataError("there is no case to score; give another period, or other forecast files.")
+    if not counts["model"].pixels.any():
+        raise DataError("no pixel is covered by observation, forecast and persistence alike; there is nothing to score.")
     return counts, wettest
 
 
@@ -99,8 +99,8 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     period = _period(config, data)
     _warn_of_known_days(period, checkpoint["config"]["data"])
     grid = open_radar(data)
-    rates = pack_radar(data, grid, period)
     refuse_other_timestep(forecaster, grid.attrs["timestep_minutes"], data.path)
+    rates = pack_radar(data, grid, period)
     windows = RadarWindows(
         rates,
         period,

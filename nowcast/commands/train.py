@@ -100,7 +100,10 @@ def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Window
 
 
 def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], folder: Path) -> None:
-    """Go on from last.pt in `folder` where there is one, or with resume=never clear what an earlier run left. Errors: ConfigError where it is of another configuration."""
+    """Go on from last.pt in `folder` where there is one, or with resume=never clear what an earlier run left.
+
+    Errors: ConfigError where last.pt is of another configuration.
+    """
     last = folder / "last.pt"
     if config.resume == "never":
         for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
@@ -108,8 +111,7 @@ def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], fold
     if not last.exists():
         return
     checkpoint = read_checkpoint(last)
-    before = checkpoint.get("config") or {}
-    before = {"training": {}, **before}
+    before = {"training": {}, **checkpoint.get("config", {})}
     changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != before.get(key)]
     for key in ("batch_size", "monitor"):  # they say what a step, and what the best epoch, is
         if settings["training"][key] != before["training"].get(key):
