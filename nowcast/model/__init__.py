@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from nowcast.model.convlstm import ConvLSTM
+from nowcast.model.cell import ConvLSTMCell
+from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nowcast.model.encoder_forecaster import EncoderForecaster
+from nowcast.model.fclstm import FCLSTM
 
 MODELS: dict[str, type[nn.Module]] = {"encoder_forecaster": EncoderForecaster}
 """Every model by its name in the configuration and in checkpoints."""
@@ -18,4 +20,14 @@ def build_model(settings: Mapping[str, Any], channels: int = 1) -> nn.Module:
     return MODELS[settings["name"]](channels=channels, **arguments)
 
 
-__all__ = ["MODELS", "ConvLSTM", "EncoderForecaster", "build_model"]
+__all__ = [
+    "FCLSTM",
+    "MODELS",
+    "ConvLSTM",
+    "ConvLSTM1d",
+    "ConvLSTM2d",
+    "ConvLSTM3d",
+    "ConvLSTMCell",
+    "EncoderForecaster",
+    "build_model",
+]

@@ -1,94 +1,340 @@
-"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214), equation (3), as one layer over sequences of images."""
+"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer, to images what `torch.nn.LSTM` is to vectors."""
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-State = tuple[Tensor, Tensor]
-"""Hidden state H and cell state C, each (b, hidden, h, w)."""
+from nowcast.model.activations import Function
+from nowcast.model.cell import ConvLSTMCell, Peephole, State, Variant
+from nowcast.model.convolution import Padding, Size
+from nowcast.model.unroll import unroll
+
+Stacked = Tensor | tuple[Tensor, ...]
+"""States of all layers and directions in the order of `torch.nn.LSTM`: one tensor (layers · directions, b, c, *grid),
+or a tuple of tensors (b, c, *grid) where the layers differ in size."""
 
 
-class ConvLSTM(nn.Module):
-    """One ConvLSTM layer with peepholes: images to it are what vectors are to `torch.nn.LSTM`.
+_SHOWN = (
+    "batch_first", "dropout", "bidirectional", "input_dropout", "recurrent_dropout",
+    "return_sequences", "return_state", "go_backwards", "stateful",
+)  # fmt: skip
 
-    Equation (3) of the paper, `*` a convolution with "same" padding and `∘` a product channel by channel:
 
-        i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)
+class ConvLSTMNd(nn.Module):
+    """The one code of ConvLSTM1d, ConvLSTM2d and ConvLSTM3d, which differ in the number of axes of the grid alone."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self,
+        input_channels: int,
+        hidden_channels: int | Sequence[int],
+        kernel_size: Size | list[Size],
+        num_layers: int | None = None,
+        *,
+        input_kernel_size: Size | list[Size] | None = None,
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        stride: Size = 1,
+        padding: Padding = "same",
+        dilation: Size = 1,
+        activation: str | Function = "tanh",
+        recurrent_activation: str | Function = "sigmoid",
+        peephole: Peephole = "channel",
+        grid_size: Size | None = None,
+        unit_forget_bias: bool = False,
+        input_init: str = "uniform",
+        recurrent_init: str = "uniform",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = True,
+        return_state: bool = True,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        hidden = _each_layer(hidden_channels, num_layers, "hidden_channels")
+        kernels = _each_layer(kernel_size, len(hidden), "kernel_size")
+        input_kernels = kernels if input_kernel_size is None else _each_layer(input_kernel_size, len(hidden), "input_kernel_size")
+        for name, share in (("dropout", dropout), ("input_dropout", input_dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}: a share of 0 or more and below 1, not {share}.")
+        if bidirectional and (go_backwards or stateful):
+            raise ValueError(
+                "bidirectional: sees the whole sequence from both ends, so it can be neither go_backwards nor stateful."
+            )
+        self.input_channels, self.hidden_channels, self.num_layers = input_channels, hidden, len(hidden)
+        self.batch_first, self.bidirectional, self.dropout = batch_first, bidirectional, dropout
+        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful = go_backwards, stateful
+        self.variant = Variant(
+            bias, proj_size, stride, padding, dilation, activation, recurrent_activation,
+            peephole, unit_forget_bias, input_init, recurrent_init,
+        )  # fmt: skip
+        self.directions = 2 if bidirectional else 1
+        self.cells = nn.ModuleList()
+        """One cell for each layer and direction, in the order of the states of `torch.nn.LSTM`."""
+        channels, grid = input_channels, grid_size
+        for size, kernel, input_kernel in zip(hidden, kernels, input_kernels, strict=True):
+            for _ in range(self.directions):
+                cell = ConvLSTMCell(
+                    channels, size, kernel, input_kernel, dimensions=self.dimensions, grid_size=grid, variant=self.variant
+                )
+                self.cells.append(cell)
+            channels, grid = cell.output_channels * self.directions, cell.grid_size
+        self._carried: tuple[Stacked, Stacked] | None = None
+        self.to(device=device, dtype=dtype)
+
+    def forward(
+        self,
+        frames: Tensor | PackedSequence | None,
+        state: tuple[Stacked, Stacked] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        steps: int | None = None,
+        effective_steps: Sequence[int] | None = None,
+    ) -> Any:
+        """Frames (b, t, c, *grid) → `(output, (h_n, c_n))`, output (b, t, c', *grid'), c' = directions · (proj or hidden).
+
+        Args:
+            frames: (b, t, c, *grid), or (t, b, c, *grid) with batch_first=False, or (t, c, *grid) of one sequence, or a
+                PackedSequence; with `steps` one frame (b, c, *grid) that is repeated, or None for a layer without input.
+            state: (h_0, c_0) in the form of (h_n, c_n); zeros where not given, or what a stateful layer carries.
+            lengths: frames of each sequence, from 1 to t; outputs past it are 0, and states are those at its end.
+            steps: number of steps of a repeated frame, or of a layer without input.
+            effective_steps: which steps to return, counted from 0.
+
+        Errors: ValueError where frames, state, lengths or steps do not fit the layer.
+        """
+        if (frames is None) != (self.input_channels == 0):
+            raise ValueError(
+                f"frames: a layer of {self.input_channels} input channels takes {'no' if frames is not None else 'its'} frames."
+            )
+        if frames is None and (state is None or steps is None):
+            raise ValueError("a layer without input needs a state and a number of steps.")
+        sequence, ends, batched = self._time_major(frames, lengths, steps)
+        count = cast(Tensor, sequence).shape[0] if steps is None else steps
+        states = self._split(self._carried if state is None else state, batched)
+        if self.go_backwards and sequence is not None:
+            sequence = _reverse(sequence, ends)
+
+        finals: list[State] = []
+        for layer in range(self.num_layers):
+            if layer:
+                sequence = functional.dropout(cast(Tensor, sequence), self.dropout, self.training)
+            outputs = []
+            for k in range(layer * self.directions, (layer + 1) * self.directions):
+                output, final = self._run(k, sequence, states[k], count, ends)
+                outputs.append(output)
+                finals.append(final)
+            sequence = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
+        if self.stateful:
+            self._carried = tuple(h.detach() for h, _ in finals), tuple(c.detach() for _, c in finals)
+        return self._as_asked(cast(Tensor, sequence), finals, isinstance(frames, PackedSequence), ends, batched, effective_steps)
+
+    def reset_state(self) -> None:
+        """Let a stateful layer forget what it carries from call to call."""
+        self._carried = None
+
+    def _run(
+        self, k: int, sequence: Tensor | None, state: State | None, steps: int, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order of time, state after the last."""
+        backwards = k % self.directions == 1
+        if sequence is not None and backwards:
+            sequence = _reverse(sequence, lengths)
+        if sequence is not None and self.training and self.input_dropout:
+            sequence = sequence * functional.dropout(torch.ones_like(sequence[0]), self.input_dropout)
+        recurrent_dropout = self.recurrent_dropout if self.training else 0.0
+        output, final = unroll(cast(ConvLSTMCell, self.cells[k]), sequence, steps, state, lengths, recurrent_dropout)
+        return _reverse(output, lengths) if backwards else output, final
+
+    def _time_major(
+        self, frames: Tensor | PackedSequence | None, lengths: Tensor | Sequence[int] | None, steps: int | None
+    ) -> tuple[Tensor | None, Tensor | None, bool]:
+        """(t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the length of each sequence; whether there is a batch."""
+        if frames is None:
+            return None, None, True
+        if isinstance(frames, PackedSequence):
+            sequence, lengths = pad_packed_sequence(frames)
+            return sequence, lengths.to(sequence.device), True
+        axes = self.dimensions + (2 if steps is None else 1)
+        if frames.ndim not in (axes, axes + 1):
+            kind = "a sequence (b, t, c, *grid)" if steps is None else "one frame (b, c, *grid) to repeat"
+            raise ValueError(
+                f"frames: {kind} of {self.dimensions} spatial axes is wanted, not a tensor of shape {tuple(frames.shape)}."
+            )
+        batched = frames.ndim > axes
+        if steps is not None:
+            sequence = (frames if batched else frames[None])[None]
+        elif batched:
+            sequence = frames.transpose(0, 1) if self.batch_first else frames
+        else:
+            sequence = frames[:, None]
+        if sequence.shape[2] != self.input_channels:
+            raise ValueError(
+                f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in {tuple(frames.shape)}."
+            )
+        if sequence.shape[0] == 0 or steps == 0:
+            raise ValueError("frames: a sequence of no step has no last state.")
+        if lengths is None:
+            return sequence, None, batched
+        ends = torch.as_tensor(lengths, device=sequence.device)
+        if ends.shape != sequence.shape[1:2] or ends.min() < 1 or ends.max() > sequence.shape[0] or steps is not None:
+            raise ValueError(
+                f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
+            )
+        return sequence, ends, batched
+
+    def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
+        """The state of each cell."""
+        if state is None:
+            return [None] * len(self.cells)
+        hidden, cell = (tuple(part) for part in state)
+        if len(hidden) != len(self.cells) or len(cell) != len(self.cells):
+            raise ValueError(
+                f"state: h_0 and c_0 must hold {len(self.cells)} layers and directions, not {len(hidden)} and {len(cell)}."
+            )
+        return [(h, c) if batched else (h[None], c[None]) for h, c in zip(hidden, cell, strict=True)]
+
+    def _as_asked(
+        self,
+        output: Tensor,
+        finals: list[State],
+        packed: bool,
+        ends: Tensor | None,
+        batched: bool,
+        effective_steps: Sequence[int] | None,
+    ) -> Any:
+        """What `forward` returns, in the form of what came in."""
+        if ends is not None:
+            past_end = torch.arange(output.shape[0], device=output.device)[:, None] >= ends
+            output = output.masked_fill(past_end.reshape(*past_end.shape, *(1,) * (output.ndim - 2)), 0.0)
+        if effective_steps is not None:
+            output = output[list(effective_steps)]
+        result: Tensor | PackedSequence
+        if not self.return_sequences:
+            last = torch.cat([hidden for hidden, _ in finals[-self.directions :]], dim=1)
+            result = last if batched else last[0]
+        elif packed:
+            result = pack_padded_sequence(output, cast(Tensor, ends).cpu(), enforce_sorted=False)
+        elif not batched:
+            result = output[:, 0]
+        else:
+            result = output.transpose(0, 1) if self.batch_first else output
+        if not self.return_state:
+            return result
+        parts = [tuple(part if batched else part[0] for part in parts) for parts in zip(*finals, strict=True)]
+        return result, tuple(torch.stack(part) if len({p.shape for p in part}) == 1 else part for part in parts)
+
+    def extra_repr(self) -> str:
+        """The arguments that are not the default."""
+        hidden = self.hidden_channels if len(set(self.hidden_channels)) > 1 else self.hidden_channels[0]
+        shown = [f"{self.input_channels}, {hidden}", *([f"num_layers={self.num_layers}"] if self.num_layers > 1 else [])]
+        defaults = {name: p.default for name, p in signature(ConvLSTMNd.__init__).parameters.items()}
+        for name in (*_SHOWN, *vars(self.variant)):
+            value = getattr(self, name, None) if name in _SHOWN else getattr(self.variant, name)
+            if value != defaults[name]:
+                shown.append(f"{name}={value!r}")
+        return ", ".join(shown)
+
+
+class ConvLSTM1d(ConvLSTMNd):
+    """`ConvLSTM2d` over grids of one axis: (b, t, c, w)."""
+
+    dimensions = 1
+
+
+class ConvLSTM2d(ConvLSTMNd):
+    """Stacked ConvLSTM layers over sequences of images (b, t, c, h, w): `output, (h_n, c_n) = layer(frames, (h_0, c_0))`.
+
+    Each layer takes the hidden states of the one before it and computes, `*` a convolution and `∘` a product,
+
+        i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)                                        (3)
         f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f)
         C_t = f_t ∘ C_{t−1} + i_t ∘ tanh(W_xc * X_t + W_hc * H_{t−1} + b_c)
         o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t + b_o)
         H_t = o_t ∘ tanh(C_t)
 
-    The peepholes W_c· hold one number a channel, so a trained layer fits a grid of any size. Gates are stacked along
-    the channels in the order i, f, g, o (as in `torch.nn.LSTM`), g being the tanh(…) of the third line.
+    The number in brackets is the paper's. Weights are in `cells`, one `ConvLSTMCell` for each layer and direction. A size
+    is one number, or a tuple of one for each axis; a list gives one for each layer. Unlike `torch.nn.LSTM`, batch_first
+    is the default and a gate has one bias.
 
     Args:
         input_channels: channels of X; 0 for a layer that has no input and is driven by its state alone.
-        hidden_channels: channels of H and C.
-        kernel_size: of the state-to-state convolution W_h·; odd.
-        input_kernel_size: of the input-to-state convolution W_x·; odd; `kernel_size` where not given.
+        hidden_channels: channels of H and C; a list of them for as many layers.
+        kernel_size: of the state-to-state convolution W_h·, which always keeps the size of the grid.
+        num_layers: layers on top of each other; 1, or as many as a list gives.
+        input_kernel_size: of the input-to-state convolution W_x·; `kernel_size` where not given.
+        bias: whether gates have a bias.
+        batch_first: whether sequences are (b, t, …) or (t, b, …). States never are.
+        dropout: share of what each layer but the last hands on that is dropped, anew for each step.
+        bidirectional: a second cell in each layer reads the sequence from its end; its channels follow the first's.
+        proj_size: channels of H after a 1×1 convolution (arXiv 1402.1128); 0 for none.
+        stride, padding, dilation: of the input-to-state convolution; padding is 'same' (the grid divided by the stride,
+            rounded up) or 'valid' (no padding).
+        activation: of the cell, 'tanh', 'relu', 'identity', … or any function of a tensor.
+        recurrent_activation: of the gates, 'sigmoid', 'hard_sigmoid' (max(0, min(1, x/6 + 1/2)), as in Keras 3), … or any
+            function; Keras 2 had `lambda x: (0.2 * x + 0.5).clamp(0, 1)`.
+        peephole: W_c·: 'channel' (a number a channel, so that the layer fits a grid of any size), 'pixel' (a number a channel
+            and pixel, as in the paper's equation), or 'none'.
+        grid_size: height and width of the frames; peephole='pixel' needs it.
+        unit_forget_bias: whether the forget gate's bias begins at 1 instead of 0.
+        input_init, recurrent_init: how W_x· and W_h· begin: 'uniform' (±1/√fan-in), 'glorot', or 'orthogonal'. Keras has
+            'glorot' and 'orthogonal'.
+        input_dropout, recurrent_dropout: shares of X and H_{t−1} that the convolutions do not see, while training; one
+            mask for a whole sequence (arXiv 1512.05287), the same for all gates.
+        return_sequences: whether output holds every step, or the last alone, (b, c, h, w).
+        return_state: whether to return `(output, (h_n, c_n))` or output alone.
+        go_backwards: whether to read the sequence from its last frame to its first; output is in the order of reading.
+        stateful: whether a call begins where the one before it ended, until `reset_state()`; gradients do not cross calls.
+
+    What Keras calls regularisers and constraints are PyTorch's own: a group of parameters with a weight decay, and a
+    parametrization of a weight:
+
+        torch.optim.AdamW([{"params": layer.cells[0].weight_hh, "weight_decay": 1e-3}, {"params": layer.cells[0].weight_ih}])
+        torch.nn.utils.parametrizations.spectral_norm(layer.cells[0], "weight_hh")
     """
 
-    def __init__(self, input_channels: int, hidden_channels: int, kernel_size: int, input_kernel_size: int | None = None) -> None:
-        super().__init__()
-        self.input_channels = input_channels
-        self.hidden_channels = hidden_channels
-        gates = 4 * hidden_channels
-        input_kernel_size = input_kernel_size or kernel_size
-        if kernel_size % 2 == 0 or input_kernel_size % 2 == 0:
-            raise ValueError(f"kernel sizes must be odd to keep the size of the grid, not {kernel_size} and {input_kernel_size}")
-        self.from_input = (
-            nn.Conv2d(input_channels, gates, input_kernel_size, padding="same", bias=False) if input_channels else None
+    dimensions = 2
+
+
+class ConvLSTM3d(ConvLSTMNd):
+    """`ConvLSTM2d` over grids of three axes: (b, t, c, d, h, w)."""
+
+    dimensions = 3
+
+
+ConvLSTM = ConvLSTM2d
+
+
+def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
+    """A list as it is, anything else for every layer. Errors: ValueError where a list has another length than there are layers."""
+    if not isinstance(value, list):
+        value = (
+            list(value)
+            if name == "hidden_channels" and not isinstance(value, int)
+            else [value] * (1 if layers is None else layers)
         )
-        self.from_hidden = nn.Conv2d(hidden_channels, gates, kernel_size, padding="same", bias=False)
-        self.bias = nn.Parameter(torch.zeros(gates, 1, 1))
-        self.peephole = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1))
-        """W_ci, W_cf, W_co."""
+    if not value or (layers is not None and len(value) != layers):
+        raise ValueError(f"{name}: give one value, or a list of one for each layer, not {value}.")
+    return value  # type: ignore[no-any-return]
 
-    def forward(self, frames: Tensor | None, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State]:
-        """Frames (b, t, c, h, w) → hidden states (b, t, hidden, h, w) and the last state (H, C).
 
-        Args:
-            frames: the sequence X; None for a layer without input, which then needs `state` and `steps`.
-            state: (H, C) before the first step; zeros where not given.
-            steps: number of steps of a layer without input.
-        """
-        if frames is not None:
-            hidden, cell = state or self.zero_state(frames)
-            from_input = self._input_gates(frames)
-        elif state is not None and steps is not None:
-            hidden, cell = state
-            from_input = (self.bias,) * steps
-        else:
-            raise ValueError("a layer without input needs a state and a number of steps")
-        outputs = []
-        for x in from_input:
-            hidden, cell = self.step(x, hidden, cell)
-            outputs.append(hidden)
-        return torch.stack(outputs, dim=1), (hidden, cell)
-
-    def step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> State:
-        """One step of equation (3), from the input's share of the gates x = W_x· * X_t + b (b, 4 hidden, h, w)."""
-        x_i, x_f, x_g, x_o = (x + self.from_hidden(hidden)).chunk(4, dim=1)
-        w_ci, w_cf, w_co = self.peephole
-        i = torch.sigmoid(x_i + w_ci * cell)
-        f = torch.sigmoid(x_f + w_cf * cell)
-        cell = f * cell + i * torch.tanh(x_g)
-        o = torch.sigmoid(x_o + w_co * cell)
-        return o * torch.tanh(cell), cell
-
-    def zero_state(self, frames: Tensor) -> State:
-        """The state before anything was seen: (b, hidden, h, w) of zeros, in float32 whatever the precision of the frames."""
-        b, _, _, height, width = frames.shape
-        dtype = torch.promote_types(frames.dtype, torch.float32)
-        zeros = torch.zeros(b, self.hidden_channels, height, width, dtype=dtype, device=frames.device)
-        return zeros, zeros
-
-    def _input_gates(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """W_x· * X_t + b for all steps in one convolution: (b, t, c, h, w) → t tensors (b, 4 hidden, h, w)."""
-        assert self.from_input is not None
-        b, t = frames.shape[:2]
-        gates: Tensor = self.from_input(frames.flatten(0, 1)) + self.bias
-        return gates.reshape(b, t, *gates.shape[1:]).unbind(1)
-
-    def extra_repr(self) -> str:
-        return f"{self.input_channels} → {self.hidden_channels}"
+def _reverse(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """(t, b, …) with each sequence turned round within its own length."""
+    if lengths is None:
+        return sequence.flip(0)
+    t = torch.arange(sequence.shape[0], device=sequence.device)[:, None]
+    return sequence[torch.where(t < lengths, lengths - 1 - t, t), torch.arange(sequence.shape[1], device=sequence.device)]

@@ -43,11 +43,13 @@ class EncoderForecaster(nn.Module):
         patch_channels = channels * patch_size**2
         inputs = [patch_channels, *hidden_channels[:-1]]
         self.encoder = nn.ModuleList(
-            ConvLSTM(c, hidden, kernel_size, input_kernel_size) for c, hidden in zip(inputs, hidden_channels, strict=True)
+            ConvLSTM(c, hidden, kernel_size, input_kernel_size=input_kernel_size)
+            for c, hidden in zip(inputs, hidden_channels, strict=True)
         )
         inputs = [*hidden_channels[1:], 0]
         self.forecaster = nn.ModuleList(
-            ConvLSTM(c, hidden, kernel_size, input_kernel_size) for c, hidden in zip(inputs, hidden_channels, strict=True)
+            ConvLSTM(c, hidden, kernel_size, input_kernel_size=input_kernel_size)
+            for c, hidden in zip(inputs, hidden_channels, strict=True)
         )
         self.output = nn.Conv2d(sum(hidden_channels), patch_channels, kernel_size=1)
         self.output_activation = OUTPUT_ACTIVATIONS[output_activation]()
@@ -64,7 +66,7 @@ class EncoderForecaster(nn.Module):
         hidden_states: list[Tensor] = []
         sequence = None
         for layer, state in zip(reversed(self.forecaster), reversed(states), strict=True):
-            sequence, _ = layer(sequence, state, steps=lead_steps)
+            sequence, _ = layer(sequence, state, steps=lead_steps if sequence is None else None)
             hidden_states.insert(0, sequence)
 
         patches = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))

@@ -1,0 +1,99 @@
+"""Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension at all, a matrix product."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Size = int | tuple[int, ...]
+"""One number for every axis, or one for each."""
+
+Padding = Literal["same", "valid"]
+
+_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+class Shape(NamedTuple):
+    """How a convolution moves over the grid: its stride, padding and dilation along each axis."""
+
+    stride: tuple[int, ...]
+    padding: Padding
+    dilation: tuple[int, ...]
+
+
+def per_axis(size: Size, dimensions: int, name: str) -> tuple[int, ...]:
+    """`size` along each of `dimensions` axes. Errors: ValueError where it is below 1 or of another number of axes."""
+    sizes = (size,) * dimensions if isinstance(size, int) else tuple(size)
+    if len(sizes) != dimensions or (sizes and min(sizes) < 1):
+        raise ValueError(f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}.")
+    return sizes
+
+
+def unit(dimensions: int) -> Shape:
+    """One step at a time over the whole grid: the result has the size of the grid."""
+    return Shape((1,) * dimensions, "same", (1,) * dimensions)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
+    """(n, c, *grid) → (n, out, *grid after), `weight` (out, c, *kernel)."""
+    if weight.ndim == 2:
+        return functional.linear(x, weight, bias)
+    before, after = paddings(x.shape[2:], weight.shape[2:], shape)
+    if before != after:
+        x = functional.pad(x, both_sides(before, after))
+        before = [0] * len(before)
+    return _CONVOLUTIONS[weight.ndim - 2](x, weight, bias, shape.stride, before, shape.dilation)
+
+
+def paddings(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[list[int], list[int]]:
+    """Zeros before and after the grid along each axis; where their number is odd, the last is after it, as in Keras."""
+    if shape.padding == "valid":
+        return [0] * len(grid), [0] * len(grid)
+    before, after = [], []
+    for n, k, stride, dilation in zip(grid, kernel, shape.stride, shape.dilation, strict=True):
+        total = max(0, (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n)
+        before.append(total // 2)
+        after.append(total - total // 2)
+    return before, after
+
+
+def both_sides(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Paddings in the order of `torch.nn.functional.pad`: last axis first."""
+    return [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
+
+
+def grid_after(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[int, ...]:
+    """The size of the grid after the convolution. Errors: ValueError where nothing is left of it."""
+    before, after = paddings(grid, kernel, shape)
+    sizes = tuple(
+        (n + p + q - (k - 1) * dilation - 1) // stride + 1
+        for n, p, q, k, stride, dilation in zip(grid, before, after, kernel, shape.stride, shape.dilation, strict=True)
+    )
+    if any(n < 1 for n in sizes):
+        raise ValueError(f"a kernel of {tuple(kernel)} with padding={shape.padding!r} leaves nothing of a grid of {tuple(grid)}.")
+    return sizes
+
+
+def convolution_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, shape: Shape, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of a sum over `convolve(x, weight, None, shape) * gradient` for x and for the weight, those that are wanted."""
+    if not (wants_x or wants_weight):
+        return None, None
+    if weight.ndim == 2:
+        return (gradient @ weight if wants_x else None), (gradient.t() @ x if wants_weight else None)
+    grid = x.shape[2:]
+    before, after = paddings(grid, weight.shape[2:], shape)
+    even = before == after
+    if not even:
+        x = functional.pad(x, both_sides(before, after))
+    dx, dweight, _ = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, shape.stride, before if even else [0] * len(before), shape.dilation,
+        False, [0] * len(grid), 1, [wants_x, wants_weight, False],
+    )  # fmt: skip
+    if wants_x and not even:
+        for axis, (start, length) in enumerate(zip(before, grid, strict=True), start=2):
+            dx = dx.narrow(axis, start, length)
+    return dx, dweight
