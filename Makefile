@@ -23,7 +23,7 @@ check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of t
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "readme or not readme"
 
-oracles: $(VENV)/installed-test ## add pysteps, against which some tests check scores; needs a C compiler
+oracles: $(VENV)/installed-test ## add pysteps and Keras, against which some tests check scores and the layer; needs a C compiler
 	$(PIP) '.[oracles]'
 	$(PIP) --no-deps -e .
 

@@ -1,28 +1,41 @@
-"""Activations by name, each with its derivative as a function of its own value: what back-propagation needs to keep is one number."""
+"""Activations by name, each with its derivative as a function of its own value: back-propagation then keeps one number, not two."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Function = Callable[[Tensor], Tensor]
 
 
 class Activation(NamedTuple):
-    """y = value(x), and dy/dx = slope(y)."""
+    """y = value(x), and dy/dx = slope(y). `apply_(x)` and `back_(gradient, y)` do the same in place, in as few passes as there are."""
 
     value: Function
     slope: Function
+    apply_: Function
+    back_: Callable[[Tensor, Tensor], Tensor]
+
+
+_aten = torch.ops.aten
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "tanh": Activation(torch.tanh, lambda y: 1 - y * y),
-    "sigmoid": Activation(torch.sigmoid, lambda y: y * (1 - y)),
-    "hard_sigmoid": Activation(functional.hardsigmoid, lambda y: ((y > 0) & (y < 1)).to(y.dtype) / 6),
-    "relu": Activation(torch.relu, lambda y: (y > 0).to(y.dtype)),
-    "identity": Activation(lambda x: x, torch.ones_like),
+    "tanh": Activation(
+        torch.tanh, lambda y: 1 - y * y, torch.tanh_, lambda d, y: _aten.tanh_backward.grad_input(d, y, grad_input=d)
+    ),
+    "sigmoid": Activation(
+        torch.sigmoid, lambda y: y * (1 - y), torch.sigmoid_, lambda d, y: _aten.sigmoid_backward.grad_input(d, y, grad_input=d)
+    ),
+    "hard_sigmoid": Activation(
+        lambda x: (x / 6 + 0.5).clamp(0, 1),
+        lambda y: ((y > 0) & (y < 1)).to(y.dtype) / 6,
+        lambda x: x.div_(6).add_(0.5).clamp_(0, 1),
+        lambda d, y: d.mul_((y > 0) & (y < 1)).div_(6),
+    ),
+    "relu": Activation(torch.relu, lambda y: (y > 0).to(y.dtype), torch.relu_, lambda d, y: d.mul_(y > 0)),
+    "identity": Activation(lambda x: x, torch.ones_like, lambda x: x, lambda d, y: d),
 }
 """'hard_sigmoid' is Keras 3's and PyTorch's, max(0, min(1, x/6 + 1/2))."""
 

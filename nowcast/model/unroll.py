@@ -1,10 +1,11 @@
-"""A cell over a whole sequence."""
+"""A cell over a whole sequence: step by step as equation (3) is written, or by the fast path, which is equal to it."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nowcast.model.cell import ConvLSTMCell, State
+from nowcast.model.fast_path import has_fast_path, unroll_fast
 
 
 def unroll(
@@ -25,6 +26,8 @@ def unroll(
         lengths: (b,) steps after which each sequence ends; its last state is the one there.
         recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the same at every step.
     """
+    if lengths is None and not recurrent_dropout and has_fast_path(cell):
+        return unroll_fast(cell, frames, steps, state)
     return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
 
 
@@ -36,7 +39,7 @@ def unroll_plainly(
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """`unroll` step by step, as equation (3) is written; what autograd, `torch.compile` and `torch.func` understand."""
+    """`unroll` step by step; what autograd, `torch.compile`, `torch.export` and `torch.func` understand."""
     gates = _gates(cell, frames, steps, state)
     hidden, memory = cell.zero_state(gates[0]) if state is None else state
     hidden, memory = hidden.to(gates[0].dtype), memory.to(torch.promote_types(memory.dtype, torch.float32))

@@ -1,0 +1,278 @@
+"""A cell over a whole sequence as one function of autograd, with back-propagation through time written by hand.
+
+What makes it fast: channels last throughout; the input-to-state convolution over many steps at once, and so the gradients of
+all weights; no state-to-state convolution where H is 0; and of each step only the gates, C and H are kept.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from nowcast.model.activations import ACTIVATIONS
+from nowcast.model.cell import ConvLSTMCell, State
+from nowcast.model.convolution import Shape, convolution_gradients, convolve, grid_after, unit
+from nowcast.model.pointwise import stepper
+
+STEPS_AT_ONCE = 5
+"""Steps whose convolutions do not wait for each other and are taken together: more cost memory, fewer cost time."""
+
+
+class Inputs(NamedTuple):
+    """What the result depends on: frames (t or 1, b, c, *grid), the weights of a `ConvLSTMCell`, H and C before the first step."""
+
+    frames: Tensor | None
+    weight_ih: Tensor | None
+    weight_hh: Tensor
+    bias: Tensor | None
+    peephole: Tensor | None
+    hidden: Tensor | None
+    cell: Tensor | None
+
+
+class Tape(NamedTuple):
+    """What a sequence leaves behind, in rows of p pixels with the channels last."""
+
+    grid: tuple[int, ...]
+    hidden: Tensor
+    """H of every step, (t, b, p, hidden)."""
+    gates: Sequence[Tensor]
+    """i, f, g, o of every step, (b, p, 4 hidden), where they are kept."""
+    cells: Sequence[Tensor]
+    """C before the first step and after every one, (b, p, hidden); the last alone where they are not kept."""
+
+
+def has_fast_path(cell: ConvLSTMCell) -> bool:
+    """Whether the gradient is written for this cell, and nobody is watching who wants to see every operation."""
+    known = {cell.variant.activation, cell.variant.recurrent_activation} <= set(ACTIVATIONS) and not cell.variant.proj_size
+    own = all(type(weight) is torch.nn.Parameter for weight in (cell.weight_hh, cell.weight_ih) if weight is not None)
+    watched = (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+    return known and own and not watched
+
+
+def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None) -> tuple[Tensor, State]:
+    """`nowcast.model.unroll.unroll` for a cell that `has_fast_path`."""
+    source = cell.weight_hh if frames is None else frames
+    device = source.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else source.dtype
+    hidden, memory = (
+        (None, None) if state is None else (state[0].to(dtype), state[1].to(torch.promote_types(dtype, torch.float32)))
+    )
+    inputs = Inputs(
+        None if frames is None else frames.to(dtype),
+        None if cell.weight_ih is None else cell.weight_ih.to(dtype),
+        cell.weight_hh.to(dtype),
+        cell.bias,
+        cell.peephole,
+        hidden,
+        memory,
+    )
+    with torch.autocast(device, enabled=False):
+        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+            output, hidden, memory = _Unrolled.apply(cell, steps, *inputs)  # type: ignore[no-untyped-call]
+            return output, (hidden, memory)
+        tape = _forward(cell, steps, inputs, keep=False)
+    output = _images(tape.hidden, tape.grid)
+    return output, (output[-1], _images(tape.cells[-1], tape.grid))
+
+
+class _Unrolled(torch.autograd.Function):
+    """Output (t, b, hidden, *grid), and H and C after the last step."""
+
+    @staticmethod
+    def forward(ctx: Any, cell: ConvLSTMCell, steps: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        tape = _forward(cell, steps, Inputs(*inputs), keep=True)  # type: ignore[arg-type]
+        ctx.cell, ctx.grid = cell, tape.grid
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, tape.hidden, *tape.gates, *tape.cells)
+        output = _images(tape.hidden, tape.grid)
+        return output, output[-1].clone(), _images(tape.cells[-1].clone(), tape.grid)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        n = len(Inputs._fields)
+        inputs, hidden, rest = Inputs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n], ctx.saved_tensors[n + 1 :]
+        wanted = ctx.needs_input_grad[2:]
+        if torch.is_grad_enabled():  # the gradient will be differentiated itself
+            return None, None, *_differentiable_backward(ctx.cell, len(hidden), inputs, gradients, wanted)
+        tape = Tape(ctx.grid, hidden, rest[: len(hidden)], rest[len(hidden) :])
+        return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
+
+
+def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
+    """All steps; `keep` what back-propagation needs."""
+    weight, seen = _channels_last(x.weight_hh), x.hidden
+    if x.frames is not None and x.weight_ih is not None:
+        b, grid = x.frames.shape[1], grid_after(x.frames.shape[3:], x.weight_ih.shape[2:], cell.input_shape)
+    else:
+        assert x.hidden is not None
+        b, grid = x.hidden.shape[0], tuple(x.hidden.shape[2:])
+    shape = b, math.prod(grid), cell.hidden_channels
+    memory = weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32)) if x.cell is None else _rows(x.cell)
+    peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
+    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).forward  # type: ignore[arg-type]
+
+    hidden = weight.new_empty(steps, *shape)
+    kept_gates, cells = [], [memory]
+    for t, base in enumerate(_bases(cell, steps, x)):
+        recurrent = None if seen is None else _rows(convolve(_channels_last(seen), weight, None, unit(cell.dimensions)))
+        gates, memory = step(base, recurrent, peephole, memory, hidden[t])
+        seen = _images(hidden[t], grid)
+        if keep:
+            kept_gates.append(gates)
+            cells.append(memory)
+        else:
+            cells[0] = memory
+    return Tape(grid, hidden, kept_gates, cells)
+
+
+def _bases(cell: ConvLSTMCell, steps: int, x: Inputs) -> Iterator[Tensor]:
+    """W_x· * X + b of each step, (b, p, 4 hidden), or (1, 1, 4 hidden) without input."""
+    bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
+    if x.frames is None or x.weight_ih is None:
+        alone = x.weight_hh.new_zeros(4 * cell.hidden_channels) if bias is None else bias
+        yield from (alone[None, None],) * steps
+        return
+    weight = _channels_last(x.weight_ih)
+    for start in range(0, len(x.frames), STEPS_AT_ONCE):
+        some = x.frames[start : start + STEPS_AT_ONCE]
+        bases = _rows(convolve(_channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)).unflatten(0, some.shape[:2])
+        yield from bases if len(x.frames) == steps else (bases[0],) * steps
+
+
+class _Backward:
+    """Back-propagation through time. The gradients of what all steps share add up here, in float32 at least."""
+
+    def __init__(self, cell: ConvLSTMCell, x: Inputs, tape: Tape, wanted: Sequence[bool]) -> None:
+        self.cell, self.x, self.tape, self.wanted = cell, x, tape, Inputs(*wanted)  # type: ignore[arg-type]
+        self.memory = memory = tape.cells[-1]
+        gates = 4 * cell.hidden_channels
+        self.once = unit(cell.dimensions)
+        self.frames = None if x.frames is None else torch.zeros_like(x.frames)
+        self.weight_ih = None if x.weight_ih is None else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
+        self.weight_hh = torch.zeros_like(x.weight_hh, dtype=memory.dtype)
+        self.bias = memory.new_zeros(gates)
+        self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
+        repeats = x.frames is not None and len(x.frames) < len(tape.hidden)
+        self.repeated = memory.new_zeros(*memory.shape[:2], gates) if repeats else None
+
+    def run(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Gradients of the output, H and C after the last step → gradients of the inputs."""
+        output, last_hidden, last_cell = gradients
+        x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
+        peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
+        weight = _channels_last(x.weight_hh)
+        step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).backward  # type: ignore[arg-type]
+        dcell = torch.zeros_like(memory) if last_cell is None else _rows(last_cell).clone()
+        dhidden = torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
+        for end in range(len(tape.hidden), 0, -STEPS_AT_ONCE):
+            start = max(0, end - STEPS_AT_ONCE)
+            dgates = tape.hidden.new_empty(end - start, *memory.shape[:2], 4 * cell.hidden_channels)
+            for t in reversed(range(start, end)):
+                if output is not None:
+                    dhidden = dhidden + _rows(output[t])
+                step(tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1], dhidden, dcell, dgates[t - start], self.peephole)
+                if t > 0 or self.wanted.hidden:
+                    dhidden = _rows(
+                        self._gradients(dgates[t - start], _images(tape.hidden[t], tape.grid), weight, self.once, "x")
+                    )
+            self._add(start, end, dgates)
+        return self._sums(dhidden, dcell)
+
+    def _add(self, start: int, end: int, dgates: Tensor) -> None:
+        """Take the steps from `start` to `end` into the sums; dgates (t, b, p, 4 hidden)."""
+        x, tape = self.x, self.tape
+        if self.wanted.weight_hh:
+            if start == 0 and x.hidden is not None:
+                self.weight_hh += self._gradients(dgates[0], x.hidden, x.weight_hh, self.once, "weight")
+            first = max(start, 1)
+            if first < end:
+                seen = _images(tape.hidden[first - 1 : end - 1].flatten(0, 1), tape.grid)
+                self.weight_hh += self._gradients(dgates[first - start :].flatten(0, 1), seen, x.weight_hh, self.once, "weight")
+        if self.wanted.bias:
+            self.bias += dgates.sum((0, 1, 2), dtype=self.bias.dtype)
+        if self.repeated is not None:
+            self.repeated += dgates.sum(0)
+        elif x.frames is not None:
+            self._add_input(slice(start, end), dgates.flatten(0, 1))
+
+    def _add_input(self, steps: slice, dgates: Tensor) -> None:
+        """The input-to-state convolution at these steps; dgates (t · b, p, 4 hidden)."""
+        frames, weight, shape = cast(Tensor, self.x.frames)[steps], cast(Tensor, self.x.weight_ih), self.cell.input_shape
+        flat = _channels_last(frames.flatten(0, 1))
+        if self.wanted.weight_ih and self.weight_ih is not None:
+            self.weight_ih += self._gradients(dgates, flat, weight, shape, "weight")
+        if self.wanted.frames and self.frames is not None:
+            self.frames[steps] = self._gradients(dgates, flat, weight, shape, "x").unflatten(0, frames.shape[:2])
+
+    def _gradients(self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape, of: str) -> Tensor:
+        dx, dweight = convolution_gradients(_images(dgates, self.tape.grid), x, weight, shape, of == "x", of == "weight")
+        return cast(Tensor, dx if of == "x" else dweight)
+
+    def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
+        x, grid = self.x, self.tape.grid
+        if self.repeated is not None:
+            self._add_input(slice(0, 1), self.repeated.to(x.weight_hh.dtype))
+        found = Inputs(
+            self.frames,
+            self.weight_ih,
+            self.weight_hh,
+            self.bias,
+            None if self.peephole is None else _like(self.peephole, cast(Tensor, x.peephole)),
+            _images(dhidden, grid),
+            _images(dcell, grid),
+        )
+        return tuple(
+            None if gradient is None or not wanted else gradient.to(cast(Tensor, given).dtype)
+            for gradient, wanted, given in zip(found, self.wanted, x, strict=True)
+        )
+
+
+def _differentiable_backward(
+    cell: ConvLSTMCell, steps: int, x: Inputs, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the inputs by autograd through the cell's own equation, to be differentiated again."""
+    weights = {"weight_ih": x.weight_ih, "weight_hh": x.weight_hh, "bias": x.bias, "peephole": x.peephole}
+    used = {name: weight.to(x.weight_hh.dtype) for name, weight in weights.items() if weight is not None}
+    state = None if x.hidden is None else (x.hidden, x.cell)
+    outputs = []
+    for t in range(steps):
+        frame = None if x.frames is None else x.frames[t if len(x.frames) == steps else 0]
+        state = functional_call(cell, used, (frame, state))
+        outputs.append(state[0])
+    results = [(y, d) for y, d in zip((torch.stack(outputs), *cast(State, state)), gradients, strict=True) if d is not None]
+    sources = [source for source, want in zip(x, wanted, strict=True) if want and source is not None]
+    found = iter(
+        torch.autograd.grad([y for y, _ in results], sources, [d for _, d in results], create_graph=True, allow_unused=True)
+    )
+    return tuple(next(found) if want else None for want in wanted)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(n, c, *grid) → (n, p, c); no copy where the channels are last in memory."""
+    return x.movedim(1, -1).reshape(x.shape[0], -1, x.shape[1])
+
+
+def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """(…, p, c) → (…, c, *grid), the channels last in memory."""
+    return rows.reshape(*rows.shape[:-2], *grid, rows.shape[-1]).movedim(-1, rows.ndim - 2)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
+
+
+def _like(gradient: Tensor, peephole: Tensor) -> Tensor:
+    """The gradient at every pixel of every image (3, b, p, hidden), summed to the shape of the peepholes (3, hidden, *grid or ones)."""
+    summed = gradient.sum(1)
+    if math.prod(peephole.shape[2:]) == 1:
+        summed = summed.sum(1, keepdim=True)
+    return summed.transpose(1, 2).reshape(peephole.shape)

@@ -1,0 +1,163 @@
+"""What a step does between its convolutions, forward and back, on rows (b, p, c): b images of p pixels of c channels.
+
+Written twice: as formulas, of which `torch.compile` makes one kernel each, and in place, an operation at a time, which needs
+no compiler. `stepper` chooses.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nowcast.model.activations import ACTIVATIONS, Activation
+
+log = logging.getLogger(__name__)
+
+WORTH_COMPILING = 2**16
+"""Numbers in a cell state from which a compiled kernel is worth the seconds that it takes to compile."""
+
+
+class Stepper(NamedTuple):
+    """One step there and back. Gates are in the order i, f, g, o along the channels; cell states are float32 at least.
+
+    forward(base, recurrent, peephole, cell, hidden) → (gates after their activations (b, p, 4 hidden), C_t)
+        base: W_x· * X_t + b, (b, p, 4 hidden) or what broadcasts to it; recurrent: W_h· * H_{t−1}, may be overwritten, or
+        None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1}; hidden: H_t is written here.
+    backward(gates, peephole, before, after, dhidden, dcell, dgates, dpeephole)
+        before, after: C_{t−1} and C_t; dhidden: gradient of H_t, may be overwritten; dcell: of C_t, becomes that of C_{t−1};
+        dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to add to, or None.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor]]
+    backward: Callable[..., None]
+
+
+def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: torch.dtype) -> Stepper:
+    """The quicker way for these activations, cell states like `cell` (b, p, hidden), and convolutions in `dtype`.
+
+    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are as quick.
+    """
+    functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
+    in_place = Stepper(partial(_forward_in_place, *functions), partial(_backward_in_place, *functions))
+    full_on_cpu = cell.device.type == "cpu" and dtype == cell.dtype
+    if full_on_cpu or cell.device.type == "meta" or cell.numel() < WORTH_COMPILING:
+        return in_place
+    kernels = _compiled(activation, recurrent_activation)
+    return Stepper(partial(_try, 0, kernels, in_place), partial(_try, 1, kernels, in_place))
+
+
+def forward(
+    activation: Activation,
+    gate: Activation,
+    base: Tensor,
+    recurrent: Tensor,
+    peephole: Tensor | None,
+    cell: Tensor,
+    hidden: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Equation (3) after the convolutions; see `Stepper.forward`."""
+    x_i, x_f, x_g, x_o = (base.type(cell.dtype) + recurrent).chunk(4, dim=-1)
+    w_ci, w_cf, w_co = (0.0, 0.0, 0.0) if peephole is None else peephole
+    i, f = gate.value(x_i + w_ci * cell), gate.value(x_f + w_cf * cell)
+    g = activation.value(x_g)
+    after = f * cell + i * g
+    o = gate.value(x_o + w_co * after)
+    hidden.copy_(o * activation.value(after))
+    return torch.cat((i, f, g, o), dim=-1).type(hidden.dtype), after
+
+
+def backward(
+    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
+    dhidden: Tensor, dcell: Tensor, dgates: Tensor, dpeephole: Tensor | None,
+) -> None:  # fmt: skip
+    """The chain rule through `forward`; see `Stepper.backward`."""
+    i, f, g, o = gates.type(before.dtype).chunk(4, dim=-1)
+    w_ci, w_cf, w_co = (0.0, 0.0, 0.0) if peephole is None else peephole
+    squashed = activation.value(after)
+    do = dhidden * squashed * gate.slope(o)
+    dc = dcell + dhidden * o * activation.slope(squashed) + w_co * do
+    di, df, dg = dc * g * gate.slope(i), dc * before * gate.slope(f), dc * i * activation.slope(g)
+    dgates.copy_(torch.cat((di, df, dg, do), dim=-1))
+    dcell.copy_(dc * f + w_ci * di + w_cf * df)
+    if dpeephole is not None:
+        dpeephole.add_(torch.stack((di * before, df * before, do * after)))
+
+
+def _forward_in_place(
+    activation: Activation, gate: Activation, base: Tensor, recurrent: Tensor | None, peephole: Tensor | None, cell: Tensor,
+    hidden: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    size = cell.shape[-1]
+    summed = base.expand(*cell.shape[:-1], 4 * size).clone() if recurrent is None else recurrent.add_(base)
+    gates = summed.type(cell.dtype)
+    i, f, g, o = gates.chunk(4, dim=-1)
+    if peephole is not None:
+        i.addcmul_(peephole[0], cell)
+        f.addcmul_(peephole[1], cell)
+    gate.apply_(gates[..., : 2 * size])
+    activation.apply_(g)
+    after = (f * cell).addcmul_(i, g)
+    if peephole is not None:
+        o.addcmul_(peephole[2], after)
+    gate.apply_(o)
+    hidden.copy_(activation.apply_(after.clone()).mul_(o))
+    return gates.type(hidden.dtype), after
+
+
+def _backward_in_place(
+    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
+    dhidden: Tensor, dcell: Tensor, dgates: Tensor, dpeephole: Tensor | None,
+) -> None:  # fmt: skip
+    size = after.shape[-1]
+    gates = gates.type(after.dtype)
+    out = dgates if dgates.dtype == after.dtype else torch.empty_like(gates)
+    i, f, g, o = gates.chunk(4, dim=-1)
+    di, df, dg, do = out.chunk(4, dim=-1)
+    squashed = activation.apply_(after.clone())
+    gate.back_(torch.mul(dhidden, squashed, out=do), o)
+    dcell.add_(activation.back_(o * dhidden, squashed))
+    if peephole is not None:
+        dcell.addcmul_(peephole[2], do)
+    torch.mul(dcell, g, out=di)
+    torch.mul(dcell, before, out=df)
+    gate.back_(out[..., : 2 * size], gates[..., : 2 * size])
+    activation.back_(torch.mul(dcell, i, out=dg), g)
+    dcell.mul_(f)
+    if peephole is not None:
+        dcell.addcmul_(peephole[0], di).addcmul_(peephole[1], df)
+    if dpeephole is not None:
+        for part, gradient, seen in zip(dpeephole, (di, df, do), (before, before, after), strict=True):
+            part.addcmul_(gradient, seen)
+    if out is not dgates:
+        dgates.copy_(out)
+
+
+@cache
+def _compiled(activation: str, recurrent_activation: str) -> Stepper:
+    functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
+    return Stepper(
+        torch.compile(partial(forward, *functions), dynamic=True, fullgraph=True),
+        torch.compile(partial(backward, *functions), dynamic=True, fullgraph=True),
+    )
+
+
+_no_compiler: list[str] = []
+"""Why nothing can be compiled in this process, once that is known."""
+
+
+def _try(way: int, kernels: Stepper, in_place: Stepper, *arguments: Any) -> Any:
+    """The kernel where it can be compiled; else, said once, the operations in place."""
+    if _no_compiler or (way == 0 and arguments[1] is None):  # no kernel of its own for the first step
+        return in_place[way](*arguments)
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    try:
+        return kernels[way](*arguments)
+    except (TorchDynamoException, InductorError) as error:  # raised before anything has run
+        _no_compiler.append(str(error).splitlines()[0])
+        log.warning("no kernels can be compiled here, so the ConvLSTM runs an operation at a time, slower: %s", _no_compiler[0])
+        return in_place[way](*arguments)
