@@ -31,6 +31,7 @@ GROUPS = {
     "train": ("data", "experiment", "model", "optimizer", "scaling", "schedule"),
     "predict": ("data",),
     "evaluate": ("data",),
+    "describe": ("model", "model@beside"),
 }
 """The config groups of each command."""
 
@@ -49,8 +50,8 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
 
 
 def group_options(group: str, command: str) -> list[str]:
-    """The options of a config group that come with nowcast and that a command can take."""
-    options = sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+    """The options of a config group that come with nowcast and that a command can take; `group@key` is the same elsewhere."""
+    options = sorted(path.stem for path in (configs_folder() / group.split("@")[0]).glob("*.yaml"))
     return [option for option in options if (command, option) != ("predict", "moving_mnist")]
 
 
@@ -151,6 +152,29 @@ def evaluate(overrides: Overrides = None) -> None:
     run("evaluate", overrides or [], task)
 
 
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help(
+        "describe",
+        "  nowcast describe model=small 'grid_size=[256,256]' input_steps=5 lead_steps=12\n"
+        "  nowcast describe model=paper_5x5_5x5_128_128 model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
+        "  nowcast describe model.hidden_channels=[128,64,64] --json",
+    ),
+)
+def describe(
+    overrides: Overrides = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, with exact numbers, for programs.")] = False,
+) -> None:
+    """Show a model layer by layer and gate by gate: shapes, parameters, multiply–adds, memory; or two side by side."""
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.describe import describe
+
+        describe(config, json)
+
+    run("describe", overrides or [], task)
+
+
 @app.command()
 def fetch(
     sample: Annotated[str, typer.Argument(help="radolan (real, with pip), or synthetic (made here).")] = "radolan",
@@ -213,6 +237,10 @@ def _from_hydra(error: Exception) -> Exception:
             return InputOutputError("output: the disk is full; free some space, or choose another output.")
         return CannotCreateError(
             f"{error.filename or 'output'}: cannot create this folder ({error.strerror}); choose another output."
+        )
+    if isinstance(error, AssertionError) and "NoneType" in str(error):  # OmegaConf's, for a key within one that is null
+        return ConfigError(
+            "an override reaches into a key that is null; give that one first, as model@beside=… for beside.key=…."
         )
     return UsageError(f"{error}.") if isinstance(error, ValueError) else error
 

@@ -1,11 +1,13 @@
 """What a user may set: types and limits. The values stand in configs/, each in one place."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nowcast
+from nowcast.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.config_models import MODEL_CONFIGS, ModelConfig
 from nowcast.errors import ConfigError
 
 
@@ -33,10 +35,10 @@ class RadarConfig(DataConfig):
     test: list[str] | None
 
     def __post_init__(self) -> None:
-        _not_empty("data.path", self.path)
-        _positive("data.max_rate", self.max_rate)
+        not_empty("data.path", self.path)
+        positive("data.max_rate", self.max_rate)
         if self.accumulation_minutes is not None:
-            _positive("data.accumulation_minutes", self.accumulation_minutes)
+            positive("data.accumulation_minutes", self.accumulation_minutes)
         if len(self.zr) != 2 or min(self.zr) <= 0:
             raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], not {self.zr}.")
 
@@ -52,7 +54,7 @@ class MovingMnistConfig(DataConfig):
 
     def __post_init__(self) -> None:
         for name in ("digits_per_sequence", "train_sequences", "validation_sequences", "test_sequences"):
-            _at_least(f"data.{name}", getattr(self, name), 1)
+            at_least(f"data.{name}", getattr(self, name), 1)
 
 
 @dataclass
@@ -64,9 +66,9 @@ class ScalingConfig:
     reference: float
 
     def __post_init__(self) -> None:
-        _one_of("scaling.kind", self.kind, ("log", "linear"))
-        _positive("scaling.maximum", self.maximum)
-        _positive("scaling.reference", self.reference)
+        one_of("scaling.kind", self.kind, ("log", "linear"))
+        positive("scaling.maximum", self.maximum)
+        positive("scaling.reference", self.reference)
 
 
 @dataclass
@@ -80,12 +82,12 @@ class SamplingConfig:
     min_wet_share: float
 
     def __post_init__(self) -> None:
-        _at_least("sampling.stride", self.stride, 1)
-        _share("sampling.min_wet_share", self.min_wet_share)
-        _not_negative("sampling.rain_power", self.rain_power)
+        at_least("sampling.stride", self.stride, 1)
+        share("sampling.min_wet_share", self.min_wet_share)
+        not_negative("sampling.rain_power", self.rain_power)
         for name in ("windows_per_epoch", "crop"):
             if getattr(self, name) is not None:
-                _at_least(f"sampling.{name}", getattr(self, name), 1)
+                at_least(f"sampling.{name}", getattr(self, name), 1)
         if self.windows_per_epoch is None and (self.rain_power or self.crop):
             raise ConfigError(
                 "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number."
@@ -100,33 +102,8 @@ class ValidationConfig:
     min_wet_share: float
 
     def __post_init__(self) -> None:
-        _at_least("validation.stride", self.stride, 1)
-        _share("validation.min_wet_share", self.min_wet_share)
-
-
-@dataclass
-class ModelConfig:
-    """The encoder–forecaster of Shi et al. 2015."""
-
-    name: str
-    hidden_channels: list[int]
-    kernel_size: int
-    input_kernel_size: int
-    patch_size: int
-    output_activation: str
-
-    def __post_init__(self) -> None:
-        _one_of("model.name", self.name, ("encoder_forecaster",))
-        _one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
-        _at_least("model.patch_size", self.patch_size, 1)
-        if not self.hidden_channels or min(self.hidden_channels) < 1:
-            raise ConfigError(
-                f"model.hidden_channels: give a number above 0 for each layer, as in [64, 64], not {self.hidden_channels}."
-            )
-        for key in ("kernel_size", "input_kernel_size"):
-            value = getattr(self, key)
-            if value < 1 or value % 2 == 0:
-                raise ConfigError(f"model.{key}: must be an odd number above 0, not {value}.")
+        at_least("validation.stride", self.stride, 1)
+        share("validation.min_wet_share", self.min_wet_share)
 
 
 @dataclass
@@ -140,9 +117,9 @@ class OptimizerConfig:
     momentum: float
 
     def __post_init__(self) -> None:
-        _one_of("optimizer.name", self.name, ("adamw", "rmsprop"))
-        _positive("optimizer.lr", self.lr)
-        _not_negative("optimizer.weight_decay", self.weight_decay)
+        one_of("optimizer.name", self.name, ("adamw", "rmsprop"))
+        positive("optimizer.lr", self.lr)
+        not_negative("optimizer.weight_decay", self.weight_decay)
         for key in ("decay", "momentum"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"optimizer.{key}: must be at least 0 and below 1, not {getattr(self, key)}.")
@@ -157,9 +134,9 @@ class ScheduleConfig:
     final_share: float
 
     def __post_init__(self) -> None:
-        _one_of("schedule.name", self.name, ("constant", "cosine"))
-        _at_least("schedule.warmup_steps", self.warmup_steps, 0)
-        _share("schedule.final_share", self.final_share)
+        one_of("schedule.name", self.name, ("constant", "cosine"))
+        at_least("schedule.warmup_steps", self.warmup_steps, 0)
+        share("schedule.final_share", self.final_share)
 
 
 @dataclass
@@ -168,20 +145,27 @@ class TrainingConfig:
 
     epochs: int
     batch_size: int
-    gradient_clip: float
+    gradient_clip: float | None
     ema_decay: float
+    scheduled_sampling: list[float]
     monitor: str
     patience: int
     workers: int
 
     def __post_init__(self) -> None:
-        _one_of("training.monitor", self.monitor, ("csi", "loss"))
+        one_of("training.monitor", self.monitor, ("csi", "loss"))
         for key in ("epochs", "batch_size", "patience"):
-            _at_least(f"training.{key}", getattr(self, key), 1)
-        _at_least("training.workers", self.workers, 0)
-        _positive("training.gradient_clip", self.gradient_clip)
+            at_least(f"training.{key}", getattr(self, key), 1)
+        at_least("training.workers", self.workers, 0)
+        if self.gradient_clip is not None:
+            positive("training.gradient_clip", self.gradient_clip)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training.ema_decay: must be at least 0 (off) and below 1, not {self.ema_decay}.")
+        if len(self.scheduled_sampling) != 2 or not all(0 <= one <= 1 for one in self.scheduled_sampling):
+            raise ConfigError(
+                "training.scheduled_sampling: give the share of true frames fed back at the first and at the last step, "
+                f"each from 0 to 1, as in [1, 0], not {self.scheduled_sampling}."
+            )
 
 
 @dataclass
@@ -207,16 +191,21 @@ class TrainConfig:
     output: str
 
     def __post_init__(self) -> None:
-        _not_empty("output", self.output)
-        _at_least("input_steps", self.input_steps, 1)
-        _at_least("lead_steps", self.lead_steps, 1)
-        _one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
+        not_empty("output", self.output)
+        at_least("input_steps", self.input_steps, 1)
+        at_least("lead_steps", self.lead_steps, 1)
+        one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
         _thresholds(self.thresholds)
         _device_and_precision(self.device, self.precision)
-        _one_of("resume", self.resume, ("auto", "never"))
-        _at_least("seed", self.seed, 0)
+        one_of("resume", self.resume, ("auto", "never"))
+        at_least("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
+        if any(self.training.scheduled_sampling) and not self.model.feeds_back:
+            raise ConfigError(
+                f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set [0, 0], or choose "
+                "model.feedback=true of the encoder_forecaster, or model=next_frame."
+            )
         if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
             raise ConfigError("loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or another loss.")
         if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
@@ -243,7 +232,7 @@ class PredictConfig:
     precision: str
 
     def __post_init__(self) -> None:
-        _not_empty("checkpoint", self.checkpoint)
+        not_empty("checkpoint", self.checkpoint)
         if not self.output.endswith(".nc"):
             raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
         _device_and_precision(self.device, self.precision)
@@ -267,7 +256,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         for key in ("checkpoint", "forecasts", "output"):
-            _not_empty(key, getattr(self, key))
+            not_empty(key, getattr(self, key))
         if (self.checkpoint is None) == (self.forecasts is None):
             raise ConfigError(
                 "checkpoint, forecasts: give one of them: a trained model to score, or the forecast files to score."
@@ -275,10 +264,29 @@ class EvaluateConfig:
         if self.forecasts is not None and self.period is not None:
             raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
         _thresholds(self.thresholds)
-        _share("min_wet_share", self.min_wet_share)
+        share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):
-            _at_least(key, getattr(self, key), 1)
+            at_least(key, getattr(self, key), 1)
         _device_and_precision(self.device, self.precision)
+
+
+@dataclass
+class DescribeConfig:
+    """All of `nowcast describe`."""
+
+    model: ModelConfig
+    beside: ModelConfig | None
+    input_steps: int
+    lead_steps: int
+    grid_size: list[int]
+    channels: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        for key in ("input_steps", "lead_steps", "channels", "batch_size"):
+            at_least(key, getattr(self, key), 1)
+        if len(self.grid_size) != 2 or min(self.grid_size) < 1:
+            raise ConfigError(f"grid_size: give height and width of the frames, as in [100, 100], not {self.grid_size}.")
 
 
 def configs_folder() -> Path:
@@ -289,45 +297,15 @@ def configs_folder() -> Path:
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of each command's configuration and of each kind of data."""
+    """Tell Hydra the types of each command's configuration, of each kind of data and of each model."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     for name, node in {
-        "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
-        "radar": RadarConfig, "moving_mnist": MovingMnistConfig,
+        "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
+        "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)
-
-
-def _one_of(key: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{key}: {value!r} is not one of {', '.join(choices)}.")
-
-
-def _at_least(key: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{key}: must be at least {least}, not {value}.")
-
-
-def _not_empty(key: str, value: str | None) -> None:
-    if value is not None and not value.strip():
-        raise ConfigError(f"{key}: is empty; give a path.")
-
-
-def _positive(key: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ConfigError(f"{key}: must be above 0, not {value}.")
-
-
-def _not_negative(key: str, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
-        raise ConfigError(f"{key}: must be 0 or more, not {value}.")
-
-
-def _share(key: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{key}: is a share, from 0 to 1, not {value}.")
 
 
 def _thresholds(values: Sequence[float]) -> None:
@@ -336,5 +314,5 @@ def _thresholds(values: Sequence[float]) -> None:
 
 
 def _device_and_precision(device: str, precision: str) -> None:
-    _one_of("device", device, ("auto", "cpu", "cuda"))
-    _one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))
+    one_of("device", device, ("auto", "cpu", "cuda"))
+    one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))

@@ -1,6 +1,11 @@
-"""Settings of a tiny training run, and what a command shows."""
+"""Settings of a tiny training run, what a command shows, and frames for a model to learn by heart."""
 
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nowcast.training.loop import linear_share
 
 # Four hours to train on, two to validate, two to test, at 5 minutes.
 SPLITS = (
@@ -21,3 +26,40 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def moving_squares(count: int = 4, steps: int = 6, size: int = 12) -> Tensor:
+    """Frames (count, steps, 1, size, size): a square of 4 × 4 ones that moves two pixels a frame, down in every second sequence."""
+    frames = torch.zeros(count, steps, 1, size, size)
+    for k, sequence in enumerate(frames):
+        for step, frame in enumerate(sequence):
+            frame[0, k : k + 4, :4] = 1
+            sequence[step] = frame.roll((2 * step) % size, dims=1 + k % 2)
+    return frames
+
+
+def learn(
+    model: nn.Module, frames: Tensor, input_steps: int = 3, *, lr: float = 2e-2, share_of_truth: tuple[float, float] | None = None
+) -> nn.Module:
+    """Train by heart, a hundred steps; share_of_truth: of true frames fed back at the first and the last of them."""
+    past, future = frames[:, :input_steps], frames[:, input_steps:]
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for step in range(100):
+        guides = []
+        if share_of_truth is not None:
+            share = linear_share(*share_of_truth, step, 100)
+            guides = [future.masked_fill((torch.rand(future.shape[:2]) >= share)[..., None, None, None], torch.nan)]
+        loss = (model(past, future.shape[1], *guides) - future).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model
+
+
+def share_left(model: nn.Module, frames: Tensor, input_steps: int = 3) -> float:
+    """The squared error of the forecast, as a share of that of forecasting the mean."""
+    future = frames[:, input_steps:]
+    with torch.no_grad():
+        error = (model.eval()(frames[:, :input_steps], future.shape[1]) - future).square().mean()
+    return (error / (future - future.mean()).square().mean()).item()

@@ -13,7 +13,7 @@ import nowcast
 from nowcast.cli import complete_override
 
 Run = Callable[..., Outcome]
-COMMANDS = ("train", "predict", "evaluate", "fetch")
+COMMANDS = ("train", "predict", "evaluate", "describe", "fetch")
 
 
 def test_help_lists_the_commands(run: Run) -> None:
@@ -42,6 +42,13 @@ def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: s
     assert f"  nowcast {command} " in outcome.out
 
 
+def test_help_of_describe_shows_models_and_how_to_put_two_side_by_side(run: Run) -> None:
+    outcome = run("describe", "--help")
+    assert outcome.code == 0
+    assert "  model=encoder_forecaster|" in outcome.out and "  model@beside=encoder_forecaster|" in outcome.out
+    assert "--json" in outcome.out and "  nowcast describe model=" in outcome.out
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'xarray', 'numpy', 'hydra', 'omegaconf', 'netCDF4', 'matplotlib', 'pandas'}"
     code = f"import sys, nowcast.cli; loaded = {heavy} & set(sys.modules); sys.exit(str(loaded) if loaded else 0)"
@@ -65,6 +72,14 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "model.patch_size=0"], 78, "model.patch_size: must be at least 1"),
         (["train", "model.kernel_size=4"], 78, "model.kernel_size: must be an odd number"),
         (["train", "model=nope"], 78, "Could not find 'model/nope'"),
+        (["train", "model.name=next_frame"], 78, "model.name: 'next_frame' is not the model of these keys"),
+        (["train", "model=encoder_forecaster_strided", "model.strides=[2]"], 78, "model.strides: give a number above 0 for each of 3"),
+        (["train", "model=encoder_forecaster_strided", "model.conv_kernel_sizes=[8,5,3]"], 78, "at a stride of 5 must be 3 to 7, not 8"),
+        (["train", "model=fc_lstm", "model.grid_size=[64]"], 78, "model.grid_size: give height and width"),
+        (["train", "model=next_frame", "model.kernel_sizes=[4,3,1]"], 78, "model.kernel_sizes: must be an odd number"),
+        (["train", "training.scheduled_sampling=[1,0]"], 78, "training.scheduled_sampling: encoder_forecaster feeds no frame back"),
+        (["train", "model=next_frame", "training.scheduled_sampling=[2,0]"], 78, "training.scheduled_sampling: give the share"),
+        (["train", "training.gradient_clip=0"], 78, "training.gradient_clip: must be above 0"),
         (["train", "model=small,encoder_forecaster"], 78, "need -m for a sweep"),
         (["train", "loss=hinge"], 78, "loss: 'hinge' is not one of"),
         (["train", "loss=cross_entropy"], 78, "loss: cross_entropy needs probabilities"),
@@ -81,6 +96,12 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "data.path=nowhere.nc"], 66, "nowhere.nc: no such file or folder"),
         (["predict"], 78, "checkpoint: needs a value"),
         (["predict", "checkpoint=none.pt", "data.path=x.nc"], 66, "none.pt: no such checkpoint"),
+        (["describe", "model=nope"], 78, "Could not find 'model/nope'"),
+        (["describe", "grid_size=[100]"], 78, "grid_size: give height and width"),
+        (["describe", "batch_size=0"], 78, "batch_size: must be at least 1"),
+        (["describe", "model=fc_lstm", "model.grid_size=[8,8]"], 78, "fc_lstm does not fit grid_size=[100, 100]"),
+        (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
+        (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
         (["evaluate"], 78, "checkpoint, forecasts: give one of them"),
         (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
     ],
@@ -135,8 +156,18 @@ def test_completion_offers_groups_and_keys() -> None:
     class Context:
         info_name = "train"
 
-    assert complete_override(Context(), "model=") == ["model=encoder_forecaster", "model=small"]
+    assert complete_override(Context(), "model=encoder") == ["model=encoder_forecaster", "model=encoder_forecaster_strided"]
+    assert {"model=fc_lstm", "model=next_frame", "model=small"} < set(complete_override(Context(), "model="))
     assert "seed=" in complete_override(Context(), "se")
+
+
+def test_completion_of_describe_offers_models_for_both_places() -> None:
+    class Context:
+        info_name = "describe"
+
+    assert "model=small" in complete_override(Context(), "model=")
+    assert "model@beside=small" in complete_override(Context(), "model@")
+    assert complete_override(Context(), "grid") == ["grid_size="]
 
 
 def test_in_a_sweep_one_failing_job_stops_no_other_and_the_table_ranks_them(
@@ -151,6 +182,16 @@ def test_in_a_sweep_one_failing_job_stops_no_other_and_the_table_ranks_them(
     assert not (tmp_path / "sweep/0/summary.json").exists()
     rows = [line.split()[0] for line in outcome.out.splitlines() if "model.kernel_size=" in line]
     assert rows == [str(job) for job in sorted(scores, key=scores.__getitem__, reverse=True)] + ["0"]
+
+
+def test_one_line_trains_all_six_rows_of_the_papers_table(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the digits, which are not there."""
+    monkeypatch.chdir(tmp_path)
+    outcome = run("train", "-m", "experiment=moving_mnist_paper", "model=glob(paper_*)", "data.path=none.gz", "output=table")
+    assert outcome.code == 66
+    rows = ["fc_lstm_2048_2048", "5x5_5x5_256", "5x5_5x5_128_128", "5x5_5x5_128_64_64", "9x9_1x1_128_128", "9x9_1x1_128_64_64"]
+    assert all(f" model=paper_{row} " in outcome.err for row in rows)
+    assert outcome.err.count("none.gz: no such file") == 6
 
 
 def test_python_m_nowcast_is_the_same() -> None:

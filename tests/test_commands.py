@@ -166,7 +166,19 @@ def test_forecasts_without_observations_are_not_scored_and_that_is_said(run: Run
     assert scores("scores").attrs["cases"] == 1
 
 
-def test_moving_mnist_trains_and_is_scored(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "small"),
+    [
+        (["moving_mnist_paper"], ["model.hidden_channels=[4]", "model.kernel_size=3", "model.input_kernel_size=3"]),
+        (["moving_mnist_paper", "model=paper_9x9_1x1_128_128"], ["model.hidden_channels=[4,4]"]),
+        (["moving_mnist_paper", "model=paper_fc_lstm_2048_2048"], ["model.hidden_channels=[8,8]"]),
+        (["moving_mnist_keras"], ["model.hidden_channels=[4,4,4]", "training.batch_size=4"]),
+    ],
+    ids=["convlstm", "another row", "fc_lstm", "keras"],
+)
+def test_moving_mnist_trains_and_is_scored(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, experiment: list[str], small: list[str]
+) -> None:
     """From an IDX file of squares in place of digits."""
     monkeypatch.chdir(tmp_path)
     images = np.zeros((10_500, 28, 28), np.uint8)
@@ -174,14 +186,71 @@ def test_moving_mnist_trains_and_is_scored(run: Run, tmp_path: Path, monkeypatch
     header = np.array([2051, *images.shape], ">i4").tobytes()
     (tmp_path / "digits-ubyte").write_bytes(header + images.tobytes())
     data = ["data.path=digits-ubyte", "device=cpu"]
-    few = ["data.train_sequences=8", "data.validation_sequences=4", "training.epochs=1", "training.batch_size=4"]
-    small = ["model.hidden_channels=[4]", "model.kernel_size=3", "model.input_kernel_size=3"]
-    assert run("train", "experiment=moving_mnist", *data, *few, *small, "output=run").code == 0
+    few = ["data.train_sequences=4", "data.validation_sequences=2", "training.epochs=1", "training.batch_size=2"]
+    assert run("train", f"experiment={experiment[0]}", *experiment[1:], *data, *few, *small, "output=run").code == 0
     row = json.loads((tmp_path / "run/metrics.jsonl").read_text())
     assert 0 < row["validation_loss"] < 10 * 64 * 64  # a cross-entropy summed over a sequence; about ln 2 a pixel at first
-    outcome = run("evaluate", "checkpoint=run/best.pt", "data=moving_mnist", *data, "data.test_sequences=4", "thresholds=[0.5]")
+    outcome = run("evaluate", "checkpoint=run/best.pt", "data=moving_mnist", *data, "data.test_sequences=2", "thresholds=[0.5]")
     assert outcome.code == 0
-    assert scores("scores").attrs["cases"] == 4
+    assert scores("scores").attrs["cases"] == 2
+
+
+RADAR_EXPERIMENTS = {
+    "radar_paper": ["model.hidden_channels=[4,4]"],
+    "hko7": ["model.hidden_channels=[4,4,4]", "model.outer_channels=2"],
+}
+
+
+@pytest.mark.parametrize("experiment", RADAR_EXPERIMENTS)
+def test_published_radar_experiments_train_forecast_and_are_scored(run: Run, data: list[str], experiment: str) -> None:
+    few = ["sampling.windows_per_epoch=4", "training.epochs=1", "training.batch_size=2", "lead_steps=4"]
+    assert run("train", f"experiment={experiment}", *data, *SPLITS, *few, *RADAR_EXPERIMENTS[experiment], "output=run").code == 0
+    goes_from_file_to_file(run, data)
+
+
+def goes_from_file_to_file(run: Run, data: list[str]) -> None:
+    """The checkpoint run/best.pt forecasts, and is scored."""
+    assert run("predict", "checkpoint=run/best.pt", *data, "output=forecast.nc").code == 0
+    with xr.open_dataset("forecast.nc", engine="netcdf4") as forecast:
+        assert forecast["precipitation_rate"].shape == (4, 34, 41)
+    period = "period=['2020-01-01T05:00','2020-01-01T08:00']"
+    assert run("evaluate", "checkpoint=run/best.pt", *data, period, "stride=8", "thresholds=[0.5]", "output=scores").code == 0
+    assert scores("scores").attrs["cases"] > 0
+
+
+STACKS = {
+    "next_frame": ["model=next_frame", "model.hidden_channels=[3,3,3]", "training.scheduled_sampling=[1,0]"],
+    "feedback": ["model=encoder_forecaster", "model.feedback=true", "training.scheduled_sampling=[0.5,0.5]"],
+    "strided": ["model=encoder_forecaster_strided", "model.hidden_channels=[3,3,3]", "model.outer_channels=2"],
+    "fc_lstm": ["model=fc_lstm", "model.grid_size=[34,41]", "sampling.crop=41"],
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_model_goes_from_file_to_file(run: Run, data: list[str], stack: str) -> None:
+    words = [*TINY, "training.epochs=1", "sampling.windows_per_epoch=8", *data, *SPLITS, *STACKS[stack], "output=run"]
+    assert run("train", *words).code == 0
+    goes_from_file_to_file(run, data)
+    assert run("train", *words, "training.epochs=2").code == 0
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_model_of_one_size_refuses_frames_of_another(run: Run, data: list[str], radar_file: Path) -> None:
+    words = ["train", *TINY, *data, *SPLITS, "model=fc_lstm", "training.epochs=1", "output=run"]
+    outcome = run(*words, "sampling.crop=24")
+    assert outcome.code == 78
+    assert "nowcast: sampling.crop: fc_lstm" in outcome.err and "set sampling.crop=41" in outcome.err
+    outcome = run(*words, "sampling.crop=41")
+    assert outcome.code == 78
+    assert "nowcast: model.grid_size: is [64, 64]" in outcome.err and "set model.grid_size=[34,41]" in outcome.err
+    assert not Path("run/last.pt").exists()
+    assert run(*words, "sampling.crop=41", "model.grid_size=[34,41]").code == 0
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(y=slice(0, 17)).to_netcdf("half.nc", engine="netcdf4")
+    for command in (["predict"], ["evaluate", "period=['2020-01-01T05:00','2020-01-01T07:00']"]):
+        outcome = run(*command, "checkpoint=run/best.pt", *data, "data.path=half.nc")
+        assert outcome.code == 65
+        assert "half.nc: frames of [17, 41], but the model takes those of model.grid_size=[34, 41] alone" in outcome.err
 
 
 def test_predict_gives_the_same_forecast_on_any_grid_size(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
@@ -281,3 +350,53 @@ def test_a_swept_output_lists_only_the_jobs_of_this_sweep(
     outcome = run(*words, "optimizer.lr=1e-4")
     assert outcome.code == 78
     assert "failed" in outcome.out and "csi" not in outcome.out
+
+
+def test_describe_prints_json_for_programs_and_leaves_nothing_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("describe", "--json", "model@beside=small", "beside.kernel_size=5", "lead_steps=3")
+    assert (outcome.code, outcome.err, list(tmp_path.iterdir())) == (0, "", [])
+    described = json.loads(outcome.out)
+    assert described["grid_size"] == [100, 100] and described["lead_steps"] == 3
+    paper, small = described["models"]
+    assert (paper["model"]["hidden_channels"], small["model"]["kernel_size"]) == ([64, 64], 5)
+    assert (paper["input_shape"], paper["output_shape"]) == ([1, 5, 1, 100, 100], [1, 3, 1, 100, 100])
+    assert paper["parameters"] == 896_260
+    for model in (paper, small):
+        for key in ("parameters", "multiply_adds", "activation_bytes_training"):
+            assert model[key] == sum(layer[key] for layer in model["layers"])
+        assert model["activation_bytes_forecasting"] == max(layer["activation_bytes_forecasting"] for layer in model["layers"])
+    first = paper["layers"][0]
+    assert (first["kernel_shape"], first["recurrent_kernel_shape"]) == ([256, 4, 3, 3], [256, 64, 3, 3])
+    assert [gate["name"] for gate in first["parts"]] == ["i", "f", "g", "o"]
+
+
+def test_describe_prints_a_table_that_a_pipe_does_not_cut(run: Run) -> None:
+    outcome = run("describe", "lead_steps=3")
+    assert "encoder_forecaster: 1×5×1×100×100 → 1×3×1×100×100, 896,260 parameters\n" in outcome.out
+    rows = {line.split()[0]: line.split() for line in outcome.out.splitlines() if line.strip()}
+    shapes = ["5", "4×50×50", "256×4×3×3", "256×64×3×3", "256×50×50", "64×50×50", "64×50×50", "157", "k"]
+    assert rows["encoder.0"][1:10] == shapes
+    assert rows["total"][1:3] == ["896", "k"]
+    assert "…" not in outcome.out
+
+
+def test_describe_sets_an_lstm_beside_a_convlstm(run: Run) -> None:
+    grid = ["grid_size=[8,8]", "beside.grid_size=[8,8]", "beside.hidden_channels=[6]", "model.hidden_channels=[4]"]
+    outcome = run("describe", "model@beside=fc_lstm", *grid)
+    lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
+    assert "encoder.0 ConvLSTM2d encoder.0 FCLSTM" in lines
+    assert "recurrent kernel 16×4×3×3 24×6" in lines
+    assert "gates 16×4×4 24" in lines
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (99_960, "100 k"), (999_600, "1.00 M"), (22_252_800_000, "22.3 G")],
+)
+def test_numbers_are_shown_in_three_digits(number: int, shown: str) -> None:
+    from nowcast.commands.describe import short
+
+    assert short(number) == shown

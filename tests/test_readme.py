@@ -28,7 +28,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     (tmp_path / "mine/experiment").mkdir(parents=True)
     (tmp_path / "mine/experiment/winter.yaml").write_text("# @package _global_\nmodel:\n  hidden_channels: [4]\n")
     found = commands("bash")
-    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate"}
+    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate", "describe"}
     for command in found:
         words = shlex.split(command.split(" #")[0])[1:]
         words += SHORT if words[0] == "train" else []

@@ -18,6 +18,7 @@ from nowcast.commands.inputs import (
     open_forecaster,
     open_radar,
     pack_radar,
+    refuse_other_size,
     refuse_other_timestep,
     require_radar,
 )
@@ -100,6 +101,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     _warn_of_known_days(period, checkpoint["config"]["data"])
     grid = open_radar(data)
     refuse_other_timestep(forecaster, grid.attrs["timestep_minutes"], data.path)
+    refuse_other_size(checkpoint, grid, data.path)
     rates = pack_radar(data, grid, period)
     windows = RadarWindows(
         rates,

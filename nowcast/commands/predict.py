@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from nowcast.commands.inputs import open_forecaster, open_radar, refuse_other_timestep
+from nowcast.commands.inputs import open_forecaster, open_radar, refuse_other_size, refuse_other_timestep
 from nowcast.config import PredictConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import sha256
@@ -26,6 +26,7 @@ def predict(config: PredictConfig) -> Path:
     precision = choose_precision(config.device, config.precision)
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
     grid = open_radar(config.data)
+    refuse_other_size(checkpoint, grid, config.data.path)
     past = newest_frames(grid, forecaster, config)
     rates = torch.from_numpy(past[RATE].values)[None, :, None].to(precision.device)
     with precision.autocast():

@@ -10,6 +10,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nowcast.commands.inputs import build_scaling, moving_mnist_windows, open_radar, pack_radar
 from nowcast.config import MovingMnistConfig, RadarConfig, TrainConfig
+from nowcast.config_models import FCLSTMConfig
 from nowcast.errors import ConfigError
 from nowcast.files import make_folder, written_whole
 from nowcast.model import build_model
@@ -43,6 +44,8 @@ def train(config: TrainConfig, folder: Path) -> float:
     torch.manual_seed(config.seed)
     settings = asdict(config)
     training, validation, settings["timestep_minutes"] = open_windows(config)
+    if isinstance(config.model, FCLSTMConfig):
+        refuse_other_sizes(config.model, training, validation)
     trainer = build_trainer(config, settings, training, precision, make_folder(folder))
     resume(trainer, config, settings, folder)
     log.info(
@@ -87,6 +90,21 @@ def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> tuple[Wi
         moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed) for split in ("train", "validation")
     )
     return train, validation, None
+
+
+def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windows) -> None:
+    """Errors: ConfigError where frames are not of the one size that the model takes."""
+    cropped, whole = (list(windows[windows.epoch(0)[0]].shape[-2:]) for windows in (training, validation))
+    if cropped != whole:
+        raise ConfigError(
+            f"sampling.crop: {model.name} takes frames of one size alone, and validation's are {whole}, uncropped; "
+            f"set sampling.crop={max(whole)}, or choose another model."
+        )
+    if whole != model.grid_size:
+        raise ConfigError(
+            f"model.grid_size: is {model.grid_size}, but the frames are {whole}; set model.grid_size=[{whole[0]},{whole[1]}], "
+            "or choose another model."
+        )
 
 
 def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Windows, precision: Precision, folder: Path) -> Trainer:

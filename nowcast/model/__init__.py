@@ -8,10 +8,22 @@ from torch import nn
 from nowcast.model.cell import ConvLSTMCell
 from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nowcast.model.encoder_forecaster import EncoderForecaster
+from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
+from nowcast.model.fc_lstm import FCLSTMForecaster
 from nowcast.model.fclstm import FCLSTM
+from nowcast.model.next_frame import NextFrame
 
-MODELS: dict[str, type[nn.Module]] = {"encoder_forecaster": EncoderForecaster}
-"""Every model by its name in the configuration and in checkpoints."""
+MODELS: dict[str, type[nn.Module]] = {
+    "encoder_forecaster": EncoderForecaster,
+    "encoder_forecaster_strided": StridedEncoderForecaster,
+    "fc_lstm": FCLSTMForecaster,
+    "next_frame": NextFrame,
+}
+"""Every model by its name in the configuration and in checkpoints.
+
+`forecast = model(frames, lead_steps, guide)`: frames (b, t, c, h, w) → (b, lead_steps, c, h, w). Models that feed their forecasts
+back take true frames in their place as `guide`, of the shape of the forecast, NaN where there are none; others refuse one.
+"""
 
 
 def build_model(settings: Mapping[str, Any], channels: int = 1) -> nn.Module:
@@ -29,5 +41,8 @@ __all__ = [
     "ConvLSTM3d",
     "ConvLSTMCell",
     "EncoderForecaster",
+    "FCLSTMForecaster",
+    "NextFrame",
+    "StridedEncoderForecaster",
     "build_model",
 ]

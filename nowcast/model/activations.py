@@ -21,6 +21,16 @@ class Activation(NamedTuple):
 _aten = torch.ops.aten
 
 
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """max(0, min(1, x/6 + 1/2)), as in Keras 3 and PyTorch."""
+    return (x / 6 + 0.5).clamp(0, 1)
+
+
+def identity(x: Tensor) -> Tensor:
+    """x itself."""
+    return x
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(
         torch.tanh, lambda y: 1 - y * y, torch.tanh_, lambda d, y: _aten.tanh_backward.grad_input(d, y, grad_input=d)
@@ -29,15 +39,15 @@ ACTIVATIONS: dict[str, Activation] = {
         torch.sigmoid, lambda y: y * (1 - y), torch.sigmoid_, lambda d, y: _aten.sigmoid_backward.grad_input(d, y, grad_input=d)
     ),
     "hard_sigmoid": Activation(
-        lambda x: (x / 6 + 0.5).clamp(0, 1),
+        hard_sigmoid,
         lambda y: ((y > 0) & (y < 1)).to(y.dtype) / 6,
         lambda x: x.div_(6).add_(0.5).clamp_(0, 1),
         lambda d, y: d.mul_((y > 0) & (y < 1)).div_(6),
     ),
     "relu": Activation(torch.relu, lambda y: (y > 0).to(y.dtype), torch.relu_, lambda d, y: d.mul_(y > 0)),
-    "identity": Activation(lambda x: x, torch.ones_like, lambda x: x, lambda d, y: d),
+    "identity": Activation(identity, torch.ones_like, lambda x: x, lambda d, y: d),
 }
-"""'hard_sigmoid' is Keras 3's and PyTorch's, max(0, min(1, x/6 + 1/2))."""
+"""Values have names in this module or in torch, so that a layer that holds one can be pickled."""
 
 
 def activation(name_or_function: str | Function) -> Function:

@@ -108,7 +108,7 @@ class ConvLSTMCell(nn.Module):
             variant,
         )
         kernel = per_axis(kernel_size, dimensions, "kernel_size")
-        input_kernel = per_axis(kernel_size if input_kernel_size is None else input_kernel_size, dimensions, "input_kernel_size")
+        self.input_kernel = kernel if input_kernel_size is None else per_axis(input_kernel_size, dimensions, "input_kernel_size")
         self.input_shape = Shape(
             per_axis(variant.stride, dimensions, "stride"), variant.padding, per_axis(variant.dilation, dimensions, "dilation")
         )
@@ -116,7 +116,7 @@ class ConvLSTMCell(nn.Module):
         self.activation, self.recurrent_activation = activation(variant.activation), activation(variant.recurrent_activation)
 
         gates, ones = 4 * hidden_channels, (1,) * dimensions
-        self.weight_ih = nn.Parameter(torch.empty(gates, input_channels, *input_kernel)) if input_channels else None
+        self.weight_ih = nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel)) if input_channels else None
         self.weight_hh = nn.Parameter(torch.empty(gates, self.output_channels, *kernel))
         self.bias = nn.Parameter(torch.empty(gates)) if variant.bias else None
         self.weight_hr = nn.Parameter(torch.empty(variant.proj_size, hidden_channels, *ones)) if variant.proj_size else None
@@ -129,7 +129,7 @@ class ConvLSTMCell(nn.Module):
             if grid_size is None:
                 raise ValueError("grid_size: peephole='pixel' has a weight for every pixel; give the size of the frames.")
             grid = per_axis(grid_size, dimensions, "grid_size")
-            self.grid_size = grid_after(grid, input_kernel, self.input_shape) if input_channels else grid
+            self.grid_size = grid_after(grid, self.input_kernel, self.input_shape) if input_channels else grid
             self.peephole = nn.Parameter(torch.empty(3, hidden_channels, *self.grid_size))
         self.reset_parameters()
 
@@ -148,13 +148,43 @@ class ConvLSTMCell(nn.Module):
                 nn.init.ones_(self.bias[self.hidden_channels : 2 * self.hidden_channels])
 
     def forward(self, frame: Tensor | None, state: State | None = None) -> State:
-        """One frame (b, c, *grid) and the state before it → the state after it; zeros where no state is given."""
+        """One frame (b, c, *grid) and the state before it → the state after it; zeros where no state is given.
+
+        Errors: ValueError as `check`.
+        """
+        self.check(None if frame is None else frame.shape, state)
         if frame is not None:
             x = self.gates_of_input(frame)
             return self.step(x, *(self.zero_state(x) if state is None else state))
-        if state is None:
-            raise ValueError("a layer without input needs a state.")
+        assert state is not None
         return self.step(self.gates_of_bias(state[0].dtype), *state)
+
+    def check(self, frame: Sequence[int] | None, state: State | None) -> None:
+        """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or either of them the cell."""
+        if (frame is None) != (self.input_channels == 0):
+            raise ValueError(
+                f"a cell of {self.input_channels} input channels takes {'no frame' if frame is not None else 'a frame'}."
+            )
+        if frame is not None:
+            if len(frame) != self.dimensions + 2 or frame[1] != self.input_channels:
+                raise ValueError(
+                    f"frame: (b, {self.input_channels}, *grid) of {self.dimensions} axes is wanted, not {tuple(frame)}."
+                )
+            b, grid = frame[0], grid_after(frame[2:], self.input_kernel, self.input_shape)
+        elif state is not None:
+            b, grid = state[0].shape[0], tuple(state[0].shape[2:])
+        else:
+            raise ValueError("a layer without input needs a state.")
+        if self.grid_size is not None and grid != self.grid_size:
+            raise ValueError(
+                f"peephole='pixel': its weights are for states of {self.grid_size} pixels, and these have {grid}. Give"
+                " grid_size=… the size of the frames, or take peephole='channel', which fits grids of any size."
+            )
+        for part, name, channels in zip(state or (), ("h_0", "c_0"), (self.output_channels, self.hidden_channels), strict=False):
+            if part.shape != (b, channels, *grid):
+                raise ValueError(
+                    f"state: {name} of a layer is wanted as (b, c, *grid) = {(b, channels, *grid)}, not {tuple(part.shape)}."
+                )
 
     def gates_of_input(self, frames: Tensor) -> Tensor:
         """W_x· * X + b: (n, c, *grid) → (n, 4 hidden, *grid of the state); n may be all steps of all sequences at once."""

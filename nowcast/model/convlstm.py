@@ -93,7 +93,7 @@ class ConvLSTMNd(nn.Module):
                 )
                 self.cells.append(cell)
             channels, grid = cell.output_channels * self.directions, cell.grid_size
-        self._carried: tuple[Stacked, Stacked] | None = None
+        self._carried: list[State] | None = None
         self.to(device=device, dtype=dtype)
 
     def forward(
@@ -110,7 +110,8 @@ class ConvLSTMNd(nn.Module):
         Args:
             frames: (b, t, c, *grid), or (t, b, c, *grid) with batch_first=False, or (t, c, *grid) of one sequence, or a
                 PackedSequence; with `steps` one frame (b, c, *grid) that is repeated, or None for a layer without input.
-            state: (h_0, c_0) in the form of (h_n, c_n); zeros where not given, or what a stateful layer carries.
+            state: (h_0, c_0) in the form of (h_n, c_n), without b for one sequence; zeros where not given, or what a
+                stateful layer carries.
             lengths: frames of each sequence, from 1 to t; outputs past it are 0, and states are those at its end.
             steps: number of steps of a repeated frame, or of a layer without input.
             effective_steps: which steps to return, counted from 0.
@@ -121,11 +122,15 @@ class ConvLSTMNd(nn.Module):
             raise ValueError(
                 f"frames: a layer of {self.input_channels} input channels takes {'no' if frames is not None else 'its'} frames."
             )
-        if frames is None and (state is None or steps is None):
+        carries = state is None and self._carried is not None
+        if frames is None and (steps is None or not (state or carries)):
             raise ValueError("a layer without input needs a state and a number of steps.")
         sequence, ends, batched = self._time_major(frames, lengths, steps)
+        if state is not None and frames is None:
+            batched = state[0][0].ndim > self.dimensions + 1
         count = cast(Tensor, sequence).shape[0] if steps is None else steps
-        states = self._split(self._carried if state is None else state, batched)
+        self._refuse_steps(effective_steps, count, isinstance(frames, PackedSequence))
+        states = self._split(state, batched)
         if self.go_backwards and sequence is not None:
             sequence = _reverse(sequence, ends)
 
@@ -140,8 +145,9 @@ class ConvLSTMNd(nn.Module):
                 finals.append(final)
             sequence = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
         if self.stateful:
-            self._carried = tuple(h.detach() for h, _ in finals), tuple(c.detach() for _, c in finals)
-        return self._as_asked(cast(Tensor, sequence), finals, isinstance(frames, PackedSequence), ends, batched, effective_steps)
+            self._carried = [(hidden.detach(), cell.detach()) for hidden, cell in finals]
+        packed = frames if isinstance(frames, PackedSequence) else None
+        return self._as_asked(cast(Tensor, sequence), finals, packed, ends, batched, effective_steps)
 
     def reset_state(self) -> None:
         """Let a stateful layer forget what it carries from call to call."""
@@ -151,19 +157,31 @@ class ConvLSTMNd(nn.Module):
         self, k: int, sequence: Tensor | None, state: State | None, steps: int, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order of time, state after the last."""
+        cell = cast(ConvLSTMCell, self.cells[k])
+        try:
+            cell.check(None if sequence is None else sequence.shape[1:], state)
+        except ValueError as error:
+            if self._carried is None or state is not self._carried[k]:
+                raise
+            raise ValueError(f"{error} A stateful layer carries it from call to call, until reset_state().") from None
         backwards = k % self.directions == 1
         if sequence is not None and backwards:
             sequence = _reverse(sequence, lengths)
         if sequence is not None and self.training and self.input_dropout:
             sequence = sequence * functional.dropout(torch.ones_like(sequence[0]), self.input_dropout)
         recurrent_dropout = self.recurrent_dropout if self.training else 0.0
-        output, final = unroll(cast(ConvLSTMCell, self.cells[k]), sequence, steps, state, lengths, recurrent_dropout)
+        output, final = unroll(cell, sequence, steps, state, lengths, recurrent_dropout)
         return _reverse(output, lengths) if backwards else output, final
 
     def _time_major(
         self, frames: Tensor | PackedSequence | None, lengths: Tensor | Sequence[int] | None, steps: int | None
     ) -> tuple[Tensor | None, Tensor | None, bool]:
         """(t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the length of each sequence; whether there is a batch."""
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps: 1 or more, not {steps}.")
+        packed = isinstance(frames, PackedSequence)
+        if (packed and (steps is not None or lengths is not None)) or (steps is not None and lengths is not None):
+            raise ValueError("steps, lengths: a PackedSequence has its own lengths, and all steps are taken of a repeated frame.")
         if frames is None:
             return None, None, True
         if isinstance(frames, PackedSequence):
@@ -186,21 +204,32 @@ class ConvLSTMNd(nn.Module):
             raise ValueError(
                 f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in {tuple(frames.shape)}."
             )
-        if sequence.shape[0] == 0 or steps == 0:
+        if sequence.shape[0] == 0:
             raise ValueError("frames: a sequence of no step has no last state.")
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
-        if ends.shape != sequence.shape[1:2] or ends.min() < 1 or ends.max() > sequence.shape[0] or steps is not None:
+        if ends.shape != sequence.shape[1:2] or (
+            not torch.compiler.is_compiling() and (ends.min() < 1 or ends.max() > sequence.shape[0])
+        ):
             raise ValueError(
                 f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
             )
-        return sequence, ends, batched
+        return _zero_past(sequence, ends), ends, batched
+
+    def _refuse_steps(self, effective_steps: Sequence[int] | None, count: int, packed: bool) -> None:
+        """Errors: ValueError where there are no such steps to return."""
+        if effective_steps is None:
+            return
+        if packed or not self.return_sequences:
+            raise ValueError("effective_steps: there are none of a PackedSequence, nor with return_sequences=False.")
+        if not all(0 <= step < count for step in effective_steps):
+            raise ValueError(f"effective_steps: {count} steps are counted from 0 to {count - 1}, not {list(effective_steps)}.")
 
     def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
-        """The state of each cell."""
+        """The state of each cell; what the layer carries where none is given."""
         if state is None:
-            return [None] * len(self.cells)
+            return [None] * len(self.cells) if self._carried is None else [*self._carried]
         hidden, cell = (tuple(part) for part in state)
         if len(hidden) != len(self.cells) or len(cell) != len(self.cells):
             raise ValueError(
@@ -212,23 +241,24 @@ class ConvLSTMNd(nn.Module):
         self,
         output: Tensor,
         finals: list[State],
-        packed: bool,
+        packed: PackedSequence | None,
         ends: Tensor | None,
         batched: bool,
         effective_steps: Sequence[int] | None,
     ) -> Any:
         """What `forward` returns, in the form of what came in."""
         if ends is not None:
-            past_end = torch.arange(output.shape[0], device=output.device)[:, None] >= ends
-            output = output.masked_fill(past_end.reshape(*past_end.shape, *(1,) * (output.ndim - 2)), 0.0)
+            output = _zero_past(output, ends)
         if effective_steps is not None:
             output = output[list(effective_steps)]
         result: Tensor | PackedSequence
         if not self.return_sequences:
             last = torch.cat([hidden for hidden, _ in finals[-self.directions :]], dim=1)
             result = last if batched else last[0]
-        elif packed:
-            result = pack_padded_sequence(output, cast(Tensor, ends).cpu(), enforce_sorted=False)
+        elif packed is not None:
+            order = torch.arange(output.shape[1]) if packed.sorted_indices is None else packed.sorted_indices
+            rows = pack_padded_sequence(output[:, order], cast(Tensor, ends)[order].cpu())
+            result = PackedSequence(rows.data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
         elif not batched:
             result = output[:, 0]
         else:
@@ -236,7 +266,7 @@ class ConvLSTMNd(nn.Module):
         if not self.return_state:
             return result
         parts = [tuple(part if batched else part[0] for part in parts) for parts in zip(*finals, strict=True)]
-        return result, tuple(torch.stack(part) if len({p.shape for p in part}) == 1 else part for part in parts)
+        return result, tuple(torch.stack(part) if all(p.shape == part[0].shape for p in part) else part for part in parts)
 
     def extra_repr(self) -> str:
         """The arguments that are not the default."""
@@ -246,7 +276,7 @@ class ConvLSTMNd(nn.Module):
         for name in (*_SHOWN, *vars(self.variant)):
             value = getattr(self, name, None) if name in _SHOWN else getattr(self.variant, name)
             if value != defaults[name]:
-                shown.append(f"{name}={value!r}")
+                shown.append(f"{name}={getattr(value, '__name__', repr(value))}")
         return ", ".join(shown)
 
 
@@ -330,6 +360,12 @@ def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
     if not value or (layers is not None and len(value) != layers):
         raise ValueError(f"{name}: give one value, or a list of one for each layer, not {value}.")
     return value  # type: ignore[no-any-return]
+
+
+def _zero_past(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """(t, b, …) with zeros past the end of each sequence."""
+    past = torch.arange(sequence.shape[0], device=sequence.device)[:, None] >= lengths
+    return sequence.masked_fill(past.reshape(*past.shape, *(1,) * (sequence.ndim - 2)), 0.0)
 
 
 def _reverse(sequence: Tensor, lengths: Tensor | None) -> Tensor:

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
+from nowcast.model.stacks import activate, pad_to_multiple, refuse_guide, roll_out
 
-OUTPUT_ACTIVATIONS = {"identity": nn.Identity, "sigmoid": nn.Sigmoid}
+States = list[tuple[Tensor, Tensor]]
+"""(H, C) of each layer, from the frames inward."""
 
 
 class EncoderForecaster(nn.Module):
@@ -20,6 +23,9 @@ class EncoderForecaster(nn.Module):
     patch_size pixels become channels of one cell, padded with zeros (dry) where the grid does not divide, and cropped
     back at the end; so any grid size goes in and comes out.
 
+    With feedback the innermost forecaster layer has an input after all, the patches of the frame before: first the last
+    one observed, then each forecast (the conditional decoder of Srivastava et al. 2015, arXiv 1502.04681).
+
     Args:
         channels: channels of a frame.
         hidden_channels: of each layer, from the frames inward.
@@ -27,6 +33,7 @@ class EncoderForecaster(nn.Module):
         input_kernel_size: of the input-to-state convolutions.
         patch_size: pixels along each side of a patch.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
+        feedback: whether the forecaster sees the frame before.
     """
 
     def __init__(
@@ -37,47 +44,55 @@ class EncoderForecaster(nn.Module):
         input_kernel_size: int,
         patch_size: int,
         output_activation: str = "identity",
+        feedback: bool = False,
     ) -> None:
         super().__init__()
-        self.patch_size = patch_size
+        self.patch_size, self.feedback = patch_size, feedback
         patch_channels = channels * patch_size**2
-        inputs = [patch_channels, *hidden_channels[:-1]]
-        self.encoder = nn.ModuleList(
-            ConvLSTM(c, hidden, kernel_size, input_kernel_size=input_kernel_size)
-            for c, hidden in zip(inputs, hidden_channels, strict=True)
-        )
-        inputs = [*hidden_channels[1:], 0]
-        self.forecaster = nn.ModuleList(
-            ConvLSTM(c, hidden, kernel_size, input_kernel_size=input_kernel_size)
-            for c, hidden in zip(inputs, hidden_channels, strict=True)
-        )
-        self.output = nn.Conv2d(sum(hidden_channels), patch_channels, kernel_size=1)
-        self.output_activation = OUTPUT_ACTIVATIONS[output_activation]()
 
-    def forward(self, frames: Tensor, lead_steps: int) -> Tensor:
-        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w)."""
-        b, _, channels, height, width = frames.shape
-        states = []
-        sequence: Tensor | None = self._to_patches(frames)
+        def layers(inputs: list[int]) -> nn.ModuleList:
+            return nn.ModuleList(
+                ConvLSTM(c, hidden, kernel_size, input_kernel_size=input_kernel_size)
+                for c, hidden in zip(inputs, hidden_channels, strict=True)
+            )
+
+        self.encoder = layers([patch_channels, *hidden_channels[:-1]])
+        self.forecaster = layers([*hidden_channels[1:], patch_channels if feedback else 0])
+        self.output = nn.Conv2d(sum(hidden_channels), patch_channels, kernel_size=1)
+        self.output_activation = activation(output_activation)
+
+    def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w).
+
+        guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast ones, NaN where none.
+        """
+        states: States = []
+        sequence = self._to_patches(frames)
         for layer in self.encoder:
             sequence, state = layer(sequence)
             states.append(state)
+        if self.feedback:
+            return roll_out(self._follow, frames[:, -1:], states, lead_steps, guide)
+        refuse_guide(guide)
+        return self._unfold(None, lead_steps, states, frames.shape[-2:])[0]
 
+    def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
+        """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""
+        return self._unfold(self._to_patches(frames), frames.shape[1], states, frames.shape[-2:])
+
+    def _unfold(self, patches: Tensor | None, steps: int, states: States, size: Sequence[int]) -> tuple[Tensor, States]:
+        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b, steps, c, h, w), states after."""
         hidden_states: list[Tensor] = []
-        sequence = None
+        after: States = []
+        sequence = patches
         for layer, state in zip(reversed(self.forecaster), reversed(states), strict=True):
-            sequence, _ = layer(sequence, state, steps=lead_steps if sequence is None else None)
+            sequence, state = layer(sequence, state, steps=steps if sequence is None else None)
             hidden_states.insert(0, sequence)
-
-        patches = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
-        forecast: Tensor = functional.pixel_shuffle(patches, self.patch_size)[..., :height, :width]
-        forecast = self.output_activation(forecast.type(torch.promote_types(forecast.dtype, torch.float32)))
-        return forecast.reshape(b, lead_steps, channels, height, width)
+            after.insert(0, state)
+        output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
+        output = functional.pixel_shuffle(output, self.patch_size)[..., : size[0], : size[1]]
+        return activate(output, self.output_activation).unflatten(0, (-1, steps)), after
 
     def _to_patches(self, frames: Tensor) -> Tensor:
         """(b, t, c, h, w) → (b, t, c·p·p, ⌈h/p⌉, ⌈w/p⌉)."""
-        b, t, _, height, width = frames.shape
-        p = self.patch_size
-        padded = functional.pad(frames.flatten(0, 1), (0, -width % p, 0, -height % p))
-        patches = functional.pixel_unshuffle(padded, p)
-        return patches.reshape(b, t, *patches.shape[1:])
+        return functional.pixel_unshuffle(pad_to_multiple(frames, self.patch_size), self.patch_size)

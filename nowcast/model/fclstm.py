@@ -61,7 +61,11 @@ class FCLSTM(nn.Module):
                 layer without input.
             state: (h_0, c_0), each (layers · directions, b, size); zeros where not given.
             steps: number of steps of a repeated vector, or of a layer without input.
+
+        Errors: ValueError for `steps`, or for no vectors, without peepholes: `torch.nn.LSTM` knows neither.
         """
+        if isinstance(self.layers, nn.LSTM) and (steps is not None or vectors is None):
+            raise ValueError("steps: torch.nn.LSTM repeats no vector and wants an input; take peephole=True.")
         if steps is None:
             return self.layers(vectors, state)  # type: ignore[no-any-return]
         return self.layers(vectors, state, steps=steps)  # type: ignore[no-any-return]

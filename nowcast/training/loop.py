@@ -39,12 +39,17 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation."""
+    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation.
+
+    scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in their place, at the
+        first and at the last step of training (Bengio et al. 2015, arXiv 1506.03099).
+    """
 
     epochs: int
     batch_size: int
-    gradient_clip: float
+    gradient_clip: float | None
     ema_decay: float
+    scheduled_sampling: Sequence[float]
     patience: int
     monitor: str
     thresholds: Sequence[float]
@@ -113,7 +118,7 @@ class Trainer:
         todo = batches[self.progress.step :]
         bar = self._bar(self._load(windows, todo), len(batches), "train", initial=self.progress.step)
         for batch in bar:
-            loss = self._train_step(batch)
+            loss = self._train_step(batch, self._guide(batch, len(batches)))
             if not math.isfinite(loss):
                 raise InternalError(
                     f"the loss or its gradient is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
@@ -124,14 +129,25 @@ class Trainer:
             bar.set_postfix(loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False)
             self._heed(stop)
 
-    def _train_step(self, batch: Batch) -> float:
+    def _guide(self, batch: Batch, steps_per_epoch: int) -> Tensor | None:
+        """The true frames to be fed back, drawn anew for each sequence and step, NaN where there are none; None where never."""
+        first, last = self.plan.scheduled_sampling
+        if first == last == 0:
+            return None
+        step = self.progress.epoch * steps_per_epoch + self.progress.step
+        share = linear_share(first, last, step, self.plan.epochs * steps_per_epoch)
+        future = batch.future
+        own = torch.rand(future.shape[:2]) >= share
+        return future.masked_fill(own.to(future.device)[..., None, None, None], math.nan)
+
+    def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
-            forecast = self.model(batch.past, batch.future.shape[1])
+            forecast = self.model(batch.past, batch.future.shape[1], guide)
         loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates)
         self.optimizer.zero_grad(set_to_none=True)
         self.gradient_scaler.scale(loss).backward()
         self.gradient_scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip or math.inf)
         if not self.gradient_scaler.is_enabled() and not norm.isfinite():  # the scaler leaves such a step out by itself
             return math.nan
         scale = self.gradient_scaler.get_scale()
@@ -172,6 +188,7 @@ class Trainer:
             batch_sampler=cast(Sampler[list[int]], batches),  # what an index is is for the windows to say
             num_workers=self.plan.workers,
             collate_fn=torch.stack,
+            generator=torch.Generator(),  # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
         )
         for rates in loader:
             rates = rates.to(self.precision.device, non_blocking=True)
@@ -248,6 +265,11 @@ def best_row(history: Sequence[Row], monitor: str) -> Row:
     if monitor == "csi":
         return max(history, key=lambda row: -math.inf if math.isnan(row["validation_csi"]) else row["validation_csi"])
     return min(history, key=lambda row: row["validation_loss"])
+
+
+def linear_share(first: float, last: float, step: int, steps: int) -> float:
+    """From `first` at step 0 to `last` at the last of `steps`, in equal parts."""
+    return first + (last - first) * step / max(1, steps - 1)
 
 
 def mean_csi(counts: Counts) -> float:

@@ -1,14 +1,15 @@
 import pytest
 import torch
+from helpers import learn, moving_squares, share_left
 from torch.nn import functional
 
 from nowcast.model import EncoderForecaster, build_model
 
 
-def small_model(patch_size=2, channels=1, hidden=(3, 2), activation="identity"):
+def small_model(patch_size=2, channels=1, hidden=(3, 2), activation="identity", feedback=False):
     """Two layers, float64, every parameter random."""
     torch.manual_seed(0)
-    model = EncoderForecaster(channels, hidden, 3, 3, patch_size, activation).double()
+    model = EncoderForecaster(channels, hidden, 3, 3, patch_size, activation, feedback).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model
@@ -58,7 +59,7 @@ def test_layers_hand_their_last_states_over():
         torch.nn.init.zeros_(parameter)
     hidden_1, (_, cell_1) = model.encoder[0](frames)
     _, (_, cell_2) = model.encoder[1](hidden_1)
-    last_cells = torch.cat([cell_1, cell_2], dim=1)
+    last_cells = torch.cat([cell_1[0], cell_2[0]], dim=1)
     for k, forecast in enumerate(model(frames, 3).unbind(1), start=1):
         expected = functional.conv2d(torch.tanh(last_cells / 2**k) / 2, model.output.weight, model.output.bias)
         torch.testing.assert_close(forecast, expected, rtol=1e-10, atol=1e-12)
@@ -69,15 +70,17 @@ def test_the_forecaster_takes_the_hidden_state_over_with_the_cells():
     state-to-state weights of the forecaster layer that takes it over."""
     model, frames = small_model(), movie()
 
+    encoder, forecaster = model.encoder[1].cells[0], model.forecaster[1].cells[0]
+
     def moves_the_forecast():
         before = model(frames, 1)
-        model.encoder[1].bias[-2:] += 1.0
+        encoder.bias[-2:] += 1.0
         return not torch.equal(model(frames, 1), before)
 
     with torch.no_grad():
-        model.encoder[1].from_hidden.weight.zero_()
+        encoder.weight_hh.zero_()
         assert moves_the_forecast()
-        model.forecaster[1].from_hidden.weight.zero_()
+        forecaster.weight_hh.zero_()
         assert not moves_the_forecast()
 
 
@@ -120,8 +123,9 @@ def test_a_grid_of_any_size_is_one_padded_with_dry_pixels_and_cut_back(size, pat
     torch.testing.assert_close(forecast, by_figure_3(model, padded, 3)[..., :height, :width], rtol=1e-10, atol=1e-12)
 
 
-def test_every_parameter_is_trained_and_saved():
-    model = small_model(hidden=(3, 2, 2))
+@pytest.mark.parametrize("feedback", [False, True])
+def test_every_parameter_is_trained_and_saved(feedback):
+    model = small_model(hidden=(3, 2, 2), feedback=feedback)
     model(movie(), 3).square().sum().backward()
     names = [name for name, _ in model.named_parameters()]
     assert set(names) == set(model.state_dict())
@@ -135,34 +139,6 @@ def test_saved_weights_make_the_same_model():
     assert not torch.allclose(model(movie(), 2), other(movie(), 2))
     other.load_state_dict(model.state_dict())
     assert torch.equal(model(movie(), 2), other(movie(), 2))
-
-
-PAPER = [  # Shi et al. 2015, table 1: (input kernel)-state kernel-hidden channels, parameters
-    (5, 5, [256], 13_524_496),
-    (5, 5, [128, 128], 10_042_896),
-    (5, 5, [128, 64, 64], 7_585_296),
-    (9, 1, [128, 128], 11_550_224),
-    (9, 1, [128, 64, 64], 8_830_480),
-]
-
-
-def count(channels, hidden, kernel, input_kernel, patch_size):
-    with torch.device("meta"):
-        model = EncoderForecaster(channels, hidden, kernel, input_kernel, patch_size)
-    return sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize(("input_kernel", "kernel", "hidden", "parameters"), PAPER)
-def test_models_have_as_many_parameters_as_in_the_paper(input_kernel, kernel, hidden, parameters):
-    assert count(1, hidden, kernel, input_kernel, patch_size=4) == parameters
-
-
-def test_the_radar_model_of_the_paper_has_896_260_parameters():
-    """Two layers 3×3, 64-64, patch 2: 4·64·9·(4 + 64 + 64 + 64) + 4·64·9·(64 + 64 + 64) weights of the layers, 4 × (4·64 biases
-    and 3·64 peepholes), and an output of 128 → 4."""
-    by_hand = 4 * 64 * 9 * (4 + 64 + 64 + 64 + 64 + 64 + 64) + 4 * (4 * 64 + 3 * 64) + (128 * 4 + 4)
-    assert by_hand == 896_260
-    assert count(1, [64, 64], 3, 3, patch_size=2) == by_hand
 
 
 def test_sigmoid_output_is_a_probability_and_the_sigmoid_of_the_other():
@@ -181,8 +157,8 @@ def test_in_bf16_the_forecast_is_close_and_cells_stay_in_float32():
     torch.manual_seed(0)
     model = EncoderForecaster(1, [16, 16], 3, 3, 2)
     for layer in (*model.encoder, *model.forecaster):
-        torch.nn.init.normal_(layer.peephole, std=0.1)
-        torch.nn.init.normal_(layer.bias, std=0.1)
+        torch.nn.init.normal_(layer.cells[0].peephole, std=0.1)
+        torch.nn.init.normal_(layer.cells[0].bias, std=0.1)
     frames = movie(h=17, w=23).float()
     with torch.no_grad():
         exact = model(frames, 6)
@@ -191,7 +167,7 @@ def test_in_bf16_the_forecast_is_close_and_cells_stay_in_float32():
             _, (_, cell) = model.encoder[0](
                 functional.pixel_unshuffle(frames[..., :16, :22].flatten(0, 1), 2).unflatten(0, (2, 4))
             )
-            _, (_, unfolded) = model.forecaster[1](None, (torch.zeros(2, 16, 4, 4), torch.ones(2, 16, 4, 4)), steps=2)
+            _, (_, unfolded) = model.forecaster[1](None, (torch.zeros(1, 2, 16, 4, 4), torch.ones(1, 2, 16, 4, 4)), steps=2)
     assert rounded.dtype == cell.dtype == unfolded.dtype == torch.float32
     assert not torch.equal(rounded, exact)  # it did compute in bf16
     assert (rounded - exact).norm() / exact.norm() < 3 * 2**-9
@@ -205,10 +181,89 @@ def test_a_model_can_be_trained_in_bf16():
     assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_models_are_built_by_name():
+def test_a_patch_is_so_many_channels():
     settings = {"name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3, "input_kernel_size": 5, "patch_size": 2}
     model = build_model(settings, channels=2)
-    assert isinstance(model, EncoderForecaster)
-    assert model.encoder[0].from_input.weight.shape == (16, 8, 5, 5)  # 4 gates × 4 channels from 2 channels × 2 × 2 pixels
-    with pytest.raises(KeyError):
-        build_model({**settings, "name": "no such model"})
+    assert model.encoder[0].cells[0].weight_ih.shape == (16, 8, 5, 5)  # 4 gates × 4 channels from 2 channels × 2 × 2 pixels
+
+
+# ---- feeding frames back
+
+
+def by_hand_with_feedback(model, frames, fed):
+    """Two layers; forecast k from patches of frame k of `fed`, where there is one, else of forecast k − 1."""
+    hidden_1, state_1 = model.encoder[0](patches_of(frames, model.patch_size))
+    _, state_2 = model.encoder[1](hidden_1)
+    forecasts = []
+    for true in fed:
+        before = forecasts[-1] if true is None else true
+        inner, state_2 = model.forecaster[1](patches_of(before, model.patch_size), state_2)
+        outer, state_1 = model.forecaster[0](inner, state_1)
+        weight, bias = model.output.weight[:, :, 0, 0], model.output.bias[:, None, None]
+        both = torch.cat([outer, inner], dim=2)
+        forecasts.append(frames_of(torch.einsum("oi,btihw->btohw", weight, both) + bias, model.patch_size))
+    return torch.cat(forecasts, dim=1)
+
+
+def test_with_feedback_each_forecast_sees_the_one_before_and_the_first_the_last_observed_frame():
+    model, frames = small_model(feedback=True), movie()
+    expected = by_hand_with_feedback(model, frames, [frames[:, -1:], None, None])
+    torch.testing.assert_close(model(frames, 3), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_true_frames_are_fed_back_in_place_of_forecasts_where_there_are_some():
+    model, frames, future = small_model(feedback=True), movie(), movie(t=3, seed=2)
+    guide = future.clone()
+    guide[:, 1] = torch.nan
+    expected = by_hand_with_feedback(model, frames, [frames[:, -1:], future[:, :1], None])
+    torch.testing.assert_close(model(frames, 3, guide), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_with_all_frames_true_one_pass_is_as_good_as_step_by_step():
+    model, frames, future = small_model(feedback=True), movie(), movie(t=3, seed=2)
+    expected = by_hand_with_feedback(model, frames, [frames[:, -1:], future[:, :1], future[:, 1:2]])
+    torch.testing.assert_close(model(frames, 3, future), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_guide_that_holds_no_frame_is_no_guide():
+    model, frames = small_model(feedback=True), movie()
+    assert torch.equal(model(frames, 3, torch.full((2, 3, 1, 8, 6), torch.nan)), model(frames, 3))
+
+
+def test_each_sequence_has_its_own_true_frames():
+    model, frames, guide = small_model(feedback=True), movie(), movie(t=3, seed=2)
+    guide[0] = torch.nan
+    forecast = model(frames, 3, guide)
+    torch.testing.assert_close(forecast[:1], model(frames[:1], 3), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(forecast[1:], model(frames[1:], 3, guide[1:]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 4)])
+def test_with_feedback_a_grid_of_any_size_goes_in_and_comes_out(size):
+    """The padding is dry in what is fed back too."""
+    height, width = size
+    model, frames = small_model(patch_size=4, feedback=True), movie(h=height, w=width)
+    padded = functional.pad(frames, (0, -width % 4, 0, -height % 4))
+    first = by_hand_with_feedback(model, padded, [padded[:, -1:]])[..., :height, :width]
+    fed = functional.pad(first, (0, -width % 4, 0, -height % 4))
+    expected = by_hand_with_feedback(model, padded, [padded[:, -1:], fed])[..., :height, :width]
+    torch.testing.assert_close(model(frames, 2), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_model_without_feedback_refuses_true_frames():
+    with pytest.raises(ValueError, match="feeds no frame back"):
+        small_model()(movie(), 3, movie(t=3))
+
+
+# ---- learning
+
+
+def test_moving_squares_are_learned_by_heart():
+    torch.manual_seed(0)
+    assert share_left(learn(EncoderForecaster(1, [8, 8], 3, 3, 2), moving_squares()), moving_squares()) < 0.05
+
+
+def test_moving_squares_are_learned_by_heart_with_feedback_and_scheduled_sampling():
+    torch.manual_seed(0)
+    model = EncoderForecaster(1, [8, 8], 3, 3, 2, feedback=True)
+    assert share_left(learn(model, moving_squares(), share_of_truth=(1, 0)), moving_squares()) < 0.05

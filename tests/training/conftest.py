@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nowcast.model import EncoderForecaster
+from nowcast.model import EncoderForecaster, NextFrame
 from nowcast.sequences import Pick, Scaling
 from nowcast.training import LOSSES, Plan, Precision, Trainer, build_optimizer, build_schedule
 
 SIZE = 8
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "unconditional": lambda: EncoderForecaster(1, [4], 3, 3, patch_size=2),
+    "feedback": lambda: EncoderForecaster(1, [4], 3, 3, patch_size=2, feedback=True),
+    "next_frame": lambda: NextFrame(1, [4, 4], [3, 3]),
+}
 
 
 class Showers:
@@ -47,13 +54,14 @@ def make_trainer(
     lr: float = 3e-3,
     optimizer: str = "adamw",
     schedule: str = "constant",
+    kind: str = "unconditional",
     **plan: Any,
 ) -> Trainer:
     torch.manual_seed(0)
-    model = EncoderForecaster(channels=1, hidden_channels=[4], kernel_size=3, input_kernel_size=3, patch_size=2).to(device)
+    model = MODELS[kind]().to(device)
     settings = {
         "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100, "monitor": "loss",
-        "thresholds": [0.5, 2.0], "workers": 0, **plan,
+        "thresholds": [0.5, 2.0], "workers": 0, "scheduled_sampling": [0.0, 0.0], **plan,
     }  # fmt: skip
     optimizer_ = build_optimizer(model, optimizer, lr=lr, weight_decay=1e-4, decay=0.9, momentum=0.9)
     schedule_ = build_schedule(optimizer_, schedule, steps=4 * settings["epochs"], warmup_steps=2, final_share=0.1)

@@ -12,7 +12,7 @@ import torch
 from nowcast.errors import InternalError, Interrupted
 from nowcast.sequences import build_batch
 from nowcast.training import LOSSES, best_row, build_schedule, read_checkpoint
-from nowcast.training.loop import mean_csi
+from nowcast.training.loop import linear_share, mean_csi
 from nowcast.training.signals import StopRequest
 from nowcast.verification import Counts
 
@@ -112,7 +112,7 @@ def test_windows_loaded_in_other_processes_are_the_same_ones(build_trainer, show
 
 def test_the_gradient_is_clipped(build_trainer, showers, tmp_path) -> None:
     """SGD of rate 1 moves the weights by as much as the gradient is long."""
-    for clip, length in ((1e-3, 1e-3), (1e9, None)):
+    for clip, length in ((1e-3, 1e-3), (1e9, None), (None, None)):
         trainer = build_trainer(tmp_path, gradient_clip=clip, ema_decay=0.0)
         trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
         trainer.schedule = build_schedule(trainer.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0)
@@ -255,6 +255,103 @@ def test_the_average_may_be_switched_on_or_off_between_runs(before, after, build
     assert len(trainer.fit(showers(), showers(), StopRequest())) == 2
 
 
+# ---- feeding true frames back
+
+
+def guides_of(trainer):
+    """The guide of every step of a run, as whether each frame is true, (b, lead); trained as ever."""
+    seen = []
+    step = trainer._train_step
+    trainer._train_step = lambda batch, guide: seen.append(guide) or step(batch, guide)
+    return seen
+
+
+def test_the_share_of_true_frames_falls_in_equal_parts() -> None:
+    assert [linear_share(1.0, 0.0, step, 5) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert linear_share(0.3, 0.7, 0, 1) == 0.3
+
+
+def test_at_a_share_of_1_all_frames_are_true_and_at_0_at_the_end_none(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind="feedback", epochs=2, scheduled_sampling=[1, 0])
+    guides = guides_of(trainer)
+    windows = showers()
+    trainer.fit(windows, windows, StopRequest())
+    assert len(guides) == 8
+    first = build_batch(torch.stack([windows[pick] for pick in windows.epoch(0)[:2]]), windows.scaling, windows.input_steps)
+    assert torch.equal(guides[0], first.future)
+    assert guides[-1].isnan().all()
+
+
+def test_frames_are_drawn_one_by_one_by_their_share_and_each_is_whole(build_trainer, showers, tmp_path) -> None:
+    """Of 2000 draws at 0.5 to 0.75, at 0.625 in the mean, 1250 ± 22 are true."""
+    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, batch_size=100, scheduled_sampling=[0.5, 0.75])
+    guides = guides_of(trainer)
+    trainer.fit(showers(1000), showers(), StopRequest())
+    true = ~torch.cat(guides).isnan()
+    assert true.shape == (1000, 2, 1, 8, 8)
+    assert (true.all(dim=(2, 3, 4)) == true.any(dim=(2, 3, 4))).all()
+    drawn = true[:, :, 0, 0, 0]
+    assert abs(drawn.sum().item() - 1250) < 5 * 22
+    assert 0.2 < (drawn[:, 0] & drawn[:, 1]).float().mean() < 0.6  # 0.39: drawn apart from each other
+
+
+def test_a_share_of_1_is_teacher_forcing(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0)
+    trainer.fit(showers(), showers(), StopRequest())
+    forced = build_trainer(tmp_path, kind="feedback", epochs=1, ema_decay=0.0)
+    for batch in forced._load(showers(), [showers().epoch(0)[k : k + 2] for k in range(0, 8, 2)]):
+        forced._train_step(batch, batch.future)
+    assert_same(dict(trainer.model.state_dict()), dict(forced.model.state_dict()))
+
+
+@pytest.mark.parametrize("kind", ["unconditional", "feedback"])
+def test_where_no_true_frame_is_ever_fed_back_nothing_is_drawn(kind, build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind=kind, epochs=1)
+    guides = guides_of(trainer)
+    before = torch.get_rng_state()
+    trainer._train_epoch(showers(), StopRequest())
+    assert guides == [None] * 4
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_validation_sees_no_true_frame(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0)
+    calls = []
+    trainer.model.register_forward_pre_hook(lambda model, inputs: calls.append((model.training, len(inputs))))
+    trainer.fit(showers(), showers(), StopRequest())
+    assert set(calls) == {(True, 3), (False, 2)}
+
+
+@pytest.mark.parametrize("call", [2, 6, CALLS + 3])
+@pytest.mark.parametrize("kind", ["feedback", "next_frame"])
+def test_with_true_frames_drawn_a_stopped_run_ends_with_the_bits_of_one_that_was_not(
+    kind, call, build_trainer, showers, tmp_path
+) -> None:
+    """With the running averages of batch normalisation, too."""
+    stop = StopRequest()
+
+    def request(value):
+        stop(signal.SIGTERM, None)
+        return value
+
+    habits = {"kind": kind, "scheduled_sampling": [0.9, 0.1], "epochs": 2}
+    build_trainer(tmp_path / "whole", **habits).fit(showers(), showers(), StopRequest())
+    with pytest.raises(Interrupted):
+        build_trainer(tmp_path, loss=Scripted(call, request), **habits).fit(showers(), showers(), stop)
+    resumed = build_trainer(tmp_path, **habits)
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    resumed.fit(showers(), showers(), StopRequest())
+    assert_same(outcome(tmp_path), outcome(tmp_path / "whole"))
+
+
+def test_the_average_of_the_weights_has_the_running_averages_of_the_model(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind="next_frame", epochs=1, scheduled_sampling=[1, 1])
+    trainer.fit(showers(), showers(), StopRequest())
+    averaged, model = dict(trainer.averaged.module.named_buffers()), dict(trainer.model.named_buffers())
+    assert averaged.keys() == model.keys() and model["norms.0.num_batches_tracked"] == 4
+    assert_same(averaged, model)
+
+
 # ---- what must not be spoilt
 
 
@@ -381,7 +478,7 @@ def test_the_train_loss_is_the_mean_over_the_steps(build_trainer, showers, tmp_p
     trainer = build_trainer(tmp_path, epochs=1)
     losses = []
     step = trainer._train_step
-    trainer._train_step = lambda batch: losses.append(step(batch)) or losses[-1]
+    trainer._train_step = lambda batch, guide: losses.append(step(batch, guide)) or losses[-1]
     assert trainer.fit(showers(), showers(), StopRequest())[0]["train_loss"] == pytest.approx(sum(losses) / 4)
 
 

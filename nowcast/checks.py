@@ -1,0 +1,48 @@
+"""Limits of single values, each refused with the key that it was set by."""
+
+import math
+from collections.abc import Collection
+
+from nowcast.errors import ConfigError
+
+
+def one_of(key: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key}: {value!r} is not one of {', '.join(choices)}.")
+
+
+def at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{key}: must be at least {least}, not {value}.")
+
+
+def not_empty(key: str, value: str | None) -> None:
+    if value is not None and not value.strip():
+        raise ConfigError(f"{key}: is empty; give a path.")
+
+
+def positive(key: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ConfigError(f"{key}: must be above 0, not {value}.")
+
+
+def not_negative(key: str, value: float) -> None:
+    if not (value >= 0 and math.isfinite(value)):
+        raise ConfigError(f"{key}: must be 0 or more, not {value}.")
+
+
+def share(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{key}: is a share, from 0 to 1, not {value}.")
+
+
+def sizes(key: str, values: Collection[int], count: int | None = None) -> None:
+    """One number above 0 for each layer."""
+    if not values or min(values) < 1 or (count is not None and len(values) != count):
+        each = "each layer" if count is None else f"each of {count} layers"
+        raise ConfigError(f"{key}: give a number above 0 for {each}, as in [64, 64], not {list(values)}.")
+
+
+def odd(key: str, value: int) -> None:
+    if value < 1 or value % 2 == 0:
+        raise ConfigError(f"{key}: must be an odd number above 0, not {value}.")

@@ -1,0 +1,142 @@
+"""`nowcast describe`: shapes and costs of a model, or of two side by side, layer by layer and gate by gate."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nowcast.config import DescribeConfig
+from nowcast.errors import ConfigError
+from nowcast.model import build_model
+from nowcast.model.describe import Description, Dimensions, Row
+from nowcast.model.describe import describe as describe_model
+
+CAPTION = """\
+Shapes are without batch and time. Counted as the model runs, in float32:
+multiply–adds: convolutions and matrix products of one forward pass
+training memory: what autograd keeps for the backward pass, weights aside
+forecasting memory: the most that is alive while a layer runs, weights aside"""
+
+EDGELESS = 10_000
+"""Columns of a pipe or a file, which has no edge to wrap at."""
+
+FIELDS: dict[str, Callable[[Row], str]] = {
+    "steps": lambda row: "" if row.steps is None else str(row.steps),
+    "input": lambda row: dimensions(row.input_shape),
+    "kernel": lambda row: dimensions(row.kernel_shape),
+    "recurrent kernel": lambda row: dimensions(row.recurrent_kernel_shape),
+    "gates": lambda row: dimensions(row.gates_shape),
+    "cell": lambda row: dimensions(row.cell_shape),
+    "hidden": lambda row: dimensions(row.hidden_shape),
+    "parameters": lambda row: short(row.parameters),
+    "multiply–adds": lambda row: short(row.multiply_adds, "MAC"),
+    "training memory": lambda row: memory(row.activation_bytes_training),
+    "forecasting memory": lambda row: memory(row.activation_bytes_forecasting),
+}
+"""What is shown of a layer or gate."""
+
+
+def describe(config: DescribeConfig, as_json: bool = False) -> None:
+    """Print what the configured models are made of, as a table or as one JSON document."""
+    settings = [asdict(model) for model in (config.model, config.beside) if model is not None]
+    models = [describe_one(model, config) for model in settings]
+    if as_json:
+        size = {key: value for key, value in asdict(config).items() if key not in ("model", "beside")}
+        described = [{"model": model, **asdict(description)} for model, description in zip(settings, models, strict=True)]
+        print(json.dumps({**size, "models": described}))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = EDGELESS
+    table = table_of_layers(models[0])
+    if len(models) > 1 or Console(width=EDGELESS).measure(table).maximum > console.width:
+        table = table_of_models([model["name"] for model in settings], models)
+    for model, description in zip(settings, models, strict=True):
+        shapes = f"{dimensions(description.input_shape)} → {dimensions(description.output_shape)}"
+        console.print(f"{model['name']}: {shapes}, {description.parameters:,} parameters")
+    console.print(table)
+    console.print(CAPTION)
+
+
+def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Description:
+    """The model of these settings. Errors: ConfigError where it cannot be built, or takes no frames of this size."""
+    shape = (config.batch_size, config.input_steps, config.channels, *config.grid_size)
+    try:
+        with torch.device("meta"):
+            model = build_model(settings, config.channels)
+        return describe_model(model, shape, config.lead_steps)
+    except ValueError as error:
+        raise ConfigError(
+            f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}: {error}"
+        ) from error
+
+
+def table_of_layers(described: Description) -> Table:
+    """A row for each layer and gate."""
+    table = Table("layer", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for field in FIELDS:
+        table.add_column(field.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in (*described.layers, total(described)):
+        table.add_row(row.name, *(show(row) for show in FIELDS.values()))
+        for part in row.parts:
+            table.add_row(f"  {part.name}", *(show(part) for show in FIELDS.values()), style="dim")
+    return table
+
+
+def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Table:
+    """A column for each model, layer beside layer as they run: for two of them, or for a narrow terminal."""
+    table = Table("", *names, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    layers = [*zip_longest(*(model.layers[:-1] for model in models)), tuple(model.layers[-1] for model in models)]
+    for rows in (*layers, tuple(total(model) for model in models)):
+        present = [row or Row("", "") for row in rows]
+        table.add_row("", *(f"{row.name} {row.kind}" for row in present), style="bold")
+        for field, show in FIELDS.items():
+            cells = [show(row) if row else "" for row in rows]
+            if any(cells):
+                table.add_row(field, *cells)
+        parts = [{part.name: part for part in row.parts} for row in present]
+        for name in dict.fromkeys(name for by_name in parts for name in by_name):
+            of_models = [[show(by_name[name]) for show in FIELDS.values()] if name in by_name else [] for by_name in parts]
+            table.add_row(f"  {name}", *(", ".join(filter(None, cells)) for cells in of_models), style="dim")
+    return table
+
+
+def total(described: Description) -> Row:
+    """The sums of the layers, and of the memory in forecasting the largest."""
+    return Row(
+        "total",
+        "",
+        parameters=described.parameters,
+        multiply_adds=described.multiply_adds,
+        activation_bytes_training=described.activation_bytes_training,
+        activation_bytes_forecasting=described.activation_bytes_forecasting,
+    )
+
+
+def dimensions(shape: Dimensions | None) -> str:
+    """256×64×3×3, or nothing."""
+    return "" if shape is None else "×".join(map(str, shape))
+
+
+def short(number: int, unit: str = "") -> str:
+    """In three digits: 896 k, 22.3 GMAC."""
+    return _prefixed(number, 1000, ("", "k", "M", "G", "T", "P"), unit)
+
+
+def memory(size: int | None) -> str:
+    """In three digits: 68.6 MiB, or nothing."""
+    return "" if size is None else _prefixed(size, 1024, ("", "Ki", "Mi", "Gi", "Ti", "Pi"), "B")
+
+
+def _prefixed(number: float, step: int, prefixes: Sequence[str], unit: str) -> str:
+    power = 0
+    while number >= 999.5 and power < len(prefixes) - 1:
+        number, power = number / step, power + 1
+    digits = 0 if power == 0 or number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{number:.{digits}f} {prefixes[power]}{unit}".strip()

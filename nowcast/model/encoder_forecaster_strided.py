@@ -1,0 +1,85 @@
+"""The encoder–forecaster of the HKO-7 benchmark: Shi et al. 2017 (arXiv 1706.03458)."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from nowcast.model.activations import activation
+from nowcast.model.convlstm import ConvLSTM
+from nowcast.model.stacks import activate, pad_to_multiple, refuse_guide
+
+
+class StridedEncoderForecaster(nn.Module):
+    """ConvLSTM layers on grids that become coarser inward, between strided convolutions; then the same way back.
+
+    In the encoder, convolution k makes the grid strides[k] times coarser and ConvLSTM k runs on what it gives. The
+    last states of encoder layer k are the first of forecaster layer k; the innermost has no input, and a transposed
+    convolution behind each refines the grid for the next. Two convolutions, 3×3 and 1×1, end it. Leaky ReLU (0.2) follows
+    every convolution but the last. As published, 480 × 480 pixels become 96 × 96, 32 × 32 and 16 × 16; other grids are
+    padded with zeros (dry) to a multiple of all strides together, and cropped back at the end.
+
+    Args:
+        channels: channels of a frame.
+        hidden_channels: of each ConvLSTM, from the frames inward.
+        outer_channels: between the frames and the first ConvLSTM, on the way in and on the way out.
+        strides: of each convolution, from the frames inward.
+        conv_kernel_sizes: of each convolution on the way in, from 3 to its stride + 2; on the way out all are stride + 2.
+        kernel_size: of the convolutions within the ConvLSTMs.
+        output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: Sequence[int],
+        outer_channels: int,
+        strides: Sequence[int],
+        conv_kernel_sizes: Sequence[int],
+        kernel_size: int,
+        output_activation: str = "identity",
+    ) -> None:
+        super().__init__()
+        self.multiple = math.prod(strides)
+        outside = [outer_channels, *hidden_channels[1:]]
+        """Channels that come into encoder layer k."""
+        self.downs = nn.ModuleList(
+            nn.Conv2d(c, out, kernel, stride, padding=1)
+            for c, out, kernel, stride in zip([channels, *hidden_channels[:-1]], outside, conv_kernel_sizes, strides, strict=True)
+        )
+        self.encoder = nn.ModuleList(ConvLSTM(c, hidden, kernel_size) for c, hidden in zip(outside, hidden_channels, strict=True))
+        inputs = [*hidden_channels[:-1], 0]
+        self.forecaster = nn.ModuleList(
+            ConvLSTM(c, hidden, kernel_size) for c, hidden in zip(inputs, hidden_channels, strict=True)
+        )
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(hidden, out, stride + 2, stride, padding=1)
+            for hidden, out, stride in zip(hidden_channels, [outer_channels, *hidden_channels[:-1]], strides, strict=True)
+        )
+        self.smooth = nn.Conv2d(outer_channels, outer_channels, kernel_size=3, padding=1)
+        self.output = nn.Conv2d(outer_channels, channels, kernel_size=1)
+        self.leaky_relu = nn.LeakyReLU(0.2)
+        self.output_activation = activation(output_activation)
+
+    def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w)."""
+        refuse_guide(guide)
+        height, width = frames.shape[-2:]
+        states = []
+        sequence = pad_to_multiple(frames, self.multiple)
+        for down, layer in zip(self.downs, self.encoder, strict=True):
+            sequence, state = layer(self._each(down, sequence))
+            states.append(state)
+
+        unfolded: Tensor | None = None
+        for layer, up, state in zip(reversed(self.forecaster), reversed(self.ups), reversed(states), strict=True):
+            hidden_states, _ = layer(unfolded, state, steps=lead_steps if unfolded is None else None)
+            unfolded = self._each(up, hidden_states)
+        assert unfolded is not None
+        output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[..., :height, :width]
+        return activate(output, self.output_activation).reshape(len(frames), lead_steps, *frames.shape[2:])
+
+    def _each(self, convolution: nn.Module, sequence: Tensor) -> Tensor:
+        """The convolution of every frame of a sequence (b, t, …), and its leaky ReLU."""
+        convolved: Tensor = self.leaky_relu(convolution(sequence.flatten(0, 1)))
+        return convolved.reshape(*sequence.shape[:2], *convolved.shape[1:])

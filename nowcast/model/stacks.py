@@ -1,0 +1,55 @@
+"""What the networks have in common: grids of any size, a frame as output, and feeding frames back."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nowcast.model.activations import Function
+
+State = TypeVar("State")
+
+
+def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
+    """(…, h, w) → the same with dry rows below and dry columns to the right, up to a multiple."""
+    height, width = frames.shape[-2:]
+    return functional.pad(frames, (0, -width % multiple, 0, -height % multiple))
+
+
+def activate(output: Tensor, activation: Function) -> Tensor:
+    """The activation of the output, taken in float32 at least, whatever precision the layers before it computed in."""
+    return activation(output.to(torch.promote_types(output.dtype, torch.float32)))
+
+
+def refuse_guide(guide: Tensor | None) -> None:
+    """Errors: ValueError where there is one."""
+    if guide is not None:
+        raise ValueError("guide: this model feeds no frame back, so true frames cannot guide it.")
+
+
+def roll_out(
+    advance: Callable[[Tensor, State], tuple[Tensor, State]], frames: Tensor, state: State, lead_steps: int, guide: Tensor | None
+) -> Tensor:
+    """Forecast frame after frame, each fed back to give the next: (b, lead, c, h, w). Gradients flow through all of it.
+
+    Args:
+        advance: frames (b, n, c, h, w) and the state before them → for each the frame forecast to follow it, and the state.
+        frames: (b, n, c, h, w), the last one observed; the others too where the state does not know them.
+        state: before `frames`.
+        lead_steps: frames to forecast.
+        guide: (b, lead, c, h, w), true frames to feed back in place of the forecast ones, NaN where there are none. Where all
+            are true, a single pass takes them in.
+    """
+    if guide is not None and not guide[:, :-1].isnan().any():
+        return advance(torch.cat([frames, guide[:, :-1]], dim=1), state)[0][:, -lead_steps:]
+    forecasts: list[Tensor] = []
+    for step in range(lead_steps):
+        followers, state = advance(frames, state)
+        frames = followers[:, -1:]
+        forecasts.append(frames)
+        if guide is not None:
+            true = guide[:, step : step + 1]
+            frames = torch.where(true.isnan(), frames, true)
+    return torch.cat(forecasts, dim=1)
