@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -183,11 +184,11 @@ def peak_bytes(task: Callable[[], None], device: str) -> int:
         return torch.cuda.max_memory_allocated() - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         task()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
     held = peak = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += int(event.nbytes())
+        peak = max(peak, held)
     return peak
 
 
@@ -212,9 +213,10 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     rows = []
     for kind in ("train", "forecast"):
         tasks = [getattr(one, kind) for one in those]
-        memory = [peak_bytes(task, arguments.device) for task in tasks]  # the first run also compiles
-        memory = [peak_bytes(task, arguments.device) for task in tasks]
         operations = [flops(task) for task in tasks]
+        for task in tasks:
+            task()  # the first run without a counter compiles
+        memory = [peak_bytes(task, arguments.device) for task in tasks]
         rounds = []
         for _ in tqdm(range(arguments.rounds), f"{name} {kind}", disable=None, leave=False):
             rounds.append([seconds(task, arguments.device) for task in tasks])
@@ -235,9 +237,10 @@ def machine(device: str) -> str:
     if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
-        with open("/proc/cpuinfo") as lines:
-            name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-        units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in open("/proc/cpuinfo").read()]
+        cpu = Path("/proc/cpuinfo")
+        facts = cpu.read_text() if cpu.exists() else ""
+        name = facts.partition("model name\t: ")[2].partition("\n")[0] or platform.processor()
+        units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in facts]
         name += f", {torch.get_num_threads()} threads, {units[0] if units else 'no vector units'}"
     return f"{name}, PyTorch {torch.__version__}, {platform.system()}"
 

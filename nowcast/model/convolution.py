@@ -36,6 +36,12 @@ def unit(dimensions: int) -> Shape:
     return Shape((1,) * dimensions, "same", (1,) * dimensions)
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers with the channels last in memory, over grids of two or three axes; no copy where they are already."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
+
+
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
     """(n, c, *grid) → (n, out, *grid after), `weight` (out, c, *kernel)."""
     if weight.ndim == 2:

@@ -15,12 +15,12 @@ from torch.func import functional_call
 
 from nowcast.model.activations import ACTIVATIONS
 from nowcast.model.cell import ConvLSTMCell, State
-from nowcast.model.convolution import Shape, convolution_gradients, convolve, grid_after, unit
+from nowcast.model.convolution import Shape, channels_last, convolution_gradients, convolve, grid_after, unit
 from nowcast.model.pointwise import stepper
 
 STEPS_AT_ONCE = 5
 """Steps whose convolutions do not wait for each other and are taken together: more cost memory, fewer cost time. A forecast,
-which keeps nothing but H, takes an eighth of its steps, so that their gates need half the memory of the output."""
+which keeps H alone, takes one by one."""
 
 
 class Inputs(NamedTuple):
@@ -111,7 +111,7 @@ class _Unrolled(torch.autograd.Function):
 
 def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     """All steps; `keep` what back-propagation needs."""
-    weight, seen = _channels_last(x.weight_hh), x.hidden
+    weight, seen = channels_last(x.weight_hh), x.hidden
     if x.frames is not None and x.weight_ih is not None:
         b, grid = x.frames.shape[1], grid_after(x.frames.shape[3:], x.weight_ih.shape[2:], cell.input_shape)
     else:
@@ -124,9 +124,8 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
 
     hidden = weight.new_empty(steps, *shape)
     kept_gates, cells = [], [memory]
-    at_once = STEPS_AT_ONCE if keep else -(-steps // 8)
-    for t, base in enumerate(_bases(cell, steps, x, at_once)):
-        recurrent = None if seen is None else _rows(convolve(_channels_last(seen), weight, None, unit(cell.dimensions)))
+    for t, base in enumerate(_bases(cell, steps, x, STEPS_AT_ONCE if keep else 1)):
+        recurrent = None if seen is None else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
         gates, memory = step(base, recurrent, peephole, memory, hidden[t])
         seen = _images(hidden[t], grid)
         if keep:
@@ -145,10 +144,10 @@ def _bases(cell: ConvLSTMCell, steps: int, x: Inputs, at_once: int) -> Iterator[
         alone = x.weight_hh.new_zeros(4 * cell.hidden_channels) if bias is None else bias
         yield from (alone[None, None],) * steps
         return
-    weight = _channels_last(x.weight_ih)
+    weight = channels_last(x.weight_ih)
     for start in range(0, len(x.frames), at_once):
         some = x.frames[start : start + at_once]
-        bases = _rows(convolve(_channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)).unflatten(0, some.shape[:2])
+        bases = _rows(convolve(channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)).unflatten(0, some.shape[:2])
         yield from bases if len(x.frames) == steps else (bases[0],) * steps
 
 
@@ -173,7 +172,7 @@ class _Backward:
         output, last_hidden, last_cell = gradients
         x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-        weight = _channels_last(x.weight_hh)
+        weight = channels_last(x.weight_hh)
         step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).backward  # type: ignore[arg-type]
         dcell = torch.zeros_like(memory) if last_cell is None else _rows(last_cell).clone()
         dhidden = torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
@@ -211,7 +210,7 @@ class _Backward:
     def _add_input(self, steps: slice, dgates: Tensor) -> None:
         """The input-to-state convolution at these steps; dgates (t · b, p, 4 hidden)."""
         frames, weight, shape = cast(Tensor, self.x.frames)[steps], cast(Tensor, self.x.weight_ih), self.cell.input_shape
-        flat = _channels_last(frames.flatten(0, 1))
+        flat = channels_last(frames.flatten(0, 1))
         if self.wanted.weight_ih and self.weight_ih is not None:
             self.weight_ih += self._gradients(dgates, flat, weight, shape, "weight")
         if self.wanted.frames and self.frames is not None:
@@ -268,11 +267,6 @@ def _rows(x: Tensor) -> Tensor:
 def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(…, p, c) → (…, c, *grid), the channels last in memory."""
     return rows.reshape(*rows.shape[:-2], *grid, rows.shape[-1]).movedim(-1, rows.ndim - 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
 
 
 def _like(gradient: Tensor, peephole: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ keras = pytest.importorskip("keras")
 if keras.config.backend() != "torch":
     pytest.skip("Keras runs on another backend", allow_module_level=True)
 
+from absl import logging as absl_logging  # noqa: E402
+
 from nowcast.model import convert  # noqa: E402
+
+# Keras logs through absl, whose handler holds the stream that pytest captured while this was imported, and closes it as soon
+# as anybody configures logging anew.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 pytestmark = [
     # Keras reads a tensor with a keyword that torch's does not know yet.
