@@ -39,8 +39,10 @@ class Tape(NamedTuple):
     """What a sequence leaves behind, in rows of p pixels with the channels last."""
 
     grid: tuple[int, ...]
+    output: Tensor
+    """H of every step as images, (t, b, hidden, *grid)."""
     hidden: Tensor
-    """H of every step, (t, b, p, hidden)."""
+    """The same memory in rows, (t, b, p, hidden)."""
     gates: Sequence[Tensor]
     """i, f, g, o of every step, (b, p, 4 hidden), where they are kept."""
     cells: Sequence[Tensor]
@@ -82,8 +84,7 @@ def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: St
             output, hidden, memory = _Unrolled.apply(cell, steps, *inputs)  # type: ignore[no-untyped-call]
             return output, (hidden, memory)
         tape = _forward(cell, steps, inputs, keep=False)
-    output = _images(tape.hidden, tape.grid)
-    return output, (output[-1], _images(tape.cells[-1], tape.grid))
+    return tape.output, (tape.output[-1], _images(tape.cells[-1], tape.grid))
 
 
 class _Unrolled(torch.autograd.Function):
@@ -94,18 +95,18 @@ class _Unrolled(torch.autograd.Function):
         tape = _forward(cell, steps, Inputs(*inputs), keep=True)  # type: ignore[arg-type]
         ctx.cell, ctx.grid = cell, tape.grid
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs, tape.hidden, *tape.gates, *tape.cells)
-        output = _images(tape.hidden, tape.grid)
-        return output, output[-1].clone(), _images(tape.cells[-1].clone(), tape.grid)
+        ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
+        return tape.output, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         n = len(Inputs._fields)
-        inputs, hidden, rest = Inputs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n], ctx.saved_tensors[n + 1 :]
+        inputs, output, rest = Inputs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n], ctx.saved_tensors[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
-            return None, None, *_differentiable_backward(ctx.cell, len(hidden), inputs, gradients, wanted)
-        tape = Tape(ctx.grid, hidden, rest[: len(hidden)], rest[len(hidden) :])
+            return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
+        hidden = _rows(output.flatten(0, 1)).unflatten(0, output.shape[:2])
+        tape = Tape(ctx.grid, output, hidden, rest[: len(output)], rest[len(output) :])
         return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
 
 
@@ -122,7 +123,8 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
     step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).forward  # type: ignore[arg-type]
 
-    hidden = weight.new_empty(steps, *shape)
+    output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
+    hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
     kept_gates, cells = [], [memory]
     for t, base in enumerate(_bases(cell, steps, x, STEPS_AT_ONCE if keep else 1)):
         recurrent = None if seen is None else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
@@ -134,7 +136,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
         else:
             cells[0] = memory
             del gates  # before the next ones are made
-    return Tape(grid, hidden, kept_gates, cells)
+    return Tape(grid, output, hidden, kept_gates, cells)
 
 
 def _bases(cell: ConvLSTMCell, steps: int, x: Inputs, at_once: int) -> Iterator[Tensor]:
@@ -267,6 +269,13 @@ def _rows(x: Tensor) -> Tensor:
 def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(…, p, c) → (…, c, *grid), the channels last in memory."""
     return rows.reshape(*rows.shape[:-2], *grid, rows.shape[-1]).movedim(-1, rows.ndim - 2)
+
+
+def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view, so that it may be changed in place."""
+    t, b, c, *grid = shape
+    strides = like.new_empty(t, b, *grid, c, device="meta").movedim(-1, 2).stride()
+    return torch.empty_strided(shape, strides, dtype=like.dtype, device=like.device)
 
 
 def _like(gradient: Tensor, peephole: Tensor) -> Tensor:

@@ -1,0 +1,161 @@
+"""The fast path against the plain one, in float64, over random options; and the compiled kernels against their formulas."""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from nowcast.model import ConvLSTM, pointwise
+from nowcast.model.activations import ACTIVATIONS
+from nowcast.model.cell import ConvLSTMCell, Variant
+from nowcast.model.fast_path import has_fast_path, unroll_fast
+from nowcast.model.unroll import unroll_plainly
+
+
+@some.composite
+def cases(draw):
+    """A cell with random weights in float64, frames or none, a number of steps, and a state or none."""
+    dimensions = draw(some.integers(0, 3))
+    axes = lambda most: tuple(draw(some.integers(1, most)) for _ in range(dimensions))  # noqa: E731
+    grid, kernel, input_kernel = axes(5), axes(4), axes(3)
+    variant = Variant(
+        bias=draw(some.booleans()),
+        stride=axes(3),
+        padding=draw(some.sampled_from(["same", "valid"])) if all(k <= n for k, n in zip(input_kernel, grid, strict=True)) else "same",
+        activation=draw(some.sampled_from(["tanh", "relu", "identity"])),
+        recurrent_activation=draw(some.sampled_from(["sigmoid", "hard_sigmoid"])),
+        peephole=draw(some.sampled_from(["none", "channel", "pixel"])),
+    )
+    channels = draw(some.sampled_from([0, 1, 3]))
+    torch.manual_seed(draw(some.integers(0, 2**16)))
+    cell = ConvLSTMCell(
+        channels, draw(some.integers(1, 3)), kernel, input_kernel, dimensions=dimensions, grid_size=grid, variant=variant
+    ).double()
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    b, steps = draw(some.integers(1, 2)), draw(some.integers(1, 12))
+    frames = None
+    if channels:
+        repeated = draw(some.booleans())
+        frames = torch.randn(1 if repeated else steps, b, channels, *grid, dtype=torch.float64, requires_grad=True)
+        grid = cell.gates_of_input(frames[0]).shape[2:]
+    state = None
+    if not channels or draw(some.booleans()):
+        state = tuple(
+            torch.randn(b, cell.hidden_channels, *grid, dtype=torch.float64, requires_grad=True) for _ in range(2)
+        )
+    return cell, frames, steps, state
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), some.sets(some.integers(0, 2), min_size=1))
+def test_the_fast_path_equals_the_plain_one_forward_and_back(case, used):
+    cell, frames, steps, state = case
+    assert has_fast_path(cell)
+    inputs = [*cell.parameters(), *([] if frames is None else [frames]), *(state or ())]
+    results = []
+    for path in (unroll_plainly, unroll_fast):
+        output, last = path(cell, frames, steps, state)
+        generator = torch.Generator().manual_seed(1)
+        parts = [output, *last]
+        loss = sum((parts[k] * torch.randn(parts[k].shape, dtype=torch.float64, generator=generator)).sum() for k in sorted(used))
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
+        with torch.no_grad():
+            forecast, _ = path(cell, frames, steps, state)
+        torch.testing.assert_close(forecast, output, rtol=1e-10, atol=1e-12)
+        results.append([*parts, *(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True))])
+    for plain, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-10)
+
+
+def test_the_gradient_of_the_fast_path_can_be_differentiated():
+    torch.manual_seed(0)
+    cell = ConvLSTMCell(2, 2, 3).double()
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    frames = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, weight: unroll_fast(cell, x, 3, None)[0], (frames, cell.weight_hh))
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again():
+    torch.manual_seed(0)
+    layer = ConvLSTM(2, 3, 3).double()
+    frames = torch.randn(2, 7, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    loss = layer(frames)[0].square().sum()
+    first, second = (torch.autograd.grad(loss, [frames, *layer.parameters()], retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_an_output_changed_before_the_gradient_is_noticed():
+    layer = ConvLSTM(1, 2, 3)
+    output, _ = layer(torch.rand(1, 3, 1, 4, 4))
+    output.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def steps_of(way, dtype, size=(2, 40, 5)):
+    """What a way through a step makes of the same random numbers, forward and back."""
+    generator = torch.Generator().manual_seed(0)
+    noise = lambda *shape, dtype=torch.float32: torch.randn(*shape, generator=generator).to(dtype)  # noqa: E731
+    b, p, h = size
+    base, recurrent, peephole, cell = noise(b, p, 4 * h, dtype=dtype), noise(b, p, 4 * h, dtype=dtype), noise(3, 1, h), noise(*size)
+    hidden, dcell, dpeephole = torch.empty(size, dtype=dtype), noise(*size), torch.zeros(3, *size)
+    gates, after = way.forward(base, recurrent, peephole, cell, hidden)
+    dgates = torch.empty_like(gates)
+    way.backward(gates, peephole, cell, after, noise(*size, dtype=dtype), dcell, dgates, dpeephole)
+    return hidden.clone(), gates, after, dgates, dcell, dpeephole
+
+
+def ways(activation="tanh", recurrent="sigmoid"):
+    functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent]
+    formulas = pointwise.Stepper(*(pointwise.partial(f, *functions) for f in (pointwise.forward, pointwise.backward)))
+    in_place = pointwise.stepper(activation, recurrent, torch.zeros(1), torch.float32)
+    return formulas, in_place
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("recurrent", ["sigmoid", "hard_sigmoid"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_step_in_place_is_the_formulas(activation, recurrent, dtype):
+    formulas, in_place = ways(activation, recurrent)
+    precision = 1e-5 if dtype == torch.float32 else 2**-7  # one rounding of a number of 8 bits, taken on through a product
+    for a, b in zip(steps_of(in_place, dtype), steps_of(formulas, dtype), strict=True):
+        torch.testing.assert_close(a.float(), b.float(), rtol=precision, atol=precision)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
+def test_compiled_kernels_are_the_formulas(monkeypatch):
+    monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
+    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+    found = steps_of(kernels, torch.bfloat16)
+    if pointwise._no_compiler:
+        pytest.skip(f"nothing can be compiled here: {pointwise._no_compiler[0]}")
+    for a, b in zip(found, steps_of(ways()[0], torch.bfloat16), strict=True):
+        torch.testing.assert_close(a.float(), b.float(), rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
+def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(pointwise, "_no_compiler", [])
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/g++",))
+    pointwise._compiled.cache_clear()
+    torch.compiler.reset()
+    with caplog.at_level(logging.WARNING), torch._inductor.utils.fresh_cache():
+        way = pointwise.stepper("relu", "hard_sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+        found = [steps_of(way, torch.bfloat16) for _ in range(2)]
+    pointwise._compiled.cache_clear()
+    assert [record.levelname for record in caplog.records if record.name == "nowcast.model.pointwise"] == ["WARNING"]
+    assert all(torch.equal(a, b) for a, b in zip(found[0], steps_of(ways("relu", "hard_sigmoid")[1], torch.bfloat16), strict=True))
+    assert "nowhere" in caplog.text
+
+
+def test_a_layer_that_someone_watches_runs_plainly():
+    cell = ConvLSTMCell(1, 2, 3)
+    assert has_fast_path(cell)
+    assert not has_fast_path(ConvLSTMCell(1, 2, 3, variant=Variant(activation=torch.sin)))
+    assert not has_fast_path(ConvLSTMCell(1, 2, 3, variant=Variant(proj_size=1)))
+    assert not torch.func.vmap(lambda x: x * has_fast_path(cell))(torch.ones(2)).any()
