@@ -157,7 +157,7 @@ def contestants(work: Work, precisions: list[str], device: str) -> Iterator[Cont
             yield Contestant(name, precision, model, frames)
             if device == "cuda":
                 yield Contestant(name, precision, torch.compile(model), frames, compiled=True)  # type: ignore[arg-type]
-    model = build_keras(work)
+    model = build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None  # Keras takes the GPU where it sees one
     if model is not None:
         yield Contestant("Keras ConvLSTM2D", "fp32", model, frames.movedim(2, -1).contiguous())
 
@@ -195,6 +195,7 @@ def peak_bytes(task: Callable[[], None], device: str) -> int:
 def peak_flops(precision: str, device: str) -> float:
     """The best of a few large matrix products, in operations a second."""
     n = 8192 if device == "cuda" else 2048
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # as the convolutions run
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     a, b = (torch.rand(n, n, device=device, dtype=dtype) for _ in range(2))
     return max(2 * n**3 / seconds(lambda: torch.mm(a, b), device) for _ in range(6))  # type: ignore[arg-type,return-value]
@@ -253,8 +254,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, help="sequences in a batch, instead of each work's own")
     arguments = parser.parse_args()
-    if arguments.precision[0] != "fp32":
-        arguments.precision = ["fp32", *arguments.precision]  # the measure of all
+    arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]  # fp32 is the measure of all
     print(f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is faster\n")
     print("| work | what | layer | precision | ms | speed | memory | share of matmul peak |")
     print("|---|---|---|---|---|---|---|---|")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.model.activations import Function, activation
-from nowcast.model.convolution import Padding, Shape, Size, channels_last, convolve, grid_after, per_axis, unit
+from nowcast.model.convolution import Padding, Shape, Size, convolve, grid_after, per_axis, unit
 
 State = tuple[Tensor, Tensor]
 """Hidden state H (b, proj or hidden, *grid) and cell state C (b, hidden, *grid)."""
@@ -28,13 +28,6 @@ INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
     "orthogonal": nn.init.orthogonal_,
 }
 """'uniform' within ±1/√(inputs of one output), as PyTorch's convolutions; 'glorot' and 'orthogonal' as Keras' layers."""
-
-
-@torch.no_grad()
-def _draw(name: str, weight: Tensor) -> None:
-    drawn = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)  # in PyTorch's own order of memory
-    INITIALISATIONS[name](drawn)
-    weight.copy_(drawn)
 
 
 @dataclass(frozen=True)
@@ -124,9 +117,9 @@ class ConvLSTMCell(nn.Module):
 
         gates, ones = 4 * hidden_channels, (1,) * dimensions
         self.weight_ih = (
-            nn.Parameter(channels_last(torch.empty(gates, input_channels, *self.input_kernel))) if input_channels else None
+            nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel)) if input_channels else None
         )
-        self.weight_hh = nn.Parameter(channels_last(torch.empty(gates, self.output_channels, *kernel)))
+        self.weight_hh = nn.Parameter(torch.empty(gates, self.output_channels, *kernel))
         self.bias = nn.Parameter(torch.empty(gates)) if variant.bias else None
         self.weight_hr = nn.Parameter(torch.empty(variant.proj_size, hidden_channels, *ones)) if variant.proj_size else None
         self.grid_size: tuple[int, ...] | None = None
@@ -145,10 +138,10 @@ class ConvLSTMCell(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the convolutions anew; biases and peepholes begin at 0, the forget gate's bias at 1 with unit_forget_bias."""
         if self.weight_ih is not None:
-            _draw(self.variant.input_init, self.weight_ih)
-        _draw(self.variant.recurrent_init, self.weight_hh)
+            INITIALISATIONS[self.variant.input_init](self.weight_ih)
+        INITIALISATIONS[self.variant.recurrent_init](self.weight_hh)
         if self.weight_hr is not None:
-            _draw(self.variant.input_init, self.weight_hr)
+            INITIALISATIONS[self.variant.input_init](self.weight_hr)
         if self.peephole is not None:
             nn.init.zeros_(self.peephole)
         if self.bias is not None:

@@ -52,7 +52,8 @@ class Tape(NamedTuple):
 def has_fast_path(cell: ConvLSTMCell) -> bool:
     """Whether the gradient is written for this cell, and nobody is watching who wants to see every operation."""
     known = {cell.variant.activation, cell.variant.recurrent_activation} <= set(ACTIVATIONS) and not cell.variant.proj_size
-    own = all(type(weight) is torch.nn.Parameter for weight in (cell.weight_hh, cell.weight_ih) if weight is not None)
+    weights = cell.weight_ih, cell.weight_hh, cell.bias, cell.peephole
+    own = type(cell) is ConvLSTMCell and all(type(weight) is torch.nn.Parameter for weight in weights if weight is not None)
     watched = (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
@@ -63,10 +64,10 @@ def has_fast_path(cell: ConvLSTMCell) -> bool:
 
 def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None) -> tuple[Tensor, State]:
     """`nowcast.model.unroll.unroll` for a cell that `has_fast_path`."""
-    source = cell.weight_hh if frames is None else frames
-    device = source.device.type
-    autocast = device != "meta" and torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if autocast else source.dtype
+    device, dtype = cell.weight_hh.device.type, cell.weight_hh.dtype
+    autocast = device != "meta" and torch.is_autocast_enabled(device) and dtype != torch.float64
+    if autocast:
+        dtype = torch.get_autocast_dtype(device)
     hidden, memory = (
         (None, None) if state is None else (state[0].to(dtype), state[1].to(torch.promote_types(dtype, torch.float32)))
     )
@@ -84,7 +85,7 @@ def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: St
             output, hidden, memory = _Unrolled.apply(cell, steps, *inputs)  # type: ignore[no-untyped-call]
             return output, (hidden, memory)
         tape = _forward(cell, steps, inputs, keep=False)
-    return tape.output, (tape.output[-1], _images(tape.cells[-1], tape.grid))
+    return tape.output, (tape.output[-1].clone(), _images(tape.cells[-1], tape.grid))
 
 
 class _Unrolled(torch.autograd.Function):
@@ -100,8 +101,8 @@ class _Unrolled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        n = len(Inputs._fields)
-        inputs, output, rest = Inputs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n], ctx.saved_tensors[n + 1 :]
+        n, saved = len(Inputs._fields), ctx.saved_tensors  # read once: reading may unpack, or compute anew
+        inputs, output, rest = Inputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # the gradient will be differentiated itself
             return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
@@ -161,7 +162,7 @@ class _Backward:
         self.memory = memory = tape.cells[-1]
         gates = 4 * cell.hidden_channels
         self.once = unit(cell.dimensions)
-        self.frames = None if x.frames is None else torch.zeros_like(x.frames)
+        self.frames = torch.zeros_like(x.frames) if self.wanted.frames and x.frames is not None else None
         self.weight_ih = None if x.weight_ih is None else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
         self.weight_hh = torch.zeros_like(x.weight_hh, dtype=memory.dtype)
         self.bias = memory.new_zeros(gates)
@@ -205,8 +206,8 @@ class _Backward:
         if self.wanted.bias:
             self.bias += dgates.sum((0, 1, 2), dtype=self.bias.dtype)
         if self.repeated is not None:
-            self.repeated += dgates.sum(0)
-        elif x.frames is not None:
+            self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
+        elif self.wanted.frames or self.wanted.weight_ih:
             self._add_input(slice(start, end), dgates.flatten(0, 1))
 
     def _add_input(self, steps: slice, dgates: Tensor) -> None:
@@ -263,7 +264,7 @@ def _differentiable_backward(
 
 def _rows(x: Tensor) -> Tensor:
     """(n, c, *grid) → (n, p, c); no copy where the channels are last in memory."""
-    return x.movedim(1, -1).reshape(x.shape[0], -1, x.shape[1])
+    return x.movedim(1, -1).reshape(x.shape[0], math.prod(x.shape[2:]), x.shape[1])
 
 
 def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
@@ -272,7 +273,7 @@ def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view, so that it may be changed in place."""
+    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view, as autograd wants it of an output."""
     t, b, c, *grid = shape
     strides = like.new_empty(t, b, *grid, c, device="meta").movedim(-1, 2).stride()
     return torch.empty_strided(shape, strides, dtype=like.dtype, device=like.device)

@@ -152,11 +152,15 @@ def _try(way: int, kernels: Stepper, in_place: Stepper, *arguments: Any) -> Any:
     """The kernel where it can be compiled; else, said once, the operations in place."""
     if _no_compiler or (way == 0 and arguments[1] is None):  # no kernel of its own for the first step
         return in_place[way](*arguments)
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo import config
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._inductor.exc import InductorError
 
     try:
-        return kernels[way](*arguments)
+        with config.patch(recompile_limit=64):  # of a process: it may hold many kinds of layers
+            return kernels[way](*arguments)
+    except FailOnRecompileLimitHit:
+        return in_place[way](*arguments)
     except (TorchDynamoException, InductorError) as error:  # raised before anything has run
         _no_compiler.append(str(error).splitlines()[0])
         log.warning("no kernels can be compiled here, so the ConvLSTM runs an operation at a time, slower: %s", _no_compiler[0])
