@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test check oracles wheel clean
+.PHONY: help install demo test check bench oracles wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,9 @@ check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of t
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "readme or not readme"
+
+bench: install ## how fast the layer is beside those that people copy (many minutes on a CPU; Keras too after `make oracles`)
+	$(BIN)/python scripts/benchmark.py
 
 oracles: $(VENV)/installed-test ## add pysteps and Keras, against which some tests check scores and the layer; needs a C compiler
 	$(PIP) '.[oracles]'

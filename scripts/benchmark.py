@@ -1,6 +1,6 @@
 """How fast is the ConvLSTM? Training step and forecast against the cells that people copy, in one process, in turns.
 
-    python scripts/benchmark.py [--work mnist radar large] [--precision fp32 bf16] [--device cpu|cuda] [--rounds 7] [--batch 32]
+    make bench, or python scripts/benchmark.py [--work mnist radar large] [--precision fp32 bf16] [--device cpu|cuda] [--rounds 7] [--batch 32]
 
 Each round runs every contestant once, one after the other, so that whatever else the machine does falls on all of them alike;
 a ratio is taken within a round, and the table has the median and the quartiles over the rounds. 1 is the plain cell as
@@ -157,7 +157,9 @@ def contestants(work: Work, precisions: list[str], device: str) -> Iterator[Cont
             yield Contestant(name, precision, model, frames)
             if device == "cuda":
                 yield Contestant(name, precision, torch.compile(model), frames, compiled=True)  # type: ignore[arg-type]
-    model = build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None  # Keras takes the GPU where it sees one
+    model = (
+        build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None
+    )  # Keras takes the GPU where it sees one
     if model is not None:
         yield Contestant("Keras ConvLSTM2D", "fp32", model, frames.movedim(2, -1).contiguous())
 

@@ -100,6 +100,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["describe", "grid_size=[100]"], 78, "grid_size: give height and width"),
         (["describe", "batch_size=0"], 78, "batch_size: must be at least 1"),
         (["describe", "model=fc_lstm", "model.grid_size=[8,8]"], 78, "fc_lstm does not fit grid_size=[100, 100]"),
+        (["describe", "grid_size=[10000000000,10000000000]"], 78, "encoder_forecaster: too large"),
         (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
         (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
         (["evaluate"], 78, "checkpoint, forecasts: give one of them"),

@@ -71,9 +71,16 @@ def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Descriptio
         with torch.device("meta"):
             model = build_model(settings, config.channels)
         return describe_model(model, shape, config.lead_steps)
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise ConfigError(
+            f"{settings['name']}: too large to count with grid_size={config.grid_size}; make it smaller."
+        ) from error
     except ValueError as error:
         raise ConfigError(
-            f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}: {error}"
+            f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}: {error} "
+            "Give the size of its frames, or where the model has a grid_size of its own set that (model.grid_size, beside.grid_size)."
         ) from error
 
 

@@ -116,9 +116,7 @@ class ConvLSTMCell(nn.Module):
         self.activation, self.recurrent_activation = activation(variant.activation), activation(variant.recurrent_activation)
 
         gates, ones = 4 * hidden_channels, (1,) * dimensions
-        self.weight_ih = (
-            nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel)) if input_channels else None
-        )
+        self.weight_ih = nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel)) if input_channels else None
         self.weight_hh = nn.Parameter(torch.empty(gates, self.output_channels, *kernel))
         self.bias = nn.Parameter(torch.empty(gates)) if variant.bias else None
         self.weight_hr = nn.Parameter(torch.empty(variant.proj_size, hidden_channels, *ones)) if variant.proj_size else None

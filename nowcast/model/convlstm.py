@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from inspect import signature
+from operator import index
 from typing import Any, ClassVar, cast
 
 import torch
@@ -122,6 +123,8 @@ class ConvLSTMNd(nn.Module):
             raise ValueError(
                 f"frames: a layer of {self.input_channels} input channels takes {'no' if frames is not None else 'its'} frames."
             )
+        if not self.stateful:
+            self._carried = None
         carries = state is None and self._carried is not None
         if frames is None and (steps is None or not (state or carries)):
             raise ValueError("a layer without input needs a state and a number of steps.")
@@ -145,7 +148,7 @@ class ConvLSTMNd(nn.Module):
                 finals.append(final)
             sequence = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
         if self.stateful:
-            self._carried = [(hidden.detach(), cell.detach()) for hidden, cell in finals]
+            self._carried = [(hidden.detach().clone(), cell.detach().clone()) for hidden, cell in finals]
         packed = frames if isinstance(frames, PackedSequence) else None
         return self._as_asked(cast(Tensor, sequence), finals, packed, ends, batched, effective_steps)
 
@@ -204,8 +207,13 @@ class ConvLSTMNd(nn.Module):
             raise ValueError(
                 f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in {tuple(frames.shape)}."
             )
-        if sequence.shape[0] == 0:
-            raise ValueError("frames: a sequence of no step has no last state.")
+        if 0 in sequence.shape:
+            raise ValueError(f"frames: there is nothing in a tensor of shape {tuple(frames.shape)}.")
+        dtype = next(self.parameters()).dtype
+        device = sequence.device.type
+        autocast = device != "meta" and torch.is_autocast_enabled(device) and sequence.is_floating_point()
+        if sequence.dtype != dtype and not autocast:
+            raise ValueError(f"frames: are {sequence.dtype}, and the weights {dtype}; convert them with frames.to({dtype}).")
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
@@ -223,7 +231,8 @@ class ConvLSTMNd(nn.Module):
             return
         if packed or not self.return_sequences:
             raise ValueError("effective_steps: there are none of a PackedSequence, nor with return_sequences=False.")
-        if not all(0 <= step < count for step in effective_steps):
+        whole = all(hasattr(step, "__index__") and not isinstance(step, bool) for step in effective_steps)
+        if not whole or not all(0 <= index(step) < count for step in effective_steps):
             raise ValueError(f"effective_steps: {count} steps are counted from 0 to {count - 1}, not {list(effective_steps)}.")
 
     def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
@@ -250,7 +259,7 @@ class ConvLSTMNd(nn.Module):
         if ends is not None:
             output = _zero_past(output, ends)
         if effective_steps is not None:
-            output = output[list(effective_steps)]
+            output = output[[index(step) for step in effective_steps]]
         result: Tensor | PackedSequence
         if not self.return_sequences:
             last = torch.cat([hidden for hidden, _ in finals[-self.directions :]], dim=1)

@@ -41,7 +41,14 @@ def roll_out(
         lead_steps: frames to forecast.
         guide: (b, lead, c, h, w), true frames to feed back in place of the forecast ones, NaN where there are none. Where all
             are true, a single pass takes them in.
+
+    Errors: ValueError where lead_steps is below 1, or the guide of another shape.
     """
+    if lead_steps < 1:
+        raise ValueError(f"lead_steps: must be 1 or more, not {lead_steps}.")
+    expected = (frames.shape[0], lead_steps, *frames.shape[2:])
+    if guide is not None and guide.shape != expected:
+        raise ValueError(f"guide: must be of shape {expected}, a frame for each that is forecast, not {tuple(guide.shape)}.")
     if guide is not None and not guide[:, :-1].isnan().any():
         return advance(torch.cat([frames, guide[:, :-1]], dim=1), state)[0][:, -lead_steps:]
     forecasts: list[Tensor] = []

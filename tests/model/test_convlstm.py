@@ -256,7 +256,7 @@ def test_states_for_another_number_of_layers_are_refused():
 def test_frames_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match="frames: .* wanted, not"):
         ConvLSTM(1, 2, 3)(torch.zeros(shape))
-    with pytest.raises(ValueError, match="frames: a sequence of no step"):
+    with pytest.raises(ValueError, match="frames: there is nothing in a tensor of shape"):
         ConvLSTM(1, 2, 3)(torch.zeros(1, 0, 1, 4, 5))
     with pytest.raises(ValueError, match=r"frame: \(b, 1, \*grid\) of 2 axes is wanted"):
         ConvLSTMCell(1, 2, 3)(torch.zeros(shape))

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -23,7 +24,9 @@ def cases(draw):
     variant = Variant(
         bias=draw(some.booleans()),
         stride=axes(3),
-        padding=draw(some.sampled_from(["same", "valid"])) if all(k <= n for k, n in zip(input_kernel, grid, strict=True)) else "same",
+        padding=draw(some.sampled_from(["same", "valid"]))
+        if all(k <= n for k, n in zip(input_kernel, grid, strict=True))
+        else "same",
         activation=draw(some.sampled_from(["tanh", "relu", "identity"])),
         recurrent_activation=draw(some.sampled_from(["sigmoid", "hard_sigmoid"])),
         peephole=draw(some.sampled_from(["none", "channel", "pixel"])),
@@ -43,9 +46,7 @@ def cases(draw):
         grid = cell.gates_of_input(frames[0]).shape[2:]
     state = None
     if not channels or draw(some.booleans()):
-        state = tuple(
-            torch.randn(b, cell.hidden_channels, *grid, dtype=torch.float64, requires_grad=True) for _ in range(2)
-        )
+        state = tuple(torch.randn(b, cell.hidden_channels, *grid, dtype=torch.float64, requires_grad=True) for _ in range(2))
     return cell, frames, steps, state
 
 
@@ -101,7 +102,12 @@ def steps_of(way, dtype, size=(2, 40, 5)):
     generator = torch.Generator().manual_seed(0)
     noise = lambda *shape, dtype=torch.float32: torch.randn(*shape, generator=generator).to(dtype)  # noqa: E731
     b, p, h = size
-    base, recurrent, peephole, cell = noise(b, p, 4 * h, dtype=dtype), noise(b, p, 4 * h, dtype=dtype), noise(3, 1, h), noise(*size)
+    base, recurrent, peephole, cell = (
+        noise(b, p, 4 * h, dtype=dtype),
+        noise(b, p, 4 * h, dtype=dtype),
+        noise(3, 1, h),
+        noise(*size),
+    )
     hidden, dcell, dpeephole = torch.empty(size, dtype=dtype), noise(*size), torch.zeros(3, *size)
     gates, after = way.forward(base, recurrent, peephole, cell, hidden)
     dgates = torch.empty_like(gates)
@@ -149,7 +155,9 @@ def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog
         found = [steps_of(way, torch.bfloat16) for _ in range(2)]
     pointwise._compiled.cache_clear()
     assert [record.levelname for record in caplog.records if record.name == "nowcast.model.pointwise"] == ["WARNING"]
-    assert all(torch.equal(a, b) for a, b in zip(found[0], steps_of(ways("relu", "hard_sigmoid")[1], torch.bfloat16), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(found[0], steps_of(ways("relu", "hard_sigmoid")[1], torch.bfloat16), strict=True)
+    )
     assert "nowhere" in caplog.text
 
 
@@ -159,3 +167,47 @@ def test_a_layer_that_someone_watches_runs_plainly():
     assert not has_fast_path(ConvLSTMCell(1, 2, 3, variant=Variant(activation=torch.sin)))
     assert not has_fast_path(ConvLSTMCell(1, 2, 3, variant=Variant(proj_size=1)))
     assert not torch.func.vmap(lambda x: x * has_fast_path(cell))(torch.ones(2)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64, torch.bfloat16])
+def test_frames_of_another_precision_are_refused(dtype):
+    layer = ConvLSTM(1, 2, 3)
+    with pytest.raises(ValueError, match=r"frames: are torch\.\w+, and the weights torch.float32"):
+        layer(torch.ones(1, 2, 1, 4, 4, dtype=dtype))
+    with torch.autocast("cpu", torch.bfloat16):  # which converts them itself
+        assert layer(torch.ones(1, 2, 1, 4, 4))[0].dtype == torch.bfloat16
+
+
+def test_nothing_that_is_returned_shares_memory_with_what_a_stateful_layer_carries():
+    torch.manual_seed(0)
+    frames = torch.rand(1, 3, 1, 4, 4)
+    for hidden_channels in (2, [2, 3]):
+        layer = ConvLSTM(1, hidden_channels, 3, stateful=True)
+        with torch.no_grad():
+            untouched = [layer(frames)[0].clone() for _ in range(2)][1]
+            layer.reset_state()
+            output, (h, c) = layer(frames)
+            for part in (output, *h, *c):
+                part.zero_()
+            assert torch.equal(layer(frames)[0], untouched)
+
+
+def test_gradients_can_be_checkpointed():
+    torch.manual_seed(0)
+    layer = ConvLSTM(1, 2, 3).double()
+    frames = torch.rand(2, 3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    plain = torch.autograd.grad(layer(frames)[0].square().sum(), frames)
+    again = torch.autograd.grad(torch.utils.checkpoint.checkpoint(layer, frames, use_reentrant=False)[0].square().sum(), frames)
+    torch.testing.assert_close(again, plain)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="there is nothing in a tensor of shape"):
+        ConvLSTM(1, 2, 3)(torch.ones(0, 2, 1, 4, 4))
+
+
+def test_a_cell_with_an_equation_of_its_own_is_asked_for_it():
+    class Own(ConvLSTMCell):
+        pass
+
+    assert not has_fast_path(Own(1, 2, 3))
