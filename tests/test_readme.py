@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from nowcast.radar import write_synthetic
 
@@ -37,8 +38,11 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
 
 
 def test_the_python_of_the_readme_runs() -> None:
+    conv = torch.nn.Conv2d(3 + 4, 4 * 4, 3, padding=1)
+    copied = torch.nn.ModuleDict({"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])})
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})
+        names = {"copied_convlstm": copied, "frames": torch.rand(2, 5, 3, 8, 8)}
+        exec(compile(block, "README.md", "exec"), names)
 
 
 def test_every_file_that_the_readme_points_to_is_there() -> None:
