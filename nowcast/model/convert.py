@@ -39,6 +39,8 @@ class _Weights:
     """A library's weights by name, each handed out once, so that what nobody asked for is found."""
 
     def __init__(self, library: str, weights: Mapping[str, Tensor]) -> None:
+        if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+            raise DataError(f"{library}: tensors by name are wanted, as module.state_dict() gives them.")
         self.library, self.left = library, dict(weights)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
@@ -270,6 +272,8 @@ def _build(library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options:
             )
         if "peephole" in below and below["peephole"].shape[2:] != above["peephole"].shape[2:]:
             raise DataError(f"{library}: the peepholes of layers {k} and {k + 1} are for grids of two sizes.")
+    if len(precisions := {str(weight.dtype) for cell in cells for weight in cell.values()}) > 1:
+        raise DataError(f"{library}: weights of one precision are wanted, not of {' and '.join(sorted(precisions))}.")
     first = cells[0]
     layer = kind(
         first["weight_ih"].shape[1],

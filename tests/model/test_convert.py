@@ -464,3 +464,15 @@ def test_without_h5py_the_extra_is_named(tmp_path):
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown == "reading Keras' files needs h5py: pip install 'nowcast[hdf5]'.\n"
+
+
+@pytest.mark.parametrize("given", [torch.nn.Conv2d(1, 1, 1), {"cell_list.0.conv.weight": numpy.ones((8, 3, 3, 3))}, [1]])
+def test_what_is_no_state_dict_is_refused(given):
+    with pytest.raises(DataError, match=r"tensors by name are wanted, as module.state_dict\(\)"):
+        convert.from_ndrplz(given)
+
+
+def test_weights_of_two_precisions_are_refused():
+    weights = {"cell_list.0.conv.weight": torch.zeros(8, 3, 3, 3), "cell_list.0.conv.bias": torch.zeros(8).double()}
+    with pytest.raises(DataError, match="of one precision are wanted, not of torch.float32 and torch.float64"):
+        convert.from_ndrplz(weights)
