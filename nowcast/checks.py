@@ -46,3 +46,8 @@ def sizes(key: str, values: Collection[int], count: int | None = None) -> None:
 def odd(key: str, value: int) -> None:
     if value < 1 or value % 2 == 0:
         raise ConfigError(f"{key}: must be an odd number above 0, not {value}.")
+
+
+def height_and_width(key: str, values: Collection[int]) -> None:
+    if len(values) != 2 or min(values) < 1:
+        raise ConfigError(f"{key}: give height and width of the frames, as in [100, 100], not {list(values)}.")

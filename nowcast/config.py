@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nowcast
-from nowcast.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.checks import at_least, height_and_width, not_empty, not_negative, one_of, positive, share
 from nowcast.config_models import MODEL_CONFIGS, ModelConfig
 from nowcast.errors import ConfigError
 
@@ -285,8 +285,7 @@ class DescribeConfig:
     def __post_init__(self) -> None:
         for key in ("input_steps", "lead_steps", "channels", "batch_size"):
             at_least(key, getattr(self, key), 1)
-        if len(self.grid_size) != 2 or min(self.grid_size) < 1:
-            raise ConfigError(f"grid_size: give height and width of the frames, as in [100, 100], not {self.grid_size}.")
+        height_and_width("grid_size", self.grid_size)
 
 
 def configs_folder() -> Path:

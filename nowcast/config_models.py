@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nowcast.checks import at_least, odd, one_of, sizes
+from nowcast.checks import at_least, height_and_width, odd, one_of, sizes
 from nowcast.errors import ConfigError
 
 
@@ -74,8 +74,7 @@ class FCLSTMConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.grid_size) != 2 or min(self.grid_size) < 1:
-            raise ConfigError(f"model.grid_size: give height and width of the frames, as in [64, 64], not {self.grid_size}.")
+        height_and_width("model.grid_size", self.grid_size)
 
 
 @dataclass

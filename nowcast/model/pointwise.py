@@ -27,7 +27,7 @@ class Stepper(NamedTuple):
         base: W_x· * X_t + b, (b, p, 4 hidden) or what broadcasts to it; recurrent: W_h· * H_{t−1}, may be overwritten, or
         None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1}; hidden: H_t is written here.
     backward(gates, peephole, before, after, dhidden, dcell, dgates, dpeephole)
-        before, after: C_{t−1} and C_t; dhidden: gradient of H_t, may be overwritten; dcell: of C_t, becomes that of C_{t−1};
+        before, after: C_{t−1} and C_t; dhidden: gradient of H_t; dcell: of C_t, becomes that of C_{t−1};
         dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to add to, or None.
     """
 

@@ -11,7 +11,7 @@ import torch
 from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever an older program could no longer read a new checkpoint."""
 
 Checkpoint = dict[str, Any]
