@@ -27,6 +27,12 @@ class MissingInputError(NowcastError):
     exit_code = 66
 
 
+class MissingLibraryError(NowcastError):
+    """An optional library that this input needs is not installed."""
+
+    exit_code = 69
+
+
 class DeviceError(NowcastError):
     """The device asked for is absent, or lacks the memory or arithmetic asked of it."""
 

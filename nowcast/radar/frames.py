@@ -10,7 +10,8 @@ from xarray.core import indexing
 
 from nowcast.errors import DataError
 from nowcast.radar import storage, units
-from nowcast.radar.netcdf import RadarFile, ReadOptions, read_frames
+from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.radar.formats import read_frames
 from nowcast.radar.series import Series
 from nowcast.radar.times import Times, show
 
@@ -28,6 +29,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         self.series, self.options = series, options
         self.shape = (len(series.times), *series.files[0].layout.shape)
         self.dtype = np.dtype(np.float32)
+        self.high = 0  # values above max_rate met so far
         self.said = False
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -65,29 +67,33 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
     def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Rate:
         file = self.series.files[self.series.file_of[run[0]]]
         first = int(self.series.frame_of[run[0]])
-        stored = read_frames(file, slice(first, first + len(run)), rows, columns, self.options.missing_value)
+        stored = read_frames(file, slice(first, first + len(run)), rows, columns, self.options)
         if stored.shape[0] != len(run):
             raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
-        rate, dropped = to_rate(stored, file, self.series.times[run], self.options)
-        if dropped and not self.said:
+        rate, high = to_rate(stored, file, self.series.times[run], self.options)
+        self.high += high
+        if high and not self.said:
             self.said = True
             log.warning(
-                "%s: %d values of the %d frame(s) from %s on are infinite or above data.max_rate=%g mm/h and count as missing;"
-                " others like them in this series will, too.",
-                file.path, dropped, len(run), show(self.series.times[run[0]]), self.options.max_rate,
+                "%s: %d values of the %d frame(s) from %s on are above data.max_rate=%g mm/h and %s; so will others like them.",
+                file.path, high, len(run), show(self.series.times[run[0]]), self.options.max_rate,
+                "were lowered to it" if self.options.above_max_rate == "clip" else "count as missing",
             )  # fmt: skip
         return rate
 
 
 def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions) -> tuple[Rate, int]:
-    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many impossible values became NaN).
+    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many values were above max_rate).
+
+    Those become missing, or with above_max_rate="clip" max_rate itself; infinite ones always become missing.
 
     Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a fill value that is not declared.
     """
     layout = file.layout
     reflectivity = units.quantity_of(layout.units) == "reflectivity"
     if reflectivity:
-        rate, least = units.dbz_to_rate(stored, *options.zr), _LEAST_DBZ
+        assert layout.zr is not None  # describe_file sees to it
+        rate, least = units.dbz_to_rate(stored, *layout.zr), _LEAST_DBZ
         low = (stored < least) & (stored > -np.inf)
     else:
         rate, least = stored * units.rate_factor(layout.units, layout.accumulation_minutes), _LEAST_RATE
@@ -95,14 +101,18 @@ def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: Read
     if low.any():
         _refuse_negative(stored, low, file, times)
     with np.errstate(invalid="ignore"):
-        impossible = (rate > options.max_rate) | (rate == -np.inf)
-    rate = np.where(impossible, np.nan, np.maximum(rate, 0.0))
-    return rate.astype(np.float32), int(impossible.sum())
+        infinite = np.isinf(rate)
+        high = (rate > options.max_rate) | infinite
+    clipped = np.clip(rate, 0.0, options.max_rate)  # NaN stays
+    rate = np.where(infinite if options.above_max_rate == "clip" else high, np.nan, clipped)
+    return rate.astype(np.float32), int(high.sum())
 
 
 def _refuse_negative(stored: storage.Values, low: npt.NDArray[np.bool_], file: RadarFile, times: Times) -> None:
     frame, row, column = (int(k) for k in np.argwhere(low)[0])
-    value = storage.as_stored(file.path, file.layout.variable, float(stored[frame, row, column]))
+    scale, offset = file.layout.packing
+    value = (float(stored[frame, row, column]) - offset) / scale
+    value = float(round(value)) if (scale, offset) != (1.0, 0.0) else value  # packed numbers are whole
     raise DataError(
         f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row}, column {column};"
         f" {int(low.sum())} such values); if that means missing, set data.missing_value={value:g}."

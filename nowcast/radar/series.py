@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError
+from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.radar.formats import describe_file, read_frames
 from nowcast.radar.georeference import check_same_place
-from nowcast.radar.netcdf import RadarFile, ReadOptions, describe_file, read_frames
 from nowcast.radar.times import Times, onto_clock, show, timestep_of
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,11 @@ class Series:
     frame_of: npt.NDArray[np.intp]  # (n,)
     timestep_minutes: float
 
+    def within(self, start: np.datetime64, end: np.datetime64) -> "Series":
+        """The frames from `start` to `end`, both included; all files stay known."""
+        inside = (self.times >= start) & (self.times <= end)
+        return replace(self, times=self.times[inside], file_of=self.file_of[inside], frame_of=self.frame_of[inside])
+
 
 def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFile, ...]:
     """Describe each file, in the order given. Errors: DataError where two differ in grid, units or variable."""
@@ -39,7 +45,7 @@ def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFi
     return tuple(files)
 
 
-def build_series(files: tuple[RadarFile, ...]) -> Series:
+def build_series(files: tuple[RadarFile, ...], options: ReadOptions) -> Series:
     """Put all frames on one clock and in one order; a frame that comes twice is kept once. What was mended is said.
 
     Errors: DataError where times do not fit one spacing, or two different frames have the same time.
@@ -55,7 +61,7 @@ def build_series(files: tuple[RadarFile, ...]) -> Series:
     times, file_of, frame_of = times[order], file_of[order], frame_of[order]
     again = np.flatnonzero(np.diff(times) == np.timedelta64(0, "ns")) + 1
     for k in again:
-        _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k])
+        _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k], options)
     if again.size:
         log.warning("%s: %d frames came twice, equal in every pixel; one of each was kept.", _span(files), again.size)
     keep = np.setdiff1d(np.arange(len(times)), again)
@@ -67,19 +73,21 @@ def _check_alike(first: RadarFile, other: RadarFile) -> None:
     if a.shape != b.shape:
         raise DataError(f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only.")
     for what, ours, theirs in [
+        ("format", first.format, other.format),
         ("variable", a.variable, b.variable),
         ("units", a.units, b.units),
         ("minutes of accumulation", a.accumulation_minutes, b.accumulation_minutes),
+        ("Z-R relation", a.zr, b.zr),
     ]:
         if ours != theirs:
             raise DataError(f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one kind only.")
     check_same_place(first.place, other.place, str(first.path), str(other.path))
 
 
-def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64) -> None:
+def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions) -> None:
     everything = slice(None)
-    one = read_frames(a, slice(i, i + 1), everything, everything)
-    two = read_frames(b, slice(j, j + 1), everything, everything)
+    one = read_frames(a, slice(i, i + 1), everything, everything, options)
+    two = read_frames(b, slice(j, j + 1), everything, everything, options)
     if not np.array_equal(one, two, equal_nan=True):
         where = f"{a.path} and {b.path}" if a.path != b.path else f"{a.path} (frames {i} and {j})"
         raise DataError(f"{where}: two different frames for {show(time)}; keep the right one only.")

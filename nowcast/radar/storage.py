@@ -121,16 +121,6 @@ def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
     return float(str(attrs.get("scale_factor", 1.0))), float(str(attrs.get("add_offset", 0.0)))
 
 
-def as_stored(path: Path, variable: str, value: float) -> float:
-    """The number in the file that unpacks to `value`."""
-    with _handles.lock:
-        stored = _handles.get(path, variable).variables[variable]
-        scale, offset = packing_of({name: stored.getncattr(name) for name in stored.ncattrs()})
-        packed = stored.dtype.kind in "iu"
-    number = (value - offset) / scale
-    return float(round(number)) if packed else number
-
-
 def frames_a_block(height: int, width: int) -> int:
     """How many frames to unpack at a time, so that reading needs little memory beside its result."""
     return max(1, _BLOCK // (height * width * 8))
@@ -148,12 +138,16 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     if not start:
         return DataError(f"{path}: this file is empty; fetch it again or remove it.")
     if start.lstrip()[:1] == b"<":
-        return DataError(f"{path}: this is a web page or XML, not NetCDF; look into it, the download may have failed.")
+        return DataError(f"{path}: this is a web page or XML, not radar data; look into it, the download may have failed.")
     if start.startswith((b"\x89HDF", b"CDF")):
-        return DataError(f"{path}: this NetCDF file is truncated or damaged ({error}); fetch it again or remove it.")
-    if start.startswith((b"\x1f\x8b", b"BZh", b"PK")):
+        return DataError(f"{path}: this NetCDF or HDF5 file is truncated or damaged ({error}); fetch it again or remove it.")
+    if start.startswith(b"\x1f\x8b"):
+        return DataError(
+            f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
+        )
+    if start.startswith((b"BZh", b"PK")):
         return DataError(f"{path}: this file is compressed; unpack it first.")
-    return DataError(f"{path}: not a NetCDF file; nowcast reads NetCDF.")
+    return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
 
 
 def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:

@@ -11,7 +11,17 @@ from nowcast.errors import DataError
 Floats = npt.NDArray[np.floating[Any]]
 Quantity = Literal["rate", "amount", "reflectivity"]
 
-MARSHALL_PALMER = (200.0, 1.6)  # Z = 200 R^1.6, Marshall and Palmer (1948)
+ZR_RELATIONS: dict[str, tuple[float, float]] = {
+    "marshall_palmer": (200.0, 1.6),  # Marshall and Palmer (1948); also KNMI's and OPERA's
+    "meteoswiss": (316.0, 1.5),  # MeteoSwiss, Germann et al. (2006)
+    "fmi": (223.0, 1.53),  # FMI, Leinonen et al. (2012)
+    "dwd": (256.0, 1.42),  # DWD, RADOLAN's standard relation
+    "wsr88d": (300.0, 1.4),  # NOAA's WSR-88D default, convective, Fulton et al. (1998)
+    "tropical": (250.0, 1.2),  # NOAA's WSR-88D for tropical rain, Rosenfeld et al. (1993)
+    "hko": (58.53, 1.56),  # Hong Kong Observatory, as in HKO-7 (Shi et al. 2017)
+}
+"""a and b of Z = a R^b, Z in mm^6 m^-3 and R in mm/h, by name."""
+MARSHALL_PALMER = ZR_RELATIONS["marshall_palmer"]
 NOISE_DBZ = 0.0  # 0 dBZ is 0.04 mm/h by Marshall–Palmer; below it radars report noise or "no echo" (-32, -30, -10 …)
 
 # What one unit is in mm/h; 1 kg of water on 1 m2 stands 1 mm high.

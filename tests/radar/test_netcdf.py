@@ -188,7 +188,7 @@ def test_several_missing_values_can_be_declared(write):
 
 
 def test_dbz_no_radar_measures_is_refused_too(write):
-    refused(write("a.nc", np.array([[[30.0, -999.0]]]), units="dBZ"), r"data\.missing_value=-999")
+    refused(write("a.nc", np.array([[[30.0, -999.0]]]), units="dBZ"), r"data\.missing_value=-999", zr=(200, 1.6))
 
 
 def test_negative_zeros_of_rounding_are_dry(write):
@@ -251,8 +251,8 @@ def test_a_file_without_any_time_is_refused(tmp_path):
     [
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>404</html>", "web page"),
-        (b"\x1f\x8b\x08rest", "compressed"),
-        (b"hello", "not a NetCDF file"),
+        (b"\x1f\x8b\x08rest", "gzipped file is truncated"),
+        (b"hello", "not a radar file that nowcast knows"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "truncated or damaged"),
     ],
 )

@@ -165,7 +165,8 @@ def test_the_grid_tells_where_it_came_from(write):
     path = write("a.nc", np.ones((2, 1, 1)), units="mm", extra=lambda file: file.setncatts({"title": "T", "institution": "I"}))
     attrs = open_grid(path, accumulation_minutes=5).attrs
     assert attrs == {
-        "title": "T", "institution": "I", "source_files": 1, "converted_from": "rain [mm per 5 min]", "timestep_minutes": 5.0,
+        "title": "T", "institution": "I", "source_files": 1, "source_format": "netcdf", "converted_from": "rain [mm per 5 min]",
+        "timestep_minutes": 5.0,
     }  # fmt: skip
 
 

@@ -1,8 +1,6 @@
-"""The NetCDF reader: what one file holds (its rain variable, units, times, place), and its frames."""
+"""What a self-describing dataset holds, by CF and by what is known of services: its rain variable, units, times and place."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,9 +9,10 @@ import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
-from nowcast.radar.georeference import Place, place_of
+from nowcast.radar.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.georeference import place_of
 from nowcast.radar.times import Times
-from nowcast.radar.units import MARSHALL_PALMER, quantity_of
+from nowcast.radar.units import quantity_of
 
 # CF standard names of what radars measure as rain.
 RAIN_NAMES = {
@@ -30,78 +29,24 @@ _TO_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "second": 1 / 60, "min": 1.0, "minute
                "d": 1440.0, "day": 1440.0}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a user may say about files: each is for what a file leaves open, but `units`, which overrules the file."""
-
-    variable: str | None = None
-    units: str | None = None
-    accumulation_minutes: float | None = None
-    zr: tuple[float, float] = MARSHALL_PALMER
-    missing_value: float | Sequence[float] | None = None
-    max_rate: float = 1000.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a file stores rain: the same in all files of a series."""
-
-    variable: str
-    dims: tuple[str | None, str, str]  # the file's names of (time, y, x); None for a file of one frame without that dimension
-    shape: tuple[int, int]  # (y, x)
-    units: str
-    accumulation_minutes: float | None
-
-
-@dataclass(frozen=True)
-class RadarFile:
-    """One file, described: nothing but its frames is left to be read."""
-
-    path: Path
-    layout: Layout
-    times: Times  # (frames,) datetime64[ns], as the file orders them
-    place: Place
-    attrs: dict[str, str]
-
-
-def describe_file(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
-    with storage.only_reader():
-        return _describe(path, options)
-
-
-def read_frames(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, missing_value: storage.Numbers = None
-) -> storage.Values:
-    """Frames of `file`, in the file's own units: float64 (time, y, x), NaN = missing. One read. Errors: as describe_file."""
-    time, y, x = file.layout.dims
-    index = {time if time is not None else "": frames, y: rows, x: columns}
-    return storage.read_values(file.path, file.layout.variable, index, missing_value)
-
-
-def _describe(path: Path, options: ReadOptions) -> RadarFile:
-    try:
-        file = xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords=False, cache=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise storage.explain(path, error) from error
-    with file:
-        try:
-            time = _find_time(file, path)
-            field = _find_rain(file, time, options, path)
-            dims = _field_dims(file, field, time)
-            text, minutes = _find_units(file, field, time, options, path)
-            shape = (field.sizes[dims[1]], field.sizes[dims[2]])
-            layout = Layout(str(field.name), dims, shape, text, minutes)
-            times = np.atleast_1d(_decode(time, path))
-            place = place_of(file, field, dims[1], dims[2], str(path))
-        except (OSError, RuntimeError) as error:
-            raise storage.explain(path, error) from error
-        if times.size == 0 or 0 in shape:
-            raise DataError(f"{path}: holds no frame; remove this file.")
-        if np.isnat(times).any():
-            raise DataError(f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend or remove this file.")
-        attrs = {name: str(file.attrs[name]) for name in PROVENANCE if name in file.attrs}
-    return RadarFile(path, layout, times, place, attrs)
+def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: str) -> RadarFile:
+    """What an open dataset holds, its times undecoded. `form` is the name of its format. Errors: DataError, OSError, RuntimeError."""
+    time = _find_time(file, path)
+    field = _find_rain(file, time, options, path)
+    dims = _field_dims(file, field, time)
+    text, minutes = _find_units(file, field, time, options, path)
+    shape = (field.sizes[dims[1]], field.sizes[dims[2]])
+    layout = Layout(
+        str(field.name), shape, text, minutes, options.zr, storage.packing_of({**field.encoding, **field.attrs}), dims
+    )
+    times = np.atleast_1d(_decode(time, path))
+    place = place_of(file, field, dims[1], dims[2], str(path))
+    if times.size == 0 or 0 in shape:
+        raise DataError(f"{path}: holds no frame; remove this file.")
+    if np.isnat(times).any():
+        raise DataError(f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend or remove this file.")
+    attrs = {name: str(file.attrs[name]) for name in PROVENANCE if name in file.attrs}
+    return RadarFile(path, form, layout, times, place, attrs)
 
 
 def _find_time(file: xr.Dataset, path: Path) -> xr.DataArray:

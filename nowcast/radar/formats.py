@@ -1,0 +1,151 @@
+"""The registry of formats: how each is told, and which module reads it. A reader is imported when a file of its format is met.
+
+A reader is a module of `nowcast.radar.readers` with two functions:
+
+    describe(path, options) -> RadarFile       what the file holds, frames unread
+    read(file, frames, rows, columns, options) -> Values
+                                               float64 (time, y, x) in the units of `file.layout`, NaN = missing
+
+Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from nowcast.errors import ConfigError, DataError, MissingLibraryError
+from nowcast.radar.file import ZR, RadarFile, ReadOptions
+from nowcast.radar.storage import Values, explain
+from nowcast.radar.units import ZR_RELATIONS, quantity_of
+
+START = 1024  # bytes from which a format is told
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that nowcast reads.
+
+    suffixes: of the files that a folder is searched for, in lower case, without .gz.
+    tells: whether a file is of this format, from its path and its first bytes (unpacked where gzipped).
+    module: of `nowcast.radar.readers`.
+    zr: (a, b) of Z = a R^b that the service is known to use, where neither its files nor the user say.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    tells: Callable[[Path, bytes], bool]
+    module: str
+    zr: ZR | None = None
+
+
+def describe_file(path: Path, options: ReadOptions) -> RadarFile:
+    """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
+    name = format_of(path) if options.format == "auto" else options.format
+    file: RadarFile = reader(name).describe(path, options)
+    if quantity_of(file.layout.units) != "reflectivity":
+        return file
+    zr = file.layout.zr or options.zr or FORMATS[name].zr
+    if zr is None:
+        raise DataError(
+            f"{path}: {file.layout.variable!r} is reflectivity, and by which Z-R relation it becomes rain is not said; set data.zr to"
+            f" a and b of Z = a R^b, as [200,1.6], or to one of {', '.join(ZR_RELATIONS)}."
+        )
+    return replace(file, layout=replace(file.layout, zr=zr))
+
+
+def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
+    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing. Errors: as describe_file."""
+    values: Values = reader(file.format).read(file, frames, rows, columns, options)
+    return values
+
+
+def reader(name: str) -> ModuleType:
+    """The module that reads a format. Errors: ConfigError for a name unknown, MissingLibraryError naming the extra it needs."""
+    if name not in FORMATS:
+        raise ConfigError(f"data.format: {name!r} is unknown; choose auto, {', '.join(FORMATS)}.")
+    return import_module(f"nowcast.radar.readers.{FORMATS[name].module}")
+
+
+def library(name: str, extra: str, path: Path) -> ModuleType:
+    """An optional library. Errors: MissingLibraryError saying which extra brings it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingLibraryError(f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'.") from error
+
+
+def format_of(path: Path) -> str:
+    """The name of the format of a file, told by its content first and its name second. Errors: MissingInputError, DataError."""
+    start = start_of(path)
+    for name, known in FORMATS.items():
+        if known.tells(path, start):
+            return name
+    raise explain(path, DataError("its format is not known"))
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, unpacked where it is gzipped; b"" of a folder."""
+    if path.is_dir():
+        return b""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(START)
+        if start.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as unpacked:
+                start = unpacked.read(START)
+    except (OSError, EOFError, zlib.error) as error:
+        raise explain(path, error) from error
+    return start
+
+
+def bare_suffix(path: Path) -> str:
+    """The suffix in lower case, that before .gz where there is one: 'a.PGM.gz' → '.pgm'."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _is_odim(path: Path, start: bytes) -> bool:
+    return start.startswith(_HDF5) and _hdf5_has(path, {"what", "where", "dataset1"})
+
+
+def _is_knmi(path: Path, start: bytes) -> bool:
+    return start.startswith(_HDF5) and _hdf5_has(path, {"overview", "image1"})
+
+
+def _hdf5_has(path: Path, groups: set[str]) -> bool:
+    """Whether an HDF5 file has these groups at its root. NetCDF files by their suffix are not looked into without h5py."""
+    try:
+        import h5py
+    except ImportError as error:
+        if bare_suffix(path) in FORMATS["netcdf"].suffixes:
+            return False
+        raise MissingLibraryError(f"{path}: an HDF5 file; reading it needs h5py: pip install 'nowcast[hdf5]'.") from error
+    try:
+        with h5py.File(path) as file:
+            return groups <= set(file)
+    except (OSError, RuntimeError):  # damaged, or gzipped: its reader says so
+        return False
+
+
+def _is_zarr(path: Path, start: bytes) -> bool:
+    return path.is_dir() and ((path / "zarr.json").is_file() or (path / ".zgroup").is_file())
+
+
+FORMATS: dict[str, Format] = {
+    "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim, "odim"),
+    "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi, "knmi"),
+    "netcdf": Format("CF NetCDF", (".nc", ".nc4", ".cdf"), lambda path, start: start.startswith((_HDF5, b"CDF")), "netcdf"),
+    "zarr": Format("Zarr", (".zarr",), _is_zarr, "zarr"),
+    "meteoswiss": Format("MeteoSwiss GIF", (".gif",), lambda path, start: start.startswith((b"GIF87a", b"GIF89a")), "meteoswiss"),
+    "fmi": Format("FMI PGM", (".pgm",), lambda path, start: start.startswith(b"P5"), "fmi", ZR_RELATIONS["fmi"]),
+    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib"), lambda path, start: start.startswith(b"GRIB"), "grib"),
+    "geotiff": Format("GeoTIFF", (".tif", ".tiff"), lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
+    "radolan": Format(
+        "DWD RADOLAN binary", ("",), lambda path, start: start[2:8].isdigit() and b"BY" in start[:40] and b"\x03" in start, "radolan"
+    ),
+}  # fmt: skip
+"""Every format by its name in `data.format`, in the order in which they are tried."""
