@@ -32,6 +32,8 @@ GROUPS = {
     "predict": ("data",),
     "evaluate": ("data",),
     "describe": ("model", "model@beside"),
+    "inspect": ("data",),
+    "prepare": ("data",),
 }
 """The config groups of each command."""
 
@@ -52,7 +54,7 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
 def group_options(group: str, command: str) -> list[str]:
     """The options of a config group that come with nowcast and that a command can take; `group@key` is the same elsewhere."""
     options = sorted(path.stem for path in (configs_folder() / group.split("@")[0]).glob("*.yaml"))
-    return [option for option in options if (command, option) != ("predict", "moving_mnist")]
+    return [option for option in options if option != "moving_mnist" or command not in ("predict", "inspect", "prepare")]
 
 
 def hydra_help(command: str, examples: str) -> str:
@@ -173,6 +175,52 @@ def describe(
         describe(config, json)
 
     run("describe", overrides or [], task)
+
+
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help(
+        "prepare",
+        "  nowcast prepare 'data.path=radar/%Y/%m/%d/*.h5' 'period=[2023-05-01,2023-05-31]' output=data/may\n"
+        "  nowcast prepare data.path=archive pixel_size=2000 timestep_minutes=10 on_bad_file=skip output=data/coarse",
+    ),
+)
+def prepare(overrides: Overrides = None) -> None:
+    """Turn raw radar files into one store that training reads fast; run again, it completes or appends."""
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.prepare import prepare
+
+        prepare(config)
+
+    run("prepare", overrides or [], task)
+
+
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help(
+        "inspect",
+        "  nowcast inspect archive/2023\n  nowcast inspect 'radar/*.h5' data.max_rate=500 --json",
+    ),
+)
+def inspect(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH... [OVERRIDES]...", help="Files, folders, globs or patterns of times; and key=value."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
+) -> None:
+    """Show what radar files hold: format, grid, times, gaps, rain, and what is suspicious."""
+    from nowcast.commands.inspect import split_arguments
+
+    places, overrides = split_arguments(paths or [])
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.inspect import inspect
+
+        inspect(config, places, json)
+
+    run("inspect", overrides, task)
 
 
 @app.command()

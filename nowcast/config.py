@@ -7,91 +7,16 @@ from pathlib import Path
 
 import nowcast
 from nowcast.checks import at_least, height_and_width, not_empty, not_negative, one_of, positive, share
+from nowcast.config_data import (
+    DataConfig,
+    InputsConfig,
+    MovingMnistConfig,
+    RadarConfig,
+    SamplingConfig,
+    ScalingConfig,
+)
 from nowcast.config_models import MODEL_CONFIGS, ModelConfig
 from nowcast.errors import ConfigError
-
-
-@dataclass
-class DataConfig:
-    """Where frames come from; `name` says which kind of source."""
-
-    name: str
-    path: str
-
-
-@dataclass
-class RadarConfig(DataConfig):
-    """Radar files, how to read them where they do not say so themselves, and which days are for what."""
-
-    variable: str | None
-    units: str | None
-    accumulation_minutes: float | None
-    zr: list[float]
-    missing_value: float | None
-    max_rate: float
-    cache: str
-    train: list[str] | None
-    validation: list[str] | None
-    test: list[str] | None
-
-    def __post_init__(self) -> None:
-        not_empty("data.path", self.path)
-        positive("data.max_rate", self.max_rate)
-        if self.accumulation_minutes is not None:
-            positive("data.accumulation_minutes", self.accumulation_minutes)
-        if len(self.zr) != 2 or min(self.zr) <= 0:
-            raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], not {self.zr}.")
-
-
-@dataclass
-class MovingMnistConfig(DataConfig):
-    """Digits that move and bounce, made as they are needed from MNIST's images."""
-
-    digits_per_sequence: int
-    train_sequences: int
-    validation_sequences: int
-    test_sequences: int
-
-    def __post_init__(self) -> None:
-        for name in ("digits_per_sequence", "train_sequences", "validation_sequences", "test_sequences"):
-            at_least(f"data.{name}", getattr(self, name), 1)
-
-
-@dataclass
-class ScalingConfig:
-    """How rates in mm/h become the numbers a model sees."""
-
-    kind: str
-    maximum: float
-    reference: float
-
-    def __post_init__(self) -> None:
-        one_of("scaling.kind", self.kind, ("log", "linear"))
-        positive("scaling.maximum", self.maximum)
-        positive("scaling.reference", self.reference)
-
-
-@dataclass
-class SamplingConfig:
-    """Which windows an epoch of training draws."""
-
-    windows_per_epoch: int | None
-    rain_power: float
-    crop: int | None
-    stride: int
-    min_wet_share: float
-
-    def __post_init__(self) -> None:
-        at_least("sampling.stride", self.stride, 1)
-        share("sampling.min_wet_share", self.min_wet_share)
-        not_negative("sampling.rain_power", self.rain_power)
-        for name in ("windows_per_epoch", "crop"):
-            if getattr(self, name) is not None:
-                at_least(f"sampling.{name}", getattr(self, name), 1)
-        if self.windows_per_epoch is None and (self.rain_power or self.crop):
-            raise ConfigError(
-                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number."
-            )
 
 
 @dataclass
@@ -175,6 +100,7 @@ class TrainConfig:
     data: DataConfig
     input_steps: int
     lead_steps: int
+    inputs: InputsConfig
     scaling: ScalingConfig
     sampling: SamplingConfig
     validation: ValidationConfig
@@ -227,12 +153,18 @@ class PredictConfig:
     checkpoint: str
     data: RadarConfig
     at: str | None
+    missing_frames: int
+    input_paths: dict[str, str]
+    max_memory_gb: float | None
     output: str
     device: str
     precision: str
 
     def __post_init__(self) -> None:
         not_empty("checkpoint", self.checkpoint)
+        at_least("missing_frames", self.missing_frames, 0)
+        if self.max_memory_gb is not None:
+            positive("max_memory_gb", self.max_memory_gb)
         if not self.output.endswith(".nc"):
             raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
         _device_and_precision(self.device, self.precision)
@@ -248,6 +180,8 @@ class EvaluateConfig:
     period: list[str] | None
     stride: int
     min_wet_share: float
+    missing_frames: int
+    input_paths: dict[str, str]
     thresholds: list[float]
     batch_size: int
     output: str
@@ -267,6 +201,7 @@ class EvaluateConfig:
         share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):
             at_least(key, getattr(self, key), 1)
+        at_least("missing_frames", self.missing_frames, 0)
         _device_and_precision(self.device, self.precision)
 
 
@@ -288,6 +223,47 @@ class DescribeConfig:
         height_and_width("grid_size", self.grid_size)
 
 
+@dataclass
+class InspectConfig:
+    """All of `nowcast inspect`."""
+
+    data: RadarConfig
+    workers: int
+
+    def __post_init__(self) -> None:
+        at_least("workers", self.workers, 1)
+
+
+@dataclass
+class PrepareConfig:
+    """All of `nowcast prepare`."""
+
+    data: RadarConfig
+    period: list[str] | None
+    crop: list[float] | None
+    pixel_size: float | None
+    grid: str | None
+    timestep_minutes: float | None
+    speckle_neighbours: int
+    on_bad_file: str
+    workers: int
+    output: str
+
+    def __post_init__(self) -> None:
+        not_empty("output", self.output)
+        one_of("on_bad_file", self.on_bad_file, ("skip", "fail"))
+        at_least("workers", self.workers, 1)
+        for key in ("pixel_size", "timestep_minutes"):
+            if getattr(self, key) is not None:
+                positive(key, getattr(self, key))
+        if not 0 <= self.speckle_neighbours <= 8:
+            raise ConfigError(f"speckle_neighbours: a pixel has 8 neighbours; give 0 (off) to 8, not {self.speckle_neighbours}.")
+        if self.pixel_size is not None and self.grid is not None:
+            raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
+        if self.crop is not None and (len(self.crop) != 4 or self.crop[0] >= self.crop[2] or self.crop[1] >= self.crop[3]):
+            raise ConfigError(f"crop: give west, south, east and north in degrees, as in [5, 50, 8, 53], not {self.crop}.")
+
+
 def configs_folder() -> Path:
     """The folder of values: inside the installed package, or beside it in a checkout."""
     package = Path(nowcast.__file__).parent
@@ -302,6 +278,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for name, node in {
         "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
+        "inspect": InspectConfig, "prepare": PrepareConfig,
         "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)

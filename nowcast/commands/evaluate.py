@@ -22,11 +22,12 @@ from nowcast.commands.inputs import (
     refuse_other_timestep,
     require_radar,
 )
-from nowcast.config import EvaluateConfig, MovingMnistConfig, RadarConfig
+from nowcast.config import EvaluateConfig
+from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster, find_forecasts, open_forecast, persistence
 from nowcast.radar.grid import RATE
-from nowcast.sequences import PackedRates, Period, RadarWindows, Windows, parse_period
+from nowcast.sequences import PackedRates, Period, RadarWindows, Sampling, Windows, parse_period
 from nowcast.training import Precision, choose_precision
 from nowcast.verification import Counts, common_pixels, count, draw_csi, draw_frames, headline_text, scores_dataset, write_scores
 
@@ -109,8 +110,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
         input_steps=forecaster.input_steps,
         lead_steps=forecaster.lead_steps,
         scaling=forecaster.scaling,
-        stride=config.stride,
-        min_wet_share=config.min_wet_share,
+        sampling=Sampling(stride=config.stride, min_wet_share=config.min_wet_share),
     )
     minutes = rates.timestep / np.timedelta64(1, "m")
     lead_minutes = [float(minutes * step) for step in range(1, forecaster.lead_steps + 1)]

@@ -2,33 +2,44 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import xarray as xr
 from tqdm import tqdm
 
 from nowcast import __version__
-from nowcast.config import DataConfig, MovingMnistConfig, RadarConfig
+from nowcast.config_data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster
 from nowcast.model import build_model
-from nowcast.radar import find_files, open_grid
+from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
 from nowcast.radar.grid import RATE
 from nowcast.sequences import MovingMnistWindows, PackedRates, Period, Scaling, open_digits, pack
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
 
 
-def open_radar(data: RadarConfig) -> xr.Dataset:
-    """The precipitation grid that `data` describes, frames unread."""
-    return open_grid(
-        data.path,
+def open_radar(data: RadarConfig, period: Period | None = None) -> xr.Dataset:
+    """The precipitation grid that `data` describes, frames unread; with a period, its frames alone."""
+    span = None if period is None else (period.start, period.end)
+    return open_files(find_files(data.path, span, data.format), reading(data), span)
+
+
+def reading(data: RadarConfig) -> ReadOptions:
+    """How `data` says that its files are to be read. Errors: ConfigError where it names no Z-R relation that is known."""
+    if isinstance(data.zr, str) and data.zr not in ZR_RELATIONS:
+        raise ConfigError(f"data.zr: {data.zr!r} is unknown; choose {', '.join(ZR_RELATIONS)}, or give [a,b] of Z = a R^b.")
+    zr = ZR_RELATIONS[data.zr] if isinstance(data.zr, str) else data.zr and (float(data.zr[0]), float(data.zr[1]))
+    return ReadOptions(
+        format=data.format,
         variable=data.variable,
         units=data.units,
         accumulation_minutes=data.accumulation_minutes,
-        zr=(data.zr[0], data.zr[1]),
+        zr=zr,
         missing_value=data.missing_value,
         max_rate=data.max_rate,
+        above_max_rate=data.above_max_rate,
     )
 
 
@@ -45,9 +56,10 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
 
 def _source(data: RadarConfig) -> str:
     """Which files are read, and how: it changes when any of them does."""
-    files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in find_files(data.path)]
-    reading = (data.variable, data.units, data.accumulation_minutes, data.zr, data.missing_value, data.max_rate)
-    return json.dumps([files, reading, __version__])
+    files = [
+        (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in find_files(data.path, form=data.format)
+    ]
+    return json.dumps([files, asdict(reading(data)), __version__])
 
 
 def moving_mnist_windows(data: MovingMnistConfig, split: str, input_steps: int, lead_steps: int, seed: int) -> MovingMnistWindows:

@@ -57,7 +57,10 @@ def predict(config: PredictConfig) -> Path:
 
 def refuse_overwriting(path: Path, config: PredictConfig) -> None:
     """Errors: ConfigError where the forecast would take the place of what it is made from."""
-    sources = {Path(config.checkpoint).resolve(), *(source.resolve() for source in find_files(config.data.path))}
+    sources = {
+        Path(config.checkpoint).resolve(),
+        *(source.resolve() for source in find_files(config.data.path, form=config.data.format)),
+    }
     if path.resolve() in sources:
         raise ConfigError(f"output: {path} is an input of this forecast; choose another.")
 

@@ -9,12 +9,13 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nowcast.commands.inputs import build_scaling, moving_mnist_windows, open_radar, pack_radar
-from nowcast.config import MovingMnistConfig, RadarConfig, TrainConfig
+from nowcast.config import TrainConfig
+from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_models import FCLSTMConfig
 from nowcast.errors import ConfigError
 from nowcast.files import make_folder, written_whole
 from nowcast.model import build_model
-from nowcast.sequences import RadarWindows, Windows, parse_period, refuse_overlap
+from nowcast.sequences import RadarWindows, Sampling, Windows, parse_period, refuse_overlap
 from nowcast.sequences.periods import Period
 from nowcast.training import (
     LOSSES,
@@ -76,8 +77,14 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
         "lead_steps": config.lead_steps,
         "scaling": build_scaling(asdict(config)),
     }
-    training_windows = RadarWindows(rates, train, **steps, **asdict(config.sampling), shuffle=True, seed=config.seed)
-    return training_windows, RadarWindows(rates, validation, **steps, **asdict(config.validation)), grid.attrs["timestep_minutes"]
+    training_windows = RadarWindows(
+        rates, train, **steps, sampling=Sampling(**asdict(config.sampling)), shuffle=True, seed=config.seed
+    )
+    return (
+        training_windows,
+        RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation))),
+        grid.attrs["timestep_minutes"],
+    )
 
 
 def splits(data: RadarConfig) -> dict[str, list[str]]:

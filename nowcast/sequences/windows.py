@@ -16,52 +16,34 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Pick:
-    """One training example: where its window starts, and where its crop lies; or, for generated data, its seed."""
+    """One training example: where its window starts, and where its crop lies; or, for generated data, its seed.
+
+    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to north, bit 2 transposes.
+    dropped: the input frames that are made missing.
+    weight: of its loss; 1 in the mean of an epoch.
+    """
 
     start: int
     top: int = 0
     left: int = 0
+    symmetry: int = 0
+    dropped: tuple[int, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Windows side by side, each (b, t, c, h, w); the first `input_steps` frames are the past, the others the future.
+class Sampling:
+    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are explained."""
 
-    rates: as measured [mm/h], NaN = missing.
-    frames: the same, scaled, 0 where missing.
-    mask: True where something was measured.
-    """
-
-    rates: Tensor
-    frames: Tensor
-    mask: Tensor
-    input_steps: int
-
-    def __post_init__(self) -> None:
-        if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
-            shapes = [tuple(x.shape) for x in (self.rates, self.frames, self.mask)]
-            raise ValueError(f"rates, frames and mask must all be (b, t, c, h, w), not {shapes}")
-
-    @property
-    def past(self) -> Tensor:
-        return self.frames[:, : self.input_steps]
-
-    @property
-    def future(self) -> Tensor:
-        return self.frames[:, self.input_steps :]
-
-    @property
-    def future_mask(self) -> Tensor:
-        return self.mask[:, self.input_steps :]
-
-    @property
-    def future_rates(self) -> Tensor:
-        return self.rates[:, self.input_steps :]
-
-
-def build_batch(rates: Tensor, scaling: Scaling, input_steps: int) -> Batch:
-    """Rates (b, t, c, h, w) in mm/h, NaN where missing → Batch."""
-    return Batch(rates, scaling.scale(rates).nan_to_num(0.0), ~rates.isnan(), input_steps)
+    windows_per_epoch: int | None = None
+    rain_power: float = 0.0
+    unbiased: bool = False
+    crop: int | None = None
+    stride: int = 1
+    min_wet_share: float = 0.0
+    flip: bool = False
+    rotate: bool = False
+    frame_dropout: float = 0.0
 
 
 class Windows(Protocol):
@@ -86,12 +68,8 @@ class RadarWindows:
         period: every frame of every window lies in it.
         input_steps, lead_steps: frames of past and future.
         scaling: mm/h to model values.
-        stride: frames from the start of one candidate window to the next.
-        min_wet_share: windows with a smaller share of pixels ≥ 0.1 mm/h over their frames are left out.
-        windows_per_epoch: how many an epoch draws; all, once, where None.
+        sampling: which windows an epoch draws.
         shuffle: whether all are taken in a new random order in every epoch, or in order of time.
-        rain_power: a window is drawn with a weight of (mean rate + 0.01 mm/h) ** rain_power; 0 draws all alike.
-        crop: height and width of a random crop; the whole grid where None.
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
     """
 
@@ -103,38 +81,34 @@ class RadarWindows:
         input_steps: int,
         lead_steps: int,
         scaling: Scaling,
-        stride: int = 1,
-        min_wet_share: float = 0.0,
-        windows_per_epoch: int | None = None,
-        rain_power: float = 0.0,
-        crop: int | None = None,
+        sampling: Sampling = Sampling(),
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
         self.rates, self.scaling, self.shuffle = rates, scaling, shuffle
         self.input_steps, self.lead_steps = input_steps, lead_steps
-        self.windows_per_epoch, self.rain_power, self.seed = windows_per_epoch, rain_power, seed
+        self.sampling, self.seed = sampling, seed
         height, width = rates.frames.shape[1:]
-        self.crop = (min(crop or height, height), min(crop or width, width))
+        self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
         steps = input_steps + lead_steps
-        starts = gap_free_starts(rates.times, rates.timestep, steps, period)[::stride]
-        self.starts = starts[_window_means(rates.wet_share, starts, steps) >= min_wet_share]
+        starts = gap_free_starts(rates.times, rates.timestep, steps, period)[:: sampling.stride]
+        self.starts = starts[_window_means(rates.wet_share, starts, steps) >= sampling.min_wet_share]
         if self.starts.size == 0:
             held = str(Period(rates.times[0], rates.times[-1])) if rates.times.size else "nothing of these days"
             raise DataError(
-                f"no gap-free window of {steps} frames, {min_wet_share:.0%} wet, from {period}; the data hold {held}. "
+                f"no gap-free window of {steps} frames, {sampling.min_wet_share:.0%} wet, from {period}; the data hold {held}. "
                 "Give another period, or fewer steps.".replace("T", " ")
             )
 
     def epoch(self, epoch: int) -> list[Pick]:
         """The picks of one epoch: a function of the seed and the epoch's number alone."""
         generator = np.random.default_rng([self.seed, epoch])
-        if self.windows_per_epoch is None:
+        if self.sampling.windows_per_epoch is None:
             starts = generator.permutation(self.starts) if self.shuffle else self.starts
             return [Pick(int(start)) for start in starts]
         rain = _window_means(self.rates.mean_rate, self.starts, self.input_steps + self.lead_steps)
-        weights = (rain + 0.01) ** self.rain_power
-        starts = generator.choice(self.starts, self.windows_per_epoch, p=weights / weights.sum())
+        weights = (rain + 0.01) ** self.sampling.rain_power
+        starts = generator.choice(self.starts, self.sampling.windows_per_epoch, p=weights / weights.sum())
         height, width = self.rates.frames.shape[1:]
         tops = generator.integers(height - self.crop[0] + 1, size=starts.size)
         lefts = generator.integers(width - self.crop[1] + 1, size=starts.size)
@@ -142,7 +116,7 @@ class RadarWindows:
 
     def __len__(self) -> int:
         """Windows in an epoch."""
-        return self.windows_per_epoch or int(self.starts.size)
+        return self.sampling.windows_per_epoch or int(self.starts.size)
 
     def __getitem__(self, pick: Pick) -> Tensor:
         """Rates (t, 1, h, w) in mm/h, NaN where missing."""

@@ -5,7 +5,18 @@ import pytest
 import torch
 
 from nowcast.errors import DataError
-from nowcast.sequences import Batch, PackedRates, Period, Pick, RadarWindows, Scaling, build_batch, parse_period, refuse_overlap
+from nowcast.sequences import (
+    Batch,
+    PackedRates,
+    Period,
+    Pick,
+    RadarWindows,
+    Sampling,
+    Scaling,
+    build_batch,
+    parse_period,
+    refuse_overlap,
+)
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")
@@ -23,7 +34,9 @@ def series(steps=12, *, height=4, width=6, slots=None, mean_rate=None, wet_share
 
 
 def windows(rates, period=ALWAYS, *, input_steps=2, lead_steps=1, **settings):
-    return RadarWindows(rates, period, input_steps=input_steps, lead_steps=lead_steps, scaling=SCALING, **settings)
+    steps = {"input_steps": input_steps, "lead_steps": lead_steps, "scaling": SCALING}
+    steps |= {key: settings.pop(key) for key in ("shuffle", "seed") if key in settings}
+    return RadarWindows(rates, period, **steps, sampling=Sampling(**settings))
 
 
 def starts(source, epoch=0):

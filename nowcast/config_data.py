@@ -1,0 +1,130 @@
+"""What a user may set of the data: where frames come from, what the model sees of them, and which of them it learns from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nowcast.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.errors import ConfigError
+
+
+@dataclass
+class DataConfig:
+    """Where frames come from; `name` says which kind of source."""
+
+    name: str
+    path: str
+
+
+@dataclass
+class RadarConfig(DataConfig):
+    """Radar files, how to read them where they do not say so themselves, and which days are for what."""
+
+    format: str
+    variable: str | None
+    units: str | None
+    accumulation_minutes: float | None
+    zr: Any
+    missing_value: float | None
+    max_rate: float
+    above_max_rate: str
+    cache: str
+    train: list[str] | None
+    validation: list[str] | None
+    test: list[str] | None
+
+    def __post_init__(self) -> None:
+        not_empty("data.path", self.path)
+        positive("data.max_rate", self.max_rate)
+        if self.accumulation_minutes is not None:
+            positive("data.accumulation_minutes", self.accumulation_minutes)
+        one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
+        numbers = (
+            isinstance(self.zr, list) and len(self.zr) == 2 and all(isinstance(one, int | float) and one > 0 for one in self.zr)
+        )
+        if not (self.zr is None or isinstance(self.zr, str) or numbers):
+            raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation, not {self.zr}.")
+
+
+@dataclass
+class MovingMnistConfig(DataConfig):
+    """Digits that move and bounce, made as they are needed from MNIST's images."""
+
+    digits_per_sequence: int
+    train_sequences: int
+    validation_sequences: int
+    test_sequences: int
+
+    def __post_init__(self) -> None:
+        for name in ("digits_per_sequence", "train_sequences", "validation_sequences", "test_sequences"):
+            at_least(f"data.{name}", getattr(self, name), 1)
+
+
+@dataclass
+class ScalingConfig:
+    """How rates in mm/h become the numbers a model sees."""
+
+    kind: str
+    maximum: float
+    reference: float
+
+    def __post_init__(self) -> None:
+        one_of("scaling.kind", self.kind, ("log", "linear"))
+        positive("scaling.maximum", self.maximum)
+        positive("scaling.reference", self.reference)
+
+
+@dataclass
+class SamplingConfig:
+    """Which windows an epoch of training draws."""
+
+    windows_per_epoch: int | None
+    rain_power: float
+    unbiased: bool
+    crop: int | None
+    stride: int
+    min_wet_share: float
+    flip: bool
+    rotate: bool
+    frame_dropout: float
+
+    def __post_init__(self) -> None:
+        at_least("sampling.stride", self.stride, 1)
+        share("sampling.min_wet_share", self.min_wet_share)
+        share("sampling.frame_dropout", self.frame_dropout)
+        not_negative("sampling.rain_power", self.rain_power)
+        for name in ("windows_per_epoch", "crop"):
+            if getattr(self, name) is not None:
+                at_least(f"sampling.{name}", getattr(self, name), 1)
+        if self.windows_per_epoch is None and (self.rain_power or self.crop):
+            raise ConfigError(
+                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number."
+            )
+
+
+@dataclass
+class FieldConfig:
+    """A further field on the grid of the radar, as an input of the model: (value - offset) / scale.
+
+    path: NetCDF or Zarr; variable: in it; max_age_minutes: how long a field with times holds after its own.
+    """
+
+    path: str
+    variable: str
+    offset: float = 0.0
+    scale: float = 1.0
+    max_age_minutes: float = 60.0
+
+
+@dataclass
+class InputsConfig:
+    """What the model sees beside the rain, each a channel (or two) of its input."""
+
+    mask: bool
+    time_of_day: bool
+    fields: dict[str, FieldConfig]
+
+    def __post_init__(self) -> None:
+        for name, field in self.fields.items():
+            not_empty(f"inputs.fields.{name}.path", field.path)
+            positive(f"inputs.fields.{name}.scale", field.scale)
+            positive(f"inputs.fields.{name}.max_age_minutes", field.max_age_minutes)
