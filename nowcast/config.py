@@ -132,6 +132,18 @@ class TrainConfig:
                 f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set [0, 0], or choose "
                 "model.feedback=true of the encoder_forecaster, or model=next_frame."
             )
+        beside = self.inputs.beside_rain
+        if beside and self.model.feeds_back:
+            raise ConfigError(
+                f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and they are rain alone; leave out these"
+                " inputs, or choose a model that feeds nothing back."
+            )
+        if isinstance(self.data, MovingMnistConfig) and set(beside) - {"inputs.mask"}:
+            raise ConfigError(f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place; leave these out.")
+        if self.sampling.frame_dropout and not self.inputs.mask:
+            raise ConfigError(
+                "sampling.frame_dropout: without a mask the model would learn that missing frames are dry; set inputs.mask=true too."
+            )
         if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
             raise ConfigError("loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or another loss.")
         if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
@@ -197,6 +209,8 @@ class EvaluateConfig:
             )
         if self.forecasts is not None and self.period is not None:
             raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
+        if self.forecasts is not None and (self.missing_frames or self.input_paths):
+            raise ConfigError("missing_frames, input_paths: are for a checkpoint; forecast files are scored as they are.")
         _thresholds(self.thresholds)
         share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):

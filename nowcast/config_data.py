@@ -1,6 +1,8 @@
 """What a user may set of the data: where frames come from, what the model sees of them, and which of them it learns from."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from nowcast.checks import at_least, not_empty, not_negative, one_of, positive, share
@@ -121,10 +123,33 @@ class InputsConfig:
 
     mask: bool
     time_of_day: bool
-    fields: dict[str, FieldConfig]
+    fields: dict[str, Any]  # of FieldConfig once checked; Hydra could set none on the command line if it were said here
 
     def __post_init__(self) -> None:
+        self.fields = {
+            name: about if isinstance(about, FieldConfig) else _field(name, about) for name, about in self.fields.items()
+        }
         for name, field in self.fields.items():
             not_empty(f"inputs.fields.{name}.path", field.path)
-            positive(f"inputs.fields.{name}.scale", field.scale)
             positive(f"inputs.fields.{name}.max_age_minutes", field.max_age_minutes)
+            if field.scale == 0 or not math.isfinite(field.scale) or not math.isfinite(field.offset):
+                raise ConfigError(
+                    f"inputs.fields.{name}: offset and scale must be numbers, and the scale not 0, unlike {field.offset}, {field.scale}."
+                )
+
+    @property
+    def beside_rain(self) -> list[str]:
+        """The keys of what is asked for."""
+        asked = [key for key in ("mask", "time_of_day") if getattr(self, key)]
+        return [f"inputs.{key}" for key in (*asked, *(["fields"] if self.fields else []))]
+
+
+def _field(name: str, about: Any) -> FieldConfig:
+    """The field that `about` describes. Errors: ConfigError where a key is missing, unknown, or no number."""
+    wanted = "give {path: …, variable: …}, and if need be offset, scale and max_age_minutes"
+    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= {one.name for one in fields(FieldConfig)}:
+        raise ConfigError(f"inputs.fields.{name}: {wanted}, not {about}.")
+    numbers = {key: value for key, value in about.items() if key not in ("path", "variable")}
+    if not all(isinstance(value, int | float) for value in numbers.values()):
+        raise ConfigError(f"inputs.fields.{name}: {', '.join(numbers)} must be numbers, not {list(numbers.values())}.")
+    return FieldConfig(str(about["path"]), str(about["variable"]), **{key: float(value) for key, value in numbers.items()})

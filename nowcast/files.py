@@ -1,6 +1,7 @@
 """Files written whole or not at all, and their checksums."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nowcast.errors import CannotCreateError, InputOutputError
+from nowcast.errors import CannotCreateError, InputOutputError, TryLaterError
 
 _CANNOT_CREATE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
@@ -38,6 +39,30 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+    """Within the block no other process that asks so writes in `folder`, which is made if it is not there; and what a killed
+    one left half written there is gone. The lock ends with the process, however that ends.
+
+    Errors: TryLaterError where another one is at it and this one does not wait for it; CannotCreateError.
+    """
+    folder = make_folder(folder)
+    try:
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _for_people(folder / ".lock", error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TryLaterError(f"{folder}: another process is writing there; try again once it is done.") from error
+        for left in folder.glob(".*.????????.tmp"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(lock)
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -311,7 +311,7 @@ def test_forecasts_on_a_shifted_grid_are_not_scored(run: Run, data: list[str], r
 def test_a_damaged_cache_is_refused_with_the_way_out(run: Run, data: list[str], trained: Path, content: bytes) -> None:
     evaluate = ["evaluate", *data, f"checkpoint={trained}/best.pt", "period=['2020-01-01T06:00','2020-01-01T07:00']"]
     assert run(*evaluate).code == 0
-    for path in Path("cache").glob("*[0-9a-f].npy"):
+    for path in Path("cache").glob("*/frames.npy"):
         path.write_bytes(content)
     outcome = run(*evaluate)
     assert (outcome.code, outcome.err.count("\n")) == (65, 1)

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "model": {"errors"},
     "verification": {"errors", "files"},
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
-    "forecast": {"errors", "files", "model", "radar.grid", "sequences.scaling"},
+    "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling"},
     "commands": {
         "errors", "files", "config", "config_data", "config_models", "radar", "sequences", "model", "training", "forecast", "verification",
     },

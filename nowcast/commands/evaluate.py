@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
 from nowcast.commands.inputs import (
     moving_mnist_windows,
     open_forecaster,
@@ -26,6 +27,8 @@ from nowcast.config import EvaluateConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster, find_forecasts, open_forecast, persistence
+from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
 from nowcast.radar.grid import RATE
 from nowcast.sequences import PackedRates, Period, RadarWindows, Sampling, Windows, parse_period
 from nowcast.training import Precision, choose_precision
@@ -90,6 +93,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     """Forecasts made here and now by the model of a checkpoint, the lead times in minutes, and where row 0 lies."""
     assert config.checkpoint is not None
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    refuse_too_many_missing(config.missing_frames, forecaster)
     on_digits = checkpoint["config"]["data"]["name"] == "moving_mnist"
     if on_digits != isinstance(config.data, MovingMnistConfig):
         kinds = ("moving_mnist", config.data.path) if on_digits else ("radar", "moving_mnist")
@@ -100,7 +104,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     data = require_radar(config.data)
     period = _period(config, data)
     _warn_of_known_days(period, checkpoint["config"]["data"])
-    grid = open_radar(data)
+    grid = open_radar(data, period)
     refuse_other_timestep(forecaster, grid.attrs["timestep_minutes"], data.path)
     refuse_other_size(checkpoint, grid, data.path)
     rates = pack_radar(data, grid, period)
@@ -111,6 +115,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
         lead_steps=forecaster.lead_steps,
         scaling=forecaster.scaling,
         sampling=Sampling(stride=config.stride, min_wet_share=config.min_wet_share),
+        fields=open_fields(checkpoint["config"], grid, period, data.cache, config.input_paths),
     )
     minutes = rates.timestep / np.timedelta64(1, "m")
     lead_minutes = [float(minutes * step) for step in range(1, forecaster.lead_steps + 1)]
@@ -122,26 +127,42 @@ def _forecast(
 ) -> Iterator[Cases]:
     picks = windows.epoch(0)
     steps = forecaster.input_steps
+    tiling: Tiling | None = None
     with tqdm(total=len(picks), desc="scoring", unit="case", leave=False, disable=None, file=sys.stderr) as bar:
         for first in range(0, len(picks), config.batch_size):
             some = picks[first : first + config.batch_size]
             sequence = torch.stack([windows[pick] for pick in some]).to(precision.device)
-            past, observed = sequence[:, :steps], sequence[:, steps:]
+            past, observed = sequence[:, :steps], sequence[:, steps:, :1]
+            seen = past
+            if config.missing_frames:
+                seconds = [_seconds(rates.times[pick.start + steps - 1]) if rates else pick.start for pick in some]
+                missing = frames_taken_away(seconds, steps, config.missing_frames)
+                seen = forecaster.inputs.without(past, missing.to(past.device))
+            tiling = tiling or choose_tiling(forecaster, seen.shape, memory_allowed(None, precision.device))
             with precision.autocast():
-                forecast = forecaster(past)
+                forecast = forecast_in_tiles(forecaster, seen, forecaster.lead_steps, tiling)
             times = [_show(rates.times[pick.start + steps - 1]) if rates else f"sequence {pick.start}" for pick in some]
-            yield Cases(past, observed, forecast, times)
+            yield Cases(past[:, :, :1], observed, forecast, times)
             bar.update(len(some))
+
+
+def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
+    """Which `count` of `steps` input frames a case loses, (b, steps), never the newest: by its seed the same ones in every run."""
+    missing = torch.zeros(len(seeds), steps, dtype=torch.bool)
+    for row, seed in zip(missing, seeds, strict=True):
+        row[np.random.default_rng(seed).permutation(steps - 1)[:count]] = True
+    return missing
 
 
 def cases_of_files(config: EvaluateConfig, data: RadarConfig) -> tuple[Iterator[Cases], list[float], str]:
     """Forecast files, the lead times in minutes that they all have, and where row 0 lies."""
     assert config.forecasts is not None
     paths = find_forecasts(config.forecasts)
-    grid = open_radar(data)
     first = open_forecast(paths[0])
     times = np.concatenate([_times(forecast) for forecast in map(open_forecast, paths)])
-    rates = pack_radar(data, grid, Period(times.min(), times.max()))
+    period = Period(times.min(), times.max())
+    grid = open_radar(data, period)
+    rates = pack_radar(data, grid, period)
     return _read(paths, first, rates, grid), [float(minutes) for minutes in first["lead_time"].values], _origin(grid)
 
 
@@ -230,6 +251,11 @@ def _origin(grid: xr.Dataset) -> str:
             rows = grid[name].values.reshape(grid[name].shape[0], -1)
             return "lower" if np.nanmean(rows[0]) < np.nanmean(rows[-1]) else "upper"
     return "upper"
+
+
+def _seconds(time: np.datetime64) -> int:
+    """Since 1970, the same in whatever units `time` is."""
+    return abs(int(time.astype("datetime64[s]").astype(int)))
 
 
 def _show(time: np.datetime64) -> str:

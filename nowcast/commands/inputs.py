@@ -5,25 +5,45 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
 from nowcast import __version__
+from nowcast.commands.beside_rain import build_inputs
 from nowcast.config_data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster
 from nowcast.model import build_model
-from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
+from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, newest_files, open_files
 from nowcast.radar.grid import RATE
-from nowcast.sequences import MovingMnistWindows, PackedRates, Period, Scaling, open_digits, pack
+from nowcast.radar.patterns import is_time_pattern
+from nowcast.sequences import MovingMnistWindows, PackedRates, Period, Scaling, contents_of, open_digits, pack
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
 
+_MORE = 2  # frames more than a forecast needs, from which their spacing is told where some of them are missing
 
-def open_radar(data: RadarConfig, period: Period | None = None) -> xr.Dataset:
-    """The precipitation grid that `data` describes, frames unread; with a period, its frames alone."""
-    span = None if period is None else (period.start, period.end)
-    return open_files(find_files(data.path, span, data.format), reading(data), span)
+
+def open_radar(data: RadarConfig, *periods: Period) -> xr.Dataset:
+    """The precipitation grid that `data` describes, frames unread; with periods, from the first of their frames to the last.
+
+    Of a pattern of times, only files of these periods are looked for and opened.
+    """
+    if not periods:
+        return open_files(find_files(data.path, form=data.format), reading(data))
+    files = [path for one in periods for path in find_files(data.path, (one.start, one.end), data.format)]
+    span = min(one.start for one in periods), max(one.end for one in periods)
+    return open_files(list(dict.fromkeys(files)), reading(data), span)
+
+
+def open_latest(data: RadarConfig, steps: int, timestep: np.timedelta64, at: np.datetime64 | None) -> xr.Dataset:
+    """As open_radar; but of a pattern of times only the files of the `steps` frames up to `at`, or of the newest, and a few more."""
+    if not is_time_pattern(data.path):
+        return open_radar(data)
+    if at is not None:
+        return open_radar(data, Period(at - (steps + _MORE) * timestep, at))
+    return open_files(newest_files(data.path, steps + _MORE, data.format), reading(data))
 
 
 def reading(data: RadarConfig) -> ReadOptions:
@@ -51,15 +71,14 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
             bar.total = of
             bar.update(done - bar.n)
 
-        return pack(grid, period, data.cache, _source(data), progress)
+        return pack(grid, period, data.cache, _source(data, grid, period), progress)
 
 
-def _source(data: RadarConfig) -> str:
-    """Which files are read, and how: it changes when any of them does."""
-    files = [
-        (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in find_files(data.path, form=data.format)
-    ]
-    return json.dumps([files, asdict(reading(data)), __version__])
+def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:
+    """What the files of these frames hold, and how they are read: it changes with either, and with nothing else."""
+    series = grid.encoding["series"].within(period.start, period.end)
+    paths = [series.files[k].path for k in np.unique(series.file_of)]
+    return json.dumps([contents_of(paths, data.cache), asdict(reading(data)), __version__])
 
 
 def moving_mnist_windows(data: MovingMnistConfig, split: str, input_steps: int, lead_steps: int, seed: int) -> MovingMnistWindows:
@@ -104,11 +123,13 @@ def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkp
 def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where there are some."""
     config, weights = checkpoint["config"], checkpoint["weights"]
-    model = build_model(config["model"])
+    inputs = build_inputs(config)
+    model = build_model(config["model"], inputs.channels, output_channels=1)
     if checkpoint["ema"] is not None:
         weights = {k.removeprefix("module."): v for k, v in checkpoint["ema"].items() if k.startswith("module.")}
     model.load_state_dict(weights)
-    return Forecaster(model, build_scaling(config), config["input_steps"], config["lead_steps"], config["timestep_minutes"])
+    steps = config["input_steps"], config["lead_steps"]
+    return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
 
 
 def refuse_other_timestep(forecaster: Forecaster, minutes: float, path: str) -> None:

@@ -1,8 +1,37 @@
 """`nowcast inspect`: what radar files hold."""
 
+import json
+import logging
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from nowcast.commands.describe import EDGELESS
+from nowcast.commands.inputs import reading
 from nowcast.config import InspectConfig
+from nowcast.errors import ConfigError, DataError, NowcastError
+from nowcast.radar import ReadOptions, find_files
+from nowcast.radar.formats import FORMATS
+from nowcast.radar.inspection import Inspection, inspect_frames
+from nowcast.radar.place import crs_in_words, first_row, pixel_size
+from nowcast.radar.survey import Group, Unreadable, blocks_of, group_files, look_through
+from nowcast.radar.times import show
+
+log = logging.getLogger(__name__)
+
+SHOWN = 3
+"""Of a list of times, how many are shown."""
+SHOWN_FILES = 10
+MUCH_SPECKLE = 0.05
+"""Share of wet pixels without a wet neighbour from which it is worth a word."""
+
+T = TypeVar("T")
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
@@ -12,4 +41,202 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
-    """Print what is at each path, as a table or as one JSON document."""
+    """Print what is at each path (without one, at data.path), as tables or as one JSON document.
+
+    Errors: after all is printed, that of a path where nothing is, or DataError where files cannot be read.
+    """
+    options = reading(config.data)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = EDGELESS
+    document, errors = [], list[NowcastError]()
+    for path in paths or [config.data.path]:
+        try:
+            files = find_files(path, form=options.format)
+        except ConfigError:
+            raise
+        except NowcastError as error:
+            errors.append(error)
+            continue
+        groups, unreadable = look_at_files(files, options, config.workers)
+        if unreadable:
+            bad = len({one.path for one in unreadable})
+            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read, as listed; mend or remove them."))
+        series = [(group, inspected(group)) for group in groups if group.frames]
+        document.append(
+            {
+                "path": path,
+                "series": [as_document(group, inspection) for group, inspection in series],
+                "unreadable": [{"path": str(one.path), "reason": one.reason} for one in unreadable],
+            }
+        )
+        if not as_json:
+            print_path(console, path, series, unreadable, options)
+    if as_json:
+        print(json.dumps({"paths": document}, indent=1))
+    if errors:
+        worst = next((error for error in errors if isinstance(error, DataError)), errors[0])
+        for other in errors:
+            if other is not worst:
+                log.error("%s", other)
+        raise worst
+
+
+def look_at_files(files: list[Path], options: ReadOptions, workers: int) -> tuple[list[Group], list[Unreadable]]:
+    """Read all frames of these files once: groups of files alike, with their frames; and what could not be read."""
+    groups, unreadable = group_files(_progress(files, "describing", "file"), options)
+    blocks = blocks_of(groups)
+    found = _progress(look_through(blocks, options, workers), "reading", "block", len(blocks))
+    for block, (frames, bad) in zip(blocks, found, strict=True):
+        groups[block.group].frames += frames
+        unreadable += bad
+    return groups, list({one.path: one for one in reversed(unreadable)}.values())[::-1]  # the first reason of each file
+
+
+def inspected(group: Group) -> Inspection:
+    """What the frames of a group show."""
+    height, width = group.files[0].layout.shape
+    return inspect_frames(group.frames, height * width)
+
+
+def as_document(group: Group, found: Inspection) -> dict[str, Any]:
+    """What is known of one series, for JSON: times in ISO and UTC, NaN and NaT as null."""
+    file = group.files[0]
+    layout, size = file.layout, pixel_size(file.place)
+    return {
+        "format": file.format,
+        "variable": layout.variable,
+        "units": layout.units,
+        "accumulation_minutes": layout.accumulation_minutes,
+        "zr": layout.zr,
+        "attrs": file.attrs,
+        "files": len(group.files),
+        "shape": layout.shape,
+        "pixel_size": None if size is None else {"y": size[0], "x": size[1], "units": size[2]},
+        "crs": crs_in_words(file.place),
+        "first_row": first_row(file.place),
+        "missing_frames": found.missing_frames,
+        **{name: _plain(getattr(found, name)) for name in found.__dataclass_fields__},
+    }
+
+
+def print_path(
+    console: Console, path: str, series: list[tuple[Group, Inspection]], unreadable: list[Unreadable], options: ReadOptions
+) -> None:
+    """A block for each series found at a path, and the files that cannot be read."""
+    for number, (group, found) in enumerate(series, start=1):
+        which = f" ({number} of {len(series)} kinds of files)" if len(series) > 1 else ""
+        console.print(f"{path}{which}", style="bold")
+        _print_rows(console, [*what_it_is(group, found), *what_it_shows(found), *what_is_suspicious(found, options)])
+    if unreadable:
+        console.print(f"{path}: cannot be read", style="bold red")
+        rows = [(str(one.path), one.reason) for one in unreadable[:SHOWN_FILES]]
+        left = len(unreadable) - len(rows)
+        _print_rows(console, [*rows, *([("…", f"and {left} more; --json lists them all")] if left else [])])
+
+
+def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
+    """Format, variable, grid and times."""
+    file = group.files[0]
+    layout, size, row = file.layout, pixel_size(file.place), first_row(file.place)
+    over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} minutes"
+    by = f", Z = {layout.zr[0]:g} R^{layout.zr[1]:g}" if layout.zr is not None and layout.units == "dBZ" else ""
+    pixel = "size not stated" if size is None else f"{_length(size[0], size[2])} × {_length(size[1], size[2])}"
+    cadence = "one frame" if np.isnan(found.timestep_minutes) else f"every {found.timestep_minutes:g} minutes"
+    return [
+        ("format", FORMATS[file.format].title),
+        ("variable", f"{layout.variable} in {layout.units}{over}{by}"),
+        ("grid", f"{layout.shape[0]} × {layout.shape[1]} pixels of {pixel}" + (f", row 0 in the {row}" if row else "")),
+        ("projection", crs_in_words(file.place)),
+        ("period", f"{show(found.start)} to {show(found.end)} UTC, {cadence}"),
+        ("frames", f"{found.frames:,} in {_count(len(group.files), 'file')}"),
+    ]
+
+
+def what_it_shows(found: Inspection) -> list[tuple[str, str]]:
+    """Rain, and what is missing."""
+    gaps = sorted(found.gaps, key=lambda gap: -gap.frames)
+    longest = [f"{gap.frames:,} from {show(gap.first)} to {show(gap.last)}" for gap in gaps[:SHOWN]]
+    missing = f"{_count(found.missing_frames, 'frame')} in {_count(len(gaps), 'gap')}: {'; '.join(longest)}{_more(gaps)}"
+    maximum = "nothing measured" if np.isnan(found.maximum) else f"{found.maximum:.1f} mm/h at {show(found.maximum_time)}"
+    return [
+        ("gaps", missing if gaps else "none"),
+        ("not covered", f"{_percent(found.missing_share)} of all pixels"),
+        ("wet", f"{_percent(found.wet_share)} of covered pixels above 0.1 mm/h"),
+        ("maximum", maximum),
+        ("speckle", f"{_percent(found.lone_share)} of wet pixels have no wet neighbour"),
+    ]
+
+
+def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[str, str]]:
+    """Each thing that a person should look into before using the data."""
+    became = "lowered to it" if options.above_max_rate == "clip" else "made missing"
+    jumps = sorted(found.jumps, key=lambda jump: -abs(np.log(jump.factor)))
+    said = [
+        found.off_clock and f"times fit no one spacing: {found.off_clock}",
+        _times("same time twice, equal frames", found.same_time_equal),
+        _times("same time twice, different frames", found.same_time_differing),
+        found.high
+        and f"impossible rates: {_count(found.high, 'value')} above data.max_rate={options.max_rate:g}, {became};"
+        f" up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
+        jumps
+        and f"jumps of the mean rain: {len(jumps)}: "
+        + ", ".join(f"×{jump.factor:.2g} at {show(jump.time)}" for jump in jumps[:SHOWN])
+        + _more(jumps),
+        found.jump_minute is not None
+        and f"changes of the mean rain at minute :{found.jump_minute:02} are {found.jump_minute_ratio:.1f} times those at others",
+        _times("frozen, the same as the frame before", found.frozen),
+        found.lone_share > MUCH_SPECKLE and f"much speckle: {_percent(found.lone_share)} of wet pixels",
+        _times("wholly dry", found.dry),
+        _times("wholly missing", found.empty),
+        found.mask_changes
+        and _times("other coverage than the frame before", found.mask_changes)
+        + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are covered",
+    ]
+    things = [text for text in said if text] or ["nothing"]
+    return [("suspicious" if k == 0 else "", text) for k, text in enumerate(things)]
+
+
+def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
+    table = Table.grid("", "", padding=(0, 2, 0, 0))
+    for name, text in rows:
+        table.add_row(f"  {name}", text)
+    console.print(table)
+    console.print()
+
+
+def _progress(things: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:
+    return tqdm(things, what, total, leave=False, disable=None, unit=unit, file=sys.stderr)
+
+
+def _times(what: str, times: tuple[np.datetime64, ...]) -> str:
+    return f"{what}: {_count(len(times), 'frame')}: {', '.join(map(show, times[:SHOWN]))}{_more(times)}" if times else ""
+
+
+def _more(things: Any) -> str:
+    return ", …" if len(things) > SHOWN else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.3g} %"
+
+
+def _length(size: float, units: str) -> str:
+    if units == "m":
+        return f"{size / 1000:g} km" if size >= 1000 else f"{size:g} m"
+    return f"{size:g}°" if units == "degrees" else f"{size:g} {units}".strip()
+
+
+def _plain(value: Any) -> Any:
+    """A value of an Inspection as JSON has it."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else f"{value.astype('datetime64[s]')}Z"
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,7 +1,209 @@
 """`nowcast prepare`: raw radar files → one store that training reads fast."""
 
+import hashlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nowcast.commands.inputs import reading
 from nowcast.config import PrepareConfig
+from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.files import only_writer
+from nowcast.radar import find_files
+from nowcast.radar.cadence import targets_of
+from nowcast.radar.cropping import box_of
+from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.radar.formats import describe_file
+from nowcast.radar.georeference import Place
+from nowcast.radar.grid import CRS
+from nowcast.radar.opening import provenance_of
+from nowcast.radar.preparation import DayPlan, Preparation, alike_files, describe_each, make_day, plan_days
+from nowcast.radar.processes import in_processes
+from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
+from nowcast.radar.series import Series, build_series
+from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
+from nowcast.sequences import Period, parse_period
+
+log = logging.getLogger(__name__)
+
+_FILES_AT_ONCE = 32  # described by a worker at a time
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Which pixels of the source, and what becomes of them."""
+
+    rows: slice
+    columns: slice
+    resample: Resample | None
+    place: Place
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Write the days of the store that are not there yet."""
+    """Write the days of the store that are not there yet, and anew those that new files have changed."""
+    period = None if config.period is None else parse_period("period", config.period)
+    options, store = reading(config.data), Path(config.output)
+    paths = find_sources(config, period)
+    series, bad = describe_sources(paths, options, config)
+    targets = targets_of(series.times, series.timestep_minutes, config.timestep_minutes)
+    targets = [target for target in targets if period is None or target.time in period]
+    if not targets:
+        raise MissingInputError(f"{config.data.path}: no frame in {period or 'these files'}; give another period, or more files.")
+    preparation = plan_pixels(series, options, config)
+    with only_writer(store):
+        records = read_records(store)
+        refuse_other_settings(records.values(), preparation.settings)
+        plans = plan_days(targets, series, [fingerprint(file.path) for file in series.files], records)
+        made, unread = make_days(preparation, plans, config.workers)
+        summarise(store, made, bad, unread, config)
+
+
+def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
+    """The raw files. Errors: MissingInputError; ConfigError where the store would be among them."""
+    source, store = Path(config.data.path).expanduser().resolve(), Path(config.output).resolve()
+    span = None
+    if period is not None:  # the first and last frames of a coarser clock are made of some that lie before and after it
+        margin = np.timedelta64(round((config.timestep_minutes or 0) * 60), "s")
+        span = (period.start - margin, period.end + margin)
+    paths = find_files(config.data.path, span, config.data.format)
+    if (source.is_dir() and store.is_relative_to(source)) or any(path.resolve().is_relative_to(store) for path in paths):
+        raise ConfigError(f"output: {config.output} lies within data.path, where it would be read as input; choose another.")
+    return paths
+
+
+def describe_sources(paths: list[Path], options: ReadOptions, config: PrepareConfig) -> tuple[Series, list[str]]:
+    """The series of all good files, and why the others are not among them.
+
+    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is good.
+    """
+    groups = [paths[start : start + _FILES_AT_ONCE] for start in range(0, len(paths), _FILES_AT_ONCE)]
+    described: list[RadarFile | str] = []
+    with progress("looking at files", "file", len(paths)) as advance:
+        for group in in_processes(describe_each, options, groups, config.workers, advance):
+            described.extend(group)
+    bad = [one for one in described if isinstance(one, str)]
+    refuse_bad(bad, config)
+    files, unlike = alike_files([one for one in described if not isinstance(one, str)])
+    refuse_bad(unlike, config)
+    bad.extend(unlike)
+    if not files:
+        raise DataError(f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}")
+    while True:
+        try:
+            series = build_series(tuple(files), options)
+            break
+        except DataError as error:  # a time off the clock of the others, or a frame that comes twice and cannot be read
+            good = [file for file in files if not str(error).startswith(f"{file.path}: ")]
+            if config.on_bad_file == "fail" or len(good) == len(files) or not good:
+                raise
+            files = good
+            bad.append(str(error))
+    if not np.isfinite(series.timestep_minutes):
+        raise DataError(f"{config.data.path}: holds a single frame, and the spacing of one is not known; give more files.")
+    return series, bad
+
+
+def refuse_bad(reasons: Sequence[str], config: PrepareConfig) -> None:
+    """Errors: DataError with the first reason, unless bad files are to be skipped."""
+    if reasons and config.on_bad_file == "fail":
+        others = f" ({len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
+        raise DataError(f"{reasons[0]}{others} Or leave bad files out with on_bad_file=skip.")
+
+
+def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> Preparation:
+    """What is done to every frame. Errors: ConfigError, DataError where its pixels cannot be cropped or resampled so."""
+    first = series.files[0]
+    pixels = choose_pixels(first, config)
+    provenance = provenance_of(series)
+    settings = {
+        "source": provenance["converted_from"],
+        "data.missing_value": config.data.missing_value,
+        "data.max_rate": config.data.max_rate,
+        "data.above_max_rate": config.data.above_max_rate,
+        "crop": config.crop,
+        "pixel_size": config.pixel_size,
+        "grid": describe_place(pixels),
+        "timestep_minutes": config.timestep_minutes or series.timestep_minutes,
+        "speckle_neighbours": config.speckle_neighbours,
+    }
+    attrs = {name: value for name, value in provenance.items() if name != "source_files"}
+    return Preparation(
+        Path(config.output), series, options, config.on_bad_file == "skip", pixels.rows, pixels.columns, config.speckle_neighbours,
+        pixels.resample, pixels.place, attrs, settings,
+    )  # fmt: skip
+
+
+def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
+    """The crop of a grid, and the pixels that are made of it."""
+    where, place = str(file.path), file.place
+    rows, columns = slice(0, file.layout.shape[0]), slice(0, file.layout.shape[1])
+    if config.crop is not None:
+        west, south, east, north = config.crop
+        rows, columns = box_of(place, (west, south, east, north), where)
+        index = {"y": rows, "x": columns}
+        place = {name: variable.isel({dim: index[str(dim)] for dim in variable.dims}) for name, variable in place.items()}
+    resample: Resample | None = None
+    if config.pixel_size is not None:
+        resample, place = to_pixel_size(place, config.pixel_size, where)
+    elif config.grid is not None:
+        path = find_files(config.grid)[0]
+        target = describe_file(path, ReadOptions(units="mm h-1")).place  # of which only the place counts
+        resample, place = to_grid(place, target, where, str(path)), target
+    return Pixels(rows, columns, resample, place)
+
+
+def describe_place(pixels: Pixels) -> str:
+    """The place of pixels in a few words that differ where it does."""
+    digest = hashlib.sha256()
+    for name, variable in sorted(pixels.place.items()):
+        about = sorted((key, str(value)) for key, value in variable.attrs.items()) if name == CRS else []
+        digest.update(f"{name} {about} {np.round(variable.values.astype(float), 4).tolist()}".encode())
+    size = [pixels.place[axis].size for axis in ("y", "x") if axis in pixels.place] or [
+        part.stop - part.start for part in (pixels.rows, pixels.columns)
+    ]
+    return f"{size[0]} x {size[1]} pixels, {digest.hexdigest()[:12]}"
+
+
+def make_days(preparation: Preparation, plans: list[DayPlan], workers: int) -> tuple[int, dict[str, str]]:
+    """Write the days, several at a time. → how many frames were made, and which were left out: time → reason."""
+    frames, unread = 0, {}
+    with progress("preparing", "frame", sum(plan.needed.size for plan in plans)) as advance:
+        for made, left_out in in_processes(make_day, preparation, plans, workers, advance):
+            frames += made
+            unread.update(left_out)
+    return frames, unread
+
+
+@contextmanager
+def progress(what: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]:
+    """A progress bar on a terminal; nothing in a log."""
+    with tqdm(desc=what, unit=unit, total=total, leave=False, disable=None, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def summarise(store: Path, made: int, bad: list[str], unread: dict[str, str], config: PrepareConfig) -> None:
+    """List what was left out, now and by earlier runs, and say what the store holds and how it is used."""
+    records = list(read_records(store).values())
+    unread = {**unread, **{time: reason for record in records for time, reason in record.left_out.items()}}
+    for line in [*bad, *(f"{time}: {reason}" for time, reason in sorted(unread.items()))]:
+        log.warning("left out: %s", line)
+    if not records:
+        raise DataError(f"{config.data.path}: no frame could be read, so there is no store; see the lines above.")
+    size = sum(record.path.stat().st_size for record in records)
+    frames = sum(record.times.size for record in records)
+    print(f"{made} frames written" if made else "nothing to do: the store is up to date")
+    print(f"{store}: {frames} frames on {len(records)} days, {size / 1e6:.1f} MB")
+    print(f"left out: {len(bad)} files, and {len(unread)} frames that could not be read")
+    fate = "lowered to it" if config.data.above_max_rate == "clip" else "counted as missing"
+    high, speckle = (sum(getattr(record, what) for record in records) for what in ("high", "speckle"))
+    print(f"above data.max_rate={config.data.max_rate:g} mm/h and {fate}: {high} pixels")
+    if config.speckle_neighbours:
+        print(f"speckle made dry: {speckle} pixels")
+    print(f"use it with: data=radar data.path={store}")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from nowcast.commands.beside_rain import build_inputs, open_fields
 from nowcast.commands.inputs import build_scaling, moving_mnist_windows, open_radar, pack_radar
 from nowcast.config import TrainConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
@@ -70,12 +71,14 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
     periods = {f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()}
     refuse_overlap(periods)
     train, validation = periods["data.train"], periods["data.validation"]
-    grid = open_radar(data)
-    rates = pack_radar(data, grid, Period(min(train.start, validation.start), max(train.end, validation.end)))
+    grid = open_radar(data, train, validation)
+    both = Period(min(train.start, validation.start), max(train.end, validation.end))
+    rates = pack_radar(data, grid, both)
     steps: dict[str, Any] = {
         "input_steps": config.input_steps,
         "lead_steps": config.lead_steps,
         "scaling": build_scaling(asdict(config)),
+        "fields": open_fields(asdict(config), grid, both, data.cache),
     }
     training_windows = RadarWindows(
         rates, train, **steps, sampling=Sampling(**asdict(config.sampling)), shuffle=True, seed=config.seed
@@ -116,12 +119,13 @@ def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windo
 
 def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Windows, precision: Precision, folder: Path) -> Trainer:
     """A trainer at its first step."""
-    model = build_model(settings["model"]).to(precision.device)
+    inputs = build_inputs(settings)
+    model = build_model(settings["model"], inputs.channels, output_channels=1).to(precision.device)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps_per_epoch = -(-len(windows) // config.training.batch_size)
     schedule = build_schedule(optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"])
     plan = Plan(**settings["training"], thresholds=config.thresholds)
-    return Trainer(model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings)
+    return Trainer(model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings, inputs)
 
 
 def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], folder: Path) -> None:

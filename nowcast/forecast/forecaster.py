@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.errors import InternalError
+from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
 
@@ -15,6 +16,7 @@ class Forecaster:
     """A trained model with all that stands between it and rain in mm/h.
 
     timestep_minutes: spacing of the frames it was trained on; None for frames without times.
+    inputs: what the model sees beside the rain.
     """
 
     model: nn.Module
@@ -22,19 +24,21 @@ class Forecaster:
     input_steps: int
     lead_steps: int
     timestep_minutes: float | None
+    inputs: Inputs = RAIN_ALONE
 
     @torch.inference_mode()
     def __call__(self, past: Tensor) -> Tensor:
-        """Past rates (b, t, c, h, w) in mm/h, NaN = not covered → forecast rates (b, lead, c, h, w) in mm/h.
+        """The past (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w) in mm/h.
 
+        Channel 0 of the past is the rain in mm/h, the others what lies beside it, as `Inputs` wants them; NaN = not covered.
         A pixel that no past frame covers is NaN in the forecast; where only some frames lack it, it is dry in those.
         The forecast is float32 in any precision of the model. Errors: InternalError where the model gives no number.
         """
-        frames = self.scaling.scale(past).nan_to_num(0.0)
+        frames = self.inputs.frames(past, self.scaling)
         rates = self.scaling.unscale(self.model(frames, self.lead_steps).float())
         if not rates.isfinite().all():
             raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
-        never_covered = past.isnan().all(dim=1, keepdim=True)
+        never_covered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
         return rates.masked_fill(never_covered, math.nan)
 
 

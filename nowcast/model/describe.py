@@ -115,6 +115,11 @@ def describe(model: nn.Module, frames_shape: Sequence[int], lead_steps: int | No
     )
 
 
+def forecasting_memory(model: nn.Module, frames_shape: Sequence[int], lead_steps: int) -> int:
+    """`Description.activation_bytes_forecasting` of such frames alone."""
+    return max(_Run(model, frames_shape, lead_steps, training=False).peaks.values())
+
+
 class _Layer(NamedTuple):
     """A layer of a model: its name, its kind, and its weights by their role, as `ConvLSTMCell` names them."""
 

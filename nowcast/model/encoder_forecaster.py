@@ -34,6 +34,9 @@ class EncoderForecaster(nn.Module):
         patch_size: pixels along each side of a patch.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
         feedback: whether the forecaster sees the frame before.
+        output_channels: of a forecast frame; None: as many as of a past one.
+
+    Errors: ValueError where frames that are fed back have other channels than past ones.
     """
 
     def __init__(
@@ -45,9 +48,15 @@ class EncoderForecaster(nn.Module):
         patch_size: int,
         output_activation: str = "identity",
         feedback: bool = False,
+        output_channels: int | None = None,
     ) -> None:
         super().__init__()
+        if feedback and output_channels not in (None, channels):
+            raise ValueError(f"output_channels: {output_channels} cannot be fed back as frames of {channels} channels.")
         self.patch_size, self.feedback = patch_size, feedback
+        self.multiple = patch_size
+        self.spread, self.input_spread = kernel_size // 2, input_kernel_size // 2
+        """Cells that one convolution looks to each side."""
         patch_channels = channels * patch_size**2
 
         def layers(inputs: list[int]) -> nn.ModuleList:
@@ -58,7 +67,7 @@ class EncoderForecaster(nn.Module):
 
         self.encoder = layers([patch_channels, *hidden_channels[:-1]])
         self.forecaster = layers([*hidden_channels[1:], patch_channels if feedback else 0])
-        self.output = nn.Conv2d(sum(hidden_channels), patch_channels, kernel_size=1)
+        self.output = nn.Conv2d(sum(hidden_channels), (output_channels or channels) * patch_size**2, kernel_size=1)
         self.output_activation = activation(output_activation)
 
     def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
@@ -75,6 +84,18 @@ class EncoderForecaster(nn.Module):
             return roll_out(self._follow, frames[:, -1:], states, lead_steps, guide)
         refuse_guide(guide)
         return self._unfold(None, lead_steps, states, frames.shape[-2:])[0]
+
+    def halo(self, input_steps: int, lead_steps: int) -> int:
+        """See `nowcast.model.stacks.Local`.
+
+        The longest way from a past cell to the last forecast one goes through every state-to-state convolution of one layer
+        and once down and up through the input-to-state convolutions of all; with feedback each further frame may instead come
+        through the input-to-state convolutions of the forecaster once more.
+        """
+        layers = len(self.encoder)
+        fed_back = layers * self.input_spread if self.feedback else 0
+        cells = input_steps * self.spread + (2 * layers - 1) * self.input_spread
+        return self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
 
     def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
         """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""

@@ -27,6 +27,7 @@ class StridedEncoderForecaster(nn.Module):
         conv_kernel_sizes: of each convolution on the way in, from 3 to its stride + 2; on the way out all are stride + 2.
         kernel_size: of the convolutions within the ConvLSTMs.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
+        output_channels: of a forecast frame; None: as many as of a past one.
     """
 
     def __init__(
@@ -38,9 +39,12 @@ class StridedEncoderForecaster(nn.Module):
         conv_kernel_sizes: Sequence[int],
         kernel_size: int,
         output_activation: str = "identity",
+        output_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.multiple = math.prod(strides)
+        self.multiple, self.strides = math.prod(strides), list(strides)
+        self.spread = kernel_size // 2
+        """Cells that one convolution within a ConvLSTM looks to each side."""
         outside = [outer_channels, *hidden_channels[1:]]
         """Channels that come into encoder layer k."""
         self.downs = nn.ModuleList(
@@ -57,7 +61,7 @@ class StridedEncoderForecaster(nn.Module):
             for hidden, out, stride in zip(hidden_channels, [outer_channels, *hidden_channels[:-1]], strides, strict=True)
         )
         self.smooth = nn.Conv2d(outer_channels, outer_channels, kernel_size=3, padding=1)
-        self.output = nn.Conv2d(outer_channels, channels, kernel_size=1)
+        self.output = nn.Conv2d(outer_channels, output_channels or channels, kernel_size=1)
         self.leaky_relu = nn.LeakyReLU(0.2)
         self.output_activation = activation(output_activation)
 
@@ -77,7 +81,22 @@ class StridedEncoderForecaster(nn.Module):
             unfolded = self._each(up, hidden_states)
         assert unfolded is not None
         output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[..., :height, :width]
-        return activate(output, self.output_activation).reshape(len(frames), lead_steps, *frames.shape[2:])
+        return activate(output, self.output_activation).reshape(len(frames), lead_steps, -1, height, width)
+
+    def halo(self, input_steps: int, lead_steps: int) -> int:
+        """See `nowcast.model.stacks.Local`.
+
+        Followed back from a forecast pixel at the edge of a tile: in to the innermost layer, whose cells are the widest, through
+        all steps there, and out again to the past frames.
+        """
+        reach = 1  # of the convolution `smooth`, in pixels; from here on in cells of each layer
+        for stride in self.strides:
+            reach = reach // stride + 1 + self.spread
+        reach += (input_steps + lead_steps - 1) * self.spread
+        for stride in reversed(self.strides):
+            reach = reach * stride + 1 + self.spread
+        reach -= self.spread  # there is none outside the outermost
+        return -(-reach // self.multiple) * self.multiple
 
     def _each(self, convolution: nn.Module, sequence: Tensor) -> Tensor:
         """The convolution of every frame of a sequence (b, t, …), and its leaky ReLU."""

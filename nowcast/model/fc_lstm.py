@@ -20,17 +20,23 @@ class FCLSTMForecaster(nn.Module):
         hidden_channels: length of the vectors of each layer, from the frames inward.
         grid_size: height and width of a frame.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
+        output_channels: of a forecast frame; None: as many as of a past one.
     """
 
     def __init__(
-        self, channels: int, hidden_channels: Sequence[int], grid_size: Sequence[int], output_activation: str = "identity"
+        self,
+        channels: int,
+        hidden_channels: Sequence[int],
+        grid_size: Sequence[int],
+        output_activation: str = "identity",
+        output_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.frame_shape = (channels, *grid_size)
-        pixels = math.prod(self.frame_shape)
-        self.encoder = nn.ModuleList(map(FCLSTM, [pixels, *hidden_channels[:-1]], hidden_channels))
+        self.output_shape = (output_channels or channels, *grid_size)
+        self.encoder = nn.ModuleList(map(FCLSTM, [math.prod(self.frame_shape), *hidden_channels[:-1]], hidden_channels))
         self.forecaster = nn.ModuleList(map(FCLSTM, [*hidden_channels[1:], 0], hidden_channels))
-        self.output = nn.Linear(hidden_channels[0], pixels)
+        self.output = nn.Linear(hidden_channels[0], math.prod(self.output_shape))
         self.output_activation = activation(output_activation)
 
     def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
@@ -50,4 +56,4 @@ class FCLSTMForecaster(nn.Module):
         sequence = None
         for layer, state in zip(reversed(self.forecaster), reversed(states), strict=True):
             sequence, _ = layer(sequence, state, steps=lead_steps if sequence is None else None)
-        return activate(self.output(sequence), self.output_activation).reshape(len(frames), lead_steps, *self.frame_shape)
+        return activate(self.output(sequence), self.output_activation).reshape(len(frames), lead_steps, *self.output_shape)

@@ -47,6 +47,9 @@ class NextFrame(nn.Module):
             )
             for c, hidden, kernel in zip([channels, *hidden_channels[:-1]], hidden_channels, kernel_sizes, strict=True)
         )  # fmt: skip
+        self.multiple = 1
+        self.spreads = [kernel // 2 for kernel in kernel_sizes]
+        """Pixels that one convolution of each layer looks to each side."""
         self.norms = nn.ModuleList(nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01) for hidden in hidden_channels[:-1])
         self.output = nn.Conv3d(hidden_channels[-1], channels, kernel_size=3, padding=(0, 1, 1))
         nn.init.xavier_uniform_(self.output.weight)
@@ -59,6 +62,14 @@ class NextFrame(nn.Module):
         guide: frames (b, lead_steps, c, h, w) to feed back in place of the forecast ones, NaN where none.
         """
         return roll_out(self.follow, frames, None, lead_steps, guide)
+
+    def halo(self, input_steps: int, lead_steps: int) -> int:
+        """See `nowcast.model.stacks.Local`.
+
+        The longest way from a past pixel to the last forecast one goes through every past state of the layer of the largest kernel,
+        and for every forecast frame through all layers and the last convolution.
+        """
+        return (input_steps - 1) * max(self.spreads) + lead_steps * (sum(self.spreads) + 1)
 
     def follow(self, frames: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Frames (b, t, c, h, w) → for each the frame to follow it, and the state after the last; zeros where none is given."""

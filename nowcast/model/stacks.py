@@ -1,7 +1,7 @@
 """What the networks have in common: grids of any size, a frame as output, and feeding frames back."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,6 +10,17 @@ from torch.nn import functional
 from nowcast.model.activations import Function
 
 State = TypeVar("State")
+
+
+@runtime_checkable
+class Local(Protocol):
+    """A model whose forecast depends on the past nearby alone, so that a grid may be forecast in tiles."""
+
+    multiple: int
+    """Pixels: tiles that begin at multiples of it meet the cells of the model as the whole grid does."""
+
+    def halo(self, input_steps: int, lead_steps: int) -> int:
+        """Pixels around such a tile that `lead_steps` forecast frames depend on; none further away does anything to it."""
 
 
 def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:

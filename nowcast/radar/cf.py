@@ -11,6 +11,7 @@ from nowcast.errors import DataError
 from nowcast.radar import storage
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import place_of
+from nowcast.radar.products import on_known_grid, product_of
 from nowcast.radar.times import Times
 from nowcast.radar.units import quantity_of
 
@@ -20,9 +21,6 @@ RAIN_NAMES = {
     "lwe_thickness_of_precipitation_amount", "lwe_thickness_of_rainfall_amount", "thickness_of_rainfall_amount",
     "rainfall_amount", "precipitation_amount", "equivalent_reflectivity_factor",
 }  # fmt: skip
-# Products whose files do not say in CF what they hold: global attribute `producttype` → (units, minutes of accumulation).
-# DWD's RADOLAN YW and RY are sums over 5 minutes in mm (DWD, "RADOLAN/RADVOR composite formats"); some files call that "kg".
-PRODUCTS = {"YW": ("mm", 5.0), "RY": ("mm", 5.0)}
 PROVENANCE = ("title", "institution", "source", "references", "license", "licence")
 _CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
 _TO_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "second": 1 / 60, "min": 1.0, "minute": 1.0, "h": 60.0, "hr": 60.0, "hour": 60.0,
@@ -36,11 +34,10 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
     dims = _field_dims(file, field, time)
     text, minutes = _find_units(file, field, time, options, path)
     shape = (field.sizes[dims[1]], field.sizes[dims[2]])
-    layout = Layout(
-        str(field.name), shape, text, minutes, options.zr, storage.packing_of({**field.encoding, **field.attrs}), dims
-    )
+    packing, flags = storage.packing_of({**field.encoding, **field.attrs}), product_of(file, field).missing
+    layout = Layout(str(field.name), shape, text, minutes, options.zr, packing, dims, flags)
     times = np.atleast_1d(_decode(time, path))
-    place = place_of(file, field, dims[1], dims[2], str(path))
+    place = on_known_grid(place_of(file, field, dims[1], dims[2], str(path)), str(path))
     if times.size == 0 or 0 in shape:
         raise DataError(f"{path}: holds no frame; remove this file.")
     if np.isnat(times).any():
@@ -132,8 +129,8 @@ def _find_units(
 ) -> tuple[str, float | None]:
     """(units, minutes of accumulation or None). What the file says first, then the options; but data.units overrules the file."""
     stated = str(field.attrs.get("units", ""))
-    product_units, product_minutes = PRODUCTS.get(str(file.attrs.get("producttype", "")), (stated, None))
-    text = options.units or (stated if quantity_of(stated) else product_units)
+    product = product_of(file, field)
+    text = options.units or (stated if quantity_of(stated) else product.units or stated)
     quantity = quantity_of(text)
     if quantity is None:
         holds = f"is in {text!r}" if text else "has no units"
@@ -143,7 +140,12 @@ def _find_units(
         )
     if quantity != "amount":
         return text, None
-    minutes = _from_cell_methods(field) or _from_bounds(file, time, path) or product_minutes or options.accumulation_minutes
+    minutes = (
+        minutes_of_cell_methods(str(field.attrs.get("cell_methods", "")))
+        or _from_bounds(file, time, path)
+        or product.minutes
+        or options.accumulation_minutes
+    )
     if minutes is None:
         raise DataError(
             f"{path}: {field.name!r} is an amount in {text!r}, but over how many minutes is not said; set"
@@ -152,9 +154,9 @@ def _find_units(
     return text, minutes
 
 
-def _from_cell_methods(field: xr.DataArray) -> float | None:
+def minutes_of_cell_methods(text: str) -> float | None:
     """`time: sum (interval: 5 minutes)` → 5."""
-    match = re.search(r"time:\s*sum[^)]*interval:\s*([\d.]+)\s*([a-z]+)", str(field.attrs.get("cell_methods", "")))
+    match = re.search(r"time:\s*sum[^)]*interval:\s*([\d.]+)\s*([a-z]+)", text)
     scale = None if match is None else _TO_MINUTES.get(match[2], _TO_MINUTES.get(match[2].removesuffix("s")))
     return None if match is None or scale is None else float(match[1]) * scale
 

@@ -36,6 +36,7 @@ class Layout:
     zr: (a, b) of Z = a R^b for reflectivity: what the file itself says; else describe_file puts the user's, or the service's own.
     packing: (scale, offset) from numbers as stored to values in `units`, for messages that quote the stored number.
     dims: the file's names of (time, y, x), for self-describing formats; None for one it has not.
+    missing: numbers as stored that mean missing though the file does not say so: known of its service.
     """
 
     variable: str
@@ -45,6 +46,7 @@ class Layout:
     zr: ZR | None = None
     packing: tuple[float, float] = (1.0, 0.0)
     dims: tuple[str | None, str, str] | None = None
+    missing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,126 @@
 """Which files a path means: a file, a folder, a glob, or a pattern of times that is followed without listing the world."""
 
 import glob
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from nowcast.errors import MissingInputError
-from nowcast.radar.formats import FORMATS, bare_suffix
+from nowcast.radar import patterns
+from nowcast.radar.formats import FORMATS, bare_suffix, check_format
+from nowcast.radar.times import show
 
 Span = tuple[np.datetime64, np.datetime64]
 
+MARGIN = timedelta(hours=1)
+"""A name may give the start of an accumulation whose time is its end, so files are looked for this much around a period."""
+
+# raa01-ry_10000-2108230850-dwd---bin, raa01-yw2017.002_10000-1801010050-dwd---bin, DE1200_RV2108230850_000
+_RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", re.IGNORECASE)
+
 
 def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
-    """The radar files that `path` means, sorted by name. Errors: MissingInputError where there are none."""
+    """The radar files that `path` means, in the order of time for a pattern of times, else by name.
+
+    period: first and last time. Of a pattern of times only folders and files are looked at that may hold it, an hour around it
+        included; which frames are of the period only the files tell. Other paths are not cut.
+    form: the format of the files, by which a folder is searched.
+    Errors: MissingInputError where there are none, ConfigError for a '%' that is no code of a time, or a format that is unknown.
+    """
     whole = Path(path).expanduser()
-    suffixes = {suffix for name, known in FORMATS.items() if form in ("auto", name) for suffix in known.suffixes}
-    if whole.is_dir() and not (whole / "zarr.json").exists():
-        inside = [f for f in whole.rglob("*") if f.is_file() and bare_suffix(f) in suffixes and not f.name.startswith(".")]
-        if not inside:
-            raise MissingInputError(f"{path}: no radar file in this folder or below; check the path.")
-        return sorted(inside)
+    if patterns.is_time_pattern(whole):
+        span = patterns.EVER if period is None else _widened(period)
+        places = sorted(patterns.follow(whole, span), key=_by_time)
+        return _given([file for _, place in places for file in _files_at(place, form)], path, period)
     if whole.exists():
-        return [whole]
+        return search(whole, form) if _is_plain_folder(whole) else [whole]
     if glob.has_magic(str(whole)):
-        matching = sorted(Path(f) for f in glob.glob(str(whole), recursive=True) if Path(f).is_file())
+        matching = _matching(whole)
         if matching:
             return matching
         raise MissingInputError(f"{path}: no file matches this pattern; check it, and quote it on the command line.")
     raise MissingInputError(f"{path}: no such file or folder; check the path, or run 'nowcast fetch' for the sample.")
+
+
+def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]:
+    """The newest `count` files of a pattern of times, oldest first, without listing older folders; else as find_files."""
+    whole = Path(path).expanduser()
+    if not patterns.is_time_pattern(whole):
+        return find_files(path, form=form)
+    newest = islice(chain.from_iterable(reversed(_files_at(found, form)) for _, found in patterns.follow(whole)), count)
+    return _given(list(newest)[::-1], path, None)
+
+
+def search(folder: Path, form: str = "auto") -> list[Path]:
+    """The files in a folder or below whose names are those of radar files. Errors: MissingInputError where there are none."""
+    inside = sorted(_below(folder, _suffixes(form), set()))
+    if not inside:
+        raise MissingInputError(f"{folder}: no radar file in this folder or below; check the path.")
+    return inside
+
+
+def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
+    """Files of these suffixes; a Zarr store is one, and not looked into; a folder linked to twice is entered once."""
+    real = folder.resolve()
+    if real in entered:
+        return
+    entered.add(real)
+    for entry in patterns.list_folder(folder):
+        path = folder / entry.name
+        if patterns.is_passing(entry.name):
+            continue
+        if not entry.is_dir():
+            if _is_named(path, suffixes) and entry.is_file():
+                yield path
+        elif _is_plain_folder(path):
+            yield from _below(path, suffixes, entered)
+        elif ".zarr" in suffixes:
+            yield path
+
+
+def _is_named(path: Path, suffixes: set[str]) -> bool:
+    """Whether a file has the name of one of these formats. One without suffix must look like RADOLAN's: LICENSE has none either."""
+    return (bare_suffix(path) in suffixes - {""}) or ("" in suffixes and _RADOLAN.fullmatch(path.name) is not None)
+
+
+def _suffixes(form: str) -> set[str]:
+    if form != "auto":
+        check_format(form)
+    return {suffix for name, known in FORMATS.items() if form in ("auto", name) for suffix in known.suffixes}
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and not FORMATS["zarr"].tells(path, b"")
+
+
+def _files_at(path: Path, form: str) -> list[Path]:
+    """A file or store itself, or what a folder holds, by name."""
+    return sorted(_below(path, _suffixes(form), set())) if _is_plain_folder(path) else [path]
+
+
+def _matching(whole: Path) -> list[Path]:
+    """The files and stores that a glob matches, those inside of stores left out."""
+    matches = [Path(match) for match in glob.glob(str(whole), recursive=True)]
+    stores = {match for match in matches if match.is_dir() and not _is_plain_folder(match)}
+    files = {m for m in matches if m.is_file() and not patterns.is_passing(m.name) and stores.isdisjoint(m.parents)}
+    return sorted(stores | files)
+
+
+def _given(files: list[Path], path: str | Path, period: Span | None) -> list[Path]:
+    if files:
+        return files
+    when = "" if period is None else f" from {show(period[0])} to {show(period[1])}"
+    raise MissingInputError(f"{path}: no file{when} matches this pattern of times; check it, or give another period.")
+
+
+def _by_time(found: tuple[patterns.Span, Path]) -> tuple[datetime, Path]:
+    return found[0].start, found[1]
+
+
+def _widened(period: Span) -> patterns.Span:
+    start, end = (time.astype("datetime64[us]").item() for time in period)
+    return patterns.Span(start - MARGIN, end + MARGIN + timedelta(microseconds=1))

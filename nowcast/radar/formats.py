@@ -10,6 +10,7 @@ Their errors are MissingInputError and DataError, naming the file, what is wrong
 """
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from nowcast.errors import ConfigError, DataError, MissingLibraryError
+from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
 from nowcast.radar.file import ZR, RadarFile, ReadOptions
 from nowcast.radar.storage import Values, explain
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
@@ -47,7 +48,10 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
     """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
     name = format_of(path) if options.format == "auto" else options.format
     file: RadarFile = reader(name).describe(path, options)
-    if quantity_of(file.layout.units) != "reflectivity":
+    quantity = quantity_of(file.layout.units)
+    if quantity is None:
+        raise DataError(f"{path}: {file.layout.units!r} is no unit of rain; set data.units to 'mm h-1', 'mm' or 'dBZ'.")
+    if quantity != "reflectivity":
         return file
     zr = file.layout.zr or options.zr or FORMATS[name].zr
     if zr is None:
@@ -66,9 +70,14 @@ def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, opt
 
 def reader(name: str) -> ModuleType:
     """The module that reads a format. Errors: ConfigError for a name unknown, MissingLibraryError naming the extra it needs."""
+    check_format(name)
+    return import_module(f"nowcast.radar.readers.{FORMATS[name].module}")
+
+
+def check_format(name: str) -> None:
+    """Errors: ConfigError where no format is called so."""
     if name not in FORMATS:
         raise ConfigError(f"data.format: {name!r} is unknown; choose auto, {', '.join(FORMATS)}.")
-    return import_module(f"nowcast.radar.readers.{FORMATS[name].module}")
 
 
 def library(name: str, extra: str, path: Path) -> ModuleType:
@@ -90,17 +99,20 @@ def format_of(path: Path) -> str:
 
 def start_of(path: Path) -> bytes:
     """The first bytes of a file, unpacked where it is gzipped; b"" of a folder."""
-    if path.is_dir():
-        return b""
+    return b"" if path.is_dir() else unpacked(path, START)
+
+
+def unpacked(path: Path, count: int = -1) -> bytes:
+    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped. Errors: MissingInputError, DataError."""
     try:
         with open(path, "rb") as file:
-            start = file.read(START)
-        if start.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as unpacked:
-                start = unpacked.read(START)
+            if file.read(2) == b"\x1f\x8b":
+                with gzip.open(path) as inside:
+                    return inside.read(count)
+            file.seek(0)
+            return file.read(count)
     except (OSError, EOFError, zlib.error) as error:
         raise explain(path, error) from error
-    return start
 
 
 def bare_suffix(path: Path) -> str:
@@ -109,30 +121,35 @@ def bare_suffix(path: Path) -> str:
 
 
 def _is_odim(path: Path, start: bytes) -> bool:
-    return start.startswith(_HDF5) and _hdf5_has(path, {"what", "where", "dataset1"})
+    return start.startswith(_HDF5) and _hdf5_has(path, {"what", "dataset1"})
 
 
 def _is_knmi(path: Path, start: bytes) -> bool:
-    return start.startswith(_HDF5) and _hdf5_has(path, {"overview", "image1"})
+    return start.startswith(_HDF5) and _hdf5_has(path, {"image1/image_data"})
 
 
-def _hdf5_has(path: Path, groups: set[str]) -> bool:
-    """Whether an HDF5 file has these groups at its root. NetCDF files by their suffix are not looked into without h5py."""
+def _hdf5_has(path: Path, names: set[str]) -> bool:
+    """Whether an HDF5 file has these groups or datasets. NetCDF files by their suffix are not looked into without h5py."""
+    from nowcast.radar.hdf5 import open_file
+
     try:
-        import h5py
-    except ImportError as error:
+        with open_file(path) as file:
+            return all(name in file for name in names)
+    except MissingLibraryError:
         if bare_suffix(path) in FORMATS["netcdf"].suffixes:
             return False
-        raise MissingLibraryError(f"{path}: an HDF5 file; reading it needs h5py: pip install 'nowcast[hdf5]'.") from error
-    try:
-        with h5py.File(path) as file:
-            return groups <= set(file)
-    except (OSError, RuntimeError):  # damaged, or gzipped: its reader says so
+        raise
+    except (DataError, MissingInputError):  # its reader says what is wrong
         return False
 
 
 def _is_zarr(path: Path, start: bytes) -> bool:
     return path.is_dir() and ((path / "zarr.json").is_file() or (path / ".zgroup").is_file())
+
+
+def _is_radolan(path: Path, start: bytes) -> bool:
+    """Product, day and time, 10000 for a composite, month and year, BY: b'RY230850100000821BY…'."""
+    return re.match(rb"[A-Z][A-Z0-9]\d{6}10000\d{4}BY", start) is not None
 
 
 FORMATS: dict[str, Format] = {
@@ -142,10 +159,8 @@ FORMATS: dict[str, Format] = {
     "zarr": Format("Zarr", (".zarr",), _is_zarr, "zarr"),
     "meteoswiss": Format("MeteoSwiss GIF", (".gif",), lambda path, start: start.startswith((b"GIF87a", b"GIF89a")), "meteoswiss"),
     "fmi": Format("FMI PGM", (".pgm",), lambda path, start: start.startswith(b"P5"), "fmi", ZR_RELATIONS["fmi"]),
-    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib"), lambda path, start: start.startswith(b"GRIB"), "grib"),
+    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib", ".grb"), lambda path, start: start.startswith(b"GRIB"), "grib"),
     "geotiff": Format("GeoTIFF", (".tif", ".tiff"), lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
-    "radolan": Format(
-        "DWD RADOLAN binary", ("",), lambda path, start: start[2:8].isdigit() and b"BY" in start[:40] and b"\x03" in start, "radolan"
-    ),
+    "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, "radolan", ZR_RELATIONS["dwd"]),
 }  # fmt: skip
 """Every format by its name in `data.format`, in the order in which they are tried."""

@@ -1,13 +1,17 @@
 """Where the pixels are: x and y in metres, latitude and longitude, and the grid mapping, as far as a file says."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+
+if TYPE_CHECKING:
+    import pyproj
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, wh
         if name in file.variables and file[name].dims == (name,):
             place[ours] = _axis(file[name], ours, has_crs=crs is not None)
     if crs is not None:
-        place[CRS] = _in_metres(crs) if _in_km(file, x_name) else crs
+        place[CRS] = in_metres(crs) if _in_km(file, x_name) else crs
     for ours in (LATITUDE, LONGITUDE):
         found = next((v for v in file.variables.values() if set(v.dims) == {y_name, x_name} and _is(v, ours)), None)
         found = found if found is not None else _by_name(file, ours, {y_name, x_name})
@@ -57,6 +61,49 @@ def check_same_place(first: Place, other: Place, first_path: str, other_path: st
             raise DataError(f"{other_path}: not on the grid of {first_path} ({problem}); open files of one grid only.")
 
 
+def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
+    """The CF grid mapping of a PROJ text; None, and a warning that names `where`, if there is none."""
+    import pyproj
+
+    try:
+        crs = pyproj.CRS.from_proj4(text.strip())
+    except pyproj.exceptions.CRSError:
+        log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
+        return None
+    return grid_mapping_from_crs(crs, text, where)
+
+
+def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variable | None:
+    """The CF grid mapping of a coordinate system, shown as `text` in messages; else as grid_mapping_from_proj."""
+    attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
+    if "grid_mapping_name" not in attrs:
+        log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
+        return None
+    south = "+lat_0=-90" in text.replace(" ", "")
+    return xr.Variable((), np.int32(0), _with_pole(attrs, south))
+
+
+def in_metres(crs: xr.Variable, unit: float = 1000.0) -> xr.Variable:
+    """The grid mapping once x and y, whose `unit` was so many metres, are in metres: false origins go with them, a text does not."""
+    attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref")}
+    for key in ("false_easting", "false_northing"):
+        if key in attrs:
+            attrs[key] = float(attrs[key]) * unit
+    return xr.Variable((), crs.values, attrs)
+
+
+def axis_in_metres(ours: str, values: npt.ArrayLike) -> xr.Variable:
+    """Pixel centres along "x" or "y" of a projected grid, in metres."""
+    attrs = {"standard_name": f"projection_{ours}_coordinate", "units": "m", "axis": ours.upper()}
+    return xr.Variable(ours, np.asarray(values, dtype=np.float64), attrs)
+
+
+def axis_in_degrees(ours: str, values: npt.ArrayLike) -> xr.Variable:
+    """Pixel centres along "x" or "y" of a grid of longitude and latitude, in degrees east or north."""
+    attrs = {**(_LONGITUDE if ours == "x" else _LATITUDE), "axis": ours.upper()}
+    return xr.Variable(ours, np.asarray(values, dtype=np.float64), attrs)
+
+
 def _axis(axis: xr.DataArray, ours: str, has_crs: bool) -> xr.Variable:
     values = np.asarray(axis.values, dtype=np.float64)
     units, name = str(axis.attrs.get("units", "")).strip().lower(), str(axis.attrs.get("standard_name", ""))
@@ -65,8 +112,7 @@ def _axis(axis: xr.DataArray, ours: str, has_crs: bool) -> xr.Variable:
         return xr.Variable(ours, values, {**attrs, "axis": ours.upper()})
     projected = has_crs or name == f"projection_{ours}_coordinate"
     if units in _METRES | _KILOMETRES or (not units and projected):  # CF's own unit of projection coordinates is the metre
-        attrs = {"standard_name": f"projection_{ours}_coordinate", "units": "m", "axis": ours.upper()}
-        return xr.Variable(ours, values * (1000.0 if units in _KILOMETRES else 1.0), attrs)
+        return axis_in_metres(ours, values * (1000.0 if units in _KILOMETRES else 1.0))
     return xr.Variable(ours, values, {"axis": ours.upper(), **({"units": axis.attrs["units"]} if units else {})})
 
 
@@ -77,23 +123,7 @@ def _grid_mapping(file: xr.Dataset, field: xr.DataArray, where: str) -> xr.Varia
         return xr.Variable((), np.int32(0), _with_pole(attrs))
     texts = [*field.attrs.values(), *(file[name].attrs.values() if name in file.variables else ()), *file.attrs.values()]
     text = next((text for text in texts if isinstance(text, str) and "+proj=" in text), None)
-    return None if text is None else _from_proj(text, where)
-
-
-def _from_proj(text: str, where: str) -> xr.Variable | None:
-    import pyproj
-
-    try:
-        crs = pyproj.CRS.from_proj4(text.strip())
-    except pyproj.exceptions.CRSError:
-        log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
-        return None
-    attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
-    if "grid_mapping_name" not in attrs:
-        log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
-        return None
-    south = "+lat_0=-90" in text.replace(" ", "")
-    return xr.Variable((), np.int32(0), _with_pole(attrs, south))
+    return None if text is None else grid_mapping_from_proj(text, where)
 
 
 def _with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
@@ -106,15 +136,6 @@ def _with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
 def _in_km(file: xr.Dataset, name: str) -> bool:
     units = str(file[name].attrs.get("units", "")).strip().lower() if name in file.variables else ""
     return units in _KILOMETRES
-
-
-def _in_metres(crs: xr.Variable) -> xr.Variable:
-    """The grid mapping once x and y are in metres: false origins go with them, a text in km no longer holds."""
-    attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref")}
-    for key in ("false_easting", "false_northing"):
-        if key in attrs:
-            attrs[key] = float(attrs[key]) * 1000.0
-    return xr.Variable((), crs.values, attrs)
 
 
 def _is(variable: xr.Variable, ours: str) -> bool:

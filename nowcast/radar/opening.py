@@ -43,12 +43,14 @@ def open_files(paths: list[Path], options: ReadOptions, period: tuple[np.datetim
             raise MissingInputError(f"{paths[0]}: no frame from {show(period[0])} to {show(period[1])}; give another period.")
     _say_overruled(series, options)
     array = FrameArray(series, options)
-    grid = build_grid(LazilyIndexedArray(array), series.times, files[0].place, _provenance(series), series.timestep_minutes)
+    grid = build_grid(LazilyIndexedArray(array), series.times, files[0].place, provenance_of(series), series.timestep_minutes)
+    grid.encoding["series"] = series  # which files the frames are of
     grid.set_close(array.close)
     return grid
 
 
-def _provenance(series: Series) -> dict[str, str | int]:
+def provenance_of(series: Series) -> dict[str, str | int]:
+    """What the files say of their origin, and what their rain was converted from."""
     file = series.files[0]
     layout = file.layout
     over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} min"

@@ -39,7 +39,7 @@ def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFi
     for path in paths:
         file = describe_file(path, options)
         if files:
-            _check_alike(files[0], file)
+            check_alike(files[0], file)
             file = replace(file, place=files[0].place)  # one copy of what is the same
         files.append(file)
     return tuple(files)
@@ -68,7 +68,8 @@ def build_series(files: tuple[RadarFile, ...], options: ReadOptions) -> Series:
     return Series(files, times[keep], file_of[keep], frame_of[keep], timestep)
 
 
-def _check_alike(first: RadarFile, other: RadarFile) -> None:
+def check_alike(first: RadarFile, other: RadarFile) -> None:
+    """Errors: DataError where two files differ in grid, units or variable."""
     a, b = first.layout, other.layout
     if a.shape != b.shape:
         raise DataError(f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only.")

@@ -21,6 +21,11 @@ Numbers = float | Sequence[float] | None
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
+# What a file is by its first bytes.
+_KINDS = {
+    b"\x89HDF": "NetCDF or HDF5 file", b"CDF": "NetCDF or HDF5 file", b"GRIB": "GRIB file",
+    b"II*\0": "GeoTIFF", b"MM\0*": "GeoTIFF", b"II+\0": "GeoTIFF", b"MM\0+": "GeoTIFF",
+}  # fmt: skip
 
 
 class _Handles:
@@ -121,6 +126,11 @@ def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
     return float(str(attrs.get("scale_factor", 1.0))), float(str(attrs.get("add_offset", 0.0)))
 
 
+def missing_numbers(*several: Numbers) -> list[float]:
+    """One list of what may be None, a number or several."""
+    return [float(number) for numbers in several if numbers is not None for number in np.atleast_1d(numbers)]
+
+
 def frames_a_block(height: int, width: int) -> int:
     """How many frames to unpack at a time, so that reading needs little memory beside its result."""
     return max(1, _BLOCK // (height * width * 8))
@@ -128,6 +138,10 @@ def frames_a_block(height: int, width: int) -> int:
 
 def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do."""
+    if path.is_dir():
+        return DataError(
+            f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); write it again or remove it."
+        )
     if isinstance(error, FileNotFoundError) or not path.exists():
         return MissingInputError(f"{path}: no such file (any more); check the path.")
     try:
@@ -139,8 +153,9 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
         return DataError(f"{path}: this file is empty; fetch it again or remove it.")
     if start.lstrip()[:1] == b"<":
         return DataError(f"{path}: this is a web page or XML, not radar data; look into it, the download may have failed.")
-    if start.startswith((b"\x89HDF", b"CDF")):
-        return DataError(f"{path}: this NetCDF or HDF5 file is truncated or damaged ({error}); fetch it again or remove it.")
+    kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+    if kind is not None:
+        return DataError(f"{path}: this {kind} is truncated or damaged ({first_line(error)}); fetch it again or remove it.")
     if start.startswith(b"\x1f\x8b"):
         return DataError(
             f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
@@ -148,6 +163,11 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     if start.startswith((b"BZh", b"PK")):
         return DataError(f"{path}: this file is compressed; unpack it first.")
     return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
+
+
+def first_line(error: Exception) -> str:
+    """What a library says went wrong, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:

@@ -1,6 +1,9 @@
 """Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained and scored on."""
 
 from nowcast.sequences.batch import Batch, build_batch
+from nowcast.sequences.contents import contents_of
+from nowcast.sequences.fields import Field, Fields, hold
+from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.periods import Period, parse_period, parse_time, refuse_overlap
@@ -8,6 +11,7 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, RadarWindows, Sampling, Windows
 
 __all__ = [
-    "Batch", "MovingMnistWindows", "PackedRates", "Period", "Pick", "RadarWindows", "Sampling", "Scaling", "Windows",
-    "build_batch", "open_digits", "pack", "parse_period", "parse_time", "refuse_overlap",
+    "RAIN_ALONE", "Batch", "Field", "Fields", "Inputs", "MovingMnistWindows", "PackedRates", "Period", "Pick", "RadarWindows", "Sampling",
+    "Scaling", "Windows",
+    "build_batch", "contents_of", "hold", "open_digits", "pack", "parse_period", "parse_time", "refuse_overlap",
 ]  # fmt: skip

@@ -1,34 +1,37 @@
 """Windows side by side as the tensors a model takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows side by side, each (b, t, c, h, w); the first `input_steps` frames are the past, the others the future.
+    """Windows side by side, each (b, t, 1, h, w); the first `input_steps` frames are the past, the others the future.
 
     rates: as measured [mm/h], NaN = missing.
     frames: the same, scaled, 0 where missing.
     mask: True where something was measured.
+    past: what the model sees of the first frames, (b, input_steps, c, h, w).
+    weights: (b,) of each window in the loss, 1 in the mean.
     """
 
     rates: Tensor
     frames: Tensor
     mask: Tensor
+    past: Tensor
+    weights: Tensor
     input_steps: int
 
     def __post_init__(self) -> None:
         if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
             shapes = [tuple(x.shape) for x in (self.rates, self.frames, self.mask)]
             raise ValueError(f"rates, frames and mask must all be (b, t, c, h, w), not {shapes}")
-
-    @property
-    def past(self) -> Tensor:
-        return self.frames[:, : self.input_steps]
 
     @property
     def future(self) -> Tensor:
@@ -43,6 +46,13 @@ class Batch:
         return self.rates[:, self.input_steps :]
 
 
-def build_batch(rates: Tensor, scaling: Scaling, input_steps: int) -> Batch:
-    """Rates (b, t, c, h, w) in mm/h, NaN where missing → Batch."""
-    return Batch(rates, scaling.scale(rates).nan_to_num(0.0), ~rates.isnan(), input_steps)
+def build_batch(
+    raw: Tensor, scaling: Scaling, input_steps: int, inputs: Inputs = RAIN_ALONE, weights: Sequence[float] | None = None
+) -> Batch:
+    """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing → Batch; `weights` are 1 if not given."""
+    rates = raw[:, :, :1]
+    past = inputs.frames(raw[:, :input_steps], scaling)
+    of_windows = torch.ones(len(raw)) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    return Batch(
+        rates, scaling.scale(rates).nan_to_num(0.0), ~rates.isnan(), past, of_windows.to(raw.device), input_steps=input_steps
+    )

@@ -2,43 +2,51 @@
 
 import hashlib
 import logging
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
-from nowcast.files import written_whole
+from nowcast.files import only_writer, written_whole
 from nowcast.radar.grid import RATE
 from nowcast.sequences.periods import Period
+from nowcast.sequences.stored import StoredArray
 
 log = logging.getLogger(__name__)
 
 WET_RATE = 0.1
 """A pixel counts as wet from this rate on [mm/h]."""
+TILE = 32
+"""Height and width in pixels of the tiles over which rain is summed; those at the lower and right edge may be smaller."""
 
 _BLOCK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class PackedRates:
-    """A series of precipitation rates, memory-mapped: only what a window touches is read.
+    """A series of precipitation rates, in memory or in a file of which only what a window touches is read.
 
     frames: (time, y, x) float32 [mm/h], NaN = not covered.
     times: (time,) datetime64[ns], sorted.
     timestep: spacing of the series.
-    mean_rate: (time,) mean over the covered pixels of each frame [mm/h].
     wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h.
+    tiles: (time, 2, tiles down, tiles across) of each frame and tile of 32 × 32 pixels the sum of the rates [mm/h], and
+        the number of covered pixels.
+    covered: (y, x) whether a pixel is covered in any frame.
     """
 
-    frames: NDArray[np.float32]
+    frames: NDArray[np.float32] | StoredArray
     times: NDArray[np.datetime64]
     timestep: np.timedelta64
-    mean_rate: NDArray[np.float64]
     wet_share: NDArray[np.float64]
+    tiles: NDArray[np.float32] | StoredArray
+    covered: NDArray[np.bool_]
 
 
 def pack(
@@ -50,9 +58,12 @@ def pack(
 ) -> PackedRates:
     """Unpack the frames of `grid` in `period` into `folder`, or use what an earlier run left there.
 
-    The file is named by what it was made from, `source` (which files, how they were read) and the frames taken, so other
-    data never meet it; it is written whole or not at all, so two processes may do so at once. Memory stays flat however
-    long the series. `progress` is told the frames done and their total.
+    The place is named by what it was made from, `source` (what the files hold, how they were read) and the times of the
+    frames taken, so other data never meet it. Each file is written whole or not at all; of two processes that want the
+    same one, the second waits for the first. Memory stays flat however long the series. `progress` is told the frames
+    done and their total.
+
+    More frames, by a day that was added to the period or to one of its files, are another series: all is unpacked again.
     """
     times = grid["time"].values
     first, last = np.searchsorted(times, period.start), np.searchsorted(times, period.end, side="right")
@@ -60,43 +71,71 @@ def pack(
     if not np.isfinite(grid.attrs["timestep_minutes"]):
         raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
-    key = hashlib.sha256(f"{source} {first} {last}".encode()).hexdigest()[:16]
-    path = Path(folder) / f"{key}.npy"
-    statistics_path = path.with_suffix(".statistics.npy")
+    key = hashlib.sha256(f"{source} {timestep} {TILE}".encode() + times.tobytes()).hexdigest()[:16]
+    path = Path(folder) / key / "frames.npy"
+    tiles_path, statistics_path = path.with_name("tiles.npy"), path.with_name("statistics.npz")
     if not path.exists():
-        log.info("unpacking %d frames into %s", times.size, path)
-        # `path` is the outer one and comes into being last: where it is, its statistics are.
-        with written_whole(path) as frames_file, written_whole(statistics_path) as statistics_file:
-            statistics = _unpack(grid[RATE][first:last], frames_file, progress)
-            with open(statistics_file, "wb") as file:
-                np.save(file, statistics)
+        with only_writer(path.parent, wait=True):
+            if not path.exists():  # another process may have made it meanwhile
+                log.info("unpacking %d frames into %s", times.size, path)
+                # `path` is the outer one and comes into being last: where it is, the others are.
+                with (
+                    written_whole(path) as frames,
+                    written_whole(tiles_path) as tiles,
+                    written_whole(statistics_path) as statistics,
+                ):
+                    _unpack(grid[RATE][first:last], frames, tiles, statistics, progress)
     try:
-        mean_rate, wet_share = np.load(statistics_path)
-        frames = np.load(path, mmap_mode="r")
-        if frames.shape != (times.size, *grid[RATE].shape[1:]) or frames.dtype != np.float32:
-            raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: this unpacked series is damaged ({error}); delete {folder}, which is made anew.") from error
-    return PackedRates(frames, times, timestep, mean_rate, wet_share)
+        with open(statistics_path, "rb") as file, np.load(file) as statistics_file:
+            wet_share, covered = statistics_file["wet_share"], statistics_file["covered"]
+        series = PackedRates(StoredArray(path), times, timestep, wet_share, StoredArray(tiles_path), covered)
+        expected = (times.size, *grid[RATE].shape[1:])
+        shapes = series.frames.shape, (*series.wet_share.shape, *covered.shape), series.tiles.shape[:1]
+        if shapes != (expected, expected, (times.size,)) or not series.frames.dtype == series.tiles.dtype == np.float32:
+            raise ValueError(f"it holds {series.frames.dtype} of {series.frames.shape}")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is made anew."
+        ) from error
+    return series
 
 
-def _unpack(rates: xr.DataArray, path: Path, progress: Callable[[int, int], None]) -> NDArray[np.float64]:
-    """Write all frames; → mean rate and wet share of each, (2, time)."""
+def sum_tiles(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Frames (n, y, x), NaN = not covered → (n, 2, tiles down, tiles across): sum of the rates, number of covered pixels."""
+    _, height, width = frames.shape
+    rows, columns = np.arange(0, height, TILE), np.arange(0, width, TILE)
+    covered = ~np.isnan(frames)
+    sums = [
+        np.add.reduceat(np.add.reduceat(values, rows, axis=1, dtype=np.float64), columns, axis=2)
+        for values in (np.where(covered, frames, np.float32(0)), covered)
+    ]
+    return np.stack(sums, axis=1).astype(np.float32)
+
+
+def _unpack(
+    rates: xr.DataArray, frames_path: Path, tiles_path: Path, statistics_path: Path, progress: Callable[[int, int], None]
+) -> None:
+    """Write all frames, the sums over their tiles, and what is known of each frame and pixel."""
     steps, height, width = rates.shape
-    statistics = np.zeros((2, steps))
+    wet_share, ever_covered = np.zeros(steps), np.zeros((height, width), bool)
     block = max(1, _BLOCK_BYTES // (4 * height * width))
-    header = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
-        "fortran_order": False,
-        "shape": (steps, height, width),
-    }
-    with open(path, "wb") as file:  # not a memory map: on a full disk writing to one kills the process
-        np.lib.format.write_array_header_1_0(file, header)
+    # not memory maps: on a full disk writing to one kills the process
+    with open(frames_path, "wb") as frames_file, open(tiles_path, "wb") as tiles_file:
+        _write_header(frames_file, rates.shape)
+        _write_header(tiles_file, (steps, 2, -(-height // TILE), -(-width // TILE)))
         for start in range(0, steps, block):
             values = np.ascontiguousarray(rates[start : start + block].values, dtype=np.float32)
-            file.write(values.data)
-            valid = np.maximum(np.isfinite(values).sum(axis=(1, 2)), 1)
-            statistics[0, start : start + block] = np.nansum(values, axis=(1, 2), dtype=np.float64) / valid
-            statistics[1, start : start + block] = (values >= WET_RATE).sum(axis=(1, 2)) / valid
+            frames_file.write(values.data)
+            tiles = sum_tiles(values)
+            tiles_file.write(np.ascontiguousarray(tiles).data)
+            valid = np.maximum(tiles[:, 1].sum(axis=(1, 2), dtype=np.float64), 1)
+            wet_share[start : start + block] = (values >= WET_RATE).sum(axis=(1, 2)) / valid
+            ever_covered |= ~np.isnan(values).all(axis=0)
             progress(min(start + block, steps), steps)
-    return statistics
+    with open(statistics_path, "wb") as file:
+        np.savez(file, wet_share=wet_share, covered=ever_covered)
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    header: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -1,6 +1,7 @@
 """Windows: gap-free runs of frames, cut from a grid, as the tensors a model takes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.errors import DataError
+from nowcast.errors import ConfigError, DataError
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.periods import Period
+from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
 from nowcast.sequences.scaling import Scaling
 
 
@@ -18,7 +20,7 @@ from nowcast.sequences.scaling import Scaling
 class Pick:
     """One training example: where its window starts, and where its crop lies; or, for generated data, its seed.
 
-    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to north, bit 2 transposes.
+    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to north, bit 2 transposes before.
     dropped: the input frames that are made missing.
     weight: of its loss; 1 in the mean of an epoch.
     """
@@ -33,7 +35,11 @@ class Pick:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are explained."""
+    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are explained.
+
+    Flips and turns make new weather of old where the weather has no side of its own: not where mountains or a coast anchor the
+    rain and the crops are few, nor beside vectors such as wind, whose components would have to turn along.
+    """
 
     windows_per_epoch: int | None = None
     rain_power: float = 0.0
@@ -60,6 +66,13 @@ class Windows(Protocol):
     def __getitem__(self, pick: Pick) -> Tensor: ...
 
 
+class BesideRain(Protocol):
+    """What lies beside the rain on the same grid, as further channels."""
+
+    def read(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """For the frames of these times (t,): (t, k, h, w)."""
+
+
 class RadarWindows:
     """Windows of a packed radar series within a period.
 
@@ -71,6 +84,9 @@ class RadarWindows:
         sampling: which windows an epoch draws.
         shuffle: whether all are taken in a new random order in every epoch, or in order of time.
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
+        fields: what lies beside the rain; None for nothing.
+
+    Errors: DataError where there is no window; ConfigError where crops that are to be turned are not square.
     """
 
     def __init__(
@@ -84,12 +100,18 @@ class RadarWindows:
         sampling: Sampling = Sampling(),
         shuffle: bool = False,
         seed: int = 0,
+        fields: BesideRain | None = None,
     ) -> None:
-        self.rates, self.scaling, self.shuffle = rates, scaling, shuffle
+        self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
         self.input_steps, self.lead_steps = input_steps, lead_steps
         self.sampling, self.seed = sampling, seed
         height, width = rates.frames.shape[1:]
         self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
+        if sampling.rotate and self.crop[0] != self.crop[1]:
+            raise ConfigError(
+                f"sampling.rotate: crops of {self.crop[0]} × {self.crop[1]} pixels cannot be turned by 90 degrees; "
+                f"set sampling.crop to at most {min(height, width)}, or leave sampling.rotate off."
+            )
         steps = input_steps + lead_steps
         starts = gap_free_starts(rates.times, rates.timestep, steps, period)[:: sampling.stride]
         self.starts = starts[_window_means(rates.wet_share, starts, steps) >= sampling.min_wet_share]
@@ -100,30 +122,72 @@ class RadarWindows:
                 "Give another period, or fewer steps.".replace("T", " ")
             )
 
+        drawn = sampling.windows_per_epoch is not None
+        self.sampler = CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power) if drawn else None
+
     def epoch(self, epoch: int) -> list[Pick]:
         """The picks of one epoch: a function of the seed and the epoch's number alone."""
         generator = np.random.default_rng([self.seed, epoch])
-        if self.sampling.windows_per_epoch is None:
-            starts = generator.permutation(self.starts) if self.shuffle else self.starts
-            return [Pick(int(start)) for start in starts]
-        rain = _window_means(self.rates.mean_rate, self.starts, self.input_steps + self.lead_steps)
-        weights = (rain + 0.01) ** self.sampling.rain_power
-        starts = generator.choice(self.starts, self.sampling.windows_per_epoch, p=weights / weights.sum())
-        height, width = self.rates.frames.shape[1:]
-        tops = generator.integers(height - self.crop[0] + 1, size=starts.size)
-        lefts = generator.integers(width - self.crop[1] + 1, size=starts.size)
-        return [Pick(int(s), int(y), int(x)) for s, y, x in zip(starts, tops, lefts, strict=True)]
+        picks = self._drawn(generator) if self.sampler else self._all(generator)
+        if self.sampling.flip or self.sampling.rotate:
+            symmetries = draw_symmetries(generator, len(picks), flip=self.sampling.flip, rotate=self.sampling.rotate)
+            picks = [replace(pick, symmetry=symmetry) for pick, symmetry in zip(picks, symmetries.tolist(), strict=True)]
+        if self.sampling.frame_dropout:
+            lost = draw_dropped(generator, len(picks), self.input_steps, self.sampling.frame_dropout)
+            picks = [replace(pick, dropped=dropped) for pick, dropped in zip(picks, lost, strict=True)]
+        return picks
+
+    def _all(self, generator: np.random.Generator) -> list[Pick]:
+        starts = generator.permutation(self.starts) if self.shuffle else self.starts
+        return [Pick(start) for start in starts.tolist()]
+
+    def _drawn(self, generator: np.random.Generator) -> list[Pick]:
+        assert self.sampler is not None
+        draws = self.sampler.draw(generator, len(self))
+        weights = draws.weight if self.sampling.unbiased else np.ones(len(self))
+        columns = (column.tolist() for column in (draws.start, draws.top, draws.left, weights))
+        return [Pick(start, top, left, weight=weight) for start, top, left, weight in zip(*columns, strict=True)]
 
     def __len__(self) -> int:
         """Windows in an epoch."""
         return self.sampling.windows_per_epoch or int(self.starts.size)
 
     def __getitem__(self, pick: Pick) -> Tensor:
-        """Rates (t, 1, h, w) in mm/h, NaN where missing."""
+        """(t, 1 + k, h, w): the rates in mm/h, NaN where missing or dropped, then the fields."""
+        return self.__getitems__([pick])[0]
+
+    def __getitems__(self, picks: Sequence[Pick]) -> list[Tensor]:
+        """The windows of several picks, as a DataLoader asks for them: side by side in one piece of memory.
+
+        Each is copied once, from the file to its place: a worker that made and freed every window by itself would let the
+        system's allocator scatter a gigabyte of holes.
+        """
+        parts = [self._parts(pick) for pick in picks]
+        steps, _, height, width = parts[0][0].shape
+        windows = np.empty((len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32)
+        for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
+            window[:, :1] = rates
+            if pick.dropped:
+                window[list(pick.dropped), 0] = np.nan
+            if beside:
+                window[:, 1:] = beside[0]
+        return [torch.from_numpy(window) for window in windows]
+
+    def _parts(self, pick: Pick) -> list[NDArray[np.float32]]:
+        """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k, h, w) where there are some."""
+        frames = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
         rows, columns = slice(pick.top, pick.top + self.crop[0]), slice(pick.left, pick.left + self.crop[1])
-        steps = self.input_steps + self.lead_steps
-        rates = np.array(self.rates.frames[pick.start : pick.start + steps, rows, columns])
-        return torch.from_numpy(rates).unsqueeze(1)
+        parts = [self.rates.frames[frames, rows, columns][:, np.newaxis]]
+        if self.fields is not None:
+            parts.append(self.fields.read(self.rates.times[frames], rows, columns))
+        return [apply_symmetry(part, pick.symmetry) for part in parts]
+
+
+def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
+    """(…, h, w) flipped and turned as `Pick.symmetry` says, first transposed, then mirrored: a view."""
+    if symmetry & 4:
+        window = window.swapaxes(-2, -1)
+    return window[..., :: -1 if symmetry & 2 else 1, :: -1 if symmetry & 1 else 1]
 
 
 def gap_free_starts(times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from nowcast import __version__
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
-from nowcast.sequences import Batch, Pick, Windows, build_batch
+from nowcast.sequences import RAIN_ALONE, Batch, Inputs, Pick, Windows, build_batch
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.losses import Loss
 from nowcast.training.precision import Precision
@@ -84,9 +84,11 @@ class Trainer:
         plan: Plan,
         folder: Path,
         config: dict[str, Any],
+        inputs: Inputs = RAIN_ALONE,
     ) -> None:
         self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
+        self.inputs = inputs
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay)) if plan.ema_decay else None
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
@@ -143,7 +145,7 @@ class Trainer:
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
             forecast = self.model(batch.past, batch.future.shape[1], guide)
-        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates)
+        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.gradient_scaler.scale(loss).backward()
         self.gradient_scaler.unscale_(self.optimizer)
@@ -169,7 +171,7 @@ class Trainer:
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
                 forecast = model(batch.past, windows.lead_steps)
-            loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates)
+            loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, torch.ones_like(batch.weights))
             loss_sum += loss.item() * batch.rates.shape[0]
             counts += count(windows.scaling.unscale(forecast), batch.future_rates, self.plan.thresholds)
             self._heed(stop)
@@ -182,17 +184,16 @@ class Trainer:
         return {"validation_loss": loss_mean, "validation_csi": mean_csi(counts)}
 
     def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
-        """The windows of each batch, on the device."""
+        """The windows of each batch, on the device. PyTorch's own collating lets workers stack them in shared memory at once."""
         loader: DataLoader[Tensor] = DataLoader(
             cast(Dataset[Tensor], windows),
             batch_sampler=cast(Sampler[list[int]], batches),  # what an index is is for the windows to say
             num_workers=self.plan.workers,
-            collate_fn=torch.stack,
             generator=torch.Generator(),  # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
         )
-        for rates in loader:
-            rates = rates.to(self.precision.device, non_blocking=True)
-            yield build_batch(rates, windows.scaling, windows.input_steps)
+        for raw, picks in zip(loader, batches, strict=True):
+            raw = raw.to(self.precision.device, non_blocking=True)
+            yield build_batch(raw, windows.scaling, windows.input_steps, self.inputs, [pick.weight for pick in picks])
 
     def _bar(self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0) -> "tqdm[Batch]":
         """A progress bar on a terminal; nothing in a log."""

@@ -1,12 +1,13 @@
-"""What training makes small. Every loss counts measured pixels alone."""
+"""What training makes small. Every loss counts measured pixels alone, and each sequence by its weight, 1 in the mean."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(forecast, observed, mask, observed rates in mm/h), each (b, lead, c, h, w), the first two scaled → scalar."""
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the others (b, lead, c, h, w), the first two
+scaled."""
 
 BALANCED_THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 """mm/h, of the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, section 4)."""
@@ -14,27 +15,26 @@ BALANCED_WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Weight below the first threshold, from the first to the second, …, and from the last on."""
 
 
-def mse(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+def mse(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
     """Mean squared error of the scaled values."""
-    return _masked_mean((forecast - observed).square(), mask)
+    return _masked_mean((forecast - observed).square(), mask, weights)
 
 
-def mae(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+def mae(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
     """Mean absolute error of the scaled values."""
-    return _masked_mean((forecast - observed).abs(), mask)
+    return _masked_mean((forecast - observed).abs(), mask, weights)
 
 
-def balanced(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+def balanced(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
     """B-MSE + B-MAE of HKO-7: squared and absolute errors of the scaled values, weighted by the observed rate."""
-    weights = balanced_weights(rates)
     error = forecast - observed
-    return _masked_mean(weights * (error.square() + error.abs()), mask)
+    return _masked_mean(balanced_weights(rates) * (error.square() + error.abs()), mask, weights)
 
 
-def cross_entropy(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor) -> Tensor:
+def cross_entropy(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy of probabilities in [0, 1], summed over each sequence, mean over sequences (Shi et al. 2015, 4.1)."""
     terms = torch.nn.functional.binary_cross_entropy(forecast, observed, reduction="none")
-    return (terms * mask).sum() / forecast.shape[0]
+    return (terms * mask * _of_pixels(weights)).sum() / forecast.shape[0]
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "balanced": balanced, "cross_entropy": cross_entropy}
@@ -47,5 +47,10 @@ def balanced_weights(rates: Tensor) -> Tensor:
     return weights[torch.bucketize(rates.contiguous(), thresholds, right=True)]
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def _masked_mean(values: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+    return (values * mask * _of_pixels(weights)).sum() / mask.sum().clamp(min=1)
+
+
+def _of_pixels(weights: Tensor) -> Tensor:
+    """(b,) → (b, 1, 1, 1, 1)."""
+    return weights[:, None, None, None, None]

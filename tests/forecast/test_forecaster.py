@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nowcast.errors import InternalError
 from nowcast.forecast import Forecaster, persistence
+from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.scaling import Scaling
 
 NAN = math.nan
@@ -77,6 +78,18 @@ def test_the_model_sees_missing_as_dry_and_the_input_is_left_alone() -> None:
     cast(rates)
     assert cast.model.seen.flatten().tolist() == pytest.approx([0.0, 0.5, 0.1, 0.0])
     torch.testing.assert_close(rates, whole, equal_nan=True, rtol=0, atol=0)
+
+
+def test_a_model_with_more_inputs_sees_them_and_forecasts_rain() -> None:
+    raw = torch.cat([past([NAN, 50.0, NAN], [10.0, NAN, NAN]), past([7.0, 8.0, 9.0], [NAN, 8.0, 9.0])], dim=2)
+    cast = Forecaster(
+        Toy(lambda frames, steps: persistence(frames[:, :, :1], steps)), LINEAR, 2, 1, 5.0, Inputs(True, False, ((5, 2),))
+    )
+    np.testing.assert_allclose(cast(raw)[0, 0, 0, 0], [10.0, 0.0, NAN], rtol=1e-6)  # where the field alone is known is no rain
+    rain, mask, field = cast.model.seen[0, :, :, 0].unbind(dim=1)
+    np.testing.assert_allclose(rain, [[0, 0.5, 0], [0.1, 0, 0]])
+    np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(field, [[1, 1.5, 2], [0, 1.5, 2]])
 
 
 def test_no_rain_is_less_than_none() -> None:

@@ -1,11 +1,15 @@
 import os
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from nowcast.errors import DataError
 from nowcast.radar import RATE, build_grid, open_grid, write_synthetic
 from nowcast.sequences import Period, pack, packed, parse_period
 
@@ -26,7 +30,19 @@ def between(first, last):
 
 
 def everything(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """The files below a folder, but for its locks."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+
+
+def held(series):
+    """The bytes of all frames."""
+    return np.asarray(series.frames).tobytes()
+
+
+def mean_rate(series):
+    """Of each frame over its covered pixels [mm/h]."""
+    rain, pixels = np.asarray(series.tiles, np.float64).sum(axis=(2, 3)).T
+    return rain / np.maximum(pixels, 1)
 
 
 class Unread(BackendArray):
@@ -66,22 +82,22 @@ def test_frames_are_those_of_the_file_bit_for_bit(tmp_path):
     assert np.isnan(values).any()
     assert (values > 0).any()
     assert series.frames.dtype == np.float32
-    assert series.frames.tobytes() == values.tobytes()
+    assert held(series) == values.tobytes()
     assert np.array_equal(series.times, grid["time"].values)
     assert series.timestep == np.timedelta64(5, "m")
 
 
 def test_only_the_frames_of_the_period_are_taken_both_ends_included(rates, tmp_path):
     series = pack(grid_of(rates), between(2, 5), tmp_path, "a")
-    assert series.frames.tobytes() == rates[2:6].tobytes()
+    assert held(series) == rates[2:6].tobytes()
     assert series.times.tolist() == grid_of(rates)["time"].values[2:6].tolist()
-    assert series.mean_rate.shape == series.wet_share.shape == (4,)
+    assert series.wet_share.shape == series.tiles.shape[:1] == (4,)
 
 
 def test_statistics_count_covered_pixels_only(tmp_path):
     frames = np.array([[[0, 0.1, 0.3, NAN]], [[NAN] * 4], [[0, 0.09, 0, 0]], [[8, 8, 8, 8]]], np.float32)
     series = pack(grid_of(frames), ALWAYS, tmp_path, "a")
-    assert series.mean_rate == pytest.approx([0.4 / 3, 0, 0.0225, 8], rel=1e-6)
+    assert mean_rate(series) == pytest.approx([0.4 / 3, 0, 0.0225, 8], rel=1e-6)
     assert series.wet_share == pytest.approx([2 / 3, 0, 0, 1])
 
 
@@ -89,37 +105,38 @@ def test_statistics_are_right_across_blocks(rates, tmp_path, monkeypatch):
     whole = pack(grid_of(rates), ALWAYS, tmp_path, "whole")
     monkeypatch.setattr(packed, "_BLOCK_BYTES", 3 * 4 * 4 * 5)
     blocks = pack(grid_of(rates), ALWAYS, tmp_path, "blocks")
-    assert blocks.frames.tobytes() == whole.frames.tobytes() == rates.tobytes()
-    assert np.array_equal(blocks.mean_rate, whole.mean_rate)
+    assert held(blocks) == held(whole) == rates.tobytes()
+    assert np.array_equal(blocks.tiles, whole.tiles)
+    assert np.array_equal(blocks.covered, whole.covered)
     assert np.array_equal(blocks.wet_share, whole.wet_share)
 
 
 def test_a_second_run_uses_what_the_first_left(rates, tmp_path):
     first = pack(grid_of(rates), ALWAYS, tmp_path, "a")
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.iterdir()}
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.rglob("*")}
     calls = []
     unread, array = unread_grid(*rates.shape)
     second = pack(unread, ALWAYS, tmp_path, "a", lambda *call: calls.append(call))
-    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.iterdir()} == before
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.rglob("*")} == before
     assert array.read == calls == []  # nothing was unpacked again
-    assert second.frames.tobytes() == first.frames.tobytes()
-    assert np.array_equal(second.mean_rate, first.mean_rate)
+    assert held(second) == held(first)
+    assert np.array_equal(second.tiles, first.tiles)
     assert np.array_equal(second.wet_share, first.wet_share)
 
 
 def test_other_sources_and_periods_have_files_of_their_own(rates, tmp_path):
     pack(grid_of(rates), ALWAYS, tmp_path, "a")
     other = pack(grid_of(rates + 1), ALWAYS, tmp_path, "b")
-    assert other.frames.tobytes() == (rates + 1).tobytes()
+    assert held(other) == (rates + 1).tobytes()
     part = pack(grid_of(rates), between(0, 4), tmp_path, "a")
-    assert part.frames.tobytes() == rates[:5].tobytes()
-    assert len(everything(tmp_path)) == 3 * 2  # frames and statistics of each
+    assert held(part) == rates[:5].tobytes()
+    assert len(everything(tmp_path)) == 3 * 3  # frames, tiles and statistics of each
 
 
 def test_a_period_without_frames_is_an_empty_series(rates, tmp_path):
     series = pack(grid_of(rates), parse_period("", ["1999-01-01", "1999-01-02"]), tmp_path, "a")
     assert series.frames.shape == (0, 4, 5)
-    assert series.times.size == series.mean_rate.size == 0
+    assert series.times.size == series.wet_share.size == len(series.tiles) == 0
 
 
 def test_stopped_midway_nothing_is_left_and_the_next_run_starts_anew(rates, tmp_path, monkeypatch):
@@ -132,7 +149,7 @@ def test_stopped_midway_nothing_is_left_and_the_next_run_starts_anew(rates, tmp_
     with pytest.raises(KeyboardInterrupt):
         pack(grid_of(rates), ALWAYS, tmp_path, "a", stop)
     assert everything(tmp_path) == []
-    assert pack(grid_of(rates), ALWAYS, tmp_path, "a").frames.tobytes() == rates.tobytes()
+    assert held(pack(grid_of(rates), ALWAYS, tmp_path, "a")) == rates.tobytes()
 
 
 def test_killed_between_its_two_files_the_next_run_starts_anew(rates, tmp_path, monkeypatch):
@@ -150,16 +167,87 @@ def test_killed_between_its_two_files_the_next_run_starts_anew(rates, tmp_path, 
     monkeypatch.setattr(os, "replace", replace)
     assert len(everything(tmp_path)) == 1
     series = pack(grid_of(rates), ALWAYS, tmp_path, "a")
-    assert series.frames.tobytes() == rates.tobytes()
+    assert held(series) == rates.tobytes()
     assert series.wet_share.size == 10
 
 
-def test_leftovers_of_a_killed_run_are_not_taken_for_a_series(rates, tmp_path):
-    whole = pack(grid_of(rates), ALWAYS, tmp_path / "first", "a")
-    name = next(name for name in everything(tmp_path / "first") if "statistics" not in name)
-    (tmp_path / "second").mkdir()
-    (tmp_path / "second" / f".{name}.0badc0de.tmp").write_bytes(b"part")
-    assert pack(grid_of(rates), ALWAYS, tmp_path / "second", "a").frames.tobytes() == whole.frames.tobytes()
+def test_leftovers_of_a_killed_run_are_not_taken_for_a_series_and_go(rates, tmp_path):
+    pack(grid_of(rates), ALWAYS, tmp_path / "first", "a")
+    name = next(name for name in everything(tmp_path / "first") if name.endswith("frames.npy"))
+    left = (tmp_path / "second" / name).with_name(".frames.npy.0badc0de.tmp")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"part")
+    assert held(pack(grid_of(rates), ALWAYS, tmp_path / "second", "a")) == rates.tobytes()
+    assert not left.exists()
+
+
+def test_other_times_are_another_series_though_the_files_are_the_same(rates, tmp_path):
+    first, grid = pack(grid_of(rates), ALWAYS, tmp_path, "a"), grid_of(rates)
+    later = pack(grid.assign_coords(time=grid["time"] + FIVE_MINUTES), ALWAYS, tmp_path, "a")
+    assert later.frames.path != first.frames.path
+    assert (later.times - first.times == FIVE_MINUTES).all()
+
+
+@pytest.mark.parametrize("damage", ["frames.npy", "tiles.npy", "statistics.npz"])
+@pytest.mark.parametrize("cut", [0, 50, -1])
+def test_a_damaged_series_is_refused_in_words(rates, tmp_path, damage, cut):
+    series = pack(grid_of(rates), ALWAYS, tmp_path, "a")
+    path = series.frames.path.with_name(damage)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"frames.npy: this unpacked series is damaged .* delete .*, which is made anew."):
+        pack(grid_of(rates), ALWAYS, tmp_path, "a")
+
+
+TWO_AT_ONCE = """
+import sys, time
+import numpy as np
+from nowcast.radar import build_grid
+from nowcast.sequences import pack, parse_period
+
+rates = np.arange(10 * 4 * 5, dtype=np.float32).reshape(10, 4, 5)
+grid = build_grid(rates, np.datetime64("2020-06-01", "ns") + np.arange(10) * np.timedelta64(5, "m"), {}, {}, 5.0)
+print("ready", flush=True)
+sys.stdin.readline()
+calls = []
+series = pack(grid, parse_period("", ["2020-01-01", "2020-12-31"]), sys.argv[1], "a", lambda *call: (calls.append(call), time.sleep(0.5)))
+print(len(calls), np.array_equal(series.frames, rates), series.frames.path, flush=True)
+"""
+
+
+def test_two_processes_at_once_make_one_series_and_the_second_waits_for_it(tmp_path):
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_AT_ONCE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for one in both:
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    said = [one.communicate()[0].split() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sorted(words[0] for words in said) == ["0", "1"]  # one unpacked, the other did not
+    assert [words[1] for words in said] == ["True", "True"]
+    assert said[0][2] == said[1][2]
+    assert [Path(name).name for name in everything(tmp_path)] == ["frames.npy", "statistics.npz", "tiles.npy"]
+
+
+def test_tiles_have_the_sum_and_the_number_of_covered_pixels(tmp_path):
+    """40 × 70 pixels are 2 × 3 tiles, of which the last are 8 high and 6 wide."""
+    frames = np.full((2, 40, 70), 0.5, np.float32)
+    frames[1, 0, 0], frames[1, 39, 64:] = NAN, 2.0
+    series = pack(grid_of(frames), ALWAYS, tmp_path, "a")
+    assert series.tiles[0, 0].tolist() == [[512, 512, 96], [128, 128, 24]]
+    assert series.tiles[0, 1].tolist() == [[1024, 1024, 192], [256, 256, 48]]
+    assert series.tiles[1, 0].tolist() == [[511.5, 512, 96], [128, 128, 24 + 6 * 1.5]]
+    assert series.tiles[1, 1].tolist() == [[1023, 1024, 192], [256, 256, 48]]
+
+
+def test_covered_is_what_any_frame_covers(tmp_path):
+    frames = np.array([[[0, NAN, NAN]], [[NAN, 1, NAN]]], np.float32)
+    assert pack(grid_of(frames), ALWAYS, tmp_path, "a").covered.tolist() == [[True, True, False]]
 
 
 def test_memory_stays_flat_however_long_the_series(tmp_path, monkeypatch):
@@ -173,8 +261,7 @@ def test_memory_stays_flat_however_long_the_series(tmp_path, monkeypatch):
     assert peak < 2 * 2**20
     assert array.read == [16] * 128
     assert np.array_equal(series.frames[:, 5, 7], np.arange(2048))
-    assert np.array_equal(series.mean_rate, np.arange(2048))
-    assert isinstance(series.frames, np.memmap)  # and reading it back is no copy either
+    assert np.array_equal(mean_rate(series), np.arange(2048))
 
 
 def test_progress_is_told_until_all_is_done(rates, tmp_path, monkeypatch):
@@ -187,4 +274,6 @@ def test_progress_is_told_until_all_is_done(rates, tmp_path, monkeypatch):
 def test_a_packed_series_cannot_be_written_to(rates, tmp_path):
     series = pack(grid_of(rates), ALWAYS, tmp_path, "a")
     with pytest.raises(ValueError, match="read-only"):
+        series.frames[0][:] = 0
+    with pytest.raises(TypeError):
         series.frames[0] = 0

@@ -3,8 +3,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from nowcast.errors import DataError
+from nowcast.errors import ConfigError, DataError
+from nowcast.radar import synthetic_grid
 from nowcast.sequences import (
     Batch,
     PackedRates,
@@ -14,9 +16,11 @@ from nowcast.sequences import (
     Sampling,
     Scaling,
     build_batch,
+    pack,
     parse_period,
     refuse_overlap,
 )
+from nowcast.sequences.windows import apply_symmetry
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")
@@ -30,7 +34,10 @@ def series(steps=12, *, height=4, width=6, slots=None, mean_rate=None, wet_share
     frames = np.arange(slots.size * height * width, dtype=np.float32).reshape(-1, height, width)
     mean_rate = np.ones(slots.size) if mean_rate is None else np.asarray(mean_rate, float)
     wet_share = np.ones(slots.size) if wet_share is None else np.asarray(wet_share, float)
-    return PackedRates(frames, START + slots * FIVE_MINUTES, FIVE_MINUTES, mean_rate, wet_share)
+    pixels = height * width
+    tiles = np.stack([mean_rate * pixels, np.full(slots.size, pixels)], axis=1).astype(np.float32)[:, :, None, None]
+    covered = np.ones((height, width), bool)
+    return PackedRates(frames, START + slots * FIVE_MINUTES, FIVE_MINUTES, wet_share, tiles, covered)
 
 
 def windows(rates, period=ALWAYS, *, input_steps=2, lead_steps=1, **settings):
@@ -176,6 +183,109 @@ def test_a_crop_larger_than_the_grid_is_the_whole_grid_that_way():
     assert source[source.epoch(0)[0]].shape == (3, 1, 4, 5)
 
 
+@pytest.mark.parametrize(
+    ("symmetry", "expected"),
+    [
+        (0, [[1, 2], [3, 4]]),
+        (1, [[2, 1], [4, 3]]),
+        (2, [[3, 4], [1, 2]]),
+        (3, [[4, 3], [2, 1]]),
+        (4, [[1, 3], [2, 4]]),
+        (5, [[3, 1], [4, 2]]),
+        (6, [[2, 4], [1, 3]]),
+        (7, [[4, 2], [3, 1]]),
+    ],
+)
+def test_symmetries_transpose_and_then_mirror(symmetry, expected):
+    window = np.broadcast_to([[1.0, 2], [3, 4]], (3, 1, 2, 2))
+    assert apply_symmetry(window, symmetry).tolist() == [[expected]] * 3
+
+
+class Beside:
+    """Two fields: the number of the frame everywhere, and the first plus the place."""
+
+    def read(self, times, rows, columns):
+        step = ((times - START) / FIVE_MINUTES).astype(np.float32)[:, None, None]
+        place = (10 * np.arange(4)[rows, None] + np.arange(6)[columns]).astype(np.float32)
+        return np.stack([step + 0 * place, step + place], axis=1)
+
+
+def test_fields_lie_beside_the_rain_of_their_times_and_turn_with_it():
+    rates = series(slots=[0, 1, 2, 5, 6, 7])
+    source = RadarWindows(rates, ALWAYS, input_steps=2, lead_steps=1, scaling=SCALING, fields=Beside(), sampling=Sampling(crop=2))
+    window = source[Pick(3, top=1, left=3, symmetry=1)]
+    assert window.shape == (3, 3, 2, 2)
+    assert window[:, 0].tolist() == rates.frames[3:6, 1:3, 3:5][..., ::-1].tolist()
+    assert window[0, 1].tolist() == [[5, 5], [5, 5]]
+    assert window[2, 2].tolist() == [[7 + 14, 7 + 13], [7 + 24, 7 + 23]]
+
+
+def test_dropped_frames_are_missing_in_the_rain_alone():
+    rates = series()
+    source = RadarWindows(rates, ALWAYS, input_steps=2, lead_steps=1, scaling=SCALING, fields=Beside())
+    window = source[Pick(4, dropped=(1,))]
+    assert window[:, 0].isnan().all(dim=(1, 2)).tolist() == [False, True, False]
+    assert not window[:, 1:].isnan().any()
+    assert np.isfinite(rates.frames).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"flip": True}, {0, 1, 2, 3}),
+        ({"rotate": True}, {0, 3, 5, 6}),
+        ({"flip": True, "rotate": True}, set(range(8))),
+        ({}, {0}),
+    ],
+)
+def test_each_symmetry_that_is_allowed_comes_up_as_often_as_another(settings, expected):
+    source = windows(series(height=4, width=4), windows_per_epoch=8000, **settings)
+    found = Counter(pick.symmetry for pick in source.epoch(0))
+    share = 8000 / len(expected)
+    assert set(found) == expected
+    assert sum((n - share) ** 2 / share for n in found.values()) < 24.4  # of 7 degrees of freedom, passed once in a thousand
+
+
+def test_all_windows_can_be_flipped_and_lose_frames_too():
+    picks = windows(series(40), flip=True, frame_dropout=0.5, shuffle=True).epoch(3)
+    assert sorted(pick.start for pick in picks) == list(range(38))
+    assert {pick.symmetry for pick in picks} == {0, 1, 2, 3}
+    assert {pick.dropped for pick in picks} == {(), (0,), (1,)}
+
+
+def test_crops_that_are_not_square_cannot_be_turned():
+    with pytest.raises(ConfigError, match=r"sampling.rotate: crops of 4 × 6 pixels .* set sampling.crop to at most 4"):
+        windows(series(), rotate=True)
+    windows(series(), rotate=True, crop=4)
+
+
+def test_frames_are_dropped_one_by_one_and_never_all():
+    """Of 2 frames with p = 0.4: none 0.36, the first or second alone 0.24 and a half of 0.16 each."""
+    source = windows(series(), windows_per_epoch=20_000, frame_dropout=0.4)
+    found = Counter(pick.dropped for pick in source.epoch(0))
+    assert set(found) == {(), (0,), (1,)}
+    assert [found[case] / 20_000 for case in ((), (0,), (1,))] == pytest.approx([0.36, 0.32, 0.32], abs=0.012)
+    assert {pick.dropped for pick in windows(series(), windows_per_epoch=50, frame_dropout=1.0).epoch(0)} == {(0,), (1,)}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_batches_are_the_same_with_and_without_workers(method, tmp_path):
+    grid = synthetic_grid(40, 40, 48)
+    rates = pack(grid, ALWAYS, tmp_path, "a")
+    source = windows(
+        rates, windows_per_epoch=12, crop=16, rain_power=1.0, unbiased=True, flip=True, rotate=True, frame_dropout=0.3, seed=4
+    )
+    picks = source.epoch(1)
+    batches = [picks[k : k + 4] for k in range(0, 12, 4)]
+    context = {0: None, 2: method}
+    alone, helped = (
+        list(DataLoader(source, batch_sampler=batches, num_workers=n, collate_fn=torch.stack, multiprocessing_context=context[n]))
+        for n in (0, 2)
+    )
+    assert any(pick.dropped for pick in picks)
+    assert all(torch.equal(a.nan_to_num(-1), b.nan_to_num(-1)) for a, b in zip(alone, helped, strict=True))
+
+
 def test_what_a_window_gives_may_be_written_to():
     rates = series()
     before = rates.frames.copy()
@@ -209,7 +319,7 @@ def test_a_batch_of_other_shapes_is_refused():
     five, four = torch.zeros(1, 2, 1, 3, 3), torch.zeros(2, 1, 3, 3)
     for shapes in [(four, four, four), (five, five[:, :1], five), (five, five, five[..., :2])]:
         with pytest.raises(ValueError, match=r"must all be \(b, t, c, h, w\)"):
-            Batch(*shapes, input_steps=1)
+            Batch(*shapes, past=five, weights=torch.ones(1), input_steps=1)
 
 
 def test_training_on_all_windows_takes_them_in_a_new_order_in_every_epoch():

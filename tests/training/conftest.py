@@ -19,6 +19,7 @@ SIZE = 8
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "unconditional": lambda: EncoderForecaster(1, [4], 3, 3, patch_size=2),
     "feedback": lambda: EncoderForecaster(1, [4], 3, 3, patch_size=2, feedback=True),
+    "masked": lambda: EncoderForecaster(2, [4], 3, 3, patch_size=2, output_channels=1),
     "next_frame": lambda: NextFrame(1, [4, 4], [3, 3]),
 }
 

@@ -5,12 +5,13 @@ import json
 import math
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from nowcast.errors import InternalError, Interrupted
-from nowcast.sequences import build_batch
+from nowcast.sequences import Inputs, build_batch
 from nowcast.training import LOSSES, best_row, build_schedule, read_checkpoint
 from nowcast.training.loop import linear_share, mean_csi
 from nowcast.training.signals import StopRequest
@@ -69,7 +70,9 @@ def rows(folder):
 def validation_loss(model, windows):
     with torch.no_grad():
         batch = build_batch(torch.stack([windows[pick] for pick in windows.epoch(0)]), windows.scaling, windows.input_steps)
-        return LOSSES["mse"](model(batch.past, windows.lead_steps), batch.future, batch.future_mask, batch.future_rates).item()
+        return LOSSES["mse"](
+            model(batch.past, windows.lead_steps), batch.future, batch.future_mask, batch.future_rates, batch.weights
+        ).item()
 
 
 # ---- learning
@@ -121,6 +124,47 @@ def test_the_gradient_is_clipped(build_trainer, showers, tmp_path) -> None:
         trainer._train_step(next(trainer._load(windows, [windows.epoch(0)])))
         moved = math.sqrt(sum((p - q).square().sum().item() for p, q in zip(before, trainer.model.parameters(), strict=True)))
         assert moved == pytest.approx(length, rel=1e-3) if length else moved > 1e-2
+
+
+def test_a_window_of_more_weight_counts_for_more_in_training_and_not_in_validation(build_trainer, showers, tmp_path) -> None:
+    """A batch of weights 2 and 0 is a batch of the first window alone, of twice the pixels."""
+
+    class Weighted(showers):
+        weights = (2.0, 0.0)
+
+        def epoch(self, epoch):
+            return [replace(pick, weight=weight) for pick, weight in zip(super().epoch(epoch), self.weights, strict=True)]
+
+    habits = {"epochs": 1, "ema_decay": 0.0}
+    weighted, alone = build_trainer(tmp_path / "a", **habits), build_trainer(tmp_path / "b", batch_size=1, **habits)
+    windows = Weighted(2)
+    (pair,) = weighted._load(windows, [windows.epoch(0)])
+    (first,) = alone._load(windows, [[replace(windows.epoch(0)[0], weight=1.0)]])
+    assert weighted._train_step(pair) == pytest.approx(alone._train_step(first), rel=1e-6)
+    for one, other in zip(weighted.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    row = weighted._validate(windows, StopRequest())
+    assert row["validation_loss"] == pytest.approx(validation_loss(weighted.model, showers(2)), rel=1e-6)
+
+
+def test_a_model_is_trained_on_all_channels_of_its_inputs(build_trainer, showers, tmp_path) -> None:
+    """The mask of the first, the second and the third input frame, of which a window may lack one."""
+
+    class Gappy(showers):
+        def epoch(self, epoch):
+            return [replace(pick, dropped=(k % 3,)) for k, pick in enumerate(super().epoch(epoch))]
+
+        def __getitem__(self, pick):
+            return super().__getitem__(pick).index_fill(0, torch.tensor(pick.dropped), torch.nan)
+
+    trainer = build_trainer(tmp_path, epochs=1, kind="masked")
+    seen = []
+    trainer.model.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[0]))
+    trainer.inputs = Inputs(mask=True)
+    trainer.fit(Gappy(), showers(), StopRequest())
+    masks = torch.cat(seen[:4])[:, :, 1]
+    assert masks[..., 1:, 1:].mean(dim=(2, 3)).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]] * 2 + [[0, 1, 1], [1, 0, 1]]
+    assert not masks[..., 0, 0].any()  # which nothing covers
 
 
 def test_validation_scores_the_average_of_the_weights(build_trainer, showers, tmp_path) -> None:

@@ -22,7 +22,7 @@ def pixels(*values: float) -> Tensor:
 
 def loss(name: str, forecast: Tensor, rates: Tensor, maximum: float = 10.0) -> float:
     batch = build_batch(rates, Scaling("linear", maximum, 1.0), input_steps=0)
-    return LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates).item()
+    return LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights).item()
 
 
 def test_mse_by_hand() -> None:
@@ -85,7 +85,7 @@ def test_what_is_forecast_where_nothing_was_measured_costs_nothing(name: str, fo
 def test_only_measured_pixels_have_a_gradient(name: str) -> None:
     batch = build_batch(pixels(0.3, NAN, 1.0), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6, 0.7).requires_grad_()
-    LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates).backward()
+    LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights).backward()
     assert forecast.grad is not None
     gradient = forecast.grad.flatten().tolist()
     assert gradient[1] == 0
@@ -96,10 +96,37 @@ def test_only_measured_pixels_have_a_gradient(name: str) -> None:
 def test_a_batch_without_a_measured_pixel_costs_zero_and_moves_nothing(name: str) -> None:
     batch = build_batch(pixels(NAN, NAN), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6).requires_grad_()
-    value = LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates)
+    value = LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
     value.backward()
     assert forecast.grad is not None
     assert (value.item(), forecast.grad.flatten().tolist()) == (0.0, [0.0, 0.0])
+
+
+def test_a_window_counts_by_its_weight_over_the_pixels_of_all() -> None:
+    forecast, rates = torch.cat([pixels(0.5, 0.0), pixels(0.3, 0.9)]), torch.cat([pixels(0, NAN), pixels(0, 0)])
+    batch = build_batch(rates, Scaling("linear", 10.0, 1.0), 0, weights=[3.0, 0.5])
+    of = (forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
+    assert LOSSES["mse"](*of).item() == pytest.approx((3 * 0.25 + 0.5 * (0.09 + 0.81)) / 3)
+    assert LOSSES["mae"](*of).item() == pytest.approx((3 * 0.5 + 0.5 * (0.3 + 0.9)) / 3)
+    assert LOSSES["balanced"](*of).item() == pytest.approx((3 * 0.75 + 0.5 * (0.39 + 1.71)) / 3)
+    expected = (3 * -math.log(0.5) + 0.5 * (-math.log(0.7) - math.log(0.1))) / 2
+    assert LOSSES["cross_entropy"](*of).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_at_weights_of_one_a_loss_has_the_bits_that_it_has_without(name: str) -> None:
+    torch.manual_seed(0)
+    forecast, rates = torch.rand(3, 2, 1, 5, 7), torch.rand(3, 2, 1, 5, 7).masked_fill(torch.rand(3, 2, 1, 5, 7) < 0.2, NAN)
+    batch = build_batch(rates, Scaling("linear", 1.0, 1.0), 0)
+    error, mask = forecast - batch.future, batch.future_mask
+    plain = {
+        "mse": (error.square() * mask).sum() / mask.sum(),
+        "mae": (error.abs() * mask).sum() / mask.sum(),
+        "balanced": (balanced_weights(rates) * (error.square() + error.abs()) * mask).sum() / mask.sum(),
+        "cross_entropy": (torch.nn.functional.binary_cross_entropy(forecast, batch.future, reduction="none") * mask).sum() / 3,
+    }
+    value = LOSSES[name](forecast, batch.future, mask, batch.future_rates, batch.weights)
+    assert torch.equal(value, plain[name])
 
 
 @pytest.mark.parametrize("name", ["mse", "mae", "balanced"])

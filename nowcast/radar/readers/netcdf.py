@@ -24,4 +24,5 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     assert file.layout.dims is not None
     time, y, x = file.layout.dims
     index = {time if time is not None else "": frames, y: rows, x: columns}
-    return storage.read_values(file.path, file.layout.variable, index, options.missing_value)
+    missing = storage.missing_numbers(options.missing_value, file.layout.missing)
+    return storage.read_values(file.path, file.layout.variable, index, missing)

@@ -1,0 +1,97 @@
+"""What lies beside the rain, as the commands open it: fields and the time of day; and frames of rain that are missing."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast import __version__
+from nowcast.errors import ConfigError
+from nowcast.forecast import Forecaster
+from nowcast.radar.fields import content_key, open_field
+from nowcast.sequences import Field, Fields, Inputs, Period, hold
+
+log = logging.getLogger(__name__)
+
+_NOTHING: Mapping[str, Any] = {"mask": False, "time_of_day": False, "fields": {}}
+"""The inputs of checkpoints from before there was a choice."""
+
+
+def build_inputs(config: Mapping[str, Any]) -> Inputs:
+    """What the model of a configuration or checkpoint sees beside the rain."""
+    inputs = config.get("inputs", _NOTHING)
+    scalings = tuple((float(about["offset"]), float(about["scale"])) for _, about in _fields_of(inputs))
+    return Inputs(inputs["mask"], inputs["time_of_day"], scalings)
+
+
+def open_fields(
+    config: Mapping[str, Any], grid: xr.Dataset, period: Period, cache: str, paths: Mapping[str, str] | None = None
+) -> Fields | None:
+    """What lies beside the rain of `grid` in a period, by a configuration or checkpoint; None where nothing is asked for.
+
+    Large fields are unpacked into `cache`. `paths`: where fields lie now, by name, if not where they lay in training.
+    Errors: ConfigError for a path of no field, or a vector that would be mirrored or turned with the rain; as open_field.
+    """
+    inputs = config.get("inputs", _NOTHING)
+    named = _fields_of(inputs)
+    _refuse_strangers(paths or {}, [name for name, _ in named])
+    times = grid["time"].values
+    times = times[(times >= period.start) & (times <= period.end)]
+    fields = []
+    for name, about in named:
+        path = (paths or {}).get(name, about["path"])
+        file = open_field(path, about["variable"], grid)
+        if file.is_vector:
+            _refuse_turning(name, file.name, config.get("sampling", {}))
+        part = file.between(period.start, period.end)
+        source = json.dumps([content_key(path), about["variable"], str(period), __version__])
+        max_age = np.timedelta64(round(about["max_age_minutes"] * 60e9), "ns")
+        fields.append(Field(hold(part.read, part.shape, cache, source), part.times, max_age))
+        file.close()
+        _say_missing(name, path, fields[-1], times)
+    return Fields(inputs["time_of_day"], tuple(fields)) if fields or inputs["time_of_day"] else None
+
+
+def refuse_too_many_missing(missing_frames: int, forecaster: Forecaster) -> None:
+    """Errors: ConfigError where not even the newest frame would be left."""
+    if missing_frames >= forecaster.input_steps:
+        raise ConfigError(
+            f"missing_frames: the model sees {forecaster.input_steps} frames, and the newest is never missing; "
+            f"give {forecaster.input_steps - 1} at most, not {missing_frames}."
+        )
+
+
+def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The fields by name, in the order of their channels, which is that of the alphabet, however they were written down."""
+    return sorted(inputs["fields"].items())
+
+
+def _refuse_strangers(paths: Mapping[str, str], known: list[str]) -> None:
+    strangers = sorted(set(paths) - set(known))
+    if strangers:
+        raise ConfigError(
+            f"input_paths: the model has no field {', '.join(strangers)}; its fields are {', '.join(known) or 'none'}."
+        )
+
+
+def _refuse_turning(name: str, variable: str, sampling: Mapping[str, Any]) -> None:
+    for key in ("flip", "rotate"):
+        if sampling.get(key):
+            raise ConfigError(
+                f"sampling.{key}: would mirror or turn inputs.fields.{name} ({variable}) with the rain, but not the way that it "
+                f"points; set sampling.{key}=false, or leave out this field."
+            )
+
+
+def _say_missing(name: str, path: str, field: Field, times: NDArray[np.datetime64]) -> None:
+    without = times[field.latest(times) < 0]
+    if without.size:
+        minutes = field.max_age / np.timedelta64(1, "m")
+        log.warning(
+            "%s: holds nothing for %d of %d frames within %g minutes before, the first of %s UTC; inputs.fields.%s is missing there",
+            path, without.size, times.size, minutes, f"{without[0]:.16}", name,
+        )  # fmt: skip

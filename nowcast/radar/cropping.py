@@ -1,0 +1,82 @@
+"""Which pixels lie in a box of degrees; and the degrees of pixels."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from nowcast.errors import DataError
+from nowcast.radar.georeference import Place
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+
+Floats = npt.NDArray[np.float64]
+Box = tuple[float, float, float, float]
+"""West, south, east and north in degrees."""
+
+
+def box_of(place: Place, box: Box, where: str) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle of pixels that holds every pixel whose centre is in the box.
+
+    Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not known.
+    """
+    west, south, east, north = box
+    longitude, latitude = degrees_of(place, where)
+    inside = ((longitude - west) % 360.0 <= east - west) & (latitude >= south) & (latitude <= north)
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if rows.size == 0:
+        reach = f"{np.nanmin(longitude):.2f} to {np.nanmax(longitude):.2f} E, {np.nanmin(latitude):.2f} to {np.nanmax(latitude):.2f} N"
+        raise DataError(f"{where}: no pixel lies in the crop {list(box)}; its pixels lie from {reach}: give another crop.")
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
+    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x). Errors: DataError where they are not known."""
+    if LONGITUDE in place and LATITUDE in place:
+        return np.asarray(place[LONGITUDE].values, dtype=float), np.asarray(place[LATITUDE].values, dtype=float)
+    if in_degrees(place):
+        return place["x"].values[None, :], place["y"].values[:, None]
+    if has_projection(place):
+        return to_degrees(place, *np.meshgrid(place["x"].values, place["y"].values))
+    raise DataError(f"{where}: says neither the projection nor the latitude and longitude of its pixels, so they have no place.")
+
+
+def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
+    """Points on the axes of `place` → longitude and latitude; infinite where the projection does not reach."""
+    if in_degrees(place):
+        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    longitude, latitude = _projection(place)(x, y, inverse=True)
+    return np.asarray(longitude), np.asarray(latitude)
+
+
+def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Floats, Floats]:
+    """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its own that starts in the west."""
+    if in_degrees(place):
+        x = place["x"].values
+        west = float(x.min()) - abs(float(x[-1] - x[0])) / max(len(x) - 1, 1) / 2
+        return west + (np.asarray(longitude, dtype=float) - west) % 360.0, np.asarray(latitude, dtype=float)
+    x, y = _projection(place)(longitude, latitude)
+    return np.asarray(x), np.asarray(y)
+
+
+def in_degrees(place: Place) -> bool:
+    """Whether x is the longitude and y the latitude."""
+    names = [place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")]
+    return names == [LONGITUDE, LATITUDE]
+
+
+def has_projection(place: Place) -> bool:
+    """Whether x and y lie in metres on a projection that is known."""
+    return CRS in place and all(place[axis].attrs.get("units") == "m" if axis in place else False for axis in ("x", "y"))
+
+
+def _projection(place: Place) -> pyproj.Proj:
+    attrs = {key: np.asarray(value).tolist() for key, value in place[CRS].attrs.items()}
+    return _made_projection(tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in attrs.items()))
+
+
+@lru_cache(maxsize=8)
+def _made_projection(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Proj:
+    """Making one takes longer than using it."""
+    return pyproj.Proj(pyproj.CRS.from_cf({key: list(value) if isinstance(value, tuple) else value for key, value in attrs}))

@@ -1,0 +1,167 @@
+"""Further fields on the grid of the radar, from NetCDF and Zarr: elevation, satellite, weather models."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.radar import storage
+from nowcast.radar.formats import library
+from nowcast.radar.georeference import place_of
+from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
+from nowcast.radar.times import Times, show
+
+_BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)
+"""What NetCDF and Zarr raise on files that they cannot read."""
+# A component or a direction of a vector: mirrored or turned, such a field would need other values too.
+_VECTOR = re.compile(r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*")
+
+
+@dataclass(frozen=True, eq=False)
+class FieldFile:
+    """A variable of a file, on the grid of the radar; its frames unread.
+
+    name: its CF standard name, or else its own.
+    times: (n,) rising, in UTC; None for one that has no time.
+    array: (n, y, x), or (y, x) without times.
+    dataset: the open file.
+    """
+
+    path: Path
+    name: str
+    times: Times | None
+    array: xr.DataArray
+    dataset: xr.Dataset
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is a component or a direction of wind or the like, by its name."""
+        return _VECTOR.fullmatch(self.name.lower()) is not None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n, y, x); n is 1 without times."""
+        y, x = self.array.shape[-2:]
+        return (1 if self.times is None else self.times.size), y, x
+
+    def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
+        """Frames first … last − 1, (n, y, x), NaN = missing. Errors: DataError where the file is damaged."""
+        try:
+            with storage.only_reader():
+                part = self.array if self.times is None else self.array[first:last]
+                values = np.asarray(part.values, dtype=np.float32).reshape(-1, *self.shape[1:])
+        except _BROKEN as error:
+            raise _explain(self.path, error) from error
+        values[~np.isfinite(values)] = np.nan
+        return values
+
+    def between(self, start: np.datetime64, end: np.datetime64) -> "FieldFile":
+        """What of it holds at some time from `start` to `end`: its frames of that period, and the one before."""
+        if self.times is None:
+            return self
+        first = max(int(np.searchsorted(self.times, start, side="right")) - 1, 0)
+        part = slice(first, int(np.searchsorted(self.times, end, side="right")))
+        return replace(self, times=self.times[part], array=self.array[part])
+
+    def close(self) -> None:
+        """Close the file."""
+        with storage.only_reader():
+            self.dataset.close()
+
+
+def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
+    """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
+
+    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without zarr; DataError naming the file,
+    what is wrong and what to do, where it cannot be read, lacks the variable, or lies on another grid.
+    """
+    where = Path(path).expanduser()
+    if not where.exists():
+        raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, or give another in input_paths.")
+    with storage.only_reader():
+        file = _open(where)
+    if variable not in file.variables:
+        raise DataError(f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one.")
+    field = file[variable]
+    time = _time_of(field)
+    field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != time], drop=True)
+    space = [str(name) for name in field.dims if name != time]
+    if field.dtype.kind not in "iufb" or len(space) != 2:
+        raise DataError(f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x.")
+    y, x = reversed(space) if _is_x(file, space[0]) else space
+    times = None
+    if time is not None:
+        times = np.atleast_1d(np.asarray(field[time].values, dtype="datetime64[ns]"))
+        field = field if time in field.dims else field.expand_dims(time)
+        _check_times(times, path)
+    _check_place(file, field, y, x, grid, path)
+    name = str(field.attrs.get("standard_name", variable))
+    return FieldFile(where, name, times, field.transpose(*([] if time is None else [time]), y, x), file)
+
+
+def content_key(path: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of a file, or of all files of a Zarr store: other content, another key."""
+    where = Path(path).expanduser().resolve()
+    files = sorted(file for file in where.rglob("*") if file.is_file()) if where.is_dir() else [where]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _open(path: Path) -> xr.Dataset:
+    decoding: dict[str, Any] = {
+        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="ns"), "decode_timedelta": False,
+    }  # fmt: skip
+    try:
+        if path.is_dir():
+            library("zarr", "zarr", path)
+            return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **decoding)
+        return xr.open_dataset(path, engine="netcdf4", **decoding)
+    except _BROKEN as error:
+        raise _explain(path, error) from error
+
+
+def _explain(path: Path, error: Exception) -> DataError | MissingInputError:
+    if path.is_dir():
+        return DataError(f"{path}: not a whole Zarr store ({str(error).partition(chr(10))[0]}); fetch it again, or name another.")
+    return storage.explain(path, error)
+
+
+def _time_of(field: xr.DataArray) -> str | None:
+    """The name of the coordinate that says when the field holds."""
+    names = [str(name) for name in (*field.dims, "time", "valid_time") if name in field.coords]
+    return next((name for name in names if field[name].dtype.kind == "M" and field[name].dims in ((), (name,))), None)
+
+
+def _is_x(file: xr.Dataset, dim: str) -> bool:
+    attrs = file[dim].attrs if dim in file.variables else {}
+    return str(attrs.get("axis", "")).upper() == "X" or attrs.get("standard_name") in ("projection_x_coordinate", "longitude")
+
+
+def _check_times(times: Times, path: str) -> None:
+    if times.size == 0 or np.isnat(times).any():
+        raise DataError(f"{path}: has no time, or a frame without one; mend this file.")
+    late = np.flatnonzero(np.diff(times) <= np.timedelta64(0, "ns"))
+    if late.size:
+        raise DataError(f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one frame a time.")
+
+
+def _check_place(file: xr.Dataset, field: xr.DataArray, y: str, x: str, grid: xr.Dataset, path: str) -> None:
+    """Errors: DataError where the field is not on the grid, as far as both say where they are."""
+    advice = "use a field on the grid of the radar (nowcast prepare data.path=… grid=… puts one there)."
+    shape, wanted = (field.sizes[y], field.sizes[x]), grid[RATE].shape[1:]
+    if shape != wanted:
+        raise DataError(
+            f"{path}: {field.name!r} has {shape[0]} × {shape[1]} pixels, the radar {wanted[0]} × {wanted[1]}; {advice}"
+        )
+    place = place_of(file, field, y, x, path)
+    for name in ("y", "x", LATITUDE, LONGITUDE):
+        if name not in place or name not in grid.coords:
+            continue
+        ours, theirs = np.asarray(grid[name].values), np.asarray(place[name].values)
+        near = 1e-3 * max(float(np.nanmax(np.abs(np.diff(ours)), initial=0.0)), 1e-9)  # of a pixel
+        if ours.shape != theirs.shape or not np.allclose(theirs, ours, rtol=0, atol=near, equal_nan=True):
+            raise DataError(f"{path}: the {name} of {field.name!r} is not that of the radar; {advice}")

@@ -1,0 +1,185 @@
+"""Patterns of times in paths, as forecasters write them: `radar/%Y/%m/%d/rain_%H%M.h5`, with globs where they like.
+
+A pattern is followed component by component. A folder whose time (as far as the codes met so far tell it) lies outside the
+period is not entered, and the newest come first, so that a walk may stop as soon as it has enough.
+"""
+
+import heapq
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nowcast.errors import ConfigError, MissingInputError
+
+_CODES = {
+    "Y": r"\d{4}", "y": r"\d\d", "m": r"0[1-9]|1[0-2]", "d": r"0[1-9]|[12]\d|3[01]", "j": r"[0-3]\d\d",
+    "H": r"[01]\d|2[0-3]", "M": r"[0-5]\d", "S": r"[0-5]\d",
+}  # fmt: skip
+_TOKENS = re.compile(r"%.?|\[!?[^\]]+\]|.", re.DOTALL)
+_TEMPORARY = (".tmp", ".part", ".partial", "~")
+
+Known = Mapping[str, int]
+"""What a path says of its time: the numbers of the codes met in it."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Times from `start` to just before `end`, in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def meets(self, other: "Span") -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+EVER = Span(datetime.min, datetime.max)
+
+
+def is_time_pattern(path: str | Path) -> bool:
+    """Whether a path holds codes of time; a percent sign in the name of what exists is none."""
+    return "%" in str(path) and not Path(path).exists()
+
+
+def is_passing(name: str) -> bool:
+    """Whether a name is that of a hidden file, or of one still being written."""
+    return name.startswith(".") or name.lower().endswith(_TEMPORARY)
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name. Errors: MissingInputError where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):  # gone since it was seen, or never there
+        return []
+    except OSError as error:
+        raise MissingInputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions.") from error
+
+
+def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
+    """What matches the pattern and may lie within the period: (its time as far as its path tells, path), the newest first.
+
+    Lists only folders that a component with codes or globs is matched in, and of these only such as may hold what is asked next.
+    Errors: ConfigError for a '%' that is no code, MissingInputError for a folder that cannot be listed.
+    """
+    steps = [_step(part, pattern) for part in pattern.parts]
+    heap = [_Node(EVER, Path(), 0, {})]
+    while heap:
+        node = heapq.heappop(heap)
+        if node.depth == len(steps):
+            yield node.span, node.path
+            continue
+        for child in _children(node, steps[node.depth], len(steps)):
+            if child.span.meets(period):
+                heapq.heappush(heap, child)
+
+
+def span_of(known: Known) -> Span | None:
+    """The time that these numbers allow: a year, a month of it, a day …; EVER without a year; None where there is no such time."""
+    year = known.get("Y", known["y"] + (1900 if known["y"] >= 69 else 2000) if "y" in known else None)  # as POSIX has it
+    if year is None:
+        return EVER
+    if "y" in known and year % 100 != known["y"]:
+        return None
+    try:
+        return _span(year, known)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _span(year: int, known: Known) -> Span | None:
+    if "j" in known:
+        start = datetime(year, 1, 1) + timedelta(days=known["j"] - 1)
+        if start.year != year or known.get("m", start.month) != start.month or known.get("d", start.day) != start.day:
+            return None
+    elif "m" not in known:
+        return Span(datetime(year, 1, 1), datetime(year + 1, 1, 1))
+    elif "d" not in known:
+        month = known["m"]
+        return Span(datetime(year, month, 1), datetime(year + month // 12, month % 12 + 1, 1))
+    else:
+        start = datetime(year, known["m"], known["d"])
+    length = timedelta(days=1)
+    for code, unit in (("H", timedelta(hours=1)), ("M", timedelta(minutes=1)), ("S", timedelta(seconds=1))):
+        if code not in known:
+            break
+        start, length = start + known[code] * unit, unit
+    return Span(start, start + length)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A path that matches the first `depth` components."""
+
+    span: Span
+    path: Path
+    depth: int
+    known: Known
+
+    def __lt__(self, other: "_Node") -> bool:
+        """The one that may be newer comes first; of equals the less deep, for it may hold more; then the later name."""
+        if self.span.end != other.span.end:
+            return self.span.end > other.span.end
+        return (self.depth, other.path) < (other.depth, self.path)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A component of a pattern: a name as it is, or a regular expression of names; or any number of folders (`**`)."""
+
+    name: str | None = None
+    names: re.Pattern[str] | None = None
+    hidden: bool = False
+
+
+def _step(part: str, pattern: Path) -> _Step:
+    if part == "**":
+        return _Step()
+    literal, regex, seen = "", "", set()
+    magic = False
+    for token in _TOKENS.findall(part):
+        code = token[1:]
+        if token[0] == "%" and token != "%%":
+            if code not in _CODES:
+                raise ConfigError(
+                    f"{pattern}: {token!r} is no code of a time; use {' '.join(f'%{known}' for known in _CODES)}, and %% for a percent sign."
+                )
+            regex += f"(?P={code})" if code in seen else f"(?P<{code}>{_CODES[code]})"
+            seen.add(code)
+        elif token in ("*", "?"):
+            regex += ".*?" if token == "*" else "."
+        elif len(token) > 2:
+            regex += token.replace("[!", "[^", 1).replace("\\", "\\\\")
+        else:
+            literal += token[0]
+            regex += re.escape(token[0])
+            continue
+        magic = True
+    return _Step(names=re.compile(regex, re.DOTALL), hidden=part.startswith(".")) if magic else _Step(name=literal)
+
+
+def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
+    depth = node.depth + 1
+    last = depth == depths
+    if step.name is not None:
+        path = node.path / step.name
+        if not last or path.exists():
+            yield _Node(node.span, path, depth, node.known)
+    elif step.names is None:
+        yield _Node(node.span, node.path, depth, node.known)
+        for entry in list_folder(node.path):
+            if entry.is_dir(follow_symlinks=False) and not is_passing(entry.name):
+                yield _Node(node.span, node.path / entry.name, node.depth, node.known)
+    else:
+        for entry in list_folder(node.path):
+            match = step.names.fullmatch(entry.name)
+            if match is None or (is_passing(entry.name) and not step.hidden) or not (last or entry.is_dir()):
+                continue
+            known = {**node.known, **{code: int(number) for code, number in match.groupdict().items()}}
+            span = span_of(known)
+            if span is not None and all(known[code] == number for code, number in node.known.items()):
+                yield _Node(span, node.path / entry.name, depth, known)

@@ -1,0 +1,189 @@
+"""GeoTIFF: a band a frame, gzipped or not."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+
+from nowcast.errors import DataError
+from nowcast.radar.cf import PROVENANCE, minutes_of_cell_methods
+from nowcast.radar.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.formats import library, unpacked
+from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
+from nowcast.radar.grid import CRS
+from nowcast.radar.names import time_from_name
+from nowcast.radar.storage import Values, explain, missing_numbers, unpack
+from nowcast.radar.units import quantity_of
+
+_TIME_TAGS = ("time", "TIME", "valid_time", "datetime", "DATETIME")
+_TAGS = {"TIFFTAG_IMAGEDESCRIPTION": "title", "TIFFTAG_ARTIST": "institution", "TIFFTAG_COPYRIGHT": "license"}
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What `path` holds. Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do."""
+    with _open(path) as file:
+        bands = _bands(file, options, path)
+        units, minutes = _units(file, bands, options, path)
+        times = _times(file, bands, path)
+        band = bands[0] - 1
+        name = file.descriptions[band] if len(bands) == 1 and _time_of_text(file.descriptions[band] or "") is None else None
+        packing = (float(file.scales[band]), float(file.offsets[band]))
+        layout = Layout(name or "band", (file.height, file.width), units, minutes, packing=packing)
+        tags = file.tags()
+        attrs = {name: tags[name] for name in PROVENANCE if name in tags}
+        attrs |= {ours: tags[tag] for tag, ours in _TAGS.items() if tag in tags and ours not in attrs}
+        return RadarFile(path, "geotiff", layout, times, _place(file, path), attrs)
+
+
+def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
+    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked. Errors: as describe."""
+    (top, bottom, _), (left, right, _) = (
+        part.indices(size) for part, size in zip((rows, columns), file.layout.shape, strict=True)
+    )
+    missing = missing_numbers(options.missing_value)
+    with _open(file.path) as stored:
+        bands = _bands(stored, options, file.path)[frames]
+        window = ((top, bottom), (left, right))
+        values = np.empty((len(bands), bottom - top, right - left))
+        for frame, band in zip(values, bands, strict=True):
+            attrs = {"_FillValue": stored.nodatavals[band - 1], "scale_factor": stored.scales[band - 1]}
+            frame[:] = unpack(stored.read(band, window=window), {**attrs, "add_offset": stored.offsets[band - 1]}, missing)
+            if stored.nodatavals[band - 1] is None:  # then a mask, or an alpha band, may say where nothing is
+                frame[stored.read_masks(band, window=window) == 0] = np.nan
+    return values
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """The file in rasterio. Errors: DataError, MissingInputError for what goes wrong within the block."""
+    rasterio = library("rasterio", "geotiff", path)
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        about = path.stat()
+        with warnings.catch_warnings(), ExitStack() as opened:
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            where: Any = path
+            if packed:
+                where = opened.enter_context(rasterio.MemoryFile(_unpacked(path, about.st_mtime_ns, about.st_size)))
+            yield opened.enter_context(where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff"))
+    except (OSError, UnicodeError, rasterio.errors.RasterioError) as error:  # UnicodeError: damaged tags
+        raise explain(path, error) from error
+
+
+@lru_cache(maxsize=2)
+def _unpacked(path: Path, changed: int, size: int) -> bytes:
+    """The whole of a gzipped file, kept for its next frame; `changed` and `size` tell a file replaced since."""
+    return unpacked(path)
+
+
+def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
+    """The numbers (from 1) of the bands that are frames: those asked for, else those with a time each, else the only one."""
+    alpha = {k for k, meaning in zip(file.indexes, file.colorinterp, strict=True) if meaning.name == "alpha"}
+    bands = [k for k in file.indexes if k not in alpha]
+    names = {k: file.descriptions[k - 1] or f"band {k}" for k in bands}
+    listed = ", ".join(names.values())
+    if options.variable is not None:
+        bands = [k for k in bands if options.variable in (names[k], str(k), f"band {k}")]
+        if not bands:
+            raise DataError(f"{path}: has no band {options.variable!r} (it has: {listed}); set data.variable.")
+    if len(bands) > 1 and any(_time_of_band(file, k) is None for k in bands):
+        raise DataError(f"{path}: has several bands and no time for each: {listed}; choose one with data.variable.")
+    if np.dtype(file.dtypes[bands[0] - 1]).kind not in "iuf":
+        raise DataError(
+            f"{path}: its values are {file.dtypes[bands[0] - 1]}, not numbers of rain; name another band with data.variable."
+        )
+    return bands
+
+
+def _units(file: Any, bands: list[int], options: ReadOptions, path: Path) -> tuple[str, float | None]:
+    """(units, minutes of accumulation or None): of bands and tags, or of the options; but data.units overrules the file."""
+    stated = {file.units[k - 1] or _tag(file, k, ("units", "UNITS", "unit")) or "" for k in bands}
+    if len(stated) > 1 and options.units is None:
+        raise DataError(f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one with data.variable.")
+    units = options.units or stated.pop()
+    quantity = quantity_of(units)
+    if quantity is None:
+        raise DataError(
+            f"{path}: {f'is in {units!r}' if units else 'has no units'}; nowcast reads 'mm h-1', 'mm' with"
+            " data.accumulation_minutes, or 'dBZ': say which with data.units."
+        )
+    if quantity != "amount":
+        return units, None
+    minutes = minutes_of_cell_methods(_tag(file, bands[0], ("cell_methods",)) or "") or options.accumulation_minutes
+    if minutes is None:
+        raise DataError(
+            f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set data.accumulation_minutes"
+            " (or data.units, if it is a rate)."
+        )
+    return units, minutes
+
+
+def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    """The time of each band: of its own tags, else of the file's, else of its name, else when the image was made."""
+    times = [_time_of_band(file, k) for k in bands]
+    if None not in times:
+        return np.array(times, dtype="datetime64[ns]")
+    tags = file.tags()
+    own = next((time for tag in _TIME_TAGS if (time := _time_of_text(tags.get(tag, ""))) is not None), None)
+    named = time_from_name(path.name) if own is None else own
+    made = _time_of_text(tags.get("TIFFTAG_DATETIME", "")) if named is None else named  # some programs write when they ran
+    if made is None:
+        raise DataError(
+            f"{path}: has no time: neither a tag 'time' or TIFFTAG_DATETIME nor one in its name, as 202001311205; rename it."
+        )
+    return np.array([made], dtype="datetime64[ns]")
+
+
+def _time_of_band(file: Any, band: int) -> np.datetime64 | None:
+    """The time that the tags of a band hold, or its name."""
+    tags = file.tags(band)
+    texts = [*(tags.get(tag, "") for tag in (*_TIME_TAGS, "TIFFTAG_DATETIME")), file.descriptions[band - 1] or ""]
+    return next((time for text in texts if (time := _time_of_text(text)) is not None), None)
+
+
+def _time_of_text(text: str) -> np.datetime64 | None:
+    """'2020:01:31 12:05:00', as TIFF has it, or ISO 8601 → the time in UTC; None where it is no time."""
+    text = text.strip()
+    plain = text.replace(":", "-", 2) if text[4:5] == ":" else text
+    try:
+        time = datetime.fromisoformat(plain)
+    except ValueError:
+        return None
+    return np.datetime64(time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None), "ns")
+
+
+def _tag(file: Any, band: int, names: tuple[str, ...]) -> str | None:
+    """The first of these tags that the band has, or the file."""
+    return next((str(tags[name]) for tags in (file.tags(band), file.tags()) for name in names if name in tags), None)
+
+
+def _place(file: Any, path: Path) -> Place:
+    """The centres of columns and rows, and the grid mapping; {} where the file says nothing of them."""
+    transform = file.transform
+    if transform.is_identity:
+        return {}
+    if transform.b != 0 or transform.d != 0:
+        raise DataError(f"{path}: its pixels are turned against its coordinates; turn it first (gdalwarp).")
+    x = transform.c + transform.a * (np.arange(file.width) + 0.5)
+    y = transform.f + transform.e * (np.arange(file.height) + 0.5)
+    if file.crs is None:
+        return {name: xr.Variable(name, values, {"axis": name.upper()}) for name, values in (("x", x), ("y", y))}
+    system = pyproj.CRS.from_wkt(file.crs.to_wkt())
+    if system.is_geographic:
+        place = {"x": axis_in_degrees("x", x), "y": axis_in_degrees("y", y)}
+        unit = 1.0
+    else:
+        unit = float(system.axis_info[0].unit_conversion_factor)  # metres in a foot, a kilometre …
+        place = {"x": axis_in_metres("x", x * unit), "y": axis_in_metres("y", y * unit)}
+    crs = grid_mapping_from_crs(system, system.name, str(path))
+    if crs is None:
+        return place
+    return {**place, CRS: crs if unit == 1.0 else in_metres(crs, unit)}

@@ -1,0 +1,75 @@
+"""Zarr stores, of version 3 or 2: a folder that holds a CF dataset of any number of frames."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from nowcast.radar import storage
+from nowcast.radar.cf import describe_dataset
+from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.radar.formats import library
+
+_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+)  # what zarr raises of a damaged store
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What the store at `path` holds. Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do."""
+    with _explained(path), _open(path, decoded=True) as file:
+        return describe_dataset(file, path, options, "zarr")
+
+
+def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> storage.Values:
+    """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing. Errors: as describe."""
+    assert file.layout.dims is not None
+    time, y, x = file.layout.dims
+    with _explained(file.path):
+        stored = _stored(file.path, file.layout.variable, _changed(file.path, file.layout.variable))
+        index = {name: part for name, part in ((time, frames), (y, rows), (x, columns)) if name is not None}
+        part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
+        raw = part.values if time is not None else part.values[np.newaxis]
+    return storage.unpack(raw, stored.attrs, storage.missing_numbers(options.missing_value, file.layout.missing))
+
+
+def _open(path: Path, decoded: bool) -> xr.Dataset:
+    library("zarr", "zarr", path)
+    with warnings.catch_warnings():  # of codecs and types that version 3 has not settled, and xarray's of unknown ones
+        warnings.simplefilter("ignore")
+        return xr.open_dataset(
+            path, engine="zarr", consolidated=False, chunks=None, cache=False,
+            decode_times=False, decode_coords=False, mask_and_scale=decoded,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _stored(path: Path, variable: str, changed: int) -> xr.Variable:
+    """The variable as stored, read where it is indexed; `changed` tells a store written anew, or longer, from the one before."""
+    return _open(path, decoded=False)[variable].variable
+
+
+def _changed(path: Path, variable: str) -> int:
+    """When the shape of `variable` was last written."""
+    for name in ("zarr.json", ".zarray"):
+        if (path / variable / name).exists():
+            return (path / variable / name).stat().st_mtime_ns
+    raise FileNotFoundError(f"{variable} has no zarr.json or .zarray")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS as error:
+        raise storage.explain(path, error) from error

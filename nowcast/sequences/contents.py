@@ -1,0 +1,56 @@
+"""What files hold, whatever they are called and whenever they were touched."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from nowcast.errors import MissingInputError
+from nowcast.files import sha256, written_whole
+
+log = logging.getLogger(__name__)
+
+_SETTLED_SECONDS = 2.0
+"""A file changed within this time may change again without its times showing it."""
+
+
+def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
+    """A digest of the bytes in these files, and in all files of these folders, and of how they are named below the folder they share.
+
+    Reading every byte of an archive takes a while, so what was found is remembered in `folder` beside the paths, sizes and times
+    of the files: read again is only what was moved, touched or changed. Two processes may do so at once.
+
+    Errors: MissingInputError where one cannot be read.
+    """
+    files: list[Path] = []
+    path = Path()
+    try:
+        for path in paths:
+            files += [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        files = sorted({file.resolve() for file in files})
+        facts = [(str(path), *_facts(path.stat())) for path in files]
+        note = Path(folder) / f"{_digest(facts)}.contents"
+        if note.is_file() and len(known := note.read_text()) == 64:
+            return known
+        total = sum(size for _, size, *_ in facts)
+        log.info("reading %d files (%.1f GB) to know them by what they hold", len(files), total / 1e9)
+        shared = os.path.commonpath(files) if files else ""
+        found = _digest([(os.path.relpath(path, shared), sha256(path)) for path in files])
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read ({error.strerror or error}); check that it is there.") from error
+    newest = max((max(times) for _, _, *times in facts), default=0)
+    if newest / 1e9 < time.time() - _SETTLED_SECONDS:
+        with written_whole(note) as file:
+            file.write_text(found)
+    return found
+
+
+def _facts(about: os.stat_result) -> tuple[int, int, int]:
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -1,0 +1,75 @@
+"""An array in a .npy file, of which no more is in memory than is asked for."""
+
+import math
+import mmap
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_MAP_WHOLE_BYTES = 2**30
+
+
+class StoredArray:
+    """A .npy file read along its first axis: each piece is mapped when asked for, and unmapped with the last array made of it.
+
+    So neither resident memory nor address space grows with the file; only one of 1 GiB and less stays mapped whole, which is a
+    little faster. The first index is an integer, a slice or integers, the others are as NumPy has them. What comes is read-only.
+    In another process, forked or spawned, it is as good as here: it is passed on as its path.
+
+    Errors: OSError, ValueError where the file is none of NumPy's, or is shorter than it says.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with open(self.path, "rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError("it is a .npy file of another version")
+            self.shape, fortran_order, self.dtype = np.lib.format.read_array_header_1_0(file)
+            self._offset = file.tell()
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.nbytes = self.shape[0] * self._row_bytes
+        if fortran_order or self.path.stat().st_size != self._offset + self.nbytes:
+            raise ValueError("it is not of the size that it says")
+        self._file = os.open(self.path, os.O_RDONLY)
+        self._whole = self._map(0, len(self)) if self.nbytes <= _MAP_WHOLE_BYTES else None
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        if self._whole is not None:
+            return self._whole[key]
+        first, *others = key if isinstance(key, tuple) else (key,)
+        if isinstance(first, slice) and (first.step or 1) > 0:
+            start, stop, step = first.indices(len(self))
+            return self._map(start, max(start, stop))[(slice(None, None, step), *others)]
+        if isinstance(first, int | np.integer):
+            place = range(len(self))[int(first)]
+            return self._map(place, place + 1)[(0, *others)]
+        places = np.arange(len(self))[first]
+        rows = np.stack([self[int(place)] for place in places]) if places.size else self[:0]
+        return rows[(slice(None), *others)]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self[:]
+        return np.array(whole, dtype) if copy or dtype not in (None, self.dtype) else whole
+
+    def __getstate__(self) -> Path:
+        return self.path
+
+    def __setstate__(self, path: Path) -> None:
+        self.__init__(path)  # type: ignore[misc]
+
+    def _map(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start … stop − 1; the mapping lives as long as an array made of it."""
+        if stop == start or self._row_bytes == 0:
+            return np.empty((stop - start, *self.shape[1:]), self.dtype)
+        first, end = (self._offset + row * self._row_bytes for row in (start, stop))
+        page = first - first % mmap.ALLOCATIONGRANULARITY
+        memory = mmap.mmap(self._file, end - page, prot=mmap.PROT_READ, offset=page)
+        return np.ndarray((stop - start, *self.shape[1:]), self.dtype, memory, first - page)
