@@ -23,12 +23,12 @@ def not_empty(key: str, value: str | None) -> None:
 
 def positive(key: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
-        raise ConfigError(f"{key}: must be above 0, not {value}.")
+        raise ConfigError(f"{key}: must be above 0 and finite, not {value}.")
 
 
 def not_negative(key: str, value: float) -> None:
     if not (value >= 0 and math.isfinite(value)):
-        raise ConfigError(f"{key}: must be 0 or more, not {value}.")
+        raise ConfigError(f"{key}: must be 0 or more and finite, not {value}.")
 
 
 def share(key: str, value: float) -> None:

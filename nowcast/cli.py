@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -309,6 +310,7 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _make_streams_writable()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, _terminate)  # before Typer makes something else of it
     try:
@@ -318,9 +320,18 @@ def main() -> None:
         print("nowcast: stopped.", file=sys.stderr)
     except Exception as error:
         code = report(error)
-    except SystemExit as stop:  # Hydra's own options end so: 0, or 2 for one it does not know
-        code = stop.code if isinstance(stop.code, int) else 2
+    except SystemExit as stop:
+        # Hydra's own options end so: 0, or 2 for one it does not know; and Typer, with 1, where a pipe is closed.
+        code = InputOutputError.exit_code if stop.code == 1 else stop.code if isinstance(stop.code, int) else 2
     sys.exit(code)
+
+
+def _make_streams_writable() -> None:
+    """Started with its output closed, Python has none; and a name of a file may hold what the encoding of a terminal lacks."""
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:

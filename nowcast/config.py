@@ -192,7 +192,7 @@ class EvaluateConfig:
     period: list[str] | None
     stride: int
     min_wet_share: float
-    missing_frames: int
+    drop_frames: int
     input_paths: dict[str, str]
     thresholds: list[float]
     batch_size: int
@@ -209,13 +209,13 @@ class EvaluateConfig:
             )
         if self.forecasts is not None and self.period is not None:
             raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
-        if self.forecasts is not None and (self.missing_frames or self.input_paths):
-            raise ConfigError("missing_frames, input_paths: are for a checkpoint; forecast files are scored as they are.")
+        if self.forecasts is not None and (self.drop_frames or self.input_paths):
+            raise ConfigError("drop_frames, input_paths: are for a checkpoint; forecast files are scored as they are.")
         _thresholds(self.thresholds)
         share("min_wet_share", self.min_wet_share)
         for key in ("stride", "batch_size"):
             at_least(key, getattr(self, key), 1)
-        at_least("missing_frames", self.missing_frames, 0)
+        at_least("drop_frames", self.drop_frames, 0)
         _device_and_precision(self.device, self.precision)
 
 
@@ -274,7 +274,7 @@ class PrepareConfig:
             raise ConfigError(f"speckle_neighbours: a pixel has 8 neighbours; give 0 (off) to 8, not {self.speckle_neighbours}.")
         if self.pixel_size is not None and self.grid is not None:
             raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
-        if self.crop is not None and (len(self.crop) != 4 or self.crop[0] >= self.crop[2] or self.crop[1] >= self.crop[3]):
+        if self.crop is not None and (len(self.crop) != 4 or not (self.crop[0] < self.crop[2] and self.crop[1] < self.crop[3])):
             raise ConfigError(f"crop: give west, south, east and north in degrees, as in [5, 50, 8, 53], not {self.crop}.")
 
 

@@ -41,7 +41,9 @@ class RadarConfig(DataConfig):
             positive("data.accumulation_minutes", self.accumulation_minutes)
         one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
         numbers = (
-            isinstance(self.zr, list) and len(self.zr) == 2 and all(isinstance(one, int | float) and one > 0 for one in self.zr)
+            isinstance(self.zr, list)
+            and len(self.zr) == 2
+            and all(isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < math.inf for one in self.zr)
         )
         if not (self.zr is None or isinstance(self.zr, str) or numbers):
             raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation, not {self.zr}.")

@@ -38,7 +38,8 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if type(error).__name__ == "OverrideParseException":
         what = str(error).splitlines()[0]
         return (
-            f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and quote it for the shell.",
+            f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and where the value has spaces, quotes, brackets or"
+            " letters beyond ASCII, 'key=\"value\"' with both quotes.",
             UsageError.exit_code,
         )
     cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
@@ -48,7 +49,9 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if key and kind == "MissingMandatoryValue":
         return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
     if key:
-        return f"{key}: {str(cause).splitlines()[0]}.", ConfigError.exit_code
+        return f"{key}: {str(cause).splitlines()[0].rstrip('.')}.", ConfigError.exit_code
+    if "MovingMnistConfig is not a subclass of RadarConfig" in str(error):
+        return "data: moving_mnist has neither times nor a place; choose data=radar or data=radolan.", ConfigError.exit_code
     quoted = str(error).split("'")[1] if "'" in str(error) else ""
     if str(error).startswith("Could not override") and not key:
         return f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.", ConfigError.exit_code

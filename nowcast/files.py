@@ -5,12 +5,14 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nowcast.errors import CannotCreateError, InputOutputError, TryLaterError
 
+_FULL = 2**20  # bytes free, by which a disk is taken for full
 _CANNOT_CREATE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
@@ -36,7 +38,9 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise _for_people(path, error) from error
     except RuntimeError as error:  # what PyTorch and HDF5 make of a full disk
-        raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
+        full = shutil.disk_usage(path.parent).free < _FULL
+        reason = "no space left on the disk" if full else str(error)
+        raise InputOutputError(f"{path}: writing failed ({reason}); nothing was left behind.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

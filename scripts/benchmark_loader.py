@@ -5,7 +5,7 @@
 Every contestant gives the same windows as arrays of their own. Each round runs every contestant once, one after the other, and a
 ratio is taken within a round; the table has the median and the quartiles over the rounds. 1 is the bare memory map of the packed
 file, `np.array(np.load(path, mmap_mode="r")[…])`. All files are in the page cache: one round before the others brings them there. A
-packed file of 1 GiB and less stays mapped whole, of a larger one each window is mapped by itself: both ways are measured.
+packed file that half of the memory holds stays mapped whole, of a larger one each window is mapped by itself: both ways are measured.
 """
 
 import argparse

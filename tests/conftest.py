@@ -1,13 +1,10 @@
 """What tests share: a small radar file, a model trained on it, and the command line run in this process."""
 
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import SPLITS, TINY, Outcome
+from helpers import SPLITS, TINY, Outcome, exit_code
 
 
 @pytest.fixture(scope="session")
@@ -21,33 +18,28 @@ def radar_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `nowcast …` in this process."""
-    return lambda *words: run_here(capsys, monkeypatch, words)
+
+    def run_here(*words: str) -> Outcome:
+        capsys.readouterr()
+        code = exit_code(*words)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run_here
 
 
-def run_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> Outcome:
-    from nowcast.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["nowcast", *words])
-    capsys.readouterr()
-    before = logging.root.handlers[:], logging.root.level
-    with pytest.raises(SystemExit) as stop:
-        main()
-    logging.root.handlers[:], level = before
-    logging.root.setLevel(level)
-    captured = capsys.readouterr()
-    return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drawn, which takes as long as all the rest; for tests that look at no picture."""
+    monkeypatch.setattr("nowcast.verification.pictures._save", lambda figure, path: Path(path))
 
 
 @pytest.fixture(scope="session")
-def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished training run on `radar_file`."""
-    import subprocess
-
     folder = tmp_path_factory.mktemp("run")
-    words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, f"output={folder}", f"data.cache={folder}/cache"]
-    subprocess.run(
-        [sys.executable, "-m", "nowcast", *words], check=True, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=folder
-    )
-    yield folder
+    data = ["data=radar", f"data.path={radar_file}", *SPLITS, f"data.cache={folder}/cache"]
+    assert exit_code("train", *TINY, *data, f"output={folder}") == 0
+    return folder

@@ -1,6 +1,9 @@
 """Settings of a tiny training run, what a command shows, and frames for a model to learn by heart."""
 
+import logging
+import sys
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,22 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def exit_code(*words: str) -> int:
+    """Run `nowcast …` in this process; logging is left as it was."""
+    from nowcast.cli import main
+
+    before = logging.root.handlers[:], logging.root.level
+    with patch.object(sys, "argv", ["nowcast", *words]):
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        finally:
+            logging.root.handlers[:], level = before
+            logging.root.setLevel(level)
+    raise AssertionError("the command line ends by itself")
 
 
 def moving_squares(count: int = 4, steps: int = 6, size: int = 12) -> Tensor:

@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, errors of one line with their exit codes, Hydra's habits, sweeps."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,6 +62,10 @@ def test_help_imports_nothing_heavy() -> None:
         (["trian"], 2, "No such command 'trian'"),
         (["train", "--bogus"], 2, "unrecognized arguments: --bogus"),
         (["train", "word"], 2, "word: "),
+        (["train", "data.path=a b=c"], 2, "'key=\"value\"' with both quotes"),
+        (["prepare", "data=moving_mnist", "output=s"], 78, "data: moving_mnist has neither times nor a place"),
+        (["prepare", "data.path=a.nc", "output=s", "crop=5"], 78, "list or tuple.\n"),
+        (["prepare", "data.path=a.nc", "output=s", "crop=[nan,1,2,3]"], 78, "crop: give west, south"),
         (["train", "model.hidden_channels=[1"], 2, "model.hidden_channels=[1: "),
         (["train", "--resolve"], 2, "--resolve"),
         (["fetch", "moon"], 2, "no sample 'moon'"),
@@ -193,6 +198,18 @@ def test_one_line_trains_all_six_rows_of_the_papers_table(run: Run, tmp_path: Pa
     rows = ["fc_lstm_2048_2048", "5x5_5x5_256", "5x5_5x5_128_128", "5x5_5x5_128_64_64", "9x9_1x1_128_128", "9x9_1x1_128_64_64"]
     assert all(f" model=paper_{row} " in outcome.err for row in rows)
     assert outcome.err.count("none.gz: no such file") == 6
+
+
+@pytest.mark.parametrize(("redirected", "code"), [("", 65), ("| true", 74), (">&-", 65), ("2>&-", 65)])
+def test_streams_that_cannot_take_everything_are_no_fault_of_nowcast(tmp_path: Path, redirected: str, code: int) -> None:
+    (tmp_path / "ü.nc").touch()
+    command = f"{sys.executable} -m nowcast inspect ü.nc {redirected}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "fault" not in done.stdout + done.stderr
+    assert done.returncode == code
+    if not redirected:
+        assert "\\xfc.nc: cannot be read" in done.stdout
 
 
 def test_python_m_nowcast_is_the_same() -> None:

@@ -18,6 +18,7 @@ from nowcast.training import read_checkpoint
 Run = Callable[..., Outcome]
 CASES = ("2020-01-01T06:10", "2020-01-01T06:25", "2020-01-01T06:40")
 """The first frame of the test period is the third of the first case; the others follow at a stride of 3."""
+undrawn = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def scores(folder: str) -> xr.Dataset:
         return dataset.load()
 
 
+@undrawn
 def test_forecast_files_and_their_model_get_the_same_scores(run: Run, data: list[str], trained: Path) -> None:
     evaluate = ["evaluate", *data, "thresholds=[0.5,2]"]
     period = "period=['2020-01-01T06:00','2020-01-01T07:00']"
@@ -149,6 +151,7 @@ def test_evaluate_counts_as_by_hand(run: Run, data: list[str], radar_file: Path,
     assert all(Path(f"scores/{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("csi", "frames"))
 
 
+@undrawn
 def test_scoring_days_that_a_model_was_trained_on_is_said(run: Run, data: list[str], trained: Path) -> None:
     outcome = run(
         "evaluate", *data, f"checkpoint={trained}/best.pt", "period=['2020-01-01T02:00','2020-01-01T03:00']", "stride=6"
@@ -157,6 +160,7 @@ def test_scoring_days_that_a_model_was_trained_on_is_said(run: Run, data: list[s
     assert "overlaps the train days of this model" in outcome.err
 
 
+@undrawn
 def test_forecasts_without_observations_are_not_scored_and_that_is_said(run: Run, data: list[str], trained: Path) -> None:
     for at in ("2020-01-01T07:00", "2020-01-01T07:55"):
         run("predict", f"checkpoint={trained}/best.pt", *data, f"at={at}")
@@ -166,6 +170,7 @@ def test_forecasts_without_observations_are_not_scored_and_that_is_said(run: Run
     assert scores("scores").attrs["cases"] == 1
 
 
+@undrawn
 @pytest.mark.parametrize(
     ("experiment", "small"),
     [
@@ -201,6 +206,7 @@ RADAR_EXPERIMENTS = {
 }
 
 
+@undrawn
 @pytest.mark.parametrize("experiment", RADAR_EXPERIMENTS)
 def test_published_radar_experiments_train_forecast_and_are_scored(run: Run, data: list[str], experiment: str) -> None:
     few = ["sampling.windows_per_epoch=4", "training.epochs=1", "training.batch_size=2", "lead_steps=4"]
@@ -226,6 +232,7 @@ STACKS = {
 }
 
 
+@undrawn
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_model_goes_from_file_to_file(run: Run, data: list[str], stack: str) -> None:
     words = [*TINY, "training.epochs=1", "sampling.windows_per_epoch=8", *data, *SPLITS, *STACKS[stack], "output=run"]
@@ -235,6 +242,7 @@ def test_every_model_goes_from_file_to_file(run: Run, data: list[str], stack: st
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
 
 
+@undrawn
 def test_a_model_of_one_size_refuses_frames_of_another(run: Run, data: list[str], radar_file: Path) -> None:
     words = ["train", *TINY, *data, *SPLITS, "model=fc_lstm", "training.epochs=1", "output=run"]
     outcome = run(*words, "sampling.crop=24")
@@ -307,15 +315,16 @@ def test_forecasts_on_a_shifted_grid_are_not_scored(run: Run, data: list[str], r
     assert "its x coordinates are not those of the observations" in outcome.err
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"x" * 1000])
-def test_a_damaged_cache_is_refused_with_the_way_out(run: Run, data: list[str], trained: Path, content: bytes) -> None:
+@undrawn
+def test_a_damaged_cache_is_refused_with_the_way_out(run: Run, data: list[str], trained: Path) -> None:
     evaluate = ["evaluate", *data, f"checkpoint={trained}/best.pt", "period=['2020-01-01T06:00','2020-01-01T07:00']"]
     assert run(*evaluate).code == 0
-    for path in Path("cache").glob("*/frames.npy"):
-        path.write_bytes(content)
-    outcome = run(*evaluate)
-    assert (outcome.code, outcome.err.count("\n")) == (65, 1)
-    assert "delete" in outcome.err
+    [frames] = Path("cache").glob("*/frames.npy")
+    for content in (b"", b"\x93NUMPY", b"x" * 1000):
+        frames.write_bytes(content)
+        outcome = run(*evaluate)
+        assert (outcome.code, outcome.err.count("\n")) == (65, 1)
+        assert "delete" in outcome.err
 
 
 def test_a_checkpoint_that_describes_no_model_is_bad_data(run: Run, data: list[str], trained: Path) -> None:
@@ -327,6 +336,7 @@ def test_a_checkpoint_that_describes_no_model_is_bad_data(run: Run, data: list[s
     assert "other.pt: describes no model" in outcome.err
 
 
+@undrawn
 def test_starting_anew_leaves_nothing_of_the_run_before(
     run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +351,7 @@ def test_starting_anew_leaves_nothing_of_the_run_before(
     assert bool(left) == bool(rows)  # only what the new run wrote
 
 
+@undrawn
 def test_a_swept_output_lists_only_the_jobs_of_this_sweep(
     run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,22 +1,21 @@
 """What lies beside the rain, and missing frames, from file to file through the commands."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from helpers import SPLITS, TINY, Outcome
+from helpers import SPLITS, TINY, Outcome, exit_code
 
 from nowcast.commands.evaluate import frames_taken_away
 from nowcast.training import read_checkpoint
 
 Run = Callable[..., Outcome]
+pytestmark = pytest.mark.usefixtures("without_pictures")
 PERIOD = "period=['2020-01-01T06:00','2020-01-01T07:55']"
 
 
@@ -39,15 +38,15 @@ FIELDS = (
 
 
 @pytest.fixture(scope="module")
-def with_inputs(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def with_inputs(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that sees a mask, the time of day, height and cloud."""
     folder = tmp_path_factory.mktemp("inputs")
     write_fields(radar_file, folder)
     words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, "output=run", "training.epochs=1"]
     more = ["inputs.mask=true", "inputs.time_of_day=true", *FIELDS, "sampling.frame_dropout=0.2", "sampling.flip=true"]
-    command = [sys.executable, "-m", "nowcast", *words, *more, "data.cache=cache"]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=folder)
-    yield folder
+    with contextlib.chdir(folder):
+        assert exit_code(*words, *more, "data.cache=cache") == 0
+    return folder
 
 
 @pytest.fixture
@@ -102,6 +101,20 @@ def test_a_forecast_is_the_same_whatever_later_fields_say(run: Run, data: list[s
         assert run(*predict, f"++input_paths.cloud={name}_cloud.nc", f"output={name}.nc").code == 0
     np.testing.assert_array_equal(rain("b.nc"), rain("a.nc"))
     assert not np.array_equal(rain("c.nc"), rain("a.nc"), equal_nan=True)
+
+
+def test_only_training_and_scoring_unpack_large_fields(
+    run: Run, data: list[str], with_inputs: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forecast needs few frames, and would leave others behind every five minutes."""
+    checkpoint = f"checkpoint={with_inputs}/run/best.pt"
+    assert run("predict", checkpoint, *data, *paths, "output=a.nc").code == 0
+    monkeypatch.setattr("nowcast.sequences.fields.SMALL_BYTES", 4 * 34 * 41)
+    assert run("predict", checkpoint, *data, *paths, "output=b.nc").code == 0
+    np.testing.assert_array_equal(rain("a.nc"), rain("b.nc"))
+    assert not Path("cache").exists()
+    assert run("evaluate", checkpoint, *data, *paths, PERIOD, "stride=8", "thresholds=[0.5]", "output=s").code == 0
+    assert len(list(Path("cache").glob("field-*.npy"))) == 1  # cloud; height is one frame
 
 
 def test_fields_that_are_too_old_are_missing_and_that_is_said(
@@ -219,7 +232,7 @@ def test_evaluation_takes_the_same_frames_away_in_every_run_and_never_the_newest
 def test_scores_with_missing_frames_are_others_over_the_same_pixels(run: Run, data: list[str], trained: Path) -> None:
     scores = []
     for n in (0, 1, 1):
-        words = [f"checkpoint={trained}/best.pt", PERIOD, "stride=4", "thresholds=[0.5]", f"missing_frames={n}", f"output=s{n}"]
+        words = [f"checkpoint={trained}/best.pt", PERIOD, "stride=4", "thresholds=[0.5]", f"drop_frames={n}", f"output=s{n}"]
         assert run("evaluate", *data, *words).code == 0
         with xr.open_dataset(f"s{n}/scores.nc", engine="netcdf4") as dataset:
             scores.append(dataset.load())
@@ -234,5 +247,5 @@ def test_scores_with_missing_frames_are_others_over_the_same_pixels(run: Run, da
 
 
 def test_forecast_files_are_scored_as_they_are(run: Run, data: list[str]) -> None:
-    outcome = run("evaluate", *data, "forecasts=forecasts", "missing_frames=1")
-    assert outcome.code == 78 and "missing_frames" in outcome.err
+    outcome = run("evaluate", *data, "forecasts=forecasts", "drop_frames=1")
+    assert outcome.code == 78 and "drop_frames" in outcome.err

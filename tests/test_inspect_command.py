@@ -26,9 +26,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_words_with_an_equals_sign_are_overrides_unless_they_are_paths(tmp_path: Path) -> None:
     odd = tmp_path / "year=2020"
     odd.touch()
-    words = ["a.nc", "data.max_rate=500", str(odd), "--cfg", "job"]
-    assert split_arguments(words)[0] == ["a.nc", str(odd), "job"]
-    assert split_arguments(words)[1] == ["data.max_rate=500", "--cfg"]
+    words = ["a.nc", "data.max_rate=500", str(odd), "year=%Y/*.nc", "b/year=%Y/*.nc", "hydra/job_logging=none", "--cfg", "job"]
+    assert split_arguments(words)[0] == ["a.nc", str(odd), "b/year=%Y/*.nc", "job"]
+    assert split_arguments(words)[1] == ["data.max_rate=500", "year=%Y/*.nc", "hydra/job_logging=none", "--cfg"]
 
 
 def test_what_is_there_is_shown(run: Run, folder: Path) -> None:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from nowcast.radar import write_synthetic
 
@@ -28,8 +30,10 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     (tmp_path / "archive/rain.nc").symlink_to(tmp_path / "data/radolan.nc")
     (tmp_path / "mine/experiment").mkdir(parents=True)
     (tmp_path / "mine/experiment/winter.yaml").write_text("# @package _global_\nmodel:\n  hidden_channels: [4]\n")
+    terrain = xr.Dataset({"height": (("y", "x"), np.zeros((24, 28), np.float32))})
+    terrain.to_netcdf(tmp_path / "terrain.nc", engine="netcdf4")
     found = commands("bash")
-    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate", "describe"}
+    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate", "describe", "inspect", "prepare"}
     for command in found:
         words = shlex.split(command.split(" #")[0])[1:]
         words += SHORT if words[0] == "train" else []

@@ -14,18 +14,29 @@ from nowcast.radar import open_grid, series
 Run = Callable[..., Outcome]
 
 
-@pytest.fixture
-def archive(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+pytestmark = pytest.mark.usefixtures("without_pictures")
+PATTERN = "radar/%Y/%H/rain_%Y%m%d_%H%M.nc"
+
+
+@pytest.fixture(scope="module")
+def folder(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The eight hours of `radar_file`, a file a frame in a folder an hour, and a folder of an earlier year."""
-    monkeypatch.chdir(tmp_path)
-    grid = open_grid(radar_file)
+    folder = tmp_path_factory.mktemp("archive")
+    grid = open_grid(radar_file).load()
     for k, time in enumerate(grid["time"].values):
-        path = tmp_path / time.astype("datetime64[s]").item().strftime("radar/%Y/%H/rain_%Y%m%d_%H%M.nc")
+        path = folder / time.astype("datetime64[s]").item().strftime(PATTERN)
         path.parent.mkdir(parents=True, exist_ok=True)
         grid.isel(time=[k]).to_netcdf(path, engine="netcdf4")
-    (tmp_path / "radar/2019/23").mkdir(parents=True)
-    (tmp_path / "radar/2019/23/rain_20191201_2355.nc").write_bytes(b"of another year, and never opened")
-    return "radar/%Y/%H/rain_%Y%m%d_%H%M.nc"
+    (folder / "radar/2019/23").mkdir(parents=True)
+    (folder / "radar/2019/23/rain_20191201_2355.nc").write_bytes(b"of another year, and never opened")
+    return folder
+
+
+@pytest.fixture
+def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The pattern of the archive, from the folder one is in."""
+    monkeypatch.chdir(folder)
+    return PATTERN
 
 
 @pytest.fixture
@@ -48,27 +59,27 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     return seen
 
 
-def rates_of(path: str) -> np.ndarray:
+def rates_of(path: Path) -> np.ndarray:
     with xr.open_dataset(path, engine="netcdf4") as forecast:
         return forecast["precipitation_rate"].values
 
 
 def test_predict_finds_the_newest_frames_without_listing_the_archive(
-    run: Run, archive: str, trained: Path, looked_at: dict[str, set[str]], radar_file: Path
+    run: Run, archive: str, trained: Path, looked_at: dict[str, set[str]], radar_file: Path, tmp_path: Path
 ) -> None:
     words = ["predict", f"checkpoint={trained}/best.pt", "data=radar", "device=cpu"]
-    assert run(*words, f"data.path={archive}", "output=a.nc").code == 0
+    assert run(*words, f"data.path={archive}", f"output={tmp_path}/a.nc").code == 0
     assert looked_at["files"] == {f"rain_20200101_07{minute}.nc" for minute in (35, 40, 45, 50, 55)}
     assert "radar/2019" not in looked_at["folders"]
-    assert run(*words, f"data.path={radar_file}", "output=b.nc").code == 0
-    np.testing.assert_array_equal(rates_of("a.nc"), rates_of("b.nc"))
+    assert run(*words, f"data.path={radar_file}", f"output={tmp_path}/b.nc").code == 0
+    np.testing.assert_array_equal(rates_of(tmp_path / "a.nc"), rates_of(tmp_path / "b.nc"))
 
 
 def test_predict_at_a_time_opens_files_around_it_alone(
-    run: Run, archive: str, trained: Path, looked_at: dict[str, set[str]]
+    run: Run, archive: str, trained: Path, looked_at: dict[str, set[str]], tmp_path: Path
 ) -> None:
     words = ["predict", f"checkpoint={trained}/best.pt", "data=radar", f"data.path={archive}", "device=cpu"]
-    assert run(*words, "at=2020-01-01T04:00", "output=a.nc").code == 0
+    assert run(*words, "at=2020-01-01T04:00", f"output={tmp_path}/a.nc").code == 0
     assert min(looked_at["files"]) == "rain_20200101_0235.nc"  # five frames before 04:00, and an hour
     assert max(looked_at["files"]) == "rain_20200101_0500.nc"
     outcome = run(*words, "at=2020-01-01T12:00")
@@ -84,10 +95,11 @@ def test_a_forecast_is_not_written_over_a_file_of_the_pattern(run: Run, archive:
 
 
 def test_training_opens_files_of_its_periods_alone(
-    run: Run, archive: str, looked_at: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch
+    run: Run, archive: str, looked_at: dict[str, set[str]], tmp_path: Path
 ) -> None:
     days = ["data.train=['2020-01-01T00:00','2020-01-01T02:00']", "data.validation=['2020-01-01T05:30','2020-01-01T06:30']"]
-    outcome = run("train", *TINY, "data=radar", f"data.path={archive}", *days, "output=run", "training.epochs=1")
+    data = ["data=radar", f"data.path={archive}", *days, f"data.cache={tmp_path}/cache"]
+    outcome = run("train", *TINY, *data, f"output={tmp_path}/run", "training.epochs=1")
     assert outcome.code == 0, outcome.err
     hours = {name[14:16] for name in looked_at["files"]}
     assert hours == {"00", "01", "02", "03", "04", "05", "06", "07"}  # an hour around each: 03:00 and 04:30

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from nowcast import __version__
 from nowcast.errors import ConfigError
 from nowcast.forecast import Forecaster
-from nowcast.radar.fields import content_key, open_field
-from nowcast.sequences import Field, Fields, Inputs, Period, hold
+from nowcast.radar.fields import FieldFile, open_field
+from nowcast.sequences import Field, Fields, Inputs, Period, contents_of, hold
+from nowcast.sequences.stored import StoredArray
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +31,11 @@ def build_inputs(config: Mapping[str, Any]) -> Inputs:
 
 
 def open_fields(
-    config: Mapping[str, Any], grid: xr.Dataset, period: Period, cache: str, paths: Mapping[str, str] | None = None
+    config: Mapping[str, Any], grid: xr.Dataset, period: Period, cache: str | None, paths: Mapping[str, str] | None = None
 ) -> Fields | None:
     """What lies beside the rain of `grid` in a period, by a configuration or checkpoint; None where nothing is asked for.
 
-    Large fields are unpacked into `cache`. `paths`: where fields lie now, by name, if not where they lay in training.
+    Large fields are unpacked into `cache`; without one all are held in memory. `paths`: where fields lie now, by name, if not where they lay in training.
     Errors: ConfigError for a path of no field, or a vector that would be mirrored or turned with the rain; as open_field.
     """
     inputs = config.get("inputs", _NOTHING)
@@ -44,25 +46,28 @@ def open_fields(
     fields = []
     for name, about in named:
         path = (paths or {}).get(name, about["path"])
-        file = open_field(path, about["variable"], grid)
-        if file.is_vector:
-            _refuse_turning(name, file.name, config.get("sampling", {}))
-        part = file.between(period.start, period.end)
-        source = json.dumps([content_key(path), about["variable"], str(period), __version__])
-        max_age = np.timedelta64(round(about["max_age_minutes"] * 60e9), "ns")
-        fields.append(Field(hold(part.read, part.shape, cache, source), part.times, max_age))
-        file.close()
+        with closing(open_field(path, about["variable"], grid)) as file:
+            if file.is_vector:
+                _refuse_turning(name, file.name, config.get("sampling", {}))
+            part = file.between(period.start, period.end)
+            frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, f"{about['variable']} {period}")
+        fields.append(Field(frames, part.times, np.timedelta64(round(about["max_age_minutes"] * 60e9), "ns")))
         _say_missing(name, path, fields[-1], times)
     return Fields(inputs["time_of_day"], tuple(fields)) if fields or inputs["time_of_day"] else None
 
 
-def refuse_too_many_missing(missing_frames: int, forecaster: Forecaster) -> None:
+def refuse_too_many_missing(key: str, missing_frames: int, forecaster: Forecaster) -> None:
     """Errors: ConfigError where not even the newest frame would be left."""
     if missing_frames >= forecaster.input_steps:
         raise ConfigError(
-            f"missing_frames: the model sees {forecaster.input_steps} frames, and the newest is never missing; "
+            f"{key}: the model sees {forecaster.input_steps} frames, and the newest is never missing; "
             f"give {forecaster.input_steps - 1} at most, not {missing_frames}."
         )
+
+
+def _held(file: FieldFile, cache: str, what: str) -> NDArray[np.float32] | StoredArray:
+    """All frames of a field, of which a large one is unpacked once: the file is known by what it holds."""
+    return hold(file.read, file.shape, cache, json.dumps([contents_of([file.path], cache), what, __version__]))
 
 
 def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -29,7 +29,9 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster, find_forecasts, open_forecast, persistence
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
+from nowcast.radar.georeference import same_coordinates
 from nowcast.radar.grid import RATE
+from nowcast.radar.place import first_row
 from nowcast.sequences import PackedRates, Period, RadarWindows, Sampling, Windows, parse_period
 from nowcast.training import Precision, choose_precision
 from nowcast.verification import Counts, common_pixels, count, draw_csi, draw_frames, headline_text, scores_dataset, write_scores
@@ -93,7 +95,7 @@ def cases_of_model(config: EvaluateConfig, precision: Precision) -> tuple[Iterat
     """Forecasts made here and now by the model of a checkpoint, the lead times in minutes, and where row 0 lies."""
     assert config.checkpoint is not None
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
-    refuse_too_many_missing(config.missing_frames, forecaster)
+    refuse_too_many_missing("drop_frames", config.drop_frames, forecaster)
     on_digits = checkpoint["config"]["data"]["name"] == "moving_mnist"
     if on_digits != isinstance(config.data, MovingMnistConfig):
         kinds = ("moving_mnist", config.data.path) if on_digits else ("radar", "moving_mnist")
@@ -134,9 +136,9 @@ def _forecast(
             sequence = torch.stack([windows[pick] for pick in some]).to(precision.device)
             past, observed = sequence[:, :steps], sequence[:, steps:, :1]
             seen = past
-            if config.missing_frames:
+            if config.drop_frames:
                 seconds = [_seconds(rates.times[pick.start + steps - 1]) if rates else pick.start for pick in some]
-                missing = frames_taken_away(seconds, steps, config.missing_frames)
+                missing = frames_taken_away(seconds, steps, config.drop_frames)
                 seen = forecaster.inputs.without(past, missing.to(past.device))
             tiling = tiling or choose_tiling(forecaster, seen.shape, memory_allowed(None, precision.device))
             with precision.autocast():
@@ -198,8 +200,7 @@ def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid
     for axis in ("y", "x", "latitude", "longitude"):
         if axis not in forecast.coords or axis not in grid.coords:
             continue
-        near = 1e-3 * max(float(np.nanmax(np.abs(np.diff(grid[axis].values)))), 1e-9)  # of a pixel
-        if not np.allclose(forecast[axis], grid[axis], rtol=0, atol=near, equal_nan=True):
+        if not same_coordinates(grid[axis].values, forecast[axis].values):
             raise DataError(
                 f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid."
             )
@@ -246,11 +247,8 @@ def _warn_of_known_days(period: Period, trained_on: dict[str, object]) -> None:
 
 def _origin(grid: xr.Dataset) -> str:
     """'lower' where row 0 of the grid lies in the south."""
-    for name in ("y", "latitude"):
-        if name in grid.coords:
-            rows = grid[name].values.reshape(grid[name].shape[0], -1)
-            return "lower" if np.nanmean(rows[0]) < np.nanmean(rows[-1]) else "upper"
-    return "upper"
+    place = {str(name): coordinate.variable for name, coordinate in grid.coords.items()}
+    return "lower" if first_row(place) == "south" else "upper"
 
 
 def _seconds(time: np.datetime64) -> int:

@@ -15,14 +15,11 @@ from nowcast.config_data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster
 from nowcast.model import build_model
-from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, newest_files, open_files
+from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
 from nowcast.radar.grid import RATE
-from nowcast.radar.patterns import is_time_pattern
 from nowcast.sequences import MovingMnistWindows, PackedRates, Period, Scaling, contents_of, open_digits, pack
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
-
-_MORE = 2  # frames more than a forecast needs, from which their spacing is told where some of them are missing
 
 
 def open_radar(data: RadarConfig, *periods: Period) -> xr.Dataset:
@@ -35,15 +32,6 @@ def open_radar(data: RadarConfig, *periods: Period) -> xr.Dataset:
     files = [path for one in periods for path in find_files(data.path, (one.start, one.end), data.format)]
     span = min(one.start for one in periods), max(one.end for one in periods)
     return open_files(list(dict.fromkeys(files)), reading(data), span)
-
-
-def open_latest(data: RadarConfig, steps: int, timestep: np.timedelta64, at: np.datetime64 | None) -> xr.Dataset:
-    """As open_radar; but of a pattern of times only the files of the `steps` frames up to `at`, or of the newest, and a few more."""
-    if not is_time_pattern(data.path):
-        return open_radar(data)
-    if at is not None:
-        return open_radar(data, Period(at - (steps + _MORE) * timestep, at))
-    return open_files(newest_files(data.path, steps + _MORE, data.format), reading(data))
 
 
 def reading(data: RadarConfig) -> ReadOptions:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +26,7 @@ from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
 
+_OVERRIDE = re.compile(r"(hydra/)?[\w.@]+=")
 SHOWN = 3
 """Of a list of times, how many are shown."""
 SHOWN_FILES = 10
@@ -35,8 +37,11 @@ T = TypeVar("T")
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the command line → (paths, overrides); a word with '=' that is no path is an override."""
-    overrides = [word for word in words if word.startswith(("-", "+", "~")) or ("=" in word and not Path(word).exists())]
+    """The words of the command line → (paths, overrides): key=value is an override where there is no such file, and what has other
+    signs before its '=' than a key has is a path, as archive/year=2023/*.h5."""
+    overrides = [
+        word for word in words if word.startswith(("-", "+", "~")) or (_OVERRIDE.match(word) and not Path(word).exists())
+    ]
     return [word for word in words if word not in overrides], overrides
 
 
@@ -140,7 +145,7 @@ def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
     file = group.files[0]
     layout, size, row = file.layout, pixel_size(file.place), first_row(file.place)
     over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} minutes"
-    by = f", Z = {layout.zr[0]:g} R^{layout.zr[1]:g}" if layout.zr is not None and layout.units == "dBZ" else ""
+    by = f", Z = {layout.zr[0]:g} R^{layout.zr[1]:g}" if layout.zr is not None else ""
     pixel = "size not stated" if size is None else f"{_length(size[0], size[2])} × {_length(size[1], size[2])}"
     cadence = "one frame" if np.isnan(found.timestep_minutes) else f"every {found.timestep_minutes:g} minutes"
     return [

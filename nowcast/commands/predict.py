@@ -13,34 +13,38 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
-from nowcast.commands.inputs import open_forecaster, open_latest, refuse_other_size, refuse_other_timestep
+from nowcast.commands.inputs import open_forecaster, open_radar, reading, refuse_other_size, refuse_other_timestep
 from nowcast.config import PredictConfig
+from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import sha256
 from nowcast.forecast import Forecaster, build_forecast, write_forecast
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
-from nowcast.radar import find_files
+from nowcast.radar import find_files, newest_files, open_files
 from nowcast.radar.grid import RATE
+from nowcast.radar.patterns import is_time_pattern
 from nowcast.radar.times import Times
 from nowcast.sequences import Fields, Inputs, Period, parse_time
 from nowcast.training import Precision, choose_precision
 
 log = logging.getLogger(__name__)
 
+_MORE = 2  # frames more than a forecast needs, from which their spacing is told where some of them are missing
+
 
 def predict(config: PredictConfig) -> Path:
     """Forecast from the frames up to `at`, or up to the newest. → the path of the file written."""
     precision = choose_precision(config.device, config.precision)
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
-    refuse_too_many_missing(config.missing_frames, forecaster)
+    refuse_too_many_missing("missing_frames", config.missing_frames, forecaster)
     timestep = spacing(forecaster, config.checkpoint)
     at = parse_time("at", config.at) if config.at else None
     grid = open_latest(config.data, forecaster.input_steps, timestep, at)
     refuse_other_size(checkpoint, grid, config.data.path)
     past, missing = newest_frames(grid, forecaster, config)
     times = past["time"].values
-    fields = open_fields(checkpoint["config"], grid, Period(times[0], times[-1]), config.data.cache, config.input_paths)
+    fields = open_fields(checkpoint["config"], grid, Period(times[0], times[-1]), None, config.input_paths)
     raw = raw_frames(past, missing, fields, forecaster.inputs)
     forecast = forecast_rates(raw, forecaster, precision, config.max_memory_gb)
 
@@ -73,6 +77,15 @@ def refuse_overwriting(path: Path, config: PredictConfig, times: Times) -> None:
     sources = {Path(config.checkpoint).resolve(), *(source.resolve() for source in files)}
     if path.resolve() in sources:
         raise ConfigError(f"output: {path} is an input of this forecast; choose another.")
+
+
+def open_latest(data: RadarConfig, steps: int, timestep: np.timedelta64, at: np.datetime64 | None) -> xr.Dataset:
+    """As open_radar; but of a pattern of times only the files of the `steps` frames up to `at`, or of the newest, and a few more."""
+    if not is_time_pattern(data.path):
+        return open_radar(data)
+    if at is not None:
+        return open_radar(data, Period(at - (steps + _MORE) * timestep, at))
+    return open_files(newest_files(data.path, steps + _MORE, data.format), reading(data))
 
 
 def newest_frames(grid: xr.Dataset, forecaster: Forecaster, config: PredictConfig) -> tuple[xr.Dataset, NDArray[np.bool_]]:

@@ -29,6 +29,7 @@ from nowcast.radar.processes import in_processes
 from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
 from nowcast.radar.series import Series, build_series
 from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
+from nowcast.radar.units import MARSHALL_PALMER
 from nowcast.sequences import Period, parse_period
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,10 @@ def prepare(config: PrepareConfig) -> None:
     targets = targets_of(series.times, series.timestep_minutes, config.timestep_minutes)
     targets = [target for target in targets if period is None or target.time in period]
     if not targets:
-        raise MissingInputError(f"{config.data.path}: no frame in {period or 'these files'}; give another period, or more files.")
+        wanted = "" if config.timestep_minutes is None else f" of {config.timestep_minutes:g} minutes"
+        raise MissingInputError(
+            f"{config.data.path}: no frame{wanted} in {period or 'these files'}; give another period, or more files."
+        )
     preparation = plan_pixels(series, options, config)
     with only_writer(store):
         records = read_records(store)
@@ -154,7 +158,9 @@ def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
         resample, place = to_pixel_size(place, config.pixel_size, where)
     elif config.grid is not None:
         path = find_files(config.grid)[0]
-        target = describe_file(path, ReadOptions(units="mm h-1")).place  # of which only the place counts
+        target = describe_file(
+            path, ReadOptions(units="dBZ", zr=MARSHALL_PALMER)
+        ).place  # only the place counts, whatever it measures
         resample, place = to_grid(place, target, where, str(path)), target
     return Pixels(rows, columns, resample, place)
 

@@ -10,9 +10,9 @@ import xarray as xr
 from nowcast.errors import DataError
 from nowcast.radar import storage
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.georeference import place_of
+from nowcast.radar.georeference import place_of, runs_along_x
 from nowcast.radar.products import on_known_grid, product_of
-from nowcast.radar.times import Times
+from nowcast.radar.times import Times, show
 from nowcast.radar.units import quantity_of
 
 # CF standard names of what radars measure as rain.
@@ -35,13 +35,14 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
     text, minutes = _find_units(file, field, time, options, path)
     shape = (field.sizes[dims[1]], field.sizes[dims[2]])
     packing, flags = storage.packing_of({**field.encoding, **field.attrs}), product_of(file, field).missing
-    layout = Layout(str(field.name), shape, text, minutes, options.zr, packing, dims, flags)
+    layout = Layout(str(field.name), shape, text, minutes, None, packing, dims, flags)
     times = np.atleast_1d(_decode(time, path))
     place = on_known_grid(place_of(file, field, dims[1], dims[2], str(path)), str(path))
     if times.size == 0 or 0 in shape:
         raise DataError(f"{path}: holds no frame; remove this file.")
     if np.isnat(times).any():
         raise DataError(f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend or remove this file.")
+    _refuse_forecast(file, times, path)
     attrs = {name: str(file.attrs[name]) for name in PROVENANCE if name in file.attrs}
     return RadarFile(path, form, layout, times, place, attrs)
 
@@ -59,6 +60,21 @@ def _find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
             raise DataError(f"{path}: its times are in the calendar {calendar!r}; nowcast reads {', '.join(sorted(_CALENDARS))}.")
         return time
     raise DataError(f"{path}: has no time; nowcast needs a CF variable 'time' with units like 'minutes since 2020-01-01 00:00'.")
+
+
+def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
+    """Errors: DataError where frames lie after the one reference time of a forecast: they would be taken for what a radar saw."""
+    for variable in file.variables.values():
+        if (
+            variable.attrs.get("standard_name") == "forecast_reference_time"
+            and variable.size == 1
+            and " since " in str(variable.attrs.get("units"))
+        ):
+            reference = np.atleast_1d(_decode(xr.DataArray(variable), path)).ravel()[0]
+            if times.max() > reference:
+                raise DataError(
+                    f"{path}: holds a forecast of {show(reference)}, not what a radar measured; keep forecasts out of the radar files."
+                )
 
 
 def _decode(time: xr.DataArray, path: Path) -> Times:
@@ -118,8 +134,7 @@ def _space_dims(variable: xr.DataArray, time: xr.DataArray) -> list[str]:
 def _field_dims(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray) -> tuple[str | None, str, str]:
     """The file's names of (time, y, x); the last two dimensions are y and x unless the first of them says that it is x."""
     y, x = _space_dims(field, time)
-    attrs = file[y].attrs if y in file.variables else {}
-    if str(attrs.get("axis", "")).upper() == "X" or attrs.get("standard_name") in ("projection_x_coordinate", "longitude"):
+    if runs_along_x(file, y):
         y, x = x, y
     return next((str(name) for name in field.dims if name in time.dims), None), y, x
 

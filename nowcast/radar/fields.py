@@ -12,7 +12,7 @@ import xarray as xr
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
 from nowcast.radar.formats import library
-from nowcast.radar.georeference import place_of
+from nowcast.radar.georeference import place_of, runs_along_x, same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.times import Times, show
 
@@ -56,7 +56,7 @@ class FieldFile:
                 part = self.array if self.times is None else self.array[first:last]
                 values = np.asarray(part.values, dtype=np.float32).reshape(-1, *self.shape[1:])
         except _BROKEN as error:
-            raise _explain(self.path, error) from error
+            raise storage.explain(self.path, error) from error
         values[~np.isfinite(values)] = np.nan
         return values
 
@@ -93,7 +93,7 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     space = [str(name) for name in field.dims if name != time]
     if field.dtype.kind not in "iufb" or len(space) != 2:
         raise DataError(f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x.")
-    y, x = reversed(space) if _is_x(file, space[0]) else space
+    y, x = reversed(space) if runs_along_x(file, space[0]) else space
     times = None
     if time is not None:
         times = np.atleast_1d(np.asarray(field[time].values, dtype="datetime64[ns]"))
@@ -102,13 +102,6 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     _check_place(file, field, y, x, grid, path)
     name = str(field.attrs.get("standard_name", variable))
     return FieldFile(where, name, times, field.transpose(*([] if time is None else [time]), y, x), file)
-
-
-def content_key(path: str) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of a file, or of all files of a Zarr store: other content, another key."""
-    where = Path(path).expanduser().resolve()
-    files = sorted(file for file in where.rglob("*") if file.is_file()) if where.is_dir() else [where]
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -121,24 +114,13 @@ def _open(path: Path) -> xr.Dataset:
             return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **decoding)
         return xr.open_dataset(path, engine="netcdf4", **decoding)
     except _BROKEN as error:
-        raise _explain(path, error) from error
-
-
-def _explain(path: Path, error: Exception) -> DataError | MissingInputError:
-    if path.is_dir():
-        return DataError(f"{path}: not a whole Zarr store ({str(error).partition(chr(10))[0]}); fetch it again, or name another.")
-    return storage.explain(path, error)
+        raise storage.explain(path, error) from error
 
 
 def _time_of(field: xr.DataArray) -> str | None:
     """The name of the coordinate that says when the field holds."""
     names = [str(name) for name in (*field.dims, "time", "valid_time") if name in field.coords]
     return next((name for name in names if field[name].dtype.kind == "M" and field[name].dims in ((), (name,))), None)
-
-
-def _is_x(file: xr.Dataset, dim: str) -> bool:
-    attrs = file[dim].attrs if dim in file.variables else {}
-    return str(attrs.get("axis", "")).upper() == "X" or attrs.get("standard_name") in ("projection_x_coordinate", "longitude")
 
 
 def _check_times(times: Times, path: str) -> None:
@@ -151,7 +133,7 @@ def _check_times(times: Times, path: str) -> None:
 
 def _check_place(file: xr.Dataset, field: xr.DataArray, y: str, x: str, grid: xr.Dataset, path: str) -> None:
     """Errors: DataError where the field is not on the grid, as far as both say where they are."""
-    advice = "use a field on the grid of the radar (nowcast prepare data.path=… grid=… puts one there)."
+    advice = "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon, or gdalwarp)."
     shape, wanted = (field.sizes[y], field.sizes[x]), grid[RATE].shape[1:]
     if shape != wanted:
         raise DataError(
@@ -161,7 +143,5 @@ def _check_place(file: xr.Dataset, field: xr.DataArray, y: str, x: str, grid: xr
     for name in ("y", "x", LATITUDE, LONGITUDE):
         if name not in place or name not in grid.coords:
             continue
-        ours, theirs = np.asarray(grid[name].values), np.asarray(place[name].values)
-        near = 1e-3 * max(float(np.nanmax(np.abs(np.diff(ours)), initial=0.0)), 1e-9)  # of a pixel
-        if ours.shape != theirs.shape or not np.allclose(theirs, ours, rtol=0, atol=near, equal_nan=True):
+        if not same_coordinates(grid[name].values, place[name].values):
             raise DataError(f"{path}: the {name} of {field.name!r} is not that of the radar; {advice}")

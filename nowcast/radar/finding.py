@@ -36,7 +36,7 @@ def find_files(path: str | Path, period: Span | None = None, form: str = "auto")
         span = patterns.EVER if period is None else _widened(period)
         places = sorted(patterns.follow(whole, span), key=_by_time)
         return _given([file for _, place in places for file in _files_at(place, form)], path, period)
-    if whole.exists():
+    if patterns.is_there(whole):
         return search(whole, form) if _is_plain_folder(whole) else [whole]
     if glob.has_magic(str(whole)):
         matching = _matching(whole)
@@ -59,7 +59,8 @@ def search(folder: Path, form: str = "auto") -> list[Path]:
     """The files in a folder or below whose names are those of radar files. Errors: MissingInputError where there are none."""
     inside = sorted(_below(folder, _suffixes(form), set()))
     if not inside:
-        raise MissingInputError(f"{folder}: no radar file in this folder or below; check the path.")
+        kind = "radar file" if form == "auto" else f"file named as those of data.format={form} are"
+        raise MissingInputError(f"{folder}: no {kind} in this folder or below; check the path.")
     return inside
 
 

@@ -9,9 +9,7 @@ A reader is a module of `nowcast.radar.readers` with two functions:
 Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
 """
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,7 +18,7 @@ from types import ModuleType
 
 from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
 from nowcast.radar.file import ZR, RadarFile, ReadOptions
-from nowcast.radar.storage import Values, explain
+from nowcast.radar.storage import Values, explain, unpacked
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
 
 START = 1024  # bytes from which a format is told
@@ -102,19 +100,6 @@ def start_of(path: Path) -> bytes:
     return b"" if path.is_dir() else unpacked(path, START)
 
 
-def unpacked(path: Path, count: int = -1) -> bytes:
-    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped. Errors: MissingInputError, DataError."""
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) == b"\x1f\x8b":
-                with gzip.open(path) as inside:
-                    return inside.read(count)
-            file.seek(0)
-            return file.read(count)
-    except (OSError, EOFError, zlib.error) as error:
-        raise explain(path, error) from error
-
-
 def bare_suffix(path: Path) -> str:
     """The suffix in lower case, that before .gz where there is one: 'a.PGM.gz' → '.pgm'."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
@@ -144,7 +129,10 @@ def _hdf5_has(path: Path, names: set[str]) -> bool:
 
 
 def _is_zarr(path: Path, start: bytes) -> bool:
-    return path.is_dir() and ((path / "zarr.json").is_file() or (path / ".zgroup").is_file())
+    try:
+        return path.is_dir() and ((path / "zarr.json").is_file() or (path / ".zgroup").is_file())
+    except PermissionError as error:
+        raise explain(path, error) from error
 
 
 def _is_radolan(path: Path, start: bytes) -> bool:

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 
 if TYPE_CHECKING:
@@ -45,20 +44,33 @@ def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, wh
     return place
 
 
-def check_same_place(first: Place, other: Place, first_path: str, other_path: str) -> None:
-    """Errors: DataError where the coordinates or the grid mapping of two files differ by more than rounding."""
+def runs_along_x(file: xr.Dataset, dim: str) -> bool:
+    """Whether a dimension says of itself that it is x, or the longitude."""
+    attrs = file[dim].attrs if dim in file.variables else {}
+    return str(attrs.get("axis", "")).upper() == "X" or attrs.get("standard_name") in ("projection_x_coordinate", "longitude")
+
+
+def place_differs(first: Place, other: Place) -> str:
+    """What of the coordinates or the grid mapping of two files differs by more than rounding; empty where nothing does."""
     for name in sorted(first.keys() | other.keys()):
         if name not in first or name not in other:
-            problem = f"only one of them has {name!r}"
-        elif name == CRS:
-            same = all(np.array_equal(first[name].attrs[key], other[name].attrs.get(key, "")) for key in first[name].attrs)
-            problem = "" if same else "their grid mappings differ"
-        else:
-            a, b = first[name].values, other[name].values
-            same = a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-6, equal_nan=True)
-            problem = "" if same else f"{name!r} differs"
-        if problem:
-            raise DataError(f"{other_path}: not on the grid of {first_path} ({problem}); open files of one grid only.")
+            return f"only one of them has {name!r}"
+        if name == CRS:
+            attrs = first[name].attrs
+            if not all(np.array_equal(attrs[key], other[name].attrs.get(key, "")) for key in attrs):
+                return "their grid mappings differ"
+        elif not same_coordinates(first[name].values, other[name].values):
+            return f"{name!r} differs"
+    return ""
+
+
+def same_coordinates(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
+    """Whether two coordinates, (n,) or (y, x), agree to a thousandth of a pixel, as single and double precision of one do."""
+    a, b = (np.asarray(values, dtype=np.float64) for values in (one, other))
+    if a.shape != b.shape:
+        return False
+    steps = [np.nanmax(np.abs(np.diff(a, axis=axis)), initial=0.0) for axis in range(a.ndim) if a.shape[axis] > 1]
+    return np.allclose(a, b, rtol=1e-9, atol=1e-3 * max(steps, default=0.0), equal_nan=True)
 
 
 def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:

@@ -20,6 +20,8 @@ UNITS = "mm h-1"
 DIMS = ("time", "y", "x")
 CRS, LATITUDE, LONGITUDE = "crs", "latitude", "longitude"
 TIMESTEP = "timestep_minutes"
+WET_RATE = 0.1
+"""mm/h; a pixel counts as wet from here on."""
 
 
 def build_grid(

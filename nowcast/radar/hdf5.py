@@ -14,7 +14,7 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
-from nowcast.radar.formats import library, unpacked
+from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 
@@ -32,7 +32,7 @@ def open_file(path: Path) -> Iterator[Node]:
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
             gzipped = path.is_file() and _starts_gzipped(path)
-            with h5py.File(io.BytesIO(unpacked(path)) if gzipped else path, "r") as file:
+            with h5py.File(io.BytesIO(storage.unpacked(path)) if gzipped else path, "r") as file:
                 yield file
         except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
             raise storage.explain(path, error) from error
@@ -44,15 +44,21 @@ def _starts_gzipped(path: Path) -> bool:
 
 
 def group(parent: Node, name: str) -> Node | None:
-    """The group `name` in `parent`; None where there is none."""
-    found = parent.get(name)
+    """The group `name` in `parent`; None where there is none. Errors: KeyError where it is there and damaged."""
+    found = _member(parent, name)
     return found if hasattr(found, "keys") else None
 
 
 def image(parent: Node, name: str) -> Node | None:
-    """The dataset of numbers `name` in `parent`; None where there is none."""
-    found = parent.get(name)
+    """The dataset of numbers `name` in `parent`; None where there is none. Errors: as group."""
+    found = _member(parent, name)
     return found if hasattr(found, "dtype") and hasattr(found, "shape") and found.dtype.kind in "iuf" else None
+
+
+def _member(parent: Node, name: str) -> Node:
+    if name not in parent:
+        return None
+    return parent[name]  # get() gives None of a damaged one, too
 
 
 def raw(groups: Iterable[Node | None], name: str) -> np.ndarray[Any, Any] | None:
@@ -96,7 +102,7 @@ def _number(value: Any, name: str, path: Path) -> float:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Footprint:
     """Where a file says that its image lies.
 
     projection: a PROJ text.
@@ -117,7 +123,7 @@ class Frame:
 
 
 @lru_cache(maxsize=64)
-def place_of_frame(frame: Frame) -> Place:
+def place_of_footprint(footprint: Footprint) -> Place:
     """x and y of pixel centres in metres (degrees on a grid of longitude and latitude) and the CRS; {} where the file is silent.
 
     It is {} too, and that is said, where corners, pixel size and number of pixels are more than a pixel at odds: rain can be
@@ -125,31 +131,35 @@ def place_of_frame(frame: Frame) -> Place:
     """
     import pyproj
 
-    projection, unit = _in_metres(frame.projection)
-    unit = unit if frame.unit is None else frame.unit
-    crs = grid_mapping_from_proj(projection, frame.where)
+    projection, unit = _in_metres(footprint.projection)
+    unit = unit if footprint.unit is None else footprint.unit
+    crs = grid_mapping_from_proj(projection, footprint.where)
     if crs is None:
         return {}
     to_xy = pyproj.Proj(projection)
-    corners = {name: to_xy(lon, lat) for name, lon, lat in frame.corners}
-    pixel = _pixel_by_corners(corners, frame.shape) if frame.pixel is None else (frame.pixel[0] * unit, frame.pixel[1] * unit)
-    if pixel is None or (frame.upper_left is None and not corners):
+    corners = {name: to_xy(lon, lat) for name, lon, lat in footprint.corners}
+    pixel = (
+        _pixel_by_corners(corners, footprint.shape)
+        if footprint.pixel is None
+        else (footprint.pixel[0] * unit, footprint.pixel[1] * unit)
+    )
+    if pixel is None or (footprint.upper_left is None and not corners):
         return {}
-    if frame.upper_left is None:
-        edge = _edge_by_corners(corners, pixel, frame.shape)
+    if footprint.upper_left is None:
+        edge = _edge_by_corners(corners, pixel, footprint.shape)
     else:
-        edge = frame.upper_left[0] * unit, frame.upper_left[1] * unit
-    columns, rows = _pixels_off(corners, edge, pixel, frame.shape)
+        edge = footprint.upper_left[0] * unit, footprint.upper_left[1] * unit
+    columns, rows = _pixels_off(corners, edge, pixel, footprint.shape)
     if not max(columns, rows) <= 1.0:  # NaN too
         log.warning(
             "%s: its corners lie %.3g columns and %.3g rows from where its projection, pixel size and %d x %d pixels put them, so"
-            " the grid has no place.", frame.where, columns, rows, *frame.shape,
+            " the grid has no place.", footprint.where, columns, rows, *footprint.shape,
         )  # fmt: skip
         return {}
     degrees = crs.attrs["grid_mapping_name"] == "latitude_longitude"
     axis, digits = (axis_in_degrees, 9) if degrees else (axis_in_metres, 2)  # corners in degrees are rounded
     place = {CRS: crs}
-    for ours, start, step, size in zip("xy", edge, pixel, reversed(frame.shape), strict=True):
+    for ours, start, step, size in zip("xy", edge, pixel, reversed(footprint.shape), strict=True):
         place[ours] = axis(ours, round(start, digits) + step * (np.arange(size) + 0.5))
     return place
 

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError
+from nowcast.radar.grid import WET_RATE
+from nowcast.radar.speckle import wet_neighbours
 from nowcast.radar.times import Times, onto_clock, timestep_of
 
-WET = 0.1  # mm/h; above it a pixel is wet
 _WET_ENOUGH = 0.01  # share of wet pixels from which the mean of a frame is no matter of a few pixels
 _FACTOR = 3.0  # by which the mean rain may change from frame to frame and be weather
 _DEVIATIONS = 8.0  # times the usual change, the median absolute change of the logarithm; no less than …
@@ -18,7 +19,6 @@ _LEAST_FACTOR = 1.5  # … this factor, for very steady rain has very small devi
 _OFTEN = 48  # changes at one minute of the hour from which they are compared with those at others
 _TWICE_AS_MUCH = 1.5  # changes at one minute of the hour, to those at the others, from which they are no chance
 
-Mask = npt.NDArray[np.bool_]
 Rate = npt.NDArray[np.float32]
 
 
@@ -118,12 +118,12 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
         rate = np.where(high, np.float32(max_rate if above_max_rate == "clip" else np.nan), rate)
     missing = np.isnan(rate)
     filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))  # one bit pattern each for missing and for dry
-    wet = filled > WET
+    wet = filled > WET_RATE  # not at it, as others publish such shares
     return Frame(
         time=time,
         valid=rate.size - int(missing.sum()),
         wet=int(wet.sum()),
-        lone=lone_pixels(wet),
+        lone=int((wet & (wet_neighbours(wet) == 0)).sum()),
         high=int(high.sum()) + infinite,
         total=float(filled.sum(dtype=np.float64)) + float(missing.sum()),
         top=_maximum(rate),
@@ -131,14 +131,6 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
         picture=_digest(filled),
         mask=_digest(np.packbits(missing)),
     )
-
-
-def lone_pixels(wet: Mask) -> int:
-    """How many wet pixels (y, x) have no wet one among their eight neighbours."""
-    padded = np.pad(wet, 1).astype(np.int8)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    around = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    return int((wet & (around == 1)).sum())
 
 
 def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:

@@ -54,7 +54,7 @@ def provenance_of(series: Series) -> dict[str, str | int]:
     file = series.files[0]
     layout = file.layout
     over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} min"
-    by = "" if layout.zr is None or layout.units != "dBZ" else f" by Z = {layout.zr[0]:g} R^{layout.zr[1]:g}"
+    by = "" if layout.zr is None else f" by Z = {layout.zr[0]:g} R^{layout.zr[1]:g}"
     origin = f"{layout.variable} [{layout.units}{over}]{by}"
     return {**file.attrs, "source_files": len(series.files), "source_format": file.format, "converted_from": origin}
 

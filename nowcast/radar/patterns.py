@@ -41,7 +41,15 @@ EVER = Span(datetime.min, datetime.max)
 
 def is_time_pattern(path: str | Path) -> bool:
     """Whether a path holds codes of time; a percent sign in the name of what exists is none."""
-    return "%" in str(path) and not Path(path).exists()
+    return "%" in str(path) and not is_there(Path(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path exists. Errors: MissingInputError where a folder on the way to it cannot be entered."""
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def is_passing(name: str) -> bool:
@@ -167,7 +175,7 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
     last = depth == depths
     if step.name is not None:
         path = node.path / step.name
-        if not last or path.exists():
+        if not last or is_there(path):
             yield _Node(node.span, path, depth, node.known)
     elif step.names is None:
         yield _Node(node.span, node.path, depth, node.known)

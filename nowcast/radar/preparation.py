@@ -16,11 +16,11 @@ from nowcast.radar.cadence import LEAST_TIME, Target
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file
 from nowcast.radar.frames import FrameArray
-from nowcast.radar.georeference import Place, check_same_place
+from nowcast.radar.georeference import Place, place_differs
 from nowcast.radar.grid import DIMS
 from nowcast.radar.processes import Advance
 from nowcast.radar.resampling import Resample
-from nowcast.radar.series import Series, check_alike
+from nowcast.radar.series import Series, unlike
 from nowcast.radar.speckle import remove_speckle
 from nowcast.radar.store import DayRecord, Frame, day_path, kept_frames, write_day
 from nowcast.radar.times import Times, show
@@ -72,7 +72,7 @@ def describe_each(options: ReadOptions, paths: Sequence[Path], advance: Advance)
         except (DataError, MissingInputError) as error:
             described.append(str(error))
         else:
-            last = file if last is None or not _same_place(last, file) else replace(file, place=last.place)  # one copy
+            last = file if last is None or place_differs(last.place, file.place) else replace(file, place=last.place)  # one copy
             described.append(last)
         advance(1)
     return described
@@ -82,14 +82,14 @@ def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], list[str]]
     """Those on the grid, in the units and of the kind that most files have; and why each of the others is not."""
     kinds: list[list[RadarFile]] = []
     for file in files:
-        kind = next((kind for kind in kinds if not _unlike(kind[0], file)), None)
+        kind = next((kind for kind in kinds if not unlike(kind[0], file)), None)
         if kind is None:
             kinds.append([file])
         else:
             kind.append(replace(file, place=kind[0].place))  # one copy
     most = max(kinds, key=len, default=[])
     others = [file for kind in kinds if kind is not most for file in kind]
-    return most, [_unlike(most[0], file) for file in others]
+    return most, [unlike(most[0], file) for file in others]
 
 
 def plan_days(
@@ -225,20 +225,3 @@ def _finished(preparation: Preparation, time: np.datetime64, rate: npt.NDArray[n
     if preparation.resample is not None:
         rate = preparation.resample(rate).astype(np.float32)
     return Frame(time, rate, high, speckle)
-
-
-def _same_place(one: RadarFile, other: RadarFile) -> bool:
-    try:
-        check_same_place(one.place, other.place, "", "")
-    except DataError:
-        return False
-    return True
-
-
-def _unlike(one: RadarFile, other: RadarFile) -> str:
-    """Why two files cannot be of one series; empty where they can."""
-    try:
-        check_alike(one, other)
-    except DataError as error:
-        return str(error)
-    return ""

@@ -9,6 +9,7 @@ import xarray as xr
 
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+from nowcast.radar.readers import radolan
 
 if TYPE_CHECKING:
     import pyproj
@@ -28,9 +29,8 @@ class Product:
 # DWD, "RADOLAN/RADVOR: formats of the composites": sums in mm over so many minutes, on a grid of 900 x 900, 1100 x 900 or, by
 # now, 1200 x 1100 pixels. Some files call their mm "kg", others are silent.
 _RADOLAN_MINUTES = {"RY": 5.0, "YW": 5.0, "RV": 5.0, "RW": 60.0}
-_RADOLAN_SHAPES = {(900, 900), (1100, 900), (1200, 1100)}
 # On a sphere, its pixels 1 km wide and counted from 9 E 51 N, which lies on a corner of four.
-RADOLAN_PROJ = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040 +units=m"
+RADOLAN_PROJ = f"{radolan.PROJECTION} {radolan.EARTHS['sphere']}"
 _RADOLAN_ANCHOR = (9.0, 51.0)
 _PIXEL = 1000.0
 
@@ -43,9 +43,9 @@ _RAINFIELDS = Product(missing=(-2.0,))
 
 def product_of(file: xr.Dataset, field: xr.DataArray) -> Product:
     """What is known of the product that `field` of `file` is; nothing, for most."""
-    radolan = str(file.attrs.get("producttype", field.name if field.shape[-2:] in _RADOLAN_SHAPES else ""))
-    if radolan in _RADOLAN_MINUTES:
-        return Product("mm", _RADOLAN_MINUTES[radolan])
+    product = str(file.attrs.get("producttype", field.name if field.shape[-2:] in radolan.GRIDS else ""))
+    if product in _RADOLAN_MINUTES:
+        return Product("mm", _RADOLAN_MINUTES[product])
     if file.attrs.get("title") == "OpenMRG-Radar" and field.name == "rainfall_amount":
         return _OPENMRG
     if str(file.attrs.get("source", "")).startswith("rainfields"):

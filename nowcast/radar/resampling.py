@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Resample = Callable[[Floats], npt.NDArray[np.float64]]
 """Rates (y, x), NaN = missing → those of the other pixels."""
 
+_MOST_POINTS = 2**29  # of a resampling to another grid; each is 4 bytes in memory
 LEAST_AREA = 0.5  # of a pixel must be covered; else it is missing
 
 
@@ -58,7 +59,7 @@ class Averaging:
 
 
 @dataclass(frozen=True, eq=False)
-class Sampling:
+class PointAverages:
     """Means over points spread evenly in each new pixel, each point with the rate of the old pixel that it lies in."""
 
     index: npt.NDArray[np.int32]  # (points, new y, new x): row × width + column of the old pixel; -1 beyond its grid
@@ -79,7 +80,7 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
     """How to make pixels of `pixel_size` metres on the same projection, their edges on its multiples; and their place.
 
     None where the pixels have this size already. Latitude and longitude are computed anew where the projection is known.
-    Errors: ConfigError where pixels would become smaller, or x and y are not in metres.
+    Errors: ConfigError where pixels would become smaller, or larger than the grid, or x and y are not in metres.
     """
     if in_degrees(place):
         raise ConfigError(
@@ -97,6 +98,11 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
             f"pixel_size: {pixel_size:g} m is finer than the {finest:g} m of {where}, and averaging makes pixels only coarser;"
             f" give at least {finest:g}, or null."
         )
+    extent = min(abs(spacings[axis]) * place[axis].size for axis in spacings)
+    if pixel_size > extent:
+        raise ConfigError(
+            f"pixel_size: a pixel of {pixel_size:g} m is larger than the whole grid of {where}; give at most {extent:g}, or null."
+        )
     axes = {axis: _coarsen(place[axis], spacings[axis], pixel_size) for axis in ("y", "x")}
     new: Place = {axis: centres for axis, (_, centres) in axes.items()}
     if CRS in place:
@@ -108,13 +114,13 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
     return Averaging(axes["y"][0], axes["x"][0]), new
 
 
-def to_grid(source: Place, target: Place, where: str, target_where: str) -> Sampling:
+def to_grid(source: Place, target: Place, where: str, target_where: str) -> PointAverages:
     """How to make the pixels of another grid of those at `source`.
 
     In each new pixel k × k points are spread evenly, and each takes the old pixel in which it lies: k is the number of old
     pixels that a new one is wide, rounded up, so that none is left out; where edges meet, this is the exact average. A new pixel
     with less than half of its points covered is missing. Latitudes are taken as the same on any ellipsoid, as radar services do.
-    Errors: DataError where either grid says not enough of its place.
+    Errors: DataError where either grid says not enough of its place; ConfigError where the other is too coarse.
     """
     for place, name in ((source, where), (target, target_where)):
         if not (has_projection(place) or in_degrees(place)):
@@ -124,11 +130,16 @@ def to_grid(source: Place, target: Place, where: str, target_where: str) -> Samp
     shape = (target["y"].size, target["x"].size)
     rows, columns = _pixels_of(source, target, 0.0, 0.0, where, target_where)
     points = _points_across(rows, columns)
+    if points**2 * rows.size > _MOST_POINTS:
+        raise ConfigError(
+            f"grid: a pixel of {target_where} is {points} pixels of {where} wide, which is too coarse; give another grid, or"
+            " pixel_size."
+        )
     offsets = (np.arange(points) + 0.5) / points - 0.5
     index = np.empty((points**2, *shape), dtype=np.int32)
     for k, (dy, dx) in enumerate((dy, dx) for dy in offsets for dx in offsets):
         index[k] = _flat(*_pixels_of(source, target, float(dy), float(dx), where, target_where), source)
-    return Sampling(index)
+    return PointAverages(index)
 
 
 def spacing_of(axis: xr.Variable, where: str) -> float:

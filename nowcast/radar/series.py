@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nowcast.errors import DataError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file, read_frames
-from nowcast.radar.georeference import check_same_place
+from nowcast.radar.georeference import place_differs
 from nowcast.radar.times import Times, onto_clock, show, timestep_of
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,9 @@ def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFi
     for path in paths:
         file = describe_file(path, options)
         if files:
-            check_alike(files[0], file)
+            problem = unlike(files[0], file)
+            if problem:
+                raise DataError(problem)
             file = replace(file, place=files[0].place)  # one copy of what is the same
         files.append(file)
     return tuple(files)
@@ -68,11 +70,11 @@ def build_series(files: tuple[RadarFile, ...], options: ReadOptions) -> Series:
     return Series(files, times[keep], file_of[keep], frame_of[keep], timestep)
 
 
-def check_alike(first: RadarFile, other: RadarFile) -> None:
-    """Errors: DataError where two files differ in grid, units or variable."""
+def unlike(first: RadarFile, other: RadarFile) -> str:
+    """Why two files cannot be of one series, as they differ in grid, units or variable; empty where they can."""
     a, b = first.layout, other.layout
     if a.shape != b.shape:
-        raise DataError(f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only.")
+        return f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only."
     for what, ours, theirs in [
         ("format", first.format, other.format),
         ("variable", a.variable, b.variable),
@@ -81,8 +83,9 @@ def check_alike(first: RadarFile, other: RadarFile) -> None:
         ("Z-R relation", a.zr, b.zr),
     ]:
         if ours != theirs:
-            raise DataError(f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one kind only.")
-    check_same_place(first.place, other.place, str(first.path), str(other.path))
+            return f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one kind only."
+    problem = place_differs(first.place, other.place)
+    return f"{other.path}: not on the grid of {first.path} ({problem}); open files of one grid only." if problem else ""
 
 
 def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions) -> None:

@@ -5,9 +5,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.radar.grid import WET_RATE
+
 Rate = npt.NDArray[np.floating[Any]]
 
-WET_RATE = 0.1  # mm/h; a pixel counts as wet from here on
+
+def wet_neighbours(wet: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """(y, x) whether pixels are wet → how many of the 8 around each are; none is beyond the edge."""
+    padded = np.pad(wet, 1).astype(np.uint8)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return np.asarray(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - wet, dtype=np.uint8)
 
 
 def remove_speckle(rate: Rate, neighbours: int) -> tuple[Rate, int]:
@@ -17,8 +24,5 @@ def remove_speckle(rate: Rate, neighbours: int) -> tuple[Rate, int]:
     beyond the edge is not wet. All pixels are judged by the frame as it was, so their order does not matter.
     """
     wet = rate >= WET_RATE  # NaN is not
-    around = np.pad(wet, 1).astype(np.uint8)
-    rows = around[:-2] + around[1:-1] + around[2:]
-    count = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - wet
-    lonely = wet & (count < neighbours)
+    lonely = wet & (wet_neighbours(wet) < neighbours)
     return np.where(lonely, rate.dtype.type(0), rate), int(lonely.sum())

@@ -1,8 +1,10 @@
 """Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked exactly, failures named."""
 
+import gzip
 import math
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ Numbers = float | Sequence[float] | None
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
+_GZIP = b"\x1f\x8b"
 # What a file is by its first bytes.
 _KINDS = {
     b"\x89HDF": "NetCDF or HDF5 file", b"CDF": "NetCDF or HDF5 file", b"GRIB": "GRIB file",
@@ -41,7 +44,7 @@ class _Handles:
         if key not in self.files:
             while len(self.files) >= MAX_OPEN:
                 self.files.popitem(last=False)[1].close()
-            self.files[key] = netCDF4.Dataset(path)
+            self.files[key] = open_netcdf(path)
             _size_chunk_cache(self.files[key].variables[variable])
         self.files.move_to_end(key)
         return self.files[key]
@@ -131,6 +134,26 @@ def missing_numbers(*several: Numbers) -> list[float]:
     return [float(number) for numbers in several if numbers is not None for number in np.atleast_1d(numbers)]
 
 
+def unpacked(path: Path, count: int = -1) -> bytes:
+    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped. Errors: MissingInputError, DataError."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) == _GZIP:
+                with gzip.open(path) as inside:
+                    return inside.read(count)
+            file.seek(0)
+            return file.read(count)
+    except (OSError, EOFError, zlib.error) as error:
+        raise explain(path, error) from error
+
+
+def open_netcdf(path: Path) -> netCDF4.Dataset:
+    """A NetCDF file, held unpacked in memory where it is gzipped. Errors: OSError, RuntimeError, DataError, MissingInputError."""
+    with open(path, "rb") as file:
+        gzipped = file.read(2) == _GZIP
+    return netCDF4.Dataset(path.name, memory=unpacked(path)) if gzipped else netCDF4.Dataset(path)
+
+
 def frames_a_block(height: int, width: int) -> int:
     """How many frames to unpack at a time, so that reading needs little memory beside its result."""
     return max(1, _BLOCK // (height * width * 8))
@@ -138,6 +161,8 @@ def frames_a_block(height: int, width: int) -> int:
 
 def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do."""
+    if isinstance(error, PermissionError):
+        return MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.")
     if path.is_dir():
         return DataError(
             f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); write it again or remove it."
@@ -156,7 +181,7 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
     if kind is not None:
         return DataError(f"{path}: this {kind} is truncated or damaged ({first_line(error)}); fetch it again or remove it.")
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(_GZIP):
         return DataError(
             f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
         )

@@ -11,6 +11,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ def day_path(store: Path, day: np.datetime64) -> Path:
 def fingerprint(path: Path) -> str:
     """Tells a file from its later self: name, size and time of change."""
     about = path.stat()
-    return hashlib.sha256(f"{path.name} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{path.name} {about.st_size} {about.st_mtime_ns}".encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def read_records(store: Path) -> dict[np.datetime64, DayRecord]:
@@ -80,6 +81,8 @@ def read_records(store: Path) -> dict[np.datetime64, DayRecord]:
 
 def read_record(path: Path) -> DayRecord:
     """What a day says of itself, frames unread. Errors: as read_records."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", path.stem):
+        raise ConfigError(f"output: {path} was not written by 'nowcast prepare'; choose another output.")
     try:
         with storage.only_reader(), netCDF4.Dataset(path) as file:
             if _SETTINGS not in file.ncattrs():
@@ -100,7 +103,8 @@ def refuse_other_settings(records: Iterable[DayRecord], settings: Mapping[str, A
     """Errors: ConfigError naming the settings that differ from those that days of the store were made with."""
     wanted = json.loads(json.dumps(settings))
     for record in records:
-        differing = [key for key in {**record.settings, **wanted} if record.settings.get(key) != wanted.get(key)]
+        keys = {**record.settings, **wanted}
+        differing = [key for key in keys if json.dumps(record.settings.get(key)) != json.dumps(wanted.get(key))]  # NaN is NaN
         if differing:
             text = "; ".join(f"{key} is {wanted.get(key)}, there it was {record.settings.get(key)}" for key in differing)
             raise ConfigError(f"{record.path}: made with other settings ({text}); choose another output, or these settings.")

@@ -10,9 +10,9 @@ from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file, read_frames
 from nowcast.radar.frames import to_rate
-from nowcast.radar.georeference import check_same_place
 from nowcast.radar.inspection import Frame, look_at
 from nowcast.radar.processes import Advance, in_processes
+from nowcast.radar.series import unlike
 from nowcast.radar.storage import frames_a_block
 
 _WORTH_A_PROCESS = 50_000_000  # pixels; to read fewer takes no longer than to start a process
@@ -55,7 +55,7 @@ def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group
         except NowcastError as error:
             unreadable.append(Unreadable(path, _reason(path, error)))
             continue
-        group = next((group for group in groups if _alike(group.files[0], file)), None)
+        group = next((group for group in groups if not unlike(group.files[0], file)), None)
         if group is None:
             groups.append(Group([file]))
         else:
@@ -106,17 +106,6 @@ def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> lis
         rate, infinite = to_rate(stored[k : k + 1], file, times[k : k + 1], unlimited)
         seen.append(look_at(times[k], rate[0], options.max_rate, options.above_max_rate, infinite))
     return seen
-
-
-def _alike(first: RadarFile, other: RadarFile) -> bool:
-    a, b = (replace(file.layout, packing=(1.0, 0.0), dims=None, missing=()) for file in (first, other))
-    if (first.format, a) != (other.format, b):
-        return False
-    try:
-        check_same_place(first.place, other.place, "", "")
-    except DataError:
-        return False
-    return True
 
 
 def _reason(path: Path, error: NowcastError) -> str:

@@ -26,7 +26,6 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
     Errors: MissingInputError where one cannot be read.
     """
     files: list[Path] = []
-    path = Path()
     try:
         for path in paths:
             files += [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
@@ -40,7 +39,9 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
         shared = os.path.commonpath(files) if files else ""
         found = _digest([(os.path.relpath(path, shared), sha256(path)) for path in files])
     except OSError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror or error}); check that it is there.") from error
+        raise MissingInputError(
+            f"{error.filename or 'a radar file'}: cannot be read ({error.strerror}); check that it is there."
+        ) from error
     newest = max((max(times) for _, _, *times in facts), default=0)
     if newest / 1e9 < time.time() - _SETTLED_SECONDS:
         with written_whole(note) as file:

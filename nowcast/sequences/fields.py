@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import written_whole
+from nowcast.sequences.stored import StoredArray, write_header
 
 SMALL_BYTES = 64 * 2**20
 """Up to here a field is held in memory, beyond it in a file of the cache."""
@@ -27,7 +28,7 @@ class Field:
     max_age: for how long each holds.
     """
 
-    frames: NDArray[np.float32]
+    frames: NDArray[np.float32] | StoredArray
     times: NDArray[np.datetime64] | None
     max_age: np.timedelta64
 
@@ -74,8 +75,8 @@ def day_waves(times: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArr
     return np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
 
 
-def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str) -> NDArray[np.float32]:
-    """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file of `folder`, memory-mapped.
+def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str) -> NDArray[np.float32] | StoredArray:
+    """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file of `folder`, read as needed.
 
     source: which file, what of it; another source never meets the file. Errors: DataError where the file is damaged.
     """
@@ -86,7 +87,7 @@ def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: 
         with written_whole(path) as temporary:
             _unpack(read, shape, temporary)
     try:
-        frames: NDArray[np.float32] = np.load(path, mmap_mode="r")
+        frames = StoredArray(path)
         if frames.shape != shape or frames.dtype != np.float32:
             raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
     except (OSError, ValueError, EOFError) as error:
@@ -95,10 +96,9 @@ def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: 
 
 
 def _unpack(read: Reader, shape: tuple[int, int, int], path: Path) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
     block = max(1, SMALL_BYTES // (4 * shape[1] * shape[2]))
-    with open(path, "wb") as file:  # not a memory map: on a full disk writing to one kills the process
-        np.lib.format.write_array_header_1_0(file, header)
+    with open(path, "wb") as file:
+        write_header(file, shape)
         for first in range(0, shape[0], block):
             file.write(np.ascontiguousarray(read(first, min(first + block, shape[0]))).data)
 

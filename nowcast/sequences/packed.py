@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import xarray as xr
@@ -14,14 +13,12 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import only_writer, written_whole
-from nowcast.radar.grid import RATE
+from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.sequences.periods import Period
-from nowcast.sequences.stored import StoredArray
+from nowcast.sequences.stored import StoredArray, write_header
 
 log = logging.getLogger(__name__)
 
-WET_RATE = 0.1
-"""A pixel counts as wet from this rate on [mm/h]."""
 TILE = 32
 """Height and width in pixels of the tiles over which rain is summed; those at the lower and right edge may be smaller."""
 
@@ -119,10 +116,9 @@ def _unpack(
     steps, height, width = rates.shape
     wet_share, ever_covered = np.zeros(steps), np.zeros((height, width), bool)
     block = max(1, _BLOCK_BYTES // (4 * height * width))
-    # not memory maps: on a full disk writing to one kills the process
     with open(frames_path, "wb") as frames_file, open(tiles_path, "wb") as tiles_file:
-        _write_header(frames_file, rates.shape)
-        _write_header(tiles_file, (steps, 2, -(-height // TILE), -(-width // TILE)))
+        write_header(frames_file, rates.shape)
+        write_header(tiles_file, (steps, 2, -(-height // TILE), -(-width // TILE)))
         for start in range(0, steps, block):
             values = np.ascontiguousarray(rates[start : start + block].values, dtype=np.float32)
             frames_file.write(values.data)
@@ -134,8 +130,3 @@ def _unpack(
             progress(min(start + block, steps), steps)
     with open(statistics_path, "wb") as file:
         np.savez(file, wet_share=wet_share, covered=ever_covered)
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    header: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)

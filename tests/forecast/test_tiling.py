@@ -278,6 +278,7 @@ def test_predict_says_that_memory_is_short(run: Callable[..., Outcome], trained:
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
     run: Callable[..., Outcome], trained: Path, large_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

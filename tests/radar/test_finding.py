@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -194,3 +195,18 @@ def test_stars_of_any_depth_before_codes(tmp_path):
 def test_what_nothing_matches_is_said_in_words(tmp_path):
     with pytest.raises(MissingInputError, match="no file matches this pattern of times"):
         find_files(tmp_path / "nowhere/%Y/rain.nc")
+
+
+@pytest.mark.parametrize("asked", ["", "locked", "locked/a.nc", "locked/%Y.nc"])
+def test_what_may_not_be_entered_is_named(tmp_path, monkeypatch, asked):
+    touch(tmp_path, "locked/a.nc")
+    stat = os.stat
+
+    def denied(path, *args, **keywords):  # whoever runs the tests may enter everything
+        if Path(path).parent == tmp_path / "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *args, **keywords)
+
+    monkeypatch.setattr(os, "stat", denied)
+    with pytest.raises(MissingInputError, match=r"locked.*: cannot be read \(Permission denied\); check its permissions"):
+        find_files(tmp_path / asked)

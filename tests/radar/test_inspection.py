@@ -5,7 +5,7 @@ from pytest import approx
 from nowcast.radar import ReadOptions
 from nowcast.radar import survey as survey_module
 from nowcast.radar.georeference import axis_in_degrees, axis_in_metres, grid_mapping_from_proj
-from nowcast.radar.inspection import Gap, Jump, inspect_frames, lone_pixels, look_at
+from nowcast.radar.inspection import Gap, Jump, inspect_frames, look_at
 from nowcast.radar.place import crs_in_words, first_row, pixel_size
 from nowcast.radar.survey import blocks_of, group_files, look_through
 
@@ -36,7 +36,7 @@ def rain(*means, noise=True):
 
 def test_shares_and_the_maximum_by_hand():
     nan = np.nan
-    found = inspected([[[nan, 0, 0.1, 0.2]], [[nan, nan, 5, 7]]])  # 0.1 in float32 is above 0.1, but no wetter than WET
+    found = inspected([[[nan, 0, 0.1, 0.2]], [[nan, nan, 5, 7]]])  # 0.1 in float32 is above 0.1, but no wetter than WET_RATE
     assert found.missing_share == 3 / 8
     assert found.wet_share == approx(3 / 5, abs=0.21)
     assert (found.maximum, found.maximum_time) == (7, at(5))
@@ -88,7 +88,6 @@ def test_frames_without_any_pixel_are_told():
 def test_speckle_is_a_wet_pixel_among_eight_dry_ones():
     wet = np.zeros((5, 6), bool)
     wet[0, 0] = wet[2, 2] = wet[3, 3] = wet[4, 5] = True  # two corners stand alone, two others touch at a corner
-    assert lone_pixels(wet) == 2
     assert inspected([wet * 1.0]).lone_share == 0.5
 
 

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from pytest import approx
@@ -285,6 +287,29 @@ def test_a_file_of_damaged_frames_is_refused_when_they_are_read(write):
         pass  # it still opens
     with pytest.raises(DataError, match="truncated or damaged"):
         grid.load()
+
+
+def test_a_gzipped_file_is_read_as_it_is(write, ramp):
+    path = write("a.nc", ramp)
+    packed = path.with_name("b.nc.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(open_grid(packed)["precipitation_rate"], open_grid(path)["precipitation_rate"])
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(DataError, match="gzipped file is truncated, damaged"):
+        open_grid(packed)
+
+
+def test_forecasts_are_not_taken_for_what_a_radar_measured(write, ramp):
+    def reference(minutes):
+        def extra(file):
+            variable = file.createVariable("forecast_reference_time", "f8")
+            variable.setncatts({"standard_name": "forecast_reference_time", "units": "minutes since 2020-01-01"})
+            variable[...] = minutes
+
+        return extra
+
+    refused(write("a.nc", ramp, extra=reference(5)), "holds a forecast of 2020-01-01T00:05, not what a radar measured")
+    assert open_grid(write("b.nc", ramp, extra=reference(25))).sizes["time"] == 6  # an analysis: none lies after it
 
 
 def test_a_file_that_goes_away_is_missing(write):

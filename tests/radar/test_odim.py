@@ -404,23 +404,6 @@ def opera():
     return DATA
 
 
-def test_opera_has_the_facts_measured_elsewhere(opera):
-    grid = open_grid(opera, max_rate=1e5)
-    check_grid(grid)
-    assert grid.precipitation_rate.shape == (24, 2200, 1900)
-    assert (grid.time.values[0], grid.time.values[-1]) == (np.datetime64("2018-08-24T18:00"), np.datetime64("2018-08-24T23:45"))
-    assert grid.attrs["timestep_minutes"] == 15.0
-    missing = wet = valid = 0
-    top = 0.0
-    for frame in grid.precipitation_rate:
-        rate = frame.values
-        there = ~np.isnan(rate)
-        missing, valid, wet = missing + int((~there).sum()), valid + int(there.sum()), wet + int((rate[there] > 0.1).sum())
-        top = max(top, float(rate[there].max()))
-    found = missing / grid.precipitation_rate.size, wet / valid, top
-    assert found == (approx(0.499, abs=5e-4), approx(0.117, abs=5e-4), approx(8647, abs=0.5))
-
-
 def test_opera_lies_where_its_corners_say(opera):
     path = sorted(opera.rglob("*.hdf"))[0]
     grid = open_grid(path)

@@ -112,6 +112,10 @@ def test_dry_next_to_rain_stays_exactly_dry_where_edges_meet() -> None:
 def test_what_averaging_cannot_do_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"500 m is finer than the 1000 m of a\.nc.*at least 1000"):
         to_pixel_size(metres([0, 1000], [0, 1000]), 500, "a.nc")
+    with pytest.raises(ConfigError, match=r"larger than the whole grid of a\.nc; give at most 2000"):
+        to_pixel_size(metres([0, 1000], [0, 1000, 2000]), 1e12, "a.nc")
+    with pytest.raises(ConfigError, match=r"a pixel of b\.nc is \d+ pixels of a\.nc wide"):
+        to_grid(degrees([0, 1e-4], [0, 1e-4]), degrees([0, 2], [0, 2]), "a.nc", "b.nc")
     with pytest.raises(ConfigError, match=r"pixels in degrees.*grid=FILE"):
         to_pixel_size(degrees([50, 51], [8, 9]), 2000, "a.nc")
     with pytest.raises(ConfigError, match="does not say where its pixels are in metres"):

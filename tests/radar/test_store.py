@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def frames() -> list[Frame]:
     return [Frame(time, rates[k], k, 2 * k) for k, time in enumerate(GRID["time"].values)]
 
 
+@cache
 def places() -> dict[str, dict[str, xr.Variable]]:
     longitude, latitude = pyproj.Proj(pyproj.CRS.from_cf(GRID["crs"].attrs))(*np.meshgrid(GRID["x"], GRID["y"]), inverse=True)
     degrees = {
@@ -122,17 +124,23 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     refuse_other_settings([record], SETTINGS)
     with pytest.raises(ConfigError, match=r"speckle_neighbours is 3, there it was 2\); choose another output"):
         refuse_other_settings([record], {**SETTINGS, "speckle_neighbours": 3})
+    refuse_other_settings([replace(record, settings={"data.missing_value": float("nan")})], {"data.missing_value": float("nan")})
     with pytest.raises(ConfigError, match="pixel_size is 2000"):
         refuse_other_settings([replace(record)], {**SETTINGS, "pixel_size": 2000})
 
 
 def test_what_is_no_day_of_a_store_is_never_written_over(tmp_path: Path) -> None:
     write_synthetic(tmp_path / "raw.nc", 2, 8, 8)
-    with pytest.raises(ConfigError, match=r"raw\.nc was not written by 'nowcast prepare'"):
+    for name in ("raw.nc", "2020-01-01.nc"):
+        with pytest.raises(ConfigError, match=rf"{name} was not written by 'nowcast prepare'"):
+            read_records(tmp_path)
+        path = (tmp_path / name).rename(tmp_path / "2020-01-01.nc")
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"2020-01-01\.nc: this day of the store is damaged .*; remove it and prepare again"):
         read_records(tmp_path)
-    (tmp_path / "raw.nc").write_bytes((tmp_path / "raw.nc").read_bytes()[:500])
-    with pytest.raises(DataError, match=r"raw\.nc: this day of the store is damaged .*; remove it and prepare again"):
-        read_records(tmp_path)
+    (tmp_path / "other.nc").write_bytes(b"of somebody else")
+    with pytest.raises(ConfigError, match=r"other\.nc was not written by 'nowcast prepare'"):  # and no word of removing it
+        read_record(tmp_path / "other.nc")
 
 
 def test_a_file_that_changed_has_another_fingerprint(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ def test_23_dbz_is_a_millimetre_an_hour_by_marshall_and_palmer(write):
     assert grid.attrs["converted_from"] == "rain [dBZ] by Z = 200 R^1.6"
 
 
+def test_the_relation_is_said_however_dbz_is_spelled_and_of_reflectivity_alone(write):
+    assert open_grid(write("a.nc", DBZ, units="dBz"), zr=(200.0, 1.6)).attrs["converted_from"] == "rain [dBz] by Z = 200 R^1.6"
+    assert open_grid(write("b.nc", np.ones((2, 1, 3))), zr=(200.0, 1.6)).attrs["converted_from"] == "rain [mm h-1]"
+
+
 @pytest.mark.parametrize(("above", "becomes"), [("mask", np.nan), ("clip", 100.0)])
 def test_values_above_the_limit_are_counted_and_said_once(write, caplog, above, becomes):
     path = write("a.nc", np.float32([[[1, 100, 101, 8647]]] * 2))
@@ -82,6 +87,8 @@ def dbz(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("data.zr=foo", 78, "data.zr: 'foo' is unknown; choose marshall_palmer"),
         ("data.zr=[200]", 78, "data.zr: give a and b of Z = a R^b"),
+        ("data.zr=[inf,1.6]", 78, "data.zr: give a and b of Z = a R^b"),
+        ("data.zr=[true,1.6]", 78, "data.zr: give a and b of Z = a R^b"),
         ("data.zr=[200,-1]", 78, "data.zr: give a and b of Z = a R^b"),
         ("data.above_max_rate=drop", 78, "data.above_max_rate: "),
         ("data.max_rate=0", 78, "data.max_rate: "),

@@ -94,6 +94,12 @@ def test_files_changed_a_moment_ago_are_read_again(archive, tmp_path):
     assert not (tmp_path / "cache").exists()  # nothing is remembered of what may change within the same tick of the clock
 
 
+def test_of_several_files_the_one_that_is_not_there_is_named(archive, tmp_path):
+    there = sorted(archive.iterdir())
+    with pytest.raises(MissingInputError, match=r"gone\.h5: cannot be read"):
+        contents_of([there[0], archive / "gone.h5", there[-1]], tmp_path)
+
+
 def test_a_file_that_is_not_there_is_said(archive, tmp_path):
     with pytest.raises(MissingInputError, match="a.h5: cannot be read"):
         (archive / "a.h5").unlink()

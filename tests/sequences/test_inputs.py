@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError
 from nowcast.sequences import Field, Fields, Inputs, Scaling, build_batch, fields, hold
+from nowcast.sequences.stored import StoredArray
 
 NAN = math.nan
 SCALING = Scaling("linear", 10.0, 1.0)
@@ -141,8 +142,11 @@ def test_a_large_field_is_unpacked_once_and_reads_as_a_small_one(tmp_path: Path,
     reads.clear()
     for _ in range(2):
         held = hold(read, frames.shape, tmp_path, "a")
-        assert isinstance(held, np.memmap) and np.array_equal(held, frames, equal_nan=True)
+        assert isinstance(held, StoredArray) and np.array_equal(held, frames, equal_nan=True)
     assert reads == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    times, corner = np.arange(7).astype("datetime64[h]").astype("datetime64[ns]"), (slice(1, 3), slice(0, 2))
+    small, large = (Field(values, times, HOUR).at(times[[6, 1, 2]], *corner) for values in (frames, held))
+    assert np.array_equal(small, large, equal_nan=True) and np.array_equal(small[0], frames[6, 1:3, :2])
     hold(read, frames.shape, tmp_path, "b")
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -198,7 +199,7 @@ def test_a_damaged_series_is_refused_in_words(rates, tmp_path, damage, cut):
         pack(grid_of(rates), ALWAYS, tmp_path, "a")
 
 
-TWO_AT_ONCE = """
+ANOTHER_PROCESS = """
 import sys, time
 import numpy as np
 from nowcast.radar import build_grid
@@ -215,22 +216,19 @@ print(len(calls), np.array_equal(series.frames, rates), series.frames.path, flus
 
 
 def test_two_processes_at_once_make_one_series_and_the_second_waits_for_it(tmp_path):
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_AT_ONCE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    for one in both:
-        assert one.stdout.readline() == "ready\n"
-    for one in both:
-        one.stdin.write("\n")
-        one.stdin.flush()
-    said = [one.communicate()[0].split() for one in both]
-    assert [one.returncode for one in both] == [0, 0]
-    assert sorted(words[0] for words in said) == ["0", "1"]  # one unpacked, the other did not
-    assert [words[1] for words in said] == ["True", "True"]
-    assert said[0][2] == said[1][2]
+    command = [sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "ready\n"
+    other.stdin.write("\n")
+    other.stdin.flush()
+    rates, calls = np.arange(10 * 4 * 5, dtype=np.float32).reshape(10, 4, 5), []
+    period = parse_period("", ["2020-01-01", "2020-12-31"])
+    series = pack(grid_of(rates), period, tmp_path, "a", lambda *call: (calls.append(call), time.sleep(0.5)))
+    unpacked, whole, path = other.communicate()[0].split()
+    assert other.returncode == 0
+    assert sorted([int(unpacked), len(calls)]) == [0, 1]  # one unpacked, the other did not
+    assert whole == "True" and np.array_equal(series.frames, rates)
+    assert path == str(series.frames.path)
     assert [Path(name).name for name in everything(tmp_path)] == ["frames.npy", "statistics.npz", "tiles.npy"]
 
 

@@ -94,3 +94,19 @@ def test_a_file_larger_than_the_address_space_is_read_in_little_memory(tmp_path)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("0.0 True"), done.stdout
+
+
+def test_where_address_space_is_too_small_for_the_whole_file_it_is_mapped_in_pieces(tmp_path):
+    path = tmp_path / "a.npy"
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (64, 1024, 1024)}  # 256 MB, a hole
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 64 * 4 * 2**20)
+    code = (
+        "import resource, sys; from nowcast.sequences.stored import StoredArray\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)\n"
+        "frames = StoredArray(sys.argv[1]); assert frames._whole is None; assert frames[60:64].sum() == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -9,11 +9,10 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.formats import unpacked
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
-from nowcast.radar.storage import Values, unpack
+from nowcast.radar.storage import Values, unpack, unpacked
 from nowcast.radar.units import quantity_of
 
 HEADER = 2**16  # bytes within which a header ends

@@ -197,7 +197,7 @@ def _place(file: hdf5.Node, image: Image, path: Path) -> Place:
     stated = hdf5.numbers(said, "geo_product_corners", path)
     corners = tuple(zip(("LL", "UL", "UR", "LR"), stated[::2], stated[1::2], strict=True)) if len(stated) == 8 else ()
     unit = 1000.0 if (hdf5.text(said, "geo_dim_pixel") or "KM,KM").upper().startswith("KM") else 1.0
-    return hdf5.place_of_frame(hdf5.Frame(projection, image.data.shape, (x, y), upper_left, corners, unit, str(path)))
+    return hdf5.place_of_footprint(hdf5.Footprint(projection, image.data.shape, (x, y), upper_left, corners, unit, str(path)))
 
 
 def _provenance(file: hdf5.Node, image: Image) -> dict[str, str]:

@@ -13,7 +13,8 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
     with storage.only_reader():
         try:
-            with xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_coords=False, cache=False) as file:
+            stored = xr.backends.NetCDF4DataStore(storage.open_netcdf(path))  # type: ignore[no-untyped-call]
+            with xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False) as file:
                 return describe_dataset(file, path, options, "netcdf")
         except (OSError, RuntimeError, ValueError) as error:
             raise storage.explain(path, error) from error

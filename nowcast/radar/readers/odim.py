@@ -236,7 +236,7 @@ def _place(image: Image, path: Path) -> Place:
         if lon is not None and lat is not None:
             corners.append((name, lon, lat))
     pixel = None if x is None or y is None else (x, -y)
-    return hdf5.place_of_frame(hdf5.Frame(projection, image.data.shape, pixel, None, tuple(corners), None, str(path)))
+    return hdf5.place_of_footprint(hdf5.Footprint(projection, image.data.shape, pixel, None, tuple(corners), None, str(path)))
 
 
 def _provenance(file: hdf5.Node, image: Image) -> dict[str, str]:

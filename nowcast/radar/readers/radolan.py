@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from nowcast.errors import DataError
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.formats import unpacked
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
-from nowcast.radar.storage import Values, unpack
+from nowcast.radar.storage import Values, unpack, unpacked
 from nowcast.radar.units import quantity_of
 
 HEADER = 2**12  # bytes within which a header ends
@@ -30,7 +29,8 @@ NEGATIVE, NO_DATA, CLUTTER = 0x4000, 0x2000, 0x8000  # flags of two bytes; 0x100
 LEAST_FLAG = 249  # of one byte: 249 is clutter, 250 no data
 # Pixels west and south of 9 E 51 N, from the outer corner, by (rows, columns); 1 km each.
 GRIDS = {(900, 900): (450, 450), (1100, 900): (370, 550), (1200, 1100): (470, 600)}
-_EARTHS = {"sphere": "+R=6370040", "wgs84": "+ellps=WGS84"}  # the latter from format version 5 on
+PROJECTION = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +units=m"
+EARTHS = {"sphere": "+R=6370040", "wgs84": "+ellps=WGS84"}  # the latter from format version 5 on
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _place(shape: tuple[int, int], earth: str) -> Place:
     """Pixel centres of a grid of `GRIDS`, rows from south to north."""
     import pyproj
 
-    text = f"+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 {_EARTHS[earth]} +units=m"
+    text = f"{PROJECTION} {EARTHS[earth]}"
     crs = grid_mapping_from_proj(text, "RADOLAN")
     assert crs is not None  # polar stereographic has a CF name
     x, y = pyproj.Proj(text)(9.0, 51.0)
