@@ -205,7 +205,8 @@ def summarise(store: Path, made: int, bad: list[str], unread: dict[str, str], co
     size = sum(record.path.stat().st_size for record in records)
     frames = sum(record.times.size for record in records)
     print(f"{made} frames written" if made else "nothing to do: the store is up to date")
-    print(f"{store}: {frames} frames on {len(records)} days, {size / 1e6:.1f} MB")
+    days = "1 day" if len(records) == 1 else f"{len(records)} days"
+    print(f"{store}: {frames} frames on {days}, {size / 1e6:.1f} MB")
     print(f"left out: {len(bad)} files, and {len(unread)} frames that could not be read")
     fate = "lowered to it" if config.data.above_max_rate == "clip" else "counted as missing"
     high, speckle = (sum(getattr(record, what) for record in records) for what in ("high", "speckle"))
