@@ -3,7 +3,7 @@
 import io
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -99,6 +99,23 @@ def _number(value: Any, name: str, path: Path) -> float:
         return float(_plain(value))
     except ValueError as error:
         raise DataError(f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend or remove this file.") from error
+
+
+def check_size(name: str, data: Node, first: tuple[str, Node], stated: Sequence[float | None], path: Path) -> None:
+    """Errors: DataError where an image is not (y, x), not of the size (y, x) that the file states, or not of that of the first one.
+
+    name: of the image. first: name and image. stated: None where the file says nothing.
+    """
+    shape = data.shape
+    if len(shape) != 2 or 0 in shape:
+        raise DataError(f"{path}: {name} is of the size {shape}; nowcast needs (y, x): fetch it again or remove it.")
+    said = tuple(number or size for number, size in zip(stated, shape, strict=True))
+    if said != shape:
+        raise DataError(
+            f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; fetch it again or remove it."
+        )
+    if shape != first[1].shape:
+        raise DataError(f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set data.variable to one.")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,17 @@ def unpacked(path: Path, count: int = -1) -> bytes:
             return file.read(count)
     except (OSError, EOFError, zlib.error) as error:
         raise explain(path, error) from error
+
+
+def kept_unpacked(path: Path) -> bytes:
+    """All of a gzipped file, kept for its next frame until it is replaced. Errors: OSError, MissingInputError, DataError."""
+    about = path.stat()
+    return _kept_unpacked(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=2)
+def _kept_unpacked(path: Path, changed: int, size: int) -> bytes:
+    return unpacked(path)
 
 
 def open_netcdf(path: Path) -> netCDF4.Dataset:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
-from nowcast.radar.storage import Values, explain, missing_numbers, unpack, unpacked
+from nowcast.radar.storage import Values, explain, kept_unpacked, missing_numbers, unpack
 from nowcast.radar.units import quantity_of
 
 _TIME_TAGS = ("time", "TIME", "valid_time", "datetime", "DATETIME")
@@ -67,21 +66,14 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        about = path.stat()
         with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             where: Any = path
             if packed:
-                where = opened.enter_context(rasterio.MemoryFile(_unpacked(path, about.st_mtime_ns, about.st_size)))
+                where = opened.enter_context(rasterio.MemoryFile(kept_unpacked(path)))
             yield opened.enter_context(where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff"))
     except (OSError, UnicodeError, rasterio.errors.RasterioError) as error:  # UnicodeError: damaged tags
         raise explain(path, error) from error
-
-
-@lru_cache(maxsize=2)
-def _unpacked(path: Path, changed: int, size: int) -> bytes:
-    """The whole of a gzipped file, kept for its next frame; `changed` and `size` tell a file replaced since."""
-    return unpacked(path)
 
 
 def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:

@@ -2,7 +2,6 @@
 
 import io
 import threading
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -16,7 +15,7 @@ from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.readers.grib_parameters import Parameter, parameter_of
-from nowcast.radar.storage import Values, explain, unpacked
+from nowcast.radar.storage import Values, explain, kept_unpacked
 
 BITMAPPED = -1e30  # put where a message's bitmap says that nothing is there
 _GRIDS = ("regular_ll", "polar_stereographic", "lambert")
@@ -28,16 +27,9 @@ def open_bytes(path: Path) -> BinaryIO:
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        about = path.stat()
-        return io.BytesIO(_unpacked(path, about.st_mtime_ns, about.st_size)) if packed else open(path, "rb")
+        return io.BytesIO(kept_unpacked(path)) if packed else open(path, "rb")
     except OSError as error:
         raise explain(path, error) from error
-
-
-@lru_cache(maxsize=2)
-def _unpacked(path: Path, changed: int, size: int) -> bytes:
-    """The whole of a gzipped file, kept for its next message; `changed` and `size` tell a file replaced since."""
-    return unpacked(path)
 
 
 class OpenMessage:

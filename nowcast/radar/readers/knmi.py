@@ -81,8 +81,10 @@ def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Imag
         _refuse(path, images, "has no rain" if options.variable is None else f"has no {options.variable!r}")
     if len({image.parameter for image in chosen}) > 1:
         _refuse(path, images, "has several images of rain")
+    geographic = [hdf5.group(file, "geographic")]
+    stated = [hdf5.number(geographic, name, path) for name in ("geo_number_rows", "geo_number_columns")]
     for image in chosen:
-        _check_shape(image, chosen[0], file, path)
+        hdf5.check_size(image.path, image.data, (chosen[0].path, chosen[0].data), stated, path)
     times = _times(chosen, file, path)
     for time in np.sort(times)[1:][np.diff(np.sort(times)) == np.timedelta64(0, "ns")]:
         _refuse(path, images, f"has several images of {chosen[0].parameter} for {show(time)}")
@@ -102,24 +104,6 @@ def _all_images(file: hdf5.Node) -> Iterable[Image]:
 def _refuse(path: Path, images: list[Image], problem: str) -> None:
     has = ", ".join(f"{image.path} {image.parameter or 'that says not what it shows'} [{image.unit}]" for image in images)
     raise DataError(f"{path}: {problem} (it has: {has}); set data.variable, to image1 for example.")
-
-
-def _check_shape(image: Image, first: Image, file: hdf5.Node, path: Path) -> None:
-    shape = image.data.shape
-    geographic = [hdf5.group(file, "geographic")]
-    stated = tuple(
-        hdf5.number(geographic, name, path) or size
-        for name, size in zip(("geo_number_rows", "geo_number_columns"), shape, strict=False)
-    )
-    if len(shape) != 2 or 0 in shape:
-        raise DataError(f"{path}: {image.path} is of the size {shape}; nowcast needs (y, x): fetch it again or remove it.")
-    if stated != shape:
-        size = "{:g} x {:g}".format(*stated)
-        raise DataError(f"{path}: {image.path} is of the size {shape}, but says {size}; fetch it again or remove it.")
-    if shape != first.data.shape:
-        raise DataError(
-            f"{path}: {first.path} is of the size {first.data.shape}, {image.path} of {shape}; set data.variable to one."
-        )
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:

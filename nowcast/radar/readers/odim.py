@@ -86,7 +86,8 @@ def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Imag
         raise DataError(f"{path}: has no image datasetN/dataM/data of numbers; fetch it again or remove it.")
     chosen = _choose(images, path, options)
     for image in chosen:
-        _check_shape(image, chosen[0], path)
+        stated = [hdf5.number(image.where, name, path) for name in ("ysize", "xsize")]
+        hdf5.check_size(image.path, image.data, (chosen[0].path, chosen[0].data), stated, path)
     amount = quantity_of(_units(chosen[0], path, options)) == "amount"
     chosen.sort(key=lambda image: _time(image, path, amount or len(chosen) > 1))
     return chosen
@@ -133,20 +134,6 @@ def _choose(images: list[Image], path: Path, options: ReadOptions) -> list[Image
 def _refuse(path: Path, images: list[Image], problem: str) -> list[Image]:
     has = ", ".join(f"{image.path} {image.quantity or 'without a quantity'}" for image in images)
     raise DataError(f"{path}: {problem} (it has: {has}); set data.variable to a quantity or path.")
-
-
-def _check_shape(image: Image, first: Image, path: Path) -> None:
-    shape = image.data.shape
-    stated = tuple(hdf5.number(image.where, name, path) or size for name, size in zip(("ysize", "xsize"), shape, strict=False))
-    if len(shape) != 2 or 0 in shape:
-        raise DataError(f"{path}: {image.path} is of the size {shape}; nowcast needs (y, x): fetch it again or remove it.")
-    if stated != shape:
-        size = "{:g} x {:g}".format(*stated)
-        raise DataError(f"{path}: {image.path} is of the size {shape}, but says {size}; fetch it again or remove it.")
-    if shape != first.data.shape:
-        raise DataError(
-            f"{path}: {first.path} is of the size {first.data.shape}, {image.path} of {shape}; set data.variable to one."
-        )
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
