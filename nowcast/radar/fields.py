@@ -11,9 +11,9 @@ import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
-from nowcast.radar.formats import library
 from nowcast.radar.georeference import place_of, runs_along_x, same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
+from nowcast.radar.storage import library
 from nowcast.radar.times import Times, show
 
 _BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)

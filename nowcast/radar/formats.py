@@ -78,14 +78,6 @@ def check_format(name: str) -> None:
         raise ConfigError(f"data.format: {name!r} is unknown; choose auto, {', '.join(FORMATS)}.")
 
 
-def library(name: str, extra: str, path: Path) -> ModuleType:
-    """An optional library. Errors: MissingLibraryError saying which extra brings it."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingLibraryError(f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'.") from error
-
-
 def format_of(path: Path) -> str:
     """The name of the format of a file, told by its content first and its name second. Errors: MissingInputError, DataError."""
     start = start_of(path)

@@ -14,9 +14,9 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
-from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
+from nowcast.radar.storage import library
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,16 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import netCDF4
 import numpy as np
 import numpy.typing as npt
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import DataError, MissingInputError, MissingLibraryError
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
@@ -133,6 +135,14 @@ def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
 def missing_numbers(*several: Numbers) -> list[float]:
     """One list of what may be None, a number or several."""
     return [float(number) for numbers in several if numbers is not None for number in np.atleast_1d(numbers)]
+
+
+def library(name: str, extra: str, path: Path) -> ModuleType:
+    """An optional library. Errors: MissingLibraryError saying which extra brings it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingLibraryError(f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'.") from error
 
 
 def unpacked(path: Path, count: int = -1) -> bytes:

@@ -14,11 +14,10 @@ import xarray as xr
 from nowcast.errors import DataError
 from nowcast.radar.cf import PROVENANCE, minutes_of_cell_methods
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
-from nowcast.radar.storage import Values, explain, kept_unpacked, missing_numbers, unpack
+from nowcast.radar.storage import Values, explain, kept_unpacked, library, missing_numbers, unpack
 from nowcast.radar.units import quantity_of
 
 _TIME_TAGS = ("time", "TIME", "valid_time", "datetime", "DATETIME")

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import pyproj  # before eccodes, or the two can abort the process at exit
 
 from nowcast.errors import DataError, MissingLibraryError
-from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.readers.grib_parameters import Parameter, parameter_of
-from nowcast.radar.storage import Values, explain, kept_unpacked
+from nowcast.radar.storage import Values, explain, kept_unpacked, library
 
 BITMAPPED = -1e30  # put where a message's bitmap says that nothing is there
 _GRIDS = ("regular_ll", "polar_stereographic", "lambert")

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from nowcast.errors import DataError
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.formats import library
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_crs
 from nowcast.radar.grid import CRS
-from nowcast.radar.storage import Values, unpack, unpacked
+from nowcast.radar.storage import Values, library, unpack, unpacked
 from nowcast.radar.units import quantity_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import xarray as xr
 from nowcast.radar import storage
 from nowcast.radar.cf import describe_dataset
 from nowcast.radar.file import RadarFile, ReadOptions
-from nowcast.radar.formats import library
+from nowcast.radar.storage import library
 
 _ERRORS = (
     OSError,
