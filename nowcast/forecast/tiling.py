@@ -69,7 +69,7 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
     needs = f"{height}×{width} pixels need {whole / 1e9:.2g} GB to forecast, and {allowed_bytes / 1e9:.2g} GB may be taken"
-    remedy = "Free some, allow more (max_memory_gb), lower batch_size, or take a smaller grid or model."
+    remedy = "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or take a smaller grid or model."
     if not isinstance(model, Local):
         raise DeviceError(f"{needs}; this model sees the whole grid at once, so it cannot forecast it in tiles. {remedy}")
     halo, multiple = model.halo(steps, forecaster.lead_steps), model.multiple
