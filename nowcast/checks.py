@@ -1,7 +1,7 @@
 """Limits of single values, each refused with the key that it was set by."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from nowcast.errors import ConfigError
 
@@ -51,3 +51,8 @@ def odd(key: str, value: int) -> None:
 def height_and_width(key: str, values: Collection[int]) -> None:
     if len(values) != 2 or min(values) < 1:
         raise ConfigError(f"{key}: give height and width of the frames, as in [100, 100], not {list(values)}.")
+
+
+def west_south_east_north(key: str, values: Sequence[float]) -> None:
+    if len(values) != 4 or not (values[0] < values[2] and values[1] < values[3]):
+        raise ConfigError(f"{key}: give west, south, east and north in degrees, as in [5, 50, 8, 53], not {list(values)}.")

@@ -4,9 +4,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nowcast
-from nowcast.checks import at_least, height_and_width, not_empty, not_negative, one_of, positive, share
+from nowcast.checks import (
+    at_least,
+    height_and_width,
+    not_empty,
+    not_negative,
+    odd,
+    one_of,
+    positive,
+    share,
+    west_south_east_north,
+)
 from nowcast.config_data import (
     DataConfig,
     InputsConfig,
@@ -17,6 +28,8 @@ from nowcast.config_data import (
 )
 from nowcast.config_models import MODEL_CONFIGS, ModelConfig
 from nowcast.errors import ConfigError
+
+BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
 
 
 @dataclass
@@ -162,7 +175,12 @@ class TrainConfig:
 class PredictConfig:
     """All of `nowcast predict`."""
 
-    checkpoint: str
+    checkpoint: str | None
+    model: str | None
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
+    seed: int
     data: RadarConfig
     at: str | None
     missing_frames: int
@@ -174,6 +192,13 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         not_empty("checkpoint", self.checkpoint)
+        if self.model is not None:
+            one_of("model", self.model, BASELINES)
+        if self.model is None and self.checkpoint is None:
+            raise ConfigError(f"checkpoint: give a trained model, or a baseline as model=…: {', '.join(BASELINES)}.")
+        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        at_least("members", self.members, 2)
+        at_least("seed", self.seed, 0)
         at_least("missing_frames", self.missing_frames, 0)
         if self.max_memory_gb is not None:
             positive("max_memory_gb", self.max_memory_gb)
@@ -188,35 +213,67 @@ class EvaluateConfig:
 
     checkpoint: str | None
     forecasts: str | None
+    counts: str | None
+    baseline: Any
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
     data: DataConfig
     period: list[str] | None
     stride: int
     min_wet_share: float
     drop_frames: int
     input_paths: dict[str, str]
+    region: list[float] | None
+    mask: str | None
+    common_pixels: bool
     thresholds: list[float]
+    fss_scales: list[int]
+    interval_blocks: str
+    event_min_wet_share: float
+    event_gap_hours: int
+    resamples: int
+    seed: int
     batch_size: int
     output: str
     device: str
     precision: str
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "forecasts", "output"):
+        for key in ("checkpoint", "forecasts", "counts", "mask", "output"):
             not_empty(key, getattr(self, key))
-        if (self.checkpoint is None) == (self.forecasts is None):
-            raise ConfigError(
-                "checkpoint, forecasts: give one of them: a trained model to score, or the forecast files to score."
-            )
+        self.baseline = _baselines(self.baseline)
+        self._check_what_is_scored()
+        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        at_least("members", self.members, 2)
+        if self.region is not None:
+            west_south_east_north("region", self.region)
+        if self.region is not None and self.mask is not None:
+            raise ConfigError("region, mask: give one of them.")
+        _thresholds(self.thresholds)
+        for scale in self.fss_scales:
+            odd("fss_scales", scale)
+        if sorted(set(self.fss_scales)) != list(self.fss_scales):
+            raise ConfigError(f"fss_scales: give widths in pixels, each above the one before, not {list(self.fss_scales)}.")
+        one_of("interval_blocks", self.interval_blocks, ("day", "event"))
+        for key in ("min_wet_share", "event_min_wet_share"):
+            share(key, getattr(self, key))
+        for key in ("stride", "batch_size", "event_gap_hours"):
+            at_least(key, getattr(self, key), 1)
+        for key in ("drop_frames", "resamples", "seed"):
+            at_least(key, getattr(self, key), 0)
+        _device_and_precision(self.device, self.precision)
+
+    def _check_what_is_scored(self) -> None:
+        given = [key for key in ("checkpoint", "forecasts", "counts") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts of earlier evaluations.")
+        if not given and not self.baseline:
+            raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
         if self.forecasts is not None and self.period is not None:
             raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
-        if self.forecasts is not None and (self.drop_frames or self.input_paths):
-            raise ConfigError("drop_frames, input_paths: are for a checkpoint; forecast files are scored as they are.")
-        _thresholds(self.thresholds)
-        share("min_wet_share", self.min_wet_share)
-        for key in ("stride", "batch_size"):
-            at_least(key, getattr(self, key), 1)
-        at_least("drop_frames", self.drop_frames, 0)
-        _device_and_precision(self.device, self.precision)
+        if self.checkpoint is None and (self.drop_frames or self.input_paths):
+            raise ConfigError("drop_frames, input_paths: are for a checkpoint, which is not given.")
 
 
 @dataclass
@@ -274,8 +331,26 @@ class PrepareConfig:
             raise ConfigError(f"speckle_neighbours: a pixel has 8 neighbours; give 0 (off) to 8, not {self.speckle_neighbours}.")
         if self.pixel_size is not None and self.grid is not None:
             raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
-        if self.crop is not None and (len(self.crop) != 4 or not (self.crop[0] < self.crop[2] and self.crop[1] < self.crop[3])):
-            raise ConfigError(f"crop: give west, south, east and north in degrees, as in [5, 50, 8, 53], not {self.crop}.")
+        if self.crop is not None:
+            west_south_east_north("crop", self.crop)
+
+
+@dataclass
+class PlotConfig:
+    """All of `nowcast plot`."""
+
+    data: RadarConfig | None
+    colours: str
+    columns: int
+    frames_per_second: float
+    output: str
+
+    def __post_init__(self) -> None:
+        one_of("colours", self.colours, ("radar", "colour_blind"))
+        at_least("columns", self.columns, 1)
+        positive("frames_per_second", self.frames_per_second)
+        if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
+            raise ConfigError(f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}.")
 
 
 def configs_folder() -> Path:
@@ -292,7 +367,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for name, node in {
         "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
-        "inspect": InspectConfig, "prepare": PrepareConfig,
+        "inspect": InspectConfig, "prepare": PrepareConfig, "plot": PlotConfig,
         "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)
@@ -301,6 +376,24 @@ def register_schemas() -> None:
 def _thresholds(values: Sequence[float]) -> None:
     if not values or sorted(set(values)) != list(values) or values[0] <= 0 or not math.isfinite(values[-1]):
         raise ConfigError(f"thresholds: give rates in mm/h, each above the one before, as in [0.5, 2, 10], not {list(values)}.")
+
+
+def _baselines(given: Any) -> list[str]:
+    """One name, a list of them, or null."""
+    names = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or len(set(map(str, names))) < len(names):
+        raise ConfigError(f"baseline: give one, or a list of different ones, of {', '.join(BASELINES)}, not {given}.")
+    for name in names:
+        one_of("baseline", name, BASELINES)
+    return names
+
+
+def _baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
+    for key, steps in (("input_steps", input_steps), ("lead_steps", lead_steps)):
+        if steps is not None:
+            at_least(key, steps, 1)
+            if checkpoint is not None:
+                raise ConfigError(f"{key}: is for baselines without a checkpoint, which has its own; leave out one of the two.")
 
 
 def _device_and_precision(device: str, precision: str) -> None:
