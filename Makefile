@@ -23,11 +23,12 @@ check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of t
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "readme or not readme"
 
-bench: install ## how fast the layer is beside those that people copy, and the loader (many minutes on a CPU; Keras too after `make oracles`)
+bench: install ## how fast the layer is beside those that people copy, the loader, and the scores (many minutes on a CPU; Keras and pysteps too after `make oracles`)
 	$(BIN)/python scripts/benchmark.py
 	$(BIN)/python scripts/benchmark_loader.py
+	$(BIN)/python scripts/benchmark_scores.py
 
-oracles: $(VENV)/installed-test ## add pysteps and Keras, against which some tests check scores and the layer; needs a C compiler
+oracles: $(VENV)/installed-test ## add pysteps, which makes the baselines, and what some tests check scores and the layer against; needs a C compiler
 	$(PIP) '.[oracles]'
 	$(PIP) --no-deps -e .
 

@@ -35,6 +35,7 @@ GROUPS = {
     "describe": ("model", "model@beside"),
     "inspect": ("data",),
     "prepare": ("data",),
+    "plot": ("data",),
 }
 """The config groups of each command."""
 
@@ -55,7 +56,7 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
 def group_options(group: str, command: str) -> list[str]:
     """The options of a config group that come with nowcast and that a command can take; `group@key` is the same elsewhere."""
     options = sorted(path.stem for path in (configs_folder() / group.split("@")[0]).glob("*.yaml"))
-    return [option for option in options if option != "moving_mnist" or command not in ("predict", "inspect", "prepare")]
+    return [option for option in options if option != "moving_mnist" or command not in ("predict", "inspect", "prepare", "plot")]
 
 
 def hydra_help(command: str, examples: str) -> str:
@@ -122,7 +123,8 @@ def train(overrides: Overrides = None) -> None:
     epilog=hydra_help(
         "predict",
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-18T15:00 output=forecast.nc",
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-18T15:00 output=forecast.nc\n"
+        "  nowcast predict baseline=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
     ),
 )
 def predict(overrides: Overrides = None) -> None:
@@ -133,7 +135,8 @@ def predict(overrides: Overrides = None) -> None:
 
         predict(config)
 
-    run("predict", overrides or [], task)
+    words = [f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word for word in overrides or []]
+    run("predict", words, task)  # Hydra would look for model=… among the models of train
 
 
 @app.command(
@@ -212,7 +215,7 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
 ) -> None:
     """Show what radar files hold: format, grid, times, gaps, rain, and what is suspicious."""
-    from nowcast.commands.inspect import split_arguments
+    from nowcast.commands.arguments import split_arguments
 
     places, overrides = split_arguments(paths or [])
 
@@ -222,6 +225,33 @@ def inspect(
         inspect(config, places, json)
 
     run("inspect", overrides, task)
+
+
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help(
+        "plot",
+        "  nowcast plot forecast.nc\n"
+        "  nowcast plot forecast.nc steps.nc data=radar data.path='/radar/*.nc' output=forecast.mp4 colours=colour_blind",
+    ),
+)
+def plot(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE... [OVERRIDES]...", help="Forecast files of one reference time; and key=value."),
+    ] = None,
+) -> None:
+    """Draw forecast files side by side, and what was then observed, as PNG, GIF or MP4."""
+    from nowcast.commands.arguments import split_arguments
+
+    paths, overrides = split_arguments(files or [])
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.plot import plot
+
+        plot(config, paths)
+
+    run("plot", overrides, task)
 
 
 @app.command()

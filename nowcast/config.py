@@ -176,7 +176,7 @@ class PredictConfig:
     """All of `nowcast predict`."""
 
     checkpoint: str | None
-    model: str | None
+    baseline: str | None
     input_steps: int | None
     lead_steps: int | None
     members: int
@@ -192,10 +192,10 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         not_empty("checkpoint", self.checkpoint)
-        if self.model is not None:
-            one_of("model", self.model, BASELINES)
-        if self.model is None and self.checkpoint is None:
-            raise ConfigError(f"checkpoint: give a trained model, or a baseline as model=…: {', '.join(BASELINES)}.")
+        if self.baseline is not None:
+            one_of("baseline", self.baseline, BASELINES)
+        if self.baseline is None and self.checkpoint is None:
+            raise ConfigError(f"checkpoint: give a trained model, or a baseline as baseline=…: {', '.join(BASELINES)}.")
         _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
         at_least("seed", self.seed, 0)
@@ -226,6 +226,7 @@ class EvaluateConfig:
     input_paths: dict[str, str]
     region: list[float] | None
     mask: str | None
+    mask_variable: str | None
     common_pixels: bool
     thresholds: list[float]
     fss_scales: list[int]
@@ -250,6 +251,8 @@ class EvaluateConfig:
             west_south_east_north("region", self.region)
         if self.region is not None and self.mask is not None:
             raise ConfigError("region, mask: give one of them.")
+        if (self.mask is None) != (self.mask_variable is None):
+            raise ConfigError("mask, mask_variable: give both, as mask=basin.nc mask_variable=basin.")
         _thresholds(self.thresholds)
         for scale in self.fss_scales:
             odd("fss_scales", scale)
@@ -347,8 +350,10 @@ class PlotConfig:
 
     def __post_init__(self) -> None:
         one_of("colours", self.colours, ("radar", "colour_blind"))
-        at_least("columns", self.columns, 1)
-        positive("frames_per_second", self.frames_per_second)
+        if not 1 <= self.columns <= 50:
+            raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
+        if not 0.1 <= self.frames_per_second <= 50:
+            raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
         if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
             raise ConfigError(f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}.")
 

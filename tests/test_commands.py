@@ -103,7 +103,7 @@ def test_predict_refuses_data_of_another_spacing(run: Run, data: list[str], rada
 
 def scores(folder: str) -> xr.Dataset:
     with xr.open_dataset(f"{folder}/scores.nc", engine="netcdf4") as dataset:
-        return dataset.load()
+        return dataset.sel(part="all").load()
 
 
 @undrawn

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import Outcome
 
-from nowcast.commands.inspect import split_arguments
+from nowcast.commands.arguments import split_arguments
 from nowcast.radar import write_synthetic
 
 Run = Callable[..., Outcome]
@@ -27,8 +27,8 @@ def test_words_with_an_equals_sign_are_overrides_unless_they_are_paths(tmp_path:
     odd = tmp_path / "year=2020"
     odd.touch()
     words = ["a.nc", "data.max_rate=500", str(odd), "year=%Y/*.nc", "b/year=%Y/*.nc", "hydra/job_logging=none", "--cfg", "job"]
-    assert split_arguments(words)[0] == ["a.nc", str(odd), "b/year=%Y/*.nc", "job"]
-    assert split_arguments(words)[1] == ["data.max_rate=500", "year=%Y/*.nc", "hydra/job_logging=none", "--cfg"]
+    assert split_arguments(words)[0] == ["a.nc", str(odd), "b/year=%Y/*.nc"]
+    assert split_arguments(words)[1] == ["data.max_rate=500", "year=%Y/*.nc", "hydra/job_logging=none", "--cfg", "job"]
 
 
 def test_what_is_there_is_shown(run: Run, folder: Path) -> None:

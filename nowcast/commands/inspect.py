@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +25,6 @@ from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
 
-_OVERRIDE = re.compile(r"(hydra/)?[\w.@]+=")
 SHOWN = 3
 """Of a list of times, how many are shown."""
 SHOWN_FILES = 10
@@ -34,15 +32,6 @@ MUCH_SPECKLE = 0.05
 """Share of wet pixels without a wet neighbour from which it is worth a word."""
 
 T = TypeVar("T")
-
-
-def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the command line → (paths, overrides): key=value is an override where there is no such file, and what has other
-    signs before its '=' than a key has is a path, as archive/year=2023/*.h5."""
-    overrides = [
-        word for word in words if word.startswith(("-", "+", "~")) or (_OVERRIDE.match(word) and not Path(word).exists())
-    ]
-    return [word for word in words if word not in overrides], overrides
 
 
 def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:

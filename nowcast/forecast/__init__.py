@@ -1,6 +1,7 @@
-"""Forecasts: made from past rates, written as CF files, read back."""
+"""Forecasts: made from past rates by a model or a baseline, written as CF files, read back."""
 
+from nowcast.forecast.baselines import Baseline, build_baseline
 from nowcast.forecast.dataset import build_forecast, find_forecasts, open_forecast, write_forecast
-from nowcast.forecast.forecaster import Forecaster, persistence
+from nowcast.forecast.forecaster import Forecaster
 
-__all__ = ["Forecaster", "build_forecast", "find_forecasts", "open_forecast", "persistence", "write_forecast"]
+__all__ = ["Baseline", "Forecaster", "build_baseline", "build_forecast", "find_forecasts", "open_forecast", "write_forecast"]

@@ -1,6 +1,8 @@
 """The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made from.
 
-    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where no past frame covers
+    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where the forecast knows nothing;
+                                       (time, realization, y, x) of an ensemble: time comes first, or CDO reads nothing
+    realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
     lead_time(time)                    their difference in minutes, a plain number
@@ -26,7 +28,8 @@ from nowcast.errors import DataError, InputOutputError, MissingInputError
 from nowcast.files import written_whole
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 
-REFERENCE_TIME, LEAD_TIME = "forecast_reference_time", "lead_time"
+REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
+ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
@@ -39,10 +42,11 @@ def build_forecast(
     timestep: np.timedelta64,
     provenance: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Rates (lead, y, x) in mm/h on the grid they were forecast from → the forecast dataset.
+    """Rates (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x), on the grid they were forecast from → the forecast dataset.
 
     Its `time` is the valid time; `forecast_reference_time` is that of the last observed frame; `lead_time` is the
-    difference. Georeference is the grid's. `provenance` becomes global attributes, what is not text of it as JSON.
+    difference. Georeference is the grid's. `provenance` becomes global attributes, what is not text of it as JSON; among them
+    `source` and `references`, by which method and where that is published, if it is not a trained ConvLSTM.
     """
     leads = timestep * np.arange(1, len(rates) + 1)
     start = forecast_reference_time.astype("datetime64[ns]")
@@ -56,7 +60,11 @@ def build_forecast(
     coords["time"] = ("time", start + leads, time)
     coords[REFERENCE_TIME] = ((), start, reference)
     coords[LEAD_TIME] = ("time", leads / np.timedelta64(1, "m"), lead)
-    return xr.Dataset({RATE: (DIMS, rates.astype(np.float32, copy=False), about)}, coords, _global_attributes(grid, provenance))
+    dims = DIMS if rates.ndim == 3 else ENSEMBLE_DIMS
+    if rates.ndim == 4:
+        number = {"standard_name": REALIZATION, "long_name": "number of the ensemble member", "units": "1"}
+        coords[REALIZATION] = (REALIZATION, np.arange(1, rates.shape[1] + 1, dtype=np.int32), number)
+    return xr.Dataset({RATE: (dims, rates.astype(np.float32, copy=False), about)}, coords, _global_attributes(grid, provenance))
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
@@ -140,7 +148,7 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
         }
     copy[RATE].encoding = {
         **_COMPRESSED,
-        "chunksizes": (1, *copy[RATE].shape[1:]),
+        "chunksizes": (1,) * (copy[RATE].ndim - 2) + copy[RATE].shape[-2:],
         "dtype": "float32",
         "_FillValue": np.float32(np.nan),
         "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
@@ -150,8 +158,9 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
 
 def _problem(dataset: xr.Dataset) -> str:
     """What `dataset` lacks to be a forecast; empty where it is one."""
-    needed = {RATE: DIMS, "time": ("time",), REFERENCE_TIME: (), LEAD_TIME: ("time",)}
-    for name, dims in needed.items():
+    ensemble = REALIZATION in dataset.dims
+    needed = {RATE: ENSEMBLE_DIMS if ensemble else DIMS, "time": ("time",), REFERENCE_TIME: (), LEAD_TIME: ("time",)}
+    for name, dims in (needed | ({REALIZATION: (REALIZATION,)} if ensemble else {})).items():
         if name not in dataset.variables:
             return f"it has no {name!r}"
         if dataset[name].dims != dims:

@@ -1,4 +1,4 @@
-"""From past rain to forecast rain: a trained model, and the baseline that it has to beat."""
+"""From past rain to forecast rain by a trained model."""
 
 import math
 from dataclasses import dataclass
@@ -40,8 +40,3 @@ class Forecaster:
             raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
         never_covered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
         return rates.masked_fill(never_covered, math.nan)
-
-
-def persistence(past: Tensor, lead_steps: int) -> Tensor:
-    """The last frame, unchanged, at every lead time: (b, t, c, h, w) → (b, lead, c, h, w), mm/h."""
-    return past[:, -1:].expand(-1, lead_steps, -1, -1, -1)

@@ -42,6 +42,11 @@ def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
     raise DataError(f"{where}: says neither the projection nor the latitude and longitude of its pixels, so they have no place.")
 
 
+def knows_degrees(place: Place) -> bool:
+    """Whether degrees_of can tell where the pixels are."""
+    return (LONGITUDE in place and LATITUDE in place) or in_degrees(place) or has_projection(place)
+
+
 def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
     """Points on the axes of `place` → longitude and latitude; infinite where the projection does not reach."""
     if in_degrees(place):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE, RATE
 
 if TYPE_CHECKING:
     import pyproj
@@ -71,6 +71,16 @@ def same_coordinates(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
         return False
     steps = [np.nanmax(np.abs(np.diff(a, axis=axis)), initial=0.0) for axis in range(a.ndim) if a.shape[axis] > 1]
     return np.allclose(a, b, rtol=1e-9, atol=1e-3 * max(steps, default=0.0), equal_nan=True)
+
+
+def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
+    """What of the grids of two datasets with rain rates (…, y, x) differs, as far as both say; empty where nothing does."""
+    shapes = [dataset[RATE].shape[-2:] for dataset in (one, other)]
+    if shapes[0] != shapes[1]:
+        return f"{shapes[0][0]}×{shapes[0][1]} and {shapes[1][0]}×{shapes[1][1]} pixels"
+    both = [name for name in ("y", "x", LATITUDE, LONGITUDE) if name in one.coords and name in other.coords]
+    differing = next((name for name in both if not same_coordinates(one[name].values, other[name].values)), None)
+    return "" if differing is None else f"{differing!r} differs"
 
 
 def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:

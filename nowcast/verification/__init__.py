@@ -1,11 +1,15 @@
-"""Forecasts against observations: joint counts that add up, scores divided once at the end, reports and pictures."""
+"""Forecasts against observations: sums that add up, scores divided once at the end, intervals, reports and pictures."""
 
 from nowcast.verification.counts import Counts, common_pixels, count
+from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
+from nowcast.verification.frames import draw_film, draw_frames
 from nowcast.verification.headline import headline_table, headline_text
-from nowcast.verification.pictures import draw_csi, draw_curves, draw_frames
+from nowcast.verification.html import Showcase, write_report
+from nowcast.verification.pictures import draw_csi, draw_curves
 from nowcast.verification.report import scores_dataset, write_scores
+from nowcast.verification.tally import Tally
 
 __all__ = [
-    "Counts", "common_pixels", "count", "draw_csi", "draw_curves", "draw_frames", "headline_table", "headline_text",
-    "scores_dataset", "write_scores",
+    "Counts", "Showcase", "Tally", "common_pixels", "count", "draw_csi", "draw_curves", "draw_film", "draw_frames",
+    "headline_table", "headline_text", "merge_counts", "open_counts", "scores_dataset", "write_counts", "write_report", "write_scores",
 ]  # fmt: skip

@@ -1,197 +1,201 @@
-"""Counts of forecast against observed classes, and sums of errors: everything here adds up; dividing is for `scores`."""
+"""Counts of forecast against observed classes: everything here adds up; dividing is for `scores`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nowcast.errors import DataError, InternalError
 
-_PER_LEAD = ("joint", "pixels", "squared_error", "absolute_error", "error")
-_LEAD_AXIS = {3: 0, 4: 1, 5: 1}
+_MEMBERS = 2
+"""The axis of the members in (b, lead, m, h, w)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What one or many forecasts counted, per lead time. `whole = part + part`, exactly for counts, to rounding for sums.
+    """What forecasts counted. `whole = part + part`, exactly.
 
     The class of a value is the number of thresholds it reaches, so that an event is `value >= threshold`:
-    `joint[lead, i, j]` pixels were forecast in class i and observed in class j. All tensors lie on the CPU.
+    `joint[..., i, j]` pixels were forecast in class i and observed in class j. `…` is any shape: lead times, or forecasts,
+    hours and lead times. All tensors lie on the CPU.
     """
 
     thresholds: tuple[float, ...]
     """K rates, strictly ascending, mm/h."""
     joint: Tensor
-    """(lead, K + 1, K + 1) int64: forecast class × observed class."""
-    pixels: Tensor
-    """(lead,) int64: pixels present in both fields."""
-    squared_error: Tensor
-    """(lead,) float64: Σ (forecast − observed)², mm² h⁻²."""
-    absolute_error: Tensor
-    """(lead,) float64: Σ |forecast − observed|, mm/h."""
-    error: Tensor
-    """(lead,) float64: Σ (forecast − observed), mm/h."""
-    cases: int
-    """Forecasts counted, one for each reference time."""
+    """(…, K + 1, K + 1) int64: forecast class × observed class."""
 
     def __post_init__(self) -> None:
-        _check_thresholds(self.thresholds)
+        check_thresholds(self.thresholds)
         classes = len(self.thresholds) + 1
-        leads = self.lead_steps
-        shapes = [tuple(getattr(self, name).shape) for name in _PER_LEAD]
-        if shapes != [(leads, classes, classes), (leads,), (leads,), (leads,), (leads,)]:
-            raise InternalError(f"counts for {classes - 1} thresholds have shapes {shapes}, which do not belong together.")
+        if self.joint.shape[-2:] != (classes, classes) or self.joint.dtype != torch.int64:
+            raise InternalError(
+                f"counts for {classes - 1} thresholds are {self.joint.dtype} of shape {tuple(self.joint.shape)}; "
+                f"they must be int64 of shape (…, {classes}, {classes})."
+            )
 
     @classmethod
     def zeros(cls, thresholds: Sequence[float], lead_steps: int) -> Self:
         """Nothing counted yet: the start of a sum, `sum(parts, Counts.zeros(thresholds, lead_steps))`."""
         classes = len(thresholds) + 1
-        sums = torch.zeros(3, lead_steps, dtype=torch.float64)
-        return cls(
-            thresholds=tuple(float(threshold) for threshold in thresholds),
-            joint=torch.zeros(lead_steps, classes, classes, dtype=torch.int64),
-            pixels=torch.zeros(lead_steps, dtype=torch.int64),
-            squared_error=sums[0],
-            absolute_error=sums[1],
-            error=sums[2],
-            cases=0,
-        )
+        return cls(tuple(map(float, thresholds)), torch.zeros(lead_steps, classes, classes, dtype=torch.int64))
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Errors: DataError where thresholds or lead times differ."""
+        """Errors: DataError where thresholds or shapes (lead times, say) differ."""
         if not isinstance(other, Counts):
             return NotImplemented
         if self.thresholds != other.thresholds:
             raise DataError(f"counts at {self.thresholds} and at {other.thresholds} mm/h cannot be added; count both at one set.")
-        if self.lead_steps != other.lead_steps:
-            raise DataError(f"counts of {self.lead_steps} and of {other.lead_steps} lead times cannot be added.")
-        sums = {name: getattr(self, name) + getattr(other, name) for name in _PER_LEAD}
-        return Counts(thresholds=self.thresholds, cases=self.cases + other.cases, **sums)
+        if self.joint.shape != other.joint.shape:
+            shapes = [tuple(counts.joint.shape[:-2]) for counts in (self, other)]
+            raise DataError(f"counts of shapes {shapes[0]} and {shapes[1]} cannot be added; count both at the same lead times.")
+        return Counts(self.thresholds, self.joint + other.joint)
 
     def pooled(self) -> "Counts":
-        """The same counts with all lead times added into one."""
-        sums = {name: getattr(self, name).sum(0, keepdim=True) for name in _PER_LEAD}
-        return Counts(thresholds=self.thresholds, cases=self.cases, **sums)
+        """The same counts with all lead times, the last axis before the classes, added into one: (…, 1, K + 1, K + 1)."""
+        return Counts(self.thresholds, self.joint.sum(-3, keepdim=True))
 
     @property
-    def lead_steps(self) -> int:
-        return len(self.joint)
+    def pixels(self) -> Tensor:
+        """(…) int64: pixels present in both fields, n."""
+        return self.joint.sum((-2, -1))
 
     @property
     def hits(self) -> Tensor:
-        """(lead, K) int64: event forecast, event observed (a)."""
-        return self._at_least()[:, 1:, 1:].diagonal(dim1=1, dim2=2)
+        """(…, K) int64: event forecast, event observed, a."""
+        return self._at_least()[..., 1:, 1:].diagonal(dim1=-2, dim2=-1)
 
     @property
     def false_alarms(self) -> Tensor:
-        """(lead, K) int64: event forecast, none observed (b)."""
-        return self._at_least()[:, 1:, 0] - self.hits
+        """(…, K) int64: event forecast, none observed, b."""
+        return self._at_least()[..., 1:, 0] - self.hits
 
     @property
     def misses(self) -> Tensor:
-        """(lead, K) int64: no event forecast, event observed (c)."""
-        return self._at_least()[:, 0, 1:] - self.hits
+        """(…, K) int64: no event forecast, event observed, c."""
+        return self._at_least()[..., 0, 1:] - self.hits
 
     @property
     def correct_negatives(self) -> Tensor:
-        """(lead, K) int64: no event forecast, none observed (d)."""
-        return self.pixels[:, None] - self.hits - self.false_alarms - self.misses
+        """(…, K) int64: no event forecast, none observed, d."""
+        return self.pixels[..., None] - self.hits - self.false_alarms - self.misses
 
     def _at_least(self) -> Tensor:
-        """(lead, K + 1, K + 1): pixels with forecast class ≥ i and observed class ≥ j."""
-        return self.joint.flip(1, 2).cumsum(1).cumsum(2).flip(1, 2)
+        """(…, K + 1, K + 1): pixels with forecast class ≥ i and observed class ≥ j."""
+        return self.joint.flip(-2, -1).cumsum(-2).cumsum(-1).flip(-2, -1)
 
 
 def count(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Counts:
-    """Count forecast against observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or (lead, h, w), on any device.
+    """Count forecast against observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or (lead, h, w), over all b cases.
 
-    A pixel that is NaN in either field is in no count and no sum. Thresholds are compared in the dtype of each field: a
-    float32 pixel of 0.1 reaches the threshold 0.1, though float32(0.1) as float64 is not exactly 0.1.
+    → counts per lead time, (lead, K + 1, K + 1). As `joint_histogram` counts, and with its errors.
+    """
+    if forecast.ndim == 3 and observed.ndim == 3:
+        forecast, observed = forecast[None], observed[None]
+    if forecast.ndim == 5 and observed.ndim == 5:
+        forecast, observed = forecast.flatten(2, 3), observed.flatten(2, 3)
+    return Counts(tuple(map(float, thresholds)), joint_histogram(forecast, observed, thresholds).sum(0))
+
+
+def joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Pixels by forecast and observed class, mm/h, (b, lead, h, w) each, on any device → (b, lead, K + 1, K + 1) int64 on the CPU.
+
+    A pixel that is NaN in either field is in no count. Thresholds are compared in the dtype of each field: a float32 pixel
+    of 0.1 reaches the threshold 0.1, though float32(0.1) as float64 is not exactly 0.1.
 
     Errors: DataError where shapes, dtypes or devices do not fit or thresholds do not ascend; InternalError where a
     field is infinite.
     """
-    _check_thresholds(thresholds)
-    _check_pair(forecast, observed)
-    forecast, observed = forecast.detach(), observed.detach()
-    lead_axis = _LEAD_AXIS[forecast.ndim]
-    joint = _joint_histogram(forecast, observed, thresholds, lead_axis)
-    squared_error, absolute_error, error = _error_sums(forecast, observed, lead_axis)
-    return Counts(
-        thresholds=tuple(float(threshold) for threshold in thresholds),
-        joint=joint,
-        pixels=joint.sum((1, 2)),
-        squared_error=squared_error,
-        absolute_error=absolute_error,
-        error=error,
-        cases=1 if lead_axis == 0 else len(forecast),
-    )
+    check_thresholds(thresholds)
+    check_pair(forecast, observed)
+    edges = [torch.tensor((-math.inf, *thresholds), dtype=field.dtype).tolist() for field in (forecast, observed)]
+    classes = len(thresholds) + 2  # with that of NaN, which does not even reach −∞, as the first
+    counts = []
+    for f, o in pieces(forecast, observed):
+        refuse_infinite(f, o)
+        counts.append(_bincounts(class_numbers(f, edges[0]) * classes + class_numbers(o, edges[1]), classes**2))
+    none = torch.zeros(0, dtype=torch.int64)
+    return torch.cat([none, *counts]).reshape(*forecast.shape[:2], classes, classes)[..., 1:, 1:]
+
+
+def class_numbers(values: Any, edges: Sequence[float]) -> Any:
+    """How many of the edges each value of an array or tensor reaches, of the same kind; NaN reaches none."""
+    if isinstance(values, Tensor):
+        return torch.stack([values >= edge for edge in edges]).sum(0, dtype=torch.int32)
+    numbers: Any = np.zeros_like(values, dtype=np.uint8 if len(edges) < 16 else np.int32)  # 16² pairs of classes are 8 bits
+    for edge in edges:
+        numbers += (values >= edge).view(np.uint8)  # to convert bool would take as long again
+    return numbers
+
+
+def pieces(forecast: Tensor, observed: Tensor) -> Iterator[tuple[Any, Any]]:
+    """Fields (b, lead, h, w) in pieces that suit the device: cases as tensors (lead, pixels) on a GPU, else frames as arrays (pixels,).
+
+    One frame after the other stays in the cache of a processor, where NumPy compares some ten times faster than PyTorch.
+    """
+    fields = [field.detach().flatten(2) for field in (forecast, observed)]
+    if forecast.is_cuda:
+        yield from zip(*fields, strict=True)
+        return
+    for f, o in zip(*[field.cpu().flatten(0, 1) for field in fields], strict=True):
+        yield tuple(one.numpy() if one.dtype in (torch.float32, torch.float64) else one.float().numpy() for one in (f, o))
 
 
 def common_pixels(*fields: Tensor) -> list[Tensor]:
     """The fields, each with NaN wherever any of them is NaN, so that all forecasts are scored on the same pixels.
 
-    Errors: DataError where shapes differ.
+    Fields of one shape, or some (b, lead, m, h, w) of m members beside others (b, lead, h, w): a pixel missing in one member
+    is missing in all members and all fields.
+
+    Errors: DataError where shapes differ otherwise.
     """
-    if len({field.shape for field in fields}) > 1:
+    if len({_without_members(field.shape) for field in fields}) > 1:
         shapes = [tuple(field.shape) for field in fields]
         raise DataError(f"fields of shapes {shapes} have no pixels in common; give all the same shape.")
-    missing = reduce(torch.logical_or, [field.isnan() for field in fields])
-    return [field.masked_fill(missing, math.nan) for field in fields]
+    gaps = [field.isnan() for field in fields]
+    missing = reduce(torch.logical_or, [gap.any(_MEMBERS) if gap.ndim == 5 else gap for gap in gaps])
+    return [field.masked_fill(missing.unsqueeze(_MEMBERS) if field.ndim == 5 else missing, math.nan) for field in fields]
 
 
-def _joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[float], lead_axis: int) -> Tensor:
-    """(lead, K + 1, K + 1) int64. Each pixel is one number (lead, i, j); missing pixels share one last number, dropped."""
-    classes = len(thresholds) + 1
-    leads = forecast.shape[lead_axis]
-    bins = leads * classes**2
-    lead = torch.arange(leads, dtype=torch.int32, device=forecast.device)
-    number = lead.reshape(-1, *[1] * (forecast.ndim - lead_axis - 1)) * classes**2
-    number = number + _classes(forecast, thresholds) * classes + _classes(observed, thresholds)
-    number.masked_fill_(forecast.isnan() | observed.isnan(), bins)
-    histogram = torch.bincount(number.flatten(), minlength=bins + 1)
-    return histogram[:bins].reshape(leads, classes, classes).cpu()
+def _without_members(shape: torch.Size) -> tuple[int, ...]:
+    return (*shape[:_MEMBERS], *shape[_MEMBERS + 1 :]) if len(shape) == 5 else tuple(shape)
 
 
-def _classes(field: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Number of thresholds ≤ value, int32; `right=True` is what puts a value equal to a threshold above it."""
-    edges = torch.tensor(thresholds, dtype=field.dtype, device=field.device)
-    return torch.bucketize(field.contiguous(), edges, right=True, out_int32=True)
+def _bincounts(numbers: Any, length: int) -> Tensor:
+    """How often each number below `length` is there: (length,) of an array (pixels,), (lead · length,) of a tensor (lead, pixels)."""
+    if not isinstance(numbers, Tensor):
+        return torch.bincount(torch.from_numpy(numbers), minlength=length)
+    leads = len(numbers)
+    offsets = torch.arange(leads, dtype=numbers.dtype, device=numbers.device) * length
+    return torch.bincount((numbers + offsets[:, None]).flatten(), minlength=leads * length).cpu()
 
 
-def _error_sums(forecast: Tensor, observed: Tensor, lead_axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(lead,) float64 each: Σ difference², Σ |difference|, Σ difference; differences in float32 or wider."""
-    if forecast.device.type == "mps":  # which has no float64
-        forecast, observed = forecast.cpu(), observed.cpu()
-    wide = torch.promote_types(torch.promote_types(forecast.dtype, observed.dtype), torch.float32)
-    difference = forecast.to(wide) - observed.to(wide)
-    difference.masked_fill_(forecast.isnan() | observed.isnan(), 0.0)
-    axes = [axis for axis in range(difference.ndim) if axis != lead_axis]
-    squared, absolute, plain = (
-        part.sum(axes, dtype=torch.float64).cpu() for part in (difference.square(), difference.abs(), difference)
-    )
-    if not absolute.isfinite().all():
+def refuse_infinite(*fields: Any) -> None:
+    """Errors: InternalError where an array or tensor holds an infinite value."""
+    if any(bool((torch.isinf(field) if isinstance(field, Tensor) else np.isinf(field)).any()) for field in fields):
         raise InternalError("the forecast or the observed field holds infinite rain rates; find where they arose, then score.")
-    return squared, absolute, plain
 
 
-def _check_thresholds(thresholds: Sequence[float]) -> None:
+def check_thresholds(thresholds: Sequence[float]) -> None:
+    """Errors: DataError where thresholds are not at least one, finite and strictly ascending."""
     finite = all(math.isfinite(threshold) for threshold in thresholds)
     ascending = all(low < high for low, high in pairwise(thresholds))
     if not (len(thresholds) and finite and ascending):
         raise DataError(f"thresholds are {list(thresholds)} mm/h; give at least one, finite and strictly ascending.")
 
 
-def _check_pair(forecast: Tensor, observed: Tensor) -> None:
-    if forecast.shape != observed.shape or forecast.ndim not in _LEAD_AXIS:
+def check_pair(forecast: Tensor, observed: Tensor) -> None:
+    """Errors: DataError where the fields are not both (b, lead, h, w), of one shape, floating point and on one device."""
+    if forecast.shape != observed.shape or forecast.ndim != 4:
         raise DataError(
             f"forecast {tuple(forecast.shape)} and observed {tuple(observed.shape)} cannot be compared; "
-            "give both as (b, lead, c, h, w), (b, lead, h, w) or (lead, h, w)."
+            "give both as (b, lead, h, w)."
         )
     if not (forecast.is_floating_point() and observed.is_floating_point()):
         raise DataError(f"forecast is {forecast.dtype} and observed {observed.dtype}; give rain rates as floating point.")

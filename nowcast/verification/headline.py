@@ -1,76 +1,153 @@
 """The headline of an evaluation: CSI, HSS and errors of each forecast side by side, for the terminal and for logs."""
 
+import math
+from collections.abc import Iterator
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nowcast.verification.intervals import FEW_BLOCKS, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
+    from rich.text import Text
 
 _EVENT_SCORES = {"csi": "CSI", "hss": "HSS"}
-_ERRORS = {"mse": "MSE, mm²/h²", "mae": "MAE, mm/h"}
+_ERRORS = {"mse": "MSE, mm²/h²", "mae": "MAE, mm/h", "crps": "CRPS, mm/h", "ssim": "SSIM"}
+_BEST, _PARTLY_UNDEFINED, _UNDEFINED = "*", "†", "–"
+_CHANCE_CAN_AGREE = 5
+"""Blocks up to which all of them favour one of two equal forecasts with a probability, 2^(1 − blocks), of more than 5 %."""
+_BLOCKS = {"day": ("day", "days"), "event": ("event", "events"), "block": ("block of cases", "blocks of cases")}
 
 
-def headline_table(dataset: "xr.Dataset") -> "Group":
-    """CSI and HSS by threshold, MSE and MAE: the `…_mean` of each, and a caption that says so. From `scores_dataset`."""
+class _Cell(NamedTuple):
+    value: str
+    marks: str
+    interval: str
+
+
+_Rows = dict[str, list[_Cell]]
+
+
+def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
+    """CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its interval, and a caption that says so.
+
+    The best of a row is bold and starred where it is better than every other by more than chance (`significantly_better`).
+    stacked: intervals stand below their scores, not beside them, which is narrower. From `scores_dataset`.
+    """
     from rich.console import Group
     from rich.text import Text
 
-    caption = "Each number is a mean over lead times of the scores per lead time, from counts added over cases."
-    if any(_partly_undefined(dataset, name).any() for name in _EVENT_SCORES):
-        caption += " * undefined at some lead times, which are left out."
-    caption += f"\nLead times: {dataset.sizes['lead_time']}. Cases: {dataset.attrs['cases']}."
-    return Group(_event_table(dataset), _error_table(dataset), Text(caption))
+    blocks = [dict(_event_rows(dataset, name)) for name in _EVENT_SCORES] + [dict(_error_rows(dataset))]
+    units = "mm/h" if dataset["threshold"].attrs.get("units") == "mm h-1" else ""
+    table = _table(units, [str(forecast) for forecast in dataset["forecast"].values], blocks, stacked)
+    cells = [cell for rows in blocks for row in rows.values() for cell in row]
+    return Group(table, Text("\n".join(_caption(dataset, cells))))
 
 
-def headline_text(dataset: "xr.Dataset", width: int = 80) -> str:
-    """`headline_table` as plain text, `width` columns wide, or wider where numbers would be cut: nothing is truncated."""
+def headline_text(dataset: "xr.Dataset", width: int = 100) -> str:
+    """`headline_table` as plain text, `width` columns wide; intervals go below their scores where there is no room beside them.
+
+    Wider where numbers would be cut even so: nothing is truncated.
+    """
     from rich.console import Console
-    from rich.table import Table
 
     page = Console(file=StringIO(), width=10_000, color_system=None, force_terminal=False)
     headline = headline_table(dataset)
-    page.width = max(width, *[page.measure(part).maximum for part in headline.renderables if isinstance(part, Table)])
+    if _width(page, headline) > width:
+        headline = headline_table(dataset, stacked=True)
+    page.width = max(width, _width(page, headline))
     with page.capture() as written:
         page.print(headline)
     return "\n".join(line.rstrip() for line in written.get().splitlines())
 
 
-def _event_table(dataset: "xr.Dataset") -> "Table":
-    from rich.table import Table
+def _width(page: "Console", headline: "Group") -> int:
+    return page.measure(headline.renderables[0]).maximum
 
-    table = Table("mm/h")
-    for forecast, label in _columns(dataset):
-        table.add_column(f"{forecast}\n{label}", justify="right", no_wrap=True)
+
+def _table(units: str, forecasts: list[str], blocks: list[_Rows], stacked: bool) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    every = [cell for rows in blocks for cells in rows.values() for cell in cells]
+    marks, interval = max(len(cell.marks) for cell in every), max(len(cell.interval) for cell in every)
+    value = max(max(len(cell.value) for cell in every) + marks, interval + marks if stacked else 0)
+    widths = [max(len(name), value if stacked or not interval else value + 1 + interval) for name in forecasts]
+    table = Table(units, box=box.HORIZONTALS)
+    for name in forecasts:
+        table.add_column(Text(name, justify="right"), no_wrap=True)
+    for rows in blocks:
+        for label, cells in rows.items():
+            table.add_row(
+                label, *[_text(cell, width, marks, interval, stacked) for cell, width in zip(cells, widths, strict=True)]
+            )
+        table.add_section()
+    return table
+
+
+def _text(cell: _Cell, width: int, marks: int, interval: int, stacked: bool) -> "Text":
+    """A cell `width` columns wide, with room for marks and interval behind the value, so that numbers stand below each other."""
+    from rich.text import Text
+
+    value, style = f"{cell.value}{cell.marks:<{marks}}", "bold" if _BEST in cell.marks else ""
+    if not stacked:
+        behind = f" {cell.interval:>{interval}}" if interval else ""
+        return Text.assemble(" " * (width - len(value + behind)), (value, style), (behind, "dim"))
+    below = "\n" + f"{cell.interval}{' ' * marks}".rjust(width) if cell.interval else ""
+    return Text.assemble(" " * (width - len(value)), (value, style), (below, "dim"))
+
+
+def _event_rows(dataset: "xr.Dataset", name: str) -> Iterator[tuple[str, list[_Cell]]]:
     for threshold in dataset["threshold"].values:
-        here = dataset.sel(threshold=threshold)
-        cells = [_cell(here.sel(forecast=forecast), name) for forecast in dataset["forecast"].values for name in _EVENT_SCORES]
-        table.add_row(f"≥ {threshold:g}", *cells)
-    return table
+        yield f"{_EVENT_SCORES[name]} ≥ {threshold:g}", _cells(dataset, name, 3, threshold=threshold)
 
 
-def _error_table(dataset: "xr.Dataset") -> "Table":
-    from rich.table import Table
-
-    table = Table("")
-    for forecast in dataset["forecast"].values:
-        table.add_column(str(forecast), justify="right", no_wrap=True)
+def _error_rows(dataset: "xr.Dataset") -> Iterator[tuple[str, list[_Cell]]]:
     for name, label in _ERRORS.items():
-        table.add_row(label, *[_cell(dataset.sel(forecast=forecast), name) for forecast in dataset["forecast"].values])
-    return table
+        if f"{name}_mean" in dataset:
+            largest = dataset[f"{name}_mean"].sel(part="all").max().item()
+            yield label, _cells(dataset, name, 2 - math.floor(math.log10(largest)) if largest > 0 else 3)
 
 
-def _columns(dataset: "xr.Dataset") -> list[tuple[str, str]]:
-    return [(str(forecast), label) for forecast in dataset["forecast"].values for label in _EVENT_SCORES.values()]
+def _cells(dataset: "xr.Dataset", name: str, decimals: int, **where: Any) -> list[_Cell]:
+    """A score of each forecast: '–' where undefined; with marks, and with an interval where there is one."""
+    best = significantly_better(dataset, name, **where)
+    left_out = dataset[name].sel(part="all", **where).isnull().any("lead_time").values
+    mean = dataset[f"{name}_mean"].sel(part="all", **where).values
+    low, high = (dataset[f"{name}_mean_{bound}"].sel(**where).values for bound in ("low", "high"))
+    digits = f".{max(0, decimals)}f"
+    cells = []
+    for number, forecast in enumerate(dataset["forecast"].values):
+        defined, bounded = mean[number] == mean[number], low[number] == low[number]
+        stands_out = best.certain and best.forecast == forecast
+        marks = _BEST * stands_out + _PARTLY_UNDEFINED * bool(left_out[number] and defined)
+        interval = f"{low[number]:{digits}}–{high[number]:{digits}}" if bounded else ""
+        cells.append(_Cell(f"{mean[number]:{digits}}" if defined else _UNDEFINED, marks, interval))
+    return cells
 
 
-def _cell(here: "xr.Dataset", name: str) -> str:
-    """One mean: '–' where undefined, starred where lead times were left out."""
-    mean = here[f"{name}_mean"]
-    star = "*" if _partly_undefined(here, name) else ""
-    return "–" if mean.isnull() else f"{mean.item():.4f}{star}"
-
-
-def _partly_undefined(here: "xr.Dataset", name: str) -> "xr.DataArray":
-    return here[name].isnull().any("lead_time") & here[f"{name}_mean"].notnull()
+def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
+    marks = {mark for cell in cells for mark in cell.marks}
+    leads, cases, blocks = dataset.sizes["lead_time"], dataset.attrs["cases"], dataset.attrs["blocks"]
+    steps, sums = f"{leads} lead time{'s' * (leads != 1)}", f"{cases} case{'s' * (cases != 1)}"
+    yield f"Mean over {steps} of the score at each, from counts added over {sums}."
+    one, many = _BLOCKS[dataset.attrs["interval_blocks"]]
+    if not dataset.attrs["resamples"]:
+        yield "No intervals were asked for."
+    elif blocks < 2:
+        yield f"No intervals: all cases lie in one {one}."
+    else:
+        yield f"With each its {dataset.attrs['confidence']:.0%} interval, from drawing the {blocks} {many} with replacement."
+        if any(cell.value != _UNDEFINED and not cell.interval for cell in cells):
+            yield f"No interval where a score rests on too few {many}."
+        if blocks < FEW_BLOCKS:
+            yield f"It is rough, and as a rule too narrow, for fewer than {FEW_BLOCKS} {many}."
+    if _BEST in marks:
+        yield f"{_BEST} better than every other forecast by more than chance (the intervals of its differences leave out 0)."
+        if blocks <= _CHANCE_CAN_AGREE:
+            yield f"A hint, no proof: by chance alone {blocks} {many} favour one of two once in {2 ** (blocks - 1)} times."
+    if _PARTLY_UNDEFINED in marks:
+        yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."

@@ -1,26 +1,43 @@
 """Scores: each the one division at the end of counting. Where the divisor is 0 a score is undefined: NaN, never 0 or 1.
 
-A table holds hits a, false alarms b, misses c and correct negatives d, as arrays (numpy or torch) of one shape; `Counts` is
-such a table, (lead, K). A score is float64 of that shape. Products are taken in float64, for those of int64 can overflow.
+A categorical score takes a table of hits a, false alarms b, misses c and correct negatives d, as arrays (numpy, torch or
+xarray) of one shape; `Counts` is such a table, (…, K). A continuous score takes sums by name, as `error_sums` gives them, with
+`pixels`, how many pixels each sum is over, and `cases`, how many frames. A score is float64 of the shape it was given. Products
+are taken in float64, for those of int64 can overflow.
+
+`CATEGORICAL` and `CONTINUOUS` list all there are, with name, units, range and the score of a perfect forecast.
 
 References:
     Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9. https://doi.org/10.1016/C2017-0-03921-6
     Finley 1884, Tornado predictions, American Meteorological Journal 1, 85-88: the table of the examples.
+    Peirce 1884, The numerical measure of the success of predictions, Science 4, 453-454.
+        https://doi.org/10.1126/science.ns-4.93.453-a
+    Hanssen & Kuipers 1965, On the relationship between the frequency of rain and various meteorological parameters,
+        Mededelingen en Verhandelingen 81, KNMI.
+    Ferro & Stephenson 2011, Extremal dependence indices: improved verification measures for deterministic forecasts of rare
+        binary events, Weather and Forecasting 26, 699-713. https://doi.org/10.1175/WAF-D-10-05030.1
+    Shi et al. 2015, Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting.
+        https://arxiv.org/abs/1506.04214
     Shi et al. 2017, Deep Learning for Precipitation Nowcasting: A Benchmark and A New Model. https://arxiv.org/abs/1706.03458
 """
 
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from nowcast.verification.counts import Counts
-
 Scores: TypeAlias = npt.NDArray[np.float64]
+Sums: TypeAlias = Mapping[Any, Any]
+"""Sums by name, arrays of one shape or of shapes that broadcast: a dict, or a dataset."""
+
+_ROUNDING = 1e-12
+"""The share of a sum of squares that is taken for rounding in a variance."""
 
 
 class Table(Protocol):
-    """What a score is made of: `Counts`, `Contingency`, or anything with these four."""
+    """What a categorical score is made of: `Counts`, `Contingency`, or anything with these four."""
 
     @property
     def hits(self) -> Any: ...
@@ -41,6 +58,18 @@ class Contingency(NamedTuple):
     correct_negatives: Any
 
 
+def csi(table: Table) -> Scores:
+    """Critical success index, threat score: a / (a + b + c). Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017."""
+    a, b, c, _ = _abcd(table)
+    return _ratio(a, a + b + c)
+
+
+def hss(table: Table) -> Scores:
+    """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)). Range −1 to 1, perfect 1, chance 0. Wilks 2019."""
+    a, b, c, d = _abcd(table)
+    return _ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
+
+
 def pod(table: Table) -> Scores:
     """Probability of detection: a / (a + c). Range 0 to 1, perfect 1. Wilks 2019, hit rate. NaN without observed events."""
     a, _, c, _ = _abcd(table)
@@ -59,18 +88,6 @@ def pofd(table: Table) -> Scores:
     return _ratio(b, b + d)
 
 
-def csi(table: Table) -> Scores:
-    """Critical success index, threat score: a / (a + b + c). Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017."""
-    a, b, c, _ = _abcd(table)
-    return _ratio(a, a + b + c)
-
-
-def hss(table: Table) -> Scores:
-    """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)). Range −1 to 1, perfect 1, chance 0. Wilks 2019."""
-    a, b, c, d = _abcd(table)
-    return _ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
-
-
 def ets(table: Table) -> Scores:
     """Equitable threat score, Gilbert: (a − r) / (a + b + c − r), r = (a + b)(a + c) / n. Range −1/3 to 1, perfect 1. Wilks 2019.
 
@@ -87,23 +104,150 @@ def frequency_bias(table: Table) -> Scores:
     return _ratio(a + b, a + c)
 
 
-def mse(counts: Counts) -> Scores:
-    """Mean squared error: Σ (forecast − observed)² / pixels, (lead,), mm² h⁻². Range 0 to ∞, perfect 0."""
-    return _ratio(_float64(counts.squared_error), _float64(counts.pixels))
+def accuracy(table: Table) -> Scores:
+    """Share of pixels that are right: (a + d) / n. Range 0 to 1, perfect 1. Wilks 2019, proportion correct.
+
+    Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the 0.982 of no tornado ever.
+    """
+    a, b, c, d = _abcd(table)
+    return _ratio(a + d, a + b + c + d)
 
 
-def mae(counts: Counts) -> Scores:
-    """Mean absolute error: Σ |forecast − observed| / pixels, (lead,), mm/h. Range 0 to ∞, perfect 0."""
-    return _ratio(_float64(counts.absolute_error), _float64(counts.pixels))
+def pss(table: Table) -> Scores:
+    """Peirce skill score: a / (a + c) − b / (b + d) = (ad − bc) / ((a + c)(b + d)). Range −1 to 1, perfect 1, chance 0.
+
+    POD − POFD, also called Hanssen & Kuipers' discriminant and the true skill statistic (Peirce 1884; Hanssen & Kuipers 1965;
+    Wilks 2019). NaN without observed events, or without observed non-events.
+    """
+    a, b, c, d = _abcd(table)
+    return _ratio(a * d - b * c, (a + c) * (b + d))
 
 
-def mean_error(counts: Counts) -> Scores:
-    """Mean error: Σ (forecast − observed) / pixels, (lead,), mm/h. Range −∞ to ∞, perfect 0; above 0 is too wet."""
-    return _ratio(_float64(counts.error), _float64(counts.pixels))
+def sedi(table: Table) -> Scores:
+    """Symmetric extremal dependence index, of H = a / (a + c) and F = b / (b + d):
+
+        (ln F − ln H − ln(1 − F) + ln(1 − H)) / (ln F + ln H + ln(1 − F) + ln(1 − H))
+
+    Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not fade as an event becomes
+    rare. NaN where a, b, c or d is 0, for then a logarithm is infinite: so a perfect forecast is approached, never reached.
+    """
+    a, b, c, d = _abcd(table)
+    full = (a > 0) & (b > 0) & (c > 0) & (d > 0)
+    a, b, c, d = (np.where(full, count, 1.0) for count in (a, b, c, d))
+    h, not_h = np.log(a / (a + c)), np.log(c / (a + c))
+    f, not_f = np.log(b / (b + d)), np.log(d / (b + d))
+    return np.where(full, (f - h - not_f + not_h) / (f + h + not_f + not_h), np.nan)
+
+
+def mse(sums: Sums) -> Scores:
+    """Mean squared error: Σ (f − o)² / n, mm² h⁻². Range 0 to ∞, perfect 0. The Rainfall-MSE of Shi et al. 2015."""
+    return _mean(sums, "squared_error")
+
+
+def rmse(sums: Sums) -> Scores:
+    """Root mean squared error: √(Σ (f − o)² / n), mm/h. Range 0 to ∞, perfect 0. Wilks 2019. The root is taken last, once."""
+    return np.sqrt(mse(sums))
+
+
+def mae(sums: Sums) -> Scores:
+    """Mean absolute error: Σ |f − o| / n, mm/h. Range 0 to ∞, perfect 0. Wilks 2019."""
+    return _mean(sums, "absolute_error")
+
+
+def mean_error(sums: Sums) -> Scores:
+    """Mean error: Σ (f − o) / n, mm/h. Range −∞ to ∞, perfect 0; above 0 is too wet. Wilks 2019, bias."""
+    return _mean(sums, "error")
+
+
+def pearson(sums: Sums) -> Scores:
+    """Pearson's correlation: Σ (f − f̄)(o − ō) / √(Σ (f − f̄)² Σ (o − ō)²), the means over all n pixels. Range −1 to 1, perfect 1.
+
+    Wilks 2019. NaN where either field is constant. From sums that add up: Σ (f − f̄)² = Σf² − (Σf)² / n, whose rounding is some
+    1e-15 of Σf². Rain, mostly dry, has far more variance than that; a variance below 1e-12 of Σf² (a field whose standard
+    deviation is a millionth of its mean) cannot be told from none and counts as constant.
+    """
+    n, f, o = (_float64(sums[name]) for name in ("pixels", "forecast_sum", "observed_sum"))
+    ff, oo, fo = (_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    covariance = fo - f * _ratio(o, n)
+    f_variance, o_variance = ff - f * _ratio(f, n), oo - o * _ratio(o, n)
+    f_variance = np.where(f_variance > _ROUNDING * ff, f_variance, 0.0)
+    o_variance = np.where(o_variance > _ROUNDING * oo, o_variance, 0.0)
+    return np.clip(_ratio(covariance, np.sqrt(f_variance) * np.sqrt(o_variance)), -1.0, 1.0)
+
+
+def correlation(sums: Sums) -> Scores:
+    """Correlation of Shi et al. 2015, uncentred: Σ f·o / √(Σf² Σo²). Range 0 to 1 for rates, perfect 1. NaN where one is all dry.
+
+    The means are not taken off, so that it is most often larger than Pearson's. The paper takes it of each frame and averages, a
+    small ε in its divisor making a dry frame 0; here it is taken once, over the pixels of all frames.
+    """
+    ff, oo, fo = (_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    return np.minimum(_ratio(fo, np.sqrt(ff) * np.sqrt(oo)), 1.0)
+
+
+def b_mse(sums: Sums) -> Scores:
+    """Balanced squared error, of a frame: Σ w(o) (f − o)² / cases, mm² h⁻². Range 0 to ∞, perfect 0. Shi et al. 2017.
+
+    w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. A sum over the pixels of a frame, so that it grows with the grid.
+    The errors are of rates: Shi et al. print those of pixel values (dBZ + 10) / 70, whose numbers are others.
+    """
+    return _of_frame(sums, "weighted_squared_error")
+
+
+def b_mae(sums: Sums) -> Scores:
+    """Balanced absolute error, of a frame: Σ w(o) |f − o| / cases, mm/h. Range 0 to ∞, perfect 0. As `b_mse`."""
+    return _of_frame(sums, "weighted_absolute_error")
+
+
+class Score(NamedTuple):
+    """A score as reports show it."""
+
+    function: Callable[[Any], Scores]
+    long_name: str
+    units: str
+    range: tuple[float, float]
+    perfect: float
+
+
+_UNIT, _SKILL, _POSITIVE, _REAL = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
+
+CATEGORICAL = {
+    "csi": Score(csi, "critical success index", "1", _UNIT, 1.0),
+    "hss": Score(hss, "Heidke skill score", "1", _SKILL, 1.0),
+    "pod": Score(pod, "probability of detection", "1", _UNIT, 1.0),
+    "far": Score(far, "false alarm ratio", "1", _UNIT, 0.0),
+    "pofd": Score(pofd, "probability of false detection", "1", _UNIT, 0.0),
+    "ets": Score(ets, "equitable threat score", "1", (-1 / 3, 1.0), 1.0),
+    "frequency_bias": Score(frequency_bias, "frequency bias", "1", _POSITIVE, 1.0),
+    "accuracy": Score(accuracy, "accuracy, proportion correct", "1", _UNIT, 1.0),
+    "pss": Score(pss, "Peirce skill score", "1", _SKILL, 1.0),
+    "sedi": Score(sedi, "symmetric extremal dependence index", "1", _SKILL, 1.0),
+}
+"""Scores of a `Table`, by name."""
+
+CONTINUOUS = {
+    "mse": Score(mse, "mean squared error", "mm2 h-2", _POSITIVE, 0.0),
+    "rmse": Score(rmse, "root mean squared error", "mm h-1", _POSITIVE, 0.0),
+    "mae": Score(mae, "mean absolute error", "mm h-1", _POSITIVE, 0.0),
+    "mean_error": Score(mean_error, "mean error, forecast minus observed", "mm h-1", _REAL, 0.0),
+    "pearson": Score(pearson, "Pearson correlation", "1", _SKILL, 1.0),
+    "correlation": Score(correlation, "correlation as in Shi et al. 2015, not centred", "1", _UNIT, 1.0),
+    "b_mse": Score(b_mse, "balanced squared error, sum over a frame", "mm2 h-2", _POSITIVE, 0.0),
+    "b_mae": Score(b_mae, "balanced absolute error, sum over a frame", "mm h-1", _POSITIVE, 0.0),
+}
+"""Scores of `Sums`, by name."""
 
 
 def _abcd(table: Table) -> tuple[Scores, Scores, Scores, Scores]:
     return _float64(table.hits), _float64(table.false_alarms), _float64(table.misses), _float64(table.correct_negatives)
+
+
+def _mean(sums: Sums, name: str) -> Scores:
+    return _ratio(_float64(sums[name]), _float64(sums["pixels"]))
+
+
+def _of_frame(sums: Sums, name: str) -> Scores:
+    return _ratio(_float64(sums[name]), _float64(sums["cases"]))
 
 
 def _float64(values: Any) -> Scores:
@@ -112,6 +256,7 @@ def _float64(values: Any) -> Scores:
 
 def _ratio(numerator: Scores, denominator: Scores) -> Scores:
     """The quotient, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
     quotient = np.full(denominator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator != 0)
     return quotient

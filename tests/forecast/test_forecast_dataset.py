@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -69,6 +70,13 @@ def forecast_of(kind: str = "projected", timestep: np.timedelta64 = FIVE_MINUTES
     return build_forecast(grid["precipitation_rate"].values[:3], grid, START, timestep, PROVENANCE)
 
 
+def ensemble_of(kind: str = "projected") -> xr.Dataset:
+    """The same lead times of two members, the second with twice the rain."""
+    rates = forecast_of(kind)["precipitation_rate"].values
+    made_by = {"method": "steps", "source": "nowcast: STEPS", "references": "Bowler et al. 2006"}
+    return build_forecast(np.stack([rates, 2 * rates], axis=1), grid_of(kind), START, FIVE_MINUTES, PROVENANCE | made_by)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "forecasts" / "a.nc"
@@ -94,6 +102,31 @@ def test_what_is_read_is_what_was_built(kind: str, path: Path) -> None:
     assert all(variable.encoding == {} for variable in forecast.variables.values())
     assert set(again.coords) == set(grid_of(kind).coords) | {"forecast_reference_time", "lead_time"}
     check_grid(again.assign_attrs(timestep_minutes=5.0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ensemble_is_read_as_it_was_built(kind: str, path: Path) -> None:
+    ensemble = ensemble_of(kind)
+    write_forecast(ensemble, path)
+    again = open_forecast(path)
+    xr.testing.assert_identical(again, ensemble)
+    rate = again["precipitation_rate"]
+    assert rate.dims == ("time", "realization", "y", "x") and again["realization"].values.tolist() == [1, 2]
+    np.testing.assert_array_equal(rate.sel(realization=2), 2 * forecast_of(kind)["precipitation_rate"].values)
+    assert np.isnan(rate).any()
+    assert set(again.coords) == set(grid_of(kind).coords) | {"forecast_reference_time", "lead_time", "realization"}
+    with netCDF4.Dataset(path) as file:
+        number = file["realization"]
+        assert (number.standard_name, number.units, number.dtype) == ("realization", "1", np.int32)
+        assert file["precipitation_rate"].chunking() == [1, 1, 24, 30]
+        assert "realization" not in file["precipitation_rate"].coordinates.split()
+
+
+def test_a_file_names_the_method_that_made_it(path: Path) -> None:
+    assert "learned" in forecast_of().attrs["source"] and "Shi" in forecast_of().attrs["references"]
+    write_forecast(ensemble_of(), path)
+    attrs = open_forecast(path).attrs
+    assert (attrs["method"], attrs["source"], attrs["references"]) == ("steps", "nowcast: STEPS", "Bowler et al. 2006")
 
 
 @pytest.mark.parametrize("seconds", [20, 150, 7 * 60 + 1])
@@ -233,6 +266,9 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
         "'time' holds no times": forecast.assign_coords(time=[1.0, 2.0, 3.0]),
         "'precipitation_rate' is not in 'mm h-1'": forecast.assign(precipitation_rate=rate.assign_attrs(units="dBZ")),
     }
+    ensemble = ensemble_of("nowhere")
+    others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose("realization", "time", "y", "x")
+    others["it has no 'realization'"] = ensemble.drop_vars("realization")
     for reason, other in others.items():
         other.to_netcdf(path, engine="netcdf4")
         assert f"no forecast file ({reason}" in refusal(path, DataError)
@@ -252,12 +288,15 @@ def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None
             find_forecasts(str(tmp_path / nothing))
 
 
+@pytest.mark.parametrize("build", [forecast_of, ensemble_of])
 @pytest.mark.parametrize("kind", KINDS)
-def test_cf_compliant_to_the_letter(kind: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cf_compliant_to_the_letter(
+    kind: str, build: Callable[[str], xr.Dataset], path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checker's own
         runner = pytest.importorskip("compliance_checker.runner")
-        write_forecast(forecast_of(kind), path)
+        write_forecast(build(kind), path)
         runner.CheckSuite.load_all_available_checkers()
         passed, failed = runner.ComplianceChecker.run_checker(str(path), ["cf:1.11"], 0, "strict")
     report = capsys.readouterr().out
@@ -280,6 +319,15 @@ def test_cdo_knows_grid_and_times(kind: str, geometry: str, path: Path) -> None:
     assert "ForecastRefTime =  2020-06-01T00:15:00" in text
     assert "2020-06-01 00:20:00  2020-06-01 00:25:00  2020-06-01 00:30:00" in text
     assert ("mapping : polar_stereographic" in text) == (kind == "projected")
+
+
+def test_cdo_knows_members_as_levels(path: Path) -> None:
+    write_forecast(ensemble_of("projected"), path)
+    text = printed("cdo", "-s", "sinfo", str(path))
+    assert "levels=2" in text and "realization : 1 to 2" in text and "time : 3 steps" in text
+    assert "2020-06-01 00:20:00  2020-06-01 00:25:00  2020-06-01 00:30:00" in text
+    text = printed("gdalinfo", str(path))
+    assert "Polar Stereographic" in text and text.count("\nBand ") == 6
 
 
 def test_gdal_knows_projection_and_pixels(path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.errors import InternalError
-from nowcast.forecast import Forecaster, persistence
+from nowcast.forecast import Forecaster
 from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -35,6 +35,11 @@ def forecaster(step: Step, scaling: Scaling = LINEAR, lead_steps: int = 2) -> Fo
     return Forecaster(Toy(step), scaling, input_steps=3, lead_steps=lead_steps, timestep_minutes=5.0)
 
 
+def last_frame(frames: Tensor, lead_steps: int) -> Tensor:
+    """Once more at every lead time."""
+    return frames[:, -1:].expand(-1, lead_steps, -1, -1, -1)
+
+
 def past(*frames: list[float]) -> Tensor:
     """Frames of one row → (1, t, 1, 1, w)."""
     return torch.tensor(frames)[None, :, None, None, :]
@@ -43,7 +48,7 @@ def past(*frames: list[float]) -> Tensor:
 @pytest.mark.parametrize("scaling", [LINEAR, LOG])
 def test_a_model_that_repeats_its_input_gives_the_same_rain_back(scaling: Scaling) -> None:
     rates = past([9.0, 9.0, 9.0, 9.0], [0.0, 0.1, 12.5, 150.0])  # also above the scaling's maximum
-    forecast = forecaster(persistence, scaling)(rates)
+    forecast = forecaster(last_frame, scaling)(rates)
     assert forecast.shape == (1, 2, 1, 1, 4) and forecast.dtype == torch.float32
     torch.testing.assert_close(forecast, rates[:, -1:].expand(-1, 2, -1, -1, -1), rtol=1e-5, atol=1e-6)
     assert (forecast[..., 0] == 0).all()  # dry stays exactly dry
@@ -60,7 +65,7 @@ def test_scaled_values_become_mm_per_hour_by_hand() -> None:
 
 def test_nan_is_where_no_past_frame_covers_and_nowhere_else() -> None:
     rates = past([NAN, NAN, 1.0, 1.0], [NAN, 2.0, NAN, 2.0], [NAN, NAN, 3.0, 3.0])
-    forecast = forecaster(persistence)(rates)
+    forecast = forecaster(last_frame)(rates)
     for lead in (0, 1):
         np.testing.assert_array_equal(forecast[0, lead, 0, 0], [NAN, 0.0, 3.0, 3.0])
 
@@ -68,13 +73,13 @@ def test_nan_is_where_no_past_frame_covers_and_nowhere_else() -> None:
 def test_coverage_is_each_sequences_own() -> None:
     rates = torch.ones(2, 3, 1, 2, 2)
     rates[1, :, :, 0, 0] = NAN
-    assert forecaster(persistence)(rates).isnan().nonzero().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert forecaster(last_frame)(rates).isnan().nonzero().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
 
 
 def test_the_model_sees_missing_as_dry_and_the_input_is_left_alone() -> None:
     rates = past([NAN, 50.0], [10.0, NAN])
     whole = rates.clone()
-    cast = forecaster(persistence)
+    cast = forecaster(last_frame)
     cast(rates)
     assert cast.model.seen.flatten().tolist() == pytest.approx([0.0, 0.5, 0.1, 0.0])
     torch.testing.assert_close(rates, whole, equal_nan=True, rtol=0, atol=0)
@@ -83,7 +88,7 @@ def test_the_model_sees_missing_as_dry_and_the_input_is_left_alone() -> None:
 def test_a_model_with_more_inputs_sees_them_and_forecasts_rain() -> None:
     raw = torch.cat([past([NAN, 50.0, NAN], [10.0, NAN, NAN]), past([7.0, 8.0, 9.0], [NAN, 8.0, 9.0])], dim=2)
     cast = Forecaster(
-        Toy(lambda frames, steps: persistence(frames[:, :, :1], steps)), LINEAR, 2, 1, 5.0, Inputs(True, False, ((5, 2),))
+        Toy(lambda frames, steps: last_frame(frames[:, :, :1], steps)), LINEAR, 2, 1, 5.0, Inputs(True, False, ((5, 2),))
     )
     np.testing.assert_allclose(cast(raw)[0, 0, 0, 0], [10.0, 0.0, NAN], rtol=1e-6)  # where the field alone is known is no rain
     rain, mask, field = cast.model.seen[0, :, :, 0].unbind(dim=1)
@@ -94,7 +99,7 @@ def test_a_model_with_more_inputs_sees_them_and_forecasts_rain() -> None:
 
 def test_no_rain_is_less_than_none() -> None:
     def below(frames: Tensor, lead_steps: int) -> Tensor:
-        return persistence(frames - 0.5, lead_steps)
+        return last_frame(frames - 0.5, lead_steps)
 
     for scaling in (LINEAR, LOG):
         forecast = forecaster(below, scaling)(past([0.0, 1.0, 100.0]))
@@ -103,7 +108,7 @@ def test_no_rain_is_less_than_none() -> None:
 
 def test_a_model_in_half_precision_gives_single_precision() -> None:
     def halved(frames: Tensor, lead_steps: int) -> Tensor:
-        return persistence(frames, lead_steps).bfloat16()
+        return last_frame(frames, lead_steps).bfloat16()
 
     forecast = forecaster(halved, LOG)(past([25.0]))
     assert forecast.dtype == torch.float32
@@ -114,7 +119,7 @@ def test_a_model_in_half_precision_gives_single_precision() -> None:
 @pytest.mark.parametrize("value", [NAN, math.inf])
 def test_a_forecast_that_is_no_number_is_an_error_not_missing_rain(value: float) -> None:
     def broken(frames: Tensor, lead_steps: int) -> Tensor:
-        return torch.full_like(persistence(frames, lead_steps), value)
+        return torch.full_like(last_frame(frames, lead_steps), value)
 
     with pytest.raises(InternalError, match="not finite"):
         forecaster(broken)(past([1.0, NAN]))
@@ -122,12 +127,4 @@ def test_a_forecast_that_is_no_number_is_an_error_not_missing_rain(value: float)
 
 def test_no_gradients_are_kept() -> None:
     weight = torch.ones((), requires_grad=True)
-    assert not forecaster(lambda frames, steps: weight * persistence(frames, steps))(past([1.0])).requires_grad
-
-
-def test_persistence_is_the_last_frame_missing_pixels_and_all() -> None:
-    rates = past([1.0, 1.0, 1.0], [2.0, NAN, 0.0])
-    forecast = persistence(rates, 3)
-    assert forecast.shape == (1, 3, 1, 1, 3)
-    for lead in range(3):
-        np.testing.assert_array_equal(forecast[0, lead, 0, 0], [2.0, NAN, 0.0])
+    assert not forecaster(lambda frames, steps: weight * last_frame(frames, steps))(past([1.0])).requires_grad

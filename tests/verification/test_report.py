@@ -1,120 +1,229 @@
-"""The scores file, its table and the headline."""
+"""The scores dataset, its files, and its parts, against counts made by hand."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
+from counts_by_hand import OPTIONS, by_hand, tallied
 
-from nowcast.errors import DataError
-from nowcast.verification import Counts, count, scores
-from nowcast.verification.headline import headline_table, headline_text
-from nowcast.verification.report import DIVIDED, scores_dataset, write_scores
+from nowcast.verification import probabilistic, scores
+from nowcast.verification.counts_files import merge_counts
+from nowcast.verification.neighbourhood import fss
+from nowcast.verification.report import scores_dataset, write_scores
+from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency
 
-THRESHOLDS = (0.5, 2.0, 30.0)
-
-
-def two_leads(forecast: list[list[float]], observed: list[list[float]]) -> Counts:
-    return count(torch.tensor(forecast)[:, None], torch.tensor(observed)[:, None], THRESHOLDS)
+HOURS = ["2018-05-17T22", "2018-05-18T10", "2018-05-18T22", "2018-05-19T01"]
+NAN = float("nan")
 
 
-@pytest.fixture
-def dataset() -> xr.Dataset:
-    """First lead: 1 hit and 1 miss at 0.5; second: 1 hit, 2 false alarms. No 30 anywhere at the first."""
-    observed = [[1.0, 3.0, 0.0, 0.0], [40.0, 0.0, 0.0, 0.0]]
-    model = two_leads([[1.0, 0.0, 0.0, 0.0], [40.0, 1.0, 1.0, 0.0]], observed)
-    return scores_dataset({"model": model, "persistence": two_leads([[0.0] * 4] * 2, observed)}, [6, 12])
+@pytest.fixture(scope="module")
+def counts() -> xr.Dataset:
+    """Two hours of two days, two lead times. Model: at the first 1 hit, 1 miss; at the second 2 hits, 4 false alarms."""
+    tables = {
+        "model": [[[1, 0, 0, 9], [2, 0, 0, 8]], [[0, 0, 1, 9], [0, 4, 0, 6]]],
+        "persistence": [[[0, 0, 1, 9], [0, 0, 2, 8]], [[0, 0, 1, 9], [0, 0, 0, 10]]],
+    }
+    squares = [[[5, 0], [15, 20]], [[0, 0], [0, 0]]]
+    return by_hand(HOURS[:2], tables, squared_error=squares, weighted_squared_error=squares)
+
+
+@pytest.fixture(scope="module")
+def dataset(counts: xr.Dataset) -> xr.Dataset:
+    return scores_dataset(counts, **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def ensembles() -> xr.Dataset:
+    return tallied(HOURS, members=4)
+
+
+@pytest.fixture(scope="module")
+def of_ensembles(ensembles: xr.Dataset) -> xr.Dataset:
+    return scores_dataset(ensembles, **OPTIONS)
 
 
 def test_scores_per_lead_pooled_and_mean_by_hand(dataset: xr.Dataset) -> None:
-    at = dataset.sel(forecast="model", threshold=0.5)
-    assert at["csi"].values.tolist() == [1 / 2, 1 / 3]
-    assert at["csi_pooled"] == pytest.approx(2 / 5)  # (1 + 1) hits of 2 + 3 in the running
+    at = dataset.sel(part="all", forecast="model").squeeze("threshold")
+    assert at["csi"].values.tolist() == [1 / 2, 2 / 6]
+    assert at["csi_pooled"] == pytest.approx(3 / 8)  # 1 + 2 hits of 2 + 6 in the running
     assert at["csi_mean"] == pytest.approx((1 / 2 + 1 / 3) / 2)
-    assert at["mse"].values.tolist() == [9 / 4, 2 / 4]
-    assert at["mse_pooled"] == pytest.approx(11 / 8)
-    assert at["mae_mean"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert at["mse"].values.tolist() == [20 / 20, 20 / 20] and at["rmse_mean"] == 1  # 10 pixels in each of two frames
+    assert at["b_mse"].values.tolist() == [20 / 2, 20 / 2] and at["b_mse_pooled"] == 10  # of a frame: two cases, two lead times
+    assert at["hits"].values.tolist() == [1, 2] and at["pixels"].values.tolist() == [20, 20]
+    assert dataset["cases"].sel(part="all") == dataset.attrs["cases"] == 2
 
 
-def test_the_mean_leaves_out_lead_times_where_a_score_is_undefined(dataset: xr.Dataset) -> None:
-    at = dataset.sel(forecast="model", threshold=30.0)
-    np.testing.assert_array_equal(at["csi"], [np.nan, 1.0])
-    assert at["csi_mean"] == 1.0
-    dry = scores_dataset({"model": two_leads([[0.0]] * 2, [[0.0]] * 2)}, [6, 12])
-    assert np.isnan(dry["csi_mean"]).all() and np.isnan(dry["csi_pooled"]).all()
+def test_a_day_has_the_scores_of_its_own_hours(dataset: xr.Dataset) -> None:
+    first, second = (dataset.sel(part=f"day 2018-05-{day}", forecast="model").squeeze("threshold") for day in (17, 18))
+    assert first["csi"].values.tolist() == [1, 1] and second["csi"].values.tolist() == [0, 0]
+    assert first["csi_pooled"] == 1 and first["cases"] == 1
+    assert dataset["part_kind"].values.tolist() == ["all", "day", "day", "hour", "hour", "event", "event", "wet_share"]
 
 
-def test_the_netcdf_comes_back_as_it_went_without_a_warning(dataset: xr.Dataset, tmp_path: Path) -> None:
-    netcdf, _ = write_scores(dataset, tmp_path / "scores")
+@pytest.mark.parametrize("part", ["day 2018-05-18", "hour 22", "event 2018-05-18T22 to 2018-05-19T01"])
+def test_a_part_is_scored_as_if_its_hours_were_all_there_are(part: str, ensembles: xr.Dataset, of_ensembles: xr.Dataset) -> None:
+    hours = {"day 2018-05-18": [1, 2], "hour 22": [0, 2], "event 2018-05-18T22 to 2018-05-19T01": [2, 3]}[part]
+    alone = scores_dataset(ensembles.isel(block=hours), **OPTIONS).sel(part="all", drop=True)
+    within = of_ensembles.sel(part=part, drop=True)
+    compared = [name for name, variable in of_ensembles.data_vars.items() if "part" in variable.dims]
+    xr.testing.assert_allclose(alone[compared], within[compared], rtol=1e-9)
+    assert {
+        "hits",
+        "csi_pooled",
+        "pearson",
+        "fss_mean",
+        "power_ratio",
+        "crps",
+        "brier_resolution",
+        "roc_area",
+        "rank_frequency",
+    } <= {*compared}
+
+
+def test_scores_of_added_counts_are_those_of_the_whole(ensembles: xr.Dataset, of_ensembles: xr.Dataset) -> None:
+    """Two files, the later one first, with half a day in each."""
+    parts = [tallied(HOURS[2:], members=4), tallied(HOURS[:2], members=4)]
+    merged = scores_dataset(merge_counts(parts, ["later", "earlier"]), **OPTIONS)
+    xr.testing.assert_allclose(merged, of_ensembles, rtol=1e-12)
+    for name in ("hits", "correct_negatives", "pixels", "cases", "probability_pixels", "csi", "csi_mean_low", "fss"):
+        np.testing.assert_array_equal(merged[name], of_ensembles[name], err_msg=name)
+    assert merged.attrs == of_ensembles.attrs
+
+
+def test_categorical_and_continuous_scores_are_those_of_their_functions(ensembles: xr.Dataset, of_ensembles: xr.Dataset) -> None:
+    whole = ensembles.sum("block")
+    table = Contingency(*[of_ensembles[name].sel(part="all").values for name in Contingency._fields])
+    for name, score in CATEGORICAL.items():
+        np.testing.assert_array_equal(of_ensembles[name].sel(part="all"), score.function(table))
+    pixels = whole["joint"].sum(("forecast_class", "observed_class"))
+    sums = {"pixels": pixels, "cases": 8, **whole}
+    for name, score in CONTINUOUS.items():
+        np.testing.assert_allclose(of_ensembles[name].sel(part="all"), score.function(sums), rtol=1e-12)
+        pooled = score.function({**whole.sum("lead_time"), "pixels": pixels.sum("lead_time"), "cases": 8 * 3})
+        np.testing.assert_allclose(of_ensembles[f"{name}_pooled"].sel(part="all"), pooled, rtol=1e-12)
+
+
+def test_neighbourhoods_spectra_and_ensembles_are_those_of_their_functions(
+    ensembles: xr.Dataset, of_ensembles: xr.Dataset
+) -> None:
+    whole, at = ensembles.sum("block"), of_ensembles.sel(part="all")
+    np.testing.assert_array_equal(at["fss"], fss(whole["fss_difference"], whole["fss_reference"]))
+    np.testing.assert_array_equal(
+        at["fss_pooled"], fss(*[whole[f"fss_{one}"].sum("lead_time") for one in ("difference", "reference")])
+    )
+    np.testing.assert_allclose(at["forecast_power"], whole["forecast_power"] / 8, rtol=1e-12)
+    np.testing.assert_allclose(at["power_ratio"], whole["forecast_power"] / whole["observed_power"], rtol=1e-12)
+    np.testing.assert_allclose(
+        at["crps"].sel(forecast="near"), at["mae"].sel(forecast="near"), rtol=1e-6
+    )  # of one member: float32
+    steps = at.sel(forecast="chance")
+    assert (steps["crps_fair"] < steps["crps"]).all()
+    np.testing.assert_allclose(
+        steps["brier"], steps["brier_reliability"] - steps["brier_resolution"] + steps["brier_uncertainty"]
+    )
+    probability = whole["probability"].sum("lead_time").sel(forecast="chance").values
+    for name in ("observed_frequency", "probability_pixels", "roc_pod", "roc_pofd", "roc_area", "observed_base_rate"):
+        np.testing.assert_array_equal(steps[name], getattr(probabilistic, name)(probability), err_msg=name)
+    assert steps["forecast_probability"].values.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    np.testing.assert_array_equal(at["forecast_probability"].sel(forecast="near"), [0, 1, NAN, NAN, NAN])
+    np.testing.assert_allclose(steps["rank_frequency"].sum("rank"), 1)
+    assert "brier_low" not in at and "crps_mean_difference_low" in at
+
+
+def test_without_ensembles_neighbourhoods_or_ssim_there_is_no_word_of_them(dataset: xr.Dataset) -> None:
+    assert not [
+        name for name in dataset.variables if str(name).startswith(("fss", "crps", "brier", "roc", "rank", "ssim", "scale"))
+    ]
+
+
+def test_ssim_is_the_mean_of_frames(counts: xr.Dataset) -> None:
+    digits = counts.assign(ssim=(("forecast", "block", "lead_time"), [[[0.9, 0.6], [0.7, 0.0]], [[0.5, 0.5], [0.5, 0.5]]]))
+    digits.attrs["timed"] = 0
+    scored = scores_dataset(digits, **OPTIONS)
+    assert scored["ssim"].values[0].tolist() == [[0.8, 0.3], [0.5, 0.5]] and scored["part"].values.tolist() == ["all"]
+    assert scored["ssim_pooled"].values[0].tolist() == pytest.approx([0.55, 0.5])
+
+
+def test_the_mean_leaves_out_lead_times_where_a_score_is_undefined() -> None:
+    partly = scores_dataset(by_hand(HOURS[:1], {"model": [[[0, 0, 0, 9], [1, 0, 0, 9]]]}), **OPTIONS).sel(
+        part="all", forecast="model"
+    )
+    np.testing.assert_array_equal(partly["csi"].squeeze("threshold"), [NAN, 1.0])
+    assert partly["csi_mean"] == 1.0
+    dry = scores_dataset(by_hand(HOURS, {"model": [[[0, 0, 0, 9]] * 2] * 4}), **OPTIONS)
+    assert np.isnan(dry["csi_mean"]).all() and np.isnan(dry["csi_pooled"]).all() and np.isnan(dry["csi_mean_low"]).all()
+
+
+def test_no_resampling_leaves_all_intervals_undefined(counts: xr.Dataset, dataset: xr.Dataset) -> None:
+    scored = scores_dataset(counts, **{**OPTIONS, "resamples": 0})
+    assert scored.attrs["resamples"] == 0 and set(scored.data_vars) == set(dataset.data_vars)
+    bounds = [name for name in scored.data_vars if str(name).endswith(("_low", "_high"))]
+    assert len(bounds) > 100 and all(scored[name].isnull().all() for name in bounds)
+    np.testing.assert_array_equal(scored["csi_mean_difference"], dataset["csi_mean_difference"])
+
+
+def test_drawing_in_pieces_gives_the_intervals_of_drawing_at_once(
+    ensembles: xr.Dataset, of_ensembles: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nowcast.verification.report._NUMBERS_AT_ONCE", 1000)
+    xr.testing.assert_allclose(scores_dataset(ensembles, **OPTIONS), of_ensembles, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def written(of_ensembles: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_scores(of_ensembles, tmp_path_factory.mktemp("scores") / "new")
+
+
+def test_the_netcdf_comes_back_as_it_went_without_a_warning(of_ensembles: xr.Dataset, written: tuple[Path, Path]) -> None:
+    netcdf, _ = written
     with xr.open_dataset(netcdf, engine="netcdf4") as again:
-        xr.testing.assert_identical(again.load(), dataset)
-    assert again["lead_time"].dtype == np.int64 and again["lead_time"].attrs["units"] == "minute"
-    assert again["hits"].dtype == np.int64 and again["mse"].attrs["units"] == "mm2 h-2"
+        xr.testing.assert_identical(again.load(), of_ensembles)
+    assert again["lead_time"].attrs["units"] == "minute" and again["mse"].attrs["units"] == "mm2 h-2"
+    assert again["hits"].dtype == np.int64 and again["rank_frequency"].dtype == np.float64
     assert all({"long_name", "units"} <= again[name].attrs.keys() for name in again.data_vars)
+    assert {"title", "cases", "interval_blocks", "blocks", "resamples", "confidence", "seed", "settings"} <= again.attrs.keys()
     assert sorted(path.name for path in netcdf.parent.iterdir()) == ["scores.csv", "scores.nc"]
-    assert "HSS" in headline_text(again) and again.attrs["cases"] == 1
 
 
-def test_lead_times_of_half_minutes_survive(dataset: xr.Dataset, tmp_path: Path) -> None:
-    counts = two_leads([[0.0]] * 2, [[0.0]] * 2)
-    netcdf, table = write_scores(scores_dataset({"model": counts}, [2.5, 5.0]), tmp_path)
+def test_lead_times_of_half_minutes_survive(tmp_path: Path) -> None:
+    halves = by_hand(HOURS[:1], {"model": [[[1, 0, 0, 9]] * 2]}, lead_minutes=[2.5, 5.0])
+    netcdf, table = write_scores(scores_dataset(halves, **OPTIONS), tmp_path)
     with xr.open_dataset(netcdf, engine="netcdf4") as again:
         assert again["lead_time"].values.tolist() == [2.5, 5.0]
-    assert "model,2.5,0.5," in table.read_text()
+    assert "all,model,2.5,1.0," in table.read_text()
 
 
-def test_the_table_has_every_lead_time_and_both_aggregates(dataset: xr.Dataset, tmp_path: Path) -> None:
+def test_the_table_has_every_lead_time_of_all_and_both_aggregates_of_every_part(dataset: xr.Dataset, tmp_path: Path) -> None:
     _, table = write_scores(dataset, tmp_path)
     with open(table, newline="") as file:
-        rows = {(row["forecast"], row["lead_minutes"], row["threshold"]): row for row in csv.DictReader(file)}
-    assert len(rows) == 2 * (2 + 2) * 3
-    per_lead, pooled, mean = (rows["model", lead, "0.5"] for lead in ("12", "pooled", "mean"))
+        rows = {(row["part"], row["forecast"], row["lead_minutes"], row["threshold"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 2 * (2 + 2) + 7 * 2 * 2
+    per_lead, pooled, mean = (rows["all", "model", lead, "1.0"] for lead in ("12.0", "pooled", "mean"))
     counted = ("hits", "false_alarms", "misses", "correct_negatives", "pixels")
-    assert [per_lead[name] for name in counted] == ["1", "2", "0", "1", "4"]
-    assert [pooled[name] for name in counted] == ["2", "2", "1", "3", "8"]
+    assert [per_lead[name] for name in counted] == ["2", "4", "0", "14", "20"]
+    assert [pooled[name] for name in counted] == ["3", "4", "1", "32", "40"]
     assert [mean[name] for name in counted] == [""] * 5
-    assert [float(row["csi"]) for row in (per_lead, pooled, mean)] == pytest.approx([1 / 3, 2 / 5, 5 / 12])
-    assert rows["model", "6", "30.0"]["csi"] == "nan"
-    assert set(DIVIDED) < per_lead.keys()
+    assert [float(row["csi"]) for row in (per_lead, pooled, mean)] == pytest.approx([1 / 3, 3 / 8, 5 / 12])
+    assert [float(mean[f"csi_{bound}"]) for bound in ("low", "high")] == [0, 1]
+    assert per_lead["csi_low"] == pooled["hss_high"] == rows["day 2018-05-17", "model", "mean", "1.0"]["csi_low"] == ""
+    assert rows["day 2018-05-17", "persistence", "pooled", "1.0"]["far"] == "nan"
+    assert ("day 2018-05-17", "model", "12.0", "1.0") not in rows
+    assert {*CATEGORICAL, *CONTINUOUS} < per_lead.keys()
 
 
-def test_the_headline_says_which_mean_it_is_and_fits_a_log(dataset: xr.Dataset) -> None:
-    text = headline_text(dataset)
-    assert max(len(line) for line in text.splitlines()) <= 80
-    assert "mean over lead times of the scores per lead time" in text and "Lead times: 2. Cases: 1." in text
-    half = next(line for line in text.splitlines() if "≥ 0.5" in line)
-    hss_mean = dataset["hss"].sel(forecast="model", threshold=0.5).values.mean()
-    assert half.replace("│", "").split()[2:5] == ["0.4167", f"{hss_mean:.4f}", "0.0000"]
-    assert "1.0000*" in text and "left out" in text
+def test_the_table_has_a_column_for_each_neighbourhood(of_ensembles: xr.Dataset, written: tuple[Path, Path]) -> None:
+    _, table = written
+    with open(table, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["part"], row["forecast"], row["threshold"]) == ("all", "near", "2.0")]
+    at = of_ensembles.sel(part="all", forecast="near", threshold=2.0, scale=5)
+    assert [float(row["fss_5"]) for row in rows] == [*at["fss"].values, at["fss_pooled"], at["fss_mean"]]
+    assert float(rows[0]["crps"]) == at["crps"][0] and float(rows[-1]["brier"]) == at["brier_mean"]
 
 
-def test_the_headline_cuts_no_number_however_many_forecasts() -> None:
-    names = ["model", "persistence", "optical flow", "blend of all", "another model with a long name"]
-    counts = two_leads([[1.0, 0.0]] * 2, [[1.0, 0.0]] * 2)
-    text = headline_text(scores_dataset(dict.fromkeys(names, counts), [6, 12]))
-    assert "…" not in text and "another model with a long name" in text
-    assert text.count("1.0000") == 2 * len(names)
-    assert "–" in text  # nothing reaches 2 mm/h: undefined
-
-
-def test_the_headline_is_a_rich_renderable(dataset: xr.Dataset) -> None:
-    assert len(headline_table(dataset).renderables) == 3
-
-
-def test_forecasts_scored_on_different_pixels_are_refused() -> None:
-    observed = [[1.0, 0.0]] * 2
-    model, other = two_leads(observed, observed), two_leads([[1.0, float("nan")]] * 2, observed)
-    with pytest.raises(DataError, match="different pixels"):
-        scores_dataset({"model": model, "persistence": other}, [6, 12])
-    with pytest.raises(DataError, match="lead times"):
-        scores_dataset({"model": model}, [6, 12, 18])
-    with pytest.raises(DataError, match="no counts"):
-        scores_dataset({}, [6, 12])
-
-
-def test_scores_of_the_dataset_are_the_scores_of_the_counts(dataset: xr.Dataset) -> None:
-    counts = two_leads([[1.0, 0.0, 0.0, 0.0], [40.0, 1.0, 1.0, 0.0]], [[1.0, 3.0, 0.0, 0.0], [40.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(dataset["hss"].sel(forecast="model"), scores.hss(counts))
-    np.testing.assert_array_equal(dataset["hss_pooled"].sel(forecast="model"), scores.hss(counts.pooled())[0])
+def test_scores_of_a_perfect_forecast_carry_what_perfect_is() -> None:
+    perfect = scores_dataset(by_hand(HOURS, {"model": [[[2, 0, 0, 8]]] * 4}), **OPTIONS)
+    for name in ("csi", "hss", "far", "pofd", "frequency_bias", "accuracy", "pss", "mse", "mean_error"):
+        assert perfect[f"{name}_mean"].sel(part="all").item() == perfect[f"{name}_mean"].attrs["perfect"], name
+    assert scores.CATEGORICAL["far"].perfect == 0

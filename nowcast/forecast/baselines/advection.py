@@ -1,0 +1,117 @@
+"""Rain moved along by pysteps, in float64 on the CPU: extrapolation, and the frame in which S-PROG and STEPS work.
+
+Motion is that of Lucas and Kanade (1981) as pysteps has it: corners of the rain in dB are followed from each frame of the past to
+the next, and their vectors, without outliers, are spread over the grid. Rain is moved along it by the backward semi-Lagrangian
+scheme of Germann and Zawadzki (2002). Both are in pixels and steps, so neither needs to know their size.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.forecast.baselines.library import quiet
+
+log = logging.getLogger(__name__)
+
+Rates = NDArray[np.float64]
+
+WET_RATE, WET_DB, DRY_DB = 0.1, -10.0, -15.0
+"""Rain in mm/h and dB from which on it counts, and the dB of less."""
+
+
+class Model(Protocol):
+    """What becomes of rain as it moves along."""
+
+    @property
+    def members(self) -> int:
+        """How many forecasts it makes."""
+
+    def suits(self, rain: Rates) -> bool:
+        """Whether the past (t, h, w) [mm/h, NaN = missing] has enough rain for it."""
+
+    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+        """The past and its motion (2, h, w) [pixels a step] → forecasts (m, lead, h, w) [mm/h]."""
+
+
+@dataclass(frozen=True)
+class Advection:
+    """The past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, case by case.
+
+    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest frame, in all members alike;
+    and all of a case where one of its frames holds no measured pixel, for then no motion is known.
+
+    model: S-PROG or STEPS; without one the newest frame is moved along as it is. Where there is too little rain for it, it is, too.
+    remarks: where it departed from its method, told there and in the log, once each.
+    """
+
+    name: str
+    lead_steps: int
+    remarks: list[str]
+    model: Model | None = None
+
+    def __call__(self, past: Tensor) -> Tensor:
+        cases = [torch.from_numpy(self._case(case.double().numpy()).astype(np.float32)) for case in past.cpu()]
+        return torch.stack(cases).transpose(1, 2).to(past.device)
+
+    def _case(self, rain: Rates) -> Rates:
+        """(t, h, w) → (m, lead, h, w)."""
+        members = 1 if self.model is None else self.model.members
+        shape = (members, self.lead_steps, *rain.shape[1:])
+        if np.isnan(rain).all(axis=(1, 2)).any():
+            self._remark("a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing")
+            return np.full(shape, np.nan)
+        with quiet(self.name):
+            velocity = motion(rain)
+            moved = extrapolate(rain[-1], velocity, self.lead_steps)
+            known = ~np.isnan(moved)
+            made = None if self.model is None else changed(rain, velocity, self.model)
+        if made is not None and np.isfinite(made[:, known]).all():
+            return np.where(known, made, np.nan)
+        if self.model is not None:
+            self._remark("too little rain in the newest frames, or too even, to tell how it changes: it is extrapolated as it is")
+        return np.broadcast_to(moved, shape)
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+            log.warning("%s: %s", self.name, text)
+
+
+def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | None:
+    """What a model makes of the past (t, h, w); None where it can make nothing of such rain."""
+    try:
+        return model(rain, velocity) if model.suits(rain) else None
+    except (ArithmeticError, IndexError, ValueError) as error:  # a singular matrix, a percentile of nothing
+        log.debug("pysteps failed: %s", error)
+        return None
+
+
+def motion(rain: Rates) -> Rates:
+    """Of the past (t, h, w), t ≥ 2 → (2, h, w): x and y in pixels a step; 0 where nothing is there to follow."""
+    from pysteps.motion import get_method
+
+    velocity: Rates = get_method("LK")(to_db(np.nan_to_num(rain, nan=0.0)))
+    return velocity
+
+
+def extrapolate(rate: Rates, velocity: Rates, lead_steps: int) -> Rates:
+    """A field (h, w) moved along → (lead, h, w), NaN where it comes from outside or from a NaN."""
+    from pysteps.nowcasts import get_method
+
+    moved: Rates = get_method("extrapolation")(rate, velocity, lead_steps)
+    return moved
+
+
+def to_db(rate: Rates) -> Rates:
+    """10 log₁₀(R), and −15 below 0.1 mm/h; NaN stays."""
+    return np.where(rate < WET_RATE, DRY_DB, 10 * np.log10(np.maximum(rate, WET_RATE)))
+
+
+def to_rate(db: Rates) -> Rates:
+    """10^(dB / 10), and 0 below 0.1 mm/h; NaN stays."""
+    return np.where(db < WET_DB, 0.0, 10 ** (db / 10))

@@ -1,0 +1,35 @@
+"""What a baseline is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A forecast that nobody trained, called as a `Forecaster` is.
+
+    name: as in `baseline=` and `model=` of the commands.
+    members: how many forecasts it makes of one past; 1 where it is deterministic.
+    method, references: what it does and where that was published, in words for a forecast file.
+    forecast: the past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, NaN = missing.
+    remarks: where it departed from its method so far, one line each.
+    """
+
+    name: str
+    input_steps: int
+    lead_steps: int
+    timestep_minutes: float | None
+    members: int
+    method: str
+    references: str
+    forecast: Callable[[Tensor], Tensor]
+    remarks: list[str]
+
+    def __call__(self, past: Tensor) -> Tensor:
+        """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates (b, lead, m, h, w), float32, where the past is.
+
+        NaN = missing, in both; a forecast is missing where its method knows nothing.
+        """
+        return self.forecast(past[:, :, 0].float())

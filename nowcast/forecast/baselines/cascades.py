@@ -1,0 +1,105 @@
+"""S-PROG and STEPS: rain in dB as a sum of scales, each of which changes at its own pace as it moves along.
+
+Settings are those of pysteps' own examples.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from nowcast.forecast.baselines.advection import DRY_DB, WET_DB, Rates, to_db, to_rate
+
+AR_FRAMES = 3
+"""Frames that an autoregression of order 2 is made of."""
+
+
+@dataclass(frozen=True)
+class Sprog:
+    """S-PROG (Seed 2003): each scale fades as its autoregression says. Where it rains the mean dB stay those of the newest frame."""
+
+    lead_steps: int
+    members: int = 1
+
+    def suits(self, rain: Rates) -> bool:
+        return all(has_rain(frame, None) for frame in newest_in_db(rain))
+
+    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (1, lead, h, w)."""
+        from pysteps.nowcasts import get_method
+
+        made = get_method("sprog")(
+            newest_in_db(rain),
+            velocity,
+            self.lead_steps,
+            precip_thr=WET_DB,
+            n_cascade_levels=cascade_levels(rain.shape[1:]),
+            probmatching_method="mean",
+            num_workers=1,
+        )
+        return to_rate(made)[np.newaxis]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """STEPS (Bowler et al. 2006): noise of the same spectrum takes the place of what fades of each scale, and motion is perturbed.
+
+    A member whose motion brings rain from outside of the grid brings what lies within, mirrored at the border; pixels of which
+    the unperturbed motion does not tell where their rain comes from are missing in all members.
+    The noise is that of `seed` and of the newest frame, so one case has the same members wherever it is forecast.
+    """
+
+    lead_steps: int
+    timestep_minutes: float
+    pixel_km: float
+    members: int
+    seed: int
+
+    def suits(self, rain: Rates) -> bool:
+        return all(has_rain(frame, "tukey") for frame in newest_in_db(rain))
+
+    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (members, lead, h, w)."""
+        from pysteps.nowcasts import get_method
+
+        made = get_method("steps")(
+            newest_in_db(rain),
+            velocity,
+            self.lead_steps,
+            n_ens_members=self.members,
+            n_cascade_levels=cascade_levels(rain.shape[1:]),
+            precip_thr=WET_DB,
+            kmperpixel=self.pixel_km,
+            timestep=self.timestep_minutes,
+            noise_method="nonparametric",
+            vel_pert_method="bps",
+            mask_method="incremental",
+            probmatching_method="cdf",
+            extrap_kwargs={"map_coordinates_mode": "mirror"},
+            seed=seed_of(rain[-1], self.seed),
+            num_workers=1,
+        )
+        return to_rate(made)
+
+
+def newest_in_db(rain: Rates) -> Rates:
+    """The three newest frames in dB, dry where they are missing."""
+    return np.nan_to_num(to_db(rain[-AR_FRAMES:]), nan=DRY_DB)
+
+
+def has_rain(frame: Rates, window: str | None) -> bool:
+    """Whether a frame (h, w) [dB] has rain, in a window of that name as the noise generator of pysteps lays over it."""
+    from pysteps.utils.check_norain import check_norain
+
+    return not check_norain(frame, WET_DB, 0.0, window)
+
+
+def cascade_levels(shape: tuple[int, ...]) -> int:
+    """6 where the longer side has some 256 pixels or more, one less for each halving, 3 at least: each is about an octave."""
+    return int(np.clip(round(np.log2(max(shape))) - 2, 3, 6))
+
+
+def seed_of(newest: Rates, seed: int) -> int:
+    """Below 2³², the same for the same frame (h, w) and `seed`."""
+    content = np.nan_to_num(newest, nan=-1.0).astype("<f4").tobytes()
+    return int.from_bytes(hashlib.sha256(f"{seed} ".encode() + content).digest()[:4])

@@ -1,0 +1,50 @@
+"""pysteps, an optional library that talks."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+
+import numpy as np
+
+from nowcast.errors import InternalError, MissingLibraryError
+
+_LIBRARIES = ("pysteps", "cv2")  # the second is what the first follows rain with
+
+
+def require(name: str) -> None:
+    """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not there, or not whole."""
+    with _silence():
+        for library in _LIBRARIES:
+            try:
+                import_module(library)
+            except ImportError as error:
+                raise MissingLibraryError(f"{name}: needs {library}: pip install 'nowcast[baselines]'.") from error
+            except (AttributeError, OSError, RuntimeError, ValueError) as error:  # as pysteps of a pystepsrc that it cannot read
+                raise MissingLibraryError(
+                    f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
+                ) from error
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Within this block pysteps prints nothing and warns of nothing, and NumPy's random numbers go on after it as before.
+
+    Errors: InternalError where it fails, naming the baseline.
+    """
+    state = np.random.get_state()
+    try:
+        with _silence():
+            yield
+    except Exception as error:  # OpenCV's own is none but an Exception
+        raise InternalError(f"{name}: pysteps failed ({type(error).__name__}: {error}); leave out this baseline.") from error
+    finally:
+        np.random.set_state(state)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,88 @@
+"""Counts in files: written, read back, added up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.files import written_whole
+
+_ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
+"""What counts that are added must have in common."""
+_ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels")
+
+
+def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
+    """Write a counts dataset whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
+    stored = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in counts.data_vars if counts[name].ndim > 2}
+    clock = {"units": "hours since 1970-01-01 00:00:00", "dtype": "int64"}
+    with written_whole(path) as temporary:
+        counts.to_netcdf(temporary, engine="netcdf4", encoding={**stored, "block": clock})
+    return Path(path)
+
+
+def open_counts(path: str | Path) -> xr.Dataset:
+    """Read a counts file whole into memory. Errors: MissingInputError, DataError."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as file:
+            counts = file.load()
+    except PermissionError as error:
+        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+        raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
+    lacking = {"joint", "minutes", "cases", "members", *_ALIKE} - {"scale"} - set(map(str, counts.variables))
+    if lacking or not {*_ALIKE_ATTRS} <= set(counts.attrs):
+        raise DataError(f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give a counts.nc.")
+    return counts
+
+
+def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Dataset:
+    """The sum of counts of different cases, as if they had been counted together. `names`: where each comes from.
+
+    Errors: DataError naming the part where two do not belong together, or hold the same case.
+    """
+    first = parts[0]
+    for part, name in zip(parts, names, strict=True):
+        _refuse_unlike(first, part, names[0], name)
+    blocks = np.unique(np.concatenate([part["block"].values for part in parts]))
+    merged: dict[str, Any] = {}
+    for key, one in first.data_vars.items():
+        if "block" not in one.dims:
+            merged[str(key)] = one
+            continue
+        axis = one.dims.index("block")
+        whole = np.zeros((*one.shape[:axis], blocks.size, *one.shape[axis + 1 :]), one.dtype)
+        for part, name in zip(parts, names, strict=True):
+            place = np.searchsorted(blocks, part["block"].values)
+            if key == "minutes":
+                _refuse_twice(whole[place] & part[key].values, part, name)
+            whole[(slice(None),) * axis + (place,)] += part[key].values
+        merged[str(key)] = (one.dims, whole, one.attrs)
+    coords = {name: first[name] for name in first.coords if name != "block"}
+    return xr.Dataset(merged, {**coords, "block": blocks}, first.attrs)
+
+
+def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
+    unlike = [key for key in _ALIKE_ATTRS if first.attrs[key] != part.attrs[key]]
+    unlike += [key for key in _ALIKE if (key in first) != (key in part) or key in first and not _equal(first[key], part[key])]
+    unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))
+    if unlike:
+        raise DataError(f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate both alike.")
+
+
+def _equal(a: xr.DataArray, b: xr.DataArray) -> bool:
+    return bool(np.array_equal(a.values, b.values))
+
+
+def _refuse_twice(both: Any, part: xr.Dataset, name: str) -> None:
+    twice = np.flatnonzero(both)
+    if twice.size:
+        hour = part["block"].values[twice[0]]
+        raise DataError(f"{name}: cases of {hour:.13} h UTC stand in another of these files too; give each case once.")

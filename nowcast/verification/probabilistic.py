@@ -1,0 +1,196 @@
+"""Scores of ensembles, each made of the sums of `ensembles`. Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
+
+Sums are arrays (numpy or torch) with any leading shape, added over whatever is wanted; scores are float64 of that leading shape.
+    probability: (…, M + 1, 2), pixels with k = 0 … M members at or above the threshold × no event, event observed: n0_k, n1_k;
+        n_k = n0_k + n1_k, N1 = Σ_k n1_k, N = Σ_k n_k
+    members: m of each forecast, a number or an array that broadcasts against the leading shape. Where forecasts stand side by
+        side, M is the largest m, and the counts of the others are 0 beyond their own m: that changes no score of theirs.
+        Errors: DataError where counts are of more members.
+
+References:
+    Brier 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1-3.
+    Murphy 1973, A new vector partition of the probability score, Journal of Applied Meteorology 12, 595-600.
+    Mason 1982, A model for assessment of weather forecasts, Australian Meteorological Magazine 30, 291-303: the ROC.
+    Mason and Graham 2002, Areas beneath the ROC and ROL curves, Quarterly Journal of the RMS 128, 2145-2166.
+    Hersbach 2000, Decomposition of the CRPS for ensemble prediction systems, Weather and Forecasting 15, 559-570.
+    Hamill 2001, Interpretation of rank histograms for verifying ensemble forecasts, Monthly Weather Review 129, 550-560.
+    Ferro 2014, Fair scores for ensemble forecasts, Quarterly Journal of the RMS 140, 1917-1923. https://doi.org/10.1002/qj.2270
+"""
+
+from typing import Any
+
+import numpy as np
+
+from nowcast.errors import DataError
+from nowcast.verification.scores import Scores
+
+
+def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
+    """Continuous ranked probability score: Σ error / N − Σ spread / (m² N), mm/h. Range 0 to ∞, perfect 0. Hersbach 2000.
+
+    error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution that gives 1/m to each member,
+    exactly, and so the mean absolute error where m = 1.
+    """
+    return _crps(error, spread, pixels, _float64(members) ** 2)
+
+
+def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
+    """Fair CRPS: Σ error / N − Σ spread / (m (m − 1) N), mm/h. Range −∞ to ∞, least for members drawn as the truth is. Ferro 2014.
+
+    What infinitely many members, drawn as these are, would score in expectation: ensembles of different sizes compare by it.
+    NaN where m = 1.
+    """
+    m = _float64(members)
+    return _crps(error, spread, pixels, m * (m - 1))
+
+
+def brier(probability: Any, members: Any) -> Scores:
+    """Brier score: Σ_k (n1_k (1 − k/m)² + n0_k (k/m)²) / N. Range 0 to 1, perfect 0. Brier 1950, in its half form; Wilks 2019."""
+    k, m = _k_m(probability, members)
+    n0, n1 = _n0_n1(probability)
+    return _ratio((n1 * (m - k) ** 2 + n0 * k**2).sum(-1), m[..., 0] ** 2 * (n0 + n1).sum(-1))
+
+
+def brier_reliability(probability: Any, members: Any) -> Scores:
+    """Reliability: Σ_k n_k (k/m − n1_k / n_k)² / N. Range 0 to 1, perfect 0. Murphy 1973.
+
+    brier = reliability − resolution + uncertainty, exactly: an ensemble gives no probabilities but its m + 1, so none are binned.
+    """
+    k, m = _k_m(probability, members)
+    n0, n1 = _n0_n1(probability)
+    n = n0 + n1
+    return _ratio((n * _zero_where_undefined(k / m - _ratio(n1, n)) ** 2).sum(-1), n.sum(-1))
+
+
+def brier_resolution(probability: Any) -> Scores:
+    """Resolution: Σ_k n_k (n1_k / n_k − N1 / N)² / N. Range 0 to the uncertainty, and the more the better. Murphy 1973.
+
+    0 for a forecast that says the same everywhere, such as a climatological probability.
+    """
+    n0, n1 = _n0_n1(probability)
+    n = n0 + n1
+    apart = _ratio(n1, n) - observed_base_rate(probability)[..., None]
+    return _ratio((n * _zero_where_undefined(apart) ** 2).sum(-1), n.sum(-1))
+
+
+def brier_uncertainty(probability: Any) -> Scores:
+    """Uncertainty: N1 (N − N1) / N², of the observations alone. Range 0 to 1/4. Murphy 1973."""
+    n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
+    return _ratio(n1 * n0, (n0 + n1) ** 2)
+
+
+def observed_base_rate(probability: Any) -> Scores:
+    """Share of pixels with an observed event: N1 / N. Range 0 to 1."""
+    n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
+    return _ratio(n1, n0 + n1)
+
+
+def forecast_probability(members: Any, largest: int) -> Scores:
+    """Abscissa of the reliability diagram: k/m for k = 0 … `largest`, (…, largest + 1). NaN for k > m."""
+    k, m = np.arange(largest + 1), _float64(members)[..., None]
+    return np.where(k <= m, k / m, np.nan)
+
+
+def observed_frequency(probability: Any) -> Scores:
+    """Ordinate of the reliability diagram: n1_k / n_k, (…, M + 1). Range 0 to 1, perfect k/m. Wilks 2019. NaN where never forecast."""
+    n0, n1 = _n0_n1(probability)
+    return _ratio(n1, n0 + n1)
+
+
+def probability_pixels(probability: Any) -> Any:
+    """Pixels of each point of the reliability diagram: n_k, (…, M + 1) int64."""
+    return np.asarray(probability).sum(-1)
+
+
+def roc_pod(probability: Any) -> Scores:
+    """Probability of detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n1_j / N1, (…, M + 1). Mason 1982.
+
+    1 at k = 0, 0 beyond m; NaN without observed events.
+    """
+    _, n1 = _n0_n1(probability)
+    return _ratio(_at_least(n1), n1.sum(-1, keepdims=True))
+
+
+def roc_pofd(probability: Any) -> Scores:
+    """Probability of false detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n0_j / N0, (…, M + 1). Mason 1982.
+
+    1 at k = 0, 0 beyond m; NaN where all pixels have an observed event.
+    """
+    n0, _ = _n0_n1(probability)
+    return _ratio(_at_least(n0), n0.sum(-1, keepdims=True))
+
+
+def roc_area(probability: Any) -> Scores:
+    """Area under the ROC curve, by trapezoids from (0, 0) to (1, 1). Range 0 to 1, perfect 1, chance 1/2. Mason and Graham 2002.
+
+    Σ_k n0_k (A_k + A_{k+1}) / (2 N0 N1), A_k = Σ_{j ≥ k} n1_j: the probability that more members forecast the event where it was
+    observed than where it was not, an equal number counting half. NaN without observed events, or without any other pixel.
+    """
+    n0, n1 = _n0_n1(probability)
+    both_ends = 2 * _at_least(n1) - n1
+    return _ratio((n0 * both_ends).sum(-1), 2 * n0.sum(-1) * n1.sum(-1))
+
+
+def rank_frequency(rank: Any, members: Any) -> Scores:
+    """Rank histogram: the share of pixels whose observation has rank r = 0 … M among the members, (…, M + 1). Hamill 2001.
+
+    rank: (…, M + 1, M + 1), pixels by members below and members equal. Perfect is flat, 1 / (m + 1); NaN for r > m.
+
+    An observation with b members below it and e equal to it has each of the ranks b … b + e with probability 1 / (e + 1), and is
+    shared so: what ranks drawn at random among ties, as is the custom, would give on average. Pixels where all members equal
+    the observation, nearly always dry ones, would add the same to every rank, and are left out; flat stays flat.
+    """
+    counts = _float64(rank)
+    m = _float64(members)
+    size = counts.shape[-1]
+    counts = np.where(np.arange(size) == m[..., None, None], 0.0, counts)
+    below, equal, ranks = np.ogrid[:size, :size, :size]
+    share = ((below <= ranks) & (ranks <= below + equal)) / (equal + 1)
+    shared = counts.reshape(*counts.shape[:-2], size**2) @ share.reshape(size**2, size)
+    _check_members(shared, members)
+    frequency = _ratio(shared, counts.sum((-1, -2))[..., None])
+    return np.where(np.arange(size) > m[..., None], np.nan, frequency)
+
+
+def _crps(error: Any, spread: Any, pixels: Any, pairs: Scores) -> Scores:
+    error, spread, n = _float64(error), _float64(spread), _float64(pixels)
+    return _ratio(error * pairs - spread, n * pairs)
+
+
+def _n0_n1(probability: Any) -> tuple[Scores, Scores]:
+    counts = _float64(probability)
+    return counts[..., 0], counts[..., 1]
+
+
+def _k_m(probability: Any, members: Any) -> tuple[Scores, Scores]:
+    """k, (M + 1,), and m, (…, 1)."""
+    pixels = probability_pixels(probability)
+    _check_members(pixels, members)
+    return np.arange(pixels.shape[-1], dtype=np.float64), _float64(members)[..., None]
+
+
+def _check_members(pixels: Any, members: Any) -> None:
+    """Errors: DataError where pixels, (…, M + 1), are counted beyond the members of their forecast."""
+    if np.any((np.arange(pixels.shape[-1]) > np.asarray(members)[..., None]) & (pixels > 0)):
+        raise DataError(f"members: some counts are of more than {members} members; give as many as were counted.")
+
+
+def _at_least(counts: Scores) -> Scores:
+    """Sums over j ≥ k on the last axis."""
+    return np.flip(np.flip(counts, -1).cumsum(-1), -1)
+
+
+def _zero_where_undefined(values: Scores) -> Scores:
+    return np.where(np.isnan(values), 0.0, values)
+
+
+def _float64(values: Any) -> Scores:
+    return np.asarray(values).astype(np.float64)
+
+
+def _ratio(numerator: Scores, denominator: Scores) -> Scores:
+    """The quotient, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    quotient = np.full(denominator.shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
+    return quotient

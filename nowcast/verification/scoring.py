@@ -1,0 +1,127 @@
+"""The scores that reports show, over sums (n, forecast, lead_time, …), for n parts or n draws of a bootstrap at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast.verification import probabilistic
+from nowcast.verification.continuous import ERROR_SUMS
+from nowcast.verification.counts import Counts
+from nowcast.verification.neighbourhood import fss
+from nowcast.verification.parts import weighted_sum
+from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, Score, Scores
+
+Sums = Mapping[str, NDArray[Any]]
+"""By name, (n, forecast, lead_time, …); `members`, which is no sum, (1, forecast, 1)."""
+LEAD_AXIS = 2
+TABLE = ("hits", "false_alarms", "misses", "correct_negatives")
+_FRACTIONS = ("fss_difference", "fss_reference")
+_CRPS = ("crps_error", "crps_spread", "pixels", "members")
+_OF_ENSEMBLES = ("probability", "members")
+_TAKEN_OVER = (
+    *ERROR_SUMS, "ssim", *_FRACTIONS, "forecast_power", "observed_power", "probability", "rank", "crps_error", "crps_spread",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A score as it stands in a dataset of scores."""
+
+    function: Callable[[Sums], Scores]
+    """Sums → (n, forecast, lead_time, …)."""
+    needs: tuple[str, ...]
+    """The sums that it is made of."""
+    dims: tuple[str, ...]
+    """What follows lead_time."""
+    long_name: str
+    units: str
+    perfect: float | None
+
+
+def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
+    """Counts of n parts or groups, as `weigh` gives them → what scores are made of."""
+    joint = torch.from_numpy(weighed["joint"].values)
+    counts = Counts(tuple(weighed["threshold"].values.tolist()), joint)
+    sums = {name: getattr(counts, name).numpy() for name in (*TABLE, "pixels")}
+    sums["cases"] = np.broadcast_to(weighed["cases"].values[:, None, None], sums["pixels"].shape)
+    sums["members"] = weighed["members"].values[None, :, None]
+    return sums | {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
+
+
+def pooled(sums: Sums) -> dict[str, NDArray[Any]]:
+    """The same with all lead times added into one."""
+    return {name: values if name == "members" else values.sum(LEAD_AXIS, keepdims=True) for name, values in sums.items()}
+
+
+def drawn(sums: Sums, draws: NDArray[Any], needs: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """What is needed of the sums of groups, (group, …) → of draws, (n, …) float64; draws (n, group): how often each came."""
+    weights = draws.astype(np.float64)
+    some = {name: sums[name] for name in needs}
+    for name in some.keys() - {"members"}:
+        columns = sums[name].reshape(len(sums[name]), -1)
+        some[name] = weighted_sum(weights, columns).reshape(-1, *sums[name].shape[1:])
+    return some
+
+
+def mean_over_leads(by_lead: Scores) -> Scores:
+    """(n, forecast, lead_time, …) → (n, forecast, …): the mean of what is defined; NaN where nothing is."""
+    defined = (~np.isnan(by_lead)).sum(axis=LEAD_AXIS)
+    mean = np.full(defined.shape, np.nan)
+    np.divide(np.nansum(by_lead, axis=LEAD_AXIS), defined, out=mean, where=defined > 0)
+    return mean
+
+
+def scores_of(sums: Sums) -> dict[str, Shown]:
+    """The scores that can be made of these sums, by name."""
+    return {name: score for name, score in _SCORES.items() if set(score.needs) <= set(sums)}
+
+
+def _categorical(score: Score) -> Shown:
+    def function(sums: Sums) -> Scores:
+        return score.function(Contingency(*[sums[name] for name in TABLE]))
+
+    return Shown(function, TABLE, ("threshold",), score.long_name, score.units, score.perfect)
+
+
+def _continuous(score: Score) -> Shown:
+    return Shown(score.function, (*ERROR_SUMS, "pixels", "cases"), (), score.long_name, score.units, score.perfect)
+
+
+def _ssim(sums: Sums) -> Scores:
+    """Mean structural similarity of a frame: Σ SSIM / cases."""
+    mean = np.full(sums["ssim"].shape, np.nan)
+    np.divide(sums["ssim"], sums["cases"], out=mean, where=sums["cases"] > 0)
+    return mean
+
+
+def _crps(function: Callable[..., Scores], long_name: str) -> Shown:
+    return Shown(lambda sums: function(*[sums[name] for name in _CRPS]), _CRPS, (), long_name, "mm h-1", 0.0)
+
+
+def _brier(function: Callable[..., Scores], long_name: str, perfect: float | None) -> Shown:
+    def of_members(sums: Sums) -> Scores:
+        return function(sums["probability"], sums["members"][..., None])
+
+    return Shown(of_members, _OF_ENSEMBLES, ("threshold",), long_name, "1", perfect)
+
+
+_SCORES = {
+    **{name: _categorical(score) for name, score in CATEGORICAL.items()},
+    **{name: _continuous(score) for name, score in CONTINUOUS.items()},
+    "ssim": Shown(_ssim, ("ssim", "cases"), (), "structural similarity of a frame", "1", 1.0),
+    "fss": Shown(
+        lambda sums: fss(*[sums[name] for name in _FRACTIONS]),
+        _FRACTIONS, ("threshold", "scale"), "fractions skill score", "1", 1.0,
+    ),
+    "crps": _crps(probabilistic.crps, "continuous ranked probability score"),
+    "crps_fair": _crps(probabilistic.crps_fair, "continuous ranked probability score, fair to ensembles of any size"),
+    "brier": _brier(probabilistic.brier, "Brier score", 0.0),
+    "brier_reliability": _brier(probabilistic.brier_reliability, "reliability part of the Brier score", 0.0),
+    "brier_resolution": _brier(lambda sums, _: probabilistic.brier_resolution(sums), "resolution part of the Brier score", None),
+    "brier_uncertainty": _brier(lambda sums, _: probabilistic.brier_uncertainty(sums), "uncertainty in the Brier score", None),
+}  # fmt: skip

@@ -1,0 +1,178 @@
+"""What all cases of all forecasts counted, hour by hour, as one dataset that adds up: over chunks, processes and files.
+
+A block is the UTC hour in which the forecast reference times of its cases lie. It is the smallest part that scores can be made of
+afterwards (a day, an event, an hour of the day), and the memory of a tally is that of its blocks, however many cases each has.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.errors import DataError
+from nowcast.radar.grid import WET_RATE
+from nowcast.verification.continuous import error_sums
+from nowcast.verification.counts import Counts, common_pixels, joint_histogram
+from nowcast.verification.ensembles import crps_sums, probability_counts, rank_counts
+from nowcast.verification.neighbourhood import fss_sums
+from nowcast.verification.spectra import power_sums, wavenumbers
+from nowcast.verification.structure import ssim_sums
+
+DIMS = {
+    "joint": ("forecast_class", "observed_class"),
+    "fss_difference": ("threshold", "scale"),
+    "fss_reference": ("threshold", "scale"),
+    "forecast_power": ("wavenumber",),
+    "observed_power": ("wavenumber",),
+    "probability": ("threshold", "members_above", "observed_event"),
+    "rank": ("members_below", "members_equal"),
+}
+"""The dimensions of each sum after (forecast, block, lead_time); none for those that are not here."""
+_MINUTE = np.timedelta64(1, "m")
+
+Sums = dict[str, NDArray[Any]]
+
+
+class Tally:
+    """A growing sum of cases.
+
+    Args:
+        thresholds: K rates in mm/h, rising.
+        lead_minutes: the lead times.
+        scales: widths of the neighbourhoods of the FSS in pixels, odd; none for no FSS.
+        region: (h, w) bool, the pixels that are scored; None for all.
+        common: whether a pixel that is missing in any forecast is missing in all.
+        ssim: whether frames lie in [0, 1], so that their SSIM is summed.
+        timed: whether reference times are times; False where they number cases.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[float],
+        lead_minutes: Sequence[float],
+        *,
+        scales: Sequence[int] = (),
+        region: Tensor | None = None,
+        common: bool = True,
+        ssim: bool = False,
+        timed: bool = True,
+    ) -> None:
+        self.thresholds, self.lead_minutes, self.scales = tuple(thresholds), tuple(lead_minutes), tuple(scales)
+        self.region, self.common, self.ssim, self.timed = region, common, ssim, timed
+        self.members: dict[str, int] = {}
+        self.shape: tuple[int, int] = (0, 0)
+        self._blocks: dict[np.datetime64, dict[str, Sums]] = {}
+        self._minutes: dict[np.datetime64, int] = {}
+
+    def add(self, times: NDArray[np.datetime64], observed: Tensor, forecasts: Mapping[str, Tensor]) -> dict[str, Counts]:
+        """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m, h, w), mm/h, NaN = missing.
+
+        The same forecasts come with every call. → the joint counts of each case, (b, lead, K + 1, K + 1), by forecast.
+        Errors: DataError where a case comes twice; as the functions that count.
+        """
+        hours, minutes = self._register(times)
+        if self.region is not None:
+            observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)
+        self.shape = (int(observed.shape[-2]), int(observed.shape[-1]))
+        for hour, one in zip(hours, _observed_sums(observed, self._pixels()), strict=True):
+            _add(self._blocks.setdefault(hour, {}).setdefault("", {}), one)
+        if self.common:
+            observed, *fields = common_pixels(observed, *forecasts.values())
+            forecasts = dict(zip(forecasts, fields, strict=True))
+        self.members = {name: int(forecast.shape[2]) for name, forecast in forecasts.items()}
+        counts = {}
+        for name, forecast in forecasts.items():
+            sums = self._case_sums(forecast, observed)
+            counts[name] = Counts(self.thresholds, torch.from_numpy(sums["joint"]))
+            for case, hour in enumerate(hours):
+                _add(self._blocks[hour].setdefault(name, {}), {key: values[case] for key, values in sums.items()})
+        for hour, minute in zip(hours, minutes, strict=True):
+            self._minutes[hour] = self._minutes.get(hour, 0) | minute
+        return counts
+
+    def dataset(self) -> xr.Dataset:
+        """All that was counted. Errors: DataError where that is nothing."""
+        if not self._blocks:
+            raise DataError("there is no case to score; give another period, or other forecast files.")
+        blocks = sorted(self._blocks)
+        stacked: dict[str, Any] = {}
+        for key in next(iter(self._blocks.values()))[next(iter(self.members))]:
+            parts = [[self._padded(key, self._blocks[hour][name][key]) for hour in blocks] for name in self.members]
+            dims = () if key == "missing" else ("lead_time", *DIMS.get(key, ()))
+            stacked[key] = (("forecast", "block", *dims), np.array(parts))
+        for key in ("observed_wet", "observed_covered", "total", "cases"):
+            stacked[key] = ("block", np.array([self._blocks[hour][""][key] for hour in blocks]))
+        stacked["minutes"] = ("block", np.array([self._minutes[hour] for hour in blocks], dtype=np.int64))
+        stacked["members"] = ("forecast", np.array(list(self.members.values())))
+        coords: dict[str, Any] = {
+            "forecast": list(self.members),
+            "block": np.array(blocks, dtype="datetime64[ns]"),
+            "lead_time": ("lead_time", np.asarray(self.lead_minutes, float), {"long_name": "lead time", "units": "minute"}),
+            "threshold": ("threshold", list(self.thresholds), {"long_name": "an event is at or above", "units": "mm h-1"}),
+            "wavenumber": ("wavenumber", wavenumbers(*self.shape), {"long_name": "radial wavenumber", "units": "1"}),
+        }
+        if self.scales:
+            coords["scale"] = ("scale", list(self.scales), {"long_name": "width of the neighbourhood in pixels", "units": "1"})
+        about = {"title": "Counts of precipitation nowcasts", "timed": int(self.timed), "common_pixels": int(self.common)}
+        return xr.Dataset(stacked, coords, {**about, "grid": f"{self.shape[0]} × {self.shape[1]}", "pixels": self._pixels()})
+
+    def _register(self, times: NDArray[np.datetime64]) -> tuple[list[np.datetime64], list[int]]:
+        """The hour of each case, and the bit of its minute. Errors: DataError where it was there before."""
+        exact = times.astype("datetime64[m]")
+        hours = exact.astype("datetime64[h]")
+        bits = [1 << int(minute) for minute in (exact - hours) / _MINUTE]
+        seen = dict(self._minutes)
+        for hour, bit, time in zip(hours, bits, exact, strict=True):
+            if seen.get(hour, 0) & bit:
+                raise DataError(f"two forecasts from {time} UTC; score each forecast reference time once.")
+            seen[hour] = seen.get(hour, 0) | bit
+        return list(hours), bits
+
+    def _case_sums(self, forecast: Tensor, observed: Tensor) -> Sums:
+        """All sums of one forecast, each (b, …)."""
+        mean = forecast.mean(dim=2)
+        sums: dict[str, Tensor] = {"joint": joint_histogram(mean, observed, self.thresholds), **error_sums(mean, observed)}
+        sums["missing"] = self._pixels() * len(self.lead_minutes) - sums["joint"].sum((1, 2, 3))
+        if self.scales:
+            sums |= fss_sums(mean, observed, self.thresholds, self.scales)
+        sums |= power_sums(mean, observed)
+        if self.ssim:
+            sums["ssim"] = ssim_sums(mean, observed)
+        if max(self.members.values()) > 1:  # else they say no more than the joint counts
+            sums["probability"] = probability_counts(forecast, observed, self.thresholds)
+            sums["rank"] = rank_counts(forecast, observed)
+            sums |= crps_sums(forecast, observed)
+        return {key: values.cpu().numpy() for key, values in sums.items()}
+
+    def _pixels(self) -> int:
+        """Pixels of a frame that are to be scored."""
+        return self.shape[0] * self.shape[1] if self.region is None else int(self.region.sum())
+
+    def _padded(self, key: str, values: NDArray[Any]) -> NDArray[Any]:
+        """A forecast of fewer members has zeros where it has no count."""
+        if key not in ("probability", "rank"):
+            return values
+        most = max(self.members.values()) + 1
+        lengths = dict(zip(("lead_time", *DIMS[key]), values.shape, strict=True))
+        widths = [(0, most - length if dim.startswith("members") else 0) for dim, length in lengths.items()]
+        return np.pad(values, widths)
+
+
+def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
+    """For each case: how wet it was, how much was covered."""
+    axes = (1, 2, 3)
+    wet, covered = (observed >= WET_RATE).sum(axes).cpu().numpy(), (~observed.isnan()).sum(axes).cpu().numpy()
+    total = np.int64(pixels * observed.shape[1])
+    return [
+        {"observed_wet": one, "observed_covered": of, "total": total, "cases": np.int64(1)}
+        for one, of in zip(wet, covered, strict=True)
+    ]
+
+
+def _add(whole: Sums, part: Sums) -> None:
+    for key, values in part.items():
+        whole[key] = whole[key] + values if key in whole else values

@@ -1,0 +1,159 @@
+"""`nowcast evaluate` as a person uses it: baselines, months that are added up, sub-domains, the report."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import Outcome
+
+Run = Callable[..., Outcome]
+
+# A case belongs to the period of its reference time, so that no case is lost between two periods.
+FIRST_HOUR, SECOND_HOUR = "period=['2020-01-01T05:00','2020-01-01T06:14']", "period=['2020-01-01T06:15','2020-01-01T07:30']"
+BOTH_HOURS = "period=['2020-01-01T05:00','2020-01-01T07:30']"
+STEPS = ("input_steps=3", "lead_steps=3")
+
+
+@pytest.fixture
+def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return ["data=radar", f"data.path={radar_file}", f"data.cache={tmp_path}/cache", "device=cpu", "precision=fp32", "thresholds=[0.5,2]"]
+
+
+def opened(path: str) -> xr.Dataset:
+    with xr.open_dataset(path, engine="netcdf4") as file:
+        return file.load()
+
+
+def assert_equal(a: xr.Dataset, b: xr.Dataset) -> None:
+    """Counts exactly; sums of floating-point numbers up to the order of summing."""
+    assert set(a.variables) == set(b.variables)
+    for name in a.variables:
+        if a[name].dtype.kind == "f":
+            np.testing.assert_allclose(a[name].values, b[name].values, rtol=1e-6, atol=1e-9, err_msg=str(name))
+        else:
+            np.testing.assert_array_equal(a[name].values, b[name].values, str(name))
+
+
+def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained: Path) -> None:
+    evaluate = ["evaluate", f"checkpoint={trained}/best.pt", *data, "stride=3", "resamples=50", "fss_scales=[3,5]", "batch_size=1"]
+    assert run(*evaluate, FIRST_HOUR, "output=a").code == 0
+    assert run(*evaluate, SECOND_HOUR, "output=b").code == 0
+    assert run(*evaluate, BOTH_HOURS, "output=whole").code == 0
+    outcome = run("evaluate", "counts='[ab]/counts.nc'", "resamples=50", "output=sum")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert_equal(opened("sum/counts.nc"), opened("whole/counts.nc"))
+    assert_equal(opened("sum/scores.nc"), opened("whole/scores.nc"))
+    assert json.loads(opened("sum/counts.nc").attrs["settings"])["counts"] == ["a/counts.nc", "b/counts.nc"]
+    assert Path("sum/report.html").exists() and not Path("sum/frames.png").exists()
+    outcome = run("evaluate", "counts=a/counts.nc", "output=a")
+    assert outcome.code == 78 and "a/counts.nc is one of the counts to be added" in outcome.err
+    outcome = run("evaluate", "counts='[ab]/none.nc'", "output=sum")
+    assert outcome.code == 66 and "none.nc: no counts file there" in outcome.err
+    outcome = run("evaluate", "counts='{a,whole}/counts.nc'", "output=sum")
+    assert outcome.code == 66
+
+
+def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_file: Path) -> None:
+    words = ["evaluate", "baseline=[persistence,zero]", *data, BOTH_HOURS, "stride=3", "resamples=0"]
+    outcome = run(*words)
+    assert outcome.code == 78 and "input_steps, lead_steps: give both" in outcome.err
+    assert run(*words, *STEPS, "output=scores").code == 0
+    scores = opened("scores/scores.nc").sel(part="all")
+    assert scores["forecast"].values.tolist() == ["persistence", "zero"]
+    assert np.nan_to_num(scores["csi"].sel(forecast="zero").values).max() == 0
+    np.testing.assert_array_equal(scores["mean_error"].sel(forecast="zero") < 0, True)
+    assert scores["hits"].sel(forecast="persistence").sum() > 0
+
+
+def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[str], radar_file: Path) -> None:
+    words = ["evaluate", "baseline=climatology", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0"]
+    outcome = run(*words)
+    assert outcome.code == 78 and "data.train" in outcome.err
+    assert run(*words, "data.train=['2020-01-01T00:00','2020-01-01T03:55']").code == 0
+    from nowcast.radar import open_grid
+
+    rates = open_grid(radar_file)["precipitation_rate"].values
+    covered = (~np.isnan(rates[:48])).sum(axis=0)
+    climate = np.where(covered, np.nansum(rates[:48], axis=0), np.nan) / np.maximum(covered, 1)
+    observed = [rates[reference + 1 : reference + 4] for reference in range(60, 91, 6)]
+    error = np.nanmean([np.abs(climate - frames).astype(float) for frames in observed])
+    assert float(opened("scores/scores.nc")["mae_pooled"].sel(part="all", forecast="climatology")) == pytest.approx(error, rel=1e-5)
+
+
+def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: list[str], radar_file: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        part = whole.isel(y=slice(5, 25), x=slice(10, 30)).load()
+        shape, axes = whole["precipitation_rate"].shape[1:], {axis: whole[axis].load() for axis in ("y", "x")}
+    part.to_netcdf("part.nc", engine="netcdf4")
+    inside = np.zeros(shape, np.int8)
+    inside[5:25, 10:30] = 1
+    xr.Dataset({"basin": (("y", "x"), inside)}, axes).to_netcdf("basin.nc", engine="netcdf4")
+    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+    assert run(*words, "mask=basin.nc", "mask_variable=basin", "output=masked").code == 0
+    assert run(*words, "data.path=part.nc", "output=cropped").code == 0
+    masked, cropped = opened("masked/scores.nc"), opened("cropped/scores.nc")
+    for name in ("hits", "false_alarms", "misses", "correct_negatives", "mse", "pearson"):
+        np.testing.assert_allclose(masked[name].sel(part="all"), cropped[name].sel(part="all"), rtol=1e-6)
+    assert int(opened("masked/counts.nc")["total"].sum()) == 20 * 20 * 3 * int(masked["cases"].sel(part="all"))
+    outcome = run(*words, "mask=basin.nc", "mask_variable=hill")
+    assert outcome.code == 65 and "basin.nc: has no variable 'hill'" in outcome.err
+    outcome = run(*words, "region=[100,10,101,11]")
+    assert outcome.code == 65 and "region:" in outcome.err
+    assert run(*words, "region=[5,1,4,2]").code == 78
+
+
+def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file: Path) -> None:
+    with xr.open_dataset(radar_file, engine="netcdf4") as file:
+        from nowcast.radar.cropping import degrees_of
+        from nowcast.radar import open_grid
+
+        grid = open_grid(radar_file)
+        longitude, latitude = degrees_of({str(name): one.variable for name, one in grid.coords.items()}, "here")
+        shape = file["precipitation_rate"].shape[1:]
+    longitude, latitude = np.broadcast_to(longitude, shape), np.broadcast_to(latitude, shape)
+    west, north = float(longitude[17, 20]), float(latitude[17, 20])
+    box = [west, float(latitude.min()) - 1, float(longitude.max()) + 1, north]
+    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+    assert run(*words, f"region={box}", "output=box").code == 0
+    counts = opened("box/counts.nc")
+    inside = int(((longitude >= west) & (latitude <= north)).sum())
+    assert 0 < inside < shape[0] * shape[1]
+    assert int(counts["total"].sum()) == inside * 3 * int(counts["cases"].sum())
+
+
+def test_the_table_has_all_parts_and_the_report_stands_alone(run: Run, data: list[str], trained: Path) -> None:
+    words = ["evaluate", f"checkpoint={trained}/best.pt", *data, BOTH_HOURS, "stride=3", "resamples=50", "baseline=[persistence,zero]"]
+    outcome = run(*words)
+    assert outcome.code == 0
+    with open("scores/scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["part"] for row in rows} >= {"all", "day 2020-01-01", "hour 05"}
+    assert {row["forecast"] for row in rows} == {"model", "persistence", "zero"}
+    page = Path("scores/report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page), "nothing outside the file is asked for"
+    assert all(word in page for word in ("persistence", "best", "worst", "Content-Security-Policy"))
+    assert outcome.out.splitlines()[-1] == "scores/report.html"
+
+
+def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, data: list[str], trained: Path) -> None:
+    for words, message in {
+        ("baseline=[persistence,persistence]",): "baseline: give one, or a list of different ones",
+        ("baseline=radar",): "baseline: 'radar' is not one of",
+        ("baseline=null",): "give what is to be scored",
+        ("baseline=zero", f"checkpoint={trained}/best.pt", "lead_steps=3"): "lead_steps: is for baselines without a checkpoint",
+        ("baseline=zero", f"checkpoint={trained}/best.pt", "counts=a.nc"): "checkpoint, counts: give one of them",
+        ("baseline=zero", "fss_scales=[4]"): "fss_scales: must be an odd number",
+        ("baseline=zero", "interval_blocks=week"): "interval_blocks: 'week' is not one of day, event",
+        ("baseline=zero", "region=[1,2,3,4]", "mask=a.nc", "mask_variable=b"): "region, mask: give one of them",
+        ("baseline=zero", "mask=a.nc"): "mask, mask_variable: give both",
+        ("baseline=zero", "drop_frames=1"): "drop_frames, input_paths: are for a checkpoint",
+    }.items():
+        outcome = run("evaluate", *data, *words)
+        assert (outcome.code, outcome.err.count("\n")) == (78, 1), outcome.err
+        assert message in outcome.err

@@ -1,0 +1,39 @@
+"""Which cases a report shows."""
+
+import numpy as np
+import torch
+
+from nowcast.commands.showcases import APART, case_csi, choose
+from nowcast.verification.counts import Counts, joint_histogram
+
+
+def hours(*numbers: float) -> np.ndarray:
+    return np.datetime64("2020-01-01", "ns") + np.array([round(60 * number) for number in numbers]) * np.timedelta64(1, "m")
+
+
+def test_best_median_and_worst_are_chosen_and_none_twice() -> None:
+    quality = np.array([0.1, 0.9, 0.5, np.nan, 0.4, 0.8, 0.2, 0.6, 0.3, 0.7])
+    chosen = choose(quality, hours(*range(0, 40, 4)), each=2)
+    assert chosen == {"best": [1, 5], "median": [2, 4], "worst": [0, 6]}
+
+
+def test_cases_of_one_event_do_not_stand_for_all() -> None:
+    quality = np.array([0.9, 0.89, 0.88, 0.5, 0.1])
+    times = hours(0, 0.25, 0.5, 10, 20)
+    assert APART == np.timedelta64(3, "h")
+    assert choose(quality, times, each=2)["best"] == [0, 3]
+    assert choose(quality, hours(0, 0.25, 0.5, 0.75, 1), each=2)["best"] == [0, 1]  # where there is but one event
+
+
+def test_there_may_be_fewer_cases_than_places() -> None:
+    assert choose(np.array([0.3, np.nan]), hours(0, 9)) == {"best": [0]}
+    assert choose(np.array([np.nan]), hours(0)) == {}
+
+
+def test_a_case_is_judged_by_its_csi_near_1_mm_h_unless_it_is_almost_dry() -> None:
+    forecast, observed = torch.zeros(2, 1, 10, 100), torch.zeros(2, 1, 10, 100)
+    forecast[0, 0, 0, :6], observed[0, 0, 0, 2:10] = 1.5, 1.5  # 4 hits, 2 false alarms, 4 misses
+    observed[1, 0, 0, :4] = 5.0  # 0.4 % of the pixels
+    thresholds = (0.1, 1.2, 5.0)
+    counts = Counts(thresholds, joint_histogram(forecast, observed, thresholds))
+    np.testing.assert_array_equal(case_csi(counts), [0.4, np.nan])

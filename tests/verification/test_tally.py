@@ -1,0 +1,161 @@
+"""A tally adds up: over chunks of cases, over processes, over files; and it never counts a case twice."""
+
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
+from nowcast.verification.tally import Tally
+
+LEADS = (5.0, 10.0)
+TIMES = np.datetime64("2020-01-01T22:30", "ns") + np.timedelta64(15, "m") * np.arange(9)  # two hours of one day, one of the next
+
+
+def fields(seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Rain of nine cases in sixteenths of mm/h, whose sums are exact in any order; some of it missing."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rain(*shape: int) -> Tensor:
+        rates = torch.randint(-40, 80, shape, generator=generator).clamp(min=0) / 16.0
+        return rates.masked_fill(torch.rand(shape, generator=generator) < 0.05, torch.nan)
+
+    return rain(9, 2, 8, 7), {"model": rain(9, 2, 1, 8, 7), "steps": rain(9, 2, 4, 8, 7)}
+
+
+def tallied(chunks: list[slice], observed: Tensor, forecasts: Mapping[str, Tensor]) -> xr.Dataset:
+    tally = Tally([0.5, 2.0], LEADS, scales=[3, 5])
+    for chunk in chunks:
+        tally.add(TIMES[chunk], observed[chunk], {name: forecast[chunk] for name, forecast in forecasts.items()})
+    return tally.dataset()
+
+
+def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
+    assert set(a.variables) == set(b.variables)
+    for name in a.variables:
+        if "power" in str(name) or "crps" in str(name):  # sums of what is no sixteenth
+            np.testing.assert_allclose(a[name].values, b[name].values, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(a[name].values, b[name].values, str(name))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sets(st.integers(1, 8)), st.integers(0, 2))
+def test_chunks_add_to_the_whole(cuts: set[int], seed: int) -> None:
+    observed, forecasts = fields(seed)
+    bounds = [0, *sorted(cuts), 9]
+    chunks = [slice(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    assert_same(tallied(chunks, observed, forecasts), tallied([slice(0, 9)], observed, forecasts))
+
+
+def count_and_write(chunk: slice, path: Path) -> None:
+    torch.set_num_threads(1)
+    observed, forecasts = fields()
+    write_counts(tallied([chunk], observed, forecasts), path)
+
+
+def test_files_of_two_processes_merge_to_the_whole(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    parts = {tmp_path / "a.nc": slice(0, 5), tmp_path / "b.nc": slice(5, 9)}  # the second begins within an hour of the first
+    processes = [context.Process(target=count_and_write, args=(chunk, path)) for path, chunk in parts.items()]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    observed, forecasts = fields()
+    merged = merge_counts([open_counts(path) for path in parts], [str(path) for path in parts])
+    assert_same(merged, tallied([slice(0, 9)], observed, forecasts))
+    assert merged.attrs == open_counts(tmp_path / "a.nc").attrs
+
+
+def test_blocks_are_the_hours_of_reference_times_and_know_their_cases() -> None:
+    observed, forecasts = fields()
+    counts = tallied([slice(0, 9)], observed, forecasts)
+    hours = ["2020-01-01T22", "2020-01-01T23", "2020-01-02T00"]
+    assert counts["block"].values.tolist() == np.array(hours, "datetime64[ns]").tolist()
+    assert counts["cases"].values.tolist() == [2, 4, 3]
+    assert counts["minutes"].values.tolist() == [2**30 + 2**45, 1 + 2**15 + 2**30 + 2**45, 1 + 2**15 + 2**30]
+    assert counts["total"].values.tolist() == [cases * 2 * 8 * 7 for cases in (2, 4, 3)]
+    assert counts["observed_covered"].sum() == (~observed.isnan()).sum()
+    assert counts["observed_wet"].sum() == (observed >= 0.1).sum()
+
+
+def test_a_pixel_missing_in_any_forecast_is_missing_in_all_or_not() -> None:
+    observed = torch.ones(1, 2, 2, 2)
+    first, second = torch.ones(1, 2, 1, 2, 2), torch.ones(1, 2, 1, 2, 2)
+    first[0, 0, 0, 0, 0] = torch.nan
+    for common, missing in ((True, [1, 1]), (False, [1, 0])):
+        tally = Tally([0.5], LEADS, common=common)
+        tally.add(TIMES[:1], observed, {"a": first, "b": second})
+        counts = tally.dataset()
+        assert counts["missing"].values[:, 0].tolist() == missing
+        assert counts["joint"].sum(("block", "lead_time", "forecast_class", "observed_class")).values.tolist() == [8 - m for m in missing]
+
+
+def test_only_the_pixels_of_the_region_are_counted() -> None:
+    observed, forecasts = fields()
+    region = torch.zeros(8, 7, dtype=torch.bool)
+    region[2:5, 1:4] = True
+    tally = Tally([0.5, 2.0], LEADS, region=region)
+    tally.add(TIMES, observed, forecasts)
+    cropped = Tally([0.5, 2.0], LEADS)
+    cropped.add(TIMES, observed[..., 2:5, 1:4], {name: forecast[..., 2:5, 1:4] for name, forecast in forecasts.items()})
+    for name in ("joint", "squared_error", "probability", "rank", "missing", "total", "observed_wet"):
+        np.testing.assert_array_equal(tally.dataset()[name].values, cropped.dataset()[name].values)
+
+
+def test_ensembles_are_counted_by_members_and_a_single_forecast_beside_them_too() -> None:
+    observed, forecasts = fields()
+    counts = tallied([slice(0, 9)], observed, forecasts)
+    assert counts["members"].values.tolist() == [1, 4]
+    scored = counts["joint"].sum(("forecast_class", "observed_class"))
+    np.testing.assert_array_equal(counts["probability"].isel(threshold=0).sum(("members_above", "observed_event")), scored)
+    np.testing.assert_array_equal(counts["rank"].sum(("members_below", "members_equal")), scored)
+    assert not counts["probability"].sel(forecast="model").isel(members_above=slice(2, None)).any()
+    alone = tallied([slice(0, 9)], observed, {"model": forecasts["model"]})
+    assert "probability" not in alone
+
+
+def test_a_case_is_never_counted_twice(tmp_path: Path) -> None:
+    observed, forecasts = fields()
+    with pytest.raises(DataError, match="two forecasts from 2020-01-01T23:00"):
+        tallied([slice(0, 3), slice(2, 4)], observed, forecasts)
+    parts = [tallied([chunk], observed, forecasts) for chunk in (slice(0, 3), slice(2, 4))]
+    with pytest.raises(DataError, match="b: cases of 2020-01-01T23 h UTC stand in another"):
+        merge_counts(parts, ["a", "b"])
+
+
+def test_counts_made_otherwise_are_not_added() -> None:
+    observed, forecasts = fields()
+    whole = tallied([slice(0, 9)], observed, forecasts)
+    other = Tally([0.5, 3.0], LEADS, scales=[3, 5])
+    other.add(TIMES, observed, forecasts)
+    with pytest.raises(DataError, match=r"b: counted otherwise than a \(threshold differ\)"):
+        merge_counts([whole, other.dataset()], ["a", "b"])
+    with pytest.raises(DataError, match=r"\(members, .* differ\)"):
+        merge_counts([whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"])
+
+
+def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"none.nc: no such counts file"):
+        open_counts(tmp_path / "none.nc")
+    (tmp_path / "bad.nc").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"bad.nc: not a whole NetCDF file"):
+        open_counts(tmp_path / "bad.nc")
+    xr.Dataset({"rain": ("x", [1.0])}).to_netcdf(tmp_path / "rain.nc", engine="netcdf4")
+    with pytest.raises(DataError, match=r"rain.nc: no counts file \(it lacks "):
+        open_counts(tmp_path / "rain.nc")
+
+
+def test_nothing_counted_is_refused() -> None:
+    with pytest.raises(DataError, match="there is no case to score"):
+        Tally([0.5], LEADS).dataset()
