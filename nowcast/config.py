@@ -270,7 +270,9 @@ class EvaluateConfig:
     def _check_what_is_scored(self) -> None:
         given = [key for key in ("checkpoint", "forecasts", "counts") if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ConfigError(f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts of earlier evaluations.")
+            raise ConfigError(
+                f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts of earlier evaluations."
+            )
         if not given and not self.baseline:
             raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
         if self.forecasts is not None and self.period is not None:

@@ -248,8 +248,9 @@ def main() -> None:
     print(f"of {len(fss_rounds)} cases; one thread\n\n| scores | by | ms a case | times as long as nowcast |\n|---|---|---|---|")
     print("\n".join([*rows("categorical and continuous", rounds), *rows("FSS", fss_rounds)]))
     differences = {**largest_difference(points), **largest_difference(windows)}
-    print("\nLargest difference of " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
-    print("Memory of the process: " + ", ".join(memory))
+    if differences:
+        print("\nLargest difference of " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
+    print("\nMemory of the process: " + ", ".join(memory))
 
 
 if __name__ == "__main__":

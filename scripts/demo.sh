@@ -22,12 +22,12 @@ echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minut
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
 
 echo
-awk -F, -v OFS="" '$2 == "mean" && ($3 == 0.5 || $3 == 1 || $3 == 2) { csi[$1, $3 + 0] = $9 } END {
+awk -F, -v OFS="" '$1 == "all" && $3 == "mean" && ($4 == 0.5 || $4 == 1 || $4 == 2) { csi[$2, $4 + 0] = $10 } END {
     for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
         (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"
 echo "The forecast:   $out/forecast.nc"
-echo "The scores:     $out/scores/scores.csv, scores.nc, csi.png"
-echo "The picture:    $out/scores/frames.png (observed above, forecast below)"
+echo "The report:     $out/scores/report.html (open it in a browser)"
+echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecast below), csi.png"

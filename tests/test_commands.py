@@ -312,7 +312,7 @@ def test_forecasts_on_a_shifted_grid_are_not_scored(run: Run, data: list[str], r
         whole.assign_coords(x=whole["x"] + 500.0).to_netcdf("shifted.nc", engine="netcdf4")
     outcome = run("evaluate", *data, "data.path=shifted.nc", "forecasts=forecasts")
     assert outcome.code == 65
-    assert "its x coordinates are not those of the observations" in outcome.err
+    assert "its grid is not that of the observations ('x' differs)" in outcome.err
 
 
 @undrawn

@@ -22,7 +22,14 @@ STEPS = ("input_steps=3", "lead_steps=3")
 @pytest.fixture
 def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    return ["data=radar", f"data.path={radar_file}", f"data.cache={tmp_path}/cache", "device=cpu", "precision=fp32", "thresholds=[0.5,2]"]
+    return [
+        "data=radar",
+        f"data.path={radar_file}",
+        f"data.cache={tmp_path}/cache",
+        "device=cpu",
+        "precision=fp32",
+        "thresholds=[0.5,2]",
+    ]
 
 
 def opened(path: str) -> xr.Dataset:
@@ -41,7 +48,15 @@ def assert_equal(a: xr.Dataset, b: xr.Dataset) -> None:
 
 
 def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained: Path) -> None:
-    evaluate = ["evaluate", f"checkpoint={trained}/best.pt", *data, "stride=3", "resamples=50", "fss_scales=[3,5]", "batch_size=1"]
+    evaluate = [
+        "evaluate",
+        f"checkpoint={trained}/best.pt",
+        *data,
+        "stride=3",
+        "resamples=50",
+        "fss_scales=[3,5]",
+        "batch_size=1",
+    ]
     assert run(*evaluate, FIRST_HOUR, "output=a").code == 0
     assert run(*evaluate, SECOND_HOUR, "output=b").code == 0
     assert run(*evaluate, BOTH_HOURS, "output=whole").code == 0
@@ -83,7 +98,9 @@ def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[
     climate = np.where(covered, np.nansum(rates[:48], axis=0), np.nan) / np.maximum(covered, 1)
     observed = [rates[reference + 1 : reference + 4] for reference in range(60, 91, 6)]
     error = np.nanmean([np.abs(climate - frames).astype(float) for frames in observed])
-    assert float(opened("scores/scores.nc")["mae_pooled"].sel(part="all", forecast="climatology")) == pytest.approx(error, rel=1e-5)
+    assert float(opened("scores/scores.nc")["mae_pooled"].sel(part="all", forecast="climatology")) == pytest.approx(
+        error, rel=1e-5
+    )
 
 
 def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: list[str], radar_file: Path) -> None:
@@ -110,8 +127,8 @@ def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: li
 
 def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file: Path) -> None:
     with xr.open_dataset(radar_file, engine="netcdf4") as file:
-        from nowcast.radar.cropping import degrees_of
         from nowcast.radar import open_grid
+        from nowcast.radar.cropping import degrees_of
 
         grid = open_grid(radar_file)
         longitude, latitude = degrees_of({str(name): one.variable for name, one in grid.coords.items()}, "here")
@@ -128,7 +145,15 @@ def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file:
 
 
 def test_the_table_has_all_parts_and_the_report_stands_alone(run: Run, data: list[str], trained: Path) -> None:
-    words = ["evaluate", f"checkpoint={trained}/best.pt", *data, BOTH_HOURS, "stride=3", "resamples=50", "baseline=[persistence,zero]"]
+    words = [
+        "evaluate",
+        f"checkpoint={trained}/best.pt",
+        *data,
+        BOTH_HOURS,
+        "stride=3",
+        "resamples=50",
+        "baseline=[persistence,zero]",
+    ]
     outcome = run(*words)
     assert outcome.code == 0
     with open("scores/scores.csv") as file:

@@ -20,7 +20,7 @@ def test_best_median_and_worst_are_chosen_and_none_twice() -> None:
 def test_cases_of_one_event_do_not_stand_for_all() -> None:
     quality = np.array([0.9, 0.89, 0.88, 0.5, 0.1])
     times = hours(0, 0.25, 0.5, 10, 20)
-    assert APART == np.timedelta64(3, "h")
+    assert np.timedelta64(3, "h") == APART
     assert choose(quality, times, each=2)["best"] == [0, 3]
     assert choose(quality, hours(0, 0.25, 0.5, 0.75, 1), each=2)["best"] == [0, 1]  # where there is but one event
 

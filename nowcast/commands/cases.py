@@ -29,7 +29,7 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster, find_forecasts, open_forecast
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
-from nowcast.radar.georeference import same_coordinates
+from nowcast.radar.georeference import grid_differs
 from nowcast.radar.grid import RATE
 from nowcast.radar.place import first_row
 from nowcast.sequences import PackedRates, Period, Pick, RadarWindows, Sampling, Scaling, Windows, parse_period
@@ -165,7 +165,8 @@ class FileCases:
         baselines: Mapping[str, Predictor],
         input_steps: int,
     ) -> None:
-        self.name, self.rates, self.grid, self.baselines, self.input_steps = name, rates, grid, baselines, input_steps
+        self.name, self.rates, self.baselines, self.input_steps = name, rates, baselines, input_steps
+        self.grid: xr.Dataset | None = grid
         self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
         usable = []
         for path in paths:
@@ -229,7 +230,9 @@ def _open_digits(config: EvaluateConfig, data: MovingMnistConfig, precision: Pre
     steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
     predictors: dict[str, Predictor] = {MODEL: ModelPredictor(forecaster, precision)}
     for name in config.baseline:
-        predictors[name] = open_baseline(name, None, None, **steps, timestep_minutes=1.0, members=config.members, seed=config.seed)
+        predictors[name] = open_baseline(
+            name, None, None, **steps, timestep_minutes=1.0, members=config.members, seed=config.seed
+        )
     lead_minutes = list(np.arange(1.0, forecaster.lead_steps + 1))
     picks = windows.epoch(0)
     return WindowCases(windows, picks, None, predictors, lead_minutes, None, precision.device, config.drop_frames)
@@ -332,19 +335,12 @@ def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits
 
 
 def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:
-    shape = forecast[RATE].shape
-    if shape[-2:] != grid[RATE].shape[1:]:
-        raise DataError(f"{path}: its grid of {shape[-2:]} is not that of the observations, {grid[RATE].shape[1:]}.")
-    for axis in ("y", "x", "latitude", "longitude"):
-        if axis not in forecast.coords or axis not in grid.coords:
-            continue
-        if not same_coordinates(grid[axis].values, forecast[axis].values):
-            raise DataError(
-                f"{path}: its {axis} coordinates are not those of the observations; give observations on the same grid."
-            )
+    difference = grid_differs(forecast, grid)
+    if difference:
+        raise DataError(f"{path}: its grid is not that of the observations ({difference}); give observations on the same grid.")
     if not np.array_equal(forecast["lead_time"], first["lead_time"]):
         raise DataError(f"{path}: other lead times than in the first forecast file; score them apart.")
-    if shape[:-2] != first[RATE].shape[:-2]:
+    if forecast[RATE].shape[:-2] != first[RATE].shape[:-2]:
         raise DataError(f"{path}: another number of members than in the first forecast file; score them apart.")
 
 

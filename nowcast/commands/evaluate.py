@@ -61,7 +61,8 @@ def evaluate(config: EvaluateConfig) -> None:
         seed=config.seed,
     )
     folder = Path(config.output)
-    judged = f"CSI at {counts['threshold'].values[judged_threshold(counts['threshold'].values)]:g} mm/h over all lead times"
+    thresholds = counts["threshold"].values.tolist()
+    judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
     paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
     if shown.wettest is not None:
         paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
@@ -115,7 +116,9 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
     """
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
-        raise MissingInputError(f"{pattern}: no counts file there; give a counts.nc that 'nowcast evaluate' wrote, or a quoted glob.")
+        raise MissingInputError(
+            f"{pattern}: no counts file there; give a counts.nc that 'nowcast evaluate' wrote, or a quoted glob."
+        )
     if Path(output, "counts.nc").resolve() in {Path(path).resolve() for path in paths}:
         raise ConfigError(f"output: {output}/counts.nc is one of the counts to be added; choose another folder.")
     merged = merge_counts([open_counts(path) for path in paths], paths)

@@ -71,7 +71,7 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
     unlike = [key for key in _ALIKE_ATTRS if first.attrs[key] != part.attrs[key]]
-    unlike += [key for key in _ALIKE if (key in first) != (key in part) or key in first and not _equal(first[key], part[key])]
+    unlike += [key for key in _ALIKE if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))]
     unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))
     if unlike:
         raise DataError(f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate both alike.")

@@ -68,7 +68,7 @@ def fss_by_scale(scores: "xr.Dataset", threshold: float) -> str:
     lines = _lines(here, "fss_mean", "scale")
     ends = (scales[0] / 1.1, scales[-1] * 1.1)
     chart = Chart(title, "width of the neighbourhood, pixels", ends, (0, 1), log_x=True, right=label_room(names))
-    chart.x_ticks(scales, [f"{scale:g}" for scale in scales])
+    chart.x_ticks(scales.tolist(), [f"{scale:g}" for scale in scales])
     chart.y_ticks(_TENTHS, [plain(tick) for tick in _TENTHS])
     events = (here["hits"] + here["misses"]).isel(forecast=0).sum().item()
     pixels = here["pixels"].isel(forecast=0).sum().item()
@@ -130,8 +130,8 @@ def spectrum(scores: "xr.Dataset", lead: float) -> str:
     lines, observed = _lines(here, "forecast_power", "wavenumber"), here["observed_power"].isel(forecast=0).values
     everything = np.concatenate([observed, *[line.values for line in lines]])
     positive = everything[everything > 0]
-    powers = range(int(np.floor(np.log10(positive.min(initial=1)))), int(np.ceil(np.log10(positive.max(initial=1)))) + 1)
-    powers = powers if len(powers) > 1 else range(-1, 1)
+    least, most = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    powers = range(int(np.floor(np.log10(least))), int(np.floor(np.log10(most))) + 2)
     wavelengths, ends = _wavelengths(here)
     title = f"power after {lead:g} min, mm²/h²"
     chart = Chart(title, "wavelength, pixels", ends, (10.0 ** powers[0], 10.0 ** powers[-1]), log_x=True, log_y=True)
@@ -197,11 +197,11 @@ def _performance_lines(chart: Chart) -> None:
     for bias in (0.25, 0.5, 1.0, 2.0, 4.0):
         end = (min(1.0, 1 / bias), min(1.0, bias))
         chart.line((0, end[0]), (0, end[1]), SOFT, 0.7, dash=DASHED)
-        x, y = float(chart.x(end[0])), float(chart.y(end[1]))
+        place, height = float(chart.x(end[0])), float(chart.y(end[1]))
         if bias < 1:
-            chart.words(chart.right + 40, y + 3.8, f"{bias:g}", size=9.5, colour=SOFT)
+            chart.words(chart.right + 40, height + 3.8, f"{bias:g}", size=9.5, colour=SOFT)
         else:
-            chart.words(x, chart.top - 6, f"{bias:g}", size=9.5, colour=SOFT, anchor="middle")
+            chart.words(place, chart.top - 6, f"{bias:g}", size=9.5, colour=SOFT, anchor="middle")
     chart.words(float(chart.x(0.375)), chart.top - 6, "bias", size=9.5, colour=SOFT, anchor="middle", bold=True)
     for offset, word in ((5, "CSI"), (40, "bias")):
         chart.words(chart.right + offset, chart.top + 12, word, size=9.5, colour=SOFT, bold=True)

@@ -146,7 +146,7 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
         if blocks < FEW_BLOCKS:
             yield f"It is rough, and as a rule too narrow, for fewer than {FEW_BLOCKS} {many}."
     if _BEST in marks:
-        yield f"{_BEST} better than every other forecast by more than chance (the intervals of its differences leave out 0)."
+        yield f"{_BEST} better than every other forecast by more than chance (intervals of its differences leave out 0)."
         if blocks <= _CHANCE_CAN_AGREE:
             yield f"A hint, no proof: by chance alone {blocks} {many} favour one of two once in {2 ** (blocks - 1)} times."
     if _PARTLY_UNDEFINED in marks:

@@ -142,6 +142,8 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> str:
 
 def spectra(scores: "xr.Dataset") -> str:
     """Power by wavelength at the first, the middle and the last lead time, and its ratio to that observed."""
+    if not (scores["wavenumber"].values > 0).any():  # a grid one pixel wide
+        return ""
     leads = scores["lead_time"].values
     picked = leads[np.unique(np.linspace(0, len(leads) - 1, 3).round().astype(int))]
     charts = [draw(scores, lead) for draw in (diagrams.spectrum, diagrams.power_ratio) for lead in picked]

@@ -83,8 +83,8 @@ def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
 
     It is certain where the interval of the paired difference to every other forecast excludes 0, both on the same side of the
     perfect value: which of a bias of 0.9 and one of 1.2 is better, no difference of the two can say. Never certain for a single
-    forecast, without intervals, or where one cannot be had. Forecasts without this score do not compete. Of few blocks take it for
-    a hint: 4 of them agree on the better of two equal forecasts once in 8 times.
+    forecast, without intervals, or where one cannot be had. Forecasts without this score do not compete. Of few blocks take it
+    for a hint: 4 of them favour one of two equal forecasts once in 8 times.
     """
     score = scores[f"{name}_mean"].sel(part="all", **where)
     off = score.values - score.attrs["perfect"]

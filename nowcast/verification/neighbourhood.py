@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError
 from nowcast.verification.counts import check_pair, refuse_infinite
+from nowcast.verification.scores import as_float64, ratio
 
 _PIXELS_AT_ONCE = 2**16
 """A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
@@ -58,10 +59,8 @@ def fss(difference: Any, reference: Any) -> npt.NDArray[np.float64]:
 
     Roberts & Lean 2008, Monthly Weather Review 136, 78-97. https://doi.org/10.1175/2007MWR2123.1
     """
-    difference, reference = np.asarray(difference).astype(np.float64), np.asarray(reference).astype(np.float64)
-    score = np.full(reference.shape, np.nan)
-    np.divide(reference - difference, reference, out=score, where=reference != 0)
-    return score
+    difference, reference = as_float64(difference), as_float64(reference)
+    return ratio(reference - difference, reference)
 
 
 class _Windows:

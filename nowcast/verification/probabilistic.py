@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from nowcast.errors import DataError
-from nowcast.verification.scores import Scores
+from nowcast.verification.scores import Scores, as_float64, ratio
 
 
 def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
@@ -31,7 +31,7 @@ def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution that gives 1/m to each member,
     exactly, and so the mean absolute error where m = 1.
     """
-    return _crps(error, spread, pixels, _float64(members) ** 2)
+    return _crps(error, spread, pixels, as_float64(members) ** 2)
 
 
 def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
@@ -40,7 +40,7 @@ def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     What infinitely many members, drawn as these are, would score in expectation: ensembles of different sizes compare by it.
     NaN where m = 1.
     """
-    m = _float64(members)
+    m = as_float64(members)
     return _crps(error, spread, pixels, m * (m - 1))
 
 
@@ -48,7 +48,7 @@ def brier(probability: Any, members: Any) -> Scores:
     """Brier score: Σ_k (n1_k (1 − k/m)² + n0_k (k/m)²) / N. Range 0 to 1, perfect 0. Brier 1950, in its half form; Wilks 2019."""
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
-    return _ratio((n1 * (m - k) ** 2 + n0 * k**2).sum(-1), m[..., 0] ** 2 * (n0 + n1).sum(-1))
+    return ratio((n1 * (m - k) ** 2 + n0 * k**2).sum(-1), m[..., 0] ** 2 * (n0 + n1).sum(-1))
 
 
 def brier_reliability(probability: Any, members: Any) -> Scores:
@@ -59,7 +59,7 @@ def brier_reliability(probability: Any, members: Any) -> Scores:
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
     n = n0 + n1
-    return _ratio((n * _zero_where_undefined(k / m - _ratio(n1, n)) ** 2).sum(-1), n.sum(-1))
+    return ratio((n * _zero_where_undefined(k / m - ratio(n1, n)) ** 2).sum(-1), n.sum(-1))
 
 
 def brier_resolution(probability: Any) -> Scores:
@@ -69,32 +69,32 @@ def brier_resolution(probability: Any) -> Scores:
     """
     n0, n1 = _n0_n1(probability)
     n = n0 + n1
-    apart = _ratio(n1, n) - observed_base_rate(probability)[..., None]
-    return _ratio((n * _zero_where_undefined(apart) ** 2).sum(-1), n.sum(-1))
+    apart = ratio(n1, n) - observed_base_rate(probability)[..., None]
+    return ratio((n * _zero_where_undefined(apart) ** 2).sum(-1), n.sum(-1))
 
 
 def brier_uncertainty(probability: Any) -> Scores:
     """Uncertainty: N1 (N − N1) / N², of the observations alone. Range 0 to 1/4. Murphy 1973."""
     n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
-    return _ratio(n1 * n0, (n0 + n1) ** 2)
+    return ratio(n1 * n0, (n0 + n1) ** 2)
 
 
 def observed_base_rate(probability: Any) -> Scores:
     """Share of pixels with an observed event: N1 / N. Range 0 to 1."""
     n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
-    return _ratio(n1, n0 + n1)
+    return ratio(n1, n0 + n1)
 
 
 def forecast_probability(members: Any, largest: int) -> Scores:
     """Abscissa of the reliability diagram: k/m for k = 0 … `largest`, (…, largest + 1). NaN for k > m."""
-    k, m = np.arange(largest + 1), _float64(members)[..., None]
+    k, m = np.arange(largest + 1), as_float64(members)[..., None]
     return np.where(k <= m, k / m, np.nan)
 
 
 def observed_frequency(probability: Any) -> Scores:
     """Ordinate of the reliability diagram: n1_k / n_k, (…, M + 1). Range 0 to 1, perfect k/m. Wilks 2019. NaN where never forecast."""
     n0, n1 = _n0_n1(probability)
-    return _ratio(n1, n0 + n1)
+    return ratio(n1, n0 + n1)
 
 
 def probability_pixels(probability: Any) -> Any:
@@ -108,7 +108,7 @@ def roc_pod(probability: Any) -> Scores:
     1 at k = 0, 0 beyond m; NaN without observed events.
     """
     _, n1 = _n0_n1(probability)
-    return _ratio(_at_least(n1), n1.sum(-1, keepdims=True))
+    return ratio(_at_least(n1), n1.sum(-1, keepdims=True))
 
 
 def roc_pofd(probability: Any) -> Scores:
@@ -117,7 +117,7 @@ def roc_pofd(probability: Any) -> Scores:
     1 at k = 0, 0 beyond m; NaN where all pixels have an observed event.
     """
     n0, _ = _n0_n1(probability)
-    return _ratio(_at_least(n0), n0.sum(-1, keepdims=True))
+    return ratio(_at_least(n0), n0.sum(-1, keepdims=True))
 
 
 def roc_area(probability: Any) -> Scores:
@@ -128,7 +128,7 @@ def roc_area(probability: Any) -> Scores:
     """
     n0, n1 = _n0_n1(probability)
     both_ends = 2 * _at_least(n1) - n1
-    return _ratio((n0 * both_ends).sum(-1), 2 * n0.sum(-1) * n1.sum(-1))
+    return ratio((n0 * both_ends).sum(-1), 2 * n0.sum(-1) * n1.sum(-1))
 
 
 def rank_frequency(rank: Any, members: Any) -> Scores:
@@ -140,25 +140,25 @@ def rank_frequency(rank: Any, members: Any) -> Scores:
     shared so: what ranks drawn at random among ties, as is the custom, would give on average. Pixels where all members equal
     the observation, nearly always dry ones, would add the same to every rank, and are left out; flat stays flat.
     """
-    counts = _float64(rank)
-    m = _float64(members)
+    counts = as_float64(rank)
+    m = as_float64(members)
     size = counts.shape[-1]
     counts = np.where(np.arange(size) == m[..., None, None], 0.0, counts)
     below, equal, ranks = np.ogrid[:size, :size, :size]
     share = ((below <= ranks) & (ranks <= below + equal)) / (equal + 1)
     shared = counts.reshape(*counts.shape[:-2], size**2) @ share.reshape(size**2, size)
     _check_members(shared, members)
-    frequency = _ratio(shared, counts.sum((-1, -2))[..., None])
+    frequency = ratio(shared, counts.sum((-1, -2))[..., None])
     return np.where(np.arange(size) > m[..., None], np.nan, frequency)
 
 
 def _crps(error: Any, spread: Any, pixels: Any, pairs: Scores) -> Scores:
-    error, spread, n = _float64(error), _float64(spread), _float64(pixels)
-    return _ratio(error * pairs - spread, n * pairs)
+    error, spread, n = as_float64(error), as_float64(spread), as_float64(pixels)
+    return ratio(error * pairs - spread, n * pairs)
 
 
 def _n0_n1(probability: Any) -> tuple[Scores, Scores]:
-    counts = _float64(probability)
+    counts = as_float64(probability)
     return counts[..., 0], counts[..., 1]
 
 
@@ -166,7 +166,7 @@ def _k_m(probability: Any, members: Any) -> tuple[Scores, Scores]:
     """k, (M + 1,), and m, (…, 1)."""
     pixels = probability_pixels(probability)
     _check_members(pixels, members)
-    return np.arange(pixels.shape[-1], dtype=np.float64), _float64(members)[..., None]
+    return np.arange(pixels.shape[-1], dtype=np.float64), as_float64(members)[..., None]
 
 
 def _check_members(pixels: Any, members: Any) -> None:
@@ -182,15 +182,3 @@ def _at_least(counts: Scores) -> Scores:
 
 def _zero_where_undefined(values: Scores) -> Scores:
     return np.where(np.isnan(values), 0.0, values)
-
-
-def _float64(values: Any) -> Scores:
-    return np.asarray(values).astype(np.float64)
-
-
-def _ratio(numerator: Scores, denominator: Scores) -> Scores:
-    """The quotient, NaN where the denominator is 0."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    quotient = np.full(denominator.shape, np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
-    return quotient

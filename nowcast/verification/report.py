@@ -92,9 +92,11 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     """
     netcdf, table = Path(folder) / "scores.nc", Path(folder) / "scores.csv"
     large = [name for name, variable in dataset.data_vars.items() if variable.size > _WORTH_PACKING]
-    packed = {"zlib": True, "complevel": 4, "shuffle": True}
+    packed: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
+    complete: dict[str, Any] = {"_FillValue": None}  # which CF allows no coordinate to have
+    encoding: dict[Any, dict[str, Any]] = {**dict.fromkeys(large, packed), **dict.fromkeys(dataset.indexes, complete)}
     with written_whole(netcdf) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", encoding=dict.fromkeys(large, packed))
+        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
     with written_whole(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(_csv_rows(dataset))
     return netcdf, table

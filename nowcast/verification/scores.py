@@ -61,31 +61,31 @@ class Contingency(NamedTuple):
 def csi(table: Table) -> Scores:
     """Critical success index, threat score: a / (a + b + c). Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017."""
     a, b, c, _ = _abcd(table)
-    return _ratio(a, a + b + c)
+    return ratio(a, a + b + c)
 
 
 def hss(table: Table) -> Scores:
     """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)). Range −1 to 1, perfect 1, chance 0. Wilks 2019."""
     a, b, c, d = _abcd(table)
-    return _ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
+    return ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
 
 
 def pod(table: Table) -> Scores:
     """Probability of detection: a / (a + c). Range 0 to 1, perfect 1. Wilks 2019, hit rate. NaN without observed events."""
     a, _, c, _ = _abcd(table)
-    return _ratio(a, a + c)
+    return ratio(a, a + c)
 
 
 def far(table: Table) -> Scores:
     """False alarm ratio: b / (a + b). Range 0 to 1, perfect 0. Wilks 2019. NaN without forecast events."""
     a, b, _, _ = _abcd(table)
-    return _ratio(b, a + b)
+    return ratio(b, a + b)
 
 
 def pofd(table: Table) -> Scores:
     """Probability of false detection, the false alarm rate: b / (b + d). Range 0 to 1, perfect 0. Wilks 2019."""
     _, b, _, d = _abcd(table)
-    return _ratio(b, b + d)
+    return ratio(b, b + d)
 
 
 def ets(table: Table) -> Scores:
@@ -95,13 +95,13 @@ def ets(table: Table) -> Scores:
     """
     a, b, c, d = _abcd(table)
     skill = a * d - b * c
-    return _ratio(skill, skill + (a + b + c + d) * (b + c))
+    return ratio(skill, skill + (a + b + c + d) * (b + c))
 
 
 def frequency_bias(table: Table) -> Scores:
     """Events forecast for each observed: (a + b) / (a + c). Range 0 to ∞, perfect 1. Wilks 2019. NaN without observed events."""
     a, b, c, _ = _abcd(table)
-    return _ratio(a + b, a + c)
+    return ratio(a + b, a + c)
 
 
 def accuracy(table: Table) -> Scores:
@@ -110,7 +110,7 @@ def accuracy(table: Table) -> Scores:
     Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the 0.982 of no tornado ever.
     """
     a, b, c, d = _abcd(table)
-    return _ratio(a + d, a + b + c + d)
+    return ratio(a + d, a + b + c + d)
 
 
 def pss(table: Table) -> Scores:
@@ -120,7 +120,7 @@ def pss(table: Table) -> Scores:
     Wilks 2019). NaN without observed events, or without observed non-events.
     """
     a, b, c, d = _abcd(table)
-    return _ratio(a * d - b * c, (a + c) * (b + d))
+    return ratio(a * d - b * c, (a + c) * (b + d))
 
 
 def sedi(table: Table) -> Scores:
@@ -166,13 +166,13 @@ def pearson(sums: Sums) -> Scores:
     1e-15 of Σf². Rain, mostly dry, has far more variance than that; a variance below 1e-12 of Σf² (a field whose standard
     deviation is a millionth of its mean) cannot be told from none and counts as constant.
     """
-    n, f, o = (_float64(sums[name]) for name in ("pixels", "forecast_sum", "observed_sum"))
-    ff, oo, fo = (_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
-    covariance = fo - f * _ratio(o, n)
-    f_variance, o_variance = ff - f * _ratio(f, n), oo - o * _ratio(o, n)
+    n, f, o = (as_float64(sums[name]) for name in ("pixels", "forecast_sum", "observed_sum"))
+    ff, oo, fo = (as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    covariance = fo - f * ratio(o, n)
+    f_variance, o_variance = ff - f * ratio(f, n), oo - o * ratio(o, n)
     f_variance = np.where(f_variance > _ROUNDING * ff, f_variance, 0.0)
     o_variance = np.where(o_variance > _ROUNDING * oo, o_variance, 0.0)
-    return np.clip(_ratio(covariance, np.sqrt(f_variance) * np.sqrt(o_variance)), -1.0, 1.0)
+    return np.clip(ratio(covariance, np.sqrt(f_variance) * np.sqrt(o_variance)), -1.0, 1.0)
 
 
 def correlation(sums: Sums) -> Scores:
@@ -181,8 +181,8 @@ def correlation(sums: Sums) -> Scores:
     The means are not taken off, so that it is most often larger than Pearson's. The paper takes it of each frame and averages, a
     small ε in its divisor making a dry frame 0; here it is taken once, over the pixels of all frames.
     """
-    ff, oo, fo = (_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
-    return np.minimum(_ratio(fo, np.sqrt(ff) * np.sqrt(oo)), 1.0)
+    ff, oo, fo = (as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    return np.minimum(ratio(fo, np.sqrt(ff) * np.sqrt(oo)), 1.0)
 
 
 def b_mse(sums: Sums) -> Scores:
@@ -239,22 +239,23 @@ CONTINUOUS = {
 
 
 def _abcd(table: Table) -> tuple[Scores, Scores, Scores, Scores]:
-    return _float64(table.hits), _float64(table.false_alarms), _float64(table.misses), _float64(table.correct_negatives)
+    return as_float64(table.hits), as_float64(table.false_alarms), as_float64(table.misses), as_float64(table.correct_negatives)
 
 
 def _mean(sums: Sums, name: str) -> Scores:
-    return _ratio(_float64(sums[name]), _float64(sums["pixels"]))
+    return ratio(as_float64(sums[name]), as_float64(sums["pixels"]))
 
 
 def _of_frame(sums: Sums, name: str) -> Scores:
-    return _ratio(_float64(sums[name]), _float64(sums["cases"]))
+    return ratio(as_float64(sums[name]), as_float64(sums["cases"]))
 
 
-def _float64(values: Any) -> Scores:
+def as_float64(values: Any) -> Scores:
+    """Numbers of any kind in double precision."""
     return np.asarray(values).astype(np.float64)
 
 
-def _ratio(numerator: Scores, denominator: Scores) -> Scores:
+def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Scores:
     """The quotient, NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     quotient = np.full(denominator.shape, np.nan)

@@ -14,7 +14,7 @@ from nowcast.verification.continuous import ERROR_SUMS
 from nowcast.verification.counts import Counts
 from nowcast.verification.neighbourhood import fss
 from nowcast.verification.parts import weighted_sum
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, Score, Scores
+from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, Score, Scores, ratio
 
 Sums = Mapping[str, NDArray[Any]]
 """By name, (n, forecast, lead_time, …); `members`, which is no sum, (1, forecast, 1)."""
@@ -70,10 +70,7 @@ def drawn(sums: Sums, draws: NDArray[Any], needs: tuple[str, ...]) -> dict[str, 
 
 def mean_over_leads(by_lead: Scores) -> Scores:
     """(n, forecast, lead_time, …) → (n, forecast, …): the mean of what is defined; NaN where nothing is."""
-    defined = (~np.isnan(by_lead)).sum(axis=LEAD_AXIS)
-    mean = np.full(defined.shape, np.nan)
-    np.divide(np.nansum(by_lead, axis=LEAD_AXIS), defined, out=mean, where=defined > 0)
-    return mean
+    return ratio(np.nansum(by_lead, axis=LEAD_AXIS), (~np.isnan(by_lead)).sum(axis=LEAD_AXIS))
 
 
 def scores_of(sums: Sums) -> dict[str, Shown]:
@@ -94,9 +91,7 @@ def _continuous(score: Score) -> Shown:
 
 def _ssim(sums: Sums) -> Scores:
     """Mean structural similarity of a frame: Σ SSIM / cases."""
-    mean = np.full(sums["ssim"].shape, np.nan)
-    np.divide(sums["ssim"], sums["cases"], out=mean, where=sums["cases"] > 0)
-    return mean
+    return ratio(sums["ssim"], sums["cases"])
 
 
 def _crps(function: Callable[..., Scores], long_name: str) -> Shown:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from nowcast.verification.counts import check_pair, refuse_infinite
+from nowcast.verification.scores import as_float64, ratio
 
-_PIXELS_AT_ONCE = 2**18
+_PIXELS_AT_ONCE = 2**16
 
 
 def wavenumbers(h: int, w: int) -> npt.NDArray[np.float64]:
@@ -57,10 +58,7 @@ def power_ratio(forecast_power: Any, observed_power: Any) -> npt.NDArray[np.floa
 
     A forecast that is too smooth falls below 1 at high wavenumbers, where the small showers are.
     """
-    forecast_power, observed_power = np.asarray(forecast_power).astype(np.float64), np.asarray(observed_power).astype(np.float64)
-    ratio = np.full(observed_power.shape, np.nan)
-    np.divide(forecast_power, observed_power, out=ratio, where=observed_power != 0)
-    return ratio
+    return ratio(as_float64(forecast_power), as_float64(observed_power))
 
 
 def _power(fields: Tensor, rings: Tensor, shares: Tensor, length: int) -> Tensor:

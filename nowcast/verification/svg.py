@@ -18,7 +18,7 @@ INK, SOFT, FAINT, GROUND = "var(--ink)", "var(--soft)", "var(--faint)", "var(--g
 DOTTED, DASHED = "1 3", "5 4"
 _LABEL_GAP, _LONGEST_LABEL = 12.5, 16
 _DIAMOND, _TRIANGLE = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)], [(0, -1.2), (1.2, 1), (-1.2, 1)]
-_CORNERS = {
+_CORNERS: dict[str, list[tuple[float, float]]] = {
     "s": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "D": _DIAMOND,
     "^": _TRIANGLE,
@@ -147,7 +147,7 @@ class Chart:
         for right, up in zip(self.x(x), self.y(y), strict=True):
             if not (np.isfinite(right) and np.isfinite(up)):
                 continue
-            corners = [f"{right + size * dx:.1f} {up + size * dy:.1f}" for dx, dy in _CORNERS.get(marker, [])]
+            corners = [f"{right + size * dx:.1f} {up + size * dy:.1f}" for dx, dy in _CORNERS.get(marker, ())]
             path.append(f"M{'L'.join(corners)}z" if corners else f"M{right:.1f} {up:.1f}{disc}")
         if path:
             self._parts.append(f'<path d="{"".join(path)}" fill="{colour}"/>')

@@ -166,9 +166,9 @@ def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
     """For each case: how wet it was, how much was covered."""
     axes = (1, 2, 3)
     wet, covered = (observed >= WET_RATE).sum(axes).cpu().numpy(), (~observed.isnan()).sum(axes).cpu().numpy()
-    total = np.int64(pixels * observed.shape[1])
+    total = np.array(pixels * observed.shape[1])
     return [
-        {"observed_wet": one, "observed_covered": of, "total": total, "cases": np.int64(1)}
+        {"observed_wet": one, "observed_covered": of, "total": total, "cases": np.array(1)}
         for one, of in zip(wet, covered, strict=True)
     ]
 

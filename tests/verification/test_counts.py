@@ -98,10 +98,13 @@ def test_each_case_and_lead_time_has_a_histogram_of_its_own() -> None:
 def test_many_thresholds_are_counted_as_few_are() -> None:
     """Pairs of more than 16 classes no longer fit into 8 bits."""
     forecast, observed = rain(1, 2, 30, 30, seed=5), rain(1, 2, 30, 30, seed=6)
+    few = joint_histogram(forecast, observed, THRESHOLDS)
     for number in (13, 14, 15, 16, 300):
-        many = [0.1 * 2**k for k in range(7)] + [60.0 + k for k in range(number - 7)]
-        joint = joint_histogram(forecast, observed, many)
-        assert torch.equal(joint[..., :8, :8], joint_histogram(forecast, observed, many[:7])) and not joint[..., 8:, :].any()
+        low = number - len(THRESHOLDS)  # more thresholds, between 0 and 0.05 mm/h: dry is class 0, and 0.05 is class `low`
+        joint = joint_histogram(forecast, observed, [0.0001 * (k + 1) for k in range(low)] + list(THRESHOLDS))
+        assert torch.equal(joint[..., low + 1 :, low + 1 :], few[..., 1:, 1:])
+        assert torch.equal(joint[..., [0, low], :][..., [0, low]].sum((-2, -1)), few[..., 0, 0])
+        assert joint.sum() == few.sum()
 
 
 @settings(max_examples=60, deadline=None)

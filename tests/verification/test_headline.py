@@ -97,6 +97,7 @@ def test_a_score_undefined_at_some_lead_times_is_marked_and_at_all_a_dash() -> N
     dataset = scores_dataset(by_hand(DAYS[:1], tables), **OPTIONS)
     assert row(headline_text(dataset), "CSI ≥ 1") == ["0.600†", "–"]
     assert "† undefined at some lead times, which are left out." in caption_of(dataset)
+    assert row(headline_text(dataset), "MAE, mm/h") == ["0.000", "0.000"]
 
 
 def test_three_forecasts_have_their_intervals_beside_them_and_four_fit_100_columns() -> None:

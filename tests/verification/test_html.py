@@ -200,6 +200,19 @@ def test_without_cases_and_rivals_the_report_says_so() -> None:
     assert html_tables.verdict(scores_of(counts_of(1).isel(forecast=[0]))).startswith("good stands alone here")
 
 
+def test_digits_without_times_have_a_report_without_period_parts_or_fss(tmp_path: Path) -> None:
+    _, observed, forecast = rain(1)
+    frames = (observed.nan_to_num(0.0) / 100).clamp(max=1)
+    tally = Tally([0.5], [1.0], ssim=True, timed=False)
+    tally.add(
+        np.arange(4).astype("datetime64[m]"), frames[:, :1], {"model": (forecast[:, :1] / 100).nan_to_num(0.0).clamp(max=1)}
+    )
+    counts = tally.dataset()
+    text = write_report(tmp_path / "report.html", scores_of(counts), counts, [], "CSI", "upper", {}).read_text()
+    assert "UTC" not in re.sub(r"<script.*", "", text, flags=re.DOTALL) and 'id="parts"' not in text and 'id="fss"' not in text
+    assert '<th scope="row">SSIM</th>' in text and "<dd>4</dd>" in text
+
+
 def test_a_frame_has_the_colours_of_its_rates_north_up() -> None:
     rates = np.array([[0.0, 0.1, 0.5, 49.9], [50.0, 900.0, np.nan, 0.09]], dtype="float32")
     uri, count = html_frames.strip(np.stack([rates, rates[:, ::-1]]), "lower")

@@ -156,6 +156,13 @@ def test_the_mean_leaves_out_lead_times_where_a_score_is_undefined() -> None:
     assert np.isnan(dry["csi_mean"]).all() and np.isnan(dry["csi_pooled"]).all() and np.isnan(dry["csi_mean_low"]).all()
 
 
+def test_differences_are_those_of_the_means_of_all(of_ensembles: xr.Dataset) -> None:
+    near, chance = (of_ensembles["csi_mean"].sel(part="all", forecast=name).values for name in ("near", "chance"))
+    pair = of_ensembles["csi_mean_difference"].sel(forecast="near", other_forecast="chance")
+    np.testing.assert_array_equal(pair, near - chance)
+    assert (pair > 0).all()
+
+
 def test_no_resampling_leaves_all_intervals_undefined(counts: xr.Dataset, dataset: xr.Dataset) -> None:
     scored = scores_dataset(counts, **{**OPTIONS, "resamples": 0})
     assert scored.attrs["resamples"] == 0 and set(scored.data_vars) == set(dataset.data_vars)
@@ -183,6 +190,7 @@ def test_the_netcdf_comes_back_as_it_went_without_a_warning(of_ensembles: xr.Dat
     assert again["lead_time"].attrs["units"] == "minute" and again["mse"].attrs["units"] == "mm2 h-2"
     assert again["hits"].dtype == np.int64 and again["rank_frequency"].dtype == np.float64
     assert all({"long_name", "units"} <= again[name].attrs.keys() for name in again.data_vars)
+    assert not [name for name in again.indexes if "_FillValue" in again[name].encoding]  # CF 2.5.1
     assert {"title", "cases", "interval_blocks", "blocks", "resamples", "confidence", "seed", "settings"} <= again.attrs.keys()
     assert sorted(path.name for path in netcdf.parent.iterdir()) == ["scores.csv", "scores.nc"]
 

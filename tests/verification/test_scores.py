@@ -214,12 +214,15 @@ def test_pearson_is_numpys_and_needs_no_second_pass_over_the_fields() -> None:
 
 
 def test_a_constant_field_has_no_correlation_even_where_its_variance_is_rounded() -> None:
-    """0.1 + 0.1 + … leaves Σf² − (Σf)² / n a little off zero."""
-    drizzle, showers = [0.1] * 1001, [float(k % 7) for k in range(1001)]
-    sums = sums_of(drizzle, showers)
-    assert sums["forecast_square"] != sums["forecast_sum"] ** 2 / 1001
-    assert np.isnan(scores.pearson(sums)) and np.isnan(scores.pearson(sums_of(showers, drizzle)))
-    assert np.isnan(scores.correlation(sums_of([0.0] * 1001, showers)))
+    """0.1 + 0.1 + … leaves Σf² − (Σf)² / n a little above or below zero."""
+    residues = set()
+    for n in range(1001, 1021):
+        drizzle, showers = [0.1] * n, [float(k % 7) for k in range(n)]
+        sums = sums_of(drizzle, showers)
+        residues.add(np.sign(sums["forecast_square"] - sums["forecast_sum"] ** 2 / n))
+        assert np.isnan(scores.pearson(sums)) and np.isnan(scores.pearson(sums_of(showers, drizzle)))
+    assert {-1, 1} <= residues
+    assert np.isnan(scores.correlation(sums_of([0.0] * n, showers)))
     assert scores.correlation(sums) > 0
 
 

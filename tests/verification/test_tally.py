@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 def test_chunks_add_to_the_whole(cuts: set[int], seed: int) -> None:
     observed, forecasts = fields(seed)
     bounds = [0, *sorted(cuts), 9]
-    chunks = [slice(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    chunks = [slice(first, last) for first, last in pairwise(bounds)]
     assert_same(tallied(chunks, observed, forecasts), tallied([slice(0, 9)], observed, forecasts))
 
 
@@ -98,7 +99,9 @@ def test_a_pixel_missing_in_any_forecast_is_missing_in_all_or_not() -> None:
         tally.add(TIMES[:1], observed, {"a": first, "b": second})
         counts = tally.dataset()
         assert counts["missing"].values[:, 0].tolist() == missing
-        assert counts["joint"].sum(("block", "lead_time", "forecast_class", "observed_class")).values.tolist() == [8 - m for m in missing]
+        assert counts["joint"].sum(("block", "lead_time", "forecast_class", "observed_class")).values.tolist() == [
+            8 - m for m in missing
+        ]
 
 
 def test_only_the_pixels_of_the_region_are_counted() -> None:
@@ -142,7 +145,9 @@ def test_counts_made_otherwise_are_not_added() -> None:
     with pytest.raises(DataError, match=r"b: counted otherwise than a \(threshold differ\)"):
         merge_counts([whole, other.dataset()], ["a", "b"])
     with pytest.raises(DataError, match=r"\(members, .* differ\)"):
-        merge_counts([whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"])
+        merge_counts(
+            [whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"]
+        )
 
 
 def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
