@@ -99,7 +99,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "data=moving_mnist"], 78, "scaling: "),
         (["train", "sampling.windows_per_epoch=null"], 78, "sampling.windows_per_epoch: "),
         (["train", "data.path=nowhere.nc"], 66, "nowhere.nc: no such file or folder"),
-        (["predict"], 78, "checkpoint: needs a value"),
+        (["predict", "data.path=x.nc"], 78, "checkpoint: give a trained model, or a baseline"),
         (["predict", "checkpoint=none.pt", "data.path=x.nc"], 66, "none.pt: no such checkpoint"),
         (["describe", "model=nope"], 78, "Could not find 'model/nope'"),
         (["describe", "grid_size=[100]"], 78, "grid_size: give height and width"),
@@ -108,7 +108,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["describe", "grid_size=[10000000000,10000000000]"], 78, "encoder_forecaster: too large"),
         (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
         (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
-        (["evaluate"], 78, "checkpoint, forecasts: give one of them"),
+        (["evaluate"], 78, "checkpoint: give a trained model to score, or forecasts"),
         (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
     ],
 )  # fmt: skip

@@ -109,7 +109,7 @@ def scores(folder: str) -> xr.Dataset:
 @undrawn
 def test_forecast_files_and_their_model_get_the_same_scores(run: Run, data: list[str], trained: Path) -> None:
     evaluate = ["evaluate", *data, "thresholds=[0.5,2]"]
-    period = "period=['2020-01-01T06:00','2020-01-01T07:00']"
+    period = f"period=['{CASES[0]}','{CASES[-1]}']"
     outcome = run(*evaluate, f"checkpoint={trained}/best.pt", period, "stride=3", "output=whole")
     assert outcome.code == 0 and "persistence" in outcome.out
     whole = scores("whole")

@@ -77,7 +77,7 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
 def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_file: Path) -> None:
     words = ["evaluate", "baseline=[persistence,zero]", *data, BOTH_HOURS, "stride=3", "resamples=0"]
     outcome = run(*words)
-    assert outcome.code == 78 and "input_steps, lead_steps: give both" in outcome.err
+    assert outcome.code == 78 and "to score baselines alone give input_steps and lead_steps" in outcome.err
     assert run(*words, *STEPS, "output=scores").code == 0
     scores = opened("scores/scores.nc").sel(part="all")
     assert scores["forecast"].values.tolist() == ["persistence", "zero"]

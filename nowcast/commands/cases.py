@@ -324,7 +324,9 @@ def _open_files(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCas
 def _steps(config: EvaluateConfig) -> tuple[int, int]:
     """Errors: ConfigError where baselines without a checkpoint are not told how much they see and forecast."""
     if config.input_steps is None or config.lead_steps is None:
-        raise ConfigError("input_steps, lead_steps: give both, as there is no checkpoint that says them.")
+        raise ConfigError(
+            "checkpoint: give a trained model to score, or forecasts=… or counts=…; to score baselines alone give input_steps and lead_steps."
+        )
     return config.input_steps, config.lead_steps
 
 

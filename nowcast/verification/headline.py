@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nowcast.verification.intervals import FEW_BLOCKS, significantly_better
+from nowcast.verification.intervals import FEW_BLOCKS, LEAST_BLOCKS, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _EVENT_SCORES = {"csi": "CSI", "hss": "HSS"}
 _ERRORS = {"mse": "MSE, mm²/h²", "mae": "MAE, mm/h", "crps": "CRPS, mm/h", "ssim": "SSIM"}
 _BEST, _PARTLY_UNDEFINED, _UNDEFINED = "*", "†", "–"
-_CHANCE_CAN_AGREE = 5
-"""Blocks up to which all of them favour one of two equal forecasts with a probability, 2^(1 − blocks), of more than 5 %."""
 _BLOCKS = {"day": ("day", "days"), "event": ("event", "events"), "block": ("block of cases", "blocks of cases")}
 
 
@@ -145,9 +143,9 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
             yield f"No interval where a score rests on too few {many}."
         if blocks < FEW_BLOCKS:
             yield f"It is rough, and as a rule too narrow, for fewer than {FEW_BLOCKS} {many}."
+        if blocks < LEAST_BLOCKS:
+            yield f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance once in {2 ** (blocks - 1)} times."
     if _BEST in marks:
         yield f"{_BEST} better than every other forecast by more than chance (intervals of its differences leave out 0)."
-        if blocks <= _CHANCE_CAN_AGREE:
-            yield f"A hint, no proof: by chance alone {blocks} {many} favour one of two once in {2 ** (blocks - 1)} times."
     if _PARTLY_UNDEFINED in marks:
         yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."

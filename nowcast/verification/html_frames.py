@@ -57,7 +57,7 @@ def strip(frames: NDArray[np.floating], origin: Literal["lower", "upper"]) -> tu
 
 
 def classes_of(frames: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The colour of each pixel by its number: 0 dry, then the classes of rates, of which a rate is at or above the lowest, then not covered."""
+    """The number of the colour of each pixel: 0 dry, then the classes, of which a rate is at or above the lowest, then not covered."""
     edges = np.array(list(RATE_CLASSES), dtype=frames.dtype)
     classes = np.searchsorted(edges, frames, side="right").astype(np.uint8)
     classes[np.isnan(frames)] = _MISSING
@@ -65,7 +65,7 @@ def classes_of(frames: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
-    """Frames (lead, h, w) averaged over n × n pixels so that no side is longer than LARGEST, and that n. Missing where all are."""
+    """Frames (lead, h, w) averaged over n × n pixels, so that no side exceeds LARGEST, and that n. Missing where all are."""
     lead, h, w = frames.shape
     n = -(-max(h, w) // LARGEST)
     if n == 1:
@@ -86,7 +86,8 @@ def cases_section(showcases: Sequence[Showcase], lead_minutes: Sequence[float], 
     minutes = " ".join(f"{lead:g}" for lead in lead_minutes)
     player = (
         f'<div class="player"><button type="button" id="play" aria-pressed="false">Play</button>'
-        f'<label for="lead">lead time</label><input type="range" id="lead" min="0" max="{len(lead_minutes) - 1}" value="0" step="1" '
+        '<label for="lead">lead time</label>'
+        f'<input type="range" id="lead" min="0" max="{len(lead_minutes) - 1}" value="0" step="1" '
         f'data-minutes="{minutes}" aria-valuetext="{first}"><output for="lead" id="when">{first}</output></div>'
     )
     cases = "".join(_case(showcase, len(lead_minutes), origin) for showcase in showcases)

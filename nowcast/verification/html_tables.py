@@ -37,7 +37,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "",
 
 
 def headline(scores: "xr.Dataset") -> str:
-    """CSI and HSS by threshold, and errors, of all forecasts: `…_mean` with its interval, the best bold where that is no chance."""
+    """CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval, the best bold where that is no chance."""
     names = [html.escape(name) for name in names_of(scores)]
     tables = []
     for score in HEADLINE_EVENTS:

@@ -68,12 +68,12 @@ def intervals_in_words(scores: "xr.Dataset") -> str:
     if not has_intervals(scores):
         single = "all cases lie in a single block" if about["blocks"] == 1 else "too few blocks have an event"
         return f"none, for {single} ({_block(scores)}) of the bootstrap."
+    drawn = f"{about['resamples']:,} times, {about['blocks']:,} blocks (each {_block(scores)}) are drawn with replacement"
     return (
-        f"{100 * about['confidence']:g} % percentile intervals of a block bootstrap: {about['resamples']:,} times, {about['blocks']:,} blocks "
-        f"(each {_block(scores)}) are drawn with replacement (seed {about['seed']}), and all scores made anew from their sums. Whole blocks "
-        "are drawn, for cases minutes apart are nearly the same case. A difference of two forecasts is taken within each draw; it is more "
-        "than chance where its interval leaves out 0. Every difference is tested by itself: of twenty that are nothing but chance, one will "
-        "seem to be more."
+        f"{100 * about['confidence']:g} % percentile intervals of a block bootstrap: {drawn} (seed {about['seed']}), and all scores "
+        "made anew from their sums. Whole blocks are drawn, for cases minutes apart are nearly the same case. A difference of two "
+        "forecasts is taken within each draw; it is more than chance where its interval leaves out 0. Every difference is tested by "
+        "itself: of twenty that are nothing but chance, one will seem to be more."
     )
 
 
@@ -86,10 +86,8 @@ def rough(scores: "xr.Dataset") -> str:
     """A warning where there are too few blocks for good intervals; else nothing."""
     if scores.attrs["blocks"] >= FEW_BLOCKS or not has_intervals(scores):
         return ""
-    return (
-        f"With {scores.attrs['blocks']} blocks, fewer than {FEW_BLOCKS}, the intervals are rough, and as a rule too narrow: take bold as a "
-        "hint, not as proof."
-    )
+    few = f"With {scores.attrs['blocks']} blocks, fewer than {FEW_BLOCKS}"
+    return f"{few}, the intervals are rough, and as a rule too narrow: take bold as a hint, not as proof."
 
 
 def definitions() -> str:

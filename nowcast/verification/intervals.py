@@ -23,6 +23,8 @@ from nowcast.verification.parts import days_of, events_of
 from nowcast.verification.scores import Scores
 
 CONFIDENCE = 0.95
+LEAST_BLOCKS = 6
+"""With fewer of them no difference is called more than chance: 5 all favour one of two equal forecasts once in 16 times, 6 in 32."""
 FEW_BLOCKS = 10
 """With fewer of them an interval is rough, and as a rule too narrow."""
 
@@ -83,8 +85,8 @@ def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
 
     It is certain where the interval of the paired difference to every other forecast excludes 0, both on the same side of the
     perfect value: which of a bias of 0.9 and one of 1.2 is better, no difference of the two can say. Never certain for a single
-    forecast, without intervals, or where one cannot be had. Forecasts without this score do not compete. Of few blocks take it
-    for a hint: 4 of them favour one of two equal forecasts once in 8 times.
+    forecast, without intervals, where one cannot be had, or with fewer than `LEAST_BLOCKS`. Forecasts without this score do not
+    compete.
     """
     score = scores[f"{name}_mean"].sel(part="all", **where)
     off = score.values - score.attrs["perfect"]
@@ -95,7 +97,8 @@ def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
     rivals = defined & (np.arange(off.size) != best)
     low, high = (scores[f"{name}_mean_difference_{bound}"].sel(**where).values[best] for bound in ("low", "high"))
     beaten = ((low > 0) | (high < 0)) & (off * off[best] >= 0)
-    return Best(str(scores["forecast"].values[best]), bool(rivals.any() and beaten[rivals].all()))
+    certain = scores.attrs["blocks"] >= LEAST_BLOCKS and rivals.any() and beaten[rivals].all()
+    return Best(str(scores["forecast"].values[best]), bool(certain))
 
 
 def _nearest_event(hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]) -> NDArray[np.intp]:

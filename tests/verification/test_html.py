@@ -147,6 +147,7 @@ def test_bold_is_what_is_better_by_more_than_chance() -> None:
     assert first.count("<b ") == 1
     worse = scores.assign(csi_mean_difference_low=scores["csi_mean_difference_low"] - 9)
     assert "<b " not in html_tables.headline(worse).split("HSS")[0]
+    assert html_tables.verdict(worse) == "At 0.5, 2 and 80 mm/h no forecast is better than all others by more than chance."
 
 
 def test_without_intervals_nothing_is_bold_and_the_reason_is_said() -> None:

@@ -187,6 +187,7 @@ def compared(perfect: float, means: list[float], bounds: dict[tuple[int, int], t
     return xr.Dataset(
         {**values, "x_mean_difference_low": (pair, low), "x_mean_difference_high": (pair, high)},
         {"part": ["all"], "forecast": list("abcd"[: len(means)])},
+        {"blocks": 6},
     )
 
 
@@ -210,3 +211,9 @@ def test_the_best_is_nearest_to_perfect_and_certain_where_no_difference_may_be_c
     perfect: float, means: list[float], bounds: dict[tuple[int, int], tuple[float, float]], best: Best
 ) -> None:
     assert significantly_better(compared(perfect, means, bounds), "x") == best
+
+
+def test_of_five_days_nothing_is_certain_for_they_agree_by_chance_too_often() -> None:
+    scores = compared(1.0, [0.4, 0.5], {(1, 0): (0.01, 0.2)})
+    assert significantly_better(scores.assign_attrs(blocks=5), "x") == Best("b", False)
+    assert 2 * 0.5**5 > 0.05 > 2 * 0.5**6
