@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.verification.diagrams import at_or_above, names_of
-from nowcast.verification.intervals import significantly_better
+from nowcast.verification.intervals import LEAST_BLOCKS, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,6 +59,8 @@ def verdict(scores: "xr.Dataset") -> str:
         return f"{html.escape(names[0])} stands alone here: there is nothing to compare it with."
     if not has_intervals(scores):
         return "There are no intervals, so that nobody can say which differences are more than chance: nothing is bold."
+    if scores.attrs["blocks"] < LEAST_BLOCKS:
+        return f"The cases lie in {scores.attrs['blocks']} blocks: too few to call any forecast better than another."
     winners = [significantly_better(scores, "csi", threshold=threshold) for threshold in thresholds]
     found = [
         (winner.forecast if winner.certain else None, f"{threshold:g}")
@@ -143,16 +145,16 @@ def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> 
 
 
 def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[str]:
-    """The mean of the first forecast minus that of each other, with its interval below, bold where that leaves out 0."""
+    """The mean of the first forecast minus that of each other, with its interval below, bold where that leaves out 0 by enough blocks."""
     name = f"{score}_mean_difference"
     here = scores[_with_bounds(scores, name)].sel(where)
-    places = _places(score, here[name].values)
+    places, enough = _places(score, here[name].values), scores.attrs["blocks"] >= LEAST_BLOCKS
     cells = []
     for number in range(1, here.sizes["forecast"]):
         place = {"forecast": 0, "other_forecast": number}
         value, low, high = (here[f"{name}{side}"].isel(place).item() for side in ("", "_low", "_high"))
         text = _number(value, places, signed=True)
-        cells.append((f"<b>{text}</b>" if low > 0 or high < 0 else text) + _interval(here, name, places, **place))
+        cells.append((f"<b>{text}</b>" if enough and (low > 0 or high < 0) else text) + _interval(here, name, places, **place))
     return cells
 
 

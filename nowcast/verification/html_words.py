@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nowcast.verification import neighbourhood, probabilistic
 from nowcast.verification.html_tables import LABELS, has_intervals
-from nowcast.verification.intervals import FEW_BLOCKS
+from nowcast.verification.intervals import FEW_BLOCKS, LEAST_BLOCKS
 from nowcast.verification.scores import CATEGORICAL, CONTINUOUS
 
 if TYPE_CHECKING:
@@ -86,8 +86,12 @@ def rough(scores: "xr.Dataset") -> str:
     """A warning where there are too few blocks for good intervals; else nothing."""
     if scores.attrs["blocks"] >= FEW_BLOCKS or not has_intervals(scores):
         return ""
-    few = f"With {scores.attrs['blocks']} blocks, fewer than {FEW_BLOCKS}"
-    return f"{few}, the intervals are rough, and as a rule too narrow: take bold as a hint, not as proof."
+    blocks = scores.attrs["blocks"]
+    words = f"With {blocks} blocks, fewer than {FEW_BLOCKS}, the intervals are rough, and as a rule too narrow."
+    if blocks >= LEAST_BLOCKS:
+        return f"{words} Take bold as a hint, not as proof."
+    by_chance = f"all {blocks} favour one of two equal forecasts by chance once in {2 ** (blocks - 1)} times"
+    return f"{words} With fewer than {LEAST_BLOCKS} no forecast is called better, and nothing is bold: {by_chance}."
 
 
 def definitions() -> str:

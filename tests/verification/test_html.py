@@ -136,7 +136,7 @@ def test_names_and_settings_of_users_stay_text(page: Path) -> None:
 
 
 def test_bold_is_what_is_better_by_more_than_chance() -> None:
-    scores = scores_of(counts_of(3))
+    scores = scores_of(counts_of(6))
     assert html_tables.verdict(scores) == (
         "<b>good</b> has the best CSI by more than chance at 0.5 and 2 mm/h. "
         "At 80 mm/h no forecast is better than all others by more than chance."
@@ -159,8 +159,11 @@ def test_without_intervals_nothing_is_bold_and_the_reason_is_said() -> None:
         assert html_words.rough(scores) == ""
 
 
-def test_few_blocks_are_warned_of() -> None:
-    assert "With 3 blocks, fewer than 10, the intervals are rough" in html_sections.headline(scores_of(counts_of(3)))
+def test_few_blocks_are_warned_of_and_of_very_few_nothing_is_bold() -> None:
+    very_few, few = (html_sections.headline(scores_of(counts_of(days))) for days in (3, 6))
+    assert "The cases lie in 3 blocks: too few to call any forecast better" in very_few and "<b" not in very_few
+    assert "by chance once in 4 times" in very_few
+    assert "With 6 blocks, fewer than 10, the intervals are rough" in few and "<b>" in few and "<b " in few
     assert "rough" not in html_sections.headline(scores_of(counts_of(10)))
 
 
