@@ -55,4 +55,7 @@ def height_and_width(key: str, values: Collection[int]) -> None:
 
 def west_south_east_north(key: str, values: Sequence[float]) -> None:
     if len(values) != 4 or not (values[0] < values[2] and values[1] < values[3]):
-        raise ConfigError(f"{key}: give west, south, east and north in degrees, as in [5, 50, 8, 53], not {list(values)}.")
+        raise ConfigError(
+            f"{key}: give west, south, east and north in degrees, rising, as in [5, 50, 8, 53], "
+            f"or [170, -10, 190, 10] across the date line, not {list(values)}."
+        )

@@ -277,6 +277,11 @@ class EvaluateConfig:
             raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
         if self.forecasts is not None and self.period is not None:
             raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
+        made = next((key for key in ("forecasts", "counts") if key in given), None)
+        chosen = ["lead_steps", *(("period", "region", "mask", "input_steps") if made == "counts" else ())]
+        needless = [key for key in chosen if made and getattr(self, key) is not None]
+        if needless:
+            raise ConfigError(f"{', '.join(needless)}: {made} are what they are, and this changes nothing in them; leave it out.")
         if self.checkpoint is None and (self.drop_frames or self.input_paths):
             raise ConfigError("drop_frames, input_paths: are for a checkpoint, which is not given.")
 

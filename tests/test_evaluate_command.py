@@ -18,6 +18,8 @@ FIRST_HOUR, SECOND_HOUR = "period=['2020-01-01T05:00','2020-01-01T06:14']", "per
 BOTH_HOURS = "period=['2020-01-01T05:00','2020-01-01T07:30']"
 STEPS = ("input_steps=3", "lead_steps=3")
 
+undrawn = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture
 def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -47,25 +49,26 @@ def assert_equal(a: xr.Dataset, b: xr.Dataset) -> None:
             np.testing.assert_array_equal(a[name].values, b[name].values, str(name))
 
 
+@undrawn
 def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained: Path) -> None:
     evaluate = [
         "evaluate",
         f"checkpoint={trained}/best.pt",
         *data,
-        "stride=3",
+        "stride=5",
         "resamples=50",
         "fss_scales=[3,5]",
         "batch_size=1",
     ]
     assert run(*evaluate, FIRST_HOUR, "output=a").code == 0
     assert run(*evaluate, SECOND_HOUR, "output=b").code == 0
-    assert run(*evaluate, BOTH_HOURS, "output=whole").code == 0
+    assert "whole/frames.png" in run(*evaluate, BOTH_HOURS, "output=whole").out.splitlines()
     outcome = run("evaluate", "counts='[ab]/counts.nc'", "resamples=50", "output=sum")
     assert (outcome.code, outcome.err) == (0, "")
     assert_equal(opened("sum/counts.nc"), opened("whole/counts.nc"))
     assert_equal(opened("sum/scores.nc"), opened("whole/scores.nc"))
     assert json.loads(opened("sum/counts.nc").attrs["settings"])["counts"] == ["a/counts.nc", "b/counts.nc"]
-    assert Path("sum/report.html").exists() and not Path("sum/frames.png").exists()
+    assert Path("sum/report.html").exists() and "frames.png" not in outcome.out
     outcome = run("evaluate", "counts=a/counts.nc", "output=a")
     assert outcome.code == 78 and "a/counts.nc is one of the counts to be added" in outcome.err
     outcome = run("evaluate", "counts='[ab]/none.nc'", "output=sum")
@@ -74,6 +77,7 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
     assert outcome.code == 66
 
 
+@undrawn
 def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_file: Path) -> None:
     words = ["evaluate", "baseline=[persistence,zero]", *data, BOTH_HOURS, "stride=3", "resamples=0"]
     outcome = run(*words)
@@ -86,6 +90,7 @@ def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_f
     assert scores["hits"].sel(forecast="persistence").sum() > 0
 
 
+@undrawn
 def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[str], radar_file: Path) -> None:
     words = ["evaluate", "baseline=climatology", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0"]
     outcome = run(*words)
@@ -103,6 +108,7 @@ def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[
     )
 
 
+@undrawn
 def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: list[str], radar_file: Path) -> None:
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         part = whole.isel(y=slice(5, 25), x=slice(10, 30)).load()
@@ -111,27 +117,28 @@ def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: li
     inside = np.zeros(shape, np.int8)
     inside[5:25, 10:30] = 1
     xr.Dataset({"basin": (("y", "x"), inside)}, axes).to_netcdf("basin.nc", engine="netcdf4")
-    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[3]"]
     assert run(*words, "mask=basin.nc", "mask_variable=basin", "output=masked").code == 0
     assert run(*words, "data.path=part.nc", "output=cropped").code == 0
     masked, cropped = opened("masked/scores.nc"), opened("cropped/scores.nc")
-    for name in ("hits", "false_alarms", "misses", "correct_negatives", "mse", "pearson"):
+    for name in ("hits", "false_alarms", "misses", "correct_negatives", "mse", "pearson", "fss", "forecast_power"):
         np.testing.assert_allclose(masked[name].sel(part="all"), cropped[name].sel(part="all"), rtol=1e-6)
     assert int(opened("masked/counts.nc")["total"].sum()) == 20 * 20 * 3 * int(masked["cases"].sel(part="all"))
     outcome = run(*words, "mask=basin.nc", "mask_variable=hill")
     assert outcome.code == 65 and "basin.nc: has no variable 'hill'" in outcome.err
     outcome = run(*words, "region=[100,10,101,11]")
-    assert outcome.code == 65 and "region:" in outcome.err
+    assert outcome.code == 65 and "no pixel lies in the region [100" in outcome.err
     assert run(*words, "region=[5,1,4,2]").code == 78
 
 
+@undrawn
 def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file: Path) -> None:
     with xr.open_dataset(radar_file, engine="netcdf4") as file:
         from nowcast.radar import open_grid
         from nowcast.radar.cropping import degrees_of
+        from nowcast.radar.georeference import place_of_grid
 
-        grid = open_grid(radar_file)
-        longitude, latitude = degrees_of({str(name): one.variable for name, one in grid.coords.items()}, "here")
+        longitude, latitude = degrees_of(place_of_grid(open_grid(radar_file)), "here")
         shape = file["precipitation_rate"].shape[1:]
     longitude, latitude = np.broadcast_to(longitude, shape), np.broadcast_to(latitude, shape)
     west, north = float(longitude[17, 20]), float(latitude[17, 20])
@@ -164,6 +171,7 @@ def test_the_table_has_all_parts_and_the_report_stands_alone(run: Run, data: lis
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page), "nothing outside the file is asked for"
     assert all(word in page for word in ("persistence", "best", "worst", "Content-Security-Policy"))
     assert outcome.out.splitlines()[-1] == "scores/report.html"
+    assert all(Path(f"scores/{name}.png").stat().st_size > 10_000 for name in ("csi", "frames"))
 
 
 def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, data: list[str], trained: Path) -> None:
@@ -177,6 +185,8 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, dat
         ("baseline=zero", "interval_blocks=week"): "interval_blocks: 'week' is not one of day, event",
         ("baseline=zero", "region=[1,2,3,4]", "mask=a.nc", "mask_variable=b"): "region, mask: give one of them",
         ("baseline=zero", "mask=a.nc"): "mask, mask_variable: give both",
+        ("counts=a.nc", "region=[1,2,3,4]"): "region: counts are what they are",
+        ("forecasts=a.nc", "lead_steps=3"): "lead_steps: forecasts are what they are",
         ("baseline=zero", "drop_frames=1"): "drop_frames, input_paths: are for a checkpoint",
     }.items():
         outcome = run("evaluate", *data, *words)

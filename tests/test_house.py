@@ -50,6 +50,7 @@ ROOMS_OF_A_WORD = {
     "cv2": set(),
     "keras": set(),
     "matplotlib": {"verification"},
+    "contourpy": {"verification"},
     "rich": {"verification", "commands"},
     "torch": {"model", "sequences", "training", "forecast", "verification", "commands"},
 }

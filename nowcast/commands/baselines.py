@@ -11,6 +11,7 @@ from nowcast.commands.inputs import open_radar, pack_radar
 from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast.baselines import Baseline, build_baseline
+from nowcast.radar.georeference import place_of_grid
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.place import pixel_size
 from nowcast.sequences import PackedRates, parse_period
@@ -54,7 +55,7 @@ def open_baseline(
 
 def pixel_km(grid: xr.Dataset | None) -> float:
     """Width of a pixel: by x in metres, else in the middle of the grid by latitude and longitude, else a nominal 1 km, which is said."""
-    place = {} if grid is None else {str(name): coordinate.variable for name, coordinate in grid.coords.items()}
+    place = place_of_grid(grid)
     size = pixel_size(place)
     if size is not None and size[2] == "m":
         return size[1] / 1000

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,17 +29,17 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster, find_forecasts, open_forecast
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
-from nowcast.radar.georeference import grid_differs
+from nowcast.radar.georeference import grid_differs, place_of_grid
 from nowcast.radar.grid import RATE
 from nowcast.radar.place import first_row
 from nowcast.sequences import PackedRates, Period, Pick, RadarWindows, Sampling, Scaling, Windows, parse_period
 from nowcast.training import Precision
+from nowcast.verification.frames import Origin
 
 log = logging.getLogger(__name__)
 
 MODEL = "model"
 """The name in tables and pictures of the forecasts of a checkpoint."""
-Origin = Literal["lower", "upper"]
 Predictor = Callable[[Tensor], Tensor]
 """The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h."""
 
@@ -62,11 +62,13 @@ class Source(Protocol):
     """Where cases come from; any of them can be had again.
 
     times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where they have no place.
+    predictors: what forecasts anew, by name.
     """
 
     times: NDArray[np.datetime64]
     lead_minutes: list[float]
     grid: xr.Dataset | None
+    predictors: Mapping[str, Predictor]
 
     def read(self, indices: Sequence[int]) -> Cases: ...
 
@@ -89,8 +91,7 @@ def label_of(time: np.datetime64, source: Source) -> str:
 
 def origin_of(grid: xr.Dataset | None) -> Origin:
     """'lower' where row 0 of the grid lies in the south."""
-    place = {} if grid is None else {str(name): coordinate.variable for name, coordinate in grid.coords.items()}
-    return "lower" if first_row(place) == "south" else "upper"
+    return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"
 
 
 class WindowCases:
@@ -165,7 +166,7 @@ class FileCases:
         baselines: Mapping[str, Predictor],
         input_steps: int,
     ) -> None:
-        self.name, self.rates, self.baselines, self.input_steps = name, rates, baselines, input_steps
+        self.name, self.rates, self.predictors, self.input_steps = name, rates, baselines, input_steps
         self.grid: xr.Dataset | None = grid
         self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
         usable = []
@@ -191,7 +192,7 @@ class FileCases:
         values = torch.stack([torch.from_numpy(forecast[RATE].values) for forecast in forecasts])
         if values.ndim == 4:
             values = values[:, :, None]
-        beside = {name: baseline(past) for name, baseline in self.baselines.items()}
+        beside = {name: baseline(past) for name, baseline in self.predictors.items()}
         return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
 
     def _frames(self, forecast: xr.Dataset) -> Tensor:

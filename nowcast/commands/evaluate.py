@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nowcast import __version__
-from nowcast.commands.cases import Cases, Origin, Source, label_of, open_source, origin_of
+from nowcast.commands.cases import Cases, Source, label_of, open_source, origin_of
 from nowcast.commands.regions import region_of
 from nowcast.commands.showcases import case_csi, judged_threshold, showcases_of
 from nowcast.config import EvaluateConfig
 from nowcast.config_data import MovingMnistConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.files import sha256
+from nowcast.forecast import Baseline
 from nowcast.training import choose_precision
 from nowcast.verification import (
     Showcase,
@@ -34,6 +37,7 @@ from nowcast.verification import (
     write_report,
     write_scores,
 )
+from nowcast.verification.frames import Origin
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +93,10 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     counts = tally.dataset()
     if not counts["joint"].values.any():
         raise DataError("no pixel is covered by the observation and all forecasts alike; there is nothing to score.")
-    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
+    checkpoint = {} if config.checkpoint is None else {"checkpoint_sha256": sha256(config.checkpoint)}
+    counts.attrs["settings"] = json.dumps(
+        {"nowcast": __version__, **asdict(config), **checkpoint, **_remarks(source)}, default=str
+    )
     name = label_of(source.times[wettest], source)
     return counts, Shown(showcases_of(source, quality), source.read([wettest]), name, source.lead_minutes, origin_of(source.grid))
 
@@ -126,10 +133,23 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
     return merged, Shown([], None, "", [], "upper")
 
 
+def _remarks(source: Source) -> dict[str, dict[str, str]]:
+    """Where baselines departed from their methods, and in how many cases."""
+    said = {name: one.remarks for name, one in source.predictors.items() if isinstance(one, Baseline) and one.remarks}
+    return (
+        {"remarks": {name: "; ".join(f"{text} ({cases} cases)" for text, cases in of.items()) for name, of in said.items()}}
+        if said
+        else {}
+    )
+
+
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:
-    """The settings as text, for people."""
-    settings = json.loads(counts.attrs["settings"])
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items() if value is not None}
+    """The settings as text, for people; a group's keys as data.path."""
+    flat: dict[str, Any] = {}
+    settings = json.loads(counts.attrs["settings"]) | {"checkpoint_sha256": counts.attrs.get("checkpoint_sha256")}
+    for key, value in settings.items():
+        flat |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items() if value is not None}
 
 
 def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nowcast.commands.cases import origin_of
 from nowcast.commands.inputs import reading
 from nowcast.config import PlotConfig
 from nowcast.config_data import RadarConfig
@@ -16,8 +17,7 @@ from nowcast.forecast import open_forecast
 from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
 from nowcast.radar import RATE, find_files, open_files
 from nowcast.radar.cropping import degrees_of, knows_degrees
-from nowcast.radar.georeference import Place, grid_differs
-from nowcast.radar.place import first_row
+from nowcast.radar.georeference import grid_differs, place_of_grid
 from nowcast.radar.times import Times, show
 from nowcast.verification.frames import draw_film, draw_frames
 
@@ -36,14 +36,14 @@ def plot(config: PlotConfig, files: Sequence[str]) -> Path:
     observed, past = None, None
     if config.data is not None:
         observed, past = observed_frames(config.data, first, config.columns if is_panel else 0)
-    place: Place = {str(name): coordinate.variable for name, coordinate in first.coords.items()}
+    place = place_of_grid(first)
     shown: dict[str, Any] = {
         "observed": observed,
         "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
         "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
         "title": f"Forecast from {show(reference_time).replace('T', ' ')} UTC",
         "reference_time": reference_time.astype("datetime64[us]").item(),
-        "origin": "lower" if first_row(place) == "south" else "upper",
+        "origin": origin_of(first),
         "colours": config.colours,
         "degrees": degrees_of(place, files[0]) if knows_degrees(place) else None,
     }

@@ -30,21 +30,23 @@ def case_csi(counts: Counts) -> NDArray[np.float64]:
 
 
 def choose(quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3) -> dict[str, list[int]]:
-    """The cases that are best, nearest the median, and worst, `each` of them, none twice; undefined ones are left out."""
+    """The best of the upper third of all cases, the worst of the lower, of those between the nearest to the median: at most `each`
+    of them, none twice; undefined ones are left out.
+    """
     defined = np.flatnonzero(np.isfinite(quality))
     if defined.size == 0:
         return {}
-    median = np.median(quality[defined])
+    falling = defined[np.argsort(-quality[defined], kind="stable")]
+    third = max(1, falling.size // 3)
+    between = falling[third : max(third, falling.size - third)]
+    middle = np.abs(quality[between] - np.median(quality[defined]))
     orders = {
-        "best": defined[np.argsort(-quality[defined], kind="stable")],
-        "worst": defined[np.argsort(quality[defined], kind="stable")],
-        "median": defined[np.argsort(np.abs(quality[defined] - median), kind="stable")],
+        "best": falling[:third],
+        "median": between[np.argsort(middle, kind="stable")],
+        "worst": falling[third:][: -third - 1 : -1],
     }
-    chosen: dict[str, list[int]] = {}
-    for label, order in orders.items():
-        taken = [index for some in chosen.values() for index in some]
-        chosen[label] = _apart([int(index) for index in order if index not in taken], times, taken, each)
-    return {label: chosen[label] for label in ("best", "median", "worst") if chosen[label]}
+    chosen = {label: _apart(order.tolist(), times, each) for label, order in orders.items()}
+    return {label: indices for label, indices in chosen.items() if indices}
 
 
 def showcases_of(source: Source, quality: NDArray[np.float64]) -> list[Showcase]:
@@ -56,14 +58,14 @@ def showcases_of(source: Source, quality: NDArray[np.float64]) -> list[Showcase]
     ]
 
 
-def _apart(order: Sequence[int], times: NDArray[np.datetime64], taken: Sequence[int], each: int) -> list[int]:
-    """The first of `order` that are APART from one another and from those taken; where they are too few, what comes next."""
+def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> list[int]:
+    """The first of `order` that are APART from one another; where they are too few, what comes next. In that order."""
     picked: list[int] = []
     for index in order:
-        if len(picked) < each and all(abs(times[index] - times[other]) >= APART for other in [*picked, *taken]):
+        if len(picked) < each and all(abs(times[index] - times[other]) >= APART for other in picked):
             picked.append(index)
     rest = [index for index in order if index not in picked]
-    return picked + rest[: each - len(picked)]
+    return sorted(picked + rest[: each - len(picked)], key=order.index)
 
 
 def _showcase(label: str, case: str, score: float, cases: Cases) -> Showcase:

@@ -21,14 +21,23 @@ def box_of(place: Place, box: Box, where: str) -> tuple[slice, slice]:
 
     Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not known.
     """
+    inside = in_box(place, box, where, "crop")
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_]:
+    """Which pixel centres are in the box, of a shape that broadcasts to (y, x). `key`: what the box was given as.
+
+    Errors: DataError naming `where` where none is, or the place of the pixels is not known.
+    """
     west, south, east, north = box
     longitude, latitude = degrees_of(place, where)
-    inside = ((longitude - west) % 360.0 <= east - west) & (latitude >= south) & (latitude <= north)
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if rows.size == 0:
+    inside: npt.NDArray[np.bool_] = ((longitude - west) % 360.0 <= east - west) & (latitude >= south) & (latitude <= north)
+    if not inside.any():
         reach = f"{np.nanmin(longitude):.2f} to {np.nanmax(longitude):.2f} E, {np.nanmin(latitude):.2f} to {np.nanmax(latitude):.2f} N"
-        raise DataError(f"{where}: no pixel lies in the crop {list(box)}; its pixels lie from {reach}: give another crop.")
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        raise DataError(f"{where}: no pixel lies in the {key} {list(box)}; its pixels lie from {reach}: give another {key}.")
+    return inside
 
 
 def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:

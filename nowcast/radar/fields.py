@@ -82,7 +82,7 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     """
     where = Path(path).expanduser()
     if not where.exists():
-        raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, or give another in input_paths.")
+        raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, input_paths or mask.")
     with storage.only_reader():
         file = _open(where)
     if variable not in file.variables:

@@ -73,6 +73,11 @@ def same_coordinates(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
     return np.allclose(a, b, rtol=1e-9, atol=1e-3 * max(steps, default=0.0), equal_nan=True)
 
 
+def place_of_grid(grid: xr.Dataset | None) -> Place:
+    """The coordinates of a grid by name; none of frames without a place."""
+    return {} if grid is None else {str(name): coordinate.variable for name, coordinate in grid.coords.items()}
+
+
 def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
     """What of the grids of two datasets with rain rates (…, y, x) differs, as far as both say; empty where nothing does."""
     shapes = [dataset[RATE].shape[-2:] for dataset in (one, other)]

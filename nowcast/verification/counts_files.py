@@ -9,10 +9,18 @@ import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
+from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
 """What counts that are added must have in common."""
-_ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels")
+_ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
+_OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases")
+_WHOLE = {"joint", "missing", "fss_difference", "fss_reference", "probability", "rank", "members", *_OF_A_BLOCK}
+"""What is counted, in whole numbers; all else is a sum of float64."""
+_SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square observed_square product
+    weighted_squared_error weighted_absolute_error forecast_power observed_power"""
+_ALWAYS = {"joint", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
+"""What every counts file has."""
 
 
 def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
@@ -37,10 +45,42 @@ def open_counts(path: str | Path) -> xr.Dataset:
     except (OSError, ValueError, RuntimeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
-    lacking = {"joint", "minutes", "cases", "members", *_ALIKE} - {"scale"} - set(map(str, counts.variables))
+    lacking = _ALWAYS - set(map(str, counts.variables))
     if lacking or not {*_ALIKE_ATTRS} <= set(counts.attrs):
         raise DataError(f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give a counts.nc.")
+    problem = _problem(counts)
+    if problem:
+        raise DataError(f"{path}: not as 'nowcast evaluate' wrote it ({problem}); evaluate again.")
     return counts
+
+
+def _problem(counts: xr.Dataset) -> str:
+    """What no tally makes, of a file that was changed or comes from elsewhere; empty where there is nothing."""
+    for key, one in counts.data_vars.items():
+        if one.dims != _dims_of(str(key)):
+            return f"{key} lies over {', '.join(map(str, one.dims)) or 'nothing'}"
+        if one.dtype != (np.int64 if key in _WHOLE else np.float64):
+            return f"{key} is of {one.dtype}"
+        if key in _WHOLE and key != "minutes" and (one.values < 0).any():
+            return f"{key} is below 0"
+    classes = counts.sizes["threshold"] + 1
+    if counts["joint"].shape[-2:] != (classes, classes):
+        return f"joint has {counts['joint'].shape[-1]} classes beside {classes - 1} thresholds"
+    if (
+        not counts.sizes["block"]
+        or counts["block"].dtype.kind != "M"
+        or np.any(np.diff(counts["block"].values) <= np.timedelta64(0))
+    ):
+        return "its blocks are no rising hours"
+    return ""
+
+
+def _dims_of(key: str) -> tuple[str, ...]:
+    if key in _OF_A_BLOCK:
+        return ("block",)
+    if key in ("members", "missing"):
+        return ("forecast",) if key == "members" else ("forecast", "block")
+    return ("forecast", "block", "lead_time", *DIMS.get(key, ()))
 
 
 def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Dataset:
@@ -70,7 +110,7 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 
 
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
-    unlike = [key for key in _ALIKE_ATTRS if first.attrs[key] != part.attrs[key]]
+    unlike = [key for key in (*_ALIKE_ATTRS, "checkpoint_sha256") if first.attrs.get(key) != part.attrs.get(key)]
     unlike += [key for key in _ALIKE if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))]
     unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))
     if unlike:

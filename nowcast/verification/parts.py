@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.errors import InternalError
+from nowcast.verification.scores import ratio
 
 WET_SHARE_CLASSES = (0, 1, 5, 10, 20, 40, 100)
 """Bounds of the classes of hours by observed wet share, percent: at or above the lower, below the upper, 100 in the last."""
@@ -96,10 +97,7 @@ def events_of(counts: xr.Dataset, min_wet_share: float, gap_hours: int) -> list[
 
 def observed_wet_share(counts: xr.Dataset) -> NDArray[np.float64]:
     """(block,) of the pixels observed in each hour, those at or above 0.1 mm/h; range 0 to 1, NaN where none was observed."""
-    wet, covered = counts["observed_wet"].values.astype(np.float64), counts["observed_covered"].values
-    share = np.full(covered.shape, np.nan)
-    np.divide(wet, covered, out=share, where=covered > 0)
-    return share
+    return ratio(counts["observed_wet"].values, counts["observed_covered"].values)
 
 
 def days_of(hours: Hours) -> Hours:

@@ -50,7 +50,10 @@ def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
     sums = {name: getattr(counts, name).numpy() for name in (*TABLE, "pixels")}
     sums["cases"] = np.broadcast_to(weighed["cases"].values[:, None, None], sums["pixels"].shape)
     sums["members"] = weighed["members"].values[None, :, None]
-    return sums | {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
+    sums |= {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
+    return sums | {
+        name: sums[name].astype(np.float64) for name in _FRACTIONS if name in sums
+    }  # lead times together may exceed int64
 
 
 def pooled(sums: Sums) -> dict[str, NDArray[Any]]:

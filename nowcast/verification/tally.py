@@ -4,6 +4,7 @@ A block is the UTC hour in which the forecast reference times of its cases lie. 
 afterwards (a day, an event, an hour of the day), and the memory of a tally is that of its blocks, however many cases each has.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,8 @@ class Tally:
         thresholds: K rates in mm/h, rising.
         lead_minutes: the lead times.
         scales: widths of the neighbourhoods of the FSS in pixels, odd; none for no FSS.
-        region: (h, w) bool, the pixels that are scored; None for all.
+        region: (h, w) bool, the pixels that are scored; None for all. Beyond the smallest rectangle that holds them the grid ends, for
+            the FSS and the spectra too: a box is scored as a grid of its own would be.
         common: whether a pixel that is missing in any forecast is missing in all.
         ssim: whether frames lie in [0, 1], so that their SSIM is summed.
         timed: whether reference times are times; False where they number cases.
@@ -63,6 +65,7 @@ class Tally:
     ) -> None:
         self.thresholds, self.lead_minutes, self.scales = tuple(thresholds), tuple(lead_minutes), tuple(scales)
         self.region, self.common, self.ssim, self.timed = region, common, ssim, timed
+        self.extent = (slice(None), slice(None)) if region is None else _extent(region)
         self.members: dict[str, int] = {}
         self.shape: tuple[int, int] = (0, 0)
         self._blocks: dict[np.datetime64, dict[str, Sums]] = {}
@@ -76,7 +79,8 @@ class Tally:
         """
         hours, minutes = self._register(times)
         if self.region is not None:
-            observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)
+            observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[..., *self.extent]
+            forecasts = {name: forecast[..., *self.extent] for name, forecast in forecasts.items()}
         self.shape = (int(observed.shape[-2]), int(observed.shape[-1]))
         for hour, one in zip(hours, _observed_sums(observed, self._pixels()), strict=True):
             _add(self._blocks.setdefault(hour, {}).setdefault("", {}), one)
@@ -117,8 +121,13 @@ class Tally:
         }
         if self.scales:
             coords["scale"] = ("scale", list(self.scales), {"long_name": "width of the neighbourhood in pixels", "units": "1"})
-        about = {"title": "Counts of precipitation nowcasts", "timed": int(self.timed), "common_pixels": int(self.common)}
-        return xr.Dataset(stacked, coords, {**about, "grid": f"{self.shape[0]} × {self.shape[1]}", "pixels": self._pixels()})
+        about: dict[str, Any] = {
+            "title": "Counts of precipitation nowcasts",
+            "timed": int(self.timed),
+            "common_pixels": int(self.common),
+        }
+        about |= {"grid": f"{self.shape[0]} × {self.shape[1]}", "pixels": self._pixels(), "region": _identity(self.region)}
+        return xr.Dataset(stacked, coords, about)
 
     def _register(self, times: NDArray[np.datetime64]) -> tuple[list[np.datetime64], list[int]]:
         """The hour of each case, and the bit of its minute. Errors: DataError where it was there before."""
@@ -160,6 +169,17 @@ class Tally:
         lengths = dict(zip(("lead_time", *DIMS[key]), values.shape, strict=True))
         widths = [(0, most - length if dim.startswith("members") else 0) for dim, length in lengths.items()]
         return np.pad(values, widths)
+
+
+def _extent(region: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle with all pixels of a region (h, w) in it."""
+    rows, columns = (region.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _identity(region: Tensor | None) -> str:
+    """What tells a region from others, of as many pixels too."""
+    return "all" if region is None else hashlib.sha256(region.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:

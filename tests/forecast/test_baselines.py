@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nowcast.errors import ConfigError, InternalError, MissingLibraryError
 from nowcast.forecast import Baseline, build_baseline
-from nowcast.forecast.baselines.cascades import cascade_levels, seed_of
+from nowcast.forecast.baselines.cascades import Sprog, Steps, cascade_levels, seed_of
 from nowcast.radar.synthetic import synthetic_grid
 
 NAN = math.nan
@@ -221,8 +221,8 @@ def test_without_rain_the_forecast_is_dry_and_what_is_given_instead_is_said_once
     np.testing.assert_array_equal(made[0, 0, 0], past[0, -1, 0])
     assert (made[made.isfinite()] == 0).all()
     said = [record.message for record in caplog.records]
-    assert said == ([] if name == "extrapolation" else [f"{name}: {one.remarks[0]}"])
-    assert len(one.remarks) == len(said)
+    assert said == ([] if name == "extrapolation" else [f"{name}: {next(iter(one.remarks))}"])
+    assert list(one.remarks.values()) == [3] * len(said)  # the cases
 
 
 @pytest.mark.parametrize("name", ["sprog", "steps"])
@@ -250,6 +250,19 @@ def test_rain_of_which_no_change_can_be_told_is_extrapolated(name: str, kind: st
     assert one.remarks or kind == "the same again"
 
 
+@pytest.mark.parametrize("name", ["sprog", "steps"])
+def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise ValueError("unknown method\nand more")
+
+    monkeypatch.setattr({"sprog": Sprog, "steps": Steps}[name], "__call__", fails)
+    one = baseline(name)
+    made, moved = one(rain()), baseline("extrapolation")(rain())
+    torch.testing.assert_close(made, moved.expand_as(made), rtol=0, atol=0, equal_nan=True)
+    reason = "pysteps made nothing of such rain (ValueError: unknown method): the rain is extrapolated as it is"
+    assert one.remarks == {reason: len(made)}
+
+
 @pytest.mark.parametrize("name", MOVING)
 def test_a_case_with_a_missing_frame_is_missing_and_others_are_not(name: str) -> None:
     past = rain().clone()
@@ -257,9 +270,9 @@ def test_a_case_with_a_missing_frame_is_missing_and_others_are_not(name: str) ->
     one = baseline(name)
     made = one(past)
     assert made[0].isnan().all() and made[1].isfinite().float().mean() > 0.5
-    assert one.remarks == [
-        "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing"
-    ]
+    assert one.remarks == {
+        "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing": 1
+    }
 
 
 @pytest.mark.parametrize("name", MOVING)

@@ -1,7 +1,7 @@
 """A tally adds up: over chunks of cases, over processes, over files; and it never counts a case twice."""
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -66,13 +66,13 @@ def count_and_write(chunk: slice, path: Path) -> None:
 def test_files_of_two_processes_merge_to_the_whole(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     parts = {tmp_path / "a.nc": slice(0, 5), tmp_path / "b.nc": slice(5, 9)}  # the second begins within an hour of the first
-    processes = [context.Process(target=count_and_write, args=(chunk, path)) for path, chunk in parts.items()]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    (here, first), (there, second) = parts.items()
+    process = context.Process(target=count_and_write, args=(second, there))
+    process.start()
     observed, forecasts = fields()
+    write_counts(tallied([first], observed, forecasts), here)
+    process.join()
+    assert process.exitcode == 0
     merged = merge_counts([open_counts(path) for path in parts], [str(path) for path in parts])
     assert_same(merged, tallied([slice(0, 9)], observed, forecasts))
     assert merged.attrs == open_counts(tmp_path / "a.nc").attrs
@@ -108,12 +108,24 @@ def test_only_the_pixels_of_the_region_are_counted() -> None:
     observed, forecasts = fields()
     region = torch.zeros(8, 7, dtype=torch.bool)
     region[2:5, 1:4] = True
-    tally = Tally([0.5, 2.0], LEADS, region=region)
+    tally = Tally([0.5, 2.0], LEADS, scales=[3, 5], region=region)
     tally.add(TIMES, observed, forecasts)
-    cropped = Tally([0.5, 2.0], LEADS)
-    cropped.add(TIMES, observed[..., 2:5, 1:4], {name: forecast[..., 2:5, 1:4] for name, forecast in forecasts.items()})
+    cropped = tallied([slice(0, 9)], observed[..., 2:5, 1:4], {name: one[..., 2:5, 1:4] for name, one in forecasts.items()})
+    assert_same(tally.dataset(), cropped)
+
+
+def test_of_a_region_that_is_no_box_its_own_pixels_alone_are_counted() -> None:
+    observed, forecasts = fields()
+    whole, *parts = (torch.zeros(8, 7, dtype=torch.bool) for _ in range(3))
+    parts[0][2, 1] = parts[1][4, 3] = True
+    whole[2, 1] = whole[4, 3] = True
+    counted = []
+    for region in (whole, *parts):
+        tally = Tally([0.5, 2.0], LEADS, region=region)
+        tally.add(TIMES, observed, forecasts)
+        counted.append(tally.dataset())
     for name in ("joint", "squared_error", "probability", "rank", "missing", "total", "observed_wet"):
-        np.testing.assert_array_equal(tally.dataset()[name].values, cropped.dataset()[name].values)
+        np.testing.assert_array_equal(counted[0][name].values, counted[1][name].values + counted[2][name].values, name)
 
 
 def test_ensembles_are_counted_by_members_and_a_single_forecast_beside_them_too() -> None:
@@ -144,6 +156,15 @@ def test_counts_made_otherwise_are_not_added() -> None:
     other.add(TIMES, observed, forecasts)
     with pytest.raises(DataError, match=r"b: counted otherwise than a \(threshold differ\)"):
         merge_counts([whole, other.dataset()], ["a", "b"])
+    regions = [torch.zeros(8, 7, dtype=torch.bool) for _ in range(2)]
+    regions[0][:4], regions[1][4:] = True, True
+    halves = [Tally([0.5, 2.0], LEADS, scales=[3, 5], region=region) for region in regions]
+    for half in halves:
+        half.add(TIMES, observed, forecasts)
+    with pytest.raises(DataError, match=r"b: counted otherwise than a \(region differ\)"):
+        merge_counts([half.dataset() for half in halves], ["a", "b"])
+    with pytest.raises(DataError, match=r"\(checkpoint_sha256 differ\)"):
+        merge_counts([whole, whole.assign_attrs(checkpoint_sha256="of another model")], ["a", "b"])
     with pytest.raises(DataError, match=r"\(members, .* differ\)"):
         merge_counts(
             [whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"]
@@ -159,6 +180,28 @@ def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
     xr.Dataset({"rain": ("x", [1.0])}).to_netcdf(tmp_path / "rain.nc", engine="netcdf4")
     with pytest.raises(DataError, match=r"rain.nc: no counts file \(it lacks "):
         open_counts(tmp_path / "rain.nc")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda counts: counts.isel(threshold=[0]), "joint has 3 classes beside 1 thresholds"),
+        (lambda counts: counts.assign(joint=counts["joint"].astype(float)), "joint is of float64"),
+        (lambda counts: counts.assign(joint=-counts["joint"]), "joint is below 0"),
+        (lambda counts: counts.assign(error=counts["error"].sum("block")), "error lies over forecast, lead_time"),
+        (lambda counts: counts.assign(minutes=counts["minutes"].astype(str)), "minutes is of "),
+        (lambda counts: counts.isel(block=[0, 0]), "its blocks are no rising hours"),
+        (lambda counts: counts.drop_vars("squared_error"), "it lacks squared_error"),
+    ],
+)
+def test_a_counts_file_that_was_changed_is_refused(
+    tmp_path: Path, change: Callable[[xr.Dataset], xr.Dataset], problem: str
+) -> None:
+    counts = tallied([slice(0, 9)], *fields())
+    assert_same(open_counts(write_counts(counts, tmp_path / "counts.nc")), counts)
+    change(counts).to_netcdf(tmp_path / "changed.nc", engine="netcdf4")
+    with pytest.raises(DataError, match=f"changed.nc: .*{problem}"):
+        open_counts(tmp_path / "changed.nc")
 
 
 def test_nothing_counted_is_refused() -> None:

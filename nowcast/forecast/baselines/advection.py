@@ -6,6 +6,7 @@ scheme of Germann and Zawadzki (2002). Both are in pixels and steps, so neither 
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.forecast.baselines.library import quiet
+from nowcast.radar.grid import WET_RATE
 
 log = logging.getLogger(__name__)
 
 Rates = NDArray[np.float64]
 
-WET_RATE, WET_DB, DRY_DB = 0.1, -10.0, -15.0
-"""Rain in mm/h and dB from which on it counts, and the dB of less."""
+WET_DB, DRY_DB = -10.0, -15.0
+"""`WET_RATE`, from which on rain counts, in dB, and the dB of less."""
 
 
 class Model(Protocol):
@@ -46,12 +48,12 @@ class Advection:
     and all of a case where one of its frames holds no measured pixel, for then no motion is known.
 
     model: S-PROG or STEPS; without one the newest frame is moved along as it is. Where there is too little rain for it, it is, too.
-    remarks: where it departed from its method, told there and in the log, once each.
+    remarks: where it departed from its method, each with the number of cases, and told in the log, once.
     """
 
     name: str
     lead_steps: int
-    remarks: list[str]
+    remarks: Counter[str]
     model: Model | None = None
 
     def __call__(self, past: Tensor) -> Tensor:
@@ -69,26 +71,27 @@ class Advection:
             velocity = motion(rain)
             moved = extrapolate(rain[-1], velocity, self.lead_steps)
             known = ~np.isnan(moved)
-            made = None if self.model is None else changed(rain, velocity, self.model)
-        if made is not None and np.isfinite(made[:, known]).all():
-            return np.where(known, made, np.nan)
-        if self.model is not None:
-            self._remark("too little rain in the newest frames, or too even, to tell how it changes: it is extrapolated as it is")
+            made = moved if self.model is None else changed(rain, velocity, self.model)
+        if not isinstance(made, str) and np.isfinite(made[..., known]).all():
+            return np.broadcast_to(np.where(known, made, np.nan), shape)
+        reason = made if isinstance(made, str) else "its forecast is not finite"
+        self._remark(f"{reason}: the rain is extrapolated as it is")
         return np.broadcast_to(moved, shape)
 
     def _remark(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+        self.remarks[text] += 1
+        if self.remarks[text] == 1:
             log.warning("%s: %s", self.name, text)
 
 
-def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | None:
-    """What a model makes of the past (t, h, w); None where it can make nothing of such rain."""
+def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | str:
+    """What a model makes of the past (t, h, w), (m, lead, h, w); or why it makes nothing of such rain."""
+    if not model.suits(rain):
+        return "too little rain in the newest frames to tell how it changes"
     try:
-        return model(rain, velocity) if model.suits(rain) else None
+        return model(rain, velocity)
     except (ArithmeticError, IndexError, ValueError) as error:  # a singular matrix, a percentile of nothing
-        log.debug("pysteps failed: %s", error)
-        return None
+        return f"pysteps made nothing of such rain ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is said'})"
 
 
 def motion(rain: Rates) -> Rates:

@@ -1,5 +1,6 @@
 """What a baseline is."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ class Baseline:
     members: how many forecasts it makes of one past; 1 where it is deterministic.
     method, references: what it does and where that was published, in words for a forecast file.
     forecast: the past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, NaN = missing.
-    remarks: where it departed from its method so far, one line each.
+    remarks: where it departed from its method so far, each with the number of cases.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Baseline:
     method: str
     references: str
     forecast: Callable[[Tensor], Tensor]
-    remarks: list[str]
+    remarks: Counter[str]
 
     def __call__(self, past: Tensor) -> Tensor:
         """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates (b, lead, m, h, w), float32, where the past is.

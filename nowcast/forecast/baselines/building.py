@@ -1,5 +1,6 @@
 """Baselines by name, from plain values."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -59,7 +60,7 @@ def build_baseline(
     if least > 1:
         require(name)
     forecast: Callable[[Tensor], Tensor]
-    remarks: list[str] = []
+    remarks: Counter[str] = Counter()
     if name in ("persistence", "zero"):
         forecast = partial(getattr(plain, name), lead_steps=lead_steps)
     elif name == "climatology":
