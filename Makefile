@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help install demo test check bench oracles wheel clean
@@ -14,14 +15,14 @@ install: $(VENV)/installed ## make the virtual environment and install nowcast i
 demo: install ## the main job on real radar: fetch, train, forecast, score (about 10 minutes on 2 CPU cores)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
-test: $(VENV)/installed-test ## the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-test ## the test suite, on up to four cores
+	$(PYTEST)
 
 check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of the README
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "readme or not readme"
+	$(PYTEST) -m "readme or not readme"
 
 bench: install ## how fast the layer is beside those that people copy, the loader, and the scores (many minutes on a CPU; Keras and pysteps too after `make oracles`)
 	$(BIN)/python scripts/benchmark.py

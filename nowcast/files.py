@@ -63,10 +63,39 @@ def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             raise TryLaterError(f"{folder}: another process is writing there; try again once it is done.") from error
         for left in folder.glob(".*.????????.tmp"):
-            left.unlink(missing_ok=True)
+            _remove(left)
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def written_together(folder: str | Path) -> Iterator[Path]:
+    """Give a temporary folder within `folder`, whose only writer this process is; once the block ends well, all files there move
+    to `folder`, one right after the other. If it fails, `folder` holds what it held: files of two runs do not mix there.
+
+    Errors: as `only_writer`; CannotCreateError, InputOutputError.
+    """
+    folder = Path(folder)
+    with only_writer(folder):
+        temporary = folder / f".together.{secrets.token_hex(4)}.tmp"
+        try:
+            make_folder(temporary)
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+            _sync(folder)
+        except OSError as error:
+            raise _for_people(folder, error) from error
+        finally:
+            _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -33,7 +33,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, which takes as long as all the rest; for tests that look at no picture."""
-    monkeypatch.setattr("nowcast.verification.canvas.save", lambda figure, path: Path(path))
+    monkeypatch.setattr("nowcast.verification.drawing.canvas.save", lambda figure, path: Path(path))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`nowcast evaluate` as a person uses it: baselines, months that are added up, sub-domains, the report."""
 
 import csv
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers import Outcome
+
+from nowcast.files import only_writer
 
 Run = Callable[..., Outcome]
 
@@ -192,3 +195,30 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, dat
         outcome = run("evaluate", *data, *words)
         assert (outcome.code, outcome.err.count("\n")) == (78, 1), outcome.err
         assert message in outcome.err
+
+
+def test_of_two_files_from_the_same_time_one_is_too_many(run: Run, data: list[str]) -> None:
+    for name in ("persistence", "zero"):
+        words = [f"model={name}", *[word for word in data if not word.startswith("thresholds")], *STEPS, "at=2020-01-01T06:00"]
+        assert run("predict", *words, f"output=forecasts/{name}.nc").code == 0
+    outcome = run("evaluate", *data, "forecasts=forecasts", "baseline=null")
+    assert outcome.code == 65
+    assert "zero.nc: forecasts from 2020-01-01T06:00:00 UTC, as forecasts/persistence.nc does" in outcome.err
+
+
+@undrawn
+def test_files_of_two_evaluations_do_not_mix(run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["evaluate", "baseline=zero", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+    assert run(*words).code == 0
+    before = {path: path.read_bytes() for path in Path("scores").iterdir()}
+    with only_writer("scores"):
+        outcome = run(*words)
+    assert (outcome.code, outcome.err.count("\n")) == (75, 1)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nowcast.commands.evaluate.write_report", full)
+    outcome = run(*words, "thresholds=[1]")
+    assert outcome.code == 74 and "No space left" in outcome.err
+    assert {path: path.read_bytes() for path in Path("scores").iterdir()} == before

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from helpers import SPLITS, TINY, Outcome, exit_code
 
-from nowcast.commands.cases import frames_taken_away
+from nowcast.commands.cases_made import frames_taken_away
 from nowcast.training import read_checkpoint
 
 Run = Callable[..., Outcome]

@@ -16,7 +16,7 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
     elsewhere.mkdir()
     with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(site)
-    assert {"page.css", "page.js"} <= {path.name for path in (site / "nowcast" / "verification").iterdir()}
+    assert {"page.css", "page.js"} <= {path.name for path in (site / "nowcast" / "verification" / "page").iterdir()}
     code = "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train', '--cfg', 'job']; nowcast.cli.main()"
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nowcast import __version__
-from nowcast.commands.cases import Cases, Source, label_of, open_source, origin_of
+from nowcast.commands.cases import Cases, Source, label_of, origin_of
+from nowcast.commands.cases_made import open_digit_cases, open_radar_cases
+from nowcast.commands.cases_read import open_file_cases
+from nowcast.commands.inputs import require_radar
 from nowcast.commands.regions import region_of
 from nowcast.commands.showcases import case_csi, judged_threshold, showcases_of
 from nowcast.config import EvaluateConfig
 from nowcast.config_data import MovingMnistConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
-from nowcast.files import sha256
+from nowcast.files import sha256, written_together
 from nowcast.forecast import Baseline
-from nowcast.training import choose_precision
+from nowcast.training import Precision, choose_precision
 from nowcast.verification import (
     Showcase,
     Tally,
@@ -37,7 +40,7 @@ from nowcast.verification import (
     write_report,
     write_scores,
 )
-from nowcast.verification.frames import Origin
+from nowcast.verification.drawing.frames import Origin
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +67,19 @@ def evaluate(config: EvaluateConfig) -> None:
         resamples=config.resamples,
         seed=config.seed,
     )
-    folder = Path(config.output)
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
-    if shown.wettest is not None:
-        paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
-    report = folder / "report.html"
-    paths.append(write_report(report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)))
+    with written_together(config.output) as folder:
+        paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
+        if shown.wettest is not None:
+            paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
+        else:  # there may be one of other cases
+            Path(config.output, "frames.png").unlink(missing_ok=True)
+        report = folder / "report.html"
+        paths.append(write_report(report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)))
     print(headline_text(scores))
     for path in paths:
-        print(path)
+        print(Path(config.output, path.name))
 
 
 def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
@@ -93,12 +98,20 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     counts = tally.dataset()
     if not counts["joint"].values.any():
         raise DataError("no pixel is covered by the observation and all forecasts alike; there is nothing to score.")
-    checkpoint = {} if config.checkpoint is None else {"checkpoint_sha256": sha256(config.checkpoint)}
-    counts.attrs["settings"] = json.dumps(
-        {"nowcast": __version__, **asdict(config), **checkpoint, **_remarks(source)}, default=str
-    )
+    if config.checkpoint is not None:
+        counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
+    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config), **_remarks(source)}, default=str)
     name = label_of(source.times[wettest], source)
     return counts, Shown(showcases_of(source, quality), source.read([wettest]), name, source.lead_minutes, origin_of(source.grid))
+
+
+def open_source(config: EvaluateConfig, precision: Precision) -> Source:
+    """The cases that the configuration names. Errors: as all that it opens."""
+    if config.forecasts is not None:
+        return open_file_cases(config, config.forecasts, require_radar(config.data))
+    if isinstance(config.data, MovingMnistConfig):
+        return open_digit_cases(config, config.data, precision)
+    return open_radar_cases(config, require_radar(config.data), precision)
 
 
 def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.float64], int]:

@@ -19,7 +19,7 @@ from nowcast.radar import RATE, find_files, open_files
 from nowcast.radar.cropping import degrees_of, knows_degrees
 from nowcast.radar.georeference import grid_differs, place_of_grid
 from nowcast.radar.times import Times, show
-from nowcast.verification.frames import draw_film, draw_frames
+from nowcast.verification.drawing.frames import draw_film, draw_frames
 
 log = logging.getLogger(__name__)
 

@@ -116,7 +116,7 @@ def _cells(dataset: "xr.Dataset", name: str, decimals: int, **where: Any) -> lis
     left_out = dataset[name].sel(part="all", **where).isnull().any("lead_time").values
     mean = dataset[f"{name}_mean"].sel(part="all", **where).values
     low, high = (dataset[f"{name}_mean_{bound}"].sel(**where).values for bound in ("low", "high"))
-    digits = f".{max(0, decimals)}f"
+    digits = f"z.{max(0, decimals)}f"  # z: no −0.000
     cells = []
     for number, forecast in enumerate(dataset["forecast"].values):
         defined, bounded = mean[number] == mean[number], low[number] == low[number]

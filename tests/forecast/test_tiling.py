@@ -292,9 +292,9 @@ def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
         counts.add(len(arguments[-1].tiles))
         return forecast_in_tiles(*arguments)
 
-    monkeypatch.setattr("nowcast.commands.cases.forecast_in_tiles", counted)
+    monkeypatch.setattr("nowcast.commands.cases_made.forecast_in_tiles", counted)
     for name, allowed in (("whole", 10**9), ("tiled", 6 * 10**6)):
-        monkeypatch.setattr("nowcast.commands.cases.memory_allowed", lambda said, device, allowed=allowed: allowed)
+        monkeypatch.setattr("nowcast.commands.cases_made.memory_allowed", lambda said, device, allowed=allowed: allowed)
         outcomes.append(run(*words, f"output={tmp_path}/{name}"))
     assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[1].err
     assert counts == {1, 2}

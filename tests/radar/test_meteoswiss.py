@@ -2,7 +2,6 @@
 
 import gzip
 import struct
-import sys
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -11,11 +10,9 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from nowcast.errors import DataError, MissingLibraryError
+from nowcast.errors import DataError
 from nowcast.forecast.dataset import build_forecast, write_forecast
 from nowcast.radar import check_grid, open_grid
-
-pytest.importorskip("PIL")
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mch_aqc_gif" / "20150515"
 COMMENT = (
@@ -195,14 +192,6 @@ def test_pixels_that_end_early_are_refused(write):
 
 def test_an_empty_file_is_named(write):
     refused(write(b""), "this file is empty")
-
-
-def test_without_pillow_the_extra_is_named(write, monkeypatch):
-    path = write(gif(frame()))
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingLibraryError, match=r"needs PIL: pip install 'nowcast\[gif\]'") as error:
-        open_grid(path)
-    assert str(path) in str(error.value)
 
 
 def test_the_sample_equals_what_pysteps_reads():

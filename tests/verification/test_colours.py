@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from nowcast.verification.colours import COLOURS, DRY, NOT_COVERED, RATE_CLASSES, forecast_styles, rate_colours
+from nowcast.verification.drawing.colours import COLOURS, DRY, NOT_COVERED, RATE_CLASSES, forecast_styles, rate_colours
 
 # Machado, Oliveira & Fernandes 2009, doi:10.1109/TVCG.2009.113, severity 1.0, on linear RGB
 DEFICIENCIES = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nowcast.verification import diagrams, diagrams_ensemble, svg
+from nowcast.verification.page import diagrams, diagrams_ensemble, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -14,8 +14,8 @@ from PIL import Image
 from test_pictures import assert_whole_png
 
 from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError, MissingLibraryError
-from nowcast.verification import films, frames
-from nowcast.verification.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.verification.drawing import films, frames
+from nowcast.verification.drawing.colours import DRY, NOT_COVERED, RATE_CLASSES
 
 START = datetime(2026, 6, 2, 23, 54)
 STEPS = [np.full((8, 12), rate, dtype="float32") for rate in (0.0, 0.2, 7.0, 60.0, np.nan)]

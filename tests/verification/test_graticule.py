@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from nowcast.verification.graticule import build_graticule
+from nowcast.verification.drawing.graticule import build_graticule
 
 POLE = 90.0 - 10.0 * np.hypot(*np.meshgrid(np.arange(-2.5, 3), np.arange(-2.5, 3)))
 """Latitudes of 6 × 6 pixels about a pole that lies between the four in the middle, 10 degrees a pixel."""

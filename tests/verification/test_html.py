@@ -16,17 +16,9 @@ import xarray as xr
 from PIL import Image
 
 from nowcast.errors import CannotCreateError, DataError
-from nowcast.verification import (
-    Showcase,
-    Tally,
-    html_frames,
-    html_sections,
-    html_tables,
-    html_words,
-    scores_dataset,
-    write_report,
-)
-from nowcast.verification.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.verification import Showcase, Tally, scores_dataset, write_report
+from nowcast.verification.drawing.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.verification.page import html_frames, html_sections, html_tables, html_words
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 HOSTILE = "<script>alert('a')</script> & \"co\""

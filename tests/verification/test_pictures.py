@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from nowcast.errors import CannotCreateError
-from nowcast.verification import canvas, pictures
+from nowcast.verification.drawing import canvas, pictures
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

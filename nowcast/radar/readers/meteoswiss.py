@@ -19,7 +19,7 @@ from nowcast.errors import DataError
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_crs
 from nowcast.radar.grid import CRS
-from nowcast.radar.storage import Values, library, unpack, unpacked
+from nowcast.radar.storage import Values, unpack, unpacked
 from nowcast.radar.units import quantity_of
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def _minutes(path: Path, said: str, options: ReadOptions) -> float:
 
 
 def _open(path: Path) -> "Image":
-    """The image, its pixels still packed. Errors: MissingInputError, MissingLibraryError, DataError."""
-    library("PIL", "gif", path)
+    """The image, its pixels still packed. Errors: MissingInputError, DataError."""
     from PIL import Image
 
     data = unpacked(path, LARGEST)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.verification.diagrams import at_or_above, names_of
 from nowcast.verification.intervals import LEAST_BLOCKS, significantly_better
+from nowcast.verification.page.diagrams import at_or_above, names_of
 
 if TYPE_CHECKING:
     import xarray as xr

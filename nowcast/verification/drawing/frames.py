@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
-from nowcast.verification import canvas, films
-from nowcast.verification.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
-from nowcast.verification.graticule import Graticule, build_graticule
+from nowcast.verification.drawing import canvas, films
+from nowcast.verification.drawing.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
+from nowcast.verification.drawing.graticule import Graticule, build_graticule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nowcast.verification.diagrams import at_or_above, names_of
-from nowcast.verification.svg import DASHED, DOTTED, INK, SOFT, Chart, lines_of, nice_ticks, plain, power_of_ten, short
+from nowcast.verification.page.diagrams import at_or_above, names_of
+from nowcast.verification.page.svg import DASHED, DOTTED, INK, SOFT, Chart, lines_of, nice_ticks, plain, power_of_ten, short
 
 if TYPE_CHECKING:
     import xarray as xr

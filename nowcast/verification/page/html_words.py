@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nowcast.verification import neighbourhood, probabilistic
-from nowcast.verification.html_tables import LABELS, has_intervals
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_BLOCKS
+from nowcast.verification.page.html_tables import LABELS, has_intervals
 from nowcast.verification.scores import CATEGORICAL, CONTINUOUS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nowcast.files import written_whole
-from nowcast.verification.colours import FAINT
+from nowcast.verification.drawing.colours import FAINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

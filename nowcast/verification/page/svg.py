@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.verification.colours import forecast_styles
+from nowcast.verification.drawing.colours import forecast_styles
 
 INK, SOFT, FAINT, GROUND = "var(--ink)", "var(--soft)", "var(--faint)", "var(--ground)"
 """The page's colours of words and axes, of what stands behind them, of the grid, of the page itself."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
-from nowcast.verification.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.verification.drawing.colours import DRY, NOT_COVERED, RATE_CLASSES
 
 LARGEST = 320
 """Pixels along the longer side of a frame; larger ones are averaged, so that the page fits into a mail."""

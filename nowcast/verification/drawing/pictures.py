@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nowcast.verification import canvas
-from nowcast.verification.colours import INK, forecast_styles
+from nowcast.verification.drawing import canvas
+from nowcast.verification.drawing.colours import INK, forecast_styles
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nowcast.verification import diagrams, diagrams_ensemble, html_tables, html_words
-from nowcast.verification.diagrams import at_or_above, names_of
-from nowcast.verification.html_frames import Showcase, cases_section
+from nowcast.verification.page import diagrams, diagrams_ensemble, html_tables, html_words
+from nowcast.verification.page.diagrams import at_or_above, names_of
+from nowcast.verification.page.html_frames import Showcase, cases_section
 from nowcast.verification.scores import CATEGORICAL
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.verification.svg import (
+from nowcast.verification.page.svg import (
     DASHED,
     DOTTED,
     FAINT,

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nowcast.files import written_whole
-from nowcast.verification import html_sections, html_tables, html_words
-from nowcast.verification.colours import forecast_styles
-from nowcast.verification.diagrams import names_of
-from nowcast.verification.html_frames import Showcase
+from nowcast.verification.drawing.colours import forecast_styles
+from nowcast.verification.page import html_sections, html_tables, html_words
+from nowcast.verification.page.diagrams import names_of
+from nowcast.verification.page.html_frames import Showcase
 
 if TYPE_CHECKING:
     import xarray as xr

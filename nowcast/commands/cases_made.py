@@ -1,0 +1,211 @@
+"""Cases made here and now: the windows of a series or of moving digits, forecast by a model and by baselines."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nowcast.commands.baselines import open_baseline
+from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
+from nowcast.commands.cases import MODEL, Cases, Predictor
+from nowcast.commands.inputs import (
+    moving_mnist_windows,
+    open_forecaster,
+    open_radar,
+    pack_radar,
+    refuse_other_size,
+    refuse_other_timestep,
+)
+from nowcast.config import EvaluateConfig
+from nowcast.config_data import MovingMnistConfig, RadarConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.forecast import Forecaster
+from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
+from nowcast.sequences import PackedRates, Period, Pick, RadarWindows, Sampling, Scaling, Windows, parse_period
+from nowcast.training import Precision
+
+log = logging.getLogger(__name__)
+
+
+class WindowCases:
+    """Cases made here and now: windows of a series, those of `picks`, forecast by each of `predictors`."""
+
+    def __init__(
+        self,
+        windows: Windows,
+        picks: Sequence[Pick],
+        rates: PackedRates | None,
+        predictors: Mapping[str, Predictor],
+        lead_minutes: list[float],
+        grid: xr.Dataset | None,
+        device: torch.device,
+        drop_frames: int = 0,
+    ) -> None:
+        self.windows, self.picks, self.rates, self.predictors = windows, picks, rates, predictors
+        self.lead_minutes, self.grid, self.device, self.drop_frames = lead_minutes, grid, device, drop_frames
+        self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
+
+    def read(self, indices: Sequence[int]) -> Cases:
+        """These cases, forecast."""
+        steps = self.windows.input_steps
+        sequence = torch.stack([self.windows[self.picks[index]] for index in indices]).to(self.device)
+        past, observed = sequence[:, :steps], sequence[:, steps:, 0]
+        forecasts = {}
+        for name, predictor in self.predictors.items():
+            seen = past
+            if self.drop_frames and isinstance(predictor, ModelPredictor):
+                missing = frames_taken_away([self._seed(index) for index in indices], steps, self.drop_frames)
+                seen = predictor.forecaster.inputs.without(past, missing.to(past.device))
+            forecasts[name] = predictor(seen)
+        return Cases(self.times[list(indices)], observed, forecasts)
+
+    def _time(self, pick: Pick) -> np.datetime64:
+        if self.rates is None:
+            return np.datetime64(pick.start, "m")
+        return self.rates.times[pick.start + self.windows.input_steps - 1]  # type: ignore[no-any-return]
+
+    def _seed(self, index: int) -> int:
+        if self.rates is None:
+            return self.picks[index].start
+        return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
+
+
+@dataclass
+class ModelPredictor:
+    """A trained model on its device, in tiles where the whole grid does not fit into memory."""
+
+    forecaster: Forecaster
+    precision: Precision
+    _tiling: Tiling | None = None
+
+    def __call__(self, past: Tensor) -> Tensor:
+        """The past (b, t, 1 + k, h, w) → rates (b, lead, 1, h, w)."""
+        if self._tiling is None:  # the first batch is the largest
+            self._tiling = choose_tiling(self.forecaster, past.shape, memory_allowed(None, self.precision.device))
+        with self.precision.autocast():
+            return forecast_in_tiles(self.forecaster, past, self.forecaster.lead_steps, self._tiling)
+
+
+def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
+    """Which `count` of `steps` input frames a case loses, (b, steps), never the newest: by its seed the same ones in every run."""
+    missing = torch.zeros(len(seeds), steps, dtype=torch.bool)
+    for row, seed in zip(missing, seeds, strict=True):
+        row[np.random.default_rng(seed).permutation(steps - 1)[:count]] = True
+    return missing
+
+
+def open_digit_cases(config: EvaluateConfig, data: MovingMnistConfig, precision: Precision) -> WindowCases:
+    if config.checkpoint is None:
+        raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
+    strangers = set(config.baseline) - {"persistence", "zero"}
+    if strangers:
+        raise ConfigError(f"baseline: {', '.join(sorted(strangers))} is for radar; choose persistence or zero beside digits.")
+    forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    refuse_too_many_missing("drop_frames", config.drop_frames, forecaster)
+    _refuse_other_kind(config.checkpoint, checkpoint["config"]["data"]["name"], data.path, on_digits=True)
+    windows = moving_mnist_windows(data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
+    steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
+    predictors: dict[str, Predictor] = {MODEL: ModelPredictor(forecaster, precision)}
+    for name in config.baseline:
+        predictors[name] = open_baseline(
+            name, None, None, **steps, timestep_minutes=1.0, members=config.members, seed=config.seed
+        )
+    lead_minutes = list(np.arange(1.0, forecaster.lead_steps + 1))
+    picks = windows.epoch(0)
+    return WindowCases(windows, picks, None, predictors, lead_minutes, None, precision.device, config.drop_frames)
+
+
+def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Precision) -> WindowCases:
+    period = _period(config, data)
+    opened = open_forecaster(config.checkpoint, precision) if config.checkpoint is not None else None
+    input_steps, lead_steps = (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
+    grid = open_radar(data, period)
+    minutes = float(grid.attrs["timestep_minutes"])
+    reach = _reach(period, grid, input_steps, lead_steps)
+    grid = open_radar(data, reach)
+    predictors: dict[str, Predictor] = {}
+    scaling, fields = Scaling("linear", 1.0, 1.0), None
+    if opened:
+        forecaster, checkpoint = opened
+        refuse_too_many_missing("drop_frames", config.drop_frames, forecaster)
+        _refuse_other_kind(str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False)
+        _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
+        refuse_other_timestep(forecaster, minutes, data.path)
+        refuse_other_size(checkpoint, grid, data.path)
+        fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
+        predictors[MODEL] = ModelPredictor(forecaster, precision)
+        scaling = forecaster.scaling
+    for name in config.baseline:
+        predictors[name] = open_baseline(
+            name, grid, data,
+            input_steps=input_steps, lead_steps=lead_steps, timestep_minutes=minutes, members=config.members, seed=config.seed,
+        )  # fmt: skip
+    rates = pack_radar(data, grid, reach)
+    sampling = Sampling(min_wet_share=config.min_wet_share)
+    windows = RadarWindows(
+        rates, reach, input_steps=input_steps, lead_steps=lead_steps, scaling=scaling, sampling=sampling, fields=fields
+    )
+    lead_minutes = [minutes * step for step in range(1, lead_steps + 1)]
+    picks = _picks_of(windows, period, config.stride)
+    return WindowCases(windows, picks, rates, predictors, lead_minutes, grid, precision.device, config.drop_frames)
+
+
+def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) -> Period:
+    """The frames of all cases of a period, which are those whose forecast reference time lies in it: so no case is lost between
+    two periods, and their counts add up to those of both.
+    """
+    timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60), "s")
+    return Period(period.start - timestep * (input_steps - 1), period.end + timestep * lead_steps)
+
+
+def _picks_of(windows: RadarWindows, period: Period, stride: int) -> list[Pick]:
+    """The windows whose reference time lies in the period, every `stride`-th frame from its start on, whatever is missing between.
+
+    Errors: DataError where there is none.
+    """
+    picks = windows.epoch(0)
+    times = windows.rates.times[[pick.start + windows.input_steps - 1 for pick in picks]]
+    steps = (times - period.start) // windows.rates.timestep
+    chosen = (times >= period.start) & (times <= period.end) & (steps % stride == 0)
+    if not chosen.any():
+        raise DataError(f"no case from {period}: all of its reference times lack a frame, or rain; give another period.")
+    return [pick for pick, take in zip(picks, chosen, strict=True) if take]
+
+
+def _steps(config: EvaluateConfig) -> tuple[int, int]:
+    """Errors: ConfigError where baselines without a checkpoint are not told how much they see and forecast."""
+    if config.input_steps is None or config.lead_steps is None:
+        raise ConfigError(
+            "checkpoint: give a trained model to score, or forecasts=… or counts=…; to score baselines alone give input_steps and lead_steps."
+        )
+    return config.input_steps, config.lead_steps
+
+
+def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits: bool) -> None:
+    if (trained_on == "moving_mnist") != on_digits:
+        kind, given = ("radar", "moving_mnist") if on_digits else ("moving_mnist", path)
+        raise ConfigError(f"data: the model of {checkpoint} was trained on {kind}, and {given} is something else.")
+
+
+def _period(config: EvaluateConfig, data: RadarConfig) -> Period:
+    if config.period is not None:
+        return parse_period("period", config.period)
+    if data.test is not None:
+        return parse_period("data.test", data.test)
+    raise ConfigError("period: give the first and the last day to score, as period=[2018-05-17,2018-05-20], or set data.test.")
+
+
+def _warn_of_known_days(period: Period, trained_on: dict[str, object]) -> None:
+    """Scores over days that the model has seen tell nothing of days that it has not."""
+    for split in ("train", "validation"):
+        days = trained_on.get(split)
+        if not isinstance(days, list):
+            continue
+        known = parse_period(f"data.{split}", days)
+        if period.start <= known.end and known.start <= period.end:
+            log.warning("the period %s overlaps the %s days of this model (%s): its scores will flatter it", period, split, known)
