@@ -1,6 +1,13 @@
 """What the tests of the recurrent layers share: layers and frames of random numbers in float64, and when results are the same."""
 
+import re
+
 import torch
+
+
+def in_words(options):
+    """What names a test: the same in every process, so without addresses in memory."""
+    return re.sub(r"<built-in method (\w+) .*?>", r"\1", str(options))
 
 
 def shake(layer, scale=0.3, seed=0):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from layers import assert_same, assert_same_with_gradients, noise, shake
+from layers import assert_same, assert_same_with_gradients, in_words, noise, shake
 from torch.nn import functional
 
 from nowcast.model import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d, ConvLSTMCell
@@ -84,7 +84,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=in_words)
 def test_autograd_agrees_with_finite_differences(options):
     layer = shake(ConvLSTM(**{"input_channels": 1, "hidden_channels": 2, "kernel_size": 3, **options}))
     names, weights = zip(*layer.named_parameters(), strict=True)
@@ -151,7 +151,7 @@ CARRIED = [
 ]
 
 
-@pytest.mark.parametrize("options", CARRIED, ids=str)
+@pytest.mark.parametrize("options", CARRIED, ids=in_words)
 def test_frame_by_frame_with_the_state_carried_on_is_the_whole_sequence(options):
     layer = shake(ConvLSTM(**{"input_channels": 2, "hidden_channels": 3, "kernel_size": 3, **options}))
     time = 1 if layer.batch_first else 0
@@ -307,7 +307,7 @@ def test_the_input_convolution_is_padded_as_keras_pads(kernel, stride, padding, 
     assert_same_with_gradients((ours,), (hidden,), [frames, cell.weight_ih])
 
 
-@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": "valid"}, {"dilation": 3}], ids=str)
+@pytest.mark.parametrize("options", [{"stride": 2}, {"padding": "valid"}, {"dilation": 3}], ids=in_words)
 @pytest.mark.parametrize("kernel", [3, 2])
 def test_the_state_convolution_always_keeps_the_grid(options, kernel):
     """With no input weights every layer is that of equation (3) on the grid that the input convolution leaves."""
@@ -469,7 +469,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("options", "message"), WRONG, ids=[str(options) for options, _ in WRONG])
+@pytest.mark.parametrize(("options", "message"), WRONG, ids=[in_words(options) for options, _ in WRONG])
 def test_what_makes_no_layer_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ConvLSTM(**{"input_channels": 1, "hidden_channels": 2, "kernel_size": 3, **options})

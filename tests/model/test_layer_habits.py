@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from layers import assert_same, assert_same_with_gradients, noise, shake, wire
+from layers import assert_same, assert_same_with_gradients, in_words, noise, shake, wire
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
@@ -54,7 +54,7 @@ def onto_grid(x, axes):
     return x.reshape(*x.shape, *(1,) * axes)
 
 
-@pytest.mark.parametrize("options", HABITS, ids=str)
+@pytest.mark.parametrize("options", HABITS, ids=in_words)
 @pytest.mark.parametrize("axes", [0, 1, 2, 3])
 def test_over_one_pixel_it_is_torchs_lstm(axes, options):
     lstm, layer = lstm_and_layer(axes, **options)
@@ -66,7 +66,7 @@ def test_over_one_pixel_it_is_torchs_lstm(axes, options):
     assert_same(layer(onto_grid(frames, axes))[0].reshape(output.shape), lstm(frames)[0])  # no state is a state of zeros
 
 
-@pytest.mark.parametrize("options", HABITS, ids=str)
+@pytest.mark.parametrize("options", HABITS, ids=in_words)
 def test_a_sequence_without_a_batch_goes_in_and_out_as_in_torchs_lstm(options):
     lstm, layer = lstm_and_layer(2, **options)
     frames, state = noise(5, 3), states(lstm)
@@ -74,7 +74,7 @@ def test_a_sequence_without_a_batch_goes_in_and_out_as_in_torchs_lstm(options):
     assert_same([x[..., 0, 0] for x in (output, hidden, memory)], [(r := lstm(frames, state))[0], *r[1]])
 
 
-@pytest.mark.parametrize("options", HABITS, ids=str)
+@pytest.mark.parametrize("options", HABITS, ids=in_words)
 @pytest.mark.parametrize("sort", [True, False])
 def test_packed_sequences_go_in_and_out_as_in_torchs_lstm(options, sort):
     """Three of the four are of the same length, so that their order can be got wrong."""
@@ -207,7 +207,7 @@ VARIABLE = [
 
 
 @pytest.mark.parametrize("given", [list, torch.tensor, "packed"], ids=["list", "tensor", "packed"])
-@pytest.mark.parametrize("options", VARIABLE, ids=str)
+@pytest.mark.parametrize("options", VARIABLE, ids=in_words)
 def test_in_a_padded_batch_each_sequence_is_as_it_is_alone(options, given):
     """Unsorted lengths; what lies past an end, were it read, would make everything NaN."""
     layer = shake(ConvLSTM(**{"input_channels": 2, "hidden_channels": 3, "kernel_size": 3, **options}))
@@ -234,7 +234,7 @@ def test_in_a_padded_batch_each_sequence_is_as_it_is_alone(options, given):
             assert_same([p[k] for p in part], [*part_alone])
 
 
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=in_words)
 def test_gradients_of_a_padded_batch_are_those_of_its_sequences(options):
     layer, frames = shake(ConvLSTM(1, 2, 3, **options)), noise(2, 3, 1, 4, 5)
     padded = frames.clone()
@@ -244,7 +244,7 @@ def test_gradients_of_a_padded_batch_are_those_of_its_sequences(options):
     assert_same(*(torch.autograd.grad(total, [*layer.parameters()]) for total in (output.square().sum(), alone)))
 
 
-@pytest.mark.parametrize("lengths", [[3], [1, 2, 3], [0, 3], [1, 4], torch.tensor([[1, 2]])], ids=str)
+@pytest.mark.parametrize("lengths", [[3], [1, 2, 3], [0, 3], [1, 4], torch.tensor([[1, 2]])], ids=in_words)
 def test_lengths_that_do_not_fit_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths: give 2 numbers from 1 to 3, one a sequence"):
         ConvLSTM(1, 2, 3)(torch.zeros(2, 3, 1, 4, 4), lengths=lengths)

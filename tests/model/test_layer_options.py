@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from layers import assert_same, assert_same_with_gradients, noise, shake, wire
+from layers import assert_same, assert_same_with_gradients, in_words, noise, shake, wire
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_sequence
@@ -198,7 +198,7 @@ def test_gradients_go_through_both_dropouts_and_not_where_nothing_is_seen():
 # What is returned
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"batch_first": False}, {"go_backwards": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"batch_first": False}, {"go_backwards": True}], ids=in_words)
 def test_without_sequences_the_last_step_is_returned(options):
     whole, last = shake(ConvLSTM(1, 2, 3, **options)), shake(ConvLSTM(1, 2, 3, return_sequences=False, **options))
     frames = noise(3, 3, 1, 4, 5)
@@ -233,7 +233,7 @@ def test_backwards_is_forwards_over_the_frames_turned_round():
 # State from call to call
 
 
-@pytest.mark.parametrize("options", [{}, {"hidden_channels": [3, 2]}, {"proj_size": 1, "num_layers": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"hidden_channels": [3, 2]}, {"proj_size": 1, "num_layers": 2}], ids=in_words)
 def test_a_stateful_layer_goes_on_where_it_ended_until_it_is_reset(options):
     options = {"input_channels": 1, "hidden_channels": 2, "kernel_size": 3, **options}
     plain, stateful = shake(ConvLSTM(**options)), shake(ConvLSTM(**options, stateful=True))

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from layers import assert_same, noise, shake
+from layers import assert_same, in_words, noise, shake
 from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
 
 from nowcast.model import FCLSTM, ConvLSTM, ConvLSTM1d, ConvLSTM3d
@@ -112,7 +112,7 @@ def test_derivatives_forward_and_backward_are_one_jacobian(kind):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [{}, {"peephole": "none"}, {"activation": torch.tanh}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"peephole": "none"}, {"activation": torch.tanh}], ids=in_words)
 def test_autocast_computes_in_bf16_and_keeps_cells_in_float32(options, training):
     """A convolution rounds to 8 bits, errors of about 2^-9, which the sigmoids (slope ≤ 1/4) keep from growing over the steps."""
     layer, frames = shake(ConvLSTM(2, 8, 3, num_layers=2, **options)).float(), noise(2, 5, 2, 6, 7).float()
