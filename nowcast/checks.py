@@ -59,3 +59,13 @@ def west_south_east_north(key: str, values: Sequence[float]) -> None:
             f"{key}: give west, south, east and north in degrees, rising, as in [5, 50, 8, 53], "
             f"or [170, -10, 190, 10] across the date line, not {list(values)}."
         )
+
+
+def thresholds(key: str, values: Sequence[float]) -> None:
+    if not values or sorted(set(values)) != list(values) or values[0] <= 0 or not math.isfinite(values[-1]):
+        raise ConfigError(f"{key}: give rates in mm/h, each above the one before, as in [0.5, 2, 10], not {list(values)}.")
+
+
+def device_and_precision(device: str, precision: str) -> None:
+    one_of("device", device, ("auto", "cpu", "cuda"))
+    one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))

@@ -11,7 +11,7 @@ import xarray as xr
 from helpers import SPLITS, Outcome
 
 from nowcast.commands.baselines import mean_over_time, pixel_km
-from nowcast.config import BASELINES
+from nowcast.config_forecasts import BASELINES
 from nowcast.forecast import build_baseline, open_forecast
 from nowcast.radar import open_grid
 from nowcast.radar.synthetic import synthetic_grid

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "checks": {"errors"},
     "config_models": {"errors", "checks"},
     "config_data": {"errors", "checks"},
-    "config": {"errors", "checks", "config_data", "config_models"},
+    "config_forecasts": {"errors", "checks", "config_data"},
+    "config": {"errors", "checks", "config_data", "config_forecasts", "config_models"},
     "explain": {"errors"},
     "radar": {"errors", "files"},
     "sequences": {"errors", "files", "radar.grid"},
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
     "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling"},
     "commands": {
-        "errors", "files", "config", "config_data", "config_models", "radar", "sequences", "model", "training", "forecast", "verification",
+        "errors", "files", "config", "config_data", "config_forecasts", "config_models", "radar", "sequences", "model", "training", "forecast", "verification",
     },
     "cli": {"errors", "config", "explain", "commands"},
     "__main__": {"cli"},

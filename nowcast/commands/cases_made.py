@@ -20,8 +20,8 @@ from nowcast.commands.inputs import (
     refuse_other_size,
     refuse_other_timestep,
 )
-from nowcast.config import EvaluateConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
+from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import Forecaster
 from nowcast.forecast.memory import memory_allowed

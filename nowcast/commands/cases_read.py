@@ -16,8 +16,8 @@ from nowcast.commands.inputs import (
     open_radar,
     pack_radar,
 )
-from nowcast.config import EvaluateConfig
 from nowcast.config_data import RadarConfig
+from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import find_forecasts, open_forecast
 from nowcast.radar.georeference import grid_differs

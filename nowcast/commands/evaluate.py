@@ -21,8 +21,8 @@ from nowcast.commands.cases_read import open_file_cases
 from nowcast.commands.inputs import require_radar
 from nowcast.commands.regions import region_of
 from nowcast.commands.showcases import case_csi, judged_threshold, showcases_of
-from nowcast.config import EvaluateConfig
 from nowcast.config_data import MovingMnistConfig
+from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import sha256, written_together
 from nowcast.forecast import Baseline

@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.commands.inputs import open_radar, reading, refuse_other_timestep
-from nowcast.config import PredictConfig
 from nowcast.config_data import RadarConfig
+from nowcast.config_forecasts import PredictConfig
 from nowcast.errors import DataError, MissingInputError
 from nowcast.forecast import Forecaster
 from nowcast.radar import newest_files, open_files

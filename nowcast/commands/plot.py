@@ -10,8 +10,8 @@ import xarray as xr
 
 from nowcast.commands.cases import origin_of
 from nowcast.commands.inputs import reading
-from nowcast.config import PlotConfig
 from nowcast.config_data import RadarConfig
+from nowcast.config_forecasts import PlotConfig
 from nowcast.errors import DataError, MissingInputError, UsageError
 from nowcast.forecast import open_forecast
 from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME

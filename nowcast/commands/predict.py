@@ -19,7 +19,7 @@ from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
 from nowcast.commands.inputs import open_forecaster, refuse_other_size
 from nowcast.commands.past import Past, open_past
-from nowcast.config import PredictConfig
+from nowcast.config_forecasts import PredictConfig
 from nowcast.errors import ConfigError
 from nowcast.files import sha256
 from nowcast.forecast import Forecaster, build_forecast, write_forecast

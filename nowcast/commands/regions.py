@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.config import EvaluateConfig
+from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.cropping import in_box
 from nowcast.radar.fields import open_field

@@ -1,0 +1,174 @@
+"""What a user may set of forecasts and their scores: types and limits. The values stand in configs/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nowcast.checks import (
+    at_least,
+    device_and_precision,
+    not_empty,
+    odd,
+    one_of,
+    positive,
+    share,
+    thresholds,
+    west_south_east_north,
+)
+from nowcast.config_data import DataConfig, RadarConfig
+from nowcast.errors import ConfigError
+
+BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
+
+
+@dataclass
+class PredictConfig:
+    """All of `nowcast predict`."""
+
+    checkpoint: str | None
+    baseline: str | None
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
+    seed: int
+    data: RadarConfig
+    at: str | None
+    missing_frames: int
+    input_paths: dict[str, str]
+    max_memory_gb: float | None
+    output: str
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        not_empty("checkpoint", self.checkpoint)
+        if self.baseline is not None:
+            one_of("baseline", self.baseline, BASELINES)
+        if self.baseline is None and self.checkpoint is None:
+            raise ConfigError(f"checkpoint: give a trained model, or a baseline as baseline=…: {', '.join(BASELINES)}.")
+        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        at_least("members", self.members, 2)
+        at_least("seed", self.seed, 0)
+        at_least("missing_frames", self.missing_frames, 0)
+        if self.max_memory_gb is not None:
+            positive("max_memory_gb", self.max_memory_gb)
+        if not self.output.endswith(".nc"):
+            raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
+        device_and_precision(self.device, self.precision)
+
+
+@dataclass
+class EvaluateConfig:
+    """All of `nowcast evaluate`."""
+
+    checkpoint: str | None
+    forecasts: str | None
+    counts: str | None
+    baseline: Any
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
+    data: DataConfig
+    period: list[str] | None
+    stride: int
+    min_wet_share: float
+    drop_frames: int
+    input_paths: dict[str, str]
+    region: list[float] | None
+    mask: str | None
+    mask_variable: str | None
+    common_pixels: bool
+    thresholds: list[float]
+    fss_scales: list[int]
+    interval_blocks: str
+    event_min_wet_share: float
+    event_gap_hours: int
+    resamples: int
+    seed: int
+    batch_size: int
+    output: str
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        for key in ("checkpoint", "forecasts", "counts", "mask", "output"):
+            not_empty(key, getattr(self, key))
+        self.baseline = _baselines(self.baseline)
+        self._check_what_is_scored()
+        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        at_least("members", self.members, 2)
+        if self.region is not None:
+            west_south_east_north("region", self.region)
+        if self.region is not None and self.mask is not None:
+            raise ConfigError("region, mask: give one of them.")
+        if (self.mask is None) != (self.mask_variable is None):
+            raise ConfigError("mask, mask_variable: give both, as mask=basin.nc mask_variable=basin.")
+        thresholds("thresholds", self.thresholds)
+        for scale in self.fss_scales:
+            odd("fss_scales", scale)
+        if sorted(set(self.fss_scales)) != list(self.fss_scales):
+            raise ConfigError(f"fss_scales: give widths in pixels, each above the one before, not {list(self.fss_scales)}.")
+        one_of("interval_blocks", self.interval_blocks, ("day", "event"))
+        for key in ("min_wet_share", "event_min_wet_share"):
+            share(key, getattr(self, key))
+        for key in ("stride", "batch_size", "event_gap_hours"):
+            at_least(key, getattr(self, key), 1)
+        for key in ("drop_frames", "resamples", "seed"):
+            at_least(key, getattr(self, key), 0)
+        device_and_precision(self.device, self.precision)
+
+    def _check_what_is_scored(self) -> None:
+        given = [key for key in ("checkpoint", "forecasts", "counts") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts of earlier evaluations."
+            )
+        if not given and not self.baseline:
+            raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
+        if self.forecasts is not None and self.period is not None:
+            raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
+        made = next((key for key in ("forecasts", "counts") if key in given), None)
+        chosen = ["lead_steps", *(("period", "region", "mask", "input_steps") if made == "counts" else ())]
+        needless = [key for key in chosen if made and getattr(self, key) is not None]
+        if needless:
+            raise ConfigError(f"{', '.join(needless)}: {made} are what they are, and this changes nothing in them; leave it out.")
+        if self.checkpoint is None and (self.drop_frames or self.input_paths):
+            raise ConfigError("drop_frames, input_paths: are for a checkpoint, which is not given.")
+
+
+@dataclass
+class PlotConfig:
+    """All of `nowcast plot`."""
+
+    data: RadarConfig | None
+    colours: str
+    columns: int
+    frames_per_second: float
+    output: str
+
+    def __post_init__(self) -> None:
+        one_of("colours", self.colours, ("radar", "colour_blind"))
+        if not 1 <= self.columns <= 50:
+            raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
+        if not 0.1 <= self.frames_per_second <= 50:
+            raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
+        if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
+            raise ConfigError(f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}.")
+
+
+def _baselines(given: Any) -> list[str]:
+    """One name, a list of them, or null."""
+    names = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or len(set(map(str, names))) < len(names):
+        raise ConfigError(f"baseline: give one, or a list of different ones, of {', '.join(BASELINES)}, not {given}.")
+    for name in names:
+        one_of("baseline", name, BASELINES)
+    return names
+
+
+def _baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
+    for key, steps in (("input_steps", input_steps), ("lead_steps", lead_steps)):
+        if steps is not None:
+            at_least(key, steps, 1)
+            if checkpoint is not None:
+                raise ConfigError(f"{key}: is for baselines without a checkpoint, which has its own; leave out one of the two.")
