@@ -3,8 +3,8 @@
 import xarray as xr
 from counts_by_hand import OPTIONS, by_hand, tallied
 
+from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_table, headline_text
-from nowcast.verification.report import scores_dataset
 
 DAYS = [f"2018-05-{day}T12" for day in range(10, 22)]
 

@@ -6,9 +6,9 @@ import xarray as xr
 from counts_by_hand import OPTIONS, by_hand, tallied
 
 from nowcast.errors import InternalError
+from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.intervals import Best, draws_of, groups_of, percentile_interval, significantly_better
 from nowcast.verification.parts import weighted_sum
-from nowcast.verification.report import scores_dataset
 
 NAN = float("nan")
 TWO_DAYS = ["2018-05-17T03", "2018-05-17T15", "2018-05-18T03", "2018-05-18T15"]

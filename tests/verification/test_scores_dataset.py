@@ -10,8 +10,8 @@ from counts_by_hand import OPTIONS, by_hand, tallied
 
 from nowcast.verification import probabilistic, scores
 from nowcast.verification.counts_files import merge_counts
+from nowcast.verification.dataset import scores_dataset, write_scores
 from nowcast.verification.neighbourhood import fss
-from nowcast.verification.report import scores_dataset, write_scores
 from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency
 
 HOURS = ["2018-05-17T22", "2018-05-18T10", "2018-05-18T22", "2018-05-19T01"]
@@ -174,7 +174,7 @@ def test_no_resampling_leaves_all_intervals_undefined(counts: xr.Dataset, datase
 def test_drawing_in_pieces_gives_the_intervals_of_drawing_at_once(
     ensembles: xr.Dataset, of_ensembles: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nowcast.verification.report._NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr("nowcast.verification.dataset._NUMBERS_AT_ONCE", 1000)
     xr.testing.assert_allclose(scores_dataset(ensembles, **OPTIONS), of_ensembles, rtol=1e-12)
 
 
