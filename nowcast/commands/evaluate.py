@@ -73,10 +73,10 @@ def evaluate(config: EvaluateConfig) -> None:
         paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
         if shown.wettest is not None:
             paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
-        else:  # there may be one of other cases
-            Path(config.output, "frames.png").unlink(missing_ok=True)
         report = folder / "report.html"
         paths.append(write_report(report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)))
+    if shown.wettest is None:  # there may be one of other cases
+        Path(config.output, "frames.png").unlink(missing_ok=True)
     print(headline_text(scores))
     for path in paths:
         print(Path(config.output, path.name))
