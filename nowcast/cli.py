@@ -124,19 +124,25 @@ def train(overrides: Overrides = None) -> None:
         "predict",
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
         "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-18T15:00 output=forecast.nc\n"
-        "  nowcast predict baseline=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan from=2018-05-18T12:00 to=2018-05-18T15:00\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt data.path='radar/%Y/%m/%d/*.h5' --watch\n"
+        "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
     ),
 )
-def predict(overrides: Overrides = None) -> None:
-    """Forecast from the newest frames, or from those at a time; write one NetCDF file."""
+def predict(
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and forecast whenever a frame lands, as watch=true.")] = False,
+) -> None:
+    """Forecast from the newest frames, from those at a time, or from those of a period; write a NetCDF file of each."""
 
     def task(config: Any, folder: Path) -> None:
         from nowcast.commands.predict import predict
 
         predict(config)
 
-    words = [f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word for word in overrides or []]
-    run("predict", words, task)  # Hydra would look for model=… among the models of train
+    from nowcast.commands.arguments import predict_words
+
+    run("predict", predict_words(overrides or [], watch), task)
 
 
 @app.command(
@@ -347,7 +353,7 @@ def main() -> None:
         code = app(standalone_mode=False) or 0
     except Interrupted as interrupt:
         code = interrupt.exit_code
-        print("nowcast: stopped.", file=sys.stderr)
+        print(f"nowcast: {interrupt}", file=sys.stderr)
     except Exception as error:
         code = report(error)
     except SystemExit as stop:

@@ -24,8 +24,9 @@ from nowcast.config_data import (
     SamplingConfig,
     ScalingConfig,
 )
-from nowcast.config_forecasts import EvaluateConfig, PlotConfig, PredictConfig
+from nowcast.config_forecasts import EvaluateConfig, PlotConfig
 from nowcast.config_models import MODEL_CONFIGS, ModelConfig
+from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError
 
 

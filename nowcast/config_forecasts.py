@@ -1,4 +1,4 @@
-"""What a user may set of forecasts and their scores: types and limits. The values stand in configs/."""
+"""What a user may set of scores and pictures of forecasts: types and limits. The values stand in configs/."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,6 @@ from nowcast.checks import (
     not_empty,
     odd,
     one_of,
-    positive,
     share,
     thresholds,
     west_south_east_north,
@@ -19,42 +18,6 @@ from nowcast.config_data import DataConfig, RadarConfig
 from nowcast.errors import ConfigError
 
 BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
-
-
-@dataclass
-class PredictConfig:
-    """All of `nowcast predict`."""
-
-    checkpoint: str | None
-    baseline: str | None
-    input_steps: int | None
-    lead_steps: int | None
-    members: int
-    seed: int
-    data: RadarConfig
-    at: str | None
-    missing_frames: int
-    input_paths: dict[str, str]
-    max_memory_gb: float | None
-    output: str
-    device: str
-    precision: str
-
-    def __post_init__(self) -> None:
-        not_empty("checkpoint", self.checkpoint)
-        if self.baseline is not None:
-            one_of("baseline", self.baseline, BASELINES)
-        if self.baseline is None and self.checkpoint is None:
-            raise ConfigError(f"checkpoint: give a trained model, or a baseline as baseline=…: {', '.join(BASELINES)}.")
-        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
-        at_least("members", self.members, 2)
-        at_least("seed", self.seed, 0)
-        at_least("missing_frames", self.missing_frames, 0)
-        if self.max_memory_gb is not None:
-            positive("max_memory_gb", self.max_memory_gb)
-        if not self.output.endswith(".nc"):
-            raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
-        device_and_precision(self.device, self.precision)
 
 
 @dataclass
@@ -95,7 +58,7 @@ class EvaluateConfig:
             not_empty(key, getattr(self, key))
         self.baseline = _baselines(self.baseline)
         self._check_what_is_scored()
-        _baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
         if self.region is not None:
             west_south_east_north("region", self.region)
@@ -166,7 +129,8 @@ def _baselines(given: Any) -> list[str]:
     return names
 
 
-def _baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
+def baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
+    """Errors: ConfigError where a number of frames is below 1, or given beside a checkpoint."""
     for key, steps in (("input_steps", input_steps), ("lead_steps", lead_steps)):
         if steps is not None:
             at_least(key, steps, 1)

@@ -6,13 +6,15 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nowcast.errors import CannotCreateError, InputOutputError, TryLaterError
+from nowcast.errors import CannotCreateError, InputOutputError, MissingInputError, TryLaterError
 
 _FULL = 2**20  # bytes free, by which a disk is taken for full
+_LOCK_POLL = 0.05  # seconds between tries for a lock
 _CANNOT_CREATE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
@@ -46,26 +48,48 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def only_writer(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
     """Within the block no other process that asks so writes in `folder`, which is made if it is not there; and what a killed
     one left half written there is gone. The lock ends with the process, however that ends.
 
-    Errors: TryLaterError where another one is at it and this one does not wait for it; CannotCreateError.
+    wait: seconds to wait for another one that is at it.
+    Errors: TryLaterError where it is still at it then; CannotCreateError.
     """
     folder = make_folder(folder)
+    path = folder / ".lock"
+    lock = _locked(path, time.monotonic() + wait)
+    if lock is None:
+        raise TryLaterError(f"{folder}: another process is writing there; try again once it is done.")
     try:
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise _for_people(folder / ".lock", error) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TryLaterError(f"{folder}: another process is writing there; try again once it is done.") from error
         for left in folder.glob(".*.????????.tmp"):
             _remove(left)
         yield
     finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path: Path, until: float) -> int | None:
+    """The file descriptor of a lock that no other process holds; None where one still does at that time.
+
+    Who lets go of a lock removes its file, so that one that was had of a file no longer there is none.
+    """
+    while True:
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _for_people(path, error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                os.close(lock)
+                return None
+            time.sleep(_LOCK_POLL)
+        except FileNotFoundError:  # removed since it was seen
+            pass
         os.close(lock)
 
 
@@ -111,9 +135,12 @@ def make_folder(folder: str | Path) -> Path:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 checksum of a file, in hexadecimal. Errors: MissingInputError."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read ({_reason(error)}); check the path and its permissions.") from error
 
 
 def _sync(path: Path) -> None:

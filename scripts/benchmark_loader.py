@@ -21,8 +21,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nowcast.periods import Period
 from nowcast.radar import RATE, open_grid, write_synthetic
-from nowcast.sequences import PackedRates, Period, Pick, RadarWindows, Sampling, Scaling, pack, stored
+from nowcast.sequences import PackedRates, Pick, RadarWindows, Sampling, Scaling, pack, stored
 
 ALWAYS = Period(np.datetime64("1990-01-01", "ns"), np.datetime64("2090-01-01", "ns"))
 Read = Callable[[Pick], NDArray[np.float32]]

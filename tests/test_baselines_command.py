@@ -12,10 +12,12 @@ from helpers import SPLITS, Outcome
 
 from nowcast.commands.baselines import mean_over_time, pixel_km
 from nowcast.config_forecasts import BASELINES
-from nowcast.forecast import build_baseline, open_forecast
+from nowcast.forecast import open_forecast
+from nowcast.forecast.baselines import build_baseline
+from nowcast.periods import Period
 from nowcast.radar import open_grid
 from nowcast.radar.synthetic import synthetic_grid
-from nowcast.sequences import Period, pack
+from nowcast.sequences import pack
 
 Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[1] / "data" / "radolan.nc"

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from nowcast import config, config_models
 from nowcast.cli import GROUPS, group_options
 from nowcast.config import TrainConfig, configs_folder, register_schemas
-from nowcast.config_forecasts import EvaluateConfig, PredictConfig
+from nowcast.config_forecasts import EvaluateConfig
+from nowcast.config_predict import PredictConfig
 from nowcast.model import build_model
 
 OPTIONS = [(group, option) for group in GROUPS["train"] for option in group_options(group, "train")]

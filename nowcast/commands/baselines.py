@@ -7,14 +7,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.commands.inputs import open_radar, pack_radar
+from nowcast.commands.inputs import pack_radar
+from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast.baselines import Baseline, build_baseline
+from nowcast.periods import parse_period
 from nowcast.radar.georeference import place_of_grid
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.place import pixel_size
-from nowcast.sequences import PackedRates, parse_period
+from nowcast.sequences import PackedRates
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from nowcast import __version__
 from nowcast.errors import ConfigError
-from nowcast.forecast import Forecaster
+from nowcast.forecast.forecaster import Forecaster
+from nowcast.periods import Period
 from nowcast.radar.fields import FieldFile, open_field
-from nowcast.sequences import Field, Fields, Inputs, Period, contents_of, hold
+from nowcast.sequences import Field, Fields, Inputs, contents_of, hold
 from nowcast.sequences.stored import StoredArray
 
 log = logging.getLogger(__name__)

@@ -12,21 +12,16 @@ from torch import Tensor
 from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
 from nowcast.commands.cases import MODEL, Cases, Predictor
-from nowcast.commands.inputs import (
-    moving_mnist_windows,
-    open_forecaster,
-    open_radar,
-    pack_radar,
-    refuse_other_size,
-    refuse_other_timestep,
-)
+from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar, refuse_other_size, refuse_other_timestep
+from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
-from nowcast.forecast import Forecaster
+from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
-from nowcast.sequences import PackedRates, Period, Pick, RadarWindows, Sampling, Scaling, Windows, parse_period
+from nowcast.periods import Period, parse_period
+from nowcast.sequences import PackedRates, Pick, RadarWindows, Sampling, Scaling, Windows
 from nowcast.training import Precision
 
 log = logging.getLogger(__name__)

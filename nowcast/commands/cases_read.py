@@ -12,17 +12,16 @@ from torch import Tensor
 
 from nowcast.commands.baselines import open_baseline
 from nowcast.commands.cases import MODEL, Cases, Predictor
-from nowcast.commands.inputs import (
-    open_radar,
-    pack_radar,
-)
+from nowcast.commands.inputs import pack_radar
+from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import RadarConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import find_forecasts, open_forecast
+from nowcast.periods import Period
 from nowcast.radar.georeference import grid_differs
 from nowcast.radar.grid import RATE
-from nowcast.sequences import PackedRates, Period
+from nowcast.sequences import PackedRates
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from nowcast.commands.describe import EDGELESS
-from nowcast.commands.inputs import reading
+from nowcast.commands.radar_files import reading
 from nowcast.config import InspectConfig
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.radar import ReadOptions, find_files

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.commands.cases import origin_of
-from nowcast.commands.inputs import reading
+from nowcast.commands.radar_files import reading
 from nowcast.config_data import RadarConfig
 from nowcast.config_forecasts import PlotConfig
 from nowcast.errors import DataError, MissingInputError, UsageError

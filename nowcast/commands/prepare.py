@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nowcast.commands.inputs import reading
+from nowcast.commands.radar_files import reading
 from nowcast.config import PrepareConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import only_writer
+from nowcast.periods import Period, parse_period
 from nowcast.radar import find_files
 from nowcast.radar.cadence import targets_of
 from nowcast.radar.cropping import box_of
@@ -30,7 +31,6 @@ from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
 from nowcast.radar.series import Series, build_series
 from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
 from nowcast.radar.units import MARSHALL_PALMER
-from nowcast.sequences import Period, parse_period
 
 log = logging.getLogger(__name__)
 

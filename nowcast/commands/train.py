@@ -9,15 +9,16 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nowcast.commands.beside_rain import build_inputs, open_fields
-from nowcast.commands.inputs import build_scaling, moving_mnist_windows, open_radar, pack_radar
+from nowcast.commands.inputs import build_scaling, moving_mnist_windows, pack_radar
+from nowcast.commands.radar_files import open_radar
 from nowcast.config import TrainConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_models import FCLSTMConfig
 from nowcast.errors import ConfigError
 from nowcast.files import make_folder, written_whole
 from nowcast.model import build_model
-from nowcast.sequences import RadarWindows, Sampling, Windows, parse_period, refuse_overlap
-from nowcast.sequences.periods import Period
+from nowcast.periods import Period, parse_period, refuse_overlap
+from nowcast.sequences import RadarWindows, Sampling, Windows
 from nowcast.training import (
     LOSSES,
     Plan,

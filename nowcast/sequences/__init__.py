@@ -6,12 +6,11 @@ from nowcast.sequences.fields import Field, Fields, hold
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
-from nowcast.sequences.periods import Period, parse_period, parse_time, refuse_overlap
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, RadarWindows, Sampling, Windows
 
 __all__ = [
-    "RAIN_ALONE", "Batch", "Field", "Fields", "Inputs", "MovingMnistWindows", "PackedRates", "Period", "Pick", "RadarWindows", "Sampling",
+    "RAIN_ALONE", "Batch", "Field", "Fields", "Inputs", "MovingMnistWindows", "PackedRates", "Pick", "RadarWindows", "Sampling",
     "Scaling", "Windows",
-    "build_batch", "contents_of", "hold", "open_digits", "pack", "parse_period", "parse_time", "refuse_overlap",
+    "build_batch", "contents_of", "hold", "open_digits", "pack",
 ]  # fmt: skip

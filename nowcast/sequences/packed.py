@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import only_writer, written_whole
+from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE
-from nowcast.sequences.periods import Period
 from nowcast.sequences.stored import StoredArray, write_header
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def pack(
     path = Path(folder) / key / "frames.npy"
     tiles_path, statistics_path = path.with_name("tiles.npy"), path.with_name("statistics.npz")
     if not path.exists():
-        with only_writer(path.parent, wait=True):
+        with only_writer(path.parent, wait=math.inf):
             if not path.exists():  # another process may have made it meanwhile
                 log.info("unpacking %d frames into %s", times.size, path)
                 # `path` is the outer one and comes into being last: where it is, the others are.

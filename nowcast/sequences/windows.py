@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.periods import Period
 from nowcast.sequences.packed import PackedRates
-from nowcast.sequences.periods import Period
 from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
 from nowcast.sequences.scaling import Scaling
 

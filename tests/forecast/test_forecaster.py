@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.errors import InternalError
-from nowcast.forecast import Forecaster
+from nowcast.forecast.forecaster import Forecaster
 from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.scaling import Scaling
 

@@ -12,7 +12,8 @@ from helpers import Outcome
 from torch import Tensor, nn
 
 from nowcast.errors import DeviceError
-from nowcast.forecast import Forecaster, open_forecast
+from nowcast.forecast import open_forecast
+from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import _available, _left_in_groups, free_memory, memory_allowed
 from nowcast.forecast.tiling import WORKSPACE, Tiling, choose_tiling, forecast_in_tiles
 from nowcast.model import build_model

@@ -11,8 +11,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nowcast.errors import DataError
+from nowcast.periods import Period, parse_period
 from nowcast.radar import RATE, build_grid, open_grid, write_synthetic
-from nowcast.sequences import Period, pack, packed, parse_period
+from nowcast.sequences import pack, packed
 
 NAN = np.nan
 ALWAYS = parse_period("", ["1990-01-01", "2090-01-01"])
@@ -203,7 +204,8 @@ ANOTHER_PROCESS = """
 import sys, time
 import numpy as np
 from nowcast.radar import build_grid
-from nowcast.sequences import pack, parse_period
+from nowcast.periods import parse_period
+from nowcast.sequences import pack
 
 rates = np.arange(10 * 4 * 5, dtype=np.float32).reshape(10, 4, 5)
 grid = build_grid(rates, np.datetime64("2020-06-01", "ns") + np.arange(10) * np.timedelta64(5, "m"), {}, {}, 5.0)

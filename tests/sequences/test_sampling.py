@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nowcast.sequences import PackedRates, Period, RadarWindows, Sampling, Scaling
+from nowcast.periods import Period
+from nowcast.sequences import PackedRates, RadarWindows, Sampling, Scaling
 from nowcast.sequences.packed import sum_tiles
 from nowcast.sequences.sampling import CropSampler
 

@@ -6,19 +6,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.radar import synthetic_grid
 from nowcast.sequences import (
     Batch,
     PackedRates,
-    Period,
     Pick,
     RadarWindows,
     Sampling,
     Scaling,
     build_batch,
     pack,
-    parse_period,
-    refuse_overlap,
 )
 from nowcast.sequences.windows import apply_symmetry
 

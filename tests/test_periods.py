@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nowcast.errors import ConfigError
-from nowcast.sequences import Period, parse_period, parse_time, refuse_overlap
+from nowcast.periods import Period, parse_period, parse_time, refuse_overlap
 
 NANOSECOND = np.timedelta64(1, "ns")
 

@@ -1,0 +1,116 @@
+"""One cycle: the newest frames, or those up to a time → a forecast that is published, or a stated reason why there is none."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from nowcast.commands.deadline import deadline
+from nowcast.commands.frames import FrameSource
+from nowcast.commands.publication import forecast_path, is_published, publish, tidy_up
+from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report
+from nowcast.config_predict import MODEL, PredictConfig
+from nowcast.errors import ConfigError, TryLaterError
+from nowcast.files import sha256
+from nowcast.forecast import build_forecast
+from nowcast.forecast.plausibility import refuse_implausible, wet_share
+from nowcast.radar import find_files
+from nowcast.radar.grid import RATE
+from nowcast.radar.times import Times
+
+if TYPE_CHECKING:
+    from nowcast.commands.methods import Made, Methods
+
+_SHAPES_RAIN = (
+    "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap", "gap_filling", "fallback", "input_paths",
+    "precision",
+)  # fmt: skip
+_READS_RAIN = ("path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value", "max_rate", "above_max_rate")
+
+
+def run_cycle(
+    config: PredictConfig,
+    source: FrameSource,
+    open_methods: Callable[[], "Methods"],
+    report: Report,
+    at: np.datetime64 | None,
+    now: np.datetime64 | None,
+) -> None:
+    """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is filled in as far as it comes.
+
+    now: later frames are not there yet, and `max_age` counts from it.
+    Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for it.
+    """
+    with deadline(config.deadline):
+        with report.timed("find"):
+            reference_time = source.newest(now) if at is None else at
+            report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
+            report.age = None if now is None else float((now - reference_time) / np.timedelta64(1, "s"))
+            there = is_published(report.path, reference_time, recipe_of(config))
+        if there:
+            report.outcome = ALREADY_THERE
+        else:
+            with report.timed("model"):
+                methods = open_methods()
+            with report.timed("forecast"):
+                made = methods.forecast(source, reference_time)
+            with report.timed("check"):
+                note(report, made, config)
+                refuse_overwriting(report.path, config, made.past.times)
+            forecast = dataset_of(made, config)
+    with report.timed("write"):
+        if not there:
+            publish(forecast, report.path)
+        tidy_up(config)
+    if report.outcome == FALLBACK and config.fallback_exit_code:
+        raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
+
+
+def recipe_of(config: PredictConfig) -> dict[str, str]:
+    """What a forecast file says of how it was made, whoever asked for it and however: the same recipe and time give the same file."""
+    given = asdict(config)
+    shaping = {key: given[key] for key in _SHAPES_RAIN} | {"data": {key: given["data"][key] for key in _READS_RAIN}}
+    by_model = config.checkpoint is not None and config.baseline is None
+    known = {"checkpoint_sha256": sha256(str(config.checkpoint))} if by_model else {}
+    return {**known, "config": json.dumps(shaping)}
+
+
+def note(report: Report, made: "Made", config: PredictConfig) -> None:
+    """Errors: InternalError where the forecast may not be published."""
+    newest = made.past.rain[RATE].values[-1]
+    report.method, report.reason = made.method, made.reason
+    report.remarks += made.past.remarks
+    report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
+    refuse_implausible(made.rates, newest, config.data.max_rate, config.max_wet_ratio)
+    report.outcome = FORECAST if made.reason is None else FALLBACK
+
+
+def dataset_of(made: "Made", config: PredictConfig) -> xr.Dataset:
+    """The forecast dataset, with what it was made from."""
+    past = made.past
+    shown = {
+        "missing_input_times": past.missing,
+        "filled_input_times": past.filled,
+        "input_times": ~past.missing & ~past.filled,
+    }
+    provenance = {
+        **made.made_with,
+        **({"method": made.method} if made.method != MODEL else {}),
+        **({"method_reason": made.reason} if made.reason else {}),
+        **recipe_of(config),
+        "inputs": config.data.path,
+        **{key: [f"{time:.19}Z" for time in past.times[which].astype(str)] for key, which in shown.items()},
+    }
+    return build_forecast(made.rates, past.grid, past.times[-1], past.timestep, provenance)
+
+
+def refuse_overwriting(path: Path, config: PredictConfig, times: Times) -> None:
+    """Errors: ConfigError where the forecast would take the place of what it is made from, files of these times among it."""
+    files = find_files(config.data.path, (times[0], times[-1]), config.data.format)
+    sources = [*files, *([Path(config.checkpoint)] if config.checkpoint else [])]
+    if path.resolve() in [source.resolve() for source in sources]:
+        raise ConfigError(f"output: {path} is an input of this forecast; choose another.")
