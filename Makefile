@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo test check bench oracles wheel clean
+.PHONY: help install demo test check faults bench oracles wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,12 +22,16 @@ check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -m "readme or not readme"
+	$(PYTEST) -m "not faults"
 
-bench: install ## how fast the layer is beside those that people copy, the loader, and the scores (many minutes on a CPU; Keras and pysteps too after `make oracles`)
+faults: $(VENV)/installed-test ## every fault that forecasts and training are to survive, kill -9 fifty times among them
+	$(PYTEST) tests/faults -m "faults or not faults" --fault-table=faults.md
+
+bench: install ## how fast the layer is beside those that people copy, the loader, the scores, and a forecast (many minutes on a CPU; Keras and pysteps too after `make oracles`)
 	$(BIN)/python scripts/benchmark.py
 	$(BIN)/python scripts/benchmark_loader.py
 	$(BIN)/python scripts/benchmark_scores.py
+	$(BIN)/python scripts/benchmark_predict.py
 
 oracles: $(VENV)/installed-test ## add pysteps, which makes the baselines, and what some tests check scores and the layer against; needs a C compiler
 	$(PIP) '.[oracles]'

@@ -2,9 +2,11 @@
 
 import argparse
 import errno
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,7 +18,7 @@ import typer
 from nowcast import __version__
 from nowcast.config import configs_folder, register_schemas
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
-from nowcast.explain import explain, report
+from nowcast.explain import explain, report, say
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
@@ -136,11 +138,13 @@ def predict(
     """Forecast from the newest frames, from those at a time, or from those of a period; write a NetCDF file of each."""
 
     def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.predict import predict
+        with importing():
+            from nowcast.commands.predict import predict
 
         predict(config)
 
     from nowcast.commands.arguments import predict_words
+    from nowcast.commands.importing import importing
 
     run("predict", predict_words(overrides or [], watch), task)
 
@@ -279,7 +283,10 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
+    from nowcast.commands.trust import check_configurations, refuse_pickle
 
+    refuse_pickle(overrides)
+    check_configurations()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
     sys.argv = [f"nowcast {command}", *overrides]
     argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
@@ -347,18 +354,20 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 def main() -> None:
     """Run the command line and exit with its code."""
     _make_streams_writable()
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, _terminate)  # before Typer makes something else of it
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them
+        signal.signal(number, stop)
     try:
         code = app(standalone_mode=False) or 0
     except Interrupted as interrupt:
         code = interrupt.exit_code
-        print(f"nowcast: {interrupt}", file=sys.stderr)
+        say(interrupt, "stopped.")
     except Exception as error:
         code = report(error)
     except SystemExit as stop:
         # Hydra's own options end so: 0, or 2 for one it does not know; and Typer, with 1, where a pipe is closed.
         code = InputOutputError.exit_code if stop.code == 1 else stop.code if isinstance(stop.code, int) else 2
+    _give_up_stderr()
     sys.exit(code)
 
 
@@ -370,5 +379,24 @@ def _make_streams_writable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    raise Interrupted(signal_number)
+def _give_up_stderr() -> None:
+    """What a stderr that is closed or full did not take is dropped, or Python would try again at its end, and exit with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+class _Stop:
+    """Raises Interrupted for a signal, but not again while what that ends is tidied away: an impatient second one is heard later."""
+
+    PATIENCE = 5.0  # seconds
+
+    def __init__(self) -> None:
+        self.raised = -math.inf
+
+    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self.raised > self.PATIENCE:
+            self.raised = now
+            raise Interrupted(signal_number)

@@ -70,12 +70,8 @@ class ConfigError(NowcastError):
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to stop; not an Exception, so that it ends a whole sweep and no handler swallows it.
-
-    The alarm of a deadline is one, too: what it stops is to be tried later.
-    """
+    """A signal asked the program to stop; not an Exception, so that it ends a whole sweep and no handler swallows it."""
 
     def __init__(self, signal_number: int) -> None:
-        alarm = signal_number == signal.SIGALRM
-        super().__init__("its deadline passed, and nothing was published; try again later." if alarm else "stopped.")
-        self.exit_code = TryLaterError.exit_code if alarm else 128 + signal_number
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_code = 128 + signal_number

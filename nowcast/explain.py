@@ -4,6 +4,7 @@ import difflib
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
@@ -11,11 +12,20 @@ from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalE
 
 def report(error: Exception, where: str = "") -> int:
     """Print one line on stderr, the traceback before it with NOWCAST_DEBUG=1. → the exit code."""
-    if os.environ.get("NOWCAST_DEBUG"):
-        traceback.print_exception(error)
     message, code = explain(error)
-    print(f"nowcast: {where}{' '.join(message.split())}", file=sys.stderr)
+    say(error, f"{where}{' '.join(message.split())}")
     return code
+
+
+def say(error: BaseException, message: str) -> None:
+    """Print a failure on stderr, unless a log there has it, by which it is marked as `said`. Where stderr is closed or full there
+    is nobody to tell, and that is no other failure."""
+    if getattr(error, "said", False):
+        return
+    with suppress(OSError):
+        if os.environ.get("NOWCAST_DEBUG"):
+            traceback.print_exception(error)
+        print(f"nowcast: {message}", file=sys.stderr)
 
 
 def explain(error: Exception) -> tuple[str, int]:

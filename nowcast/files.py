@@ -6,21 +6,26 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nowcast.errors import CannotCreateError, InputOutputError, MissingInputError, TryLaterError
 
 _FULL = 2**20  # bytes free, by which a disk is taken for full
 _LOCK_POLL = 0.05  # seconds between tries for a lock
-_CANNOT_CREATE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_LEFTOVERS = f".*.{'[0-9a-f]' * 8}.tmp"
+_CANNOT_CREATE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; once the block ends well, move it to `path` in one step, safe on the disk.
+    """Give a temporary file beside `path`, empty and private; once the block ends well, move it to `path` in one step, safe on
+    the disk, with the permissions of the file that it replaces, or those of any new file.
 
     If the block fails, `path` is as it was before and the temporary file is gone. A reader of `path` sees the old
     file or the new one, never a part.
@@ -29,22 +34,33 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    if path.exists() and not path.is_file():
-        raise CannotCreateError(f"{path}: is there already and no ordinary file; choose another output path.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
+        mode = _mode_of(path)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield temporary
+        with suppress(PermissionError):  # of a file system that has no permissions
+            temporary.chmod(mode)
         _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:
+        raise _for_people(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+def link_whole(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target`, from where it lies, in one step. Errors: CannotCreateError, InputOutputError."""
+    temporary = _temporary(path)
+    try:
+        temporary.symlink_to(os.path.relpath(target.absolute(), path.parent.resolve()))
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
         raise _for_people(path, error) from error
-    except RuntimeError as error:  # what PyTorch and HDF5 make of a full disk
-        full = shutil.disk_usage(path.parent).free < _FULL
-        reason = "no space left on the disk" if full else str(error)
-        raise InputOutputError(f"{path}: writing failed ({reason}); nothing was left behind.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
@@ -61,12 +77,18 @@ def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
     if lock is None:
         raise TryLaterError(f"{folder}: another process is writing there; try again once it is done.")
     try:
-        for left in folder.glob(".*.????????.tmp"):
-            _remove(left)
+        remove_leftovers(folder)
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if _is_of(lock, path):
+            path.unlink(missing_ok=True)
         os.close(lock)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written in `folder`, whose only writer this process is."""
+    for left in folder.glob(_LEFTOVERS):
+        _remove(left)
 
 
 def _locked(path: Path, until: float) -> int | None:
@@ -76,21 +98,29 @@ def _locked(path: Path, until: float) -> int | None:
     """
     while True:
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise _for_people(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+            if _is_of(lock, path):
                 return lock
+            os.close(lock)
         except BlockingIOError:
+            os.close(lock)
             if time.monotonic() >= until:
-                os.close(lock)
                 return None
             time.sleep(_LOCK_POLL)
-        except FileNotFoundError:  # removed since it was seen
-            pass
-        os.close(lock)
+        except OSError as error:  # a file system that has no locks
+            os.close(lock)
+            raise _for_people(path, error) from error
+
+
+def _is_of(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -102,9 +132,9 @@ def written_together(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     with only_writer(folder):
-        temporary = folder / f".together.{secrets.token_hex(4)}.tmp"
+        temporary = _temporary(folder / "together")
         try:
-            make_folder(temporary)
+            temporary.mkdir(mode=0o700)
             yield temporary
             for path in sorted(temporary.iterdir()):
                 os.replace(path, folder / path.name)
@@ -115,18 +145,39 @@ def written_together(folder: str | Path) -> Iterator[Path]:
             _remove(temporary)
 
 
+def _temporary(path: Path) -> Path:
+    """A path beside `path`, of a name that `remove_leftovers` knows."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _mode_of(path: Path) -> int:
+    """The permissions that `path` is to have. Errors: CannotCreateError where it is there and no ordinary file."""
+    if path.is_file():
+        return stat.S_IMODE(path.stat().st_mode)
+    if path.exists():
+        raise CannotCreateError(f"{path}: is there already and no ordinary file; choose another output path.")
+    umask = os.umask(0o077)  # there is no other way to ask for it; what another thread makes meanwhile is private
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """As far as it can be removed: what went wrong before is the error that is told."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> Path:
     """Make `folder` and its parents if they are not there. Errors: CannotCreateError."""
     folder = Path(folder)
     try:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            _sync(made.parent)
     except OSError as error:
         raise CannotCreateError(
             f"{folder}: cannot create this folder ({_reason(error)}); choose another output folder."
@@ -151,11 +202,21 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _for_people(path: Path, error: OSError) -> CannotCreateError | InputOutputError:
-    if error.errno in _CANNOT_CREATE:
+def _for_people(path: Path, error: OSError | RuntimeError) -> CannotCreateError | InputOutputError:
+    if _is_full(path, error):
+        return InputOutputError(f"{path}: writing failed (no space left on the disk); nothing was left behind.")
+    if isinstance(error, OSError) and error.errno in _CANNOT_CREATE:
         return CannotCreateError(f"{path}: cannot write this file ({_reason(error)}); choose another output path.")
     return InputOutputError(f"{path}: writing failed ({_reason(error)}); nothing was left behind.")
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _is_full(path: Path, error: OSError | RuntimeError) -> bool:
+    """Whether a full disk may be behind an error that does not say so: without a number of PyTorch, HDF5 and NumPy, and with that of
+    a forbidden one of netCDF4, where it cannot create a file."""
+    number = getattr(error, "errno", None)
+    unsaid = number is None or (number == errno.EACCES and os.access(path.parent, os.W_OK))
+    return unsaid and shutil.disk_usage(path.parent).free < _FULL
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 from helpers import SPLITS, TINY, Outcome, exit_code
+from hypothesis import settings
+
+# The same examples in every run, and no limit of time for one: a busy machine is no failure.
+settings.register_profile("nowcast", derandomize=True, deadline=None)
+settings.load_profile("nowcast")
 
 
 @pytest.fixture(scope="session")

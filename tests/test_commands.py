@@ -293,7 +293,7 @@ def test_a_newest_frame_without_a_measured_pixel_is_refused(run: Run, data: list
         whole = whole.load()
     whole["precipitation_rate"][-1] = np.nan
     whole.to_netcdf("nan.nc", engine="netcdf4")
-    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=nan.nc")
+    outcome = run("predict", f"checkpoint={trained}/best.pt", *data, "data.path=nan.nc", "retry=0")
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
     assert "2020-01-01T07:55 UTC holds no measured pixel" in outcome.err
 

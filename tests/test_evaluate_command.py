@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -222,3 +223,43 @@ def test_files_of_two_evaluations_do_not_mix(run: Run, data: list[str], monkeypa
     outcome = run(*words, "thresholds=[1]")
     assert outcome.code == 74 and "No space left" in outcome.err
     assert {path: path.read_bytes() for path in Path("scores").iterdir()} == before
+
+
+def forecast_by(run: Run, data: list[str], method: str, time: str) -> None:
+    """A forecast file that says that this method made it, as a chain of methods leaves it."""
+    words = ["model=persistence", *[word for word in data if not word.startswith("thresholds")], *STEPS]
+    path = f"forecasts/{method}_{time.replace(':', '')}.nc"
+    assert run("predict", *words, f"at=2020-01-01T{time}", f"output={path}").code == 0
+    with netCDF4.Dataset(path, "a") as file:
+        file.method = method
+
+
+@undrawn
+def test_a_chain_of_methods_is_scored_as_what_it_is(run: Run, data: list[str]) -> None:
+    for time, method in {"05:30": "persistence", "05:45": "extrapolation", "06:00": "persistence"}.items():
+        forecast_by(run, data, method, time)
+    words = ["evaluate", *data, "baseline=zero", "resamples=0"]
+    outcome = run(*words, "forecasts=forecasts", "output=all")
+    assert outcome.code == 0, outcome.err
+    assert "3 forecasts, scored together as chain: 2 by persistence, 1 by extrapolation" in outcome.err
+    for method in ("persistence", "extrapolation"):
+        outcome = run(*words, f"forecasts='forecasts/{method}*.nc'", f"output={method}")
+        assert outcome.code == 0 and "scored together" not in outcome.err
+    scores = {name: opened(f"{name}/scores.nc").sel(part="all") for name in ("all", "persistence", "extrapolation")}
+    named = {name: str(one["forecast"].values[0]) for name, one in scores.items()}
+    assert named == {"all": "chain", "persistence": "persistence", "extrapolation": "extrapolation"}
+    hits = {name: one["hits"].sel(forecast=named[name]).values for name, one in scores.items()}
+    np.testing.assert_array_equal(hits["all"], hits["persistence"] + hits["extrapolation"])
+    assert hits["persistence"].sum() > 0 and hits["extrapolation"].sum() > 0
+
+
+@undrawn
+def test_a_method_may_stand_beside_a_chain_but_not_beside_itself(run: Run, data: list[str]) -> None:
+    forecast_by(run, data, "persistence", "05:30")
+    forecast_by(run, data, "extrapolation", "05:45")
+    words = ["evaluate", *data, "baseline=persistence", "resamples=0"]
+    assert run(*words, "forecasts=forecasts").code == 0
+    assert opened("scores/scores.nc")["forecast"].values.tolist() == ["chain", "persistence"]
+    outcome = run(*words, "forecasts='forecasts/persistence*.nc'")
+    assert (outcome.code, outcome.err.count("\n")) == (78, 1)
+    assert "was made by persistence itself" in outcome.err

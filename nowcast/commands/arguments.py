@@ -32,7 +32,17 @@ def predict_words(words: list[str], watch: bool) -> list[str]:
     ends = {word.split("=")[0]: word.split("=", 1)[1] for word in words if word.startswith(("from=", "to="))}
     if len(ends) == 1:
         raise UsageError("from, to: give both, the first and the last time to forecast from.")
-    rest = [word for word in words if not word.startswith(("from=", "to="))]
-    renamed = [f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word for word in rest]
-    period = [f"period=[{ends['from']},{ends['to']}]"] if ends else []
-    return [*renamed, *period, *(["watch=true"] if watch else [])]
+    period = f"period=[{ends.get('from')},{ends.get('to')}]"
+    renamed = [f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word for word in words]
+    named = [period if word.startswith("from=") else word for word in renamed if not word.startswith("to=")]
+    return _beside_others(named, "watch=true") if watch else named
+
+
+def _beside_others(words: list[str], override: str) -> list[str]:
+    """With one more override after the last of them: Hydra wants them in one piece, no option in between."""
+    before = ["", *words]
+    last = max(
+        (k for k, word in enumerate(words, 1) if not word.startswith("-") and before[k - 1] not in _WITH_VALUE), default=None
+    )
+    place = len(words) if last is None else last
+    return [*words[:place], override, *words[place:]]

@@ -14,6 +14,7 @@ from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
 from nowcast.commands.cases import MODEL, Cases, Predictor
 from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar, refuse_other_size, refuse_other_timestep
 from nowcast.commands.radar_files import open_radar
+from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
@@ -132,6 +133,9 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
         refuse_other_timestep(forecaster, minutes, data.path)
         refuse_other_size(checkpoint, grid, data.path)
+        remark = refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True)
+        if remark:
+            log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
         predictors[MODEL] = ModelPredictor(forecaster, precision)
         scaling = forecaster.scaling

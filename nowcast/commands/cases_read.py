@@ -1,8 +1,10 @@
 """Cases read from forecast files, with baselines forecast beside them."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,9 @@ from nowcast.radar.grid import RATE
 from nowcast.sequences import PackedRates
 
 log = logging.getLogger(__name__)
+
+CHAIN = "chain"
+"""What forecasts by several methods are called, each made by the first of a chain that could."""
 
 
 class FileCases:
@@ -87,16 +92,19 @@ class FileCases:
 def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
     paths = find_forecasts(path)
     first = open_forecast(paths[0])
-    name = str(first.attrs.get("method", MODEL))
+    made_by, times = Counter[str](), list[Any]()
+    for one in map(open_forecast, paths):
+        made_by[str(one.attrs.get("method", MODEL))] += 1
+        times += [one["forecast_reference_time"].values, one["time"].values[-1]]
+    name = _name_of(made_by)
     if name in config.baseline:
         raise ConfigError(f"baseline: {path} was made by {name} itself; leave it out of the baselines.")
     moving = set(config.baseline) - {"persistence", "climatology", "zero"}
     if config.input_steps is None and moving:
         raise ConfigError(f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as input_steps=5.")
     input_steps = config.input_steps or 1
-    times = np.concatenate([[one["forecast_reference_time"].values, one["time"].values[-1]] for one in map(open_forecast, paths)])
     before = (first["time"].values[0] - first["forecast_reference_time"].values) * (input_steps - 1)
-    period = Period(times.min() - before, times.max())
+    period = Period(min(times) - before, max(times))
     grid = open_radar(data, period)
     rates = pack_radar(data, grid, period)
     baselines = {
@@ -108,6 +116,15 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
         for name in config.baseline
     }  # fmt: skip
     return FileCases(name, paths, first, rates, grid, baselines, input_steps)
+
+
+def _name_of(made_by: Counter[str]) -> str:
+    """The method that made all forecasts; CHAIN where some were made by another, as where frames were missing, which is said."""
+    if len(made_by) == 1:
+        return next(iter(made_by))
+    parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
+    log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
+    return CHAIN
 
 
 def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:

@@ -13,8 +13,8 @@ from nowcast.commands.deadline import deadline
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.publication import forecast_path, is_published, publish, tidy_up
 from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report
-from nowcast.config_predict import MODEL, PredictConfig
-from nowcast.errors import ConfigError, TryLaterError
+from nowcast.config_predict import MODEL, NONE, PredictConfig
+from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.files import sha256
 from nowcast.forecast import build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
@@ -47,7 +47,7 @@ def run_cycle(
     """
     with deadline(config.deadline):
         with report.timed("find"):
-            reference_time = source.newest(now) if at is None else at
+            reference_time = newest(source, config, now) if at is None else at
             report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
             report.age = None if now is None else float((now - reference_time) / np.timedelta64(1, "s"))
             there = is_published(report.path, reference_time, recipe_of(config))
@@ -65,9 +65,20 @@ def run_cycle(
     with report.timed("write"):
         if not there:
             publish(forecast, report.path)
-        tidy_up(config)
+            report.outcome = FORECAST if report.reason is None else FALLBACK
+        tidy_up(config, reference_time)
     if report.outcome == FALLBACK and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
+
+
+def newest(source: FrameSource, config: PredictConfig, now: np.datetime64 | None) -> np.datetime64:
+    """Errors: as `FrameSource.newest`; TryLaterError where there is no frame at all and the chain of methods ends in `none`."""
+    try:
+        return source.newest(now)
+    except MissingInputError as error:
+        if config.methods[-1] == NONE:
+            raise TryLaterError(str(error)) from error
+        raise
 
 
 def recipe_of(config: PredictConfig) -> dict[str, str]:
@@ -81,12 +92,12 @@ def recipe_of(config: PredictConfig) -> dict[str, str]:
 
 def note(report: Report, made: "Made", config: PredictConfig) -> None:
     """Errors: InternalError where the forecast may not be published."""
-    newest = made.past.rain[RATE].values[-1]
+    past = made.past.rain[RATE].values
+    newest, covered = past[-1], np.isfinite(past).any(axis=0)
     report.method, report.reason = made.method, made.reason
-    report.remarks += made.past.remarks
+    report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
     report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
-    refuse_implausible(made.rates, newest, config.data.max_rate, config.max_wet_ratio)
-    report.outcome = FORECAST if made.reason is None else FALLBACK
+    refuse_implausible(made.rates, newest, config.data.max_rate, config.max_wet_ratio, covered if made.method == MODEL else None)
 
 
 def dataset_of(made: "Made", config: PredictConfig) -> xr.Dataset:

@@ -1,27 +1,77 @@
 """A time budget."""
 
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from nowcast.errors import Interrupted
+from nowcast.errors import TryLaterError
+
+_AGAIN = 1.0  # seconds to the next alarm, where one was swallowed: an object that is finalised may not raise
+_IMPORTED = 0.02  # and where one came amid an import
+
+
+class _Alarm(BaseException):
+    """Not an Exception, so that no handler on the way swallows it."""
 
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """End the block after so many seconds. Errors: Interrupted, of exit code 75."""
+    """End the block after so many seconds; None: never. Main thread only. A module that is being imported is imported to its end,
+    as one that was half imported cannot be imported again.
+
+    Errors: TryLaterError.
+    """
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    start, (outer, _) = time.monotonic(), signal.getitimer(signal.ITIMER_REAL)
+    before = signal.signal(signal.SIGALRM, _raise_alarm)
     try:
-        yield
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            with _swallowed_in_silence():
+                yield
+        finally:  # within the outer block, as the alarm may come right here
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Alarm:
+        raise TryLaterError(f"deadline={seconds:g} seconds passed; nothing was published. Try again, or allow more.") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 1e-3))
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise Interrupted(signal_number)
+def _raise_alarm(signal_number: int, frame: FrameType | None) -> None:
+    if _is_importing(frame):
+        signal.setitimer(signal.ITIMER_REAL, _IMPORTED)
+        return
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    raise _Alarm
+
+
+@contextmanager
+def _swallowed_in_silence() -> Iterator[None]:
+    """Python would print a traceback of each alarm that it had to swallow."""
+    before = sys.unraisablehook
+
+    def hook(ignored: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(ignored.exc_value, _Alarm):
+            before(ignored)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False

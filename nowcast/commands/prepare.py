@@ -25,10 +25,10 @@ from nowcast.radar.formats import describe_file
 from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS
 from nowcast.radar.opening import provenance_of
-from nowcast.radar.preparation import DayPlan, Preparation, alike_files, describe_each, make_day, plan_days
+from nowcast.radar.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
 from nowcast.radar.processes import in_processes
 from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
-from nowcast.radar.series import Series, build_series
+from nowcast.radar.series import Series, alike_files, build_series
 from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
 from nowcast.radar.units import MARSHALL_PALMER
 
@@ -94,9 +94,9 @@ def describe_sources(paths: list[Path], options: ReadOptions, config: PrepareCon
             described.extend(group)
     bad = [one for one in described if isinstance(one, str)]
     refuse_bad(bad, config)
-    files, unlike = alike_files([one for one in described if not isinstance(one, str)])
-    refuse_bad(unlike, config)
-    bad.extend(unlike)
+    files, others = alike_files([one for one in described if not isinstance(one, str)])
+    refuse_bad(list(others.values()), config)
+    bad.extend(others.values())
     if not files:
         raise DataError(f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}")
     while True:
@@ -125,7 +125,7 @@ def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> 
     """What is done to every frame. Errors: ConfigError, DataError where its pixels cannot be cropped or resampled so."""
     first = series.files[0]
     pixels = choose_pixels(first, config)
-    provenance = provenance_of(series)
+    provenance = provenance_of(series.files)
     settings = {
         "source": provenance["converted_from"],
         "data.missing_value": config.data.missing_value,

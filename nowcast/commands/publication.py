@@ -1,26 +1,51 @@
 """Where forecasts are published: whole, once, with `latest.nc` beside them, and old ones removed."""
 
-from collections.abc import Mapping
+import filecmp
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import DataError
+from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError
+from nowcast.files import link_whole, remove_leftovers, written_whole
 from nowcast.forecast import open_forecast, write_forecast
+from nowcast.forecast.dataset import LATEST, read_reference_time
+from nowcast.radar.patterns import follow
+
+log = logging.getLogger(__name__)
+
+CODES = "YymdjHMS"
+"""Those of strftime that mean the same in every language, and that `nowcast.radar.patterns` reads again."""
+
+_CODE = re.compile(r"%(.?)", re.DOTALL)
+_HOUR, _DAY = np.timedelta64(1, "h"), 24
+_MINUTE = timedelta(minutes=1)
 
 
 def forecast_path(output: str, reference_time: np.datetime64) -> Path:
-    """The file of a forecast from this time."""
-    return Path(reference_time.astype("datetime64[s]").item().strftime(output)).expanduser()
+    """The file of a forecast from this time. Errors: ConfigError where `output` holds another code than `CODES`."""
+    time = reference_time.astype("datetime64[s]").item()
+
+    def told(code: re.Match[str]) -> str:
+        if code[1] != "%" and code[1] not in tuple(CODES):
+            known = " ".join(f"%{one}" for one in CODES)
+            raise ConfigError(f"output: {code[0]!r} is no code of a time; use {known}, and %% for a percent sign.")
+        return "%" if code[1] == "%" else str(time.strftime(code[0]))
+
+    return Path(_CODE.sub(told, output)).expanduser()
 
 
 def output_folder(output: str) -> Path:
     """The folder below which all forecasts are, above the first that is named by a time."""
     parts = Path(output).expanduser().parts[:-1]
-    fixed = next((k for k, part in enumerate(parts) if "%" in part), len(parts))
-    return Path(*parts[:fixed])
+    fixed = next((k for k, part in enumerate(parts) if _has_codes(part)), len(parts))
+    return Path(*(part.replace("%%", "%") for part in parts[:fixed]))
 
 
 def is_published(path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]) -> bool:
@@ -29,7 +54,8 @@ def is_published(path: Path, reference_time: np.datetime64, recipe: Mapping[str,
         return False
     try:
         there = open_forecast(path)
-    except DataError:
+    except DataError as error:
+        log.warning("%s It is made anew.", error)
         return False
     same = there["forecast_reference_time"].values == reference_time
     return bool(same) and all(there.attrs.get(name) == value for name, value in recipe.items())
@@ -40,5 +66,91 @@ def publish(forecast: xr.Dataset, path: Path) -> None:
     write_forecast(forecast, path)
 
 
-def tidy_up(config: PredictConfig) -> None:
-    """Switch `latest.nc`, and remove what is older than is to be kept."""
+def tidy_up(config: PredictConfig, reference_time: np.datetime64) -> None:
+    """Once the forecast from this time is there: remove what killed processes left of those of the day before it, switch `latest.nc`
+    to the newest of all, and remove what is older than is to be kept.
+
+    Errors: CannotCreateError where a `latest.nc` is no forecast; InputOutputError.
+    """
+    folder, path = output_folder(config.output), forecast_path(config.output, reference_time)
+    before = {forecast_path(config.output, reference_time - hours * _HOUR).parent for hours in range(_DAY + 1)}
+    for one in before - {folder}:
+        remove_leftovers(one)
+    if config.latest is None and config.keep_hours is None and config.keep_files is None:
+        return
+    time, newest = newest_forecast(config.output) or (reference_time, path)
+    if config.latest is not None and newest != folder / LATEST:
+        _switch_latest(config.latest, folder / LATEST, newest, time)
+    if config.keep_hours is not None or config.keep_files is not None:
+        _remove_old(config, folder, time, {path, newest, folder / LATEST})
+
+
+def newest_forecast(output: str) -> tuple[np.datetime64, Path] | None:
+    """The newest of the forecasts that `output` names, and its reference time; None where there is none."""
+    for _, path in _named(output):
+        time = read_reference_time(path)
+        if time is not None:
+            return time, path
+    return None
+
+
+def _named(output: str) -> Iterator[tuple[np.datetime64, Path]]:
+    """(time, path) of what has a name that `output` gives, the newest first: by its name where that tells the minute, else as it
+    says itself, and then forecasts alone."""
+    told = list[tuple[np.datetime64, Path]]()
+    for span, path in follow(Path(re.sub(r"([*?[])", r"[\1]", output)).expanduser()):
+        if path.is_symlink():
+            continue
+        if span.end - span.start <= _MINUTE:
+            yield np.datetime64(span.start, "s"), path
+        elif (time := read_reference_time(path)) is not None:
+            told.append((time, path))
+    yield from sorted(told, reverse=True)
+
+
+def _has_codes(text: str) -> bool:
+    return any(code != "%" for code in _CODE.findall(text))
+
+
+def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -> None:
+    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a later one."""
+    shown = read_reference_time(latest)
+    if shown is None and latest.exists() and not latest.is_symlink():
+        raise CannotCreateError(f"{latest}: is there already and no forecast; remove it, or set latest=null.")
+    if shown is not None and shown > time:
+        return
+    if kind == "symlink":
+        if not latest.is_symlink() or latest.resolve() != newest.resolve():
+            link_whole(latest, newest)
+    elif latest.is_symlink() or not latest.exists() or not filecmp.cmp(latest, newest, shallow=False):
+        with written_whole(latest) as temporary:
+            shutil.copyfile(newest, temporary)
+
+
+def _remove_old(config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]) -> None:
+    """Remove the forecasts that are too old or too many, and the folders below `folder` that this empties."""
+    kept = {path.resolve() for path in kept}
+    for place, (time, path) in enumerate(list(_named(config.output))):
+        too_many = config.keep_files is not None and place >= config.keep_files
+        too_old = config.keep_hours is not None and newest - time >= np.timedelta64(round(config.keep_hours * 3600), "s")
+        if not (too_many or too_old) or path.resolve() in kept or read_reference_time(path) is None:
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputOutputError(
+                f"{path}: cannot be removed ({error.strerror}), though it is older than is to be kept; check the permissions of its folder."
+            ) from error
+        log.debug("%s: removed", path)
+        _remove_empty(path.parent, folder)
+
+
+def _remove_empty(emptied: Path, folder: Path) -> None:
+    """Remove `emptied` and the folders above it up to `folder`, as far as nothing is in them."""
+    while emptied != folder:
+        remove_leftovers(emptied)
+        try:
+            emptied.rmdir()
+        except OSError:  # something is in it
+            return
+        emptied = emptied.parent

@@ -11,28 +11,18 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from nowcast.commands.beside_rain import build_inputs, open_fields
 from nowcast.commands.inputs import build_scaling, moving_mnist_windows, pack_radar
 from nowcast.commands.radar_files import open_radar
+from nowcast.commands.same_grid import place_for_checkpoint
 from nowcast.config import TrainConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_models import FCLSTMConfig
 from nowcast.errors import ConfigError
-from nowcast.files import make_folder, written_whole
+from nowcast.files import only_writer, written_whole
 from nowcast.model import build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.sequences import RadarWindows, Sampling, Windows
-from nowcast.training import (
-    LOSSES,
-    Plan,
-    Precision,
-    Row,
-    Trainer,
-    as_json,
-    best_row,
-    build_optimizer,
-    build_schedule,
-    choose_precision,
-    read_checkpoint,
-    stop_request,
-)
+from nowcast.training import LOSSES, Precision, choose_precision, read_checkpoint, stop_request
+from nowcast.training.loop import Plan, Row, Trainer, as_json, best_row
+from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.verification import draw_curves
 
 log = logging.getLogger(__name__)
@@ -46,29 +36,31 @@ def train(config: TrainConfig, folder: Path) -> float:
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     settings = asdict(config)
-    training, validation, settings["timestep_minutes"] = open_windows(config)
+    training, validation, settings["timestep_minutes"], place = open_windows(config)
     if isinstance(config.model, FCLSTMConfig):
         refuse_other_sizes(config.model, training, validation)
-    trainer = build_trainer(config, settings, training, precision, make_folder(folder))
-    resume(trainer, config, settings, folder)
-    log.info(
-        "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
-        f"{sum(p.numel() for p in trainer.model.parameters()):,}", precision, len(training), len(validation), folder,
-    )  # fmt: skip
-    with stop_request() as stop, logging_redirect_tqdm():
-        history = trainer.fit(training, validation, stop)
-    return summarise(config, history, folder)
+    with only_writer(folder):
+        trainer = build_trainer(config, settings, training, precision, folder)
+        trainer.place = place
+        resume(trainer, config, settings, folder)
+        log.info(
+            "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
+            f"{sum(p.numel() for p in trainer.model.parameters()):,}", precision, len(training), len(validation), folder,
+        )  # fmt: skip
+        with stop_request() as stop, logging_redirect_tqdm():
+            history = trainer.fit(training, validation, stop)
+        return summarise(config, history, folder)
 
 
-def open_windows(config: TrainConfig) -> tuple[Windows, Windows, float | None]:
-    """Training and validation windows, and the spacing of the frames in minutes, where they have times."""
+def open_windows(config: TrainConfig) -> tuple[Windows, Windows, float | None, dict[str, Any] | None]:
+    """Training and validation windows; the spacing of the frames in minutes, and what is known of their grid, where they have them."""
     if isinstance(config.data, RadarConfig):
         return _open_radar_windows(config, config.data)
     assert isinstance(config.data, MovingMnistConfig)
     return _open_moving_mnist(config, config.data)
 
 
-def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows, Windows, float]:
+def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows, Windows, float, dict[str, Any] | None]:
     periods = {f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()}
     refuse_overlap(periods)
     train, validation = periods["data.train"], periods["data.validation"]
@@ -88,6 +80,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
         training_windows,
         RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation))),
         grid.attrs["timestep_minutes"],
+        place_for_checkpoint(grid),
     )
 
 
@@ -96,11 +89,11 @@ def splits(data: RadarConfig) -> dict[str, list[str]]:
     return {name: days for name in ("train", "validation", "test") if (days := getattr(data, name)) is not None}
 
 
-def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> tuple[Windows, Windows, None]:
+def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> tuple[Windows, Windows, None, None]:
     train, validation = (
         moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed) for split in ("train", "validation")
     )
-    return train, validation, None
+    return train, validation, None, None
 
 
 def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windows) -> None:

@@ -10,29 +10,42 @@
 
 The units of `lead_time` are spelled "minute": at "minutes" some versions of xarray decode a duration, others warn, others
 do neither. Spelled so, it is the same number of minutes in all of them.
+
+All but the scalars lies in chunks with a checksum each (fletcher32, of the values: damage that changes none is none), and HDF5 keeps
+checksums of the attributes. The same forecast is the same file, byte for byte, but for the time in `history`, which is of one length, and the checksum over it.
 """
 
 import glob
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast import __version__
-from nowcast.errors import DataError, InputOutputError, MissingInputError
+from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
+from nowcast.untrusted import refuse_links
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
+_SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))  # xarray may leave out what is zero
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
+_CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads it verifies; a scalar has none
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
+_UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)  # the last is what netCDF4 makes of a damaged attribute
+_TITLE = "Precipitation forecast"
+
+LATEST = "latest.nc"
+"""The name of what shows the newest of the forecasts beside it, once more."""
 
 
 def build_forecast(
@@ -70,11 +83,8 @@ def build_forecast(
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
     """Write the file whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
     stored = _as_stored(dataset)
-    try:
-        with written_whole(path) as temporary:
-            stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
-    except RuntimeError as error:  # how the NetCDF library reports a full disk
-        raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
+    with written_whole(path) as temporary:
+        stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
@@ -83,11 +93,12 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
     try:
-        with xr.open_dataset(path, engine="netcdf4", decode_timedelta=False) as file:
+        refuse_links(path)
+        with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
             dataset = file.load()
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); forecast again, or remove it.") from error
     problem = _problem(dataset)
@@ -98,13 +109,32 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     return dataset.assign_coords({name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)})
 
 
+def read_reference_time(path: Path) -> np.datetime64 | None:
+    """The forecast reference time of a file that nowcast wrote, of which no more is read; None of any other, and where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        with netCDF4.Dataset(path) as file:
+            file.set_auto_mask(False)
+            title, source = str(getattr(file, "title", "")), str(getattr(file, "source", ""))
+            if title != _TITLE or not source.startswith("nowcast ") or file[REFERENCE_TIME].units not in _SPELLED:
+                return None
+            minutes = float(file[REFERENCE_TIME][...])
+    except (*_UNREADABLE, IndexError, TypeError):
+        return None
+    return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if math.isfinite(minutes) else None
+
+
 def find_forecasts(path: str) -> list[Path]:
-    """The forecast files that a path, a folder or a glob means, by name. Errors: MissingInputError where there are none."""
+    """The forecast files that a path, a folder or a glob means, by name; of the latter two without `latest.nc`.
+
+    Errors: MissingInputError where there are none.
+    """
     whole = Path(path).expanduser()
     if whole.is_file():
         return [whole]
     found = whole.glob("*.nc") if whole.is_dir() else map(Path, glob.glob(str(whole), recursive=True))
-    paths = sorted(found_path for found_path in found if found_path.is_file() and not found_path.name.startswith("."))
+    paths = sorted(one for one in found if one.is_file() and one.name != LATEST and not one.name.startswith("."))
     if not paths:
         raise MissingInputError(
             f"{path}: no forecast file there; give a file, folder or quoted glob of what 'nowcast predict' wrote."
@@ -117,7 +147,7 @@ def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[
     said = {f"input_{name}": value for name, value in grid.attrs.items()}  # whose data, under which licence
     return {
         "Conventions": "CF-1.11",
-        "title": "Precipitation forecast",
+        "title": _TITLE,
         "institution": grid.attrs.get("institution", "not stated"),
         "source": f"nowcast {__version__}: learned extrapolation of radar rain rates",
         "history": f"{now} nowcast predict",
@@ -144,9 +174,11 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
             "_FillValue": None,
             "coordinates": None,
             **(_CLOCK if variable.dtype.kind == "M" else {}),
+            **({**_CHECKED, "chunksizes": variable.shape} if variable.ndim else {}),
             **(_COMPRESSED if variable.ndim == 2 else {}),
         }
     copy[RATE].encoding = {
+        **_CHECKED,
         **_COMPRESSED,
         "chunksizes": (1,) * (copy[RATE].ndim - 2) + copy[RATE].shape[-2:],
         "dtype": "float32",
@@ -168,6 +200,9 @@ def _problem(dataset: xr.Dataset) -> str:
     undated = next((name for name in ("time", REFERENCE_TIME) if dataset[name].dtype.kind != "M"), None)
     if undated:
         return f"{undated!r} holds no times"
+    passed = (dataset["time"] - dataset[REFERENCE_TIME]).values / np.timedelta64(1, "m")
+    if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):  # which no checksum covers in a scalar
+        return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
     return "" if dataset[RATE].attrs.get("units") == UNITS else f"{RATE!r} is not in {UNITS!r}"
 
 

@@ -35,7 +35,11 @@ class Forecaster:
         The forecast is float32 in any precision of the model. Errors: InternalError where the model gives no number.
         """
         frames = self.inputs.frames(past, self.scaling)
-        rates = self.scaling.unscale(self.model(frames, self.lead_steps).float())
+        return self.rates(self.model(frames, self.lead_steps), past)
+
+    def rates(self, forecast: Tensor, past: Tensor) -> Tensor:
+        """What the model gives, (b, lead, 1, h, w), and the past that it is of → the same as of a call."""
+        rates = self.scaling.unscale(forecast.float())
         if not rates.isfinite().all():
             raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
         never_covered = past[:, :, :1].isnan().all(dim=1, keepdim=True)

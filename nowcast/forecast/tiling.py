@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nowcast.errors import DeviceError
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.model.describe import forecasting_memory
+from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
 
 WORKSPACE = 1.7
@@ -36,7 +36,8 @@ class Tiling:
 
     rows, columns: where tiles begin along each axis, and last the size of the grid: (0, 512, 765) are two.
     halo: pixels around a tile that its forecast depends on, as far as the grid goes.
-    whole_bytes: memory that the whole grid at once would need. allowed_bytes: what a tile with its halo stays below.
+    whole_bytes: memory that the whole grid at once would need; where it fits, this may be more than that. allowed_bytes: what a
+        tile with its halo stays below.
     """
 
     rows: tuple[int, ...]
@@ -65,7 +66,9 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     """
     model, steps, (batch_size, *_, height, width) = forecaster.model, forecaster.input_steps, past_shape
     frames_shape = (batch_size, steps, forecaster.inputs.channels, height, width)
-    whole = round(WORKSPACE * forecasting_memory(model, frames_shape, forecaster.lead_steps))
+    whole = round(WORKSPACE * forecasting_memory_at_most(model, frames_shape, forecaster.lead_steps))
+    if whole > allowed_bytes:
+        whole = round(WORKSPACE * forecasting_memory(model, frames_shape, forecaster.lead_steps))
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
     needs = f"{height}×{width} pixels need {whole / 1e9:.2g} GB to forecast, and {allowed_bytes / 1e9:.2g} GB may be taken"

@@ -29,8 +29,12 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nowcast.model.convlstm import ConvLSTMNd
 from nowcast.model.fclstm import FCLSTM
+from nowcast.model.stacks import Local
 
 Dimensions = tuple[int, ...]
+
+SMALL_GRID = 64
+"""Pixels along each side that show what a larger grid takes at most."""
 
 BETWEEN = "in between"
 """The row of what is made in no layer: frames, patches, what is put together or taken apart, and the forecast."""
@@ -120,6 +124,21 @@ def forecasting_memory(model: nn.Module, frames_shape: Sequence[int], lead_steps
     return max(_Run(model, frames_shape, lead_steps, training=False).peaks.values())
 
 
+def forecasting_memory_at_most(model: nn.Module, frames_shape: Sequence[int], lead_steps: int) -> int:
+    """No less than `forecasting_memory`, and several times it, but known at once.
+
+    One frame is forecast from one, of a model that is `Local` on a small grid: a forecast holds no more than that for each of its
+    steps and pixels. It is made on a CPU, for the meta device brings PyTorch's compiler, whose import takes longer than a forecast.
+    """
+    batch_size, input_steps, channels, *grid = frames_shape
+    padded, small = grid, grid
+    if isinstance(model, Local):
+        padded = [length + -length % model.multiple for length in grid]
+        small = [min(length, SMALL_GRID + -SMALL_GRID % model.multiple) for length in padded]
+    run = _Run(model, [batch_size, 1, channels, *small], 1, training=False, device="cpu")
+    return round(max(run.peaks.values()) * (input_steps + lead_steps) * prod(padded) / prod(small))
+
+
 class _Layer(NamedTuple):
     """A layer of a model: its name, its kind, and its weights by their role, as `ConvLSTMCell` names them."""
 
@@ -159,9 +178,11 @@ class _Run(TorchDispatchMode):
     the same module.
     """
 
-    def __init__(self, model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None, training: bool) -> None:
+    def __init__(
+        self, model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None, training: bool, device: str = "meta"
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        model = copy.deepcopy(model).to("meta").train(training)
+        model = copy.deepcopy(model).to(device).train(training)
         modules = _layers_of(model)
         self.layers = [layer for layers in modules.values() for layer in layers]
         self.shapes: dict[str, dict[str, Any]] = {}
@@ -182,9 +203,14 @@ class _Run(TorchDispatchMode):
             self._watch(module, layers)
         arguments = () if lead_steps is None else (lead_steps,)
         with torch.set_grad_enabled(training), torch.autograd.graph.saved_tensors_hooks(self._save, _no_backward), self:
-            frames = torch.empty(*frames_shape, device="meta")
+            frames = torch.zeros(*frames_shape, device=device)
             output = model(frames, *arguments)
         self.output_shape: Dimensions = tuple((output if isinstance(output, Tensor) else output[0]).shape)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to hide this from PyTorch's compiler, which never meets it, would import the compiler."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -8,10 +8,7 @@ from torch.nn import functional
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
-from nowcast.model.stacks import activate, pad_to_multiple, refuse_guide, roll_out
-
-States = list[tuple[Tensor, Tensor]]
-"""(H, C) of each layer, from the frames inward."""
+from nowcast.model.stacks import States, activate, pad_to_multiple, refuse_guide, roll_out
 
 
 class EncoderForecaster(nn.Module):
@@ -75,15 +72,23 @@ class EncoderForecaster(nn.Module):
 
         guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast ones, NaN where none.
         """
-        states: States = []
+        return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
+
+    def encode(self, frames: Tensor, states: States | None = None) -> States:
+        """See `nowcast.model.stacks.Streaming`."""
+        after: States = []
         sequence = self._to_patches(frames)
-        for layer in self.encoder:
-            sequence, state = layer(sequence)
-            states.append(state)
+        for layer, before in zip(self.encoder, states or [None] * len(self.encoder), strict=True):
+            sequence, state = layer(sequence, before)
+            after.append(state)
+        return after
+
+    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+        """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is looked at."""
         if self.feedback:
-            return roll_out(self._follow, frames[:, -1:], states, lead_steps, guide)
+            return roll_out(self._follow, newest, states, lead_steps, guide)
         refuse_guide(guide)
-        return self._unfold(None, lead_steps, states, frames.shape[-2:])[0]
+        return self._unfold(None, lead_steps, states, newest.shape[-2:])[0]
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
-from nowcast.model.stacks import activate, pad_to_multiple, refuse_guide
+from nowcast.model.stacks import States, activate, pad_to_multiple, refuse_guide
 
 
 class StridedEncoderForecaster(nn.Module):
@@ -67,21 +67,28 @@ class StridedEncoderForecaster(nn.Module):
 
     def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w)."""
-        refuse_guide(guide)
-        height, width = frames.shape[-2:]
-        states = []
-        sequence = pad_to_multiple(frames, self.multiple)
-        for down, layer in zip(self.downs, self.encoder, strict=True):
-            sequence, state = layer(self._each(down, sequence))
-            states.append(state)
+        return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
 
+    def encode(self, frames: Tensor, states: States | None = None) -> States:
+        """See `nowcast.model.stacks.Streaming`."""
+        after: States = []
+        sequence = pad_to_multiple(frames, self.multiple)
+        for down, layer, before in zip(self.downs, self.encoder, states or [None] * len(self.encoder), strict=True):
+            sequence, state = layer(self._each(down, sequence), before)
+            after.append(state)
+        return after
+
+    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+        """See `nowcast.model.stacks.Streaming`; of the newest frame only its size is looked at."""
+        refuse_guide(guide)
+        height, width = newest.shape[-2:]
         unfolded: Tensor | None = None
         for layer, up, state in zip(reversed(self.forecaster), reversed(self.ups), reversed(states), strict=True):
             hidden_states, _ = layer(unfolded, state, steps=lead_steps if unfolded is None else None)
             unfolded = self._each(up, hidden_states)
         assert unfolded is not None
         output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[..., :height, :width]
-        return activate(output, self.output_activation).reshape(len(frames), lead_steps, -1, height, width)
+        return activate(output, self.output_activation).reshape(len(newest), lead_steps, -1, height, width)
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
+from nowcast.untrusted import refuse_links, refuse_links_in, refuse_unpacking
 
 Arrays = list[numpy.ndarray[Any, Any]]
 
@@ -78,6 +79,7 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
+                refuse_unpacking(sum(member.file_size for member in archive.infolist()), str(path))
                 configs = dict(_places(json.loads(archive.read("config.json"))["config"]))
                 keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
                 content = io.BytesIO(archive.read("model.weights.h5"))
@@ -93,6 +95,10 @@ def _read_hdf5(path: Path, content: Path | io.BytesIO, configs: dict[str, dict[s
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("reading Keras' files needs h5py: pip install 'nowcast[hdf5]'.", name="h5py") from error
     found = {}
+    if isinstance(content, io.BytesIO):
+        refuse_links_in(content.getvalue(), path)
+    else:
+        refuse_links(path)
     with h5py.File(content) as file:
         if "model_weights" in file or "layer_names" in file.attrs:
             raise DataError(f"{path}: is an HDF5 file of Keras' older format; load it in Keras and save it as a .keras file.")

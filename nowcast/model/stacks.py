@@ -23,6 +23,25 @@ class Local(Protocol):
         """Pixels around such a tile that `lead_steps` forecast frames depend on; none further away does anything to it."""
 
 
+States = list[tuple[Tensor, Tensor]]
+"""(H, C) of each layer, from the frames inward."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A model that takes past frames in one after the other, so that what it knows of the first need not wait for the last.
+
+    `model(frames, lead_steps, guide)` is `model.unfold(model.encode(frames), frames[:, -1:], lead_steps, guide)`, and
+    `encode(new, encode(old))` is `encode` of both in a row.
+    """
+
+    def encode(self, frames: Tensor, states: States | None = None) -> States:
+        """Frames (b, t, c, h, w), scaled, missing pixels 0, taken in after `states`, by default at the beginning → the states after."""
+
+    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+        """The states after the newest frame (b, 1, c, h, w), and that frame → forecast frames (b, lead_steps, c, h, w)."""
+
+
 def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
     """(…, h, w) → the same with dry rows below and dry columns to the right, up to a multiple."""
     height, width = frames.shape[-2:]

@@ -13,8 +13,10 @@ from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
 from nowcast.radar.georeference import place_of, runs_along_x, same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
+from nowcast.radar.readers.zarr import refuse_foreign
 from nowcast.radar.storage import library
 from nowcast.radar.times import Times, show
+from nowcast.untrusted import refuse_links
 
 _BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)
 """What NetCDF and Zarr raise on files that they cannot read."""
@@ -111,8 +113,10 @@ def _open(path: Path) -> xr.Dataset:
     try:
         if path.is_dir():
             library("zarr", "zarr", path)
+            refuse_foreign(path)
             return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **decoding)
-        return xr.open_dataset(path, engine="netcdf4", **decoding)
+        refuse_links(path)
+        return xr.open_dataset(path.absolute(), engine="netcdf4", **decoding)
     except _BROKEN as error:
         raise storage.explain(path, error) from error
 

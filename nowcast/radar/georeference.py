@@ -1,12 +1,14 @@
 """Where the pixels are: x and y in metres, latitude and longitude, and the grid mapping, as far as a file says."""
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE, RATE
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ _KILOMETRES = {"km", "kilometre", "kilometer", "kilometres", "kilometers", "1000
 _LATITUDE = {"standard_name": "latitude", "units": "degrees_north"}
 _LONGITUDE = {"standard_name": "longitude", "units": "degrees_east"}
 _NORTH = {"degrees_north", "degree_north", "degrees_n", "degree_n"}
+_FILE_IN_PROJ = re.compile(r"(init\s*=\s*(?!epsg:\d+\b)|\w*grids\s*=\s*(?!@?null\b)|(file|catalog)\s*=)\S*", re.IGNORECASE)
+"""What PROJ would open: +nadgrids=/some/where."""
 _EAST = {"degrees_east", "degree_east", "degrees_e", "degree_e"}
 
 
@@ -52,6 +56,8 @@ def runs_along_x(file: xr.Dataset, dim: str) -> bool:
 
 def place_differs(first: Place, other: Place) -> str:
     """What of the coordinates or the grid mapping of two files differs by more than rounding; empty where nothing does."""
+    if first is other:
+        return ""
     for name in sorted(first.keys() | other.keys()):
         if name not in first or name not in other:
             return f"only one of them has {name!r}"
@@ -89,9 +95,17 @@ def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
 
 
 def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
-    """The CF grid mapping of a PROJ text; None, and a warning that names `where`, if there is none."""
+    """The CF grid mapping of a PROJ text; None, and a warning that names `where`, if there is none.
+
+    Errors: DataError where the text names a file, which PROJ would open.
+    """
     import pyproj
 
+    named = _FILE_IN_PROJ.search(text)
+    if named:
+        raise DataError(
+            f"{where}: its projection names a file ({named[0]}), and nowcast follows no path that a file names; mend or remove it."
+        )
     try:
         crs = pyproj.CRS.from_proj4(text.strip())
     except pyproj.exceptions.CRSError:
@@ -139,7 +153,8 @@ def _axis(axis: xr.DataArray, ours: str, has_crs: bool) -> xr.Variable:
         return xr.Variable(ours, values, {**attrs, "axis": ours.upper()})
     projected = has_crs or name == f"projection_{ours}_coordinate"
     if units in _METRES | _KILOMETRES or (not units and projected):  # CF's own unit of projection coordinates is the metre
-        return axis_in_metres(ours, values * (1000.0 if units in _KILOMETRES else 1.0))
+        with np.errstate(over="ignore"):  # damaged ones
+            return axis_in_metres(ours, values * (1000.0 if units in _KILOMETRES else 1.0))
     return xr.Variable(ours, values, {"axis": ours.upper(), **({"units": axis.attrs["units"]} if units else {})})
 
 

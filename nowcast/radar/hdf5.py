@@ -17,6 +17,7 @@ from nowcast.radar import storage
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.storage import library
+from nowcast.untrusted import refuse_links, refuse_links_in
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +32,22 @@ def open_file(path: Path) -> Iterator[Node]:
     h5py = library("h5py", "hdf5", path)
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
-            gzipped = path.is_file() and _starts_gzipped(path)
-            with h5py.File(io.BytesIO(storage.unpacked(path)) if gzipped else path, "r") as file:
+            with h5py.File(_sound(path), "r") as file:
                 yield file
-        except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
             raise storage.explain(path, error) from error
 
 
-def _starts_gzipped(path: Path) -> bool:
+def _sound(path: Path) -> Path | io.BytesIO:
+    """What to open, all of whose data lie in it: the file, or unpacked in memory. Errors: as refuse_links and storage.unpacked."""
     with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        gzipped = file.read(2) == b"\x1f\x8b"
+    if not gzipped:
+        refuse_links(path)
+        return path
+    content = storage.kept_unpacked(path)
+    refuse_links_in(content, path)
+    return io.BytesIO(content)
 
 
 def group(parent: Node, name: str) -> Node | None:

@@ -1,6 +1,7 @@
 """Open radar files as one canonical grid: the public door of this room."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import xarray as xr
 from xarray.core.indexing import LazilyIndexedArray
 
 from nowcast.errors import MissingInputError
-from nowcast.radar.file import ReadOptions
+from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.finding import find_files
 from nowcast.radar.frames import FrameArray
 from nowcast.radar.grid import build_grid
-from nowcast.radar.series import Series, build_series, describe_files
+from nowcast.radar.series import build_series, describe_files
 from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
@@ -41,26 +42,29 @@ def open_files(paths: list[Path], options: ReadOptions, period: tuple[np.datetim
         series = series.within(*period)
         if series.times.size == 0:
             raise MissingInputError(f"{paths[0]}: no frame from {show(period[0])} to {show(period[1])}; give another period.")
-    _say_overruled(series, options)
+    say_overruled(files[0], options)
     array = FrameArray(series, options)
-    grid = build_grid(LazilyIndexedArray(array), series.times, files[0].place, provenance_of(series), series.timestep_minutes)
+    grid = build_grid(
+        LazilyIndexedArray(array), series.times, files[0].place, provenance_of(series.files), series.timestep_minutes
+    )
     grid.encoding["series"] = series  # which files the frames are of
     grid.set_close(array.close)
     return grid
 
 
-def provenance_of(series: Series) -> dict[str, str | int]:
-    """What the files say of their origin, and what their rain was converted from."""
-    file = series.files[0]
+def provenance_of(files: Sequence[RadarFile]) -> dict[str, str | int]:
+    """What files say of their origin, and what their rain was converted from."""
+    file = files[0]
     layout = file.layout
     over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} min"
     by = "" if layout.zr is None else f" by Z = {layout.zr[0]:g} R^{layout.zr[1]:g}"
     origin = f"{layout.variable} [{layout.units}{over}]{by}"
-    return {**file.attrs, "source_files": len(series.files), "source_format": file.format, "converted_from": origin}
+    return {**file.attrs, "source_files": len(files), "source_format": file.format, "converted_from": origin}
 
 
-def _say_overruled(series: Series, options: ReadOptions) -> None:
-    file, asked = series.files[0], options.accumulation_minutes
+def say_overruled(file: RadarFile, options: ReadOptions) -> None:
+    """Tell of options that are not used, as the file itself says otherwise."""
+    asked = options.accumulation_minutes
     minutes = file.layout.accumulation_minutes
     if asked is not None and minutes is not None and minutes != asked:
         log.warning("%s: holds sums over %g minutes, so data.accumulation_minutes=%g is not used.", file.path, minutes, asked)

@@ -161,7 +161,8 @@ def _step(part: str, pattern: Path) -> _Step:
         elif token in ("*", "?"):
             regex += ".*?" if token == "*" else "."
         elif len(token) > 2:
-            regex += token.replace("[!", "[^", 1).replace("\\", "\\\\")
+            inner = token[1:].replace("\\", "\\\\").replace("[", "\\[")
+            regex += f"[{inner.replace('!', '^', 1) if inner[0] == '!' else inner}"
         else:
             literal += token[0]
             regex += re.escape(token[0])

@@ -20,7 +20,7 @@ from nowcast.radar.georeference import Place, place_differs
 from nowcast.radar.grid import DIMS
 from nowcast.radar.processes import Advance
 from nowcast.radar.resampling import Resample
-from nowcast.radar.series import Series, unlike
+from nowcast.radar.series import Series
 from nowcast.radar.speckle import remove_speckle
 from nowcast.radar.store import DayRecord, Frame, day_path, kept_frames, write_day
 from nowcast.radar.times import Times, show
@@ -76,20 +76,6 @@ def describe_each(options: ReadOptions, paths: Sequence[Path], advance: Advance)
             described.append(last)
         advance(1)
     return described
-
-
-def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], list[str]]:
-    """Those on the grid, in the units and of the kind that most files have; and why each of the others is not."""
-    kinds: list[list[RadarFile]] = []
-    for file in files:
-        kind = next((kind for kind in kinds if not unlike(kind[0], file)), None)
-        if kind is None:
-            kinds.append([file])
-        else:
-            kind.append(replace(file, place=kind[0].place))  # one copy
-    most = max(kinds, key=len, default=[])
-    others = [file for kind in kinds if kind is not most for file in kind]
-    return most, [unlike(most[0], file) for file in others]
 
 
 def plan_days(

@@ -88,6 +88,20 @@ def unlike(first: RadarFile, other: RadarFile) -> str:
     return f"{other.path}: not on the grid of {first.path} ({problem}); open files of one grid only." if problem else ""
 
 
+def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], dict[Path, str]]:
+    """Those on the grid, in the units and of the kind that most files have, of equals that of the first; and why others are not."""
+    kinds: list[list[RadarFile]] = []
+    for file in files:
+        kind = next((kind for kind in kinds if not unlike(kind[0], file)), None)
+        if kind is None:
+            kinds.append([file])
+        else:
+            kind.append(replace(file, place=kind[0].place))  # one copy
+    most = max(kinds, key=len, default=[])
+    others = [file for kind in kinds if kind is not most for file in kind]
+    return most, {file.path: unlike(most[0], file) for file in others}
+
+
 def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions) -> None:
     everything = slice(None)
     one = read_frames(a, slice(i, i + 1), everything, everything, options)

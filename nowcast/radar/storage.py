@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
@@ -99,7 +100,7 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
             raw = np.asarray(stored[key])
             attrs = {name: stored.getncattr(name) for name in stored.ncattrs()}
             kept = [name for name in stored.dimensions if name in index]
-    except (OSError, RuntimeError, IndexError, KeyError) as error:
+    except (OSError, RuntimeError, IndexError, KeyError, MemoryError) as error:
         raise explain(path, error) from error
     there = [name for name in index if name in kept]
     raw = raw.transpose([kept.index(name) for name in there])
@@ -111,7 +112,8 @@ def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers 
     """Values as stored → float64, by CF's `_FillValue`, `missing_value`, `valid_*`, scale, offset, and by `_Unsigned`."""
     if str(attrs.get("_Unsigned", "")).lower() == "true" and raw.dtype.kind == "i":
         raw = raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
-    values = raw.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
+        values = raw.astype(np.float64)
     missing = np.isnan(values)
     for fill in [*_like(raw, attrs.get("_FillValue")), *_like(raw, attrs.get("missing_value")), *_like(raw, missing_value)]:
         missing |= values == fill
@@ -151,11 +153,21 @@ def unpacked(path: Path, count: int = -1) -> bytes:
         with open(path, "rb") as file:
             if file.read(2) == _GZIP:
                 with gzip.open(path) as inside:
-                    return inside.read(count)
+                    return inside.read(count) if count >= 0 else _all_of(inside, path)
             file.seek(0)
             return file.read(count)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise explain(path, error) from error
+
+
+def _all_of(inside: gzip.GzipFile, path: Path) -> bytes:
+    """Errors: DataError where that is more than any radar file holds."""
+    parts, size = [], 0
+    while part := inside.read(_BLOCK):
+        size += len(part)
+        refuse_unpacking(size, str(path))
+        parts.append(part)
+    return b"".join(parts)
 
 
 def kept_unpacked(path: Path) -> bytes:
@@ -170,10 +182,22 @@ def _kept_unpacked(path: Path, changed: int, size: int) -> bytes:
 
 
 def open_netcdf(path: Path) -> netCDF4.Dataset:
-    """A NetCDF file, held unpacked in memory where it is gzipped. Errors: OSError, RuntimeError, DataError, MissingInputError."""
+    """A NetCDF file, held unpacked in memory where it is gzipped, all of whose data lie in it.
+
+    Errors: OSError, RuntimeError, DataError, MissingInputError, MissingLibraryError.
+    """
     with open(path, "rb") as file:
         gzipped = file.read(2) == _GZIP
-    return netCDF4.Dataset(path.name, memory=unpacked(path)) if gzipped else netCDF4.Dataset(path)
+    if gzipped:
+        content = unpacked(path)
+        refuse_links_in(content, path)
+        opened = netCDF4.Dataset(path.name, memory=content)
+    else:
+        refuse_links(path)
+        opened = netCDF4.Dataset(path.absolute())  # a relative one may look like an address in the net
+    for name, variable in opened.variables.items():
+        refuse_huge(variable.shape, f"{path}: {name}")
+    return opened
 
 
 def frames_a_block(height: int, width: int) -> int:
@@ -185,6 +209,8 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
     """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do."""
     if isinstance(error, PermissionError):
         return MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.")
+    if isinstance(error, MemoryError):
+        return DataError(f"{path}: asks for more memory than there is: damaged, or too large; fetch it again or remove it.")
     if path.is_dir():
         return DataError(
             f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); write it again or remove it."

@@ -84,7 +84,7 @@ def read_record(path: Path) -> DayRecord:
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", path.stem):
         raise ConfigError(f"output: {path} was not written by 'nowcast prepare'; choose another output.")
     try:
-        with storage.only_reader(), netCDF4.Dataset(path) as file:
+        with storage.only_reader(), storage.open_netcdf(path) as file:
             if _SETTINGS not in file.ncattrs():
                 raise ConfigError(f"output: {path} was not written by 'nowcast prepare'; choose another output.")
             minutes, high, speckle = (np.asarray(file[name][:]) for name in ("time", HIGH, SPECKLE))

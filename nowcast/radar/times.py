@@ -1,6 +1,7 @@
 """The times of a series: its spacing, and the regular clock they are put on."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,26 @@ log = logging.getLogger(__name__)
 
 Times = npt.NDArray[np.datetime64]
 JITTER_SECONDS = 30.0  # a radar's time stamp may be this far off its clock
-_SILENT_SECONDS = 0.5  # below this it is rounding in the file ("hours since" as a float), not worth a word
+SILENT_SECONDS = 0.5  # below this it is rounding in the file ("hours since" as a float), not worth a word
+
+
+class OffClockError(DataError):
+    """A time that does not lie on the clock of the others; `index` says which."""
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def instant(said: datetime | str) -> np.datetime64:
+    """A time in UTC, or its ISO 8601, as datetime64[ns].
+
+    Errors: ValueError where it is none, or of a year that nanoseconds in 64 bits do not reach: NumPy would make another one of it.
+    """
+    time = np.datetime64(said, "ns")
+    if str(time)[:4] != str(said)[:4]:
+        raise ValueError(f"the year {str(said)[:4]} is out of range")
+    return time
 
 
 def timestep_of(times: Times) -> float:
@@ -32,11 +52,27 @@ def timestep_of(times: Times) -> float:
 
 
 def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times:
-    """Times (n,) → the same, each on the nearest tick of a regular clock with ticks `timestep_minutes` apart.
+    """Times (n,) → the same, each on the nearest tick of a regular clock with ticks `timestep_minutes` apart, as `ticks_of` has them.
 
-    The clock starts on whole time steps since midnight if the times lie there, else where most of them lie. Times up to 30 s
-    (or a quarter of the time step) off are moved, and that is said. `names` holds each time's file, for messages.
-    Errors: DataError where a time is further off.
+    What was moved is said. `names` holds each time's file, for messages. Errors: DataError where a time is too far off.
+    """
+    ticks = ticks_of(times, timestep_minutes, names)
+    off = np.abs(times - ticks) / np.timedelta64(1, "s")
+    moved = int((off > SILENT_SECONDS).sum())
+    if moved:
+        worst = int(np.argmax(off))
+        log.warning(
+            "%d of %d frame times were up to %.0f s off the %g-minute clock and were put on it (the most at %s in %s).",
+            moved, len(times), off[worst], timestep_minutes, show(times[worst]), names[worst],
+        )  # fmt: skip
+    return ticks
+
+
+def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
+    """The ticks, `timestep_minutes` apart, that are nearest to each of the times (n,).
+
+    The clock starts on whole time steps since midnight if the times lie there, else where most of them lie.
+    Errors: OffClockError where a time is more than 30 s (or a quarter of the time step) off; it names its file, of `names` (n,).
     """
     if times.size == 0 or not np.isfinite(timestep_minutes):
         return times
@@ -52,16 +88,11 @@ def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times
         off = _off_clock(seconds, step, phase)
     worst = int(np.argmax(np.abs(off)))
     if abs(off[worst]) > tolerance:
-        raise DataError(
+        raise OffClockError(
             f"{names[worst]}: the frame of {show(times[worst])} does not fit the {timestep_minutes:g}-minute spacing of the"
-            " others; open files of one spacing only, or remove this frame."
+            " others; open files of one spacing only, or remove this frame.",
+            worst,
         )
-    moved = int((np.abs(off) > _SILENT_SECONDS).sum())
-    if moved:
-        log.warning(
-            "%d of %d frame times were up to %.0f s off the %g-minute clock and were put on it (the most at %s in %s).",
-            moved, len(times), abs(off[worst]), timestep_minutes, show(times[worst]), names[worst],
-        )  # fmt: skip
     ticks = phase + np.round((seconds - phase) / step) * step
     return np.asarray(day.astype("datetime64[ns]") + np.round(ticks * 1e3).astype("timedelta64[ms]"), dtype="datetime64[ns]")
 

@@ -89,6 +89,7 @@ class Trainer:
         self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
         self.inputs = inputs
+        self.place: Mapping[str, Any] | None = None  # of the grid of the frames, as plain values, for those who forecast
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay)) if plan.ema_decay else None
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
@@ -96,22 +97,33 @@ class Trainer:
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[Row]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of every epoch.
 
-        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss is not finite.
+        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss is not finite, or a worker died.
         """
-        while self.progress.epoch < self.plan.epochs and not self._stalled():
-            started = time.monotonic()
-            self._train_epoch(train, stop)
-            validated = self._validate(validation, stop)
-            row = {
-                "epoch": self.progress.epoch + 1,
-                "train_loss": self.progress.loss_sum / self.progress.step,
-                **validated,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "seconds": round(time.monotonic() - started, 3),
-            }
-            self.progress = Progress(self.progress.epoch + 1, history=[*self.progress.history, row])
-            self._finish_epoch(row)
+        try:
+            while self.progress.epoch < self.plan.epochs and not self._stalled():
+                self._run_epoch(train, validation, stop)
+        except RuntimeError as error:  # raised wherever this process is when it hears of the death of a worker
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InternalError(
+                f"a worker process that loads windows was killed, perhaps for want of memory; {self._last_good()}. "
+                "Run again, with fewer training.workers."
+            ) from error
         return self.progress.history
+
+    def _run_epoch(self, train: Windows, validation: Windows, stop: StopRequest) -> None:
+        started = time.monotonic()
+        self._train_epoch(train, stop)
+        validated = self._validate(validation, stop)
+        row = {
+            "epoch": self.progress.epoch + 1,
+            "train_loss": self.progress.loss_sum / self.progress.step,
+            **validated,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        self.progress = Progress(self.progress.epoch + 1, history=[*self.progress.history, row])
+        self._finish_epoch(row)
 
     def _train_epoch(self, windows: Windows, stop: StopRequest) -> None:
         self.model.train()
@@ -231,6 +243,7 @@ class Trainer:
         checkpoint: Checkpoint = {
             "versions": {"nowcast": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
             "config": self.config,
+            "place": self.place,
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),

@@ -16,6 +16,7 @@ import xarray as xr
 
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
 from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
+from nowcast.forecast.dataset import read_reference_time
 from nowcast.radar.grid import build_grid, check_grid
 from nowcast.radar.synthetic import synthetic_grid
 
@@ -176,10 +177,22 @@ def test_xarray_opens_it_without_being_told_how(path: Path) -> None:
         assert "coordinates" not in file.attrs and list(file.data_vars) == ["precipitation_rate", "crs"]
 
 
-def test_the_same_forecast_is_the_same_file(tmp_path: Path) -> None:
-    for name in ("a.nc", "b.nc"):
-        write_forecast(forecast_of("both").assign_attrs(history="once"), tmp_path / name)
-    assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
+@pytest.mark.parametrize("build", [forecast_of, ensemble_of])
+def test_the_same_forecast_is_the_same_file_but_for_the_time_in_its_history(
+    build: Callable[[str], xr.Dataset], tmp_path: Path
+) -> None:
+    """Nothing else differs but the four bytes of the checksum that HDF5 keeps over the attributes; and nothing if the text does not."""
+    histories = [b"2020-06-01T00:15:00Z nowcast predict", b"2031-12-24T23:58:59Z nowcast predict"]
+    files = []
+    for k, history in enumerate([*histories, histories[0]]):
+        write_forecast(build("both").assign_attrs(history=history.decode(), institution="M\u00e9t\u00e9o"), tmp_path / f"{k}.nc")
+        files.append((tmp_path / f"{k}.nc").read_bytes())
+    first, second, again = files
+    assert again == first
+    assert (first.count(histories[0]), second.count(histories[1])) == (1, 1) and len(second) == len(first)
+    differ = [k for k, (one, other) in enumerate(zip(first, second.replace(*histories[::-1]), strict=True)) if one != other]
+    assert differ and differ[-1] - differ[0] < 4
+    assert len(build("both").attrs["history"]) == len(histories[0])
 
 
 def test_how_a_radar_file_was_stored_does_not_reach_the_forecast(path: Path) -> None:
@@ -245,6 +258,73 @@ def test_a_truncated_file_is_refused(share: float, path: Path) -> None:
     assert "not a whole NetCDF file" in refusal(path, DataError)
 
 
+@pytest.mark.parametrize("build", [forecast_of, ensemble_of])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_but_scalars_has_checksums(kind: str, build: Callable[[str], xr.Dataset], path: Path) -> None:
+    write_forecast(build(kind), path)
+    with netCDF4.Dataset(path) as file:
+        checked = {name for name, variable in file.variables.items() if variable.filters() and variable.filters()["fletcher32"]}
+        assert checked == {name for name, variable in file.variables.items() if variable.ndim} > {"precipitation_rate", "time"}
+
+
+def test_one_flipped_bit_in_any_chunk_is_refused_or_changes_no_value(path: Path) -> None:
+    """Of each chunk at five places. Of a few bits of what is compressed nothing depends, as of which of two equal bytes one is a copy."""
+    h5py = pytest.importorskip("h5py")
+    ensemble = ensemble_of("both")
+    write_forecast(ensemble, path)
+    content = path.read_bytes()
+    with h5py.File(path) as file:
+        stored = {name: variable.id for name, variable in file.items() if variable.chunks}
+        chunks = {(name, k): one.get_chunk_info(k) for name, one in stored.items() for k in range(one.get_num_chunks())}
+    assert len(stored) == 8 and len(chunks) == 7 + 3 * 2
+    refused = 0
+    for place in chunks.values():
+        for byte in np.linspace(0, place.size - 1, 5).astype(int):
+            flipped = bytearray(content)
+            flipped[place.byte_offset + byte] ^= 1
+            path.write_bytes(flipped)
+            try:
+                again = open_forecast(path)
+            except DataError as error:
+                assert "not a whole NetCDF file" in str(error)
+                refused += 1
+            else:
+                xr.testing.assert_identical(again, ensemble)
+    assert refused >= 0.9 * 5 * len(chunks)
+
+
+def test_a_damaged_attribute_is_refused(path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"Precipitation forecast", b"Precipitation_forecast"))
+    assert "not a whole NetCDF file" in refusal(path, DataError)
+
+
+def test_a_damaged_reference_time_is_refused_for_lead_times_tell_it_again(path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    with netCDF4.Dataset(path, "a") as file:
+        file["forecast_reference_time"][...] += 1440
+    assert "'lead_time' is not the time since 'forecast_reference_time'" in refusal(path, DataError)
+
+
+def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(path: Path, tmp_path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    content = bytearray(path.read_bytes())
+    assert read_reference_time(path) == START
+    (tmp_path / "link.nc").symlink_to(path)
+    assert read_reference_time(tmp_path / "link.nc") == START
+    other = tmp_path / "other.nc"
+    for attrs in ({"title": "Radar"}, {"source": "another model"}):
+        write_forecast(forecast_of().assign_attrs(attrs), other)
+        assert read_reference_time(other) is None
+    forecast_of().drop_vars("forecast_reference_time").to_netcdf(other, engine="netcdf4")
+    assert read_reference_time(other) is None
+    for damaged in (b"", b"no NetCDF", content[: len(content) // 2], content.replace(b"learned extrapol", b"learned-extrapol")):
+        other.write_bytes(damaged)
+        assert read_reference_time(other) is None
+    assert read_reference_time(tmp_path) is None and read_reference_time(tmp_path / "none.nc") is None
+
+
 def test_a_damaged_frame_is_refused(path: Path) -> None:
     noise = np.random.default_rng(0).gamma(0.5, 2.0, (1, 200, 200)).astype(np.float32)
     write_forecast(build_forecast(noise, xr.Dataset(), START, FIVE_MINUTES, {}), path)
@@ -275,7 +355,7 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
 
 
 def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None:
-    for name in ("b.nc", "a.nc", "[c].nc", ".hidden.nc", ".a.nc.1234.tmp", "notes.txt"):
+    for name in ("b.nc", "a.nc", "[c].nc", ".hidden.nc", ".a.nc.1234.tmp", "notes.txt", "latest.nc"):
         (tmp_path / name).touch()
     (tmp_path / "folder.nc").mkdir()
     everything = [tmp_path / name for name in ("[c].nc", "a.nc", "b.nc")]
@@ -283,6 +363,7 @@ def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None
     assert find_forecasts(f"{tmp_path}/*.nc") == everything
     assert find_forecasts(f"{tmp_path}/[ab].nc") == everything[1:]
     assert find_forecasts(f"{tmp_path}/[c].nc") == everything[:1]
+    assert find_forecasts(f"{tmp_path}/latest.nc") == [tmp_path / "latest.nc"]
     for nothing in ("folder.nc", "none.nc", "*.grib"):
         with pytest.raises(MissingInputError, match="no forecast file there"):
             find_forecasts(str(tmp_path / nothing))

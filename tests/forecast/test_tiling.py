@@ -17,7 +17,7 @@ from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import _available, _left_in_groups, free_memory, memory_allowed
 from nowcast.forecast.tiling import WORKSPACE, Tiling, choose_tiling, forecast_in_tiles
 from nowcast.model import build_model
-from nowcast.model.describe import forecasting_memory
+from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
 from nowcast.radar import write_synthetic
 from nowcast.sequences.inputs import Inputs
@@ -191,6 +191,21 @@ def test_every_tile_with_its_halo_fits_into_the_memory_allowed(settings: dict[st
     forecast_in_tiles(forecast, torch.zeros(3, 2, 1, height, width), 2, tiling)
     assert WORKSPACE * forecasting_memory(model, max(parts, key=math.prod), 2) <= share * whole
     assert len(tiling.tiles) <= 4 / share  # not many more than are needed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        encoder_forecaster(1, 3, 3, 1), encoder_forecaster(2, 5, 3, 4, True), strided([3, 2], [5, 3], 3), strided([5, 3, 2], [7, 5, 3], 3),
+        next_frame(3, 5), {"name": "fc_lstm", "hidden_channels": [4], "grid_size": [20, 130]},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [(1, 1), (2, 7), (6, 2)], ids=str)
+def test_what_is_known_at_once_is_no_less_than_what_is_needed(settings: dict[str, Any], steps: tuple[int, int]) -> None:
+    model, shape = model_of(settings), (2, steps[0], 1, 20, 130)
+    needed = forecasting_memory(model, shape, steps[1])
+    assert needed <= forecasting_memory_at_most(model, shape, steps[1]) <= 40 * needed
 
 
 def test_tiles_are_said_in_one_line() -> None:

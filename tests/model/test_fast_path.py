@@ -73,10 +73,10 @@ def test_the_fast_path_equals_the_plain_one_forward_and_back(case, used):
 
 def test_the_gradient_of_the_fast_path_can_be_differentiated():
     torch.manual_seed(0)
-    cell = ConvLSTMCell(2, 2, 3).double()
+    cell = ConvLSTMCell(1, 2, (1, 3)).double()
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    frames = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    frames = torch.randn(3, 1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, weight: unroll_fast(cell, x, 3, None)[0], (frames, cell.weight_hh))
 
 

@@ -178,35 +178,38 @@ import sys, numpy, torch
 from nowcast.model import convert
 folder, told = sys.argv[1], eval(sys.argv[2])
 frames = torch.from_numpy(numpy.load(f"{folder}/frames.npy")).movedim(-1, 2)
-for name, options in (("m.keras", {}), ("m.weights.h5", told)):
-    layer = convert.from_keras_file(f"{folder}/{name}", "rain", **options)
-    with torch.no_grad():
-        numpy.save(f"{folder}/{name}.npy", layer(frames).numpy())
+for api in ("sequential", "functional"):
+    for name, options in ((f"{api}.keras", {}), (f"{api}.weights.h5", told)):
+        layer = convert.from_keras_file(f"{folder}/{name}", "rain", **options)
+        with torch.no_grad():
+            numpy.save(f"{folder}/{name}.npy", layer(frames).numpy())
 assert not [name for name in sys.modules if name.split(".")[0] in ("keras", "tensorflow")]
 """
 
 
-@pytest.mark.parametrize("api", ["sequential", "functional"])
-def test_files_that_keras_wrote_are_read_without_it(tmp_path, api):
-    chosen = keras.layers.ConvLSTM2D(
-        3, (3, 2), strides=(1, 2), padding="same", recurrent_activation="hard_sigmoid", return_sequences=True, name="rain"
-    )
-    first, last = keras.layers.ConvLSTM2D(2, 3, return_sequences=True, padding="same"), keras.layers.ConvLSTM2D(1, 1)
-    grid = keras.Input((4, *GRIDS[2], 2))
-    if api == "sequential":
-        model = keras.Sequential([grid, first, keras.layers.BatchNormalization(), chosen, last])
-    else:
-        model = keras.Model(grid, last(chosen(keras.layers.Dropout(0.5)(first(grid)))))
-    frames = frames_of(2)
+def test_files_that_keras_wrote_are_read_without_it(tmp_path):
+    """Of a sequential and of a functional model, with its weights and without the rest."""
+    frames, expected = frames_of(2), {}
     numpy.save(tmp_path / "frames.npy", frames.numpy())
-    with torch.no_grad():
-        expected = channels_first(chosen(frames), 2).numpy()
-    model.save(tmp_path / "m.keras")
-    model.save_weights(tmp_path / "m.weights.h5")
+    for api in ("sequential", "functional"):
+        chosen = keras.layers.ConvLSTM2D(
+            3, (3, 2), strides=(1, 2), padding="same", recurrent_activation="hard_sigmoid", return_sequences=True, name="rain"
+        )
+        first, last = keras.layers.ConvLSTM2D(2, 3, return_sequences=True, padding="same"), keras.layers.ConvLSTM2D(1, 1)
+        grid = keras.Input((4, *GRIDS[2], 2))
+        if api == "sequential":
+            model = keras.Sequential([grid, first, keras.layers.BatchNormalization(), chosen, last])
+        else:
+            model = keras.Model(grid, last(chosen(keras.layers.Dropout(0.5)(first(grid)))))
+        with torch.no_grad():
+            expected[api] = channels_first(chosen(frames), 2).numpy()
+        model.save(tmp_path / f"{api}.keras")
+        model.save_weights(tmp_path / f"{api}.weights.h5")
     told = {"stride": (1, 2), "padding": "same", "recurrent_activation": "hard_sigmoid", "return_sequences": True}
     subprocess.run([sys.executable, "-c", READ, str(tmp_path), repr(told)], check=True)
-    for name in ("m.keras", "m.weights.h5"):
-        numpy.testing.assert_allclose(numpy.load(tmp_path / f"{name}.npy"), expected, rtol=0, atol=1e-5)
+    for api, values in expected.items():
+        for name in (f"{api}.keras", f"{api}.weights.h5"):
+            numpy.testing.assert_allclose(numpy.load(tmp_path / f"{name}.npy"), values, rtol=0, atol=1e-5)
 
 
 def test_layers_within_a_model_that_keras_wrote(tmp_path):

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from nowcast.model import EncoderForecaster, NextFrame
 from nowcast.sequences import Pick, Scaling
-from nowcast.training import LOSSES, Plan, Precision, Trainer, build_optimizer, build_schedule
+from nowcast.training import LOSSES, Precision
+from nowcast.training.loop import Plan, Trainer
+from nowcast.training.optimizers import build_optimizer, build_schedule
 
 SIZE = 8
 

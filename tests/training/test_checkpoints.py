@@ -1,9 +1,11 @@
 """Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
 
+import hashlib
 import os
 import pickle
 import platform
 import shutil
+import struct
 import zipfile
 from collections.abc import Mapping
 
@@ -56,7 +58,7 @@ def test_what_was_written_is_read(path) -> None:
 
 def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
     assert trained.keys() == {
-        "schema", "versions", "config", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
+        "schema", "versions", "config", "place", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
     }  # fmt: skip
     assert trained["versions"] == {
         "nowcast": nowcast.__version__,
@@ -124,8 +126,9 @@ class Hostile:
 def test_code_in_a_checkpoint_is_never_run(path, tmp_path) -> None:
     marker = tmp_path / "marker"
     write_checkpoint(path, {"weights": Hostile(marker)})
-    with pytest.raises(DataError, match="more than weights and plain values"):
-        read_checkpoint(path)
+    for sort in (path, older(tmp_path / "older.pt", {"weights": Hostile(marker)})):
+        with pytest.raises(DataError, match="more than weights and plain values"):
+            read_checkpoint(sort)
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists()  # it would have been
@@ -168,41 +171,148 @@ def test_what_another_program_saved_is_refused(path, other) -> None:
         read_checkpoint(path)
 
 
-def test_a_flipped_bit_in_the_weights_is_found(path) -> None:
+def older(path, checkpoint=None):
+    """The same checkpoint as schema 2 had it: without a digest."""
+    torch.save({**(checkpoint or read_checkpoint(path)), "schema": 2}, path)
+    return path
+
+
+def refused(path, match=r"last\.pt: "):
+    with pytest.raises(DataError, match=match) as caught:
+        read_checkpoint(path)
+    assert not isinstance(caught.value, MissingInputError)
+
+
+def test_the_comment_of_the_archive_is_the_digest_of_all_before_it(path) -> None:
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        comment = archive.comment
+    assert comment == b"nowcast sha256 " + hashlib.sha256(content[: -len(comment)]).hexdigest().encode()
+    assert content.endswith(comment)
+    assert torch.equal(torch.load(path, weights_only=True)["weights"]["a"], VALUES)  # any PyTorch reads it
+
+
+def test_one_flipped_bit_anywhere_is_noticed(tmp_path) -> None:
+    path = tmp_path / "last.pt"
+    write_checkpoint(path, {"weights": {"a": VALUES[:3]}})
+    content = path.read_bytes()
+    bits = np.random.default_rng(0).integers(8, size=len(content))
+    with open(path, "r+b", buffering=0) as file:
+        for place, bit in enumerate(bits.tolist()):
+            os.pwrite(file.fileno(), bytes([content[place] ^ 1 << bit]), place)
+            refused(path)
+            os.pwrite(file.fileno(), content[place : place + 1], place)
+    assert torch.equal(read_checkpoint(path)["weights"]["a"], VALUES[:3])
+
+
+def test_every_bit_of_the_comment_and_of_the_record_before_it_is_noticed(path) -> None:
+    content = path.read_bytes()
+    for bit in range(8 * (len(content) - 110), 8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with open(path, "r+b") as file:
+            file.write(damaged)
+        refused(path)
+
+
+def test_a_digest_cut_off_does_not_make_it_an_older_checkpoint(path) -> None:
+    content = path.read_bytes()
+    without = bytearray(content[:-79])
+    without[-2:] = b"\0\0"
+    path.write_bytes(without)
+    assert zipfile.ZipFile(path).testzip() is None
+    refused(path, "damaged .*lacks its checksum")
+
+
+def test_what_follows_the_digest_or_is_repeated_is_no_checkpoint(path) -> None:
+    content = path.read_bytes()
+    for damaged in (content + b"\0", content + content, b"\0" + content, content[:-79] + content):
+        path.write_bytes(damaged)
+        refused(path)
+
+
+def test_every_length_short_of_the_whole_is_refused(tmp_path) -> None:
+    path = tmp_path / "last.pt"
+    write_checkpoint(path, {"weights": {}})
+    size = path.stat().st_size
+    for length in [*range(size - 1, size - 250, -1), *range(size - 250, -1, -7)]:
+        os.truncate(path, length)
+        refused(path)
+
+
+def test_a_checkpoint_of_an_older_schema_is_read_and_its_checksums_hold(path) -> None:
+    assert torch.equal(read_checkpoint(older(path))["weights"]["a"], VALUES)
     content = bytearray(path.read_bytes())
     content[content.index(VALUES.numpy().tobytes()) + 1234] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match="damaged"):
-        read_checkpoint(path)
-
-
-def test_a_flipped_bit_in_the_index_is_found_or_does_no_harm(path, tmp_path) -> None:
-    content = path.read_bytes()
-    flipped = tmp_path / "flipped.pt"
-    refused = 0
-    index = content.index(b"PK\x01\x02")
-    for bit in range(8 * index, 8 * len(content), 11):
-        damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
-        flipped.write_bytes(damaged)
-        try:
-            assert torch.equal(read_checkpoint(flipped)["weights"]["a"], VALUES)
-        except DataError:
-            refused += 1
-    assert refused > 40
+    refused(path, "damaged")
 
 
 @pytest.mark.parametrize("offset", [10, 38])  # how it is compressed; whether it is a folder
-def test_an_index_entry_that_no_checksum_covers_is_checked(path, offset) -> None:
-    content = bytearray(path.read_bytes())
+def test_an_index_entry_of_an_older_one_that_no_checksum_covers_is_checked(path, offset) -> None:
+    content = bytearray(older(path).read_bytes())
     with zipfile.ZipFile(path) as archive:
         name = next(n for n in archive.namelist() if n.endswith("/data/0")).encode()
     entry = content.rindex(name) - 46
     assert content[entry : entry + 4] == b"PK\x01\x02"
     content[entry + offset] ^= 8 if offset == 10 else 16
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"last\.pt"):
-        read_checkpoint(path)
+    refused(path)
+
+
+def test_an_older_one_with_a_flipped_bit_in_its_index_is_refused_or_unharmed(path) -> None:
+    content = older(path).read_bytes()
+    for bit in range(8 * content.index(b"PK\x01\x02"), 8 * len(content), 29):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert torch.equal(read_checkpoint(path)["weights"]["a"], VALUES)
+        except DataError:
+            continue
+
+
+def test_an_archive_that_swells_is_refused_before_it_is_unpacked(path, monkeypatch) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content if not name.endswith("/data/0") else bytes(2**24))
+    assert path.stat().st_size < 2**16
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)  # would fail if it were called
+    monkeypatch.setattr(torch, "load", None)
+    refused(path, "which is not compressed")
+
+
+def test_members_that_share_their_bytes_are_refused(path) -> None:
+    """Each says that it holds all of the file, as a bomb of overlapping members does."""
+    content = bytearray(older(path).read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    while content[entry : entry + 4] == b"PK\x01\x02":
+        content[entry + 20 : entry + 28] = struct.pack("<II", len(content), len(content))
+        entry += 46 + sum(struct.unpack_from("<HHH", content, entry + 28))
+    path.write_bytes(content)
+    refused(path, "which is not compressed|cut short")
+
+
+def test_a_pickle_that_makes_no_sense_is_refused(path) -> None:
+    """Whatever PyTorch raises of it."""
+    for pickled in (
+        b"",
+        b".",
+        b"(.",
+        b"\x80\x02}.",
+        b"\x80\x02]q\x00h\x05.",
+        b"\x80\x02X\x02\0\0\0\xff\xff.",
+        b"I1\nL0x\n",
+        b"R",
+        b"]" * 10**5 + b".",
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", pickled)
+            archive.writestr("a/version", "3\n")
+        refused(path)
 
 
 def test_a_checkpoint_of_a_newer_schema_asks_for_an_update(path, monkeypatch) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, RMSprop
 
-from nowcast.training import build_optimizer, build_schedule
+from nowcast.training.optimizers import build_optimizer, build_schedule
 
 
 def rates(name: str, steps: int, warmup_steps: int, final_share: float, of: int) -> list[float]:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import Outcome
 
 from nowcast.errors import Interrupted
 from nowcast.radar import Weather, write_synthetic
@@ -68,7 +69,9 @@ def ask_to_stop(process: subprocess.Popen[str], signal_number: int) -> tuple[int
     return process.returncode, said
 
 
-def test_sigterm_saves_and_ends_with_143_and_other_settings_do_not_go_on_from_there(home: Path) -> None:
+def test_sigterm_saves_and_ends_with_143_and_other_settings_do_not_go_on_from_there(
+    home: Path, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = home / "terminated"
     with training(home, "output=terminated") as process:
         wait_for_epochs(process, folder, 1)
@@ -86,9 +89,10 @@ def test_sigterm_saves_and_ends_with_143_and_other_settings_do_not_go_on_from_th
 
     before = (folder / "last.pt").read_bytes()
     others = ("output=terminated", "optimizer.lr=0.5", "loss=mae", "training.epochs=5")  # the last of them may change
-    refused = subprocess.run(command(*others), cwd=home, capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 78
-    assert re.fullmatch(r"nowcast: loss, optimizer: not as in .*last\.pt, .*", refused.stderr.splitlines()[-1])
+    monkeypatch.chdir(home)
+    refused = run("train", *SETTINGS, *others)
+    assert refused.code == 78
+    assert re.fullmatch(r"nowcast: loss, optimizer: not as in .*last\.pt, .*", refused.err.splitlines()[-1])
     assert (folder / "last.pt").read_bytes() == before
 
 

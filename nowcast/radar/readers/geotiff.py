@@ -1,4 +1,7 @@
-"""GeoTIFF: a band a frame, gzipped or not."""
+"""GeoTIFF: a band a frame, gzipped or not.
+
+Read by GDAL's driver of GeoTIFF alone, and from this one file: no .aux.xml, .tfw, .msk or .ovr beside it counts.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -18,8 +21,11 @@ from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, g
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
 from nowcast.radar.storage import Values, explain, kept_unpacked, library, missing_numbers, unpack
+from nowcast.radar.times import instant
 from nowcast.radar.units import quantity_of
+from nowcast.untrusted import refuse_huge
 
+_THIS_FILE_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_GEOREF_SOURCES": "INTERNAL"}
 _TIME_TAGS = ("time", "TIME", "valid_time", "datetime", "DATETIME")
 _TAGS = {"TIFFTAG_IMAGEDESCRIPTION": "title", "TIFFTAG_ARTIST": "institution", "TIFFTAG_COPYRIGHT": "license"}
 
@@ -67,10 +73,14 @@ def _open(path: Path) -> Iterator[Any]:
             packed = file.read(2) == b"\x1f\x8b"
         with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            where: Any = path
+            opened.enter_context(rasterio.Env(**_THIS_FILE_ALONE))
+            where: Any = path.absolute()  # a relative one may look like one of GDAL's own, as GTIFF_DIR:1:a.tif
             if packed:
                 where = opened.enter_context(rasterio.MemoryFile(kept_unpacked(path)))
-            yield opened.enter_context(where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff"))
+            image = opened.enter_context(where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff"))
+            for shape in [image.shape, *image.block_shapes]:
+                refuse_huge(shape, f"{path}: an image")
+            yield image
     except (OSError, UnicodeError, rasterio.errors.RasterioError) as error:  # UnicodeError: damaged tags
         raise explain(path, error) from error
 
@@ -146,9 +156,9 @@ def _time_of_text(text: str) -> np.datetime64 | None:
     plain = text.replace(":", "-", 2) if text[4:5] == ":" else text
     try:
         time = datetime.fromisoformat(plain)
-    except ValueError:
+        return instant(time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None))
+    except (ValueError, OverflowError):
         return None
-    return np.datetime64(time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None), "ns")
 
 
 def _tag(file: Any, band: int, names: tuple[str, ...]) -> str | None:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -15,6 +16,8 @@ from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, g
 from nowcast.radar.grid import CRS
 from nowcast.radar.readers.grib_parameters import Parameter, parameter_of
 from nowcast.radar.storage import Values, explain, kept_unpacked, library
+from nowcast.radar.times import instant
+from nowcast.untrusted import refuse_huge
 
 BITMAPPED = -1e30  # put where a message's bitmap says that nothing is there
 _GRIDS = ("regular_ll", "polar_stereographic", "lambert")
@@ -69,12 +72,10 @@ class OpenMessage:
 
     def time(self) -> np.datetime64:
         """The end of the time that the message speaks of, in UTC."""
-        year, month, day, hour, minute, second = (
-            self.number(key) for key in ("year", "month", "day", "hour", "minute", "second")
-        )
+        parts = [self.number(key) for key in ("year", "month", "day", "hour", "minute", "second")]
         try:
-            reference = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}", "ns")
-        except ValueError as error:
+            reference = instant(datetime(*parts))
+        except (ValueError, OverflowError) as error:
             raise self._damaged(error) from error
         return np.datetime64(reference + np.timedelta64(self._steps()[1], "s"))
 
@@ -93,7 +94,9 @@ class OpenMessage:
             raise DataError(
                 f"{self.path}: its grid is {form!r}; nowcast reads {', '.join(_GRIDS)}: convert it first, as with cdo."
             )
-        return self.number("Nj"), self.number("Ni")
+        shape = self.number("Nj"), self.number("Ni")
+        refuse_huge(shape, f"{self.path}: its grid")
+        return shape
 
     def place(self) -> Place:
         """The centres of columns and rows, in the order of the message, and the grid mapping."""
@@ -142,14 +145,15 @@ class OpenMessage:
 
     def values(self) -> Values:
         """(rows, columns) in the order of the message."""
+        rows, columns = self.shape()
         try:
             self.codes.codes_set(self.id, "missingValue", BITMAPPED)
+            size = self.codes.codes_get_size(self.id, "values")
+            if size != rows * columns:
+                raise self._damaged(f"{size} values for {rows} x {columns} pixels")
             flat = self.codes.codes_get_values(self.id)
         except self.codes.CodesInternalError as error:
             raise self._damaged(error) from error
-        rows, columns = self.shape()
-        if flat.size != rows * columns:
-            raise self._damaged(f"{flat.size} values for {rows} x {columns} pixels")
         by_column = self.number("jPointsAreConsecutive")
         lines = flat.reshape((columns, rows) if by_column else (rows, columns))
         if self.number("alternativeRowScanning"):

@@ -15,7 +15,7 @@ from nowcast.errors import DataError
 from nowcast.radar import hdf5, storage
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place
-from nowcast.radar.times import Times, show
+from nowcast.radar.times import Times, instant, show
 from nowcast.radar.units import quantity_of
 
 UNITS = {"MM": "mm", "MM/H": "mm h-1", "DBZ": "dBZ"}  # of rain; others are of quality, height, adjustment …
@@ -147,7 +147,7 @@ def _clock(groups: list[hdf5.Node | None], name: str, path: Path) -> np.datetime
     try:
         if match is None:
             raise ValueError("not DD-MMM-YYYY;HH:MM:SS.sss")
-        return np.datetime64(f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{int(match[1]):02d}T{match[4]}", "ns")
+        return instant(f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{int(match[1]):02d}T{match[4]}")
     except ValueError as error:
         raise DataError(f"{path}: {name} is {said!r}, no time as 26-AUG-2010;00:05:00.000; mend or remove this file.") from error
 

@@ -16,7 +16,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             stored = xr.backends.NetCDF4DataStore(storage.open_netcdf(path))  # type: ignore[no-untyped-call]
             with xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False) as file:
                 return describe_dataset(file, path, options, "netcdf")
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise storage.explain(path, error) from error
 
 

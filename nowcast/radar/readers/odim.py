@@ -18,7 +18,7 @@ from nowcast.errors import DataError
 from nowcast.radar import hdf5, storage
 from nowcast.radar.file import ZR, Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place
-from nowcast.radar.times import Times, show
+from nowcast.radar.times import Times, instant, show
 from nowcast.radar.units import quantity_of
 
 RAIN = {"RATE": "mm h-1", "ACRR": "mm"}
@@ -182,7 +182,7 @@ def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | No
     try:
         if match is None:
             raise ValueError("not YYYYMMDD and HHmmss")
-        return np.datetime64("{}-{}-{}T{}:{}:{}".format(*match.groups("00")), "ns")
+        return instant("{}-{}-{}T{}:{}:{}".format(*match.groups("00")))
     except ValueError as error:
         raise DataError(
             f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; mend or remove this file."

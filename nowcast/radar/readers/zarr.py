@@ -1,18 +1,23 @@
 """Zarr stores, of version 3 or 2: a folder that holds a CF dataset of any number of frames."""
 
+import json
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from nowcast.errors import DataError
 from nowcast.radar import storage
 from nowcast.radar.cf import describe_dataset
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.storage import library
+from nowcast.untrusted import refuse_huge
 
 _ERRORS = (
     OSError,
@@ -22,6 +27,8 @@ _ERRORS = (
     TypeError,
     AttributeError,
     IndexError,
+    MemoryError,
+    SystemError,
 )  # what zarr raises of a damaged store
 
 
@@ -43,8 +50,33 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     return storage.unpack(raw, stored.attrs, storage.missing_numbers(options.missing_value, file.layout.missing))
 
 
+def refuse_foreign(path: Path) -> None:
+    """Errors: DataError where something of the store lies elsewhere, is unpickled, or is of a size that no radar has."""
+    for folder, folders, files in os.walk(path):
+        linked = [name for name in (*folders, *files) if os.path.islink(os.path.join(folder, name))]
+        if linked:
+            raise DataError(
+                f"{path}: {linked[0]} is a link to elsewhere, and nowcast follows none out of a store; copy it in, or remove it."
+            )
+        for name in {"zarr.json", ".zarray"}.intersection(files):
+            _refuse_array(json.loads(Path(folder, name).read_bytes()), f"{path}: {os.path.relpath(folder, path)}")
+
+
+def _refuse_array(about: Any, what: str) -> None:
+    """about: the metadata of an array (or of a group, of which there is nothing to fear)."""
+    if "shape" not in about:
+        return
+    chunks = about.get("chunks") or about.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape", [])
+    for shape in (about["shape"], chunks):
+        refuse_huge(shape, what)
+    codecs = json.dumps([about.get(key) for key in ("compressor", "filters", "codecs")])
+    if "pickle" in codecs:
+        raise DataError(f"{what} is pickled, which could run anything; write it again as plain numbers.")
+
+
 def _open(path: Path, decoded: bool) -> xr.Dataset:
     library("zarr", "zarr", path)
+    refuse_foreign(path)
     with warnings.catch_warnings():  # of codecs and types that version 3 has not settled, and xarray's of unknown ones
         warnings.simplefilter("ignore")
         return xr.open_dataset(

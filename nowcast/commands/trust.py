@@ -1,0 +1,102 @@
+"""What a configuration may name: values, and Hydra's own plugins; never code of its own choice.
+
+Hydra calls what stands under `_target_`, and Python's logging what stands under `()` and `class`. All else in YAML is data.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from nowcast.errors import ConfigError, UsageError
+
+_TARGET = "_target_"
+_OUR_TARGETS = {"nowcast.commands.sweep.RememberSweep"}
+_LOGGING = {
+    "class": {
+        "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.handlers.RotatingFileHandler",
+        "logging.handlers.TimedRotatingFileHandler", "logging.handlers.WatchedFileHandler", "logging.handlers.SysLogHandler",
+    },
+    "()": {"colorlog.ColoredFormatter"},
+    "stream": {"ext://sys.stdout", "ext://sys.stderr"},
+}  # fmt: skip
+"""Which classes the logging of Hydra may use, which are those of its own configurations, and other handlers of Python's."""
+_NOT_FROM_FILES = {"custom_search_space": "a function", "env_set": "environment variables, which libraries load code by"}
+_KNOWN_LATE = {"filename"}  # it names the folder of a job, which is not known before the job
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader of configurations; of one that names code it raises ConfigError, before Hydra acts on it.
+
+    Launchers send it to the processes of their jobs, which compose again.
+    """
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        config = super().load_configuration(*args, **kwargs)
+        refuse_code(config)
+        return config
+
+
+def check_configurations() -> None:
+    """From here on, Hydra composes by CheckedLoader."""
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
+
+
+def refuse_pickle(words: Sequence[str]) -> None:
+    """Errors: UsageError for Hydra's --experimental-rerun, however shortened, which unpickles a file."""
+    for word in words:
+        if re.match(r"--e\w*", word):
+            raise UsageError(f"{word}: nowcast runs nothing that is pickled; give the overrides of that run again.")
+
+
+def refuse_code(config: DictConfig) -> None:
+    """Errors: ConfigError where a composed configuration names code that is not Hydra's own."""
+    targets = _OUR_TARGETS | set(_registered(ConfigStore.instance().repo))
+    for keys, value in _values(config, ()):
+        name, key = ".".join(map(str, keys)), keys[-1]
+        hydras = keys[0] == "hydra"
+        if key == _TARGET and not (hydras and value in targets):
+            raise ConfigError(f"{name}: {value!r} is code, which a configuration cannot name; leave it out.")
+        if not hydras or len(keys) < 3:
+            continue
+        if keys[1] in ("job_logging", "hydra_logging"):
+            _check_logging(name, key, value)
+        if key in _NOT_FROM_FILES and value:
+            raise ConfigError(f"{name}: a configuration cannot set {_NOT_FROM_FILES[key]}; leave it out.")
+
+
+def _check_logging(name: str, key: Any, value: Any) -> None:
+    late = isinstance(value, str) and "${" in value and key not in _KNOWN_LATE  # it could become anything
+    kind = key if key in _LOGGING else "stream" if str(value).startswith("ext://") else None
+    if late or (kind and str(value) not in _LOGGING[kind]):
+        known = ", ".join(sorted(_LOGGING[kind or "class"]))
+        raise ConfigError(f"{name}: {str(value)!r} is nothing that logging may use; leave it out, or choose of {known}.")
+
+
+def _values(node: DictConfig | ListConfig, keys: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All keys below a node, with their values; those of interpolations that cannot be resolved yet as they are written."""
+    if node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    for key in list(node.keys()) if isinstance(node, DictConfig) else range(len(node)):
+        within: Any = node
+        try:
+            value = within[key]
+        except OmegaConfBaseException:
+            value = within._get_node(key)._value()
+        yield (*keys, key), value
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _values(value, (*keys, key))
+
+
+def _registered(group: dict[str, Any]) -> Iterator[str]:
+    """The targets of the configurations that Hydra and its installed plugins bring with them."""
+    for entry in group.values():
+        if isinstance(entry, dict):
+            yield from _registered(entry)
+        elif isinstance(entry.node, DictConfig):
+            yield from (value for keys, value in _values(entry.node, ()) if keys[-1] == _TARGET and isinstance(value, str))

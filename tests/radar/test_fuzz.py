@@ -1,0 +1,40 @@
+"""Damaged files of every format, by the hundred: nothing but our own errors, never a crash, a hang or a grid that is silently wrong.
+
+With NOWCAST_FUZZ=2000 in the environment two thousand mutants a format, large real files among them.
+"""
+
+import os
+
+import pytest
+from mutants import outcomes
+from originals import WRITERS, of
+
+from nowcast.errors import DataError
+from nowcast.radar import open_grid
+
+MUTANTS = int(os.environ.get("NOWCAST_FUZZ", "0"))
+NEEDS = {"odim": "h5py", "knmi": "h5py", "zarr": "zarr", "grib": "eccodes", "geotiff": "rasterio"}
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_of_a_damaged_file_comes_the_grid_it_was_or_our_error(form, tmp_path):
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form])
+    found = outcomes(form, MUTANTS or 40, tmp_path, every=MUTANTS > 0)
+    trouble = [one for one in found if one["is"] == "trouble"]
+    assert not trouble, "\n".join(map(str, trouble))
+    assert {one["is"] for one in found} == {"opened", "refused"}  # else the mutants would test nothing
+
+
+@pytest.mark.parametrize("form", ["odim", "knmi"])
+def test_zeros_among_the_texts_of_hdf5_are_refused_and_not_read_for_ever(form, tmp_path):
+    pytest.importorskip("h5py")
+    path = of(form, tmp_path, False)[-1][0][0]
+    content = bytearray(path.read_bytes())
+    heap = content.find(b"GCOL")
+    if heap < 0:
+        pytest.skip("all texts of this file lie in its attributes")
+    content[heap + 16 : heap + 64] = bytes(48)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"damaged at byte {heap + 16}"):
+        open_grid(path)

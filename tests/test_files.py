@@ -1,0 +1,334 @@
+"""Files come into being whole or not at all, whatever ends the process that writes them, and one process writes at a time."""
+
+import errno
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import netCDF4
+import numpy as np
+import pytest
+import torch
+
+from nowcast.errors import CannotCreateError, InputOutputError, Interrupted, TryLaterError
+from nowcast.files import link_whole, make_folder, only_writer, written_together, written_whole
+
+Writer = Callable[[Path], None]
+MEGABYTE = 2**20
+LEFT = (".a.nc.0123abcd.tmp", ".together.00000000.tmp")
+"""Names of what a killed process leaves; the second a folder."""
+NOT_OURS = (".a.nc.0123abcg.tmp", "a.nc.0123abcd.tmp", ".a.nc.tmp", ".rsync.a1B2c3", ".hidden")
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def as_text(path: Path) -> None:
+    with open(path, "w") as file:
+        file.write("x" * MEGABYTE)
+
+
+def as_netcdf(path: Path) -> None:
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", MEGABYTE)
+        file.createVariable("x", "u1", ("x",))[:] = np.random.default_rng(0).integers(0, 256, MEGABYTE, "u1")
+
+
+def as_checkpoint(path: Path) -> None:
+    torch.save({"weights": torch.zeros(MEGABYTE // 4)}, path)
+
+
+def as_array(path: Path) -> None:
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(MEGABYTE // 4, np.float32))
+
+
+WRITERS = pytest.mark.parametrize("write", [as_text, as_netcdf, as_checkpoint, as_array])
+
+
+@WRITERS
+def test_what_is_being_written_is_private_and_what_is_written_is_not(write: Writer, tmp_path: Path, usual_umask: None) -> None:
+    path = tmp_path / "folder" / "a"
+    with written_whole(path) as temporary:
+        assert temporary.parent == path.parent and not path.exists()
+        born = temporary.stat()
+        assert (stat.S_IMODE(born.st_mode), born.st_size) == (0o600, 0)
+        write(temporary)
+        assert os.path.samestat(temporary.stat(), born) and mode_of(temporary) == 0o600
+    assert mode_of(path) == 0o644 and list(path.parent.iterdir()) == [path]
+    path.chmod(0o640)
+    with written_whole(path) as temporary:
+        write(temporary)
+    assert mode_of(path) == 0o640
+
+
+def test_a_new_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path, usual_umask: None) -> None:
+    for umask, mode in ((0o000, 0o666), (0o027, 0o640), (0o077, 0o600)):
+        os.umask(umask)
+        path = tmp_path / f"{umask:o}"
+        with written_whole(path) as temporary:
+            temporary.touch()
+        assert mode_of(path) == mode and os.umask(umask) == umask
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InputOutputError),
+        (OSError(errno.EIO, "Input/output error"), InputOutputError),
+        (RuntimeError("NetCDF: HDF error"), InputOutputError),
+        (PermissionError(errno.EACCES, "Permission denied"), CannotCreateError),
+        (ValueError("of the caller"), ValueError),
+        (Interrupted(signal.SIGTERM), Interrupted),
+    ],
+    ids=str,
+)
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(
+    raised: BaseException, becomes: type[BaseException], tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(becomes) as error, written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise raised
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    if becomes in (InputOutputError, CannotCreateError):
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_where_nothing_can_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    places = ("file/a", "folder", "pipe", "loop/a", "a" * 250)
+    for place in places:
+        with pytest.raises(CannotCreateError, match="choose another output"), written_whole(tmp_path / place):
+            raise AssertionError("there is nothing to write to")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "pipe", "loop"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes, which only root can have."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@WRITERS
+def test_a_full_disk_costs_no_old_file_and_leaves_nothing(write: Writer, small_disk: Path) -> None:
+    path = small_disk / "a"
+    with written_whole(path) as temporary:
+        write(temporary)
+    before = path.read_bytes()
+    (small_disk / "filling").write_bytes(bytes(MEGABYTE // 2))
+    says = r"a: writing failed \([Nn]o space left on .*\); nothing was left behind"
+    with pytest.raises(InputOutputError, match=says), written_whole(path) as temporary:
+        write(temporary)
+    assert path.read_bytes() == before
+    assert {one.name for one in small_disk.iterdir()} == {"a", "filling"}
+
+
+def python(code: str, *words: object) -> "subprocess.Popen[str]":
+    """A process that runs `code`, in which `path` and `words` are given and `say` tells us how far it is."""
+    head = """
+import os, signal, sys, time
+from pathlib import Path
+from nowcast.files import only_writer, written_whole
+words = sys.argv[1:]
+path = Path(words[0])
+def say(what):
+    print(what, flush=True)
+"""
+    command = [sys.executable, "-c", head + code, *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def heard(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+HOLD = """
+with only_writer(path):
+    say("has it")
+    (path / ".a.nc.0123abcd.tmp").write_text("half")
+    time.sleep(float(words[1]))
+"""
+"""A process that writes for so many seconds."""
+
+
+def test_a_second_process_is_told_to_try_later_or_waits(tmp_path: Path) -> None:
+    with python(HOLD, tmp_path, 1.0) as process:
+        assert heard(process) == "has it"
+        with pytest.raises(TryLaterError, match="another process is writing there"), only_writer(tmp_path):
+            raise AssertionError("the other is at it")
+        start = time.monotonic()
+        with pytest.raises(TryLaterError), only_writer(tmp_path, wait=0.2):
+            raise AssertionError("the other is at it")
+        assert 0.2 <= time.monotonic() - start < 0.7
+        with only_writer(tmp_path, wait=60):
+            assert process.wait(10) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_held_is_free_and_what_it_left_is_gone(tmp_path: Path) -> None:
+    with python(HOLD, tmp_path, 60) as process:
+        assert heard(process) == "has it"
+        time.sleep(0.05)
+        process.kill()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".a.nc.0123abcd.tmp"}
+    with only_writer(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_processes_that_come_and_go_never_write_at_once(tmp_path: Path) -> None:
+    """Each adds one to a number, which it reads and writes apart; the lock file comes and goes all the while."""
+    add = """
+for _ in range(30):
+    with only_writer(path, wait=60):
+        number = path / "number"
+        before = int(number.read_text())
+        time.sleep(0.001)
+        number.write_text(str(before + 1))
+"""
+    (tmp_path / "number").write_text("0")
+    processes = [python(add, tmp_path) for _ in range(4)]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 4
+    assert (tmp_path / "number").read_text() == "120"
+    assert [path.name for path in tmp_path.iterdir()] == ["number"]
+
+
+def test_a_lock_that_somebody_else_removed_takes_nobody_elses_with_it(tmp_path: Path) -> None:
+    with only_writer(tmp_path):
+        (tmp_path / ".lock").unlink()
+        with python(HOLD, tmp_path, 60) as process:
+            assert heard(process) == "has it"
+            with pytest.raises(TryLaterError), only_writer(tmp_path):
+                raise AssertionError("the other is at it")
+            process.kill()
+
+
+def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
+    for name in NOT_OURS + LEFT[:1]:
+        (tmp_path / name).touch()
+    (tmp_path / LEFT[1]).mkdir()
+    (tmp_path / LEFT[1] / "scores.nc").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    (tmp_path / ".link.01234567.tmp").symlink_to(elsewhere)
+    with only_writer(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {*NOT_OURS, "elsewhere"}
+    assert (elsewhere / "precious").exists()
+
+
+def test_a_read_only_folder_is_refused() -> None:
+    """To another user where this one is root, whom no permissions stop; and so in a folder that others may enter."""
+    try_each = """
+from nowcast.errors import CannotCreateError
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+for trial in (lambda: only_writer(path), lambda: written_whole(path / "a"), lambda: written_whole(path / "b" / "a")):
+    try:
+        with trial():
+            say("came in")
+    except CannotCreateError as error:
+        say(error)
+"""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with python(try_each, folder) as process:
+            said, errors = process.communicate(timeout=20)
+        assert errors == "" and said.count("Permission denied") == 3 and "came in" not in said
+        assert list(Path(folder).iterdir()) == []
+        Path(folder).chmod(0o755)
+
+
+WRITE_FOR_EVER = """
+from nowcast.errors import Interrupted
+def stop(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted(number)
+signal.signal(signal.SIGTERM, stop)
+say("begins")
+count = 0
+try:
+    while True:
+        with written_whole(path / "a") as temporary:
+            with open(temporary, "w") as file:
+                for _ in range(50):
+                    file.write(str(count % 10) * 1000)
+        count += 1
+except Interrupted as interrupt:
+    sys.exit(interrupt.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_at_any_moment_leaves_a_whole_file(number: int, tmp_path: Path) -> None:
+    moments = random.Random(0)
+    for _ in range(8):
+        with python(WRITE_FOR_EVER, tmp_path) as process:
+            assert heard(process) == "begins"
+            time.sleep(moments.uniform(0.0, 0.05))
+            process.send_signal(number)
+            process.send_signal(number)
+            assert process.wait(20) == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+        if number == signal.SIGKILL:
+            with only_writer(tmp_path):
+                pass
+        assert {path.name for path in tmp_path.iterdir()} <= {"a"}
+        content = (tmp_path / "a").read_text() if (tmp_path / "a").exists() else "0" * 50_000
+        assert len(content) == 50_000 and len(set(content)) == 1
+
+
+def test_a_link_is_switched_in_one_step_and_moves_with_its_folder(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "here" / "day")
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    link = tmp_path / "here" / "latest"
+    link.write_text("what was there")
+    for name in ("a", "b"):
+        link_whole(link, folder / name)
+        assert os.readlink(link) == f"day/{name}" and link.read_text() == name
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert (tmp_path / "there" / "latest").read_text() == "b"
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"day", "latest"}
+    with pytest.raises(CannotCreateError):
+        link_whole(tmp_path / "nowhere" / "latest", folder / "a")
+    with pytest.raises(CannotCreateError):
+        link_whole(tmp_path / "there" / "day", tmp_path / "there" / "latest")
+
+
+def test_files_that_belong_together_are_written_apart_and_privately(tmp_path: Path, usual_umask: None) -> None:
+    with written_together(tmp_path) as folder:
+        assert mode_of(folder) == 0o700 and folder.parent == tmp_path
+        for name in ("a", "b"):
+            with written_whole(folder / name) as temporary:
+                temporary.write_text(name)
+        assert [path.name for path in tmp_path.iterdir() if path != folder] == [".lock"]
+    assert {path.name: mode_of(path) for path in tmp_path.iterdir()} == {"a": 0o644, "b": 0o644}
