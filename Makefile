@@ -25,7 +25,7 @@ check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of t
 	$(PYTEST) -m "not faults"
 
 faults: $(VENV)/installed-test ## every fault that forecasts and training are to survive, kill -9 fifty times among them
-	$(PYTEST) tests/faults -m "faults or not faults" --fault-table=faults.md
+	$(PYTEST) tests/faults -m "faults or not faults" --fault-table=build/faults.md
 
 bench: install ## how fast the layer is beside those that people copy, the loader, the scores, and a forecast (many minutes on a CPU; Keras and pysteps too after `make oracles`)
 	$(BIN)/python scripts/benchmark.py

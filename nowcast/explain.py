@@ -9,6 +9,9 @@ from typing import Any
 
 from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
+"""How PyTorch on a CPU says that memory is out."""
+
 
 def report(error: Exception, where: str = "") -> int:
     """Print one line on stderr, the traceback before it with NOWCAST_DEBUG=1. → the exit code."""
@@ -36,8 +39,9 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"{error.format_message()} See 'nowcast --help'.", UsageError.exit_code
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
         return _explain_config(error)
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "not enough memory" in str(error):
-        return f"out of memory ({error}); lower training.batch_size or batch_size, or sampling.crop.", DeviceError.exit_code
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(words in str(error) for words in _NO_MEMORY):
+        reason = str(error).rpartition("DefaultCPUAllocator: ")[2]  # what stands before it is of PyTorch's source
+        return f"out of memory ({reason}); lower training.batch_size or batch_size, or sampling.crop.", DeviceError.exit_code
     if isinstance(error, OSError):
         return f"{error}; check the disk and the path.", InputOutputError.exit_code
     return f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code

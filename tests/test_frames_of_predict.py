@@ -149,6 +149,16 @@ def test_frames_of_the_model_s_spacing_are_enough_where_most_others_are_missing(
     assert values_of(source.past(at(40), THREE)) == [30, 35, 40]
 
 
+def test_a_single_frame_is_enough_where_one_is_needed(write: Callable[..., Path]) -> None:
+    source = source_of(write("0.nc", [0]))
+    assert source.reference_times(Period(at(-5), at(5))) == [at(0)] == [source.newest(None)]
+    assert values_of(source.past(at(0), Need(1, 0, FIVE))) == [0]
+    with pytest.raises(MissingInputError, match="no frame at 2019-12-31T23:50"):
+        source.past(at(0), THREE)
+    with pytest.raises(DataError, match="holds a single frame, and the spacing of one is not known"):
+        source.past(at(0), Need(1, 0, None))
+
+
 # ---- known files
 
 
@@ -247,7 +257,9 @@ def test_a_bad_file_is_named_or_left_out(kind: str, write: Callable[..., Path], 
     assert past.missing.tolist() == [True, False, False] and np.isnan(values_of(past)[0]) and values_of(past)[1:] == [15, 20]
     [remark] = source.take_remarks()
     assert remark.startswith(f"{folder}/10.nc: ") and "left out (" in remark and reason in remark
-    with pytest.raises(MissingInputError, match="no frame at 2020-01-01T00:10 UTC.*or missing_frames=1"):
+    with pytest.raises(
+        MissingInputError, match="no frame at 2020-01-01T00:10 UTC.*or missing_frames=1. Of note is .*10.nc: .*left out"
+    ):
         source.past(at(20), THREE)
 
 

@@ -360,6 +360,14 @@ def test_what_cannot_be_written_is_an_error_only_once_all_is_done(tmp_path: Path
     assert [f"{tmp_path}/file: cannot create" in line for line in lines] == [False, True, False, True]
 
 
+def test_a_device_is_no_status_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        pytest.raises(CannotCreateError, match="no ordinary file"),
+        open_journal(config(status="/dev/zero", metrics="/dev/zero")) as journal,
+    ):
+        journal.write(made())
+
+
 def test_what_fails_before_any_cycle_stands_in_the_status_but_not_another_process(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     with pytest.raises(TryLaterError), open_journal(config(status=str(path))):

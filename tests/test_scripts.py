@@ -43,16 +43,19 @@ def crontab_line() -> str:
 
 
 @pytest.mark.parametrize("name", CALLERS)
-def test_the_command_of_every_script_composes_and_all_its_keys_exist(name: str, run: Callable[..., Outcome]) -> None:
+def test_the_command_of_every_script_composes_and_all_its_keys_exist(
+    name: str, run: Callable[..., Outcome], tmp_path: Path
+) -> None:
     words = [word.replace("/etc/nowcast", str(SCRIPTS)) for word in command_of(name)]
     assert str(SCRIPTS) in words
-    watch = "--watch" in words
-    shown = run(*(word for word in words if word != "--watch"), "--cfg", "job")
+    assert ("--watch" in words) == (name == "nowcast-watch.service")
+    once = [word for word in words if word != "--watch"]
+    shown = run(*once, "--cfg", "job")
     assert shown.code == 0, shown.err
     assert "fallback:\n- model\n- extrapolation\n- persistence\n- none\n" in shown.out
-    assert watch == (name == "nowcast-watch.service")
     # and every value is allowed: the command goes as far as to look for its checkpoint
-    ran = run(*(word for word in words if word != "--watch"))
+    elsewhere = [f"{key}={tmp_path}/{key}" for key in ("status", "metrics", "checkpoint")] + [f"output={tmp_path}/%Y%m%d.nc"]
+    ran = run(*once, *elsewhere)
     assert (ran.code, "no such checkpoint" in ran.err) == (66, True), ran.err
 
 

@@ -229,7 +229,7 @@ class FrameSource:
         missing = np.array([np.isnan(frame).all() for frame in frames])
         filled = fill_gaps(frames, missing, longest, self.config.gap_filling)
         wanted = slice(len(rates) - need.steps, None)
-        self._refuse_missing(line, times[wanted], (absent & ~filled)[wanted], (missing & ~filled)[wanted], need)
+        self._refuse_missing(line, times[wanted], (absent & ~filled)[wanted], (missing & ~filled)[wanted], need, bad)
         bad.remarks += line.mended(times)
         if filled.any():
             made = ", ".join(f"{time:.16}" for time in times[filled])
@@ -302,16 +302,17 @@ class FrameSource:
         return True
 
     def _refuse_missing(
-        self, line: Timeline, times: Times, absent: NDArray[np.bool_], missing: NDArray[np.bool_], need: Need
+        self, line: Timeline, times: Times, absent: NDArray[np.bool_], missing: NDArray[np.bool_], need: Need, bad: BadFiles
     ) -> None:
         """Errors: MissingInputError where the newest frame is missing, or more others than may be."""
         path, known = self.files.path, line.times
+        left_out = next((f" Of note is {remark}." for remark in bad.remarks if "left out (" in remark), "")
         if absent[-1] or absent.sum() > need.may_miss:
             first = times[-1] if absent[-1] and need.may_miss else times[absent][0]
             others = "" if absent[-1] or self.config.baseline is not None else f", or missing_frames={absent.sum()}"
             raise MissingInputError(
                 f"{path}: no frame at {first:.16} UTC, and the forecast needs {need.steps} frames up to {times[-1]:.16}; the "
-                f"data hold {known[0]:.16} to {known[-1]:.16}. Give another 'at', or the missing files{others}."
+                f"data hold {known[0]:.16} to {known[-1]:.16}. Give another 'at', or the missing files{others}.{left_out}"
             )
         if missing[-1] or missing.sum() > need.may_miss:
             empty = times[-1] if missing[-1] else times[missing & ~absent][0]

@@ -101,12 +101,12 @@ def _shown(value: float) -> str:
 
 def _read(path: Path) -> Samples:
     """The samples of a file that was written here; none where there is none, or none that can be understood."""
+    if not path.is_file():  # a device may have no end
+        return {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         found = [_SAMPLE.fullmatch(line) for line in lines if not line.startswith("#")]
         return {(one["name"], one["labels"] or ""): float(one["value"]) for one in found}  # type: ignore[index]
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
     except (OSError, ValueError, TypeError) as error:
         log.warning("%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error)
         return {}

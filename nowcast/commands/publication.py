@@ -2,6 +2,7 @@
 
 import filecmp
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -120,7 +121,7 @@ def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -
     if shown is not None and shown > time:
         return
     if kind == "symlink":
-        if not latest.is_symlink() or latest.resolve() != newest.resolve():
+        if not latest.is_symlink() or os.path.realpath(latest) != os.path.realpath(newest):
             link_whole(latest, newest)
     elif latest.is_symlink() or not latest.exists() or not filecmp.cmp(latest, newest, shallow=False):
         with written_whole(latest) as temporary:
@@ -129,11 +130,11 @@ def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -
 
 def _remove_old(config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]) -> None:
     """Remove the forecasts that are too old or too many, and the folders below `folder` that this empties."""
-    kept = {path.resolve() for path in kept}
+    untouched = {os.path.realpath(path) for path in kept}
     for place, (time, path) in enumerate(list(_named(config.output))):
         too_many = config.keep_files is not None and place >= config.keep_files
         too_old = config.keep_hours is not None and newest - time >= np.timedelta64(round(config.keep_hours * 3600), "s")
-        if not (too_many or too_old) or path.resolve() in kept or read_reference_time(path) is None:
+        if not (too_many or too_old) or os.path.realpath(path) in untouched or read_reference_time(path) is None:
             continue
         try:
             path.unlink(missing_ok=True)

@@ -45,6 +45,8 @@ def write_status(path: Path, cycle: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """What is remembered from one cycle to the next; None where there is nothing, or nothing that can be understood."""
+    if not path.is_file():  # a device may have no end
+        return None
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -55,8 +57,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             },
             "consecutive_failures": int(old["consecutive_failures"]),
         }
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         log.warning("%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error)
         return None

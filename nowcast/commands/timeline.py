@@ -102,7 +102,7 @@ def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
     wanted = float(timestep / np.timedelta64(1, "m"))
     apart = np.diff(np.unique(times)) / np.timedelta64(1, "m")
     least = apart[apart >= min(0.5, wanted / 2)].min(initial=np.inf)
-    return wanted if round(least) == wanted else minutes
+    return wanted if abs(least - wanted) <= min(0.5, wanted / 4) else minutes
 
 
 def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles) -> Rate | None:

@@ -76,10 +76,11 @@ class EncoderForecaster(nn.Module):
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
         """See `nowcast.model.stacks.Streaming`."""
+        before: Sequence[tuple[Tensor, Tensor] | None] = states or [None] * len(self.encoder)
         after: States = []
         sequence = self._to_patches(frames)
-        for layer, before in zip(self.encoder, states or [None] * len(self.encoder), strict=True):
-            sequence, state = layer(sequence, before)
+        for layer, state in zip(self.encoder, before, strict=True):
+            sequence, state = layer(sequence, state)
             after.append(state)
         return after
 

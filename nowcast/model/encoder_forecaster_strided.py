@@ -71,10 +71,11 @@ class StridedEncoderForecaster(nn.Module):
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
         """See `nowcast.model.stacks.Streaming`."""
+        before: Sequence[tuple[Tensor, Tensor] | None] = states or [None] * len(self.encoder)
         after: States = []
         sequence = pad_to_multiple(frames, self.multiple)
-        for down, layer, before in zip(self.downs, self.encoder, states or [None] * len(self.encoder), strict=True):
-            sequence, state = layer(self._each(down, sequence), before)
+        for down, layer, state in zip(self.downs, self.encoder, before, strict=True):
+            sequence, state = layer(self._each(down, sequence), state)
             after.append(state)
         return after
 

@@ -12,6 +12,7 @@ from workplace import (
     EARLIER,
     LANDED,
     LISTED,
+    MADE,
     NEWEST,
     PREDICT,
     TIMES,
@@ -24,6 +25,9 @@ from workplace import (
     shown,
     write_frame,
 )
+
+from nowcast.forecast.dataset import open_forecast
+from nowcast.radar.grid import RATE
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,11 @@ def make_base(folder: Path) -> None:
     assert made.code == 0, made.err
     (folder / "forecasts").mkdir()
     (folder / "undisturbed" / Path(EARLIER).name).rename(folder / EARLIER)
+    earlier, newest = (
+        open_forecast(folder / EARLIER)[RATE].values,
+        open_forecast(folder / "undisturbed" / Path(MADE).name)[RATE].values,
+    )
+    assert (earlier != newest).mean() > 0.5, "a forecast that is equal to the undisturbed one would prove nothing"
 
 
 @pytest.fixture
@@ -90,4 +99,5 @@ class Table:
         head = ["fault", "what is broken", "what the user sees", "exit code", "what is there afterwards"]
         lines = [head, ["---"] * len(head), *sorted(self.rows, key=lambda row: (LISTED.index(row[0]), row))]
         cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(f"| {line} |\n" for line in cells))

@@ -16,16 +16,16 @@ FAULTS = [
     Fault("out of range", "deadline=-1", 78, "deadline: must be above 0", words=(*PREDICT, "deadline=-1")),
     Fault("missing value", "no data.path", 78, "data.path: needs a value", words=("predict", "checkpoint=best.pt")),
     Fault("unknown option", "--wtach", 2, "unrecognized arguments: --wtach", words=(*PREDICT, "--wtach")),
-    Fault("comma list without -m", "max_age=15,30", 78, "max_age: several values need -m", words=(*PREDICT, "max_age=15,30")),
+    Fault("comma list without -m", "max_age=15,30", 78, ": several values need -m", words=(*PREDICT, "max_age=15,30")),
     Fault(
-        "comma list without -m", "of training, model=small,next_frame", 78, "model: several values need -m",
+        "comma list without -m", "of training, model=small,next_frame", 78, ": several values need -m",
         words=(*TRAIN, "model=small,next_frame"), often=False,
     ),
     Fault(
         "broken user YAML", "mine.yaml ends within a bracket", 78, "mine.yaml", broken_yaml,
         (*PREDICT, "--config-dir", ".", "-cn", "mine"),
     ),
-    Fault("missing folder", "--config-dir nowhere", 78, "'nowhere' not found", words=(*PREDICT, "--config-dir", "nowhere")),
+    Fault("missing folder", "--config-dir nowhere", 78, "nowhere", words=(*PREDICT, "--config-dir", "nowhere")),
     Fault(
         "missing folder", "data.path=nowhere", 66, "nowhere: no such file or folder", words=(*PREDICT, "data.path=nowhere"),
     ),

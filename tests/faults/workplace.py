@@ -191,14 +191,14 @@ def age(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """The checksum of every file below, hidden ones too, but what a command may write as it goes: caches and runs of training."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """The checksum of every file below, hidden ones too; Hydra's record of a run of training is none of them."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".hydra" not in path.parts)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What is hidden, or called temporary: locks and what is half written."""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.startswith(".") or p.name.endswith(".tmp"))
+    """Locks, and what is half written."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name == ".lock" or p.name.endswith(".tmp"))
 
 
 @cache

@@ -81,7 +81,7 @@ def _open(path: Path) -> Iterator[Any]:
             for shape in [image.shape, *image.block_shapes]:
                 refuse_huge(shape, f"{path}: an image")
             yield image
-    except (OSError, UnicodeError, rasterio.errors.RasterioError) as error:  # UnicodeError: damaged tags
+    except (OSError, UnicodeError, rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:  # of damaged tags, too
         raise explain(path, error) from error
 
 
