@@ -29,6 +29,8 @@ _SHAPES_RAIN = (
     "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap", "gap_filling", "fallback", "input_paths",
     "precision",
 )  # fmt: skip
+_KNOW_NOTHING_OF_NOW = ("climatology", "zero")
+"""Methods whose forecast is as wet as it is, whatever the newest frame."""
 _READS_RAIN = ("path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value", "max_rate", "above_max_rate")
 
 
@@ -97,7 +99,8 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
     report.method, report.reason = made.method, made.reason
     report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
     report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
-    refuse_implausible(made.rates, newest, config.data.max_rate, config.max_wet_ratio, covered if made.method == MODEL else None)
+    wet_ratio = config.max_wet_ratio if made.method not in _KNOW_NOTHING_OF_NOW else np.inf
+    refuse_implausible(made.rates, newest, config.data.max_rate, wet_ratio, covered if made.method == MODEL else None)
 
 
 def dataset_of(made: "Made", config: PredictConfig) -> xr.Dataset:

@@ -64,6 +64,14 @@ class Past:
         return times
 
 
+class MissingFramesError(MissingInputError):
+    """Too many frames of a forecast are missing. what: which, the same whatever else there is in the folder."""
+
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(what + more)
+        self.what = what
+
+
 class FrameSource:
     """The radar files of a configuration, looked at anew by every method here; what is known of a file that has not changed is kept.
 
@@ -310,10 +318,11 @@ class FrameSource:
         if absent[-1] or absent.sum() > need.may_miss:
             first = times[-1] if absent[-1] and need.may_miss else times[absent][0]
             others = "" if absent[-1] or self.config.baseline is not None else f", or missing_frames={absent.sum()}"
-            raise MissingInputError(
-                f"{path}: no frame at {first:.16} UTC, and the forecast needs {need.steps} frames up to {times[-1]:.16}; the "
-                f"data hold {known[0]:.16} to {known[-1]:.16}. Give another 'at', or the missing files{others}.{left_out}"
+            raise MissingFramesError(
+                f"{path}: no frame at {first:.16} UTC",
+                f", and the forecast needs {need.steps} frames up to {times[-1]:.16}; the "
+                f"data hold {known[0]:.16} to {known[-1]:.16}. Give another 'at', or the missing files{others}.{left_out}",
             )
         if missing[-1] or missing.sum() > need.may_miss:
             empty = times[-1] if missing[-1] else times[missing & ~absent][0]
-            raise MissingInputError(f"{path}: the frame at {empty:.16} UTC holds no measured pixel; give another 'at'.")
+            raise MissingFramesError(f"{path}: the frame at {empty:.16} UTC holds no measured pixel", "; give another 'at'.")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nowcast import __version__
 from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
-from nowcast.commands.frames import FrameSource, Need, Past
+from nowcast.commands.frames import FrameSource, MissingFramesError, Need, Past
 from nowcast.commands.inputs import open_forecaster, refuse_other_size
 from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_predict import MODEL, NONE, PredictConfig
@@ -82,7 +82,7 @@ class Methods:
         reasons: list[str] = []
         for name in self.config.methods:
             if name == NONE:
-                raise TryLaterError(f"no forecast from {reference_time:.16} UTC: {' '.join(reasons)}")
+                raise TryLaterError(f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}")
             try:
                 past, rates, made_with = (
                     self._by_model(source, reference_time) if name == MODEL else self._by_baseline(name, source, reference_time)
@@ -90,9 +90,10 @@ class Methods:
             except MissingInputError as error:
                 if name == self.config.methods[-1]:
                     raise
-                reasons.append(str(error))
+                what = error.what if isinstance(error, MissingFramesError) else str(error)
+                reasons.append(f"{name}: {what}")
             else:
-                return Made(past, rates, name, made_with, " ".join(reasons) or None)
+                return Made(past, rates, name, made_with, "; ".join(reasons) or None)
         raise AssertionError("the last method returns or raises")
 
     def _by_model(self, source: FrameSource, at: np.datetime64) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from workplace import (
     MADE,
     NEWEST,
     PREDICT,
+    STARTED,
     TIMES,
     TRAIN,
     Done,
@@ -60,7 +61,17 @@ def make_base(folder: Path) -> None:
         open_forecast(folder / EARLIER)[RATE].values,
         open_forecast(folder / "undisturbed" / Path(MADE).name)[RATE].values,
     )
-    assert (earlier != newest).mean() > 0.5, "a forecast that is equal to the undisturbed one would prove nothing"
+    assert (earlier != newest).mean() > 0.1, "a forecast that is equal to the undisturbed one would prove nothing"
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
 
 
 @pytest.fixture

@@ -110,12 +110,18 @@ def clean_environment(folder: Path, changes: Mapping[str, str | None] | None = N
     return {name: value for name, value in merged.items() if value is not None}
 
 
+STARTED: list["subprocess.Popen[str]"] = []
+"""Processes of the test that is running, ended with it."""
+
+
 def start(folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any) -> "subprocess.Popen[str]":
     """The real command in `folder`, running."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command(*words), cwd=folder, env=clean_environment(folder, environment),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
 
 
 def finish(process: "subprocess.Popen[str]", timeout: float = 600) -> Done:

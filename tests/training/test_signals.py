@@ -48,7 +48,7 @@ def training(home: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def wait_for_epochs(process: subprocess.Popen[str], folder: Path, epochs: int, seconds: float = 60.0) -> None:
+def wait_for_epochs(process: subprocess.Popen[str], folder: Path, epochs: int, seconds: float = 300.0) -> None:
     """Until so many epochs have ended."""
     patience = time.monotonic() + seconds
     while done_epochs(folder) < epochs:
@@ -65,7 +65,7 @@ def done_epochs(folder: Path) -> int:
 def ask_to_stop(process: subprocess.Popen[str], signal_number: int) -> tuple[int, str]:
     """→ the exit code, and what was said on stderr."""
     process.send_signal(signal_number)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     return process.returncode, said
 
 
