@@ -13,7 +13,7 @@ from helpers import SPLITS, TINY, Outcome
 
 from nowcast.files import sha256
 from nowcast.radar import open_grid
-from nowcast.training import read_checkpoint
+from nowcast.training import read_checkpoint, write_checkpoint
 
 Run = Callable[..., Outcome]
 CASES = ("2020-01-01T06:10", "2020-01-01T06:25", "2020-01-01T06:40")
@@ -330,7 +330,7 @@ def test_a_damaged_cache_is_refused_with_the_way_out(run: Run, data: list[str], 
 def test_a_checkpoint_that_describes_no_model_is_bad_data(run: Run, data: list[str], trained: Path) -> None:
     checkpoint = read_checkpoint(trained / "best.pt")
     checkpoint["config"]["model"]["hidden_channels"] = [5, 5]
-    torch.save(checkpoint, "other.pt")
+    write_checkpoint("other.pt", checkpoint)
     outcome = run("predict", "checkpoint=other.pt", *data)
     assert (outcome.code, outcome.err.count("\n")) == (65, 1)
     assert "other.pt: describes no model" in outcome.err

@@ -181,6 +181,15 @@ def test_what_is_not_ours_is_not_taken_for_a_latest(kind: str) -> None:
         cycle(config, NOON)
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\0" * 512, None])
+def test_a_damaged_latest_is_made_anew(damaged: bytes | None) -> None:
+    config, latest = settings(f"output={FLAT}", "latest=copy"), Path("out/latest.nc")
+    cycle(config, NOON)
+    latest.write_bytes(latest.read_bytes()[:2000] if damaged is None else damaged)
+    cycle(config, NOON)
+    assert shown() == NOON
+
+
 def test_a_latest_that_is_the_output_itself_is_left_so() -> None:
     cycle(settings("output=out/latest.nc", "latest=symlink"), NOON)
     assert files() == ["latest.nc"] and shown() == NOON and not Path("out/latest.nc").is_symlink()

@@ -16,7 +16,7 @@ from nowcast.config_predict import PredictConfig
 from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError
 from nowcast.files import link_whole, remove_leftovers, written_whole
 from nowcast.forecast import open_forecast, write_forecast
-from nowcast.forecast.dataset import LATEST, read_reference_time
+from nowcast.forecast.dataset import LATEST, is_damaged, read_reference_time
 from nowcast.radar.patterns import follow
 
 log = logging.getLogger(__name__)
@@ -114,10 +114,13 @@ def _has_codes(text: str) -> bool:
 
 
 def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -> None:
-    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a later one."""
+    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a later one. A damaged one is replaced."""
     shown = read_reference_time(latest)
     if shown is None and latest.exists() and not latest.is_symlink():
-        raise CannotCreateError(f"{latest}: is there already and no forecast; remove it, or set latest=null.")
+        if not latest.is_file() or not is_damaged(latest):
+            raise CannotCreateError(f"{latest}: is there already and no forecast; remove it, or set latest=null.")
+        log.warning("%s: cannot be read, and is made anew.", latest)
+        latest.unlink()
     if shown is not None and shown > time:
         return
     if kind == "symlink":

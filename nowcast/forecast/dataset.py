@@ -38,6 +38,7 @@ REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time",
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
 _SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))  # xarray may leave out what is zero
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 _CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads it verifies; a scalar has none
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
@@ -123,6 +124,17 @@ def read_reference_time(path: Path) -> np.datetime64 | None:
     except (*_UNREADABLE, IndexError, TypeError):
         return None
     return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if math.isfinite(minutes) else None
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a file begins as a forecast file does, or is empty or begins with zeros, and cannot be opened."""
+    with open(path, "rb") as file:
+        start = file.read(len(_SIGNATURE))
+    try:
+        with netCDF4.Dataset(path):
+            return False
+    except _UNREADABLE:
+        return start == _SIGNATURE or not start.strip(b"\0")
 
 
 def find_forecasts(path: str) -> list[Path]:
