@@ -80,6 +80,7 @@ def test_one_at_a_time_and_a_signal_ends_it(base: Path, tmp_path: Path, tell: Te
     tell("SIGTERM", "to predict --watch", stopped, "its forecasts, and no lock")
 
 
+@pytest.mark.faults
 def test_two_at_once_may_wait_for_each_other(base: Path, tmp_path: Path, tell: Tell) -> None:
     lay_out(base, tmp_path)
     both = [start(tmp_path, *PREDICT, "lock_wait=100") for _ in range(2)]
@@ -95,7 +96,7 @@ def test_two_at_once_may_wait_for_each_other(base: Path, tmp_path: Path, tell: T
     )
 
 
-@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.parametrize("signals", [pytest.param(1, marks=pytest.mark.faults), 2])
 def test_a_signal_to_training_keeps_what_is_done(signals: int, base: Path, tmp_path: Path, tell: Tell) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     training = start(tmp_path, *TRAIN, "training.epochs=10000")
@@ -218,8 +219,8 @@ def test_a_dead_loader_worker_ends_training(base: Path, tmp_path: Path, tell: Te
 @pytest.mark.parametrize(
     ("minutes", "more", "code", "sees"),
     [
-        (60, (), 66, "all frames lie in the future"),
-        (-60, ("max_age=15",), 75, "older than max_age=15 minutes"),
+        (60, (), 75, "all frames lie in the future"),
+        pytest.param(-60, ("max_age=15",), 75, "older than max_age=15 minutes", marks=pytest.mark.faults),
     ],
 )
 def test_a_clock_that_jumps_makes_no_forecast_of_a_wrong_time(
