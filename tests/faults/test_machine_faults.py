@@ -182,6 +182,7 @@ def limited(gigabytes: float) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.faults
 def test_a_batch_that_does_not_fit_the_memory_is_named(base: Path, tmp_path: Path, tell: Tell) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     too_large = (
@@ -197,6 +198,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_named(base: Path, tmp_path: Pat
     tell("out of memory on a batch", "2048 windows in 3 GiB", done, "no checkpoint")
 
 
+@pytest.mark.faults
 def test_a_dead_loader_worker_ends_training(base: Path, tmp_path: Path, tell: Tell) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     training = start(tmp_path, *TRAIN, "training.epochs=10000", "training.workers=1")
