@@ -22,6 +22,7 @@ from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.forecast.baselines import LEAST_STEPS
+from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.streaming import WarmForecaster
@@ -67,6 +68,8 @@ class Methods:
             self.forecaster, self.checkpoint = open_forecaster(config.checkpoint, self.precision)
             refuse_too_many_missing("missing_frames", config.missing_frames, self.forecaster)
             self.warm = WarmForecaster(self.forecaster)
+        for name in set(config.methods) & set(LEAST_STEPS):  # now, rather than in the night when it is needed
+            refuse_absent(name)
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -25,6 +26,13 @@ def require(name: str) -> None:
                 raise MissingLibraryError(
                     f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
                 ) from error
+
+
+def refuse_absent(name: str) -> None:
+    """As `require`, without importing anything: whether the libraries are installed at all. Errors: MissingLibraryError."""
+    absent = [library for library in _LIBRARIES if find_spec(library) is None]
+    if absent:
+        raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
 
 
 @contextmanager
