@@ -394,9 +394,10 @@ class _Stop:
 
     def __init__(self) -> None:
         self.raised = -math.inf
+        self.heard: int | None = None
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
+        now, self.heard = time.monotonic(), signal_number
         if now - self.raised > self.PATIENCE:
             self.raised = now
             raise Interrupted(signal_number)

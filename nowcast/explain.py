@@ -41,7 +41,10 @@ def explain(error: Exception) -> tuple[str, int]:
         return _explain_config(error)
     if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(words in str(error) for words in _NO_MEMORY):
         reason = str(error).rpartition("DefaultCPUAllocator: ")[2]  # what stands before it is of PyTorch's source
-        return f"out of memory ({reason}); lower training.batch_size or batch_size, or sampling.crop.", DeviceError.exit_code
+        return (
+            f"out of memory ({reason}); lower training.batch_size, sampling.crop, batch_size or max_memory_gb.",
+            DeviceError.exit_code,
+        )
     if isinstance(error, OSError):
         return f"{error}; check the disk and the path.", InputOutputError.exit_code
     return f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code

@@ -12,15 +12,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nowcast.commands import publication
-from nowcast.commands.publication import CODES, forecast_path, is_published, output_folder, publish, tidy_up
+from nowcast.commands.publication import CODES, forecast_path, output_folder, published, tidy_up
 from nowcast.config import configs_folder, register_schemas
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import CannotCreateError, ConfigError
-from nowcast.forecast import build_forecast, open_forecast
+from nowcast.forecast import build_forecast, open_forecast, write_forecast
 from nowcast.radar.patterns import follow
 from nowcast.radar.synthetic import synthetic_grid
 
 NOON = np.datetime64("2024-06-02T12:00", "ns")
+NOW = np.datetime64("2026-01-01", "ns")
 MINUTE, HOUR, DAY = (np.timedelta64(1, unit) for unit in "mhD")
 FLAT, DAILY = "out/%Y%m%dT%H%MZ.nc", "out/%Y/%m%d/%H%M.nc"
 
@@ -54,8 +55,8 @@ def settings(*words: str) -> PredictConfig:
 def cycle(config: PredictConfig, time: np.datetime64, **attrs: str) -> Path:
     """What a cycle from this time does at its end."""
     path = forecast_path(config.output, time)
-    publish(forecast(time, **attrs), path)
-    tidy_up(config, time)
+    write_forecast(forecast(time, **attrs), path)
+    tidy_up(config, time, NOW)
     return path
 
 
@@ -99,23 +100,23 @@ def test_the_folder_of_all_forecasts_is_above_the_first_named_by_a_time(output: 
 
 def test_done_already_is_the_same_time_by_the_same_recipe(caplog: pytest.LogCaptureFixture) -> None:
     path, recipe = Path("out/a.nc"), {"config": "{}", "checkpoint_sha256": "0"}
-    assert not is_published(path, NOON, recipe)
-    publish(forecast(NOON, **recipe), path)
-    assert is_published(path, NOON, recipe) and is_published(path, NOON, {})
-    assert not is_published(path, NOON + MINUTE, recipe)
-    assert not is_published(path, NOON, {**recipe, "config": '{"seed": 1}'})
-    assert not is_published(path, NOON, {**recipe, "more": "1"})
+    assert not published(path, NOON, recipe)
+    write_forecast(forecast(NOON, **recipe), path)
+    assert published(path, NOON, recipe) and published(path, NOON, {})
+    assert not published(path, NOON + MINUTE, recipe)
+    assert not published(path, NOON, {**recipe, "config": '{"seed": 1}'})
+    assert not published(path, NOON, {**recipe, "more": "1"})
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
 def test_what_is_damaged_is_not_done_and_that_is_said(share: float, caplog: pytest.LogCaptureFixture) -> None:
     path = Path("out/a.nc")
-    publish(forecast(NOON), path)
+    write_forecast(forecast(NOON), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with caplog.at_level(logging.WARNING):
-        assert not is_published(path, NOON, {})
+        assert not published(path, NOON, {})
     [said] = caplog.messages
     assert said.startswith("out/a.nc: not a whole NetCDF file") and said.endswith("It is made anew.")
 
@@ -150,11 +151,11 @@ def test_latest_is_mended_by_a_cycle_that_finds_its_forecast_there(kind: str) ->
         cycle(config, time)
     for dangling in ("nowhere.nc", "latest.nc", "20240602T1200Z.nc"):
         latest.unlink()
-        tidy_up(config, NOON)
+        tidy_up(config, NOON, NOW)
         assert shown() == NOON + HOUR
         latest.unlink()
         latest.symlink_to(dangling)
-        tidy_up(config, NOON)
+        tidy_up(config, NOON, NOW)
         assert shown() == NOON + HOUR and latest.is_symlink() == (kind == "symlink")
     cycle(config, NOON + HOUR, remarks="made anew")
     assert open_forecast(latest).attrs["remarks"] == "made anew"
@@ -179,6 +180,24 @@ def test_what_is_not_ours_is_not_taken_for_a_latest(kind: str) -> None:
     latest.mkdir()
     with pytest.raises(CannotCreateError, match="is there already and no forecast"):
         cycle(config, NOON)
+
+
+def test_a_forecast_from_a_time_to_come_removes_nothing_and_is_not_the_latest() -> None:
+    config, to_come = settings(f"output={FLAT}", "latest=symlink", "keep_hours=6"), NOW + 10 * DAY
+    cycle(config, NOON)
+    write_forecast(forecast(to_come), forecast_path(FLAT, to_come))
+    cycle(config, NOON + HOUR)
+    assert files() == ["20240602T1200Z.nc", "20240602T1300Z.nc", "20260111T0000Z.nc", "latest.nc"]
+    assert shown() == NOON + HOUR
+
+
+def test_what_is_no_forecast_is_not_written_over() -> None:
+    path = forecast_path(FLAT, NOON)
+    path.parent.mkdir()
+    path.write_text("a letter")
+    with pytest.raises(CannotCreateError, match="is there already and no forecast"):
+        published(path, NOON, {})
+    assert path.read_text() == "a letter"
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\0" * 512, None])
@@ -228,10 +247,10 @@ def test_what_is_kept_by_age_and_by_number(output: str, words: list[str], kept: 
 def test_only_forecasts_of_ours_with_such_a_name_are_removed() -> None:
     config = settings(f"output={FLAT}", "keep_files=1", "latest=copy")
     old = forecast(NOON - 300 * DAY)
-    publish(old, Path("out/other name.nc"))
-    publish(old, Path("out/deeper/20230807T1200Z.nc"))
-    publish(old.assign_attrs(source="another model"), Path("out/20230806T1200Z.nc"))
-    publish(old, Path("elsewhere.nc"))
+    write_forecast(old, Path("out/other name.nc"))
+    write_forecast(old, Path("out/deeper/20230807T1200Z.nc"))
+    write_forecast(old.assign_attrs(source="another model"), Path("out/20230806T1200Z.nc"))
+    write_forecast(old, Path("elsewhere.nc"))
     Path("out/20230805T1200Z.nc").write_text("a letter")
     Path("out/20230804T1200Z.nc").mkdir()
     Path("out/20230803T1200Z.nc").symlink_to("../elsewhere.nc")
@@ -268,7 +287,7 @@ def test_folders_that_are_emptied_go_too() -> None:
 
 def test_an_output_without_codes_has_nothing_to_remove() -> None:
     config = settings("output=out/newest.nc", "keep_files=1", "keep_hours=1", "latest=symlink")
-    publish(forecast(NOON - DAY), Path("out/other.nc"))
+    write_forecast(forecast(NOON - DAY), Path("out/other.nc"))
     for hours in range(2):
         cycle(config, NOON + hours * HOUR)
     assert files() == ["latest.nc", "newest.nc", "other.nc"]
@@ -280,7 +299,7 @@ def test_what_killed_processes_left_in_the_folders_of_the_last_day_is_removed() 
     for folder in (today, yesterday, before):
         (folder / ".1100.nc.0123abcd.tmp").touch()
         (folder / ".mine.tmp").touch()
-    tidy_up(config, NOON)
+    tidy_up(config, NOON, NOW)
     assert [(folder / ".1100.nc.0123abcd.tmp").exists() for folder in (today, yesterday, before)] == [False, False, True]
     assert all((folder / ".mine.tmp").exists() for folder in (today, yesterday, before))
 
@@ -288,7 +307,7 @@ def test_what_killed_processes_left_in_the_folders_of_the_last_day_is_removed() 
 def test_only_what_is_to_be_removed_and_the_newest_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(f"output={FLAT}", "latest=symlink", "keep_files=3")
     for hours in range(4):
-        publish(forecast(NOON + hours * HOUR), forecast_path(FLAT, NOON + hours * HOUR))
+        write_forecast(forecast(NOON + hours * HOUR), forecast_path(FLAT, NOON + hours * HOUR))
     opened = list[str]()
     genuine = publication.read_reference_time
 
@@ -297,5 +316,5 @@ def test_only_what_is_to_be_removed_and_the_newest_are_opened(monkeypatch: pytes
         return genuine(path)
 
     monkeypatch.setattr(publication, "read_reference_time", read)
-    tidy_up(config, NOON + 3 * HOUR)
+    tidy_up(config, NOON + 3 * HOUR, NOW)
     assert opened == ["20240602T1500Z.nc", "latest.nc", "20240602T1200Z.nc"]

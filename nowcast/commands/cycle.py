@@ -1,7 +1,7 @@
 """One cycle: the newest frames, or those up to a time → a forecast that is published, or a stated reason why there is none."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import xarray as xr
 
 from nowcast.commands.deadline import deadline
 from nowcast.commands.frames import FrameSource
-from nowcast.commands.publication import forecast_path, is_published, publish, tidy_up
+from nowcast.commands.publication import METHOD_REASON, forecast_path, publish, published, tidy_up
 from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
@@ -37,43 +37,50 @@ _READS_RAIN = ("path", "format", "variable", "units", "accumulation_minutes", "z
 def run_cycle(
     config: PredictConfig,
     source: FrameSource,
-    open_methods: Callable[[], "Methods"],
+    open_methods: Callable[[str], "Methods"],
     report: Report,
     at: np.datetime64 | None,
-    now: np.datetime64 | None,
+    now: np.datetime64,
 ) -> None:
     """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is filled in as far as it comes.
 
-    now: later frames are not there yet, and `max_age` counts from it.
+    A fallback that is there is made again, and replaced where a better method has its frames by now.
+
+    now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
+    open_methods: gives those of the checkpoint with this checksum.
     Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for it.
     """
     with deadline(config.deadline):
         with report.timed("find"):
-            reference_time = newest(source, config, now) if at is None else at
+            reference_time = newest_time(source, config, now) if at is None else at
             report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
-            report.age = None if now is None else float((now - reference_time) / np.timedelta64(1, "s"))
-            there = is_published(report.path, reference_time, recipe_of(config))
-        if there:
-            report.outcome = ALREADY_THERE
+            report.age = float((now - reference_time) / np.timedelta64(1, "s")) if at is None else None
+            checksum = "" if config.checkpoint is None else sha256(config.checkpoint)
+            recipe = recipe_of(config, checksum)
+            there = published(report.path, reference_time, recipe)
+        if there is not None and METHOD_REASON not in there:
+            report.outcome, forecast = ALREADY_THERE, None
         else:
             with report.timed("model"):
-                methods = open_methods()
+                methods = open_methods(checksum)
             with report.timed("forecast"):
                 made = methods.forecast(source, reference_time)
             with report.timed("check"):
                 note(report, made, config)
                 refuse_overwriting(report.path, config, made.past.times)
-            forecast = dataset_of(made, config)
+            forecast = dataset_of(made, config, recipe)
+            if there is not None and there.get(METHOD_REASON) == made.reason:
+                report.outcome, forecast = ALREADY_THERE, None
     with report.timed("write"):
-        if not there:
-            publish(forecast, report.path)
+        if forecast is not None:
+            publish(forecast, report.path, config, reference_time, now)
             report.outcome = FORECAST if report.reason is None else FALLBACK
-        tidy_up(config, reference_time)
-    if report.outcome == FALLBACK and config.fallback_exit_code:
+        tidy_up(config, reference_time, now)
+    if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
 
 
-def newest(source: FrameSource, config: PredictConfig, now: np.datetime64 | None) -> np.datetime64:
+def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
     """Errors: as `FrameSource.newest`; TryLaterError where there is no frame at all and the chain of methods ends in `none`."""
     try:
         return source.newest(now)
@@ -83,13 +90,17 @@ def newest(source: FrameSource, config: PredictConfig, now: np.datetime64 | None
         raise
 
 
-def recipe_of(config: PredictConfig) -> dict[str, str]:
-    """What a forecast file says of how it was made, whoever asked for it and however: the same recipe and time give the same file."""
+def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
+    """What a forecast file says of how it was made, whoever asked for it and however: the same recipe and time give the same file.
+
+    checksum: of the checkpoint, where there is one.
+    """
     given = asdict(config)
-    shaping = {key: given[key] for key in _SHAPES_RAIN} | {"data": {key: given["data"][key] for key in _READS_RAIN}}
-    by_model = config.checkpoint is not None and config.baseline is None
-    known = {"checkpoint_sha256": sha256(str(config.checkpoint))} if by_model else {}
-    return {**known, "config": json.dumps(shaping)}
+    reads = _READS_RAIN + (("train",) if "climatology" in config.methods else ())
+    shaping = {key: given[key] for key in _SHAPES_RAIN} | {"data": {key: given["data"][key] for key in reads}}
+    if config.baseline is not None and checksum:
+        return {"config": json.dumps(shaping | {"steps_of_checkpoint_sha256": checksum})}
+    return {**({"checkpoint_sha256": checksum} if checksum else {}), "config": json.dumps(shaping)}
 
 
 def note(report: Report, made: "Made", config: PredictConfig) -> None:
@@ -103,7 +114,7 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
     refuse_implausible(made.rates, newest, config.data.max_rate, wet_ratio, covered if made.method == MODEL else None)
 
 
-def dataset_of(made: "Made", config: PredictConfig) -> xr.Dataset:
+def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -> xr.Dataset:
     """The forecast dataset, with what it was made from."""
     past = made.past
     shown = {
@@ -114,8 +125,8 @@ def dataset_of(made: "Made", config: PredictConfig) -> xr.Dataset:
     provenance = {
         **made.made_with,
         **({"method": made.method} if made.method != MODEL else {}),
-        **({"method_reason": made.reason} if made.reason else {}),
-        **recipe_of(config),
+        **({METHOD_REASON: made.reason} if made.reason else {}),
+        **recipe,
         "inputs": config.data.path,
         **{key: [f"{time:.19}Z" for time in past.times[which].astype(str)] for key, which in shown.items()},
     }

@@ -49,6 +49,7 @@ class FrameFiles:
         self.options = reading(data)
         self._described: dict[Path, tuple[Signature, RadarFile | DataError]] = {}
         self._in_use: set[Path] = set()
+        self._open: set[Path] = set()
         self._frames: dict[tuple[Path, Signature, int], Frame | DataError | MissingInputError] = {}
         self._frames_before = self._frames
         self._last: RadarFile | None = None
@@ -72,7 +73,8 @@ class FrameFiles:
 
     def close(self) -> None:
         """Hold no file open: one that is cannot be written again by others, and takes up the disk where it is removed."""
-        close_files({str(path) for path in self._described})
+        close_files({str(path) for path in self._open})
+        self._open.clear()
 
     def forget_frames(self) -> None:
         """Forget frames that were not read since this was last called."""
@@ -84,6 +86,7 @@ class FrameFiles:
         if signature is None:
             return None
         self._in_use.add(path)
+        self._open.add(path)
         before, known = self._described.get(path, (None, None))
         if before != signature or known is None:
             try:
@@ -107,6 +110,7 @@ class FrameFiles:
         Errors: DataError, ChangedError among it where the file is not what it was described as; MissingInputError.
         """
         signature, _ = self._described[file.path]
+        self._open.add(file.path)
         key = file.path, signature, index
         frame = self._frames.get(key) or self._frames_before.get(key) or self._try(file, index, at)
         changed = signature_of(file.path)
@@ -169,7 +173,7 @@ class BadFiles:
 def is_young(path: Path) -> bool:
     """Whether a file changed so lately that it may still be being written."""
     signature = signature_of(path)
-    return signature is not None and time.time() - max(signature[::2]) / 1e9 < _YOUNG
+    return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < _YOUNG
 
 
 def signature_of(path: Path) -> Signature | None:

@@ -95,7 +95,8 @@ class _File(logging.Handler):
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         try:
             with open(self.path, "ab", buffering=0) as file:
-                file.write(line)
+                if file.write(line) < len(line):  # on a disk that is full; the next line is not to be glued on
+                    file.write(b"\n")
         except OSError as error:  # a log that is lost is no reason to lose a forecast
             if not self.complained:
                 self.complained = True

@@ -91,13 +91,13 @@ class Methods:
                     self._by_model(source, reference_time) if name == MODEL else self._by_baseline(name, source, reference_time)
                 )
             except MissingInputError as error:
-                if name == self.config.methods[-1]:
+                if name == self.config.methods[-1] and not reasons:
                     raise
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
                 reasons.append(f"{name}: {what}")
             else:
                 return Made(past, rates, name, made_with, "; ".join(reasons) or None)
-        raise AssertionError("the last method returns or raises")
+        raise MissingInputError(f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing files.")
 
     def _by_model(self, source: FrameSource, at: np.datetime64) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
         config, forecaster, warm = self.config, self.forecaster, self.warm

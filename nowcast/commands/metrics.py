@@ -54,7 +54,7 @@ def write_metrics(path: Path, cycle: Mapping[str, Any]) -> None:
     samples = {**kept, **(_of_forecast(cycle, now) if is_new else {}), **_of_cycle(cycle, now), **outcomes}
     with written_whole(path) as temporary:
         temporary.write_text(_text(samples), encoding="utf-8")
-    with suppress(PermissionError):  # of a file system that has no permissions
+    with suppress(OSError):  # of a file system that has no permissions
         path.chmod(0o644)
 
 

@@ -2,7 +2,10 @@
 frame that lands."""
 
 import logging
+import math
+import signal
 import time
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +15,19 @@ import numpy as np
 from nowcast.commands.cycle import run_cycle
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.importing import importing
-from nowcast.commands.publication import output_folder
+from nowcast.commands.publication import forecast_path, output_folder
 from nowcast.commands.reports import Journal, Report, open_journal
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import ConfigError, MissingInputError, NowcastError, TryLaterError
+from nowcast.errors import (
+    CannotCreateError,
+    ConfigError,
+    InputOutputError,
+    Interrupted,
+    MissingInputError,
+    NowcastError,
+    TryLaterError,
+)
+from nowcast.explain import explain
 from nowcast.files import only_writer, sha256
 from nowcast.periods import parse_period, parse_time
 
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
     from nowcast.commands.methods import Methods
 
 log = logging.getLogger(__name__)
+
+_WAIT = 30.0  # seconds after which a watching process tries again to write what it could not
 
 
 def predict(config: PredictConfig) -> None:
@@ -54,15 +68,17 @@ class Cycles:
         self.config, self.journal = config, journal
         self.source = FrameSource(config)
         self.opened: tuple[str, Methods] | None = None
+        self.newest: np.datetime64 | None = None
 
     def run(self, at: np.datetime64 | None) -> Report:
         """One cycle, from `at` or from the newest frame, and its report, which is written. Errors: as `run_cycle`."""
         report, failure = Report(), None
         try:
-            run_cycle(self.config, self.source, self.methods, report, at, now() if at is None else None)
+            run_cycle(self.config, self.source, self.methods, report, at, now())
         except Exception as error:
             report.fail(error)
             failure = error
+        self.newest = report.reference_time or self.newest
         report.remarks += self.source.take_remarks()
         self.journal.write(report)
         if failure is not None:
@@ -72,55 +88,80 @@ class Cycles:
     def fill(self, first_and_last: list[str]) -> None:
         """A cycle for each time of a period. Errors: of the first that failed, once all are done."""
         times = self.source.reference_times(parse_period("period", first_and_last))
-        failures: list[NowcastError] = []
+        if len({forecast_path(self.config.output, at) for at in times}) < len(times):
+            raise ConfigError(f"output: {self.config.output!r} gives one name to several of these times; add %H and %M.")
+        failures: list[Exception] = []
         for at in times:
             try:
                 self.run(at)
-            except NowcastError as error:
+            except Exception as error:
                 failures.append(error)
         if failures:
-            raise type(failures[0])(f"{len(failures)} of {len(times)} forecasts failed, the first so: {failures[0]}")
+            message, code = explain(failures[0])
+            failed = NowcastError(f"{len(failures)} of {len(times)} forecasts failed, the first so: {message}")
+            failed.exit_code = code
+            raise failed from failures[0]
 
     def watch(self) -> None:
-        """A cycle whenever a file lands, until a signal ends it; one that fails ends nothing."""
-        seen: object = None
+        """A cycle whenever a file lands, or the newest frame has become too old, until a signal ends it. One that fails ends nothing, but
+        for a configuration that the first one refuses; one that could not write is tried again after a while.
+        """
+        seen, again, is_first = None, math.inf, True
         while True:
             landed = self._landed()
-            if landed != seen:
-                seen = landed
-                self._run_on()
+            if (self._is_stale(), landed) != seen or time.monotonic() >= again:
+                failure = self._run_on(is_first)
+                seen, is_first = (self._is_stale(), landed), False
+                cannot_write = isinstance(failure, CannotCreateError | InputOutputError | OSError)
+                again = time.monotonic() + _WAIT if cannot_write else math.inf
+            _heed_a_signal()
             time.sleep(self.config.poll)
 
-    def _landed(self) -> object:
+    def _landed(self) -> Hashable:
         """Another one whenever a file lands, a frame is no longer ahead of the clock, or the folder cannot be listed any more."""
         try:
             return self.source.landed(now())
-        except MissingInputError as error:
+        except (MissingInputError, OSError) as error:
             return str(error)
 
-    def _run_on(self) -> None:
-        """A cycle that, whatever fails in it, is not the last. Errors: ConfigError, which no new frame mends."""
+    def _is_stale(self) -> bool:
+        """Whether the newest frame that was forecast from is older than `max_age`."""
+        limit = self.config.max_age
+        return (
+            limit is not None and self.newest is not None and bool(now() - self.newest > np.timedelta64(round(limit * 60), "s"))
+        )
+
+    def _run_on(self, is_first: bool) -> Exception | None:
+        """A cycle that is not the last, and what failed in it, which its report has. Errors: ConfigError of the first."""
         try:
             self.run(None)
-            if self.opened is not None:
+        except Exception as error:
+            if is_first and isinstance(error, ConfigError):
+                raise
+            return error
+        if self.opened is not None:
+            try:
                 self.opened[1].prepare()
-        except ConfigError:
-            raise
-        except Exception as error:  # the report has it
-            log.debug("%s", error, exc_info=True)
+            except Exception as error:
+                log.warning("the next forecast could not be prepared, and will take longer: %s", explain(error)[0])
+        return None
 
-    def methods(self) -> "Methods":
-        """Opened once, and again where the checkpoint is another by now. Errors: TryLaterError where it changes right now."""
+    def methods(self, checksum: str) -> "Methods":
+        """Those of the checkpoint with this checksum, opened once. Errors: TryLaterError where it is another by now."""
         with importing():
             from nowcast.commands.methods import Methods  # brings torch, which takes longer than to see that all is done
 
-        known = self._checkpoint_sum()
-        if self.opened is None or self.opened[0] != known:
-            self.opened = known, Methods(self.config)
-            if self._checkpoint_sum() != known:
-                self.opened = None
+        if self.opened is None or self.opened[0] != checksum:
+            self.opened = None
+            opened = Methods(self.config)
+            if self.config.checkpoint is not None and sha256(self.config.checkpoint) != checksum:
                 raise TryLaterError(f"{self.config.checkpoint}: was replaced while it was read; try again.")
+            self.opened = checksum, opened
         return self.opened[1]
 
-    def _checkpoint_sum(self) -> str:
-        return "" if self.config.checkpoint is None else sha256(self.config.checkpoint)
+
+def _heed_a_signal() -> None:
+    """Errors: Interrupted where a signal was heard at a moment when Python drops what its handler raises, as in a finaliser."""
+    heard = getattr(signal.getsignal(signal.SIGTERM), "heard", None)
+    if heard is not None:
+        raise Interrupted(heard)

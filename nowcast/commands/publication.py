@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,6 +22,8 @@ from nowcast.radar.patterns import follow
 
 log = logging.getLogger(__name__)
 
+METHOD_REASON = "method_reason"
+"""Attribute of a forecast by a fallback: why not by the first method of the chain."""
 CODES = "YymdjHMS"
 """Those of strftime that mean the same in every language, and that `nowcast.radar.patterns` reads again."""
 
@@ -49,27 +52,38 @@ def output_folder(output: str) -> Path:
     return Path(*(part.replace("%%", "%") for part in parts[:fixed]))
 
 
-def is_published(path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]) -> bool:
-    """Whether `path` is a whole forecast from this time, with the attributes of `recipe`: made in the same way."""
+def published(path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """The attributes of `path` where it is a whole forecast from this time that has those of `recipe`, so was made in the same way.
+
+    Errors: CannotCreateError where it is a file that neither is a forecast nor was one.
+    """
     if not path.is_file():
-        return False
+        return None
     try:
         there = open_forecast(path)
     except DataError as error:
+        if read_reference_time(path) is None and not is_damaged(path):
+            raise CannotCreateError(f"{path}: is there already and no forecast; remove it, or choose another output.") from error
         log.warning("%s It is made anew.", error)
-        return False
+        return None
     same = there["forecast_reference_time"].values == reference_time
-    return bool(same) and all(there.attrs.get(name) == value for name, value in recipe.items())
+    return there.attrs if same and all(there.attrs.get(name) == value for name, value in recipe.items()) else None
 
 
-def publish(forecast: xr.Dataset, path: Path) -> None:
-    """Errors: CannotCreateError, InputOutputError."""
-    write_forecast(forecast, path)
+def publish(forecast: xr.Dataset, path: Path, config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
+    """Write a forecast; on a disk that is full, once what is older than is to be kept is gone. Errors: CannotCreateError, InputOutputError."""
+    try:
+        write_forecast(forecast, path)
+    except InputOutputError:
+        if config.keep_hours is None and config.keep_files is None:
+            raise
+        tidy_up(config, reference_time, now)
+        write_forecast(forecast, path)
 
 
-def tidy_up(config: PredictConfig, reference_time: np.datetime64) -> None:
-    """Once the forecast from this time is there: remove what killed processes left of those of the day before it, switch `latest.nc`
-    to the newest of all, and remove what is older than is to be kept.
+def tidy_up(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
+    """Remove what killed processes left of the day before this time, switch `latest.nc` to the newest forecast of all, and remove what
+    is older than is to be kept. A forecast from a time that is still to come, as a clock that jumped leaves it, is not the newest.
 
     Errors: CannotCreateError where a `latest.nc` is no forecast; InputOutputError.
     """
@@ -79,18 +93,19 @@ def tidy_up(config: PredictConfig, reference_time: np.datetime64) -> None:
         remove_leftovers(one)
     if config.latest is None and config.keep_hours is None and config.keep_files is None:
         return
-    time, newest = newest_forecast(config.output) or (reference_time, path)
-    if config.latest is not None and newest != folder / LATEST:
-        _switch_latest(config.latest, folder / LATEST, newest, time)
+    until = max(reference_time, now)
+    time, newest = newest_forecast(config.output, until) or (reference_time, path)
+    if config.latest is not None and newest != folder / LATEST and newest.is_file():
+        _switch_latest(config.latest, folder / LATEST, newest, time, until)
     if config.keep_hours is not None or config.keep_files is not None:
         _remove_old(config, folder, time, {path, newest, folder / LATEST})
 
 
-def newest_forecast(output: str) -> tuple[np.datetime64, Path] | None:
-    """The newest of the forecasts that `output` names, and its reference time; None where there is none."""
+def newest_forecast(output: str, until: np.datetime64) -> tuple[np.datetime64, Path] | None:
+    """The newest of the forecasts that `output` names, none later than `until`, and its reference time; None where there is none."""
     for _, path in _named(output):
         time = read_reference_time(path)
-        if time is not None:
+        if time is not None and time <= until:
             return time, path
     return None
 
@@ -113,15 +128,15 @@ def _has_codes(text: str) -> bool:
     return any(code != "%" for code in _CODE.findall(text))
 
 
-def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -> None:
-    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a later one. A damaged one is replaced."""
+def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64, until: np.datetime64) -> None:
+    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a later one that is not after `until`. A
+    damaged one is replaced."""
     shown = read_reference_time(latest)
     if shown is None and latest.exists() and not latest.is_symlink():
         if not latest.is_file() or not is_damaged(latest):
             raise CannotCreateError(f"{latest}: is there already and no forecast; remove it, or set latest=null.")
         log.warning("%s: cannot be read, and is made anew.", latest)
-        latest.unlink()
-    if shown is not None and shown > time:
+    if shown is not None and time < shown <= until:
         return
     if kind == "symlink":
         if not latest.is_symlink() or os.path.realpath(latest) != os.path.realpath(newest):
@@ -132,9 +147,9 @@ def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64) -
 
 
 def _remove_old(config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]) -> None:
-    """Remove the forecasts that are too old or too many, and the folders below `folder` that this empties."""
+    """Remove the forecasts that are too old or too many, counted from `newest`, and the folders below `folder` that this empties."""
     untouched = {os.path.realpath(path) for path in kept}
-    for place, (time, path) in enumerate(list(_named(config.output))):
+    for place, (time, path) in enumerate([(time, path) for time, path in _named(config.output) if time <= newest]):
         too_many = config.keep_files is not None and place >= config.keep_files
         too_old = config.keep_hours is not None and newest - time >= np.timedelta64(round(config.keep_hours * 3600), "s")
         if not (too_many or too_old) or os.path.realpath(path) in untouched or read_reference_time(path) is None:

@@ -1,0 +1,66 @@
+"""Cycles that follow each other: of a period, after a late frame, with another checkpoint."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from helpers import Outcome
+
+from nowcast.forecast import open_forecast
+
+Run = Callable[..., Outcome]
+TIMES = [f"2020-01-01T06:{minute:02d}" for minute in range(0, 30, 5)]
+
+
+@pytest.fixture
+def words(radar_file: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of predict, in a folder with a file a frame; the model sees three of them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "radar").mkdir()
+    shutil.copy(trained / "best.pt", tmp_path)
+    with xr.open_dataset(radar_file, engine="netcdf4") as series:
+        for time in TIMES:
+            series.sel(time=[time]).to_netcdf(tmp_path / f"radar/{time[-5:-3]}{time[-2:]}.nc", engine="netcdf4")
+    return [
+        "checkpoint=best.pt", "data=radar", "data.path=radar", "data.cache=cache", "device=cpu", "precision=fp32", "retry=0",
+        "output=out/%H%M.nc", "max_wet_ratio=1e9",
+    ]  # fmt: skip
+
+
+def test_a_period_is_filled_around_a_hole_which_is_told_with_its_own_exit_code(run: Run, words: list[str]) -> None:
+    Path("radar/0610.nc").rename("0610.nc")
+    period = ["from=2020-01-01T06:10", "to=2020-01-01T06:25"]
+    outcome = run("predict", *words, *period)
+    assert outcome.code == 66 and "3 of 4 forecasts failed, the first so: " in outcome.err
+    assert [path.name for path in Path("out").iterdir()] == ["0625.nc"]
+    Path("0610.nc").rename("radar/0610.nc")
+    assert run("predict", *words, *period).code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0610.nc", "0615.nc", "0620.nc", "0625.nc"]
+    outcome = run("predict", *words, *period)
+    assert outcome.code == 0 and outcome.err.count("already there") == 4
+
+
+def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(run: Run, words: list[str]) -> None:
+    chain = ["fallback=[model,persistence,none]", "fallback_exit_code=75"]
+    Path("radar/0620.nc").rename("0620.nc")
+    outcome = run("predict", *words, *chain)
+    assert outcome.code == 75 and open_forecast("out/0625.nc").attrs["method"] == "persistence"
+    made = Path("out/0625.nc").stat().st_mtime_ns
+    assert run("predict", *words, *chain).code == 75 and Path("out/0625.nc").stat().st_mtime_ns == made
+    Path("0620.nc").rename("radar/0620.nc")
+    assert run("predict", *words, *chain).code == 0
+    assert "method" not in open_forecast("out/0625.nc").attrs
+
+
+def test_steps_of_another_checkpoint_are_another_forecast(run: Run, words: list[str]) -> None:
+    words = [*(word for word in words if "max_wet" not in word), "model=persistence"]
+    assert run("predict", *words).code == 0 and "already there" in run("predict", *words).err
+    Path("other.pt").write_bytes(Path("best.pt").read_bytes())
+    assert "already there" in run("predict", *words, "checkpoint=other.pt").err  # by what it holds, not by its name
+
+
+def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None:
+    outcome = run("predict", *words, "from=2020-01-01T06:10", "to=2020-01-01T06:25", "output=out/%Y%m%d.nc")
+    assert outcome.code == 78 and "gives one name to several of these times" in outcome.err
