@@ -72,6 +72,16 @@ class PredictConfig:
             "log_format": ("text", "json"),
         }.items():
             one_of(key, getattr(self, key), choices)
+        for key, suffix in (("status", ".json"), ("metrics", ".prom")):
+            given = getattr(self, key)
+            if given is not None and not given.endswith(suffix):
+                raise ConfigError(f"{key}: the name of this file ends in {suffix}, unlike {given!r}.")
+        if self.log_file is not None and not self.log_file.endswith((".log", ".jsonl")):
+            raise ConfigError(f"log_file: the name of a log ends in .log or .jsonl, unlike {self.log_file!r}.")
+        if self.max_wet_ratio < 1:
+            raise ConfigError(
+                f"max_wet_ratio: a forecast may always be as wet as the newest frame; give 1 or more, not {self.max_wet_ratio:g}."
+            )
         if self.latest is not None:
             one_of("latest", self.latest, ("symlink", "copy"))
         if not self.output.endswith(".nc"):

@@ -91,6 +91,11 @@ def remove_leftovers(folder: Path) -> None:
         _remove(left)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether the lock of `only_writer` still is where another process would look for it."""
+    return (folder / ".lock").exists()
+
+
 def _locked(path: Path, until: float) -> int | None:
     """The file descriptor of a lock that no other process holds; None where one still does at that time.
 

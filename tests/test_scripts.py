@@ -54,7 +54,8 @@ def test_the_command_of_every_script_composes_and_all_its_keys_exist(
     assert shown.code == 0, shown.err
     assert "fallback:\n- model\n- extrapolation\n- persistence\n- none\n" in shown.out
     # and every value is allowed: the command goes as far as to look for its checkpoint
-    elsewhere = [f"{key}={tmp_path}/{key}" for key in ("status", "metrics", "checkpoint")] + [f"output={tmp_path}/%Y%m%d.nc"]
+    names = {"status": "status.json", "metrics": "nowcast.prom", "checkpoint": "best.pt"}
+    elsewhere = [f"{key}={tmp_path}/{name}" for key, name in names.items()] + [f"output={tmp_path}/%Y%m%d.nc"]
     ran = run(*once, *elsewhere)
     assert (ran.code, "no such checkpoint" in ran.err) == (66, True), ran.err
 

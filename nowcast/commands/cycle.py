@@ -1,7 +1,7 @@
 """One cycle: the newest frames, or those up to a time → a forecast that is published, or a stated reason why there is none."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ import xarray as xr
 
 from nowcast.commands.deadline import deadline
 from nowcast.commands.frames import FrameSource
+from nowcast.commands.opening import Opening
 from nowcast.commands.publication import METHOD_REASON, forecast_path, publish, published, tidy_up
 from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
-from nowcast.files import sha256
 from nowcast.forecast import build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.radar import find_files
@@ -23,7 +23,7 @@ from nowcast.radar.grid import RATE
 from nowcast.radar.times import Times
 
 if TYPE_CHECKING:
-    from nowcast.commands.methods import Made, Methods
+    from nowcast.commands.methods import Made
 
 _SHAPES_RAIN = (
     "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap", "gap_filling", "fallback", "input_paths",
@@ -37,7 +37,7 @@ _READS_RAIN = ("path", "format", "variable", "units", "accumulation_minutes", "z
 def run_cycle(
     config: PredictConfig,
     source: FrameSource,
-    open_methods: Callable[[str], "Methods"],
+    opening: Opening,
     report: Report,
     at: np.datetime64 | None,
     now: np.datetime64,
@@ -47,22 +47,24 @@ def run_cycle(
     A fallback that is there is made again, and replaced where a better method has its frames by now.
 
     now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
-    open_methods: gives those of the checkpoint with this checksum.
     Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for it.
     """
     with deadline(config.deadline):
         with report.timed("find"):
-            reference_time = newest_time(source, config, now) if at is None else at
+            try:
+                reference_time = newest_time(source, config, now) if at is None else at
+            finally:  # that of a frame that is too old is of interest, too
+                seen = source.seen if at is None else at
+                report.age = None if at is not None or seen is None else float((now - seen) / np.timedelta64(1, "s"))
             report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
-            report.age = float((now - reference_time) / np.timedelta64(1, "s")) if at is None else None
-            checksum = "" if config.checkpoint is None else sha256(config.checkpoint)
+            checksum = opening.checksum()
             recipe = recipe_of(config, checksum)
             there = published(report.path, reference_time, recipe)
         if there is not None and METHOD_REASON not in there:
             report.outcome, forecast = ALREADY_THERE, None
         else:
             with report.timed("model"):
-                methods = open_methods(checksum)
+                methods = opening.methods(checksum)
             with report.timed("forecast"):
                 made = methods.forecast(source, reference_time)
             with report.timed("check"):

@@ -86,7 +86,7 @@ class FrameSource:
         self.files = FrameFiles(config.data)
         self._remarks: dict[str, None] = {}
         self._until: float | None = None
-        self._newest: np.datetime64 | None = None
+        self.seen: np.datetime64 | None = None
         self._held_back: np.datetime64 | None = None
         self._told_overruled = False
 
@@ -97,10 +97,11 @@ class FrameSource:
         """
         config = self.config
         self.files.forget_others()
-        newest = self._newest = self._patiently(lambda bad: self._find_newest(now, bad))
+        self.seen = None
+        newest = self.seen = self._patiently(lambda bad: self._find_newest(now, bad))
         if now is not None and config.max_age is not None and now - newest > np.timedelta64(round(config.max_age * 60), "s"):
             raise TryLaterError(
-                f"{config.data.path}: the newest frame is of {show(newest)} UTC, older than max_age={config.max_age:g} minutes."
+                f"{config.data.path}: the newest frame is of {show(newest)} UTC, older than max_age={config.max_age:g} minutes; see why none came since."
             )
         return newest
 
@@ -253,7 +254,7 @@ class FrameSource:
     def _look_back(self, reference_time: np.datetime64, need: Need, bad: BadFiles) -> Timeline:
         """Of a pattern of times only the files of the frames that are needed, or that gaps may be filled of, and a few more."""
         gap = np.timedelta64(round(self.config.max_gap * 60), "s")
-        if self.files.is_pattern() and reference_time != self._newest:
+        if self.files.is_pattern() and reference_time != self.seen:
             back = (need.steps + _MORE) * (need.timestep or _LONGEST_STEP) + gap
             return self._look(self.files.find(Period(reference_time - back, reference_time)), need.timestep, bad)
         count = need.steps + _MORE

@@ -7,14 +7,15 @@ import signal
 import time
 from collections.abc import Hashable
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nowcast.commands.cycle import run_cycle
+from nowcast.commands.frame_files import signature_of
 from nowcast.commands.frames import FrameSource
-from nowcast.commands.importing import importing
+from nowcast.commands.opening import Opening
 from nowcast.commands.publication import forecast_path, output_folder
 from nowcast.commands.reports import Journal, Report, open_journal
 from nowcast.config_predict import PredictConfig
@@ -25,14 +26,11 @@ from nowcast.errors import (
     Interrupted,
     MissingInputError,
     NowcastError,
-    TryLaterError,
 )
 from nowcast.explain import explain
-from nowcast.files import only_writer, sha256
+from nowcast.files import is_locked, only_writer
+from nowcast.forecast.dataset import LATEST
 from nowcast.periods import parse_period, parse_time
-
-if TYPE_CHECKING:
-    from nowcast.commands.methods import Methods
 
 log = logging.getLogger(__name__)
 
@@ -42,23 +40,37 @@ _WAIT = 30.0  # seconds after which a watching process tries again to write what
 def predict(config: PredictConfig) -> None:
     """Run the cycles that the configuration asks for. Errors: of the first that fails, once all others of a period are done."""
     with open_journal(config) as journal:
+        refuse_collisions(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
                 f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as checkpoint=runs/…/best.pt."
             )
-        with only_writer(output_folder(config.output), wait=config.lock_wait):
-            cycles = Cycles(config, journal)
-            if config.watch:
-                cycles.watch()
-            elif config.period is not None:
-                cycles.fill(config.period)
-            else:
-                cycles.run(parse_time("at", config.at) if config.at else None)
+        cycles = Cycles(config, journal)
+        while True:
+            with only_writer(output_folder(config.output), wait=config.lock_wait):
+                if config.watch:
+                    cycles.watch()
+                    continue  # the folder was removed, and the lock with it
+                if config.period is not None:
+                    cycles.fill(config.period)
+                else:
+                    cycles.run(parse_time("at", config.at) if config.at else None)
+                return
 
 
 def now() -> np.datetime64:
     """By the wall clock, in UTC."""
     return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "ns")
+
+
+def refuse_collisions(config: PredictConfig) -> None:
+    """Errors: ConfigError where two keys name one file, or what is written would take the place of a radar file."""
+    given = {key: getattr(config, key) for key in ("checkpoint", "log_file", "status", "metrics")}
+    named = [(key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None]
+    named += [("latest", (output_folder(config.output) / LATEST).resolve())] if config.latest == "copy" else []
+    for (one, path), (other, another) in combinations(named, 2):
+        if path == another:
+            raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
 
 
 class Cycles:
@@ -67,14 +79,14 @@ class Cycles:
     def __init__(self, config: PredictConfig, journal: Journal) -> None:
         self.config, self.journal = config, journal
         self.source = FrameSource(config)
-        self.opened: tuple[str, Methods] | None = None
+        self.opening = Opening(config)
         self.newest: np.datetime64 | None = None
 
     def run(self, at: np.datetime64 | None) -> Report:
         """One cycle, from `at` or from the newest frame, and its report, which is written. Errors: as `run_cycle`."""
         report, failure = Report(), None
         try:
-            run_cycle(self.config, self.source, self.methods, report, at, now())
+            run_cycle(self.config, self.source, self.opening, report, at, now())
         except Exception as error:
             report.fail(error)
             failure = error
@@ -103,11 +115,12 @@ class Cycles:
             raise failed from failures[0]
 
     def watch(self) -> None:
-        """A cycle whenever a file lands, or the newest frame has become too old, until a signal ends it. One that fails ends nothing, but
-        for a configuration that the first one refuses; one that could not write is tried again after a while.
+        """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too old, until a signal ends it, or the
+        folder of forecasts is gone and with it the lock. One that fails ends nothing, but for a configuration that the first one refuses;
+        one that could not write is tried again after a while.
         """
         seen, again, is_first = None, math.inf, True
-        while True:
+        while is_locked(output_folder(self.config.output)):
             landed = self._landed()
             if (self._is_stale(), landed) != seen or time.monotonic() >= again:
                 failure = self._run_on(is_first)
@@ -118,9 +131,10 @@ class Cycles:
             time.sleep(self.config.poll)
 
     def _landed(self) -> Hashable:
-        """Another one whenever a file lands, a frame is no longer ahead of the clock, or the folder cannot be listed any more."""
+        """Another one whenever a file lands, the checkpoint changes, a frame is no longer ahead of the clock, or the folder cannot be
+        listed any more."""
         try:
-            return self.source.landed(now())
+            return self.source.landed(now()), self.config.checkpoint and signature_of(Path(self.config.checkpoint))
         except (MissingInputError, OSError) as error:
             return str(error)
 
@@ -139,25 +153,12 @@ class Cycles:
             if is_first and isinstance(error, ConfigError):
                 raise
             return error
-        if self.opened is not None:
+        if self.opening.opened is not None:
             try:
-                self.opened[1].prepare()
+                self.opening.opened[1].prepare()
             except Exception as error:
                 log.warning("the next forecast could not be prepared, and will take longer: %s", explain(error)[0])
         return None
-
-    def methods(self, checksum: str) -> "Methods":
-        """Those of the checkpoint with this checksum, opened once. Errors: TryLaterError where it is another by now."""
-        with importing():
-            from nowcast.commands.methods import Methods  # brings torch, which takes longer than to see that all is done
-
-        if self.opened is None or self.opened[0] != checksum:
-            self.opened = None
-            opened = Methods(self.config)
-            if self.config.checkpoint is not None and sha256(self.config.checkpoint) != checksum:
-                raise TryLaterError(f"{self.config.checkpoint}: was replaced while it was read; try again.")
-            self.opened = checksum, opened
-        return self.opened[1]
 
 
 def _heed_a_signal() -> None:

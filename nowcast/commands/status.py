@@ -36,7 +36,8 @@ def write_status(path: Path, cycle: Mapping[str, Any]) -> None:
     outcome = cycle["outcome"]
     status["counters"][_COUNTERS[outcome]] += 1
     status["consecutive_failures"] = status["consecutive_failures"] + 1 if outcome == "failed" else 0
-    if outcome in ("forecast", "fallback"):
+    before = (status["last_success"] or {}).get("forecast_reference_time") or ""
+    if outcome in ("forecast", "fallback") and cycle["forecast_reference_time"] >= before:  # a back-fill makes older ones
         status["last_success"] = {"at": now, **{key: cycle[key] for key in ("forecast_reference_time", "path", "method")}}
     text = json.dumps(plain({"last_cycle": {"time": now, **cycle}, **status}), indent=2, allow_nan=False)
     with written_whole(path) as temporary:
