@@ -63,7 +63,7 @@ def published(path: Path, reference_time: np.datetime64, recipe: Mapping[str, st
         there = open_forecast(path)
     except DataError as error:
         if read_reference_time(path) is None and not is_damaged(path):
-            raise CannotCreateError(f"{path}: is there already and no forecast; remove it, or choose another output.") from error
+            raise CannotCreateError(f"{path}: is there already and no forecast; choose another output.") from error
         log.warning("%s It is made anew.", error)
         return None
     same = there["forecast_reference_time"].values == reference_time

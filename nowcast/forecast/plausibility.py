@@ -1,7 +1,5 @@
 """Whether a forecast may be published at all."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +7,6 @@ from nowcast.errors import InternalError
 
 WET_RATE = 0.1
 """mm/h, from which on a pixel is wet."""
-LEAST_WET_RATIO = 0.2
-"""Of the wet shares of the first lead time and the newest frame: rain may end later, but not at once. The least that forecasts of 16 May
-2018 had (model, extrapolation, persistence) was 0.83 on whole frames, 0.39 in windows of 64×64 pixels."""
 LITTLE = 0.02
 """A wet share that is as good as none: added to both shares, so that the first shower of a dry day may grow."""
 
@@ -33,7 +28,8 @@ def refuse_implausible(
 
     known: (h, w) where the forecast has to be a number; None: wherever it can, but somewhere at the first lead time.
     max_wet_ratio: with w_k the share of wet pixels at lead time k (of an ensemble the mean of its members' shares) and w_0 that of
-    the newest frame, (w_k + 0.02) / (w_0 + 0.02) is at most this, and at the first lead time at least 0.2.
+    the newest frame, (w_k + 0.02) / (w_0 + 0.02) is at most this, and at the first lead time at least one in this many: rain may
+    end later, but not at once.
 
     Errors: InternalError where a rate is below 0, infinite or above `max_rate`, where it is no number though it should be one,
     and where the wet share is as it never is.
@@ -65,8 +61,8 @@ def _of_wet_shares(rates: NDArray[np.float32], newest: NDArray[np.float32], max_
     ratios = (np.array(after) + LITTLE) / (before + LITTLE)
     if (ratios > max_wet_ratio).any():
         lead, beyond = int((ratios > max_wet_ratio).argmax()), f"more than max_wet_ratio={max_wet_ratio:g} times as much"
-    elif ratios[0] < LEAST_WET_RATIO and math.isfinite(max_wet_ratio):
-        lead, beyond = 0, f"less than {LEAST_WET_RATIO:g} times as much"
+    elif ratios[0] < 1 / max_wet_ratio:
+        lead, beyond = 0, f"less than one part in max_wet_ratio={max_wet_ratio:g}"
     else:
         return ""
     return f"is wet on {after[lead]:.1%} of its pixels at lead time {lead + 1} and the newest frame on {before:.1%}, {beyond}"
