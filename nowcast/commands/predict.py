@@ -64,7 +64,7 @@ def now() -> np.datetime64:
 
 
 def refuse_collisions(config: PredictConfig) -> None:
-    """Errors: ConfigError where two keys name one file, or what is written would take the place of a radar file."""
+    """Errors: ConfigError where two keys name one file."""
     given = {key: getattr(config, key) for key in ("checkpoint", "log_file", "status", "metrics")}
     named = [(key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None]
     named += [("latest", (output_folder(config.output) / LATEST).resolve())] if config.latest == "copy" else []
