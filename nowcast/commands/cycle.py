@@ -20,7 +20,6 @@ from nowcast.forecast import build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.radar import find_files
 from nowcast.radar.grid import RATE
-from nowcast.radar.times import Times
 
 if TYPE_CHECKING:
     from nowcast.commands.methods import Made
@@ -59,6 +58,7 @@ def run_cycle(
             report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
             checksum = opening.checksum()
             recipe = recipe_of(config, checksum)
+            refuse_overwriting(report.path, config, reference_time)
             there = published(report.path, reference_time, recipe)
         if there is not None and METHOD_REASON not in there:
             report.outcome, forecast = ALREADY_THERE, None
@@ -69,7 +69,6 @@ def run_cycle(
                 made = methods.forecast(source, reference_time)
             with report.timed("check"):
                 note(report, made, config)
-                refuse_overwriting(report.path, config, made.past.times)
             forecast = dataset_of(made, config, recipe)
             if there is not None and there.get(METHOD_REASON) == made.reason:
                 report.outcome, forecast = ALREADY_THERE, None
@@ -135,9 +134,11 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
     return build_forecast(made.rates, past.grid, past.times[-1], past.timestep, provenance)
 
 
-def refuse_overwriting(path: Path, config: PredictConfig, times: Times) -> None:
-    """Errors: ConfigError where the forecast would take the place of what it is made from, files of these times among it."""
-    files = find_files(config.data.path, (times[0], times[-1]), config.data.format)
+def refuse_overwriting(path: Path, config: PredictConfig, reference_time: np.datetime64) -> None:
+    """Errors: ConfigError where the forecast would take the place of what it is made from, a file of this time among it."""
+    if not path.exists():
+        return
+    files = find_files(config.data.path, (reference_time, reference_time), config.data.format)
     sources = [*files, *([Path(config.checkpoint)] if config.checkpoint else [])]
     if path.resolve() in [source.resolve() for source in sources]:
         raise ConfigError(f"output: {path} is an input of this forecast; choose another.")

@@ -10,12 +10,15 @@ from typing import Any
 import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nowcast.errors import ConfigError, UsageError
 
 _TARGET = "_target_"
+_RUN = "hydra.mode=RUN"
+"""What Hydra appends to the overrides of a run whose mode is not given."""
 _OUR_TARGETS = {"nowcast.commands.sweep.RememberSweep"}
 _LOGGING = {
     "class": {
@@ -33,13 +36,30 @@ _KNOWN_LATE = {"filename"}  # it names the folder of a job, which is not known b
 class CheckedLoader(ConfigLoaderImpl):
     """Hydra's loader of configurations; of one that names code it raises ConfigError, before Hydra acts on it.
 
-    Launchers send it to the processes of their jobs, which compose again.
+    Launchers send it to the processes of their jobs, which compose again. Hydra composes a run twice, first to learn its mode; what
+    that gave serves the run, unless one of the overrides, or a default that is missing, means something else to a sweep.
     """
 
-    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        config = super().load_configuration(*args, **kwargs)
+    _for_mode: tuple[list[str], DictConfig] | None = None
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        before, self._for_mode = self._for_mode, None
+        if before is not None and run_mode == RunMode.RUN and overrides == [*before[0], _RUN]:
+            config = before[1]
+            config.hydra.mode = RunMode.RUN
+            config.hydra.overrides.hydra.append(_RUN)
+            return config
+        config = super().load_configuration(config_name, overrides, run_mode, *args, **kwargs)
         refuse_code(config)
+        if run_mode == RunMode.MULTIRUN and config.hydra.mode is None and not _means_other_to_a_sweep(config, overrides):
+            self._for_mode = list(overrides), config
         return config
+
+
+def _means_other_to_a_sweep(config: DictConfig, overrides: Sequence[str]) -> bool:
+    return any(sign in word for word in overrides for sign in ",(") or "???" in config.hydra.runtime.choices.values()
 
 
 def check_configurations() -> None:
