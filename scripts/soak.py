@@ -28,7 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import soak_faults as faults
-from soak_checks import Line, forecast_name, growth, others_in, quarters, read_lines, unexplained, wrong_forecasts
+from soak_checks import Line, forecast_name, growth, is_of, others_in, quarters, read_lines, unexplained, wrong_forecasts
 from soak_faults import KINDS, REACH, Plan, Time, frame_name, make_plan
 from soak_play import Play, Settings, StuckError, Watcher, environment
 
@@ -133,18 +133,21 @@ def soak(settings: Settings, data: Path, times: Sequence[Time], kinds: Sequence[
 
 
 def folders_hold_what_they_should(play: Play, before: Sequence[Time]) -> list[str]:
-    """The watched folder is as the player left it, and that of the forecasts has the newest, and latest.nc."""
-    if not play.live:
+    """The watched folder is as the player left it, and that of the forecasts has those that the log speaks of, as far as they are
+    kept, and latest.nc."""
+    told = [line for line in read_lines(play.watcher.log) if line["outcome"] != "failed"]
+    made = {at for at in play.plan.times if any(is_of(line, at) for line in told)}
+    if not made:
         return ["no cycle was forecast"]
-    oldest = max(play.live) - (Time(round(play.watcher.settings.keep_hours * 60), "m") - Time(0, "m"))
-    forecasts = {forecast_name(at) for at in play.live if at >= oldest}
+    keeps = Time(round(play.watcher.settings.keep_hours * 60), "m") - Time(0, "m")
+    forecasts = {forecast_name(at) for at in made if max(made) - at < keeps}
     problems = others_in(play.forecasts, {*forecasts, "latest.nc"})
     problems += others_in(play.radar, {*play.landed, *map(frame_name, before)})
     problems += others_in(play.watcher.folder, {"radar", "disk", "log.jsonl", "status.json", "metrics", "stderr.txt"})
     problems += others_in(play.watcher.folder / "metrics", {"nowcast.prom"})
     status = play.watcher.folder / "status.json"
-    told = status.exists() and "last_cycle" in json.loads(status.read_text())
-    return problems + ["status.json tells of no cycle"] * (not told)
+    tells = status.exists() and "last_cycle" in json.loads(status.read_text())
+    return problems + ["status.json tells of no cycle"] * (not tells)
 
 
 def summarise(play: Play, live: Sequence[Line], afterwards: Sequence[Line], longest: int, mounted: bool) -> None:
