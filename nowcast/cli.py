@@ -2,15 +2,12 @@
 
 import argparse
 import errno
-import math
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,6 +16,7 @@ from nowcast import __version__
 from nowcast.config import configs_folder, register_schemas
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
+from nowcast.signals import Stop
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
@@ -34,6 +32,7 @@ GROUPS = {
     "train": ("data", "experiment", "model", "optimizer", "scaling", "schedule"),
     "predict": ("data",),
     "evaluate": ("data",),
+    "export": (),
     "describe": ("model", "model@beside"),
     "inspect": ("data",),
     "prepare": ("data",),
@@ -64,8 +63,9 @@ def group_options(group: str, command: str) -> list[str]:
 def hydra_help(command: str, examples: str) -> str:
     """What stands under the options in the help of a command that reads a configuration."""
     groups = "\n".join(f"  {group}={'|'.join(group_options(group, command))}" for group in GROUPS[command])
+    shown = f"\b\nConfig groups:\n{groups}\n\n" if groups else ""
     return (
-        f"\b\nConfig groups:\n{groups}\n\n\b\nExamples:\n{examples}\n\n\b\n"
+        f"{shown}\b\nExamples:\n{examples}\n\n\b\n"
         f"Every key: nowcast {command} --cfg job. Hydra's own options: nowcast {command} --hydra-help."
     )
 
@@ -166,6 +166,21 @@ def evaluate(overrides: Overrides = None) -> None:
         evaluate(config)
 
     run("evaluate", overrides or [], task)
+
+
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help("export", "  nowcast export checkpoint=runs/demo/best.pt 'grid_size=[256,256]'"),
+)
+def export(overrides: Overrides = None) -> None:
+    """Write a trained model as one that predict runs without PyTorch, in half the time from start to forecast."""
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.export import export
+
+        export(config)
+
+    run("export", overrides or [], task)
 
 
 @app.command(
@@ -282,13 +297,14 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
+    from nowcast.commands.arguments import in_one_piece
     from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
     check_configurations()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
-    sys.argv = [f"nowcast {command}", *overrides]
+    sys.argv = [f"nowcast {command}", *in_one_piece(overrides)]
     argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
     register_schemas()
     forget_sweep()
@@ -302,6 +318,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
         except Exception as error:
             if hydra_config.mode == RunMode.MULTIRUN:
                 report(error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): ")
+                error.said = True  # type: ignore[attr-defined]
                 raise  # the sweeper goes on with the others, and raises again at its end
             failures.append(error)  # raised below: Hydra would add a line of its own
             return None
@@ -354,7 +371,7 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 def main() -> None:
     """Run the command line and exit with its code."""
     _make_streams_writable()
-    stop = _Stop()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them
         signal.signal(number, stop)
     try:
@@ -385,19 +402,3 @@ def _give_up_stderr() -> None:
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-class _Stop:
-    """Raises Interrupted for a signal, but not again while what that ends is tidied away: an impatient second one is heard later."""
-
-    PATIENCE = 5.0  # seconds
-
-    def __init__(self) -> None:
-        self.raised = -math.inf
-        self.heard: int | None = None
-
-    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        now, self.heard = time.monotonic(), signal_number
-        if now - self.raised > self.PATIENCE:
-            self.raised = now
-            raise Interrupted(signal_number)

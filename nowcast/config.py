@@ -188,6 +188,21 @@ class DescribeConfig:
 
 
 @dataclass
+class ExportConfig:
+    """All of `nowcast export`."""
+
+    checkpoint: str
+    grid_size: list[int]
+    output: str | None
+
+    def __post_init__(self) -> None:
+        not_empty("checkpoint", self.checkpoint)
+        height_and_width("grid_size", self.grid_size)
+        if self.output is not None and not self.output.endswith(".onnx"):
+            raise ConfigError(f"output: an exported model ends in .onnx, unlike {self.output!r}.")
+
+
+@dataclass
 class InspectConfig:
     """All of `nowcast inspect`."""
 
@@ -242,7 +257,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for name, node in {
         "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
-        "inspect": InspectConfig, "prepare": PrepareConfig, "plot": PlotConfig,
+        "export": ExportConfig, "inspect": InspectConfig, "prepare": PrepareConfig, "plot": PlotConfig,
         "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)

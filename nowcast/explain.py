@@ -65,6 +65,10 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         return f"{key}: no such key{_nearest(cause)}. '--cfg job' lists them all.", ConfigError.exit_code
     if key and kind == "MissingMandatoryValue":
         return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
+    if key and "ListConfig" in str(cause):
+        return f"{key}: takes a list; give it as {key}=[a,b].", ConfigError.exit_code
+    if key and "is not Optional" in str(cause):
+        return f"{key}: cannot be null; give a value.", ConfigError.exit_code
     if key:
         return f"{key}: {str(cause).splitlines()[0].rstrip('.')}.", ConfigError.exit_code
     if "MovingMnistConfig is not a subclass of RadarConfig" in str(error):

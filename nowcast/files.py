@@ -50,6 +50,16 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def refuse_unwritable(path: str | Path) -> None:
+    """Find out what `written_whole` would not do, before there is anything to write. Errors: as `written_whole`."""
+    with suppress(_OnlyTriedError), written_whole(path):
+        raise _OnlyTriedError
+
+
+class _OnlyTriedError(Exception):
+    pass
+
+
 def link_whole(path: Path, target: Path) -> None:
     """Make `path` a symbolic link to `target`, from where it lies, in one step. Errors: CannotCreateError, InputOutputError."""
     temporary = _temporary(path)
@@ -105,7 +115,7 @@ def _locked(path: Path, until: float) -> int | None:
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise _for_people(path, error) from error
+            raise _not_locked(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_of(lock, path):
@@ -118,7 +128,15 @@ def _locked(path: Path, until: float) -> int | None:
             time.sleep(_LOCK_POLL)
         except OSError as error:  # a file system that has no locks
             os.close(lock)
-            raise _for_people(path, error) from error
+            raise _not_locked(path, error) from error
+
+
+def _not_locked(path: Path, error: OSError) -> CannotCreateError | InputOutputError:
+    if error.errno == errno.ENOSPC or _is_full(path, error):
+        return _for_people(path, error)
+    return CannotCreateError(
+        f"{path.parent}: cannot be locked by a file {path.name} there ({_reason(error)}); choose another output folder."
+    )
 
 
 def _is_of(descriptor: int, path: Path) -> bool:

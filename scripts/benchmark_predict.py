@@ -4,19 +4,22 @@
 
 A folder holds five radar files of one frame each, every five minutes, and a checkpoint of the demo's model, of random weights
 where none is given: time does not depend on them. Each round starts, one after the other, a process that imports torch and runs the
-bare model once on such frames; one that forecasts, into a folder where no forecast is; and one that finds it there. A ratio is
-taken within a round; the table has the median and the quartiles over the rounds. 1 is the bare model. All files are in the page
-cache, and Python's compiled ones are there: one round before the others brings them there.
+bare model once on such frames; one that forecasts, into a folder where no forecast is; one that does so by the model as `nowcast
+export` writes it; and one that finds the forecast there. A ratio is taken within a round; the table has the median and the quartiles
+over the rounds. 1 is the bare model. All files are in the page cache, and Python's compiled ones are there: one round before the
+others brings them there.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,7 @@ SCALING = {"kind": "log", "maximum": 100, "reference": 0.5}
 """Of `make demo`."""
 
 BARE, PREDICT, AGAIN = "import torch, the bare model once", "nowcast predict", "nowcast predict, already there"
+EXPORTED = "nowcast predict, the model exported"
 
 BARE_MODEL = """
 import sys
@@ -82,12 +86,22 @@ def commands(folder: Path, size: int, lead_steps: int, checkpoint: Path) -> dict
     if (config["input_steps"], config["lead_steps"]) != (INPUT_STEPS, lead_steps):
         raise SystemExit(f"{checkpoint}: forecasts {config['input_steps']} → {config['lead_steps']} frames.")
     bare = [sys.executable, "-c", BARE_MODEL, repr(config["model"]), str(size), str(INPUT_STEPS), str(lead_steps)]
-    predict = [
-        sys.executable, "-m", "nowcast", "predict", f"checkpoint={checkpoint}", f"data.path={folder}/radar/*.nc",
-        f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", f"output={folder}/forecast.nc",
-        "device=cpu", "precision=fp32", "max_wet_ratio=1e9",
+    shared = [
+        sys.executable, "-m", "nowcast", "predict", f"data.path={folder}/radar/*.nc",
+        f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", "device=cpu", "precision=fp32", "max_wet_ratio=1e9",
     ]  # fmt: skip
-    return {BARE: bare, PREDICT: predict, AGAIN: predict}
+    predict = [*shared, f"checkpoint={checkpoint}", f"output={folder}/forecasts/checkpoint.nc"]
+    exported = [*shared, f"checkpoint={folder}/demo.onnx", f"output={folder}/forecasts/exported.nc"]
+    return {BARE: bare, PREDICT: predict, **({EXPORTED: exported} if exports(folder, size, checkpoint) else {}), AGAIN: predict}
+
+
+def exports(folder: Path, size: int, checkpoint: Path) -> bool:
+    """Whether the model could be exported, which needs libraries of its own."""
+    if find_spec("onnxruntime") is None:
+        return False
+    words = [f"checkpoint={checkpoint}", f"grid_size=[{size},{size}]", f"output={folder}/demo.onnx"]
+    subprocess.run([sys.executable, "-m", "nowcast", "export", *words], check=True, capture_output=True)
+    return True
 
 
 def seconds(command: Sequence[str], threads: int) -> float:
@@ -96,8 +110,8 @@ def seconds(command: Sequence[str], threads: int) -> float:
     return time.perf_counter() - started
 
 
-def one_round(tasks: dict[str, list[str]], threads: int, output: Path) -> dict[str, float]:
-    output.unlink(missing_ok=True)
+def one_round(tasks: dict[str, list[str]], threads: int, outputs: Path) -> dict[str, float]:
+    shutil.rmtree(outputs, ignore_errors=True)
     return {name: seconds(task, threads) for name, task in tasks.items()}
 
 
@@ -126,11 +140,12 @@ def main() -> None:
         if a.checkpoint is None:
             write_demo(folder / "demo.pt", a.lead_steps)
         tasks = commands(folder, a.size, a.lead_steps, a.checkpoint or folder / "demo.pt")
-        output = folder / "forecast.nc"
-        one_round(tasks, a.threads, output)
-        rates = open_forecast(output)[RATE]
-        assert rates.shape == (a.lead_steps, a.size, a.size) and np.isfinite(rates).all()
-        rounds = [one_round(tasks, a.threads, output) for _ in tqdm(range(a.rounds), "rounds", disable=None, leave=False)]
+        outputs = folder / "forecasts"
+        one_round(tasks, a.threads, outputs)
+        for path in outputs.glob("*.nc"):
+            rates = open_forecast(path)[RATE]
+            assert rates.shape == (a.lead_steps, a.size, a.size) and np.isfinite(rates).all()
+        rounds = [one_round(tasks, a.threads, outputs) for _ in tqdm(range(a.rounds), "rounds", disable=None, leave=False)]
     print(f"\n{INPUT_STEPS} → {a.lead_steps} frames of {a.size} × {a.size}, CPU, fp32, {a.threads} threads; {a.rounds} rounds\n")
     print("| from the start of a process to its end | ms | of the bare model's time |\n|---|---|---|")
     print("\n".join(table(rounds)))

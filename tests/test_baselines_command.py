@@ -13,7 +13,7 @@ from helpers import SPLITS, Outcome
 from nowcast.commands.baselines import mean_over_time, pixel_km
 from nowcast.config_forecasts import BASELINES
 from nowcast.forecast import open_forecast
-from nowcast.forecast.baselines import build_baseline
+from nowcast.forecast.baselines.building import build_baseline
 from nowcast.periods import Period
 from nowcast.radar import open_grid
 from nowcast.radar.synthetic import synthetic_grid

@@ -56,8 +56,9 @@ def test_a_round_forecasts_finds_it_again_and_runs_the_bare_model(
     (tmp_path / "radar").mkdir()
     benchmark.write_radar(tmp_path / "radar", 32)
     benchmark.write_demo(tmp_path / "demo.pt", 3)
+    monkeypatch.setattr(benchmark, "exports", lambda folder, size, checkpoint: False)
     tasks = benchmark.commands(tmp_path, 32, 3, tmp_path / "demo.pt")
-    output = tmp_path / "forecast.nc"
+    output = tmp_path / "forecasts" / "checkpoint.nc"
     started: list[tuple[list[str], bool]] = []
     run = benchmark.seconds
 
@@ -68,7 +69,7 @@ def test_a_round_forecasts_finds_it_again_and_runs_the_bare_model(
         return taken
 
     monkeypatch.setattr(benchmark, "seconds", watched)
-    times = benchmark.one_round(tasks, 1, output)
+    times = benchmark.one_round(tasks, 1, output.parent)
     assert [there for _, there in started] == [False, False, True]
     assert started[1][0] == started[2][0]
     assert all(value > 0.05 for value in times.values())
@@ -81,9 +82,18 @@ def test_a_round_forecasts_finds_it_again_and_runs_the_bare_model(
     assert rows[1][2].startswith(f"**{times[benchmark.PREDICT] / times[benchmark.BARE]:.2f}**")
 
 
-def test_the_bare_model_is_as_large_as_that_of_the_checkpoint(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_the_bare_model_is_as_large_as_that_of_the_checkpoint(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     benchmark.write_demo(tmp_path / "demo.pt", 18)
-    command = benchmark.commands(tmp_path, 256, 18, tmp_path / "demo.pt")[benchmark.BARE]
+    monkeypatch.setattr(benchmark, "exports", lambda folder, size, checkpoint: True)
+    tasks = benchmark.commands(tmp_path, 256, 18, tmp_path / "demo.pt")
+    assert list(tasks) == [benchmark.BARE, benchmark.PREDICT, benchmark.EXPORTED, benchmark.AGAIN]
+    differ = [
+        (one, other) for one, other in zip(tasks[benchmark.PREDICT], tasks[benchmark.EXPORTED], strict=True) if one != other
+    ]
+    assert [one.partition("=")[0] for one, _ in differ] == ["checkpoint", "output"]
+    command = tasks[benchmark.BARE]
     assert command[3:] == [repr(benchmark.DEMO), "256", "5", "18"]
     assert sum(weight.numel() for weight in build_model(benchmark.DEMO).parameters()) == 241_552
     with pytest.raises(SystemExit, match="5 → 18"):

@@ -64,3 +64,35 @@ def test_steps_of_another_checkpoint_are_another_forecast(run: Run, words: list[
 def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None:
     outcome = run("predict", *words, "from=2020-01-01T06:10", "to=2020-01-01T06:25", "output=out/%Y%m%d.nc")
     assert outcome.code == 78 and "gives one name to several of these times" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "clashing",
+    [
+        ["data.path=radar", "output=radar/%Y%m%dT%H%MZ.nc"],
+        ["data.path=radar", "output=radar/forecasts/%H%M.nc", "watch=true"],
+        ["data.path=radar/*.nc", "output=radar/f_%H%M.nc"],
+        ["data.path=radar/%H%M.nc", "output=radar/%H%M.nc"],
+        ["data.path=radar/l*.nc", "output=radar/f_%H%M.nc", "latest=symlink"],
+        ["data.path=radar/202001010*.nc", "output=radar/%Y%m%d%H%M.nc", "from=2020-01-01T06:10", "to=2020-01-01T06:25"],
+    ],
+)
+def test_forecasts_among_the_radar_files_are_refused_before_there_is_one(run: Run, words: list[str], clashing: list[str]) -> None:
+    before = sorted(Path().rglob("*"))
+    outcome = run("predict", *words, *clashing)
+    assert (outcome.code, outcome.err.count("\n")) == (78, 1)
+    assert "output: radar/" in outcome.err and "would be read as a radar file, by data.path=radar" in outcome.err
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ["data.path=radar/0*.nc", "output=radar/f_%H%M.nc", "latest=symlink"],
+        ["data.path=radar/*.nc", "output=radar/forecasts/%H%M.nc"],
+        ["data.path=radar/%H%M.nc", "output=radar/%Y%m%dT%H%MZ.nc"],
+    ],
+)
+def test_forecasts_may_lie_beside_radar_files_of_other_names(run: Run, words: list[str], beside: list[str]) -> None:
+    for _ in range(2):
+        assert run("predict", *words, *beside).code == 0

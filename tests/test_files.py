@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from nowcast.errors import CannotCreateError, InputOutputError, Interrupted, TryLaterError
-from nowcast.files import link_whole, make_folder, only_writer, written_together, written_whole
+from nowcast.files import link_whole, make_folder, only_writer, refuse_unwritable, written_together, written_whole
 
 Writer = Callable[[Path], None]
 MEGABYTE = 2**20
@@ -332,3 +332,19 @@ def test_files_that_belong_together_are_written_apart_and_privately(tmp_path: Pa
                 temporary.write_text(name)
         assert [path.name for path in tmp_path.iterdir() if path != folder] == [".lock"]
     assert {path.name: mode_of(path) for path in tmp_path.iterdir()} == {"a": 0o644, "b": 0o644}
+
+
+def test_what_could_not_be_written_is_known_beforehand(tmp_path):
+    (tmp_path / "there").write_text("as it was")
+    refuse_unwritable(tmp_path / "there")
+    refuse_unwritable(tmp_path / "new" / "one")
+    assert (tmp_path / "there").read_text() == "as it was" and list((tmp_path / "new").iterdir()) == []
+    for path in (tmp_path / "new", tmp_path / "there" / "one"):
+        with pytest.raises(CannotCreateError):
+            refuse_unwritable(path)
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / ".lock").symlink_to("elsewhere")
+    with pytest.raises(CannotCreateError, match=f"^{tmp_path}: cannot be locked by a file .lock there "), only_writer(tmp_path):
+        raise AssertionError("it was locked")

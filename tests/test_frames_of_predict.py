@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import xarray as xr
 from helpers import Outcome
 from omegaconf import OmegaConf
 
-from nowcast.commands.frames import FrameSource, Need, Past
+from nowcast.commands import patience
+from nowcast.commands.frames import FrameSource
+from nowcast.commands.past import Need, Past
 from nowcast.config_data import RadarConfig
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError, TryLaterError
@@ -258,7 +261,7 @@ def test_a_bad_file_is_named_or_left_out(kind: str, write: Callable[..., Path], 
     [remark] = source.take_remarks()
     assert remark.startswith(f"{folder}/10.nc: ") and "left out (" in remark and reason in remark
     with pytest.raises(
-        MissingInputError, match="no frame at 2020-01-01T00:10 UTC.*or missing_frames=1. Of note is .*10.nc: .*left out"
+        MissingInputError, match="no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Of note is .*10.nc: .*left out"
     ):
         source.past(at(20), THREE)
 
@@ -374,19 +377,53 @@ def test_an_old_bad_file_is_not_waited_for(folder: Path) -> None:
     assert time.monotonic() - start < 30
 
 
-def test_waiting_ends_and_is_counted_by_the_cycle(folder: Path) -> None:
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """The seconds that were waited since this was last called: by a clock that goes on in waiting alone."""
+    clock = [0.0, 0.0]
+
+    def wait(seconds: float) -> None:
+        clock[1] += seconds
+
+    def since() -> float:
+        seconds, clock[0] = clock[1] - clock[0], clock[1]
+        return seconds
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: clock[1], sleep=wait))
+    return since
+
+
+def test_a_file_is_waited_for_once_unless_it_changes(waited: Callable[[], float], folder: Path) -> None:
     spoil(folder / "20.nc", "truncated")
-    source = source_of(folder, on_bad_file="skip", retry=0.5)
-    waits = []
-    for _ in range(2):
-        start = time.monotonic()
-        source.past(source.newest(None), THREE)
-        waits.append(time.monotonic() - start >= 0.5)
-    assert waits == [True, False]
-    source.take_remarks()
-    start = time.monotonic()
+    source = source_of(folder, on_bad_file="skip", retry=10.0)
+    for seconds in (10, 0, 0):
+        assert source.newest(None) == at(15) and waited() == pytest.approx(seconds)
+        source.past(at(15), THREE)
+        [remark] = source.take_remarks()
+        assert remark.startswith(f"{folder}/20.nc: left out") and waited() == 0
+    spoil(folder / "20.nc", "truncated")
     source.newest(None)
-    assert time.monotonic() - start >= 0.5
+    assert waited() == pytest.approx(10)
+
+
+def test_a_cycle_waits_no_longer_however_many_files_are_bad(waited: Callable[[], float], folder: Path) -> None:
+    spoil(folder / "20.nc", "truncated")
+    source = source_of(folder, on_bad_file="skip", retry=10.0)
+    source.newest(None)
+    spoil(folder / "15.nc", "truncated")
+    assert source.newest(None) == at(10) and waited() == pytest.approx(10)
+    source.take_remarks()
+    source.newest(None)
+    assert 9 < waited() <= 10  # for the second, as it was not waited for
+
+
+def test_a_file_that_grows_is_waited_for_in_each_cycle(waited: Callable[[], float], folder: Path) -> None:
+    source = source_of(folder, on_bad_file="skip", retry=10.0)
+    for size in (100, 200):
+        (folder / "20.nc").write_bytes(b"x" * size)
+        source.newest(None)
+        assert waited() == pytest.approx(10)
+        source.take_remarks()
 
 
 def test_a_file_that_goes_while_it_is_looked_at_is_a_missing_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,6 +521,62 @@ def test_a_filled_gap_stands_in_the_forecast(run: Callable[..., Outcome], radar_
     assert run(*words, f"output={tmp_path}/b.nc").code == 66
 
 
+# ---- what is said of missing frames
+
+FALLBACK = "fallback=[model,extrapolation,persistence]"
+FILES = "Give the missing files, or another 'at'"
+
+
+@pytest.mark.parametrize(
+    ("there", "steps", "settings", "says"),
+    [
+        ((0, 5, 15, 20), 3, {}, f"no frame at 2020-01-01T00:10 UTC, and the forecast needs 3 frames up to 2020-01-01T00:20. {FILES}, or set max_gap=10, {FALLBACK} or missing_frames=1."),
+        ((0, 5, 20), 3, {}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
+        ((0, 5, 20), 3, {"missing_frames": 1}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
+        ((0, 10, 20), 4, {"max_gap": 5.0}, f"{FILES}, or set max_gap=10, {FALLBACK} or missing_frames=2."),
+        ((5, 20), 5, {"missing_frames": 2}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=3."),  # 00:00 stays missing
+        ((-10, 20), 3, {}, f"{FILES}, or set max_gap=30, {FALLBACK} or missing_frames=2."),
+        ((-15, 20), 3, {}, f"{FILES}, or set {FALLBACK} or missing_frames=2."),  # too long a gap to be advised to fill it
+        ((10, 15, 20), 5, {}, f"no frame at 2020-01-01T00:00 UTC, and the forecast needs 5 frames up to 2020-01-01T00:20; the data hold 2020-01-01T00:10 to 2020-01-01T00:20. {FILES}, or set {FALLBACK} or missing_frames=2."),
+        ((5, 10, 20), 2, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}, or set max_gap=10."),
+        ((10, 20), 4, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}."),
+        ((10, 15, 25), 3, {"missing_frames": 2}, "no frame at 2020-01-01T00:20 UTC. Wait for its file, or give another 'at'."),
+        ((5, 10), 3, {}, "no frame at 2020-01-01T00:20 UTC; the data hold 2020-01-01T00:05 to 2020-01-01T00:10. Wait for its file, or give another 'at'."),
+    ],
+)  # fmt: skip
+def test_the_advice_on_missing_frames_is_what_would_help(
+    there: tuple[int, ...], steps: int, settings: dict[str, Any], says: str, write: Callable[..., Path]
+) -> None:
+    folder = [write(f"{minute}.nc", [minute], [100 + minute]) for minute in there].pop().parent
+    need = Need(steps, settings.get("missing_frames", 0), FIVE)
+    with pytest.raises(MissingInputError) as failure:
+        source_of(folder, **settings).past(at(20), need)
+    said = str(failure.value).removeprefix(f"{folder}: ")
+    assert said.startswith("no frame at ") and said.endswith(says) and len(said) < 280
+    if "max_gap=" in says:
+        enough = float(says.partition("max_gap=")[2].partition(",")[0].rstrip("."))
+        assert source_of(folder, **{**settings, "max_gap": enough}).past(at(20), need).filled.any()
+        with pytest.raises(MissingInputError):
+            source_of(folder, **{**settings, "max_gap": enough - 1}).past(at(20), need)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "Give another 'at', or set on_bad_file=skip."),
+        ({"at": "2020-01-01T00:20"}, "Give another 'at'."),
+        ({"on_bad_file": "skip"}, "Give another 'at'."),
+    ],
+)
+def test_the_advice_on_a_newest_frame_without_a_measured_pixel(
+    settings: dict[str, str], says: str, write: Callable[..., Path], folder: Path
+) -> None:
+    write("20.nc", [20], [np.nan])
+    with pytest.raises(MissingInputError) as failure:
+        source_of(folder, **settings).past(at(20), THREE)
+    assert str(failure.value) == f"{folder}: the frame at 2020-01-01T00:20 UTC holds no measured pixel. {says}"
+
+
 # ---- patterns of times
 
 
@@ -520,7 +613,6 @@ def test_the_reference_times_of_a_period_are_those_of_its_clock(pattern: str) ->
         assert source.reference_times(Period(at(57), at(71))) == minutes(60, 65, 70)
         assert source.reference_times(Period(at(-600), at(8))) == minutes(0, 5)
         assert source.reference_times(Period(at(171), at(999))) == minutes(175)
-        assert source.reference_times(Period(at(60), at(90)), np.timedelta64(15, "m")) == minutes(60, 75, 90)
         with pytest.raises(MissingInputError, match="to 2020-01-02"):
             source.reference_times(Period(at(1000), at(1440)))
 

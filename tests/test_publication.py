@@ -262,6 +262,19 @@ def test_only_forecasts_of_ours_with_such_a_name_are_removed() -> None:
     assert Path("elsewhere.nc").exists()
 
 
+def test_only_forecasts_of_ours_are_counted() -> None:
+    config = settings(f"output={FLAT}", "keep_files=2")
+    for hours in (0, 1, 2):
+        write_forecast(forecast(NOON + hours * HOUR), forecast_path(FLAT, NOON + hours * HOUR))
+    write_forecast(forecast(NOON).assign_attrs(source="another model"), Path("out/20240602T1355Z.nc"))
+    rain().to_netcdf("out/20240602T1350Z.nc")
+    Path("out/20240602T1345Z.nc").write_text("a letter")
+    os.mkfifo("out/20240602T1340Z.nc")
+    foreign = [f"20240602T13{minute}Z.nc" for minute in (40, 45, 50, 55)]
+    tidy_up(config, NOON + 2 * HOUR, NOW)
+    assert files() == ["20240602T1300Z.nc", *foreign, "20240602T1400Z.nc"]
+
+
 def test_what_was_just_made_and_what_latest_shows_are_kept() -> None:
     """A forecast of an earlier time than is kept stays until the next cycle."""
     config = settings(f"output={FLAT}", "keep_hours=1")

@@ -49,6 +49,12 @@ def failed(error: Exception | None = None) -> Report:
     return report
 
 
+def lose(folder: Path) -> None:
+    """The folder is taken away, and a file put in its place."""
+    folder.rmdir()
+    folder.touch()
+
+
 def written(captured: str) -> list[Any]:
     """Objects, one a line. Errors: ValueError where a line is anything else, as NaN is."""
 
@@ -213,12 +219,12 @@ def test_what_follows_a_fallback_and_fails_stands_beside_its_reason(capsys: pyte
 def test_json_says_a_failure_once_even_where_the_status_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").touch()
     error = MissingInputError("radar: no frame.")
     with (
         pytest.raises(MissingInputError),
-        open_journal(config(log_format="json", status=str(tmp_path / "file/s.json"))) as journal,
+        open_journal(config(log_format="json", status=str(tmp_path / "gone/s.json"))) as journal,
     ):
+        lose(tmp_path / "gone")
         journal.write(failed(error))
         raise error
     assert print_failure(error) == 66
@@ -271,15 +277,6 @@ def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
     assert [one.wait() for one in both] == [0, 0]
     messages = [one["message"] for one in written((tmp_path / "a.log").read_text())]
     assert sorted(messages) == ["a" * 20000] * 200 + ["b" * 20000] * 200
-
-
-def test_a_log_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "file/a.log", tmp_path / "folder"):
-        with pytest.raises(CannotCreateError) as error, log_lines("text", str(path)):
-            raise AssertionError("not opened")
-        assert error.value.exit_code == 73 and str(path.parent if path.name == "a.log" else path) in str(error.value)
 
 
 def test_logging_is_as_it_was_afterwards(tmp_path: Path) -> None:
@@ -349,23 +346,36 @@ def test_a_damaged_status_or_metrics_file_is_begun_anew(
 
 
 def test_what_cannot_be_written_is_an_error_only_once_all_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").touch()
-    given = {"status": str(tmp_path / "file/status.json"), "metrics": str(tmp_path / "nowcast.prom"), "period": ["a", "b"]}
+    given = {"status": str(tmp_path / "gone/status.json"), "metrics": str(tmp_path / "nowcast.prom"), "period": ["a", "b"]}
     with pytest.raises(NowcastError) as raised, open_journal(config(**given)) as journal:
+        lose(tmp_path / "gone")
         journal.write(made())
         journal.write(made())
     assert print_failure(raised.value) == 73
     assert samples(tmp_path / "nowcast.prom")['nowcast_cycles_total{outcome="forecast"}'] == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [f"{tmp_path}/file: cannot create" in line for line in lines] == [False, True, False, True]
+    assert [f" status: {tmp_path}/gone: cannot create" in line for line in lines] == [False, True, False, True]
 
 
-def test_a_device_is_no_status_file(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("key", ["log_file", "status", "metrics"])
+@pytest.mark.parametrize("place", ["file/one", "folder"])
+def test_what_cannot_be_written_is_refused_at_the_start_by_its_key(key: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    given = {"status": str(tmp_path / "status.json"), key: str(tmp_path / place)}
+    with pytest.raises(CannotCreateError, match=f"^{key}: {tmp_path}/f"), open_journal(config(**given)):
+        raise AssertionError("the work began")
+    if key == "metrics":
+        assert json.loads((tmp_path / "status.json").read_text())["last_cycle"]["reason"].startswith("metrics: ")
+    assert {path.name for path in tmp_path.iterdir()} <= {"file", "folder", "status.json"}
+
+
+def test_a_device_is_no_status_file() -> None:
     with (
-        pytest.raises(CannotCreateError, match="no ordinary file"),
-        open_journal(config(status="/dev/zero", metrics="/dev/zero")) as journal,
+        pytest.raises(CannotCreateError, match="^status: /dev/zero: .* no ordinary file"),
+        open_journal(config(status="/dev/zero", metrics="/dev/zero")),
     ):
-        journal.write(made())
+        raise AssertionError("the work began")
 
 
 def test_what_fails_before_any_cycle_stands_in_the_status_but_not_another_process(tmp_path: Path) -> None:

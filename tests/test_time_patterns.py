@@ -91,7 +91,7 @@ def test_a_forecast_is_not_written_over_a_file_of_the_pattern(run: Run, archive:
     words = ["predict", f"checkpoint={trained}/best.pt", "data=radar", f"data.path={archive}", "device=cpu"]
     outcome = run(*words, f"output={archive}")
     assert outcome.code == 78
-    assert "rain_20200101_0755.nc is an input of this forecast" in outcome.err
+    assert f"would be read as a radar file, by data.path={archive}; give forecasts another folder" in outcome.err
 
 
 def test_training_opens_files_of_its_periods_alone(

@@ -85,6 +85,39 @@ def test_the_primary_file_of_a_user_is_looked_at_as_well(run, folder):
     assert "hydra.callbacks.x._target_: 'os.mkdir' is code" in outcome.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hydra.searchpath=[pkg://bad_package]"],
+        ["hydra.searchpath=[pkg://hydra.conf,pkg://bad_package.deeper]", "--cfg", "job"],
+        ["--config-path", "pkg://bad_package"],
+        ["--config-name", "winter"],
+        ["--config-name", "summer"],
+    ],
+    ids=" ".join,
+)
+def test_a_package_is_no_place_of_configurations_and_is_not_imported(run, folder, words, monkeypatch):
+    (folder / "bad_package").mkdir()
+    (folder / "bad_package" / "__init__.py").write_text("import os\nos.mkdir('marker')\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PLACE", "pkg://bad_package")
+    (folder / "winter.yaml").write_text("defaults: [train, _self_]\nhydra: {searchpath: ['pkg://bad_package']}\n")
+    (folder / "summer.yaml").write_text("defaults: [train, _self_]\nhydra: {searchpath: ['${oc.env:PLACE}']}\n")
+    outcome = run("train", "data.path=nowhere.nc", *words, "--config-dir", str(folder))
+    assert (outcome.code, len(outcome.err.strip().splitlines())) == (78, 1), outcome.err
+    assert re.search(
+        r"(hydra\.searchpath|--config-path): 'pkg://bad_package(\.deeper)?' is a package, which is code", outcome.err
+    )
+    assert not Path("marker").exists()
+
+
+def test_a_folder_and_what_hydra_brings_are_places_of_configurations(run, folder):
+    experiment(folder, "seed: 3")
+    outcome = run("train", f"hydra.searchpath=[file://{folder},pkg://hydra.conf]", "experiment=mine", "--cfg", "job")
+    assert outcome.code == 0, outcome.err
+    assert "seed: 3\n" in outcome.out
+
+
 def test_each_job_of_a_sweep_is_looked_at(run, folder):
     (folder / "experiment" / "good.yaml").write_text("# @package _global_\nseed: 3\n")
     words = experiment(folder, CODE["handler"])

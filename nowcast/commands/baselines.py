@@ -11,7 +11,8 @@ from nowcast.commands.inputs import pack_radar
 from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError, DataError
-from nowcast.forecast.baselines import Baseline, build_baseline
+from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.forecast.baselines.building import build_baseline
 from nowcast.periods import parse_period
 from nowcast.radar.georeference import place_of_grid
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE

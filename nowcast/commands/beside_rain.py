@@ -7,16 +7,20 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nowcast import __version__
+from nowcast.commands.past import Past
 from nowcast.errors import ConfigError
-from nowcast.forecast.forecaster import Forecaster
 from nowcast.periods import Period
 from nowcast.radar.fields import FieldFile, open_field
+from nowcast.radar.grid import RATE
 from nowcast.sequences import Field, Fields, Inputs, contents_of, hold
 from nowcast.sequences.stored import StoredArray
+from nowcast.signals import uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +61,21 @@ def open_fields(
     return Fields(inputs["time_of_day"], tuple(fields)) if fields or inputs["time_of_day"] else None
 
 
-def refuse_too_many_missing(key: str, missing_frames: int, forecaster: Forecaster) -> None:
-    """Errors: ConfigError where not even the newest frame would be left."""
-    if missing_frames >= forecaster.input_steps:
-        raise ConfigError(
-            f"{key}: the model sees {forecaster.input_steps} frames, and the newest is never missing; "
-            f"give {forecaster.input_steps - 1} at most, not {missing_frames}."
-        )
+def raw_frames(past: Past, config: Mapping[str, Any], input_paths: Mapping[str, str], inputs: Inputs) -> Tensor:
+    """The past, and what lies beside its rain by the configuration of a checkpoint, (1, t, 1 + k, h, w); its missing frames as the
+    model is to see them, which is said."""
+    raw = past.rain[RATE].values[:, np.newaxis]
+    with uninterrupted():
+        fields = open_fields(config, past.rain, Period(past.times[0], past.times[-1]), None, input_paths)
+    if fields is not None:
+        height, width = raw.shape[2:]
+        raw = np.concatenate([raw, fields.read(past.times, slice(0, height), slice(0, width))], axis=1)
+    tensor = torch.from_numpy(raw)[None]
+    if not past.missing.any():
+        return tensor
+    instead = "masked for the model" if inputs.mask else "the model has no mask and sees the frame before, or after, once more"
+    log.warning("no frame at %s UTC: %s", ", ".join(f"{time:.16}" for time in past.times[past.missing]), instead)
+    return inputs.without(tensor, torch.from_numpy(past.missing)[None])
 
 
 def _held(file: FieldFile, cache: str, what: str) -> NDArray[np.float32] | StoredArray:

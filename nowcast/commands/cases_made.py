@@ -10,9 +10,10 @@ import xarray as xr
 from torch import Tensor
 
 from nowcast.commands.baselines import open_baseline
-from nowcast.commands.beside_rain import open_fields, refuse_too_many_missing
+from nowcast.commands.beside_rain import open_fields
 from nowcast.commands.cases import MODEL, Cases, Predictor
-from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar, refuse_other_size, refuse_other_timestep
+from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar, refuse_other_timestep
+from nowcast.commands.models import refuse_other_size, refuse_too_many_missing
 from nowcast.commands.radar_files import open_radar
 from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_data import MovingMnistConfig, RadarConfig
@@ -102,7 +103,7 @@ def open_digit_cases(config: EvaluateConfig, data: MovingMnistConfig, precision:
     if strangers:
         raise ConfigError(f"baseline: {', '.join(sorted(strangers))} is for radar; choose persistence or zero beside digits.")
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
-    refuse_too_many_missing("drop_frames", config.drop_frames, forecaster)
+    refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
     _refuse_other_kind(config.checkpoint, checkpoint["config"]["data"]["name"], data.path, on_digits=True)
     windows = moving_mnist_windows(data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
     steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
@@ -128,11 +129,11 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
     scaling, fields = Scaling("linear", 1.0, 1.0), None
     if opened:
         forecaster, checkpoint = opened
-        refuse_too_many_missing("drop_frames", config.drop_frames, forecaster)
+        refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
         _refuse_other_kind(str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False)
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
         refuse_other_timestep(forecaster, minutes, data.path)
-        refuse_other_size(checkpoint, grid, data.path)
+        refuse_other_size(checkpoint["config"], grid, data.path)
         remark = refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True)
         if remark:
             log.warning("%s: %s", data.path, remark)

@@ -131,7 +131,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         "inputs": config.data.path,
         **{key: [f"{time:.19}Z" for time in past.times[which].astype(str)] for key, which in shown.items()},
     }
-    return build_forecast(made.rates, past.grid, past.times[-1], past.timestep, provenance)
+    return build_forecast(made.rates, past.rain, past.times[-1], past.timestep, provenance)
 
 
 def refuse_overwriting(path: Path, config: PredictConfig, reference_time: np.datetime64) -> None:

@@ -2,12 +2,12 @@
 
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from nowcast.errors import TryLaterError
+from nowcast.signals import interrupt
 
 _AGAIN = 1.0  # seconds to the next alarm, where one was swallowed: an object that is finalised may not raise
 _IMPORTED = 0.02  # and where one came amid an import
@@ -19,15 +19,14 @@ class _Alarm(BaseException):
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """End the block after so many seconds; None: never. Main thread only. A module that is being imported is imported to its end,
-    as one that was half imported cannot be imported again.
+    """End the block after so many seconds; None: never. Main thread only, one at a time. A module that is being imported is
+    imported to its end, as one that was half imported cannot be imported again.
 
     Errors: TryLaterError.
     """
     if seconds is None:
         yield
         return
-    start, (outer, _) = time.monotonic(), signal.getitimer(signal.ITIMER_REAL)
     before = signal.signal(signal.SIGALRM, _raise_alarm)
     try:
         try:
@@ -41,8 +40,6 @@ def deadline(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if outer:
-            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 1e-3))
 
 
 def _raise_alarm(signal_number: int, frame: FrameType | None) -> None:
@@ -50,7 +47,7 @@ def _raise_alarm(signal_number: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, _IMPORTED)
         return
     signal.setitimer(signal.ITIMER_REAL, _AGAIN)
-    raise _Alarm
+    interrupt(_Alarm())
 
 
 @contextmanager

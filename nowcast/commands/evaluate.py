@@ -25,7 +25,7 @@ from nowcast.config_data import MovingMnistConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import sha256, written_together
-from nowcast.forecast.baselines import Baseline
+from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.training import Precision, choose_precision
 from nowcast.verification import (
     Showcase,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ Rate = NDArray[np.float32]
 Signature = tuple[int, ...]
 """Changes when a file does."""
 
-_YOUNG = 60.0  # seconds within which a file that cannot be used may still be being written
+YOUNG = 60.0
+"""Seconds after a change within which a file that cannot be used may still be being written."""
 
 
 class ChangedError(DataError):
@@ -151,29 +152,10 @@ class FrameFiles:
         return file
 
 
-@dataclass
-class BadFiles:
-    """What could not be used, in one look at the files: the error itself, or where it is to be skipped a remark.
-
-    unfinished: whether any of it may be because a file is still being written.
-    """
-
-    skip: bool
-    remarks: list[str] = field(default_factory=list)
-    unfinished: bool = False
-
-    def add(self, path: Path, error: DataError | MissingInputError, what: str = "left out") -> None:
-        """Errors: the error, unless it is to be skipped."""
-        self.unfinished |= isinstance(error, ChangedError) or is_young(path)
-        if not self.skip:
-            raise error
-        self.remarks.append(f"{path}: {what} ({str(error).removeprefix(f'{path}: ').rstrip('.')})")
-
-
 def is_young(path: Path) -> bool:
     """Whether a file changed so lately that it may still be being written."""
     signature = signature_of(path)
-    return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < _YOUNG
+    return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
 
 
 def signature_of(path: Path) -> Signature | None:

@@ -18,7 +18,6 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import build_model
 from nowcast.periods import Period
-from nowcast.radar.grid import RATE
 from nowcast.sequences import MovingMnistWindows, PackedRates, Scaling, contents_of, open_digits, pack
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
@@ -103,16 +102,6 @@ def refuse_other_timestep(forecaster: Forecaster, minutes: float, path: str) -> 
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on {forecaster.timestep_minutes:g}; "
             "give data of that spacing, or train a model on this."
-        )
-
-
-def refuse_other_size(checkpoint: Checkpoint, grid: xr.Dataset, path: str) -> None:
-    """Errors: DataError where the model takes frames of one size alone, and the data's are of another."""
-    wanted, size = checkpoint["config"]["model"].get("grid_size"), list(grid[RATE].shape[1:])
-    if wanted not in (None, size):
-        raise DataError(
-            f"{path}: frames of {size}, but the model takes those of model.grid_size={wanted} alone; "
-            "give data of that size, or train another model on this."
         )
 
 

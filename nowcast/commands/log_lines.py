@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.errors import CannotCreateError
-from nowcast.files import make_folder
 
 FIELDS = "fields"
 """The attribute of a record, given as `extra`, that holds what JSON says in place of its message."""
@@ -85,8 +84,8 @@ class _File(logging.Handler):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.complained = path, False
-        make_folder(path.parent)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             open(path, "ab").close()
         except OSError as error:
             raise CannotCreateError(f"log_file: {path}: cannot be written ({error.strerror}); choose another.") from error

@@ -41,7 +41,7 @@ class Opening:
     def methods(self, checksum: str) -> "Methods":
         """Those of the checkpoint with this checksum. Errors: as `Methods`; TryLaterError where it is another by now."""
         with importing():
-            from nowcast.commands.methods import Methods  # brings torch, which takes longer than to see that all is done
+            from nowcast.commands.methods import Methods  # not needed to see that all is done
 
         if self.opened is None or self.opened[0] != checksum:
             opened = Methods(self.config)

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Hashable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +32,7 @@ from nowcast.explain import explain
 from nowcast.files import is_locked, only_writer
 from nowcast.forecast.dataset import LATEST
 from nowcast.periods import parse_period, parse_time
+from nowcast.radar.finding import would_find
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def predict(config: PredictConfig) -> None:
     """Run the cycles that the configuration asks for. Errors: of the first that fails, once all others of a period are done."""
     with open_journal(config) as journal:
         refuse_collisions(config)
+        refuse_forecasts_among_radar(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
                 f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as checkpoint=runs/…/best.pt."
@@ -71,6 +74,20 @@ def refuse_collisions(config: PredictConfig) -> None:
     for (one, path), (other, another) in combinations(named, 2):
         if path == another:
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
+
+
+def refuse_forecasts_among_radar(config: PredictConfig) -> None:
+    """Errors: ConfigError where a forecast would be taken for a radar file by the cycle after it."""
+    first = parse_period("period", config.period).start if config.period else now()
+    reference_time = parse_time("at", config.at) if config.at else first
+    latest = [output_folder(config.output) / LATEST] if config.latest else []
+    with suppress(MissingInputError):  # of a folder that cannot be looked into, which is for the cycle to tell
+        for path in (forecast_path(config.output, reference_time), *latest):
+            if would_find(config.data.path, path, config.data.format):
+                raise ConfigError(
+                    f"output: {path} would be read as a radar file, by data.path={config.data.path}; give forecasts another folder "
+                    "or name."
+                )
 
 
 class Cycles:
@@ -140,10 +157,7 @@ class Cycles:
 
     def _is_stale(self) -> bool:
         """Whether the newest frame that was forecast from is older than `max_age`."""
-        limit = self.config.max_age
-        return (
-            limit is not None and self.newest is not None and bool(now() - self.newest > np.timedelta64(round(limit * 60), "s"))
-        )
+        return self.newest is not None and self.source.is_too_old(self.newest, now())
 
     def _run_on(self, is_first: bool) -> Exception | None:
         """A cycle that is not the last, and what failed in it, which its report has. Errors: ConfigError of the first."""

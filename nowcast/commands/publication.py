@@ -17,7 +17,7 @@ from nowcast.config_predict import PredictConfig
 from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError
 from nowcast.files import link_whole, remove_leftovers, written_whole
 from nowcast.forecast import open_forecast, write_forecast
-from nowcast.forecast.dataset import LATEST, is_damaged, read_reference_time
+from nowcast.forecast.dataset import LATEST, is_damaged, is_forecast, read_reference_time
 from nowcast.radar.patterns import follow
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,8 @@ def _switch_latest(kind: str, latest: Path, newest: Path, time: np.datetime64, u
 def _remove_old(config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]) -> None:
     """Remove the forecasts that are too old or too many, counted from `newest`, and the folders below `folder` that this empties."""
     untouched = {os.path.realpath(path) for path in kept}
-    for place, (time, path) in enumerate([(time, path) for time, path in _named(config.output) if time <= newest]):
+    ours = [(time, path) for time, path in _named(config.output) if time <= newest and is_forecast(path)]
+    for place, (time, path) in enumerate(ours):
         too_many = config.keep_files is not None and place >= config.keep_files
         too_old = config.keep_hours is not None and newest - time >= np.timedelta64(round(config.keep_hours * 3600), "s")
         if not (too_many or too_old) or os.path.realpath(path) in untouched or read_reference_time(path) is None:

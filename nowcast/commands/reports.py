@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from nowcast.commands.log_lines import FIELDS, log_lines
 from nowcast.commands.metrics import write_metrics
 from nowcast.commands.status import write_status
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import Interrupted, NowcastError, TryLaterError
+from nowcast.errors import CannotCreateError, InputOutputError, Interrupted, NowcastError, TryLaterError
 from nowcast.explain import explain
+from nowcast.files import refuse_unwritable
 
 log = logging.getLogger(__name__)
 
 FORECAST, FALLBACK, ALREADY_THERE, FAILED = "forecast", "fallback", "already there", "failed"
+_WRITERS = {"status": write_status, "metrics": write_metrics}
+"""What writes the file of a key."""
 _LEVELS = {FALLBACK: logging.WARNING, FAILED: logging.ERROR}
 
 
@@ -108,13 +111,27 @@ class Journal:
     """Says what became of each cycle, as a configuration asks for it; `open_journal` opens it."""
 
     def __init__(self, config: PredictConfig) -> None:
-        self.config = config
+        given = {key: getattr(config, key) for key in _WRITERS}
+        self.files = {key: Path(path).expanduser() for key, path in given.items() if path is not None}
         self.is_stderr = config.log_file is None
         self.leaves_last_words = self.is_stderr and config.log_format == "text"  # to the command line, which says them alike
         self.ends_with_it = config.period is None and not config.watch
         self.is_blank = True
         self.failure: NowcastError | None = None
         self.logged: BaseException | None = None
+
+    def refuse_unwritable(self) -> None:
+        """Errors: CannotCreateError for the first of the files that cannot be written; they are then left alone."""
+        refused = list[NowcastError]()
+        for key, path in list(self.files.items()):
+            try:
+                with suppress(InputOutputError), _named(key):  # a disk that is full may have room by then
+                    refuse_unwritable(path)
+            except CannotCreateError as error:
+                del self.files[key]
+                refused.append(error)
+        if refused:
+            raise refused[0]
 
     def write(self, report: Report) -> None:
         """Say it in the log, in the status file and in the metrics. What cannot be written is logged, and kept as `failure`: it is
@@ -125,10 +142,10 @@ class Journal:
             log.log(_LEVELS.get(report.outcome, logging.INFO), "%s", report.line(), extra={FIELDS: fields}, exc_info=trace)
             self.logged = report.error
             self._mark(report.error)
-        for path, write in ((self.config.status, write_status), (self.config.metrics, write_metrics)):
+        for key, path in self.files.items():
             try:
-                if path is not None:
-                    write(Path(path).expanduser(), fields)
+                with _named(key):
+                    _WRITERS[key](path, fields)
             except NowcastError as error:
                 self._keep(error)
 
@@ -163,17 +180,28 @@ class Journal:
 def open_journal(config: PredictConfig) -> Iterator[Journal]:
     """A journal, and the log of all the process as `log_format` and `log_file` want it.
 
-    Errors: CannotCreateError where `log_file` cannot be written; once the block is done, the first of what the journal could not.
+    Errors: CannotCreateError where `log_file`, `status` or `metrics` cannot be written; once the block is done, the first of what the
+    journal could not.
     """
     with log_lines(config.log_format, config.log_file):
         journal = Journal(config)
         try:
+            journal.refuse_unwritable()
             yield journal
             if journal.failure is not None:
                 raise journal.failure
         except (Exception, Interrupted) as error:
             journal.close(error)
             raise
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Name the key in what goes wrong with its file."""
+    try:
+        yield
+    except (CannotCreateError, InputOutputError) as error:
+        raise type(error)(f"{key}: {error}") from error
 
 
 def _age(seconds: float) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.commands.frame_files import BadFiles, FrameFiles, Rate
+from nowcast.commands.frame_files import FrameFiles, Rate
+from nowcast.commands.patience import BadFiles
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.file import RadarFile
 from nowcast.radar.series import alike_files
@@ -129,3 +130,14 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
             return None
         bad.remarks.append(f"{both}: the same frame of {show(at)} UTC came twice")
     return rate
+
+
+def is_blank(rate: Rate, line: Timeline, at: np.datetime64, bad: BadFiles, is_newest: bool) -> bool:
+    """Whether a frame holds no measured pixel; the newest may be a file whose values are still to be written."""
+    if not np.isnan(rate).all():
+        return False
+    path = line.at(at)[0][0].path
+    if is_newest:
+        bad.suspect(path)
+    bad.remarks.append(f"{path}: the frame of {show(at)} UTC holds no measured pixel")
+    return True

@@ -1,6 +1,7 @@
 """What a configuration may name: values, and Hydra's own plugins; never code of its own choice.
 
-Hydra calls what stands under `_target_`, and Python's logging what stands under `()` and `class`. All else in YAML is data.
+Hydra calls what stands under `_target_`, and Python's logging what stands under `()` and `class`; it imports what stands under
+`hydra.searchpath` as `pkg://`. All else in YAML is data.
 """
 
 import re
@@ -9,7 +10,10 @@ from typing import Any
 
 import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +23,7 @@ from nowcast.errors import ConfigError, UsageError
 _TARGET = "_target_"
 _RUN = "hydra.mode=RUN"
 """What Hydra appends to the overrides of a run whose mode is not given."""
+_HYDRAS_OWN = "pkg://hydra.conf"
 _OUR_TARGETS = {"nowcast.commands.sweep.RememberSweep"}
 _LOGGING = {
     "class": {
@@ -42,6 +47,22 @@ class CheckedLoader(ConfigLoaderImpl):
 
     _for_mode: tuple[list[str], DictConfig] | None = None
 
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        _refuse_packages(config_search_path)
+        super().__init__(config_search_path)
+
+    def _process_config_searchpath(
+        self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
+    ) -> None:
+        initialize = repo.initialize_sources
+
+        def initialize_checked(config_search_path: ConfigSearchPath) -> None:
+            _refuse_packages(config_search_path)
+            initialize(config_search_path)
+
+        repo.initialize_sources = initialize_checked  # type: ignore[method-assign]
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
     ) -> DictConfig:
@@ -56,6 +77,16 @@ class CheckedLoader(ConfigLoaderImpl):
         if run_mode == RunMode.MULTIRUN and config.hydra.mode is None and not _means_other_to_a_sweep(config, overrides):
             self._for_mode = list(overrides), config
         return config
+
+
+def _refuse_packages(config_search_path: ConfigSearchPath) -> None:
+    """Errors: ConfigError for a place of configurations that is a package, which is imported to be looked into; those that Hydra and
+    its installed plugins bring may be."""
+    for place in config_search_path.get_path():
+        key = "--config-path" if place.provider == "main" else str(place.provider).partition(" ")[0]
+        given = key in ("--config-path", "hydra.searchpath")
+        if given and str(place.path).startswith("pkg://") and place.path != _HYDRAS_OWN:
+            raise ConfigError(f"{key}: {place.path!r} is a package, which is code; give a folder, as file:///etc/nowcast.")
 
 
 def _means_other_to_a_sweep(config: DictConfig, overrides: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ checksums of the attributes. The same forecast is the same file, byte for byte, 
 import glob
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from nowcast import __version__
 from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
+from nowcast.signals import uninterrupted
 from nowcast.untrusted import refuse_links
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
@@ -43,7 +45,9 @@ _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 _CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads it verifies; a scalar has none
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
 _UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)  # the last is what netCDF4 makes of a damaged attribute
-_TITLE = "Precipitation forecast"
+_TITLE, _SOURCE = "Precipitation forecast", "nowcast "
+_HEAD = 2**14  # bytes at the start of a file, among which its attributes are
+_OURS = re.compile(rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL)
 
 LATEST = "latest.nc"
 """The name of what shows the newest of the forecasts beside it, once more."""
@@ -84,7 +88,7 @@ def build_forecast(
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
     """Write the file whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
     stored = _as_stored(dataset)
-    with written_whole(path) as temporary:
+    with written_whole(path) as temporary, uninterrupted():
         stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
 
 
@@ -95,7 +99,7 @@ def open_forecast(path: str | Path) -> xr.Dataset:
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
     try:
         refuse_links(path)
-        with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
+        with uninterrupted(), xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
             dataset = file.load()
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
@@ -118,12 +122,24 @@ def read_reference_time(path: Path) -> np.datetime64 | None:
         with netCDF4.Dataset(path) as file:
             file.set_auto_mask(False)
             title, source = str(getattr(file, "title", "")), str(getattr(file, "source", ""))
-            if title != _TITLE or not source.startswith("nowcast ") or file[REFERENCE_TIME].units not in _SPELLED:
+            if title != _TITLE or not source.startswith(_SOURCE) or file[REFERENCE_TIME].units not in _SPELLED:
                 return None
             minutes = float(file[REFERENCE_TIME][...])
     except (*_UNREADABLE, IndexError, TypeError):
         return None
     return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if math.isfinite(minutes) else None
+
+
+def is_forecast(path: Path) -> bool:
+    """Whether nowcast wrote this file, by its first bytes where they tell: much faster than `read_reference_time`."""
+    if not path.is_file():
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(_SIGNATURE) and (_OURS.search(head) is not None or read_reference_time(path) is not None)
 
 
 def is_damaged(path: Path) -> bool:
@@ -161,7 +177,7 @@ def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[
         "Conventions": "CF-1.11",
         "title": _TITLE,
         "institution": grid.attrs.get("institution", "not stated"),
-        "source": f"nowcast {__version__}: learned extrapolation of radar rain rates",
+        "source": f"{_SOURCE}{__version__}: learned extrapolation of radar rain rates",
         "history": f"{now} nowcast predict",
         "references": "Shi et al. 2015, https://arxiv.org/abs/1506.04214",
         **{

@@ -83,10 +83,13 @@ def _decode(time: xr.DataArray, path: Path) -> Times:
     try:
         origin, unit = _clock(text, str(time.attrs.get("calendar", "standard")).lower())
         milliseconds = np.where(np.isfinite(numbers), numbers, 0) * (unit / np.timedelta64(1, "ms"))
-        if np.abs(milliseconds).max(initial=0) > 9e12:  # 285 years: more than datetime64[ns] can hold
-            raise OverflowError("a time is out of range")
     except (ValueError, OverflowError, TypeError) as error:
-        raise DataError(f"{path}: its times ({text!r}) cannot be read: {str(error).splitlines()[0]}.") from error
+        raise DataError(
+            f"{path}: its times ({text!r}) cannot be read; write them in UTC, as 'minutes since 2020-01-01 00:00', or with an "
+            "offset, as 'minutes since 2020-01-01 00:00 +01:00'."
+        ) from error
+    if np.abs(milliseconds).max(initial=0) > 9e12:  # 285 years: more than datetime64[ns] can hold
+        raise DataError(f"{path}: its times ({text!r}) cannot be read, for one is out of range; mend or remove this file.")
     decoded = origin + np.round(milliseconds).astype("timedelta64[ms]").astype("timedelta64[ns]")
     return np.asarray(np.where(np.isfinite(numbers), decoded, np.datetime64("NaT")), dtype="datetime64[ns]")
 

@@ -1,6 +1,7 @@
 """Which files a path means: a file, a folder, a glob, or a pattern of times that is followed without listing the world."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -53,6 +54,22 @@ def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]
         return find_files(path, form=form)
     newest = islice(chain.from_iterable(reversed(_files_at(found, form)) for _, found in patterns.follow(whole)), count)
     return _given(list(newest)[::-1], path, None)
+
+
+def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
+    """Whether `file` would be among those that `path` means, if it was there. Errors: ConfigError, MissingInputError as find_files."""
+    whole = Path(os.path.realpath(Path(path).expanduser()))
+    file = Path(os.path.realpath(file.parent), file.name)
+
+    def is_in(folder: Path) -> bool:
+        within = file.relative_to(folder).parts
+        return _is_named(file, _suffixes(form)) and not any(patterns.is_passing(part) for part in within)
+
+    if patterns.is_time_pattern(whole):
+        return patterns.matches(whole, file) or any(patterns.matches(whole, one) and is_in(one) for one in file.parents)
+    if patterns.is_there(whole):
+        return whole == file or (_is_plain_folder(whole) and whole in file.parents and is_in(whole))
+    return glob.has_magic(str(whole)) and patterns.matches(whole, file)
 
 
 def search(folder: Path, form: str = "auto") -> list[Path]:

@@ -7,7 +7,7 @@ period is not entered, and the newest come first, so that a walk may stop as soo
 import heapq
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,6 +84,11 @@ def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
         for child in _children(node, steps[node.depth], len(steps)):
             if child.span.meets(period):
                 heapq.heappush(heap, child)
+
+
+def matches(pattern: Path, path: Path) -> bool:
+    """Whether a path is one that `follow` would give, if it was there. Errors: ConfigError for a '%' that is no code."""
+    return _match([_step(part, pattern) for part in pattern.parts], path.parts, {})
 
 
 def span_of(known: Known) -> Span | None:
@@ -185,10 +190,28 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
                 yield _Node(node.span, node.path / entry.name, node.depth, node.known)
     else:
         for entry in list_folder(node.path):
-            match = step.names.fullmatch(entry.name)
-            if match is None or (is_passing(entry.name) and not step.hidden) or not (last or entry.is_dir()):
-                continue
-            known = {**node.known, **{code: int(number) for code, number in match.groupdict().items()}}
-            span = span_of(known)
-            if span is not None and all(known[code] == number for code, number in node.known.items()):
-                yield _Node(span, node.path / entry.name, depth, known)
+            told = _told(step.names, entry.name, step.hidden, node.known)
+            if told is not None and (last or entry.is_dir()):
+                yield _Node(told[0], node.path / entry.name, depth, told[1])
+
+
+def _told(names: re.Pattern[str], name: str, hidden: bool, known: Known) -> tuple[Span, Known] | None:
+    """The time that a name tells beside what is known of it; None where it is none of these names, or contradicts."""
+    match = names.fullmatch(name)
+    if match is None or (is_passing(name) and not hidden):
+        return None
+    told = {**known, **{code: int(number) for code, number in match.groupdict().items()}}
+    span = span_of(told)
+    return (span, told) if span is not None and all(told[code] == number for code, number in known.items()) else None
+
+
+def _match(steps: Sequence[_Step], names: Sequence[str], known: Known) -> bool:
+    if not steps or not names:
+        return not names and all(step.name is None and step.names is None for step in steps)
+    step = steps[0]
+    if step.name is not None:
+        return step.name == names[0] and _match(steps[1:], names[1:], known)
+    if step.names is None:
+        return _match(steps[1:], names, known) or (not is_passing(names[0]) and _match(steps, names[1:], known))
+    told = _told(step.names, names[0], step.hidden, known)
+    return told is not None and _match(steps[1:], names[1:], told[1])

@@ -161,18 +161,29 @@ def fill(path: Path, leave: int) -> None:
     path.write_bytes(bytes(free.f_bavail * free.f_frsize - leave))
 
 
-def test_a_read_only_output_is_refused(base: Path, tmp_path: Path, tell: Tell) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "sees"),
+    [
+        ("output", None, "forecasts: cannot be locked by a file .lock there (Read-only file system); choose another output folder"),
+        ("status", "said/one.json", "status: said/one.json: cannot write this file (Read-only file system); choose another output path"),
+        pytest.param("log_file", "said/one.log", "log_file: said/one.log: cannot be written (Read-only file system)", marks=pytest.mark.faults),
+    ],
+)  # fmt: skip
+def test_what_is_read_only_is_refused_at_the_start(
+    key: str, value: str | None, sees: str, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     lay_out(base, tmp_path)
     earlier = (tmp_path / EARLIER).read_bytes()
-    with small_disk(tmp_path / "forecasts", "256k"):
+    place = Path(value or EARLIER).parent
+    with small_disk(tmp_path / place, "256k"):
         (tmp_path / EARLIER).write_bytes(earlier)
-        subprocess.run(["mount", "-o", "remount,ro", tmp_path / "forecasts"], check=True)
+        subprocess.run(["mount", "-o", "remount,ro", tmp_path / place], check=True)
         before = contents(tmp_path)
-        done = run(tmp_path, *PREDICT)
+        done = run(tmp_path, *PREDICT, *([f"{key}={value}"] if value else []))
         assert contents(tmp_path) == before
-    assert done.code == 73 and "choose another output" in done.err, done.err
+    assert done.code == 73 and done.err.startswith(f"nowcast: {sees}"), done.err
     check_said(done)
-    tell("read-only output", "a file system mounted so", done, "all as it was")
+    tell("read-only output", f"a file system mounted so, of {key}", done, "all as it was")
 
 
 def limited(gigabytes: float) -> Callable[[], None]:

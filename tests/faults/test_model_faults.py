@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
-from workplace import MADE, PREDICT, Fault, Prepare, Tell, as_parameters, check_said, lay_out, run, survive
+from workplace import MADE, PREDICT, Fault, Prepare, Tell, as_parameters, check_said, lay_out, run, survive, written
 
 from nowcast.forecast.dataset import open_forecast
 from nowcast.radar.grid import RATE
@@ -66,12 +67,29 @@ def without_numbers(checkpoint: dict[str, Any]) -> None:
                 weight.fill_(torch.nan)
 
 
+def flooded(folder: Path) -> None:
+    """A model by which it rains everywhere at once, after frames without rain."""
+
+    def flood(checkpoint: dict[str, Any]) -> None:
+        for name, weight in [*checkpoint["weights"].items(), *(checkpoint["ema"] or {}).items()]:
+            if name.endswith("output.bias"):
+                weight.fill_(0.5)
+
+    changed(flood)(folder)
+    written(values=np.zeros_like)(folder)
+
+
 def in_torchs_way(folder: Path) -> None:
     torch.save({"schema": SCHEMA, "weights": Hostile()}, folder / "best.pt")
 
 
 FAULTS = [
     Fault("NaN forecast", "all weights are NaN", 70, "the model's forecast is not finite", changed(without_numbers)),
+    Fault(
+        "implausible forecast", "rain everywhere, after frames without", 70,
+        "is wet on 100.0% of its pixels at lead time 1 and the newest frame on 0.0%, more than max_wet_ratio=30 times as much, so it is not published",
+        flooded, words=(*PREDICT, "max_wet_ratio=30"),
+    ),
     Fault("hostile pickle", "in the way that torch saves", 65, "holds more than weights and plain values", in_torchs_way),
     Fault("hostile pickle", "alone", 65, "best.pt: not a checkpoint", put(pickle.dumps(Hostile())), often=False),
     Fault("truncated checkpoint", "half of it", 65, "best.pt: not a checkpoint, or cut short", cut),

@@ -47,7 +47,7 @@ LISTED = (
     "duplicate times differing", "unsorted", "NaT", "no time units", "CET", "360-day calendar", "+02:00", "jitter of seconds",
     "wrong cadence", "one missing frame", "long gap", "newest too old", "in the future", "all NaN", "mostly NaN", "all dry", "1e30",
     "inf", "negative", "raw fill values", "integer", "packed", "big-endian", "float64",
-    "NaN forecast", "hostile pickle", "truncated checkpoint", "empty checkpoint", "garbage checkpoint", "one flipped bit",
+    "NaN forecast", "implausible forecast", "hostile pickle", "truncated checkpoint", "empty checkpoint", "garbage checkpoint", "one flipped bit",
     "other architecture", "newer schema",
     "kill -9 of training", "kill -9 of a checkpoint save", "kill -9 of a forecast write", "SIGTERM", "second SIGTERM", "two at once",
     "disk full", "read-only output", "no HOME", "LANG=C", "closed stdout", "out of memory on a batch", "CUDA asked and absent",

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import ConfigError, InternalError, MissingLibraryError
-from nowcast.forecast.baselines import Baseline, build_baseline
+from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.forecast.baselines.building import build_baseline
 from nowcast.forecast.baselines.cascades import Sprog, Steps, cascade_levels, seed_of
 from nowcast.radar.synthetic import synthetic_grid
 

@@ -1,24 +1,29 @@
 """The forecast file: what is built is what is read back, by us and by others."""
 
+import math
 import shutil
+import signal
 import subprocess
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
+from xarray.backends import locks
 
-from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
+from nowcast.errors import CannotCreateError, DataError, InputOutputError, Interrupted, MissingInputError
 from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
 from nowcast.forecast.dataset import read_reference_time
 from nowcast.radar.grid import build_grid, check_grid
 from nowcast.radar.synthetic import synthetic_grid
+from nowcast.signals import Stop
 
 START = np.datetime64("2020-06-01T00:15", "ns")
 FIVE_MINUTES = np.timedelta64(300, "s")
@@ -420,3 +425,23 @@ def test_gdal_knows_projection_and_pixels(path: Path) -> None:
     write_forecast(forecast_of("curvilinear"), path)
     text = printed("gdalinfo", f"NETCDF:{path}:precipitation_rate")
     assert "Geolocation:" in text and ":longitude" in text and ":latitude" in text
+
+
+def test_a_signal_amid_xarrays_locks_leaves_none_of_them_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes them in Python, where a signal may come before the block that gives them back; who next closes a file would wait for
+    ever."""
+    write_forecast(forecast_of(), path)
+    stop, acquire = Stop(), locks.SerializableLock.acquire
+
+    def acquire_and_hear(*given: Any, **named: Any) -> bool:
+        got = acquire(*given, **named)
+        stop(signal.SIGTERM, None)
+        return bool(got)
+
+    for work in (lambda: open_forecast(path), lambda: write_forecast(forecast_of(), path)):
+        stop.raised = -math.inf
+        with monkeypatch.context() as patched, pytest.raises(Interrupted):
+            patched.setattr(locks.SerializableLock, "acquire", acquire_and_hear)
+            work()
+        assert not (locks.HDF5_LOCK.locked() or locks.NETCDFC_LOCK.locked())
+    open_forecast(path)

@@ -7,7 +7,7 @@ import pytest
 
 from nowcast.errors import ConfigError, MissingInputError
 from nowcast.radar import find_files
-from nowcast.radar.finding import newest_files
+from nowcast.radar.finding import newest_files, would_find
 from nowcast.radar.patterns import span_of
 
 
@@ -190,6 +190,27 @@ def test_a_glob_takes_a_store_whole(tmp_path):
 def test_stars_of_any_depth_before_codes(tmp_path):
     touch(tmp_path, "2020.nc", "a/2021.nc", "a/b/2019.nc")
     assert names(find_files(tmp_path / "**/%Y.nc")) == ["2019.nc", "2020.nc", "2021.nc"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "", "*.nc", "*", "**/*.nc", "**", "a", "a/%Y.nc", "a/%Y%m.nc", "%Y", "%Y/*.nc", "%Y/%m%Y.nc", "**/%Y.nc", "[ab]/[!x]*", "link",
+        "a/x.nc",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["auto", "odim"])
+def test_a_file_that_would_be_found_is_known_before_it_is_there(tmp_path, asked, form):
+    touch(tmp_path, "x.nc", "a/x.nc", "a/b/x.nc", "2019/x.nc", "a/x.h5", "2019/x.h5").joinpath("link").symlink_to(tmp_path / "a")
+    files = [
+        "y.nc", "x.nc", ".y.nc", "y.nc.tmp", "a/y.nc", "a/2020.nc", "a/202013.nc", "a/202012.nc", "a/b/y.nc", "a/.b/y.nc", "2020/y.nc", "2020/062020.nc",
+        "2020/062021.nc", "2020/b/2021.nc", "link/y.nc", "a/y.h5", "c/y.txt", "a/x.nc", "new/deep/2020.nc",
+    ]  # fmt: skip
+    foretold = {name for name in files if would_find(tmp_path / asked, tmp_path / name, form)}
+    for name in files:
+        touch(tmp_path, name)
+    found = {os.path.realpath(file) for file in find_files(tmp_path / asked, form=form)}
+    assert foretold == {name for name in files if os.path.realpath(tmp_path / name) in found}
 
 
 def test_what_nothing_matches_is_said_in_words(tmp_path):

@@ -219,6 +219,10 @@ def test_a_time_zone_is_turned_into_utc(write):
     [
         ({"units": "minutes"}, "nowcast needs CF times"),
         ({"units": "minutes since the flood"}, "cannot be read"),
+        (
+            {"units": "minutes since 2020-01-01 00:00 CET"},
+            r"CET'\) cannot be read; write them in UTC, as .*, or with an offset, .*\+01:00'\.$",
+        ),
         ({"units": "months since 2020-01-01"}, "cannot be read"),
         ({"calendar": "noleap"}, "calendar 'noleap'"),
         ({"calendar": "360_day"}, "calendar '360_day'"),

@@ -11,8 +11,8 @@ from nowcast.errors import ConfigError, InternalError
 from nowcast.forecast.baselines import plain
 from nowcast.forecast.baselines.advection import Advection, Rates
 from nowcast.forecast.baselines.baseline import Baseline
-from nowcast.forecast.baselines.cascades import AR_FRAMES, Sprog, Steps
-from nowcast.forecast.baselines.library import require
+from nowcast.forecast.baselines.cascades import Sprog, Steps
+from nowcast.forecast.baselines.library import LEAST_STEPS, require
 
 _PYSTEPS = "Pulkkinen et al. 2019, https://doi.org/10.5194/gmd-12-4185-2019"
 _GERMANN = "Germann and Zawadzki 2002, https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2"
@@ -28,8 +28,6 @@ _ABOUT = {
     "climatology": ("climatology: the mean rate of each pixel over days of the past", _WILKS),
     "zero": ("no rain anywhere", _WILKS),
 }
-LEAST_STEPS = {"extrapolation": 2, "sprog": AR_FRAMES, "steps": AR_FRAMES}
-"""Frames that the baselines which need pysteps must see, none of them missing; the others need the newest alone."""
 
 
 def build_baseline(

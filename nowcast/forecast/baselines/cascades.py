@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nowcast.forecast.baselines.advection import DRY_DB, WET_DB, Rates, to_db, to_rate
-
-AR_FRAMES = 3
-"""Frames that an autoregression of order 2 is made of."""
+from nowcast.forecast.baselines.library import AR_FRAMES
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import xarray as xr
 from nowcast.radar import storage
 from nowcast.radar.cf import describe_dataset
 from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.signals import uninterrupted
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
-    with storage.only_reader():
+    with uninterrupted(), storage.only_reader():
         try:
             stored = xr.backends.NetCDF4DataStore(storage.open_netcdf(path))  # type: ignore[no-untyped-call]
             with xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False) as file:

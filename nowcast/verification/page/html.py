@@ -20,7 +20,7 @@ from nowcast.verification.page.html_frames import Showcase
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Showcase", "report", "write_report"]
+__all__ = ["Showcase", "write_report"]
 
 
 def write_report(
@@ -44,21 +44,6 @@ def write_report(
 
     Errors: DataError where the frames of a case do not fit; CannotCreateError, InputOutputError.
     """
-    with written_whole(path) as temporary:
-        page = report(scores, counts, showcases, score_name, origin, settings)
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-    return Path(path)
-
-
-def report(
-    scores: "xr.Dataset",
-    counts: "xr.Dataset",
-    showcases: Sequence[Showcase],
-    score_name: str,
-    origin: Literal["lower", "upper"],
-    settings: Mapping[str, str],
-) -> str:
-    """The page itself. As `write_report`."""
     minutes = [float(lead) for lead in scores["lead_time"].values]
     frames = html_sections.cases(showcases, minutes, score_name, origin)  # first, for they may not fit
     sections = {
@@ -78,7 +63,10 @@ def report(
     shown = {key: section for key, section in sections.items() if section[1]}
     body = "".join(f'<section id="{key}"><h2>{title}</h2>{content}</section>' for key, (title, content) in shown.items())
     links = "".join(f'<li><a href="#{key}">{title.partition(":")[0]}</a></li>' for key, (title, _) in shown.items())
-    return _page(scores, f"{_header(scores, counts, links)}<main>{body}</main>")
+    page = _page(scores, f"{_header(scores, counts, links)}<main>{body}</main>")
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+    return Path(path)
 
 
 def _page(scores: "xr.Dataset", body: str) -> str:

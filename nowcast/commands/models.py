@@ -1,0 +1,79 @@
+"""The model that `nowcast predict` forecasts by, whatever computes it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast.commands.importing import importing
+from nowcast.commands.past import Past
+from nowcast.config_predict import PredictConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.forecast.exported import SUFFIX
+from nowcast.radar.grid import RATE
+
+
+class Model(Protocol):
+    """A trained model, opened.
+
+    about: config, place and versions, as a checkpoint has them. computed_on: device and numbers, in words.
+    """
+
+    @property
+    def about(self) -> Mapping[str, Any]: ...
+
+    @property
+    def computed_on(self) -> str: ...
+
+    def rates(self, past: Past) -> NDArray[np.float32]:
+        """The past, of `input_steps` frames → forecast rates (lead, h, w) [mm/h]. Errors: DataError for a grid that it cannot take;
+        DeviceError for one that is too large."""
+
+    def prepare(self) -> None:
+        """Do what of the next forecast can be done before its newest frame is there."""
+
+
+def open_model(checkpoint: str, config: PredictConfig) -> Model:
+    """The model of a checkpoint, or that was exported. Errors: as each."""
+    with importing():  # of PyTorch, which takes longer than all the rest, where it is a checkpoint
+        if Path(checkpoint).suffix == SUFFIX:
+            from nowcast.commands.models_exported import ExportedModel
+
+            return ExportedModel(checkpoint, config)
+        from nowcast.commands.models_trained import TrainedModel
+    return TrainedModel(checkpoint, config)
+
+
+def steps_of(model: Model) -> tuple[int, int]:
+    """Frames that it sees, and forecasts."""
+    return model.about["config"]["input_steps"], model.about["config"]["lead_steps"]
+
+
+def spacing(model: Model, checkpoint: str) -> np.timedelta64:
+    """The timestep that it was trained on. Errors: DataError where its frames had no times."""
+    minutes = model.about["config"]["timestep_minutes"]
+    if minutes is None:
+        raise DataError(f"{checkpoint}: trained on frames without times, so it cannot forecast radar; give one trained on radar.")
+    return np.timedelta64(round(minutes * 60), "s")
+
+
+def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> None:
+    """Errors: ConfigError where not even the newest frame would be left."""
+    if missing_frames >= input_steps:
+        raise ConfigError(
+            f"{key}: the model sees {input_steps} frames, and the newest is never missing; "
+            f"give {input_steps - 1} at most, not {missing_frames}."
+        )
+
+
+def refuse_other_size(config: Mapping[str, Any], grid: xr.Dataset, path: str) -> None:
+    """Errors: DataError where the model takes frames of one size alone, and the data's are of another."""
+    wanted, size = config["model"].get("grid_size"), list(grid[RATE].shape[1:])
+    if wanted not in (None, size):
+        raise DataError(
+            f"{path}: frames of {size}, but the model takes those of model.grid_size={wanted} alone; "
+            "give data of that size, or train another model on this."
+        )

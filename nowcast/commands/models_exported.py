@@ -1,0 +1,58 @@
+"""A model that was exported, computed by ONNX Runtime. PyTorch is imported only where frames are missing, or fields lie beside them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.commands.past import Past
+from nowcast.config_predict import PredictConfig
+from nowcast.errors import ConfigError, DataError, DeviceError
+from nowcast.forecast.exported import read_exported
+from nowcast.radar.grid import RATE
+
+
+class ExportedModel:
+    """See `nowcast.commands.models.Model`. It takes frames of one size."""
+
+    computed_on = "CPU, fp32, ONNX Runtime"
+
+    def __init__(self, path: str, config: PredictConfig) -> None:
+        for key, known in {"device": "cpu", "precision": "fp32"}.items():
+            if getattr(config, key) not in ("auto", known):
+                raise ConfigError(
+                    f"{key}: an exported model is computed on the CPU in fp32; leave {key} out, or forecast by its checkpoint."
+                )
+        self.path, self.config, self.exported = path, config, read_exported(path)
+        self.about: Mapping[str, Any] = self.exported.about
+        needs, allowed = self.about["memory_bytes"] / 1e9, config.max_memory_gb
+        if allowed is not None and needs > allowed:
+            raise DeviceError(
+                f"{path}: needs {needs:.2g} GB, and max_memory_gb={allowed:g}; an exported model does not forecast in tiles. Allow more, or "
+                "forecast by its checkpoint."
+            )
+
+    def prepare(self) -> None:
+        """Nothing: it takes all frames at once."""
+
+    def rates(self, past: Past) -> NDArray[np.float32]:
+        size = list(past.rain[RATE].shape[1:])
+        if size != self.about["grid_size"]:
+            raise DataError(
+                f"{self.config.data.path}: frames of {size}, and {self.path} was exported for {self.about['grid_size']}; export it with "
+                f"grid_size={size}, or forecast by its checkpoint."
+            )
+        return self.exported(self._raw(past))[0, :, 0]
+
+    def _raw(self, past: Past) -> NDArray[np.float32]:
+        inputs = self.about["config"].get("inputs", {})
+        if not past.missing.any() and not inputs.get("fields") and not inputs.get("time_of_day"):
+            rain: NDArray[np.float32] = past.rain[RATE].values[np.newaxis, :, np.newaxis]
+            return rain
+        from nowcast.commands.beside_rain import build_inputs, raw_frames
+
+        frames: NDArray[np.float32] = raw_frames(
+            past, self.about["config"], self.config.input_paths, build_inputs(self.about["config"])
+        ).numpy()
+        return frames

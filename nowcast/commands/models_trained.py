@@ -1,0 +1,56 @@
+"""The model of a checkpoint, computed by PyTorch."""
+
+import logging
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from nowcast.commands.beside_rain import raw_frames
+from nowcast.commands.inputs import open_forecaster
+from nowcast.commands.past import Past
+from nowcast.config_predict import PredictConfig
+from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.streaming import WarmForecaster
+from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
+from nowcast.training import choose_precision
+
+log = logging.getLogger(__name__)
+
+
+class TrainedModel:
+    """See `nowcast.commands.models.Model`. A grid that is too large for the memory is forecast in tiles."""
+
+    def __init__(self, checkpoint: str, config: PredictConfig) -> None:
+        self.config = config
+        self.precision = choose_precision(config.device, config.precision)
+        forecaster, self.about = open_forecaster(checkpoint, self.precision)
+        self.warm = WarmForecaster(forecaster)
+        self.computed_on = str(self.precision)
+
+    def prepare(self) -> None:
+        with self.precision.autocast():
+            self.warm.prepare()
+
+    def rates(self, past: Past) -> NDArray[np.float32]:
+        raw = raw_frames(past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs)
+        tiling = choose_tiling(self.warm.forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device))
+        count = len(tiling.tiles)
+        forecast = self.warm if count == 1 else self.warm.forecaster
+        if count > 1:
+            log.info("forecast in %s", tiling)
+        whole = None if count > 1 else True  # has no bar
+        with self.precision.autocast(), tqdm(desc="forecasting", unit="tile", leave=False, disable=whole, file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            def part(past: Tensor) -> Tensor:
+                return forecast(past.to(self.precision.device))
+
+            made = forecast_in_tiles(part, raw, self.warm.forecaster.lead_steps, tiling, progress)
+        values: NDArray[np.float32] = made[0, :, 0].cpu().numpy()
+        return values

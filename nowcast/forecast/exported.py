@@ -1,0 +1,97 @@
+"""Trained models outside PyTorch: ONNX files that ONNX Runtime computes, a small part of PyTorch to load.
+
+The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates` (1, lead, 1, h, w), in mm/h, NaN =
+not covered. What it was made from stands in its metadata under `nowcast`, as JSON; the last of its metadata is the SHA-256 of
+all bytes before it, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+
+SUFFIX = ".onnx"
+PAST, RATES = "past", "rates"
+SCHEMA = 1
+"""Raised whenever an older program could no longer read a new file."""
+
+_ABOUT = "nowcast"
+_SEAL = b"\x72\x52\x0a\x0enowcast_sha256\x12\x40"
+"""As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a key of 14, a value of 64. Messages one
+after the other are one message, so that a field can be appended to a file."""
+_DIGEST = 64  # hexadecimal digits
+_EXTERNAL = b"\x0a\x08location\x12"
+"""So begins the name of another file that holds weights."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that was exported.
+
+    about: config, place and versions of its checkpoint, as there; checkpoint_sha256; schema; grid_size, pixels of the frames that it
+    takes; memory_bytes, about what it takes to forecast them.
+    """
+
+    about: Mapping[str, Any]
+    session: Any
+
+    def __call__(self, past: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The past (1, t, 1 + k, h, w) of a `Forecaster` → forecast rates (1, lead, 1, h, w) [mm/h]."""
+        rates: NDArray[np.float32] = self.session.run([RATES], {PAST: past})[0]
+        return rates
+
+
+def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
+    """The content of a file: an ONNX model, and what it was made from."""
+    import onnx
+
+    entry = onnx.StringStringEntryProto(key=_ABOUT, value=json.dumps({"schema": SCHEMA, **about}))
+    content: bytes = model + onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def read_exported(path: str | Path) -> Exported:
+    """Errors: MissingInputError where there is none; as open_exported."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise MissingInputError(f"{path}: no such model, or none that can be read ({error.strerror}).") from error
+    return open_exported(content, path)
+
+
+def open_exported(content: bytes, path: str | Path) -> Exported:
+    """The model in the content of a file, ready to forecast, its checksum verified before anything of it is used.
+
+    Errors: MissingLibraryError without ONNX Runtime; DataError where it is damaged, foreign, or of a newer schema.
+    """
+    body, seal, digest = content[: -_DIGEST - len(_SEAL)], content[-_DIGEST - len(_SEAL) : -_DIGEST], content[-_DIGEST:]
+    if seal != _SEAL:
+        raise DataError(f"{path}: no model that 'nowcast export' wrote, or cut short; export it again.")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise DataError(f"{path}: damaged (its checksum is another); export it again.")
+    if _EXTERNAL in body:
+        raise DataError(f"{path}: names other files, which 'nowcast export' never does; export it again.")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingLibraryError(f"{path}: needs ONNX Runtime: pip install 'nowcast[export]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0])  # 0: one a core; as of PyTorch
+    options.log_severity_level = 4  # its failures are raised; what it warns of is of no use to a forecaster
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        about = json.loads(session.get_modelmeta().custom_metadata_map[_ABOUT])
+        schema = about["schema"]
+    except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
+        raise DataError(f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again.") from error
+    if schema > SCHEMA:
+        raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
+    return Exported(about, session)
