@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -137,16 +138,9 @@ def predict(
 ) -> None:
     """Forecast from the newest frames, from those at a time, or from those of a period; write a NetCDF file of each."""
 
-    def task(config: Any, folder: Path) -> None:
-        with importing():
-            from nowcast.commands.predict import predict
-
-        predict(config)
-
     from nowcast.commands.arguments import predict_words
-    from nowcast.commands.importing import importing
 
-    run("predict", predict_words(overrides or [], watch), task)
+    run("predict", predict_words(overrides or [], watch), of("predict"))
 
 
 @app.command(
@@ -160,12 +154,7 @@ def predict(
 def evaluate(overrides: Overrides = None) -> None:
     """Score a trained model over a period, or forecast files, beside persistence."""
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.evaluate import evaluate
-
-        evaluate(config)
-
-    run("evaluate", overrides or [], task)
+    run("evaluate", overrides or [], of("evaluate"))
 
 
 @app.command(
@@ -175,12 +164,7 @@ def evaluate(overrides: Overrides = None) -> None:
 def export(overrides: Overrides = None) -> None:
     """Write a trained model as one that predict runs without PyTorch, in half the time from start to forecast."""
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.export import export
-
-        export(config)
-
-    run("export", overrides or [], task)
+    run("export", overrides or [], of("export"))
 
 
 @app.command(
@@ -198,12 +182,7 @@ def describe(
 ) -> None:
     """Show a model layer by layer and gate by gate: shapes, parameters, multiply–adds, memory; or two side by side."""
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.describe import describe
-
-        describe(config, json)
-
-    run("describe", overrides or [], task)
+    run("describe", overrides or [], of("describe", json))
 
 
 @app.command(
@@ -217,12 +196,7 @@ def describe(
 def prepare(overrides: Overrides = None) -> None:
     """Turn raw radar files into one store that training reads fast; run again, it completes or appends."""
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.prepare import prepare
-
-        prepare(config)
-
-    run("prepare", overrides or [], task)
+    run("prepare", overrides or [], of("prepare"))
 
 
 @app.command(
@@ -244,12 +218,7 @@ def inspect(
 
     places, overrides = split_arguments(paths or [])
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.inspect import inspect
-
-        inspect(config, places, json)
-
-    run("inspect", overrides, task)
+    run("inspect", overrides, of("inspect", places, json))
 
 
 @app.command(
@@ -271,12 +240,7 @@ def plot(
 
     paths, overrides = split_arguments(files or [])
 
-    def task(config: Any, folder: Path) -> None:
-        from nowcast.commands.plot import plot
-
-        plot(config, paths)
-
-    run("plot", overrides, task)
+    run("plot", overrides, of("plot", paths))
 
 
 @app.command()
@@ -288,6 +252,19 @@ def fetch(
     from nowcast.commands.fetch import fetch
 
     print(fetch(sample, folder))
+
+
+def of(command: str, *more: Any) -> Callable[[Any, Path], None]:
+    """The task `command(config, *more)` of nowcast.commands, whose imports wait until the configuration is composed."""
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.commands.importing import importing
+
+        with importing():
+            room = import_module(f"nowcast.commands.{command}")
+        getattr(room, command)(config, *more)
+
+    return task
 
 
 def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | None]) -> None:

@@ -34,10 +34,13 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     terrain = xr.Dataset({"height": (("y", "x"), np.zeros((24, 28), np.float32))})
     terrain.to_netcdf(tmp_path / "terrain.nc", engine="netcdf4")
     found = commands("bash")
-    assert {command.split()[1] for command in found} == {"train", "predict", "evaluate", "describe", "inspect", "prepare", "plot"}
+    assert {command.split()[1] for command in found} == {
+        "train", "predict", "evaluate", "describe", "export", "inspect", "prepare", "plot",
+    }  # fmt: skip
     for command in found:
         words = shlex.split(command.split(" #")[0])[1:]
         words += SHORT if words[0] == "train" else []
+        words += ["grid_size=[24,28]"] if words[0] == "export" else []
         ran = subprocess.run([sys.executable, "-m", "nowcast", *words], cwd=tmp_path, capture_output=True, text=True)
         lacking = find_spec("pysteps") is None and re.search(r"\b(extrapolation|sprog|steps)\b", command)
         assert ran.returncode == (69 if lacking else 0), f"{command}\n{ran.stderr}"
