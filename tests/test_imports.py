@@ -1,10 +1,14 @@
 """What `nowcast predict` imports: of what takes long, only what a forecast needs."""
 
+import gc
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from nowcast.commands.importing import importing
 
 LOADED = """
 import sys
@@ -37,6 +41,26 @@ def words(radar_file: Path, trained: Path, tmp_path_factory: pytest.TempPathFact
         "predict", f"checkpoint={trained}/best.pt", f"data.path={radar_file}", "at=2020-01-01T06:00", f"output={output}",
         "device=cpu", "precision=fp32", "max_wet_ratio=1e9",
     ]  # fmt: skip
+
+
+def test_what_was_imported_is_never_looked_through_again_and_rubbish_stays_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never_seen_before.py").write_text("many = [[] for _ in range(1000)]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        before = gc.get_freeze_count()
+        with importing():
+            assert not gc.isenabled()
+            import_module("never_seen_before")
+        frozen = gc.get_freeze_count()
+        assert gc.isenabled() and frozen >= before + 1000
+        with importing():
+            import_module("never_seen_before")
+        assert gc.get_freeze_count() <= frozen
+    finally:
+        gc.unfreeze()
+        del sys.modules["never_seen_before"]
 
 
 def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
