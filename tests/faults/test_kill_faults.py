@@ -14,8 +14,7 @@ from workplace import PREDICT, TIMES, TRAIN, Tell, lay_out, leftovers, run, star
 from nowcast.forecast.dataset import open_forecast
 from nowcast.training import read_checkpoint
 
-KILLS = [1, pytest.param(50, marks=pytest.mark.faults)]
-"""In short, and in full."""
+KILLS = 50
 LONG = ("training.epochs=20", "training.patience=20")
 LARGE = (
     "training.epochs=12",
@@ -27,13 +26,13 @@ LARGE = (
 """Of which saving takes most of the time."""
 
 
-@pytest.mark.parametrize("kills", KILLS)
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("kill -9 of training", LONG), pytest.param("kill -9 of a checkpoint save", LARGE, marks=pytest.mark.faults)],
+    [("kill -9 of training", LONG), ("kill -9 of a checkpoint save", LARGE)],
 )
 def test_killed_training_goes_on_to_the_same_end(
-    name: str, words: tuple[str, ...], kills: int, base: Path, tmp_path: Path, tell: Tell
+    name: str, words: tuple[str, ...], base: Path, tmp_path: Path, tell: Tell
 ) -> None:
     for folder in (tmp_path, tmp_path / "undisturbed"):
         folder.mkdir(exist_ok=True)
@@ -41,7 +40,7 @@ def test_killed_training_goes_on_to_the_same_end(
     undisturbed = run(tmp_path / "undisturbed", *TRAIN, *words)
     assert undisturbed.code == 0, undisturbed.err
     draw, epochs = random.Random(1), 0
-    for _ in range(kills):
+    for _ in range(KILLS):
         moment = (undisturbed.seconds - 3) / 2 * draw.random() ** 2
         epochs = killed_after(moment, tmp_path, words, epochs)
     last = run(tmp_path, *TRAIN, *words)
@@ -52,7 +51,7 @@ def test_killed_training_goes_on_to_the_same_end(
     assert lines[0] == lines[1]
     tell(
         name,
-        f"{kills} times",
+        f"{KILLS} times",
         last,
         "after the last call the weights of an undisturbed run, bit for bit; checkpoints whole at all times",
     )
@@ -89,17 +88,18 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert all(torch.equal(one[key][name], other[key][name]) for name in one[key])
 
 
-@pytest.mark.parametrize("kills", KILLS)
-def test_killed_forecasts_are_whole_or_absent(kills: int, base: Path, tmp_path: Path, tell: Tell) -> None:
-    """A back-fill of thirty forecasts, killed, and run again."""
+@pytest.mark.parametrize(("kills", "forecasts"), [(1, 4), pytest.param(KILLS, 31, marks=pytest.mark.faults)])
+def test_killed_forecasts_are_whole_or_absent(kills: int, forecasts: int, base: Path, tmp_path: Path, tell: Tell) -> None:
+    """A back-fill of so many forecasts, killed, and run again."""
     lay_out(base, tmp_path)
-    period = (*PREDICT, "data.path=archive/rain_%Y%m%d%H%M.nc", f"from={TIMES[4]}", f"to={TIMES[-2]}", "latest=symlink")
+    ends = f"from={TIMES[4]}", f"to={TIMES[3 + forecasts]}"
+    period = (*PREDICT, "data.path=archive/rain_%Y%m%d%H%M.nc", *ends, "latest=symlink")
     wanted = run(tmp_path, *period, "output=undisturbed/%H%MZ.nc")
     assert wanted.code == 0, wanted.err
     draw, kept = random.Random(1), set[str]()
     undisturbed = tmp_path / "undisturbed"
     for _ in range(kills):
-        if len(kept) >= len(TIMES) - 8:
+        if len(kept) >= forecasts - 3:
             shutil.rmtree(tmp_path / "made")
             kept = set()
         process = start(tmp_path, *period, "output=made/%H%MZ.nc")
