@@ -140,7 +140,7 @@ def predict(
 
     from nowcast.commands.arguments import predict_words
 
-    run("predict", predict_words(overrides or [], watch), of("predict"))
+    run("predict", predict_words(overrides or [], watch), task_of("predict"))
 
 
 @app.command(
@@ -154,7 +154,7 @@ def predict(
 def evaluate(overrides: Overrides = None) -> None:
     """Score a trained model over a period, or forecast files, beside persistence."""
 
-    run("evaluate", overrides or [], of("evaluate"))
+    run("evaluate", overrides or [], task_of("evaluate"))
 
 
 @app.command(
@@ -162,9 +162,9 @@ def evaluate(overrides: Overrides = None) -> None:
     epilog=hydra_help("export", "  nowcast export checkpoint=runs/demo/best.pt 'grid_size=[256,256]'"),
 )
 def export(overrides: Overrides = None) -> None:
-    """Write a trained model as one that predict runs without PyTorch, in half the time from start to forecast."""
+    """Write a trained model as one that predict runs without PyTorch."""
 
-    run("export", overrides or [], of("export"))
+    run("export", overrides or [], task_of("export"))
 
 
 @app.command(
@@ -182,7 +182,7 @@ def describe(
 ) -> None:
     """Show a model layer by layer and gate by gate: shapes, parameters, multiply–adds, memory; or two side by side."""
 
-    run("describe", overrides or [], of("describe", json))
+    run("describe", overrides or [], task_of("describe", json))
 
 
 @app.command(
@@ -196,7 +196,7 @@ def describe(
 def prepare(overrides: Overrides = None) -> None:
     """Turn raw radar files into one store that training reads fast; run again, it completes or appends."""
 
-    run("prepare", overrides or [], of("prepare"))
+    run("prepare", overrides or [], task_of("prepare"))
 
 
 @app.command(
@@ -218,7 +218,7 @@ def inspect(
 
     places, overrides = split_arguments(paths or [])
 
-    run("inspect", overrides, of("inspect", places, json))
+    run("inspect", overrides, task_of("inspect", places, json))
 
 
 @app.command(
@@ -240,7 +240,7 @@ def plot(
 
     paths, overrides = split_arguments(files or [])
 
-    run("plot", overrides, of("plot", paths))
+    run("plot", overrides, task_of("plot", paths))
 
 
 @app.command()
@@ -254,7 +254,7 @@ def fetch(
     print(fetch(sample, folder))
 
 
-def of(command: str, *more: Any) -> Callable[[Any, Path], None]:
+def task_of(command: str, *more: Any) -> Callable[[Any, Path], None]:
     """The task `command(config, *more)` of nowcast.commands, whose imports wait until the configuration is composed."""
 
     def task(config: Any, folder: Path) -> None:
@@ -332,7 +332,14 @@ def _from_hydra(error: Exception) -> Exception:
 
 
 def _refuse_unknown_keys(composed: Any) -> None:
-    """`+group.key=…` can add what no code reads; at the top that may serve interpolations, within a group it is a slip."""
+    """`+key=…` can add what no code reads: a slip, unless at the top an interpolation refers to it."""
+    from omegaconf import OmegaConf
+
+    written = OmegaConf.to_yaml(composed)
+    known = OmegaConf.get_type(composed).__dataclass_fields__  # type: ignore[union-attr]  # a command's configuration has a type
+    for key in set(composed) - set(known):
+        if f"${{{key}" not in written:
+            raise ConfigError(f"{key}: no such key or group; leave it out, or see '--cfg job' for the keys that there are.")
     for group in composed:
         node = composed._get_node(group)
         schema = getattr(getattr(node, "_metadata", None), "object_type", None)

@@ -7,6 +7,8 @@ from nowcast.config_data import RadarConfig
 from nowcast.config_forecasts import BASELINES, baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
 
+_LONGEST = 1e7  # seconds, minutes or hours
+
 MODEL, NONE = "model", "none"
 """Names in a chain of methods, beside those of the baselines: by the checkpoint; and nothing at all."""
 
@@ -64,6 +66,9 @@ class PredictConfig:
         for key in ("max_age", "max_memory_gb", "keep_hours", "deadline", "poll", "max_wet_ratio"):
             if getattr(self, key) is not None:
                 positive(key, getattr(self, key))
+        for key in ("max_age", "max_gap", "retry", "lock_wait", "deadline", "poll", "keep_hours"):
+            if (getattr(self, key) or 0) > _LONGEST:
+                raise ConfigError(f"{key}: nothing is so long; give {_LONGEST:g} at most, not {getattr(self, key):g}.")
         if self.keep_files is not None:
             at_least("keep_files", self.keep_files, 1)
         for key, choices in {

@@ -9,8 +9,8 @@ from typing import Any
 
 from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
 
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
-"""How PyTorch on a CPU says that memory is out."""
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc", "Failed to allocate memory")
+"""How PyTorch on a CPU, and ONNX Runtime, say that memory is out."""
 
 
 def report(error: Exception, where: str = "") -> int:
@@ -42,7 +42,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(words in str(error) for words in _NO_MEMORY):
         reason = str(error).rpartition("DefaultCPUAllocator: ")[2]  # what stands before it is of PyTorch's source
         return (
-            f"out of memory ({reason}); lower training.batch_size, sampling.crop, batch_size or max_memory_gb.",
+            f"out of memory ({reason}); lower training.batch_size, sampling.crop, batch_size, grid_size or max_memory_gb.",
             DeviceError.exit_code,
         )
     if isinstance(error, OSError):
@@ -65,7 +65,7 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         return f"{key}: no such key{_nearest(cause)}. '--cfg job' lists them all.", ConfigError.exit_code
     if key and kind == "MissingMandatoryValue":
         return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
-    if key and "ListConfig" in str(cause):
+    if key and any(words in str(cause) for words in ("is not a ListConfig", "DictConfig with ListConfig")):
         return f"{key}: takes a list; give it as {key}=[a,b].", ConfigError.exit_code
     if key and "is not Optional" in str(cause):
         return f"{key}: cannot be null; give a value.", ConfigError.exit_code

@@ -50,6 +50,6 @@ def uninterrupted() -> Iterator[None]:
     finally:
         _depth -= 1
         if not _depth and _held:
-            first = _held[0]
+            first = next((error for error in _held if isinstance(error, Interrupted)), _held[0])
             _held.clear()
             raise first

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,22 @@ def test_a_block_ends_at_its_deadline() -> None:
         time.sleep(5)
     assert 0.2 <= time.monotonic() - start < 0.4
     assert error.value.exit_code == 75
+
+
+def test_what_the_block_held_is_let_go_while_the_error_is_kept() -> None:
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+
+    def work() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        time.sleep(5)
+
+    with pytest.raises(TryLaterError) as error, deadline(0.1):
+        work()
+    assert error.value is not None and held[0]() is None
 
 
 def test_a_block_in_time_is_left_alone_and_the_alarm_is_as_it_was() -> None:

@@ -71,8 +71,9 @@ def test_its_forecast_is_that_of_the_checkpoint(
     np.testing.assert_allclose(rates(tmp_path / "b.nc"), rates(tmp_path / "a.nc"), rtol=1e-4, atol=1e-5)
     about = open_forecast(tmp_path / "b.nc").attrs
     assert (about["checkpoint"], about["computed_on"]) == (str(exported), "CPU, fp32, ONNX Runtime")
+    assert about["exported_from_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert about["checkpoint_sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
-    assert read_exported(exported).about["checkpoint_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert read_exported(exported).about["exported_from_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
 def test_of_a_missing_frame_it_sees_what_the_checkpoint_does(
@@ -101,7 +102,7 @@ def test_it_imports_no_pytorch(words: list[str], exported: Path, tmp_path: Path)
     [
         (["device=cuda"], 78, "device: an exported model is computed on the CPU"),
         (["precision=bf16"], 78, "precision: an exported model is computed on the CPU in fp32"),
-        (["max_memory_gb=1e-5"], 69, "needs 0.0"),
+        (["max_memory_gb=1e-5"], 69, "GB to forecast, and 1e-05 GB may be taken"),
         (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames"),
     ],
 )
@@ -120,6 +121,22 @@ def test_frames_of_another_size_are_refused(run: Run, words: list[str], exported
     assert outcome.code == 65
     assert "frames of [34, 40], and" in outcome.err and "export it with grid_size=[34, 40]" in outcome.err
     assert not (tmp_path / "a.nc").exists()
+
+
+@pytest.mark.parametrize("threads", ["", "2,1", "many"])
+def test_an_odd_number_of_threads_costs_no_forecast(threads: str, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert read_exported(exported)(np.zeros((1, 3, 1, 34, 41), np.float32)).shape == (1, 2, 1, 34, 41)
+
+
+def test_a_baseline_takes_its_steps_from_a_model_that_could_not_be_run(
+    run: Run, words: list[str], checkpoint: Path, exported: Path, tmp_path: Path
+) -> None:
+    for k, path in enumerate((checkpoint, exported)):
+        more = ["device=cuda", "max_memory_gb=1e-5", f"output={tmp_path}/{k}.nc"]
+        outcome = run(*words, "model=persistence", f"checkpoint={path}", *more)
+        assert outcome.code == 0, outcome.err
+        assert rates(tmp_path / f"{k}.nc").shape == (2, 34, 41)
 
 
 def test_one_flipped_bit_anywhere_is_noticed(exported: Path) -> None:
@@ -146,11 +163,16 @@ def test_what_is_no_exported_model_is_refused(exported: Path) -> None:
         body: "or cut short",
         sealed(b"no model"): "ONNX Runtime cannot use it",
         sealed(body + b"\x0a\x08location\x12\x0b/etc/passwd"): "names other files",
+        sealed(body + b"\x12\x0b/etc/passwd\x0a\x88\x00location"): "names other files",
+        sealed(body.replace(b'"grid_size"', b'"grid_sizf"')): "ONNX Runtime cannot use it",
+        sealed(body.replace(b'"lead_steps": 2', b'"lead_steps": 3')): "its graph is not what it says of it",
+        sealed(body.replace(b'"memory_bytes": ', b'"memory_bytes":-')): "its graph is not what it says of it",
         seal(b"", {}): "ONNX Runtime cannot use it",
     }.items():
         with pytest.raises(DataError, match=says):
             open_exported(no_model, "no.onnx")
     newer = body.replace(b'{"schema": 1,', b'{"schema": 9,')
+    assert newer != body
     with pytest.raises(DataError, match=r"written by a newer nowcast \(schema 9, here 1\)"):
         open_exported(sealed(newer), "newer.onnx")
 
@@ -158,7 +180,11 @@ def test_what_is_no_exported_model_is_refused(exported: Path) -> None:
 def test_it_stays_whole_where_it_cannot_be_exported(run: Run, checkpoint: Path, exported: Path, tmp_path: Path) -> None:
     before = exported.read_bytes()
     for words, code, says in [
-        ([f"checkpoint={exported}", "grid_size=[34,41]", f"output={tmp_path}/a.onnx"], 65, "not a checkpoint"),
+        (
+            [f"checkpoint={exported}", "grid_size=[34,41]", f"output={tmp_path}/a.onnx"],
+            65,
+            "is an exported model, which predict alone forecasts by",
+        ),
         ([f"checkpoint={tmp_path}/absent.pt", "grid_size=[34,41]"], 66, "no such"),
         ([f"checkpoint={checkpoint}"], 78, "grid_size: needs a value"),
         ([f"checkpoint={checkpoint}", "grid_size=[34]"], 78, "grid_size"),

@@ -64,3 +64,9 @@ def test_a_second_signal_does_not_break_off_the_tidying(monkeypatch: pytest.Monk
     time.sleep(0.25)
     with pytest.raises(Interrupted):
         stop(signal.SIGINT, None)
+
+
+def test_of_several_the_signal_that_ends_the_process_is_raised() -> None:
+    with pytest.raises(Interrupted), uninterrupted():
+        interrupt(TimeoutError("a deadline"))
+        Stop()(signal.SIGTERM, None)

@@ -20,7 +20,6 @@ from nowcast.radar.fields import FieldFile, open_field
 from nowcast.radar.grid import RATE
 from nowcast.sequences import Field, Fields, Inputs, contents_of, hold
 from nowcast.sequences.stored import StoredArray
-from nowcast.signals import uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +64,7 @@ def raw_frames(past: Past, config: Mapping[str, Any], input_paths: Mapping[str, 
     """The past, and what lies beside its rain by the configuration of a checkpoint, (1, t, 1 + k, h, w); its missing frames as the
     model is to see them, which is said."""
     raw = past.rain[RATE].values[:, np.newaxis]
-    with uninterrupted():
-        fields = open_fields(config, past.rain, Period(past.times[0], past.times[-1]), None, input_paths)
+    fields = open_fields(config, past.rain, Period(past.times[0], past.times[-1]), None, input_paths)
     if fields is not None:
         height, width = raw.shape[2:]
         raw = np.concatenate([raw, fields.read(past.times, slice(0, height), slice(0, width))], axis=1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields
 from nowcast.commands.cases import MODEL, Cases, Predictor
-from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar, refuse_other_timestep
-from nowcast.commands.models import refuse_other_size, refuse_too_many_missing
+from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar
+from nowcast.commands.models import refuse_other_size, refuse_other_timestep, refuse_too_many_missing
 from nowcast.commands.radar_files import open_radar
 from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_data import MovingMnistConfig, RadarConfig
@@ -23,6 +23,7 @@ from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
 from nowcast.periods import Period, parse_period
+from nowcast.radar.grid import RATE
 from nowcast.sequences import PackedRates, Pick, RadarWindows, Sampling, Scaling, Windows
 from nowcast.training import Precision
 
@@ -132,8 +133,8 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
         refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
         _refuse_other_kind(str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False)
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
-        refuse_other_timestep(forecaster, minutes, data.path)
-        refuse_other_size(checkpoint["config"], grid, data.path)
+        refuse_other_timestep(checkpoint["config"], minutes, data.path)
+        refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
         remark = refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True)
         if remark:
             log.warning("%s: %s", data.path, remark)

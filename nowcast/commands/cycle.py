@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,14 @@ import xarray as xr
 from nowcast.commands.deadline import deadline
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.opening import Opening
-from nowcast.commands.publication import METHOD_REASON, forecast_path, publish, published, tidy_up
+from nowcast.commands.publication import METHOD_REASON, forecast_path, output_folder, publish, published, tidy_up
 from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast import build_forecast
+from nowcast.forecast.dataset import LATEST
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
-from nowcast.radar import find_files
+from nowcast.radar.finding import would_find
 from nowcast.radar.grid import RATE
 
 if TYPE_CHECKING:
@@ -56,9 +58,9 @@ def run_cycle(
                 seen = source.seen if at is None else at
                 report.age = None if at is not None or seen is None else float((now - seen) / np.timedelta64(1, "s"))
             report.reference_time, report.path = reference_time, forecast_path(config.output, reference_time)
+            refuse_among_radar(report.path, config)
             checksum = opening.checksum()
             recipe = recipe_of(config, checksum)
-            refuse_overwriting(report.path, config, reference_time)
             there = published(report.path, reference_time, recipe)
         if there is not None and METHOD_REASON not in there:
             report.outcome, forecast = ALREADY_THERE, None
@@ -134,11 +136,12 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
     return build_forecast(made.rates, past.rain, past.times[-1], past.timestep, provenance)
 
 
-def refuse_overwriting(path: Path, config: PredictConfig, reference_time: np.datetime64) -> None:
-    """Errors: ConfigError where the forecast would take the place of what it is made from, a file of this time among it."""
-    if not path.exists():
-        return
-    files = find_files(config.data.path, (reference_time, reference_time), config.data.format)
-    sources = [*files, *([Path(config.checkpoint)] if config.checkpoint else [])]
-    if path.resolve() in [source.resolve() for source in sources]:
-        raise ConfigError(f"output: {path} is an input of this forecast; choose another.")
+def refuse_among_radar(path: Path, config: PredictConfig) -> None:
+    """Errors: ConfigError where the forecast, or `latest.nc`, would be taken for a radar file by the cycle after it."""
+    latest = [output_folder(config.output) / LATEST] if config.latest else []
+    with suppress(MissingInputError):  # of a folder that is gone, which is no reason where the forecast is there
+        for one in (path, *latest):
+            if would_find(config.data.path, one, config.data.format):
+                raise ConfigError(
+                    f"output: {one} would be read as a radar file, by data.path={config.data.path}; give forecasts another folder or name."
+                )

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -35,7 +36,8 @@ def deadline(seconds: float | None) -> Iterator[None]:
                 yield
         finally:  # within the outer block, as the alarm may come right here
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except _Alarm:
+    except _Alarm as alarm:
+        traceback.clear_frames(alarm.__traceback__)  # which would keep all that the block held as long as the error is kept
         raise TryLaterError(f"deadline={seconds:g} seconds passed; nothing was published. Try again, or allow more.") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

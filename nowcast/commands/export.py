@@ -8,12 +8,14 @@ from typing import TypeVar
 import numpy as np
 
 from nowcast.commands.inputs import open_forecaster
+from nowcast.commands.models import refuse_other_size
 from nowcast.config import ExportConfig
-from nowcast.errors import DataError, InternalError
-from nowcast.files import sha256, written_whole
+from nowcast.errors import InternalError
+from nowcast.files import refuse_unwritable, sha256, written_whole
 from nowcast.forecast.exported import SUFFIX, open_exported, seal
 from nowcast.forecast.exporting import export_forecaster, random_past
-from nowcast.forecast.tiling import choose_tiling
+from nowcast.forecast.tiling import WORKSPACE
+from nowcast.model.describe import forecasting_memory
 from nowcast.training import choose_precision
 
 Result = TypeVar("Result")
@@ -22,7 +24,6 @@ _EQUAL = {
     "rtol": 1e-3,
     "atol": 1e-3,
 }  # mm/h; sums in another order, through an exponential function where rain was scaled by a logarithm
-_ANY_MEMORY = 2**62
 
 
 def export(config: ExportConfig) -> Path:
@@ -31,16 +32,16 @@ def export(config: ExportConfig) -> Path:
     Errors: DataError for a model of another size; InternalError where the forecasts differ; as each part.
     """
     forecaster, checkpoint = open_forecaster(config.checkpoint, choose_precision("cpu", "fp32"))
-    wanted = checkpoint["config"]["model"].get("grid_size")
-    if wanted not in (None, config.grid_size):
-        raise DataError(f"{config.checkpoint}: takes frames of grid_size={wanted} alone; give that.")
-    path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX))
+    refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
+    path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX)).expanduser()
+    refuse_unwritable(path)
     past = random_past(forecaster, config.grid_size)
+    frames = forecaster.inputs.frames(past, forecaster.scaling)
     about = {
         **{key: checkpoint.get(key) for key in ("config", "place", "versions")},
-        "checkpoint_sha256": sha256(config.checkpoint),
+        "exported_from_sha256": sha256(config.checkpoint),
         "grid_size": config.grid_size,
-        "memory_bytes": choose_tiling(forecaster, past.shape, _ANY_MEMORY).whole_bytes,
+        "memory_bytes": round(WORKSPACE * forecasting_memory(forecaster.model, frames.shape, forecaster.lead_steps)),
     }
     content = seal(export_forecaster(forecaster, config.grid_size), about)
     exported = open_exported(content, path)

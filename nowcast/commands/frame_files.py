@@ -153,8 +153,11 @@ class FrameFiles:
 
 
 def is_young(path: Path) -> bool:
-    """Whether a file changed so lately that it may still be being written."""
-    signature = signature_of(path)
+    """Whether a file changed so lately that it may still be being written; one that cannot be looked at did not."""
+    try:
+        signature = signature_of(path)
+    except MissingInputError:
+        return False
     return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
 
 

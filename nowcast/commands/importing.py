@@ -11,11 +11,11 @@ def importing() -> Iterator[None]:
     """Within the block Python does not look for rubbish: among the hundreds of thousands of objects of an import there is none. Nor
     does it look among them afterwards, least of all twice as the process ends."""
     was_enabled, known = gc.isenabled(), len(sys.modules)
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
-        if len(sys.modules) > known:  # else there is nothing new, and rubbish of before would stay for ever
-            gc.freeze()
         if was_enabled:
             gc.enable()
+        if len(sys.modules) > known:  # else there is nothing new, and rubbish of before would stay for ever
+            gc.freeze()

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nowcast.commands.beside_rain import build_inputs
 from nowcast.commands.radar_files import reading
 from nowcast.config_data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError
+from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import build_model
 from nowcast.periods import Period
@@ -70,6 +72,8 @@ def build_scaling(config: dict[str, Any]) -> Scaling:
 
 def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkpoint]:
     """The model of a checkpoint, ready to forecast on the device, and the checkpoint."""
+    if Path(path).suffix == SUFFIX:
+        raise DataError(f"{path}: is an exported model, which predict alone forecasts by; give the best.pt that it was made of.")
     checkpoint = read_checkpoint(path)
     try:
         forecaster = _rebuild(checkpoint)
@@ -94,15 +98,6 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
-
-
-def refuse_other_timestep(forecaster: Forecaster, minutes: float, path: str) -> None:
-    """Errors: DataError where the data's frames are spaced otherwise than those the model was trained on."""
-    if forecaster.timestep_minutes != minutes:
-        raise DataError(
-            f"{path}: frames every {minutes:g} minutes, but the model was trained on {forecaster.timestep_minutes:g}; "
-            "give data of that spacing, or train a model on this."
-        )
 
 
 def require_radar(data: DataConfig) -> RadarConfig:

@@ -4,7 +4,7 @@ PyTorch is imported by those that need it alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,17 @@ class Methods:
 
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
-        self.model = None if config.checkpoint is None else open_model(config.checkpoint, config)
+        self.model = (
+            None
+            if config.checkpoint is None
+            else open_model(config.checkpoint, config if config.baseline is None else _for_steps(config))
+        )
         if self.model is not None:
             refuse_too_many_missing("missing_frames", config.missing_frames, steps_of(self.model)[0])
         for name in set(config.methods) & set(LEAST_STEPS):  # now, rather than in the night when it is needed
             refuse_absent(name)
+        if config.max_gap and config.gap_filling == "advection":
+            refuse_absent("gap_filling=advection")
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""
@@ -78,11 +84,12 @@ class Methods:
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
         past = source.past(at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint)))
-        refuse_other_size(model.about["config"], past.rain, config.data.path)
+        refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
         remark = refuse_other_grid(model.about.get("place"), past.rain, config.data.path, allowed=config.other_grid)
         made_with = {
             "checkpoint": config.checkpoint,
             "checkpoint_versions": model.about["versions"],
+            **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
             "computed_on": model.computed_on,
             **({"remarks": remark} if remark else {}),
         }
@@ -112,6 +119,11 @@ class Methods:
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
         return past, rates if baseline.members > 1 else rates[:, 0], made_with
+
+
+def _for_steps(config: PredictConfig) -> PredictConfig:
+    """By which a model can be opened anywhere: of a baseline with a checkpoint it lends the steps alone."""
+    return replace(config, device="cpu", precision="fp32", max_memory_gb=None)
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

@@ -1,11 +1,10 @@
 """The model that `nowcast predict` forecasts by, whatever computes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.commands.importing import importing
@@ -13,7 +12,6 @@ from nowcast.commands.past import Past
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast.exported import SUFFIX
-from nowcast.radar.grid import RATE
 
 
 class Model(Protocol):
@@ -69,11 +67,20 @@ def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> 
         )
 
 
-def refuse_other_size(config: Mapping[str, Any], grid: xr.Dataset, path: str) -> None:
-    """Errors: DataError where the model takes frames of one size alone, and the data's are of another."""
-    wanted, size = config["model"].get("grid_size"), list(grid[RATE].shape[1:])
-    if wanted not in (None, size):
+def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str) -> None:
+    """Errors: DataError where the model of a configuration takes frames of one size (h, w) alone, and this is another."""
+    wanted = config["model"].get("grid_size")
+    if wanted not in (None, list(size)):
         raise DataError(
-            f"{path}: frames of {size}, but the model takes those of model.grid_size={wanted} alone; "
+            f"{where}: frames of {list(size)}, but the model takes those of model.grid_size={wanted} alone; "
             "give data of that size, or train another model on this."
+        )
+
+
+def refuse_other_timestep(config: Mapping[str, Any], minutes: float, where: str) -> None:
+    """Errors: DataError where the data's frames are spaced otherwise than those the model was trained on."""
+    if config["timestep_minutes"] != minutes:
+        raise DataError(
+            f"{where}: frames every {minutes:g} minutes, but the model was trained on {config['timestep_minutes']:g}; "
+            "give data of that spacing, or train a model on this."
         )

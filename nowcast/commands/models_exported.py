@@ -10,6 +10,7 @@ from nowcast.commands.past import Past
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import read_exported
+from nowcast.forecast.memory import memory_allowed
 from nowcast.radar.grid import RATE
 
 
@@ -26,12 +27,6 @@ class ExportedModel:
                 )
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
-        needs, allowed = self.about["memory_bytes"] / 1e9, config.max_memory_gb
-        if allowed is not None and needs > allowed:
-            raise DeviceError(
-                f"{path}: needs {needs:.2g} GB, and max_memory_gb={allowed:g}; an exported model does not forecast in tiles. Allow more, or "
-                "forecast by its checkpoint."
-            )
 
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""
@@ -42,6 +37,12 @@ class ExportedModel:
             raise DataError(
                 f"{self.config.data.path}: frames of {size}, and {self.path} was exported for {self.about['grid_size']}; export it with "
                 f"grid_size={size}, or forecast by its checkpoint."
+            )
+        needs, allowed = self.about["memory_bytes"], memory_allowed(self.config.max_memory_gb)
+        if needs > allowed:
+            raise DeviceError(
+                f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB may be taken, and does not forecast in tiles; "
+                "free some, allow more (max_memory_gb), or forecast by its checkpoint."
             )
         return self.exported(self._raw(past))[0, :, 0]
 

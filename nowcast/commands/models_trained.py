@@ -35,22 +35,23 @@ class TrainedModel:
             self.warm.prepare()
 
     def rates(self, past: Past) -> NDArray[np.float32]:
-        raw = raw_frames(past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs)
-        tiling = choose_tiling(self.warm.forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device))
-        count = len(tiling.tiles)
-        forecast = self.warm if count == 1 else self.warm.forecaster
-        if count > 1:
-            log.info("forecast in %s", tiling)
-        whole = None if count > 1 else True  # has no bar
-        with self.precision.autocast(), tqdm(desc="forecasting", unit="tile", leave=False, disable=whole, file=sys.stderr) as bar:
+        forecaster = self.warm.forecaster
+        raw = raw_frames(past, self.about["config"], self.config.input_paths, forecaster.inputs)
+        tiling = choose_tiling(forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device))
+        if len(tiling.tiles) == 1:
+            with self.precision.autocast():
+                whole: NDArray[np.float32] = self.warm(raw.to(self.precision.device))[0, :, 0].cpu().numpy()
+            return whole
+        log.info("forecast in %s", tiling)
+        with self.precision.autocast(), tqdm(desc="forecasting", unit="tile", leave=False, disable=None, file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
                 bar.total = of
                 bar.update(done - bar.n)
 
             def part(past: Tensor) -> Tensor:
-                return forecast(past.to(self.precision.device))
+                return forecaster(past.to(self.precision.device))
 
-            made = forecast_in_tiles(part, raw, self.warm.forecaster.lead_steps, tiling, progress)
+            made = forecast_in_tiles(part, raw, forecaster.lead_steps, tiling, progress)
         values: NDArray[np.float32] = made[0, :, 0].cpu().numpy()
         return values

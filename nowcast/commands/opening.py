@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from nowcast.commands.importing import importing
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import NowcastError, TryLaterError
+from nowcast.errors import TryLaterError
+from nowcast.explain import explain
 from nowcast.files import sha256
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Opening:
             found = sha256(self.config.checkpoint)
             if found != before[0]:
                 self.methods(found)
-        except NowcastError as error:
+        except Exception as error:
             self.opened = before
-            log.warning("%s The model that was opened before goes on.", error)
+            log.warning("%s The model that was opened before goes on.", explain(error)[0])
         return self.opened[0]
 
     def methods(self, checksum: str) -> "Methods":

@@ -5,8 +5,8 @@ import logging
 import math
 import signal
 import time
+import traceback
 from collections.abc import Hashable
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -32,7 +32,6 @@ from nowcast.explain import explain
 from nowcast.files import is_locked, only_writer
 from nowcast.forecast.dataset import LATEST
 from nowcast.periods import parse_period, parse_time
-from nowcast.radar.finding import would_find
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ def predict(config: PredictConfig) -> None:
     """Run the cycles that the configuration asks for. Errors: of the first that fails, once all others of a period are done."""
     with open_journal(config) as journal:
         refuse_collisions(config)
-        refuse_forecasts_among_radar(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
                 f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as checkpoint=runs/…/best.pt."
@@ -74,20 +72,6 @@ def refuse_collisions(config: PredictConfig) -> None:
     for (one, path), (other, another) in combinations(named, 2):
         if path == another:
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
-
-
-def refuse_forecasts_among_radar(config: PredictConfig) -> None:
-    """Errors: ConfigError where a forecast would be taken for a radar file by the cycle after it."""
-    first = parse_period("period", config.period).start if config.period else now()
-    reference_time = parse_time("at", config.at) if config.at else first
-    latest = [output_folder(config.output) / LATEST] if config.latest else []
-    with suppress(MissingInputError):  # of a folder that cannot be looked into, which is for the cycle to tell
-        for path in (forecast_path(config.output, reference_time), *latest):
-            if would_find(config.data.path, path, config.data.format):
-                raise ConfigError(
-                    f"output: {path} would be read as a radar file, by data.path={config.data.path}; give forecasts another folder "
-                    "or name."
-                )
 
 
 class Cycles:
@@ -166,6 +150,7 @@ class Cycles:
         except Exception as error:
             if is_first and isinstance(error, ConfigError):
                 raise
+            traceback.clear_frames(error.__traceback__)  # which hold the frames and tensors of the cycle
             return error
         if self.opening.opened is not None:
             try:

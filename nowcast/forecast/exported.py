@@ -8,6 +8,7 @@ all bytes before it, so that one flipped bit is noticed before anything of it is
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,15 @@ _SEAL = b"\x72\x52\x0a\x0enowcast_sha256\x12\x40"
 """As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a key of 14, a value of 64. Messages one
 after the other are one message, so that a field can be appended to a file."""
 _DIGEST = 64  # hexadecimal digits
-_EXTERNAL = b"\x0a\x08location\x12"
-"""So begins the name of another file that holds weights."""
+_EXTERNAL = re.compile(rb"[\x00\x08]location")
+"""The key by which a tensor names another file that holds its numbers, behind its length however that is written."""
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedForecaster:
     """A model that was exported.
 
-    about: config, place and versions of its checkpoint, as there; checkpoint_sha256; schema; grid_size, pixels of the frames that it
+    about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that; schema; grid_size, pixels of the frames that it
     takes; memory_bytes, about what it takes to forecast them.
     """
 
@@ -58,7 +59,7 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
     return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
-def read_exported(path: str | Path) -> Exported:
+def read_exported(path: str | Path) -> ExportedForecaster:
     """Errors: MissingInputError where there is none; as open_exported."""
     try:
         content = Path(path).read_bytes()
@@ -67,7 +68,7 @@ def read_exported(path: str | Path) -> Exported:
     return open_exported(content, path)
 
 
-def open_exported(content: bytes, path: str | Path) -> Exported:
+def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
     """The model in the content of a file, ready to forecast, its checksum verified before anything of it is used.
 
     Errors: MissingLibraryError without ONNX Runtime; DataError where it is damaged, foreign, or of a newer schema.
@@ -77,21 +78,35 @@ def open_exported(content: bytes, path: str | Path) -> Exported:
         raise DataError(f"{path}: no model that 'nowcast export' wrote, or cut short; export it again.")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DataError(f"{path}: damaged (its checksum is another); export it again.")
-    if _EXTERNAL in body:
+    if _EXTERNAL.search(body):
         raise DataError(f"{path}: names other files, which 'nowcast export' never does; export it again.")
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingLibraryError(f"{path}: needs ONNX Runtime: pip install 'nowcast[export]'.") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0])  # 0: one a core; as of PyTorch
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0  # 0: one a core; as of PyTorch
     options.log_severity_level = 4  # its failures are raised; what it warns of is of no use to a forecaster
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         about = json.loads(session.get_modelmeta().custom_metadata_map[_ABOUT])
-        schema = about["schema"]
+        is_newer = about["schema"] > SCHEMA
+        fits = is_newer or _fits(session, about)
     except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
         raise DataError(f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again.") from error
-    if schema > SCHEMA:
-        raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
-    return Exported(about, session)
+    if is_newer:
+        raise DataError(f"{path}: written by a newer nowcast (schema {about['schema']}, here {SCHEMA}); update nowcast.")
+    if not fits:
+        raise DataError(f"{path}: its graph is not what it says of it; export it again.")
+    return ExportedForecaster(about, session)
+
+
+def _fits(session: Any, about: Mapping[str, Any]) -> bool:
+    """Whether the graph takes and gives what `about` says. Errors: KeyError, TypeError, ValueError where that says too little."""
+    config, size = about["config"], about["grid_size"]
+    (past,), (rates,) = session.get_inputs(), session.get_outputs()
+    takes = past.name == PAST and [*past.shape[:2], *past.shape[3:]] == [1, config["input_steps"], *size]
+    gives = rates.name == RATES and rates.shape == [1, config["lead_steps"], 1, *size]
+    described = {"model", "timestep_minutes"} <= config.keys() and {"versions", "exported_from_sha256"} <= about.keys()
+    return bool(takes and gives and described and about["memory_bytes"] > 0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nowcast.errors import DataError, MissingLibraryError
 from nowcast.forecast.exported import PAST, RATES
-from nowcast.forecast.forecaster import Forecaster
+from nowcast.forecast.forecaster import Forecaster, where_covered
 
 
 class _FromPastToRates(nn.Module):
@@ -24,8 +24,7 @@ class _FromPastToRates(nn.Module):
 
     def forward(self, past: Tensor) -> Tensor:
         frames = self.forecaster.inputs.frames(past, self.forecaster.scaling)
-        rates = self.forecaster.scaling.unscale(self.model(frames, self.forecaster.lead_steps))
-        return rates.masked_fill(past[:, :, :1].isnan().all(dim=1, keepdim=True), math.nan)
+        return where_covered(self.forecaster.scaling.unscale(self.model(frames, self.forecaster.lead_steps)), past)
 
 
 def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes:

@@ -42,5 +42,9 @@ class Forecaster:
         rates = self.scaling.unscale(forecast.float())
         if not rates.isfinite().all():
             raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
-        never_covered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
-        return rates.masked_fill(never_covered, math.nan)
+        return where_covered(rates, past)
+
+
+def where_covered(rates: Tensor, past: Tensor) -> Tensor:
+    """Forecast rates (b, lead, 1, h, w), NaN where no frame of the past (b, t, 1 + k, h, w) covers a pixel."""
+    return rates.masked_fill(past[:, :, :1].isnan().all(dim=1, keepdim=True), math.nan)

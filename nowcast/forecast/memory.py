@@ -2,24 +2,28 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_BYTES = 2 * 10**9
 """What a forecast may take where neither the system nor a limit says how much is free."""
 
 
-def memory_allowed(max_memory_gb: float | None, device: torch.device) -> int:
-    """Bytes that a forecast may take on the device: as many GB (10⁹ bytes) as said, else half of what is free there."""
+def memory_allowed(max_memory_gb: float | None, device: "torch.device | None" = None) -> int:
+    """Bytes that a forecast may take on the device, None being the CPU: as many GB (10⁹ bytes) as said, else half of what is free there."""
     if max_memory_gb is not None:
         return round(max_memory_gb * 1e9)
     free = free_memory(device)
     return DEFAULT_BYTES if free is None else free // 2
 
 
-def free_memory(device: torch.device) -> int | None:
+def free_memory(device: "torch.device | None" = None) -> int | None:
     """Bytes that are free on a GPU, or to this process on a CPU, control groups (containers, jobs) included; None if unknown."""
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     free = [*_available(Path("/proc/meminfo")), *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]

@@ -16,6 +16,7 @@ from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.readers.zarr import refuse_foreign
 from nowcast.radar.storage import library
 from nowcast.radar.times import Times, show
+from nowcast.signals import uninterrupted
 from nowcast.untrusted import refuse_links
 
 _BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)
@@ -51,6 +52,7 @@ class FieldFile:
         y, x = self.array.shape[-2:]
         return (1 if self.times is None else self.times.size), y, x
 
+    @uninterrupted()
     def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
         """Frames first … last − 1, (n, y, x), NaN = missing. Errors: DataError where the file is damaged."""
         try:
@@ -70,12 +72,14 @@ class FieldFile:
         part = slice(first, int(np.searchsorted(self.times, end, side="right")))
         return replace(self, times=self.times[part], array=self.array[part])
 
+    @uninterrupted()
     def close(self) -> None:
         """Close the file."""
         with storage.only_reader():
             self.dataset.close()
 
 
+@uninterrupted()
 def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
 

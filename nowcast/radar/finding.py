@@ -58,9 +58,11 @@ def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]
 
 def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
     """Whether `file` would be among those that `path` means, if it was there. Errors: ConfigError, MissingInputError as find_files."""
-    whole = Path(os.path.realpath(Path(path).expanduser()))
-    file = Path(os.path.realpath(file.parent), file.name)
+    ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
+    return any(_would_find(Path(way(Path(path).expanduser())), Path(way(file.parent), file.name), form) for way in ways)
 
+
+def _would_find(whole: Path, file: Path, form: str) -> bool:
     def is_in(folder: Path) -> bool:
         within = file.relative_to(folder).parts
         return _is_named(file, _suffixes(form)) and not any(patterns.is_passing(part) for part in within)

@@ -231,3 +231,11 @@ def test_what_may_not_be_entered_is_named(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(os, "stat", denied)
     with pytest.raises(MissingInputError, match=r"locked.*: cannot be read \(Permission denied\); check its permissions"):
         find_files(tmp_path / asked)
+
+
+def test_a_link_below_a_glob_hides_no_file_from_it(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a").symlink_to(tmp_path / "elsewhere")
+    assert would_find(tmp_path / "data/*/rain_*.nc", tmp_path / "data/a/rain_x.nc")
+    assert not would_find(tmp_path / "data/*/rain_*.nc", tmp_path / "elsewhere/x.nc")

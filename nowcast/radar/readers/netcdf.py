@@ -12,11 +12,13 @@ from nowcast.signals import uninterrupted
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
-    with uninterrupted(), storage.only_reader():
+    with storage.only_reader():
         try:
-            stored = xr.backends.NetCDF4DataStore(storage.open_netcdf(path))  # type: ignore[no-untyped-call]
-            with xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False) as file:
-                return describe_dataset(file, path, options, "netcdf")
+            opened = storage.open_netcdf(path)
+            with uninterrupted():
+                stored = xr.backends.NetCDF4DataStore(opened)  # type: ignore[no-untyped-call]
+                with xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False) as file:
+                    return describe_dataset(file, path, options, "netcdf")
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise storage.explain(path, error) from error
 

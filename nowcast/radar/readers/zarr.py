@@ -17,6 +17,7 @@ from nowcast.radar import storage
 from nowcast.radar.cf import describe_dataset
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.storage import library
+from nowcast.signals import uninterrupted
 from nowcast.untrusted import refuse_huge
 
 _ERRORS = (
@@ -34,7 +35,7 @@ _ERRORS = (
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What the store at `path` holds. Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do."""
-    with _explained(path), _open(path, decoded=True) as file:
+    with uninterrupted(), _explained(path), _open(path, decoded=True) as file:
         return describe_dataset(file, path, options, "zarr")
 
 
@@ -42,7 +43,7 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing. Errors: as describe."""
     assert file.layout.dims is not None
     time, y, x = file.layout.dims
-    with _explained(file.path):
+    with uninterrupted(), _explained(file.path):
         stored = _stored(file.path, file.layout.variable, _changed(file.path, file.layout.variable))
         index = {name: part for name, part in ((time, frames), (y, rows), (x, columns)) if name is not None}
         part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
