@@ -73,7 +73,7 @@ def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None
         ["data.path=radar", "output=radar/forecasts/%H%M.nc", "watch=true"],
         ["data.path=radar/*.nc", "output=radar/f_%H%M.nc"],
         ["data.path=radar/%H%M.nc", "output=radar/%H%M.nc"],
-        ["data.path=radar/[0l]*.nc", "output=radar/f_%H%M.nc", "latest=symlink"],
+        ['data.path="radar/[0l]*.nc"', "output=radar/f_%H%M.nc", "latest=symlink"],
         ["data.path=radar/*.nc", "output=radar/%Y%m%d%H%M.nc", "from=2020-01-01T06:10", "to=2020-01-01T06:25"],
     ],
 )
