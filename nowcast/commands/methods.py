@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nowcast import __version__
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.importing import importing
-from nowcast.commands.models import open_model, refuse_other_size, refuse_too_many_missing, spacing, steps_of
+from nowcast.commands.models import Model, open_model, refuse_other_size, refuse_too_many_missing, spacing, steps_of
 from nowcast.commands.past import MissingFramesError, Need, Past
 from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_predict import MODEL, NONE, PredictConfig
@@ -41,12 +41,10 @@ class Methods:
 
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
-        self.model = (
-            None
-            if config.checkpoint is None
-            else open_model(config.checkpoint, config if config.baseline is None else _for_steps(config))
-        )
-        if self.model is not None:
+        self.model: Model | None = None
+        if config.checkpoint is not None:
+            lends_its_steps = replace(config, device="cpu", precision="fp32", max_memory_gb=None)  # so that it opens anywhere
+            self.model = open_model(config.checkpoint, config if config.baseline is None else lends_its_steps)
             refuse_too_many_missing("missing_frames", config.missing_frames, steps_of(self.model)[0])
         for name in set(config.methods) & set(LEAST_STEPS):  # now, rather than in the night when it is needed
             refuse_absent(name)
@@ -119,11 +117,6 @@ class Methods:
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
         return past, rates if baseline.members > 1 else rates[:, 0], made_with
-
-
-def _for_steps(config: PredictConfig) -> PredictConfig:
-    """By which a model can be opened anywhere: of a baseline with a checkpoint it lends the steps alone."""
-    return replace(config, device="cpu", precision="fp32", max_memory_gb=None)
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

@@ -231,7 +231,7 @@ FAULTS = [
     Fault("HTML page in place of data", "the newest file is one", 65, f"{LAST}: ", put("<!DOCTYPE html><title>503</title>")),
     Fault(
         "HTML page in place of data", "the newest file is one, on_bad_file=skip", 0, LAST, put("<!DOCTYPE html><title>503</title>"),
-        (*PREDICT, "on_bad_file=skip"),
+        (*PREDICT, "on_bad_file=skip"), often=False,
     ),
     Fault("truncated", "half of the newest file", 65, f"{LAST}: ", cut(0.5)),
     Fault("truncated", "all but the last bytes of the newest file", 65, f"{LAST}: ", cut(0.98), often=False),
@@ -254,10 +254,10 @@ FAULTS = [
     Fault("dBZ for rates", "the newest file alone", 65, f"{LAST}: ", written(-1, units="dBZ"), (*PREDICT, "data.zr=marshall_palmer"), often=False),
     Fault("other grid", "the newest frame has a row less", 65, f"{LAST}: its grid is (23, 28)", written(-1, values=lambda frame: frame[1:])),
     Fault("other grid", "the newest frame lies 10 km further north", 65, f"{LAST}: not on the grid of", written(-1, rows=ROWS + 1e4), often=False),
-    Fault("coordinates off by 1e-4", "of a pixel: rounding", 0, "", written(-1, rows=ROWS + 0.1), made=equal),
+    Fault("coordinates off by 1e-4", "of a pixel: rounding", 0, "", written(-1, rows=ROWS + 0.1), made=equal, often=False),
     Fault("coordinates off by 1e-4", "of their own: 420 m", 65, "'y' differs", written(-1, rows=ROWS * (1 + 1e-4))),
     Fault("flipped axes", "the newest frame runs from north to south", 65, "'y' differs", written(-1, values=lambda frame: frame[::-1], rows=ROWS[::-1])),
-    Fault("flipped axes", "all frames do", 65, "other_grid", written(values=lambda frame: frame[::-1], rows=ROWS[::-1])),
+    Fault("flipped axes", "all frames do", 65, "other_grid", written(values=lambda frame: frame[::-1], rows=ROWS[::-1]), often=False),
     Fault(
         "flipped axes", "all frames do, other_grid=true", 0, "", written(values=lambda frame: frame[::-1], rows=ROWS[::-1]),
         (*PREDICT, "other_grid=true"), turned, often=False,
@@ -282,7 +282,7 @@ FAULTS = [
     Fault("wrong cadence", "a frame every ten minutes", 65, "frames every 10 minutes, but the model was trained on 5", every_ten_minutes),
     Fault("one missing frame", "the last but one", 66, f"no frame at {BEFORE}", removed(-2)),
     Fault("one missing frame", "max_gap=10", 0, f"{BEFORE}", removed(-2), (*PREDICT, "max_gap=10"), filled),
-    Fault("one missing frame", "fallback=[model,persistence]", 0, "persistence", removed(-2), (*PREDICT, "fallback=[model,persistence]"), persistence),
+    Fault("one missing frame", "fallback=[model,persistence]", 0, "persistence", removed(-2), (*PREDICT, "fallback=[model,persistence]"), persistence, often=False),
     Fault(
         "one missing frame", "fallback=[model,persistence] fallback_exit_code=75", 75, "not by the model", removed(-2),
         (*PREDICT, "fallback=[model,persistence]", "fallback_exit_code=75"), persistence, often=False,

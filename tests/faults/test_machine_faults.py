@@ -43,7 +43,7 @@ from nowcast.training import read_checkpoint
 FAULTS = [
     Fault("no HOME", "HOME is not set", 0, "", environment={"HOME": None}, made=equal),
     Fault("LANG=C", "and nothing else", 0, "", environment={"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, made=equal, often=False),
-    Fault("CUDA asked and absent", "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT, "device=cuda")),
+    Fault("CUDA asked and absent", "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT, "device=cuda"), often=False),
     Fault("CUDA asked and absent", "of training", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*TRAIN, "device=cuda"), often=False),
 ]  # fmt: skip
 
@@ -54,7 +54,8 @@ def test_an_odd_environment_is_named_or_makes_no_difference(fault: Fault, base: 
     tell(fault.name, fault.broken, done, "the forecast of the undisturbed files, bit for bit" if fault.made else "all as it was")
 
 
-@pytest.mark.parametrize("closed", [">&-", pytest.param("2>&-", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_a_closed_stream_makes_no_difference(closed: str, base: Path, tmp_path: Path, tell: Tell) -> None:
     lay_out(base, tmp_path)
     shell = ["bash", "-c", f'exec "$@" {closed}', "bash", *command(*PREDICT)]
@@ -96,7 +97,8 @@ def test_two_at_once_may_wait_for_each_other(base: Path, tmp_path: Path, tell: T
     )
 
 
-@pytest.mark.parametrize("signals", [pytest.param(1, marks=pytest.mark.faults), 2])
+@pytest.mark.faults
+@pytest.mark.parametrize("signals", [1, 2])
 def test_a_signal_to_training_keeps_what_is_done(signals: int, base: Path, tmp_path: Path, tell: Tell) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     training = start(tmp_path, *TRAIN, "training.epochs=10000")
