@@ -43,7 +43,7 @@ from nowcast.training import read_checkpoint
 FAULTS = [
     Fault("no HOME", "HOME is not set", 0, "", environment={"HOME": None}, made=equal),
     Fault("LANG=C", "and nothing else", 0, "", environment={"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, made=equal, often=False),
-    Fault("CUDA asked and absent", "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT, "device=cuda"), often=False),
+    Fault("CUDA asked and absent", "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT, "device=cuda")),
     Fault("CUDA asked and absent", "of training", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*TRAIN, "device=cuda"), often=False),
 ]  # fmt: skip
 
