@@ -72,6 +72,10 @@ def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
     assert again & (NEVER | {"torch", "nowcast.model", "nowcast.training", "nowcast.commands.methods"}) == set()
 
 
+def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
+    assert loaded_by("inspect", str(radar_file)) & (NEVER | {"torch"}) <= {"pyproj"}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
 def test_help_imports_no_library_of_numbers(words: list[str]) -> None:
     assert loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4", "hydra"}) == set()

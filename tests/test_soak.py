@@ -10,7 +10,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 KINDS = [
-    "kill -9", "late frame", "future frame", "two at once", "dangling latest.nc", "equal duplicate", "missing frame", "truncated file",
+    "SIGTERM", "late frame", "future frame", "dangling latest.nc", "equal duplicate", "missing frame", "truncated file",
     "flipped bytes", "HTML page", "other grid",
 ]  # fmt: skip
 TIMES = [np.datetime64("2020-01-01T01:00", "ns") + k * np.timedelta64(5, "m") for k in range(16)]

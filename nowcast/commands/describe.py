@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nowcast.commands import edgeless
 from nowcast.config import DescribeConfig
 from nowcast.errors import ConfigError
 from nowcast.model import build_model
@@ -22,9 +23,6 @@ Shapes are without batch and time. Counted as the model runs, in float32:
 multiply–adds: convolutions and matrix products of one forward pass
 training memory: what autograd keeps for the backward pass, weights aside
 forecasting memory: the most that is alive while a layer runs, weights aside"""
-
-EDGELESS = 10_000
-"""Columns of a pipe or a file, which has no edge to wrap at."""
 
 FIELDS: dict[str, Callable[[Row], str]] = {
     "steps": lambda row: "" if row.steps is None else str(row.steps),
@@ -51,11 +49,9 @@ def describe(config: DescribeConfig, as_json: bool = False) -> None:
         described = [{"model": model, **asdict(description)} for model, description in zip(settings, models, strict=True)]
         print(json.dumps({**size, "models": described}))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = EDGELESS
+    console = edgeless.console()
     table = table_of_layers(models[0])
-    if len(models) > 1 or Console(width=EDGELESS).measure(table).maximum > console.width:
+    if len(models) > 1 or Console(width=edgeless.EDGELESS).measure(table).maximum > console.width:
         table = table_of_models([model["name"] for model in settings], models)
     for model, description in zip(settings, models, strict=True):
         shapes = f"{dimensions(description.input_shape)} → {dimensions(description.output_shape)}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from nowcast.commands.describe import EDGELESS
+from nowcast.commands import edgeless
 from nowcast.commands.radar_files import reading
 from nowcast.config import InspectConfig
 from nowcast.errors import ConfigError, DataError, NowcastError
@@ -40,9 +40,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     Errors: after all is printed, that of a path where nothing is, or DataError where files cannot be read.
     """
     options = reading(config.data)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = EDGELESS
+    console = edgeless.console(markup=False)
     document, errors = [], list[NowcastError]()
     for path in paths or [config.data.path]:
         try:
