@@ -54,10 +54,11 @@ def height_and_width(key: str, values: Collection[int]) -> None:
 
 
 def west_south_east_north(key: str, values: Sequence[float]) -> None:
-    if len(values) != 4 or not (values[0] < values[2] and values[1] < values[3]):
+    across = len(values) == 4 and values[0] > values[2] and values[2] + 360 - values[0] <= 180
+    if len(values) != 4 or not ((values[0] < values[2] or across) and values[1] < values[3]):
         raise ConfigError(
             f"{key}: give west, south, east and north in degrees, rising, as in [5, 50, 8, 53], "
-            f"or [170, -10, 190, 10] across the date line, not {list(values)}."
+            f"or [170, -10, -170, 10] across the date line, not {list(values)}."
         )
 
 

@@ -68,7 +68,7 @@ def pixel_km(grid: xr.Dataset | None) -> float:
     if LATITUDE in place and LONGITUDE in place and place[LATITUDE].ndim == 2:
         row, column = (length // 2 for length in place[LATITUDE].shape)
         latitude, longitude = (np.radians(place[name].values[row, column - 1 : column + 1]) for name in (LATITUDE, LONGITUDE))
-        east = np.diff(longitude)[0] * math.cos(latitude.mean())
+        east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
         return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
     log.warning("the data do not say how large a pixel is: steps takes it for %g km wide", NOMINAL_KM)
     return NOMINAL_KM

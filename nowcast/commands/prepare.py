@@ -19,7 +19,7 @@ from nowcast.files import only_writer
 from nowcast.periods import Period, parse_period
 from nowcast.radar import find_files
 from nowcast.radar.cadence import targets_of
-from nowcast.radar.cropping import box_of
+from nowcast.radar.cropping import Columns, box_of, columns_of
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file
 from nowcast.radar.georeference import Place
@@ -42,7 +42,7 @@ class Pixels:
     """Which pixels of the source, and what becomes of them."""
 
     rows: slice
-    columns: slice
+    columns: Columns
     resample: Resample | None
     place: Place
 
@@ -147,12 +147,13 @@ def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> 
 def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
     """The crop of a grid, and the pixels that are made of it."""
     where, place = str(file.path), file.place
-    rows, columns = slice(0, file.layout.shape[0]), slice(0, file.layout.shape[1])
+    rows: slice = slice(0, file.layout.shape[0])
+    columns: Columns = slice(0, file.layout.shape[1])
     if config.crop is not None:
         west, south, east, north = config.crop
         rows, columns = box_of(place, (west, south, east, north), where)
-        index = {"y": rows, "x": columns}
-        place = {name: variable.isel({dim: index[str(dim)] for dim in variable.dims}) for name, variable in place.items()}
+        place = {name: variable.isel({"y": rows}) if "y" in variable.dims else variable for name, variable in place.items()}
+        place = columns_of(place, columns)
     resample: Resample | None = None
     if config.pixel_size is not None:
         resample, place = to_pixel_size(place, config.pixel_size, where)
@@ -172,7 +173,7 @@ def describe_place(pixels: Pixels) -> str:
         about = sorted((key, str(value)) for key, value in variable.attrs.items()) if name == CRS else []
         digest.update(f"{name} {about} {np.round(variable.values.astype(float), 4).tolist()}".encode())
     size = [pixels.place[axis].size for axis in ("y", "x") if axis in pixels.place] or [
-        part.stop - part.start for part in (pixels.rows, pixels.columns)
+        len(part) if isinstance(part, list) else part.stop - part.start for part in (pixels.rows, pixels.columns)
     ]
     return f"{size[0]} x {size[1]} pixels, {digest.hexdigest()[:12]}"
 

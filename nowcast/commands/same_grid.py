@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.errors import DataError
-from nowcast.radar.georeference import Place, place_of_grid
+from nowcast.radar.georeference import ELLIPSOID, Place, place_of_grid
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 from nowcast.radar.place import crs_in_words, first_row, pixel_size
 
@@ -23,7 +23,6 @@ _ANGLES = (
     "latitude_of_projection_origin", "grid_north_pole_latitude", "grid_north_pole_longitude", "azimuth_of_central_line",
 )  # fmt: skip
 """What turns or bends a map; false origins only shift it, and ellipsoids differ by less than a thousandth of a pixel's size."""
-_ELLIPSOIDS = ("reference_ellipsoid_name", "semi_major_axis", "semi_minor_axis", "earth_radius")
 
 
 def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
@@ -98,7 +97,7 @@ def _plain_attrs(place: Place) -> dict[str, Any]:
         degrees = "x" in place and str(place["x"].attrs.get("units", "")).startswith("degree")
         return {"grid_mapping_name": "latitude_longitude"} if degrees else {}
     attrs = place[CRS].attrs
-    kept = {key: np.asarray(attrs[key]).tolist() for key in ("grid_mapping_name", *_ANGLES, *_ELLIPSOIDS) if key in attrs}
+    kept = {key: np.asarray(attrs[key]).tolist() for key in ("grid_mapping_name", *_ANGLES, *ELLIPSOID) if key in attrs}
     return {key: value for key, value in kept.items() if value is not None}
 
 

@@ -1,6 +1,7 @@
 """Further fields on the grid of the radar, from NetCDF and Zarr: elevation, satellite, weather models."""
 
 import re
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
-from nowcast.radar.georeference import place_of, runs_along_x, same_coordinates
+from nowcast.radar.cf_axes import y_and_x
+from nowcast.radar.cf_place import place_of
+from nowcast.radar.cf_times import decode, ends_of, find_time, intervals_of
+from nowcast.radar.georeference import same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.readers.zarr import refuse_foreign
 from nowcast.radar.storage import library
+from nowcast.radar.time_units import is_time_unit
 from nowcast.radar.times import Times, show
 from nowcast.signals import uninterrupted
 from nowcast.untrusted import refuse_links
@@ -31,7 +36,7 @@ class FieldFile:
 
     name: its CF standard name, or else its own.
     times: (n,) rising, in UTC; None for one that has no time.
-    array: (n, y, x), or (y, x) without times.
+    array: (n, y, x), or (y, x) without times, as stored.
     dataset: the open file.
     """
 
@@ -58,7 +63,7 @@ class FieldFile:
         try:
             with storage.only_reader():
                 part = self.array if self.times is None else self.array[first:last]
-                values = np.asarray(part.values, dtype=np.float32).reshape(-1, *self.shape[1:])
+                values = storage.unpack(part.values, part.attrs).astype(np.float32).reshape(-1, *self.shape[1:])
         except _BROKEN as error:
             raise storage.explain(self.path, error) from error
         values[~np.isfinite(values)] = np.nan
@@ -90,45 +95,66 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     if not where.exists():
         raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, input_paths or mask.")
     with storage.only_reader():
-        file = _open(where)
+        file = _open(where, decoded=True)
     if variable not in file.variables:
         raise DataError(f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one.")
     field = file[variable]
-    time = _time_of(field)
-    field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != time], drop=True)
-    space = [str(name) for name in field.dims if name != time]
+    time = _time_of(file, field, where)
+    along = None if time is None else str((*time.dims, "time")[0])
+    field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True)
+    space = [str(name) for name in field.dims if name != along]
     if field.dtype.kind not in "iufb" or len(space) != 2:
         raise DataError(f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x.")
-    y, x = reversed(space) if runs_along_x(file, space[0]) else space
-    times = None
-    if time is not None:
-        times = np.atleast_1d(np.asarray(field[time].values, dtype="datetime64[ns]"))
-        field = field if time in field.dims else field.expand_dims(time)
-        _check_times(times, path)
+    y, x = y_and_x(file, space, path)
     _check_place(file, field, y, x, grid, path)
+    times = None if time is None else _known_at(file, field, time, where)
+    with storage.only_reader():
+        file.close()
+        stored = _open(where, decoded=False)
     name = str(field.attrs.get("standard_name", variable))
-    return FieldFile(where, name, times, field.transpose(*([] if time is None else [time]), y, x), file)
+    return FieldFile(where, name, times, _turned(stored[variable], along, y, x), stored)
 
 
-def _open(path: Path) -> xr.Dataset:
-    decoding: dict[str, Any] = {
-        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="ns"), "decode_timedelta": False,
-    }  # fmt: skip
+def _turned(field: xr.DataArray, time: str | None, y: str, x: str) -> xr.DataArray:
+    """As stored → (time, y, x), or (y, x) without times."""
+    field = field.squeeze([name for name in field.dims if name not in (time, y, x)], drop=True)
+    if time is not None and time not in field.dims:
+        field = field.expand_dims(time)
+    return field.transpose(*([] if time is None else [time]), y, x)
+
+
+def _open(path: Path, decoded: bool) -> xr.Dataset:
+    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": decoded}
     try:
-        if path.is_dir():
-            library("zarr", "zarr", path)
-            refuse_foreign(path)
-            return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **decoding)
-        refuse_links(path)
-        return xr.open_dataset(path.absolute(), engine="netcdf4", **decoding)
+        with warnings.catch_warnings():  # xarray's own, of fill values and the like
+            warnings.simplefilter("ignore")
+            if path.is_dir():
+                library("zarr", "zarr", path)
+                refuse_foreign(path)
+                return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **how)
+            refuse_links(path)
+            return xr.open_dataset(path.absolute(), engine="netcdf4", **how)
     except _BROKEN as error:
         raise storage.explain(path, error) from error
 
 
-def _time_of(field: xr.DataArray) -> str | None:
-    """The name of the coordinate that says when the field holds."""
-    names = [str(name) for name in (*field.dims, "time", "valid_time") if name in field.coords]
-    return next((name for name in names if field[name].dtype.kind == "M" and field[name].dims in ((), (name,))), None)
+def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray | None:
+    """When the field holds: a time along one of its dimensions, or one of its own; None of a field without."""
+    if not any(is_time_unit(file[name].attrs.get("units")) for name in file.variables):
+        return None
+    time = find_time(file, path)
+    of_field = str(field.attrs.get("coordinates", "")).split()
+    if time.ndim == 0:
+        return time if time.name in ("time", "valid_time", *of_field) else None
+    return time if time.dims[0] in field.dims else None
+
+
+def _known_at(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: Path) -> Times:
+    """The end of the time that each frame of the field stands for."""
+    labels = np.atleast_1d(decode(time, path))
+    _check_times(labels, str(path))
+    intervals = intervals_of(file, time, labels, path)
+    return ends_of(labels, intervals, str(field.attrs.get("cell_methods", "")), None)
 
 
 def _check_times(times: Times, path: str) -> None:
@@ -151,5 +177,5 @@ def _check_place(file: xr.Dataset, field: xr.DataArray, y: str, x: str, grid: xr
     for name in ("y", "x", LATITUDE, LONGITUDE):
         if name not in place or name not in grid.coords:
             continue
-        if not same_coordinates(grid[name].values, place[name].values):
+        if not same_coordinates(grid[name].variable, place[name]):
             raise DataError(f"{path}: the {name} of {field.name!r} is not that of the radar; {advice}")

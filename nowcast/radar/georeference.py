@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE, RATE
+from nowcast.radar.longitudes import apart
 
 if TYPE_CHECKING:
     import pyproj
@@ -17,41 +20,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Place = dict[str, xr.Variable]
-_METRES = {"m", "metre", "meter", "metres", "meters"}
-_KILOMETRES = {"km", "kilometre", "kilometer", "kilometres", "kilometers", "1000 m"}
+ELLIPSOID = ("reference_ellipsoid_name", "semi_major_axis", "semi_minor_axis", "inverse_flattening", "earth_radius")
+"""The attributes by which CF states the figure of the Earth."""
 _LATITUDE = {"standard_name": "latitude", "units": "degrees_north"}
 _LONGITUDE = {"standard_name": "longitude", "units": "degrees_east"}
-_NORTH = {"degrees_north", "degree_north", "degrees_n", "degree_n"}
 _FILE_IN_PROJ = re.compile(r"(init\s*=\s*(?!epsg:\d+\b)|\w*grids\s*=\s*(?!@?null\b)|(file|catalog)\s*=)\S*", re.IGNORECASE)
 """What PROJ would open: +nadgrids=/some/where."""
-_EAST = {"degrees_east", "degree_east", "degrees_e", "degree_e"}
-
-
-def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, where: str) -> Place:
-    """What `file` says of the place of `field`, whose rows lie along `y_name`: some of x, y, latitude, longitude and crs.
-
-    Rows and columns keep the file's order. Coordinates in km become metres; nothing is invented where the file is silent.
-    """
-    crs = _grid_mapping(file, field, where)
-    place: Place = {}
-    for ours, name in (("y", y_name), ("x", x_name)):
-        if name in file.variables and file[name].dims == (name,):
-            place[ours] = _axis(file[name], ours, has_crs=crs is not None)
-    if crs is not None:
-        place[CRS] = in_metres(crs) if _in_km(file, x_name) else crs
-    for ours in (LATITUDE, LONGITUDE):
-        found = next((v for v in file.variables.values() if set(v.dims) == {y_name, x_name} and _is(v, ours)), None)
-        found = found if found is not None else _by_name(file, ours, {y_name, x_name})
-        if found is not None:
-            values = np.asarray(found.transpose(y_name, x_name).values)
-            place[ours] = xr.Variable(("y", "x"), values, dict(_LATITUDE if ours == LATITUDE else _LONGITUDE))
-    return place
-
-
-def runs_along_x(file: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension says of itself that it is x, or the longitude."""
-    attrs = file[dim].attrs if dim in file.variables else {}
-    return str(attrs.get("axis", "")).upper() == "X" or attrs.get("standard_name") in ("projection_x_coordinate", "longitude")
 
 
 def place_differs(first: Place, other: Place) -> str:
@@ -62,21 +36,29 @@ def place_differs(first: Place, other: Place) -> str:
         if name not in first or name not in other:
             return f"only one of them has {name!r}"
         if name == CRS:
-            attrs = first[name].attrs
-            if not all(np.array_equal(attrs[key], other[name].attrs.get(key, "")) for key in attrs):
+            if _mapping_differs(first[name].attrs, other[name].attrs):
                 return "their grid mappings differ"
-        elif not same_coordinates(first[name].values, other[name].values):
+        elif not same_coordinates(first[name], other[name]):
             return f"{name!r} differs"
     return ""
 
 
-def same_coordinates(one: npt.ArrayLike, other: npt.ArrayLike) -> bool:
-    """Whether two coordinates, (n,) or (y, x), agree to a thousandth of a pixel, as single and double precision of one do."""
-    a, b = (np.asarray(values, dtype=np.float64) for values in (one, other))
+def same_coordinates(one: xr.Variable, other: xr.Variable) -> bool:
+    """Whether two coordinates, (n,) or (y, x), agree to a thousandth of a pixel, as single and double precision of one do.
+
+    Longitudes that lie a full turn apart agree.
+    """
+    a, b = (np.asarray(coordinate.values, dtype=np.float64) for coordinate in (one, other))
     if a.shape != b.shape:
         return False
-    steps = [np.nanmax(np.abs(np.diff(a, axis=axis)), initial=0.0) for axis in range(a.ndim) if a.shape[axis] > 1]
-    return np.allclose(a, b, rtol=1e-9, atol=1e-3 * max(steps, default=0.0), equal_nan=True)
+    circle = all(str(coordinate.attrs.get("standard_name")) in ("longitude", "grid_longitude") for coordinate in (one, other))
+    with np.errstate(invalid="ignore"):
+        off, steps = (a - b, [np.diff(a, axis=axis) for axis in range(a.ndim) if a.shape[axis] > 1])
+        if circle:
+            off, steps = apart(a, b), [apart(step, 0.0) for step in steps]
+        most = max((float(np.nanmax(np.abs(step), initial=0.0)) for step in steps), default=0.0)
+        close = np.abs(off) <= 1e-3 * most + 1e-9 * np.abs(b)
+    return bool(np.all(close | (np.isnan(a) & np.isnan(b)) | (a == b)))
 
 
 def place_of_grid(grid: xr.Dataset | None) -> Place:
@@ -90,7 +72,7 @@ def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
     if shapes[0] != shapes[1]:
         return f"{shapes[0][0]}×{shapes[0][1]} and {shapes[1][0]}×{shapes[1][1]} pixels"
     both = [name for name in ("y", "x", LATITUDE, LONGITUDE) if name in one.coords and name in other.coords]
-    differing = next((name for name in both if not same_coordinates(one[name].values, other[name].values)), None)
+    differing = next((name for name in both if not same_coordinates(one[name].variable, other[name].variable)), None)
     return "" if differing is None else f"{differing!r} differs"
 
 
@@ -101,17 +83,22 @@ def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
     """
     import pyproj
 
-    named = _FILE_IN_PROJ.search(text)
-    if named:
-        raise DataError(
-            f"{where}: its projection names a file ({named[0]}), and nowcast follows no path that a file names; mend or remove it."
-        )
+    refuse_named_files(text, where)
     try:
         crs = pyproj.CRS.from_proj4(text.strip())
     except pyproj.exceptions.CRSError:
         log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
         return None
     return grid_mapping_from_crs(crs, text, where)
+
+
+def refuse_named_files(text: str, where: str) -> None:
+    """Errors: DataError where a PROJ text or WKT names a file, which PROJ would open."""
+    named = _FILE_IN_PROJ.search(text)
+    if named:
+        raise DataError(
+            f"{where}: its projection names a file ({named[0]}), and nowcast follows no path that a file names; mend or remove it."
+        )
 
 
 def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variable | None:
@@ -121,15 +108,15 @@ def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variab
         log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
         return None
     south = "+lat_0=-90" in text.replace(" ", "")
-    return xr.Variable((), np.int32(0), _with_pole(attrs, south))
+    return xr.Variable((), np.int32(0), with_pole(attrs, south))
 
 
-def in_metres(crs: xr.Variable, unit: float = 1000.0) -> xr.Variable:
+def in_metres(crs: xr.Variable, unit: float = 1000.0, unit_of_y: float | None = None) -> xr.Variable:
     """The grid mapping once x and y, whose `unit` was so many metres, are in metres: false origins go with them, a text does not."""
-    attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref")}
-    for key in ("false_easting", "false_northing"):
+    attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref", "esri_pe_string")}
+    for key, size in (("false_easting", unit), ("false_northing", unit if unit_of_y is None else unit_of_y)):
         if key in attrs:
-            attrs[key] = float(attrs[key]) * unit
+            attrs[key] = float(attrs[key]) * size
     return xr.Variable((), crs.values, attrs)
 
 
@@ -145,48 +132,65 @@ def axis_in_degrees(ours: str, values: npt.ArrayLike) -> xr.Variable:
     return xr.Variable(ours, np.asarray(values, dtype=np.float64), attrs)
 
 
-def _axis(axis: xr.DataArray, ours: str, has_crs: bool) -> xr.Variable:
-    values = np.asarray(axis.values, dtype=np.float64)
-    units, name = str(axis.attrs.get("units", "")).strip().lower(), str(axis.attrs.get("standard_name", ""))
-    if units in _NORTH | _EAST:
-        attrs = _LATITUDE if units in _NORTH else _LONGITUDE
-        return xr.Variable(ours, values, {**attrs, "axis": ours.upper()})
-    projected = has_crs or name == f"projection_{ours}_coordinate"
-    if units in _METRES | _KILOMETRES or (not units and projected):  # CF's own unit of projection coordinates is the metre
-        with np.errstate(over="ignore"):  # damaged ones
-            return axis_in_metres(ours, values * (1000.0 if units in _KILOMETRES else 1.0))
-    return xr.Variable(ours, values, {"axis": ours.upper(), **({"units": axis.attrs["units"]} if units else {})})
-
-
-def _grid_mapping(file: xr.Dataset, field: xr.DataArray, where: str) -> xr.Variable | None:
-    name = str(field.attrs.get("grid_mapping", "")).split(":")[0].strip()
-    if name in file.variables and "grid_mapping_name" in file[name].attrs:
-        attrs = dict(file[name].attrs)
-        return xr.Variable((), np.int32(0), _with_pole(attrs))
-    texts = [*field.attrs.values(), *(file[name].attrs.values() if name in file.variables else ()), *file.attrs.values()]
-    text = next((text for text in texts if isinstance(text, str) and "+proj=" in text), None)
-    return None if text is None else grid_mapping_from_proj(text, where)
-
-
-def _with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
+def with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
     """CF wants to know which pole a polar stereographic grid is about; pyproj does not say."""
     if attrs.get("grid_mapping_name") == "polar_stereographic" and "latitude_of_projection_origin" not in attrs:
-        attrs["latitude_of_projection_origin"] = -90.0 if south or float(attrs.get("standard_parallel", 90.0)) < 0 else 90.0
+        parallel = np.ravel(attrs.get("standard_parallel", 90.0))
+        south = south or (parallel.size == 1 and parallel.dtype.kind in "iuf" and float(parallel[0]) < 0)
+        attrs["latitude_of_projection_origin"] = -90.0 if south else 90.0
     return attrs
 
 
-def _in_km(file: xr.Dataset, name: str) -> bool:
-    units = str(file[name].attrs.get("units", "")).strip().lower() if name in file.variables else ""
-    return units in _KILOMETRES
+def ellipsoid_of(attrs: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Semi-major and semi-minor axis in metres of a CF grid mapping, by whichever of its attributes; None where none says it."""
+    numbers = {
+        key: float(np.ravel(attrs[key])[0]) for key in ELLIPSOID if key in attrs and np.asarray(attrs[key]).dtype.kind in "iuf"
+    }
+    major = numbers.get("semi_major_axis", numbers.get("earth_radius"))
+    if major is None:
+        return _named_ellipsoid(str(attrs.get("reference_ellipsoid_name", "")), str(attrs.get("horizontal_datum_name", "")))
+    flattening = numbers.get("inverse_flattening", 0.0)
+    return major, numbers.get("semi_minor_axis", major * (1.0 - 1.0 / flattening) if flattening else major)
 
 
-def _is(variable: xr.Variable, ours: str) -> bool:
-    units = str(variable.attrs.get("units", "")).strip().lower()
-    return variable.attrs.get("standard_name") == ours or units in (_NORTH if ours == LATITUDE else _EAST)
+@lru_cache(maxsize=16)
+def _named_ellipsoid(name: str, datum: str) -> tuple[float, float] | None:
+    import pyproj
 
-
-def _by_name(file: xr.Dataset, ours: str, dims: set[str]) -> xr.Variable | None:
-    for name in (ours, f"{ours}s", ours[:3], {"latitude": "nav_lat", "longitude": "nav_lon"}[ours], ours[:3].upper()):
-        if name in file.variables and set(file[name].dims) == dims:
-            return file[name].variable
+    for make, text in ((pyproj.crs.Ellipsoid.from_name, name), (pyproj.crs.Datum.from_name, datum)):
+        try:
+            found = make(text) if text else None
+        except pyproj.exceptions.CRSError:
+            continue
+        if found is not None:
+            known = found if isinstance(found, pyproj.crs.Ellipsoid) else found.ellipsoid
+            return known.semi_major_metre, known.semi_minor_metre
     return None
+
+
+def _mapping_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two grid mappings mean different places: an ellipsoid may be stated in several ways, a meridian a full turn on."""
+    if ellipsoid_of(one) is None or ellipsoid_of(other) is None:
+        sizes = [{key: one_of[key] for key in ELLIPSOID if key in one_of} for one_of in (one, other)]
+        same = sizes[0] == sizes[1]
+    else:
+        same = np.allclose(np.array(ellipsoid_of(one)), np.array(ellipsoid_of(other)), rtol=1e-9)
+    a, b = ({key: value for key, value in attrs.items() if not _says_nothing_more(key, value)} for attrs in (one, other))
+    return not same or a.keys() != b.keys() or not all(_same_attribute(key, a[key], b[key]) for key in a)
+
+
+def _says_nothing_more(key: str, value: Any) -> bool:
+    """Names and texts of what other attributes say in numbers, and false origins of 0, which is what CF takes where there is none."""
+    if key in ELLIPSOID or (key.endswith("_name") and key != "grid_mapping_name"):
+        return True
+    if key in ("false_easting", "false_northing"):
+        return bool(np.all(np.asarray(value) == 0))
+    return isinstance(value, str) and key not in ("grid_mapping_name", "sweep_angle_axis", "fixed_angle_axis")
+
+
+def _same_attribute(key: str, one: Any, other: Any) -> bool:
+    if isinstance(one, str) or isinstance(other, str) or np.shape(one) != np.shape(other):
+        return bool(np.array_equal(one, other))
+    if "longitude" in key:
+        return bool((apart(one, other) < 1e-9).all())
+    return bool(np.allclose(np.asarray(one, float), np.asarray(other, float), rtol=1e-12, atol=1e-12))

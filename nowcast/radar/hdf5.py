@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
@@ -161,7 +162,7 @@ def place_of_footprint(footprint: Footprint) -> Place:
     if crs is None:
         return {}
     to_xy = pyproj.Proj(projection)
-    corners = {name: to_xy(lon, lat) for name, lon, lat in footprint.corners}
+    corners = {name: to_xy(lon, lat) for name, lon, lat in _in_one_turn(footprint, crs)}
     pixel = (
         _pixel_by_corners(corners, footprint.shape)
         if footprint.pixel is None
@@ -186,6 +187,18 @@ def place_of_footprint(footprint: Footprint) -> Place:
     for ours, start, step, size in zip("xy", edge, pixel, reversed(footprint.shape), strict=True):
         place[ours] = axis(ours, round(start, digits) + step * (np.arange(size) + 0.5))
     return place
+
+
+def _in_one_turn(footprint: Footprint, crs: xr.Variable) -> list[tuple[str, float, float]]:
+    """Corners of a grid of degrees, those of its east a part of a turn on from those of its west, also across the date line."""
+    corners = list(footprint.corners)
+    west = [longitude for name, longitude, _ in corners if name in ("UL", "LL")]
+    if footprint.upper_left is not None:
+        west = [footprint.upper_left[0]]
+    if crs.attrs["grid_mapping_name"] != "latitude_longitude" or not west:
+        return corners
+    start = west[0] - 1.0  # corners are rounded
+    return [(name, start + (longitude - start) % 360.0, latitude) for name, longitude, latitude in corners]
 
 
 def _in_metres(projection: str) -> tuple[str, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nowcast.radar.georeference import Place
+from nowcast.radar.georeference import Place, ellipsoid_of
 from nowcast.radar.grid import CRS, LATITUDE
 
 _MERIDIANS = ("straight_vertical_longitude_from_pole", "longitude_of_central_meridian", "longitude_of_projection_origin")
@@ -52,12 +52,12 @@ def crs_in_words(place: Place) -> str:
 
 def _ellipsoid(attrs: dict[str, Any]) -> str:
     name = str(attrs.get("reference_ellipsoid_name", "unknown"))
-    if name != "unknown":
+    if name not in ("unknown", "undefined"):
         return name
-    a = float(attrs.get("semi_major_axis", attrs.get("earth_radius", np.nan)))
-    b = float(attrs.get("semi_minor_axis", a))
-    if np.isnan(a):
+    axes = ellipsoid_of(attrs)
+    if axes is None:
         return "ellipsoid not stated"
+    a, b = axes
     return f"sphere of {a / 1000:.6g} km" if a == b else f"ellipsoid of {a / 1000:.7g} and {b / 1000:.7g} km"
 
 

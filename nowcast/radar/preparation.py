@@ -13,6 +13,7 @@ from xarray.core.indexing import LazilyIndexedArray
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.cadence import LEAST_TIME, Target
+from nowcast.radar.cropping import Columns
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file
 from nowcast.radar.frames import FrameArray
@@ -37,7 +38,7 @@ class Preparation:
     options: ReadOptions
     skip_bad: bool
     rows: slice
-    columns: slice
+    columns: Columns
     speckle_neighbours: int
     resample: Resample | None
     place: Place
@@ -165,7 +166,8 @@ def _source_frames(
     """The frames of the series, cropped, cleaned and resampled; None for one that cannot be read."""
     array = FrameArray(preparation.series, preparation.options)
     array.said = True  # how many are too high is written into the store and reported at the end
-    height, width = (part.stop - part.start for part in (preparation.rows, preparation.columns))
+    rows, columns = preparation.rows, preparation.columns
+    height, width = rows.stop - rows.start, array.shape[2] if isinstance(columns, list) else columns.stop - columns.start
     block = max(1, min(_BLOCK_FRAMES, _BLOCK_BYTES // (4 * height * width)))
     try:
         for start in range(0, len(needed), block):

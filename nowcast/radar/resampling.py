@@ -13,6 +13,7 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.radar.cropping import from_degrees, has_projection, in_degrees, to_degrees
 from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+from nowcast.radar.longitudes import unwrapped
 
 Floats = npt.NDArray[np.floating[Any]]
 Resample = Callable[[Floats], npt.NDArray[np.float64]]
@@ -109,7 +110,7 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
         new[CRS] = place[CRS]
     if LATITUDE in place and LONGITUDE in place and has_projection(new):
         degrees = to_degrees(new, *np.meshgrid(new["x"].values, new["y"].values))
-        for name, values in zip((LONGITUDE, LATITUDE), degrees, strict=True):
+        for name, values in zip((LONGITUDE, LATITUDE), (unwrapped(degrees[0]), degrees[1]), strict=True):
             new[name] = xr.Variable(("y", "x"), values, place[name].attrs)
     return Averaging(axes["y"][0], axes["x"][0]), new
 

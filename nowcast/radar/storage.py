@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import re
 import threading
 import zlib
 from collections import OrderedDict
@@ -28,6 +29,7 @@ MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
 _GZIP = b"\x1f\x8b"
+_DRY = re.compile(r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE)
 # What a file is by its first bytes.
 _KINDS = {
     b"\x89HDF": "NetCDF or HDF5 file", b"CDF": "NetCDF or HDF5 file", b"GRIB": "GRIB file",
@@ -49,7 +51,7 @@ class _Handles:
             while len(self.files) >= MAX_OPEN:
                 self.files.popitem(last=False)[1].close()
             self.files[key] = open_netcdf(path)
-            _size_chunk_cache(self.files[key].variables[variable])
+            _size_chunk_cache(self.files[key][variable])
         self.files.move_to_end(key)
         return self.files[key]
 
@@ -94,11 +96,12 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
     """
     try:
         with _handles.lock:
-            stored = _handles.get(path, variable).variables[variable]
+            stored = _handles.get(path, variable)[variable]
             stored.set_auto_maskandscale(False)
             key = tuple(index.get(name, 0) for name in stored.dimensions)
             raw = np.asarray(stored[key])
             attrs = {name: stored.getncattr(name) for name in stored.ncattrs()}
+            missing_value = missing_numbers(missing_value, _unwritten(raw, attrs))
             kept = [name for name in stored.dimensions if name in index]
     except (OSError, RuntimeError, IndexError, KeyError, MemoryError) as error:
         raise explain(path, error) from error
@@ -109,29 +112,47 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
 
 
 def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers = None) -> Values:
-    """Values as stored → float64, by CF's `_FillValue`, `missing_value`, `valid_*`, scale, offset, and by `_Unsigned`."""
-    if str(attrs.get("_Unsigned", "")).lower() == "true" and raw.dtype.kind == "i":
-        raw = raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+    """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset, `flag_values`, and by `_Unsigned`.
+
+    CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type wider than the packed one, as
+    floating next to integers, for unpacked ones. A flag that means dry becomes -inf, any other one missing.
+    """
+    raw = _as_meant(raw, str(attrs.get("_Unsigned", "")).lower())
     with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
         values = raw.astype(np.float64)
+    scale, offset = packing_of(attrs)
+    packed = "scale_factor" in attrs or "add_offset" in attrs
+    unpacked_values = values * scale + offset if scale != 1.0 or offset != 0.0 else values
+    half = abs(scale) / 2 if raw.dtype.kind in "iu" else 0.0
     missing = np.isnan(values)
     for fill in [*_like(raw, attrs.get("_FillValue")), *_like(raw, attrs.get("missing_value")), *_like(raw, missing_value)]:
         missing |= values == fill
-    pair = _like(raw, attrs.get("valid_range"))
-    for low in [*pair[:1], *_like(raw, attrs.get("valid_min"))]:
-        missing |= values < low
-    for high in [*pair[1:], *_like(raw, attrs.get("valid_max"))]:
-        missing |= values > high
-    scale, offset = packing_of(attrs)
-    if scale != 1.0 or offset != 0.0:
-        values = values * scale + offset
-    values[missing] = np.nan
-    return values
+    for fill in _beyond(raw, attrs.get("missing_value")) if packed else []:
+        missing |= np.abs(unpacked_values - fill) <= half
+    for name, limit in attrs.items():
+        if name in ("valid_min", "valid_max", "valid_range"):
+            unpacked_limit = packed and _is_wider(raw.dtype, limit)
+            numbers = [float(one) for one in np.ravel(limit)] if unpacked_limit else _like(raw, limit)
+            of, slack = (unpacked_values, half) if unpacked_limit else (values, 0.0)
+            for low in numbers[:1] if name != "valid_max" else []:
+                missing |= of < low - slack
+            for high in numbers[-1:] if name != "valid_min" else []:
+                missing |= of > high + slack
+    dry, other = _flags(raw, attrs)
+    unpacked_values = np.where(np.isin(values, dry), -np.inf, unpacked_values) if dry else unpacked_values
+    unpacked_values[missing | np.isin(values, other)] = np.nan
+    return unpacked_values
 
 
 def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
-    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as 0.00999999977."""
-    return float(str(attrs.get("scale_factor", 1.0))), float(str(attrs.get("add_offset", 0.0)))
+    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as 0.00999999977.
+
+    Errors: ValueError where they are not one number each.
+    """
+    scale, offset = (np.ravel(attrs.get(name, least)) for name, least in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    if scale.size != 1 or offset.size != 1:
+        raise ValueError("scale_factor and add_offset are one number each")
+    return float(str(scale[0])), float(str(offset[0]))
 
 
 def missing_numbers(*several: Numbers) -> list[float]:
@@ -195,9 +216,16 @@ def open_netcdf(path: Path) -> netCDF4.Dataset:
     else:
         refuse_links(path)
         opened = netCDF4.Dataset(path.absolute())  # a relative one may look like an address in the net
-    for name, variable in opened.variables.items():
-        refuse_huge(variable.shape, f"{path}: {name}")
+    _refuse_huge(opened, path)
     return opened
+
+
+def _refuse_huge(group: "netCDF4.Dataset | netCDF4.Group", path: Path) -> None:
+    """Errors: DataError where a variable, of this group or one within it, is of a size that no radar has."""
+    for name, variable in group.variables.items():
+        refuse_huge(variable.shape, f"{path}: {name}")
+    for inner in group.groups.values():
+        _refuse_huge(inner, path)
 
 
 def frames_a_block(height: int, width: int) -> int:
@@ -244,14 +272,59 @@ def first_line(error: Exception) -> str:
 
 
 def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
-    """Fill values or limits as numbers that compare with `raw`: in its precision, and unsigned where it is."""
+    """Fill values or limits as numbers that compare with `raw`: in its precision, and of its sign where that was turned."""
     if limits is None or np.asarray(limits).dtype.kind not in "iuf":
         return []
-    numbers = [float(limit) for limit in np.atleast_1d(limits)]
+    numbers = [float(limit) for limit in np.ravel(limits)]
     if raw.dtype.kind == "f":
         return [float(raw.dtype.type(number)) for number in numbers]
-    wrap = 2.0 ** (8 * raw.dtype.itemsize) if raw.dtype.kind == "u" else 0.0
-    return [number + wrap if number < 0 else number for number in numbers]
+    wrap = 2.0 ** (8 * raw.dtype.itemsize)
+    if raw.dtype.kind == "u":
+        return [number + wrap if number < 0 else number for number in numbers]
+    turned = np.asarray(limits).dtype == np.dtype(f"u{raw.dtype.itemsize}")
+    return [number - wrap if turned and number >= wrap / 2 else number for number in numbers]
+
+
+def _as_meant(raw: npt.NDArray[Any], unsigned: str) -> npt.NDArray[Any]:
+    """Signed integers that `_Unsigned` calls unsigned, or the other way round, as they are meant."""
+    wanted = {"true": "u", "false": "i"}.get(unsigned)
+    if wanted is None or raw.dtype.kind not in "iu" or raw.dtype.kind == wanted:
+        return raw
+    return raw.astype(raw.dtype.newbyteorder("=")).view(f"{wanted}{raw.dtype.itemsize}")
+
+
+def _is_wider(stored: np.dtype[Any], limit: Any) -> bool:
+    """Whether a limit is of a type that packed numbers of this one are unpacked to."""
+    dtype = np.asarray(limit).dtype
+    return dtype.kind == "f" and (stored.kind in "iu" or dtype.itemsize > stored.itemsize)
+
+
+def _beyond(raw: npt.NDArray[Any], numbers: Any) -> list[float]:
+    """Those that no integer of the type of `raw` can be, as -99.9 next to int16."""
+    if numbers is None or raw.dtype.kind not in "iu" or np.asarray(numbers).dtype.kind != "f":
+        return []
+    limits = np.iinfo(raw.dtype)
+    return [
+        one
+        for one in map(float, np.ravel(numbers))
+        if np.isfinite(one) and not (one.is_integer() and limits.min <= one <= limits.max)
+    ]
+
+
+def _flags(raw: npt.NDArray[Any], attrs: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Numbers as stored that are flags and no measurements: those that mean dry, by `flag_meanings`, and the others."""
+    values = _like(raw, attrs.get("flag_values"))
+    said = attrs.get("flag_meanings", "")
+    meanings = said.replace(",", " ").split() if isinstance(said, str) else []
+    dry = [value for value, meaning in zip(values, meanings, strict=False) if _DRY.search(meaning)]
+    return dry, [value for value in values if value not in dry]
+
+
+def _unwritten(raw: npt.NDArray[Any], attrs: dict[str, Any]) -> float | None:
+    """What the NetCDF library reads where nothing was written, of a variable that declares no fill value; None for bytes."""
+    if "_FillValue" in attrs or "_Unsigned" in attrs or raw.dtype.itemsize < 2:
+        return None
+    return float(netCDF4.default_fillvals[raw.dtype.str[1:]])
 
 
 def _size_chunk_cache(variable: "netCDF4.Variable[Any]") -> None:

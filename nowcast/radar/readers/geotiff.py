@@ -15,7 +15,8 @@ import pyproj
 import xarray as xr
 
 from nowcast.errors import DataError
-from nowcast.radar.cf import PROVENANCE, minutes_of_cell_methods
+from nowcast.radar.cf import PROVENANCE
+from nowcast.radar.cf_times import minutes_of_cell_methods
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
 from nowcast.radar.grid import CRS

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,13 @@ _ERRORS = (
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What the store at `path` holds. Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do."""
-    with uninterrupted(), _explained(path), _open(path, decoded=True) as file:
-        return describe_dataset(file, path, options, "zarr")
+    group, variable = _within(options.variable or "")
+    with uninterrupted(), _explained(path), _open(path, decoded=True, group=group) as file:
+        if not group and not any(one.ndim >= 2 for one in file.variables.values()):
+            _refuse_groups(path)
+        described = describe_dataset(file, path, replace(options, variable=variable or None), "zarr")
+    name = f"{group}/{described.layout.variable}" if group else described.layout.variable
+    return replace(described, layout=replace(described.layout, variable=name))
 
 
 def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> storage.Values:
@@ -75,13 +81,31 @@ def _refuse_array(about: Any, what: str) -> None:
         raise DataError(f"{what} is pickled, which could run anything; write it again as plain numbers.")
 
 
-def _open(path: Path, decoded: bool) -> xr.Dataset:
+def _within(name: str) -> tuple[str, str]:
+    """Grid/rain → the group Grid and rain in it; '' is the root."""
+    group, _, variable = name.strip("/").rpartition("/")
+    return group, variable
+
+
+def _refuse_groups(path: Path) -> None:
+    """Errors: DataError where all that may be rain lies in groups, naming it."""
+    inside = [
+        os.path.relpath(folder, path)
+        for folder, _, names in os.walk(path)
+        for name in {"zarr.json", ".zarray"}.intersection(names)
+        if len(json.loads(Path(folder, name).read_bytes()).get("shape", [])) >= 2
+    ]
+    if inside:
+        raise DataError(f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as data.variable={inside[0]}.")
+
+
+def _open(path: Path, decoded: bool, group: str = "") -> xr.Dataset:
     library("zarr", "zarr", path)
     refuse_foreign(path)
     with warnings.catch_warnings():  # of codecs and types that version 3 has not settled, and xarray's of unknown ones
         warnings.simplefilter("ignore")
         return xr.open_dataset(
-            path, engine="zarr", consolidated=False, chunks=None, cache=False,
+            path, engine="zarr", group=group or None, consolidated=False, chunks=None, cache=False,
             decode_times=False, decode_coords=False, mask_and_scale=decoded,
         )  # fmt: skip
 
@@ -89,7 +113,8 @@ def _open(path: Path, decoded: bool) -> xr.Dataset:
 @lru_cache(maxsize=4)
 def _stored(path: Path, variable: str, changed: int) -> xr.Variable:
     """The variable as stored, read where it is indexed; `changed` tells a store written anew, or longer, from the one before."""
-    return _open(path, decoded=False)[variable].variable
+    group, name = _within(variable)
+    return _open(path, decoded=False, group=group)[name].variable
 
 
 def _changed(path: Path, variable: str) -> int:

@@ -1,0 +1,53 @@
+"""Longitudes lie on a circle: compared, and put in a row, without its seam."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+_TURN = 360.0
+
+
+def unwrapped(longitudes: npt.ArrayLike) -> Floats:
+    """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours, as 359.9, 0.1 → -0.1, 0.1.
+
+    Degrees that do not jump stay as they are; so do those around a pole, where no turning removes the jump.
+    """
+    values = np.asarray(longitudes, dtype=np.float64)
+    if not _jumps(values):
+        return values
+    for turned in (_along_axes(values), _around_the_middle(values)):
+        with np.errstate(invalid="ignore"):
+            smooth = values + _TURN * np.round((turned - values) / _TURN)
+        there = np.isfinite(values)
+        if not _jumps(smooth) and np.isfinite(smooth[there]).all():
+            smooth = smooth - _TURN * np.ceil((smooth[there].mean() - 180.0) / _TURN - 1e-9)
+            return np.where(there, smooth, values)
+    return values
+
+
+def apart(one: Any, other: Any) -> Any:
+    """How many degrees, from 0 to 180, two longitudes lie apart."""
+    return np.abs((np.asarray(one) - np.asarray(other) + 180.0) % _TURN - 180.0)
+
+
+def _jumps(values: Floats) -> bool:
+    with np.errstate(invalid="ignore"):
+        return any(bool((np.abs(np.diff(values, axis=axis)) > 180.0).any()) for axis in range(values.ndim))
+
+
+def _along_axes(values: Floats) -> Floats:
+    """Each row without a jump, and rows that start next to each other; NaN spreads."""
+    rows = np.unwrap(values, period=_TURN, axis=-1)
+    if values.ndim == 1:
+        return rows
+    starts = np.unwrap(rows[:, :1], period=_TURN, axis=0)
+    return np.asarray(rows + (starts - rows[:, :1]))
+
+
+def _around_the_middle(values: Floats) -> Floats:
+    """Each within half a turn of the middle of all."""
+    radians = np.radians(values[np.isfinite(values)])
+    middle = np.degrees(np.arctan2(np.sin(radians).mean(), np.cos(radians).mean()))
+    return np.asarray((values - middle + 180.0) % _TURN - 180.0 + middle)

@@ -1,0 +1,114 @@
+"""Numbers of CF times, "minutes since 2020-01-01", as dates."""
+
+import re
+import warnings
+from functools import lru_cache
+
+import cftime
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from nowcast.radar.times import Times
+
+CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+"""Those in which a day of the radar era has the date that it has in UTC."""
+
+_SECOND = 1e3
+_SPELLINGS = {
+    "ns nsec nsecs nanosec nanosecs nanosecond nanoseconds": 1e-6,
+    "us µs usec usecs microsec microsecs microsecond microseconds": 1e-3,
+    "ms msec msecs millisec millisecs millisecond milliseconds": 1.0,
+    "s sec secs second seconds": _SECOND,
+    "min mins minute minutes": 60 * _SECOND,
+    "h hr hrs hour hours": 3600 * _SECOND,
+    "d day days": 86400 * _SECOND,
+    "week weeks": 7 * 86400 * _SECOND,
+}
+_MILLISECONDS = {name: length for names, length in _SPELLINGS.items() for name in names.split()}
+_DATE = re.compile(
+    r"(\d{1,4})(?:[-/](\d{1,2}))?(?:[-/](\d{1,2}))?"  # 2020, 2020-1, 2020-01-01
+    r"(?:[T\s]+(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2}(?:\.\d*)?))?)?"  # 12, 12:30, 12:30:15.5
+    r"\s*(?:Z|UTC|GMT|([+-]?)(\d{1,2})(?::?(\d\d))?)?",  # +01:00, -6, +0530
+    re.IGNORECASE,
+)
+_UNIX_DAY = cftime.datetime(1970, 1, 1, calendar="standard").toordinal()
+_MOST = 9.2e12  # milliseconds from 1970 that datetime64[ns] can hold
+_COARSE = 60 * _SECOND  # single precision that tells times no better is of no use for frames
+_WRITE = "write them in UTC, as 'minutes since 2020-01-01 00:00', or with an offset, as 'minutes since 2020-01-01 00:00 +01:00'"
+
+
+def is_time_unit(units: object) -> bool:
+    """Whether these units count from a date, however they are spelled."""
+    return re.search(r"\bsince\b", str(units), re.IGNORECASE) is not None
+
+
+def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) -> Times:
+    """Numbers in `units` → datetime64[ns] in UTC to the nearest millisecond, of the same shape; NaN → NaT.
+
+    Errors: ValueError that says what is wrong with them, to follow "its times".
+    """
+    start, length = _clock(units, calendar)
+    if numbers.dtype.kind not in "iuf":
+        raise ValueError(f"are {numbers.dtype}, not numbers; write them as numbers in {units!r}")
+    there = np.isfinite(numbers)
+    passed = np.where(there, numbers, 0).astype(np.float64) * length
+    if np.abs(passed + start).max(initial=0) > _MOST:
+        raise ValueError(f"({units!r}) cannot be read, for one is out of range; mend or remove this file")
+    _refuse_coarse(numbers[there], length, units)
+    decoded = np.datetime64(0, "ms") + (start + np.round(passed).astype(np.int64)).astype("timedelta64[ms]")
+    return np.asarray(np.where(there, decoded.astype("datetime64[ns]"), np.datetime64("NaT")), dtype="datetime64[ns]")
+
+
+def _refuse_coarse(numbers: npt.NDArray[np.generic], length: float, units: str) -> None:
+    """Errors: ValueError where single precision cannot tell one frame's time from the next.
+
+    Times that are whole multiples of one spacing were not rounded, and pass.
+    """
+    if numbers.dtype.itemsize > 4 or numbers.dtype.kind != "f" or numbers.size == 0:
+        return
+    precision = float(np.spacing(np.abs(numbers).max())) * length
+    steps = np.diff(np.unique(numbers).astype(np.float64))
+    if precision > _COARSE and (steps.size == 0 or (steps % steps.min()).any()):
+        raise ValueError(
+            f"({units!r}) are stored in single precision, which tells them to {precision / _COARSE:.3g} minutes only; write"
+            " them as float64 or as whole numbers"
+        )
+
+
+@lru_cache(maxsize=64)
+def _clock(units: str, calendar: str) -> tuple[int, float]:
+    """'minutes since 2020-01-01' → milliseconds from 1970 to its date, in UTC, and the milliseconds of its unit."""
+    said = re.fullmatch(r"\s*(\S+)\s+since\s+(.+?)\s*", units, re.IGNORECASE)
+    if said is None:
+        raise ValueError(f"({units!r}) cannot be read; {_WRITE}")
+    name = said[1].lower()
+    if name.rstrip("s") in ("month", "year", "common_year"):
+        raise ValueError(f"({units!r}) cannot be read, for a {name.rstrip('s')} has no one length; write them in minutes or days")
+    if name not in _MILLISECONDS:
+        raise ValueError(f"({units!r}) cannot be read, for {said[1]!r} is no unit of time that is known; write them in minutes")
+    try:
+        return _since_1970(said[2], calendar), _MILLISECONDS[name]
+    except (ValueError, OverflowError, TypeError) as error:
+        raise ValueError(f"({units!r}) cannot be read; {_WRITE}") from error
+
+
+def _since_1970(date: str, calendar: str) -> int:
+    """Milliseconds from 1970 to a date of this calendar. Errors: ValueError where it is none."""
+    parts = _DATE.fullmatch(date)
+    if parts is None:
+        return _by_xarray(date)
+    year, month, day, hour, minute = (int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False))
+    days = cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal() - _UNIX_DAY
+    seconds = 60 * (60 * (24 * days + hour) + minute) + float(parts[6] or 0)
+    offset = 60 * int(parts[8] or 0) + int(parts[9] or 0)
+    return round(1e3 * (seconds - 60 * (-offset if parts[7] == "-" else offset)))
+
+
+def _by_xarray(date: str) -> int:
+    """A date that CF does not spell so, but xarray reads, as "Jan 1 2020"."""
+    raw = xr.Dataset({"t": ("t", [0], {"units": f"seconds since {date}"})})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="ns"))["t"].values[0]
+    return int((read - np.datetime64(0, "ns")) / np.timedelta64(1, "ms"))
