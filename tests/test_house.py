@@ -44,6 +44,7 @@ ROOMS_OF_A_WORD = {
     "tqdm": {"training", "commands"},
     "xarray": {"radar", "forecast", "verification", "sequences", "commands"},
     "netCDF4": {"radar", "forecast"},
+    "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},
     "eccodes": {"radar"},
     "rasterio": {"radar"},

@@ -74,12 +74,12 @@ def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
 def _packing(field: xr.DataArray, path: Path) -> tuple[float, float]:
     """(scale, offset) of the rain. Errors: DataError where they are no numbers that unpack anything."""
     try:
-        scale, offset = storage.packing_of({**field.encoding, **field.attrs})
+        scale, offset = storage.packing_of(field.attrs)
         usable = math.isfinite(scale) and math.isfinite(offset) and scale != 0
     except ValueError:
         usable = False
     if not usable:
-        said = {key: {**field.encoding, **field.attrs}.get(key) for key in ("scale_factor", "add_offset")}
+        said = {key: field.attrs[key] for key in ("scale_factor", "add_offset") if key in field.attrs}
         raise DataError(
             f"{path}: {field.name!r} is packed with {said}, which are no two numbers to unpack it by; mend this file."
         )

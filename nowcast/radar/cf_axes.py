@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.errors import DataError
+from nowcast.radar import storage
 from nowcast.radar.longitudes import apart
 from nowcast.radar.time_units import is_time_unit
 
@@ -112,10 +113,12 @@ def _by_name(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
 
 def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
     """By latitudes and longitudes of pixels: which of the two changes more along which dimension."""
-    found = {way: degrees_along(file, way, {first, second}) for way in ("X", "Y")}
-    if found["X"] is None or found["Y"] is None or min(file.sizes[first], file.sizes[second]) < 2:
+    longitude, latitude = (degrees_along(file, way, {first, second}) for way in ("X", "Y"))
+    if longitude is None or latitude is None or min(file.sizes[first], file.sizes[second]) < 2:
         return None, None
-    east, north = (np.asarray(found[way].transpose(first, second).values, dtype=np.float64) for way in ("X", "Y"))
+    east, north = (
+        storage.plain_values(one.transpose(first, second).values, one.attrs).astype(np.float64) for one in (longitude, latitude)
+    )
     with np.errstate(invalid="ignore"):
         shares = [
             (float(np.nanmedian(apart(east.take(-1, axis), east.take(0, axis)) * np.cos(np.radians(north.take(0, axis))))),
@@ -127,11 +130,11 @@ def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
     return ("Y", "X") if shares[0][1] > shares[0][0] and shares[1][0] > shares[1][1] else (None, None)
 
 
-def degrees_along(file: xr.Dataset, way: Way, dims: set[str]) -> xr.Variable | None:
+def degrees_along(file: xr.Dataset, way: str, dims: set[str]) -> xr.Variable | None:
     """The latitude (Y) or longitude (X) of each pixel: a variable over these two dimensions, and others of size 1 only."""
     known, standard = (EAST | WEST, "longitude") if way == "X" else (NORTH | SOUTH, "latitude")
     flat = {
-        str(name): variable.squeeze([dim for dim in variable.dims if variable.sizes[dim] == 1 and dim not in dims])
+        str(name): variable.isel({dim: 0 for dim in variable.dims if variable.sizes[dim] == 1 and dim not in dims})
         for name, variable in file.variables.items()
         if dims <= set(map(str, variable.dims)) and variable.dtype.kind in "iuf"
     }

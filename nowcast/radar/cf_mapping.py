@@ -148,6 +148,10 @@ def _crs_of(text: str) -> "pyproj.CRS | None":
             crs = pyproj.CRS.from_proj4(text.strip()) if "+proj=" in text else pyproj.CRS.from_wkt(text)
     except (pyproj.exceptions.CRSError, *_WRONG):
         return None
-    while crs.is_compound or crs.is_bound:
-        crs = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs
-    return crs.to_2d()
+    return _horizontal(crs)
+
+
+def _horizontal(crs: "pyproj.CRS") -> "pyproj.CRS":
+    """Of a compound system its horizontal part, of one bound to another the one that it is of."""
+    inner = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs if crs.is_bound else None
+    return crs.to_2d() if inner is None else _horizontal(inner)

@@ -1,10 +1,12 @@
 """Where the pixels of a self-describing dataset are: its x and y, latitude and longitude, and the grid mapping (CF 4, 5)."""
 
 import re
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from nowcast.radar import storage
 from nowcast.radar.cf_axes import EAST, NORTH, SOUTH, WEST, along, degrees_along, units_of, way_of
 from nowcast.radar.cf_mapping import grid_mapping_of, unit_of
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, in_metres
@@ -65,7 +67,7 @@ def _axis_along(file: xr.Dataset, dim: str, ours: str, crs: xr.Variable | None) 
 
 
 def _axis(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> xr.Variable:
-    values, units = np.asarray(axis.values, dtype=np.float64), units_of(axis)
+    values, units = storage.plain_values(axis.values, axis.attrs).astype(np.float64), units_of(axis)
     sign = _degrees_of(axis, ours, crs)
     if sign:
         return axis_in_degrees(ours, unwrapped(sign * values) if ours == "x" else sign * values)
@@ -131,11 +133,12 @@ def _pixel_degrees(degrees: xr.Variable, ours: str) -> xr.Variable:
     """(y, x) in degrees north or east."""
     units = units_of(degrees)
     factor = -1.0 if units in SOUTH | WEST else float(np.degrees(_IN_RADIANS[units])) if units in _IN_RADIANS else 1.0
-    values = degrees.values if factor == 1.0 else factor * degrees.values
-    values = values if ours == LATITUDE else _same_type(unwrapped(values), values)
+    stored = storage.plain_values(degrees.values, degrees.attrs)
+    values = stored if factor == 1.0 else factor * stored
+    values = _same_type(values if ours == LATITUDE else unwrapped(values), degrees.values)
     attrs = {"standard_name": ours, "units": "degrees_north" if ours == LATITUDE else "degrees_east"}
     return xr.Variable(("y", "x"), values, attrs)
 
 
-def _same_type(values: np.ndarray, like: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _same_type(values: Any, like: Any) -> Any:
     return values.astype(like.dtype) if like.dtype.kind == "f" else values

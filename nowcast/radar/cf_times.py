@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.errors import DataError
+from nowcast.radar import storage
 from nowcast.radar.time_units import CALENDARS, decode_times, is_time_unit
 from nowcast.radar.times import JITTER_SECONDS, Times, show
 
@@ -65,7 +66,7 @@ def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
 def decode(time: xr.DataArray, path: Path) -> Times:
     """Numbers "since" → datetime64[ns]. Errors: DataError where they cannot be read, saying why."""
     try:
-        return decode_times(np.asarray(time.values), str(time.attrs["units"]), _calendar(time))
+        return decode_times(storage.plain_values(np.asarray(time.values), time.attrs), str(time.attrs["units"]), _calendar(time))
     except ValueError as error:
         raise DataError(f"{path}: its times {error}.") from error
 
@@ -148,7 +149,8 @@ def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | 
             "%s: says that %r are the bounds of its times, and has none such; its times are taken for their ends.", path, name
         )
         return None
-    pairs = decode(bounds.assign_attrs({**time.attrs, **bounds.attrs}), path)
+    clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}  # CF 7.1: those of the time
+    pairs = decode(bounds.assign_attrs({**clock, **bounds.attrs}), path)
     return Intervals(np.atleast_1d(pairs.min(axis=-1)), np.atleast_1d(pairs.max(axis=-1)))
 
 

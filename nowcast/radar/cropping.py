@@ -164,7 +164,8 @@ def _made_projection(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Proj:
 @lru_cache(maxsize=8)
 def _made_rotation(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Transformer:
     crs = _crs(attrs)
-    return pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    assert crs.source_crs is not None  # that with the true pole
+    return pyproj.Transformer.from_crs(crs, crs.source_crs, always_xy=True)
 
 
 def _crs(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:

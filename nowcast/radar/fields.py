@@ -95,7 +95,7 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     if not where.exists():
         raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, input_paths or mask.")
     with storage.only_reader():
-        file = _open(where, decoded=True)
+        file = _open(where)
     if variable not in file.variables:
         raise DataError(f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one.")
     field = file[variable]
@@ -108,23 +108,19 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     y, x = y_and_x(file, space, path)
     _check_place(file, field, y, x, grid, path)
     times = None if time is None else _known_at(file, field, time, where)
-    with storage.only_reader():
-        file.close()
-        stored = _open(where, decoded=False)
     name = str(field.attrs.get("standard_name", variable))
-    return FieldFile(where, name, times, _turned(stored[variable], along, y, x), stored)
+    return FieldFile(where, name, times, _turned(field, along, y, x), file)
 
 
 def _turned(field: xr.DataArray, time: str | None, y: str, x: str) -> xr.DataArray:
     """As stored → (time, y, x), or (y, x) without times."""
-    field = field.squeeze([name for name in field.dims if name not in (time, y, x)], drop=True)
     if time is not None and time not in field.dims:
         field = field.expand_dims(time)
     return field.transpose(*([] if time is None else [time]), y, x)
 
 
-def _open(path: Path, decoded: bool) -> xr.Dataset:
-    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": decoded}
+def _open(path: Path) -> xr.Dataset:
+    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": False}
     try:
         with warnings.catch_warnings():  # xarray's own, of fill values and the like
             warnings.simplefilter("ignore")

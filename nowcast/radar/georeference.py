@@ -155,17 +155,15 @@ def ellipsoid_of(attrs: Mapping[str, Any]) -> tuple[float, float] | None:
 
 @lru_cache(maxsize=16)
 def _named_ellipsoid(name: str, datum: str) -> tuple[float, float] | None:
-    import pyproj
+    from pyproj.crs.datum import Datum, Ellipsoid  # type: ignore[attr-defined]
+    from pyproj.exceptions import CRSError
 
-    for make, text in ((pyproj.crs.Ellipsoid.from_name, name), (pyproj.crs.Datum.from_name, datum)):
-        try:
-            found = make(text) if text else None
-        except pyproj.exceptions.CRSError:
-            continue
-        if found is not None:
-            known = found if isinstance(found, pyproj.crs.Ellipsoid) else found.ellipsoid
-            return known.semi_major_metre, known.semi_minor_metre
-    return None
+    try:
+        known = Ellipsoid.from_name(name) if name else None
+        known = known or (Datum.from_name(datum).ellipsoid if datum else None)
+    except CRSError:
+        return None
+    return None if known is None else (known.semi_major_metre, known.semi_minor_metre)
 
 
 def _mapping_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

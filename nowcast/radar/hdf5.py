@@ -190,15 +190,15 @@ def place_of_footprint(footprint: Footprint) -> Place:
 
 
 def _in_one_turn(footprint: Footprint, crs: xr.Variable) -> list[tuple[str, float, float]]:
-    """Corners of a grid of degrees, those of its east a part of a turn on from those of its west, also across the date line."""
-    corners = list(footprint.corners)
-    west = [longitude for name, longitude, _ in corners if name in ("UL", "LL")]
-    if footprint.upper_left is not None:
-        west = [footprint.upper_left[0]]
+    """Corners of a grid of degrees, those of its east on from those of its west, also across the date line."""
+    west = [longitude for name, longitude, _ in footprint.corners if name in ("UL", "LL")]
+    west = [footprint.upper_left[0]] if footprint.upper_left is not None else west
     if crs.attrs["grid_mapping_name"] != "latitude_longitude" or not west:
-        return corners
-    start = west[0] - 1.0  # corners are rounded
-    return [(name, start + (longitude - start) % 360.0, latitude) for name, longitude, latitude in corners]
+        return list(footprint.corners)
+    return [
+        (name, longitude + 360.0 if name in ("UR", "LR") and longitude < west[0] else longitude, latitude)
+        for name, longitude, latitude in footprint.corners
+    ]
 
 
 def _in_metres(projection: str) -> tuple[str, float]:

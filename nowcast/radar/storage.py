@@ -7,7 +7,7 @@ import re
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.radar.units import quantity_of
 from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
 Values = npt.NDArray[np.float64]
@@ -111,11 +112,11 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
     return unpack(raw, attrs, missing_value)
 
 
-def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers = None) -> Values:
+def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbers = None) -> Values:
     """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset, `flag_values`, and by `_Unsigned`.
 
     CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type wider than the packed one, as
-    floating next to integers, for unpacked ones. A flag that means dry becomes -inf, any other one missing.
+    floating next to integers, for unpacked ones. A flag that means dry becomes 0, or -inf of dBZ, and any other one missing.
     """
     raw = _as_meant(raw, str(attrs.get("_Unsigned", "")).lower())
     with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
@@ -139,12 +140,18 @@ def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers 
             for high in numbers[-1:] if name != "valid_min" else []:
                 missing |= of > high + slack
     dry, other = _flags(raw, attrs)
-    unpacked_values = np.where(np.isin(values, dry), -np.inf, unpacked_values) if dry else unpacked_values
+    unpacked_values = np.where(np.isin(values, dry), _no_rain(attrs), unpacked_values) if dry else unpacked_values
     unpacked_values[missing | np.isin(values, other)] = np.nan
     return unpacked_values
 
 
-def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
+def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Values of a coordinate: as stored where no attribute packs or masks them, else as unpack has them, limits aside."""
+    kept = {name: attrs[name] for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned") if name in attrs}
+    return unpack(raw, kept) if kept and raw.dtype.kind in "iuf" else raw
+
+
+def packing_of(attrs: Mapping[str, Any]) -> tuple[float, float]:
     """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as 0.00999999977.
 
     Errors: ValueError where they are not one number each.
@@ -311,7 +318,7 @@ def _beyond(raw: npt.NDArray[Any], numbers: Any) -> list[float]:
     ]
 
 
-def _flags(raw: npt.NDArray[Any], attrs: dict[str, Any]) -> tuple[list[float], list[float]]:
+def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     """Numbers as stored that are flags and no measurements: those that mean dry, by `flag_meanings`, and the others."""
     values = _like(raw, attrs.get("flag_values"))
     said = attrs.get("flag_meanings", "")
@@ -320,7 +327,11 @@ def _flags(raw: npt.NDArray[Any], attrs: dict[str, Any]) -> tuple[list[float], l
     return dry, [value for value in values if value not in dry]
 
 
-def _unwritten(raw: npt.NDArray[Any], attrs: dict[str, Any]) -> float | None:
+def _no_rain(attrs: Mapping[str, Any]) -> float:
+    return -np.inf if quantity_of(str(attrs.get("units", ""))) == "reflectivity" else 0.0
+
+
+def _unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
     """What the NetCDF library reads where nothing was written, of a variable that declares no fill value; None for bytes."""
     if "_FillValue" in attrs or "_Unsigned" in attrs or raw.dtype.itemsize < 2:
         return None

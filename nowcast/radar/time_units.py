@@ -100,7 +100,7 @@ def _since_1970(date: str, calendar: str) -> int:
         return _by_xarray(date)
     year, month, day, hour, minute = (int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False))
     days = cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal() - _UNIX_DAY
-    seconds = 60 * (60 * (24 * days + hour) + minute) + float(parts[6] or 0)
+    seconds: float = 60 * (60 * (24 * days + hour) + minute) + float(parts[6] or 0)
     offset = 60 * int(parts[8] or 0) + int(parts[9] or 0)
     return round(1e3 * (seconds - 60 * (-offset if parts[7] == "-" else offset)))
 

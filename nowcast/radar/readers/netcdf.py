@@ -57,7 +57,7 @@ def _opened_group(opened: netCDF4.Dataset, name: str, path: Path) -> xr.Dataset:
     if name and name not in _groups(opened):
         raise DataError(f"{path}: has no group {name!r} (it has: {', '.join(_groups(opened)) or 'none'}); set data.variable.")
     stored = xr.backends.NetCDF4DataStore(opened, group=name or None)  # type: ignore[no-untyped-call]
-    return xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, cache=False)
+    return xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, mask_and_scale=False, cache=False)
 
 
 def _fits(variable: xr.DataArray, file: xr.Dataset) -> bool:
@@ -66,7 +66,7 @@ def _fits(variable: xr.DataArray, file: xr.Dataset) -> bool:
 
 def _groups(opened: netCDF4.Dataset, above: str = "") -> dict[str, netCDF4.Group]:
     """Every group of a file by its path."""
-    found = {}
+    found: dict[str, netCDF4.Group] = {}
     for name, group in opened.groups.items():
         found |= {f"{above}{name}": group, **_groups(group, f"{above}{name}/")}
     return found

@@ -37,7 +37,7 @@ _ERRORS = (
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What the store at `path` holds. Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do."""
     group, variable = _within(options.variable or "")
-    with uninterrupted(), _explained(path), _open(path, decoded=True, group=group) as file:
+    with uninterrupted(), _explained(path), _open(path, group) as file:
         if not group and not any(one.ndim >= 2 for one in file.variables.values()):
             _refuse_groups(path)
         described = describe_dataset(file, path, replace(options, variable=variable or None), "zarr")
@@ -99,14 +99,14 @@ def _refuse_groups(path: Path) -> None:
         raise DataError(f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as data.variable={inside[0]}.")
 
 
-def _open(path: Path, decoded: bool, group: str = "") -> xr.Dataset:
+def _open(path: Path, group: str) -> xr.Dataset:
     library("zarr", "zarr", path)
     refuse_foreign(path)
     with warnings.catch_warnings():  # of codecs and types that version 3 has not settled, and xarray's of unknown ones
         warnings.simplefilter("ignore")
         return xr.open_dataset(
             path, engine="zarr", group=group or None, consolidated=False, chunks=None, cache=False,
-            decode_times=False, decode_coords=False, mask_and_scale=decoded,
+            decode_times=False, decode_coords=False, mask_and_scale=False,
         )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def _open(path: Path, decoded: bool, group: str = "") -> xr.Dataset:
 def _stored(path: Path, variable: str, changed: int) -> xr.Variable:
     """The variable as stored, read where it is indexed; `changed` tells a store written anew, or longer, from the one before."""
     group, name = _within(variable)
-    return _open(path, decoded=False, group=group)[name].variable
+    return _open(path, group)[name].variable
 
 
 def _changed(path: Path, variable: str) -> int:
