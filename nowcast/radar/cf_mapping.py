@@ -68,6 +68,8 @@ def _from_attrs(attrs: dict[str, Any], where: str) -> xr.Variable | None:
             return None
         return _from_text(text, where)
     plain = {str(key): value for key, value in attrs.items() if isinstance(value, str) or np.asarray(value).dtype.kind in "iuf"}
+    if "horizontal_datum_name" in plain:
+        plain["horizontal_datum_name"] = str(plain["horizontal_datum_name"]).replace("_", " ")  # OSGB_1936, as WKT 1 spells it
     filled = with_pole(_filled(plain, text))
     problem = _problem(_frozen(filled))
     if problem:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
@@ -162,7 +161,9 @@ def place_of_footprint(footprint: Footprint) -> Place:
     if crs is None:
         return {}
     to_xy = pyproj.Proj(projection)
-    corners = {name: to_xy(lon, lat) for name, lon, lat in _in_one_turn(footprint, crs)}
+    corners = {name: to_xy(lon, lat) for name, lon, lat in footprint.corners}
+    if crs.attrs["grid_mapping_name"] == "latitude_longitude":
+        corners = _in_one_turn(corners, footprint.upper_left)
     pixel = (
         _pixel_by_corners(corners, footprint.shape)
         if footprint.pixel is None
@@ -189,16 +190,14 @@ def place_of_footprint(footprint: Footprint) -> Place:
     return place
 
 
-def _in_one_turn(footprint: Footprint, crs: xr.Variable) -> list[tuple[str, float, float]]:
-    """Corners of a grid of degrees, those of its east on from those of its west, also across the date line."""
-    west = [longitude for name, longitude, _ in footprint.corners if name in ("UL", "LL")]
-    west = [footprint.upper_left[0]] if footprint.upper_left is not None else west
-    if crs.attrs["grid_mapping_name"] != "latitude_longitude" or not west:
-        return list(footprint.corners)
-    return [
-        (name, longitude + 360.0 if name in ("UR", "LR") and longitude < west[0] else longitude, latitude)
-        for name, longitude, latitude in footprint.corners
-    ]
+def _in_one_turn(
+    corners: dict[str, tuple[float, float]], upper_left: tuple[float, float] | None
+) -> dict[str, tuple[float, float]]:
+    """Corners in degrees, those of the east on from those of the west, also across the date line."""
+    west = [corners[name][0] for name in ("UL", "LL") if name in corners] if upper_left is None else [upper_left[0]]
+    return {
+        name: (x + 360.0 if name in ("UR", "LR") and west and x < west[0] else x, y) for name, (x, y) in corners.items()
+    }
 
 
 def _in_metres(projection: str) -> tuple[str, float]:

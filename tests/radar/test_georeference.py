@@ -1,6 +1,11 @@
 import numpy as np
+import pyproj
+import pytest
+import xarray as xr
 
 from nowcast.radar import open_grid
+from nowcast.radar.georeference import place_differs, place_of_grid
+from nowcast.radar.place import crs_in_words
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
 
@@ -85,3 +90,52 @@ def test_a_regular_latitude_longitude_grid_keeps_its_degrees(write):
     grid = open_grid(write("a.nc", ONES, extra=degrees))
     assert grid.y.attrs == {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     assert grid.x.attrs["standard_name"] == "longitude"
+
+
+EARTH = {"grid_mapping_name": "mercator", "standard_parallel": 50.0, "longitude_of_projection_origin": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101}, "ellipsoid of 6378.137 and 6356.752 km"),
+        ({"semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.0}, "ellipsoid of 6378.137 and 6356.752 km"),
+        ({"semi_major_axis": 6378137.0, "inverse_flattening": 0.0}, "sphere of 6378.14 km"),
+        ({"earth_radius": 6370040.0}, "sphere of 6370.04 km"),
+        ({"reference_ellipsoid_name": "GRS 1980"}, "GRS 1980"),
+        ({"horizontal_datum_name": "OSGB_1936"}, "ellipsoid of 6377.563 and 6356.257 km"),
+        ({}, "ellipsoid not stated"),
+    ],
+)
+def test_an_ellipsoid_is_named_by_whatever_states_it(said, words):
+    assert crs_in_words({"crs": xr.Variable((), 0, {**EARTH, **said})}).endswith(f"meridian 10°, {words}")
+
+
+def test_an_ellipsoid_of_a_text_only_is_named_too(write):
+    wkt = pyproj.CRS.from_epsg(3035).to_wkt()
+    place = place_of_grid(open_grid(write("a.nc", ONES, extra=axes("m", mapping={"crs_wkt": wkt}))))
+    assert crs_in_words(place).endswith("GRS 1980")
+
+
+FLATTENED = {**EARTH, "semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101, "false_easting": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        ({"semi_minor_axis": 6378137.0 * (1 - 1 / 298.257222101), "inverse_flattening": None}, False),
+        ({"longitude_of_projection_origin": 370.0}, False),
+        ({"false_northing": 0.0, "long_name": "a map"}, False),
+        ({"inverse_flattening": None}, True),
+        ({"false_easting": None}, True),
+        ({"standard_parallel": None}, True),
+        ({"standard_parallel": 51.0}, True),
+        ({"semi_major_axis": None, "inverse_flattening": None, "earth_radius": 6371000.0}, True),
+        ({"semi_major_axis": None, "inverse_flattening": None}, True),
+    ],
+)
+def test_grid_mappings_differ_where_they_mean_another_place(other, differs):
+    changed = {key: value for key, value in {**FLATTENED, **other}.items() if value is not None}
+    one, two = ({"crs": xr.Variable((), 0, attrs)} for attrs in (FLATTENED, changed))
+    assert place_differs(one, two) == ("their grid mappings differ" if differs else "")
+    assert place_differs(two, one) == place_differs(one, two)
