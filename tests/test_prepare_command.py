@@ -248,6 +248,23 @@ def test_a_crop_and_another_grid(run: Run, raw: Path, tmp_path: Path) -> None:
     assert same_rain(tmp_path / "crop", tmp_path / "same")
 
 
+def test_a_crop_across_the_seam_of_a_global_grid_joins_both_ends(run: Run, tmp_path: Path) -> None:
+    raw, lon = tmp_path / "world.nc", np.arange(0.0, 360.0, 30.0)
+    with netCDF4.Dataset(raw, "w") as file:
+        for name, values, units in (("time", [0.0, 60.0], "minutes since 2020-01-01"), ("lat", [10.0, -10.0], "degrees_north"),
+                                    ("lon", lon, "degrees_east")):  # fmt: skip
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,)).units = units
+            file[name][:] = values
+        rain = file.createVariable("rain", "f4", ("time", "lat", "lon"))
+        rain.units, rain[:] = "mm/h", np.broadcast_to(np.arange(12.0), (2, 2, 12))
+    outcome = prepared(run, raw, tmp_path / "store", "crop=[-60,-20,30,20]")
+    assert outcome.code == 0, outcome.err
+    grid = open_grid(tmp_path / "store")
+    assert grid.x.values.tolist() == [-60.0, -30.0, 0.0, 30.0]
+    assert grid.precipitation_rate.values[0].tolist() == [[10.0, 11.0, 0.0, 1.0]] * 2
+
+
 def test_a_grid_is_taken_over_from_a_file_whatever_it_measures(run: Run, raw: Path, tmp_path: Path) -> None:
     """FMI's PGM has but dBZ, and 4 × 3 pixels far north of the rain."""
     place = ("type stereographic", "centrallongitude 25", "centrallatitude 90", "truelatitude 60", "metersperpixel_x 1000",

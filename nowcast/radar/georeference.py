@@ -148,7 +148,9 @@ def ellipsoid_of(attrs: Mapping[str, Any]) -> tuple[float, float] | None:
     }
     major = numbers.get("semi_major_axis", numbers.get("earth_radius"))
     if major is None:
-        return _named_ellipsoid(str(attrs.get("reference_ellipsoid_name", "")), str(attrs.get("horizontal_datum_name", "")).replace("_", " "))
+        return _named_ellipsoid(
+            str(attrs.get("reference_ellipsoid_name", "")), str(attrs.get("horizontal_datum_name", "")).replace("_", " ")
+        )
     flattening = numbers.get("inverse_flattening", 0.0)
     return major, numbers.get("semi_minor_axis", major * (1.0 - 1.0 / flattening) if flattening else major)
 

@@ -195,9 +195,7 @@ def _in_one_turn(
 ) -> dict[str, tuple[float, float]]:
     """Corners in degrees, those of the east on from those of the west, also across the date line."""
     west = [corners[name][0] for name in ("UL", "LL") if name in corners] if upper_left is None else [upper_left[0]]
-    return {
-        name: (x + 360.0 if name in ("UR", "LR") and west and x < west[0] else x, y) for name, (x, y) in corners.items()
-    }
+    return {name: (x + 360.0 if name in ("UR", "LR") and west and x < west[0] else x, y) for name, (x, y) in corners.items()}
 
 
 def _in_metres(projection: str) -> tuple[str, float]:

@@ -147,7 +147,9 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
 
 def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray[Any]:
     """Values of a coordinate: as stored where no attribute packs or masks them, else as unpack has them, limits aside."""
-    kept = {name: attrs[name] for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned") if name in attrs}
+    kept = {
+        name: attrs[name] for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned") if name in attrs
+    }
     return unpack(raw, kept) if kept and raw.dtype.kind in "iuf" else raw
 
 

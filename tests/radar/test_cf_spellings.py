@@ -213,7 +213,11 @@ def test_a_projection_of_appendix_f_places_the_pixels(write, mapping):
 
 def test_a_rotated_pole_places_the_pixels(write):
     """The rotated origin of COSMO's pole lies at 10° E, 50° N; its west at 359° is west."""
-    mapping = {"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 40.0, "grid_north_pole_longitude": -170.0}
+    mapping = {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": 40.0,
+        "grid_north_pole_longitude": -170.0,
+    }
     axes = {"rlon": (("rlon",), [359.0, 0.0, 1.0], {"standard_name": "grid_longitude", "units": "degrees"}),
             "rlat": (("rlat",), [0.0, 1.0], {"standard_name": "grid_latitude", "units": "degrees"}), "p": ((), 0, mapping)}  # fmt: skip
     grid = open_grid(write(axes, ("time", "rlat", "rlon"), attrs={"grid_mapping": "p"}))
@@ -231,7 +235,11 @@ def test_viewing_angles_of_a_geostationary_satellite_become_metres(write, attrs,
     mapping = {"grid_mapping_name": "geostationary", "perspective_point_height": 35786e3, "longitude_of_projection_origin": 0.0,
                "sweep_angle_axis": "y", "semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.3}  # fmt: skip
     other = {**attrs, "standard_name": "projection_y_coordinate"}
-    axes = {"x": (("x",), np.array([0.0, 0.01, 0.02]) * scale, attrs), "y": (("y",), np.array([0.1, 0.09]) * scale, other), "p": ((), 0, mapping)}
+    axes = {
+        "x": (("x",), np.array([0.0, 0.01, 0.02]) * scale, attrs),
+        "y": (("y",), np.array([0.1, 0.09]) * scale, other),
+        "p": ((), 0, mapping),
+    }
     grid = open_grid(write(axes, attrs={"grid_mapping": "p"}))
     assert grid.x.values == pytest.approx([0.0, 357860.0, 715720.0]) and grid.x.attrs["units"] == "m"
     assert degrees_of(place_of_grid(grid), "a.nc")[0][0, 0] == pytest.approx(0.0)
@@ -266,7 +274,11 @@ def test_a_projection_is_found_wherever_it_is_stated(write, says, rain, mapping,
     lon, lat = (10.5, 51.5) if epsg == 3035 else (-74.0, 40.5)
     x, y = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform(lon, lat)
     about = {"units": "m"} if epsg == 3035 else {"units": "US_survey_foot"}
-    axes = {"x": (("x",), x + 5000 * np.arange(3.0), about), "y": (("y",), y + 5000 * np.arange(2.0), about), "p": ((), 0, mapping)}
+    axes = {
+        "x": (("x",), x + 5000 * np.arange(3.0), about),
+        "y": (("y",), y + 5000 * np.arange(2.0), about),
+        "p": ((), 0, mapping),
+    }
     grid = open_grid(write(axes, attrs=rain, file_attrs=whole))
     longitude, latitude = degrees_of(place_of_grid(grid), "a.nc")
     assert (longitude[0, 0], latitude[0, 0]) == pytest.approx((lon, lat), abs=1e-6)
@@ -323,7 +335,9 @@ TIMES = [  # units, calendar, numbers as stored
 ]
 
 
-@pytest.mark.parametrize(("units", "calendar", "numbers"), TIMES, ids=[f"{line[0]}, {np.asarray(line[2]).dtype}" for line in TIMES])
+@pytest.mark.parametrize(
+    ("units", "calendar", "numbers"), TIMES, ids=[f"{line[0]}, {np.asarray(line[2]).dtype}" for line in TIMES]
+)
 def test_times_in_any_unit_that_counts_from_a_date_are_read(write, units, calendar, numbers):
     about = {"units": units, **({} if calendar is None else {"calendar": calendar})}
     times = open_grid(write(time=(("time",), numbers, about))).time.values
@@ -349,7 +363,9 @@ NO_TIMES = [  # units, calendar, numbers, the words of the refusal
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("units", "calendar", "numbers", "words"), NO_TIMES, ids=[f"{line[0]} {line[1] or ''}" for line in NO_TIMES])
+@pytest.mark.parametrize(
+    ("units", "calendar", "numbers", "words"), NO_TIMES, ids=[f"{line[0]} {line[1] or ''}" for line in NO_TIMES]
+)
 def test_times_that_cannot_be_read_are_refused_for_what_is_wrong_with_them(write, units, calendar, numbers, words):
     about = {"units": units, **({} if calendar is None else {"calendar": calendar})}
     refused(write(time=(("time",), numbers, about)), words)
@@ -482,7 +498,10 @@ def as_zarr(path, rain, attrs):
     zarr = pytest.importorskip("zarr")
     root = zarr.create_group(path, zarr_format=2)
     plain = {key: np.asarray(value).tolist() for key, value in attrs.items() if key != "_FillValue"}
-    for name, values, dims, about in (("time", np.array([0]), ["time"], {"units": SINCE}), ("rain", rain, ["time", "y", "x"], {"units": "mm/h", **plain})):
+    for name, values, dims, about in (
+        ("time", np.array([0]), ["time"], {"units": SINCE}),
+        ("rain", rain, ["time", "y", "x"], {"units": "mm/h", **plain}),
+    ):
         fill = np.asarray(attrs["_FillValue"]).item() if name == "rain" and "_FillValue" in attrs else None
         array = root.create_array(name, shape=values.shape, dtype=values.dtype, fill_value=fill)
         array[...] = values
@@ -490,7 +509,9 @@ def as_zarr(path, rain, attrs):
     return path
 
 
-@pytest.mark.parametrize("attrs", [{"scale_factor": "wet"}, {"scale_factor": 0.0}, {"add_offset": np.array([1.0, 2.0])}, {"scale_factor": M}])
+@pytest.mark.parametrize(
+    "attrs", [{"scale_factor": "wet"}, {"scale_factor": 0.0}, {"add_offset": np.array([1.0, 2.0])}, {"scale_factor": M}]
+)
 def test_packing_that_unpacks_nothing_is_refused(write, attrs):
     refused(write(attrs=attrs), "'rain' is packed with .*which are no two numbers to unpack it by")
 

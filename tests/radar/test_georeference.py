@@ -44,7 +44,11 @@ def test_a_proj_text_becomes_a_cf_grid_mapping_that_knows_its_pole(write):
 
 
 def test_a_grid_mapping_without_its_pole_gets_the_one_of_its_parallel(write):
-    mapping = {"grid_mapping_name": "polar_stereographic", "standard_parallel": -71.0, "straight_vertical_longitude_from_pole": 0.0}
+    mapping = {
+        "grid_mapping_name": "polar_stereographic",
+        "standard_parallel": -71.0,
+        "straight_vertical_longitude_from_pole": 0.0,
+    }
     assert open_grid(write("a.nc", ONES, extra=axes("m", mapping=mapping))).crs.attrs["latitude_of_projection_origin"] == -90.0
 
 

@@ -327,3 +327,11 @@ def test_knmi_equals_what_pysteps_reads(rap):
     grid = open_grid(path)
     np.testing.assert_allclose(grid.precipitation_rate.values[0], theirs * 12, rtol=1e-6)
     assert (grid.x[0] - 500, grid.y[-1] - 500) == (1000 * about["x1"], 1000 * about["y1"])
+
+
+@pytest.mark.parametrize("clock", ["00:00", "00:02:30", "00:05"])
+def test_an_amount_stands_at_the_end_of_its_product_whatever_of_it_is_the_label(write, clock):
+    valid = f"26-AUG-2010;{clock}" + (":00.000" if len(clock) == 5 else ".000")
+    grid = open_grid(write({"image1": (np.uint16([[100] * 3] * 2), {**AMOUNT, "image_datetime_valid": valid})}))
+    assert grid.time.values.tolist() == np.array(["2010-08-26T00:05"], "M8[ns]").tolist()
+    assert grid.precipitation_rate.values.ravel() == approx([12.0] * 6)

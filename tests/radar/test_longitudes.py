@@ -77,7 +77,9 @@ def test_grids_that_differ_by_a_full_turn_are_one(tmp_path):
 def test_a_grid_across_the_seam_differs_from_one_beside_it():
     """A jump of 360 degrees must not make the pixel look wide, and anything within a thousandth of it the same."""
     lon = np.array([359.5, 359.75, 0.0, 0.25])
-    one, other = ({"longitude": xr.Variable(("y", "x"), np.array([lon, lon]) + off, {"standard_name": "longitude"})} for off in (0.0, 0.1))
+    one, other = (
+        {"longitude": xr.Variable(("y", "x"), np.array([lon, lon]) + off, {"standard_name": "longitude"})} for off in (0.0, 0.1)
+    )
     assert place_differs(one, other) == "'longitude' differs"
 
 
@@ -97,7 +99,7 @@ def test_a_box_whose_west_is_more_than_its_east_lies_across_the_date_line():
     ("x", "west", "east"), [(np.arange(0.0, 360.0, 10.0), -20.0, 10.0), (np.arange(180.0, -180.0, -10.0), 170.0, -160.0)]
 )
 def test_a_crop_across_the_seam_of_a_global_grid_takes_both_ends_of_its_rows(x, west, east):
-    rows, columns = box_of(place(x), (west, 7.5, east, 11.0), "a.nc")
+    _, columns = box_of(place(x), (west, 7.5, east, 11.0), "a.nc")
     cut = columns_of(place(x), columns)
     assert len(columns) == 4
     np.testing.assert_allclose(np.diff(cut["x"].values), np.diff(x)[0])
@@ -118,7 +120,9 @@ def test_the_degrees_of_a_projected_grid_do_not_jump_at_the_date_line():
     from nowcast.radar.georeference import axis_in_metres, grid_mapping_from_proj
 
     crs = grid_mapping_from_proj("+proj=merc +lon_0=180 +R=6371000", "a.h5")
-    longitude, _ = degrees_of({"crs": crs, "x": axis_in_metres("x", [-2e5, 0.0, 2e5]), "y": axis_in_metres("y", [0.0, 1e5])}, "a.h5")
+    longitude, _ = degrees_of(
+        {"crs": crs, "x": axis_in_metres("x", [-2e5, 0.0, 2e5]), "y": axis_in_metres("y", [0.0, 1e5])}, "a.h5"
+    )
     assert (np.diff(longitude) > 0).all()
 
 

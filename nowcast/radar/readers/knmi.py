@@ -128,13 +128,19 @@ def _calibration(image: Image, path: Path) -> tuple[float, float]:
 
 
 def _times(images: list[Image], file: hdf5.Node, path: Path) -> Times:
-    """The time each image is valid for, as it says itself; else the end of the product."""
+    """The time each image is valid for, as it says itself; else the end of the product.
+
+    The one amount of a product that is labelled by its start, or its middle, stands at its end.
+    """
     overview = hdf5.group(file, "overview")
+    start, end = (_clock([overview], f"product_datetime_{name}", path) for name in ("start", "end"))
     times = [
         _clock([image.node], "image_datetime_valid", path) or _clock([overview], "product_datetime_end", path) for image in images
     ]
     if None in times:
         raise DataError(f"{path}: has no product_datetime_end in overview; fetch it again or remove it.")
+    if len(images) == 1 and images[0].unit == "MM" and start is not None and end is not None:
+        times = [end if times[0] in (start, start + (end - start) / 2) else times[0]]
     return np.array(times, dtype="datetime64[ns]")
 
 
