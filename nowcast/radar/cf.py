@@ -16,6 +16,7 @@ from nowcast.radar.cf_times import (
     ends_of,
     find_time,
     intervals_of,
+    methods_of,
     minutes_of_cell_methods,
     refuse_climatology,
 )
@@ -42,7 +43,7 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
     labels = np.atleast_1d(decode(time, path))
     intervals = intervals_of(file, time, labels, path)
     text, minutes = _find_units(file, field, time, intervals, options, path)
-    times = ends_of(labels, intervals, str(field.attrs.get("cell_methods", "")), minutes)
+    times = ends_of(labels, intervals, methods_of(field, time), minutes)
     shape = (field.sizes[dims[1]], field.sizes[dims[2]])
     packing, flags = _packing(field, path), product_of(file, field).missing
     layout = Layout(str(field.name), shape, text, minutes, None, packing, dims, flags)
@@ -186,13 +187,13 @@ def _find_units(
             f"{path}: {field.name!r} {holds}; nowcast reads 'mm h-1', 'mm' with data.accumulation_minutes, or 'dBZ': say which"
             " with data.units, or name another variable with data.variable."
         )
-    methods = str(field.attrs.get("cell_methods", ""))
+    methods = methods_of(field, time)
     refuse_climatology(methods, path)
     if quantity != "amount":
         return text, None
     minutes = (
         (None if intervals is None else intervals.minutes(path))
-        or minutes_of_cell_methods(methods, str(time.name))
+        or minutes_of_cell_methods(methods)
         or product.minutes
         or options.accumulation_minutes
     )

@@ -29,8 +29,6 @@ def grid_mapping_of(file: xr.Dataset, field: xr.DataArray, axes: set[str], where
     """
     name = _name_of(file, field, axes)
     own = dict(file.variables[name].attrs) if name in file.variables else {}
-    if name and not own:
-        log.warning("%s: its grid mapping %r is not in it.", where, name)
     for attrs in (own, dict(field.attrs), dict(file.attrs)):
         found = _from_attrs(attrs, where)
         if found is not None or "grid_mapping_name" in attrs:
@@ -110,7 +108,7 @@ def _filled(attrs: dict[str, Any], text: str) -> dict[str, Any]:
         if all(np.shape(stated[key]) == np.shape(attrs[key]) and np.allclose(stated[key], attrs[key], rtol=1e-6) for key in both):
             own = any(key in attrs for key in ELLIPSOID)
             more = {key: value for key, value in stated.items() if key not in attrs and not (own and key in ELLIPSOID)}
-            return {**attrs, **{key: value for key, value in more.items() if key not in _TEXTS}}
+            return {**attrs, **{key: value for key, value in more.items() if _says_more(key, value)}}
     return {key: value for key, value in attrs.items() if key not in _TEXTS} if stated else attrs
 
 
@@ -119,6 +117,11 @@ def _frozen(attrs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
         (key, np.asarray(value).item() if np.ndim(value) == 0 else tuple(np.ravel(value).tolist()))
         for key, value in attrs.items()
     )
+
+
+def _says_more(key: str, value: Any) -> bool:
+    """Whether an attribute of WKT places pixels elsewhere than its absence would, or states the Earth."""
+    return key in ELLIPSOID or (not isinstance(value, str) and value != 0.0)
 
 
 @lru_cache(maxsize=64)

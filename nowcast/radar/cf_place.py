@@ -90,7 +90,7 @@ def _degrees_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float:
     if units in (WEST if ours == "x" else SOUTH):
         return -1.0
     if crs is not None and crs.attrs["grid_mapping_name"] == "latitude_longitude" and standard in (None, _PLAIN[ours]):
-        named = named or units in _DEGREES
+        named = named or units in _DEGREES or not units
     if not named:
         return 0.0
     return float(np.degrees(_IN_RADIANS[units])) if units in _IN_RADIANS else 1.0 if units in _DEGREES or not units else 0.0

@@ -25,10 +25,15 @@ _NOT_OF_FRAMES = {"forecast_reference_time", "forecast_period"}
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """The start and end of what each frame stands for, (n,) each. `labels_start`: the file's own time is the start."""
+    """The start and end of what each frame stands for, (n,) each.
+
+    by_bounds: CF's bounds say so, and no variables of start and end, which of a rate may be when a radar began and ended to scan.
+    labels_start: the file's own time is the start.
+    """
 
     starts: Times
     ends: Times
+    by_bounds: bool = False
     labels_start: bool = False
 
     def minutes(self, path: Path) -> float | None:
@@ -57,7 +62,10 @@ def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
         raise DataError(f"{path}: {time.name!r} {said}; nowcast needs CF times.")
     calendar = _calendar(time)
     if calendar not in CALENDARS:
-        raise DataError(f"{path}: its times are in the calendar {calendar!r}; nowcast reads {', '.join(sorted(CALENDARS))}.")
+        raise DataError(
+            f"{path}: its times are in the calendar {calendar!r}; nowcast reads {', '.join(sorted(CALENDARS))}. If its dates are"
+            f" those of every day, only this attribute is wrong: mend it (ncatted -a calendar,{time.name},o,c,standard)."
+        )
     if "climatology" in time.attrs:
         raise DataError(f"{path}: holds a climatology, statistics over many years, and no frames that follow each other.")
     return time
@@ -93,20 +101,30 @@ def intervals_of(file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path
 def ends_of(labels: Times, intervals: Intervals | None, methods: str, minutes: float | None) -> Times:
     """The time at which each frame is known: the end of its interval, as far as the file says; else its label.
 
-    methods: `cell_methods` of the rain. minutes: the length of an amount's interval.
+    methods: `cell_methods` of the rain. minutes: the length of an amount's interval; None of a rate.
     """
-    if intervals is None or re.search(r"\btime:\s*point\b", methods):
+    said = re.search(r"\btime:\s*(\w+)", methods)
+    method = said[1] if said is not None else None
+    if intervals is None or method == "point":
+        return labels
+    if not intervals.by_bounds and minutes is None and method is None:
         return labels
     if intervals.labels_start and minutes is not None:
         return labels + np.timedelta64(round(minutes * 60e3), "ms")
     return np.where(intervals.ends > intervals.starts, intervals.ends, labels)
 
 
-def minutes_of_cell_methods(text: str, axis: str = "time") -> float | None:
-    """`time: sum (interval: 5 minutes)` → 5. `axis`: what the file calls its time."""
-    match = re.search(rf"(?:time|{re.escape(axis)}):\s*sum[^)]*interval:\s*([\d.]+)\s*([a-z]+)", text)
+def minutes_of_cell_methods(text: str) -> float | None:
+    """`time: sum (interval: 5 minutes)` → 5."""
+    match = re.search(r"time:\s*sum[^)]*interval:\s*([\d.]+)\s*([a-z]+)", text)
     scale = None if match is None else _TO_MINUTES.get(match[2], _TO_MINUTES.get(match[2].removesuffix("s")))
     return None if match is None or scale is None else float(match[1]) * scale
+
+
+def methods_of(field: xr.DataArray, time: xr.DataArray) -> str:
+    """`cell_methods` of a field, its time called "time" whatever the file calls it."""
+    said = str(field.attrs.get("cell_methods", ""))
+    return re.sub(rf"(?<!\S){re.escape(str(time.name))}:", "time:", said)
 
 
 def refuse_climatology(methods: str, path: Path) -> None:
@@ -151,7 +169,7 @@ def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | 
         return None
     clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}  # CF 7.1: those of the time
     pairs = decode(bounds.assign_attrs({**clock, **bounds.attrs}), path)
-    return Intervals(np.atleast_1d(pairs.min(axis=-1)), np.atleast_1d(pairs.max(axis=-1)))
+    return Intervals(np.atleast_1d(pairs.min(axis=-1)), np.atleast_1d(pairs.max(axis=-1)), by_bounds=True)
 
 
 def _by_start_and_end(file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path) -> Intervals | None:

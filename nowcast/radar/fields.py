@@ -14,7 +14,7 @@ from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
 from nowcast.radar.cf_axes import y_and_x
 from nowcast.radar.cf_place import place_of
-from nowcast.radar.cf_times import decode, ends_of, find_time, intervals_of
+from nowcast.radar.cf_times import decode, ends_of, find_time, intervals_of, methods_of
 from nowcast.radar.georeference import same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.readers.zarr import refuse_foreign
@@ -150,7 +150,7 @@ def _known_at(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: P
     labels = np.atleast_1d(decode(time, path))
     _check_times(labels, str(path))
     intervals = intervals_of(file, time, labels, path)
-    return ends_of(labels, intervals, str(field.attrs.get("cell_methods", "")), None)
+    return ends_of(labels, intervals, methods_of(field, time), None)
 
 
 def _check_times(times: Times, path: str) -> None:

@@ -131,7 +131,7 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
     for fill in _beyond(raw, attrs.get("missing_value")) if packed else []:
         missing |= np.abs(unpacked_values - fill) <= half
     for name, limit in attrs.items():
-        if name in ("valid_min", "valid_max", "valid_range"):
+        if np.size(limit) == {"valid_min": 1, "valid_max": 1, "valid_range": 2}.get(name):
             unpacked_limit = packed and _is_wider(raw.dtype, limit)
             numbers = [float(one) for one in np.ravel(limit)] if unpacked_limit else _like(raw, limit)
             of, slack = (unpacked_values, half) if unpacked_limit else (values, 0.0)

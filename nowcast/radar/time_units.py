@@ -87,19 +87,22 @@ def _clock(units: str, calendar: str) -> tuple[int, float]:
         raise ValueError(f"({units!r}) cannot be read, for a {name.rstrip('s')} has no one length; write them in minutes or days")
     if name not in _MILLISECONDS:
         raise ValueError(f"({units!r}) cannot be read, for {said[1]!r} is no unit of time that is known; write them in minutes")
+    parts = _DATE.fullmatch(said[2])
     try:
-        return _since_1970(said[2], calendar), _MILLISECONDS[name]
+        return _by_xarray(said[2]) if parts is None else _since_1970(parts, calendar), _MILLISECONDS[name]
     except (ValueError, OverflowError, TypeError) as error:
-        raise ValueError(f"({units!r}) cannot be read; {_WRITE}") from error
+        why = _WRITE if parts is None else f"{said[2]!r} is no date of the calendar {calendar!r}"
+        raise ValueError(f"({units!r}) cannot be read; {why}") from error
 
 
-def _since_1970(date: str, calendar: str) -> int:
-    """Milliseconds from 1970 to a date of this calendar. Errors: ValueError where it is none."""
-    parts = _DATE.fullmatch(date)
-    if parts is None:
-        return _by_xarray(date)
+def _since_1970(parts: re.Match[str], calendar: str) -> int:
+    """Milliseconds from 1970 to a date, as _DATE takes it apart, of this calendar. Errors: ValueError where it is none."""
     year, month, day, hour, minute = (int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False))
-    days = cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal() - _UNIX_DAY
+    if year == 0 and calendar != "proleptic_gregorian":
+        raise ValueError("no year 0")
+    with warnings.catch_warnings():  # that CF knows no year 0
+        warnings.simplefilter("ignore")
+        days = cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal() - _UNIX_DAY
     seconds: float = 60 * (60 * (24 * days + hour) + minute) + float(parts[6] or 0)
     offset = 60 * int(parts[8] or 0) + int(parts[9] or 0)
     return round(1e3 * (seconds - 60 * (-offset if parts[7] == "-" else offset)))

@@ -348,10 +348,12 @@ NO_TIMES = [  # units, calendar, numbers, the words of the refusal
     ("months since 2021-07-03", None, FIVE, r"cannot be read, for a month has no one length"),
     ("years since 2021-07-03", None, FIVE, r"cannot be read, for a year has no one length"),
     ("fortnights since 2021-07-03", None, FIVE, "cannot be read, for 'fortnights' is no unit of time that is known"),
-    ("minutes since 2021-13-03", None, FIVE, "cannot be read; write them in UTC"),
+    ("minutes since 2021-13-03", None, FIVE, "cannot be read; '2021-13-03' is no date of the calendar 'standard'"),
+    ("minutes since 0000-01-01", None, FIVE, "cannot be read; '0000-01-01' is no date of the calendar 'standard'"),
+    ("minutes since the flood", None, FIVE, "cannot be read; write them in UTC"),
     ("minutes since 2021-07-03 12:00 CET", None, FIVE, r"CET'\) cannot be read; write them in UTC, .*or with an offset"),
     ("minutes since 1582-10-10", "standard", FIVE, "cannot be read"),
-    ("minutes since 2021-07-03", "julian", FIVE, "calendar 'julian'; nowcast reads gregorian, proleptic_gregorian, standard"),
+    ("minutes since 2021-07-03", "julian", FIVE, r"calendar 'julian'; nowcast reads gregorian, proleptic_gregorian, standard\. If .*ncatted"),
     ("minutes since 2021-07-03", "noleap", FIVE, "calendar 'noleap'"),
     ("minutes since 2021-07-03", "365_day", FIVE, "calendar '365_day'"),
     ("minutes since 2021-07-03", "all_leap", FIVE, "calendar 'all_leap'"),
@@ -402,6 +404,7 @@ BOUNDS = [  # what is said: attributes of the rain, label of each frame, bounds,
     ("a mean rate", {"cell_methods": "time: mean"}, ENDS - 5, PAIRS, {}, ENDS),
     ("a rate", {}, ENDS - 2.5, PAIRS, {}, ENDS),
     ("a rate at the label", {"cell_methods": "time: point"}, ENDS - 5, PAIRS, {}, ENDS - 5),
+    ("a mean over area and time", {"cell_methods": "area: mean time: mean"}, ENDS, PAIRS, {}, ENDS),
     ("bounds of no length", {}, ENDS, np.stack([ENDS, ENDS], 1), {}, ENDS),
 ]  # fmt: skip
 
@@ -429,6 +432,13 @@ def test_variables_of_start_and_end_say_what_bounds_say(write, says, labels, com
     grid = open_grid(write(axes, attrs=attrs, time=(("time",), labels, {"units": SINCE})))
     assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
     np.testing.assert_allclose(grid.precipitation_rate.values, RAIN * 12)
+
+
+@pytest.mark.parametrize(("attrs", "late"), [({}, 0), ({"cell_methods": "time: mean"}, 5)], ids=["a scan", "a mean"])
+def test_start_and_end_of_a_rate_are_those_of_a_scan_unless_it_is_a_mean(write, attrs, late):
+    axes = {name: (("time",), values, {"units": SINCE}) for name, values in (("start_time", ENDS - 5), ("end_time", ENDS))}
+    grid = open_grid(write(axes, attrs=attrs, time=(("time",), ENDS - 5, {"units": SINCE})))
+    assert (grid.time.values[0] - NOON) / np.timedelta64(1, "m") == late
 
 
 NO_BOUNDS = [  # attributes of the rain and the time, bounds, the words of the refusal
