@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
@@ -119,15 +120,21 @@ def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
     east, north = (
         storage.plain_values(one.transpose(first, second).values, one.attrs).astype(np.float64) for one in (longitude, latitude)
     )
-    with np.errstate(invalid="ignore"):
-        shares = [
-            (float(np.nanmedian(apart(east.take(-1, axis), east.take(0, axis)) * np.cos(np.radians(north.take(0, axis))))),
-             float(np.nanmedian(np.abs(north.take(-1, axis) - north.take(0, axis)))))
-            for axis in (0, 1)
-        ]  # fmt: skip
+    shorter = np.cos(np.radians(north))  # a degree of longitude, to one of latitude
+    shares = [
+        (_usual(apart(np.diff(east, axis=axis), 0.0) * shorter.take(range(1, shorter.shape[axis]), axis)),
+         _usual(np.abs(np.diff(north, axis=axis))))
+        for axis in (0, 1)
+    ]  # fmt: skip
     if shares[0][0] > shares[0][1] and shares[1][1] > shares[1][0]:
         return "X", "Y"
     return ("Y", "X") if shares[0][1] > shares[0][0] and shares[1][0] > shares[1][1] else (None, None)
+
+
+def _usual(steps: npt.NDArray[np.float64]) -> float:
+    """The median of those that are known; NaN where none is."""
+    known = steps[np.isfinite(steps)]
+    return float(np.median(known)) if known.size else float("nan")
 
 
 def degrees_along(file: xr.Dataset, way: str, dims: set[str]) -> xr.Variable | None:

@@ -30,7 +30,6 @@ _IN_RADIANS = {name: size for names, size in _ANGLES.items() for name in names.s
 _DEGREES = {"degree", "degrees", "deg", "°"}
 _GRID = {"x": {"standard_name": "grid_longitude"}, "y": {"standard_name": "grid_latitude"}}
 _PLAIN = {"x": LONGITUDE, "y": LATITUDE}
-_ANGULAR = ("geostationary",)
 
 
 def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, where: str) -> Place:
@@ -45,7 +44,9 @@ def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, wh
     place: Place = {ours: _axis(axis, ours, crs) for ours, axis in found.items() if axis is not None}
     if crs is not None:
         units = {ours: _unit_of_origin(axis, ours, crs) for ours, axis in found.items()}
-        place[CRS] = in_metres(crs, units["x"], units["y"]) if set(units.values()) != {1.0} else crs
+        place[CRS] = (
+            in_metres(crs, units["x"], units["y"]) if set(units.values()) != {1.0} else xr.Variable((), crs.values, crs.attrs)
+        )
     for ours, way in ((LATITUDE, "Y"), (LONGITUDE, "X")):
         degrees = degrees_along(file, way, {y_name, x_name})
         if degrees is not None:
@@ -85,8 +86,11 @@ def _degrees_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float:
     """What turns an axis of latitude or longitude into degrees north or east; 0 where it is neither."""
     units, standard = units_of(axis), axis.attrs.get("standard_name")
     named = standard == _PLAIN[ours] or axis.attrs.get("_CoordinateAxisType") in ("Lon", "Lat")
+    turned = crs is not None and crs.attrs["grid_mapping_name"] == "rotated_latitude_longitude"
+    if standard == _GRID[ours]["standard_name"] or (turned and standard != _PLAIN[ours]):
+        return 0.0
     if units in (EAST if ours == "x" else NORTH):
-        return 0.0 if standard == _GRID[ours]["standard_name"] else 1.0
+        return 1.0
     if units in (WEST if ours == "x" else SOUTH):
         return -1.0
     if crs is not None and crs.attrs["grid_mapping_name"] == "latitude_longitude" and standard in (None, _PLAIN[ours]):
@@ -106,7 +110,7 @@ def _rotated(axis: xr.Variable, crs: xr.Variable | None) -> bool:
 def _length_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float | None:
     """Metres in the unit of an axis; None where it is no length. An angle of a geostationary view is as long as seen from its height."""
     units, attrs = units_of(axis), {} if crs is None else crs.attrs
-    if attrs.get("grid_mapping_name") in _ANGULAR and (
+    if attrs.get("grid_mapping_name") == "geostationary" and (
         units in _IN_RADIANS or units in _DEGREES or (not units and _is_angular(axis))
     ):
         return float(attrs["perspective_point_height"]) * _IN_RADIANS.get(units, float(np.radians(1.0)) if units else 1.0)

@@ -158,7 +158,8 @@ def _calendar(time: xr.DataArray) -> str:
 
 
 def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | None:
-    name = time.attrs.get("bounds")
+    usual = [f"{time.name}_bnds", f"{time.name}_bounds"]  # of a file that lost the attribute
+    name = time.attrs.get("bounds") or next((one for one in usual if one in file.variables), None)
     if name is None:
         return None
     bounds = file.get(str(name))

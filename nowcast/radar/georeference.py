@@ -116,7 +116,7 @@ def in_metres(crs: xr.Variable, unit: float = 1000.0, unit_of_y: float | None = 
     attrs = {key: value for key, value in crs.attrs.items() if key not in ("crs_wkt", "spatial_ref", "esri_pe_string")}
     for key, size in (("false_easting", unit), ("false_northing", unit if unit_of_y is None else unit_of_y)):
         if key in attrs:
-            attrs[key] = float(attrs[key]) * size
+            attrs[key] = float(np.ravel(attrs[key])[0]) * size
     return xr.Variable((), crs.values, attrs)
 
 

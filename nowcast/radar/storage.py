@@ -141,7 +141,8 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
                 missing |= of > high + slack
     dry, other = _flags(raw, attrs)
     unpacked_values = np.where(np.isin(values, dry), _no_rain(attrs), unpacked_values) if dry else unpacked_values
-    unpacked_values[missing | np.isin(values, other)] = np.nan
+    missing = missing | np.isin(values, other) if other else missing
+    unpacked_values[missing] = np.nan
     return unpacked_values
 
 

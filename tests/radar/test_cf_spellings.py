@@ -434,6 +434,18 @@ def test_variables_of_start_and_end_say_what_bounds_say(write, says, labels, com
     np.testing.assert_allclose(grid.precipitation_rate.values, RAIN * 12)
 
 
+def test_bounds_are_known_by_their_usual_name_too(write):
+    grid = open_grid(write({"time_bnds": (("time", "nv"), PAIRS, {})}, attrs=MM, time=(("time",), ENDS - 5, {"units": SINCE})))
+    assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
+
+
+def test_bounds_that_are_not_there_are_told_and_the_label_is_taken(write, caplog):
+    path = write(attrs={"units": "mm"}, time=(("time",), ENDS, {"units": SINCE, "bounds": "time_bnds"}))
+    grid = open_grid(path, accumulation_minutes=5)
+    assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
+    assert "says that 'time_bnds' are the bounds of its times, and has none such" in caplog.text
+
+
 @pytest.mark.parametrize(("attrs", "late"), [({}, 0), ({"cell_methods": "time: mean"}, 5)], ids=["a scan", "a mean"])
 def test_start_and_end_of_a_rate_are_those_of_a_scan_unless_it_is_a_mean(write, attrs, late):
     axes = {name: (("time",), values, {"units": SINCE}) for name, values in (("start_time", ENDS - 5), ("end_time", ENDS))}
@@ -447,13 +459,17 @@ NO_BOUNDS = [  # attributes of the rain and the time, bounds, the words of the r
     (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, 0], [-2, 0]], "its frames are sums over 5 to 7 minutes"),
     (MM, {"bounds": "time_bnds"}, PAIRS + 600, "its frame of 2021-07-03T12:05 has bounds from 2021-07-03T22:00 to .*which do not hold it"),
     (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, np.nan], [0, 0]], "the bounds of its time are missing"),
-    (MM, {}, PAIRS, "over how many minutes is not said"),
+    (MM, {}, np.zeros((3, 2, 2)), "over how many minutes is not said"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("attrs", "time", "pairs", "words"), NO_BOUNDS, ids=[line[3][:40] for line in NO_BOUNDS])
 def test_bounds_that_say_no_one_interval_are_refused(write, attrs, time, pairs, words):
-    path = write({"time_bnds": (("time", "nv"), pairs, {})}, attrs=attrs, time=(("time",), ENDS, {"units": SINCE, **time}))
+    path = write(
+        {"time_bnds": (("time", "nv", "more")[: pairs.ndim], pairs, {})},
+        attrs=attrs,
+        time=(("time",), ENDS, {"units": SINCE, **time}),
+    )
     refused(path, words)
 
 
