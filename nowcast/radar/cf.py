@@ -73,7 +73,7 @@ def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
 
 
 def _packing(field: xr.DataArray, path: Path) -> tuple[float, float]:
-    """(scale, offset) of the rain. Errors: DataError where they are no numbers that unpack anything."""
+    """Return (scale, offset) of the rain. Errors: DataError if one is not a finite number, or the scale is 0."""
     try:
         scale, offset = storage.packing_of(field.attrs)
         usable = math.isfinite(scale) and math.isfinite(offset) and scale != 0
@@ -82,7 +82,8 @@ def _packing(field: xr.DataArray, path: Path) -> tuple[float, float]:
     if not usable:
         said = {key: field.attrs[key] for key in ("scale_factor", "add_offset") if key in field.attrs}
         raise DataError(
-            f"{path}: {field.name!r} is packed with {said}, which are no two numbers to unpack it by; mend this file."
+            f"{path}: {field.name!r} cannot be unpacked with {said}: scale_factor (not 0) and add_offset must be one finite number"
+            " each; mend this file."
         )
     return scale, offset
 
@@ -109,7 +110,7 @@ def _find_rain(file: xr.Dataset, time: xr.DataArray, options: ReadOptions, path:
         further = _further(file, [str(name) for name in file.data_vars if name not in aside], time)
         if further:
             raise DataError(
-                f"{path}: has no rain over time, y and x only: {further}; choose one of them, as with ncks -d or cdo."
+                f"{path}: has no rain over time, y and x only: {further}; select one entry of each, with ncks -d or cdo."
             )
         raise DataError(f"{path}: has no rain over time, y and x (it has: {', '.join(map(str, file.variables)) or 'nothing'}).")
     choice = ", ".join(map(_show, several))
@@ -135,7 +136,7 @@ def _is_level(file: xr.Dataset, dim: str) -> bool:
 
 
 def _further(file: xr.Dataset, names: list[str], time: xr.DataArray) -> str:
-    """Of these variables those with numbers over more than time, y and x, and along what; '' where there is none."""
+    """Name the variables with numbers over more than time, y and x, and their further dimensions; return '' if none has any."""
     said = []
     for name in names:
         dims = [] if name not in file.data_vars else _space_dims(file[name], time)

@@ -55,7 +55,7 @@ def way_of_name(name: str) -> Way | None:
 
 
 def units_of(variable: xr.Variable) -> str:
-    """Units in lower case, '' where there are none."""
+    """Return the units in lower case, '' if it has none."""
     return str(variable.attrs.get("units", "")).strip().lower()
 
 

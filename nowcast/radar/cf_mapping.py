@@ -134,7 +134,7 @@ def _problem(attrs: tuple[tuple[str, Any], ...]) -> str:
     except KeyError as error:
         return f"lacks {error.args[0]!r}"
     except pyproj.exceptions.CRSError as error:
-        return "is none that is known" if "Unsupported" in str(error) else "has attributes that make no projection"
+        return "is not known" if "Unsupported" in str(error) else "has attributes that make no projection"
     except _WRONG:
         return "has attributes that make no projection"
     return ""
@@ -157,6 +157,6 @@ def _crs_of(text: str) -> "pyproj.CRS | None":
 
 
 def _horizontal(crs: "pyproj.CRS") -> "pyproj.CRS":
-    """Of a compound system its horizontal part, of one bound to another the one that it is of."""
+    """Return the horizontal part of a compound system, and a bound system without its transformation."""
     inner = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs if crs.is_bound else None
     return crs.to_2d() if inner is None else _horizontal(inner)

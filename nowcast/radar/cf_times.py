@@ -1,4 +1,4 @@
-"""When the frames of a self-describing dataset are of: its time variable, and the ends of the intervals that it states (CF 4.4, 7)."""
+"""The times of a self-describing dataset: its time variable, and the intervals that it states for its frames (CF 4.4, 7)."""
 
 import logging
 import re
@@ -25,9 +25,9 @@ _NOT_OF_FRAMES = {"forecast_reference_time", "forecast_period"}
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """The start and end of what each frame stands for, (n,) each.
+    """The start and end of each frame's interval, (n,) each.
 
-    by_bounds: CF's bounds say so, and no variables of start and end, which of a rate may be when a radar began and ended to scan.
+    by_bounds: CF's bounds state them. Variables of start and end may be those of a radar's scan.
     labels_start: the file's own time is the start.
     """
 
@@ -49,7 +49,7 @@ class Intervals:
 def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
     """The time of each frame, one-dimensional or scalar, as numbers: known by name, standard name, axis, or by its units only.
 
-    Errors: DataError where there is none, or in units or a calendar that are no dates of radar frames.
+    Errors: DataError if the file has no time, or its units or calendar give no dates of radar frames.
     """
     flat = [variable for name in file.variables if (variable := file[name]).ndim <= 1]
     known = [one for one in flat if _rank(one) is not None]
@@ -165,7 +165,7 @@ def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | 
     bounds = file.get(str(name))
     if bounds is None or bounds.dims[:-1] != time.dims or bounds.shape[-1:] != (2,):
         log.warning(
-            "%s: says that %r are the bounds of its times, and has none such; its times are taken for their ends.", path, name
+            "%s: names %r as the bounds of its times, but has no such variable; each time is taken as an end.", path, name
         )
         return None
     clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}  # CF 7.1: those of the time

@@ -180,7 +180,7 @@ def _mapping_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _says_nothing_more(key: str, value: Any) -> bool:
-    """Names and texts of what other attributes say in numbers, and false origins of 0, which is what CF takes where there is none."""
+    """Whether an attribute repeats in words what others say in numbers, or is a false origin of 0, the default of CF."""
     if key in ELLIPSOID or (key.endswith("_name") and key != "grid_mapping_name"):
         return True
     if key in ("false_easting", "false_northing"):

@@ -12,7 +12,7 @@ _TURN = 360.0
 def unwrapped(longitudes: npt.ArrayLike) -> Floats:
     """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours, as 359.9, 0.1 → -0.1, 0.1.
 
-    Degrees that do not jump stay as they are; so do those around a pole, where no turning removes the jump.
+    Degrees that do not jump are returned unchanged; so are those around a pole, where a jump cannot be removed.
     """
     values = np.asarray(longitudes, dtype=np.float64)
     if not _jumps(values):

@@ -296,7 +296,7 @@ def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
 
 
 def _as_meant(raw: npt.NDArray[Any], unsigned: str) -> npt.NDArray[Any]:
-    """Signed integers that `_Unsigned` calls unsigned, or the other way round, as they are meant."""
+    """Reinterpret signed integers as unsigned if `_Unsigned` is true, and unsigned ones as signed if it is false."""
     wanted = {"true": "u", "false": "i"}.get(unsigned)
     if wanted is None or raw.dtype.kind not in "iu" or raw.dtype.kind == wanted:
         return raw

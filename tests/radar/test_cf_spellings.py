@@ -284,8 +284,8 @@ def test_a_projection_is_found_wherever_it_is_stated(write, says, rain, mapping,
     assert (longitude[0, 0], latitude[0, 0]) == pytest.approx((lon, lat), abs=1e-6)
 
 
-SILENT = [  # attributes of the mapping, what is said
-    ({"grid_mapping_name": "healpix"}, "its grid mapping 'healpix' is none that is known, so the grid has none"),
+SILENT = [  # attributes of the mapping, the warning
+    ({"grid_mapping_name": "healpix"}, "its grid mapping 'healpix' is not known, so the grid has none"),
     ({"grid_mapping_name": "albers_conical_equal_area"}, "its grid mapping 'albers_conical_equal_area' lacks 'standard_parallel', so the grid has none"),
     ({**LAEA, "false_easting": np.zeros(0)}, "has attributes that make no projection, so the grid has none"),
     ({**LAEA, "false_easting": "west"}, "has attributes that make no projection, so the grid has none"),
@@ -394,13 +394,13 @@ def test_the_time_is_found_by_whatever_says_that_it_is_one(write, says, name, mo
 ENDS = np.array([5.0, 10.0, 15.0])
 PAIRS = np.stack([ENDS - 5, ENDS], axis=1)
 MM = {"units": "mm", "cell_methods": "time: sum"}
-BOUNDS = [  # what is said: attributes of the rain, label of each frame, bounds, their attributes; minutes from noon as read
+BOUNDS = [  # the case: attributes of the rain, label of each frame, bounds, their attributes; minutes from noon as read
     ("label at the end", MM, ENDS, PAIRS, {}, ENDS),
     ("label at the start", MM, ENDS - 5, PAIRS, {}, ENDS),
     ("label in the middle", MM, ENDS - 2.5, PAIRS, {}, ENDS),
     ("bounds the other way round", MM, ENDS - 5, PAIRS[:, ::-1], {}, ENDS),
     ("bounds in units of their own", MM, ENDS - 5, PAIRS * 60, {"units": "seconds since 2021-07-03 12:00"}, ENDS),
-    ("bounds go before the interval of what was summed", {"units": "mm", "cell_methods": "time: sum (interval: 1 minute)"}, ENDS, PAIRS, {}, ENDS),
+    ("bounds go before an interval in cell_methods", {"units": "mm", "cell_methods": "time: sum (interval: 1 minute)"}, ENDS, PAIRS, {}, ENDS),
     ("a mean rate", {"cell_methods": "time: mean"}, ENDS - 5, PAIRS, {}, ENDS),
     ("a rate", {}, ENDS - 2.5, PAIRS, {}, ENDS),
     ("a rate at the label", {"cell_methods": "time: point"}, ENDS - 5, PAIRS, {}, ENDS - 5),
@@ -443,7 +443,7 @@ def test_bounds_that_are_not_there_are_told_and_the_label_is_taken(write, caplog
     path = write(attrs={"units": "mm"}, time=(("time",), ENDS, {"units": SINCE, "bounds": "time_bnds"}))
     grid = open_grid(path, accumulation_minutes=5)
     assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
-    assert "says that 'time_bnds' are the bounds of its times, and has none such" in caplog.text
+    assert "names 'time_bnds' as the bounds of its times, but has no such variable" in caplog.text
 
 
 @pytest.mark.parametrize(("attrs", "late"), [({}, 0), ({"cell_methods": "time: mean"}, 5)], ids=["a scan", "a mean"])
@@ -539,7 +539,7 @@ def as_zarr(path, rain, attrs):
     "attrs", [{"scale_factor": "wet"}, {"scale_factor": 0.0}, {"add_offset": np.array([1.0, 2.0])}, {"scale_factor": M}]
 )
 def test_packing_that_unpacks_nothing_is_refused(write, attrs):
-    refused(write(attrs=attrs), "'rain' is packed with .*which are no two numbers to unpack it by")
+    refused(write(attrs=attrs), "'rain' cannot be unpacked with .*must be one finite number each")
 
 
 # --- 2.7: groups ------------------------------------------------------------------------------------------------------------

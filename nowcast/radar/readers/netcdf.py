@@ -37,7 +37,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 def _of_group(opened: netCDF4.Dataset, group: str, path: Path) -> Iterator[xr.Dataset]:
     """The variables of a group, and those of the groups around it, which CF 2.7 lets it use; '' is the root. Closes the file.
 
-    Errors: DataError where there is no such group.
+    Errors: DataError if the file has no such group.
     """
     names = [group.rsplit("/", k)[0] for k in range(group.count("/") + 1)] + [""] if group else [""]
     try:
