@@ -74,7 +74,9 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
             " fetch it again or remove it."
         )
     raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[frames, rows, columns]
-    return unpack(raw, {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET}, options.missing_value)
+    return unpack(
+        raw, {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET}, options.missing_value, file.dry(options)
+    )
 
 
 def _header(path: Path) -> Header:

@@ -53,10 +53,11 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
             if handle.shape() != file.layout.shape:
                 raise DataError(f"{file.path}: has changed since it was opened; open it again.")
             frame[:] = handle.values()[rows, columns]
+        numbers, dry = file.dry(options)
+        at_dry = np.isin(frame, [*message.parameter.dry, *numbers])
         for number in missing_numbers(BITMAPPED, message.parameter.missing, options.missing_value):
             frame[frame == number] = np.nan
-        for number in message.parameter.dry:
-            frame[frame == number] = -np.inf
+        frame[at_dry] = dry
     return values
 
 

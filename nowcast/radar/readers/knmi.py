@@ -52,17 +52,18 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         images = _rain_images(root, file.path, options)[frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(f"{file.path}: its images have another size than when it was opened; open it again.")
-        return np.array([_decode(image, rows, columns, file.path, options) for image in images], dtype=np.float64)
+        return np.array([_decode(image, rows, columns, file, options) for image in images], dtype=np.float64)
 
 
-def _decode(image: Image, rows: slice, columns: slice, path: Path, options: ReadOptions) -> storage.Values:
+def _decode(image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions) -> storage.Values:
     """Values in the image's units. A stored 0 is never missing: KNMI calls it so in reflectivity, where it means no echo."""
     calibration = [hdf5.group(image.node, "calibration")]
-    outside = hdf5.number(calibration, "calibration_out_of_image", path)
-    missing = hdf5.number(calibration, "calibration_missing_data", path) or None
-    gain, offset = _calibration(image, path)
+    outside = hdf5.number(calibration, "calibration_out_of_image", file.path)
+    missing = hdf5.number(calibration, "calibration_missing_data", file.path) or None
+    stored = storage.unsigned_where_meant(image.data[rows, columns], outside, missing)
+    gain, offset = _calibration(image, file.path)
     attrs = {"_FillValue": outside, "missing_value": missing, "scale_factor": gain, "add_offset": offset}
-    return storage.unpack(image.data[rows, columns], attrs, options.missing_value)
+    return storage.unpack(stored, attrs, options.missing_value, file.dry(options))
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:

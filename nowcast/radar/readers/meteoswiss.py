@@ -60,8 +60,9 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
     """The frame of `file` in mm: float64 (time, y, x), northern row first, NaN = missing. Errors: as describe."""
     numbers = _numbers(file.path)[None][frames, rows, columns]
-    there = unpack(numbers, {"_FillValue": MISSING}, options.missing_value)
-    return np.where(np.isnan(there), np.nan, _table()[numbers])
+    kept = unpack(numbers, {"_FillValue": MISSING}, options.missing_value, file.dry(options))  # 0 is dry by the table, too
+    missing = np.isnan(kept)
+    return np.where(missing, np.nan, _table()[np.where(missing, 0, kept).astype(np.uint8)])
 
 
 @lru_cache(maxsize=1)

@@ -54,24 +54,24 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> storage.Values:
     """Frames of `file`: float64 (time, y, x) in its units, nodata NaN, undetect 0 (-inf of dBZ). Errors: as describe."""
-    dry = -np.inf if quantity_of(file.layout.units) == "reflectivity" else 0.0
     with hdf5.open_file(file.path) as root:
         images = _rain_images(root, file.path, options)[frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(f"{file.path}: its images have another size than when it was opened; open it again.")
-        return np.array([_decode(image, rows, columns, dry, file.path, options) for image in images], dtype=np.float64)
+        return np.array([_decode(image, rows, columns, file, options) for image in images], dtype=np.float64)
 
 
-def _decode(image: Image, rows: slice, columns: slice, dry: float, path: Path, options: ReadOptions) -> storage.Values:
-    stored = image.data[rows, columns]
-    nodata, undetect = (hdf5.number(image.what, name, path) for name in ("nodata", "undetect"))
-    if stored.dtype.kind == "i" and max(nodata or 0, undetect or 0) > np.iinfo(stored.dtype).max:
-        stored = stored.view(f"u{stored.dtype.itemsize}")  # written as signed, meant as ODIM's unsigned bytes
-    gain, offset = _packing(image, path)
-    values = storage.unpack(stored, {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}, options.missing_value)
-    undetected = np.isnan(storage.unpack(stored, {}, undetect))
-    values[undetected & ~np.isnan(values)] = dry
-    return values
+def _decode(image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions) -> storage.Values:
+    """Values in the units of `file`. What is nodata and undetect alike is missing, and so is an undetect that the user calls so."""
+    nodata, undetect = (hdf5.number(image.what, name, file.path) for name in ("nodata", "undetect"))
+    stored = storage.unsigned_where_meant(image.data[rows, columns], nodata, undetect)
+    gain, offset = _packing(image, file.path)
+    attrs = {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}
+    numbers, dry = file.dry(options)
+    missing = storage.missing_numbers(nodata, options.missing_value)
+    is_missing = any(number == undetect or np.isnan([number, undetect]).all() for number in missing if undetect is not None)
+    flagged = [] if undetect is None or is_missing else [undetect]
+    return storage.unpack(stored, attrs, options.missing_value, ([*flagged, *numbers], dry))
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:

@@ -89,7 +89,7 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     raw = np.frombuffer(data, "<u2" if size == 2 * height * width else np.uint8, offset=header.size)
     number, missing = _decode(raw.reshape(1, height, width)[frames, rows, columns])
     scale, offset = _packing(header)
-    values = unpack(number, {"scale_factor": scale, "add_offset": offset}, options.missing_value)
+    values = unpack(number, {"scale_factor": scale, "add_offset": offset}, options.missing_value, file.dry(options))
     values[missing] = np.nan
     return values
 
