@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.radar.archives import archive_in_words
 from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
 Values = npt.NDArray[np.float64]
@@ -259,9 +260,22 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
         return DataError(
             f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
         )
-    if start.startswith((b"BZh", b"PK")):
-        return DataError(f"{path}: this file is compressed; unpack it first.")
+    archive = archive_in_words(path, start)
+    if archive:
+        return DataError(f"{path}: this is {archive}.")
     return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
+
+
+def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:
+    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it cut short, or no such image?"""
+    needed = height * width * each
+    if there < needed:
+        return DataError(
+            f"{path}: truncated: {there} bytes of pixels, and {height} x {width} need {needed}; fetch it again once it is whole."
+        )
+    return DataError(
+        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header names; look into it."
+    )
 
 
 def first_line(error: Exception) -> str:

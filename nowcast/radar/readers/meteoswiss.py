@@ -106,7 +106,7 @@ def _open(path: Path) -> "Image":
     except _bad_image() as error:
         raise _damaged(path, error) from error
     if not single:
-        raise DataError(f"{path}: holds several images, or is damaged; nowcast reads MeteoSwiss' GIF of one image.")
+        raise DataError(f"{path}: holds several images; nowcast reads MeteoSwiss' GIF of one image.")
     return image
 
 
@@ -132,7 +132,7 @@ def _bad_image() -> tuple[type[Exception], ...]:
 
 def _damaged(path: Path, what: Exception | str) -> DataError:
     what = "no image" if "cannot identify" in str(what) else what
-    return DataError(f"{path}: this GIF is truncated or damaged ({what}); fetch it again or remove it.")
+    return DataError(f"{path}: this GIF cannot be read ({what}); look into it: it may not be whole, or no image of MeteoSwiss.")
 
 
 @lru_cache(maxsize=1)

@@ -83,7 +83,9 @@ def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Imag
         )
     images = list(_all_images(file))
     if not images:
-        raise DataError(f"{path}: has no image datasetN/dataM/data of numbers; fetch it again or remove it.")
+        raise DataError(
+            f"{path}: has no image datasetN/dataM/data of numbers, so it is no ODIM file that nowcast reads; look into it."
+        )
     chosen = _choose(images, path, options)
     for image in chosen:
         stated = [hdf5.number(image.where, name, path) for name in ("ysize", "xsize")]
@@ -151,7 +153,9 @@ def _packing(image: Image, path: Path) -> tuple[float, float]:
     gain, offset = (hdf5.number(image.what, name, path) for name in ("gain", "offset"))
     packing = 1.0 if gain is None else gain, 0.0 if offset is None else offset
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
-        raise DataError(f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}; mend or remove this file.")
+        raise DataError(
+            f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}, by which nothing can be read; correct them."
+        )
     return packing
 
 
@@ -170,7 +174,9 @@ def _time(image: Image, path: Path, end: bool) -> np.datetime64:
         found = _clock(image, date, time, path)
         if found is not None:
             return found
-    raise DataError(f"{path}: {image.path} has neither date and time nor enddate and endtime; fetch it again or remove it.")
+    raise DataError(
+        f"{path}: {image.path} has neither date and time nor enddate and endtime, so its time is not known; look into it."
+    )
 
 
 def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | None:
@@ -184,9 +190,7 @@ def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | No
             raise ValueError("not YYYYMMDD and HHmmss")
         return instant("{}-{}-{}T{}:{}:{}".format(*match.groups("00")))
     except ValueError as error:
-        raise DataError(
-            f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; mend or remove this file."
-        ) from error
+        raise DataError(f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; correct them.") from error
 
 
 def _minutes(images: list[Image], path: Path, options: ReadOptions) -> float:
