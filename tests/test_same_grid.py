@@ -1,13 +1,16 @@
 """A model forecasts on the grid it was trained on, wherever on the map: not on other pixels, projections or directions unasked."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from nowcast.commands.past import Past
 from nowcast.commands.same_grid import AS_STORED, Turn, place_difference, place_for_checkpoint, refuse_other_grid, turn_of
 from nowcast.errors import DataError
+from nowcast.radar import open_grid
 from nowcast.radar.georeference import axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import build_grid
 
@@ -147,12 +150,13 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
     monkeypatch.chdir(tmp_path)
     flip(radar_file, "flipped.nc", *axes)
     words = ("predict", f"checkpoint={trained}/best.pt", "data=radar", "device=cpu", "precision=fp32")
-    for settings in ((), ("missing_frames=1", "at=2020-01-01T03:20"), ("max_memory_gb=0.004",)):
-        if settings[:1] == ("missing_frames=1",):
-            for name in ("flipped.nc", "usual.nc"):
-                with xr.open_dataset(name if name == "flipped.nc" else radar_file, engine="netcdf4") as whole:
-                    whole.drop_isel(time=39).load().to_netcdf(f"gap_{name}", engine="netcdf4")
-        paths = ("gap_usual.nc", "gap_flipped.nc") if "missing_frames=1" in settings else (str(radar_file), "flipped.nc")
+    for path, output in ((radar_file, "gap_usual.nc"), ("flipped.nc", "gap_flipped.nc")):
+        with xr.open_dataset(path, engine="netcdf4") as whole:
+            whole.drop_isel(time=39).to_netcdf(output, engine="netcdf4")
+    for paths, settings in (
+        ((radar_file, "flipped.nc"), ()),
+        (("gap_usual.nc", "gap_flipped.nc"), ("missing_frames=1", "at=2020-01-01T03:20")),
+    ):
         for path, output in zip(paths, ("usual_forecast.nc", "turned_forecast.nc"), strict=True):
             outcome = run(*words, f"data.path={path}", f"output={output}", *settings)
             assert outcome.code == 0, outcome.err
@@ -166,6 +170,34 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
             np.testing.assert_array_equal(back["y"], usual["y"])
             assert "its forecast is turned back" in turned.attrs["remarks"]
             assert "remarks" not in usual.attrs
+
+
+def past_of(path, first, steps=3):
+    rain = open_grid(path).isel(time=slice(first, first + steps)).load()
+    return Past(rain, np.zeros(steps, bool), np.zeros(steps, bool), np.timedelta64(5, "m"))
+
+
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_a_model_that_took_frames_in_before_or_works_in_tiles_turns_them_too(
+    trained, radar_file, tmp_path, monkeypatch, in_tiles
+):
+    from nowcast.commands import models_trained
+    from nowcast.forecast.tiling import Tiling
+
+    flip(radar_file, tmp_path / "flipped.nc", "y")
+    config = SimpleNamespace(device="cpu", precision="fp32", input_paths={}, max_memory_gb=None)
+    if in_tiles:
+        cut = Tiling((0, 16, 34), (0, 24, 41), 8, 2, 1)
+        monkeypatch.setattr(models_trained, "choose_tiling", lambda *given: cut)
+    usual, turned = (models_trained.TrainedModel(f"{trained}/best.pt", config) for _ in range(2))
+    turn = turn_of(turned.about["place"], open_grid(tmp_path / "flipped.nc"))
+    assert turn.rows
+    for first in (20, 21, 22):  # of the later ones all frames but the newest were taken in
+        wanted = usual.rates(past_of(radar_file, first))
+        np.testing.assert_array_equal(turned.rates(past_of(tmp_path / "flipped.nc", first), turn), wanted[:, ::-1])
+        assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
+        usual.prepare()
+        turned.prepare()
 
 
 def test_the_scores_of_a_flipped_file_are_those_of_the_file_and_the_report_says_so(
