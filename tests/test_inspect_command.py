@@ -1,6 +1,7 @@
 """`nowcast inspect` as a person meets it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def test_what_is_there_is_shown(run: Run, folder: Path) -> None:
     assert "format CF NetCDF" in text
     assert "grid 20 × 24 pixels of 1 km × 1 km" in text
     assert "period 2020-01-01T00:00 to 2020-01-01T02:55 UTC, every 5 minutes" in text
+    assert re.search(
+        r"projection polar stereographic.* box west \d+\.\d\d, south \d+\.\d\d, east \d+\.\d\d, north \d+\.\d\d degrees", text
+    )
+    assert "of covered pixels have at least 0.1 mm/h" in text
     assert "frames 24 in 2 files" in text
     assert "gaps 12 frames in 1 gap: 12 from 2020-01-01T01:00 to 2020-01-01T01:55" in text
 
@@ -50,6 +55,8 @@ def test_the_same_as_json(run: Run, folder: Path) -> None:
     assert (series["start"], series["end"]) == ("2020-01-01T00:00:00Z", "2020-01-01T02:55:00Z")
     assert series["gaps"] == [{"first": "2020-01-01T01:00:00Z", "last": "2020-01-01T01:55:00Z", "frames": 12}]
     assert series["missing_frames"] == 12
+    west, south, east, north = series["box"]
+    assert west < east and south < north
     assert series["jump_minute_ratio"] is None
 
 
@@ -118,4 +125,4 @@ def test_suspicious_things_are_said(run: Run, folder: Path, tmp_path: Path) -> N
     assert "impossible rates: 1 value above data.max_rate=1000, made missing; up to 5000 mm/h at 2020-01-01T00:30" in text
     assert "wholly dry: 1 frame: 2020-01-01T00:45" in text
     assert "wholly missing: 1 frame: 2020-01-01T00:50" in text
-    assert "other coverage than the frame before: 4 frames" in text  # at, and after, the impossible and the missing one
+    assert "other coverage than the frame before: 2 frames" in text  # at, and after, the missing one; not of one impossible pixel

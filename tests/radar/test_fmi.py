@@ -176,7 +176,10 @@ def test_a_bad_header_is_refused(write, changes, match):
 def test_files_of_another_length_are_refused(write):
     for name in ("a.pgm", "a.pgm.gz"):
         for pixels in (b"", PIXELS[:-1]):
-            refused(write(pixels, name=name), f"truncated: {len(pixels)} bytes of pixels, and 3 x 4 need 12; fetch it again once it is whole")
+            refused(
+                write(pixels, name=name),
+                f"truncated: {len(pixels)} bytes of pixels, and 3 x 4 need 12; fetch it again once it is whole",
+            )
         refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")
 
 

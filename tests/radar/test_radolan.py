@@ -193,7 +193,10 @@ def test_files_of_another_length_are_refused(write):
     whole = radolan(RY)
     for name in ("ry.bin", "ry.bin.gz"):
         for bad, there in ((whole[: len(RY) + 1], 0), (whole[:-1], 1619999)):
-            refused(write(bad, name), f"truncated: {there} bytes of pixels, and 900 x 900 need 1620000; fetch it again once it is whole")
+            refused(
+                write(bad, name),
+                f"truncated: {there} bytes of pixels, and 900 x 900 need 1620000; fetch it again once it is whole",
+            )
         refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
 
 

@@ -5,7 +5,6 @@ The images of RZC and AZC are not read: their amounts hide in colours, by tables
 
 import re
 import struct
-import warnings
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
@@ -140,9 +139,7 @@ def _place() -> Place:
     """Pixel centres, rows from north to south. The oblique Mercator of CH1903 / LV03 is CF's, with its line due east."""
     import pyproj
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # CF has no word for the angle from rectified to skew grid; the WKT keeps it
-        crs = grid_mapping_from_crs(pyproj.CRS.from_epsg(21781), "EPSG:21781", "MeteoSwiss")
+    crs = grid_mapping_from_crs(pyproj.CRS.from_epsg(21781), "EPSG:21781", "MeteoSwiss")
     assert crs is not None
     crs.attrs["azimuth"] = crs.attrs["azimuth_of_central_line"]  # compliance-checker's name of it
     x = WEST + 1000.0 * (np.arange(SHAPE[1]) + 0.5)
