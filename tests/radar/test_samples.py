@@ -143,6 +143,12 @@ def test_radolan_of_wradlib_lies_on_dwds_grid():
     assert set(grid.coords) == {"time", "x", "y", "crs"}
 
 
+def test_the_sample_that_its_publisher_moved_has_no_place():
+    grid = open_grid(sample("radolan_yw_netcdf"))
+    assert set(grid.coords) == {"time", "x", "y"}
+    assert np.diff(grid.y.values)[0] == np.diff(grid.x.values)[0] == 1000.0  # the first row is the southern one
+
+
 def test_openmrg_knows_its_projection():
     grid = open_grid(sample("openmrg_netcdf"))
     assert grid.crs.attrs["grid_mapping_name"] == "polar_stereographic"
