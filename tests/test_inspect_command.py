@@ -102,12 +102,29 @@ def test_a_path_where_nothing_is_does_not_hide_the_others(run: Run, folder: Path
         (["rain", "data.format=bufr"], 78, "data.format: 'bufr' is unknown"),
         (["rain/%Q.nc"], 78, "'%Q' is no code of a time"),
         (["rain", "workers=0"], 78, "workers: must be at least 1"),
+        (["rain", "data.dry_value=often"], 78, "data.dry_value: give a number as the files store it"),
+        (["rain", "data.missing_value=true"], 78, "data.missing_value: give a number as the files store it"),
+        (["rain", "data.dry_value=-1", "data.missing_value=[-2,-1]"], 78, "-1 cannot mean both"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(run: Run, folder: Path, words: list[str], code: int, says: str) -> None:
     outcome = run("inspect", *words)
     assert (outcome.code, outcome.err.count("\n")) == (code, 1)
     assert says in outcome.err
+
+
+def test_numbers_that_mean_dry_or_missing_are_named_on_the_command_line(run: Run, folder: Path) -> None:
+    from nowcast.radar import open_grid
+
+    grid = open_grid(folder / "20200101_00.nc").load()
+    rate = grid["precipitation_rate"].values
+    rate[2, :5], rate[2, 5:], rate[3] = -9998, -9997, -9999
+    grid.to_netcdf("dpc.nc", engine="netcdf4")
+    refused = run("inspect", "dpc.nc").out
+    assert "set data.missing_value=-9998; if it means no rain, set data.dry_value=-9998" in " ".join(refused.split())
+    outcome = run("inspect", "dpc.nc", "data.dry_value=[-9998,-9997]", "data.missing_value=-9999", "--json")
+    [series] = json.loads(outcome.out)["paths"][0]["series"]
+    assert (series["dry"], series["empty"]) == (["2020-01-01T00:10:00Z"], ["2020-01-01T00:15:00Z"])
 
 
 def test_suspicious_things_are_said(run: Run, folder: Path, tmp_path: Path) -> None:
