@@ -155,8 +155,8 @@ def _on_ground(said: dict[str, Any]) -> str:
 
 
 def _sign(place: Place, axis: str) -> float:
-    values = place[axis].values
-    return math.copysign(1.0, float(values[-1]) - float(values[0]))
+    steps = np.diff(np.asarray(place[axis].values, np.float64))
+    return math.copysign(1.0, float(np.median(steps)))  # one of them may cross the date line
 
 
 def _words(said: dict[str, Any]) -> str:

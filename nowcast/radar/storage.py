@@ -145,15 +145,24 @@ def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers 
 def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDArray[Any]:
     """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of bytes, which no signed byte holds.
 
-    A flag that not even the unsigned type holds says nothing, for it is never met; nor does any where another one is below 0.
+    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type does not hold is never met and says
+    nothing; nor does any where another flag is below 0.
     """
     if raw.dtype.kind != "i":
         return raw
-    most, width = np.iinfo(raw.dtype).max, 2.0 ** (8 * raw.dtype.itemsize)
+    width = 2.0 ** (8 * raw.dtype.itemsize)
+    least = width / 2 if raw.dtype.itemsize == 1 else width - 2
     held = [flag for flag in flags if flag is not None and -width / 2 <= flag < width and flag == int(flag)]
-    if not held or min(held) < 0 or max(held) <= most:
+    if not held or min(held) < 0 or max(held) < least:
         return raw
     return raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+
+
+def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
+    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of those that mean missing."""
+    if undetect is None or any(number == undetect or np.isnan([number, undetect]).all() for number in missing_numbers(*missing)):
+        return []
+    return [undetect]
 
 
 def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:

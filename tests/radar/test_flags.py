@@ -42,6 +42,7 @@ def packed(kind, scale, offset, dry):
         (packed("i2", 0.01, 0.0, -3200), 0.01, 0.0, np.inf, -np.inf),
         (packed("i2", 0.01, 0.0, -3200), 0.01, 0.0, np.nan, np.nan),
         (packed("i4", 0.01, 0.0, -3200), 0.01, 0.0, HUGE, 1e12),
+        (packed("i2", 0.01, 0.0, -3200), 0.01, 0.0, 40000.0, HUGE),
         (packed("u1", 0.5, -32.0, 0).view("i1"), 0.5, -32.0, 255.0, 0.0),
         (packed("u1", 0.5, -32.0, 0).view("i1"), 0.5, -32.0, 255.0, HUGE),
         (packed(">u2", 0.01, -320.0, 0).view(">i2"), 0.01, -320.0, 65535.0, 0.0),
@@ -57,6 +58,8 @@ def test_a_flag_that_the_type_cannot_hold_is_never_met(tmp_path, data, gain, off
 def test_signed_bytes_are_unsigned_only_where_a_flag_says_so():
     stored = np.array([-1, 5], "i1")
     assert unsigned_where_meant(stored, 255.0, None).tolist() == [255, 5]
+    assert unsigned_where_meant(np.array([-1], "i2"), 65535.0, 0.0).tolist() == [65535]
+    assert unsigned_where_meant(np.array([-1], "i2"), 32768.0, 0.0).tolist() == [-1]
     for flags in ((None, None), (-128.0, 255.0), (256.0,), (254.5,), (np.nan, np.inf), (127.0, 0.0)):
         assert unsigned_where_meant(stored, *flags).tolist() == [-1, 5]
 

@@ -271,3 +271,6 @@ def test_tags_that_make_no_sense_are_refused_and_others_are_left_alone(write):
     )
     path = write("202001311205_c.tif", STORED, units=["mm/h"], tags={"offset": "+01:00"})
     assert rates_of(path).tolist() == [255, 0, 64, 104]
+    path = write("202001311205_d.tif", STORED, units=["mm/h"], tags={"nodata": "none", "undetect": "64"})
+    assert rates_of(path).tolist() == [255, 0, 0, 104]
+    assert np.isnan(rates_of(path, missing_value=64)).tolist() == [False, False, True, False]

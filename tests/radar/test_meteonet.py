@@ -111,7 +111,7 @@ def test_a_damaged_file_is_refused_before_a_frame_is_believed(write):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(bytes(content))
-    refused(path, r"this \.npz cannot be read \(.*look where it came from")
+    refused(path, r"this \.npz cannot be read \(.*check where it came from")
 
 
 def test_sizes_that_lie_are_refused_before_anything_is_unpacked(write, tmp_path):

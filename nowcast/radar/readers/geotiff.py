@@ -25,7 +25,7 @@ from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, g
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
 from nowcast.radar.readers.odim import RAIN, REFLECTIVITY
-from nowcast.radar.storage import Values, explain, kept_unpacked, library, unpack, unsigned_where_meant
+from nowcast.radar.storage import Values, explain, kept_unpacked, library, undetected, unpack, unsigned_where_meant
 from nowcast.radar.times import instant
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
 from nowcast.untrusted import refuse_huge
@@ -69,13 +69,13 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         values = np.empty((len(bands), bottom - top, right - left))
         for frame, band in zip(values, bands, strict=True):
             said = _said(stored, band)
-            nodata, undetect = (_number(said, name, file.path) for name in ("nodata", "undetect"))
+            nodata, undetect = (_flag(said, name) for name in ("nodata", "undetect"))
             declared = stored.nodatavals[band - 1]
             raw = unsigned_where_meant(stored.read(band, window=window), declared, nodata, undetect)
             scale, offset = _packing(stored, band, file.path)
             attrs = {"_FillValue": declared, "missing_value": nodata, "scale_factor": scale, "add_offset": offset}
             numbers, dry = file.dry(options)
-            flagged = [] if undetect is None or undetect in (declared, nodata) else [undetect]
+            flagged = undetected(undetect, declared, nodata, options.missing_value)
             frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
             if declared is None:  # then a mask, or an alpha band, may say where nothing is
                 frame[stored.read_masks(band, window=window) == 0] = np.nan
@@ -226,6 +226,14 @@ def _number(said: dict[str, str], name: str, path: Path) -> float | None:
         return float(said[name])
     except ValueError as error:
         raise DataError(f"{path}: its tag {name} is {said[name]!r}, not a number; check it.") from error
+
+
+def _flag(said: dict[str, str], name: str) -> float | None:
+    """A tag that names a number of the pixels; None without it, or where it names none, as "none"."""
+    try:
+        return float(said[name])
+    except (KeyError, ValueError):
+        return None
 
 
 def _zr(file: Any, said: dict[str, str], units: str) -> ZR | None:

@@ -132,9 +132,9 @@ def _open(path: Path, opened: ExitStack) -> Stream:
     refuse_huge(shape, f"{path}: data")
     there, needed = archive.getinfo(DATA).file_size, content.tell() + int(np.prod(shape)) * dtype.itemsize
     if there != needed:
-        raise DataError(f"{path}: its data are {there} bytes, and their size {shape} needs {needed}; look where it came from.")
+        raise DataError(f"{path}: its data are {there} bytes, and their size {shape} needs {needed}; check where it came from.")
     if there > _MOST_BYTES:
-        raise DataError(f"{path}: its data unpack to more than {_MOST_BYTES // 2**30} GiB; look where it came from.")
+        raise DataError(f"{path}: its data unpack to more than {_MOST_BYTES // 2**30} GiB; check where it came from.")
     return Stream(content, content.tell(), shape, dtype)
 
 
@@ -161,7 +161,7 @@ def _header(content: IO[bytes], path: Path) -> tuple[Any, np.dtype[Any]]:
 def _times(archive: zipfile.ZipFile, count: int, path: Path) -> Times:
     """Of as many frames as there are. Errors: DataError, ValueError."""
     if archive.getinfo(DATES).file_size > _DATES_BYTES:
-        raise DataError(f"{path}: its dates unpack to more than {_DATES_BYTES // 2**20} MiB; look where it came from.")
+        raise DataError(f"{path}: its dates unpack to more than {_DATES_BYTES // 2**20} MiB; check where it came from.")
     with archive.open(DATES) as content:
         shape, dtype = _header(content, path)
         stored = content.read()
@@ -211,7 +211,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise DataError(
-            f"{path}: this .npz cannot be read ({error or type(error).__name__}); look where it came from."
+            f"{path}: this .npz cannot be read ({error or type(error).__name__}); check where it came from."
         ) from error
     except _BROKEN as error:
         raise explain(path, error) from error

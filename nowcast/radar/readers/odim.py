@@ -68,9 +68,7 @@ def _decode(image: Image, rows: slice, columns: slice, file: RadarFile, options:
     gain, offset = _packing(image, file.path)
     attrs = {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}
     numbers, dry = file.dry(options)
-    missing = storage.missing_numbers(nodata, options.missing_value)
-    is_missing = any(number == undetect or np.isnan([number, undetect]).all() for number in missing if undetect is not None)
-    flagged = [] if undetect is None or is_missing else [undetect]
+    flagged = storage.undetected(undetect, nodata, options.missing_value)
     return storage.unpack(stored, attrs, options.missing_value, ([*flagged, *numbers], dry))
 
 
