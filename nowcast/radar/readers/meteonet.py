@@ -6,7 +6,6 @@ those of radar_coords_NW.npz and radar_coords_SE.npz: centres of pixels of 0.01 
 """
 
 import os
-import pickletools
 import threading
 import zipfile
 import zlib
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from pickletools import genops
 from typing import IO, Any
 
 import numpy as np
@@ -181,7 +181,7 @@ def _dates(stored: bytes) -> Iterator[np.datetime64]:
     A date is pickled as its ten bytes: two of the year, then month, day, hour, minute, second, three of the microsecond.
     Errors: ValueError where the pickle names anything but dates and the array that holds them.
     """
-    for code, argument, _ in pickletools.genops(stored):
+    for code, argument, _ in genops(stored):
         said = argument if isinstance(argument, str) else ""
         content = said.encode("latin-1") if said and code.name.endswith("UNICODE") else argument
         if isinstance(content, bytes) and len(content) == 10:
