@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 
 from nowcast.radar import open_grid
+from nowcast.radar.georeference import grid_mapping_from_proj
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
 
