@@ -15,7 +15,7 @@ from nowcast.commands.cases import MODEL, Cases, Predictor
 from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar
 from nowcast.commands.models import refuse_other_size, refuse_other_timestep, refuse_too_many_missing
 from nowcast.commands.radar_files import open_radar
-from nowcast.commands.same_grid import refuse_other_grid
+from nowcast.commands.same_grid import AS_STORED, Turn, refuse_other_grid, turn_of
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
@@ -75,10 +75,15 @@ class WindowCases:
 
 @dataclass
 class ModelPredictor:
-    """A trained model on its device, in tiles where the whole grid does not fit into memory."""
+    """A trained model on its device, in tiles where the whole grid does not fit into memory.
+
+    turn: of the frames for the model, and of its forecast back. remarks: how the grid differs from that of the training.
+    """
 
     forecaster: Forecaster
     precision: Precision
+    turn: Turn = AS_STORED
+    remarks: Sequence[str] = ()
     _tiling: Tiling | None = None
 
     def __call__(self, past: Tensor) -> Tensor:
@@ -86,7 +91,9 @@ class ModelPredictor:
         if self._tiling is None:  # the first batch is the largest
             self._tiling = choose_tiling(self.forecaster, past.shape, memory_allowed(None, self.precision.device))
         with self.precision.autocast():
-            return forecast_in_tiles(self.forecaster, past, self.forecaster.lead_steps, self._tiling)
+            made = forecast_in_tiles(self.forecaster, self.turn(past), self.forecaster.lead_steps, self._tiling)
+        forecast: Tensor = self.turn(made)
+        return forecast
 
 
 def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
@@ -135,11 +142,12 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
-        remark = refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True)
-        if remark:
+        turn = turn_of(checkpoint.get("place"), grid)
+        remarks = [refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True), turn.remark]
+        for remark in filter(None, remarks):
             log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[MODEL] = ModelPredictor(forecaster, precision)
+        predictors[MODEL] = ModelPredictor(forecaster, precision, turn, [*filter(None, remarks)])
         scaling = forecaster.scaling
     for name in config.baseline:
         predictors[name] = open_baseline(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from nowcast import __version__
 from nowcast.commands.cases import Cases, Source, label_of, origin_of
-from nowcast.commands.cases_made import open_digit_cases, open_radar_cases
+from nowcast.commands.cases_made import ModelPredictor, open_digit_cases, open_radar_cases
 from nowcast.commands.cases_read import open_file_cases
 from nowcast.commands.inputs import require_radar
 from nowcast.commands.regions import region_of
@@ -147,13 +147,14 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
 
 
 def _remarks(source: Source) -> dict[str, dict[str, str]]:
-    """Where baselines departed from their methods, and in how many cases."""
-    said = {name: one.remarks for name, one in source.predictors.items() if isinstance(one, Baseline) and one.remarks}
-    return (
-        {"remarks": {name: "; ".join(f"{text} ({cases} cases)" for text, cases in of.items()) for name, of in said.items()}}
-        if said
-        else {}
-    )
+    """How the grid differs from that of a model's training; where baselines departed from their methods, and in how many cases."""
+    said: dict[str, str] = {}
+    for name, one in source.predictors.items():
+        if isinstance(one, ModelPredictor) and one.remarks:
+            said[name] = "; ".join(one.remarks)
+        if isinstance(one, Baseline) and one.remarks:
+            said[name] = "; ".join(f"{text} ({cases} cases)" for text, cases in one.remarks.items())
+    return {"remarks": said} if said else {}
 
 
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:

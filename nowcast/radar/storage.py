@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
-from nowcast.radar.units import quantity_of
+from nowcast.radar.archives import archive_in_words
 from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
+Dry = tuple[Sequence[float], float]
+"""Numbers as stored that mean dry, and what dry is in the units of the values: 0, or -inf of dBZ."""
 
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
@@ -88,11 +90,14 @@ def close_files(paths: set[str]) -> None:
     _handles.close(paths)
 
 
-def read_values(path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None) -> Values:
+def read_values(
+    path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None, dry: Dry = ((), 0.0)
+) -> Values:
     """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the order of `index`.
 
     A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file declares, values out of its
-    valid range, and `missing_value` as it is stored. Values are unpacked in double precision, so that 10 × 0.01 × 12 is 1.2.
+    valid range, and `missing_value` as it is stored; dry is what `dry` names. Values are unpacked in double precision, so that
+    10 × 0.01 × 12 is 1.2.
     Errors: MissingInputError where the file has gone, DataError where it is damaged.
     """
     try:
@@ -109,14 +114,15 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
     there = [name for name in index if name in kept]
     raw = raw.transpose([kept.index(name) for name in there])
     raw = raw.reshape([raw.shape[there.index(name)] if name in there else 1 for name in index])
-    return unpack(raw, attrs, missing_value)
+    return unpack(raw, attrs, missing_value, dry)
 
 
-def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbers = None) -> Values:
+def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbers = None, dry: Dry = ((), 0.0)) -> Values:
     """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset, `flag_values`, and by `_Unsigned`.
 
     CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type wider than the packed one, as
-    floating next to integers, for unpacked ones. A flag that means dry becomes 0, or -inf of dBZ, and any other one missing.
+    floating next to integers, for unpacked ones. A flag that means dry is dry, and any other one missing. What the user names
+    counts for more than what the file declares: a number of `dry` is dry although the file calls it missing.
     """
     raw = _as_meant(raw, str(attrs.get("_Unsigned", "")).lower())
     with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
@@ -130,20 +136,33 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
         missing |= values == fill
     for fill in _beyond(raw, attrs.get("missing_value")) if packed else []:
         missing |= np.abs(unpacked_values - fill) <= half
-    for name, limit in attrs.items():
-        if np.size(limit) == {"valid_min": 1, "valid_max": 1, "valid_range": 2}.get(name):
-            unpacked_limit = packed and _is_wider(raw.dtype, limit)
-            numbers = [float(one) for one in np.ravel(limit)] if unpacked_limit else _like(raw, limit)
-            of, slack = (unpacked_values, half) if unpacked_limit else (values, 0.0)
-            for low in numbers[:1] if name != "valid_max" else []:
-                missing |= of < low - slack
-            for high in numbers[-1:] if name != "valid_min" else []:
-                missing |= of > high + slack
-    dry, other = _flags(raw, attrs)
-    unpacked_values = np.where(np.isin(values, dry), _no_rain(attrs), unpacked_values) if dry else unpacked_values
-    missing = missing | np.isin(values, other) if other else missing
+    missing |= _out_of_limits(raw, values, unpacked_values if packed else None, attrs, half)
+    flagged_dry, flagged = _flags(raw, attrs)
+    at_dry = [np.isin(values, flagged_dry)] if flagged_dry else []
+    at_dry += [np.isnan(values) if math.isnan(number) else values == number for number in _like(raw, list(dry[0]))]
+    missing = missing | np.isin(values, flagged) if flagged else missing
     unpacked_values[missing] = np.nan
+    for at in at_dry:
+        unpacked_values[at] = dry[1]
     return unpacked_values
+
+
+def _out_of_limits(
+    raw: npt.NDArray[Any], values: Values, unpacked_values: Values | None, attrs: Mapping[str, Any], half: float
+) -> npt.NDArray[np.bool_]:
+    """Where numbers as stored, or unpacked by limits of a wider type and to half a step, lie beyond the limits of `attrs`."""
+    out = np.zeros(raw.shape, dtype=bool)
+    for name, limit in attrs.items():
+        if np.size(limit) != {"valid_min": 1, "valid_max": 1, "valid_range": 2}.get(name):
+            continue
+        numbers, of, slack = _like(raw, limit), values, 0.0
+        if unpacked_values is not None and _is_wider(raw.dtype, limit):
+            numbers, of, slack = [float(one) for one in np.ravel(limit)], unpacked_values, half
+        for low in numbers[:1] if name != "valid_max" else []:
+            out |= of < low - slack
+        for high in numbers[-1:] if name != "valid_min" else []:
+            out |= of > high + slack
+    return out
 
 
 def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray[Any]:
@@ -152,6 +171,29 @@ def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray
         name: attrs[name] for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned") if name in attrs
     }
     return unpack(raw, kept) if kept and raw.dtype.kind in "iuf" else raw
+
+
+def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDArray[Any]:
+    """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of bytes, which no signed byte holds.
+
+    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type does not hold is never met and says
+    nothing; nor does any where another flag is below 0.
+    """
+    if raw.dtype.kind != "i":
+        return raw
+    width = 2.0 ** (8 * raw.dtype.itemsize)
+    least = width / 2 if raw.dtype.itemsize == 1 else width - 2
+    held = [flag for flag in flags if flag is not None and -width / 2 <= flag < width and flag == int(flag)]
+    if not held or min(held) < 0 or max(held) < least:
+        return raw
+    return raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+
+
+def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
+    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of those that mean missing."""
+    if undetect is None or any(number == undetect or np.isnan([number, undetect]).all() for number in missing_numbers(*missing)):
+        return []
+    return [undetect]
 
 
 def packing_of(attrs: Mapping[str, Any]) -> tuple[float, float]:
@@ -271,9 +313,22 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
         return DataError(
             f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
         )
-    if start.startswith((b"BZh", b"PK")):
-        return DataError(f"{path}: this file is compressed; unpack it first.")
+    archive = archive_in_words(path, start)
+    if archive:
+        return DataError(f"{path}: this is {archive}.")
     return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
+
+
+def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:
+    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it cut short, or no such image?"""
+    needed = height * width * each
+    if there < needed:
+        return DataError(
+            f"{path}: truncated: {there} bytes of pixels, and {height} x {width} need {needed}; fetch it again once it is whole."
+        )
+    return DataError(
+        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header names; look into it."
+    )
 
 
 def first_line(error: Exception) -> str:
@@ -286,8 +341,9 @@ def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
     if limits is None or np.asarray(limits).dtype.kind not in "iuf":
         return []
     numbers = [float(limit) for limit in np.ravel(limits)]
-    if raw.dtype.kind == "f":
-        return [float(raw.dtype.type(number)) for number in numbers]
+    if raw.dtype.kind == "f":  # a double that single precision does not hold is never met; infinity is infinity
+        held = [number for number in numbers if math.isinf(number) or not abs(number) > float(np.finfo(raw.dtype).max)]
+        return [float(raw.dtype.type(number)) for number in held]
     wrap = 2.0 ** (8 * raw.dtype.itemsize)
     if raw.dtype.kind == "u":
         return [number + wrap if number < 0 else number for number in numbers]
@@ -328,10 +384,6 @@ def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float]
     meanings = said.replace(",", " ").split() if isinstance(said, str) else []
     dry = [value for value, meaning in zip(values, meanings, strict=False) if _DRY.search(meaning)]
     return dry, [value for value in values if value not in dry]
-
-
-def _no_rain(attrs: Mapping[str, Any]) -> float:
-    return -np.inf if quantity_of(str(attrs.get("units", ""))) == "reflectivity" else 0.0
 
 
 def _unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:

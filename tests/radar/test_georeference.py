@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
 
 from nowcast.radar import open_grid
-from nowcast.radar.georeference import place_differs, place_of_grid
+from nowcast.radar.georeference import grid_mapping_from_proj, place_differs, place_of_grid
 from nowcast.radar.place import crs_in_words
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
@@ -143,3 +145,11 @@ def test_grid_mappings_differ_where_they_mean_another_place(other, differs):
     one, two = ({"crs": xr.Variable((), 0, attrs)} for attrs in (FLATTENED, changed))
     assert place_differs(one, two) == ("their grid mappings differ" if differs else "")
     assert place_differs(two, one) == place_differs(one, two)
+
+
+def test_what_cf_has_no_word_for_is_no_warning_of_pyproj():
+    somerc = "+proj=somerc +lat_0=46.95 +lon_0=7.44 +k_0=1 +x_0=2600000 +y_0=1200000 +ellps=bessel +units=m +no_defs"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crs = grid_mapping_from_proj(somerc, "here")
+    assert crs is not None and crs.attrs["grid_mapping_name"] == "oblique_mercator"
