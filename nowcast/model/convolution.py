@@ -1,7 +1,8 @@
 """Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension at all, a matrix product."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Literal, NamedTuple, SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -23,10 +24,25 @@ class Shape(NamedTuple):
     dilation: tuple[int, ...]
 
 
+def whole(value: SupportsIndex, name: str) -> int:
+    """An integer of Python's or NumPy's as Python's own. Errors: ValueError where it is no whole number."""
+    try:
+        return index(value)
+    except TypeError:
+        raise ValueError(f"{name}: give a whole number, not {value!r}.") from None
+
+
+def as_size(size: Size, name: str) -> Size:
+    """The same in Python's own numbers. Errors: ValueError as `whole`."""
+    several = isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0  # NumPy's arrays without axes can be iterated too
+    return tuple(whole(n, name) for n in cast(Iterable[int], size)) if several else whole(cast(int, size), name)
+
+
 def per_axis(size: Size, dimensions: int, name: str) -> tuple[int, ...]:
     """`size` along each of `dimensions` axes. Errors: ValueError where it is below 1 or of another number of axes."""
-    sizes = (size,) * dimensions if isinstance(size, int) else tuple(size)
-    if len(sizes) != dimensions or (sizes and min(sizes) < 1):
+    found = as_size(size, name)
+    sizes = (found,) * dimensions if isinstance(found, int) else found
+    if len(sizes) != dimensions or min(sizes, default=1) < 1:
         raise ValueError(f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}.")
     return sizes
 
