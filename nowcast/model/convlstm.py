@@ -102,7 +102,8 @@ class ConvLSTMNd(nn.Module):
                 self.cells.append(cell)
             channels, grid = cell.output_channels * self.directions, cell.grid_size
         self._carried: list[State] | None = None
-        self.to(device=device, dtype=dtype)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     def forward(
         self,
@@ -225,9 +226,8 @@ class ConvLSTMNd(nn.Module):
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
-        if ends.shape != sequence.shape[1:2] or (
-            not torch.compiler.is_compiling() and (ends.min() < 1 or ends.max() > sequence.shape[0])
-        ):
+        known = not torch.compiler.is_compiling() and type(ends) is Tensor and ends.device.type != "meta" and ends.numel() > 0
+        if ends.shape != sequence.shape[1:2] or (known and (ends.min() < 1 or ends.max() > sequence.shape[0])):
             raise ValueError(
                 f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
             )

@@ -63,7 +63,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     if weight.ndim == 2:
         return functional.linear(x, weight, bias)
     before, after = paddings(x.shape[2:], weight.shape[2:], shape)
-    if before != after:
+    traced = torch.jit.is_tracing() and max(shape.stride) > 1  # then the zeros on each side depend on the grid of the call
+    if traced or before != after:
         x = functional.pad(x, both_sides(before, after))
         before = [0] * len(before)
     return _CONVOLUTIONS[weight.ndim - 2](x, weight, bias, shape.stride, before, shape.dilation)
@@ -75,7 +76,8 @@ def paddings(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[
         return [0] * len(grid), [0] * len(grid)
     before, after = [], []
     for n, k, stride, dilation in zip(grid, kernel, shape.stride, shape.dilation, strict=True):
-        total = max(0, (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n)
+        total = (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n if stride > 1 else (k - 1) * dilation
+        total = (total + abs(total)) // 2  # not below 0, as a formula: a trace keeps the branch that max() took
         before.append(total // 2)
         after.append(total - total // 2)
     return before, after

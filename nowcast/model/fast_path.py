@@ -106,8 +106,10 @@ class _Unrolled(torch.autograd.Function):
         n, saved = len(Inputs._fields), ctx.saved_tensors  # read once: reading may unpack, or compute anew
         inputs, output, rest = Inputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():  # the gradient will be differentiated itself
-            return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
+        batched = any(gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient) for gradient in gradients)
+        if batched or torch.is_grad_enabled():  # of many losses at once, or to be differentiated itself
+            with torch.enable_grad():
+                return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
         hidden = _rows(output.flatten(0, 1)).unflatten(0, output.shape[:2])
         tape = Tape(ctx.grid, output, hidden, rest[: len(output)], rest[len(output) :])
         return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)

@@ -56,7 +56,7 @@ def unroll_plainly(
     output = torch.stack(outputs)
     if lengths is None:
         return output, (hidden.clone(), memory.clone())  # the caller may change them in place
-    ends = lengths - 1, torch.arange(len(lengths), device=lengths.device)
+    ends = lengths - 1, torch.arange(lengths.shape[0], device=lengths.device)
     return output, (output[ends], torch.stack(memories)[ends])
 
 
