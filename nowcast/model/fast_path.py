@@ -126,7 +126,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     shape = b, math.prod(grid), cell.hidden_channels
     memory = weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32)) if x.cell is None else _rows(x.cell)
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).forward  # type: ignore[arg-type]
+    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype, 0 if keep else steps).forward  # type: ignore[arg-type]
 
     output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
