@@ -59,7 +59,7 @@ def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTM
         return False
     assert isinstance(cell, ConvLSTMCell)
     named = ((cell.variant.activation, cell.activation), (cell.variant.recurrent_activation, cell.recurrent_activation))
-    known = all(name in ACTIVATIONS and ACTIVATIONS[name].value is function for name, function in named)  # type: ignore[index]
+    known = all(name in ACTIVATIONS and ACTIVATIONS[name].value is function for name, function in named)
     return known and not cell.variant.proj_size and cell.weight_hh.device.type in DEVICES
 
 

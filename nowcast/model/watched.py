@@ -43,7 +43,7 @@ def is_watched(inputs: Iterable[Tensor | None]) -> bool:
     """
     return (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
         or any(type(mode) is not DeviceContext for mode in _get_current_function_mode_stack())

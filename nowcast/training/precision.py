@@ -30,8 +30,9 @@ class Precision:
         return torch.amp.GradScaler(self.device.type, enabled=self.name == "fp16")
 
     def __str__(self) -> str:
-        names = {"cuda": lambda: torch.cuda.get_device_name(self.device), "mps": lambda: "Apple GPU"}
-        return f"{names.get(self.device.type, lambda: 'CPU')()}, {self.name}"
+        kind = self.device.type
+        name = torch.cuda.get_device_name(self.device) if kind == "cuda" else "Apple GPU" if kind == "mps" else "CPU"
+        return f"{name}, {self.name}"
 
 
 def choose_precision(device: str, precision: str) -> Precision:
