@@ -1,6 +1,7 @@
 """Limits of single values, each refused with the key that it was set by."""
 
 import math
+import re
 from collections.abc import Collection, Sequence
 
 from nowcast.errors import ConfigError
@@ -68,5 +69,6 @@ def thresholds(key: str, values: Sequence[float]) -> None:
 
 
 def device_and_precision(device: str, precision: str) -> None:
-    one_of("device", device, ("auto", "cpu", "cuda"))
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9]\d{0,3}))?", device):
+        raise ConfigError(f"device: {device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps.")
     one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))

@@ -34,7 +34,7 @@ GROUPS = {
     "predict": ("data",),
     "evaluate": ("data",),
     "export": (),
-    "describe": ("model", "model@beside"),
+    "describe": ("layer", "model", "model@beside"),
     "inspect": ("data",),
     "prepare": ("data",),
     "plot": ("data",),
@@ -173,7 +173,8 @@ def export(overrides: Overrides = None) -> None:
         "describe",
         "  nowcast describe model=small 'grid_size=[256,256]' input_steps=5 lead_steps=12\n"
         "  nowcast describe model=paper_5x5_5x5_128_128 model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
-        "  nowcast describe model.hidden_channels=[128,64,64] --json",
+        "  nowcast describe model.hidden_channels=[128,64,64] --json\n"
+        "  nowcast describe layer=conv_lstm layer.padding=valid layer.kernel_size=5",
     ),
 )
 def describe(

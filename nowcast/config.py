@@ -25,7 +25,7 @@ from nowcast.config_data import (
     ScalingConfig,
 )
 from nowcast.config_forecasts import EvaluateConfig, PlotConfig
-from nowcast.config_models import MODEL_CONFIGS, ModelConfig
+from nowcast.config_models import LAYER_CONFIGS, MODEL_CONFIGS, LayerConfig, ModelConfig
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError
 
@@ -175,6 +175,7 @@ class DescribeConfig:
 
     model: ModelConfig
     beside: ModelConfig | None
+    layer: LayerConfig | None
     input_steps: int
     lead_steps: int
     grid_size: list[int]
@@ -258,6 +259,6 @@ def register_schemas() -> None:
     for name, node in {
         "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
         "export": ExportConfig, "inspect": InspectConfig, "prepare": PrepareConfig, "plot": PlotConfig,
-        "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS,
+        "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS, **LAYER_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)

@@ -101,3 +101,56 @@ MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
     "next_frame": NextFrameConfig,
 }
 """The keys of each model, by its name."""
+
+
+@dataclass
+class LayerConfig:
+    """What every layer by itself has; `name` says which it is."""
+
+    name: str
+    proj_size: int
+    bidirectional: bool
+
+    def __post_init__(self) -> None:
+        if LAYER_CONFIGS.get(self.name) is not type(self):
+            raise ConfigError(f"layer.name: {self.name!r} is not the layer of these keys; choose with layer=….")
+        at_least("layer.proj_size", self.proj_size, 0)
+
+
+@dataclass
+class ConvLSTMConfig(LayerConfig):
+    """A stack of ConvLSTM layers over frames."""
+
+    hidden_channels: list[int]
+    kernel_size: int
+    input_kernel_size: int
+    stride: int
+    padding: str
+    dilation: int
+    peephole: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes("layer.hidden_channels", self.hidden_channels)
+        for key in ("kernel_size", "input_kernel_size", "stride", "dilation"):
+            at_least(f"layer.{key}", getattr(self, key), 1)
+        one_of("layer.padding", self.padding, ("same", "valid"))
+        one_of("layer.peephole", self.peephole, ("channel", "pixel", "none"))
+
+
+@dataclass
+class LSTMConfig(LayerConfig):
+    """A stack of LSTM layers over frames as vectors."""
+
+    hidden_size: int
+    num_layers: int
+    peephole: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("hidden_size", "num_layers"):
+            at_least(f"layer.{key}", getattr(self, key), 1)
+
+
+LAYER_CONFIGS: dict[str, type[LayerConfig]] = {"conv_lstm": ConvLSTMConfig, "lstm": LSTMConfig}
+"""The keys of each layer that `nowcast describe` shows by itself, by its name."""

@@ -1,6 +1,7 @@
 """`nowcast describe`: shapes and costs of a model, or of two side by side, layer by layer and gate by gate."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import zip_longest
@@ -9,12 +10,14 @@ from typing import Any
 import torch
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from torch import nn
 
 from nowcast.commands import edgeless
 from nowcast.config import DescribeConfig
+from nowcast.config_models import LAYER_CONFIGS
 from nowcast.errors import ConfigError
-from nowcast.model import build_model
+from nowcast.model import FCLSTM, ConvLSTM, build_model
 from nowcast.model.describe import Description, Dimensions, Row
 from nowcast.model.describe import describe as describe_model
 
@@ -24,49 +27,60 @@ multiply–adds: convolutions and matrix products of one forward pass
 training memory: what autograd keeps for the backward pass, weights aside
 forecasting memory: the most that is alive while a layer runs, weights aside"""
 
-FIELDS: dict[str, Callable[[Row], str]] = {
-    "steps": lambda row: "" if row.steps is None else str(row.steps),
+WIDTH = 80
+"""Columns that every table fits."""
+
+Fields = dict[str, Callable[[Row], str]]
+
+SHAPES: Fields = {
     "input": lambda row: dimensions(row.input_shape),
     "kernel": lambda row: dimensions(row.kernel_shape),
     "recurrent kernel": lambda row: dimensions(row.recurrent_kernel_shape),
     "gates": lambda row: dimensions(row.gates_shape),
     "cell": lambda row: dimensions(row.cell_shape),
     "hidden": lambda row: dimensions(row.hidden_shape),
+}
+COSTS: Fields = {
+    "steps": lambda row: "" if row.steps is None else str(row.steps),
     "parameters": lambda row: short(row.parameters),
     "multiply–adds": lambda row: short(row.multiply_adds, "MAC"),
     "training memory": lambda row: memory(row.activation_bytes_training),
     "forecasting memory": lambda row: memory(row.activation_bytes_forecasting),
 }
+FIELDS = SHAPES | COSTS
 """What is shown of a layer or gate."""
 
 
 def describe(config: DescribeConfig, as_json: bool = False) -> None:
-    """Print what the configured models are made of, as a table or as one JSON document."""
-    settings = [asdict(model) for model in (config.model, config.beside) if model is not None]
+    """Print what the configured models or layer are made of, as tables or as one JSON document."""
+    settings = [asdict(model) for model in (config.layer or config.model, config.beside) if model is not None]
     models = [describe_one(model, config) for model in settings]
     if as_json:
-        size = {key: value for key, value in asdict(config).items() if key not in ("model", "beside")}
+        size = {key: value for key, value in asdict(config).items() if key not in ("model", "beside", "layer")}
         described = [{"model": model, **asdict(description)} for model, description in zip(settings, models, strict=True)]
         print(json.dumps({**size, "models": described}))
         return
     console = edgeless.console()
-    table = table_of_layers(models[0])
-    if len(models) > 1 or Console(width=edgeless.EDGELESS).measure(table).maximum > console.width:
-        table = table_of_models([model["name"] for model in settings], models)
+    console.width = min(console.width, WIDTH)
     for model, description in zip(settings, models, strict=True):
         shapes = f"{dimensions(description.input_shape)} → {dimensions(description.output_shape)}"
         console.print(f"{model['name']}: {shapes}, {description.parameters:,} parameters")
-    console.print(table)
+    for table in tables([model["name"] for model in settings], models, console.width):
+        console.print(table)
+        console.print()
     console.print(CAPTION)
 
 
 def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Description:
-    """The model of these settings. Errors: ConfigError where it cannot be built, or takes no frames of this size."""
-    shape = (config.batch_size, config.input_steps, config.channels, *config.grid_size)
+    """The model or layer of these settings. Errors: ConfigError where it cannot be built, or takes no frames of this size."""
+    frames = (config.batch_size, config.input_steps, config.channels, *config.grid_size)
+    own = settings["name"] in LAYER_CONFIGS
     try:
         with torch.device("meta"):
-            model = build_model(settings, config.channels)
-        return describe_model(model, shape, config.lead_steps)
+            model = build_layer(settings, config) if own else build_model(settings, config.channels)
+        if not own:
+            return describe_model(model, frames, config.lead_steps)
+        return describe_model(model, (*frames[:2], math.prod(frames[2:])) if settings["name"] == "lstm" else frames)
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
@@ -74,27 +88,50 @@ def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Descriptio
             f"{settings['name']}: too large to count with grid_size={config.grid_size}; make it smaller."
         ) from error
     except ValueError as error:
+        where = f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}"
+        if own:
+            raise ConfigError(f"{where}: {error}") from error
         raise ConfigError(
-            f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}: {error} "
+            f"{where}: {error} "
             "Give the size of its frames, or where the model has a grid_size of its own set that (model.grid_size, beside.grid_size)."
         ) from error
 
 
-def table_of_layers(described: Description) -> Table:
-    """A row for each layer and gate."""
+def build_layer(settings: dict[str, Any], config: DescribeConfig) -> nn.Module:
+    """The layer of these settings by itself. Errors: ValueError where the settings do not fit together."""
+    options = {key: value for key, value in settings.items() if key != "name"}
+    if settings["name"] == "lstm":
+        return FCLSTM(config.channels * math.prod(config.grid_size), **options)
+    return ConvLSTM(config.channels, grid_size=tuple(config.grid_size), **options)
+
+
+def tables(names: Sequence[str], models: Sequence[Description], width: int) -> list[Table]:
+    """Shapes and costs of one model, a row for each layer and gate; a column for each of two, or where a row is too wide."""
+    if len(models) == 1:
+        rows = [table_of_layers(models[0], fields) for fields in (SHAPES, COSTS)]
+        if all(Console(width=edgeless.EDGELESS).measure(table).maximum <= width for table in rows):
+            return rows
+    return [table_of_models(names, models)]
+
+
+def table_of_layers(described: Description, fields: Fields) -> Table:
+    """A row for each layer and gate that has any of the fields."""
     table = Table("layer", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for field in FIELDS:
+    for field in fields:
         table.add_column(field.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in (*described.layers, total(described)):
-        table.add_row(row.name, *(show(row) for show in FIELDS.values()))
-        for part in row.parts:
-            table.add_row(f"  {part.name}", *(show(part) for show in FIELDS.values()), style="dim")
+        for part, indent, style in ((row, "", None), *((part, "  ", "dim") for part in row.parts)):
+            cells = [show(part) for show in fields.values()]
+            if any(cells):
+                table.add_row(indent + part.name, *cells, style=style)
     return table
 
 
 def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Table:
     """A column for each model, layer beside layer as they run: for two of them, or for a narrow terminal."""
-    table = Table("", *names, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        "", *(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     layers = [*zip_longest(*(model.layers[:-1] for model in models)), tuple(model.layers[-1] for model in models)]
     for rows in (*layers, tuple(total(model) for model in models)):
         present = [row or Row("", "") for row in rows]

@@ -26,6 +26,10 @@ def free_memory(device: "torch.device | None" = None) -> int | None:
 
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
+    if device is not None and device.type == "mps":
+        import torch
+
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     free = [*_available(Path("/proc/meminfo")), *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
     return max(0, min(free)) if free else None
 

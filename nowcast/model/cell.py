@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from nowcast.model.activations import Function, activation
-from nowcast.model.convolution import Padding, Shape, Size, convolve, grid_after, per_axis, unit
+from nowcast.model.convolution import Padding, Shape, Size, convolve, grid_after, per_axis, unit, whole
 
 State = tuple[Tensor, Tensor]
 """Hidden state H (b, proj or hidden, *grid) and cell state C (b, hidden, *grid)."""
@@ -56,7 +56,7 @@ class Variant:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(INITIALISATIONS)}.")
         if self.unit_forget_bias and not self.bias:
             raise ValueError("unit_forget_bias: needs bias=True.")
-        if self.proj_size < 0:
+        if whole(self.proj_size, "proj_size") < 0:
             raise ValueError(f"proj_size: must be 0 (none) or more, not {self.proj_size}.")
 
 
@@ -97,6 +97,7 @@ class ConvLSTMCell(nn.Module):
         variant: Variant = Variant(),
     ) -> None:
         super().__init__()
+        input_channels, hidden_channels = whole(input_channels, "input_channels"), whole(hidden_channels, "hidden_channels")
         if hidden_channels < 1 or input_channels < 0:
             raise ValueError(
                 f"input_channels must be 0 or more and hidden_channels 1 or more, not {input_channels}, {hidden_channels}."
@@ -112,7 +113,7 @@ class ConvLSTMCell(nn.Module):
         self.input_shape = Shape(
             per_axis(variant.stride, dimensions, "stride"), variant.padding, per_axis(variant.dilation, dimensions, "dilation")
         )
-        self.output_channels = variant.proj_size or hidden_channels
+        self.output_channels = whole(variant.proj_size, "proj_size") or hidden_channels
         self.activation, self.recurrent_activation = activation(variant.activation), activation(variant.recurrent_activation)
 
         gates, ones = 4 * hidden_channels, (1,) * dimensions
@@ -147,20 +148,20 @@ class ConvLSTMCell(nn.Module):
             if self.variant.unit_forget_bias:
                 nn.init.ones_(self.bias[self.hidden_channels : 2 * self.hidden_channels])
 
-    def forward(self, frame: Tensor | None, state: State | None = None) -> State:
+    def forward(self, frame: Tensor | None, state: State | None = None, recurrent_mask: Tensor | None = None) -> State:
         """One frame (b, c, *grid) and the state before it → the state after it; zeros where no state is given.
 
-        Errors: ValueError as `check`.
+        recurrent_mask: as `step` takes it. Errors: ValueError as `check`.
         """
         self.check(None if frame is None else frame.shape, state)
-        if frame is not None:
-            x = self.gates_of_input(frame)
-            return self.step(x, *(self.zero_state(x) if state is None else state))
-        assert state is not None
-        return self.step(self.gates_of_bias(state[0].dtype), *state)
+        x = self.gates_of_bias(cast(State, state)[0].dtype) if frame is None else self.gates_of_input(frame)
+        hidden, cell = self.zero_state(x) if state is None else state
+        return self.step(x, hidden.to(x.dtype), cell.to(torch.promote_types(cell.dtype, torch.float32)), recurrent_mask)
 
     def check(self, frame: Sequence[int] | None, state: State | None) -> None:
         """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or either of them the cell."""
+        if state is not None and not (isinstance(state, tuple | list) and len(state) == 2 and all(map(torch.is_tensor, state))):
+            raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         if (frame is None) != (self.input_channels == 0):
             raise ValueError(
                 f"a cell of {self.input_channels} input channels takes {'no frame' if frame is not None else 'a frame'}."
@@ -180,7 +181,8 @@ class ConvLSTMCell(nn.Module):
                 f"peephole='pixel': its weights are for states of {self.grid_size} pixels, and these have {grid}. Give"
                 " grid_size=… the size of the frames, or take peephole='channel', which fits grids of any size."
             )
-        for part, name, channels in zip(state or (), ("h_0", "c_0"), (self.output_channels, self.hidden_channels), strict=False):
+        parts = () if state is None else zip(state, ("h_0", "c_0"), (self.output_channels, self.hidden_channels), strict=True)
+        for part, name, channels in parts:
             if part.shape != (b, channels, *grid):
                 raise ValueError(
                     f"state: {name} of a layer is wanted as (b, c, *grid) = {(b, channels, *grid)}, not {tuple(part.shape)}."

@@ -1,5 +1,6 @@
 """The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer, to images what `torch.nn.LSTM` is to vectors."""
 
+import warnings
 from collections.abc import Sequence
 from inspect import signature
 from operator import index
@@ -12,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from nowcast.model.activations import Function
 from nowcast.model.cell import ConvLSTMCell, Peephole, State, Variant
-from nowcast.model.convolution import Padding, Size
+from nowcast.model.convolution import Padding, Size, as_size, whole
 from nowcast.model.unroll import unroll
 
 Stacked = Tensor | tuple[Tensor, ...]
@@ -64,29 +65,35 @@ class ConvLSTMNd(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        hidden = _each_layer(hidden_channels, num_layers, "hidden_channels")
+        hidden = [whole(size, "hidden_channels") for size in _each_layer(hidden_channels, num_layers, "hidden_channels")]
         kernels = _each_layer(kernel_size, len(hidden), "kernel_size")
         input_kernels = kernels if input_kernel_size is None else _each_layer(input_kernel_size, len(hidden), "input_kernel_size")
         for name, share in (("dropout", dropout), ("input_dropout", input_dropout), ("recurrent_dropout", recurrent_dropout)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: a share of 0 or more and below 1, not {share}.")
+        if dropout and len(hidden) == 1:
+            warnings.warn(
+                f"dropout={dropout}: is between layers, so it does nothing with one layer; see input_dropout, or give more layers.",
+                stacklevel=2,
+            )
         if bidirectional and (go_backwards or stateful):
             raise ValueError(
                 "bidirectional: sees the whole sequence from both ends, so it can be neither go_backwards nor stateful."
             )
-        self.input_channels, self.hidden_channels, self.num_layers = input_channels, hidden, len(hidden)
+        self.input_channels, self.hidden_channels, self.num_layers = whole(input_channels, "input_channels"), hidden, len(hidden)
         self.batch_first, self.bidirectional, self.dropout = batch_first, bidirectional, dropout
         self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
         self.variant = Variant(
-            bias, proj_size, stride, padding, dilation, activation, recurrent_activation,
+            bias, whole(proj_size, "proj_size"), as_size(stride, "stride"), padding, as_size(dilation, "dilation"),
+            activation, recurrent_activation,
             peephole, unit_forget_bias, input_init, recurrent_init,
         )  # fmt: skip
         self.directions = 2 if bidirectional else 1
         self.cells = nn.ModuleList()
         """One cell for each layer and direction, in the order of the states of `torch.nn.LSTM`."""
-        channels, grid = input_channels, grid_size
+        channels, grid = self.input_channels, grid_size
         for size, kernel, input_kernel in zip(hidden, kernels, input_kernels, strict=True):
             for _ in range(self.directions):
                 cell = ConvLSTMCell(
@@ -95,7 +102,8 @@ class ConvLSTMNd(nn.Module):
                 self.cells.append(cell)
             channels, grid = cell.output_channels * self.directions, cell.grid_size
         self._carried: list[State] | None = None
-        self.to(device=device, dtype=dtype)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     def forward(
         self,
@@ -131,7 +139,7 @@ class ConvLSTMNd(nn.Module):
         sequence, ends, batched = self._time_major(frames, lengths, steps)
         if state is not None and frames is None:
             batched = state[0][0].ndim > self.dimensions + 1
-        count = cast(Tensor, sequence).shape[0] if steps is None else steps
+        count = cast(Tensor, sequence).shape[0] if steps is None else whole(steps, "steps")
         self._refuse_steps(effective_steps, count, isinstance(frames, PackedSequence))
         states = self._split(state, batched)
         if self.go_backwards and sequence is not None:
@@ -207,7 +215,8 @@ class ConvLSTMNd(nn.Module):
             raise ValueError(
                 f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in {tuple(frames.shape)}."
             )
-        if 0 in sequence.shape:
+        t, _, *sizes = sequence.shape
+        if 0 in (t, *sizes):  # a batch may be empty
             raise ValueError(f"frames: there is nothing in a tensor of shape {tuple(frames.shape)}.")
         dtype = next(self.parameters()).dtype
         device = sequence.device.type
@@ -217,9 +226,8 @@ class ConvLSTMNd(nn.Module):
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
-        if ends.shape != sequence.shape[1:2] or (
-            not torch.compiler.is_compiling() and (ends.min() < 1 or ends.max() > sequence.shape[0])
-        ):
+        known = not torch.compiler.is_compiling() and type(ends) is Tensor and ends.device.type != "meta" and ends.numel() > 0
+        if ends.shape != sequence.shape[1:2] or (known and (ends.min() < 1 or ends.max() > sequence.shape[0])):
             raise ValueError(
                 f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
             )
@@ -238,13 +246,20 @@ class ConvLSTMNd(nn.Module):
     def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
         """The state of each cell; what the layer carries where none is given."""
         if state is None:
-            return [None] * len(self.cells) if self._carried is None else [*self._carried]
+            if self._carried is None:
+                return [None] * len(self.cells)
+            device = next(self.parameters()).device  # the layer may have moved since
+            self._carried = [(_usable(h.to(device)), _usable(c.to(device))) for h, c in self._carried]
+            return [*self._carried]
+        if not isinstance(state, tuple | list) or len(state) != 2 or any(part is None for part in state):
+            raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         hidden, cell = (tuple(part) for part in state)
         if len(hidden) != len(self.cells) or len(cell) != len(self.cells):
             raise ValueError(
                 f"state: h_0 and c_0 must hold {len(self.cells)} layers and directions, not {len(hidden)} and {len(cell)}."
             )
-        return [(h, c) if batched else (h[None], c[None]) for h, c in zip(hidden, cell, strict=True)]
+        pairs = [(_usable(h), _usable(c)) for h, c in zip(hidden, cell, strict=True)]
+        return [(h, c) if batched else (h[None], c[None]) for h, c in pairs]
 
     def _as_asked(
         self,
@@ -360,15 +375,21 @@ ConvLSTM = ConvLSTM2d
 
 def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
     """A list as it is, anything else for every layer. Errors: ValueError where a list has another length than there are layers."""
+    layers = None if layers is None else whole(layers, "num_layers")
+    if name == "hidden_channels" and isinstance(as_size(value, name), tuple):
+        value = list(value)
     if not isinstance(value, list):
-        value = (
-            list(value)
-            if name == "hidden_channels" and not isinstance(value, int)
-            else [value] * (1 if layers is None else layers)
-        )
+        value = [value] * (1 if layers is None else layers)
     if not value or (layers is not None and len(value) != layers):
         raise ValueError(f"{name}: give one value, or a list of one for each layer, not {value}.")
     return value  # type: ignore[no-any-return]
+
+
+def _usable(state: Tensor) -> Tensor:
+    """The same numbers, for autograd too: it takes no tensor that was made under `torch.inference_mode`."""
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not state.is_inference():
+        return state
+    return state.clone()
 
 
 def _zero_past(sequence: Tensor, lengths: Tensor) -> Tensor:

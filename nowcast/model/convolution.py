@@ -1,7 +1,8 @@
 """Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension at all, a matrix product."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Literal, NamedTuple, SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -23,10 +24,25 @@ class Shape(NamedTuple):
     dilation: tuple[int, ...]
 
 
+def whole(value: SupportsIndex, name: str) -> int:
+    """An integer of Python's or NumPy's as Python's own. Errors: ValueError where it is no whole number."""
+    try:
+        return index(value)
+    except TypeError:
+        raise ValueError(f"{name}: give a whole number, not {value!r}.") from None
+
+
+def as_size(size: Size, name: str) -> Size:
+    """The same in Python's own numbers. Errors: ValueError as `whole`."""
+    several = isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0  # NumPy's arrays without axes can be iterated too
+    return tuple(whole(n, name) for n in cast(Iterable[int], size)) if several else whole(cast(int, size), name)
+
+
 def per_axis(size: Size, dimensions: int, name: str) -> tuple[int, ...]:
     """`size` along each of `dimensions` axes. Errors: ValueError where it is below 1 or of another number of axes."""
-    sizes = (size,) * dimensions if isinstance(size, int) else tuple(size)
-    if len(sizes) != dimensions or (sizes and min(sizes) < 1):
+    found = as_size(size, name)
+    sizes = (found,) * dimensions if isinstance(found, int) else found
+    if len(sizes) != dimensions or min(sizes, default=1) < 1:
         raise ValueError(f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}.")
     return sizes
 
@@ -47,7 +63,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     if weight.ndim == 2:
         return functional.linear(x, weight, bias)
     before, after = paddings(x.shape[2:], weight.shape[2:], shape)
-    if before != after:
+    traced = torch._C._is_tracing() and max(shape.stride) > 1  # then the zeros on each side depend on the grid of the call
+    if traced or before != after:
         x = functional.pad(x, both_sides(before, after))
         before = [0] * len(before)
     return _CONVOLUTIONS[weight.ndim - 2](x, weight, bias, shape.stride, before, shape.dilation)
@@ -59,7 +76,8 @@ def paddings(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[
         return [0] * len(grid), [0] * len(grid)
     before, after = [], []
     for n, k, stride, dilation in zip(grid, kernel, shape.stride, shape.dilation, strict=True):
-        total = max(0, (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n)
+        total = (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n if stride > 1 else (k - 1) * dilation
+        total = (total + abs(total)) // 2  # not below 0, as a formula: a trace keeps the branch that max() took
         before.append(total // 2)
         after.append(total - total // 2)
     return before, after

@@ -178,6 +178,8 @@ class _Run(TorchDispatchMode):
     the same module.
     """
 
+    takes_any_path = True  # it counts what really runs: see `nowcast.model.watched`
+
     def __init__(
         self, model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None, training: bool, device: str = "meta"
     ) -> None:

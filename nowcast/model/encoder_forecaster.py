@@ -118,7 +118,7 @@ class EncoderForecaster(nn.Module):
             after.insert(0, state)
         output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
         output = functional.pixel_shuffle(output, self.patch_size)[..., : size[0], : size[1]]
-        return activate(output, self.output_activation).unflatten(0, (-1, steps)), after
+        return activate(output, self.output_activation).unflatten(0, (hidden_states[0].shape[0], steps)), after
 
     def _to_patches(self, frames: Tensor) -> Tensor:
         """(b, t, c, h, w) → (b, t, c·p·p, ⌈h/p⌉, ⌈w/p⌉)."""

@@ -89,7 +89,8 @@ class StridedEncoderForecaster(nn.Module):
             unfolded = self._each(up, hidden_states)
         assert unfolded is not None
         output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[..., :height, :width]
-        return activate(output, self.output_activation).reshape(len(newest), lead_steps, -1, height, width)
+        forecast: Tensor = activate(output, self.output_activation).unflatten(0, (newest.shape[0], lead_steps))
+        return forecast
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.

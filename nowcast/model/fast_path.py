@@ -7,20 +7,24 @@ all weights; no state-to-state convolution where H is 0; and of each step only t
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from nowcast.model.activations import ACTIVATIONS
 from nowcast.model.cell import ConvLSTMCell, State
 from nowcast.model.convolution import Shape, channels_last, convolution_gradients, convolve, grid_after, unit
 from nowcast.model.pointwise import stepper
+from nowcast.model.watched import is_untouched, is_watched
 
 STEPS_AT_ONCE = 5
 """Steps whose convolutions do not wait for each other and are taken together: more cost memory, fewer cost time. A forecast,
 which keeps H alone, takes one by one."""
+
+DEVICES = ("cpu", "cuda", "meta")
+"""Where the fast path has been held against the plain one; other devices take the plain one."""
 
 
 class Inputs(NamedTuple):
@@ -49,17 +53,14 @@ class Tape(NamedTuple):
     """C before the first step and after every one, (b, p, hidden); the last alone where they are not kept."""
 
 
-def has_fast_path(cell: ConvLSTMCell) -> bool:
-    """Whether the gradient is written for this cell, and nobody is watching who wants to see every operation."""
-    known = {cell.variant.activation, cell.variant.recurrent_activation} <= set(ACTIVATIONS) and not cell.variant.proj_size
-    weights = cell.weight_ih, cell.weight_hh, cell.bias, cell.peephole
-    own = type(cell) is ConvLSTMCell and all(type(weight) is torch.nn.Parameter for weight in weights if weight is not None)
-    watched = (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
-    return known and own and not watched
+def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTMCell]:
+    """Whether the gradient is written for this cell, and nobody changed it or watches it or its inputs; see `watched`."""
+    if is_watched(inputs) or not is_untouched(cell):
+        return False
+    assert isinstance(cell, ConvLSTMCell)
+    named = ((cell.variant.activation, cell.activation), (cell.variant.recurrent_activation, cell.recurrent_activation))
+    known = all(name in ACTIVATIONS and ACTIVATIONS[name].value is function for name, function in named)
+    return known and not cell.variant.proj_size and cell.weight_hh.device.type in DEVICES
 
 
 def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None) -> tuple[Tensor, State]:
@@ -97,15 +98,18 @@ class _Unrolled(torch.autograd.Function):
         ctx.cell, ctx.grid = cell, tape.grid
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
-        return tape.output, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
+        given = tape.output.clone()  # the caller may change it in place, and back-propagation reads what is saved
+        return given, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         n, saved = len(Inputs._fields), ctx.saved_tensors  # read once: reading may unpack, or compute anew
         inputs, output, rest = Inputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():  # the gradient will be differentiated itself
-            return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
+        batched = any(gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient) for gradient in gradients)
+        if batched or torch.is_grad_enabled():  # of many losses at once, or to be differentiated itself
+            with torch.enable_grad():
+                return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
         hidden = _rows(output.flatten(0, 1)).unflatten(0, output.shape[:2])
         tape = Tape(ctx.grid, output, hidden, rest[: len(output)], rest[len(output) :])
         return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
@@ -122,7 +126,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     shape = b, math.prod(grid), cell.hidden_channels
     memory = weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32)) if x.cell is None else _rows(x.cell)
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).forward  # type: ignore[arg-type]
+    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype, 0 if keep else steps).forward  # type: ignore[arg-type]
 
     output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory

@@ -56,4 +56,4 @@ class FCLSTMForecaster(nn.Module):
         sequence = None
         for layer, state in zip(reversed(self.forecaster), reversed(states), strict=True):
             sequence, _ = layer(sequence, state, steps=lead_steps if sequence is None else None)
-        return activate(self.output(sequence), self.output_activation).reshape(len(frames), lead_steps, *self.output_shape)
+        return activate(self.output(sequence), self.output_activation).reshape(frames.shape[0], lead_steps, *self.output_shape)

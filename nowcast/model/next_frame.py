@@ -81,7 +81,7 @@ class NextFrame(nn.Module):
             after.append(layer_state)
             if norm is not None:
                 sequence = norm(sequence.flatten(0, 1)).unflatten(0, sequence.shape[:2])
-        two_before = sequence.new_zeros(len(sequence), 2, *sequence.shape[2:]) if state is None else state[1]
+        two_before = sequence.new_zeros(sequence.shape[0], 2, *sequence.shape[2:]) if state is None else state[1]
         sequence = torch.cat([two_before, sequence], dim=1)
         output = self.output(sequence.transpose(1, 2)).transpose(1, 2)
         return activate(output, self.output_activation), (after, sequence[:, -2:])

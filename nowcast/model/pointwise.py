@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 
 from nowcast.model.activations import ACTIVATIONS, Activation
+from nowcast.model.compiling import keep_cache_private
 
 log = logging.getLogger(__name__)
 
 WORTH_COMPILING = 2**16
-"""Numbers in a cell state from which a compiled kernel is worth the seconds that it takes to compile."""
+"""Numbers in a cell state from which a compiled kernel is quicker than operations in place."""
+
+COMPILED_AFTER = 2**31
+"""Numbers that forecasts take through steps in place, at about 8 ns each on a core, before the kernels are compiled: compiling takes
+5 to 15 s, so a process that makes one forecast never waits for it, and one that makes many loses no more than as long again."""
 
 
 class Stepper(NamedTuple):
@@ -35,18 +40,28 @@ class Stepper(NamedTuple):
     backward: Callable[..., None]
 
 
-def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: torch.dtype) -> Stepper:
+def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: torch.dtype, forecast_steps: int = 0) -> Stepper:
     """The quicker way for these activations, cell states like `cell` (b, p, hidden), and convolutions in `dtype`.
 
-    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are as quick.
+    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are as quick. forecast_steps: how
+    many steps of a forecast; 0 in training, which is long and compiles at once, so that a resumed run computes the same bits.
     """
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     in_place = Stepper(partial(_forward_in_place, *functions), partial(_backward_in_place, *functions))
     full_on_cpu = cell.device.type == "cpu" and dtype == cell.dtype
-    if full_on_cpu or cell.device.type == "meta" or cell.numel() < WORTH_COMPILING:
+    watched = torch._C._len_torch_dispatch_stack() > 0  # under a dispatch mode nothing can be compiled
+    if full_on_cpu or watched or cell.device.type not in ("cpu", "cuda") or cell.numel() < WORTH_COMPILING:
         return in_place
-    kernels = _compiled(activation, recurrent_activation)
+    if forecast_steps and not _is_worth_it(forecast_steps * cell.numel()):
+        return in_place
+    kernels = partial(_compiled, activation, recurrent_activation)
     return Stepper(partial(_try, 0, kernels, in_place), partial(_try, 1, kernels, in_place))
+
+
+def _is_worth_it(numbers: int) -> bool:
+    """Whether kernels are there already, or so much was forecast that compiling them pays; counts `numbers` more."""
+    _forecast[0] += numbers
+    return _compiled.cache_info().currsize > 0 or _forecast[0] >= COMPILED_AFTER
 
 
 def forward(
@@ -137,6 +152,8 @@ def _backward_in_place(
 
 @cache
 def _compiled(activation: str, recurrent_activation: str) -> Stepper:
+    log.info("compiling the kernels of the ConvLSTM, which takes some seconds, less where they were compiled before")
+    keep_cache_private()
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     return Stepper(
         torch.compile(partial(forward, *functions), dynamic=True, fullgraph=True),
@@ -144,24 +161,32 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
     )
 
 
+_forecast = [0]
+"""Numbers that forecasts of this process took through steps."""
+
 _no_compiler: list[str] = []
 """Why nothing can be compiled in this process, once that is known."""
 
 
-def _try(way: int, kernels: Stepper, in_place: Stepper, *arguments: Any) -> Any:
+def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments: Any) -> Any:
     """The kernel where it can be compiled; else, said once, the operations in place."""
     if _no_compiler or (way == 0 and arguments[1] is None):  # no kernel of its own for the first step
         return in_place[way](*arguments)
     from torch._dynamo import config
-    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-    from torch._inductor.exc import InductorError
+    from torch._dynamo.exc import FailOnRecompileLimitHit
 
     try:
+        if config.disable:
+            raise RuntimeError("TORCH_COMPILE_DISABLE is set.")
         with config.patch(recompile_limit=64):  # of a process: it may hold many kinds of layers
-            return kernels[way](*arguments)
+            return kernels()[way](*arguments)
     except FailOnRecompileLimitHit:
         return in_place[way](*arguments)
-    except (TorchDynamoException, InductorError) as error:  # raised before anything has run
-        _no_compiler.append(str(error).splitlines()[0])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # of the compiler, its cache or its subprocesses, and of many classes; raised before anything has run
+        _no_compiler.append((str(error) or type(error).__name__).splitlines()[0])
         log.warning("no kernels can be compiled here, so the ConvLSTM runs an operation at a time, slower: %s", _no_compiler[0])
         return in_place[way](*arguments)

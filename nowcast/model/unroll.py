@@ -1,10 +1,15 @@
 """A cell over a whole sequence: step by step as equation (3) is written, or by the fast path, which is equal to it."""
 
+import math
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nowcast.model.cell import ConvLSTMCell, State
+from nowcast.model.convolution import grid_after
 from nowcast.model.fast_path import has_fast_path, unroll_fast
 
 
@@ -26,7 +31,7 @@ def unroll(
         lengths: (b,) steps after which each sequence ends; its last state is the one there.
         recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the same at every step.
     """
-    if lengths is None and not recurrent_dropout and has_fast_path(cell):
+    if lengths is None and not recurrent_dropout and has_fast_path(cell, frames, *(state or ())):
         return unroll_fast(cell, frames, steps, state)
     return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
 
@@ -39,28 +44,37 @@ def unroll_plainly(
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """`unroll` step by step; what autograd, `torch.compile`, `torch.export` and `torch.func` understand."""
-    gates = _gates(cell, frames, steps, state)
-    hidden, memory = cell.zero_state(gates[0]) if state is None else state
-    hidden, memory = hidden.to(gates[0].dtype), memory.to(torch.promote_types(memory.dtype, torch.float32))
-    mask = functional.dropout(torch.ones_like(hidden), recurrent_dropout) if recurrent_dropout else None
+    """`unroll` step by step: the cell is called as a module at each of them, so that its hooks run and tracers see the equation."""
+    mask = _recurrent_mask(cell, frames, state, recurrent_dropout) if recurrent_dropout else None
     outputs, memories = [], []
-    for x in gates:
-        hidden, memory = cell.step(x, hidden, memory, mask)
+    for frame in _each_step(frames, steps):
+        state = cell(frame, state, mask) if recurrent_dropout else cell(frame, state)
+        hidden, memory = cast(State, state)
         outputs.append(hidden)
         if lengths is not None:
             memories.append(memory)
     output = torch.stack(outputs)
     if lengths is None:
-        return output, (hidden, memory)
-    ends = lengths - 1, torch.arange(len(lengths), device=lengths.device)
+        return output, (hidden.clone(), memory.clone())  # the caller may change them in place
+    ends = lengths - 1, torch.arange(lengths.shape[0], device=lengths.device)
     return output, (output[ends], torch.stack(memories)[ends])
 
 
-def _gates(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None) -> tuple[Tensor, ...]:
-    """The input's share of the gates at each step, from one convolution over all of them."""
+def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
+    """The frame (b, c, *grid) of each step, from (t or 1, b, c, *grid)."""
     if frames is None:
-        assert state is not None
-        return (cell.gates_of_bias(state[0].dtype),) * steps
-    gates = cell.gates_of_input(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-    return gates.unbind(0) if frames.shape[0] == steps else (gates[0],) * steps
+        return (None,) * steps
+    each = frames.unbind(0)
+    if torch.compiler.is_compiling() and torch.is_grad_enabled():
+        # Inductor cannot keep a view of unknown size for back-propagation: a copy, by an operation that it does not see through
+        each = tuple(frame.clamp(min=-math.inf) for frame in each)
+    return each if len(each) == steps else each * steps
+
+
+def _recurrent_mask(cell: ConvLSTMCell, frames: Tensor | None, state: State | None, share: float) -> Tensor:
+    """(b, proj or hidden, *grid) of zeros, that share of it, and of what keeps the mean."""
+    if state is not None:
+        return functional.dropout(torch.ones_like(state[0]), share)
+    assert frames is not None
+    grid = grid_after(frames.shape[3:], cell.input_kernel, cell.input_shape)
+    return functional.dropout(frames.new_ones(frames.shape[1], cell.output_channels, *grid), share)

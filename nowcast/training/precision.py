@@ -30,23 +30,40 @@ class Precision:
         return torch.amp.GradScaler(self.device.type, enabled=self.name == "fp16")
 
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        kind = self.device.type
+        name = torch.cuda.get_device_name(self.device) if kind == "cuda" else "Apple GPU" if kind == "mps" else "CPU"
         return f"{name}, {self.name}"
 
 
 def choose_precision(device: str, precision: str) -> Precision:
-    """The configured device and precision, 'auto' resolved: the GPU where there is one, and the fastest numbers it has.
+    """The configured device and precision. 'auto' is the first GPU if CUDA has one, else the CPU, and the fastest numbers it has.
 
-    auto is bf16 where the hardware multiplies matrices of it (CUDA from compute capability 8.0, CPUs with AMX), fp16
-    on older GPUs, fp32 elsewhere.
+    The fastest numbers are bf16 where the hardware multiplies by them (CUDA from compute capability 8.0, CPUs with AMX or
+    AVX-512 bf16), fp16 on older GPUs of CUDA, fp32 elsewhere: on an Apple GPU (mps), half precision has to be asked for.
 
-    Errors: DeviceError where CUDA is asked for and absent.
+    Errors: DeviceError where the device asked for is absent.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device: 'cuda' was asked for and PyTorch sees no GPU; use device=cpu, or device=auto.")
-    kind = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    chosen = choose_device(device)
     if precision != "auto":
-        return Precision(kind, precision)
-    if kind.type == "cuda":
-        return Precision(kind, "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16")
-    return Precision(kind, "bf16" if torch.cpu._is_amx_tile_supported() else "fp32")
+        return Precision(chosen, precision)
+    if chosen.type == "cuda":
+        return Precision(chosen, "bf16" if torch.cuda.get_device_capability(chosen)[0] >= 8 else "fp16")
+    return Precision(chosen, "bf16" if chosen.type == "cpu" and _cpu_has_bf16() else "fp32")
+
+
+def choose_device(device: str) -> torch.device:
+    """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device that is there. Errors: DeviceError."""
+    kind, _, number = device.partition(":")
+    count = torch.cuda.device_count() if kind in ("auto", "cuda") and torch.cuda.is_available() else 0
+    if kind == "cuda" and count == 0:
+        raise DeviceError(f"device: {device!r} was asked for and PyTorch sees no GPU; use device=cpu, or device=auto.")
+    if number and int(number) >= count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise DeviceError(f"device: {device!r} was asked for and PyTorch sees {count} GPU{'s' * (count > 1)}; use {there}.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device: 'mps' was asked for and PyTorch sees no Apple GPU; use device=cpu, or device=auto.")
+    return torch.device(("cuda" if count else "cpu") if kind == "auto" else device)
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -89,12 +89,20 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again():
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_an_output_changed_before_the_gradient_is_noticed():
-    layer = ConvLSTM(1, 2, 3)
-    output, _ = layer(torch.rand(1, 3, 1, 4, 4))
-    output.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        output.sum().backward()
+@pytest.mark.parametrize("hidden_channels", [2, [2, 3]])
+@pytest.mark.parametrize("activation", ["tanh", torch.sin], ids=["fast", "plain"])
+def test_what_is_returned_may_be_changed_in_place_before_the_gradient(activation, hidden_channels):
+    torch.manual_seed(0)
+    layer, frames = ConvLSTM(1, hidden_channels, 3, activation=activation).double(), torch.rand(1, 3, 1, 4, 4).double()
+
+    def gradients(change):
+        output, (hidden, cell) = layer(frames)
+        states = (hidden, cell) if torch.is_tensor(hidden) else (*hidden, *cell)
+        parts = [change(part) for part in (output, *states)]
+        return torch.autograd.grad(sum(part.sum() for part in parts), list(layer.parameters()))
+
+    for in_place, new in zip(gradients(lambda x: x.mul_(2)), gradients(lambda x: x * 2), strict=True):
+        torch.testing.assert_close(in_place, new)
 
 
 def steps_of(way, dtype, size=(2, 40, 5)):
@@ -201,9 +209,18 @@ def test_gradients_can_be_checkpointed():
     torch.testing.assert_close(again, plain)
 
 
-def test_an_empty_batch_is_refused():
+@pytest.mark.parametrize("activation", ["tanh", torch.sin], ids=["fast", "plain"])
+def test_an_empty_batch_gives_an_empty_output_and_gradients_of_zero(activation):
+    layer = ConvLSTM(1, [2, 3], 3, activation=activation)
+    output, (hidden, cell) = layer(torch.ones(0, 2, 1, 4, 5))
+    assert output.shape == (0, 2, 3, 4, 5) and [h.shape for h in (*hidden, *cell)] == 2 * [(0, 2, 4, 5), (0, 3, 4, 5)]
+    output.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
+
+
+def test_a_sequence_of_no_frames_is_refused():
     with pytest.raises(ValueError, match="there is nothing in a tensor of shape"):
-        ConvLSTM(1, 2, 3)(torch.ones(0, 2, 1, 4, 4))
+        ConvLSTM(1, 2, 3)(torch.ones(1, 0, 1, 4, 4))
 
 
 def test_a_cell_with_an_equation_of_its_own_is_asked_for_it():

@@ -120,13 +120,14 @@ def test_dropout_between_layers_drops_its_share_of_every_step_anew():
 
 
 def test_dropout_is_between_all_layers_and_only_there():
-    """Each of two gaps lets half through, so of three layers a quarter is left; and the one layer has no gap."""
+    """Each of two gaps lets half through, so of three layers a quarter is left; and one layer has no gap, which is told."""
     torch.manual_seed(0)
     ones = torch.ones(1, 2, 1, 100, 100)
     output, (hidden, _) = wired(3, dropout=0.5)(ones)
     assert (output > 1e-6).float().mean().item() == pytest.approx(0.25, abs=2e-2)
     assert (hidden[0] == 1).all()  # states are before the dropout
-    assert_same(wired(1, dropout=0.5)(ones)[0], ones)
+    with pytest.warns(UserWarning, match="dropout=0.5: is between layers, so it does nothing with one layer"):
+        assert_same(wired(1, dropout=0.5)(ones)[0], ones)
     last = wired(2, dropout=0.5)
     nn.init.zeros_(last.cells[1].weight_ih)
     nn.init.ones_(last.cells[1].bias[2:3])

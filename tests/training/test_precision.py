@@ -5,7 +5,8 @@ from itertools import islice
 import pytest
 import torch
 
-from nowcast.errors import DeviceError
+from nowcast.checks import device_and_precision
+from nowcast.errors import ConfigError, DeviceError
 from nowcast.model import EncoderForecaster
 from nowcast.training import LOSSES, Precision, choose_precision, read_checkpoint, stop_request
 
@@ -23,31 +24,83 @@ def losses_of_steps(trainer, windows, steps):
 def test_auto_on_the_cpu_is_a_precision_that_the_cpu_has() -> None:
     precision = choose_precision("cpu", "auto")
     assert precision.device == CPU
-    assert precision.name == ("bf16" if torch.cpu._is_amx_tile_supported() else "fp32")
+    has_bf16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    assert precision.name == ("bf16" if has_bf16 else "fp32")
 
 
-def test_bf16_is_chosen_where_the_cpu_multiplies_matrices_of_it(monkeypatch) -> None:
-    for has_amx, name in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx)
-        assert choose_precision("cpu", "auto").name == name
+@pytest.mark.parametrize(
+    "has", [(True, False), (False, True), (True, True), (False, False)], ids=["AMX", "AVX-512", "both", "none"]
+)
+def test_bf16_is_chosen_where_the_cpu_multiplies_by_it(monkeypatch, has) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has[0])
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has[1])
+    assert choose_precision("cpu", "auto").name == ("bf16" if any(has) else "fp32")
+
+
+def see_gpus(monkeypatch, *capabilities) -> None:
+    """As if PyTorch saw GPUs of these compute capabilities."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capabilities))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capabilities[device.index or 0])
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "fp16"), (1, "bf16")])
+def test_one_gpu_of_several_can_be_chosen_and_its_own_numbers_are(monkeypatch, number, name) -> None:
+    see_gpus(monkeypatch, (7, 0), (9, 0))
+    assert choose_precision(f"cuda:{number}", "auto") == Precision(torch.device("cuda", number), name)
+
+
+@pytest.mark.parametrize(("gpus", "there"), [(1, "sees 1 GPU; use cuda:0."), (2, "sees 2 GPUs; use cuda:0 to cuda:1.")])
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch, gpus, there) -> None:
+    see_gpus(monkeypatch, *gpus * [(9, 0)])
+    with pytest.raises(DeviceError, match=f"device: 'cuda:7' was asked for and PyTorch {there}") as refused:
+        choose_precision("cuda:7", "auto")
+    assert refused.value.exit_code == 69
+
+
+def test_an_apple_gpu_is_taken_when_asked_for_in_fp32_unless_told_otherwise(monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    see_gpus(monkeypatch)
+    mps = torch.device("mps")
+    assert choose_precision("mps", "auto") == Precision(mps, "fp32")
+    assert choose_precision("mps", "bf16") == Precision(mps, "bf16")
+    assert str(choose_precision("mps", "auto")) == "Apple GPU, fp32"
+    assert choose_precision("auto", "fp32") == Precision(CPU, "fp32")  # unseen hardware is nobody's default
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_absent_is_refused_in_one_line(monkeypatch, device) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    see_gpus(monkeypatch)
+    with pytest.raises(
+        DeviceError, match=f"device: '{device}' was asked for and PyTorch sees no .*GPU; use device=cpu"
+    ) as refused:
+        choose_precision(device, "fp32")
+    assert refused.value.exit_code == 69
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "mps"])
+def test_devices_have_these_names(device) -> None:
+    device_and_precision(device, "auto")
+
+
+@pytest.mark.parametrize(
+    "device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1,2", "cpu:0", "mps:1", "", "CUDA", "cuda:1\n"]
+)
+def test_other_names_of_devices_are_refused(device) -> None:
+    with pytest.raises(ConfigError, match="is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps"):
+        device_and_precision(device, "auto")
 
 
 @pytest.mark.parametrize(("capability", "name"), [((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
 def test_older_gpus_get_fp16_and_newer_ones_bf16(monkeypatch, capability, name) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    see_gpus(monkeypatch, capability)
     assert choose_precision("auto", "auto") == Precision(torch.device("cuda"), name)
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
 def test_a_precision_asked_for_is_taken_as_it_is(name) -> None:
     assert choose_precision("cpu", name) == Precision(CPU, name)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_refused() -> None:
-    with pytest.raises(DeviceError, match=r"device=cpu"):
-        choose_precision("cuda", "auto")
 
 
 def test_the_device_falls_back_to_the_cpu(monkeypatch) -> None:
