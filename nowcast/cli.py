@@ -275,7 +275,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
-    from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
+    from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_output, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
@@ -308,6 +308,8 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
         failed = InternalError("not every job of the sweep succeeded; see the lines above.")
         failed.exit_code = explain(error)[1]
         failures.append(failed)
+    finally:
+        remove_empty_output()
     if sweep_folder() is not None:
         print_sweep()
     if failures:

@@ -12,6 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "folders": set(),
     "untrusted": {"errors"},
     "checks": {"errors"},
     "signals": {"errors"},
@@ -23,13 +24,13 @@ MAY_IMPORT = {
     "config": {"errors", "checks", "config_data", "config_forecasts", "config_models", "config_predict"},
     "explain": {"errors"},
     "radar": {"errors", "files", "signals", "untrusted"},
-    "sequences": {"errors", "files", "periods", "radar.grid"},
+    "sequences": {"errors", "files", "folders", "periods", "radar.grid"},
     "model": {"errors", "untrusted"},
     "verification": {"errors", "files", "radar.grid", "untrusted"},
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
     "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
     "commands": {
-        "errors", "explain", "files", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
+        "errors", "explain", "files", "folders", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
     },
     "cli": {"errors", "config", "explain", "signals", "commands"},
     "__main__": {"cli"},
