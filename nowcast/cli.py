@@ -307,7 +307,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
             raise _from_hydra(error) from error.__cause__
         failed = InternalError("not every job of the sweep succeeded; see the lines above.")
         failed.exit_code = explain(error)[1]
-        failures.append(failed)
+        failures.append(failed if getattr(error, "said", False) else _from_hydra(error))  # else it is the sweeper's own
     finally:
         remove_empty_output()
     if sweep_folder() is not None:

@@ -49,7 +49,7 @@ def set_direction(config: Any) -> None:
     asked = [override for override in config.hydra.overrides.hydra if override.startswith(f"{_DIRECTION}=")]
     if asked and asked[-1] != f"{_DIRECTION}={DIRECTIONS[monitor]}":
         log.warning("%s: set to %s instead, since training.monitor=%s", asked[-1], DIRECTIONS[monitor], monitor)
-    with read_write(config), open_dict(config):
+    with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweeper.direction = DIRECTIONS[monitor]
         others = [override for override in config.hydra.overrides.hydra if override not in asked]
         config.hydra.overrides.hydra = [*others, f"{_DIRECTION}={DIRECTIONS[monitor]}"]
