@@ -275,7 +275,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
-    from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_output, sweep_folder
+    from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
@@ -309,7 +309,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
         failed.exit_code = explain(error)[1]
         failures.append(failed if getattr(error, "said", False) else _from_hydra(error))  # else it is the sweeper's own
     finally:
-        remove_empty_output()
+        remove_empty_run()
     if sweep_folder() is not None:
         print_sweep()
     if failures:

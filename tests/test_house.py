@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
     "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
     "commands": {
-        "errors", "explain", "files", "folders", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
+        "errors", "explain", "files", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
     },
     "cli": {"errors", "config", "explain", "signals", "commands"},
     "__main__": {"cli"},

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict, read_write
 
 from nowcast.errors import ConfigError
-from nowcast.folders import missing_folders, remove_empty
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,15 @@ _DIRECTION = "hydra.sweeper.direction"
 
 _folder: list[Path] = []
 _started: list[float] = []
-_missing: list[Path] = []
+_new: list[Path] = []
 
 
 class RememberSweep(Callback):
     """Hydra tells it where a sweep or a run puts its output, which nothing else knows before and afterwards."""
 
     def on_run_start(self, config: Any, **kwargs: Any) -> None:
-        _missing[:] = missing_folders(config.hydra.run.dir)
+        folder = Path(config.hydra.run.dir)
+        _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
@@ -80,14 +81,6 @@ def _direction() -> str | None:
     return None if direction is None else str(getattr(direction, "name", direction))
 
 
-def remove_empty_output() -> None:
-    """Remove the folder of a run that has left nothing in it, if the run has made it."""
-    if _missing and _missing[0].is_dir() and {path.name for path in _missing[0].iterdir()} <= {".hydra"}:
-        shutil.rmtree(_missing[0] / ".hydra", ignore_errors=True)
-    remove_empty(_missing)
-    _missing.clear()
-
-
 def sweep_folder() -> Path | None:
     """The folder of the sweep that was run, if one was."""
     return _folder[0] if _folder else None
@@ -96,7 +89,17 @@ def sweep_folder() -> Path | None:
 def forget_sweep() -> None:
     """Before a command, so that a sweep or a run earlier in this process is not taken for its own."""
     _folder.clear()
-    _missing.clear()
+    _new.clear()
+
+
+def remove_empty_run() -> None:
+    """Remove the folders that Hydra made for a run, the deepest first, as far as nothing but Hydra's own record is in them."""
+    record = _new[0] / ".hydra" if _new else None
+    if record is not None and record.is_dir() and [path.name for path in _new[0].iterdir()] == [".hydra"]:
+        shutil.rmtree(record, ignore_errors=True)
+    with suppress(OSError):  # something is in it
+        for folder in _new:
+            folder.rmdir()
 
 
 def print_sweep() -> None:

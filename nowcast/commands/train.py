@@ -194,7 +194,9 @@ def summarise(trainer: Trainer) -> float:
     )
     others = decided_by_loss(history, best, monitor)
     if others:
-        log.info("that epoch was chosen by the loss: %d other epochs have the same validation CSI", others)
+        log.info(
+            "that epoch was chosen by the loss: %d other%s the same validation CSI", others, " has" if others == 1 else "s have"
+        )
     log.info("checkpoint %s, curves %s", checkpoint, folder / "curves.png")
     if math.isnan(score):
         refuse_undefined_score(monitor)
