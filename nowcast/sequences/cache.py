@@ -74,11 +74,10 @@ def series_in(folder: Path) -> Iterator[Series]:
                 continue
             if _OLDER.fullmatch(path.name) and path.is_file():
                 yield Series(path, path.stat().st_size, _used(path))
-            elif _SERIES.fullmatch(path.name) and path.is_dir():
-                if all(_IN_A_SERIES.fullmatch(one.name) for one in path.iterdir()):
-                    files = [one for one in path.rglob("*") if one.is_file()]
-                    size = sum(file.stat().st_size for file in files)
-                    yield Series(path, size, max((_used(file) for file in files), default=_used(path)))
+            elif _SERIES.fullmatch(path.name) and all(_IN_A_SERIES.fullmatch(one.name) for one in path.iterdir()):
+                files = [one for one in path.rglob("*") if one.is_file()]
+                size = sum(file.stat().st_size for file in files)
+                yield Series(path, size, max((_used(file) for file in files), default=_used(path)))
 
 
 def _used(path: Path) -> float:
