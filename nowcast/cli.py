@@ -126,8 +126,8 @@ def train(overrides: Overrides = None) -> None:
     epilog=hydra_help(
         "predict",
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-18T15:00 output=forecast.nc\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan from=2018-05-18T12:00 to=2018-05-18T15:00\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-20T01:15 output=forecast.nc\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan from=2018-05-20T00:15 to=2018-05-20T01:15\n"
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='radar/%Y/%m/%d/*.h5' --watch\n"
         "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
     ),
@@ -204,17 +204,19 @@ def prepare(overrides: Overrides = None) -> None:
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "inspect",
-        "  nowcast inspect archive/2023\n  nowcast inspect 'radar/*.h5' data.max_rate=500 --json",
+        "  nowcast inspect archive/2023\n  nowcast inspect 'radar/*.h5' data.max_rate=500 --json\n  nowcast inspect runs/demo/best.pt",
     ),
 )
 def inspect(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH... [OVERRIDES]...", help="Files, folders, globs or patterns of times; and key=value."),
+        typer.Argument(
+            metavar="PATH... [OVERRIDES]...", help="Files, folders, globs, patterns of times, checkpoints; and key=value."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
 ) -> None:
-    """Show what radar files hold: format, grid, times, gaps, rain, and what is suspicious."""
+    """Show what radar files hold: format, grid, times, gaps, rain, and what is suspicious; or what a checkpoint is."""
     from nowcast.commands.arguments import split_arguments
 
     places, overrides = split_arguments(paths or [])
@@ -276,7 +278,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
-    from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
+    from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
@@ -308,7 +310,9 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
             raise _from_hydra(error) from error.__cause__
         failed = InternalError("not every job of the sweep succeeded; see the lines above.")
         failed.exit_code = explain(error)[1]
-        failures.append(failed)
+        failures.append(failed if getattr(error, "said", False) else _from_hydra(error))  # else it is the sweeper's own
+    finally:
+        remove_empty_run()
     if sweep_folder() is not None:
         print_sweep()
     if failures:

@@ -31,6 +31,7 @@ class RadarConfig(DataConfig):
     max_rate: float
     above_max_rate: str
     cache: str
+    cache_gb: float
     train: list[str] | None
     validation: list[str] | None
     test: list[str] | None
@@ -38,6 +39,7 @@ class RadarConfig(DataConfig):
     def __post_init__(self) -> None:
         not_empty("data.path", self.path)
         positive("data.max_rate", self.max_rate)
+        positive("data.cache_gb", self.cache_gb)
         if self.accumulation_minutes is not None:
             positive("data.accumulation_minutes", self.accumulation_minutes)
         one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))

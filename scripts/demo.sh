@@ -3,31 +3,37 @@
 set -eu
 
 data=radolan
+out=runs/demo
 nowcast fetch radolan || {
     code=$?
     [ $code -eq 75 ] || exit $code
     echo "The real sample cannot be fetched here: going on with SYNTHETIC rain. Its scores say nothing about real weather."
     data=synthetic
+    out=runs/demo-synthetic
     nowcast fetch synthetic
 }
-out=runs/demo-$data
 
 echo; echo "1/3  Training a small ConvLSTM: 10-15 May 2018, validated on 16 May"
 nowcast train experiment=demo data=$data output="$out"
 
-echo; echo "2/3  Forecasting the hour after 18 May 2018, 15:00 UTC"
-nowcast predict checkpoint="$out/best.pt" data=$data at=2018-05-18T15:00 output="$out/forecast.nc"
+echo; echo "2/3  Forecasting the hour after 20 May 2018, 01:15 UTC"
+nowcast predict checkpoint="$out/best.pt" data=$data at=2018-05-20T01:15 output="$out/forecast.nc"
+nowcast plot "$out/forecast.nc" data=$data output="$out/forecast.png"
+[ $data = synthetic ] || echo "(Latitudes and longitudes are as published with the sample, in the North Sea; the radars stand in Germany.)"
 
 echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
 
 echo
-awk -F, -v OFS="" '$1 == "all" && $3 == "mean" && ($4 == 0.5 || $4 == 1 || $4 == 2) { csi[$2, $4 + 0] = $10 } END {
+awk -F, -v OFS="" 'NR == 1 { for (k = 1; k <= NF; k++) at[$k] = k; aggregate = ("aggregate" in at) ? at["aggregate"] : at["lead_minutes"] }
+$at["part"] == "all" && $aggregate == "mean" { csi[$at["forecast"], $at["threshold"] + 0] = $at["csi"] } END {
     for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
         (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"
-echo "The forecast:   $out/forecast.nc"
+echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed above, forecast below)"
 echo "The report:     $out/scores/report.html (open it in a browser)"
 echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecast below), csi.png"
+echo
+echo "To call nowcast yourself:   . .venv/bin/activate     then, for example:   nowcast inspect $out/best.pt"

@@ -1,6 +1,6 @@
 """A day of radar at speed, with all that goes wrong on such days: does `nowcast predict --watch` survive it?
 
-    python scripts/soak.py --checkpoint runs/demo-radolan/best.pt --data data/radolan.nc [--start 2018-05-16T00:00] [--cycles 288]
+    python scripts/soak.py --checkpoint runs/demo/best.pt --data data/radolan.nc [--start 2018-05-16T00:00] [--cycles 288]
         [--faults 0.25] [--seed 0] [--folder soak]
 
 Frames land one by one in a folder; a process watches it with the settings of operation/five_minutes.yaml. Faults are drawn at
@@ -183,7 +183,7 @@ def _listed(counts: Counter[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/demo-radolan/best.pt"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/demo/best.pt"))
     parser.add_argument("--data", type=Path, default=Path("data/radolan.nc"), help="a NetCDF series of 5 minutes")
     parser.add_argument("--start", default="2018-05-16T00:00")
     parser.add_argument("--cycles", type=int, default=288)

@@ -12,6 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "folders": set(),
     "untrusted": {"errors"},
     "checks": {"errors"},
     "signals": {"errors"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "config": {"errors", "checks", "config_data", "config_forecasts", "config_models", "config_predict"},
     "explain": {"errors"},
     "radar": {"errors", "files", "signals", "untrusted"},
-    "sequences": {"errors", "files", "periods", "radar.grid"},
+    "sequences": {"errors", "files", "folders", "periods", "radar.grid"},
     "model": {"errors", "untrusted"},
     "verification": {"errors", "files", "radar.grid", "untrusted"},
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},

@@ -138,3 +138,37 @@ def test_the_container_copies_what_the_package_is_built_of_and_runs_as_nobody_sp
     assert copied == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "configs", "nowcast"}
     assert all((SCRIPTS.parent / name).exists() for name in copied)
     assert "\nUSER nowcast\n" in text and '\nENTRYPOINT ["nowcast"]\n' in text
+
+
+FAKE_DEMO = """#!/bin/sh
+echo "nowcast $*"
+case "$1 $2" in
+"fetch radolan") exit $FETCHED ;;
+evaluate*) mkdir -p "${4#output=}" && cp "$SCORES" "${4#output=}/scores.csv" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("fetched", "out"), [(0, "runs/demo"), (75, "runs/demo-synthetic")])
+@pytest.mark.parametrize(
+    "header", ["part,forecast,lead_minutes,threshold,csi", "part,forecast,lead_minutes,threshold,aggregate,csi"]
+)
+def test_the_demo_keeps_to_one_path_forecasts_rain_and_says_how_to_call_nowcast(
+    fetched: int, out: str, header: str, tmp_path: Path
+) -> None:
+    fake, scores = tmp_path / "nowcast", tmp_path / "scores.csv"
+    fake.write_text(FAKE_DEMO)
+    fake.chmod(0o755)
+    mean = ("", "0.5,mean") if "aggregate" in header else ("mean", "0.5")
+    rows = [",".join(["all", name, *mean, csi]) for name, csi in (("model", "0.4"), ("persistence", "0.3"))]
+    scores.write_text("\n".join([header, *rows, ""]))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "FETCHED": str(fetched), "SCORES": str(scores)}
+    command = ["sh", str(SCRIPTS / "demo.sh")]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    called = [line for line in ran.stdout.splitlines() if line.startswith("nowcast ") and "fetch" not in line]
+    assert [line.split()[1] for line in called] == ["train", "predict", "plot", "evaluate"]
+    assert all(f"{out}/" in line or line.endswith(f"output={out}") for line in called)
+    assert " at=2018-05-20T01:15 " in called[1] and f"output={out}/forecast.png" in called[2]
+    assert "CSI at 0.5 mm/h over 5-60 minutes: the model beats persistence\n" in ran.stdout
+    assert f". .venv/bin/activate     then, for example:   nowcast inspect {out}/best.pt\n" in ran.stdout

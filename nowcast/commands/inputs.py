@@ -33,7 +33,7 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
             bar.total = of
             bar.update(done - bar.n)
 
-        return pack(grid, period, data.cache, _source(data, grid, period), progress)
+        return pack(grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9)
 
 
 def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:

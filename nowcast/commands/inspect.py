@@ -1,4 +1,4 @@
-"""`nowcast inspect`: what radar files hold."""
+"""`nowcast inspect`: what radar files, checkpoints and exported models hold."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from nowcast.commands import edgeless
+from nowcast.commands.inspect_models import is_model, model_document, model_rows
 from nowcast.commands.radar_files import reading
 from nowcast.config import InspectConfig
 from nowcast.errors import ConfigError, DataError, NowcastError
@@ -45,6 +46,15 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     console = edgeless.console(markup=False)
     document, errors = [], list[NowcastError]()
     for path in paths or [config.data.path]:
+        if is_model(path):
+            try:
+                document.append({"path": path, "model": (about := model_document(path))})
+            except NowcastError as error:
+                errors.append(error)
+                continue
+            if not as_json:
+                print_model(console, path, about)
+            continue
         try:
             files = find_files(path, form=options.format)
         except ConfigError:
@@ -67,7 +77,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
         if not as_json:
             print_path(console, path, series, unreadable, options)
     if as_json:
-        print(json.dumps({"paths": document}, indent=1))
+        print(json.dumps({"paths": _without_nan(document)}, indent=1, default=str))
     if errors:
         worst = next((error for error in errors if isinstance(error, DataError)), errors[0])
         for other in errors:
@@ -113,6 +123,13 @@ def as_document(group: Group, found: Inspection) -> dict[str, Any]:
         "missing_frames": found.missing_frames,
         **{name: _plain(getattr(found, name)) for name in found.__dataclass_fields__},
     }
+
+
+def print_model(console: Console, path: str, about: dict[str, Any]) -> None:
+    """A block for a checkpoint or an exported model."""
+    kind = about["kind"] + (f", schema {about['schema']}" if about["kind"] == "checkpoint" else "")
+    console.print(path, style="bold")
+    _print_rows(console, [("format", f"nowcast {kind}"), *model_rows(about), ("SHA-256", about["sha256"])])
 
 
 def print_path(
@@ -241,3 +258,12 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _without_nan(value: Any) -> Any:
+    """A document with null for NaN, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

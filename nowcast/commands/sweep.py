@@ -1,22 +1,84 @@
-"""The end of a sweep: a table of its runs, best first."""
+"""What Hydra does around a training: which way a sweeper optimises, the table at the end of a sweep, and the output of a failed run."""
 
 import json
+import logging
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict, read_write
+
+from nowcast.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+DIRECTIONS = {"csi": "maximize", "loss": "minimize"}
+"""Which way each `training.monitor` is better, as Optuna names it."""
+_DIRECTION = "hydra.sweeper.direction"
 
 _folder: list[Path] = []
 _started: list[float] = []
+_new: list[Path] = []
 
 
 class RememberSweep(Callback):
-    """Hydra tells it where a sweep puts its jobs, since that is known nowhere else once the sweep is over."""
+    """Hydra tells it where a sweep or a run puts its output, which nothing else knows before and afterwards."""
+
+    def on_run_start(self, config: Any, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
         _started[:] = [time.time()]
+        set_direction(config)
+
+
+def set_direction(config: Any) -> None:
+    """Let a sweeper that optimises, as Optuna's, go the way in which the monitored score is better; its own default is to minimise.
+
+    The direction joins Hydra's overrides too, from which the configuration of each job is made.
+    """
+    if OmegaConf.select(config, _DIRECTION) is None:
+        return
+    monitor = config.training.monitor
+    asked = [override for override in config.hydra.overrides.hydra if override.startswith(f"{_DIRECTION}=")]
+    if asked and asked[-1] != f"{_DIRECTION}={DIRECTIONS[monitor]}":
+        log.warning("%s: set to %s instead, since training.monitor=%s", asked[-1], DIRECTIONS[monitor], monitor)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweeper.direction = DIRECTIONS[monitor]
+        others = [override for override in config.hydra.overrides.hydra if override not in asked]
+        config.hydra.overrides.hydra = [*others, f"{_DIRECTION}={DIRECTIONS[monitor]}"]
+
+
+def refuse_other_direction(monitor: str) -> None:
+    """Errors: ConfigError if this is a job of a sweep that optimises a score that is better the other way."""
+    if _direction() not in (None, DIRECTIONS[monitor]):
+        raise ConfigError(
+            f"training.monitor: {monitor} is no score for a sweep that is to {_direction()} another; give one training.monitor for all jobs."
+        )
+
+
+def refuse_undefined_score(monitor: str) -> None:
+    """Errors: ConfigError if this is a job of a sweep that optimises."""
+    if _direction() is not None:
+        raise ConfigError(
+            f"training.monitor: the validation {monitor.upper()} is undefined, so that no sweep can choose by it; set training.monitor=loss."
+        )
+
+
+def _direction() -> str | None:
+    """The direction of the sweep that this is a job of, if it optimises."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    config: Any = HydraConfig.instance().cfg
+    direction = OmegaConf.select(config, _DIRECTION)
+    return None if direction is None else str(getattr(direction, "name", direction))
 
 
 def sweep_folder() -> Path | None:
@@ -25,8 +87,19 @@ def sweep_folder() -> Path | None:
 
 
 def forget_sweep() -> None:
-    """Before a command, so that a sweep earlier in this process is not taken for its own."""
+    """Before a command, so that a sweep or a run earlier in this process is not taken for its own."""
     _folder.clear()
+    _new.clear()
+
+
+def remove_empty_run() -> None:
+    """Remove the folders that Hydra made for a run, the deepest first, as far as nothing but Hydra's own record is in them."""
+    record = _new[0] / ".hydra" if _new else None
+    if record is not None and record.is_dir() and [path.name for path in _new[0].iterdir()] == [".hydra"]:
+        shutil.rmtree(record, ignore_errors=True)
+    with suppress(OSError):  # something is in it
+        for folder in _new:
+            folder.rmdir()
 
 
 def print_sweep() -> None:
@@ -65,7 +138,9 @@ def _read_job(path: Path) -> dict[str, Any]:
     return {"job": folder.name, "overrides": overrides, **(json.loads(summary.read_text()) if done else {})}
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, float]:
-    if row.get("score") is None:
-        return (True, 0.0)
-    return (False, -row["score"] if row["monitor"] == "csi" else row["score"])
+def _rank(row: dict[str, Any]) -> tuple[bool, str, float, float]:
+    """Best first: jobs with equal scores by their validation loss, an undefined score as 0, jobs with another monitor apart."""
+    if "score" not in row:
+        return (True, "", 0.0, 0.0)
+    score = row["score"] or 0.0
+    return (False, row["monitor"], -score if row["monitor"] == "csi" else score, row.get("validation_loss", 0.0))

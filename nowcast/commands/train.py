@@ -1,66 +1,97 @@
 """`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation score."""
 
 import logging
-from dataclasses import asdict
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from nowcast import __version__
 from nowcast.commands.beside_rain import build_inputs, open_fields
 from nowcast.commands.inputs import build_scaling, moving_mnist_windows, pack_radar
 from nowcast.commands.radar_files import open_radar
+from nowcast.commands.resuming import ended_early, resume, why_nothing_is_left
 from nowcast.commands.same_grid import place_for_checkpoint
+from nowcast.commands.sweep import refuse_other_direction, refuse_undefined_score
 from nowcast.config import TrainConfig
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_models import FCLSTMConfig
-from nowcast.errors import ConfigError
-from nowcast.files import only_writer, written_whole
+from nowcast.errors import ConfigError, DataError
+from nowcast.files import only_writer, sha256, written_whole
 from nowcast.model import build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
-from nowcast.sequences import RadarWindows, Sampling, Windows
-from nowcast.training import LOSSES, Precision, choose_precision, read_checkpoint, stop_request
-from nowcast.training.loop import Plan, Row, Trainer, as_json, best_row
+from nowcast.sequences import PackedRates, RadarWindows, Sampling, Windows
+from nowcast.training import LOSSES, Precision, choose_precision, stop_request
+from nowcast.training.choice import decided_by_loss
+from nowcast.training.loop import Plan, Trainer, as_json, in_words
 from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.verification import draw_curves
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = ("training", "device", "precision", "resume", "output")
-"""Keys that may differ between a run and the checkpoint that it resumes from."""
+
+@dataclass(frozen=True)
+class Opened:
+    """What a configuration trains on.
+
+    timestep_minutes: spacing of the frames; place: what is known of their grid; data: what they hold, as plain values. All three
+        are None for frames without times.
+    """
+
+    training: Windows
+    validation: Windows
+    timestep_minutes: float | None = None
+    place: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
 
 
 def train(config: TrainConfig, folder: Path) -> float:
     """Train, or go on training, in `folder`. → the best validation score, for a sweeper to optimise."""
+    refuse_other_direction(config.training.monitor)
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
-    settings = asdict(config)
-    training, validation, settings["timestep_minutes"], place = open_windows(config)
+    opened = open_windows(config)
+    settings = {**asdict(config), "timestep_minutes": opened.timestep_minutes}
     if isinstance(config.model, FCLSTMConfig):
-        refuse_other_sizes(config.model, training, validation)
+        refuse_other_sizes(config.model, opened.training, opened.validation)
     with only_writer(folder):
-        trainer = build_trainer(config, settings, training, precision, folder)
-        trainer.place = place
-        resume(trainer, config, settings, folder)
-        log.info(
-            "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
-            f"{sum(p.numel() for p in trainer.model.parameters()):,}", precision, len(training), len(validation), folder,
-        )  # fmt: skip
-        with stop_request() as stop, logging_redirect_tqdm():
-            history = trainer.fit(training, validation, stop)
-        return summarise(config, history, folder)
+        trainer = build_trainer(config, settings, opened.training, precision, folder)
+        trainer.place, trainer.data = opened.place, opened.data
+        resume(trainer, settings, folder)
+        run(trainer, opened)
+        return summarise(trainer)
 
 
-def open_windows(config: TrainConfig) -> tuple[Windows, Windows, float | None, dict[str, Any] | None]:
-    """Training and validation windows; the spacing of the frames in minutes, and what is known of their grid, where they have them."""
+def run(trainer: Trainer, opened: Opened) -> None:
+    """Train to the end of the plan, and say what that is."""
+    done = why_nothing_is_left(trainer)
+    if done:
+        log.info("nothing to train: %s", done)
+        return
+    log.info(
+        "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
+        f"{sum(p.numel() for p in trainer.model.parameters()):,}", trainer.precision, len(opened.training), len(opened.validation),
+        trainer.folder,
+    )  # fmt: skip
+    with stop_request() as stop, logging_redirect_tqdm():
+        trainer.fit(opened.training, opened.validation, stop)
+    if trainer.progress.epoch < trainer.plan.epochs:
+        log.info(ended_early(trainer))
+
+
+def open_windows(config: TrainConfig) -> Opened:
+    """The training and validation windows of a configuration. Errors: as for each kind of data."""
     if isinstance(config.data, RadarConfig):
         return _open_radar_windows(config, config.data)
     assert isinstance(config.data, MovingMnistConfig)
     return _open_moving_mnist(config, config.data)
 
 
-def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows, Windows, float, dict[str, Any] | None]:
+def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     periods = {f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()}
     refuse_overlap(periods)
     train, validation = periods["data.train"], periods["data.validation"]
@@ -76,12 +107,25 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> tuple[Windows
     training_windows = RadarWindows(
         rates, train, **steps, sampling=Sampling(**asdict(config.sampling)), shuffle=True, seed=config.seed
     )
-    return (
+    validation_windows = RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation)))
+    for name in ("data.train", "data.validation"):
+        refuse_unmeasured(rates, periods[name], name)
+    return Opened(
         training_windows,
-        RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation))),
+        validation_windows,
         grid.attrs["timestep_minutes"],
         place_for_checkpoint(grid),
+        {"frames": len(rates.times), "size": list(rates.frames.shape[1:]), "sha256": rates.digest()},
     )
+
+
+def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:
+    """Errors: DataError if no frame of the period has a measured pixel: every loss over it is 0, whatever is forecast."""
+    first, last = np.searchsorted(rates.times, period.start), np.searchsorted(rates.times, period.end, side="right")
+    if not rates.tiles[first:last, 1].any():
+        raise DataError(
+            f"{name}: none of its {last - first} frames has a measured pixel; give other days, or see 'nowcast inspect'."
+        )
 
 
 def splits(data: RadarConfig) -> dict[str, list[str]]:
@@ -89,11 +133,11 @@ def splits(data: RadarConfig) -> dict[str, list[str]]:
     return {name: days for name in ("train", "validation", "test") if (days := getattr(data, name)) is not None}
 
 
-def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> tuple[Windows, Windows, None, None]:
+def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> Opened:
     train, validation = (
         moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed) for split in ("train", "validation")
     )
-    return train, validation, None, None
+    return Opened(train, validation)
 
 
 def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windows) -> None:
@@ -122,42 +166,38 @@ def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Window
     return Trainer(model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings, inputs)
 
 
-def resume(trainer: Trainer, config: TrainConfig, settings: dict[str, Any], folder: Path) -> None:
-    """Go on from last.pt in `folder` where there is one, or with resume=never clear what an earlier run left.
+def summarise(trainer: Trainer) -> float:
+    """Write summary.json and the curves, and log how it went. → the best validation score.
 
-    Errors: ConfigError where last.pt is of another configuration.
+    Errors: ConfigError if a sweep is to choose by a score that is undefined.
     """
-    last = folder / "last.pt"
-    if config.resume == "never":
-        for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
-            (folder / name).unlink(missing_ok=True)
-    if not last.exists():
-        return
-    checkpoint = read_checkpoint(last)
-    before = {"training": {}, **checkpoint.get("config", {})}
-    changed = [key for key in settings if key not in MAY_CHANGE and settings[key] != before.get(key)]
-    for key in ("batch_size", "monitor"):  # they say what a step, and what the best epoch, is
-        if settings["training"][key] != before["training"].get(key):
-            changed.append(f"training.{key}")
-    if changed:
-        raise ConfigError(
-            f"{', '.join(changed)}: not as in {last}, from which resume=auto would go on; "
-            "give another output, the same settings, or resume=never to start anew there."
-        )
-    trainer.restore(checkpoint)
-    log.info("going on from %s, %d of %d epochs done", last, trainer.progress.epoch, config.training.epochs)
-
-
-def summarise(config: TrainConfig, history: list[Row], folder: Path) -> float:
-    """Write summary.json and the curves, say how it went. → the best validation score."""
-    monitor = config.training.monitor
-    best = best_row(history, monitor)
-    score = best[f"validation_{monitor}"]
+    folder, history, best, monitor = trainer.folder, trainer.progress.history, trainer.best, trainer.plan.monitor
+    assert best is not None
+    score, checkpoint = best[f"validation_{monitor}"], folder / "best.pt"
     seconds = round(sum(row["seconds"] for row in history))
-    summary = {"monitor": monitor, "score": score, "best_epoch": best["epoch"], "epochs": len(history), "seconds": seconds}
+    summary = {
+        "monitor": monitor,
+        "score": score,
+        "validation_loss": best["validation_loss"],
+        "best_epoch": best["epoch"],
+        "epochs": len(history),
+        "ended_early": len(history) < trainer.plan.epochs,
+        "seconds": seconds,
+        "nowcast": __version__,
+        "checkpoint_sha256": sha256(checkpoint) if checkpoint.exists() else None,
+    }
     with written_whole(folder / "summary.json") as path:
         path.write_text(as_json(summary) + "\n")
     draw_curves(history, folder / "curves.png")
-    log.info("best validation %s %.4f in epoch %d of %d (%d s in all)", monitor, score, best["epoch"], len(history), seconds)
-    log.info("checkpoint %s, curves %s", folder / "best.pt", folder / "curves.png")
+    log.info(
+        "best validation %s %s in epoch %d of %d (%d s in all)", monitor, in_words(score), best["epoch"], len(history), seconds
+    )
+    others = decided_by_loss(history, best, monitor)
+    if others:
+        log.info(
+            "that epoch was chosen by the loss: %d other%s the same validation CSI", others, " has" if others == 1 else "s have"
+        )
+    log.info("checkpoint %s, curves %s", checkpoint, folder / "curves.png")
+    if math.isnan(score):
+        refuse_undefined_score(monitor)
     return score

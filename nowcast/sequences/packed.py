@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import only_writer, written_whole
+from nowcast.folders import not_left_empty
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE
+from nowcast.sequences.cache import FRAMES, clean, mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,12 @@ class PackedRates:
     tiles: NDArray[np.float32] | StoredArray
     covered: NDArray[np.bool_]
 
+    def digest(self) -> str:
+        """Return a SHA-256 of size, times and rain: other frames have another one, whatever file holds them."""
+        digest = hashlib.sha256(repr(self.frames.shape).encode() + self.times.tobytes())
+        digest.update(np.ascontiguousarray(self.tiles).data)
+        return digest.hexdigest()
+
 
 def pack(
     grid: xr.Dataset,
@@ -53,13 +61,14 @@ def pack(
     folder: str | Path,
     source: str,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    limit_bytes: float = math.inf,
 ) -> PackedRates:
     """Unpack the frames of `grid` in `period` into `folder`, or use what an earlier run left there.
 
     The place is named by what it was made from, `source` (what the files hold, how they were read) and the times of the
     frames taken, so other data never meet it. Each file is written whole or not at all; of two processes that want the
     same one, the second waits for the first. Memory stays flat however long the series. `progress` is told the frames
-    done and their total.
+    done and their total. After a new series was made, older ones go until `folder` holds at most `limit_bytes`.
 
     More frames, by a day that was added to the period or to one of its files, are another series: all is unpacked again.
     """
@@ -70,28 +79,51 @@ def pack(
         raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
     key = hashlib.sha256(f"{source} {timestep} {TILE}".encode() + times.tobytes()).hexdigest()[:16]
-    path = Path(folder) / key / "frames.npy"
-    tiles_path, statistics_path = path.with_name("tiles.npy"), path.with_name("statistics.npz")
-    if not path.exists():
-        with only_writer(path.parent, wait=math.inf):
-            if not path.exists():  # another process may have made it meanwhile
-                log.info("unpacking %d frames into %s", times.size, path)
-                # `path` is the outer one and comes into being last: where it is, the others are.
-                with (
-                    written_whole(path) as frames,
-                    written_whole(tiles_path) as tiles,
-                    written_whole(statistics_path) as statistics,
-                ):
-                    _unpack(grid[RATE][first:last], frames, tiles, statistics, progress)
+    path = Path(folder) / key / FRAMES
+    series, made = None, False
+    while series is None:  # again if another process removes it before it is open
+        made |= _make(path, grid[RATE][first:last], progress)
+        series = _open(path, times, timestep, grid[RATE].shape[1:])
+    mark_used(path)
+    if made:
+        clean(folder, limit_bytes)
+    return series
+
+
+def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None]) -> bool:
+    """Write the three files of a series unless they exist. → whether this process has written them."""
+    if path.exists():
+        return False
+    with not_left_empty(path.parent), only_writer(path.parent, wait=math.inf):
+        if path.exists():  # another process has made it meanwhile
+            return False
+        log.info("unpacking %d frames into %s", len(rates), path)
+        # `path` is the outer one and comes into being last: once it exists, the others do.
+        with (
+            written_whole(path) as frames,
+            written_whole(path.with_name("tiles.npy")) as tiles,
+            written_whole(path.with_name("statistics.npz")) as statistics,
+        ):
+            _unpack(rates, frames, tiles, statistics, progress)
+    return True
+
+
+def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]) -> PackedRates | None:
+    """Open the files of a series; None if they are gone. Errors: DataError if they are not of this size (h, w), or damaged."""
     try:
-        with open(statistics_path, "rb") as file, np.load(file) as statistics_file:
+        frames = StoredArray(path)
+        if not frames.is_in_place():
+            return None
+        with open(path.with_name("statistics.npz"), "rb") as file, np.load(file) as statistics_file:
             wet_share, covered = statistics_file["wet_share"], statistics_file["covered"]
-        series = PackedRates(StoredArray(path), times, timestep, wet_share, StoredArray(tiles_path), covered)
-        expected = (times.size, *grid[RATE].shape[1:])
+        series = PackedRates(frames, times, timestep, wet_share, StoredArray(path.with_name("tiles.npy")), covered)
+        expected = (times.size, *size)
         shapes = series.frames.shape, (*series.wet_share.shape, *covered.shape), series.tiles.shape[:1]
         if shapes != (expected, expected, (times.size,)) or not series.frames.dtype == series.tiles.dtype == np.float32:
             raise ValueError(f"it holds {series.frames.dtype} of {series.frames.shape}")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            return None
         raise DataError(
             f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is made anew."
         ) from error

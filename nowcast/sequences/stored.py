@@ -1,10 +1,12 @@
 """An array in a .npy file, of which no more is in memory than is asked for."""
 
 import errno
+import fcntl
 import math
 import mmap
 import os
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,25 +24,35 @@ class StoredArray:
     mapped whole, where address space allows: each page of a mapping is found once, so its windows come a third faster.
 
     The first index is an integer, a slice or integers, the others are as NumPy has them. What comes is read-only. In another
-    process, forked or spawned, it is as good as here: it is passed on as its path.
+    process, forked or spawned, it is as good as here: it is passed on as its path. As long as it lives the file has a shared lock, by
+    which other processes see that it is in use.
 
     Errors: OSError, ValueError where the file is none of NumPy's, or is shorter than it says.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with open(self.path, "rb") as file:
+        self._file = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+        with open(self._file, "rb", closefd=False) as file:
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError("it is a .npy file of another version")
             self.shape, fortran_order, self.dtype = np.lib.format.read_array_header_1_0(file)
             self._offset = file.tell()
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self.nbytes = self.shape[0] * self._row_bytes
-        if fortran_order or self.path.stat().st_size != self._offset + self.nbytes:
+        if fortran_order or os.fstat(self._file).st_size != self._offset + self.nbytes:
             raise ValueError("it is not of the size that it says")
-        self._file = os.open(self.path, os.O_RDONLY)
         self._whole = self._map_whole()
-        weakref.finalize(self, os.close, self._file)
+
+    def is_in_place(self) -> bool:
+        """Return whether the file that is open still lies at its path."""
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def __len__(self) -> int:
         return int(self.shape[0])

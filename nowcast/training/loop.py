@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,21 +25,18 @@ from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
 from nowcast.sequences import RAIN_ALONE, Batch, Inputs, Pick, Windows, build_batch
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
+from nowcast.training.choice import Row, best_row_before_ties, mean_csi, rank
 from nowcast.training.losses import Loss
 from nowcast.training.precision import Precision
 from nowcast.training.signals import StopRequest
 from nowcast.verification.counts import Counts, count
-from nowcast.verification.scores import csi
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, float]
-"""The metrics of one epoch."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation.
+    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation; see `choice.rank`.
 
     scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in their place, at the
         first and at the last step of training (Bengio et al. 2015, arXiv 1506.03099).
@@ -90,9 +87,11 @@ class Trainer:
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
         self.inputs = inputs
         self.place: Mapping[str, Any] | None = None  # of the grid of the frames, as plain values, for those who forecast
+        self.data: Mapping[str, Any] | None = None  # what the frames were, as plain values, for those who resume or inspect
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay)) if plan.ema_decay else None
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
+        self.best: Row | None = None  # the epoch that best.pt holds
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[Row]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of every epoch.
@@ -100,7 +99,7 @@ class Trainer:
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss is not finite, or a worker died.
         """
         try:
-            while self.progress.epoch < self.plan.epochs and not self._stalled():
+            while self.progress.epoch < self.plan.epochs and not self.stalled():
                 self._run_epoch(train, validation, stop)
         except RuntimeError as error:  # raised wherever this process is when it hears of the death of a worker
             if "DataLoader worker" not in str(error):
@@ -219,20 +218,26 @@ class Trainer:
             raise Interrupted(stop.signal_number)
 
     def _finish_epoch(self, row: Row) -> None:
-        if best_row(self.progress.history, self.plan.monitor) is row:
+        if self.best is None or rank(row, self.plan.monitor) > rank(self.best, self.plan.monitor):
+            self.best = row
             self.save(self.folder / "best.pt")
+        if row["epoch"] == 1 and self.plan.monitor == "csi" and math.isnan(row["validation_csi"]):
+            log.warning(
+                "the validation windows have no event at or above %g mm/h, so their CSI is undefined and the validation loss chooses "
+                "best.pt; for a CSI give data.validation days with rain, or lower thresholds, or set training.monitor=loss",
+                min(self.plan.thresholds),
+            )
         with written_whole(self.folder / "metrics.jsonl") as path:
             path.write_text("".join(as_json(row) + "\n" for row in self.progress.history))
         self.save(self.folder / "last.pt")  # last: a run killed before it does the epoch again, and all of the above
         log.info(
-            "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %.4f (%.0f s)",
-            row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"], row["validation_csi"], row["seconds"],
+            "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %s (%.0f s)",
+            row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"], in_words(row["validation_csi"]), row["seconds"],
         )  # fmt: skip
 
-    def _stalled(self) -> bool:
-        """Whether validation has not improved for `patience` epochs."""
-        history = self.progress.history
-        return bool(history) and len(history) - best_row(history, self.plan.monitor)["epoch"] >= self.plan.patience
+    def stalled(self) -> bool:
+        """Return whether validation has not improved for `patience` epochs."""
+        return self.best is not None and self.progress.epoch - self.best["epoch"] >= self.plan.patience
 
     def _last_good(self) -> str:
         last = self.folder / "last.pt"
@@ -244,6 +249,9 @@ class Trainer:
             "versions": {"nowcast": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
             "config": self.config,
             "place": self.place,
+            "data": self.data,
+            "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "best_epoch": self.best["epoch"] if self.best else None,
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),
@@ -267,6 +275,10 @@ class Trainer:
             self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
         torch.set_rng_state(checkpoint["rng"])
         self.progress = Progress(**checkpoint["progress"])
+        history = self.progress.history
+        if history:
+            epoch = checkpoint.get("best_epoch") or best_row_before_ties(history, self.plan.monitor)["epoch"]
+            self.best = next((row for row in history if row["epoch"] == epoch), None)
 
 
 def as_json(values: Mapping[str, Any]) -> str:
@@ -274,19 +286,11 @@ def as_json(values: Mapping[str, Any]) -> str:
     return json.dumps({key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()})
 
 
-def best_row(history: Sequence[Row], monitor: str) -> Row:
-    """The first epoch with the highest validation CSI, or the lowest validation loss."""
-    if monitor == "csi":
-        return max(history, key=lambda row: -math.inf if math.isnan(row["validation_csi"]) else row["validation_csi"])
-    return min(history, key=lambda row: row["validation_loss"])
+def in_words(score: float) -> str:
+    """A score with four digits, or that it is undefined."""
+    return "undefined" if math.isnan(score) else f"{score:.4f}"
 
 
 def linear_share(first: float, last: float, step: int, steps: int) -> float:
     """From `first` at step 0 to `last` at the last of `steps`, in equal parts."""
     return first + (last - first) * step / max(1, steps - 1)
-
-
-def mean_csi(counts: Counts) -> float:
-    """Mean over lead times and thresholds of the CSI of each; those with no event in forecast or observation left out."""
-    scores = csi(counts)
-    return float(np.nanmean(scores)) if np.isfinite(scores).any() else math.nan

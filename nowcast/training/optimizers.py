@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 from torch.optim import AdamW, Optimizer, RMSprop
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float, decay: float, momentum: float) -> Optimizer:
@@ -26,3 +26,9 @@ def build_schedule(optimizer: Optimizer, name: str, steps: int, warmup_steps: in
         return final_share + (1 - final_share) * (1 + math.cos(math.pi * progress)) / 2
 
     return LambdaLR(optimizer, share)
+
+
+def scheduled_rate(schedule: LRScheduler) -> float:
+    """Return the learning rate that a schedule of `build_schedule` gives to its next step."""
+    assert isinstance(schedule, LambdaLR)
+    return float(schedule.base_lrs[0] * schedule.lr_lambdas[0](schedule.last_epoch))

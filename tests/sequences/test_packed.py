@@ -277,3 +277,11 @@ def test_a_packed_series_cannot_be_written_to(rates, tmp_path):
         series.frames[0][:] = 0
     with pytest.raises(TypeError):
         series.frames[0] = 0
+
+
+def test_a_digest_is_that_of_the_frames_whatever_held_them(rates, tmp_path):
+    first = pack(grid_of(rates), ALWAYS, tmp_path, "a").digest()
+    assert pack(grid_of(rates), ALWAYS, tmp_path / "elsewhere", "b").digest() == first
+    grid = grid_of(rates)
+    others = grid_of(rates + 1), grid.assign_coords(time=grid["time"] + FIVE_MINUTES)
+    assert len({first, *(pack(other, ALWAYS, tmp_path, str(k)).digest() for k, other in enumerate(others))}) == 3

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
 
+import errno
 import hashlib
 import os
 import pickle
@@ -8,14 +9,18 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from helpers import SPLITS, TINY
 from torch import Tensor
 
 import nowcast
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
+from nowcast.files import sha256
 from nowcast.sequences import Scaling
 from nowcast.training import checkpoints, read_checkpoint, stop_request, write_checkpoint
 
@@ -58,7 +63,7 @@ def test_what_was_written_is_read(path) -> None:
 
 def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
     assert trained.keys() == {
-        "schema", "versions", "config", "place", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
+        "schema", "versions", "config", "place", "data", "written", "best_epoch", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
     }  # fmt: skip
     assert trained["versions"] == {
         "nowcast": nowcast.__version__,
@@ -161,6 +166,15 @@ def test_another_zip_file_is_refused(path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("notes.txt", "no weights")
     with pytest.raises(DataError, match=r"last\.pt"):
+        read_checkpoint(path)
+
+
+def test_a_disk_that_fails_is_no_damage_of_the_checkpoint(path, monkeypatch) -> None:
+    def fail(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checkpoints.torch, "load", fail)
+    with pytest.raises(InputOutputError, match=r"last.pt: reading failed \(Input/output error\)"):
         read_checkpoint(path)
 
 
@@ -326,3 +340,30 @@ def test_a_checkpoint_of_a_newer_schema_asks_for_an_update(path, monkeypatch) ->
 def test_a_checkpoint_is_read_wherever_it_was_moved(path, tmp_path) -> None:
     shutil.move(path, tmp_path / "renamed.ckpt")
     assert torch.equal(read_checkpoint(str(tmp_path / "renamed.ckpt"))["weights"]["a"], VALUES)
+
+
+OLD = Path(__file__).with_name("written_by_0.1.0.pt")
+"""last.pt as nowcast 0.1.0 wrote it: two epochs on the rain of the fixture `radar_file`, with two hidden channels."""
+
+
+def test_a_checkpoint_of_a_landed_version_forecasts(run, radar_file, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("predict", f"checkpoint={OLD}", "data=radar", f"data.path={radar_file}", "output=forecast.nc", "device=cpu")
+    assert outcome.code == 0, outcome.err
+    with xr.open_dataset("forecast.nc", engine="netcdf4") as forecast:
+        assert forecast["precipitation_rate"].shape == (4, 34, 41)
+        assert forecast.attrs["checkpoint_sha256"] == sha256(OLD)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monkeypatch) -> None:
+    """Though it knows neither its best epoch nor keys that came later."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    shutil.copy(OLD, "run/last.pt")
+    shutil.copy(radar_file, "rain.nc")
+    words = ["train", *TINY, *SPLITS, "model.hidden_channels=[2]", "data=radar", "data.path=rain.nc", "output=run"]
+    outcome = run(*words, "training.epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert "going on with other settings: training.epochs 2 → 3\n" in outcome.err
+    assert read_checkpoint("run/last.pt")["progress"]["epoch"] == 3

@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nowcast.commands.resuming import say_what_changed
 from nowcast.errors import InternalError, Interrupted
 from nowcast.sequences import Inputs, build_batch
 from nowcast.training import LOSSES, read_checkpoint
-from nowcast.training.loop import best_row, linear_share, mean_csi
+from nowcast.training.choice import decided_by_loss, mean_csi, rank
+from nowcast.training.loop import linear_share
 from nowcast.training.optimizers import build_schedule
 from nowcast.training.signals import StopRequest
 from nowcast.verification import Counts
@@ -300,6 +302,33 @@ def test_the_average_may_be_switched_on_or_off_between_runs(before, after, build
     assert len(trainer.fit(showers(), showers(), StopRequest())) == 2
 
 
+@pytest.mark.parametrize(("schedule", "told"), [("cosine", True), ("constant", False)])
+def test_a_schedule_that_is_stretched_is_told_with_the_rates(schedule, told, build_trainer, showers, tmp_path, caplog) -> None:
+    """Two epochs end a cosine at 0.1 of 0.01; of four epochs, after two steps of warm-up, step 8 of 16 is at 0.1 + 0.45 (1 + cos(6π / 14))."""
+    habits = {"schedule": schedule, "lr": 0.01}
+    build_trainer(tmp_path, epochs=2, **habits).fit(showers(), showers(), StopRequest())
+    checkpoint = read_checkpoint(tmp_path / "last.pt")
+    for epochs in (2, 4):
+        more = build_trainer(tmp_path, epochs=epochs, **habits)
+        more.restore(checkpoint)
+        caplog.clear()
+        say_what_changed(more, checkpoint, [])
+        rate = 0.01 * (0.1 + 0.45 * (1 + math.cos(6 * math.pi / 14)))
+        line = f"the learning rate goes on at {rate:.3g}, after 0.001: not as in one training of 4 epochs"
+        assert [line in record.message for record in caplog.records] == [True] * (told and epochs == 4)
+
+
+def test_other_frames_than_those_of_the_checkpoint_are_told(build_trainer, tmp_path, caplog) -> None:
+    trainer = build_trainer(tmp_path)
+    trainer.data = {"sha256": "a"}
+    trainer.save(tmp_path / "last.pt")
+    checkpoint = read_checkpoint(tmp_path / "last.pt")
+    for digest in ("a", "b"):
+        trainer.data = {"sha256": digest}
+        say_what_changed(trainer, checkpoint, [])
+        assert ["going on with other data" in record.message for record in caplog.records] == [True] * (digest == "b")
+
+
 # ---- feeding true frames back
 
 
@@ -498,21 +527,62 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(monitor, epoch, build_tra
     assert not torch.equal(weights[epoch], weights[4])
 
 
-def test_the_best_row_is_the_first_of_equals_and_never_an_undefined_one() -> None:
-    history = [
-        {"epoch": k + 1, "validation_loss": v, "validation_csi": c} for k, (v, c) in enumerate([(3, NAN), (2, 0.5), (2, 0.5)])
-    ]
-    assert best_row(history, "loss")["epoch"] == 2
-    assert best_row(history, "csi")["epoch"] == 2
-    assert best_row(history[:1], "csi")["epoch"] == 1
+@pytest.mark.parametrize(
+    "csis",
+    [[NAN] * 6, [0.0] * 6, [NAN, 0.0, NAN, 0.0, 0.0, NAN], [0.25] * 6],
+    ids=["undefined", "zero", "one or the other", "constant"],
+)
+def test_where_the_csi_says_nothing_the_loss_chooses_and_patience_waits_for_it(
+    csis, build_trainer, showers, tmp_path, caplog
+) -> None:
+    trainer = build_trainer(tmp_path, epochs=6, monitor="csi", patience=2)
+    scripted_validation(trainer, [6.0, 5.0, 4.0, 3.0, 2.0, 2.5], csis)
+    history = trainer.fit(showers(), showers(), StopRequest())
+    assert len(history) == 6
+    assert read_checkpoint(tmp_path / "best.pt")["progress"]["epoch"] == trainer.best["epoch"] == 5
+    assert decided_by_loss(history, trainer.best, "csi") == 5
+    undefined = [record.message for record in caplog.records if "so their CSI is undefined" in record.message]
+    assert len(undefined) == math.isnan(csis[0])
 
 
-def test_the_validation_csi_is_the_mean_of_those_that_are_defined() -> None:
+def test_a_higher_csi_is_better_whatever_the_loss_and_a_monitored_loss_whatever_the_csi() -> None:
+    low, high = {"validation_loss": 1.0, "validation_csi": 0.2}, {"validation_loss": 2.0, "validation_csi": 0.3}
+    assert rank(high, "csi") > rank(low, "csi")
+    assert rank(low, "loss") > rank(high, "loss")
+    assert decided_by_loss([low, high], high, "csi") == decided_by_loss([low, low], low, "loss") == 0
+
+
+def test_the_best_epoch_is_known_after_a_stop(build_trainer, showers, tmp_path) -> None:
+    habits = {"epochs": 8, "monitor": "csi", "patience": 3}
+    first = scripted_validation(build_trainer(tmp_path, **habits | {"epochs": 3}), [3.0, 1.0, 2.0], [0.0] * 3)
+    first.fit(showers(), showers(), StopRequest())
+    again = scripted_validation(build_trainer(tmp_path, **habits), [2.0, 2.0, 2.0], [NAN, 0.0, 0.0])
+    again.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert again.best["epoch"] == 2
+    assert len(again.fit(showers(), showers(), StopRequest())) == 5  # three without improvement since the second
+    assert read_checkpoint(tmp_path / "best.pt")["progress"]["epoch"] == 2
+
+
+def test_a_checkpoint_that_does_not_name_its_best_epoch_kept_the_first_of_equal_csi(build_trainer, showers, tmp_path) -> None:
+    trainer = scripted_validation(build_trainer(tmp_path, epochs=3, monitor="csi"), [3.0, 2.0, 1.0], [NAN, 0.1, 0.1])
+    trainer.fit(showers(), showers(), StopRequest())
+    checkpoint = read_checkpoint(tmp_path / "last.pt")
+    assert checkpoint.pop("best_epoch") == 3
+    again = build_trainer(tmp_path, epochs=4, monitor="csi")
+    again.restore(checkpoint)
+    assert again.best["epoch"] == 2
+
+
+def test_the_validation_csi_is_the_mean_over_what_was_observed_in_every_epoch_the_same() -> None:
+    """One hit and one miss at 0.5 mm/h, 1 / 2; a false alarm at 30 mm/h, which nothing observed reaches, adds no term."""
     from nowcast.verification import count
 
     observed = torch.tensor([[[1.0, 1.0, 0.0]]])
-    counts = count(torch.tensor([[[1.0, 0.0, 0.0]]]), observed, [0.5, 30.0])  # one hit, one miss; nothing reaches 30 mm/h
-    assert mean_csi(counts) == 0.5
+    for forecast in (1.0, 40.0):
+        assert mean_csi(count(torch.tensor([[[forecast, 0.0, 0.0]]]), observed, [0.5, 30.0])) == 0.5
+    assert mean_csi(count(torch.tensor([[[0.0, 0.0, 0.0]]]), observed, [0.5, 30.0])) == 0.0
+    for forecast in (0.0, 40.0):
+        assert math.isnan(mean_csi(count(torch.tensor([[[forecast]]]), torch.tensor([[[0.0]]]), [0.5, 30.0])))
     assert math.isnan(mean_csi(Counts.zeros([0.5], 1)))
 
 

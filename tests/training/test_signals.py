@@ -92,7 +92,9 @@ def test_sigterm_saves_and_ends_with_143_and_other_settings_do_not_go_on_from_th
     monkeypatch.chdir(home)
     refused = run("train", *SETTINGS, *others)
     assert refused.code == 78
-    assert re.fullmatch(r"nowcast: loss, optimizer: not as in .*last\.pt, .*", refused.err.splitlines()[-1])
+    assert re.fullmatch(
+        r"nowcast: loss balanced → mae, optimizer\.lr 0\.001 → 0\.5: not as in .*last\.pt, .*", refused.err.splitlines()[-1]
+    )
     assert (folder / "last.pt").read_bytes() == before
 
 
