@@ -18,6 +18,7 @@ from nowcast.config import configs_folder, register_schemas
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
 from nowcast.signals import Stop
+from nowcast.startup import settle
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
@@ -354,6 +355,7 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    settle()
     _make_streams_writable()
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them
