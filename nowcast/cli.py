@@ -319,6 +319,15 @@ def _from_hydra(error: Exception) -> Exception:
     """What Hydra raises before a job begins, its plain exceptions as ours."""
     if type(error).__module__.startswith("hydra"):
         return error
+    if isinstance(error, ConfigError):
+        return ConfigError(str(error).splitlines()[0])  # OmegaConf adds lines of its own
+    if isinstance(error, RecursionError):
+        return ConfigError(
+            "configuration: its defaults lists, brackets or interpolations go in a circle or too deep; make it plainer."
+        )
+    if isinstance(error, OverflowError) or getattr(error, "full_key", None):
+        where = getattr(error, "full_key", None) or "configuration"
+        return ConfigError(f"{where}: {str(error).splitlines()[0]}; give another value.")
     if isinstance(error, OSError):
         if error.errno == errno.ENOSPC:
             return InputOutputError("output: the disk is full; free some space, or choose another output.")
