@@ -5,10 +5,12 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,6 +21,10 @@ from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, Int
 from nowcast.explain import explain, report, say
 from nowcast.signals import Stop
 from nowcast.startup import settle
+
+Task = Callable[[Any, Path], float | None]
+
+textwrap.TextWrapper.wordsep_re = textwrap.TextWrapper.wordsep_simple_re  # help breaks lines at spaces, not within --config-dir
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
@@ -64,12 +70,21 @@ def group_options(group: str, command: str) -> list[str]:
 
 def hydra_help(command: str, examples: str) -> str:
     """What stands under the options in the help of a command that reads a configuration."""
-    groups = "\n".join(f"  {group}={'|'.join(group_options(group, command))}" for group in GROUPS[command])
+    groups = "\n".join(_group_lines(group, group_options(group, command)) for group in GROUPS[command])
     shown = f"\b\nConfig groups:\n{groups}\n\n" if groups else ""
     return (
         f"{shown}\b\nExamples:\n{examples}\n\n\b\n"
-        f"Every key: nowcast {command} --cfg job. Hydra's own options: nowcast {command} --hydra-help."
+        f"Every key, explained:  nowcast {command} --keys\n"
+        f"All values composed:   nowcast {command} --cfg job\n"
+        f"Check, and do nothing: nowcast {command} ... --check\n"
+        f"Hydra's own options:   nowcast {command} --hydra-help"
     )
+
+
+def _group_lines(group: str, options: list[str]) -> str:
+    """A config group with its options, in lines of up to 76 signs that end between two options."""
+    lines = textwrap.wrap(f"  {group}={' |'.join(options)}", 76, subsequent_indent="     ", break_long_words=False)
+    return "\n".join(line.replace(" |", "|") for line in lines).replace("\n    |", "\n     |")
 
 
 Overrides = Annotated[
@@ -107,7 +122,9 @@ def nowcast(
     epilog=hydra_help(
         "train",
         "  nowcast train experiment=demo\n"
-        "  nowcast train data=radar data.path='/radar/*.nc' 'data.train=[2023-05-01,2023-07-31]' 'data.validation=[2023-08-01,2023-08-10]'\n"
+        "  nowcast train data=radar data.path='/radar/*.nc' \\\n"
+        "      'data.train=[2023-05-01,2023-07-31]' \\\n"
+        "      'data.validation=[2023-08-01,2023-08-10]'\n"
         "  nowcast train -m model=small,encoder_forecaster optimizer.lr=1e-3,3e-4",
     ),
 )
@@ -127,10 +144,14 @@ def train(overrides: Overrides = None) -> None:
     epilog=hydra_help(
         "predict",
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-18T15:00 output=forecast.nc\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan from=2018-05-18T12:00 to=2018-05-18T15:00\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data.path='radar/%Y/%m/%d/*.h5' --watch\n"
-        "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
+        "      at=2018-05-18T15:00 output=forecast.nc\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
+        "      from=2018-05-18T12:00 to=2018-05-18T15:00\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt \\\n"
+        "      data.path='radar/%Y/%m/%d/*.h5' --watch\n"
+        "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 \\\n"
+        "      data=radolan output=extrapolation.nc",
     ),
 )
 def predict(
@@ -149,7 +170,8 @@ def predict(
     epilog=hydra_help(
         "evaluate",
         "  nowcast evaluate checkpoint=runs/demo/best.pt\n"
-        "  nowcast evaluate forecasts='forecasts/*.nc' data=radar data.path='/radar/*.nc'",
+        "  nowcast evaluate forecasts='forecasts/*.nc' data=radar \\\n"
+        "      data.path='/radar/*.nc'",
     ),
 )
 def evaluate(overrides: Overrides = None) -> None:
@@ -172,8 +194,10 @@ def export(overrides: Overrides = None) -> None:
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "describe",
-        "  nowcast describe model=small 'grid_size=[256,256]' input_steps=5 lead_steps=12\n"
-        "  nowcast describe model=paper_5x5_5x5_128_128 model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
+        "  nowcast describe model=small 'grid_size=[256,256]' \\\n"
+        "      input_steps=5 lead_steps=12\n"
+        "  nowcast describe model=paper_5x5_5x5_128_128 \\\n"
+        "      model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
         "  nowcast describe model.hidden_channels=[128,64,64] --json",
     ),
 )
@@ -190,8 +214,10 @@ def describe(
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "prepare",
-        "  nowcast prepare 'data.path=radar/%Y/%m/%d/*.h5' 'period=[2023-05-01,2023-05-31]' output=data/may\n"
-        "  nowcast prepare data.path=archive pixel_size=2000 timestep_minutes=10 on_bad_file=skip output=data/coarse",
+        "  nowcast prepare 'data.path=radar/%Y/%m/%d/*.h5' \\\n"
+        "      'period=[2023-05-01,2023-05-31]' output=data/may\n"
+        "  nowcast prepare data.path=archive pixel_size=2000 \\\n"
+        "      timestep_minutes=10 on_bad_file=skip output=data/coarse",
     ),
 )
 def prepare(overrides: Overrides = None) -> None:
@@ -219,7 +245,7 @@ def inspect(
 
     places, overrides = split_arguments(paths or [])
 
-    run("inspect", overrides, task_of("inspect", places, json))
+    run("inspect", overrides, task_of("inspect", places, json), places)
 
 
 @app.command(
@@ -227,7 +253,8 @@ def inspect(
     epilog=hydra_help(
         "plot",
         "  nowcast plot forecast.nc\n"
-        "  nowcast plot forecast.nc steps.nc data=radar data.path='/radar/*.nc' output=forecast.mp4 colours=colour_blind",
+        "  nowcast plot forecast.nc steps.nc data=radar data.path='/radar/*.nc' \\\n"
+        "      output=forecast.mp4 colours=colour_blind",
     ),
 )
 def plot(
@@ -241,7 +268,7 @@ def plot(
 
     paths, overrides = split_arguments(files or [])
 
-    run("plot", overrides, task_of("plot", paths))
+    run("plot", overrides, task_of("plot", paths), paths)
 
 
 @app.command()
@@ -255,7 +282,7 @@ def fetch(
     print(fetch(sample, folder))
 
 
-def task_of(command: str, *more: Any) -> Callable[[Any, Path], None]:
+def task_of(command: str, *more: Any) -> Task:
     """The task `command(config, *more)` of nowcast.commands, whose imports wait until the configuration is composed."""
 
     def task(config: Any, folder: Path) -> None:
@@ -268,7 +295,26 @@ def task_of(command: str, *more: Any) -> Callable[[Any, Path], None]:
     return task
 
 
-def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | None]) -> None:
+def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = ()) -> None:
+    """Run the task of `command` with the configuration of these words, or show its keys (--keys), or only check it (--check)."""
+    from nowcast.commands.arguments import split_options
+
+    if "--keys" in overrides:
+        register_schemas()
+        from nowcast.commands.keys import print_keys
+
+        print_keys(command, split_options(overrides)[0])
+    elif "--check" in overrides:
+        from nowcast.commands.checking import check_inputs, words_to_check
+
+        with TemporaryDirectory() as folder:
+            compose_and_run(command, words_to_check(overrides, folder), lambda config, _: check_inputs(config, places))
+        print("configuration is right")
+    else:
+        compose_and_run(command, overrides, task)
+
+
+def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     """Compose the configuration of `command` with Hydra and run the task, once or for every job of a sweep."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -276,13 +322,14 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
+    from nowcast.commands.paths import quote_paths
     from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
     check_configurations()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
-    sys.argv = [f"nowcast {command}", *in_one_piece(overrides)]
+    sys.argv = [f"nowcast {command}", *in_one_piece(quote_paths(overrides))]
     argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
     register_schemas()
     forget_sweep()
@@ -304,15 +351,21 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     try:
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=command)(job)()
     except Exception as error:
-        if sweep_folder() is None:
-            raise _from_hydra(error) from error.__cause__
-        failed = InternalError("not every job of the sweep succeeded; see the lines above.")
-        failed.exit_code = explain(error)[1]
+        failed = _of_sweep(error) if getattr(error, "said", False) else _from_hydra(error)
+        if failed is not error:
+            failed.__cause__ = error
         failures.append(failed)
     if sweep_folder() is not None:
         print_sweep()
     if failures:
         raise failures[0]
+
+
+def _of_sweep(error: Exception) -> Exception:
+    """The end of a sweep whose jobs have told why they failed."""
+    failed = InternalError("not every job of the sweep succeeded; see the lines above.")
+    failed.exit_code = explain(error)[1]
+    return failed
 
 
 def _from_hydra(error: Exception) -> Exception:

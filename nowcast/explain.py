@@ -78,7 +78,10 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if str(error).startswith("Could not override") and not key:
         return f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.", ConfigError.exit_code
     if str(error).startswith("Ambiguous value"):
-        return f"{quoted}: several values need -m for a sweep, or brackets for a list, key=[a,b].", ConfigError.exit_code
+        return (
+            f"{quoted}: several values need -m for a sweep, brackets for a list, key=[a,b], or for one text both quotes, 'key=\"a,b\"'.",
+            ConfigError.exit_code,
+        )
     message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
     unknown = re.match(r"In '(.*)': ConfigKeyError raised while composing config:\s+Key '(.*)' not in", message)
     if unknown:

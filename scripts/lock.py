@@ -30,9 +30,21 @@ OF_TORCH = ("torch", "triton", "nvidia-", "cuda-")
 def resolve(extras: tuple[str, ...]) -> dict[str, str]:
     """The packages that nowcast needs with these extras on any platform: name → its lines of a requirements file."""
     more = [*BUILT_BY, *([UNSAID] if {"formats", "test", "dev"} & set(extras) else [])]
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version=3.11", "--generate-hashes"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version=3.11",
+        "--generate-hashes",
+    ]
     command += ["--no-header", "--no-annotate", "--constraint=constraints.txt", *(f"--extra={extra}" for extra in extras)]
-    done = subprocess.run([*command, "pyproject.toml", "-"], cwd=ROOT, input="\n".join(more), stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [*command, "pyproject.toml", "-"], cwd=ROOT, input="\n".join(more), stdout=subprocess.PIPE, text=True, check=True
+    )
     packages: dict[str, str] = {}
     name = ""
     for line in done.stdout.splitlines(keepends=True):
