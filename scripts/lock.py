@@ -3,7 +3,7 @@
     pip install uv && python scripts/lock.py
 
 The Makefile installs from them, and pip then takes no archive that is another. PyTorch is not among them, nor what only it brings: its
-builds for CPU and CUDA come from several places, each with sums of its own, so it is held by its version alone. Nor are the packages that
+builds for CPU and CUDA come from several places, each with sums of its own, so only its version is held. Nor are the packages that
 pip fetches to build antlr4-python3-runtime and pysteps, which have no wheel for every platform.
 """
 

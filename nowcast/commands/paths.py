@@ -14,7 +14,7 @@ PATHS = {
 def quote_paths(words: list[str]) -> list[str]:
     """The words of a command, each path that Hydra cannot take as one value put into quotes. With -m a comma lists several paths."""
     others, options = split_options(words)
-    is_sweep = any(option in ("-m", "--multirun") for option in options)
+    is_sweep = "hydra.mode=MULTIRUN" in others or any(one == "-m" or one.startswith("--mu") for one in options)
     return [_quoted(word, is_sweep) for word in others] + options
 
 

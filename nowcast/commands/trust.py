@@ -95,6 +95,7 @@ class CheckedLoader(ConfigLoaderImpl):
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
     ) -> DictConfig:
+        _bound_interpolations()  # in the process of a job too
         _resolved.clear()
         before, self._for_mode = self._for_mode, None
         if before is not None and run_mode == RunMode.RUN and overrides == [*before[0], _RUN]:
@@ -153,7 +154,6 @@ def _means_other_to_a_sweep(config: DictConfig, overrides: Sequence[str]) -> boo
 
 def check_configurations() -> None:
     """From here on, Hydra composes by CheckedLoader."""
-    _bound_interpolations()
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
 
 
@@ -185,7 +185,7 @@ def refuse_code(config: DictConfig) -> None:
 
 
 def _check_logging(name: str, key: Any, value: Any) -> None:
-    late = isinstance(value, str) and "${" in value and key != "filename"  # it could become anything
+    late = isinstance(value, str) and "${" in value  # it could become anything
     kind = key if key in _LOGGING else "stream" if str(value).startswith("ext://") else None
     if late or (kind and str(value) not in _LOGGING[kind]):
         known = ", ".join(sorted(_LOGGING[kind or "class"]))

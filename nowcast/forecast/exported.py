@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
-from nowcast.forecast.graphs import peak_memory
+from nowcast.forecast.graphs import GraphError, peak_memory
 
 Result = TypeVar("Result")
 
@@ -120,6 +120,8 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         about = json.loads(session.get_modelmeta().custom_metadata_map[_ABOUT])
         is_newer = about["schema"] > SCHEMA
         fits = is_newer or _fits(session, about)
+    except GraphError as error:
+        raise DataError(f"{path}: no graph that 'nowcast export' writes: {error}; export it again, or update nowcast.") from error
     except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
         raise DataError(f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again.") from error
     if is_newer:

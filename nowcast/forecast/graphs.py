@@ -21,10 +21,14 @@ MOST_SUMMANDS = 10**13
 """Products that one operator may add up, a few minutes on a CPU; between two operators a computation can be stopped."""
 
 
+class GraphError(Exception):
+    """A graph that no exported model has."""
+
+
 def peak_memory(content: bytes) -> int:
     """The bytes that the values of an ONNX model take at once, at most, computed in their order.
 
-    Errors: ValueError for an operator or a size that no exported model has; those of onnx for what is no model.
+    Errors: GraphError for an operator or a size that no exported model has; those of onnx for what is no model.
     """
     import onnx
     import onnx.shape_inference
@@ -49,21 +53,21 @@ def _refuse_operators(model: Any) -> None:
     plain = {1, 2, 3, 4, 6, 7, 8}  # FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS: no graph within
     graph = model.graph
     if model.functions or model.training_info or graph.sparse_initializer or graph.quantization_annotation:
-        raise ValueError("it has functions, training or sparse weights")
+        raise GraphError("it has functions, training or sparse weights")
     if len(graph.node) > MOST_NODES:
-        raise ValueError(f"it has {len(graph.node)} operators")
+        raise GraphError(f"it has {len(graph.node)} operators")
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
-            raise ValueError(f"it has the operator {f'{node.domain}.{node.op_type}'.lstrip('.')!r}")
+            raise GraphError(f"it has the operator {f'{node.domain}.{node.op_type}'.lstrip('.')!r}")
         if not plain >= {attribute.type for attribute in node.attribute}:
-            raise ValueError(f"its operator {node.op_type!r} has more than numbers")
+            raise GraphError(f"its operator {node.op_type!r} has more than numbers")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     dimensions = value.type.tensor_type.shape.dim
     known = value.type.tensor_type.HasField("shape") and all(one.HasField("dim_value") for one in dimensions)
     if not known:
-        raise ValueError(f"the size of {value.name!r} is known only as it runs")
+        raise GraphError(f"the size of {value.name!r} is known only as it runs")
     return tuple(one.dim_value for one in dimensions)
 
 
@@ -74,7 +78,7 @@ def _bytes(value: Any, shape: tuple[int, ...]) -> int:
 
 
 def _refuse_work(node: Any, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Errors: ValueError for a product of matrices or a convolution that would take too long."""
+    """Errors: GraphError for a product of matrices or a convolution that would take too long."""
     if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
         return
     first, second = (shapes[name] for name in node.input[:2])
@@ -86,7 +90,7 @@ def _refuse_work(node: Any, shapes: dict[str, tuple[int, ...]]) -> None:
     else:
         summands = made * max(first, default=1)
     if summands > MOST_SUMMANDS:
-        raise ValueError(f"its operator {node.op_type!r} adds up {summands:.0e} products")
+        raise GraphError(f"its operator {node.op_type!r} adds up {summands:.0e} products")
 
 
 def _in_memory(graph: Any, sizes: dict[str, int]) -> Iterator[int]:
