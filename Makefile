@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Each archive must have a sum that requirements/*.txt name (scripts/lock.py writes them); PyTorch, which comes in many builds, its version.
+LOCKED := $(PIP) --require-hashes --no-deps -r
+NOWCAST := $(PIP) -c constraints.txt torch && $(PIP) --no-deps --no-build-isolation -e .
 
 .PHONY: help install demo test check faults bench oracles wheel clean
 .DEFAULT_GOAL := help
@@ -34,8 +37,7 @@ bench: install ## how fast the layer is beside those that people copy, the loade
 	$(BIN)/python scripts/benchmark_predict.py
 
 oracles: $(VENV)/installed-test ## add pysteps, which makes the baselines, and what some tests check scores and the layer against; needs a C compiler
-	$(PIP) '.[oracles]'
-	$(PIP) --no-deps -e .
+	$(LOCKED) requirements/oracles.txt
 
 wheel: $(VENV)/installed-dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
@@ -47,14 +49,17 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "nowcast needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e .
+$(VENV)/installed: pyproject.toml constraints.txt requirements/install.txt | $(VENV)/bin/python
+	$(LOCKED) requirements/install.txt
+	$(NOWCAST)
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[test]'
+$(VENV)/installed-test: pyproject.toml constraints.txt requirements/test.txt | $(VENV)/bin/python
+	$(LOCKED) requirements/test.txt
+	$(NOWCAST)
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[dev]'
+$(VENV)/installed-dev: pyproject.toml constraints.txt requirements/dev.txt | $(VENV)/bin/python
+	$(LOCKED) requirements/dev.txt
+	$(NOWCAST)
 	@touch $@ $(VENV)/installed $(VENV)/installed-test

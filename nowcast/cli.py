@@ -5,10 +5,12 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,6 +20,11 @@ from nowcast.config import configs_folder, register_schemas
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
 from nowcast.signals import Stop
+from nowcast.startup import settle
+
+Task = Callable[[Any, Path], float | None]
+
+textwrap.TextWrapper.wordsep_re = textwrap.TextWrapper.wordsep_simple_re  # help breaks lines at spaces, not within --config-dir
 
 app = typer.Typer(
     help="Learned precipitation forecasts from radar: train a ConvLSTM, forecast with it, score it.",
@@ -63,12 +70,21 @@ def group_options(group: str, command: str) -> list[str]:
 
 def hydra_help(command: str, examples: str) -> str:
     """What stands under the options in the help of a command that reads a configuration."""
-    groups = "\n".join(f"  {group}={'|'.join(group_options(group, command))}" for group in GROUPS[command])
+    groups = "\n".join(_group_lines(group, group_options(group, command)) for group in GROUPS[command])
     shown = f"\b\nConfig groups:\n{groups}\n\n" if groups else ""
     return (
         f"{shown}\b\nExamples:\n{examples}\n\n\b\n"
-        f"Every key: nowcast {command} --cfg job. Hydra's own options: nowcast {command} --hydra-help."
+        f"Every key, explained:  nowcast {command} --keys\n"
+        f"All values composed:   nowcast {command} --cfg job\n"
+        f"Check, and do nothing: nowcast {command} ... --check\n"
+        f"Hydra's own options:   nowcast {command} --hydra-help"
     )
+
+
+def _group_lines(group: str, options: list[str]) -> str:
+    """A config group with its options, in lines of up to 76 signs that end between two options."""
+    lines = textwrap.wrap(f"  {group}={' |'.join(options)}", 76, subsequent_indent="     ", break_long_words=False)
+    return "\n".join(line.replace(" |", "|") for line in lines).replace("\n    |", "\n     |")
 
 
 Overrides = Annotated[
@@ -106,7 +122,9 @@ def nowcast(
     epilog=hydra_help(
         "train",
         "  nowcast train experiment=demo\n"
-        "  nowcast train data=radar data.path='/radar/*.nc' 'data.train=[2023-05-01,2023-07-31]' 'data.validation=[2023-08-01,2023-08-10]'\n"
+        "  nowcast train data=radar data.path='/radar/*.nc' \\\n"
+        "      'data.train=[2023-05-01,2023-07-31]' \\\n"
+        "      'data.validation=[2023-08-01,2023-08-10]'\n"
         "  nowcast train -m model=small,encoder_forecaster optimizer.lr=1e-3,3e-4",
     ),
 )
@@ -126,10 +144,14 @@ def train(overrides: Overrides = None) -> None:
     epilog=hydra_help(
         "predict",
         "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan at=2018-05-20T01:15 output=forecast.nc\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan from=2018-05-20T00:15 to=2018-05-20T01:15\n"
-        "  nowcast predict checkpoint=runs/demo/best.pt data.path='radar/%Y/%m/%d/*.h5' --watch\n"
-        "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=radolan output=extrapolation.nc",
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
+        "      at=2018-05-20T01:15 output=forecast.nc\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
+        "      from=2018-05-20T00:15 to=2018-05-20T01:15\n"
+        "  nowcast predict checkpoint=runs/demo/best.pt \\\n"
+        "      data.path='radar/%Y/%m/%d/*.h5' --watch\n"
+        "  nowcast predict model=extrapolation input_steps=5 lead_steps=12 \\\n"
+        "      data=radolan output=extrapolation.nc",
     ),
 )
 def predict(
@@ -148,7 +170,8 @@ def predict(
     epilog=hydra_help(
         "evaluate",
         "  nowcast evaluate checkpoint=runs/demo/best.pt\n"
-        "  nowcast evaluate forecasts='forecasts/*.nc' data=radar data.path='/radar/*.nc'",
+        "  nowcast evaluate forecasts='forecasts/*.nc' data=radar \\\n"
+        "      data.path='/radar/*.nc'",
     ),
 )
 def evaluate(overrides: Overrides = None) -> None:
@@ -171,10 +194,13 @@ def export(overrides: Overrides = None) -> None:
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "describe",
-        "  nowcast describe model=small 'grid_size=[256,256]' input_steps=5 lead_steps=12\n"
-        "  nowcast describe model=paper_5x5_5x5_128_128 model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
+        "  nowcast describe model=small 'grid_size=[256,256]' \\\n"
+        "      input_steps=5 lead_steps=12\n"
+        "  nowcast describe model=paper_5x5_5x5_128_128 \\\n"
+        "      model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
         "  nowcast describe model.hidden_channels=[128,64,64] --json\n"
-        "  nowcast describe layer=conv_lstm layer.padding=valid layer.kernel_size=5",
+        "  nowcast describe layer=conv_lstm layer.padding=valid \\\n"
+        "      layer.kernel_size=5",
     ),
 )
 def describe(
@@ -190,8 +216,10 @@ def describe(
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "prepare",
-        "  nowcast prepare 'data.path=radar/%Y/%m/%d/*.h5' 'period=[2023-05-01,2023-05-31]' output=data/may\n"
-        "  nowcast prepare data.path=archive pixel_size=2000 timestep_minutes=10 on_bad_file=skip output=data/coarse",
+        "  nowcast prepare 'data.path=radar/%Y/%m/%d/*.h5' \\\n"
+        "      'period=[2023-05-01,2023-05-31]' output=data/may\n"
+        "  nowcast prepare data.path=archive pixel_size=2000 \\\n"
+        "      timestep_minutes=10 on_bad_file=skip output=data/coarse",
     ),
 )
 def prepare(overrides: Overrides = None) -> None:
@@ -221,7 +249,7 @@ def inspect(
 
     places, overrides = split_arguments(paths or [])
 
-    run("inspect", overrides, task_of("inspect", places, json))
+    run("inspect", overrides, task_of("inspect", places, json), places)
 
 
 @app.command(
@@ -229,7 +257,8 @@ def inspect(
     epilog=hydra_help(
         "plot",
         "  nowcast plot forecast.nc\n"
-        "  nowcast plot forecast.nc steps.nc data=radar data.path='/radar/*.nc' output=forecast.mp4 colours=colour_blind",
+        "  nowcast plot forecast.nc steps.nc data=radar data.path='/radar/*.nc' \\\n"
+        "      output=forecast.mp4 colours=colour_blind",
     ),
 )
 def plot(
@@ -243,7 +272,7 @@ def plot(
 
     paths, overrides = split_arguments(files or [])
 
-    run("plot", overrides, task_of("plot", paths))
+    run("plot", overrides, task_of("plot", paths), paths)
 
 
 @app.command()
@@ -257,7 +286,7 @@ def fetch(
     print(fetch(sample, folder))
 
 
-def task_of(command: str, *more: Any) -> Callable[[Any, Path], None]:
+def task_of(command: str, *more: Any) -> Task:
     """The task `command(config, *more)` of nowcast.commands, whose imports wait until the configuration is composed."""
 
     def task(config: Any, folder: Path) -> None:
@@ -270,7 +299,26 @@ def task_of(command: str, *more: Any) -> Callable[[Any, Path], None]:
     return task
 
 
-def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | None]) -> None:
+def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = ()) -> None:
+    """Run the task of `command` with the configuration of these words, or show its keys (--keys), or only check it (--check)."""
+    from nowcast.commands.arguments import split_options
+
+    if "--keys" in overrides:
+        register_schemas()
+        from nowcast.commands.keys import print_keys
+
+        print_keys(command, split_options(overrides)[0])
+    elif "--check" in overrides:
+        from nowcast.commands.checking import check_inputs, words_to_check
+
+        with TemporaryDirectory() as folder:
+            compose_and_run(command, words_to_check(overrides, folder), lambda config, _: check_inputs(config, places))
+        print("configuration is right")
+    else:
+        compose_and_run(command, overrides, task)
+
+
+def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     """Compose the configuration of `command` with Hydra and run the task, once or for every job of a sweep."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -278,13 +326,14 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
+    from nowcast.commands.paths import quote_paths
     from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
     check_configurations()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
-    sys.argv = [f"nowcast {command}", *in_one_piece(overrides)]
+    sys.argv = [f"nowcast {command}", *in_one_piece(quote_paths(overrides))]
     argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
     register_schemas()
     forget_sweep()
@@ -306,11 +355,10 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     try:
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=command)(job)()
     except Exception as error:
-        if sweep_folder() is None:
-            raise _from_hydra(error) from error.__cause__
-        failed = InternalError("not every job of the sweep succeeded; see the lines above.")
-        failed.exit_code = explain(error)[1]
-        failures.append(failed if getattr(error, "said", False) else _from_hydra(error))  # else it is the sweeper's own
+        failed = _of_sweep(error) if getattr(error, "said", False) else _from_hydra(error)
+        if failed is not error:
+            failed.__cause__ = error
+        failures.append(failed)
     finally:
         remove_empty_run()
     if sweep_folder() is not None:
@@ -319,10 +367,26 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
         raise failures[0]
 
 
+def _of_sweep(error: Exception) -> Exception:
+    """The end of a sweep whose jobs have told why they failed."""
+    failed = InternalError("not every job of the sweep succeeded; see the lines above.")
+    failed.exit_code = explain(error)[1]
+    return failed
+
+
 def _from_hydra(error: Exception) -> Exception:
     """What Hydra raises before a job begins, its plain exceptions as ours."""
     if type(error).__module__.startswith("hydra"):
         return error
+    if isinstance(error, ConfigError):
+        return ConfigError(str(error).splitlines()[0])  # OmegaConf adds lines of its own
+    if isinstance(error, RecursionError):
+        return ConfigError(
+            "configuration: its defaults lists, brackets or interpolations go in a circle or too deep; make it plainer."
+        )
+    if isinstance(error, OverflowError) or getattr(error, "full_key", None):
+        where = getattr(error, "full_key", None) or "configuration"
+        return ConfigError(f"{where}: {str(error).splitlines()[0]}; give another value.")
     if isinstance(error, OSError):
         if error.errno == errno.ENOSPC:
             return InputOutputError("output: the disk is full; free some space, or choose another output.")
@@ -359,6 +423,7 @@ def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    settle()
     _make_streams_writable()
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from contextlib import suppress
@@ -77,9 +78,15 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if str(error).startswith("Could not override") and not key:
         return f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.", ConfigError.exit_code
     if str(error).startswith("Ambiguous value"):
-        return f"{quoted}: several values need -m for a sweep, or brackets for a list, key=[a,b].", ConfigError.exit_code
+        return (
+            f"{quoted}: several values need -m for a sweep, brackets for a list, key=[a,b], or for one text both quotes, 'key=\"a,b\"'.",
+            ConfigError.exit_code,
+        )
     message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
-    return message.strip(), ConfigError.exit_code
+    unknown = re.match(r"In '(.*)': ConfigKeyError raised while composing config:\s+Key '(.*)' not in", message)
+    if unknown:
+        return f"{unknown[1]}: {unknown[2]}: no such key. '--cfg job' lists them all.", ConfigError.exit_code
+    return message.partition("full_key:")[0].strip(), ConfigError.exit_code
 
 
 def _nearest(cause: Any) -> str:

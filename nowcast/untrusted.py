@@ -5,10 +5,12 @@ other files. Both libraries follow such a path without a word, wherever it leads
 """
 
 import io
+import logging
 import math
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,10 +22,27 @@ MAX_PIXELS = 2**27
 MAX_UNPACKED = 2**31
 """The most bytes that a compressed file or chunk may become in memory."""
 
+_SETTINGS_FILES = ("matplotlibrc", "pystepsrc")
+_SETTINGS_PLACES = {"MATPLOTLIBRC", "MPLCONFIGDIR", "PYSTEPSRC"}
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAP = b"GCOL\1\0\0\0"  # how a heap of texts of any length begins in HDF5
 _SEARCHED = 2**28  # bytes of a file up to which its heaps are looked for; the files that a service sends are smaller
 _OPENS = 4096  # files that are known to hold all that is theirs
+
+
+@contextmanager
+def importing_plainly() -> Iterator[None]:
+    """Within the block, Matplotlib and pysteps are imported without the settings files that they look for in the working folder.
+    Where Matplotlib keeps its cache is not logged."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    if not any(os.path.lexists(name) for name in _SETTINGS_FILES):
+        yield
+        return
+    for key in _SETTINGS_PLACES & os.environ.keys():
+        os.environ[key] = os.path.abspath(os.environ[key])
+    with chdir(os.path.dirname(__file__)):  # a folder that holds no such file
+        yield
 
 
 def refuse_links(path: str | Path) -> None:

@@ -1,11 +1,14 @@
 """What tests share: a small radar file, a model trained on it, and the command line run in this process."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import SPLITS, TINY, Outcome, exit_code
 from hypothesis import settings
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
 
 # The same examples in every run, and no limit of time for one: a busy machine is no failure.
 settings.register_profile("nowcast", derandomize=True, deadline=None)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,6 +113,48 @@ def test_it_imports_no_pytorch(words: list[str], exported: Path, tmp_path: Path)
     command = [sys.executable, "-c", told, *words, f"checkpoint={exported}", f"output={tmp_path}/a.nc"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_it_leaves_nothing_in_the_home_folder_and_needs_no_network(words: list[str], exported: Path, tmp_path: Path) -> None:
+    """ONNX Runtime would write a device id and a list of events there, which a process that stays tries to send."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: text for key, text in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | {"HOME": str(home)}
+    alone = ["unshare", "--map-root-user", "--net"]
+    can = shutil.which("unshare") is not None and subprocess.run([*alone, "true"], capture_output=True).returncode == 0
+    command = [sys.executable, "-m", "nowcast", *words, f"checkpoint={exported}", f"output={tmp_path}/a.nc"]
+    done = subprocess.run([*(alone if can else []), *command], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []
+
+
+def test_its_python_interface_tells_nobody_either(exported: Path, tmp_path: Path) -> None:
+    code = f"from nowcast.forecast.exported import read_exported; read_exported({str(exported)!r})"
+    environment = {key: text for key, text in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_graph_that_fills_the_memory_is_not_run(
+    run: Run, words: list[str], exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the file says of the memory that it takes."""
+    import onnx
+
+    model = onnx.load_model_from_string(exported.read_bytes()[:-84])
+    shape = onnx.helper.make_tensor("wide", onnx.TensorProto.INT64, [2], [10**6, 10**6])
+    model.graph.initializer.append(shape)
+    huge = [
+        onnx.helper.make_node("ConstantOfShape", ["wide"], ["huge"]),
+        onnx.helper.make_node("ReduceMax", ["huge"], ["most"], keepdims=0),
+    ]
+    model.graph.node.extend(huge)
+    body = model.SerializeToString()
+    path = tmp_path / "huge.onnx"
+    path.write_bytes(body + exported.read_bytes()[-84:-64] + hashlib.sha256(body).hexdigest().encode())
+    outcome = run(*words, f"checkpoint={path}", f"output={tmp_path}/a.nc")
+    assert (outcome.code, "huge.onnx: needs 4e+03 GB to forecast" in outcome.err) == (69, True), outcome.err
 
 
 @pytest.mark.parametrize(

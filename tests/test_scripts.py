@@ -135,7 +135,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 def test_the_container_copies_what_the_package_is_built_of_and_runs_as_nobody_special() -> None:
     text = (SCRIPTS / "Containerfile").read_text()
     copied = {word for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for word in line.split()[:-1]}
-    assert copied == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "configs", "nowcast"}
+    assert copied == {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "requirements", "configs", "nowcast"}
     assert all((SCRIPTS.parent / name).exists() for name in copied)
     assert "\nUSER nowcast\n" in text and '\nENTRYPOINT ["nowcast"]\n' in text
 

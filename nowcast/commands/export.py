@@ -44,7 +44,7 @@ def export(config: ExportConfig) -> Path:
         "memory_bytes": round(WORKSPACE * forecasting_memory(forecaster.model, frames.shape, forecaster.lead_steps)),
     }
     content = seal(export_forecaster(forecaster, config.grid_size), about)
-    exported = open_exported(content, path)
+    exported = open_exported(content, path)  # refused here if its graph were none that predict takes
     rates, seconds = _timed(lambda: forecaster(past).numpy())
     ours, ours_seconds = _timed(lambda: exported(past.numpy()))
     if not np.allclose(ours, rates, equal_nan=True, **_EQUAL):

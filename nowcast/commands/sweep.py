@@ -113,6 +113,8 @@ def print_sweep() -> None:
         return
     of_this_sweep = [path for path in folder.glob("*/.hydra/overrides.yaml") if path.stat().st_mtime >= _started[0] - 1]
     rows = sorted(map(_read_job, of_this_sweep), key=_rank)
+    if not rows:  # it was only checked, or ended before its first job
+        return
     shared = set.intersection(*[set(row["overrides"]) for row in rows]) if len(rows) > 1 else set()
     table = Table(
         "job", "overrides", "score", "epoch", "folder", box=box.SIMPLE_HEAD, title="Sweep, best first", title_justify="left"

@@ -2,22 +2,28 @@
 
 The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates` (1, lead, 1, h, w), in mm/h, NaN =
 not covered. What it was made from stands in its metadata under `nowcast`, as JSON; the last of its metadata is the SHA-256 of
-all bytes before it, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file.
+all bytes before it, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file, so
+`graphs.py` looks at what the graph would do.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.forecast.graphs import GraphError, peak_memory
+
+Result = TypeVar("Result")
 
 SUFFIX = ".onnx"
 PAST, RATES = "past", "rates"
@@ -29,6 +35,7 @@ _SEAL = b"\x72\x52\x0a\x0enowcast_sha256\x12\x40"
 """As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a key of 14, a value of 64. Messages one
 after the other are one message, so that a field can be appended to a file."""
 _DIGEST = 64  # hexadecimal digits
+_LARGEST = 2**31  # bytes; Protocol Buffers hold no more
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
 """The key by which a tensor names another file that holds its numbers, behind its length however that is written."""
 
@@ -39,14 +46,20 @@ class ExportedForecaster:
 
     about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that; schema; grid_size, pixels of the frames that it
     takes; memory_bytes, about what it takes to forecast them.
+    memory_bytes: that, or what its graph is seen to take, whichever is more.
     """
 
     about: Mapping[str, Any]
     session: Any
+    memory_bytes: int
 
     def __call__(self, past: NDArray[np.float32]) -> NDArray[np.float32]:
         """The past (1, t, 1 + k, h, w) of a `Forecaster` → forecast rates (1, lead, 1, h, w) [mm/h]."""
-        rates: NDArray[np.float32] = self.session.run([RATES], {PAST: past})[0]
+        from onnxruntime import RunOptions
+
+        options = RunOptions()
+        run, stop = partial(self.session.run, [RATES], {PAST: past}, options), partial(setattr, options, "terminate", True)
+        rates: NDArray[np.float32] = _interruptible(run, stop)[0]
         return rates
 
 
@@ -60,8 +73,12 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
 
 
 def read_exported(path: str | Path) -> ExportedForecaster:
-    """Errors: MissingInputError where there is none; as open_exported."""
+    """Errors: MissingInputError if it is missing or no file; DataError if it is too large; as open_exported."""
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise MissingInputError(f"{path}: no such model.")
+        if Path(path).stat().st_size > _LARGEST:
+            raise DataError(f"{path}: larger than any model that 'nowcast export' writes; give another file.")
         content = Path(path).read_bytes()
     except OSError as error:
         raise MissingInputError(f"{path}: no such model, or none that can be read ({error.strerror}).") from error
@@ -80,26 +97,49 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         raise DataError(f"{path}: damaged (its checksum is another); export it again.")
     if _EXTERNAL.search(body):
         raise DataError(f"{path}: names other files, which 'nowcast export' never does; export it again.")
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
     try:
+        import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise MissingLibraryError(f"{path}: needs ONNX Runtime: pip install 'nowcast[export]'.") from error
+        raise MissingLibraryError(f"{path}: needs {error.name}: pip install 'nowcast[export]'.") from error
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     options.intra_op_num_threads = int(threads) if threads.isdigit() else 0  # 0: one a core; as of PyTorch
     options.log_severity_level = 4  # its failures are raised; what it warns of is of no use to a forecaster
+    open_session = partial(
+        onnxruntime.InferenceSession,
+        content,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["ConstantFolding"],  # it would compute parts of the graph here
+    )
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        peak = peak_memory(content)
+        session = _interruptible(open_session, partial(options.set_load_cancellation_flag, True))
         about = json.loads(session.get_modelmeta().custom_metadata_map[_ABOUT])
         is_newer = about["schema"] > SCHEMA
         fits = is_newer or _fits(session, about)
+    except GraphError as error:
+        raise DataError(f"{path}: no graph that 'nowcast export' writes: {error}; export it again, or update nowcast.") from error
     except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
         raise DataError(f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again.") from error
     if is_newer:
         raise DataError(f"{path}: written by a newer nowcast (schema {about['schema']}, here {SCHEMA}); update nowcast.")
     if not fits:
         raise DataError(f"{path}: its graph is not what it says of it; export it again.")
-    return ExportedForecaster(about, session)
+    return ExportedForecaster(about, session, max(about["memory_bytes"], peak))
+
+
+def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
+    """What `work` gives, computed in a thread, since a signal is heard only once the main thread runs Python. An error that is raised
+    meanwhile, as by a signal or a deadline, calls `stop` and waits for the work to end."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            return running.result()
+        finally:
+            stop()
 
 
 def _fits(session: Any, about: Mapping[str, Any]) -> bool:
@@ -109,4 +149,5 @@ def _fits(session: Any, about: Mapping[str, Any]) -> bool:
     takes = past.name == PAST and [*past.shape[:2], *past.shape[3:]] == [1, config["input_steps"], *size]
     gives = rates.name == RATES and rates.shape == [1, config["lead_steps"], 1, *size]
     described = {"model", "timestep_minutes"} <= config.keys() and {"versions", "exported_from_sha256"} <= about.keys()
-    return bool(takes and gives and described and about["memory_bytes"] > 0)
+    whole = all(type(number) is int for number in (config["input_steps"], config["lead_steps"], *size, about["memory_bytes"]))
+    return takes and gives and described and whole and about["memory_bytes"] > 0

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from nowcast.errors import InternalError, MissingLibraryError
+from nowcast.untrusted import importing_plainly
 
 AR_FRAMES = 3
 """Frames that an autoregression of order 2 is made of."""
@@ -24,10 +25,16 @@ def require(name: str) -> None:
     with _silence():
         for library in _LIBRARIES:
             try:
-                import_module(library)
+                with importing_plainly():
+                    import_module(library)
             except ImportError as error:
                 raise MissingLibraryError(f"{name}: needs {library}: pip install 'nowcast[baselines]'.") from error
-            except (AttributeError, OSError, RuntimeError, ValueError) as error:  # as pysteps of a pystepsrc that it cannot read
+            except (
+                AttributeError,
+                OSError,
+                RuntimeError,
+                ValueError,
+            ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
                 raise MissingLibraryError(
                     f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
                 ) from error

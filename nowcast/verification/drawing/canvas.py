@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nowcast.files import written_whole
+from nowcast.untrusted import importing_plainly
 from nowcast.verification.drawing.colours import FAINT
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ DPI = 150
 
 def new_figure(width: float, height: float, dpi: int = DPI) -> "Figure":
     """A figure of so many inches."""
-    from matplotlib.figure import Figure
+    with importing_plainly():
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 

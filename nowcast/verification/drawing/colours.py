@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nowcast.untrusted import importing_plainly
+
 if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, Colormap
 
@@ -32,7 +34,8 @@ _KNOWN = ("model", "persistence", "extrapolation", "sprog", "steps", "climatolog
 
 def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
     """Discrete colours: a rate at or above the lowest of its class has the colour of the class; dry is white, masked is grey."""
-    from matplotlib.colors import BoundaryNorm, ListedColormap
+    with importing_plainly():
+        from matplotlib.colors import BoundaryNorm, ListedColormap
 
     classes = COLOURS[colours]
     *within, above = classes.values()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.untrusted import importing_plainly
 from nowcast.verification.drawing import canvas, films
 from nowcast.verification.drawing.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
 from nowcast.verification.drawing.graticule import Graticule, build_graticule
@@ -164,7 +165,8 @@ def _panel_figure(rows: list[Row], title: str, look: Look) -> "Figure":
 
 def _film(future: Mapping[str, list[Frame]], times: Sequence[str], title: str, look: Look) -> Iterator[films.Picture]:
     """The pictures of a film, (h, w, 3): one figure whose frames and time change."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with importing_plainly():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     columns = min(len(future), len(_FILM_WIDTHS))
     lines = -(-len(future) // columns)

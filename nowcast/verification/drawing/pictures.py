@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nowcast.untrusted import importing_plainly
 from nowcast.verification.drawing import canvas
 from nowcast.verification.drawing.colours import INK, forecast_styles
 
@@ -42,7 +43,8 @@ def draw_csi(dataset: "xr.Dataset", path: str | Path) -> Path:
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """Learning curves of rows with epoch, train_loss, validation_loss, validation_csi and learning_rate, one an epoch."""
-    from matplotlib.ticker import MaxNLocator
+    with importing_plainly():
+        from matplotlib.ticker import MaxNLocator
 
     figure = canvas.new_figure(8.0, 3.2)
     losses, csi = figure.subplots(1, 2)
