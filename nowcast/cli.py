@@ -275,7 +275,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     from omegaconf import DictConfig, OmegaConf
 
     from nowcast.commands.arguments import in_one_piece
-    from nowcast.commands.sweep import forget_sweep, print_sweep, sweep_folder
+    from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
     refuse_pickle(overrides)
@@ -304,6 +304,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
         hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=command)(job)()
     except Exception as error:
         if sweep_folder() is None:
+            remove_empty_run()
             raise _from_hydra(error) from error.__cause__
         failed = InternalError("not every job of the sweep succeeded; see the lines above.")
         failed.exit_code = explain(error)[1]
@@ -311,6 +312,7 @@ def run(command: str, overrides: list[str], task: Callable[[Any, Path], float | 
     if sweep_folder() is not None:
         print_sweep()
     if failures:
+        remove_empty_run()
         raise failures[0]
 
 

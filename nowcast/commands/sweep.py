@@ -1,7 +1,9 @@
-"""The end of a sweep: a table of its runs, best first."""
+"""Where Hydra puts what it runs: the folder of a run that failed is removed while it is empty; a sweep ends in a table of its runs."""
 
 import json
+import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,15 @@ from hydra.experimental.callback import Callback
 
 _folder: list[Path] = []
 _started: list[float] = []
+_new: list[Path] = []
 
 
 class RememberSweep(Callback):
-    """Hydra tells it where a sweep puts its jobs, since that is known nowhere else once the sweep is over."""
+    """Hydra tells it where a run or a sweep puts its files, since that is known nowhere else once it is over."""
+
+    def on_run_start(self, config: Any, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
@@ -27,6 +34,17 @@ def sweep_folder() -> Path | None:
 def forget_sweep() -> None:
     """Before a command, so that a sweep earlier in this process is not taken for its own."""
     _folder.clear()
+    _new.clear()
+
+
+def remove_empty_run() -> None:
+    """Remove the folders that Hydra made for a run, the deepest first, as far as nothing but Hydra's own record is in them."""
+    record = _new[0] / ".hydra" if _new else None
+    if record is not None and record.is_dir() and [path.name for path in _new[0].iterdir()] == [".hydra"]:
+        shutil.rmtree(record, ignore_errors=True)
+    with suppress(OSError):  # something is in it
+        for folder in _new:
+            folder.rmdir()
 
 
 def print_sweep() -> None:

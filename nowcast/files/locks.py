@@ -83,11 +83,11 @@ def _try(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _is_of(lock, path):  # who lets go of a lock removes its file, so this one is worth nothing
-            raise _HeldError
+            raise FileNotFoundError
     except BlockingIOError:
         os.close(lock)
         raise _HeldError from None
-    except (_HeldError, FileNotFoundError):
+    except FileNotFoundError:
         os.close(lock)
         raise
     except OSError as error:
@@ -111,7 +111,7 @@ def _open(path: Path) -> tuple[int, bool]:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     except FileExistsError:
-        raise _HeldError from None
+        raise FileNotFoundError from None  # it came meanwhile: look again
     with suppress(OSError):  # of a file system without owners
         _share(lock, path.parent)
     return lock, True
@@ -127,17 +127,22 @@ def _share(lock: int, folder: Path) -> None:
 
 
 def _hold_by_the_file(lock: int, path: Path, is_new: bool) -> None:
-    """Without locks: the file made here is the lock. Errors: _HeldError where another living process made it."""
+    """Without locks: the file made here is the lock.
+
+    Errors: _HeldError where another living process made it; FileNotFoundError once that of a dead one is removed.
+    """
     if is_new:
         os.write(lock, f"{socket.gethostname()} {os.getpid()}\n".encode())
         return
     try:
         holder = _holder(lock)
-        if holder is None and _is_of(lock, path):
-            path.unlink(missing_ok=True)
+        if holder is not None:
+            raise _HeldError(holder)
+        if _is_of(lock, path):
+            path.unlink()
+        raise FileNotFoundError
     finally:
         os.close(lock)
-    raise _HeldError(holder or "")
 
 
 def _holder(lock: int) -> str | None:
