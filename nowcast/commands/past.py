@@ -136,7 +136,7 @@ def _refusal(
         is_newest_of_all = config.at is None and config.period is None
         what_for, advice = "", "Give another 'at'"
         settings = ["on_bad_file=skip"] if is_newest_of_all and not bad.skip else []
-    first, last = line.times[0], line.times[-1]
+    first, last = line.held[0], line.held[-1]
     held = f"; the data hold {first:.16} to {last:.16}" if not first <= times[k] <= last else ""
     setting = f", or set {', '.join(settings[:-1])}{' or ' if settings[1:] else ''}{settings[-1]}" if settings else ""
     left_out = next((f" Of note is {remark}." for remark in bad.remarks if "left out (" in remark), "")
@@ -147,7 +147,7 @@ def _that_would_help(line: Timeline, times: Times, missing: NDArray[np.bool_], n
     """The settings by each of which there would be a forecast, although these frames before the newest are missing."""
     timestep = times[-1] - times[-2]
     earlier = times[0] - timestep * np.arange(1, int(_ADVISED / timestep) + 1)
-    there = np.append(earlier[np.isin(earlier, line.times)][:1], times[~missing])
+    there = np.append(earlier[np.isin(earlier, np.concatenate([line.times, line.held]))][:1], times[~missing])
     after = np.searchsorted(there, times[missing])
     gaps = np.where(after > 0, there[after] - there[after - 1], 2 * _ADVISED)
     enough = np.sort(gaps)[-1 - need.may_miss]
