@@ -1,5 +1,7 @@
 """Radar files that come and go, looked at again and again: what is known of one that has not changed is kept."""
 
+import hashlib
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -150,6 +152,21 @@ class FrameFiles:
             file = replace(file, layout=last.layout, attrs=last.attrs)
         self._last = file
         return file
+
+
+def digest_of(rate: Rate) -> str:
+    """A short checksum of a frame: the same for the same rain, however its file stores it."""
+    canonical = np.where(np.isnan(rate), np.float32(-1.0), rate + np.float32(0.0))
+    return hashlib.blake2b(np.ascontiguousarray(canonical).data, digest_size=8).hexdigest()
+
+
+def changed_at(path: Path) -> float:
+    """When a file last changed or came to its place, in seconds since 1970; infinite for a folder, which does not tell."""
+    try:
+        about = path.stat()
+    except OSError:
+        return math.inf
+    return math.inf if path.is_dir() else max(about.st_mtime, about.st_ctime)
 
 
 def is_young(path: Path) -> bool:

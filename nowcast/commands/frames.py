@@ -1,11 +1,11 @@
 """The radar files that `nowcast predict` forecasts from: which of them are looked at, and of which times their frames are."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from nowcast.commands.frame_files import FrameFiles, signature_of
+from nowcast.commands.frame_files import FrameFiles, changed_at, digest_of, signature_of
 from nowcast.commands.past import Need, Past, past_of
 from nowcast.commands.patience import BadFiles, Patience
 from nowcast.commands.timeline import TOLD_BY, Timeline, Wanted, is_blank, lay_out, read_frame
@@ -18,6 +18,7 @@ from nowcast.radar.times import Times, show
 _MORE = 2  # frames more than a forecast needs, from which their spacing is told where some of them are missing
 _LONGEST_STEP = np.timedelta64(1, "h")  # within which frames are looked for while their spacing is not known
 _LOOKED_AT = 24  # frames, newest first, of which one must be good
+_SLACK = 600.0  # seconds by which the clocks of two machines may differ
 _WATCHED = 8  # newest files of a pattern of times that are watched for a change
 
 
@@ -66,6 +67,32 @@ class FrameSource:
         are missing; as fill_gaps.
         """
         return self.patience.look(lambda bad: self._find_past(reference_time, need, bad))
+
+    def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
+        """The times of a published forecast's frames that are others now, or there by now: frames that are gone are no change.
+
+        digests: of the frames that it was made from, as `Past.digests`. made: when it was, in seconds since 1970. Frames whose file
+        did not change since are not read again.
+        """
+        times = {np.datetime64(time.removesuffix("Z"), "ns"): digest for time, digest in digests.items()}
+        if not times:
+            return []
+        first, last = min(times), max(times)
+        bad = BadFiles(skip=True)  # what cannot be read is no better input
+        try:
+            line = lay_out(self.files, self.files.find(Period(first, last)), None, bad, Wanted(last, back=last - first))
+            return [time for time, digest in times.items() if self._is_other(line, time, digest, made, bad)]
+        except MissingInputError:
+            return []
+        finally:
+            self.files.close()
+
+    def _is_other(self, line: Timeline, time: np.datetime64, digest: str | None, made: float, bad: BadFiles) -> bool:
+        since = made if digest is None else made - _SLACK
+        if not any(changed_at(file.path) > since for file, _ in line.at(time)):
+            return False
+        rate = read_frame(self.files, line, time, bad)
+        return rate is not None and not np.isnan(rate).all() and digest_of(rate) != digest
 
     def reference_times(self, period: Period) -> list[np.datetime64]:
         """The times of a period on the clock of the frames, from the first to the last that there is, whether or not there is one.

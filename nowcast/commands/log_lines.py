@@ -88,6 +88,8 @@ class _File(logging.Handler):
         try:
             with new_folders(path.parent):
                 open(path, "ab").close()
+        except CannotCreateError as error:
+            raise CannotCreateError(f"log_file: {error}") from error
         except OSError as error:
             raise CannotCreateError(f"log_file: {path}: cannot be written ({error.strerror}); choose another.") from error
 

@@ -1,12 +1,13 @@
 """The past that a forecast is made from: a frame each timestep up to its reference time, short gaps filled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.commands.frame_files import FrameFiles, Rate
+from nowcast.commands.frame_files import FrameFiles, Rate, digest_of
 from nowcast.commands.patience import BadFiles
 from nowcast.commands.timeline import Timeline, is_blank, read_frame
 from nowcast.config_predict import PredictConfig
@@ -36,12 +37,14 @@ class Past:
 
     rain: they themselves, a canonical grid, with what their files say of their origin; of those in `missing` (t,) all pixels are NaN.
     filled: (t,) those that were made of the frames around them. timestep: their spacing.
+    digests: of all frames that were read or missed, also of those from which gaps were filled: time → checksum, None of a missing one.
     """
 
     rain: xr.Dataset
     missing: NDArray[np.bool_]
     filled: NDArray[np.bool_]
     timestep: np.timedelta64
+    digests: Mapping[str, str | None]
 
     @property
     def times(self) -> Times:
@@ -69,6 +72,10 @@ def past_of(
     unknown = np.full(line.files[0].layout.shape, np.nan, np.float32)
     frames = np.stack([unknown if rate is None else rate for rate in rates])
     missing = np.array([np.isnan(frame).all() for frame in frames])
+    digests = {
+        f"{time:.19}Z": None if gone else digest_of(frame)
+        for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
+    }
     filled = fill_gaps(frames, missing, longest, config.gap_filling)
     missing &= ~filled
     wanted = slice(len(rates) - need.steps, None)
@@ -80,7 +87,7 @@ def past_of(
         bad.remarks.append(f"no frame at {made} UTC: filled by {config.gap_filling} of the frames around")
     used = list({file.path: file for time in times[~absent] for file, _ in line.at(time)}.values())
     rain = build_grid(frames[wanted], times[wanted], used[0].place, provenance_of(used), float(timestep / _MINUTE))
-    return Past(rain, missing[wanted], filled[wanted], timestep)
+    return Past(rain, missing[wanted], filled[wanted], timestep, digests)
 
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:

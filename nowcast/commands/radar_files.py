@@ -6,6 +6,7 @@ from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError
 from nowcast.periods import Period
 from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
+from nowcast.radar.series import Span
 
 
 def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None) -> xr.Dataset:
@@ -16,8 +17,8 @@ def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None
     """
     asked = [(one.start, one.end) for one in periods]
     wider = [] if around is None else [(around.start, around.end)]
-    spans = [*asked, *wider] or [None]
-    files = [path for span in spans for path in find_files(data.path, span, data.format)]
+    spans: list[Span | None] = [*asked, *wider]
+    files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
     return open_files(list(dict.fromkeys(files)), reading(data), asked, wider)
 
 

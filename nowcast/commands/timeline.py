@@ -168,10 +168,11 @@ def _phase_of(stamps: Times, step: np.timedelta64) -> np.datetime64:
     candidates = [newest[-1].astype("datetime64[D]").astype("datetime64[ns]"), *newest[::-1]]
     fitting = [np.abs(_off(newest, phase, step)) <= tolerance for phase in candidates]
     best = int(np.argmax([fit.sum() for fit in fitting]))
+    phase: np.datetime64 = candidates[best]
     if best == 0:
-        return candidates[0]
-    around = _off(newest[fitting[best]], candidates[best], step)
-    return candidates[best] + np.timedelta64(round(float(np.median(around / np.timedelta64(1, "s")))), "s")
+        return phase
+    around = _off(newest[fitting[best]], phase, step)
+    return phase + np.timedelta64(round(float(np.median(around / np.timedelta64(1, "s")))), "s")
 
 
 def _off(stamps: Times, phase: np.datetime64, step: np.timedelta64) -> NDArray[np.timedelta64]:
