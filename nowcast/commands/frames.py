@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.commands.frame_files import FrameFiles, changed_at, digest_of, signature_of
+from nowcast.commands.frame_reading import is_blank, read_frame
 from nowcast.commands.past import Need, Past, past_of
 from nowcast.commands.patience import BadFiles, Patience
-from nowcast.commands.timeline import TOLD_BY, Timeline, Wanted, is_blank, lay_out, read_frame
+from nowcast.commands.timeline import TOLD_BY, Timeline, Wanted, lay_out
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import MissingInputError, TryLaterError
 from nowcast.periods import Period

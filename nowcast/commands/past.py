@@ -8,8 +8,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.commands.frame_files import FrameFiles, Rate, digest_of
+from nowcast.commands.frame_reading import is_blank, read_frame
 from nowcast.commands.patience import BadFiles
-from nowcast.commands.timeline import Timeline, is_blank, read_frame
+from nowcast.commands.timeline import Timeline
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError
 from nowcast.forecast.gaps import fill_gaps

@@ -24,6 +24,7 @@ from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file
 from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS
+from nowcast.radar.neighbours import misfits
 from nowcast.radar.opening import provenance_of
 from nowcast.radar.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
 from nowcast.radar.processes import in_processes
@@ -115,6 +116,8 @@ def describe_sources(
     while True:
         try:
             series = build_series(tuple(files), options, asked, spans)
+            for problem in misfits(series, options).values():
+                raise DataError(problem)
             break
         except DataError as error:  # a time off the clock of the others, or a frame that comes twice and cannot be read
             good = [file for file in files if not str(error).startswith(f"{file.path}: ")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.commands.frame_files import FrameFiles, Rate
+from nowcast.commands.frame_files import FrameFiles
 from nowcast.commands.patience import BadFiles
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.file import RadarFile
@@ -205,40 +205,3 @@ def newest_spacing(times: Times) -> float:
     values, which = np.unique(np.round(seconds, 3), return_inverse=True)
     votes = np.bincount(which, _OLDER ** np.arange(seconds.size)[::-1])
     return float(values[np.argmax(votes)]) / 60.0
-
-
-def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles) -> Rate | None:
-    """The frame of a time [mm/h, NaN = missing]; None where there is none that can be used, or two that differ."""
-    found: list[tuple[RadarFile, int, Rate]] = []
-    for file, index in line.at(at):
-        try:
-            frame = source.read(file, index, at)
-        except (DataError, MissingInputError) as error:
-            bad.add(file.path, error, f"the frame of {show(at)} UTC left out")
-            continue
-        if frame is not None:
-            found.append((file, index, frame.rate))
-            bad.remarks += [] if frame.remark is None else [frame.remark]
-    if not found:
-        return None
-    (file, index, rate), *others = found
-    for other, number, again in others:
-        both = f"{file.path} and {other.path}" if file.path != other.path else f"{file.path} (frames {index} and {number})"
-        if not np.array_equal(rate, again, equal_nan=True):
-            bad.add(
-                other.path, DataError(f"{both}: two different frames for {show(at)}; keep the right one only."), "both left out"
-            )
-            return None
-        bad.remarks.append(f"{both}: the same frame of {show(at)} UTC came twice")
-    return rate
-
-
-def is_blank(rate: Rate, line: Timeline, at: np.datetime64, bad: BadFiles, is_newest: bool) -> bool:
-    """Whether a frame holds no measured pixel; the newest may be a file whose values are still to be written."""
-    if not np.isnan(rate).all():
-        return False
-    path = line.at(at)[0][0].path
-    if is_newest:
-        bad.suspect(path)
-    bad.remarks.append(f"{path}: the frame of {show(at)} UTC holds no measured pixel")
-    return True

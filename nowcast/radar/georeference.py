@@ -24,6 +24,7 @@ _LONGITUDE = {"standard_name": "longitude", "units": "degrees_east"}
 _NORTH = {"degrees_north", "degree_north", "degrees_n", "degree_n"}
 _FILE_IN_PROJ = re.compile(r"(init\s*=\s*(?!epsg:\d+\b)|\w*grids\s*=\s*(?!@?null\b)|(file|catalog)\s*=)\S*", re.IGNORECASE)
 """What PROJ would open: +nadgrids=/some/where."""
+_WORDS = {"long_name", "comment", "history", "description"}  # of a grid mapping, which place nothing
 _EAST = {"degrees_east", "degree_east", "degrees_e", "degree_e"}
 
 
@@ -62,9 +63,11 @@ def place_differs(first: Place, other: Place) -> str:
         if name not in first or name not in other:
             return f"only one of them has {name!r}"
         if name == CRS:
-            attrs = first[name].attrs
-            if not all(np.array_equal(attrs[key], other[name].attrs.get(key, "")) for key in attrs):
-                return "their grid mappings differ"
+            ours, theirs = first[name].attrs, other[name].attrs
+            stated = (ours.keys() | theirs.keys()) - _WORDS
+            different = sorted(key for key in stated if not np.array_equal(ours.get(key, ""), theirs.get(key, "")))
+            if different:
+                return f"their grid mappings differ: {', '.join(different)}"
         elif not same_coordinates(first[name].values, other[name].values):
             return f"{name!r} differs"
     return ""

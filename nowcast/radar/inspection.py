@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
+from nowcast.radar.neighbours import strange_coverage
 from nowcast.radar.speckle import wet_neighbours
 from nowcast.radar.times import Times, onto_clock, timestep_of
 
@@ -73,7 +74,7 @@ class Inspection:
     wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: values above the limit, and the maximum.
     jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as much as at others; or None.
     frozen: times of frames that equal the one before and are not dry. mask_changes: of frames that cover other pixels than the one
-    before; least_covered, most_covered: shares of pixels that frames cover.
+    before; least_covered, most_covered: shares of pixels that frames cover. coverage_jumps: of frames whose coverage none around shares.
     """
 
     frames: int
@@ -101,6 +102,7 @@ class Inspection:
     mask_changes: tuple[np.datetime64, ...]
     least_covered: float
     most_covered: float
+    coverage_jumps: tuple[np.datetime64, ...]
 
     @property
     def missing_frames(self) -> int:
@@ -173,6 +175,7 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
         mask_changes=tuple(times_once[k] for k in neighbours if kept[k].mask != kept[k - 1].mask),
         least_covered=min(frame.valid for frame in kept) / pixels,
         most_covered=max(frame.valid for frame in kept) / pixels,
+        coverage_jumps=tuple(times_once[strange_coverage([frame.valid / pixels or np.nan for frame in kept])]),
     )
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import LazilyIndexedArray
 
-from nowcast.errors import MissingInputError
+from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.finding import find_files
 from nowcast.radar.frames import FrameArray
 from nowcast.radar.grid import build_grid
+from nowcast.radar.neighbours import misfits
 from nowcast.radar.series import Span, build_series, describe_files
 from nowcast.radar.times import show
 
@@ -46,6 +47,8 @@ def open_files(paths: list[Path], options: ReadOptions, periods: Sequence[Span] 
     if series is None or series.times.size == 0:
         first, last = min(start for start, _ in periods), max(end for _, end in periods)
         raise MissingInputError(f"{paths[0]}: no frame from {show(first)} to {show(last)}; give another period.")
+    for problem in misfits(series, options).values():
+        raise DataError(problem)
     say_overruled(files[0], options)
     array = FrameArray(series, options)
     grid = build_grid(
