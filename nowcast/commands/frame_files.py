@@ -151,7 +151,8 @@ class FrameFiles:
         stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
         again = repacked(stored, file.layout.packing, packing)
         again = again if file.layout.zr else np.where(again < 0, np.nan, again)
-        return to_rate(again, file, np.array([at]), self.options)[0][0]
+        rate: Rate = to_rate(again, file, np.array([at]), self.options)[0][0]
+        return rate
 
     def _with_one_copy(self, file: RadarFile) -> RadarFile:
         """Of what is the same in the file before."""

@@ -13,7 +13,7 @@ from nowcast.commands.patience import BadFiles
 from nowcast.commands.timeline import Timeline
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError
-from nowcast.forecast.gaps import fill_gaps
+from nowcast.forecast.gaps import fill_gaps, is_enough, wholly_missing
 from nowcast.radar.grid import build_grid
 from nowcast.radar.opening import provenance_of
 from nowcast.radar.times import Times
@@ -72,7 +72,7 @@ def past_of(
     absent = np.array([rate is None for rate in rates])
     unknown = np.full(line.files[0].layout.shape, np.nan, np.float32)
     frames = np.stack([unknown if rate is None else rate for rate in rates])
-    missing = np.array([np.isnan(frame).all() for frame in frames])
+    missing = wholly_missing(frames)
     digests = {
         f"{time:.19}Z": None if gone else digest_of(frame)
         for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
@@ -80,7 +80,7 @@ def past_of(
     filled = fill_gaps(frames, missing, longest, config.gap_filling)
     missing &= ~filled
     wanted = slice(len(rates) - need.steps, None)
-    if missing[-1] or missing[wanted].sum() > need.may_miss:
+    if not is_enough(missing[wanted], need.may_miss):
         raise _refusal(line, times[wanted], missing[wanted], absent[wanted], need, config, bad)
     bad.remarks += line.mended(times)
     if filled.any():

@@ -58,8 +58,8 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    with suppress(OSError):  # something is in it, or somebody removed it
-        for folder in folders:
+    for folder in folders:
+        with suppress(OSError):  # something is in it, or it was not made
             folder.rmdir()
 
 

@@ -35,10 +35,12 @@ def temporary_folder(path: Path) -> Iterator[Path]:
             remove(folder)
         raise for_people(path, error, folder if folder != path and folder.exists() else None, full=full) from error
     finally:
-        if folder != path:
-            remove(folder)
-        if lock >= 0:
-            os.close(lock)
+        try:
+            if folder != path:
+                remove(folder)
+        finally:
+            if lock >= 0:
+                os.close(lock)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -75,17 +75,17 @@ def packing_problem(file: RadarFile, others: Packing) -> str:
 def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
     """Files in the order of time → (file, one before or after it) of each that is packed otherwise than those around it.
 
-    One or two in a row are odd, where the files before and after are packed alike; so are the last two of four or more.
+    One or two in a row are odd where the files before and after are packed alike; at the end where two before are.
     """
     packings = [file.layout.packing for file in files]
     starts = [k for k, one in enumerate(packings) if k == 0 or packings[k - 1] != one]
     odd = []
     for first, end in zip(starts, [*starts[1:], len(files)], strict=True):
-        before, after = first - 1, end
-        if end - first > _FEW or before < 0 or len(files) <= _FEW:
+        if first == 0 or end - first > _FEW:
             continue
-        if after == len(files) or packings[before] == packings[after]:
-            odd += [(k, before) for k in range(first, end)]
+        follows = packings[end] if end < len(files) else packings[max(first - 2, 0)]
+        if follows == packings[first - 1] and first + len(files) - end > 1:
+            odd += [(k, first - 1) for k in range(first, end)]
     return odd
 
 
