@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.radar import storage
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import read_frames
 from nowcast.radar.frames import Rate, to_rate
@@ -95,9 +96,10 @@ def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
     found = {}
     for k, beside in odd_packings([series.files[one] for one in order]):
         file, other = series.files[order[k]], series.files[order[beside]]
-        stored = _first_frame(file, options)
+        stored, there = _first_frame(file, options), _first_frame(other, options)
         again = repacked(stored, file.layout.packing, other.layout.packing)
-        rates = [_rate(one, of, options) for one, of in ((stored, file), (again, file), (_first_frame(other, options), other))]
+        storage.close_files({str(file.path), str(other.path)})
+        rates = [_rate(one, of, options) for one, of in ((stored, file), (again, file), (there, other))]
         if fits_only_repacked(*rates):
             found[file.path] = f"{file.path}: {packing_problem(file, other.layout.packing)}; mend it, or leave it out."
     return found
