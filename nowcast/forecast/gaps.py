@@ -22,8 +22,7 @@ Rates = NDArray[np.float64]
 
 def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which of the frames (…, h, w) hold no measured pixel."""
-    missing: NDArray[np.bool_] = np.isnan(frames).all(axis=(-2, -1))
-    return missing
+    return np.asarray(np.isnan(frames).all(axis=(-2, -1)))
 
 
 def is_enough(missing: NDArray[np.bool_], may_miss: int) -> bool:

@@ -110,9 +110,9 @@ def _first_frame(file: RadarFile, options: ReadOptions) -> Values:
 
 
 def _rate(stored: Values, file: RadarFile, options: ReadOptions) -> Rate:
-    return to_rate(np.where(stored < 0, np.nan, stored) if file.layout.zr is None else stored, file, file.times[:1], options)[0][
-        0
-    ]
+    plausible = stored if file.layout.zr else np.where(stored < 0, np.nan, stored)
+    rate: Rate = to_rate(plausible, file, file.times[:1], options)[0][0]
+    return rate
 
 
 def _wet_share(rate: Rate) -> float:
