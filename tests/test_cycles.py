@@ -1,9 +1,11 @@
 """Cycles that follow each other: of a period, after a late frame, with another checkpoint."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 from helpers import Outcome
@@ -108,3 +110,53 @@ def test_what_is_there_is_no_work_even_where_its_frames_are_gone(run: Run, words
     Path("radar").mkdir()
     outcome = run("predict", *words, *at)
     assert outcome.code == 0 and "already there" in outcome.err
+
+
+def replace_frame(name: str, factor: float) -> None:
+    """Another frame of the same time takes the place of one, in one step, as a service that corrects it does."""
+    with xr.open_dataset(f"radar/{name}", engine="netcdf4") as file:
+        changed = file.load()
+    variable = next(str(one) for one in changed.data_vars if changed[one].ndim == 3)
+    changed[variable] = changed[variable] * factor
+    changed.to_netcdf("corrected.nc", engine="netcdf4")
+    Path("corrected.nc").replace(f"radar/{name}")
+
+
+@pytest.mark.parametrize("path", ["radar", "radar/%H%M.nc"])
+def test_a_forecast_whose_input_changed_afterwards_is_told_and_made_again(run: Run, words: list[str], path: str) -> None:
+    words = [*words, f"data.path={path}", *(["at=2020-01-01T06:25"] if path == "radar" else [])]
+    assert run("predict", *words).code == 0 and "already there" in run("predict", *words).err
+    [made] = Path("out").iterdir()
+    before = open_forecast(made)["precipitation_rate"].values
+    replace_frame("0625.nc", 1.5)
+    outcome = run("predict", *words)
+    assert outcome.code == 0 and "made again, because frames changed after it was made: 2020-01-01T06:25 UTC" in outcome.err
+    assert not np.array_equal(open_forecast(made)["precipitation_rate"].values, before, equal_nan=True)
+    assert "already there" in run("predict", *words).err
+    os.utime("radar/0620.nc")  # touched, and the same
+    assert "already there" in run("predict", *words).err
+
+
+def test_a_frame_that_came_late_takes_the_place_of_the_one_made_for_it(run: Run, words: list[str]) -> None:
+    words = [*words, "max_gap=15", "gap_filling=interpolation"]
+    Path("radar/0620.nc").rename("0620.nc")
+    assert run("predict", *words).code == 0 and "filled_input_times" in open_forecast("out/0625.nc").attrs
+    assert "already there" in run("predict", *words).err
+    shutil.copyfile("0620.nc", "radar/0620.nc")
+    assert "frames changed after it was made: 2020-01-01T06:20 UTC" in run("predict", *words).err
+    assert open_forecast("out/0625.nc").attrs["filled_input_times"] == "[]"
+    assert "already there" in run("predict", *words).err
+
+
+def test_a_folder_whose_history_has_another_spacing_gives_lead_times_of_the_newest(run: Run, words: list[str]) -> None:
+    with xr.open_dataset("radar/0600.nc", engine="netcdf4") as file:
+        frame = file.load()
+    for minute in range(40, 60):
+        frame.assign_coords(time=[np.datetime64(f"2020-01-01T05:{minute}", "ns")]).to_netcdf(
+            f"radar/05{minute}.nc", engine="netcdf4"
+        )
+    for path in ("radar", "radar/*.nc", "radar/%H%M.nc"):
+        given = [*words, "checkpoint=null", "model=persistence", "input_steps=2", "lead_steps=3", f"data.path={path}"]
+        outcome = run("predict", *given, f"output=out{len(path)}/%H%M.nc")
+        assert outcome.code == 0, outcome.err
+        assert open_forecast(f"out{len(path)}/0625.nc")["lead_time"].values.tolist() == [5, 10, 15]

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from nowcast.commands import patience
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.past import Need, Past
+from nowcast.commands.timeline import newest_spacing
 from nowcast.config_data import RadarConfig
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError, TryLaterError
@@ -591,7 +592,7 @@ def pattern(write: Callable[..., Path]) -> str:
 def test_of_a_pattern_only_the_newest_files_are_looked_at(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names, source = described(monkeypatch), source_of(pattern)
     assert values_of(source.past(source.newest(None), THREE)) == [165, 170, 175]
-    assert sorted(names) == [f"2020010102{minute}.nc" for minute in (35, 40, 45, 50, 55)]
+    assert sorted(names) == [f"2020010102{minute}.nc" for minute in range(20, 60, 5)]  # eight tell the spacing
 
 
 def test_of_a_pattern_more_are_looked_at_where_the_newest_cannot_be_used(pattern: str) -> None:
@@ -623,3 +624,98 @@ def test_bad_files_of_a_period_are_skipped_or_named(pattern: str) -> None:
     with pytest.raises(DataError, match="202001010105.nc: "):
         source_of(pattern).reference_times(period)
     assert source_of(pattern, on_bad_file="skip").reference_times(period) == minutes(60, 65, 70)
+
+
+# ---- a frame that differs from those around it
+
+
+def covering(share: float, minute: float) -> np.ndarray:
+    """(1, 6, 6) of the minute, of which only so many rows are covered."""
+    values = np.full((1, 6, 6), float(minute), np.float32)
+    values[:, round(6 * share) :] = np.nan
+    return values
+
+
+def test_a_coverage_that_no_frame_around_shares_is_bad_until_the_next_shows_it(write: Callable[..., Path]) -> None:
+    for minute in (0, 5, 10, 15):
+        write(f"{minute:02}.nc", [minute], covering(2 / 3, minute))
+    folder = write("20.nc", [20], covering(1, 20)).parent
+    with pytest.raises(DataError, match=r"20.nc: covers 100% of its pixels at 2020-01-01T00:20 UTC, the frames around it 67%"):
+        source_of(folder).past(at(20), THREE)
+    source = source_of(folder, on_bad_file="skip")
+    assert source.newest(None) == at(15) and "20.nc: the frame of" in source.take_remarks()[0]
+    write("25.nc", [25], covering(1, 25))
+    assert source.newest(None) == at(25)
+    assert np.nanmax(source.past(at(25), THREE).rain["precipitation_rate"].values) == 25
+    write("25.nc", [25], covering(1 / 6, 25))
+    assert source.newest(None) == at(15), "neither the frame that covers more nor the one that covers less"
+
+
+def scaled(write: Callable[..., Path], minute: int, scale: float, right: float = 0.1) -> Path:
+    """The same rain in each frame, packed as `right`, and said to be packed as `scale`."""
+    import netCDF4
+
+    rain = np.where(np.arange(36) % 3, 10.0 + np.arange(36), 0.0).reshape(1, 6, 6)
+    path = write(f"{minute:02}.nc", [minute], np.round(rain / right))
+    with netCDF4.Dataset(path, "a") as file:
+        file["rain"].scale_factor = scale
+    return path
+
+
+def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_does_is_said(write: Callable[..., Path]) -> None:
+    for minute in (0, 5, 10, 15):
+        scaled(write, minute, 0.1)
+    folder = scaled(write, 20, 2.0).parent
+    with pytest.raises(
+        DataError, match=r"20.nc: is packed with the scale 2 .*, the files around it with 0.1 .*rain would fit theirs"
+    ):
+        source_of(folder, max_wet_ratio=1e9).past(at(20), THREE)
+    source = source_of(folder, on_bad_file="skip")
+    assert source.newest(None) == at(15)
+    source.take_remarks()
+    scaled(write, 20, 0.05, right=0.05)
+    assert source.newest(None) == at(20)
+    assert source.take_remarks() == [f"{folder}/20.nc: is packed otherwise than most files before it, and taken as it says"]
+
+
+# ---- the spacing of the newest frames
+
+
+@pytest.mark.parametrize(
+    ("times", "minutes"),
+    [
+        ([0, 5, 10, 15], 5),
+        ([0, 1, 2, 3, 4, 5, 10, 15], 5),
+        ([0, 10, 20, 30, 35, 40], 5),
+        ([0, 5, 10, 15, 20, 25, 35, 45], 10),
+        ([0, 5, 10, 15, 20, 25, 30, 40], 5),  # one frame is missing
+        ([0, 5, 10, 15, 25, 30], 5),
+        ([0, 5, 12, 15, 20], 5),
+        ([0, 0.5, 1.0, 1.5], 0.5),
+        ([0, 10], 10),
+    ],
+)
+def test_the_newest_frames_tell_the_spacing(times: list[float], minutes: float) -> None:
+    assert newest_spacing(np.array([at(time) for time in times])) == minutes
+
+
+@pytest.mark.parametrize("older", [list(range(-40, -10)), list(range(-120, -10, 10)), list(range(-31, -10, 5))])
+@pytest.mark.parametrize("on_bad_file", ["skip", "fail"])
+def test_frames_of_an_earlier_clock_refuse_nothing(older: list[int], on_bad_file: str, write: Callable[..., Path]) -> None:
+    for minute in [*older, -10, -5, 0, 5, 10]:
+        write(f"{minute + 200:03}.nc", [minute])
+    folder = write("210.nc", [10]).parent
+    source = source_of(folder, on_bad_file=on_bad_file)
+    assert source.newest(None) == at(10)
+    past = source.past(at(10), Need(3, 0, None))
+    assert values_of(past) == [0, 5, 10] and past.timestep == FIVE
+    assert source.reference_times(Period(at(-1), at(10))) == minutes(0, 5, 10)
+
+
+def test_a_folder_on_another_grid_before_refuses_nothing(write: Callable[..., Path]) -> None:
+    for minute in range(-100, 0, 5):
+        write(f"{minute + 200:03}.nc", [minute], size=5)
+    for minute in range(0, 45, 5):
+        write(f"{minute + 200:03}.nc", [minute])
+    source = source_of(write("240.nc", [40]).parent)
+    assert source.newest(None) == at(40) and values_of(source.past(at(40), THREE)) == [30, 35, 40]

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from nowcast import __version__
 from nowcast.commands.log_lines import log_lines
 from nowcast.commands.reports import ALREADY_THERE, FALLBACK, FORECAST, Report, open_journal
 from nowcast.config_predict import PredictConfig
@@ -51,7 +53,8 @@ def failed(error: Exception | None = None) -> Report:
 
 def lose(folder: Path) -> None:
     """The folder is taken away, and a file put in its place."""
-    folder.rmdir()
+    assert not folder.exists() or not any(folder.iterdir())
+    shutil.rmtree(folder, ignore_errors=True)
     folder.touch()
 
 
@@ -152,7 +155,7 @@ def test_of_json_all_that_the_process_says_is_json(capsys: pytest.CaptureFixture
     assert forecast == {
         "level": "INFO", "outcome": "forecast", "method": "model", "reason": None, "exit_code": 0,
         "forecast_reference_time": "2026-11-21T12:05:00Z", "path": "forecasts/20261121T1205Z.nc", "age_seconds": 63.4,
-        "wet_share": None, "input_wet_share": 0.1, "remarks": ["a", "b"],
+        "wet_share": None, "input_wet_share": 0.1, "remarks": ["a", "b"], "checkpoint_sha256": None, "nowcast_version": __version__,
         "seconds": {"find": 0.1, "model": 1.9, "forecast": 0.6, "check": 0.0, "write": 0.1},
     }  # fmt: skip
     assert (failure["level"], failure["outcome"], failure["exit_code"], failure["path"]) == ("ERROR", "failed", 66, None)
@@ -236,7 +239,7 @@ def test_a_signal_is_json_too(capsys: pytest.CaptureFixture[str], tmp_path: Path
     with pytest.raises(Interrupted), open_journal(config(log_format="json", status=str(tmp_path / "s.json"))):
         raise Interrupted(15)
     (said,) = written(capsys.readouterr().err)
-    assert (said["message"], said["exit_code"]) == ("stopped.", 143)
+    assert (said["message"], said["exit_code"], said["level"]) == ("stopped.", 143, "INFO")  # asked for, so no error
     assert not (tmp_path / "s.json").exists(), "no cycle failed"
 
 
@@ -394,7 +397,7 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path, capsys: pytest.Captur
     before = os.umask(0o077)
     try:
         with open_journal(config(metrics=str(path))) as journal:
-            journal.write(made(FALLBACK, method="persistence", reason="a gap", wet_share=float("nan")))
+            journal.write(made(FALLBACK, method="persistence", reason="a gap", wet_share=float("nan"), checkpoint="ab" * 32))
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644, "the exporter is another user"
@@ -409,6 +412,8 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path, capsys: pytest.Captur
         "nowcast_forecast_reference_timestamp_seconds": NOON.astype("datetime64[s]").astype(int),
         "nowcast_fallback": 1,
         'nowcast_forecast_info{method="persistence"}': 1,
+        'nowcast_checkpoint_info{sha256="abababababab"}': 1,
+        f'nowcast_build_info{{version="{__version__}"}}': 1,
         "nowcast_input_wet_share": 0.1,
         "nowcast_last_exit_code": 0,
         "nowcast_forecast_age_seconds": 63.4,

@@ -132,7 +132,7 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     reach = _reach(period, grid, input_steps, lead_steps)
-    grid = open_radar(data, reach)
+    grid = open_radar(data, period, around=reach)
     predictors: dict[str, Predictor] = {}
     scaling, fields = Scaling("linear", 1.0, 1.0), None
     if opened:

@@ -105,7 +105,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
     input_steps = config.input_steps or 1
     before = (first["time"].values[0] - first["forecast_reference_time"].values) * (input_steps - 1)
     period = Period(min(times) - before, max(times))
-    grid = open_radar(data, period)
+    grid = open_radar(data, Period(min(times), max(times)), around=period)
     rates = pack_radar(data, grid, period)
     baselines = {
         name: open_baseline(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -30,6 +30,8 @@ _SHAPES_RAIN = (
     "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap", "gap_filling", "fallback", "input_paths",
     "precision",
 )  # fmt: skip
+_DIGESTS = "input_digests"
+"""The attribute of a forecast file that tells which frames it was made from."""
 _KNOW_NOTHING_OF_NOW = ("climatology", "zero")
 """Methods whose forecast is as wet as it is, whatever the newest frame."""
 _READS_RAIN = (
@@ -47,7 +49,8 @@ def run_cycle(
 ) -> None:
     """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is filled in as far as it comes.
 
-    A fallback that is there is made again, and replaced where a better method has its frames by now.
+    A forecast that is there is made again where the frames that it was made from are others by now, and a fallback always: it is
+    replaced where a better method has its frames by now.
 
     now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
     Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for it.
@@ -64,7 +67,9 @@ def run_cycle(
             checksum = opening.checksum()
             recipe = recipe_of(config, checksum)
             there = published(report.path, reference_time, recipe)
-        if there is not None and METHOD_REASON not in there:
+            changed = there is not None and is_outdated(there, report, source)
+            report.checkpoint = checksum
+        if there is not None and METHOD_REASON not in there and not changed:
             report.outcome, forecast = ALREADY_THERE, None
         else:
             with report.timed("model"):
@@ -74,7 +79,7 @@ def run_cycle(
             with report.timed("check"):
                 note(report, made, config)
             forecast = dataset_of(made, config, recipe)
-            if there is not None and there.get(METHOD_REASON) == made.reason:
+            if there is not None and there.get(METHOD_REASON) == made.reason and not changed:
                 report.outcome, forecast = ALREADY_THERE, None
     with report.timed("write"):
         if forecast is not None:
@@ -83,6 +88,20 @@ def run_cycle(
         tidy_up(config, reference_time, now)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
+
+
+def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -> bool:
+    """Whether frames that the forecast at `report.path` was made from, whose attributes are `there`, changed since; remarked if so."""
+    assert report.path is not None
+    try:
+        digests = dict(json.loads(there.get(_DIGESTS, "{}")))
+        changed = source.changed_since(digests, report.path.stat().st_mtime)
+    except (OSError, ValueError, TypeError):  # gone meanwhile, or the attribute was changed by others
+        return False
+    if changed:
+        frames = ", ".join(f"{time:.16}" for time in changed)
+        report.remarks.append(f"{report.path}: made again, because frames changed after it was made: {frames} UTC")
+    return bool(changed)
 
 
 def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
@@ -133,6 +152,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         **({METHOD_REASON: made.reason} if made.reason else {}),
         **recipe,
         "inputs": config.data.path,
+        _DIGESTS: past.digests,
         **{key: [f"{time:.19}Z" for time in past.times[which].astype(str)] for key, which in shown.items()},
     }
     return build_forecast(made.rates, past.rain, past.times[-1], past.timestep, provenance)

@@ -69,14 +69,12 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    with written_together(config.output) as folder:
+    with written_together(config.output, replaces=["frames.png"]) as folder:  # that of other cases, where none is drawn now
         paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
         if shown.wettest is not None:
             paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
         report = folder / "report.html"
         paths.append(write_report(report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)))
-    if shown.wettest is None:  # there may be one of other cases
-        Path(config.output, "frames.png").unlink(missing_ok=True)
     print(headline_text(scores))
     for path in paths:
         print(Path(config.output, path.name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.errors import DataError, TryLaterError, UsageError
-from nowcast.files import make_folder, sha256, written_whole
+from nowcast.files import sha256, written_whole
 
 PACKAGE = "pycomlink==0.6.0"
 WHEEL_SHA256 = "03e7e030e473aa4effa6bdf48ee8cf9178f9ba32e4bd6a2255266f0c109bbd91"
@@ -29,7 +29,7 @@ def fetch(sample: str, folder: Path) -> Path:
     """
     if sample not in ("radolan", "synthetic"):
         raise UsageError(f"fetch: there is no sample {sample!r}; choose radolan or synthetic.")
-    path = make_folder(folder) / f"{sample}.nc"
+    path = folder / f"{sample}.nc"
     if sample == "synthetic":
         if not path.exists():
             from nowcast.radar import write_synthetic

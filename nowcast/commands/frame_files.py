@@ -1,5 +1,7 @@
 """Radar files that come and go, looked at again and again: what is known of one that has not changed is kept."""
 
+import hashlib
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from nowcast.radar.file import RadarFile
 from nowcast.radar.formats import read_frames
 from nowcast.radar.frames import to_rate
 from nowcast.radar.georeference import place_differs
+from nowcast.radar.neighbours import repacked
 from nowcast.radar.patterns import is_time_pattern
 from nowcast.radar.series import describe_files
 from nowcast.radar.storage import close_files
@@ -36,10 +39,11 @@ class ChangedError(DataError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame in mm/h (h, w), NaN = missing, and what was departed from in reading it, if anything."""
+    """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything; the share of covered pixels."""
 
     rate: Rate
     remark: str | None
+    covered: float
 
 
 class FrameFiles:
@@ -139,7 +143,16 @@ class FrameFiles:
         rates, high = to_rate(stored, file, np.array([at]), options)
         instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
         remark = f"{file.path}: {high} values at {show(at)} UTC are above data.max_rate={options.max_rate:g} mm/h and {instead}"
-        return Frame(rates[0], remark if high else None)
+        return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
+
+    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int, at: np.datetime64) -> Rate:
+        """A frame, but by another (scale, offset) than its file says. Errors: DataError, MissingInputError."""
+        everything = slice(None)
+        stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
+        again = repacked(stored, file.layout.packing, packing)
+        again = again if file.layout.zr else np.where(again < 0, np.nan, again)
+        rate: Rate = to_rate(again, file, np.array([at]), self.options)[0][0]
+        return rate
 
     def _with_one_copy(self, file: RadarFile) -> RadarFile:
         """Of what is the same in the file before."""
@@ -150,6 +163,21 @@ class FrameFiles:
             file = replace(file, layout=last.layout, attrs=last.attrs)
         self._last = file
         return file
+
+
+def digest_of(rate: Rate) -> str:
+    """A short checksum of a frame: the same for the same rain, however its file stores it."""
+    canonical = np.where(np.isnan(rate), np.float32(-1.0), rate + np.float32(0.0))
+    return hashlib.blake2b(np.ascontiguousarray(canonical).data, digest_size=8).hexdigest()
+
+
+def changed_at(path: Path) -> float:
+    """When a file last changed or came to its place, in seconds since 1970; infinite for a folder, which does not tell."""
+    try:
+        about = path.stat()
+    except OSError:
+        return math.inf
+    return math.inf if path.is_dir() else max(about.st_mtime, about.st_ctime)
 
 
 def is_young(path: Path) -> bool:

@@ -1,14 +1,15 @@
 """The radar files that `nowcast predict` forecasts from: which of them are looked at, and of which times their frames are."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from nowcast.commands.frame_files import FrameFiles, signature_of
+from nowcast.commands.frame_files import FrameFiles, changed_at, digest_of, signature_of
+from nowcast.commands.frame_reading import is_blank, read_frame
 from nowcast.commands.past import Need, Past, past_of
 from nowcast.commands.patience import BadFiles, Patience
-from nowcast.commands.timeline import Timeline, is_blank, lay_out, read_frame
+from nowcast.commands.timeline import TOLD_BY, Timeline, Wanted, lay_out
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import MissingInputError, TryLaterError
 from nowcast.periods import Period
@@ -18,6 +19,7 @@ from nowcast.radar.times import Times, show
 _MORE = 2  # frames more than a forecast needs, from which their spacing is told where some of them are missing
 _LONGEST_STEP = np.timedelta64(1, "h")  # within which frames are looked for while their spacing is not known
 _LOOKED_AT = 24  # frames, newest first, of which one must be good
+_SLACK = 600.0  # seconds by which the clocks of two machines may differ
 _WATCHED = 8  # newest files of a pattern of times that are watched for a change
 
 
@@ -67,15 +69,44 @@ class FrameSource:
         """
         return self.patience.look(lambda bad: self._find_past(reference_time, need, bad))
 
+    def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
+        """The times of a published forecast's frames that are others now, or there by now: frames that are gone are no change.
+
+        digests: of the frames that it was made from, as `Past.digests`. made: when it was, in seconds since 1970. Frames whose file
+        did not change since are not read again.
+        """
+        times = {np.datetime64(time.removesuffix("Z"), "ns"): digest for time, digest in digests.items()}
+        if not times:
+            return []
+        first, last = min(times), max(times)
+        bad = BadFiles(skip=True)  # what cannot be read is no better input
+        try:
+            line = lay_out(self.files, self.files.find(Period(first, last)), None, bad, Wanted(last, back=last - first))
+            return [time for time, digest in times.items() if self._is_other(line, time, digest, made, bad)]
+        except MissingInputError:
+            return []
+        finally:
+            self.files.close()
+
+    def _is_other(self, line: Timeline, time: np.datetime64, digest: str | None, made: float, bad: BadFiles) -> bool:
+        since = made if digest is None else made - _SLACK
+        if not any(changed_at(file.path) > since for file, _ in line.at(time)):
+            return False
+        rate = read_frame(self.files, line, time, bad)
+        return rate is not None and not np.isnan(rate).all() and digest_of(rate) != digest
+
     def reference_times(self, period: Period) -> list[np.datetime64]:
         """The times of a period on the clock of the frames, from the first to the last that there is, whether or not there is one.
 
         Errors: MissingInputError where the period holds none; DataError.
         """
-        line = self.patience.look(lambda bad: self._look(self.files.find(period), None, bad))
-        first, last = line.times[0], line.times[-1]
-        step = np.timedelta64(round(line.minutes * 60), "s") if first < last else np.timedelta64(1, "D")
-        clock = np.arange(first, last + np.timedelta64(1, "ns"), step)
+        span = Wanted(span=(period.start, period.end))
+        line = self.patience.look(lambda bad: self._look(self.files.find(period), None, bad, span))
+        first, last = line.held[0], line.held[-1]
+        step = np.timedelta64(round(line.minutes * 60), "s") if np.isfinite(line.minutes) else np.timedelta64(1, "D")
+        start, end = max(first, period.start), min(last, period.end)
+        before = (line.times[0] - start) // step * step  # a tick that is missing is a time of the period, too
+        clock = np.arange(line.times[0] - before, end + np.timedelta64(1, "ns"), step)
         times = clock[(clock >= period.start) & (clock <= period.end)]
         if times.size == 0:
             raise MissingInputError(
@@ -100,9 +131,9 @@ class FrameSource:
         """What was departed from in this cycle, each once; what follows is of the next."""
         return self.patience.take_remarks()
 
-    def _look(self, paths: list[Path], timestep: np.timedelta64 | None, bad: BadFiles) -> Timeline:
+    def _look(self, paths: list[Path], timestep: np.timedelta64 | None, bad: BadFiles, wanted: Wanted) -> Timeline:
         """Errors: MissingInputError where no file can be used."""
-        line = lay_out(self.files, paths, timestep, bad)
+        line = lay_out(self.files, paths, timestep, bad, wanted)
         if line.times.size == 0:
             raise self._none_of(paths, bad)
         return line
@@ -112,23 +143,26 @@ class FrameSource:
         return MissingInputError(f"{self.files.path}: none of its {len(paths)} files can be used{why}. Give others.")
 
     def _find_newest(self, now: np.datetime64 | None, bad: BadFiles) -> np.datetime64:
-        count = 1 + _MORE
+        count = TOLD_BY
         while True:
             paths = self.files.newest(count)
-            line = lay_out(self.files, paths, None, bad)
+            line = lay_out(self.files, paths, None, bad, Wanted(now, count=count))
             times = np.unique(line.times)
-            later = times[:0] if now is None else times[times > now]
-            newest = self._newest_good(line, times[: times.size - later.size], bad)
-            if newest is not None or len(paths) < count or not self.files.is_pattern():
+            newest = self._newest_good(line, times if now is None else times[times <= now], bad)
+            is_all = len(paths) < count if self.files.is_pattern() else line.held.size <= count
+            if newest is not None or is_all or (count >= _LOOKED_AT and not self.files.is_pattern()):
                 break
             count *= 2
+        later = line.held[:0] if now is None else line.held[line.held > now]
+        later = later[~np.isin(later, line.stamps[line.times <= now])] if now is not None else later
         self._held_back = later[0] if later.size else None
         if later.size:
             what = "frame" if later.size == 1 else f"{later.size} frames from there on"
-            bad.remarks.append(f"{line.at(later[0])[0][0].path}: {show(later[0])} UTC is later than now: {what} left out")
+            path = line.later or line.at(line.times[-1])[0][0].path
+            bad.remarks.append(f"{path}: {show(later[0])} UTC is later than now: {what} left out")
         if newest is not None:
             return newest
-        if 0 < later.size == times.size:
+        if 0 < later.size == line.held.size:
             raise TryLaterError(
                 f"{self.files.path}: all frames lie in the future, the first at {show(later[0])} UTC, and now it is {show(now)}; "
                 "check the clock of this machine and the times of the files."
@@ -159,17 +193,24 @@ class FrameSource:
         """Of a pattern of times only the files of the frames that are needed, or that gaps may be filled of, and a few more."""
         gap = np.timedelta64(round(self.config.max_gap * 60), "s")
         if self.files.is_pattern() and reference_time != self.seen:
-            back = (need.steps + _MORE) * (need.timestep or _LONGEST_STEP) + gap
-            return self._look(self.files.find(Period(reference_time - back, reference_time)), need.timestep, bad)
-        count = need.steps + _MORE
+            back = max(need.steps + _MORE, TOLD_BY) * (need.timestep or _LONGEST_STEP) + gap
+            paths = self.files.find(Period(reference_time - back, reference_time))
+            return self._reaching(paths, reference_time, need, gap, bad)
+        count = max(need.steps + _MORE, TOLD_BY)
         while True:
             paths = self.files.newest(count)
-            line = lay_out(self.files, paths, need.timestep, bad)
+            line = self._reaching(paths, reference_time, need, gap, bad)
             step = np.timedelta64(round(line.minutes * 60), "s") if np.isfinite(line.minutes) else _LONGEST_STEP
             first = reference_time - (need.steps - 1) * step - gap
-            if not self.files.is_pattern() or len(paths) < count or (line.times <= first).any():
-                break
+            if not self.files.is_pattern() or len(paths) < count or (line.held <= first).any():
+                return line
             count *= 2
-        if line.times.size == 0:
-            raise self._none_of(paths, bad)
-        return line
+
+    def _reaching(self, paths: list[Path], until: np.datetime64, need: Need, gap: np.timedelta64, bad: BadFiles) -> Timeline:
+        """The frames of these files as far back as `need` and the gaps that may be filled reach."""
+        line = self._look(paths, need.timestep, bad, Wanted(until))
+        step = need.timestep or np.timedelta64(round(line.minutes * 60) if np.isfinite(line.minutes) else 0, "s")
+        back = (need.steps - 1) * step + gap
+        if line.times[0] <= until - back:
+            return line
+        return self._look(paths, need.timestep, bad, Wanted(until, back=back))

@@ -22,6 +22,7 @@ from nowcast.radar.cropping import box_in_degrees
 from nowcast.radar.formats import FORMATS
 from nowcast.radar.georeference import Place
 from nowcast.radar.inspection import Inspection, inspect_frames
+from nowcast.radar.neighbours import odd_packings
 from nowcast.radar.place import crs_in_words, first_row, pixel_size
 from nowcast.radar.survey import Group, Unreadable, blocks_of, group_files, look_through
 from nowcast.radar.times import show
@@ -121,6 +122,7 @@ def as_document(group: Group, found: Inspection) -> dict[str, Any]:
         "box": box_in_degrees(file.place),
         "first_row": first_row(file.place),
         "missing_frames": found.missing_frames,
+        "packed_otherwise": [text for _, text in packed_otherwise(group)],
         **{name: _plain(getattr(found, name)) for name in found.__dataclass_fields__},
     }
 
@@ -139,7 +141,10 @@ def print_path(
     for number, (group, found) in enumerate(series, start=1):
         which = f" ({number} of {len(series)} kinds of files)" if len(series) > 1 else ""
         console.print(f"{path}{which}", style="bold")
-        _print_rows(console, [*what_it_is(group, found), *what_it_shows(found), *what_is_suspicious(found, options)])
+        _print_rows(
+            console,
+            [*what_it_is(group, found), *what_it_shows(found), *what_is_suspicious(found, options), *packed_otherwise(group)],
+        )
     if unreadable:
         console.print(f"{path}: cannot be read", style="bold red")
         rows = [(str(one.path), one.reason) for one in unreadable[:SHOWN_FILES]]
@@ -205,9 +210,18 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         found.mask_changes
         and _times("other coverage than the frame before", found.mask_changes)
         + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are covered",
+        _times("coverage that no frame around shares", found.coverage_jumps),
     ]
     things = [text for text in said if text] or ["nothing"]
     return [("suspicious" if k == 0 else "", text) for k, text in enumerate(things)]
+
+
+def packed_otherwise(group: Group) -> list[tuple[str, str]]:
+    """Files whose packing differs from that of the files around them, of which a deleted or altered scale is one cause."""
+    files = sorted(group.files, key=lambda file: file.times.min())
+    odd = [files[k] for k, _ in odd_packings(files)]
+    said = [f"{file.path.name} (scale {file.layout.packing[0]:g}, offset {file.layout.packing[1]:g})" for file in odd]
+    return [("", f"packed otherwise than the files around: {', '.join(said[:SHOWN])}{_more(odd)}")] if odd else []
 
 
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:

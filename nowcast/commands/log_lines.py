@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.errors import CannotCreateError
+from nowcast.files import new_folders
 
 FIELDS = "fields"
 """The attribute of a record, given as `extra`, that holds what JSON says in place of its message."""
@@ -85,8 +86,10 @@ class _File(logging.Handler):
         super().__init__()
         self.path, self.complained = path, False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            open(path, "ab").close()
+            with new_folders(path.parent):
+                open(path, "ab").close()
+        except CannotCreateError as error:
+            raise CannotCreateError(f"log_file: {error}") from error
         except OSError as error:
             raise CannotCreateError(f"log_file: {path}: cannot be written ({error.strerror}); choose another.") from error
 

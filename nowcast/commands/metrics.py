@@ -15,11 +15,15 @@ log = logging.getLogger(__name__)
 
 _FORECAST_REFERENCE, _LAST_SUCCESS = "nowcast_forecast_reference_timestamp_seconds", "nowcast_last_success_timestamp_seconds"
 _CYCLES, _PART, _INFO = "nowcast_cycles_total", "nowcast_cycle_part_duration_seconds", "nowcast_forecast_info"
+_CHECKPOINT, _BUILD = "nowcast_checkpoint_info", "nowcast_build_info"
+_SHORT = 12  # digits of a checksum that tell checkpoints apart
 _ABOUT = {
     _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
     _FORECAST_REFERENCE: ("gauge", "Time of the newest frame that it was made from."),
     "nowcast_fallback": ("gauge", "1 where it was made by another method than the model that was asked for, else 0."),
     _INFO: ("gauge", "Always 1; its label is the method that it was made by."),
+    _CHECKPOINT: ("gauge", "Always 1; its label is the start of the SHA-256 of the checkpoint."),
+    _BUILD: ("gauge", "Always 1; its label is the version of nowcast that made it."),
     "nowcast_wet_share": ("gauge", "Share of its pixels at or above 0.1 mm/h, all lead times, 0 to 1."),
     "nowcast_input_wet_share": ("gauge", "The same of the newest frame that it was made from."),
     "nowcast_last_cycle_timestamp_seconds": ("gauge", "When the last cycle ended, whatever became of it."),
@@ -60,11 +64,14 @@ def write_metrics(path: Path, cycle: Mapping[str, Any]) -> None:
 
 def _of_forecast(cycle: Mapping[str, Any], now: float) -> Samples:
     reference_time = datetime.fromisoformat(cycle["forecast_reference_time"]).timestamp()
+    checkpoint = cycle["checkpoint_sha256"]
     return {
         (_LAST_SUCCESS, ""): now,
         (_FORECAST_REFERENCE, ""): reference_time,
         ("nowcast_fallback", ""): float(cycle["outcome"] == "fallback"),
         (_INFO, f'{{method="{cycle["method"]}"}}'): 1.0,
+        **({(_CHECKPOINT, f'{{sha256="{checkpoint[:_SHORT]}"}}'): 1.0} if checkpoint else {}),
+        (_BUILD, f'{{version="{cycle["nowcast_version"]}"}}'): 1.0,
         ("nowcast_wet_share", ""): _number(cycle["wet_share"]),
         ("nowcast_input_wet_share", ""): _number(cycle["input_wet_share"]),
     }

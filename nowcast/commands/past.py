@@ -1,17 +1,19 @@
 """The past that a forecast is made from: a frame each timestep up to its reference time, short gaps filled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.commands.frame_files import FrameFiles, Rate
+from nowcast.commands.frame_files import FrameFiles, Rate, digest_of
+from nowcast.commands.frame_reading import is_blank, read_frame
 from nowcast.commands.patience import BadFiles
-from nowcast.commands.timeline import Timeline, is_blank, read_frame
+from nowcast.commands.timeline import Timeline
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError
-from nowcast.forecast.gaps import fill_gaps
+from nowcast.forecast.gaps import fill_gaps, is_enough, wholly_missing
 from nowcast.radar.grid import build_grid
 from nowcast.radar.opening import provenance_of
 from nowcast.radar.times import Times
@@ -36,12 +38,14 @@ class Past:
 
     rain: they themselves, a canonical grid, with what their files say of their origin; of those in `missing` (t,) all pixels are NaN.
     filled: (t,) those that were made of the frames around them. timestep: their spacing.
+    digests: of all frames that were read or missed, also of those from which gaps were filled: time → checksum, None of a missing one.
     """
 
     rain: xr.Dataset
     missing: NDArray[np.bool_]
     filled: NDArray[np.bool_]
     timestep: np.timedelta64
+    digests: Mapping[str, str | None]
 
     @property
     def times(self) -> Times:
@@ -68,11 +72,15 @@ def past_of(
     absent = np.array([rate is None for rate in rates])
     unknown = np.full(line.files[0].layout.shape, np.nan, np.float32)
     frames = np.stack([unknown if rate is None else rate for rate in rates])
-    missing = np.array([np.isnan(frame).all() for frame in frames])
+    missing = wholly_missing(frames)
+    digests = {
+        f"{time:.19}Z": None if gone else digest_of(frame)
+        for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
+    }
     filled = fill_gaps(frames, missing, longest, config.gap_filling)
     missing &= ~filled
     wanted = slice(len(rates) - need.steps, None)
-    if missing[-1] or missing[wanted].sum() > need.may_miss:
+    if not is_enough(missing[wanted], need.may_miss):
         raise _refusal(line, times[wanted], missing[wanted], absent[wanted], need, config, bad)
     bad.remarks += line.mended(times)
     if filled.any():
@@ -80,7 +88,7 @@ def past_of(
         bad.remarks.append(f"no frame at {made} UTC: filled by {config.gap_filling} of the frames around")
     used = list({file.path: file for time in times[~absent] for file, _ in line.at(time)}.values())
     rain = build_grid(frames[wanted], times[wanted], used[0].place, provenance_of(used), float(timestep / _MINUTE))
-    return Past(rain, missing[wanted], filled[wanted], timestep)
+    return Past(rain, missing[wanted], filled[wanted], timestep, digests)
 
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
@@ -136,7 +144,7 @@ def _refusal(
         is_newest_of_all = config.at is None and config.period is None
         what_for, advice = "", "Give another 'at'"
         settings = ["on_bad_file=skip"] if is_newest_of_all and not bad.skip else []
-    first, last = line.times[0], line.times[-1]
+    first, last = line.held[0], line.held[-1]
     held = f"; the data hold {first:.16} to {last:.16}" if not first <= times[k] <= last else ""
     setting = f", or set {', '.join(settings[:-1])}{' or ' if settings[1:] else ''}{settings[-1]}" if settings else ""
     left_out = next((f" Of note is {remark}." for remark in bad.remarks if "left out (" in remark), "")
@@ -147,7 +155,7 @@ def _that_would_help(line: Timeline, times: Times, missing: NDArray[np.bool_], n
     """The settings by each of which there would be a forecast, although these frames before the newest are missing."""
     timestep = times[-1] - times[-2]
     earlier = times[0] - timestep * np.arange(1, int(_ADVISED / timestep) + 1)
-    there = np.append(earlier[np.isin(earlier, line.times)][:1], times[~missing])
+    there = np.append(earlier[np.isin(earlier, np.concatenate([line.times, line.held]))][:1], times[~missing])
     after = np.searchsorted(there, times[missing])
     gaps = np.where(after > 0, there[after] - there[after - 1], 2 * _ADVISED)
     enough = np.sort(gaps)[-1 - need.may_miss]

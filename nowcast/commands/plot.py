@@ -94,7 +94,7 @@ def observed_frames(data: RadarConfig, forecast: xr.Dataset, before: int) -> tup
     valid, reference = forecast["time"].values, forecast[REFERENCE_TIME].values
     earlier = reference - (valid[0] - reference) * np.arange(before)[::-1]
     period = (earlier[0] if before else valid[0], valid[-1])
-    grid = open_files(find_files(data.path, period, data.format), reading(data))
+    grid = open_files(find_files(data.path, period, data.format), reading(data), [period])
     problem = grid_differs(forecast, grid)
     if problem:
         raise DataError(f"{data.path}: not on the grid of the forecast ({problem}); give observations on the same grid.")

@@ -24,11 +24,12 @@ from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file
 from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS
+from nowcast.radar.neighbours import misfits
 from nowcast.radar.opening import provenance_of
 from nowcast.radar.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
 from nowcast.radar.processes import in_processes
 from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
-from nowcast.radar.series import Series, alike_files, build_series
+from nowcast.radar.series import Series, Span, alike_files, build_series, near
 from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
 from nowcast.radar.units import MARSHALL_PALMER
 
@@ -52,7 +53,7 @@ def prepare(config: PrepareConfig) -> None:
     period = None if config.period is None else parse_period("period", config.period)
     options, store = reading(config.data), Path(config.output)
     paths = find_sources(config, period)
-    series, bad = describe_sources(paths, options, config)
+    series, bad = describe_sources(paths, options, config, period)
     targets = targets_of(series.times, series.timestep_minutes, config.timestep_minutes)
     targets = [target for target in targets if period is None or target.time in period]
     if not targets:
@@ -72,21 +73,30 @@ def prepare(config: PrepareConfig) -> None:
 def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
     """The raw files. Errors: MissingInputError; ConfigError where the store would be among them."""
     source, store = Path(config.data.path).expanduser().resolve(), Path(config.output).resolve()
-    span = None
-    if period is not None:  # the first and last frames of a coarser clock are made of some that lie before and after it
-        margin = np.timedelta64(round((config.timestep_minutes or 0) * 60), "s")
-        span = (period.start - margin, period.end + margin)
-    paths = find_files(config.data.path, span, config.data.format)
+    span = around(period, config)
+    paths = find_files(config.data.path, span[0] if span else None, config.data.format)
     if (source.is_dir() and store.is_relative_to(source)) or any(path.resolve().is_relative_to(store) for path in paths):
         raise ConfigError(f"output: {config.output} lies within data.path, where it would be read as input; choose another.")
     return paths
 
 
-def describe_sources(paths: list[Path], options: ReadOptions, config: PrepareConfig) -> tuple[Series, list[str]]:
-    """The series of all good files, and why the others are not among them.
+def around(period: Period | None, config: PrepareConfig) -> list[Span]:
+    """The frames that those of a period are made of: the first and last of a coarser clock need some that lie before and after it."""
+    if period is None:
+        return []
+    margin = np.timedelta64(round((config.timestep_minutes or 0) * 60), "s")
+    return [(period.start - margin, period.end + margin)]
 
-    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is good.
+
+def describe_sources(
+    paths: list[Path], options: ReadOptions, config: PrepareConfig, period: Period | None = None
+) -> tuple[Series, list[str]]:
+    """The series of all good files that have frames in the period, and why the others are not among them.
+
+    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is good; MissingInputError where none
+    has a frame in the period.
     """
+    asked, spans = [] if period is None else [(period.start, period.end)], around(period, config)
     groups = [paths[start : start + _FILES_AT_ONCE] for start in range(0, len(paths), _FILES_AT_ONCE)]
     described: list[RadarFile | str] = []
     with progress("looking at files", "file", len(paths)) as advance:
@@ -94,14 +104,20 @@ def describe_sources(paths: list[Path], options: ReadOptions, config: PrepareCon
             described.extend(group)
     bad = [one for one in described if isinstance(one, str)]
     refuse_bad(bad, config)
-    files, others = alike_files([one for one in described if not isinstance(one, str)])
+    usable = [one for one in described if not isinstance(one, str)]
+    inside = [file for file in usable if not spans or near(file.times, spans).any()]
+    if usable and not inside:
+        raise MissingInputError(f"{config.data.path}: no frame in {period}; give another period, or more files.")
+    files, others = alike_files(inside)
     refuse_bad(list(others.values()), config)
     bad.extend(others.values())
     if not files:
         raise DataError(f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}")
     while True:
         try:
-            series = build_series(tuple(files), options)
+            series = build_series(tuple(files), options, asked, spans)
+            for problem in misfits(series, options).values():
+                raise DataError(problem)
             break
         except DataError as error:  # a time off the clock of the others, or a frame that comes twice and cannot be read
             good = [file for file in files if not str(error).startswith(f"{file.path}: ")]

@@ -6,18 +6,20 @@ from nowcast.config_data import RadarConfig
 from nowcast.errors import ConfigError
 from nowcast.periods import Period
 from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
+from nowcast.radar.series import Span
 
 
-def open_radar(data: RadarConfig, *periods: Period) -> xr.Dataset:
-    """The precipitation grid that `data` describes, frames unread; with periods, from the first of their frames to the last.
+def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None) -> xr.Dataset:
+    """The precipitation grid that `data` describes, frames unread; with periods, only their frames.
 
-    Of a pattern of times, only files of these periods are looked for and opened.
+    around: frames there are taken too, where they fit those of the periods. Of a pattern of times, only files of these periods are
+    looked for and opened.
     """
-    if not periods:
-        return open_files(find_files(data.path, form=data.format), reading(data))
-    files = [path for one in periods for path in find_files(data.path, (one.start, one.end), data.format)]
-    span = min(one.start for one in periods), max(one.end for one in periods)
-    return open_files(list(dict.fromkeys(files)), reading(data), span)
+    asked = [(one.start, one.end) for one in periods]
+    wider = [] if around is None else [(around.start, around.end)]
+    spans: list[Span | None] = [*asked, *wider]
+    files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
+    return open_files(list(dict.fromkeys(files)), reading(data), asked, wider)
 
 
 def reading(data: RadarConfig) -> ReadOptions:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nowcast import __version__
 from nowcast.commands.log_lines import FIELDS, log_lines
 from nowcast.commands.metrics import write_metrics
 from nowcast.commands.status import write_status
@@ -33,7 +34,7 @@ class Report:
 
     outcome: forecast or fallback once that is published, already there, or failed. reason: why not by the model, or why not at all.
     age: seconds from the forecast reference time to `now`. wet_share: of the forecast, all lead times; input_wet_share: of the newest frame.
-    remarks: what was departed from. seconds: of each part. started: when the cycle began, on the monotonic clock.
+    remarks: what was departed from. checkpoint: its SHA-256, where there is one. seconds: of each part. started: when the cycle began, on the monotonic clock.
     """
 
     outcome: str = FAILED
@@ -46,6 +47,7 @@ class Report:
     wet_share: float | None = None
     input_wet_share: float | None = None
     remarks: list[str] = field(default_factory=list)
+    checkpoint: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     error: Exception | None = None
@@ -81,6 +83,8 @@ class Report:
             "wet_share": None if self.wet_share is None else round(self.wet_share, 6),
             "input_wet_share": None if self.input_wet_share is None else round(self.input_wet_share, 6),
             "remarks": self.remarks,
+            "checkpoint_sha256": self.checkpoint or None,
+            "nowcast_version": __version__,
             "duration_seconds": round(time.monotonic() - self.started, 3),
             "seconds": {part: round(seconds, 3) for part, seconds in self.seconds.items()},
         }
@@ -158,7 +162,8 @@ class Journal:
             self.write(report)
         if not self.leaves_last_words and error is not self.logged and error is not self.failure:
             message, code = ("stopped.", error.exit_code) if isinstance(error, Interrupted) else explain(error)
-            log.error("%s", message, extra={FIELDS: {"message": message, "exit_code": code}})
+            level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
+            log.log(level, "%s", message, extra={FIELDS: {"message": message, "exit_code": code}})
             self._mark(error)
 
     def _is_left_to_the_command_line(self, report: Report) -> bool:

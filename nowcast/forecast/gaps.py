@@ -20,6 +20,17 @@ from nowcast.errors import InternalError
 Rates = NDArray[np.float64]
 
 
+def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the frames (…, h, w) hold no measured pixel."""
+    return np.asarray(np.isnan(frames).all(axis=(-2, -1)))
+
+
+def is_enough(missing: NDArray[np.bool_], may_miss: int) -> bool:
+    """Whether a forecast can be made from input frames of which these (t,) are missing: the newest never may be, and no more than
+    `may_miss` of the others."""
+    return not missing[-1] and int(missing.sum()) <= may_miss
+
+
 def fill_gaps(frames: NDArray[np.float32], missing: NDArray[np.bool_], longest: int, filling: str) -> NDArray[np.bool_]:
     """Fill in frames (t, h, w) [mm/h, NaN = no measurement] what is missing (t,) between two that are there, no more than `longest`
     steps apart → which were filled (t,). Those before the first frame that is there, or after the last, stay as they are.

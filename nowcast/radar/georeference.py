@@ -37,8 +37,9 @@ def place_differs(first: Place, other: Place) -> str:
         if name not in first or name not in other:
             return f"only one of them has {name!r}"
         if name == CRS:
-            if _mapping_differs(first[name].attrs, other[name].attrs):
-                return "their grid mappings differ"
+            different = _mapping_differences(first[name].attrs, other[name].attrs)
+            if different:
+                return f"their grid mappings differ: {', '.join(different)}"
         elif not same_coordinates(first[name], other[name]):
             return f"{name!r} differs"
     return ""
@@ -171,15 +172,18 @@ def _named_ellipsoid(name: str, datum: str) -> tuple[float, float] | None:
     return None if known is None else (known.semi_major_metre, known.semi_minor_metre)
 
 
-def _mapping_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two grid mappings mean different places: an ellipsoid may be stated in several ways, a meridian a full turn on."""
+def _mapping_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The attributes by which two grid mappings mean different places: an ellipsoid may be stated in several ways, a meridian a
+    full turn on."""
     if ellipsoid_of(one) is None or ellipsoid_of(other) is None:
-        sizes = [{key: one_of[key] for key in ELLIPSOID if key in one_of} for one_of in (one, other)]
-        same = sizes[0] == sizes[1]
+        same = all(one.get(key) == other.get(key) for key in ELLIPSOID)
     else:
         same = np.allclose(np.array(ellipsoid_of(one)), np.array(ellipsoid_of(other)), rtol=1e-9)
+    figure = [] if same else [key for key in ELLIPSOID if one.get(key) != other.get(key)]
     a, b = ({key: value for key, value in attrs.items() if not _says_nothing_more(key, value)} for attrs in (one, other))
-    return not same or a.keys() != b.keys() or not all(_same_attribute(key, a[key], b[key]) for key in a)
+    return figure + sorted(
+        key for key in a.keys() | b.keys() if key not in a or key not in b or not _same_attribute(key, a[key], b[key])
+    )
 
 
 def _says_nothing_more(key: str, value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
+from nowcast.radar.neighbours import strange_coverage
 from nowcast.radar.speckle import wet_neighbours
 from nowcast.radar.times import Times, onto_clock, timestep_of
 
@@ -77,7 +78,7 @@ class Inspection:
     jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as much as at others; or None.
     frozen: times of frames that equal the one before and are not dry. mask_changes: of frames of whose pixels 1 % or more are
     covered in one of them and not in the one before, as far as boxes of the grid tell; least_covered, most_covered: shares of pixels
-    that frames cover.
+    that frames cover. coverage_jumps: of frames whose coverage none around shares.
     """
 
     frames: int
@@ -105,6 +106,7 @@ class Inspection:
     mask_changes: tuple[np.datetime64, ...]
     least_covered: float
     most_covered: float
+    coverage_jumps: tuple[np.datetime64, ...]
 
     @property
     def missing_frames(self) -> int:
@@ -177,6 +179,7 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
         mask_changes=tuple(times_once[k] for k in neighbours if _changed_coverage(kept[k - 1], kept[k]) >= _CHANGED_COVERAGE),
         least_covered=min(frame.valid for frame in kept) / pixels,
         most_covered=max(frame.valid for frame in kept) / pixels,
+        coverage_jumps=tuple(times_once[strange_coverage([frame.valid / pixels or np.nan for frame in kept])]),
     )
 
 

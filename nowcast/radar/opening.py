@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import LazilyIndexedArray
 
-from nowcast.errors import MissingInputError
+from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.finding import find_files
 from nowcast.radar.frames import FrameArray
 from nowcast.radar.grid import build_grid
-from nowcast.radar.series import build_series, describe_files
+from nowcast.radar.neighbours import misfits
+from nowcast.radar.series import Span, build_series, describe_files
 from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
@@ -31,17 +32,23 @@ def open_grid(path: str | Path, *, period: tuple[np.datetime64, np.datetime64] |
     Errors: MissingInputError where nothing is there, DataError where files cannot be used; each names the file and what to do.
     """
     options = ReadOptions(**reading)
-    return open_files(find_files(path, period, options.format), options, period)
+    return open_files(find_files(path, period, options.format), options, [] if period is None else [period])
 
 
-def open_files(paths: list[Path], options: ReadOptions, period: tuple[np.datetime64, np.datetime64] | None = None) -> xr.Dataset:
-    """Open these files as one canonical grid; otherwise as open_grid."""
-    files = describe_files(paths, options)
-    series = build_series(files, options)
-    if period is not None:
-        series = series.within(*period)
-        if series.times.size == 0:
-            raise MissingInputError(f"{paths[0]}: no frame from {show(period[0])} to {show(period[1])}; give another period.")
+def open_files(paths: list[Path], options: ReadOptions, periods: Sequence[Span] = (), around: Sequence[Span] = ()) -> xr.Dataset:
+    """Open these files as one canonical grid, of all their frames or those of some periods; otherwise as open_grid.
+
+    periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two frames differ.
+    around: frames there are taken too, where they fit those of the periods.
+    """
+    spans = [*periods, *around]
+    files = describe_files(paths, options, spans)
+    series = build_series(files, options, periods, around) if files else None
+    if series is None or series.times.size == 0:
+        first, last = min(start for start, _ in periods), max(end for _, end in periods)
+        raise MissingInputError(f"{paths[0]}: no frame from {show(first)} to {show(last)}; give another period.")
+    for problem in misfits(series, options).values():
+        raise DataError(problem)
     say_overruled(files[0], options)
     array = FrameArray(series, options)
     grid = build_grid(

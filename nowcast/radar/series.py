@@ -12,9 +12,13 @@ from nowcast.errors import DataError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file, read_frames
 from nowcast.radar.georeference import place_differs
-from nowcast.radar.times import Times, onto_clock, show, timestep_of
+from nowcast.radar.times import JITTER_SECONDS, Times, onto_clock, show, timestep_of
 
 log = logging.getLogger(__name__)
+
+Span = tuple[np.datetime64, np.datetime64]
+"""First and last time."""
+_JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +37,16 @@ class Series:
         return replace(self, times=self.times[inside], file_of=self.file_of[inside], frame_of=self.frame_of[inside])
 
 
-def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFile, ...]:
-    """Describe each file, in the order given. Errors: DataError where two differ in grid, units or variable."""
+def describe_files(paths: Sequence[Path], options: ReadOptions, around: Sequence[Span] = ()) -> tuple[RadarFile, ...]:
+    """Describe each file, in the order given; with `around`, only those count that have a frame there.
+
+    Errors: DataError where two of them differ in grid, units or variable.
+    """
     files: list[RadarFile] = []
     for path in paths:
         file = describe_file(path, options)
+        if around and not near(file.times, around).any():
+            continue
         if files:
             problem = unlike(files[0], file)
             if problem:
@@ -47,27 +56,89 @@ def describe_files(paths: Sequence[Path], options: ReadOptions) -> tuple[RadarFi
     return tuple(files)
 
 
-def build_series(files: tuple[RadarFile, ...], options: ReadOptions) -> Series:
-    """Put all frames on one clock and in one order; a frame that comes twice is kept once. What was mended is said.
+def near(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
+    """Which of the times lie in one of the spans, or may be put into it by their clock."""
+    return within(times, [(start - _JITTER, end + _JITTER) for start, end in spans])
 
+
+def within(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
+    """Which of the times lie in one of the spans, both ends included."""
+    inside = np.zeros(times.shape, bool)
+    for start, end in spans:
+        inside |= (times >= start) & (times <= end)
+    return inside
+
+
+def build_series(
+    files: tuple[RadarFile, ...], options: ReadOptions, periods: Sequence[Span] = (), around: Sequence[Span] = ()
+) -> Series:
+    """Put frames on one clock and in one order; a frame that comes twice is kept once. What was mended is said.
+
+    periods: only their frames are taken, and only these decide about the spacing; none: all frames. around: frames there are taken
+        too, where they fit.
     Errors: DataError where times do not fit one spacing, or two different frames have the same time.
     """
     times = np.concatenate([file.times for file in files])
     file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
     frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
-    timestep = timestep_of(times)
-    times = onto_clock(times, timestep, [str(files[k].path) for k in file_of])
-    if (np.diff(times) < np.timedelta64(0, "ns")).any():
+    asked = within(times, periods) if periods else np.ones(times.shape, bool)
+    timestep = timestep_of(_enough(times, asked))
+    kept, ticks = _on_clock(times, asked, timestep, [*periods, *around], [str(files[k].path) for k in file_of])
+    if (np.diff(ticks) < np.timedelta64(0, "ns")).any():
         log.warning("%s: frames were not in the order of time and were sorted.", _span(files))
-    order = np.argsort(times, kind="stable")
-    times, file_of, frame_of = times[order], file_of[order], frame_of[order]
+    order = np.argsort(ticks, kind="stable")
+    times, kept = ticks[order], kept[order]
+    file_of, frame_of, asked = file_of[kept], frame_of[kept], asked[kept]
     again = np.flatnonzero(np.diff(times) == np.timedelta64(0, "ns")) + 1
-    for k in again:
-        _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k], options)
-    if again.size:
-        log.warning("%s: %d frames came twice, equal in every pixel; one of each was kept.", _span(files), again.size)
-    keep = np.setdiff1d(np.arange(len(times)), again)
+    unfit = set[int]()
+    for k in again.tolist():
+        try:
+            _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k], options)
+        except DataError:
+            if asked[k] or asked[k - 1]:
+                raise
+            unfit |= {k - 1, k}
+    if again.size > len(unfit) // 2:
+        log.warning(
+            "%s: %d frames came twice, equal in every pixel; one of each was kept.", _span(files), again.size - len(unfit) // 2
+        )
+    keep = np.setdiff1d(np.arange(len(times)), [*again, *unfit])
     return Series(files, times[keep], file_of[keep], frame_of[keep], timestep)
+
+
+def _enough(times: Times, asked: npt.NDArray[np.bool_]) -> Times:
+    """The times that tell the spacing: those asked for, and of a single one those next to it."""
+    told = np.unique(times[asked])
+    if told.size != 1:
+        return told
+    every = np.unique(times)
+    k = int(np.searchsorted(every, told[0]))
+    return every[max(k - 1, 0) : k + 2]
+
+
+def _on_clock(
+    times: Times, asked: npt.NDArray[np.bool_], timestep: float, spans: Sequence[Span], names: list[str]
+) -> tuple[npt.NDArray[np.intp], Times]:
+    """Which frames are kept, as the files have them, and the ticks of each on the clock of those that are asked for.
+
+    Others are kept where they fit that clock. Errors: DataError where one that is asked for does not.
+    """
+    first = np.flatnonzero(asked)
+    ticks = np.array(times, dtype="datetime64[ns]")
+    ticks[first] = onto_clock(times[first], timestep, [names[k] for k in first])
+    if not spans or first.size == 0:
+        return first, ticks[first]
+    kept = asked.copy()
+    if np.isfinite(timestep):
+        step = np.timedelta64(round(timestep * 60e9), "ns")
+        off = (times - ticks[first[0]] + step // 2) % step - step // 2
+        ticks[~asked] = (times - off)[~asked]
+        kept |= near(times, spans) & (np.abs(off) <= min(_JITTER, step // 4))
+        unfit = int((within(times, spans) & ~kept).sum())
+        if unfit:
+            log.warning("%d frames around the period do not fit its %g-minute spacing and are left out.", unfit, timestep)
+    kept &= within(ticks, spans)
+    return np.flatnonzero(kept), ticks[kept]
 
 
 def unlike(first: RadarFile, other: RadarFile) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
-from nowcast.files import written_whole
+from nowcast.files import settled, written_whole
 from nowcast.untrusted import refuse_links
 from nowcast.verification.tally import DIMS
 
@@ -35,7 +35,7 @@ def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
 
 def open_counts(path: str | Path) -> xr.Dataset:
     """Read a counts file whole into memory. Errors: MissingInputError, DataError."""
-    path = Path(path)
+    path = settled(Path(path))
     if not path.is_file():
         raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
     try:

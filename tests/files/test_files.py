@@ -1,14 +1,17 @@
 """Files come into being whole or not at all, whatever ends the process that writes them, and one process writes at a time."""
 
 import errno
+import fcntl
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +21,16 @@ import pytest
 import torch
 
 from nowcast.errors import CannotCreateError, InputOutputError, Interrupted, TryLaterError
-from nowcast.files import link_whole, make_folder, only_writer, refuse_unwritable, written_together, written_whole
+from nowcast.files import (
+    leftovers,
+    link_whole,
+    make_folder,
+    only_writer,
+    refuse_unwritable,
+    settled,
+    written_together,
+    written_whole,
+)
 
 Writer = Callable[[Path], None]
 MEGABYTE = 2**20
@@ -65,7 +77,7 @@ WRITERS = pytest.mark.parametrize("write", [as_text, as_netcdf, as_checkpoint, a
 def test_what_is_being_written_is_private_and_what_is_written_is_not(write: Writer, tmp_path: Path, usual_umask: None) -> None:
     path = tmp_path / "folder" / "a"
     with written_whole(path) as temporary:
-        assert temporary.parent == path.parent and not path.exists()
+        assert temporary.parent.parent == path.parent and mode_of(temporary.parent) == 0o700 and not path.exists()
         born = temporary.stat()
         assert (stat.S_IMODE(born.st_mode), born.st_size) == (0o600, 0)
         write(temporary)
@@ -338,8 +350,8 @@ def test_what_could_not_be_written_is_known_beforehand(tmp_path):
     (tmp_path / "there").write_text("as it was")
     refuse_unwritable(tmp_path / "there")
     refuse_unwritable(tmp_path / "new" / "one")
-    assert (tmp_path / "there").read_text() == "as it was" and list((tmp_path / "new").iterdir()) == []
-    for path in (tmp_path / "new", tmp_path / "there" / "one"):
+    assert (tmp_path / "there").read_text() == "as it was" and [path.name for path in tmp_path.iterdir()] == ["there"]
+    for path in (tmp_path, tmp_path / "there" / "one"):
         with pytest.raises(CannotCreateError):
             refuse_unwritable(path)
 
@@ -348,3 +360,174 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / ".lock").symlink_to("elsewhere")
     with pytest.raises(CannotCreateError, match=f"^{tmp_path}: cannot be locked by a file .lock there "), only_writer(tmp_path):
         raise AssertionError("it was locked")
+
+
+# ---- file systems that lack something
+
+
+def refusing(call: Callable[..., object], number: int, refuses: Callable[[int], bool]) -> Callable[..., object]:
+    """A system call that fails so for some descriptors."""
+
+    def refuse(descriptor: int, *more: object) -> object:
+        if refuses(descriptor):
+            raise OSError(number, os.strerror(number))
+        return call(descriptor, *more)
+
+    return refuse
+
+
+def is_folder(descriptor: int) -> bool:
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOSYS, errno.EIO])
+def test_a_folder_that_cannot_be_forced_to_the_disk_is_done_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "fsync", refusing(os.fsync, number, is_folder))
+    with written_whole(tmp_path / "new" / "a") as temporary:
+        temporary.write_text("whole")
+    link_whole(tmp_path / "new" / "link", tmp_path / "new" / "a")
+    with written_together(tmp_path / "both") as folder:
+        (folder / "b").write_text("whole")
+    assert (tmp_path / "new" / "link").read_text() == (tmp_path / "both" / "b").read_text() == "whole"
+    assert ("may not survive a power cut" in caplog.text) == (number == errno.EIO)
+
+
+def test_a_file_that_cannot_be_forced_to_the_disk_fails_only_where_the_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", refusing(fsync, errno.EINVAL, lambda descriptor: True))
+    with written_whole(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    monkeypatch.setattr(os, "fsync", refusing(fsync, errno.EIO, lambda descriptor: not is_folder(descriptor)))
+    with pytest.raises(InputOutputError, match="nothing was left behind"), written_whole(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+    assert (tmp_path / "a").read_text() == "whole" and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_left_behind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "remove", lambda path: None)
+    with pytest.raises(InputOutputError, match=r"\.a\.\w{8}\.tmp was left behind"), written_whole(tmp_path / "a"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", refusing(fcntl.flock, errno.ENOLCK, lambda descriptor: True))
+
+
+def test_without_locks_a_folder_has_one_writer_by_a_file_that_names_it(tmp_path: Path, no_locks: None) -> None:
+    lock, host = tmp_path / ".lock", socket.gethostname()
+    with only_writer(tmp_path):
+        assert lock.read_text() == f"{host} {os.getpid()}\n"
+    lock.write_text(f"{host} {os.getppid()}")
+    with pytest.raises(TryLaterError, match=f"process {os.getppid()} on {host}.* no locks"), only_writer(tmp_path):
+        raise AssertionError("the other lives")
+    lock.write_text("elsewhere 1")
+    with pytest.raises(TryLaterError, match="process 1 on elsewhere"), only_writer(tmp_path):
+        raise AssertionError("nobody knows")
+    lock.write_text(f"{host} 2000000000")
+    with only_writer(tmp_path):
+        pass
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_lock_file_of_a_killed_process_of_another_user_bars_nobody(mode: int) -> None:
+    """Root killed while it held the lock; who may write the folder may write there."""
+    if os.geteuid():
+        pytest.skip("only root can be two users")
+    become_nobody = """
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+with only_writer(path):
+    say("came in")
+"""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        before = os.umask(0o777 & ~mode)
+        with python(HOLD, folder, 60) as process:
+            assert heard(process) == "has it"
+            process.kill()
+        os.umask(before)
+        assert mode_of(Path(folder, ".lock")) == 0o666, "as the folder, whatever the umask"
+        Path(folder, ".lock").chmod(0o644)
+        with python(become_nobody, folder) as process:
+            assert process.communicate(timeout=20) == ("came in\n", "")
+
+
+# ---- leftovers, files that belong together, folders
+
+
+def test_what_killed_processes_left_of_a_path_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    for name in (".a.0123abcd.tmp", ".b.0123abcd.tmp", ".a.b.0123abcd.tmp"):
+        (tmp_path / name).write_text("of an earlier version")
+    (tmp_path / ".a.11111111.tmp").mkdir()
+    (tmp_path / ".a.11111111.tmp" / "a").write_text("half")
+    with python('with written_whole(path / "a"):\n    say("writes")\n    time.sleep(60)', tmp_path) as process:
+        assert heard(process) == "writes"
+        [in_use] = tmp_path.glob(".a.????????.tmp")
+        with written_whole(tmp_path / "a") as temporary:
+            temporary.write_text("whole")
+        assert {path.name for path in tmp_path.iterdir()} == {"a", in_use.name, ".b.0123abcd.tmp", ".a.b.0123abcd.tmp"}
+        process.kill()
+    with written_whole(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    assert not in_use.exists()
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_files_of_two_runs_are_never_seen_together(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies after so many changes of the folder."""
+
+    class Died(BaseException):
+        pass
+
+    def write(text: str, *names: str) -> None:
+        with written_together(tmp_path, replaces=["c"]) as folder:
+            for name in names:
+                (folder / name).write_text(text)
+
+    write("old", "a", "b", "c")
+    done = 0
+
+    def dying(call: Callable[..., None]) -> Callable[..., None]:
+        def change(path: object, *more: object, **how: object) -> None:
+            nonlocal done
+            if str(path).endswith(".lock"):
+                return call(path, *more, **how)
+            if done == calls:
+                raise Died
+            call(path, *more, **how)
+            done += 1
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink", "rmdir"):
+            patch.setattr(os, name, dying(getattr(os, name)))
+        with suppress(Died):
+            write("new", "a", "b")
+    shown = {path.read_text() for path in tmp_path.glob("[abc]")}
+    assert len(shown) <= 1
+    valid = settled(tmp_path / "a").read_text()
+    with pytest.raises(InputOutputError), written_together(tmp_path):
+        raise OSError(errno.EIO, "Input/output error")  # what the killed one began is finished all the same
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == ({"a", "b", "c"} if valid == "old" else {"a", "b"})
+    assert {(tmp_path / name).read_text() for name in names} == {valid}
+
+
+def test_what_fails_leaves_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for path in (tmp_path / "new" / "deep" / "a", tmp_path / "there" / "a"):
+        with pytest.raises(InputOutputError), written_whole(path):
+            raise OSError(errno.EIO, "Input/output error")
+        with pytest.raises(ValueError), only_writer(path.parent):
+            raise ValueError
+    with pytest.raises(CannotCreateError):
+        make_folder(tmp_path / "new" / ("a" * 300))
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]

@@ -1,0 +1,21 @@
+"""Files written whole or not at all, folders with one writer at a time, and checksums."""
+
+from nowcast.files.disk import make_folder, new_folders, sha256
+from nowcast.files.leftovers import remove_leftovers
+from nowcast.files.locks import is_locked, only_writer
+from nowcast.files.together import settled, written_together
+from nowcast.files.whole import link_whole, refuse_unwritable, written_whole
+
+__all__ = [
+    "is_locked",
+    "link_whole",
+    "make_folder",
+    "new_folders",
+    "only_writer",
+    "refuse_unwritable",
+    "remove_leftovers",
+    "settled",
+    "sha256",
+    "written_together",
+    "written_whole",
+]

@@ -1,0 +1,69 @@
+"""Several files that belong together: a folder never shows files of two runs.
+
+The new files are first written into a temporary folder. One rename makes it `.together`: from then on the new files are the
+valid ones. The old ones are then removed, and only after that the new ones are moved to their place. So a process that is
+killed in between leaves the old files, or fewer files than there should be, all of one run; the next writer finishes its work.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nowcast.files.disk import for_people, is_full, remove, sync_file, sync_folder
+from nowcast.files.leftovers import temporary_folder
+from nowcast.files.locks import only_writer
+
+_VALID = ".together"
+_NAMES = ".names"
+"""Within it: the names of all files that it replaces."""
+
+
+@contextmanager
+def written_together(folder: str | Path, replaces: Collection[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder within `folder`, whose only writer this process is; once the block ends well, the files there take
+    the place of those in `folder` that have their names, or are named by `replaces`. If it fails, `folder` holds what it held.
+
+    Errors: as `only_writer`; CannotCreateError, InputOutputError.
+    """
+    folder = Path(folder)
+    with only_writer(folder):
+        try:
+            _finish(folder)  # what a killed process began
+        except OSError as error:
+            raise for_people(folder, error, full=is_full(folder / _VALID, error)) from error
+        with temporary_folder(folder / "together") as temporary:
+            yield temporary
+            names = sorted({*replaces, *(path.name for path in temporary.iterdir())})
+            (temporary / _NAMES).write_text(json.dumps(names), encoding="utf-8")
+            sync_file(temporary / _NAMES)
+            sync_folder(temporary)
+            os.replace(temporary, folder / _VALID)
+        sync_folder(folder)
+        try:
+            _finish(folder)
+        except OSError as error:
+            raise for_people(folder, error, folder / _VALID) from error
+
+
+def settled(path: Path) -> Path:
+    """Where the valid file of `path` lies, if a killed process left it to the next writer of the folder to move it there."""
+    waiting = path.parent / _VALID / path.name
+    return waiting if waiting.is_file() else path
+
+
+def _finish(folder: Path) -> None:
+    """Remove the old files, then move the new ones to their place. Errors: OSError."""
+    valid = folder / _VALID
+    if not valid.is_dir():
+        return
+    names = valid / _NAMES
+    if names.exists():
+        for name in json.loads(names.read_text(encoding="utf-8")):
+            (folder / name).unlink(missing_ok=True)
+        names.unlink()
+    for path in sorted(valid.iterdir()):
+        os.replace(path, folder / path.name)
+    remove(valid)
+    sync_folder(folder)
