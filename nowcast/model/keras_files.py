@@ -137,12 +137,12 @@ def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
     model, version = old_configuration(file)
     configs = {} if model is None else {config["name"]: config for _, config in _places(model)}
     found = {}
-    for name, weights in old_cells_of(file):
+    for layer, name, weights in old_cells_of(file):
         way, _, inner = name.partition("_")
         config = configs.get(name) or (configs.get(inner) if way in ("forward", "backward") else None)
         if config is not None and way == "backward" and name not in configs:  # of a Bidirectional that tells the other half only
             config = {**config, "name": name, "go_backwards": not config["go_backwards"]}
-        found[name] = Found(weights, config)
+        found[f"{layer}/{name}" if name in found else name] = Found(weights, config)
     return found, version.startswith("2.")
 
 

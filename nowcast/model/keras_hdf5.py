@@ -36,19 +36,20 @@ def is_old(file: Any) -> bool:
     return "model_weights" in file or "layer_names" in file.attrs
 
 
-def old_cells_of(file: Any) -> Iterator[tuple[str, Arrays]]:
-    """Of each ConvLSTM in a file of the older format: its name, and kernel, recurrent kernel and perhaps bias."""
+def old_cells_of(file: Any) -> Iterator[tuple[str, str, Arrays]]:
+    """Of each ConvLSTM in a file of the older format: the layer of the model, its own name within that, and kernel, recurrent
+    kernel and perhaps bias."""
     root = file.get("model_weights", file)
     for layer in map(_text, root.attrs["layer_names"]):
         cells: dict[str, dict[str, Array]] = {}
         for weight in map(_text, root[layer].attrs["weight_names"]):
             place, _, kind = weight.rpartition("/")
             cells.setdefault(place, {})[kind.partition(":")[0]] = _array(root[layer][weight])
-        found = {place: [one[kind] for kind in _KINDS if kind in one] for place, one in cells.items() if set(one) <= set(_KINDS)}
-        found = {place: arrays for place, arrays in found.items() if is_conv_lstm(arrays)}
-        for place, arrays in found.items():
-            parts = [part for part in place.split("/") if "cell" not in part]
-            yield layer if len(found) == 1 else parts[-1], arrays
+        for place, one in cells.items():
+            arrays = [one[kind] for kind in _KINDS if kind in one]
+            if set(one) <= set(_KINDS) and is_conv_lstm(arrays):
+                parts = [part for part in place.split("/") if part and "lstm_cell" not in part]
+                yield layer, (parts or [layer])[-1], arrays
 
 
 def is_conv_lstm(arrays: Arrays) -> bool:

@@ -486,7 +486,7 @@ def named_weights(place, weights):
     return {f"{place}/{kind}": weight for kind, weight in zip(kinds, weights, strict=False)}
 
 
-@pytest.mark.parametrize("inner", ["conv_lst_m2d", "rain/conv_lstm_cell", "model/rain/conv_lstm_cell"])
+@pytest.mark.parametrize("inner", ["rain", "rain/conv_lstm_cell", "model/rain/conv_lstm_cell"])
 def test_a_model_in_the_older_format_tells_weights_and_options(tmp_path, inner):
     weights = keras_weights(3, 2)
     layers = {
