@@ -7,6 +7,7 @@ shape that does not fit. Weights are copied, and keep their precision and device
 `options`, in the names of `ConvLSTM2d` (batch_first, dropout, return_sequences, …).
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from nowcast.errors import DataError
 from nowcast.model.cell import ConvLSTMCell
 from nowcast.model.convlstm import ConvLSTM1d, ConvLSTM2d, ConvLSTM3d, ConvLSTMNd
 from nowcast.model.keras_files import read_layer
+from nowcast.model.keras_hdf5 import as_bfloat16
 
 Cell = dict[str, Tensor]
 """The parameters of one `ConvLSTMCell` by name."""
@@ -163,11 +165,12 @@ def from_keras(weights: Sequence[Any], **options: Any) -> ConvLSTMNd:
 
 
 def from_keras_file(path: str | Path, layer: str | None = None, **options: Any) -> ConvLSTMNd:
-    """`from_keras` of a layer in a `.keras` or `.weights.h5` file; needs h5py (the extra 'hdf5'), not Keras.
+    """`from_keras` of a layer in a file of Keras or TensorFlow; needs h5py (the extra 'hdf5'), not Keras.
 
     Args:
-        path: what Keras' `model.save` or `model.save_weights` wrote. A `.keras` file tells the layer's options, but for
-            initialisers, regularisers and constraints, which are left out; `.weights.h5` tells none.
+        path: what `model.save` or `model.save_weights` wrote: `.keras`, `.h5`, `.weights.h5`, or the `.weights.json` of sharded
+            weights. A whole model tells the layer's options, except initialisers, regularisers and constraints, which are left
+            out; weights tell none.
         layer: its name in the model; needed where the model has several ConvLSTM layers.
         options: what the file does not tell, or to be otherwise, in our names.
 
@@ -198,7 +201,13 @@ def to_keras(layer: ConvLSTMNd | ConvLSTMCell) -> list[numpy.ndarray[Any, Any]]:
         sizes = " and ".join(str(tuple(w.shape[2:])) for w in (layer.weight_ih, layer.weight_hh))
         raise DataError(f"a Keras ConvLSTM has kernels of one size, these are {sizes}.")
     kernels = [w.movedim((0, 1), (-1, -2)) for w in (layer.weight_ih, layer.weight_hh)]
-    return [w.detach().cpu().contiguous().numpy().copy() for w in (*kernels, *([] if layer.bias is None else [layer.bias]))]
+    arrays = (*kernels, *([] if layer.bias is None else [layer.bias]))
+    return [_numbers(weight.detach().cpu()).contiguous().numpy().copy() for weight in arrays]
+
+
+def _numbers(weight: Tensor) -> Tensor:
+    """The same numbers in a precision that NumPy has."""
+    return weight.float() if weight.dtype == torch.bfloat16 else weight
 
 
 def _from_keras(source: str, weights: Sequence[Any], options: Mapping[str, Any]) -> ConvLSTMNd:
@@ -223,6 +232,8 @@ def _tensor(source: str, name: str, weight: Any) -> Tensor:
     if isinstance(weight, Tensor):
         return weight
     array = numpy.array(weight)
+    if array.dtype.name == "bfloat16":
+        return as_bfloat16(array)
     if array.dtype.kind != "f":
         raise DataError(f"{source}: weight {name!r} is of {array.dtype}, not of floating-point numbers.")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
@@ -244,17 +255,35 @@ def _stack(
 ) -> ConvLSTM2d:
     """The layers that stand under the prefix, from number 0 on, or the one cell of a state dict without prefix."""
     weights = _Weights(library, state_dict)
+    weights.left = _without_prefix(weights.left, prefix, first)
     cells: list[Cell] = []
     while any(key.startswith(prefix.format(len(cells))) for key in weights.left):
         cells.append(read(weights, prefix.format(len(cells))))
     if not cells:
-        cells.append(read(weights, "" if first in state_dict else prefix.format(0)))
+        cells.append(read(weights, "" if first in weights.left else prefix.format(0)))
     weights.finish()
     for k, cell in enumerate(cells):
         kernel = tuple(cell["weight_hh"].shape[2:])
         if any(n % 2 == 0 for n in kernel):
             raise DataError(f"{library}: layer {k} has a kernel of {kernel}; with its padding an even kernel changes the grid.")
     return _build(library, ConvLSTM2d, cells, options)  # type: ignore[return-value]
+
+
+def _without_prefix(weights: Mapping[str, Tensor], prefix: str, first: str) -> dict[str, Tensor]:
+    """Without what wrappers put before every name: 'module.' (DataParallel), 'model.' (Lightning), '_orig_mod.' (torch.compile).
+
+    prefix, first: as `_stack` has them; names that do not begin alike are left as they are, to be refused.
+    """
+    numbered = "[0-9]+".join(map(re.escape, prefix.split("{}")))
+    layer = re.compile(rf"(^|.*?\.){numbered}")
+    cell = re.compile(rf"(^|.*?\.){re.escape(first)}$")
+    for begin in (layer, cell):
+        before = {match[1] for name in weights if (match := begin.match(name))}
+        if before:
+            break
+    if len(before) != 1 or not all(name.startswith(tuple(before)) for name in weights):
+        return dict(weights)
+    return {name.removeprefix(*before): weight for name, weight in weights.items()}
 
 
 def _build(library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options: Mapping[str, Any]) -> ConvLSTMNd:

@@ -1,4 +1,5 @@
-"""ConvLSTM layers in the files of Keras, read without Keras: `.keras` (a zip of JSON and HDF5) and `.weights.h5`.
+"""ConvLSTM layers in the files of Keras, read without Keras: `.keras` (a zip of JSON and HDF5), `.weights.h5`, `.weights.json` with
+its shards, and the `.h5` of TensorFlow and of Keras before.
 
 A layer's weights stand in the group of its place in the model, `layers/conv_lstm2d_1/cell/vars/0` and on, a place being the
 layer's class and a running number; `config.json` in a `.keras` file has the layers in that order, with names and options.
@@ -10,18 +11,16 @@ import json
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
 from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
+from nowcast.model.keras_hdf5 import Array, Arrays, cells_of, is_conv_lstm, is_old, old_cells_of, old_configuration
 from nowcast.untrusted import refuse_links, refuse_links_in, refuse_unpacking
-
-Arrays = list[numpy.ndarray[Any, Any]]
 
 OUR_NAMES = {
     "strides": "stride", "padding": "padding", "dilation_rate": "dilation", "activation": "activation",
@@ -73,47 +72,78 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
     """The ConvLSTM layers of the file by name, and whether Keras 2 wrote it."""
     if not path.is_file():
         raise MissingInputError(f"{path}: there is no such file.")
-    configs: dict[str, dict[str, Any]] = {}
-    keras_2 = False
-    content: Path | io.BytesIO = path
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 refuse_unpacking(sum(member.file_size for member in archive.infolist()), str(path))
                 configs = dict(_places(json.loads(archive.read("config.json"))["config"]))
                 keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
-                content = io.BytesIO(archive.read("model.weights.h5"))
-        return _read_hdf5(path, content, configs), keras_2
+                return _read_hdf5(path, [io.BytesIO(archive.read("model.weights.h5"))], configs)[0], keras_2
+        return _read_hdf5(path, _shards(path) if path.name.endswith(".weights.json") else [path], {})
     except DAMAGE as error:
-        raise DataError(f"{path}: is damaged, or not a .keras or .weights.h5 file of Keras ({error}).") from error
+        raise DataError(f"{path}: is damaged, or not a .keras, .h5 or .weights.json file of Keras ({error}).") from error
 
 
-def _read_hdf5(path: Path, content: Path | io.BytesIO, configs: dict[str, dict[str, Any]]) -> dict[str, Found]:
-    """Every group `…/cell/vars` with the weights of a ConvLSTM."""
+def _shards(path: Path) -> list[Path]:
+    """The files that a `.weights.json` names, in its folder. Errors: MissingInputError, DataError."""
+    named = {
+        name
+        for names in json.loads(path.read_text())["weight_map"].values()
+        for name in ([names] if isinstance(names, str) else names)
+    }
+    if outside := [name for name in named if Path(name).name != name]:
+        raise DataError(f"{path}: names {outside[0]!r}, which is not in its folder; nowcast follows no path that a file names.")
+    shards = [path.with_name(name) for name in sorted(named)]
+    if missing := [shard for shard in shards if not shard.is_file()]:
+        raise MissingInputError(
+            f"{missing[0]}: there is no such file, and {path.name} names it; put all of them into one folder."
+        )
+    return shards
+
+
+def _read_hdf5(
+    path: Path, contents: Sequence[Path | io.BytesIO], configs: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Found], bool]:
+    """Every ConvLSTM of one file, or of the shards of one, by name; and whether it tells that Keras 2 wrote it."""
     try:
         import h5py
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("reading Keras' files needs h5py: pip install 'nowcast[hdf5]'.", name="h5py") from error
-    found = {}
-    if isinstance(content, io.BytesIO):
-        refuse_links_in(content.getvalue(), path)
-    else:
-        refuse_links(path)
-    with h5py.File(content) as file:
-        if "model_weights" in file or "layer_names" in file.attrs:
-            raise DataError(f"{path}: is an HDF5 file of Keras' older format; load it in Keras and save it as a .keras file.")
-        groups: list[str] = []
-        file.visit(lambda name: groups.append(name) if name.endswith("/cell/vars") else None)
-        for name in groups:
-            weights = [file[name][key][()] for key in sorted(file[name]) if key in ("0", "1", "2")]
-            if len(weights) < 2 or weights[0].ndim < 3:
-                continue
-            place = name.removesuffix("/cell/vars").replace("_layer_checkpoint_dependencies", "layers")
+    cells: dict[str, dict[str, Array]] = {}
+    names: dict[str, str] = {}
+    for content in contents:
+        if isinstance(content, io.BytesIO):
+            refuse_links_in(content.getvalue(), path)
+        else:
+            refuse_links(content)
+        with h5py.File(content) as file:
+            if is_old(file):
+                return _read_old(file)
+            for place, arrays, told in cells_of(file):
+                cells.setdefault(place, {}).update(arrays)
+                names |= {} if told is None else {place: told}
+    found: dict[str, Found] = {}
+    for place, by_number in cells.items():
+        weights = [by_number[key] for key in sorted(by_number)]
+        if is_conv_lstm(weights):
             config = configs.get(place)
-            own = file.get(name.removesuffix("cell/vars") + "vars")
-            called = config["name"] if config else own.attrs["name"] if own and "name" in own.attrs else place.rpartition("/")[2]
+            called = config["name"] if config else names.get(place, place.rpartition("/")[2])
             found[place if called in found else called] = Found(weights, config)
-    return found
+    return found, False
+
+
+def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
+    """The same of a file of the older format, whose layers are known by their names."""
+    model, version = old_configuration(file)
+    configs = {} if model is None else {config["name"]: config for _, config in _places(model)}
+    found = {}
+    for layer, name, weights in old_cells_of(file):
+        way, _, inner = name.partition("_")
+        config = configs.get(name) or (configs.get(inner) if way in ("forward", "backward") else None)
+        if config is not None and way == "backward" and name not in configs:  # of a Bidirectional that tells the other half only
+            config = {**config, "name": name, "go_backwards": not config["go_backwards"]}
+        found[f"{layer}/{name}" if name in found else name] = Found(weights, config)
+    return found, version.startswith("2.")
 
 
 def _places(model: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

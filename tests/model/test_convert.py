@@ -158,8 +158,8 @@ def test_options_and_gradients_and_that_weights_are_copied():
         (convert.from_ndrplz, {}, r"ndrplz\S*: weight 'cell_list.0.conv.weight' is missing among none"),
         (
             convert.from_ndrplz,
-            {"module.cell_list.0.conv.weight": (8, 3, 3, 3)},
-            r"missing among 'module.cell_list.0.conv.weight'",
+            {"module.cell_list.0.gates.weight": (8, 3, 3, 3)},
+            r"missing among 'cell_list.0.gates.weight'",
         ),
         (convert.from_ndrplz, ndrplz_shapes() | {"head.weight": (1,)}, r"its layer has no weight 'head.weight'"),
         (
@@ -445,11 +445,120 @@ def test_damaged_and_foreign_files(tmp_path):
             convert.from_keras_file(tmp_path / name)
 
 
-def test_the_older_format_is_named(tmp_path):
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.create_group("model_weights")
-    with pytest.raises(DataError, match=r"m.h5: is an HDF5 file of Keras' older format; load it in Keras"):
-        convert.from_keras_file(tmp_path / "m.h5")
+@pytest.mark.parametrize("before", ["module.", "model.", "_orig_mod.", "module.net.encoder."])
+@pytest.mark.parametrize("name", PEERS)
+def test_what_wrappers_put_before_names_is_taken_off(name, before):
+    convert_from, _, prefix, _, shapes = PEERS[name]
+    weights = {key: torch.randn(shape) for key, shape in shapes.items()}
+    expected = convert_from(weights).state_dict()
+    one = cell_of(weights, prefix.format(0))
+    for found, wanted in (
+        (convert_from({before + key: weight for key, weight in weights.items()}), expected),
+        (convert_from({before + key: weight for key, weight in one.items()}), convert_from(one).state_dict()),
+    ):
+        assert all(torch.equal(weight, wanted[key]) for key, weight in found.state_dict().items())
+
+
+def test_names_of_two_layers_are_not_taken_for_one():
+    weights = {key: torch.randn(shape) for key, shape in ndrplz_shapes().items()}
+    with pytest.raises(DataError, match=r"has no weight|is missing among"):
+        convert.from_ndrplz({f"{way}.{key}": weight for way in ("encoder", "decoder") for key, weight in weights.items()})
+
+
+def old_h5(path, layers, model=None, version="2.6.0"):
+    """As TensorFlow wrote: weights by name under each layer, the model's configuration beside them where it is a whole model."""
+    with h5py.File(path, "w") as file:
+        root = file if model is None else file.create_group("model_weights")
+        file.attrs["keras_version"] = version
+        if model is not None:
+            file.attrs["model_config"] = json.dumps(model)
+        root.attrs["layer_names"] = [name.encode() for name in layers]
+        for name, weights in layers.items():
+            group = root.create_group(name)
+            group.attrs["weight_names"] = [key.encode() for key in weights]
+            for key, weight in weights.items():
+                group[key] = weight
+    return path
+
+
+def named_weights(place, weights):
+    kinds = ("kernel:0", "recurrent_kernel:0", "bias:0")
+    return {f"{place}/{kind}": weight for kind, weight in zip(kinds, weights, strict=False)}
+
+
+@pytest.mark.parametrize("inner", ["rain", "rain/conv_lstm_cell", "model/rain/conv_lstm_cell"])
+def test_a_model_in_the_older_format_tells_weights_and_options(tmp_path, inner):
+    weights = keras_weights(3, 2)
+    layers = {
+        "input": {},
+        "rain": named_weights(inner, weights),
+        "dense": {"dense/kernel:0": numpy.ones((2, 3)), "dense/bias:0": numpy.ones(3)},
+    }
+    model = keras_model(keras_layer("rain", strides=[2, 1], recurrent_activation="hard_sigmoid"), keras_layer("dense", "Dense"))
+    layer = convert.from_keras_file(old_h5(tmp_path / "m.h5", layers, model))
+    assert same_weights(layer, weights)
+    assert layer.variant.stride == (2, 1)
+    assert layer.variant.recurrent_activation is hard_sigmoid_of_keras_2
+
+
+def test_weights_in_the_older_format_tell_no_options(tmp_path):
+    one, two = keras_weights(3, 2), keras_weights(2, 2)
+    layers = {"one": named_weights("one", one), "two": named_weights("two", two)}
+    path = old_h5(tmp_path / "weights.h5", layers)
+    assert same_weights(convert.from_keras_file(path, "two", padding="same"), two)
+    with pytest.raises(DataError, match="has several ConvLSTM layers; choose layer= from one, two"):
+        convert.from_keras_file(path)
+
+
+def test_both_ways_of_a_bidirectional_in_the_older_format(tmp_path):
+    there, back = keras_weights(3, 2), keras_weights(3, 2, seed=1)
+    layers = {"both": named_weights("both/forward_rain", there) | named_weights("both/backward_rain", back)}
+    both = {"class_name": "Bidirectional", "config": {"name": "both", "layer": keras_layer("rain", go_backwards=False)}}
+    path = old_h5(tmp_path / "m.h5", layers, keras_model(both))
+    for name, weights, backwards in (("forward_rain", there, False), ("backward_rain", back, True)):
+        layer = convert.from_keras_file(path, name)
+        assert same_weights(layer, weights) and layer.go_backwards is backwards
+
+
+def shards(folder, names=("a.weights.h5", "b.weights.h5")):
+    """Two files, between which the weights of one layer are divided, and the file that names them."""
+    weights = keras_weights(3, 2)
+    for name, numbers in zip(names, ((0,), (1, 2)), strict=True):
+        with h5py.File(folder / name, "w") as file:
+            for k in numbers:
+                file[f"layers/conv_lstm2d/cell/vars/{k}"] = weights[k]
+    path = folder / "m.weights.json"
+    path.write_text(json.dumps({"metadata": {}, "weight_map": {"/layers/conv_lstm2d/cell/vars": list(names)}}))
+    return path, weights
+
+
+def test_sharded_weights_are_put_together(tmp_path):
+    path, weights = shards(tmp_path)
+    assert same_weights(convert.from_keras_file(path), weights)
+
+
+def test_a_shard_that_is_missing_or_elsewhere_is_named(tmp_path):
+    path, _ = shards(tmp_path)
+    (tmp_path / "b.weights.h5").unlink()
+    with pytest.raises(MissingInputError, match=r"b.weights.h5: there is no such file, and m.weights.json names it"):
+        convert.from_keras_file(path)
+    path.write_text(json.dumps({"weight_map": {"/layers/x/cell/vars": ["../a.weights.h5"]}}))
+    with pytest.raises(DataError, match=r"names '../a.weights.h5', which is not in its folder"):
+        convert.from_keras_file(path)
+    path.write_text("[]")
+    with pytest.raises(DataError, match="is damaged"):
+        convert.from_keras_file(path)
+
+
+def test_weights_in_bfloat16_stay_so_and_go_back_as_float32(tmp_path):
+    weights = [torch.from_numpy(weight).bfloat16() for weight in keras_weights(3, 2)]
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:  # as Keras writes what HDF5 has no name for
+        for k, weight in enumerate(weights):
+            file[f"layers/conv_lstm2d/cell/vars/{k}"] = weight.view(torch.int16).numpy().view("V2")
+            file[f"layers/conv_lstm2d/cell/vars/{k}"].attrs["dtype"] = "bfloat16"
+    for layer in (convert.from_keras_file(tmp_path / "m.weights.h5"), convert.from_keras(weights)):
+        assert layer.cells[0].weight_ih.dtype == torch.bfloat16
+        assert all(numpy.array_equal(a, b.float().numpy()) for a, b in zip(convert.to_keras(layer), weights, strict=True))
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):

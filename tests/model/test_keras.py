@@ -212,13 +212,14 @@ def test_files_that_keras_wrote_are_read_without_it(tmp_path):
             numpy.testing.assert_allclose(numpy.load(tmp_path / f"{name}.npy"), values, rtol=0, atol=1e-5)
 
 
-def test_layers_within_a_model_that_keras_wrote(tmp_path):
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_layers_within_a_model_that_keras_wrote(tmp_path, name):
     inner = keras.Sequential([keras.Input((4, 7, 6, 6)), keras.layers.ConvLSTM2D(2, 2, name="deep", strides=2)], name="inner")
     both = keras.layers.Bidirectional(keras.layers.ConvLSTM2D(3, 3, return_sequences=True, padding="same", name="rain"))
     model = keras.Sequential([keras.Input((4, 7, 6, 2)), both, inner])
-    model.save(tmp_path / "m.keras")
+    model.save(tmp_path / name)
     forward, backward, deep = (
-        convert.from_keras_file(tmp_path / "m.keras", name) for name in ("forward_rain", "backward_rain", "deep")
+        convert.from_keras_file(tmp_path / name, layer) for layer in ("forward_rain", "backward_rain", "deep")
     )
     frames = frames_of(2)
     x = channels_first(frames, 2)
@@ -226,3 +227,14 @@ def test_layers_within_a_model_that_keras_wrote(tmp_path):
         x = torch.cat([forward(x), backward(x).flip(1)], dim=2)
         torch.testing.assert_close(deep(x), channels_first(model(frames), 2), rtol=0, atol=1e-5)
     assert backward.go_backwards and deep.variant.stride == (2, 2) and deep.variant.padding == "valid"
+
+
+def test_sharded_weights_that_keras_wrote(tmp_path):
+    layer = keras.layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True)
+    model = keras.Sequential([keras.Input((4, *GRIDS[2], 2)), layer, keras.layers.BatchNormalization()])
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=2e-6)
+    assert len(list(tmp_path.glob("*.h5"))) > 1
+    frames = frames_of(2)
+    ours = convert.from_keras_file(tmp_path / "m.weights.json", padding="same", return_sequences=True)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(channels_first(frames, 2)), channels_first(layer(frames), 2), rtol=0, atol=1e-5)
