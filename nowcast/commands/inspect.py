@@ -45,7 +45,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     """
     options = reading(config.data)
     console = edgeless.console(markup=False)
-    document, errors = [], list[NowcastError]()
+    document, errors = list[dict[str, Any]](), list[NowcastError]()
     for path in paths or [config.data.path]:
         if is_model(path):
             try:
