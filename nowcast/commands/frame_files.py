@@ -14,8 +14,7 @@ from nowcast.errors import DataError, MissingInputError
 from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.file import RadarFile
-from nowcast.radar.formats import read_frames
-from nowcast.radar.frames import to_rate
+from nowcast.radar.frames import read_rates
 from nowcast.radar.georeference import place_differs
 from nowcast.radar.patterns import is_time_pattern
 from nowcast.radar.series import describe_files
@@ -133,10 +132,7 @@ class FrameFiles:
 
     def _read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame:
         everything, options = slice(None), self.options
-        stored = read_frames(file, slice(index, index + 1), everything, everything, options)
-        if stored.shape[0] != 1:
-            raise DataError(f"{file.path}: has fewer frames than when it was opened; forecast again.")
-        rates, high = to_rate(stored, file, np.array([at]), options)
+        rates, high = read_rates(file, index, np.array([at]), everything, everything, options)
         instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
         remark = f"{file.path}: {high} values at {show(at)} UTC are above data.max_rate={options.max_rate:g} mm/h and {instead}"
         return Frame(rates[0], remark if high else None)

@@ -18,6 +18,7 @@ import netCDF4
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.apart import if_running
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
 from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
@@ -82,6 +83,11 @@ def only_reader() -> Iterator[None]:
 
 def close_files(paths: set[str]) -> None:
     """Close those of these files that are still open; a later read opens them again."""
+    if_running(_close_files, paths)
+    _close_files(paths)
+
+
+def _close_files(paths: set[str]) -> None:
     _handles.close(paths)
 
 
