@@ -34,7 +34,7 @@ from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
@@ -98,7 +98,7 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
     try:
-        refuse_links(path)
+        refuse_unsound(path)
         with uninterrupted(), xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
             dataset = file.load()
     except PermissionError as error:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
-from nowcast.untrusted import refuse_links, refuse_links_in, refuse_unpacking
+from nowcast.untrusted import refuse_unsound, refuse_unsound_content, refuse_unpacking
 
 Arrays = list[numpy.ndarray[Any, Any]]
 
@@ -96,9 +96,9 @@ def _read_hdf5(path: Path, content: Path | io.BytesIO, configs: dict[str, dict[s
         raise ModuleNotFoundError("reading Keras' files needs h5py: pip install 'nowcast[hdf5]'.", name="h5py") from error
     found = {}
     if isinstance(content, io.BytesIO):
-        refuse_links_in(content.getvalue(), path)
+        refuse_unsound_content(content.getvalue(), path)
     else:
-        refuse_links(path)
+        refuse_unsound(path)
     with h5py.File(content) as file:
         if "model_weights" in file or "layer_names" in file.attrs:
             raise DataError(f"{path}: is an HDF5 file of Keras' older format; load it in Keras and save it as a .keras file.")

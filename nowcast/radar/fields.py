@@ -17,7 +17,7 @@ from nowcast.radar.readers.zarr import refuse_foreign
 from nowcast.radar.storage import library
 from nowcast.radar.times import Times, show
 from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 
 _BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)
 """What NetCDF and Zarr raise on files that they cannot read."""
@@ -119,7 +119,7 @@ def _open(path: Path) -> xr.Dataset:
             library("zarr", "zarr", path)
             refuse_foreign(path)
             return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **decoding)
-        refuse_links(path)
+        refuse_unsound(path)
         return xr.open_dataset(path.absolute(), engine="netcdf4", **decoding)
     except _BROKEN as error:
         raise storage.explain(path, error) from error

@@ -9,7 +9,7 @@ import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.files import written_whole
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
@@ -39,7 +39,7 @@ def open_counts(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
     try:
-        refuse_links(path)
+        refuse_unsound(path)
         with xr.open_dataset(path.absolute(), engine="netcdf4") as file:
             counts = file.load()
     except PermissionError as error:

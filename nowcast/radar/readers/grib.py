@@ -131,6 +131,6 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
         stop = start + int.from_bytes(head[8:16])
         file.seek(stop - 4 if start + 16 < stop <= size else start)
         if head[:4] != b"GRIB" or file.read(4) != b"7777":
-            raise DataError(f"{path}: this GRIB file is truncated or damaged at byte {start}; fetch it again or remove it.")
+            raise DataError(f"{path}: this GRIB file is truncated or damaged at byte {start}; compare it with its source.")
         yield start, stop
         start = stop
