@@ -185,11 +185,15 @@ class _Worker:
 def _death(path: str | Path, code: int | None) -> DataError | DeviceError:
     """Why the process died, for people."""
     if code == -signal.SIGXCPU:
-        return DataError(f"{path}: reading it took more than {COMPUTING} seconds of computing; it is damaged, or made to be slow.")
+        return DataError(
+            f"{path}: reading it took more than {COMPUTING} seconds of computing; it is damaged, or made to be slow."
+        )
     if code == -signal.SIGKILL:
         return DeviceError(f"{path}: the process that reads it was killed, perhaps for want of memory; free some and try again.")
     how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-    return DataError(f"{path}: the library of its format crashed on it ({how}); the file is damaged, or of a kind that crashes it.")
+    return DataError(
+        f"{path}: the library of its format crashed on it ({how}); the file is damaged, or of a kind that crashes it."
+    )
 
 
 def _shared_file() -> int:

@@ -154,7 +154,8 @@ def is_young(path: Path) -> bool:
         signature = signature_of(path)
     except MissingInputError:
         return False
-    return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
+    is_file = path.is_file() or path.is_dir()  # a named pipe is never finished
+    return is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
 
 
 def signature_of(path: Path) -> Signature | None:

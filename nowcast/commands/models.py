@@ -1,5 +1,6 @@
 """The model that `nowcast predict` forecasts by, whatever computes it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from nowcast.commands.importing import importing
 from nowcast.commands.past import Past
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import ConfigError, DataError
+from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import SUFFIX
 
 
@@ -74,6 +75,16 @@ def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str
         raise DataError(
             f"{where}: frames of {list(size)}, but the model takes those of model.grid_size={wanted} alone; "
             "give data of that size, or train another model on this."
+        )
+
+
+def refuse_too_long(lead_steps: int, size: Sequence[int], allowed_bytes: int, where: str) -> None:
+    """Errors: DeviceError if a forecast of so many frames (h, w) alone would take more memory than it may."""
+    needs = 4 * lead_steps * math.prod(size)
+    if needs > allowed_bytes:
+        raise DeviceError(
+            f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and {allowed_bytes / 1e9:.2g} GB may be taken;"
+            " free some, allow more (max_memory_gb), or forecast fewer."
         )
 
 

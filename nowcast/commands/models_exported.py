@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nowcast.checks import saved_steps
 from nowcast.commands.past import Past
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
@@ -27,6 +28,7 @@ class ExportedModel:
                 )
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
+        saved_steps(self.about.get("config"), path)
 
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""

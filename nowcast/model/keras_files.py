@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
-from nowcast.untrusted import refuse_unsound, refuse_unsound_content, refuse_unpacking
+from nowcast.untrusted import refuse_unpacking, refuse_unsound, refuse_unsound_content
 
 Arrays = list[numpy.ndarray[Any, Any]]
 

@@ -80,9 +80,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         return rate
 
 
-def read_rates(
-    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
-) -> tuple[Rate, int]:
+def read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
     """Frames of `file` from number `first` on, which are of these times → as to_rate.
 
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
@@ -90,9 +88,7 @@ def read_rates(
     return apart(file.path, _read_rates, without_place(file), first, times, rows, columns, options)
 
 
-def _read_rates(
-    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
-) -> tuple[Rate, int]:
+def _read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
     stored = read_frames(file, slice(first, first + len(times)), rows, columns, options)
     if len(stored) != len(times):
         raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")

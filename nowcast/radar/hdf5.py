@@ -119,9 +119,7 @@ def check_size(name: str, data: Node, first: tuple[str, Node], stated: Sequence[
         raise DataError(f"{path}: {name} is of the size {shape}; nowcast needs (y, x): name another one with data.variable.")
     said = tuple(number or size for number, size in zip(stated, shape, strict=True))
     if said != shape:
-        raise DataError(
-            f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it with its source."
-        )
+        raise DataError(f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it with its source.")
     if shape != first[1].shape:
         raise DataError(f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set data.variable to one.")
 

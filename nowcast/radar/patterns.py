@@ -69,7 +69,7 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """"file" or "folder", where a link leads; "" of all else, of what is gone, and of a link that leads nowhere or to itself."""
+    """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link that leads nowhere or to itself."""
     try:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from nowcast.apart import if_running
 from nowcast.errors import DataError, InputOutputError, MissingInputError, MissingLibraryError, NowcastError
-from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unsound, refuse_unsound_content, refuse_unpacking
+from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unpacking, refuse_unsound, refuse_unsound_content
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None

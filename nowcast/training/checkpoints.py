@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from nowcast.checks import saved_steps
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import written_whole
 
@@ -71,6 +72,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
+    saved_steps(checkpoint.get("config"), path)
     return checkpoint
 
 

@@ -161,7 +161,9 @@ class OpenMessage:
         return np.asarray(lines.T if by_column else lines, dtype=np.float64)
 
     def _damaged(self, why: object) -> DataError:
-        return DataError(f"{self.path}: this GRIB file is damaged or of a form not known ({why}); compare it with its source, or convert it.")
+        return DataError(
+            f"{self.path}: this GRIB file is damaged or of a form not known ({why}); compare it with its source, or convert it."
+        )
 
 
 def _check_sections(content: bytes, path: Path) -> None:
