@@ -356,13 +356,13 @@ class _Packer(pickle.Pickler):
                     return number, None, None, None
         start = self.end
         self.end += _write(self.memory, np.ascontiguousarray(obj), start)
-        number = None
+        kept: int | None = None
         if self.sent is not None:
-            number = next(reversed(self.sent), 0) + 1
-            self.sent[number] = obj
+            kept = next(reversed(self.sent), 0) + 1
+            self.sent[kept] = obj
             if len(self.sent) > _KEPT:
                 self.sent.popitem(last=False)
-        return number, start, obj.dtype.str, obj.shape
+        return kept, start, obj.dtype.str, obj.shape
 
 
 class _Unpacker(pickle.Unpickler):
@@ -408,4 +408,5 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     if a.dtype != b.dtype or a.shape != b.shape or not (a.flags.c_contiguous and b.flags.c_contiguous):
         return False
     size = a.dtype.itemsize
-    return np.array_equal(*(one.view(f"u{size}" if size in (1, 2, 4, 8) else a.dtype) for one in (a, b)))
+    plain = np.dtype(f"u{size}") if size in (1, 2, 4, 8) else a.dtype
+    return bool(np.array_equal(a.view(plain), b.view(plain)))

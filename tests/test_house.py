@@ -28,9 +28,9 @@ MAY_IMPORT = {
     "radar": {"errors", "apart", "files", "signals", "untrusted"},
     "sequences": {"errors", "files", "periods", "radar.grid"},
     "model": {"errors", "untrusted"},
-    "verification": {"errors", "files", "radar.grid", "untrusted"},
+    "verification": {"errors", "apart", "files", "radar.grid", "untrusted"},
     "training": {"errors", "checks", "files", "model", "sequences", "verification.counts", "verification.scores"},
-    "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
+    "forecast": {"errors", "apart", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
     "commands": {
         "errors", "checks", "explain", "files", "printable", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
     },

@@ -54,7 +54,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
         groups, unreadable = look_at_files(files, options, config.workers)
         if unreadable:
             bad = len({one.path for one in unreadable})
-            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read, as listed; mend or remove them."))
+            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read, as listed; look into them."))
         series = [(group, inspected(group)) for group in groups if group.frames]
         document.append(
             {

@@ -10,17 +10,16 @@ Their errors are MissingInputError and DataError, naming the file, what is wrong
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from nowcast.apart import apart
-from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError, NowcastError
+from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
 from nowcast.radar.file import ZR, RadarFile, ReadOptions
-from nowcast.radar.storage import Values, explain, unpacked
+from nowcast.radar.storage import Values, explain, explained, unpacked
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
 
 START = 1024  # bytes from which a format is told
@@ -60,25 +59,14 @@ def without_place(file: RadarFile) -> RadarFile:
 
 
 def _read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
-    with _bad_data(file.path):
+    with explained(file.path):
         values: Values = reader(file.format).read(file, frames, rows, columns, options)
         return values
 
 
 def _describe(path: Path, options: ReadOptions) -> RadarFile:
-    with _bad_data(path):
+    with explained(path):
         return _described(path, options)
-
-
-@contextmanager
-def _bad_data(path: Path) -> Iterator[None]:
-    """Whatever a library or a reader makes of a file that it cannot read is a fault of the file. Errors: as explain."""
-    try:
-        yield
-    except NowcastError:
-        raise
-    except Exception as error:
-        raise explain(path, error) from error
 
 
 def _described(path: Path, options: ReadOptions) -> RadarFile:

@@ -220,6 +220,17 @@ def frames_a_block(height: int, width: int) -> int:
     return max(1, _BLOCK // (height * width * 8))
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Whatever a library makes of a file that it cannot read is a fault of the file. Errors: as explain."""
+    try:
+        yield
+    except NowcastError:
+        raise
+    except Exception as error:
+        raise explain(path, error) from error
+
+
 def explain(path: Path, error: Exception) -> NowcastError:
     """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do.
 
