@@ -126,7 +126,7 @@ class _Worker:
         self.code: int | None = None
         self.connection, theirs = Pipe()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # no handler of ours runs in the child
-        parent = os.getpid()
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else None
         try:
             with warnings.catch_warnings():  # the child calls nothing that another thread may hold a lock of
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -229,7 +229,7 @@ atexit.register(lambda: _state.drop())
 # Within the process that may die.
 
 
-def _serve(connection: Connection, memory: int, parent: int) -> NoReturn:
+def _serve(connection: Connection, memory: int, parent: int | None) -> NoReturn:
     """Answer until the parent is gone."""
     global _state
     _state = _State(is_inside=True)
@@ -270,20 +270,23 @@ def _alone(error: Exception) -> Exception:
     """The error, without what it was raised from; another one if it cannot be pickled."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     try:
-        pickle.loads(pickle.dumps(error))
-        return error
+        is_whole = isinstance(pickle.loads(pickle.dumps(error)), type(error))
     except Exception:
-        return InternalError(f"{type(error).__name__}: {error}")
+        is_whole = False
+    return error if is_whole else InternalError(f"{type(error).__name__}: {error}")
 
 
-def _settle(parent: int) -> None:
-    """Be quiet, die with the parent, leave signals of the terminal to it, and leave no picture of memory on the disk."""
+def _settle(parent: int | None) -> None:
+    """Be quiet, die with the parent, leave signals of the terminal to it, and leave no picture of memory on the disk.
+
+    parent: None if another thread than its first one forked, for Linux takes the end of that thread for the end of the parent.
+    """
     for number in _HELD_BACK - {signal.SIGALRM}:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
-    if sys.platform == "linux" and threading.current_thread() is threading.main_thread():  # else it would die with that thread
+    if sys.platform == "linux" and parent is not None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -294,6 +297,7 @@ def _settle(parent: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1) if os.environ.get("NOWCAST_DEBUG") else (0, 1, 2):
         os.dup2(nothing, stream)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, to the end
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
         _limit(resource.RLIMIT_DATA, _allocated() + MEMORY)
