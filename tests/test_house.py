@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "explain": {"errors", "printable"},
     "radar": {"errors", "apart", "files", "signals", "untrusted"},
     "sequences": {"errors", "files", "periods", "radar.grid"},
-    "model": {"errors", "untrusted"},
+    "model": {"errors", "apart", "untrusted"},
     "verification": {"errors", "apart", "files", "radar.grid", "untrusted"},
     "training": {"errors", "checks", "files", "model", "sequences", "verification.counts", "verification.scores"},
     "forecast": {"errors", "apart", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},

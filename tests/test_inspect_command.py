@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_listed_after_all_else_and_is_bad_data(run: Run, 
     assert outcome.code == 65
     assert "24 in 2 files" in outcome.out
     assert "rain/empty.nc  this file is empty" in outcome.out and "rain/page.nc   this is a web page" in outcome.out
-    assert outcome.err == "nowcast: rain: 2 of 4 file(s) cannot be read, as listed; mend or remove them.\n"
+    assert outcome.err == "nowcast: rain: 2 of 4 file(s) cannot be read, as listed; look into them.\n"
     document = json.loads(run("inspect", "rain", "--json").out)
     assert [one["path"] for one in document["paths"][0]["unreadable"]] == ["rain/empty.nc", "rain/page.nc"]
 

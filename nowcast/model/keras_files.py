@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy
 from torch import Tensor
 
+from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
 from nowcast.untrusted import refuse_unpacking, refuse_unsound, refuse_unsound_content
@@ -83,7 +84,7 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
                 configs = dict(_places(json.loads(archive.read("config.json"))["config"]))
                 keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
                 content = io.BytesIO(archive.read("model.weights.h5"))
-        return _read_hdf5(path, content, configs), keras_2
+        return apart(path, _read_hdf5, path, content, configs), keras_2
     except DAMAGE as error:
         raise DataError(f"{path}: is damaged, or not a .keras or .weights.h5 file of Keras ({error}).") from error
 
@@ -99,7 +100,7 @@ def _read_hdf5(path: Path, content: Path | io.BytesIO, configs: dict[str, dict[s
         refuse_unsound_content(content.getvalue(), path)
     else:
         refuse_unsound(path)
-    with h5py.File(content) as file:
+    with h5py.File(content, "r", locking=False) as file:
         if "model_weights" in file or "layer_names" in file.attrs:
             raise DataError(f"{path}: is an HDF5 file of Keras' older format; load it in Keras and save it as a .keras file.")
         groups: list[str] = []

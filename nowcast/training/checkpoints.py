@@ -72,7 +72,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
-    saved_steps(checkpoint.get("config"), path)
+    if "config" in checkpoint:
+        saved_steps(checkpoint["config"], path)
     return checkpoint
 
 
