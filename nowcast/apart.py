@@ -44,6 +44,7 @@ _LARGE = 2**16  # bytes from which an array travels in shared memory
 _SPARE = 2**26  # bytes of shared memory that stay for the next call
 _KEPT = 4  # large arrays that are remembered, because the next file is likely to hold the same
 _HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
+_REUSE_MEMORY = {-3: 2**25, -1: 2**26}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 Result = TypeVar("Result")
@@ -128,9 +129,11 @@ class _Worker:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # no handler of ours runs in the child
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else None
         try:
-            with warnings.catch_warnings():  # the child calls nothing that another thread may hold a lock of
+            with (
+                warnings.catch_warnings()
+            ):  # of threads: the child needs none, and waits for a lock of theirs no longer than WAITING
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self.pid = os.fork()
+                self.pid = _fork()
             if self.pid == 0:
                 try:
                     self.connection.close()
@@ -147,7 +150,7 @@ class _Worker:
     def ask(self, path: str | Path, question: Any) -> _Answer:
         """Errors: DataError, DeviceError if it dies at it."""
         try:
-            self.connection.send(question)
+            self.connection.send_bytes(pickle.dumps(question))
             if not self.connection.poll(WAITING):
                 raise DataError(
                     f"{path}: reading it took longer than {WAITING:g} seconds, so it was given up; look into the file and the disk."
@@ -180,6 +183,16 @@ class _Worker:
             except ChildProcessError:  # somebody else asked before
                 self.code = 0
         return self.code
+
+
+def _fork() -> int:
+    """Errors: DeviceError if the system gives no further process."""
+    try:
+        return os.fork()
+    except OSError as error:
+        raise DeviceError(
+            f"cannot start the process that reads files ({error.strerror}); free some memory, or end others."
+        ) from error
 
 
 def _death(path: str | Path, code: int | None) -> DataError | DeviceError:
@@ -240,14 +253,13 @@ def _serve(connection: Connection, memory: int, parent: int | None) -> NoReturn:
     least = _allocated()
     while True:
         try:
-            function, args, repeats, folder = connection.recv()
+            question = connection.recv_bytes()
         except (EOFError, ConnectionError):
             os._exit(0)
-        _go_to(folder)
         _limit(resource.RLIMIT_CPU, math.ceil(_time_used()) + COMPUTING)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            result, failure = _called(function, args)
+            result, failure, repeats = _answered(question)
         warned = [(one.category, str(one.message), one.filename, one.lineno) for one in caught]
         answer = _Answer(result, failure, records[:], warned, _allocated() - least > _RENEWED)
         del result, failure
@@ -257,13 +269,16 @@ def _serve(connection: Connection, memory: int, parent: int | None) -> NoReturn:
         connection.send_bytes(packed)
 
 
-def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+def _answered(question: bytes) -> tuple[Any, Exception | None, bool]:
+    """The result, or the failure; and whether large arrays are likely to come again."""
     try:
-        return function(*args), None
+        function, args, repeats, folder = pickle.loads(question)
+        _go_to(folder)
+        return function(*args), None, repeats
     except Exception as error:
         if os.environ.get("NOWCAST_DEBUG"):
             error.add_note("".join(traceback.format_exception(error)))
-        return None, _alone(error)
+        return None, _alone(error), False
 
 
 def _alone(error: Exception) -> Exception:
@@ -286,12 +301,8 @@ def _settle(parent: int | None) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
-    if sys.platform == "linux" and parent is not None:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
+    if sys.platform == "linux":
+        _settle_on_linux(parent)
     gc.freeze()  # what is old stays in memory that is shared with the parent
     faulthandler.disable()
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -301,6 +312,19 @@ def _settle(parent: int | None) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
         _limit(resource.RLIMIT_DATA, _allocated() + MEMORY)
+
+
+def _settle_on_linux(parent: int | None) -> None:
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    if parent is not None:
+        library.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+    if hasattr(library, "mallopt"):  # of glibc: memory of one frame serves the next, which saves a fifth of the time
+        for option, value in _REUSE_MEMORY.items():
+            library.mallopt(option, value)
 
 
 def _limit(what: int, soft: int) -> None:
