@@ -130,7 +130,8 @@ def kept_frames(path: Path, times: Times) -> Iterator[Frame]:
 
 
 def _read_rate(path: Path, index: dict[str, slice]) -> npt.NDArray[np.float32]:
-    return storage.read_values(path, RATE, index)[0].astype(np.float32)
+    rate: npt.NDArray[np.float32] = storage.read_values(path, RATE, index)[0].astype(np.float32)
+    return rate
 
 
 def write_day(
