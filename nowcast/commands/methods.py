@@ -27,7 +27,6 @@ from nowcast.commands.same_grid import refuse_other_grid
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.baselines.library import LEAST_STEPS, refuse_absent
-from nowcast.forecast.memory import memory_allowed
 from nowcast.radar.grid import RATE
 
 
@@ -92,7 +91,7 @@ class Methods:
         assert model is not None and config.checkpoint is not None
         past = source.past(at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint)))
         refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
-        refuse_too_long(steps_of(model)[1], past.rain[RATE].shape[1:], memory_allowed(config.max_memory_gb), config.checkpoint)
+        refuse_too_long(steps_of(model)[1], past.rain[RATE].shape[1:], config.checkpoint)
         remark = refuse_other_grid(model.about.get("place"), past.rain, config.data.path, allowed=config.other_grid)
         made_with = {
             "checkpoint": config.checkpoint,
@@ -112,7 +111,7 @@ class Methods:
         if config.baseline is None:  # a fallback has what frames there are
             input_steps = LEAST_STEPS.get(name, 1)
         past = source.past(at, Need(input_steps, 0 if name in LEAST_STEPS else input_steps - 1, known))
-        refuse_too_long(lead_steps, past.rain[RATE].shape[1:], memory_allowed(config.max_memory_gb), "lead_steps")
+        refuse_too_long(lead_steps, past.rain[RATE].shape[1:], "lead_steps")
         with importing():
             import torch
 

@@ -13,6 +13,7 @@ from nowcast.commands.past import Past
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import SUFFIX
+from nowcast.forecast.memory import memory_allowed
 
 
 class Model(Protocol):
@@ -78,13 +79,13 @@ def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str
         )
 
 
-def refuse_too_long(lead_steps: int, size: Sequence[int], allowed_bytes: int, where: str) -> None:
-    """Errors: DeviceError if a forecast of so many frames (h, w) alone would take more memory than it may."""
-    needs = 4 * lead_steps * math.prod(size)
-    if needs > allowed_bytes:
+def refuse_too_long(lead_steps: int, size: Sequence[int], where: str) -> None:
+    """Errors: DeviceError if the frames (h, w) of a forecast would take more than half of the memory that is free."""
+    needs, free = 4 * lead_steps * math.prod(size), memory_allowed(None)
+    if needs > free:
         raise DeviceError(
-            f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and {allowed_bytes / 1e9:.2g} GB may be taken;"
-            " free some, allow more (max_memory_gb), or forecast fewer."
+            f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and {free / 1e9:.2g} GB may be taken;"
+            " free some, or forecast fewer."
         )
 
 
