@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
 
-from nowcast.errors import ConfigError
+from nowcast.errors import ConfigError, DataError
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -72,3 +74,16 @@ def device_and_precision(device: str, precision: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9]\d{0,3}))?", device):
         raise ConfigError(f"device: {device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps.")
     one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))
+
+
+def saved_steps(config: Any, path: str | Path) -> None:
+    """Errors: DataError if the configuration that a model carries has steps, or a spacing of frames, that no model has."""
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: carries no configuration of a model; give one that 'nowcast train' or 'nowcast export' wrote.")
+    for key in ("input_steps", "lead_steps"):
+        value = config.get(key, 1)
+        if type(value) is not int or value < 1:
+            raise DataError(f"{path}: says {key}={value!r}, and a model has a whole number of them above 0; train it again.")
+    minutes = config.get("timestep_minutes")
+    if minutes is not None and (type(minutes) not in (int, float) or not (minutes > 0 and math.isfinite(minutes))):
+        raise DataError(f"{path}: says timestep_minutes={minutes!r}, and frames are minutes above 0 apart; train it again.")

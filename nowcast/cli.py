@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from nowcast import __version__
 from nowcast.config import configs_folder, register_schemas
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
+from nowcast.printable import printable
 from nowcast.signals import Stop
 from nowcast.startup import settle
 
@@ -425,6 +427,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     settle()
     _make_streams_writable()
+    logging.setLogRecordFactory(_Record)
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them
         signal.signal(number, stop)
@@ -440,6 +443,13 @@ def main() -> None:
         code = InputOutputError.exit_code if stop.code == 1 else stop.code if isinstance(stop.code, int) else 2
     _give_up_stderr()
     sys.exit(code)
+
+
+class _Record(logging.LogRecord):
+    """One line without control characters, wherever it is written: it may hold what a file says of itself."""
+
+    def getMessage(self) -> str:  # noqa: N802, logging's name
+        return printable(" ".join(super().getMessage().split()))
 
 
 def _make_streams_writable() -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
+from nowcast.printable import printable
 
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc", "Failed to allocate memory")
 """How PyTorch on a CPU, and ONNX Runtime, say that memory is out."""
@@ -29,7 +30,7 @@ def say(error: BaseException, message: str) -> None:
     with suppress(OSError):
         if os.environ.get("NOWCAST_DEBUG"):
             traceback.print_exception(error)
-        print(f"nowcast: {message}", file=sys.stderr)
+        print(f"nowcast: {printable(message)}", file=sys.stderr)
 
 
 def explain(error: Exception) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Files that may come from anyone: what a file holds must lie within it, and be of a size that memory holds.
+"""Files that may come from anyone: what a file holds must lie within it, be whole, and be of a size that memory holds.
 
 HDF5, and with it NetCDF-4, can fetch data from elsewhere: links to other files, data in other files, data sets put together of those of
 other files. Both libraries follow such a path without a word, wherever it leads.
@@ -9,18 +9,22 @@ import logging
 import math
 import mmap
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nowcast import netcdf3
 from nowcast.errors import DataError, MissingLibraryError
 
-MAX_PIXELS = 2**27
-"""The most numbers of one frame, or along one axis: 11585 × 11585 pixels, 1 GiB in double precision."""
-MAX_UNPACKED = 2**31
+MAX_PIXELS = 2**26
+"""The most numbers of one frame, or along one axis: 8192 × 8192 pixels, 512 MiB in double precision."""
+MAX_UNPACKED = 2**29
 """The most bytes that a compressed file or chunk may become in memory."""
+MAX_DEPTH = 32
+"""The most groups of an HDF5 file within one another."""
 
 _SETTINGS_FILES = ("matplotlibrc", "pystepsrc")
 _SETTINGS_PLACES = {"MATPLOTLIBRC", "MPLCONFIGDIR", "PYSTEPSRC"}
@@ -45,31 +49,63 @@ def importing_plainly() -> Iterator[None]:
         yield
 
 
-def refuse_links(path: str | Path) -> None:
-    """Look through a file that may be HDF5, once until it changes.
+def refuse_unsound(path: str | Path) -> None:
+    """Look through a file that may be HDF5 or NetCDF, once until it changes.
 
-    Errors: DataError where data lie in another file, or are of a size that no radar has; MissingLibraryError; OSError where it is damaged.
+    Errors: DataError if it is no file, is cut short, has data in another file, or data of a size that no radar has;
+    MissingLibraryError; OSError if it is damaged.
     """
+    refuse_irregular(path)
     about = os.stat(path)
-    _refuse_links(os.path.abspath(path), about.st_ino, about.st_mtime_ns, about.st_size)
+    _refuse_unsound(os.path.abspath(path), str(path), about.st_ino, about.st_mtime_ns, about.st_size)
 
 
 @lru_cache(maxsize=_OPENS)
-def _refuse_links(path: str, inode: int, changed: int, size: int) -> None:
+def _refuse_unsound(path: str, name: str, inode: int, changed: int, size: int) -> None:
     with open(path, "rb") as file:
+        _refuse_cut_short(file, name)
         if _is_hdf5(file):
             if size <= _SEARCHED:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    _refuse_endless(content, path)
-            _look_through(path, path)
+                    _refuse_endless(content, name)
+            _look_through(path, name)
 
 
-def refuse_links_in(content: bytes, path: str | Path) -> None:
+def refuse_unsound_content(content: bytes, path: str | Path) -> None:
     """The same of a file in memory; `path` is for messages."""
     file = io.BytesIO(content)
+    _refuse_cut_short(file, path)
     if _is_hdf5(file):
         _refuse_endless(content, path)
         _look_through(file, path)
+
+
+def refuse_irregular(path: str | Path) -> None:
+    """Errors: DataError if something is at `path` that is neither a file nor a folder, so that opening it may wait without end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it says why it cannot be
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        kinds = {stat.S_IFIFO: "a named pipe (FIFO)", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        raise DataError(f"{path}: is {kind}, not a file; write what comes from it into a file.")
+
+
+def _refuse_cut_short(file: BinaryIO, path: str | Path) -> None:
+    """Errors: DataError if a NetCDF-3 file has fewer bytes than its header tells of."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(len(netcdf3.MAGIC)) != netcdf3.MAGIC:
+        return
+    try:
+        needed = netcdf3.bytes_needed(file)
+    except netcdf3.DamagedHeaderError as error:
+        raise DataError(f"{path}: this NetCDF file is cut short or damaged ({error}); look at where it comes from.") from error
+    if needed > size:
+        raise DataError(
+            f"{path}: this NetCDF file is cut short, or still being copied: it has {size} bytes, and by its header it needs {needed}."
+        )
 
 
 def refuse_huge(shape: Sequence[int], what: str) -> None:
@@ -85,7 +121,8 @@ def refuse_unpacking(size: float, what: str) -> None:
     """Errors: DataError where so many bytes would be unpacked at once."""
     if size > MAX_UNPACKED:
         raise DataError(
-            f"{what} unpacks to more than {MAX_UNPACKED / 2**30:g} GiB, which nowcast does not; look at where it came from."
+            f"{what} unpacks to more than {MAX_UNPACKED / 2**20:g} MiB at once, which nowcast does not do; look at where it comes"
+            " from, or write it in smaller parts."
         )
 
 
@@ -112,7 +149,7 @@ def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
         while here + 16 <= end:
             number, size = (int.from_bytes(content[here + k : here + k + n], "little") for k, n in ((0, 2), (8, 8)))
             if number == size == 0:
-                raise DataError(f"{path}: this HDF5 file is damaged at byte {here}; fetch it again or remove it.")
+                raise DataError(f"{path}: this HDF5 file is damaged at byte {here}, as a copy is that was broken off.")
             here += size if number == 0 else 16 + -(-size // 8) * 8
 
 
@@ -121,33 +158,50 @@ def _look_through(source: str | BinaryIO, path: str | Path) -> None:
         import h5py
     except ImportError as error:
         raise MissingLibraryError(f"{path}: reading it needs h5py: pip install 'nowcast[hdf5]'.") from error
-    datasets: list[tuple[str, Any]] = []
     away: list[str] = []
-
-    def see_link(name: bytes, about: Any) -> None:
-        if about.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):  # a soft one stays within the file
-            away.append(name.decode(errors="replace"))
-
-    def see_object(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            datasets.append((name, node.id))
-
     try:
-        with h5py.File(source, "r") as root:
-            root.id.links.visit(see_link, info=True)
-            root.visititems(see_object)
-            for name, dataset in datasets:
-                stored = dataset.get_create_plist()
+        with h5py.File(source, "r", locking=False) as root:
+            for name, kind, node in _nodes(root.id, h5py, path):
+                if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):  # a soft link stays within the file
+                    away.append(name)
+                if not isinstance(node, h5py.h5d.DatasetID):
+                    continue
+                stored = node.get_create_plist()
                 if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
                     away.append(name)
                 elif stored.get_layout() == h5py.h5d.CHUNKED:
-                    chunk = math.prod(stored.get_chunk()) * dataset.get_type().get_size()
+                    chunk = math.prod(stored.get_chunk()) * node.get_type().get_size()
                     refuse_unpacking(chunk, f"{path}: a chunk of {name}")
-                refuse_huge(dataset.shape, f"{path}: {name}")
+                refuse_huge(node.shape, f"{path}: {name}")
     except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise OSError(str(error)) from error
     if away:
         raise DataError(
             f"{path}: {', '.join(away)} is to be fetched from another file, and nowcast follows no path that a file names; copy all into"
-            " one file first, as with nccopy, or remove it."
+            " one file first, as with nccopy."
         )
+
+
+def _nodes(root: Any, h5py: Any, path: str | Path) -> Iterator[tuple[str, int, Any]]:
+    """(name, kind of link, what it leads to) of every link of an HDF5 file; None for what a link that is no hard one leads to.
+
+    Errors: DataError if groups lie deeper than MAX_DEPTH: the HDF5 library calls itself for each, until the stack is full.
+    """
+    seen, groups = set(), [("", root, 1)]
+    while groups:
+        above, group, depth = groups.pop()
+        if depth > MAX_DEPTH:
+            raise DataError(f"{path}: has more than {MAX_DEPTH} groups within one another, which no radar file has.")
+        for name in group:
+            called, kind = above + name.decode(errors="replace"), group.links.get_info(name).type
+            if kind != h5py.h5l.TYPE_HARD:
+                yield called, kind, None
+                continue
+            node = h5py.h5o.open(group, name)
+            address = h5py.h5o.get_info(node).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(node, h5py.h5g.GroupID):
+                groups.append((f"{called}/", node, depth + 1))
+            yield called, kind, node

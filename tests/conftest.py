@@ -51,3 +51,9 @@ def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = ["data=radar", f"data.path={radar_file}", *SPLITS, f"data.cache={folder}/cache"]
     assert exit_code("train", *TINY, *data, f"output={folder}") == 0
     return folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read in this process, so that what a test changes in it counts."""
+    monkeypatch.setattr("nowcast.apart._state.is_inside", True)

@@ -228,3 +228,12 @@ def test_the_radolan_chain(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyP
         by_lead = scores["csi"].sel(part="all", forecast="extrapolation", lead_time=[5, 30, 60, 75])
         np.testing.assert_allclose(by_lead.sel(threshold=0.5), [0.763, 0.468, 0.344, 0.315], atol=0.01)
         np.testing.assert_allclose(by_lead.sel(threshold=5), [0.584, 0.218, 0.120, 0.089], atol=0.01)
+
+
+def test_more_frames_than_memory_holds_are_refused_before_they_are_made(
+    run: Callable[..., Outcome], radar_file: Path, tmp_path: Path
+) -> None:
+    words = ("input_steps=3", "lead_steps=1000000000", "data=radar", f"data.path={radar_file}", f"output={tmp_path}/a.nc")
+    outcome = run("predict", "model=persistence", *words)
+    assert outcome.code == 69 and "1000000000 frames of [34, 41] need 5.6e+03 GB" in outcome.err
+    assert list(tmp_path.iterdir()) == []

@@ -79,6 +79,14 @@ def test_where_it_is_swallowed_all_the_same_it_comes_again(monkeypatch: pytest.M
     assert swallowed == 2
 
 
+def test_a_block_that_ends_too_late_is_told_though_its_alarm_was_lost() -> None:
+    with pytest.raises(TryLaterError, match=r"deadline=0\.05 seconds passed"), deadline(0.05):
+        try:
+            time.sleep(1)
+        except BaseException:
+            time.sleep(0.01)
+
+
 def test_an_alarm_that_python_itself_swallows_is_not_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

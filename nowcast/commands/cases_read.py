@@ -21,6 +21,7 @@ from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import find_forecasts, open_forecast
 from nowcast.periods import Period
+from nowcast.printable import printable
 from nowcast.radar.georeference import grid_differs
 from nowcast.radar.grid import RATE
 from nowcast.sequences import PackedRates
@@ -94,7 +95,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
     first = open_forecast(paths[0])
     made_by, times = Counter[str](), list[Any]()
     for one in map(open_forecast, paths):
-        made_by[str(one.attrs.get("method", MODEL))] += 1
+        made_by[printable(str(one.attrs.get("method", MODEL)))] += 1
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
     name = _name_of(made_by)
     if name in config.baseline:

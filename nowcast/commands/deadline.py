@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ class _Alarm(BaseException):
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """End the block after so many seconds; None: never. Main thread only, one at a time. A module that is being imported is
+    """End the block after so many seconds, or where it ends later than that; None: never. Main thread only, one at a time. A module that is being imported is
     imported to its end, as one that was half imported cannot be imported again.
 
     Errors: TryLaterError.
@@ -28,12 +29,14 @@ def deadline(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    before = signal.signal(signal.SIGALRM, _raise_alarm)
+    before, end = signal.signal(signal.SIGALRM, _raise_alarm), time.monotonic() + seconds
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             with _swallowed_in_silence():
                 yield
+            if time.monotonic() >= end:  # the alarm came where something swallowed it
+                raise _Alarm
         finally:  # within the outer block, as the alarm may come right here
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _Alarm as alarm:

@@ -17,7 +17,7 @@ from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.file import RadarFile
 from nowcast.radar.formats import read_frames
-from nowcast.radar.frames import to_rate
+from nowcast.radar.frames import read_rates, to_rate
 from nowcast.radar.georeference import place_differs
 from nowcast.radar.neighbours import repacked
 from nowcast.radar.patterns import is_time_pattern
@@ -137,10 +137,7 @@ class FrameFiles:
 
     def _read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame:
         everything, options = slice(None), self.options
-        stored = read_frames(file, slice(index, index + 1), everything, everything, options)
-        if stored.shape[0] != 1:
-            raise DataError(f"{file.path}: has fewer frames than when it was opened; forecast again.")
-        rates, high = to_rate(stored, file, np.array([at]), options)
+        rates, high = read_rates(file, index, np.array([at]), everything, everything, options)
         instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
         remark = f"{file.path}: {high} values at {show(at)} UTC are above data.max_rate={options.max_rate:g} mm/h and {instead}"
         return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
@@ -186,7 +183,8 @@ def is_young(path: Path) -> bool:
         signature = signature_of(path)
     except MissingInputError:
         return False
-    return signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
+    is_file = path.is_file() or path.is_dir()  # a named pipe is never finished
+    return is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
 
 
 def signature_of(path: Path) -> Signature | None:

@@ -17,6 +17,7 @@ from nowcast.commands.inspect_models import is_model, model_document, model_rows
 from nowcast.commands.radar_files import reading
 from nowcast.config import InspectConfig
 from nowcast.errors import ConfigError, DataError, NowcastError
+from nowcast.printable import printable
 from nowcast.radar import ReadOptions, find_files
 from nowcast.radar.cropping import box_in_degrees
 from nowcast.radar.formats import FORMATS
@@ -140,13 +141,13 @@ def print_path(
     """A block for each series found at a path, and the files that cannot be read."""
     for number, (group, found) in enumerate(series, start=1):
         which = f" ({number} of {len(series)} kinds of files)" if len(series) > 1 else ""
-        console.print(f"{path}{which}", style="bold")
+        console.print(f"{printable(path)}{which}", style="bold")
         _print_rows(
             console,
             [*what_it_is(group, found), *what_it_shows(found), *what_is_suspicious(found, options), *packed_otherwise(group)],
         )
     if unreadable:
-        console.print(f"{path}: cannot be read", style="bold red")
+        console.print(f"{printable(path)}: cannot be read", style="bold red")
         rows = [(str(one.path), one.reason) for one in unreadable[:SHOWN_FILES]]
         left = len(unreadable) - len(rows)
         _print_rows(console, [*rows, *([("…", f"and {left} more; --json lists them all")] if left else [])])
@@ -227,7 +228,7 @@ def packed_otherwise(group: Group) -> list[tuple[str, str]]:
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
     table = Table.grid("", "", padding=(0, 2, 0, 0))
     for name, text in rows:
-        table.add_row(f"  {name}", text)
+        table.add_row(f"  {printable(name)}", printable(text))
     console.print(table)
     console.print()
 

@@ -3,15 +3,18 @@
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from nowcast.errors import CannotCreateError
 from nowcast.files import new_folders
+from nowcast.printable import printable
 
 FIELDS = "fields"
 """The attribute of a record, given as `extra`, that holds what JSON says in place of its message."""
@@ -55,7 +58,7 @@ class _Text(logging.Formatter):
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's name
-        record.message = " ".join(record.message.split())
+        record.message = printable(" ".join(record.message.split()))
         return super().formatMessage(record)
 
 
@@ -87,7 +90,7 @@ class _File(logging.Handler):
         self.path, self.complained = path, False
         try:
             with new_folders(path.parent):
-                open(path, "ab").close()
+                _open(path).close()
         except CannotCreateError as error:
             raise CannotCreateError(f"log_file: {error}") from error
         except OSError as error:
@@ -96,10 +99,15 @@ class _File(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         try:
-            with open(self.path, "ab", buffering=0) as file:
-                if file.write(line) < len(line):  # on a disk that is full; the next line is not to be glued on
+            with _open(self.path) as file:
+                if (file.write(line) or 0) < len(line):  # on a disk that is full; the next line is not to be glued on
                     file.write(b"\n")
         except OSError as error:  # a log that is lost is no reason to lose a forecast
             if not self.complained:
                 self.complained = True
                 _Stderr().emit(logging.makeLogRecord({"msg": f"nowcast: {self.path}: cannot be written ({error.strerror})."}))
+
+
+def _open(path: Path) -> FileIO:
+    """A file to append to. A named pipe that nobody reads raises OSError; nothing is waited for."""
+    return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666), "ab")

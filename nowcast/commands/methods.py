@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from nowcast import __version__
 from nowcast.commands.frames import FrameSource
 from nowcast.commands.importing import importing
-from nowcast.commands.models import Model, open_model, refuse_other_size, refuse_too_many_missing, spacing, steps_of
+from nowcast.commands.models import (
+    Model,
+    open_model,
+    refuse_other_size,
+    refuse_too_long,
+    refuse_too_many_missing,
+    spacing,
+    steps_of,
+)
 from nowcast.commands.past import MissingFramesError, Need, Past
 from nowcast.commands.same_grid import refuse_other_grid, turn_of
 from nowcast.config_predict import MODEL, NONE, PredictConfig
@@ -83,6 +91,7 @@ class Methods:
         assert model is not None and config.checkpoint is not None
         past = source.past(at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint)))
         refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
+        refuse_too_long(steps_of(model)[1], past.rain[RATE].shape[1:], config.checkpoint)
         place = model.about.get("place")
         turn = turn_of(place, past.rain)
         remarks = [refuse_other_grid(place, past.rain, config.data.path, allowed=config.other_grid), turn.remark]
@@ -104,6 +113,7 @@ class Methods:
         if config.baseline is None:  # a fallback has what frames there are
             input_steps = LEAST_STEPS.get(name, 1)
         past = source.past(at, Need(input_steps, 0 if name in LEAST_STEPS else input_steps - 1, known))
+        refuse_too_long(lead_steps, past.rain[RATE].shape[1:], "lead_steps")
         with importing():
             import torch
 

@@ -1,5 +1,6 @@
 """The model that `nowcast predict` forecasts by, whatever computes it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +12,9 @@ from nowcast.commands.importing import importing
 from nowcast.commands.past import Past
 from nowcast.commands.same_grid import AS_STORED, Turn
 from nowcast.config_predict import PredictConfig
-from nowcast.errors import ConfigError, DataError
+from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import SUFFIX
+from nowcast.forecast.memory import memory_allowed
 
 
 class Model(Protocol):
@@ -76,6 +78,16 @@ def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str
         raise DataError(
             f"{where}: frames of {list(size)}, but the model takes those of model.grid_size={wanted} alone; "
             "give data of that size, or train another model on this."
+        )
+
+
+def refuse_too_long(lead_steps: int, size: Sequence[int], where: str) -> None:
+    """Errors: DeviceError if the frames (h, w) of a forecast would take more than half of the memory that is free."""
+    needs, free = 4 * lead_steps * math.prod(size), memory_allowed(None)
+    if needs > free:
+        raise DeviceError(
+            f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and {free / 1e9:.2g} GB may be taken;"
+            " free some, or forecast fewer."
         )
 
 

@@ -15,6 +15,7 @@ from nowcast.config_forecasts import PlotConfig
 from nowcast.errors import DataError, MissingInputError, UsageError
 from nowcast.forecast import open_forecast
 from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.printable import printable
 from nowcast.radar import RATE, find_files, open_files
 from nowcast.radar.cropping import degrees_of, knows_degrees
 from nowcast.radar.georeference import grid_differs, place_of_grid
@@ -77,7 +78,9 @@ def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]
     names = [str(forecast.attrs.get("method", Path(file).stem)) for file, forecast in zip(files, forecasts, strict=True)]
     names = [name if names.count(name) == 1 else f"{name}, {file}" for name, file in zip(names, files, strict=True)]
     members = [forecast.sizes.get(REALIZATION, 1) for forecast in forecasts]
-    return [name if m == 1 else f"{name}, mean of {m} members" for name, m in zip(names, members, strict=True)]
+    return [
+        printable(name) if m == 1 else f"{printable(name)}, mean of {m} members" for name, m in zip(names, members, strict=True)
+    ]
 
 
 def rates_of(forecast: xr.Dataset) -> Any:

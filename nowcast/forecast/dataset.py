@@ -19,7 +19,8 @@ import glob
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast import __version__
-from nowcast.errors import DataError, MissingInputError
+from nowcast.apart import apart
+from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import written_whole
+from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
@@ -46,6 +49,7 @@ _CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
 _UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)  # the last is what netCDF4 makes of a damaged attribute
 _TITLE, _SOURCE = "Precipitation forecast", "nowcast "
+_AT_ONCE = 2**28  # bytes of rates up to which a file is read in one go
 _HEAD = 2**14  # bytes at the start of a file, among which its attributes are
 _OURS = re.compile(rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL)
 
@@ -98,14 +102,16 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
     try:
-        refuse_links(path)
-        with uninterrupted(), xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
-            dataset = file.load()
+        dataset, rates = apart(path, _load, path)
+        if rates is not None:
+            dataset[RATE] = _read_rates(path, rates)
+    except NowcastError:
+        raise
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    except _UNREADABLE as error:
+    except Exception as error:  # whatever a library makes of a file that it cannot read
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-        raise DataError(f"{path}: not a whole NetCDF file ({reason}); forecast again, or remove it.") from error
+        raise DataError(f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast again.") from error
     problem = _problem(dataset)
     if problem:
         raise DataError(f"{path}: no forecast file ({problem}); give one that 'nowcast predict' wrote.")
@@ -114,10 +120,52 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     return dataset.assign_coords({name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)})
 
 
+@dataclass(frozen=True)
+class _Rates:
+    """Rates that are too large to be read in one go."""
+
+    dims: tuple[Hashable, ...]
+    shape: tuple[int, ...]
+    attrs: dict[str, Any]
+
+
+def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
+    """All of a file in memory; or all but its rates."""
+    refuse_unsound(path)
+    with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
+        if RATE not in file.variables or not file[RATE].ndim or file[RATE].nbytes <= _AT_ONCE:
+            return file.load(), None
+        rates = file[RATE].variable
+        return file.drop_vars(RATE).load(), _Rates(rates.dims, rates.shape, rates.attrs)
+
+
+def _read_rates(path: Path, about: _Rates) -> xr.Variable:
+    """Read rates step by step. Errors: DeviceError if memory does not hold them."""
+    free, needs = free_memory(), 4 * math.prod(about.shape)
+    if free is not None and needs > free:
+        raise DeviceError(f"{path}: holds {needs / 1e9:.2g} GB of rain, and {free / 1e9:.2g} GB of memory are free; free some.")
+    rates = np.empty(about.shape, np.float32)
+    for step in range(about.shape[0]):
+        rates[step] = apart(path, _read_step, path, step)
+    return xr.Variable(about.dims, rates, about.attrs)
+
+
+def _read_step(path: Path, step: int) -> NDArray[np.float32]:
+    with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
+        return np.asarray(file[RATE][step].values, np.float32)
+
+
 def read_reference_time(path: Path) -> np.datetime64 | None:
     """The forecast reference time of a file that nowcast wrote, of which no more is read; None of any other, and where there is none."""
     if not path.is_file():
         return None
+    try:
+        return apart(path, _reference_time, path)
+    except DataError:
+        return None
+
+
+def _reference_time(path: Path) -> np.datetime64 | None:
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_mask(False)
@@ -147,10 +195,14 @@ def is_damaged(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(len(_SIGNATURE))
     try:
-        with netCDF4.Dataset(path):
-            return False
-    except _UNREADABLE:
+        apart(path, _open, path)
+        return False
+    except (*_UNREADABLE, DataError):
         return start == _SIGNATURE or not start.strip(b"\0")
+
+
+def _open(path: Path) -> None:
+    netCDF4.Dataset(path).close()
 
 
 def find_forecasts(path: str) -> list[Path]:

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
 from nowcast.model.keras_hdf5 import Array, Arrays, cells_of, is_conv_lstm, is_old, old_cells_of, old_configuration
-from nowcast.untrusted import refuse_links, refuse_links_in, refuse_unpacking
+from nowcast.untrusted import refuse_unpacking, refuse_unsound, refuse_unsound_content
 
 OUR_NAMES = {
     "strides": "stride", "padding": "padding", "dilation_rate": "dilation", "activation": "activation",
@@ -78,8 +79,9 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
                 refuse_unpacking(sum(member.file_size for member in archive.infolist()), str(path))
                 configs = dict(_places(json.loads(archive.read("config.json"))["config"]))
                 keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
-                return _read_hdf5(path, [io.BytesIO(archive.read("model.weights.h5"))], configs)[0], keras_2
-        return _read_hdf5(path, _shards(path) if path.name.endswith(".weights.json") else [path], {})
+                content = io.BytesIO(archive.read("model.weights.h5"))
+                return apart(path, _read_hdf5, path, [content], configs)[0], keras_2
+        return apart(path, _read_hdf5, path, _shards(path) if path.name.endswith(".weights.json") else [path], {})
     except DAMAGE as error:
         raise DataError(f"{path}: is damaged, or not a .keras, .h5 or .weights.json file of Keras ({error}).") from error
 
@@ -113,10 +115,10 @@ def _read_hdf5(
     names: dict[str, str] = {}
     for content in contents:
         if isinstance(content, io.BytesIO):
-            refuse_links_in(content.getvalue(), path)
+            refuse_unsound_content(content.getvalue(), path)
         else:
-            refuse_links(content)
-        with h5py.File(content) as file:
+            refuse_unsound(content)
+        with h5py.File(content, "r", locking=False) as file:
             if is_old(file):
                 return _read_old(file)
             for place, arrays, told in cells_of(file):

@@ -3,6 +3,7 @@
 import re
 import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from nowcast.apart import apart, if_running
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import storage
 from nowcast.radar.cf_axes import y_and_x
 from nowcast.radar.cf_place import place_of
 from nowcast.radar.cf_times import decode, ends_of, find_time, intervals_of, methods_of
-from nowcast.radar.georeference import same_coordinates
+from nowcast.radar.georeference import Place, same_coordinates
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.readers.zarr import refuse_foreign
-from nowcast.radar.storage import library
+from nowcast.radar.storage import explained, library
 from nowcast.radar.time_units import is_time_unit
 from nowcast.radar.times import Times, show
-from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 
-_BROKEN = (OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError)
-"""What NetCDF and Zarr raise on files that they cannot read."""
 # A component or a direction of a vector: mirrored or turned, such a field would need other values too.
 _VECTOR = re.compile(r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*")
 
@@ -36,15 +35,17 @@ class FieldFile:
 
     name: its CF standard name, or else its own.
     times: (n,) rising, in UTC; None for one that has no time.
-    array: (n, y, x), or (y, x) without times, as stored.
-    dataset: the open file.
+    variable, dims: the file's names of it, and of its (time, y, x); None for a time that is no dimension.
+    size: (y, x) in pixels. first: the frame of the file that is the first here.
     """
 
     path: Path
     name: str
     times: Times | None
-    array: xr.DataArray
-    dataset: xr.Dataset
+    variable: str
+    dims: tuple[str | None, str, str]
+    size: tuple[int, int]
+    first: int = 0
 
     @property
     def is_vector(self) -> bool:
@@ -54,37 +55,38 @@ class FieldFile:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(n, y, x); n is 1 without times."""
-        y, x = self.array.shape[-2:]
-        return (1 if self.times is None else self.times.size), y, x
+        return (1 if self.times is None else self.times.size), *self.size
 
-    @uninterrupted()
     def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
         """Frames first … last − 1, (n, y, x), NaN = missing. Errors: DataError where the file is damaged."""
-        try:
-            with storage.only_reader():
-                part = self.array if self.times is None else self.array[first:last]
-                values = storage.unpack(part.values, part.attrs).astype(np.float32).reshape(-1, *self.shape[1:])
-        except _BROKEN as error:
-            raise storage.explain(self.path, error) from error
-        values[~np.isfinite(values)] = np.nan
-        return values
+        if first == last:
+            return np.empty((0, *self.size), np.float32)
+        return apart(self.path, _read, self.path, self.variable, self.dims, self.first + first, self.first + last)
 
     def between(self, start: np.datetime64, end: np.datetime64) -> "FieldFile":
         """What of it holds at some time from `start` to `end`: its frames of that period, and the one before."""
         if self.times is None:
             return self
-        first = max(int(np.searchsorted(self.times, start, side="right")) - 1, 0)
-        part = slice(first, int(np.searchsorted(self.times, end, side="right")))
-        return replace(self, times=self.times[part], array=self.array[part])
+        first = max(0, int(np.searchsorted(self.times, start, side="right")) - 1)
+        last = max(first, int(np.searchsorted(self.times, end, side="right")))
+        return replace(self, times=self.times[first:last], first=self.first + first)
 
-    @uninterrupted()
     def close(self) -> None:
         """Close the file."""
-        with storage.only_reader():
-            self.dataset.close()
+        if_running(_opened.cache_clear)
 
 
-@uninterrupted()
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a file says of a variable."""
+
+    name: str
+    times: Times | None
+    dims: tuple[str | None, str, str]
+    size: tuple[int, int]
+    place: Place
+
+
 def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
 
@@ -94,44 +96,65 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     where = Path(path).expanduser()
     if not where.exists():
         raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, input_paths or mask.")
-    with storage.only_reader():
+    found = apart(where, _find, where, variable, path)
+    if found.times is not None:
+        _check_times(found.times, path)
+    _check_place(found, variable, grid, path)
+    return FieldFile(where, found.name, found.times, variable, found.dims, found.size)
+
+
+def _find(where: Path, variable: str, path: str) -> _Found:
+    with explained(where):
         file = _open(where)
-    if variable not in file.variables:
-        raise DataError(f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one.")
-    field = file[variable]
-    time = _time_of(file, field, where)
-    along = None if time is None else str((*time.dims, "time")[0])
-    field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True)
-    space = [str(name) for name in field.dims if name != along]
-    if field.dtype.kind not in "iufb" or len(space) != 2:
-        raise DataError(f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x.")
-    y, x = y_and_x(file, space, path)
-    _check_place(file, field, y, x, grid, path)
-    times = None if time is None else _known_at(file, field, time, where)
-    name = str(field.attrs.get("standard_name", variable))
-    return FieldFile(where, name, times, _turned(field, along, y, x), file)
+        if variable not in file.variables:
+            raise DataError(
+                f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one."
+            )
+        field = file[variable]
+        time = _time_of(file, field, where)
+        along = None if time is None else str((*time.dims, "time")[0])
+        field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True)
+        space = [str(name) for name in field.dims if name != along]
+        if field.dtype.kind not in "iufb" or len(space) != 2:
+            raise DataError(
+                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x."
+            )
+        y, x = y_and_x(file, space, path)
+        times = None if time is None else _known_at(file, field, time, where)
+        name = str(field.attrs.get("standard_name", variable))
+        dims = (along if along in field.dims else None), y, x
+        return _Found(name, times, dims, (field.sizes[y], field.sizes[x]), place_of(file, field, y, x, path))
 
 
-def _turned(field: xr.DataArray, time: str | None, y: str, x: str) -> xr.DataArray:
-    """As stored → (time, y, x), or (y, x) without times."""
-    if time is not None and time not in field.dims:
-        field = field.expand_dims(time)
-    return field.transpose(*([] if time is None else [time]), y, x)
+def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: int, last: int) -> npt.NDArray[np.float32]:
+    """Frames first … last − 1, (n, y, x), NaN = missing."""
+    with explained(path):
+        time, y, x = dims
+        field = _open(path)[variable]
+        field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
+        part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
+        values = storage.unpack(part.values, part.attrs).astype(np.float32).reshape(-1, *part.shape[-2:])
+        values[~np.isfinite(values)] = np.nan
+        return values
 
 
 def _open(path: Path) -> xr.Dataset:
-    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": False}
-    try:
-        with warnings.catch_warnings():  # xarray's own, of fill values and the like
-            warnings.simplefilter("ignore")
-            if path.is_dir():
-                library("zarr", "zarr", path)
-                refuse_foreign(path)
-                return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **how)
-            refuse_links(path)
-            return xr.open_dataset(path.absolute(), engine="netcdf4", **how)
-    except _BROKEN as error:
-        raise storage.explain(path, error) from error
+    about = path.stat()
+    return _opened(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
+    """An open file, its values as stored; `changed` and `size` tell one that was replaced from the one before."""
+    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": False, "cache": False}
+    with warnings.catch_warnings():  # xarray's own, of fill values and the like
+        warnings.simplefilter("ignore")
+        if path.is_dir():
+            library("zarr", "zarr", path)
+            refuse_foreign(path)
+            return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **how)
+        refuse_unsound(path)
+        return xr.open_dataset(path.absolute(), engine="netcdf4", **how)
 
 
 def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray | None:
@@ -161,17 +184,16 @@ def _check_times(times: Times, path: str) -> None:
         raise DataError(f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one frame a time.")
 
 
-def _check_place(file: xr.Dataset, field: xr.DataArray, y: str, x: str, grid: xr.Dataset, path: str) -> None:
+def _check_place(found: _Found, variable: str, grid: xr.Dataset, path: str) -> None:
     """Errors: DataError where the field is not on the grid, as far as both say where they are."""
     advice = "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon, or gdalwarp)."
-    shape, wanted = (field.sizes[y], field.sizes[x]), grid[RATE].shape[1:]
-    if shape != wanted:
+    wanted = grid[RATE].shape[1:]
+    if found.size != wanted:
         raise DataError(
-            f"{path}: {field.name!r} has {shape[0]} × {shape[1]} pixels, the radar {wanted[0]} × {wanted[1]}; {advice}"
+            f"{path}: {variable!r} has {found.size[0]} × {found.size[1]} pixels, the radar {wanted[0]} × {wanted[1]}; {advice}"
         )
-    place = place_of(file, field, y, x, path)
     for name in ("y", "x", LATITUDE, LONGITUDE):
-        if name not in place or name not in grid.coords:
+        if name not in found.place or name not in grid.coords:
             continue
-        if not same_coordinates(grid[name].variable, place[name]):
-            raise DataError(f"{path}: the {name} of {field.name!r} is not that of the radar; {advice}")
+        if not same_coordinates(grid[name].variable, found.place[name]):
+            raise DataError(f"{path}: the {name} of {variable!r} is not that of the radar; {advice}")

@@ -1,10 +1,12 @@
 """Which files a path means: a file, a folder, a glob, or a pattern of times that is followed without listing the world."""
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from nowcast.errors import MissingInputError
 from nowcast.radar import patterns
 from nowcast.radar.formats import FORMATS, bare_suffix, check_format
 from nowcast.radar.times import show
+
+log = logging.getLogger(__name__)
 
 Span = tuple[np.datetime64, np.datetime64]
 
@@ -86,22 +90,38 @@ def search(folder: Path, form: str = "auto") -> list[Path]:
 
 
 def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
-    """Files of these suffixes; a Zarr store is one, and not looked into; a folder linked to twice is entered once."""
+    """Files of these suffixes; a Zarr store is one, and not looked into; a folder linked to twice is entered once.
+
+    Left out is what is gone, is no file or folder, or is a link that leads nowhere. Errors: MissingInputError if it cannot be listed.
+    """
     real = folder.resolve()
     if real in entered:
         return
     entered.add(real)
     for entry in patterns.list_folder(folder):
-        path = folder / entry.name
         if patterns.is_passing(entry.name):
             continue
-        if not entry.is_dir():
-            if _is_named(path, suffixes) and entry.is_file():
-                yield path
-        elif _is_plain_folder(path):
-            yield from _below(path, suffixes, entered)
-        elif ".zarr" in suffixes:
+        path, kind = folder / entry.name, patterns.kind_of(entry)
+        if kind == "file" and _is_named(path, suffixes):
             yield path
+        elif kind == "folder":
+            yield from _within(path, suffixes, entered)
+
+
+def _within(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
+    """A folder in another one: itself if it is a Zarr store, else what is below; nothing, with a warning, if it may not be entered."""
+    try:
+        if _is_plain_folder(folder):
+            yield from _below(folder, suffixes, entered)
+        elif ".zarr" in suffixes:
+            yield folder
+    except MissingInputError as error:
+        _warn_once(str(error))
+
+
+@lru_cache
+def _warn_once(problem: str) -> None:
+    log.warning("%s It is left out.", problem)
 
 
 def _is_named(path: Path, suffixes: set[str]) -> bool:

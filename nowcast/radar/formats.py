@@ -16,10 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from nowcast.apart import apart
 from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
 from nowcast.radar.archives import archive_in_words
 from nowcast.radar.file import ZR, RadarFile, ReadOptions
-from nowcast.radar.storage import Values, explain, unpacked
+from nowcast.radar.storage import Values, explain, explained, unpacked
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
 
 START = 1024  # bytes from which a format is told
@@ -45,6 +46,31 @@ class Format:
 
 def describe_file(path: Path, options: ReadOptions) -> RadarFile:
     """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
+    return apart(path, _describe, path, options, repeats=True)
+
+
+def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
+    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing. Errors: as describe_file."""
+    return apart(file.path, _read, without_place(file), frames, rows, columns, options)
+
+
+def without_place(file: RadarFile) -> RadarFile:
+    """What a reader needs of a file, small enough to be sent to another process."""
+    return replace(file, place={}, times=file.times[:0])
+
+
+def _read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
+    with explained(file.path):
+        values: Values = reader(file.format).read(file, frames, rows, columns, options)
+        return values
+
+
+def _describe(path: Path, options: ReadOptions) -> RadarFile:
+    with explained(path):
+        return _described(path, options)
+
+
+def _described(path: Path, options: ReadOptions) -> RadarFile:
     name = format_of(path) if options.format == "auto" else options.format
     file: RadarFile = reader(name).describe(path, options)
     quantity = quantity_of(file.layout.units)
@@ -59,12 +85,6 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
             f" a and b of Z = a R^b, as [200,1.6], or to one of {', '.join(ZR_RELATIONS)}."
         )
     return replace(file, layout=replace(file.layout, zr=zr))
-
-
-def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
-    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing. Errors: as describe_file."""
-    values: Values = reader(file.format).read(file, frames, rows, columns, options)
-    return values
 
 
 def reader(name: str) -> ModuleType:

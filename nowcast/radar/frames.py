@@ -8,10 +8,11 @@ import numpy.typing as npt
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from nowcast.apart import apart
 from nowcast.errors import DataError
 from nowcast.radar import storage, units
 from nowcast.radar.file import RadarFile, ReadOptions
-from nowcast.radar.formats import read_frames
+from nowcast.radar.formats import read_frames, without_place
 from nowcast.radar.series import Series
 from nowcast.radar.times import Times, show
 
@@ -67,10 +68,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
     def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Rate:
         file = self.series.files[self.series.file_of[run[0]]]
         first = int(self.series.frame_of[run[0]])
-        stored = read_frames(file, slice(first, first + len(run)), rows, columns, self.options)
-        if stored.shape[0] != len(run):
-            raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
-        rate, high = to_rate(stored, file, self.series.times[run], self.options)
+        rate, high = read_rates(file, first, self.series.times[run], rows, columns, self.options)
         self.high += high
         if high and not self.said:
             self.said = True
@@ -80,6 +78,21 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
                 "were lowered to it" if self.options.above_max_rate == "clip" else "count as missing",
             )  # fmt: skip
         return rate
+
+
+def read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
+    """Frames of `file` from number `first` on, which are of these times → as to_rate.
+
+    Errors: as read_frames and to_rate; DataError if the file has fewer frames.
+    """
+    return apart(file.path, _read_rates, without_place(file), first, times, rows, columns, options)
+
+
+def _read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
+    stored = read_frames(file, slice(first, first + len(times)), rows, columns, options)
+    if len(stored) != len(times):
+        raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
+    return to_rate(stored, file, times, options)
 
 
 def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions) -> tuple[Rate, int]:

@@ -17,7 +17,7 @@ from nowcast.radar import storage
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.storage import library
-from nowcast.untrusted import refuse_links, refuse_links_in
+from nowcast.untrusted import refuse_irregular, refuse_unsound, refuse_unsound_content
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +32,22 @@ def open_file(path: Path) -> Iterator[Node]:
     h5py = library("h5py", "hdf5", path)
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
-            with h5py.File(_sound(path), "r") as file:
+            with h5py.File(_sound(path), "r", locking=False) as file:
                 yield file
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
             raise storage.explain(path, error) from error
 
 
 def _sound(path: Path) -> Path | io.BytesIO:
-    """What to open, all of whose data lie in it: the file, or unpacked in memory. Errors: as refuse_links and storage.unpacked."""
+    """What to open, all of whose data lie in it: the file, or unpacked in memory. Errors: as refuse_unsound and storage.unpacked."""
+    refuse_irregular(path)
     with open(path, "rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     if not gzipped:
-        refuse_links(path)
+        refuse_unsound(path)
         return path
     content = storage.kept_unpacked(path)
-    refuse_links_in(content, path)
+    refuse_unsound_content(content, path)
     return io.BytesIO(content)
 
 
@@ -105,7 +106,7 @@ def _number(value: Any, name: str, path: Path) -> float:
     try:
         return float(_plain(value))
     except ValueError as error:
-        raise DataError(f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend or remove this file.") from error
+        raise DataError(f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend this file.") from error
 
 
 def check_size(name: str, data: Node, first: tuple[str, Node], stated: Sequence[float | None], path: Path) -> None:
@@ -115,12 +116,10 @@ def check_size(name: str, data: Node, first: tuple[str, Node], stated: Sequence[
     """
     shape = data.shape
     if len(shape) != 2 or 0 in shape:
-        raise DataError(f"{path}: {name} is of the size {shape}; nowcast needs (y, x): fetch it again or remove it.")
+        raise DataError(f"{path}: {name} is of the size {shape}; nowcast needs (y, x): name another one with data.variable.")
     said = tuple(number or size for number, size in zip(stated, shape, strict=True))
     if said != shape:
-        raise DataError(
-            f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; fetch it again or remove it."
-        )
+        raise DataError(f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it with its source.")
     if shape != first[1].shape:
         raise DataError(f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set data.variable to one.")
 

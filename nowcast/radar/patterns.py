@@ -68,6 +68,14 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
         raise MissingInputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions.") from error
 
 
+def kind_of(entry: os.DirEntry[str]) -> str:
+    """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link that leads nowhere or to itself."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError:
+        return ""
+
+
 def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
     """What matches the pattern and may lie within the period: (its time as far as its path tells, path), the newest first.
 
@@ -186,12 +194,12 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
     elif step.names is None:
         yield _Node(node.span, node.path, depth, node.known)
         for entry in list_folder(node.path):
-            if entry.is_dir(follow_symlinks=False) and not is_passing(entry.name):
+            if kind_of(entry) == "folder" and not entry.is_symlink() and not is_passing(entry.name):
                 yield _Node(node.span, node.path / entry.name, node.depth, node.known)
     else:
         for entry in list_folder(node.path):
             told = _told(step.names, entry.name, step.hidden, node.known)
-            if told is not None and (last or entry.is_dir()):
+            if told is not None and (last or kind_of(entry) == "folder"):
                 yield _Node(told[0], node.path / entry.name, depth, told[1])
 
 

@@ -1,6 +1,8 @@
 """Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked exactly, failures named."""
 
+import errno
 import gzip
+import io
 import math
 import os
 import re
@@ -19,9 +21,10 @@ import netCDF4
 import numpy as np
 import numpy.typing as npt
 
-from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.apart import if_running
+from nowcast.errors import DataError, InputOutputError, MissingInputError, MissingLibraryError, NowcastError
 from nowcast.radar.archives import archive_in_words
-from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
+from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unpacking, refuse_unsound, refuse_unsound_content
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
@@ -31,6 +34,11 @@ Dry = tuple[Sequence[float], float]
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
+_SEARCHED = 2**28  # bytes of a file that are read to see whether the disk gives them
+_OF_THE_MACHINE = {
+    errno.EIO, errno.ESTALE, errno.ENOLCK, errno.ENOMEM, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO,
+}  # fmt: skip
 _GZIP = b"\x1f\x8b"
 _DRY = re.compile(r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE)
 # What a file is by its first bytes.
@@ -87,6 +95,11 @@ def only_reader() -> Iterator[None]:
 
 def close_files(paths: set[str]) -> None:
     """Close those of these files that are still open; a later read opens them again."""
+    if_running(_close_files, paths)
+    _close_files(paths)
+
+
+def _close_files(paths: set[str]) -> None:
     _handles.close(paths)
 
 
@@ -222,6 +235,7 @@ def library(name: str, extra: str, path: Path) -> ModuleType:
 
 def unpacked(path: Path, count: int = -1) -> bytes:
     """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped. Errors: MissingInputError, DataError."""
+    refuse_irregular(path)
     try:
         with open(path, "rb") as file:
             if file.read(2) == _GZIP:
@@ -235,12 +249,11 @@ def unpacked(path: Path, count: int = -1) -> bytes:
 
 def _all_of(inside: gzip.GzipFile, path: Path) -> bytes:
     """Errors: DataError where that is more than any radar file holds."""
-    parts, size = [], 0
+    content = io.BytesIO()
     while part := inside.read(_BLOCK):
-        size += len(part)
-        refuse_unpacking(size, str(path))
-        parts.append(part)
-    return b"".join(parts)
+        refuse_unpacking(content.tell() + len(part), str(path))
+        content.write(part)
+    return content.getvalue()
 
 
 def kept_unpacked(path: Path) -> bytes:
@@ -249,7 +262,7 @@ def kept_unpacked(path: Path) -> bytes:
     return _kept_unpacked(path, about.st_mtime_ns, about.st_size)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _kept_unpacked(path: Path, changed: int, size: int) -> bytes:
     return unpacked(path)
 
@@ -259,14 +272,15 @@ def open_netcdf(path: Path) -> netCDF4.Dataset:
 
     Errors: OSError, RuntimeError, DataError, MissingInputError, MissingLibraryError.
     """
+    refuse_irregular(path)
     with open(path, "rb") as file:
         gzipped = file.read(2) == _GZIP
     if gzipped:
         content = unpacked(path)
-        refuse_links_in(content, path)
+        refuse_unsound_content(content, path)
         opened = netCDF4.Dataset(path.name, memory=content)
     else:
-        refuse_links(path)
+        refuse_unsound(path)
         opened = netCDF4.Dataset(path.absolute())  # a relative one may look like an address in the net
     _refuse_huge(opened, path)
     return opened
@@ -285,16 +299,33 @@ def frames_a_block(height: int, width: int) -> int:
     return max(1, _BLOCK // (height * width * 8))
 
 
-def explain(path: Path, error: Exception) -> DataError | MissingInputError:
-    """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do."""
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Whatever a library makes of a file that it cannot read is a fault of the file. Errors: as explain."""
+    try:
+        yield
+    except NowcastError:
+        raise
+    except Exception as error:
+        raise explain(path, error) from error
+
+
+def explain(path: Path, error: Exception) -> NowcastError:
+    """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do.
+
+    It is a DataError or MissingInputError; an InputOutputError if the machine is at fault, and not the file.
+    """
     if isinstance(error, PermissionError):
         return MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.")
+    fault = fault_of_machine(path, error)
+    if fault is not None:
+        return fault
     if isinstance(error, MemoryError):
-        return DataError(f"{path}: asks for more memory than there is: damaged, or too large; fetch it again or remove it.")
-    if path.is_dir():
         return DataError(
-            f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); write it again or remove it."
+            f"{path}: asks for more memory than is given to one file; it is damaged, or too large: look at where it comes from."
         )
+    if path.is_dir():
+        return DataError(f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); check the path.")
     if isinstance(error, FileNotFoundError) or not path.exists():
         return MissingInputError(f"{path}: no such file (any more); check the path.")
     try:
@@ -302,21 +333,60 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
             start = file.read(512)
     except OSError as denied:
         return MissingInputError(f"{path}: cannot be read ({denied.strerror}); check its permissions.")
+    return _explain_content(path, start, error)
+
+
+def _explain_content(path: Path, start: bytes, error: Exception) -> DataError:
+    """start: the first bytes of the file."""
     if not start:
-        return DataError(f"{path}: this file is empty; fetch it again or remove it.")
+        return DataError(f"{path}: this file is empty; it may still be being written.")
     if start.lstrip()[:1] == b"<":
         return DataError(f"{path}: this is a web page or XML, not radar data; look into it, the download may have failed.")
     kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
     if kind is not None:
-        return DataError(f"{path}: this {kind} is truncated or damaged ({first_line(error)}); fetch it again or remove it.")
+        return DataError(f"{path}: this {kind} is truncated or damaged ({first_line(error)}); compare it with its source.")
     if start.startswith(_GZIP):
         return DataError(
-            f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
+            f"{path}: this gzipped file is truncated, damaged or of no format known ({first_line(error)}); compare it with its source."
         )
     archive = archive_in_words(path, start)
     if archive:
         return DataError(f"{path}: this is {archive}.")
-    return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
+    return DataError(f"{path}: not a radar file that nowcast knows ({first_line(error)}); set data.format if it is one.")
+
+
+def fault_of_machine(path: Path, error: Exception) -> InputOutputError | None:
+    """What to tell if the disk, the network or a limit of the system kept `path` from being read; None if it is something else."""
+    number = _errno_of(error)
+    if number is None and isinstance(error, (OSError, RuntimeError)):  # netCDF says only "HDF error"
+        number = _errno_of_reading(path)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return InputOutputError(f"{path}: cannot be opened ({os.strerror(number)}); raise the limit of open files (ulimit -n).")
+    if number in _OF_THE_MACHINE:
+        return InputOutputError(
+            f"{path}: cannot be read now ({os.strerror(number)}); see to the disk or the network, the file may be good."
+        )
+    return None
+
+
+def _errno_of(error: Exception) -> int | None:
+    """The number of an error of the system, also where HDF5 tells it in words."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return error.errno
+    said = re.search(r"errno = (\d+)", str(error))
+    return int(said[1]) if said else None
+
+
+def _errno_of_reading(path: Path) -> int | None:
+    """Why plain reading of a file fails; None if it does not."""
+    try:
+        with open(path, "rb") as file:
+            for _ in range(_SEARCHED // _BLOCK):
+                if not file.read(_BLOCK):
+                    break
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:

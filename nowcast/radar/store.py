@@ -23,6 +23,7 @@ import netCDF4
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.apart import apart
 from nowcast.errors import ConfigError, DataError
 from nowcast.files import written_whole
 from nowcast.radar import storage
@@ -83,6 +84,10 @@ def read_record(path: Path) -> DayRecord:
     """What a day says of itself, frames unread. Errors: as read_records."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", path.stem):
         raise ConfigError(f"output: {path} was not written by 'nowcast prepare'; choose another output.")
+    return apart(path, _read_record, path)
+
+
+def _read_record(path: Path) -> DayRecord:
     try:
         with storage.only_reader(), storage.open_netcdf(path) as file:
             if _SETTINGS not in file.ncattrs():
@@ -120,10 +125,15 @@ def kept_frames(path: Path, times: Times) -> Iterator[Frame]:
     everything = slice(None)
     for k in np.flatnonzero(np.isin(there, times)):
         one = {"time": slice(int(k), int(k) + 1)}
-        rate = storage.read_values(path, RATE, {**one, "y": everything, "x": everything})[0].astype(np.float32)
-        high, speckle = (int(storage.read_values(path, name, one)[0]) for name in (HIGH, SPECKLE))
+        rate = apart(path, _read_rate, path, {**one, "y": everything, "x": everything})
+        high, speckle = (int(apart(path, storage.read_values, path, name, one)[0]) for name in (HIGH, SPECKLE))
         yield Frame(there[k], rate, high, speckle)
     storage.close_files({str(path)})
+
+
+def _read_rate(path: Path, index: dict[str, slice]) -> npt.NDArray[np.float32]:
+    rate: npt.NDArray[np.float32] = storage.read_values(path, RATE, index)[0].astype(np.float32)
+    return rate
 
 
 def write_day(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nowcast.apart import apart
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import describe_file, read_frames
@@ -84,12 +85,12 @@ def look_through(blocks: list[Block], options: ReadOptions, workers: int) -> Ite
 def _look_at_block(options: ReadOptions, block: Block, advance: Advance) -> tuple[list[Frame], list[Unreadable]]:
     advance(1)
     try:
-        return _look_at_frames(block.file, block.frames, options), []
+        return apart(block.file.path, _look_at_frames, block.file, block.frames, options), []
     except NowcastError:  # which frames it is, one by one tells
         frames, unreadable = [], []
         for k in range(block.frames.start, block.frames.stop):
             try:
-                frames += _look_at_frames(block.file, slice(k, k + 1), options)
+                frames += apart(block.file.path, _look_at_frames, block.file, slice(k, k + 1), options)
             except NowcastError as error:
                 unreadable.append(Unreadable(block.file.path, _reason(block.file.path, error)))
         return frames, unreadable

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from nowcast.checks import saved_steps
 from nowcast.errors import DataError, InputOutputError, InternalError, MissingInputError
 from nowcast.files import written_whole
 
@@ -79,6 +80,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
+    if "config" in checkpoint:
+        saved_steps(checkpoint["config"], path)
     return checkpoint
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.apart import apart
+from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import settled, written_whole
-from nowcast.untrusted import refuse_links
+from nowcast.untrusted import refuse_unsound
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
@@ -39,12 +40,12 @@ def open_counts(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
     try:
-        refuse_links(path)
-        with xr.open_dataset(path.absolute(), engine="netcdf4") as file:
-            counts = file.load()
+        counts = apart(path, _load, path)
+    except NowcastError:
+        raise
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a library makes of a file that it cannot read
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
     lacking = _ALWAYS - set(map(str, counts.variables))
@@ -54,6 +55,12 @@ def open_counts(path: str | Path) -> xr.Dataset:
     if problem:
         raise DataError(f"{path}: not as 'nowcast evaluate' wrote it ({problem}); evaluate again.")
     return counts
+
+
+def _load(path: Path) -> xr.Dataset:
+    refuse_unsound(path)
+    with xr.open_dataset(path.absolute(), engine="netcdf4") as file:
+        return file.load()
 
 
 def _problem(counts: xr.Dataset) -> str:

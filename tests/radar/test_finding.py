@@ -218,7 +218,7 @@ def test_what_nothing_matches_is_said_in_words(tmp_path):
         find_files(tmp_path / "nowhere/%Y/rain.nc")
 
 
-@pytest.mark.parametrize("asked", ["", "locked", "locked/a.nc", "locked/%Y.nc"])
+@pytest.mark.parametrize("asked", ["locked", "locked/a.nc", "locked/%Y.nc"])
 def test_what_may_not_be_entered_is_named(tmp_path, monkeypatch, asked):
     touch(tmp_path, "locked/a.nc")
     stat = os.stat
@@ -231,6 +231,32 @@ def test_what_may_not_be_entered_is_named(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(os, "stat", denied)
     with pytest.raises(MissingInputError, match=r"locked.*: cannot be read \(Permission denied\); check its permissions"):
         find_files(tmp_path / asked)
+
+
+def test_a_folder_below_that_may_not_be_entered_is_left_out_with_a_warning(tmp_path, monkeypatch, caplog):
+    touch(tmp_path, "locked/a.nc", "open/b.nc")
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path) == tmp_path / "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert find_files(tmp_path) == find_files(tmp_path) == [tmp_path / "open/b.nc"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/locked: cannot be listed (Permission denied); check its permissions. It is left out."
+    ]
+
+
+@pytest.mark.parametrize("path", ["", "*.nc"])
+def test_what_is_no_file_and_a_link_to_itself_or_to_a_folder_above_are_left_out(tmp_path, path):
+    touch(tmp_path, "2020.nc")
+    (tmp_path / "2021.nc").symlink_to("2021.nc")
+    (tmp_path / "2022").symlink_to(tmp_path)
+    (tmp_path / "2023.nc").symlink_to("gone.nc")
+    os.mkfifo(tmp_path / "2024.nc")
+    assert find_files(tmp_path / path) == [tmp_path / "2020.nc"]
 
 
 def test_a_link_below_a_glob_hides_no_file_from_it(tmp_path):

@@ -238,6 +238,7 @@ def test_several_fields_in_one_message_are_refused(write):
     refused(write("a.grib2", whole), "several fields in one GRIB message")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_eccodes_without_its_library_is_said_with_the_extra(write, monkeypatch):
     def broken(*_):
         raise RuntimeError("Cannot find the ecCodes library")

@@ -167,7 +167,7 @@ def test_files_are_grouped_by_grid_and_variable_and_what_cannot_be_read_is_liste
     (tmp_path / "e.nc").write_bytes(b"")
     groups, unreadable = group_files(sorted(tmp_path.iterdir()), ReadOptions())
     assert [[file.path.name for file in group.files] for group in groups] == [["a.nc", "b.nc"], ["c.nc"], ["d.nc"]]
-    assert [(one.path.name, one.reason) for one in unreadable] == [("e.nc", "this file is empty; fetch it again or remove it.")]
+    assert [(one.path.name, one.reason) for one in unreadable] == [("e.nc", "this file is empty; it may still be being written.")]
 
 
 def test_a_bad_frame_is_listed_and_the_others_of_its_file_are_read(write, ramp):

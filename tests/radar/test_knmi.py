@@ -199,6 +199,7 @@ def test_images_valid_at_several_times_are_frames_in_order(write, caplog):
     np.testing.assert_allclose(grid.precipitation_rate[:, 0, 0].values, [0.12, 0.24, 0.36], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_only_the_rows_and_columns_asked_for_are_read(write, monkeypatch):
     asked = []
     plain = h5py.Dataset.__getitem__

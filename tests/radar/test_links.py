@@ -359,6 +359,7 @@ def test_a_huge_geotiff_is_refused_before_it_is_read(tmp_path):
         open_grid(path)
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", ["bomb.nc.gz", "bomb.h5.gz", "bomb.tif.gz", "bomb.grib2.gz"])
 def test_a_file_that_swells_beyond_bounds_is_refused(tmp_path, monkeypatch, name):
     start = {"nc": b"\x89HDF\r\n\x1a\n", "h5": b"\x89HDF\r\n\x1a\n", "tif": b"II*\0", "grib2": b"GRIB"}[name.split(".")[1]]

@@ -244,6 +244,7 @@ def test_images_of_one_quantity_at_one_time_must_be_chosen_from(write):
     assert read(path, variable="dataset2/data1")[0, 0, 0] == 9.0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_only_the_rows_and_columns_asked_for_are_read(write, monkeypatch):
     asked = []
     plain = h5py.Dataset.__getitem__
@@ -390,6 +391,7 @@ def test_other_hdf5_files_are_not_taken_for_odim(tmp_path):
         open_grid(path, format="odim")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_extra_that_is_needed_is_named(write, monkeypatch):
     path = write(one())
     monkeypatch.setitem(sys.modules, "h5py", None)

@@ -11,7 +11,7 @@ from nowcast.radar import check_grid, frames, open_grid, storage
 
 
 @pytest.fixture
-def reads(monkeypatch):
+def reads(monkeypatch, in_this_process):
     """What is read: (file name, first frame, how many), in order."""
     seen = []
     real = frames.read_frames
@@ -87,7 +87,7 @@ def test_memory_stays_flat_over_a_series_larger_than_what_is_held(write):
     assert peak < 4e6  # ten frames are 0.4 MB, and 0.8 MB in double precision
 
 
-def test_reading_everything_needs_little_more_than_the_result(write, monkeypatch):
+def test_reading_everything_needs_little_more_than_the_result(write, monkeypatch, in_this_process):
     monkeypatch.setattr(storage, "_BLOCK", 2**20)
     rate = open_grid(write("a.nc", np.ones((400, 100, 100), "f4"))).precipitation_rate
     tracemalloc.start()
@@ -97,7 +97,7 @@ def test_reading_everything_needs_little_more_than_the_result(write, monkeypatch
     assert peak < 24e6  # the result is 16 MB
 
 
-def test_few_files_are_open_at_a_time_and_closing_closes_them(write, tmp_path):
+def test_few_files_are_open_at_a_time_and_closing_closes_them(write, tmp_path, in_this_process):
     for k in range(10):
         write(f"{k}.nc", np.full((1, 2, 2), k, "f4"), [5 * k])
     with open_grid(tmp_path) as grid:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import math
 import os
 import pickle
 import platform
@@ -367,3 +368,24 @@ def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monke
     assert outcome.code == 0, outcome.err
     assert "going on with other settings: training.epochs 2 → 3\n" in outcome.err
     assert read_checkpoint("run/last.pt")["progress"]["epoch"] == 3
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lead_steps": -1}, {"lead_steps": 0}, {"lead_steps": True}, {"input_steps": "3"}, {"input_steps": 3.5}, {"timestep_minutes": math.nan},
+        {"timestep_minutes": 0}, {"timestep_minutes": -5.0}, {"timestep_minutes": "5"},
+    ],
+)  # fmt: skip
+def test_steps_that_no_model_has_are_refused_when_it_is_read(changed, tmp_path):
+    path = tmp_path / "best.pt"
+    write_checkpoint(path, {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0, **changed}})
+    with pytest.raises(DataError, match=rf"best\.pt: says {next(iter(changed))}="):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("config", [None, [], "text"])
+def test_a_checkpoint_without_a_configuration_is_refused(config, tmp_path):
+    write_checkpoint(tmp_path / "best.pt", {"config": config})
+    with pytest.raises(DataError, match=r"best\.pt: carries no configuration"):
+        read_checkpoint(tmp_path / "best.pt")

@@ -1,10 +1,9 @@
 """Zarr stores, of version 3 or 2: a folder that holds a CF dataset of any number of frames."""
 
 import json
+import math
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,27 +16,16 @@ from nowcast.errors import DataError
 from nowcast.radar import storage
 from nowcast.radar.cf import describe_dataset
 from nowcast.radar.file import RadarFile, ReadOptions
+from nowcast.radar.readers.zarr_chunks import Box, chunks_of, mark_lost
 from nowcast.radar.storage import library
 from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_huge
-
-_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    MemoryError,
-    SystemError,
-)  # what zarr raises of a damaged store
+from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unpacking
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
     """What the store at `path` holds. Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do."""
     group, variable = _within(options.variable or "")
-    with uninterrupted(), _explained(path), _open(path, group) as file:
+    with uninterrupted(), _open(path, group) as file:
         if not group and not any(one.ndim >= 2 for one in file.variables.values()):
             _refuse_groups(path)
         described = describe_dataset(file, path, replace(options, variable=variable or None), "zarr")
@@ -49,25 +37,49 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing. Errors: as describe."""
     assert file.layout.dims is not None
     time, y, x = file.layout.dims
-    with uninterrupted(), _explained(file.path):
-        stored = _stored(file.path, file.layout.variable, _changed(file.path, file.layout.variable))
-        index = {name: part for name, part in ((time, frames), (y, rows), (x, columns)) if name is not None}
-        part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
-        raw = part.values if time is not None else part.values[np.newaxis]
-    missing = storage.missing_numbers(options.missing_value, file.layout.missing)
-    return storage.unpack(raw, stored.attrs, missing, file.dry(options))
+    with uninterrupted():
+        variable = file.layout.variable
+        stored, array = _stored(file.path, variable, _changed(file.path, variable))
+        missing, dry = storage.missing_numbers(options.missing_value, file.layout.missing), file.dry(options)
+
+        def values_of(box: Box) -> storage.Values:
+            index = {name: part for name, part in zip((time, y, x), box, strict=True) if name is not None}
+            part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
+            raw = part.values if time is not None else part.values[np.newaxis]
+            return storage.unpack(raw, stored.attrs, missing, dry)
+
+        axes = None if time is None else stored.dims.index(time), stored.dims.index(y), stored.dims.index(x)
+        chunks = chunks_of(array, file.path / variable, axes)
+        first, second, third = (
+            slice(*part.indices(size)[:2]) for part, size in zip((frames, rows, columns), chunks.shape, strict=True)
+        )
+        box = (first, second, third)
+        values = values_of(box)
+        fill = 0 if array.metadata.fill_value is None else array.metadata.fill_value  # what zarr gives for a chunk that is absent
+        blank = storage.unpack(np.full((1, 1, 1), fill, array.dtype), stored.attrs, missing, dry).item()
+        if not np.isnan(blank):
+            mark_lost(values, box, chunks, blank, values_of)
+        return values
 
 
 def refuse_foreign(path: Path) -> None:
     """Errors: DataError where something of the store lies elsewhere, is unpickled, or is of a size that no radar has."""
-    for folder, folders, files in os.walk(path):
-        linked = [name for name in (*folders, *files) if os.path.islink(os.path.join(folder, name))]
-        if linked:
-            raise DataError(
-                f"{path}: {linked[0]} is a link to elsewhere, and nowcast follows none out of a store; copy it in, or remove it."
-            )
-        for name in {"zarr.json", ".zarray"}.intersection(files):
-            _refuse_array(json.loads(Path(folder, name).read_bytes()), f"{path}: {os.path.relpath(folder, path)}")
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise DataError(
+                        f"{path}: {entry.name} is a link to elsewhere, and nowcast follows none out of a store; copy it in."
+                    )
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                    continue
+                if not entry.is_file():
+                    refuse_irregular(entry.path)
+                if entry.name in ("zarr.json", ".zarray"):
+                    _refuse_array(json.loads(Path(entry.path).read_bytes()), f"{path}: {folder.relative_to(path)}")
 
 
 def _refuse_array(about: Any, what: str) -> None:
@@ -77,6 +89,9 @@ def _refuse_array(about: Any, what: str) -> None:
     chunks = about.get("chunks") or about.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape", [])
     for shape in (about["shape"], chunks):
         refuse_huge(shape, what)
+    if chunks and min(chunks) < 1:
+        raise DataError(f"{what} has chunks of the size {' x '.join(map(str, chunks))}, which hold nothing.")
+    refuse_unpacking(math.prod(chunks), f"{what}: a chunk")
     codecs = json.dumps([about.get(key) for key in ("compressor", "filters", "codecs")])
     if "pickle" in codecs:
         raise DataError(f"{what} is pickled, which could run anything; write it again as plain numbers.")
@@ -112,10 +127,12 @@ def _open(path: Path, group: str) -> xr.Dataset:
 
 
 @lru_cache(maxsize=4)
-def _stored(path: Path, variable: str, changed: int) -> xr.Variable:
-    """The variable as stored, read where it is indexed; `changed` tells a store written anew, or longer, from the one before."""
+def _stored(path: Path, variable: str, changed: int) -> tuple[xr.Variable, Any]:
+    """The variable as stored, read where it is indexed, and its array in zarr; `changed` tells a store that was written again, or is
+    longer, from the one before."""
     group, name = _within(variable)
-    return _open(path, group)[name].variable
+    opened = _open(path, group)[name].variable
+    return opened, library("zarr", "zarr", path).open_array(path / variable, mode="r")
 
 
 def _changed(path: Path, variable: str) -> int:
@@ -124,11 +141,3 @@ def _changed(path: Path, variable: str) -> int:
         if (path / variable / name).exists():
             return (path / variable / name).stat().st_mtime_ns
     raise FileNotFoundError(f"{variable} has no zarr.json or .zarray")
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _ERRORS as error:
-        raise storage.explain(path, error) from error
