@@ -56,7 +56,7 @@ def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, opt
 
 def without_place(file: RadarFile) -> RadarFile:
     """What a reader needs of a file, small enough to be sent to another process."""
-    return replace(file, place={}, times=file.times[:0])
+    return replace(file, place={})
 
 
 def _read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
