@@ -22,7 +22,7 @@ echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minut
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
 
 echo
-awk -F, -v OFS="" '$1 == "all" && $3 == "mean" && ($4 == 0.5 || $4 == 1 || $4 == 2) { csi[$2, $4 + 0] = $10 } END {
+awk -F, -v OFS="" '$1 == "all" && $5 == "mean" && ($4 == 0.5 || $4 == 1 || $4 == 2) { csi[$2, $4 + 0] = $11 } END {
     for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
         (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 
