@@ -93,9 +93,9 @@ def studentised_interval(
     spread = variances > _NO_SPREAD * variance
     ratios = np.divide(np.abs(means), np.sqrt(np.maximum(variances, 0.0)), out=np.full(means.shape, math.inf), where=spread)
     rank = min(len(draws), math.ceil(confidence * len(draws))) - 1
-    half = np.partition(ratios, rank, axis=0)[rank]
-    flat = error <= _NO_SPREAD * np.abs(whole.reshape(-1))
-    half = np.where(flat, 0.0, half * np.where(flat, 0.0, error))
+    reach = np.partition(ratios, rank, axis=0)[rank]
+    varies = ~(error <= _NO_SPREAD * np.abs(whole.reshape(-1)))
+    half = np.multiply(reach, error, out=np.zeros(error.shape), where=varies)
     half = np.where(np.isfinite(half), half, np.nan).reshape(whole.shape)
     return whole - half, whole + half
 

@@ -17,8 +17,8 @@ from nowcast.verification.scoring import TABLE
 COUNTED = (*TABLE, "pixels")
 WITH_INTERVALS = ("csi", "hss")
 """The scores whose intervals stand in the plain table."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a text begins that a spreadsheet computes."""
+_FORMULA = ("=", "+", "-", "@")
+"""How a text begins that a spreadsheet computes, after any blanks."""
 _WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it saves
 
 
@@ -58,7 +58,13 @@ def _csv_rows(dataset: xr.Dataset) -> Iterator[list[object]]:
 
 def _as_text(row: list[object]) -> list[object]:
     """A row whose texts no spreadsheet computes; numbers stay numbers."""
-    return [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row]
+    return [_plain(cell) if isinstance(cell, str) else cell for cell in row]
+
+
+def _plain(text: str) -> str:
+    """A text without line breaks and other signs that do not print, and with an apostrophe before what a spreadsheet would compute."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return f"'{printable}" if printable.lstrip().startswith(_FORMULA) or printable[:1].isspace() else printable
 
 
 def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:

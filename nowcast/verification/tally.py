@@ -192,9 +192,7 @@ def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
     axes = (1, 2, 3)
     wet, covered = (observed >= WET_RATE).sum(axes).cpu().numpy(), (~observed.isnan()).sum(axes).cpu().numpy()
     total = np.array(pixels * observed.shape[1])
-    return [
-        {"observed_wet": one, "observed_covered": of, "total": total} for one, of in zip(wet, covered, strict=True)
-    ]
+    return [{"observed_wet": one, "observed_covered": of, "total": total} for one, of in zip(wet, covered, strict=True)]
 
 
 def _add(whole: Sums, part: Sums) -> None:

@@ -22,17 +22,19 @@ _KINDS = ("day", "event", "hour", "wet_share")
 
 def headline(scores: "xr.Dataset") -> str:
     """The verdict, how far it is to be trusted, and the tables."""
-    words = ["Each number is the mean over lead times of the score at each, from counts added over all cases with a scored pixel."]
+    words = [
+        "Each number is the mean over lead times of the score at each, from counts added over all cases with a scored pixel."
+    ]
     more = ""
     if not html_tables.has_intervals(scores):
         words.append(f"Intervals: {html_words.intervals_in_words(scores)}")
     else:
         words.append(f"Below it, its {100 * float(scores.attrs['confidence']):g} % interval.")
-    if scores.sizes["forecast"] > 1 and scores.attrs["resamples"]:
-        words.append("Bold: better than each other forecast by more than chance, by swapping the two block by block (see Method);")
-        words.append("it may be so although the intervals of the scores overlap.")
-        tables = f'<div class="tables">{html_tables.differences(scores)}</div>'
-        more = f"<details><summary>The differences, with intervals</summary>{tables}</details>"
+        if scores.sizes["forecast"] > 1:
+            words.append("Bold: better than each other forecast by more than chance, by swapping the two block by block")
+            words.append("(see Method); it may be so although the intervals of the scores overlap.")
+            tables = f'<div class="tables">{html_tables.differences(scores)}</div>'
+            more = f"<details><summary>The differences, with intervals</summary>{tables}</details>"
     rough = html_words.rough(scores)
     warning = f'<p class="warning">{rough}</p>' if rough else ""
     remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks_of(scores))

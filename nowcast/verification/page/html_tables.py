@@ -60,7 +60,7 @@ def verdict(scores: "xr.Dataset") -> str:
     if not scores.attrs["resamples"]:
         return "Resampling is off, so no difference is tested: nothing is bold."
     if scores.attrs["blocks"] < LEAST_BLOCKS:
-        return f"The cases lie in {scores.attrs['blocks']} blocks: too few to call any forecast better than another."
+        return f"The cases lie in {_blocks(scores)}: too few to call any forecast better than another, so nothing is bold."
     winners = [significantly_better(scores, "csi", threshold=threshold) for threshold in thresholds]
     found = [
         (winner.forecast if winner.certain else None, f"{threshold:g}")
@@ -76,6 +76,10 @@ def verdict(scores: "xr.Dataset") -> str:
     if nowhere:
         sentences.append(f"At {listed(nowhere)} {unit} no forecast is better than all others by more than chance.")
     return " ".join(sentences)
+
+
+def _blocks(scores: "xr.Dataset") -> str:
+    return f"{scores.attrs['blocks']} block{'s' * (scores.attrs['blocks'] != 1)}"
 
 
 def differences(scores: "xr.Dataset") -> str:

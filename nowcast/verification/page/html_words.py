@@ -102,10 +102,12 @@ def blocks_in_words(scores: "xr.Dataset") -> str:
 
 def rough(scores: "xr.Dataset") -> str:
     """A warning where there are too few blocks for good intervals; else nothing."""
-    if scores.attrs["blocks"] >= FEW_BLOCKS or not has_intervals(scores):
-        return ""
     blocks = scores.attrs["blocks"]
+    if blocks >= FEW_BLOCKS or not (has_intervals(scores) or (1 < blocks < LEAST_FOR_INTERVAL and scores.attrs["resamples"])):
+        return ""
     words = f"With {blocks} blocks, fewer than {FEW_BLOCKS}, the intervals are rough: a single block moves them much."
+    if blocks < LEAST_FOR_INTERVAL:
+        words = f"{blocks} blocks are too few for intervals, {LEAST_FOR_INTERVAL} the least."
     if blocks >= LEAST_BLOCKS:
         return words
     by_chance = f"all {blocks} favour one of two equal forecasts by chance once in {2 ** (blocks - 1)} times"
