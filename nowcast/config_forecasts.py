@@ -35,6 +35,7 @@ class EvaluateConfig:
     period: list[str] | None
     stride: int
     min_wet_share: float
+    missing_frames: int
     drop_frames: int
     input_paths: dict[str, str]
     region: list[float] | None
@@ -76,7 +77,7 @@ class EvaluateConfig:
             share(key, getattr(self, key))
         for key in ("stride", "batch_size", "event_gap_hours"):
             at_least(key, getattr(self, key), 1)
-        for key in ("drop_frames", "resamples", "seed"):
+        for key in ("missing_frames", "drop_frames", "resamples", "seed"):
             at_least(key, getattr(self, key), 0)
         device_and_precision(self.device, self.precision)
 
