@@ -9,8 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.config_forecasts import EvaluateConfig
-from nowcast.forecast.baselines.library import LEAST_STEPS
+from nowcast.config_forecasts import FOLLOW_RAIN, EvaluateConfig
 from nowcast.radar.georeference import place_of_grid
 from nowcast.radar.place import first_row
 from nowcast.radar.times import show
@@ -57,7 +56,7 @@ def may_miss(config: EvaluateConfig, input_steps: int) -> int:
     baselines that follow the rain none, for others all."""
     if config.checkpoint is not None:
         return config.missing_frames
-    return 0 if set(config.baseline) & set(LEAST_STEPS) else input_steps - 1
+    return 0 if set(config.baseline) & set(FOLLOW_RAIN) else input_steps - 1
 
 
 def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:

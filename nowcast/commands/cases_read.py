@@ -18,7 +18,7 @@ from nowcast.commands.forecast_grid import onto_grid
 from nowcast.commands.inputs import pack_radar
 from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import RadarConfig
-from nowcast.config_forecasts import EvaluateConfig
+from nowcast.config_forecasts import FOLLOW_RAIN, EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import find_forecasts, open_forecast
 from nowcast.periods import Period
@@ -127,7 +127,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
     name = _name_of(made_by)
     if name in config.baseline:
         raise ConfigError(f"baseline: {path} was made by {name} itself; leave it out of the baselines.")
-    moving = set(config.baseline) - {"persistence", "climatology", "zero"}
+    moving = set(config.baseline) & set(FOLLOW_RAIN)
     if config.input_steps is None and moving:
         raise ConfigError(f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as input_steps=5.")
     input_steps = (config.input_steps or 1) if config.baseline else 0
