@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "model": {"errors", "untrusted"},
     "verification": {"errors", "files", "radar.grid", "untrusted"},
     "training": {"errors", "files", "model", "sequences", "verification.counts", "verification.scores"},
-    "forecast": {"errors", "files", "model", "radar.grid", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
+    "forecast": {"errors", "files", "model", "radar.grid", "radar.units", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
     "commands": {
         "errors", "explain", "files", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
     },

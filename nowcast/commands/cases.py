@@ -61,8 +61,10 @@ def may_miss(config: EvaluateConfig, input_steps: int) -> int:
 
 def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
     """The remark that cases of these reference times are left out."""
-    more = f"or more than {allowed} others" if allowed else "or another one"
-    return f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: of their input frames the newest, {more}, is missing"
+    others = f"or more than {allowed} of the others" if allowed else "or another one"
+    return (
+        f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest input frame is missing, {others}"
+    )
 
 
 def label_of(time: np.datetime64, source: Source) -> str:

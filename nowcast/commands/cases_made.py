@@ -205,7 +205,15 @@ def _choose(
         log.warning("%s", remark)
     wet = clock.mean_of(rates.wet_share, starts, steps) >= config.min_wet_share
     if not (usable & wet).any():
-        raise DataError(f"no case from {period}: all of its reference times lack a frame, or rain; give another period.")
+        allow = ", or allow missing frames with missing_frames=1" if config.checkpoint is not None and remarks else ""
+        why = (
+            f"{remarks[0]}, and none is wet enough"
+            if remarks and usable.any()
+            else remarks[0]
+            if remarks
+            else "none is wet enough"
+        )
+        raise DataError(f"no case from {period}: {why}; give another period{allow}.")
     return starts[usable & wet], remarks
 
 
