@@ -138,7 +138,7 @@ class RadarWindows:
         usable &= clock.missing_in(starts + self.input_steps, self.lead_steps) < self.lead_steps
         starts = starts[usable][:: self.sampling.stride]
         wet: NDArray[np.bool_] = clock.mean_of(self.rates.wet_share, starts, steps) >= self.sampling.min_wet_share
-        return starts[wet]
+        return np.asarray(starts[wet])
 
     def epoch(self, epoch: int) -> list[Pick]:
         """The picks of one epoch: a function of the seed and the epoch's number alone."""

@@ -131,7 +131,7 @@ def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws
     attrs = {"long_name": f"{score.long_name}: the mean over lead times of the one less that of the other", "units": score.units}
     difference = mean[:, None] - mean[None, :]
     variables[f"{name}_mean_difference"] = xr.Variable(dims, difference, attrs)
-    bounds = studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws)
+    bounds = np.array(studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws))
     return variables | _bounds(f"{name}_mean_difference", bounds, dims, attrs)
 
 

@@ -52,7 +52,7 @@ def groups_of(counts: xr.Dataset, interval_blocks: str, event_min_wet_share: flo
         by_event = interval_blocks == "event"
         group = _nearest_event(hours, events_of(counts, event_min_wet_share, event_gap_hours)) if by_event else days_of(hours)
         groups = np.asarray(group == np.unique(group)[:, None], dtype=np.int64)
-    return groups[groups @ counts["cases"].values > 0]
+    return np.asarray(groups[groups @ counts["cases"].values > 0])
 
 
 def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -70,7 +70,7 @@ def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
     before, after = np.zeros_like(values), np.zeros_like(values)
     np.cumsum(values[:-1], axis=0, out=before[1:])
     after[:-1] = np.cumsum(values[:0:-1], axis=0)[::-1]
-    return before + after
+    return np.asarray(before + after)
 
 
 def studentised_interval(

@@ -97,7 +97,10 @@ class Tally:
                 block = self._blocks.setdefault(hour, {})
                 _add(block.setdefault(name, {}), {key: values[case] for key, values in sums.items()})
         for hour, one, is_scored in zip(hours, of_observed, scored.astype(np.int64), strict=True):
-            _add(self._blocks[hour].setdefault("", {}), {**one, "cases": is_scored, "unscored_cases": 1 - is_scored})
+            _add(
+                self._blocks[hour].setdefault("", {}),
+                {**one, "cases": np.array(is_scored), "unscored_cases": np.array(1 - is_scored)},
+            )
         for hour, minute in zip(hours, minutes, strict=True):
             self._minutes[hour] = self._minutes.get(hour, 0) | minute
         return counts
