@@ -26,7 +26,8 @@ class RadarConfig(DataConfig):
     units: str | None
     accumulation_minutes: float | None
     zr: Any
-    missing_value: float | None
+    missing_value: Any  # a number, or a list of them
+    dry_value: Any
     max_rate: float
     above_max_rate: str
     cache: str
@@ -40,6 +41,10 @@ class RadarConfig(DataConfig):
         if self.accumulation_minutes is not None:
             positive("data.accumulation_minutes", self.accumulation_minutes)
         one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
+        self.missing_value, self.dry_value = (_numbers(key, getattr(self, key)) for key in ("missing_value", "dry_value"))
+        both = {*_list(self.missing_value)} & {*_list(self.dry_value)}
+        if both:
+            raise ConfigError(f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; name it in one of them.")
         numbers = (
             isinstance(self.zr, list)
             and len(self.zr) == 2
@@ -47,6 +52,19 @@ class RadarConfig(DataConfig):
         )
         if not (self.zr is None or isinstance(self.zr, str) or numbers):
             raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation, not {self.zr}.")
+
+
+def _numbers(key: str, given: Any) -> float | list[float] | None:
+    """Numbers as the files store them. Errors: ConfigError where they are none."""
+    if given is None:
+        return None
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in _list(given)):
+        raise ConfigError(f"data.{key}: give a number as the files store it, as -9999, or a list, as [-9999,-1], not {given}.")
+    return [float(one) for one in given] if isinstance(given, list) else float(given)
+
+
+def _list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 @dataclass

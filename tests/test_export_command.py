@@ -7,16 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import Outcome
 
+from nowcast.commands.models_exported import ExportedModel
+from nowcast.commands.past import Past
+from nowcast.commands.same_grid import Turn
 from nowcast.errors import DataError
 from nowcast.forecast.dataset import open_forecast
 from nowcast.forecast.exported import open_exported, read_exported, seal
 from nowcast.model import build_model
+from nowcast.radar import open_grid
 from nowcast.radar.grid import RATE
 from nowcast.training.checkpoints import write_checkpoint
 
@@ -88,6 +93,18 @@ def test_of_a_missing_frame_it_sees_what_the_checkpoint_does(
     outcome = run(*gap, f"checkpoint={exported}", f"output={tmp_path}/b.nc")
     assert (outcome.code, "masked for the model" in outcome.err) == (0, True)
     np.testing.assert_allclose(rates(tmp_path / "b.nc"), rates(tmp_path / "a.nc"), rtol=1e-4, atol=1e-5)
+
+
+def test_it_turns_frames_that_are_stored_the_other_way_round(exported: Path, radar_file: Path) -> None:
+    config = SimpleNamespace(device="auto", precision="auto", max_memory_gb=None, input_paths={}, data=SimpleNamespace(path=""))
+    model, rain = ExportedModel(str(exported), config), open_grid(radar_file).isel(time=slice(70, 73)).load()
+    for missing in (np.zeros(3, bool), np.array([False, True, False])):
+        wanted = model.rates(Past(rain, missing, np.zeros(3, bool), np.timedelta64(5, "m")))
+        for turn, axes in ((Turn(rows=True), ["y"]), (Turn(rows=True, columns=True), ["y", "x"])):
+            other = rain.isel({axis: slice(None, None, -1) for axis in axes}).copy(deep=True)
+            flipped = Past(other, missing, np.zeros(3, bool), np.timedelta64(5, "m"))
+            np.testing.assert_array_equal(turn(model.rates(flipped, turn)), wanted)
+    assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
 
 
 def test_it_imports_no_pytorch(words: list[str], exported: Path, tmp_path: Path) -> None:

@@ -103,6 +103,21 @@ def test_a_forecast_is_the_same_whatever_later_fields_say(run: Run, data: list[s
     assert not np.array_equal(rain("c.nc"), rain("a.nc"), equal_nan=True)
 
 
+def test_fields_on_a_radar_grid_that_is_stored_the_other_way_round_are_turned_with_it(
+    run: Run, data: list[str], with_inputs: Path, paths: list[str], radar_file: Path
+) -> None:
+    checkpoint = f"checkpoint={with_inputs}/run/best.pt"
+    assert run("predict", checkpoint, *data, *paths, "output=a.nc").code == 0
+    for path in (radar_file, with_inputs / "height.nc", with_inputs / "cloud.nc"):
+        with xr.open_dataset(path, engine="netcdf4") as whole:
+            whole.isel(y=slice(None, None, -1)).to_netcdf(f"flipped_{path.name}", engine="netcdf4")
+    words = ["data=radar", f"data.path=flipped_{radar_file.name}", "device=cpu"]
+    flipped = [f"+input_paths.{name}=flipped_{name}.nc" for name in ("height", "cloud")]
+    outcome = run("predict", checkpoint, *words, *flipped, "output=b.nc")
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(rain("b.nc"), rain("a.nc")[:, ::-1])
+
+
 def test_only_training_and_scoring_unpack_large_fields(
     run: Run, data: list[str], with_inputs: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

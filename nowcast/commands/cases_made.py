@@ -16,7 +16,7 @@ from nowcast.commands.cases import MODEL, Cases, Predictor, left_out, may_miss
 from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar
 from nowcast.commands.models import refuse_other_size, refuse_other_timestep, refuse_too_many_missing
 from nowcast.commands.radar_files import open_radar
-from nowcast.commands.same_grid import refuse_other_grid
+from nowcast.commands.same_grid import AS_STORED, Turn, refuse_other_grid, turn_of
 from nowcast.config_data import MovingMnistConfig, RadarConfig
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
@@ -86,10 +86,14 @@ class WindowCases:
 
 @dataclass
 class ModelPredictor:
-    """A trained model on its device, in tiles where the whole grid does not fit into memory."""
+    """A trained model on its device, in tiles where the whole grid does not fit into memory.
+
+    turn: of the frames for the model, and of its forecast back.
+    """
 
     forecaster: Forecaster
     precision: Precision
+    turn: Turn = AS_STORED
     _tiling: Tiling | None = None
 
     def __call__(self, past: Tensor) -> Tensor:
@@ -97,7 +101,9 @@ class ModelPredictor:
         if self._tiling is None:  # the first batch is the largest
             self._tiling = choose_tiling(self.forecaster, past.shape, memory_allowed(None, self.precision.device))
         with self.precision.autocast():
-            return forecast_in_tiles(self.forecaster, past, self.forecaster.lead_steps, self._tiling)
+            made = forecast_in_tiles(self.forecaster, self.turn(past), self.forecaster.lead_steps, self._tiling)
+        forecast: Tensor = self.turn(made)
+        return forecast
 
 
 def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
@@ -148,12 +154,12 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
-        remark = refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True)
-        if remark:
+        turn = turn_of(checkpoint.get("place"), grid)
+        remarks += filter(None, [refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True), turn.remark])
+        for remark in remarks:
             log.warning("%s: %s", data.path, remark)
-            remarks.append(remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[MODEL] = ModelPredictor(forecaster, precision)
+        predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
         scaling = forecaster.scaling
     for name in config.baseline:
         predictors[name] = open_baseline(
@@ -201,19 +207,13 @@ def _choose(
     newest = clock.missing[starts + input_steps - 1]
     usable = ~newest & (clock.missing_in(starts, input_steps) <= allowed)
     remarks = [left_out(clock.times[starts[~usable] + input_steps - 1], starts.size, allowed)] if not usable.all() else []
-    for remark in remarks:
-        log.warning("%s", remark)
     wet = clock.mean_of(rates.wet_share, starts, steps) >= config.min_wet_share
     if not (usable & wet).any():
         allow = ", or allow missing frames with missing_frames=1" if config.checkpoint is not None and remarks else ""
-        why = (
-            f"{remarks[0]}, and none is wet enough"
-            if remarks and usable.any()
-            else remarks[0]
-            if remarks
-            else "none is wet enough"
-        )
+        why = remarks[0] if remarks and not usable.any() else "none is wet enough"
         raise DataError(f"no case from {period}: {why}; give another period{allow}.")
+    for remark in remarks:
+        log.warning("%s", remark)
     return starts[usable & wet], remarks
 
 

@@ -32,7 +32,9 @@ _SHAPES_RAIN = (
 )  # fmt: skip
 _KNOW_NOTHING_OF_NOW = ("climatology", "zero")
 """Methods whose forecast is as wet as it is, whatever the newest frame."""
-_READS_RAIN = ("path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value", "max_rate", "above_max_rate")
+_READS_RAIN = (
+    "path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value", "dry_value", "max_rate", "above_max_rate",
+)  # fmt: skip
 
 
 def run_cycle(

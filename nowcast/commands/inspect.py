@@ -17,7 +17,9 @@ from nowcast.commands.radar_files import reading
 from nowcast.config import InspectConfig
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.radar import ReadOptions, find_files
+from nowcast.radar.cropping import box_in_degrees
 from nowcast.radar.formats import FORMATS
+from nowcast.radar.georeference import Place
 from nowcast.radar.inspection import Inspection, inspect_frames
 from nowcast.radar.place import crs_in_words, first_row, pixel_size
 from nowcast.radar.survey import Group, Unreadable, blocks_of, group_files, look_through
@@ -53,7 +55,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
         groups, unreadable = look_at_files(files, options, config.workers)
         if unreadable:
             bad = len({one.path for one in unreadable})
-            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read, as listed; mend or remove them."))
+            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read; the reasons are listed."))
         series = [(group, inspected(group)) for group in groups if group.frames]
         document.append(
             {
@@ -106,6 +108,7 @@ def as_document(group: Group, found: Inspection) -> dict[str, Any]:
         "shape": layout.shape,
         "pixel_size": None if size is None else {"y": size[0], "x": size[1], "units": size[2]},
         "crs": crs_in_words(file.place),
+        "box": box_in_degrees(file.place),
         "first_row": first_row(file.place),
         "missing_frames": found.missing_frames,
         **{name: _plain(getattr(found, name)) for name in found.__dataclass_fields__},
@@ -140,6 +143,7 @@ def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
         ("variable", f"{layout.variable} in {layout.units}{over}{by}"),
         ("grid", f"{layout.shape[0]} × {layout.shape[1]} pixels of {pixel}" + (f", row 0 in the {row}" if row else "")),
         ("projection", crs_in_words(file.place)),
+        ("box", _box(file.place)),
         ("period", f"{show(found.start)} to {show(found.end)} UTC, {cadence}"),
         ("frames", f"{found.frames:,} in {_count(len(group.files), 'file')}"),
     ]
@@ -154,7 +158,7 @@ def what_it_shows(found: Inspection) -> list[tuple[str, str]]:
     return [
         ("gaps", missing if gaps else "none"),
         ("not covered", f"{_percent(found.missing_share)} of all pixels"),
-        ("wet", f"{_percent(found.wet_share)} of covered pixels above 0.1 mm/h"),
+        ("wet", f"{_percent(found.wet_share)} of covered pixels have at least 0.1 mm/h"),
         ("maximum", maximum),
         ("speckle", f"{_percent(found.lone_share)} of wet pixels have no wet neighbour"),
     ]
@@ -215,6 +219,11 @@ def _count(number: int, what: str) -> str:
 
 def _percent(share: float) -> str:
     return "–" if np.isnan(share) else f"{100 * share:.3g} %"
+
+
+def _box(place: Place) -> str:
+    box = box_in_degrees(place)
+    return "not known" if box is None else "west {:.2f}, south {:.2f}, east {:.2f}, north {:.2f} degrees".format(*box)
 
 
 def _length(size: float, units: str) -> str:

@@ -15,7 +15,7 @@ from nowcast.commands.frames import FrameSource
 from nowcast.commands.importing import importing
 from nowcast.commands.models import Model, open_model, refuse_other_size, refuse_too_many_missing, spacing, steps_of
 from nowcast.commands.past import MissingFramesError, Need, Past
-from nowcast.commands.same_grid import refuse_other_grid
+from nowcast.commands.same_grid import refuse_other_grid, turn_of
 from nowcast.config_predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.baselines.library import LEAST_STEPS, refuse_absent
@@ -83,15 +83,17 @@ class Methods:
         assert model is not None and config.checkpoint is not None
         past = source.past(at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint)))
         refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
-        remark = refuse_other_grid(model.about.get("place"), past.rain, config.data.path, allowed=config.other_grid)
+        place = model.about.get("place")
+        turn = turn_of(place, past.rain)
+        remarks = [refuse_other_grid(place, past.rain, config.data.path, allowed=config.other_grid), turn.remark]
         made_with = {
             "checkpoint": config.checkpoint,
             "checkpoint_versions": model.about["versions"],
             **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
             "computed_on": model.computed_on,
-            **({"remarks": remark} if remark else {}),
+            **({"remarks": "; ".join(filter(None, remarks))} if any(remarks) else {}),
         }
-        return past, model.rates(past), made_with
+        return past, model.rates(past, turn), made_with
 
     def _by_baseline(
         self, name: str, source: FrameSource, at: np.datetime64

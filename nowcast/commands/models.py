@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nowcast.commands.importing import importing
 from nowcast.commands.past import Past
+from nowcast.commands.same_grid import AS_STORED, Turn
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast.exported import SUFFIX
@@ -26,9 +27,10 @@ class Model(Protocol):
     @property
     def computed_on(self) -> str: ...
 
-    def rates(self, past: Past) -> NDArray[np.float32]:
-        """The past, of `input_steps` frames → forecast rates (lead, h, w) [mm/h]. Errors: DataError for a grid that it cannot take;
-        DeviceError for one that is too large."""
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        """The past, of `input_steps` frames → forecast rates (lead, h, w) [mm/h], both as the files have them: the frames, and what
+        lies on their grid, are turned for the model and its forecast is turned back. Errors: DataError for a grid that it cannot
+        take; DeviceError for one that is too large."""
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.commands.past import Past
+from nowcast.commands.same_grid import AS_STORED, Turn
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import read_exported
@@ -31,7 +32,7 @@ class ExportedModel:
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""
 
-    def rates(self, past: Past) -> NDArray[np.float32]:
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
         size = list(past.rain[RATE].shape[1:])
         if size != self.about["grid_size"]:
             raise DataError(
@@ -44,7 +45,8 @@ class ExportedModel:
                 f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB may be taken, and does not forecast in tiles; "
                 "free some, allow more (max_memory_gb), or forecast by its checkpoint."
             )
-        return self.exported(self._raw(past))[0, :, 0]
+        forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(past)))[0, :, 0])
+        return forecast
 
     def _raw(self, past: Past) -> NDArray[np.float32]:
         inputs = self.about["config"].get("inputs", {})

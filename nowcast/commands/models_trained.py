@@ -11,6 +11,7 @@ from tqdm import tqdm
 from nowcast.commands.beside_rain import raw_frames
 from nowcast.commands.inputs import open_forecaster
 from nowcast.commands.past import Past
+from nowcast.commands.same_grid import AS_STORED, Turn
 from nowcast.config_predict import PredictConfig
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.streaming import WarmForecaster
@@ -34,14 +35,18 @@ class TrainedModel:
         with self.precision.autocast():
             self.warm.prepare()
 
-    def rates(self, past: Past) -> NDArray[np.float32]:
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        raw = turn(raw_frames(past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs))
+        forecast: NDArray[np.float32] = turn(self._forecast(raw).cpu().numpy())
+        return forecast
+
+    def _forecast(self, raw: Tensor) -> Tensor:
+        """The frames as the model sees them, (1, t, 1 + k, h, w) → forecast rates (lead, h, w) [mm/h]."""
         forecaster = self.warm.forecaster
-        raw = raw_frames(past, self.about["config"], self.config.input_paths, forecaster.inputs)
         tiling = choose_tiling(forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device))
         if len(tiling.tiles) == 1:
             with self.precision.autocast():
-                whole: NDArray[np.float32] = self.warm(raw.to(self.precision.device))[0, :, 0].cpu().numpy()
-            return whole
+                return self.warm(raw.to(self.precision.device))[0, :, 0]
         log.info("forecast in %s", tiling)
         with self.precision.autocast(), tqdm(desc="forecasting", unit="tile", leave=False, disable=None, file=sys.stderr) as bar:
 
@@ -52,6 +57,4 @@ class TrainedModel:
             def part(past: Tensor) -> Tensor:
                 return forecaster(past.to(self.precision.device))
 
-            made = forecast_in_tiles(part, raw, forecaster.lead_steps, tiling, progress)
-        values: NDArray[np.float32] = made[0, :, 0].cpu().numpy()
-        return values
+            return forecast_in_tiles(part, raw, forecaster.lead_steps, tiling, progress)[0, :, 0]

@@ -129,6 +129,7 @@ def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> 
     settings = {
         "source": provenance["converted_from"],
         "data.missing_value": config.data.missing_value,
+        "data.dry_value": config.data.dry_value,
         "data.max_rate": config.data.max_rate,
         "data.above_max_rate": config.data.above_max_rate,
         "crop": config.crop,

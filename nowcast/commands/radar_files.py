@@ -32,6 +32,7 @@ def reading(data: RadarConfig) -> ReadOptions:
         accumulation_minutes=data.accumulation_minutes,
         zr=zr,
         missing_value=data.missing_value,
+        dry_value=data.dry_value,
         max_rate=data.max_rate,
         above_max_rate=data.above_max_rate,
     )

@@ -1,9 +1,11 @@
 """Whether a model sees the world as it did in training: the projection and the pixels of its grid, wherever on the map that lies.
 
 A convolution knows neither place nor size of a grid; but what it learned of motion and growth is in pixels, rows and columns.
+Which row a file stores first says nothing of the world: such frames are turned for the model, and its forecast is turned back.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,39 @@ _ANGLES = (
 _ELLIPSOIDS = ("reference_ellipsoid_name", "semi_major_axis", "semi_minor_axis", "earth_radius")
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Which axes of a file run against those of the training. `remark`: that in words, empty where none does."""
+
+    rows: bool = False
+    columns: bool = False
+    remark: str = ""
+
+    def __call__(self, values: Any) -> Any:
+        """An array or tensor (…, h, w) with these axes turned round; a second time gives it back. Nothing to turn: itself."""
+        axes = [axis for axis, turned in ((-2, self.rows), (-1, self.columns)) if turned]
+        if not axes:
+            return values
+        return values.flip(axes) if hasattr(values, "flip") else np.ascontiguousarray(np.flip(values, tuple(axes)))
+
+
+AS_STORED = Turn()
+"""Nothing to turn."""
+
+
+def turn_of(stored: dict[str, Any] | None, grid: xr.Dataset) -> Turn:
+    """How frames of this grid are turned for the model of a checkpoint, as far as both say which way their axes run."""
+    here = place_for_checkpoint(grid)
+    if stored is None or here is None:
+        return AS_STORED
+    rows = bool(stored["first_row"] and here["first_row"]) and stored["first_row"] != here["first_row"]
+    columns = bool(stored["pixel"] and here["pixel"]) and bool(np.sign(here["pixel"][1]) != np.sign(stored["pixel"][1]))
+    said = [f"the first row lies in the {here['first_row']}, that of the training in the {stored['first_row']}"] if rows else []
+    said += ["the columns run the other way than those of the training"] if columns else []
+    remark = f"{' and '.join(said)}: the frames are turned for the model, and its forecast is turned back" if said else ""
+    return Turn(rows, columns, remark)
+
+
 def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
     """What a checkpoint says of the grid that its model was trained on; None of frames without a place.
 
@@ -46,7 +81,8 @@ def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
 
 
 def place_difference(stored: dict[str, Any] | None, grid: xr.Dataset) -> str:
-    """How the grid differs from that of the checkpoint, as far as both say; empty where it does not, wherever on the map it lies."""
+    """How the grid differs from that of the checkpoint, as far as both say, which way its axes run aside; empty where it does not,
+    wherever on the map it lies."""
     here = place_for_checkpoint(grid)
     if stored is None or here is None:
         return ""
@@ -57,12 +93,8 @@ def place_difference(stored: dict[str, Any] | None, grid: xr.Dataset) -> str:
             np.abs(here["pixel"]), np.abs(stored["pixel"]), rtol=_PIXEL_OFF, atol=0
         ):
             return f"its pixels are {_size(here)}, those of the training {_size(stored)}"
-        if np.sign(here["pixel"][1]) != np.sign(stored["pixel"][1]):
-            return "its columns run the other way than those of the training"
     elif stored["ground"] and here["ground"] and not np.allclose(here["ground"], stored["ground"], rtol=_GROUND_OFF, atol=0):
         return f"its pixels are {_on_ground(here)}, those of the training {_on_ground(stored)}"
-    if stored["first_row"] and here["first_row"] and stored["first_row"] != here["first_row"]:
-        return f"its first row lies in the {here['first_row']}, that of the training in the {stored['first_row']}"
     return ""
 
 
@@ -123,8 +155,8 @@ def _on_ground(said: dict[str, Any]) -> str:
 
 
 def _sign(place: Place, axis: str) -> float:
-    values = place[axis].values
-    return math.copysign(1.0, float(values[-1]) - float(values[0]))
+    steps = np.diff(np.asarray(place[axis].values, np.float64))
+    return math.copysign(1.0, float(np.median(steps)))  # one of them may cross the date line
 
 
 def _words(said: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyproj
+import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar.georeference import Place
@@ -54,6 +55,32 @@ def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
 def knows_degrees(place: Place) -> bool:
     """Whether degrees_of can tell where the pixels are."""
     return (LONGITUDE in place and LATITUDE in place) or in_degrees(place) or has_projection(place)
+
+
+def box_in_degrees(place: Place) -> Box | None:
+    """The west, south, east and north of all pixel centres, the east above 180 across the date line; None where they have no place.
+
+    Of a grid on a projection a part of the pixels is looked at, its sides among them, which tells to about a pixel.
+    """
+    if not knows_degrees(place):
+        return None
+    part = {name: _thinned(variable) for name, variable in place.items() if name != CRS} | (
+        {CRS: place[CRS]} if CRS in place else {}
+    )
+    longitude, latitude = degrees_of(part, "")
+    north, east = latitude[np.isfinite(latitude)], np.unique(longitude[np.isfinite(longitude)] % 360.0)
+    if not north.size or not east.size:
+        return None
+    gaps = np.diff(np.append(east, east[0] + 360.0))  # of the circle; the widest lies outside
+    last = int(gaps.argmax())
+    west = (east[(last + 1) % east.size] + 180.0) % 360.0 - 180.0
+    width = (east[last] - east[(last + 1) % east.size]) % 360.0
+    return tuple(round(float(one), 4) for one in (west, north.min(), west + width, north.max()))  # type: ignore[return-value]
+
+
+def _thinned(variable: xr.Variable) -> xr.Variable:
+    """About 200 of the points along each axis, the first and the last among them."""
+    return variable[tuple(np.unique(np.linspace(0, size - 1, 200).round().astype(int)) for size in variable.shape)]
 
 
 def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:

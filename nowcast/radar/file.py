@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.radar.georeference import Place
+from nowcast.radar.storage import Dry, missing_numbers
 from nowcast.radar.times import Times
+from nowcast.radar.units import dry_in
 
 ZR = tuple[float, float]
 """a and b of Z = a R^b."""
@@ -13,7 +15,10 @@ ZR = tuple[float, float]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may say about files: each is for what a file leaves open, but `format` and `units`, which overrule the file."""
+    """What a user may say about files: each is for what a file leaves open, but `format` and `units`, which overrule the file.
+
+    missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both overrule what the file calls them.
+    """
 
     format: str = "auto"
     variable: str | None = None
@@ -21,6 +26,7 @@ class ReadOptions:
     accumulation_minutes: float | None = None
     zr: ZR | None = None
     missing_value: float | Sequence[float] | None = None
+    dry_value: float | Sequence[float] | None = None
     max_rate: float = 1000.0
     above_max_rate: str = "mask"
 
@@ -59,3 +65,7 @@ class RadarFile:
     times: Times  # (frames,) datetime64[ns] in UTC, as the file orders them
     place: Place
     attrs: dict[str, str]
+
+    def dry(self, options: ReadOptions) -> Dry:
+        """The numbers that the user says mean dry, and what dry is in the units of this file."""
+        return missing_numbers(options.dry_value), dry_in(self.layout.units)

@@ -23,6 +23,8 @@ MARGIN = timedelta(hours=1)
 # raa01-ry_10000-2108230850-dwd---bin, raa01-yw2017.002_10000-1801010050-dwd---bin, DE1200_RV2108230850_000
 _RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", re.IGNORECASE)
 
+_BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
+
 
 def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
     """The radar files that `path` means, in the order of time for a pattern of times, else by name.
@@ -103,7 +105,12 @@ def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Pat
 
 
 def _is_named(path: Path, suffixes: set[str]) -> bool:
-    """Whether a file has the name of one of these formats. One without suffix must look like RADOLAN's: LICENSE has none either."""
+    """Whether a file has the name of one of these formats.
+
+    One without suffix must look like RADOLAN's, for LICENSE has none either; beside MeteoNet's rain lie coordinates and quality.
+    """
+    if _BESIDE_METEONET.fullmatch(path.name):
+        return False
     return (bare_suffix(path) in suffixes - {""}) or ("" in suffixes and _RADOLAN.fullmatch(path.name) is not None)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
+from nowcast.radar.archives import archive_in_words
 from nowcast.radar.file import ZR, RadarFile, ReadOptions
 from nowcast.radar.storage import Values, explain, unpacked
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
@@ -84,7 +85,8 @@ def format_of(path: Path) -> str:
     for name, known in FORMATS.items():
         if known.tells(path, start):
             return name
-    raise explain(path, DataError("its format is not known"))
+    archive = archive_in_words(path, start)
+    raise DataError(f"{path}: this is {archive}.") if archive else explain(path, DataError("its format is not known"))
 
 
 def start_of(path: Path) -> bytes:
@@ -132,6 +134,10 @@ def _is_radolan(path: Path, start: bytes) -> bool:
     return re.match(rb"[A-Z][A-Z0-9]\d{6}10000\d{4}BY", start) is not None
 
 
+def _is_meteonet(path: Path, start: bytes) -> bool:
+    return start.startswith(b"PK") and reader("meteonet").is_meteonet(path)
+
+
 FORMATS: dict[str, Format] = {
     "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim, "odim"),
     "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi, "knmi"),
@@ -142,5 +148,6 @@ FORMATS: dict[str, Format] = {
     "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib", ".grb"), lambda path, start: start.startswith(b"GRIB"), "grib"),
     "geotiff": Format("GeoTIFF", (".tif", ".tiff"), lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
     "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, "radolan", ZR_RELATIONS["dwd"]),
+    "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet, "meteonet"),
 }  # fmt: skip
 """Every format by its name in `data.format`, in the order in which they are tried."""

@@ -115,7 +115,8 @@ def _refuse_negative(stored: storage.Values, low: npt.NDArray[np.bool_], file: R
     value = float(round(value)) if (scale, offset) != (1.0, 0.0) else value  # packed numbers are whole
     raise DataError(
         f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row}, column {column};"
-        f" {int(low.sum())} such values); if that means missing, set data.missing_value={value:g}."
+        f" {int(low.sum())} such values); if that means missing, set data.missing_value={value:g}; if it means no rain, set"
+        f" data.dry_value={value:g}."
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +117,9 @@ def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
 
 def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variable | None:
     """The CF grid mapping of a coordinate system, shown as `text` in messages; else as grid_mapping_from_proj."""
-    attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
+    with warnings.catch_warnings():  # of what CF has no word for, as the skew of somerc's grid; the WKT keeps it
+        warnings.simplefilter("ignore", UserWarning)
+        attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
     if "grid_mapping_name" not in attrs:
         log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
         return None

@@ -17,6 +17,8 @@ _FACTOR = 3.0  # by which the mean rain may change from frame to frame and be we
 _DEVIATIONS = 8.0  # times the usual change, the median absolute change of the logarithm; no less than …
 _LEAST_FACTOR = 1.5  # … this factor, for very steady rain has very small deviations
 _OFTEN = 48  # changes at one minute of the hour from which they are compared with those at others
+_CHANGED_COVERAGE = 0.01  # of the covered pixels; less changes from frame to frame where edges, clutter and beams are masked
+_BOXES = 16  # along each axis, in which coverage is counted
 _TWICE_AS_MUCH = 1.5  # changes at one minute of the hour, to those at the others, from which they are no chance
 
 Rate = npt.NDArray[np.float32]
@@ -27,7 +29,8 @@ class Frame:
     """What is kept of one frame. `wet`, `total` and `top` are of its plausible values, those above the limit left out or lowered.
 
     time: as the file says; valid, wet, lone (wet, and no neighbour is), high (above the limit): pixels; total: the sum over valid
-    pixels, and top: the maximum, in mm/h; highest: the maximum before the limit; picture, mask: digests, equal for equal frames.
+    pixels, and top: the maximum, in mm/h; highest: the maximum before the limit; picture: a digest, equal for equal frames;
+    coverage: of each of 16 × 16 boxes how many pixels are valid.
     """
 
     time: np.datetime64
@@ -39,7 +42,7 @@ class Frame:
     top: float
     highest: float
     picture: bytes
-    mask: bytes
+    coverage: bytes
 
     @property
     def mean(self) -> float:
@@ -72,8 +75,9 @@ class Inspection:
     off_clock: why the times do not fit one spacing; None where they do.
     wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: values above the limit, and the maximum.
     jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as much as at others; or None.
-    frozen: times of frames that equal the one before and are not dry. mask_changes: of frames that cover other pixels than the one
-    before; least_covered, most_covered: shares of pixels that frames cover.
+    frozen: times of frames that equal the one before and are not dry. mask_changes: of frames of whose pixels 1 % or more are
+    covered in one of them and not in the one before, as far as boxes of the grid tell; least_covered, most_covered: shares of pixels
+    that frames cover.
     """
 
     frames: int
@@ -118,7 +122,7 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
         rate = np.where(high, np.float32(max_rate if above_max_rate == "clip" else np.nan), rate)
     missing = np.isnan(rate)
     filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))  # one bit pattern each for missing and for dry
-    wet = filled > WET_RATE  # not at it, as others publish such shares
+    wet = filled >= WET_RATE
     return Frame(
         time=time,
         valid=rate.size - int(missing.sum()),
@@ -129,7 +133,7 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
         top=_maximum(rate),
         highest=highest,
         picture=_digest(filled),
-        mask=_digest(np.packbits(missing)),
+        coverage=_coverage(~missing),
     )
 
 
@@ -170,7 +174,7 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
         frozen=tuple(times_once[k] for k in neighbours if kept[k].picture == kept[k - 1].picture and kept[k].top > 0),
         dry=tuple(times_once[k] for k, frame in enumerate(kept) if frame.valid and not frame.top > 0),
         empty=tuple(times_once[k] for k, frame in enumerate(kept) if not frame.valid),
-        mask_changes=tuple(times_once[k] for k in neighbours if kept[k].mask != kept[k - 1].mask),
+        mask_changes=tuple(times_once[k] for k in neighbours if _changed_coverage(kept[k - 1], kept[k]) >= _CHANGED_COVERAGE),
         least_covered=min(frame.valid for frame in kept) / pixels,
         most_covered=max(frame.valid for frame in kept) / pixels,
     )
@@ -232,6 +236,19 @@ def _first_of_largest(values: Sequence[float]) -> int:
 def _maximum(rate: Rate) -> float:
     """The largest value; NaN where all is missing."""
     return float(np.fmax.reduce(rate, axis=None))
+
+
+def _coverage(valid: npt.NDArray[np.bool_]) -> bytes:
+    """(y, x) whether pixels are covered → how many are, in each of 16 × 16 boxes, or fewer of a small grid: int32, as bytes."""
+    rows, columns = (np.unique(np.arange(_BOXES) * size // _BOXES) for size in valid.shape)
+    return np.add.reduceat(np.add.reduceat(valid, rows, axis=0, dtype=np.int32), columns, axis=1).tobytes()
+
+
+def _changed_coverage(before: Frame, after: Frame) -> float:
+    """The share of pixels that at least changed, of those that the frame which covers more of them covers."""
+    most = max(before.valid, after.valid)
+    counts = [np.frombuffer(frame.coverage, np.int32) for frame in (before, after)]
+    return int(np.abs(counts[1] - counts[0]).sum()) / most if most else 0.0
 
 
 def _share(part: int, whole: int) -> float:

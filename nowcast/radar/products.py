@@ -34,6 +34,11 @@ RADOLAN_PROJ = f"{radolan.PROJECTION} {radolan.EARTHS['sphere']}"
 _RADOLAN_ANCHOR = (9.0, 51.0)
 _PIXEL = 1000.0
 
+# The sample of pycomlink, (latitude, longitude) of its first and last pixels: in the North Sea, where RADOLAN has no pixel. They are 1 km
+# apart only on a map some 8.5 degrees further south and 7.5 further east, so its publisher moved it; where from is not said.
+_MOVED = {(0, 0): (56.88, 1.23), (0, -1): (56.87, 4.11), (-1, 0): (58.48, 1.17), (-1, -1): (58.47, 4.18)}
+_MOVED_SHAPE = (190, 228)
+
 # OpenMRG of SMHI as poligrain hands it out: named an amount, but in mm/h (its median ratio to SMHI's own file of rates is 1.003);
 # the original (doi.org/10.5281/zenodo.6673750) is in dBZ, under another name.
 _OPENMRG = Product("mm h-1")
@@ -54,11 +59,19 @@ def product_of(file: xr.Dataset, field: xr.DataArray) -> Product:
 
 
 def on_known_grid(place: Place, where: str) -> Place:
-    """`place` in metres and with its grid mapping, where x and y have no units but, by its latitudes, are km of RADOLAN's grid.
+    """`place` as it is known to be, where a service's files say it badly.
+
+    In metres and with its grid mapping, where x and y have no units but, by its latitudes, are km of RADOLAN's grid.
 
     Where they are lower left corners, as wradlib gives them, they become centres, half a pixel on; latitude and longitude, which
     are of the corners as well, are then left out.
+
+    In metres from its southern and western edge, without a place on earth, where its latitudes and longitudes are known to be wrong.
     """
+    if _is_moved(place):
+        return {
+            name: axis_in_metres(name, _PIXEL * (np.arange(size) + 0.5)) for name, size in zip("yx", _MOVED_SHAPE, strict=True)
+        }
     if CRS in place or not {"x", "y", LATITUDE, LONGITUDE} <= place.keys() or any("units" in place[k].attrs for k in "xy"):
         return place
     import pyproj
@@ -75,6 +88,16 @@ def on_known_grid(place: Place, where: str) -> Place:
     if of_corners:
         return {"x": axis_in_metres("x", x + 0.5 * _PIXEL), "y": axis_in_metres("y", y + 0.5 * _PIXEL), CRS: crs}
     return {**place, "x": axis_in_metres("x", x), "y": axis_in_metres("y", y), CRS: crs}
+
+
+def _is_moved(place: Place) -> bool:
+    """Whether it is the sample whose publisher moved it, by its corners."""
+    if not {LATITUDE, LONGITUDE} <= place.keys() or place[LATITUDE].shape != _MOVED_SHAPE:
+        return False
+    corners = [
+        (place[name].values[spot], said[k]) for spot, said in _MOVED.items() for k, name in enumerate((LATITUDE, LONGITUDE))
+    ]
+    return all(abs(float(found) - said) < 1e-3 for found, said in corners)
 
 
 def _agree(place: Place, x: Axis, y: Axis, to_xy: "pyproj.Proj") -> bool:

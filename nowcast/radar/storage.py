@@ -19,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.radar.archives import archive_in_words
 from nowcast.untrusted import refuse_huge, refuse_links, refuse_links_in, refuse_unpacking
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
+Dry = tuple[Sequence[float], float]
+"""Numbers as stored that mean dry, and what dry is in the units of the values: 0, or -inf of dBZ."""
 
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
@@ -85,11 +88,14 @@ def close_files(paths: set[str]) -> None:
     _handles.close(paths)
 
 
-def read_values(path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None) -> Values:
+def read_values(
+    path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None, dry: Dry = ((), 0.0)
+) -> Values:
     """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the order of `index`.
 
     A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file declares, values out of its
-    valid range, and `missing_value` as it is stored. Values are unpacked in double precision, so that 10 × 0.01 × 12 is 1.2.
+    valid range, and `missing_value` as it is stored; dry is what `dry` names. Values are unpacked in double precision, so that
+    10 × 0.01 × 12 is 1.2.
     Errors: MissingInputError where the file has gone, DataError where it is damaged.
     """
     try:
@@ -105,13 +111,17 @@ def read_values(path: Path, variable: str, index: dict[str, slice], missing_valu
     there = [name for name in index if name in kept]
     raw = raw.transpose([kept.index(name) for name in there])
     raw = raw.reshape([raw.shape[there.index(name)] if name in there else 1 for name in index])
-    return unpack(raw, attrs, missing_value)
+    return unpack(raw, attrs, missing_value, dry)
 
 
-def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers = None) -> Values:
-    """Values as stored → float64, by CF's `_FillValue`, `missing_value`, `valid_*`, scale, offset, and by `_Unsigned`."""
-    if str(attrs.get("_Unsigned", "")).lower() == "true" and raw.dtype.kind == "i":
-        raw = raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers = None, dry: Dry = ((), 0.0)) -> Values:
+    """Values as stored → float64, by CF's `_FillValue`, `missing_value`, `valid_*`, scale, offset, and by `_Unsigned`.
+
+    What the user names counts for more than what the file declares: a number of `dry` is dry although the file calls it missing.
+    """
+    kind = {"true": "iu", "false": "ui"}.get(str(attrs.get("_Unsigned", "")).lower(), "")
+    if kind and raw.dtype.kind == kind[0]:
+        raw = raw.astype(raw.dtype.newbyteorder("=")).view(f"{kind[1]}{raw.dtype.itemsize}")
     with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
         values = raw.astype(np.float64)
     missing = np.isnan(values)
@@ -122,11 +132,37 @@ def unpack(raw: npt.NDArray[Any], attrs: dict[str, Any], missing_value: Numbers 
         missing |= values < low
     for high in [*pair[1:], *_like(raw, attrs.get("valid_max"))]:
         missing |= values > high
+    at_dry = [np.isnan(values) if math.isnan(number) else values == number for number in _like(raw, list(dry[0]))]
     scale, offset = packing_of(attrs)
     if scale != 1.0 or offset != 0.0:
         values = values * scale + offset
     values[missing] = np.nan
+    for at in at_dry:
+        values[at] = dry[1]
     return values
+
+
+def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDArray[Any]:
+    """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of bytes, which no signed byte holds.
+
+    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type does not hold is never met and says
+    nothing; nor does any where another flag is below 0.
+    """
+    if raw.dtype.kind != "i":
+        return raw
+    width = 2.0 ** (8 * raw.dtype.itemsize)
+    least = width / 2 if raw.dtype.itemsize == 1 else width - 2
+    held = [flag for flag in flags if flag is not None and -width / 2 <= flag < width and flag == int(flag)]
+    if not held or min(held) < 0 or max(held) < least:
+        return raw
+    return raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
+
+
+def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
+    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of those that mean missing."""
+    if undetect is None or any(number == undetect or np.isnan([number, undetect]).all() for number in missing_numbers(*missing)):
+        return []
+    return [undetect]
 
 
 def packing_of(attrs: dict[str, Any]) -> tuple[float, float]:
@@ -233,9 +269,22 @@ def explain(path: Path, error: Exception) -> DataError | MissingInputError:
         return DataError(
             f"{path}: this gzipped file is truncated, damaged or of no format known ({error}); fetch it again or remove it."
         )
-    if start.startswith((b"BZh", b"PK")):
-        return DataError(f"{path}: this file is compressed; unpack it first.")
+    archive = archive_in_words(path, start)
+    if archive:
+        return DataError(f"{path}: this is {archive}.")
     return DataError(f"{path}: not a radar file that nowcast knows ({error}); set data.format if it is one, or remove it.")
+
+
+def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:
+    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it cut short, or no such image?"""
+    needed = height * width * each
+    if there < needed:
+        return DataError(
+            f"{path}: truncated: {there} bytes of pixels, and {height} x {width} need {needed}; fetch it again once it is whole."
+        )
+    return DataError(
+        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header names; look into it."
+    )
 
 
 def first_line(error: Exception) -> str:
@@ -248,8 +297,9 @@ def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
     if limits is None or np.asarray(limits).dtype.kind not in "iuf":
         return []
     numbers = [float(limit) for limit in np.atleast_1d(limits)]
-    if raw.dtype.kind == "f":
-        return [float(raw.dtype.type(number)) for number in numbers]
+    if raw.dtype.kind == "f":  # a double that single precision does not hold is never met; infinity is infinity
+        held = [number for number in numbers if math.isinf(number) or not abs(number) > float(np.finfo(raw.dtype).max)]
+        return [float(raw.dtype.type(number)) for number in held]
     wrap = 2.0 ** (8 * raw.dtype.itemsize) if raw.dtype.kind == "u" else 0.0
     return [number + wrap if number < 0 else number for number in numbers]
 

@@ -95,7 +95,9 @@ def read_record(path: Path) -> DayRecord:
             raise IndexError("it holds no frame")
     except (OSError, RuntimeError, IndexError, KeyError, AttributeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{path}: this day of the store is damaged ({reason}); remove it and prepare again.") from error
+        raise DataError(
+            f"{path}: this day of the store cannot be read ({reason}); move it elsewhere and prepare again."
+        ) from error
     return DayRecord(path, settings, sources, left_out, times, int(high.sum()), int(speckle.sum()))
 
 

@@ -66,6 +66,11 @@ def quantity_of(units: str) -> Quantity | None:
     return "reflectivity" if plain == "dbz" else None
 
 
+def dry_in(units: str) -> float:
+    """What no rain at all is in these units: 0, but -inf of reflectivity."""
+    return -np.inf if quantity_of(units) == "reflectivity" else 0.0
+
+
 def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
     """The number that turns a rate, or an amount gathered over `accumulation_minutes`, into mm/h.
 

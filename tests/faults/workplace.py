@@ -18,6 +18,7 @@ import netCDF4
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from warm import WarmProcess
 
 from nowcast.radar.synthetic import synthetic_frames
 
@@ -110,21 +111,27 @@ def clean_environment(folder: Path, changes: Mapping[str, str | None] | None = N
     return {name: value for name, value in merged.items() if value is not None}
 
 
-STARTED: list["subprocess.Popen[str]"] = []
+Process = subprocess.Popen[str] | WarmProcess
+
+STARTED: list[Process] = []
 """Processes of the test that is running, ended with it."""
 
 
-def start(folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any) -> "subprocess.Popen[str]":
-    """The real command in `folder`, running."""
-    process = subprocess.Popen(
-        command(*words), cwd=folder, env=clean_environment(folder, environment),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more,
-    )  # fmt: skip
+def start(folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any) -> Process:
+    """Start the real command in `folder`: forked from a process with its imports done, unless the test changes how it starts."""
+    process: Process
+    if environment is None and not more:
+        process = WarmProcess(folder, words, clean_environment(folder))
+    else:
+        process = subprocess.Popen(
+            command(*words), cwd=folder, env=clean_environment(folder, environment),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more,
+        )  # fmt: skip
     STARTED.append(process)
     return process
 
 
-def finish(process: "subprocess.Popen[str]", timeout: float = 600) -> Done:
+def finish(process: Process, timeout: float = 600) -> Done:
     """Wait for its end; one that hangs, however busy the machine, is ended and fails the test."""
     began = time.monotonic()
     try:
@@ -140,7 +147,7 @@ def run(folder: Path, *words: str, environment: Mapping[str, str | None] | None 
     return finish(start(folder, *words, environment=environment, **more))
 
 
-def await_file(process: "subprocess.Popen[str]", folder: Path, pattern: str, timeout: float = 600) -> None:
+def await_file(process: Process, folder: Path, pattern: str, timeout: float = 600) -> None:
     """Until a file is there that matches, while the process lives."""
     until = time.monotonic() + timeout
     while not next(folder.glob(pattern), None):
@@ -158,7 +165,7 @@ def survive(fault: Fault, base: Path, folder: Path) -> Done:
     before = contents(folder)
     helper = threading.Thread(target=fault.meanwhile or (lambda folder: None), args=(folder,))
     helper.start()
-    done = run(folder, *fault.words, environment=fault.environment)
+    done = run(folder, *fault.words, environment=fault.environment or None)
     helper.join()
     assert done.code == fault.code, f"{done.code}: {done.err}"
     assert fault.sees in done.err, done.err

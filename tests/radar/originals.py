@@ -215,7 +215,19 @@ def geotiff(home: Path) -> list[Series]:
     ]
 
 
+def meteonet(home: Path) -> list[Series]:
+    from datetime import datetime
+
+    paths = []
+    for k in range(COUNT):
+        data = np.zeros((1, 565, 784), "i2")
+        data[0, : SHAPE[0], : SHAPE[1]] = rain(k) * 100 / 12
+        paths.append(home / f"rainfall_NW_{k}.npz")
+        np.savez_compressed(paths[-1], data=data, dates=np.array([datetime(2016, 8, 21, 0, 5 * k)]), miss_dates=np.zeros(0))
+    return [(paths, ReadOptions())]
+
+
 WRITERS: dict[str, Callable[[Path], list[Series]]] = {
     "netcdf": netcdf, "zarr": zarr, "odim": odim, "knmi": knmi, "meteoswiss": meteoswiss, "fmi": fmi, "grib": grib,
-    "radolan": radolan, "geotiff": geotiff,
+    "radolan": radolan, "geotiff": geotiff, "meteonet": meteonet,
 }  # fmt: skip

@@ -7,7 +7,7 @@ import xarray as xr
 from pytest import approx
 
 from nowcast.errors import DataError
-from nowcast.radar.cropping import box_of, from_degrees, to_degrees
+from nowcast.radar.cropping import box_in_degrees, box_of, from_degrees, to_degrees
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 
@@ -71,3 +71,15 @@ def test_a_box_beside_the_grid_and_a_grid_without_a_place_are_told() -> None:
         box_of(degrees([5, 6, 7, 8], [53, 52, 51, 50]), (20, 50, 30, 53), "here")
     with pytest.raises(DataError, match="here: says neither the projection nor"):
         box_of({}, (0, 0, 1, 1), "here")
+
+
+def test_the_box_of_a_grid_in_degrees() -> None:
+    assert box_in_degrees({}) is None
+    assert box_in_degrees(degrees([5, 6, 7, 8], [53, 52, 51, 50])) == (5, 50, 8, 53)
+    assert box_in_degrees(degrees([350, 355, 360, 365], [0, 1])) == (-10, 0, 5, 1)  # across Greenwich
+    assert box_in_degrees(degrees([178, 179, 180, 181, 182], [0, 1])) == (178, 0, 182, 1)  # across the date line
+    assert box_in_degrees(degrees([178, 179, -180, -179], [0, 1])) == (178, 0, 181, 1)
+    west, south, east, north = box_in_degrees(polar()) or (0, 0, 0, 0)
+    longitude, latitude = to_degrees(polar(), *np.meshgrid(polar()["x"].values, polar()["y"].values))
+    assert (west, east) == (approx(longitude.min(), abs=1e-4), approx(longitude.max(), abs=1e-4))
+    assert (south, north) == (approx(latitude.min(), abs=1e-4), approx(latitude.max(), abs=1e-4))

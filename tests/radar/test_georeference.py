@@ -1,6 +1,9 @@
+import warnings
+
 import numpy as np
 
 from nowcast.radar import open_grid
+from nowcast.radar.georeference import grid_mapping_from_proj
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
 
@@ -85,3 +88,11 @@ def test_a_regular_latitude_longitude_grid_keeps_its_degrees(write):
     grid = open_grid(write("a.nc", ONES, extra=degrees))
     assert grid.y.attrs == {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     assert grid.x.attrs["standard_name"] == "longitude"
+
+
+def test_what_cf_has_no_word_for_is_no_warning_of_pyproj():
+    somerc = "+proj=somerc +lat_0=46.95 +lon_0=7.44 +k_0=1 +x_0=2600000 +y_0=1200000 +ellps=bessel +units=m +no_defs"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crs = grid_mapping_from_proj(somerc, "here")
+    assert crs is not None and crs.attrs["grid_mapping_name"] == "oblique_mercator"

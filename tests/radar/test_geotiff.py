@@ -209,3 +209,68 @@ def test_damaged_pixels_are_refused_when_they_are_read(write):
     with pytest.raises(DataError, match="GeoTIFF is truncated or damaged") as error:
         grid.load()
     assert "\n" not in str(error.value)
+
+
+# --- what tags say -----------------------------------------------------------------------------------------------------
+
+ITEMS = {"Gain": "0.500000", "Offset": "-32.000000", "Nodata": "255", "Undetect": "0"}
+XML = (
+    "<GDALMetadata>\n"
+    '<Item name="Observation time" format="YYYYMMDDhhmm">201609281445</Item>\n'
+    '<Item name="Quantity" unit="dBZ">Corrected reflectivity</Item>\n'
+    + "".join(f'<Item name="{name}">{text}</Item>\n' for name, text in ITEMS.items())
+    + "</GDALMetadata>\n"
+)
+STORED = np.array([[255, 0, 64, 104]], "u1")  # missing, no echo, 0 dBZ, 20 dBZ
+FINLAND = {"crs": "EPSG:3067", "transform": rasterio.Affine(250, 0, 100_000, 0, -250, 7_000_000)}
+
+
+def rates_of(path, **reading):
+    return open_grid(path, **reading).precipitation_rate.values.ravel()
+
+
+def by_zr(dbz, a, b):
+    return (10 ** (dbz / 10) / a) ** (1 / b)
+
+
+def test_what_fmi_says_in_a_tag_of_gdals_metadata_is_read(write):
+    path = write("a.tif", STORED, tags={"GDAL_METADATA": XML}, **FINLAND)
+    grid = open_grid(path)
+    assert grid.time.values[0] == np.datetime64("2016-09-28T14:45")
+    assert grid.attrs["converted_from"] == "Corrected reflectivity [dBZ] by Z = 223 R^1.53"
+    assert grid.attrs["institution"] == "Finnish Meteorological Institute"
+    assert rates_of(path) == approx([np.nan, 0.0, by_zr(0, 223, 1.53), by_zr(20, 223, 1.53)], nan_ok=True)
+    assert rates_of(path, zr=(200.0, 1.6))[3] == approx(by_zr(20, 200, 1.6))  # the user's goes before what a service is known for
+
+
+def test_the_same_in_tags_of_the_file_or_of_the_band(write):
+    said = {**ITEMS, "quantity": "DBZH"}
+    for name, tags in (("202001311205_a.tif", {"tags": said}), ("202001311205_b.tif", {"band_tags": [said]})):
+        path = write(name, STORED, **tags)
+        refused(path, "Z-R relation")  # not known to be FMI's
+        assert rates_of(path, zr=(200.0, 1.6)) == approx([np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True)
+    path = write("202001311205_c.tif", STORED, tags={"gain": "0.1", "quantity": "RATE", "nodata": "255"})
+    assert rates_of(path) == approx([np.nan, 0.0, 6.4, 10.4], nan_ok=True)
+
+
+def test_the_bands_own_scale_goes_before_the_tags_and_counts_once(write):
+    path = write("202001311205.tif", STORED, units=["dBZ"], scale=0.5, offset=-32.0, tags=ITEMS)
+    assert rates_of(path, zr=(200.0, 1.6))[3] == approx(by_zr(20, 200, 1.6))
+
+
+def test_signed_bytes_whose_nodata_is_255_are_unsigned(write):
+    path = write("202001311205.tif", STORED.view("i1"), tags={**ITEMS, "units": "dBZ"})
+    assert rates_of(path, zr=(200.0, 1.6)) == approx([np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True)
+
+
+def test_tags_that_make_no_sense_are_refused_and_others_are_left_alone(write):
+    refused(write("202001311205_a.tif", STORED, units=["mm/h"], tags={"gain": "a lot"}), "its tag gain is 'a lot', not a number")
+    refused(
+        write("202001311205_b.tif", STORED, units=["mm/h"], tags={"gain": "0"}),
+        "gain 0 and offset 0, by which nothing can be read",
+    )
+    path = write("202001311205_c.tif", STORED, units=["mm/h"], tags={"offset": "+01:00"})
+    assert rates_of(path).tolist() == [255, 0, 64, 104]
+    path = write("202001311205_d.tif", STORED, units=["mm/h"], tags={"nodata": "none", "undetect": "64"})
+    assert rates_of(path).tolist() == [255, 0, 0, 104]
+    assert np.isnan(rates_of(path, missing_value=64)).tolist() == [False, False, True, False]

@@ -208,7 +208,7 @@ def test_a_gzipped_file_is_read_as_it_is(write):
 @pytest.mark.parametrize("cut", [1, 30, 150, 300])
 def test_a_truncated_file_is_refused(write, cut):
     path = write("a.grib2", (message(SIX) + message(SIX, minute=10))[:-cut])
-    refused(path, "truncated or damaged at byte")
+    refused(path, "this GRIB file is truncated: its message at byte")
 
 
 @pytest.mark.parametrize("at", [20, 40, 96, 150])
@@ -223,7 +223,7 @@ def test_damaged_headers_are_refused(write, at):
 
 def test_another_edition_and_what_is_no_grib_are_refused(write):
     refused(write("a.grib", b"GRIB" + bytes([0, 0, 100, 1]) + bytes(92)), "edition 1.*convert it")
-    refused(write("b.grib", message(SIX) + b"<html>"), "truncated or damaged")
+    refused(write("b.grib", message(SIX) + b"<html>"), "cannot be read at byte")
 
 
 def test_several_fields_in_one_message_are_refused(write):

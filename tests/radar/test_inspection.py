@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from pytest import approx
 
+from nowcast.forecast.plausibility import wet_share
 from nowcast.radar import ReadOptions
 from nowcast.radar import survey as survey_module
 from nowcast.radar.georeference import axis_in_degrees, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.inspection import Gap, Jump, inspect_frames, look_at
 from nowcast.radar.place import crs_in_words, first_row, pixel_size
+from nowcast.radar.speckle import remove_speckle
 from nowcast.radar.survey import blocks_of, group_files, look_through
 
 START = np.datetime64("2020-01-01T00:00", "ns")
@@ -36,15 +38,37 @@ def rain(*means, noise=True):
 
 def test_shares_and_the_maximum_by_hand():
     nan = np.nan
-    found = inspected([[[nan, 0, 0.1, 0.2]], [[nan, nan, 5, 7]]])  # 0.1 in float32 is above 0.1, but no wetter than WET_RATE
+    found = inspected([[[nan, 0, 0.1, 0.2]], [[nan, nan, 5, 7]]])
     assert found.missing_share == 3 / 8
-    assert found.wet_share == approx(3 / 5, abs=0.21)
+    assert found.wet_share == 4 / 5
     assert (found.maximum, found.maximum_time) == (7, at(5))
     assert (found.frames, found.start, found.end, found.timestep_minutes) == (2, at(0), at(5), 5)
 
 
-def test_a_pixel_of_a_tenth_of_a_millimetre_is_not_wet():
-    assert look_at(START, np.float32([[0.1, 0.11]]), 1000, "mask").wet == 1
+def test_a_pixel_of_a_tenth_of_a_millimetre_is_wet_here_as_everywhere():
+    rate = np.float32([[0.0999, 0.1, 0.11]])
+    assert look_at(START, rate, 1000, "mask").wet == 2
+    assert (remove_speckle(rate, 1)[1], wet_share(rate)) == (0, approx(2 / 3))
+    assert remove_speckle(np.float32([[0.1, 0.0]]), 1)[1] == 1
+
+
+def test_coverage_that_changes_by_less_than_a_hundredth_is_no_suspicion():
+    def covering(*pixels):
+        frame = np.ones((40, 50))
+        for row, column in pixels:
+            frame[row, column] = np.nan
+        return frame
+
+    whole, one = covering(), covering((3, 3))
+    radar, other = covering(*np.ndindex(20, 1)), covering(*((39 - row, 49 - column) for row, column in np.ndindex(20, 1)))
+    assert inspected([whole, one, whole]).mask_changes == ()
+    assert inspected([whole, radar, radar, whole]).mask_changes == (at(5), at(15))
+    assert inspected([radar, other]).mask_changes == (at(5),)  # as many pixels, elsewhere
+    few = np.full((40, 50), np.nan)
+    few[:2, :10] = 1
+    fewer = few.copy()
+    fewer[0, 0] = np.nan  # of 20 that are covered
+    assert inspected([few, fewer]).mask_changes == (at(5),)
 
 
 def test_the_mean_leaves_missing_pixels_out():

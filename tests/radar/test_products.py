@@ -7,6 +7,9 @@ from pytest import approx
 
 from nowcast.errors import DataError
 from nowcast.radar import open_grid
+from nowcast.radar.cropping import box_in_degrees
+from nowcast.radar.georeference import place_of_grid
+from nowcast.radar.place import crs_in_words, first_row, pixel_size
 from nowcast.radar.products import RADOLAN_PROJ
 
 NATIONAL = np.ones((1, 900, 900), dtype="u1")
@@ -55,6 +58,23 @@ def test_coordinates_that_are_not_where_their_latitudes_are_stay_as_they_are(wri
     assert grid.x.values[0] == approx(-523.4622)
     assert "units" not in grid.x.attrs
     assert "crs" not in grid
+
+
+def moved(file, *, by=0.0):
+    """The latitudes and longitudes of pycomlink's sample, here linear between its corners, `by` degrees off."""
+    down, right = np.linspace(0, 1, 190)[:, None], np.linspace(0, 1, 228)
+    for name, (a, b, c, d) in {"latitudes": (56.88, 56.87, 58.48, 58.47), "longitudes": (1.23, 4.11, 1.17, 4.18)}.items():
+        values = (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
+        file.createVariable(name, "f8", ("y", "x"))[:] = values + by
+
+
+def test_coordinates_that_a_publisher_moved_are_not_used(write):
+    grid = open_grid(write("a.nc", np.ones((1, 190, 228)), extra=moved))
+    assert set(grid.coords) == {"time", "x", "y"}
+    assert (first_row(place_of_grid(grid)), pixel_size(place_of_grid(grid))) == ("south", (1000.0, 1000.0, "m"))
+    assert (crs_in_words(place_of_grid(grid)), box_in_degrees(place_of_grid(grid))) == ("not stated", None)
+    elsewhere = open_grid(write("b.nc", np.ones((1, 190, 228)), extra=lambda file: moved(file, by=0.5)))
+    assert {"latitude", "longitude"} <= set(elsewhere.coords)
 
 
 def test_openmrg_is_in_mm_per_hour(write):

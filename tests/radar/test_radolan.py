@@ -179,12 +179,12 @@ def test_what_is_not_known_is_refused(write):
 )
 def test_a_bad_header_is_refused(write, old, new):
     assert old in RY
-    refused(write(radolan(RY.replace(old, new, 1))), "its RADOLAN header is truncated or damaged")
+    refused(write(radolan(RY.replace(old, new, 1))), "its RADOLAN header cannot be read")
 
 
 def test_a_header_without_end_or_time_is_refused(write):
-    refused(write(radolan(RY)[:60]), "its RADOLAN header is truncated or damaged")
-    refused(write(RY.encode() + b" " * 5000), "its RADOLAN header is truncated or damaged")
+    refused(write(radolan(RY)[:60]), "its RADOLAN header cannot be read")
+    refused(write(RY.encode() + b" " * 5000), "its RADOLAN header cannot be read")
     refused(write(radolan(RY.replace("230850", "310275", 1))), "no such time as '310275' '0821'")
     refused(write(radolan(RY.replace("0821BY", "0221BY").replace("230850", "300850", 1))), "no such time")
 
@@ -192,8 +192,12 @@ def test_a_header_without_end_or_time_is_refused(write):
 def test_files_of_another_length_are_refused(write):
     whole = radolan(RY)
     for name in ("ry.bin", "ry.bin.gz"):
-        for bad in (whole[: len(RY) + 1], whole[:-1], whole + b"\0"):
-            refused(write(bad, name), f"damaged: not 1620000 bytes of pixels behind its header of {len(RY) + 1}")
+        for bad, there in ((whole[: len(RY) + 1], 0), (whole[:-1], 1619999)):
+            refused(
+                write(bad, name),
+                f"truncated: {there} bytes of pixels, and 900 x 900 need 1620000; fetch it again once it is whole",
+            )
+        refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
 
 
 def test_damaged_gzip_is_refused(write):

@@ -136,7 +136,9 @@ def test_what_is_no_day_of_a_store_is_never_written_over(tmp_path: Path) -> None
             read_records(tmp_path)
         path = (tmp_path / name).rename(tmp_path / "2020-01-01.nc")
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"2020-01-01\.nc: this day of the store is damaged .*; remove it and prepare again"):
+    with pytest.raises(
+        DataError, match=r"2020-01-01\.nc: this day of the store cannot be read .*; move it elsewhere and prepare again"
+    ):
         read_records(tmp_path)
     (tmp_path / "other.nc").write_bytes(b"of somebody else")
     with pytest.raises(ConfigError, match=r"other\.nc was not written by 'nowcast prepare'"):  # and no word of removing it

@@ -12,7 +12,7 @@ from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
-from nowcast.radar.storage import Values, unpack, unpacked
+from nowcast.radar.storage import Values, unpack, unpacked, wrong_size
 from nowcast.radar.units import quantity_of
 
 HEADER = 2**16  # bytes within which a header ends
@@ -69,22 +69,21 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         file.path, header.size + height * width + 1
     )  # one more, so that a gzipped file is read, and checked, to its end
     if len(data) != header.size + height * width:
-        raise DataError(
-            f"{file.path}: damaged: not {height * width} bytes of pixels behind its header of {header.size}, as {height} x {width} need;"
-            " fetch it again or remove it."
-        )
+        raise wrong_size(file.path, len(data) - header.size, height, width, 1)
     raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[frames, rows, columns]
-    return unpack(raw, {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET}, options.missing_value)
+    return unpack(
+        raw, {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET}, options.missing_value, file.dry(options)
+    )
 
 
 def _header(path: Path) -> Header:
     data = unpacked(path, HEADER)
     start = _START.match(data)
     if start is None:
-        raise DataError(f"{path}: its PGM header is truncated or damaged; fetch it again or remove it.")
+        raise DataError(f"{path}: its PGM header cannot be read: no width, height and maximum follow P5; look into it.")
     width, height, top = (int(number) for number in start.groups())
     if 0 in (width, height):
-        raise DataError(f"{path}: holds no frame; remove this file.")
+        raise DataError(f"{path}: is {height} x {width} pixels large, so it holds no frame; look into it.")
     if top != MISSING:
         raise DataError(f"{path}: its greatest number is {top}; which dBZ FMI's numbers mean is known for {MISSING} only.")
     text = start[0].decode("latin-1").replace("\r", "\n")
@@ -109,12 +108,10 @@ def _place_of(path: Path, header: Header) -> Place:
         numbers = tuple(float(word) for name in _CORNERS for word in said[name].split())
         place, off = _place(numbers, header.shape)
     except (KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: its header does not say where its corners lie ({error}); fetch it again or remove it."
-        ) from error
+        raise DataError(f"{path}: its header does not say where its corners lie ({error}); look into it.") from error
     if not off < 0.01:
         raise DataError(
-            f"{path}: its corners, {header.shape[0]} x {header.shape[1]} pixels and metres a pixel do not agree; fetch it again or remove it."
+            f"{path}: its corners, {header.shape[0]} x {header.shape[1]} pixels and metres a pixel do not agree; look into it."
         )
     return dict(place)
 

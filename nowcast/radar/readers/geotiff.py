@@ -1,12 +1,16 @@
 """GeoTIFF: a band a frame, gzipped or not.
 
 Read by GDAL's driver of GeoTIFF alone, and from this one file: no .aux.xml, .tfw, .msk or .ovr beside it counts.
+What a band says of itself comes first, then tags of band and file; FMI's files say all in items of a GDAL_METADATA tag.
 """
 
+import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +20,23 @@ import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar.cf import PROVENANCE, minutes_of_cell_methods
-from nowcast.radar.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.file import ZR, Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
-from nowcast.radar.storage import Values, explain, kept_unpacked, library, missing_numbers, unpack
+from nowcast.radar.readers.odim import RAIN, REFLECTIVITY
+from nowcast.radar.storage import Values, explain, kept_unpacked, library, undetected, unpack, unsigned_where_meant
 from nowcast.radar.times import instant
-from nowcast.radar.units import quantity_of
+from nowcast.radar.units import ZR_RELATIONS, quantity_of
 from nowcast.untrusted import refuse_huge
 
 _THIS_FILE_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_GEOREF_SOURCES": "INTERNAL"}
-_TIME_TAGS = ("time", "TIME", "valid_time", "datetime", "DATETIME")
+_TIME_TAGS = ("time", "valid_time", "datetime", "observation time")
+_ITEM = re.compile(r'<Item name="([^"]{1,100})"([^>]{0,200})>([^<]{0,1000})</Item>')
+"""Of GDAL's metadata in XML, which is not parsed as such: a stranger's XML may expand without end."""
+_UNIT = re.compile(r'\bunit="([^"]*)"')
+_FMI_CRS, _FMI_QUANTITY = 3067, "reflectivity"
+"""FMI does not name itself, but it alone gives reflectivity on Finland's own grid, with items as "Observation time"."""
 _TAGS = {"TIFFTAG_IMAGEDESCRIPTION": "title", "TIFFTAG_ARTIST": "institution", "TIFFTAG_COPYRIGHT": "license"}
 
 
@@ -38,11 +48,13 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
         times = _times(file, bands, path)
         band = bands[0] - 1
         name = file.descriptions[band] if len(bands) == 1 and _time_of_text(file.descriptions[band] or "") is None else None
-        packing = (float(file.scales[band]), float(file.offsets[band]))
-        layout = Layout(name or "band", (file.height, file.width), units, minutes, packing=packing)
+        said = _said(file, bands[0])
+        packing, zr = _packing(file, bands[0], path), None if options.zr else _zr(file, said, units)
+        layout = Layout(name or said.get("quantity") or "band", (file.height, file.width), units, minutes, zr, packing)
         tags = file.tags()
         attrs = {name: tags[name] for name in PROVENANCE if name in tags}
         attrs |= {ours: tags[tag] for tag, ours in _TAGS.items() if tag in tags and ours not in attrs}
+        attrs |= {"institution": "Finnish Meteorological Institute"} if zr is not None and "institution" not in attrs else {}
         return RadarFile(path, "geotiff", layout, times, _place(file, path), attrs)
 
 
@@ -51,15 +63,21 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     (top, bottom, _), (left, right, _) = (
         part.indices(size) for part, size in zip((rows, columns), file.layout.shape, strict=True)
     )
-    missing = missing_numbers(options.missing_value)
     with _open(file.path) as stored:
         bands = _bands(stored, options, file.path)[frames]
         window = ((top, bottom), (left, right))
         values = np.empty((len(bands), bottom - top, right - left))
         for frame, band in zip(values, bands, strict=True):
-            attrs = {"_FillValue": stored.nodatavals[band - 1], "scale_factor": stored.scales[band - 1]}
-            frame[:] = unpack(stored.read(band, window=window), {**attrs, "add_offset": stored.offsets[band - 1]}, missing)
-            if stored.nodatavals[band - 1] is None:  # then a mask, or an alpha band, may say where nothing is
+            said = _said(stored, band)
+            nodata, undetect = (_flag(said, name) for name in ("nodata", "undetect"))
+            declared = stored.nodatavals[band - 1]
+            raw = unsigned_where_meant(stored.read(band, window=window), declared, nodata, undetect)
+            scale, offset = _packing(stored, band, file.path)
+            attrs = {"_FillValue": declared, "missing_value": nodata, "scale_factor": scale, "add_offset": offset}
+            numbers, dry = file.dry(options)
+            flagged = undetected(undetect, declared, nodata, options.missing_value)
+            frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
+            if declared is None:  # then a mask, or an alpha band, may say where nothing is
                 frame[stored.read_masks(band, window=window) == 0] = np.nan
     return values
 
@@ -106,7 +124,7 @@ def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
 
 def _units(file: Any, bands: list[int], options: ReadOptions, path: Path) -> tuple[str, float | None]:
     """(units, minutes of accumulation or None): of bands and tags, or of the options; but data.units overrules the file."""
-    stated = {file.units[k - 1] or _tag(file, k, ("units", "UNITS", "unit")) or "" for k in bands}
+    stated = {file.units[k - 1] or _units_said(_said(file, k)) for k in bands}
     if len(stated) > 1 and options.units is None:
         raise DataError(f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one with data.variable.")
     units = options.units or stated.pop()
@@ -118,7 +136,7 @@ def _units(file: Any, bands: list[int], options: ReadOptions, path: Path) -> tup
         )
     if quantity != "amount":
         return units, None
-    minutes = minutes_of_cell_methods(_tag(file, bands[0], ("cell_methods",)) or "") or options.accumulation_minutes
+    minutes = minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", "")) or options.accumulation_minutes
     if minutes is None:
         raise DataError(
             f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set data.accumulation_minutes"
@@ -132,8 +150,8 @@ def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[
     times = [_time_of_band(file, k) for k in bands]
     if None not in times:
         return np.array(times, dtype="datetime64[ns]")
-    tags = file.tags()
-    own = next((time for tag in _TIME_TAGS if (time := _time_of_text(tags.get(tag, ""))) is not None), None)
+    tags, said = file.tags(), _said(file, bands[0])
+    own = next((time for tag in _TIME_TAGS if (time := _time_of_text(said.get(tag, ""))) is not None), None)
     named = time_from_name(path.name) if own is None else own
     made = _time_of_text(tags.get("TIFFTAG_DATETIME", "")) if named is None else named  # some programs write when they ran
     if made is None:
@@ -145,14 +163,16 @@ def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[
 
 def _time_of_band(file: Any, band: int) -> np.datetime64 | None:
     """The time that the tags of a band hold, or its name."""
-    tags = file.tags(band)
-    texts = [*(tags.get(tag, "") for tag in (*_TIME_TAGS, "TIFFTAG_DATETIME")), file.descriptions[band - 1] or ""]
+    tags = {name.lower(): text for name, text in file.tags(band).items()}
+    texts = [*(tags.get(tag, "") for tag in (*_TIME_TAGS, "tifftag_datetime")), file.descriptions[band - 1] or ""]
     return next((time for text in texts if (time := _time_of_text(text)) is not None), None)
 
 
 def _time_of_text(text: str) -> np.datetime64 | None:
-    """'2020:01:31 12:05:00', as TIFF has it, or ISO 8601 → the time in UTC; None where it is no time."""
+    """'2020:01:31 12:05:00', as TIFF has it, ISO 8601 or 202001311205 → the time in UTC; None where it is no time."""
     text = text.strip()
+    if re.fullmatch(r"\d{12}", text):
+        return time_from_name(text)
     plain = text.replace(":", "-", 2) if text[4:5] == ":" else text
     try:
         time = datetime.fromisoformat(plain)
@@ -161,9 +181,67 @@ def _time_of_text(text: str) -> np.datetime64 | None:
         return None
 
 
-def _tag(file: Any, band: int, names: tuple[str, ...]) -> str | None:
-    """The first of these tags that the band has, or the file."""
-    return next((str(tags[name]) for tags in (file.tags(band), file.tags()) for name in names if name in tags), None)
+def _said(file: Any, band: int) -> dict[str, str]:
+    """What the tags of a band and of the file say, by names in lower case: the band's first, then the file's, then the items of GDAL's
+    metadata that lie in a tag as XML; the unit of one of these as `… unit`."""
+    of_file = file.tags()
+    said: dict[str, str] = {}
+    for name, about, text in _ITEM.findall(of_file.get("GDAL_METADATA", "")):
+        unit = _UNIT.search(about)
+        said |= {name.lower(): unescape(text).strip(), **({f"{name.lower()} unit": unescape(unit[1])} if unit else {})}
+    for tags in (of_file, file.tags(band)):
+        said |= {name.lower(): str(text).strip() for name, text in tags.items()}
+    return said
+
+
+def _units_said(said: dict[str, str]) -> str:
+    """In so many words, or by the unit or the name (of ODIM's) of the quantity; empty where nothing is said."""
+    known = {**RAIN, **REFLECTIVITY}
+    texts = (said.get("units"), said.get("unit"), said.get("quantity unit"), known.get(said.get("quantity", "").upper()))
+    return next((text for text in texts if text), "")
+
+
+def _packing(file: Any, band: int, path: Path) -> tuple[float, float]:
+    """(scale, offset) of a band; of the tags `gain` and `offset` where the band itself has none."""
+    own = (float(file.scales[band - 1]), float(file.offsets[band - 1]))
+    if own != (1.0, 0.0):
+        return own
+    said = _said(file, band)
+    gain = _number(said, "gain", path)
+    if gain is None:  # an offset without a gain may be one of anything
+        return own
+    packing = (gain, _number(said, "offset", path) or 0.0)
+    if packing[0] == 0 or not all(map(math.isfinite, packing)):
+        raise DataError(
+            f"{path}: its tags say gain {packing[0]:g} and offset {packing[1]:g}, by which nothing can be read; check it."
+        )
+    return packing
+
+
+def _number(said: dict[str, str], name: str, path: Path) -> float | None:
+    """A tag that is a number; None without it. Errors: DataError where it is none."""
+    if name not in said:
+        return None
+    try:
+        return float(said[name])
+    except ValueError as error:
+        raise DataError(f"{path}: its tag {name} is {said[name]!r}, not a number; check it.") from error
+
+
+def _flag(said: dict[str, str], name: str) -> float | None:
+    """A tag that names a number of the pixels; None without it, or where it names none, as "none"."""
+    try:
+        return float(said[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def _zr(file: Any, said: dict[str, str], units: str) -> ZR | None:
+    """FMI's, of a file that is known to be FMI's by what it says and where it lies."""
+    is_fmi = "observation time" in said and _FMI_QUANTITY in said.get("quantity", "").lower()
+    if quantity_of(units) != "reflectivity" or not is_fmi or file.crs is None or file.crs.to_epsg() != _FMI_CRS:
+        return None
+    return ZR_RELATIONS["fmi"]
 
 
 def _place(file: Any, path: Path) -> Place:

@@ -53,10 +53,11 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
             if handle.shape() != file.layout.shape:
                 raise DataError(f"{file.path}: has changed since it was opened; open it again.")
             frame[:] = handle.values()[rows, columns]
+        numbers, dry = file.dry(options)
+        at_dry = np.isin(frame, [*message.parameter.dry, *numbers])
         for number in missing_numbers(BITMAPPED, message.parameter.missing, options.missing_value):
             frame[frame == number] = np.nan
-        for number in message.parameter.dry:
-            frame[frame == number] = -np.inf
+        frame[at_dry] = dry
     return values
 
 
@@ -129,8 +130,13 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
         if head[:4] == b"GRIB" and head[7:8] == b"\1":
             raise DataError(f"{path}: GRIB of edition 1; nowcast reads edition 2: convert it (grib_set -s edition=2).")
         stop = start + int.from_bytes(head[8:16])
+        if head[:4] == b"GRIB" and stop > size:
+            raise DataError(
+                f"{path}: this GRIB file is truncated: its message at byte {start} says that it is {stop - start} bytes long, and {size - start}"
+                " are there; fetch it again once it is whole."
+            )
         file.seek(stop - 4 if start + 16 < stop <= size else start)
         if head[:4] != b"GRIB" or file.read(4) != b"7777":
-            raise DataError(f"{path}: this GRIB file is truncated or damaged at byte {start}; fetch it again or remove it.")
+            raise DataError(f"{path}: cannot be read at byte {start}: no whole GRIB message is there; look into it with grib_ls.")
         yield start, stop
         start = stop

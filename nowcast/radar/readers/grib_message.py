@@ -161,7 +161,7 @@ class OpenMessage:
         return np.asarray(lines.T if by_column else lines, dtype=np.float64)
 
     def _damaged(self, why: object) -> DataError:
-        return DataError(f"{self.path}: this GRIB file is damaged or of a form not known ({why}); fetch it again or convert it.")
+        return DataError(f"{self.path}: this GRIB file cannot be read ({why}); look into it with grib_ls, or convert it.")
 
 
 def _check_sections(content: bytes, path: Path) -> None:
@@ -170,7 +170,7 @@ def _check_sections(content: bytes, path: Path) -> None:
     while content[at:] != b"7777":
         length, number = int.from_bytes(content[at : at + 4]), content[at + 4] if at + 5 <= len(content) else 0
         if length < 5 or not 1 <= number <= 7 or at + length > len(content) - 4:
-            raise DataError(f"{path}: this GRIB file is damaged (a section is no section); fetch it again or remove it.")
+            raise DataError(f"{path}: this GRIB file cannot be read (a section is no section); look into it with grib_ls.")
         at += length
         if number == 7 and content[at:] != b"7777":
             raise DataError(f"{path}: holds several fields in one GRIB message; split them (grib_copy, or wgrib2 -submsg).")

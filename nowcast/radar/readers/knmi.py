@@ -52,24 +52,25 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         images = _rain_images(root, file.path, options)[frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(f"{file.path}: its images have another size than when it was opened; open it again.")
-        return np.array([_decode(image, rows, columns, file.path, options) for image in images], dtype=np.float64)
+        return np.array([_decode(image, rows, columns, file, options) for image in images], dtype=np.float64)
 
 
-def _decode(image: Image, rows: slice, columns: slice, path: Path, options: ReadOptions) -> storage.Values:
+def _decode(image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions) -> storage.Values:
     """Values in the image's units. A stored 0 is never missing: KNMI calls it so in reflectivity, where it means no echo."""
     calibration = [hdf5.group(image.node, "calibration")]
-    outside = hdf5.number(calibration, "calibration_out_of_image", path)
-    missing = hdf5.number(calibration, "calibration_missing_data", path) or None
-    gain, offset = _calibration(image, path)
+    outside = hdf5.number(calibration, "calibration_out_of_image", file.path)
+    missing = hdf5.number(calibration, "calibration_missing_data", file.path) or None
+    stored = storage.unsigned_where_meant(image.data[rows, columns], outside, missing)
+    gain, offset = _calibration(image, file.path)
     attrs = {"_FillValue": outside, "missing_value": missing, "scale_factor": gain, "add_offset": offset}
-    return storage.unpack(image.data[rows, columns], attrs, options.missing_value)
+    return storage.unpack(stored, attrs, options.missing_value, file.dry(options))
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
     """The image asked for, or the only one of rain; or several of one kind for different times, in the order of time."""
     images = list(_all_images(file))
     if not images:
-        raise DataError(f"{path}: has no image1/image_data of numbers; fetch it again or remove it.")
+        raise DataError(f"{path}: has no image1/image_data of numbers, so it is no KNMI file that nowcast reads; look into it.")
     if options.variable is None:
         chosen = [image for image in images if image.unit in UNITS]
     else:
@@ -121,9 +122,7 @@ def _calibration(image: Image, path: Path) -> tuple[float, float]:
     formula = hdf5.text([hdf5.group(image.node, "calibration")], "calibration_formulas") or ""
     match = re.fullmatch(rf"GEO=({_NUMBER})\*PV(?:\+?({_NUMBER}))?", re.sub(r"\s", "", formula))
     if match is None or float(match[1]) == 0:
-        raise DataError(
-            f"{path}: {image.path} is calibrated by {formula!r}; nowcast reads GEO=a*PV+b: fetch it again or remove it."
-        )
+        raise DataError(f"{path}: {image.path} is calibrated by {formula!r}; nowcast reads GEO=a*PV+b only: convert it.")
     return float(match[1]), float(match[2] or 0.0)
 
 
@@ -134,7 +133,7 @@ def _times(images: list[Image], file: hdf5.Node, path: Path) -> Times:
         _clock([image.node], "image_datetime_valid", path) or _clock([overview], "product_datetime_end", path) for image in images
     ]
     if None in times:
-        raise DataError(f"{path}: has no product_datetime_end in overview; fetch it again or remove it.")
+        raise DataError(f"{path}: has no product_datetime_end in overview, so its time is not known; look into it.")
     return np.array(times, dtype="datetime64[ns]")
 
 
@@ -149,7 +148,7 @@ def _clock(groups: list[hdf5.Node | None], name: str, path: Path) -> np.datetime
             raise ValueError("not DD-MMM-YYYY;HH:MM:SS.sss")
         return instant(f"{match[3]}-{_MONTHS.index(match[2]) + 1:02d}-{int(match[1]):02d}T{match[4]}")
     except ValueError as error:
-        raise DataError(f"{path}: {name} is {said!r}, no time as 26-AUG-2010;00:05:00.000; mend or remove this file.") from error
+        raise DataError(f"{path}: {name} is {said!r}, no time as 26-AUG-2010;00:05:00.000; correct it.") from error
 
 
 def _minutes(file: hdf5.Node, times: Times, path: Path, options: ReadOptions) -> float:

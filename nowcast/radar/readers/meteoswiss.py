@@ -5,7 +5,6 @@ The images of RZC and AZC are not read: their amounts hide in colours, by tables
 
 import re
 import struct
-import warnings
 from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
@@ -60,8 +59,9 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
     """The frame of `file` in mm: float64 (time, y, x), northern row first, NaN = missing. Errors: as describe."""
     numbers = _numbers(file.path)[None][frames, rows, columns]
-    there = unpack(numbers, {"_FillValue": MISSING}, options.missing_value)
-    return np.where(np.isnan(there), np.nan, _table()[numbers])
+    kept = unpack(numbers, {"_FillValue": MISSING}, options.missing_value, file.dry(options))  # 0 is dry by the table, too
+    missing = np.isnan(kept)
+    return np.where(missing, np.nan, _table()[np.where(missing, 0, kept).astype(np.uint8)])
 
 
 @lru_cache(maxsize=1)
@@ -105,7 +105,7 @@ def _open(path: Path) -> "Image":
     except _bad_image() as error:
         raise _damaged(path, error) from error
     if not single:
-        raise DataError(f"{path}: holds several images, or is damaged; nowcast reads MeteoSwiss' GIF of one image.")
+        raise DataError(f"{path}: holds several images; nowcast reads MeteoSwiss' GIF of one image.")
     return image
 
 
@@ -131,7 +131,7 @@ def _bad_image() -> tuple[type[Exception], ...]:
 
 def _damaged(path: Path, what: Exception | str) -> DataError:
     what = "no image" if "cannot identify" in str(what) else what
-    return DataError(f"{path}: this GIF is truncated or damaged ({what}); fetch it again or remove it.")
+    return DataError(f"{path}: this GIF cannot be read ({what}); look into it: it may not be whole, or no image of MeteoSwiss.")
 
 
 @lru_cache(maxsize=1)
@@ -139,9 +139,7 @@ def _place() -> Place:
     """Pixel centres, rows from north to south. The oblique Mercator of CH1903 / LV03 is CF's, with its line due east."""
     import pyproj
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # CF has no word for the angle from rectified to skew grid; the WKT keeps it
-        crs = grid_mapping_from_crs(pyproj.CRS.from_epsg(21781), "EPSG:21781", "MeteoSwiss")
+    crs = grid_mapping_from_crs(pyproj.CRS.from_epsg(21781), "EPSG:21781", "MeteoSwiss")
     assert crs is not None
     crs.attrs["azimuth"] = crs.attrs["azimuth_of_central_line"]  # compliance-checker's name of it
     x = WEST + 1000.0 * (np.arange(SHAPE[1]) + 0.5)

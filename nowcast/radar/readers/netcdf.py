@@ -29,4 +29,4 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     time, y, x = file.layout.dims
     index = {time if time is not None else "": frames, y: rows, x: columns}
     missing = storage.missing_numbers(options.missing_value, file.layout.missing)
-    return storage.read_values(file.path, file.layout.variable, index, missing)
+    return storage.read_values(file.path, file.layout.variable, index, missing, file.dry(options))

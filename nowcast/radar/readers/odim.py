@@ -54,24 +54,22 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> storage.Values:
     """Frames of `file`: float64 (time, y, x) in its units, nodata NaN, undetect 0 (-inf of dBZ). Errors: as describe."""
-    dry = -np.inf if quantity_of(file.layout.units) == "reflectivity" else 0.0
     with hdf5.open_file(file.path) as root:
         images = _rain_images(root, file.path, options)[frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(f"{file.path}: its images have another size than when it was opened; open it again.")
-        return np.array([_decode(image, rows, columns, dry, file.path, options) for image in images], dtype=np.float64)
+        return np.array([_decode(image, rows, columns, file, options) for image in images], dtype=np.float64)
 
 
-def _decode(image: Image, rows: slice, columns: slice, dry: float, path: Path, options: ReadOptions) -> storage.Values:
-    stored = image.data[rows, columns]
-    nodata, undetect = (hdf5.number(image.what, name, path) for name in ("nodata", "undetect"))
-    if stored.dtype.kind == "i" and max(nodata or 0, undetect or 0) > np.iinfo(stored.dtype).max:
-        stored = stored.view(f"u{stored.dtype.itemsize}")  # written as signed, meant as ODIM's unsigned bytes
-    gain, offset = _packing(image, path)
-    values = storage.unpack(stored, {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}, options.missing_value)
-    undetected = np.isnan(storage.unpack(stored, {}, undetect))
-    values[undetected & ~np.isnan(values)] = dry
-    return values
+def _decode(image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions) -> storage.Values:
+    """Values in the units of `file`. What is nodata and undetect alike is missing, and so is an undetect that the user calls so."""
+    nodata, undetect = (hdf5.number(image.what, name, file.path) for name in ("nodata", "undetect"))
+    stored = storage.unsigned_where_meant(image.data[rows, columns], nodata, undetect)
+    gain, offset = _packing(image, file.path)
+    attrs = {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}
+    numbers, dry = file.dry(options)
+    flagged = storage.undetected(undetect, nodata, options.missing_value)
+    return storage.unpack(stored, attrs, options.missing_value, ([*flagged, *numbers], dry))
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
@@ -83,7 +81,9 @@ def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Imag
         )
     images = list(_all_images(file))
     if not images:
-        raise DataError(f"{path}: has no image datasetN/dataM/data of numbers; fetch it again or remove it.")
+        raise DataError(
+            f"{path}: has no image datasetN/dataM/data of numbers, so it is no ODIM file that nowcast reads; look into it."
+        )
     chosen = _choose(images, path, options)
     for image in chosen:
         stated = [hdf5.number(image.where, name, path) for name in ("ysize", "xsize")]
@@ -151,7 +151,9 @@ def _packing(image: Image, path: Path) -> tuple[float, float]:
     gain, offset = (hdf5.number(image.what, name, path) for name in ("gain", "offset"))
     packing = 1.0 if gain is None else gain, 0.0 if offset is None else offset
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
-        raise DataError(f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}; mend or remove this file.")
+        raise DataError(
+            f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}, by which nothing can be read; correct them."
+        )
     return packing
 
 
@@ -170,7 +172,9 @@ def _time(image: Image, path: Path, end: bool) -> np.datetime64:
         found = _clock(image, date, time, path)
         if found is not None:
             return found
-    raise DataError(f"{path}: {image.path} has neither date and time nor enddate and endtime; fetch it again or remove it.")
+    raise DataError(
+        f"{path}: {image.path} has neither date and time nor enddate and endtime, so its time is not known; look into it."
+    )
 
 
 def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | None:
@@ -184,9 +188,7 @@ def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | No
             raise ValueError("not YYYYMMDD and HHmmss")
         return instant("{}-{}-{}T{}:{}:{}".format(*match.groups("00")))
     except ValueError as error:
-        raise DataError(
-            f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; mend or remove this file."
-        ) from error
+        raise DataError(f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; correct them.") from error
 
 
 def _minutes(images: list[Image], path: Path, options: ReadOptions) -> float:

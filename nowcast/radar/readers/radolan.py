@@ -18,7 +18,7 @@ from nowcast.errors import DataError
 from nowcast.radar.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.grid import CRS
-from nowcast.radar.storage import Values, unpack, unpacked
+from nowcast.radar.storage import Values, unpack, unpacked, wrong_size
 from nowcast.radar.units import quantity_of
 
 HEADER = 2**12  # bytes within which a header ends
@@ -82,14 +82,11 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
     size = height * width * REFLECTIVITY.get(header.product, 2)
     data = unpacked(file.path, header.size + size + 1)  # one more, so that a gzipped file is read, and checked, to its end
     if len(data) != header.size + size:
-        raise DataError(
-            f"{file.path}: damaged: not {size} bytes of pixels behind its header of {header.size}, as {height} x {width} need;"
-            " fetch it again or remove it."
-        )
+        raise wrong_size(file.path, len(data) - header.size, height, width, size // (height * width))
     raw = np.frombuffer(data, "<u2" if size == 2 * height * width else np.uint8, offset=header.size)
     number, missing = _decode(raw.reshape(1, height, width)[frames, rows, columns])
     scale, offset = _packing(header)
-    values = unpack(number, {"scale_factor": scale, "add_offset": offset}, options.missing_value)
+    values = unpack(number, {"scale_factor": scale, "add_offset": offset}, options.missing_value, file.dry(options))
     values[missing] = np.nan
     return values
 
@@ -116,7 +113,9 @@ def _header(path: Path) -> Header:
     grid = re.search(r"GP *(\d+)x *(\d+)", text)
     lead = re.search(r"VV *(\d+)", text)
     if not etx or start is None or precision is None or interval is None or grid is None:
-        raise DataError(f"{path}: its RADOLAN header is truncated or damaged, or of another kind; fetch it again or remove it.")
+        raise DataError(
+            f"{path}: its RADOLAN header cannot be read: precision, interval or grid is not where DWD has it; look into it."
+        )
     try:
         time = datetime.strptime(start[2] + start[3], "%d%H%M%m%y")
     except ValueError as error:

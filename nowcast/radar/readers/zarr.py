@@ -48,7 +48,8 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         index = {name: part for name, part in ((time, frames), (y, rows), (x, columns)) if name is not None}
         part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
         raw = part.values if time is not None else part.values[np.newaxis]
-    return storage.unpack(raw, stored.attrs, storage.missing_numbers(options.missing_value, file.layout.missing))
+    missing = storage.missing_numbers(options.missing_value, file.layout.missing)
+    return storage.unpack(raw, stored.attrs, missing, file.dry(options))
 
 
 def refuse_foreign(path: Path) -> None:
