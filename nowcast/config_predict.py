@@ -14,7 +14,9 @@ MODEL, NONE = "model", "none"
 """Names in a chain of methods, beside those of the baselines: by the checkpoint; and nothing at all."""
 
 
-_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths", "max_memory_gb")
+_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths")
+_OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
+"""What a model that only lends its steps may keep, so that a configuration of the model need not change for a baseline."""
 
 
 @dataclass
@@ -122,9 +124,9 @@ class PredictConfig:
             refuse_without_effect(
                 self, "predict", _EFFECTS, "baseline", f"is for a model, and {self.baseline} is none; leave it out."
             )
-        for key, same in (("device", "cpu"), ("precision", "fp32")) if self.baseline is not None else ():
-            if getattr(self, key) not in ("auto", same):
-                raise ConfigError(f"{key}: {self.baseline} is computed on the CPU in fp32; leave it out.")
+        for key in _OF_ITS_MACHINE if self.baseline is not None and self.checkpoint is None else ():
+            if getattr(self, key) not in (None, "auto", "cpu", "fp32"):
+                raise ConfigError(f"{key}: {self.baseline} is computed on the CPU in fp32, frame by frame; leave it out.")
         if "steps" not in self.methods and self.members != default_values("predict")["members"]:
             raise ConfigError("members: is for the ensemble of steps, which is not to forecast; leave it out.")
         if self.fallback_exit_code not in (0, TryLaterError.exit_code):

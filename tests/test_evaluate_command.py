@@ -238,7 +238,7 @@ def test_a_key_of_a_model_is_refused_where_a_baseline_forecasts(run: Run, data: 
     words = [word for word in data if not word.startswith("thresholds")]
     for key, message in {
         "missing_frames=1": "missing_frames: is for a model, and zero is none",
-        "max_memory_gb=1": "max_memory_gb: is for a model",
+        "max_memory_gb=1": "max_memory_gb: zero is computed on the CPU",
         "members=3": "members: is for the ensemble of steps",
         "device=cuda": "device: zero is computed on the CPU",
     }.items():
