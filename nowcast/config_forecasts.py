@@ -14,10 +14,35 @@ from nowcast.checks import (
     thresholds,
     west_south_east_north,
 )
-from nowcast.config_data import DataConfig, RadarConfig
+from nowcast.config_data import DataConfig, MovingMnistConfig, RadarConfig
+from nowcast.config_effects import default_values, refuse_without_effect
 from nowcast.errors import ConfigError
 
 BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
+FOLLOW_RAIN = ("extrapolation", "sprog", "steps")
+"""Baselines that see more than the newest frame."""
+
+_MADE = ("model", "baselines")  # cases forecast here and now, from radar
+_RADAR = (*_MADE, "forecasts")
+_SEEN = (*_RADAR, "digits")  # all whose frames are read
+_ALL = (*_SEEN, "counts")
+EFFECTS = {
+    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN, "input_steps": _RADAR, "lead_steps": _MADE,
+    "members": _RADAR, "data": _SEEN, "period": _MADE, "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
+    "drop_frames": ("model", "digits"), "input_paths": ("model",), "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
+    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR, "counts"),
+    "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"), "resamples": _ALL, "seed": _ALL,
+    "batch_size": _SEEN, "output": _ALL, "device": (*_MADE, "digits"), "precision": (*_MADE, "digits"),
+}  # fmt: skip
+"""In which modes of `nowcast evaluate` each key changes something: a model, or baselines without one, on radar; a model on digits;
+forecast files; counts. What has no place or no times, as digits, is refused where it is looked for."""
+_WITHOUT_EFFECT = {
+    "model": "changes nothing for a trained model on radar; leave it out.",
+    "baselines": "is for a checkpoint, which is not given; leave it out.",
+    "digits": "changes nothing on moving_mnist, whose frames have no times and are never missing; leave it out.",
+    "forecasts": "forecasts are what they are, and this changes nothing in them; leave it out, and choose files by their paths.",
+    "counts": "counts are what they are, and this changes nothing in them; leave it out, or evaluate again with it.",
+}
 
 
 @dataclass
@@ -35,6 +60,7 @@ class EvaluateConfig:
     period: list[str] | None
     stride: int
     min_wet_share: float
+    missing_frames: int
     drop_frames: int
     input_paths: dict[str, str]
     region: list[float] | None
@@ -76,7 +102,7 @@ class EvaluateConfig:
             share(key, getattr(self, key))
         for key in ("stride", "batch_size", "event_gap_hours"):
             at_least(key, getattr(self, key), 1)
-        for key in ("drop_frames", "resamples", "seed"):
+        for key in ("missing_frames", "drop_frames", "resamples", "seed"):
             at_least(key, getattr(self, key), 0)
         device_and_precision(self.device, self.precision)
 
@@ -88,15 +114,21 @@ class EvaluateConfig:
             )
         if not given and not self.baseline:
             raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
-        if self.forecasts is not None and self.period is not None:
-            raise ConfigError("period: is for a checkpoint; forecast files are all scored, so choose among them by their paths.")
-        made = next((key for key in ("forecasts", "counts") if key in given), None)
-        chosen = ["lead_steps", *(("period", "region", "mask", "input_steps") if made == "counts" else ())]
-        needless = [key for key in chosen if made and getattr(self, key) is not None]
-        if needless:
-            raise ConfigError(f"{', '.join(needless)}: {made} are what they are, and this changes nothing in them; leave it out.")
-        if self.checkpoint is None and (self.drop_frames or self.input_paths):
-            raise ConfigError("drop_frames, input_paths: are for a checkpoint, which is not given.")
+        refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
+        if self.mode != "counts" and "steps" not in self.baseline and self.members != default_values("evaluate")["members"]:
+            raise ConfigError("members: is for the ensemble of steps, which is not among the baselines; leave it out.")
+        if self.forecasts is not None and self.input_steps is not None and not set(self.baseline) & set(FOLLOW_RAIN):
+            raise ConfigError(
+                f"input_steps: is for baselines that see more than one frame, {', '.join(FOLLOW_RAIN)}; leave it out."
+            )
+
+    @property
+    def mode(self) -> str:
+        """What is scored: forecasts, counts, digits, or on radar a model or baselines."""
+        given = next((key for key in ("forecasts", "counts") if getattr(self, key) is not None), None)
+        if given or self.checkpoint is None:
+            return given or "baselines"
+        return "digits" if isinstance(self.data, MovingMnistConfig) else "model"
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """What a user may set of a forecast and of all that is around it when nobody watches: types and limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from nowcast.checks import at_least, device_and_precision, not_empty, not_negative, one_of, positive
 from nowcast.config_data import RadarConfig
+from nowcast.config_effects import default_values, refuse_without_effect
 from nowcast.config_forecasts import BASELINES, baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
 
@@ -11,6 +12,11 @@ _LONGEST = 1e7  # seconds, minutes or hours
 
 MODEL, NONE = "model", "none"
 """Names in a chain of methods, beside those of the baselines: by the checkpoint; and nothing at all."""
+
+
+_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths")
+_OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
+"""What a model that only lends its steps may keep, so that a configuration of the model need not change for a baseline."""
 
 
 @dataclass
@@ -114,6 +120,15 @@ class PredictConfig:
             raise ConfigError(f"fallback: {NONE} is the last or not there; nothing after it would be tried.")
         if self.baseline is not None and len(self.fallback) > 1:
             raise ConfigError("baseline, fallback: give one of them; a baseline stands alone.")
+        if self.baseline is not None:
+            refuse_without_effect(
+                self, "predict", _EFFECTS, "baseline", f"is for a model, and {self.baseline} is none; leave it out."
+            )
+        for key in _OF_ITS_MACHINE if self.baseline is not None and self.checkpoint is None else ():
+            if getattr(self, key) not in (None, "auto", "cpu", "fp32"):
+                raise ConfigError(f"{key}: {self.baseline} is computed on the CPU in fp32, frame by frame; leave it out.")
+        if "steps" not in self.methods and self.members != default_values("predict")["members"]:
+            raise ConfigError("members: is for the ensemble of steps, which is not to forecast; leave it out.")
         if self.fallback_exit_code not in (0, TryLaterError.exit_code):
             raise ConfigError(f"fallback_exit_code: 0 or {TryLaterError.exit_code}, not {self.fallback_exit_code}.")
 
@@ -127,3 +142,7 @@ class PredictConfig:
             raise ConfigError(
                 f"output: {self.output!r} is one file, and a period has many; give strftime codes, as %Y%m%dT%H%MZ.nc."
             )
+
+
+_EFFECTS = {field.name: ("model",) if field.name in _OF_A_MODEL else ("model", "baseline") for field in fields(PredictConfig)}
+"""Whether a key changes something in a forecast by a model, and by a baseline in its place."""

@@ -92,7 +92,7 @@ def build_nowcast() -> Contestant:
 
     def scores() -> dict[str, NDArray[Any]]:
         counts = Counts(THRESHOLDS, sums["joint"])
-        all_sums = {**sums, "pixels": counts.pixels, "cases": 1}
+        all_sums = {**sums, "pixels": counts.pixels, "frames": 1}
         return {name: score.function(counts) for name, score in CATEGORICAL.items()} | {
             name: score.function(all_sums) for name, score in CONTINUOUS.items()
         }

@@ -25,8 +25,8 @@ echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minut
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
 
 echo
-awk -F, -v OFS="" 'NR == 1 { for (k = 1; k <= NF; k++) at[$k] = k; aggregate = ("aggregate" in at) ? at["aggregate"] : at["lead_minutes"] }
-$at["part"] == "all" && $aggregate == "mean" { csi[$at["forecast"], $at["threshold"] + 0] = $at["csi"] } END {
+awk -F, -v OFS="" 'NR == 1 { for (k = 1; k <= NF; k++) at[$k] = k }
+$at["part"] == "all" && $at["aggregate"] == "mean" { csi[$at["forecast"], $at["threshold"] + 0] = $at["csi"] } END {
     for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
         (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
 

@@ -22,11 +22,12 @@ def by_hand(
     wet: Sequence[int] | None = None,
     covered: Sequence[int] | None = None,
     lead_minutes: Sequence[float] | None = None,
+    cases: Sequence[int] | None = None,
     **sums: Sequence[Sequence[Sequence[float]]],
 ) -> xr.Dataset:
     """Counts at 1 mm/h: by forecast, hour and lead time hits, false alarms, misses, correct negatives; one case an hour.
 
-    wet, covered: observed pixels of each hour, of 1000. sums: error sums (forecast, hour, lead), 0 where not given.
+    wet, covered: observed pixels of each hour, of 1000. cases: 0 for an hour whose case has no scored pixel. sums: error sums (forecast, hour, lead), 0 where not given.
     """
     a, b, c, d = np.moveaxis(np.array(list(tables.values())), -1, 0)
     joint = np.stack([np.stack([d, c], -1), np.stack([b, a], -1)], -2)
@@ -42,7 +43,9 @@ def by_hand(
             "observed_wet": ("block", np.array([500] * len(hours) if wet is None else wet)),
             "observed_covered": ("block", np.array([1000] * len(hours) if covered is None else covered)),
             "minutes": ("block", ones),
-            "cases": ("block", ones),
+            "cases": ("block", ones if cases is None else np.asarray(cases)),
+            "unscored_cases": ("block", 0 * ones if cases is None else 1 - np.asarray(cases)),
+            "frames": (dims, (joint.sum((-1, -2)) > 0).astype(np.int64)),
         },
         {
             "forecast": list(tables),

@@ -23,7 +23,12 @@ Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[1] / "data" / "radolan.nc"
 NEWEST = np.datetime64("2020-01-01T07:55")
 MOVING = ("extrapolation", "sprog", "steps")
-STEPS = ("input_steps=4", "lead_steps=3", "members=3")
+STEPS = ("input_steps=4", "lead_steps=3")
+
+
+def members(name: str) -> list[str]:
+    """Only an ensemble has members."""
+    return ["members=3"] if name == "steps" else []
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def rates_of(radar_file: Path) -> xr.DataArray:
 @pytest.mark.parametrize("name", BASELINES)
 def test_each_is_written_as_a_forecast_file(name: str, run: Run, data: list[str], radar_file: Path) -> None:
     needs_pysteps(name)
-    outcome = run("predict", f"model={name}", *STEPS, *SPLITS, *data)
+    outcome = run("predict", f"model={name}", *STEPS, *members(name), *SPLITS, *data)
     assert (outcome.code, outcome.out) == (0, "")
     assert [line.split()[1] for line in outcome.err.splitlines()][-1] == "forecast"
     forecast = open_forecast("forecast.nc")
@@ -71,7 +76,7 @@ def test_each_is_written_as_a_forecast_file(name: str, run: Run, data: list[str]
 @pytest.mark.parametrize("name", ["extrapolation", "steps"])
 def test_the_file_holds_what_the_baseline_makes_of_these_frames(name: str, run: Run, data: list[str], radar_file: Path) -> None:
     needs_pysteps(name)
-    assert run("predict", f"baseline={name}", *STEPS, *data, "at=2020-01-01T05:00", "seed=4").code == 0
+    assert run("predict", f"baseline={name}", *STEPS, *members(name), *data, "at=2020-01-01T05:00", "seed=4").code == 0
     grid = open_grid(radar_file)
     past = grid["precipitation_rate"].sel(time=slice("2020-01-01T04:45", "2020-01-01T05:00")).values
     made = build_baseline(
@@ -117,7 +122,7 @@ def test_what_is_not_given_is_named(run: Run, data: list[str], words: list[str],
 @pytest.mark.parametrize("name", MOVING)
 def test_without_pysteps_it_says_what_to_install(name: str, run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pysteps", None)
-    outcome = run("predict", f"model={name}", *STEPS, *data)
+    outcome = run("predict", f"model={name}", *STEPS, *members(name), *data)
     assert (outcome.code, outcome.err.count("\n")) == (69, 1)
     assert f"{name}: needs pysteps: pip install 'nowcast[baselines]'" in outcome.err
 
@@ -131,7 +136,7 @@ def test_only_those_that_see_motion_need_every_frame(run: Run, data: list[str], 
     assert json.loads(open_forecast("forecast.nc").attrs["missing_input_times"]) == ["2020-01-01T07:45:00Z"]
     assert run("predict", "model=persistence", *words, "at=2020-01-01T07:45").code == 66
     needs_pysteps("extrapolation")
-    outcome = run("predict", "model=extrapolation", *words, "missing_frames=2")
+    outcome = run("predict", "model=extrapolation", *words)
     assert outcome.code == 66 and "no frame at 2020-01-01T07:45 UTC" in outcome.err and "missing_frames=" not in outcome.err
 
 

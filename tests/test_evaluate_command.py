@@ -5,6 +5,7 @@ import errno
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import netCDF4
@@ -13,6 +14,8 @@ import pytest
 import xarray as xr
 from helpers import Outcome
 
+from nowcast.config_effects import default_values
+from nowcast.config_forecasts import EFFECTS, EvaluateConfig
 from nowcast.files import only_writer
 
 Run = Callable[..., Outcome]
@@ -189,19 +192,149 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, dat
         ("baseline=zero", "interval_blocks=week"): "interval_blocks: 'week' is not one of day, event",
         ("baseline=zero", "region=[1,2,3,4]", "mask=a.nc", "mask_variable=b"): "region, mask: give one of them",
         ("baseline=zero", "mask=a.nc"): "mask, mask_variable: give both",
-        ("counts=a.nc", "region=[1,2,3,4]"): "region: counts are what they are",
-        ("forecasts=a.nc", "lead_steps=3"): "lead_steps: forecasts are what they are",
-        ("baseline=zero", "drop_frames=1"): "drop_frames, input_paths: are for a checkpoint",
+        ("baseline=zero", "drop_frames=1"): "drop_frames: is for a checkpoint",
+        ("baseline=zero", "members=3"): "members: is for the ensemble of steps",
+        (f"checkpoint={trained}/best.pt", BOTH_HOURS, "missing_frames=3"): "missing_frames: the model sees 3 frames",
     }.items():
         outcome = run("evaluate", *data, *words)
         assert (outcome.code, outcome.err.count("\n")) == (78, 1), outcome.err
         assert message in outcome.err
 
 
+FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("forecasts=a.nc", "lead_steps=3"), f"lead_steps: {FORECASTS}"),
+        (("forecasts=a.nc", "min_wet_share=0.9", "stride=6"), f"stride, min_wet_share: {FORECASTS}"),
+        (("forecasts=a.nc", "device=cpu", "period=[2020-01-01,2020-01-01]"), f"period, device: {FORECASTS}"),
+        (("forecasts=a.nc", "drop_frames=1", "missing_frames=1"), f"missing_frames, drop_frames: {FORECASTS}"),
+        (("forecasts=a.nc", "input_steps=5"), "input_steps: is for baselines that see more than one frame"),
+        (("counts=a.nc", "region=[1,2,3,4]"), f"region: {COUNTS}"),
+        (("counts=a.nc", "thresholds=[3]", "baseline=[sprog]", "fss_scales=[3]"), f"baseline, thresholds, fss_scales: {COUNTS}"),
+        (("counts=a.nc", "data.path=b.nc"), f"data: {COUNTS}"),
+        (("counts=a.nc", "batch_size=4", "precision=fp32"), f"batch_size, precision: {COUNTS}"),
+        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),  # as they are by default
+        (("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"), "none.nc: no forecast file there"),
+    ],
+)
+def test_a_key_that_changes_nothing_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("evaluate", *words)
+    assert message in outcome.err and outcome.err.count("\n") == 1
+    assert outcome.code == (66 if "no such" in message or "file there" in message else 78)
+
+
+def test_every_key_says_where_it_has_an_effect() -> None:
+    assert set(EFFECTS) == {field.name for field in fields(EvaluateConfig)}
+    assert set(default_values("evaluate")) >= set(EFFECTS)
+
+
+def test_a_key_of_a_model_is_refused_where_a_baseline_forecasts(run: Run, data: list[str]) -> None:
+    words = [word for word in data if not word.startswith("thresholds")]
+    for key, message in {
+        "missing_frames=1": "missing_frames: is for a model, and zero is none",
+        "max_memory_gb=1": "max_memory_gb: zero is computed on the CPU",
+        "members=3": "members: is for the ensemble of steps",
+        "device=cuda": "device: zero is computed on the CPU",
+    }.items():
+        outcome = run("predict", "model=zero", *words, *STEPS, key)
+        assert outcome.code == 78 and message in outcome.err, outcome.err
+
+
+def with_hole(path: Path, at: int, name: str, *, absent: bool) -> str:
+    """The same rain with a frame that is absent, or without a measured pixel."""
+    with xr.open_dataset(path, engine="netcdf4") as file:
+        rain = file.load()
+    if absent:
+        rain = rain.isel(time=[k for k in range(rain.sizes["time"]) if k != at])
+    else:
+        rain["precipitation_rate"][at] = np.nan
+    rain.to_netcdf(name, engine="netcdf4")
+    return f"data.path={name}"
+
+
+@undrawn
+def test_an_absent_frame_a_blank_one_and_forecast_files_give_one_number(run: Run, data: list[str], radar_file: Path) -> None:
+    """Frame 66, 05:30 UTC, is missing: it is the newest of one case, observed in three, an older input frame of two."""
+    period = "period=['2020-01-01T05:10','2020-01-01T05:50']"
+    words = ["evaluate", "baseline=persistence", *data, *STEPS, period, "stride=1", "resamples=0", "fss_scales=[]"]
+    for name, absent in (("absent", True), ("blank", False)):
+        hole = with_hole(radar_file, 66, f"{name}.nc", absent=absent)
+        outcome = run(*words, hole, f"output={name}")
+        assert outcome.code == 0 and "1 of 9 cases left out, the first of 2020-01-01T05:30 UTC" in outcome.err
+        scores = opened(f"{name}/scores.nc")
+        assert (scores.attrs["cases"], scores.attrs["unscored_cases"]) == (8, 0)
+        assert (
+            "1 of 9 cases left out" in scores.attrs["remarks"]
+            and "1 of 9 cases left out" in Path(name, "report.html").read_text()
+        )
+        assert opened(f"{name}/counts.nc")["frames"].sum("block").values.tolist() == [[7, 7, 7]]
+    hole = "data.path=absent.nc"
+    predict = ["predict", "model=persistence", *[word for word in data if not word.startswith("thresholds")], hole, *STEPS]
+    assert run(*predict, "from=2020-01-01T05:10", "to=2020-01-01T05:50", "output=fc/%H%M.nc").code == 66
+    data = [word for word in data if not word.startswith(("device", "precision"))]
+    assert run("evaluate", *data, hole, "forecasts=fc", "baseline=null", "resamples=0", "fss_scales=[]", "output=files").code == 0
+    made = {name: opened(f"{name}/counts.nc").drop_attrs() for name in ("absent", "blank", "files")}
+    assert_equal(made["absent"], made["blank"])
+    assert_equal(made["absent"], made["files"])
+
+
+@undrawn
+def test_a_model_sees_a_missing_input_frame_as_in_predict_or_the_case_is_left_out(
+    run: Run, data: list[str], radar_file: Path, trained: Path
+) -> None:
+    hole = with_hole(radar_file, 65, "hole.nc", absent=False)
+    at = ["period=['2020-01-01T05:30','2020-01-01T05:30']", "stride=1", "resamples=0", "fss_scales=[]", "baseline=null"]
+    words = ["evaluate", f"checkpoint={trained}/best.pt", *data, hole, *at]
+    outcome = run(*words)
+    assert outcome.code == 65 and "1 of 1 cases left out" in outcome.err and "missing_frames=1" in outcome.err
+    assert run(*words, "missing_frames=1", "output=windows").code == 0
+    predict = [word for word in data if not word.startswith("thresholds")]
+    assert (
+        run(
+            "predict", f"checkpoint={trained}/best.pt", *predict, hole, "at=2020-01-01T05:30", "missing_frames=1", "output=f.nc"
+        ).code
+        == 0
+    )
+    data = [word for word in data if not word.startswith(("device", "precision"))]
+    assert (
+        run("evaluate", *data, hole, "forecasts=f.nc", "baseline=null", "resamples=0", "fss_scales=[]", "output=file").code == 0
+    )
+    one, other = (opened(f"{name}/counts.nc").drop_attrs() for name in ("windows", "file"))
+    assert_equal(one, other)
+
+
+@undrawn
+def test_forecast_files_in_another_order_are_turned_and_without_a_place_it_is_said(run: Run, data: list[str]) -> None:
+    predict = [word for word in data if not word.startswith("thresholds")]
+    assert run("predict", "model=persistence", *predict, *STEPS, "at=2020-01-01T06:00", "output=right.nc").code == 0
+    with xr.open_dataset("right.nc", engine="netcdf4", decode_timedelta=False) as file:
+        right = file.load()
+    right.isel(y=slice(None, None, -1), x=slice(None, None, -1)).to_netcdf("turned.nc", engine="netcdf4")
+    nowhere = right.drop_vars([name for name in ("x", "y", "latitude", "longitude", "crs") if name in right.variables])
+    nowhere["precipitation_rate"].encoding = {}
+    nowhere.to_netcdf("nowhere.nc", engine="netcdf4")
+    data = [word for word in data if not word.startswith(("device", "precision"))]
+    for name, said in (("right", ""), ("turned", "rows and columns in the other order"), ("nowhere", "do not both say where")):
+        words = ["evaluate", *data, f"forecasts={name}.nc", "baseline=null", "resamples=0", "fss_scales=[]", f"output={name}"]
+        outcome = run(*words)
+        assert outcome.code == 0 and said in outcome.err
+        remarks = opened(f"{name}/scores.nc").attrs.get("remarks", "")
+        assert said in remarks and bool(remarks) == bool(said)
+        assert said in Path(name, "report.html").read_text()
+    assert_equal(*(opened(f"{name}/counts.nc").drop_attrs() for name in ("right", "turned")))
+
+
 def test_of_two_files_from_the_same_time_one_is_too_many(run: Run, data: list[str]) -> None:
     for name in ("persistence", "zero"):
         words = [f"model={name}", *[word for word in data if not word.startswith("thresholds")], *STEPS, "at=2020-01-01T06:00"]
         assert run("predict", *words, f"output=forecasts/{name}.nc").code == 0
+    data = [word for word in data if not word.startswith(("device", "precision"))]
     outcome = run("evaluate", *data, "forecasts=forecasts", "baseline=null")
     assert outcome.code == 65
     assert "zero.nc: forecasts from 2020-01-01T06:00:00 UTC, as forecasts/persistence.nc does" in outcome.err
@@ -238,6 +371,7 @@ def forecast_by(run: Run, data: list[str], method: str, time: str) -> None:
 def test_a_chain_of_methods_is_scored_as_what_it_is(run: Run, data: list[str]) -> None:
     for time, method in {"05:30": "persistence", "05:45": "extrapolation", "06:00": "persistence"}.items():
         forecast_by(run, data, method, time)
+    data = [word for word in data if not word.startswith(("device", "precision"))]
     words = ["evaluate", *data, "baseline=zero", "resamples=0"]
     outcome = run(*words, "forecasts=forecasts", "output=all")
     assert outcome.code == 0, outcome.err
@@ -257,6 +391,7 @@ def test_a_chain_of_methods_is_scored_as_what_it_is(run: Run, data: list[str]) -
 def test_a_method_may_stand_beside_a_chain_but_not_beside_itself(run: Run, data: list[str]) -> None:
     forecast_by(run, data, "persistence", "05:30")
     forecast_by(run, data, "extrapolation", "05:45")
+    data = [word for word in data if not word.startswith(("device", "precision"))]
     words = ["evaluate", *data, "baseline=persistence", "resamples=0"]
     assert run(*words, "forecasts=forecasts").code == 0
     assert opened("scores/scores.nc")["forecast"].values.tolist() == ["chain", "persistence"]

@@ -70,7 +70,7 @@ def test_what_is_drawn_is_what_the_file_says(run: Run, folder: Path, drawn: list
     assert run("plot", "forecast.nc", "data=radar", "data.path=rain.nc", "columns=4").code == 0
     [shown] = drawn
     rain = open_grid("rain.nc")[RATE].values
-    np.testing.assert_array_equal(shown["forecasts"]["forecast"], rain[6:9])
+    np.testing.assert_array_equal(shown["forecasts"]["model"], rain[6:9])
     np.testing.assert_array_equal(shown["observed"], rain[6:9])
     np.testing.assert_array_equal(shown["past"], rain[2:6])
     assert shown["lead_minutes"] == [5, 10, 15]
@@ -88,11 +88,33 @@ def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(run: Run, fo
     write("q.nc", "persistence")
     assert run("plot", "forecast.nc", "steps.nc", "p.nc", "q.nc", "output=f.mp4", "frames_per_second=2").code == 0
     [shown] = drawn
-    names = ["forecast", "steps, mean of 3 members", "persistence, p.nc", "persistence, q.nc"]
+    names = ["model", "steps, mean of 3 members", "persistence, p.nc", "persistence, q.nc"]
     assert (list(shown["forecasts"]), shown["path"], shown["frames_per_second"]) == (names, "f.mp4", 2)
-    one = shown["forecasts"]["forecast"]
+    one = shown["forecasts"]["model"]
     np.testing.assert_allclose(shown["forecasts"][names[1]], 2 * one, rtol=1e-6)  # the mean of 1, 2 and 3 times it
     assert shown["observed"] is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        (["fc/p.nc", "fc/q.nc"], ["p.nc", "q.nc"]),
+        (["a/fc/x.nc", "b/fc/x.nc"], ["a", "b"]),
+        (["runs/a/x.nc", "runs/b/c/x.nc", "runs/b/d/x.nc"], ["a", "b/c", "b/d"]),
+        (["x.nc", "old/x.nc"], ["x.nc", "old/x.nc"]),
+        (["a/1.nc", "b/2.nc"], ["a/1.nc", "b/2.nc"]),
+    ],
+)
+def test_forecasts_of_one_method_are_told_apart_by_their_folders(paths: list[str], parts: list[str]) -> None:
+    assert plot.differing_parts(paths) == parts
+
+
+def test_models_in_two_folders_are_named_by_them(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        write(f"{name}/x.nc")
+    assert run("plot", "one/x.nc", "two/x.nc").code == 0
+    assert list(drawn[0]["forecasts"]) == ["model, one", "model, two"]
 
 
 def test_a_pixel_that_a_member_lacks_is_missing_in_the_mean(folder: Path) -> None:

@@ -9,8 +9,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.config_forecasts import FOLLOW_RAIN, EvaluateConfig
 from nowcast.radar.georeference import place_of_grid
 from nowcast.radar.place import first_row
+from nowcast.radar.times import show
 from nowcast.verification.drawing.frames import Origin
 
 MODEL = "model"
@@ -37,15 +39,32 @@ class Source(Protocol):
     """Where cases come from; any of them can be had again.
 
     times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where they have no place.
-    predictors: what forecasts anew, by name.
+    predictors: what forecasts again, by name. remarks: what is to be known of the cases, in sentences.
     """
 
     times: NDArray[np.datetime64]
     lead_minutes: list[float]
     grid: xr.Dataset | None
     predictors: Mapping[str, Predictor]
+    remarks: list[str]
 
     def read(self, indices: Sequence[int]) -> Cases: ...
+
+
+def may_miss(config: EvaluateConfig, input_steps: int) -> int:
+    """How many input frames other than the newest a case may lack, as `nowcast predict` has it: for a model `missing_frames`, for
+    baselines that follow the rain none, for others all."""
+    if config.checkpoint is not None:
+        return config.missing_frames
+    return 0 if set(config.baseline) & set(FOLLOW_RAIN) else input_steps - 1
+
+
+def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
+    """The remark that cases of these reference times are left out."""
+    others = f"or more than {allowed} of the others" if allowed else "or another one"
+    return (
+        f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest input frame is missing, {others}"
+    )
 
 
 def label_of(time: np.datetime64, source: Source) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.commands.baselines import open_baseline
 from nowcast.commands.beside_rain import open_fields
-from nowcast.commands.cases import MODEL, Cases, Predictor
+from nowcast.commands.cases import MODEL, Cases, Predictor, left_out, may_miss
 from nowcast.commands.inputs import moving_mnist_windows, open_forecaster, pack_radar
 from nowcast.commands.models import refuse_other_size, refuse_other_timestep, refuse_too_many_missing
 from nowcast.commands.radar_files import open_radar
@@ -24,7 +25,8 @@ from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
 from nowcast.periods import Period, parse_period
 from nowcast.radar.grid import RATE
-from nowcast.sequences import PackedRates, Pick, RadarWindows, Sampling, Scaling, Windows
+from nowcast.sequences import PackedRates, Pick, RadarWindows, Scaling, Windows
+from nowcast.sequences.clock import clock_of
 from nowcast.training import Precision
 
 log = logging.getLogger(__name__)
@@ -37,15 +39,16 @@ class WindowCases:
         self,
         windows: Windows,
         picks: Sequence[Pick],
-        rates: PackedRates | None,
         predictors: Mapping[str, Predictor],
         lead_minutes: list[float],
         grid: xr.Dataset | None,
         device: torch.device,
         drop_frames: int = 0,
+        remarks: Sequence[str] = (),
     ) -> None:
-        self.windows, self.picks, self.rates, self.predictors = windows, picks, rates, predictors
+        self.windows, self.picks, self.predictors = windows, picks, predictors
         self.lead_minutes, self.grid, self.device, self.drop_frames = lead_minutes, grid, device, drop_frames
+        self.remarks = list(remarks)
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
     def read(self, indices: Sequence[int]) -> Cases:
@@ -54,21 +57,29 @@ class WindowCases:
         sequence = torch.stack([self.windows[self.picks[index]] for index in indices]).to(self.device)
         past, observed = sequence[:, :steps], sequence[:, steps:, 0]
         forecasts = {}
+        missing = self._missing(indices, steps).to(past.device)
         for name, predictor in self.predictors.items():
             seen = past
-            if self.drop_frames and isinstance(predictor, ModelPredictor):
-                missing = frames_taken_away([self._seed(index) for index in indices], steps, self.drop_frames)
-                seen = predictor.forecaster.inputs.without(past, missing.to(past.device))
+            if isinstance(predictor, ModelPredictor) and bool(missing.any()):
+                seen = predictor.forecaster.inputs.without(past, missing)
             forecasts[name] = predictor(seen)
         return Cases(self.times[list(indices)], observed, forecasts)
 
+    def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
+        """The input frames that are missing or taken away, (b, steps)."""
+        missing = frames_taken_away([self._seed(index) for index in indices], steps, self.drop_frames)
+        if isinstance(self.windows, RadarWindows):
+            starts = [self.picks[index].start for index in indices]
+            missing |= torch.from_numpy(np.stack([self.windows.clock.missing[start : start + steps] for start in starts]))
+        return missing
+
     def _time(self, pick: Pick) -> np.datetime64:
-        if self.rates is None:
+        if not isinstance(self.windows, RadarWindows):
             return np.datetime64(pick.start, "m")
-        return self.rates.times[pick.start + self.windows.input_steps - 1]  # type: ignore[no-any-return]
+        return self.windows.clock.times[pick.start + self.windows.input_steps - 1]  # type: ignore[no-any-return]
 
     def _seed(self, index: int) -> int:
-        if self.rates is None:
+        if not isinstance(self.windows, RadarWindows):
             return self.picks[index].start
         return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
 
@@ -77,13 +88,12 @@ class WindowCases:
 class ModelPredictor:
     """A trained model on its device, in tiles where the whole grid does not fit into memory.
 
-    turn: of the frames for the model, and of its forecast back. remarks: how the grid differs from that of the training.
+    turn: of the frames for the model, and of its forecast back.
     """
 
     forecaster: Forecaster
     precision: Precision
     turn: Turn = AS_STORED
-    remarks: Sequence[str] = ()
     _tiling: Tiling | None = None
 
     def __call__(self, past: Tensor) -> Tensor:
@@ -122,7 +132,7 @@ def open_digit_cases(config: EvaluateConfig, data: MovingMnistConfig, precision:
         )
     lead_minutes = list(np.arange(1.0, forecaster.lead_steps + 1))
     picks = windows.epoch(0)
-    return WindowCases(windows, picks, None, predictors, lead_minutes, None, precision.device, config.drop_frames)
+    return WindowCases(windows, picks, predictors, lead_minutes, None, precision.device, config.drop_frames)
 
 
 def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Precision) -> WindowCases:
@@ -134,20 +144,22 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach)
     predictors: dict[str, Predictor] = {}
+    remarks: list[str] = []
     scaling, fields = Scaling("linear", 1.0, 1.0), None
     if opened:
         forecaster, checkpoint = opened
-        refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
+        for key in ("drop_frames", "missing_frames"):
+            refuse_too_many_missing(key, getattr(config, key), forecaster.input_steps)
         _refuse_other_kind(str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False)
         _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
         turn = turn_of(checkpoint.get("place"), grid)
-        remarks = [refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True), turn.remark]
-        for remark in filter(None, remarks):
+        remarks += filter(None, [refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True), turn.remark])
+        for remark in remarks:
             log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[MODEL] = ModelPredictor(forecaster, precision, turn, [*filter(None, remarks)])
+        predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
         scaling = forecaster.scaling
     for name in config.baseline:
         predictors[name] = open_baseline(
@@ -155,13 +167,14 @@ def open_radar_cases(config: EvaluateConfig, data: RadarConfig, precision: Preci
             input_steps=input_steps, lead_steps=lead_steps, timestep_minutes=minutes, members=config.members, seed=config.seed,
         )  # fmt: skip
     rates = pack_radar(data, grid, reach)
-    sampling = Sampling(min_wet_share=config.min_wet_share)
+    starts, without_input = _choose(config, rates, period, input_steps, lead_steps)
+    remarks += without_input
     windows = RadarWindows(
-        rates, reach, input_steps=input_steps, lead_steps=lead_steps, scaling=scaling, sampling=sampling, fields=fields
+        rates, reach, input_steps=input_steps, lead_steps=lead_steps, scaling=scaling, fields=fields, starts=starts
     )
     lead_minutes = [minutes * step for step in range(1, lead_steps + 1)]
-    picks = _picks_of(windows, period, config.stride)
-    return WindowCases(windows, picks, rates, predictors, lead_minutes, grid, precision.device, config.drop_frames)
+    picks = windows.epoch(0)
+    return WindowCases(windows, picks, predictors, lead_minutes, grid, precision.device, config.drop_frames, remarks)
 
 
 def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) -> Period:
@@ -172,18 +185,36 @@ def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) 
     return Period(period.start - timestep * (input_steps - 1), period.end + timestep * lead_steps)
 
 
-def _picks_of(windows: RadarWindows, period: Period, stride: int) -> list[Pick]:
-    """The windows whose reference time lies in the period, every `stride`-th frame from its start on, whatever is missing between.
+def _choose(
+    config: EvaluateConfig, rates: PackedRates, period: Period, input_steps: int, lead_steps: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Where the cases start whose reference time lies in the period, every `stride`-th timestep from its start on, and remarks.
 
-    Errors: DataError where there is none.
+    A case lies between the first frame and the last. An input frame that is missing leaves it out unless `may_miss` allows that; an
+    observed one costs its pixels. Errors: DataError without a case.
     """
-    picks = windows.epoch(0)
-    times = windows.rates.times[[pick.start + windows.input_steps - 1 for pick in picks]]
-    steps = (times - period.start) // windows.rates.timestep
-    chosen = (times >= period.start) & (times <= period.end) & (steps % stride == 0)
-    if not chosen.any():
-        raise DataError(f"no case from {period}: all of its reference times lack a frame, or rain; give another period.")
-    return [pick for pick, take in zip(picks, chosen, strict=True) if take]
+    clock, steps, allowed = clock_of(rates), input_steps + lead_steps, may_miss(config, input_steps)
+    everywhere = Period(rates.times[0], rates.times[-1]) if rates.times.size else period
+    starts = clock.starts(everywhere, steps)
+    times = clock.times[starts + input_steps - 1]
+    starts = starts[
+        (times >= period.start) & (times <= period.end) & ((times - period.start) // rates.timestep % config.stride == 0)
+    ]
+    if not starts.size:
+        raise DataError(
+            f"no case of {steps} frames from {period}; the data hold {everywhere}. Give another period, or fewer steps."
+        )
+    newest = clock.missing[starts + input_steps - 1]
+    usable = ~newest & (clock.missing_in(starts, input_steps) <= allowed)
+    remarks = [left_out(clock.times[starts[~usable] + input_steps - 1], starts.size, allowed)] if not usable.all() else []
+    wet = clock.mean_of(rates.wet_share, starts, steps) >= config.min_wet_share
+    if not (usable & wet).any():
+        allow = ", or allow missing frames with missing_frames=1" if config.checkpoint is not None and remarks else ""
+        why = remarks[0] if remarks and not usable.any() else "none is wet enough"
+        raise DataError(f"no case from {period}: {why}; give another period{allow}.")
+    for remark in remarks:
+        log.warning("%s", remark)
+    return starts[usable & wet], remarks
 
 
 def _steps(config: EvaluateConfig) -> tuple[int, int]:

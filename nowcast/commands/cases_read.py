@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.commands.baselines import open_baseline
-from nowcast.commands.cases import MODEL, Cases, Predictor
+from nowcast.commands.cases import MODEL, Cases, Predictor, left_out, may_miss
+from nowcast.commands.forecast_grid import onto_grid
 from nowcast.commands.inputs import pack_radar
 from nowcast.commands.radar_files import open_radar
 from nowcast.config_data import RadarConfig
-from nowcast.config_forecasts import EvaluateConfig
+from nowcast.config_forecasts import FOLLOW_RAIN, EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.forecast import find_forecasts, open_forecast
 from nowcast.periods import Period
 from nowcast.printable import printable
-from nowcast.radar.georeference import grid_differs
 from nowcast.radar.grid import RATE
 from nowcast.sequences import PackedRates
+from nowcast.sequences.clock import clock_of
 
 log = logging.getLogger(__name__)
 
@@ -44,50 +45,77 @@ class FileCases:
         grid: xr.Dataset,
         baselines: Mapping[str, Predictor],
         input_steps: int,
+        allowed: int,
     ) -> None:
         self.name, self.rates, self.predictors, self.input_steps = name, rates, baselines, input_steps
         self.grid: xr.Dataset | None = grid
+        self.observed_grid = grid
         self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
-        usable = []
+        self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
+        usable, beyond, without_input = [], list[Path](), []
         for path in paths:
-            forecast = open_forecast(path)
-            _refuse_other_grid(path, forecast, first, grid)
-            if self._index(forecast) is not None:
-                usable.append((path, forecast["forecast_reference_time"].values))
-        if len(usable) < len(paths):
-            without = next(path for path in paths if path not in {one for one, _ in usable})
-            log.warning(
-                "%d of %d forecasts were not scored, for lack of observed frames; the first: %s",
-                len(paths) - len(usable), len(paths), without,
-            )  # fmt: skip
+            forecast = self._open(path)
+            _refuse_unlike(path, forecast, first)
+            reference, ticks = forecast["forecast_reference_time"].values, self._ticks(forecast)
+            if ticks is None:
+                beyond.append(path)
+            elif self._lacks_input(ticks):
+                without_input.append(reference)
+            else:
+                usable.append((path, reference))
+        if beyond:
+            self.remarks.append(
+                f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond the observed frames; the first: {beyond[0]}"
+            )
+        if without_input:
+            self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
+        for remark in self.remarks:
+            log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
         self.times = np.array([time for _, time in usable], dtype="datetime64[ns]")
         _refuse_twice(self.paths, self.times)
 
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, read."""
-        forecasts = [open_forecast(self.paths[index]) for index in indices]
+        forecasts = [self._open(self.paths[index]) for index in indices]
         frames = torch.stack([self._frames(forecast) for forecast in forecasts])
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
-        values = torch.stack([torch.from_numpy(forecast[RATE].values) for forecast in forecasts])
+        values = torch.stack([torch.from_numpy(np.ascontiguousarray(forecast[RATE].values)) for forecast in forecasts])
         if values.ndim == 4:
             values = values[:, :, None]
         beside = {name: baseline(past) for name, baseline in self.predictors.items()}
         return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
 
-    def _frames(self, forecast: xr.Dataset) -> Tensor:
-        index = self._index(forecast)
-        assert index is not None
-        return torch.from_numpy(np.array(self.rates.frames[index]))
+    def _open(self, path: Path) -> xr.Dataset:
+        """A forecast in the order of the observed rows and columns; what is remarkable about its grid is noted once."""
+        forecast, remark = onto_grid(path, open_forecast(path), self.observed_grid)
+        if remark and remark not in self.remarks:
+            self.remarks.append(remark)
+        return forecast
 
-    def _index(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
-        """Where the frames up to the reference time, and those of the valid times, stand in the series; None where some do not."""
+    def _frames(self, forecast: xr.Dataset) -> Tensor:
+        """The frames up to the reference time and those of the valid times, (t, h, w), NaN where one is absent."""
+        ticks = self._ticks(forecast)
+        assert ticks is not None
+        frames = np.full((len(ticks), *self.rates.frames.shape[1:]), np.nan, np.float32)
+        for frame, row in zip(frames, self.clock.rows[ticks], strict=True):
+            if row >= 0:
+                frame[:] = self.rates.frames[row]
+        return torch.from_numpy(frames)
+
+    def _ticks(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
+        """Where these frames stand on the clock of the observations; None where some lie beyond it, or beside its ticks."""
         reference = forecast["forecast_reference_time"].values
         past = reference - self.rates.timestep * np.arange(self.input_steps)[::-1]
         wanted = np.concatenate([past, forecast["time"].values])
-        index = np.searchsorted(self.rates.times, wanted).clip(max=self.rates.times.size - 1)
-        found = self.rates.times.size > 0 and bool((self.rates.times[index] == wanted).all())
-        return index if found else None
+        ticks = np.searchsorted(self.clock.times, wanted).clip(max=self.clock.times.size - 1)
+        found = self.clock.times.size > 0 and bool((self.clock.times[ticks] == wanted).all())
+        return ticks if found else None
+
+    def _lacks_input(self, ticks: NDArray[np.int64]) -> bool:
+        """Whether baselines lack their newest frame, or more others than they may."""
+        missing = self.clock.missing[ticks[: self.input_steps]]
+        return bool(self.input_steps and (missing[-1] or missing.sum() > self.allowed))
 
 
 def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
@@ -100,11 +128,11 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
     name = _name_of(made_by)
     if name in config.baseline:
         raise ConfigError(f"baseline: {path} was made by {name} itself; leave it out of the baselines.")
-    moving = set(config.baseline) - {"persistence", "climatology", "zero"}
+    moving = set(config.baseline) & set(FOLLOW_RAIN)
     if config.input_steps is None and moving:
         raise ConfigError(f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as input_steps=5.")
-    input_steps = config.input_steps or 1
-    before = (first["time"].values[0] - first["forecast_reference_time"].values) * (input_steps - 1)
+    input_steps = (config.input_steps or 1) if config.baseline else 0
+    before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(input_steps - 1, 0)
     period = Period(min(times) - before, max(times))
     grid = open_radar(data, Period(min(times), max(times)), around=period)
     rates = pack_radar(data, grid, period)
@@ -116,7 +144,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
         )
         for name in config.baseline
     }  # fmt: skip
-    return FileCases(name, paths, first, rates, grid, baselines, input_steps)
+    return FileCases(name, paths, first, rates, grid, baselines, input_steps, may_miss(config, input_steps))
 
 
 def _name_of(made_by: Counter[str]) -> str:
@@ -128,10 +156,7 @@ def _name_of(made_by: Counter[str]) -> str:
     return CHAIN
 
 
-def _refuse_other_grid(path: Path, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> None:
-    difference = grid_differs(forecast, grid)
-    if difference:
-        raise DataError(f"{path}: its grid is not that of the observations ({difference}); give observations on the same grid.")
+def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:
     if not np.array_equal(forecast["lead_time"], first["lead_time"]):
         raise DataError(f"{path}: other lead times than in the first forecast file; score them apart.")
     if forecast[RATE].shape[:-2] != first[RATE].shape[:-2]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from nowcast import __version__
 from nowcast.commands.cases import Cases, Source, label_of, origin_of
-from nowcast.commands.cases_made import ModelPredictor, open_digit_cases, open_radar_cases
+from nowcast.commands.cases_made import open_digit_cases, open_radar_cases
 from nowcast.commands.cases_read import open_file_cases
 from nowcast.commands.inputs import require_radar
 from nowcast.commands.regions import region_of
@@ -41,6 +41,7 @@ from nowcast.verification import (
     write_scores,
 )
 from nowcast.verification.drawing.frames import Origin
+from nowcast.verification.remarks import remarks_attr
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
         raise DataError("no pixel is covered by the observation and all forecasts alike; there is nothing to score.")
     if config.checkpoint is not None:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
-    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config), **_remarks(source)}, default=str)
+    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
+    counts.attrs |= remarks_attr([*source.remarks, *_departures(source)])
     name = label_of(source.times[wettest], source)
     return counts, Shown(showcases_of(source, quality), source.read([wettest]), name, source.lead_minutes, origin_of(source.grid))
 
@@ -144,15 +146,10 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
     return merged, Shown([], None, "", [], "upper")
 
 
-def _remarks(source: Source) -> dict[str, dict[str, str]]:
-    """How the grid differs from that of a model's training; where baselines departed from their methods, and in how many cases."""
-    said: dict[str, str] = {}
-    for name, one in source.predictors.items():
-        if isinstance(one, ModelPredictor) and one.remarks:
-            said[name] = "; ".join(one.remarks)
-        if isinstance(one, Baseline) and one.remarks:
-            said[name] = "; ".join(f"{text} ({cases} cases)" for text, cases in one.remarks.items())
-    return {"remarks": said} if said else {}
+def _departures(source: Source) -> list[str]:
+    """Where baselines departed from their methods, and in how many cases."""
+    baselines = {name: one for name, one in source.predictors.items() if isinstance(one, Baseline)}
+    return [f"{name}: {text} ({cases} cases)" for name, one in baselines.items() for text, cases in one.remarks.items()]
 
 
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:

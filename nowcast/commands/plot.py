@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from nowcast.commands.cases import origin_of
+from nowcast.commands.cases import MODEL, origin_of
 from nowcast.commands.radar_files import reading
 from nowcast.config_data import RadarConfig
 from nowcast.config_forecasts import PlotConfig
@@ -74,13 +75,29 @@ def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
 
 
 def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]:
-    """What made each forecast, or the name of its file where it does not say; told apart by their paths where these are alike."""
-    names = [str(forecast.attrs.get("method", Path(file).stem)) for file, forecast in zip(files, forecasts, strict=True)]
-    names = [name if names.count(name) == 1 else f"{name}, {file}" for name, file in zip(names, files, strict=True)]
+    """The method of each forecast, as in tables of scores; with the folder or file where several have the same."""
+    methods = [str(forecast.attrs.get("method", MODEL)) for forecast in forecasts]
+    alike = {method: [file for file, one in zip(files, methods, strict=True) if one == method] for method in methods}
+    told_apart = {
+        file: where for same in alike.values() if len(same) > 1 for file, where in zip(same, differing_parts(same), strict=True)
+    }
+    names = [
+        f"{method}, {told_apart[file]}" if file in told_apart else method for file, method in zip(files, methods, strict=True)
+    ]
     members = [forecast.sizes.get(REALIZATION, 1) for forecast in forecasts]
     return [
         printable(name) if m == 1 else f"{printable(name)}, mean of {m} members" for name, m in zip(names, members, strict=True)
     ]
+
+
+def differing_parts(paths: Sequence[str]) -> list[str]:
+    """Of paths that differ the folders, or the file names, in which they do: of a/fc/x.nc and b/fc/x.nc a and b."""
+    parts = [Path(path).resolve().parts for path in paths]
+    common = next(k for k, names in enumerate(zip_longest(*parts)) if len(set(names)) > 1)
+    rest = [one[common:] for one in parts]
+    same = next((k for k, names in enumerate(zip_longest(*[one[::-1] for one in rest])) if len(set(names)) > 1), 0)
+    same = min(same, min(map(len, rest)) - 1)  # none is left without a name
+    return [str(Path(*one[: len(one) - same])) for one in rest]
 
 
 def rates_of(forecast: xr.Dataset) -> Any:

@@ -36,6 +36,7 @@ from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastErr
 from nowcast.files import written_whole
 from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
+from nowcast.radar.units import quantity_of, rate_factor
 from nowcast.signals import uninterrupted
 from nowcast.untrusted import refuse_unsound
 
@@ -53,6 +54,10 @@ _AT_ONCE = 2**28  # bytes of rates up to which a file is read in one go
 _HEAD = 2**14  # bytes at the start of a file, among which its attributes are
 _OURS = re.compile(rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL)
 
+_WANTED = (
+    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(ENSEMBLE_DIMS)}) of an ensemble, at each valid time, and a scalar "
+    f"{REFERENCE_TIME} are read; rename and convert what the file has, or give one that 'nowcast predict' wrote"
+)
 LATEST = "latest.nc"
 """The name of what shows the newest of the forecasts beside it, once more."""
 
@@ -112,9 +117,10 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     except Exception as error:  # whatever a library makes of a file that it cannot read
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast again.") from error
+    dataset = _in_our_words(dataset)
     problem = _problem(dataset)
     if problem:
-        raise DataError(f"{path}: no forecast file ({problem}); give one that 'nowcast predict' wrote.")
+        raise DataError(f"{path}: no forecast file ({problem}); {_WANTED}.")
     if CRS in dataset:
         dataset = dataset.set_coords(CRS)
     return dataset.assign_coords({name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)})
@@ -266,6 +272,25 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
         "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
     }
     return copy
+
+
+def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
+    """A forecast of another program with the unit spelled as ours, and with the lead times that its times tell."""
+    if RATE in dataset and _same_unit(str(dataset[RATE].attrs.get("units", ""))):
+        dataset[RATE].attrs["units"] = UNITS
+    times = {name: dataset[name] for name in ("time", REFERENCE_TIME) if name in dataset.variables}
+    if LEAD_TIME not in dataset.variables and len(times) == 2 and all(time.dtype.kind == "M" for time in times.values()):
+        lead = (times["time"] - times[REFERENCE_TIME]).values / np.timedelta64(1, "m")
+        if lead.ndim == 1:
+            dataset = dataset.assign_coords({LEAD_TIME: ("time", lead, {"units": "minute"})})
+    return dataset
+
+
+def _same_unit(units: str) -> bool:
+    try:
+        return quantity_of(units) == "rate" and rate_factor(units) == 1.0
+    except DataError:
+        return False
 
 
 def _problem(dataset: xr.Dataset) -> str:

@@ -26,6 +26,7 @@ TILE = 32
 """Height and width in pixels of the tiles over which rain is summed; those at the lower and right edge may be smaller."""
 
 _BLOCK_BYTES = 64 * 2**20
+_STATISTICS = "wet_share of covered frames"  # what is known of each frame: another name makes another file
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class PackedRates:
     frames: (time, y, x) float32 [mm/h], NaN = not covered.
     times: (time,) datetime64[ns], sorted.
     timestep: spacing of the series.
-    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h.
+    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h; NaN where no pixel is covered.
     tiles: (time, 2, tiles down, tiles across) of each frame and tile of 32 × 32 pixels the sum of the rates [mm/h], and
         the number of covered pixels.
     covered: (y, x) whether a pixel is covered in any frame.
@@ -78,7 +79,7 @@ def pack(
     if not np.isfinite(grid.attrs["timestep_minutes"]):
         raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
-    key = hashlib.sha256(f"{source} {timestep} {TILE}".encode() + times.tobytes()).hexdigest()[:16]
+    key = hashlib.sha256(f"{source} {timestep} {TILE} {_STATISTICS}".encode() + times.tobytes()).hexdigest()[:16]
     path = Path(folder) / key / FRAMES
     series, made = None, False
     while series is None:  # again if another process removes it before it is open
@@ -157,8 +158,9 @@ def _unpack(
             frames_file.write(values.data)
             tiles = sum_tiles(values)
             tiles_file.write(np.ascontiguousarray(tiles).data)
-            valid = np.maximum(tiles[:, 1].sum(axis=(1, 2), dtype=np.float64), 1)
-            wet_share[start : start + block] = (values >= WET_RATE).sum(axis=(1, 2)) / valid
+            valid = tiles[:, 1].sum(axis=(1, 2), dtype=np.float64)
+            wet = (values >= WET_RATE).sum(axis=(1, 2))
+            wet_share[start : start + block] = np.divide(wet, valid, out=np.full(len(values), np.nan), where=valid > 0)
             ever_covered |= ~np.isnan(values).all(axis=0)
             progress(min(start + block, steps), steps)
     with open(statistics_path, "wb") as file:

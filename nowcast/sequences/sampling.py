@@ -40,11 +40,19 @@ class CropSampler:
         steps: frames of a window.
         crop: (height, width) in pixels.
         rain_power: 0 draws all alike, 1 in proportion to the rain.
+        rows: (times,) the frame of each time that starts count, -1 where it is absent; None: every frame is a time.
     """
 
     def __init__(
-        self, rates: PackedRates, starts: NDArray[np.int64], steps: int, crop: tuple[int, int], rain_power: float
+        self,
+        rates: PackedRates,
+        starts: NDArray[np.int64],
+        steps: int,
+        crop: tuple[int, int],
+        rain_power: float,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
+        self.rows_of_frames = np.arange(len(rates.times)) if rows is None else rows
         self.tiles, self.starts, self.steps, self.rain_power = rates.tiles, starts, steps, rain_power
         height, width = rates.covered.shape
         self.rows, self.columns = _Places(height, crop[0]), _Places(width, crop[1])
@@ -97,13 +105,21 @@ class CropSampler:
 
     def _densities(self, starts: Iterable[int]) -> NDArray[np.float64]:
         """(starts, cells): the density, not normalised, with which each place of a cell is drawn; 0 where nothing is covered."""
-        sums = np.stack([self.tiles[start : start + self.steps].sum(axis=0, dtype=np.float64) for start in starts])
+        sums = np.stack([self._tiles(start).sum(axis=0, dtype=np.float64) for start in starts])
         rain, pixels = np.moveaxis(self.rows.sum(self.columns.sum(sums).swapaxes(2, 3)).swapaxes(2, 3), 1, 0)
         if self.blind:
             return np.ones((len(sums), rain[0].size))
         means = np.maximum(rain, 0) / np.maximum(pixels, 1)
         densities: NDArray[np.float64] = np.where(pixels > 0, (means + LEAST_RATE) ** self.rain_power, 0.0)
         return densities.reshape(len(sums), -1)
+
+    def _tiles(self, start: int) -> NDArray[np.float32]:
+        """Those of the frames of a window that are there, (frames, 2, tiles down, tiles across)."""
+        frames = self.rows_of_frames[start : start + self.steps]
+        tiles: NDArray[np.float32] = (
+            self.tiles[frames[frames >= 0]] if frames.min() < 0 else self.tiles[frames[0] : frames[-1] + 1]
+        )
+        return tiles
 
 
 class _Places:

@@ -1,4 +1,4 @@
-"""Windows: gap-free runs of frames, cut from a grid, as the tensors a model takes."""
+"""Windows: runs of frames, cut from a grid, as the tensors a model takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nowcast.errors import ConfigError, DataError
 from nowcast.periods import Period
+from nowcast.sequences.clock import clock_of, run_of
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
 from nowcast.sequences.scaling import Scaling
@@ -74,7 +75,10 @@ class BesideRain(Protocol):
 
 
 class RadarWindows:
-    """Windows of a packed radar series within a period.
+    """Windows of a packed radar series within a period. A pick's start is a time of the clock of the series.
+
+    A missing frame, absent or without a measured pixel, is NaN. Of the windows to learn from none lacks an input frame, which a
+    model would take for dry, and none lacks all frames of the future.
 
     Args:
         rates: the packed series.
@@ -85,6 +89,7 @@ class RadarWindows:
         shuffle: whether all are taken in a new random order in every epoch, or in order of time.
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
         fields: what lies beside the rain; None for nothing.
+        starts: the windows; None for all to learn from.
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are not square.
     """
@@ -101,10 +106,11 @@ class RadarWindows:
         shuffle: bool = False,
         seed: int = 0,
         fields: BesideRain | None = None,
+        starts: NDArray[np.int64] | None = None,
     ) -> None:
         self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
         self.input_steps, self.lead_steps = input_steps, lead_steps
-        self.sampling, self.seed = sampling, seed
+        self.sampling, self.seed, self.clock = sampling, seed, clock_of(rates)
         height, width = rates.frames.shape[1:]
         self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
         if sampling.rotate and self.crop[0] != self.crop[1]:
@@ -113,8 +119,7 @@ class RadarWindows:
                 f"set sampling.crop to at most {min(height, width)}, or leave sampling.rotate off."
             )
         steps = input_steps + lead_steps
-        starts = gap_free_starts(rates.times, rates.timestep, steps, period)[:: sampling.stride]
-        self.starts = starts[_window_means(rates.wet_share, starts, steps) >= sampling.min_wet_share]
+        self.starts = self._to_learn_from(period) if starts is None else starts
         if self.starts.size == 0:
             held = str(Period(rates.times[0], rates.times[-1])) if rates.times.size else "nothing of these days"
             raise DataError(
@@ -123,7 +128,17 @@ class RadarWindows:
             )
 
         drawn = sampling.windows_per_epoch is not None
-        self.sampler = CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power) if drawn else None
+        self.sampler = CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power, self.clock.rows) if drawn else None
+
+    def _to_learn_from(self, period: Period) -> NDArray[np.int64]:
+        """Every `stride`-th window that lacks no input frame and not all others, of those that are wet enough."""
+        steps, clock = self.input_steps + self.lead_steps, self.clock
+        starts = clock.starts(period, steps)
+        usable = clock.missing_in(starts, self.input_steps) == 0
+        usable &= clock.missing_in(starts + self.input_steps, self.lead_steps) < self.lead_steps
+        starts = starts[usable][:: self.sampling.stride]
+        wet: NDArray[np.bool_] = clock.mean_of(self.rates.wet_share, starts, steps) >= self.sampling.min_wet_share
+        return np.asarray(starts[wet])
 
     def epoch(self, epoch: int) -> list[Pick]:
         """The picks of one epoch: a function of the seed and the epoch's number alone."""
@@ -175,12 +190,24 @@ class RadarWindows:
 
     def _parts(self, pick: Pick) -> list[NDArray[np.float32]]:
         """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k, h, w) where there are some."""
-        frames = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
+        ticks = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
         rows, columns = slice(pick.top, pick.top + self.crop[0]), slice(pick.left, pick.left + self.crop[1])
-        parts = [self.rates.frames[frames, rows, columns][:, np.newaxis]]
+        parts = [self._frames(self.clock.rows[ticks], rows, columns)[:, np.newaxis]]
         if self.fields is not None:
-            parts.append(self.fields.read(self.rates.times[frames], rows, columns))
+            parts.append(self.fields.read(self.clock.times[ticks], rows, columns))
         return [apply_symmetry(part, pick.symmetry) for part in parts]
+
+    def _frames(self, numbers: NDArray[np.int64], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """(t, h, w) the frames of these numbers, NaN for -1; of the file itself where none is absent."""
+        run = run_of(numbers)
+        if run is not None:
+            frames: NDArray[np.float32] = self.rates.frames[run, rows, columns]
+            return frames
+        there = numbers >= 0
+        found = self.rates.frames[numbers[there], rows, columns]
+        frames = np.full((len(numbers), *found.shape[1:]), np.nan, np.float32)
+        frames[there] = found
+        return frames
 
 
 def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
@@ -188,17 +215,3 @@ def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.flo
     if symmetry & 4:
         window = window.swapaxes(-2, -1)
     return window[..., :: -1 if symmetry & 2 else 1, :: -1 if symmetry & 1 else 1]
-
-
-def gap_free_starts(times: NDArray[np.datetime64], timestep: np.timedelta64, steps: int, period: Period) -> NDArray[np.int64]:
-    """Indices i such that frames i … i + steps − 1 follow each other at `timestep`, all within `period`."""
-    starts: NDArray[np.int64] = np.arange(max(times.size - steps + 1, 0), dtype=np.int64)
-    first, last = times[starts], times[starts + steps - 1]
-    usable: NDArray[np.bool_] = (last - first == timestep * (steps - 1)) & (first >= period.start) & (last <= period.end)
-    return starts[usable]
-
-
-def _window_means(values: NDArray[np.float64], starts: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    means: NDArray[np.float64] = (sums[starts + steps] - sums[starts]) / steps
-    return means

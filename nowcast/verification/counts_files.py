@@ -11,18 +11,21 @@ from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import settled, written_whole
 from nowcast.untrusted import refuse_unsound
+from nowcast.verification.remarks import remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
 """What counts that are added must have in common."""
 _ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
-_OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases")
-_WHOLE = {"joint", "missing", "fss_difference", "fss_reference", "probability", "rank", "members", *_OF_A_BLOCK}
+_OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases", "unscored_cases")
+_WHOLE = {"joint", "frames", "missing", "fss_difference", "fss_reference", "probability", "rank", "members", *_OF_A_BLOCK}
 """What is counted, in whole numbers; all else is a sum of float64."""
 _SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square observed_square product
     weighted_squared_error weighted_absolute_error forecast_power observed_power"""
-_ALWAYS = {"joint", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
+_ALWAYS = {"joint", "frames", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
 """What every counts file has."""
+_SINCE_FRAMES = {"frames", "unscored_cases"}
+"""What the counts files of earlier versions lack."""
 
 
 def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
@@ -49,6 +52,8 @@ def open_counts(path: str | Path) -> xr.Dataset:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
     lacking = _ALWAYS - set(map(str, counts.variables))
+    if lacking == _SINCE_FRAMES and {*_ALIKE_ATTRS} <= set(counts.attrs):
+        counts, lacking = _with_frames(counts, path), set()
     if lacking or not {*_ALIKE_ATTRS} <= set(counts.attrs):
         raise DataError(f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give a counts.nc.")
     problem = _problem(counts)
@@ -61,6 +66,26 @@ def _load(path: Path) -> xr.Dataset:
     refuse_unsound(path)
     with xr.open_dataset(path.absolute(), engine="netcdf4") as file:
         return file.load()
+
+
+def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
+    """The counts of an earlier nowcast with the number of frames that have a scored pixel, where that can be told.
+
+    Each frame has so many pixels at most: more pixels than all cases but one could have are pixels of all cases.
+    Errors: DataError where it cannot be told.
+    """
+    cases, pixels = counts["cases"], counts["joint"].sum(("forecast_class", "observed_class"))
+    all_scored = pixels > (cases - 1) * counts.attrs["pixels"]
+    unclear = ~(all_scored | (pixels == 0)).transpose("block", ...).values
+    if unclear.any():
+        hour = counts["block"].values[unclear.reshape(len(unclear), -1).any(axis=1)][0]
+        raise DataError(
+            f"{path}: counts of an earlier nowcast, which do not say how many of the cases of {hour:.13} h UTC have a scored pixel; "
+            "evaluate these cases again."
+        )
+    frames = cases.where(all_scored, 0).transpose(*pixels.dims).astype(np.int64)
+    scored = frames.max(("forecast", "lead_time"))
+    return counts.assign(frames=frames, cases=scored, unscored_cases=cases - scored)
 
 
 def _problem(counts: xr.Dataset) -> str:
@@ -115,7 +140,8 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
             whole[(slice(None),) * axis + (place,)] += part[key].values
         merged[str(key)] = (one.dims, whole, one.attrs)
     coords = {name: first[name] for name in first.coords if name != "block"}
-    return xr.Dataset(merged, {**coords, "block": blocks}, first.attrs)
+    remarks = remarks_attr([remark for part in parts for remark in remarks_of(part)])
+    return xr.Dataset(merged, {**coords, "block": blocks}, {**first.attrs, **remarks})
 
 
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:

@@ -1,32 +1,25 @@
-"""From counts to scores: one labelled dataset of all parts, lead times and thresholds, written as NetCDF and as a plain table."""
+"""From counts to scores: one labelled dataset of all parts, lead times and thresholds."""
 
-import csv
-from collections.abc import Iterator
-from itertools import product
-from pathlib import Path
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.files import written_whole
 from nowcast.verification import probabilistic
-from nowcast.verification.intervals import CONFIDENCE, draws_of, groups_of, percentile_interval
+from nowcast.verification.intervals import CONFIDENCE, draws_of, groups_of, leave_one_out, studentised_interval
 from nowcast.verification.parts import parts_of, weigh
 from nowcast.verification.scores import Scores
-from nowcast.verification.scoring import TABLE, Shown, Sums, drawn, mean_over_leads, pooled, scores_of, sums_of
+from nowcast.verification.scoring import TABLE, Shown, Sums, mean_over_leads, pooled, scores_of, sums_of
 from nowcast.verification.spectra import power_ratio
+from nowcast.verification.swaps import p_values, swapped, swaps_of
 
-COUNTED = (*TABLE, "pixels")
 AGGREGATES = {
     "pooled": "counts summed over lead times, then divided",
     "mean": "mean over lead times of the score at each, where it is defined",
 }
-WITH_INTERVALS = ("csi", "hss")
-"""The scores whose intervals stand in the plain table."""
-_NUMBERS_AT_ONCE = 2**22  # of each sum that the bootstrap draws: bounds the memory
-_WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it saves
+_NUMBERS_AT_ONCE = 2**22  # of each sum after swaps: bounds the memory
 _NOT_DRAWN = ("forecast_power", "observed_power", "probability", "rank")
 
 Variables = dict[str, xr.Variable]
@@ -46,32 +39,36 @@ def scores_dataset(
     A score X is (part, forecast, lead_time, …), and comes twice more without lead_time: `X_pooled` from counts summed over lead
     times, `X_mean` as the mean over lead times of the score at each, leaving out those where it is undefined. Of the whole, part
     'all', `…_low` and `…_high` bound the 95 % interval of each, and `X_mean_difference` (forecast, other_forecast, …) is what the
-    one has above the other, with an interval from the same draws. `probabilistic` explains what ensembles have more.
+    one has above the other, with an interval, and with `…_p`, the p value of swapping the two. `probabilistic` explains what
+    ensembles have more.
 
     Args:
         counts: as `Tally.dataset` gives them, or the sum of several.
         event_min_wet_share, event_gap_hours: what an event is, see `events_of`.
-        interval_blocks: what the bootstrap draws, 'day' or 'event', see `groups_of`.
-        resamples: how often; 0 leaves all intervals NaN, and so does a single day or event.
-        seed: of the draws.
+        interval_blocks: what is drawn and swapped, 'day' or 'event', see `groups_of`.
+        resamples: how often; 0 leaves all intervals and p values NaN. Fewer than four days or events have no intervals.
+        seed: of the draws and swaps.
     """
     labels, kinds, weights = parts_of(counts, event_min_wet_share, event_gap_hours)
     groups = groups_of(counts, interval_blocks, event_min_wet_share, event_gap_hours)
-    sums = sums_of(weigh(counts, weights))
+    weighed = weigh(counts, weights)
+    sums = sums_of(weighed)
     by_group = sums_of(weigh(counts.drop_vars(_NOT_DRAWN, errors="ignore"), groups))
-    variables = _counted(sums)
+    variables = _counted(sums, weighed)
     for name, score in scores_of(sums).items():
         variables |= _scored(name, score, sums)
     variables |= _spectra(sums)
     if "probability" in sums:
         variables |= _ensembles(sums)
-    draws = draws_of(len(groups), resamples, seed)
+    draws, swaps = draws_of(len(groups), resamples, seed), swaps_of(len(groups), resamples, seed)
     for name, score in scores_of(by_group).items():
-        variables |= _intervals(name, score, variables[f"{name}_mean"].values[0], by_group, draws)
+        variables |= _intervals(name, score, variables, by_group, draws)
+        variables[f"{name}_mean_difference_p"] = _chance(score, by_group, swaps, variables[f"{name}_mean"].shape[1:])
     about = {
         "title": "Scores of precipitation nowcasts",
         "Conventions": "CF-1.11",
-        "cases": int(sums["cases"][0, 0, 0]),
+        "cases": int(weighed["cases"][0]),
+        "unscored_cases": int(weighed["unscored_cases"][0]),
         "interval_blocks": interval_blocks if counts.attrs["timed"] else "block",
         "blocks": len(groups),
         "resamples": resamples,
@@ -79,27 +76,6 @@ def scores_dataset(
         "seed": seed,
     }
     return xr.Dataset(variables, _coordinates(counts, labels, kinds), {**counts.attrs, **about})
-
-
-def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
-    """Write `scores.nc` and `scores.csv` into the folder, each whole or not at all; give their paths.
-
-    The table has a row for each part, forecast, lead time and threshold. In the column `lead_minutes` stand also 'pooled' and
-    'mean', and of parts other than 'all' these alone. What knows no threshold (pixels, errors) is the same at each. An undefined
-    score is 'nan'; a mean has no counts; intervals stand beside the means of 'all'.
-
-    Errors: CannotCreateError, InputOutputError.
-    """
-    netcdf, table = Path(folder) / "scores.nc", Path(folder) / "scores.csv"
-    large = [name for name, variable in dataset.data_vars.items() if variable.size > _WORTH_PACKING]
-    packed: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
-    complete: dict[str, Any] = {"_FillValue": None}  # which CF allows no coordinate to have
-    encoding: dict[Any, dict[str, Any]] = {**dict.fromkeys(large, packed), **dict.fromkeys(dataset.indexes, complete)}
-    with written_whole(netcdf) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    with written_whole(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(_csv_rows(dataset))
-    return netcdf, table
 
 
 def _coordinates(counts: xr.Dataset, labels: list[str], kinds: list[str]) -> dict[str, Any]:
@@ -128,10 +104,11 @@ def _coordinates(counts: xr.Dataset, labels: list[str], kinds: list[str]) -> dic
     return coordinates
 
 
-def _counted(sums: Sums) -> Variables:
+def _counted(sums: Sums, weighed: xr.Dataset) -> Variables:
     counted = {name: _variable(sums[name], ("threshold",), name.replace("_", " "), "1") for name in TABLE}
     counted["pixels"] = _variable(sums["pixels"], (), "pixels scored", "1")
-    counted["cases"] = xr.Variable("part", sums["cases"][:, 0, 0], {"long_name": "cases scored", "units": "1"})
+    for name, long_name in (("cases", "cases scored"), ("unscored_cases", "cases without one scored pixel")):
+        counted[name] = xr.Variable("part", weighed[name].values, _named(long_name))
     return counted
 
 
@@ -141,25 +118,46 @@ def _scored(name: str, score: Shown, sums: Sums) -> Variables:
     return {f"{name}{way}": xr.Variable(("part", *_dims(score, way)), values[way], _attrs(score, way)) for way in values}
 
 
-def _intervals(name: str, score: Shown, mean: Scores, by_group: Sums, draws: NDArray[Any]) -> Variables:
-    """Bounds of a score of the whole, in three ways, and what each forecast has above each other one; mean: (forecast, …)."""
-    samples = _samples(score, by_group, draws)
+def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws: NDArray[Any]) -> Variables:
+    """Bounds of a score of the whole, in three ways, and what each forecast has above each other one."""
+    without = _three_ways(score, _without_each(by_group, score.needs))
+    whole = {way: scored[f"{name}{way}"].values[0] for way in without}
     variables: Variables = {}
-    for way, values in samples.items():
-        variables |= _bounds(f"{name}{way}", values, _dims(score, way), _attrs(score, way))
+    for way in without:
+        bounds = np.clip(studentised_interval(whole[way], without[way], draws), *score.range)
+        variables |= _bounds(f"{name}{way}", bounds, _dims(score, way), _attrs(score, way))
+    mean, of_rest = whole["_mean"], without["_mean"]
     dims = ("forecast", "other_forecast", *score.dims)
     attrs = {"long_name": f"{score.long_name}: the mean over lead times of the one less that of the other", "units": score.units}
-    variables[f"{name}_mean_difference"] = xr.Variable(dims, mean[:, None] - mean[None, :], attrs)
-    differences = samples["_mean"][:, :, None] - samples["_mean"][:, None, :]
-    return variables | _bounds(f"{name}_mean_difference", differences, dims, attrs)
+    difference = mean[:, None] - mean[None, :]
+    variables[f"{name}_mean_difference"] = xr.Variable(dims, difference, attrs)
+    bounds = np.array(studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws))
+    return variables | _bounds(f"{name}_mean_difference", bounds, dims, attrs)
 
 
-def _samples(score: Shown, by_group: Sums, draws: NDArray[Any]) -> dict[str, Scores]:
-    """A score of every draw, (draw, forecast, …), in three ways; some draws at once, as many as memory has room for."""
-    largest = max(by_group[name][0].size for name in score.needs)
-    pieces = np.array_split(draws, -(-len(draws) * largest // _NUMBERS_AT_ONCE) or 1)
-    parts = [_three_ways(score, drawn(by_group, piece, score.needs)) for piece in pieces]
-    return {way: np.concatenate([part[way] for part in parts]) for way in parts[0]}
+def _without_each(by_group: Sums, needs: tuple[str, ...]) -> Sums:
+    """What is needed of the sums of groups, (group, …) → of all groups but one, (group, …)."""
+    return {name: leave_one_out(by_group[name]) for name in needs}
+
+
+def _chance(score: Shown, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]) -> xr.Variable:
+    """Of each two forecasts the p value of the difference of their means over lead times; shape: of these means, (forecast, …)."""
+    p = np.full((shape[0], *shape), np.nan)
+    for one, other in combinations(range(shape[0]) if len(swaps) else (), 2):
+        p[one, other] = p[other, one] = p_values(_differences(score, by_group, one, other, swaps))
+    long_name = f"{score.long_name}: share of swaps of the two forecasts, block by block, with so large a difference of the means"
+    return xr.Variable(("forecast", "other_forecast", *score.dims), p, _named(long_name))
+
+
+def _differences(score: Shown, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]) -> Scores:
+    """After each choice of swaps, (choice, …), the mean over lead times of one forecast less that of the other."""
+    largest = max(by_group[name][0, 0].size for name in score.needs)
+    parts = []
+    for piece in np.array_split(swaps, -(-2 * len(swaps) * largest // _NUMBERS_AT_ONCE) or 1):
+        sums = {name: swapped(by_group[name][:, one], by_group[name][:, other], piece) for name in score.needs}
+        mean = mean_over_leads(score.function(sums))
+        parts.append(mean[:, 0] - mean[:, 1])
+    return np.concatenate(parts)
 
 
 def _three_ways(score: Shown, sums: Sums) -> dict[str, Scores]:
@@ -169,16 +167,15 @@ def _three_ways(score: Shown, sums: Sums) -> dict[str, Scores]:
     return {"": by_lead, "_pooled": whole[:, :, 0], "_mean": mean_over_leads(by_lead)}
 
 
-def _bounds(name: str, samples: Scores, dims: tuple[str, ...], attrs: dict[str, Any]) -> Variables:
-    low, high = percentile_interval(samples)
+def _bounds(name: str, bounds: Any, dims: tuple[str, ...], attrs: dict[str, Any]) -> Variables:
     about = {**attrs, "long_name": f"{attrs['long_name']}: {CONFIDENCE:.0%} interval"}
-    return {f"{name}_low": xr.Variable(dims, low, about), f"{name}_high": xr.Variable(dims, high, about)}
+    return {f"{name}_{side}": xr.Variable(dims, bound, about) for side, bound in zip(("low", "high"), bounds, strict=True)}
 
 
 def _spectra(sums: Sums) -> Variables:
     """Mean power of a frame, and what share of the observed power a forecast has."""
-    cases = np.where(sums["cases"] > 0, sums["cases"], np.nan)[..., None]
-    forecast, observed = sums["forecast_power"] / cases, sums["observed_power"] / cases
+    frames = np.where(sums["frames"] > 0, sums["frames"], np.nan)[..., None]
+    forecast, observed = sums["forecast_power"] / frames, sums["observed_power"] / frames
     of = "radially averaged power spectral density of the rain rate"
     return {
         "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", "mm2 h-2"),
@@ -238,41 +235,3 @@ def _variable(values: NDArray[Any], dims: tuple[str, ...], long_name: str, units
 def _described(coordinate: xr.Variable, long_name: str, units: str | None = None, **more: str) -> xr.Variable:
     attrs = {"long_name": long_name, **({} if units is None else {"units": units}), **more}
     return xr.Variable(coordinate.dims, coordinate.values, attrs)
-
-
-def _csv_rows(dataset: xr.Dataset) -> Iterator[list[object]]:
-    columns = _columns(dataset)
-    yield ["part", "forecast", "lead_minutes", "threshold", *columns]
-    parts, forecasts, leads, thresholds = (dataset[dim].values.tolist() for dim in ("part", "forecast", "lead_time", "threshold"))
-    for number, part in enumerate(parts):
-        shown = [*(leads if number == 0 else []), *AGGREGATES]
-        cells = [values[number, :, -len(shown) :].ravel() for values in columns.values()]
-        for key, numbers in zip(product([part], forecasts, shown, thresholds), zip(*cells, strict=True), strict=True):
-            yield [*key, *numbers]
-
-
-def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
-    """The columns of the table, each (part, forecast, lead times + pooled + mean, threshold)."""
-    columns = {name: _column(dataset, dataset[name], dataset[name].sum("lead_time"), None) for name in COUNTED}
-    for name in [str(name) for name in dataset.data_vars if f"{name}_pooled" in dataset]:
-        ways = [dataset[f"{name}{way}"] for way in ("", "_pooled", "_mean")]
-        if "scale" not in dataset[name].dims:
-            columns[name] = _column(dataset, *ways)
-            continue
-        for scale in dataset["scale"].values:
-            columns[f"{name}_{scale}"] = _column(dataset, *[way.sel(scale=scale) for way in ways])
-    for name in [f"{name}_{bound}" for name in WITH_INTERVALS for bound in ("low", "high")]:
-        columns[name] = _column(dataset, None, None, None)
-        columns[name][0, :, -1] = dataset[name.replace("_", "_mean_")].values
-    return columns
-
-
-def _column(
-    dataset: xr.Dataset, by_lead: xr.DataArray | None, whole: xr.DataArray | None, mean: xr.DataArray | None
-) -> NDArray[np.object_]:
-    parts, forecasts, leads, thresholds = (dataset.sizes[dim] for dim in ("part", "forecast", "lead_time", "threshold"))
-    cells = np.full((parts, forecasts, leads + len(AGGREGATES), thresholds), "", dtype=object)
-    for place, values in ((slice(None, leads), by_lead), (-2, whole), (-1, mean)):
-        if values is not None:
-            cells[:, :, place] = values.values if "threshold" in values.dims else values.values[..., None]
-    return cells

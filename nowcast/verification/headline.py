@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nowcast.verification.intervals import FEW_BLOCKS, LEAST_BLOCKS, significantly_better
+from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
+from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -132,20 +133,25 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
     leads, cases, blocks = dataset.sizes["lead_time"], dataset.attrs["cases"], dataset.attrs["blocks"]
     steps, sums = f"{leads} lead time{'s' * (leads != 1)}", f"{cases} case{'s' * (cases != 1)}"
     yield f"Mean over {steps} of the score at each, from counts added over {sums}."
+    if dataset.attrs["unscored_cases"]:
+        yield f"Cases without one scored pixel, in no number here: {dataset.attrs['unscored_cases']}."
     one, many = _BLOCKS[dataset.attrs["interval_blocks"]]
     if not dataset.attrs["resamples"]:
         yield "No intervals were asked for."
     elif blocks < 2:
         yield f"No intervals: all cases lie in one {one}."
+    elif blocks < LEAST_FOR_INTERVAL:
+        yield f"No intervals: {blocks} {many} are too few, {LEAST_FOR_INTERVAL} the least."
     else:
-        yield f"With each its {dataset.attrs['confidence']:.0%} interval, from drawing the {blocks} {many} with replacement."
+        yield f"With each its {dataset.attrs['confidence']:.0%} interval, studentised, from drawing the {blocks} {many} with replacement."
         if any(cell.value != _UNDEFINED and not cell.interval for cell in cells):
             yield f"No interval where a score rests on too few {many}."
         if blocks < FEW_BLOCKS:
-            yield f"It is rough, and as a rule too narrow, for fewer than {FEW_BLOCKS} {many}."
-        if blocks < LEAST_BLOCKS:
-            yield f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance once in {2 ** (blocks - 1)} times."
+            yield f"It is rough for fewer than {FEW_BLOCKS} {many}, as a single {one} moves it much."
+    if 2 <= blocks < LEAST_BLOCKS and dataset.attrs["resamples"]:
+        yield f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance once in {2 ** (blocks - 1)} times."
     if _BEST in marks:
-        yield f"{_BEST} better than every other forecast by more than chance (intervals of its differences leave out 0)."
+        yield f"{_BEST} better than every other forecast by more than chance: swapping the two {one} by {one} makes so large a difference"
+        yield f"in at most {LEVEL:.0%} of ways."
     if _PARTLY_UNDEFINED in marks:
         yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."

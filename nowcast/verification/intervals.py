@@ -1,18 +1,22 @@
-"""How sure a score is: intervals from drawing whole days, or whole events, with replacement (block bootstrap).
+"""How sure a score is: intervals from leaving out and drawing whole days, or whole events.
 
-Pixels of a frame and frames of a day depend on each other, days much less: so what is drawn anew is a day or an event, never a
-part of one. All forecasts are scored on the same draws, so that their differences are paired: what made a day hard for both
-cancels.
+Pixels of a frame and frames of a day depend on each other, days much less: so the unit is a day or an event, never a part of one.
+
+The interval is θ ± q s. s is the jackknife's standard error: θ is scored again without each block in turn, and the influences
+d_b = (B − 1) (mean of these − that without b), whose mean has the standard error s. q is the studentised bootstrap's quantile: B of
+the d_b are drawn with replacement, and |their mean| / (their standard error) is below q in 95 % of the draws. Days of rain are skewed,
+and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals in 93 to 96 %.
 
 References:
     Künsch 1989, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1217-1241.
         https://doi.org/10.1214/aos/1176347265
-    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13: percentile intervals. https://doi.org/10.1201/9780429246593
-    Hamill 1999, Hypothesis tests for evaluating numerical precipitation forecasts, Weather and Forecasting 14, 155-167: paired
-        differences. https://doi.org/10.1175/1520-0434(1999)014<0155:HTFENP>2.0.CO;2
+    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 11 and 12. https://doi.org/10.1201/9780429246593
+    Hall 1988, Theoretical comparison of bootstrap confidence intervals, Annals of Statistics 16, 927-953: the symmetric one.
+        https://doi.org/10.1214/aos/1176350933
 """
 
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,35 +27,32 @@ from nowcast.verification.parts import days_of, events_of
 from nowcast.verification.scores import Scores
 
 CONFIDENCE = 0.95
-LEAST_BLOCKS = 6
-"""With fewer of them no difference is called more than chance: 5 all favour one of two equal forecasts once in 16 times, 6 in 32."""
+LEAST_FOR_INTERVAL = 4
+"""With fewer of them there is no interval: of three, one draw in nine is the same block three times, and shows no spread."""
 FEW_BLOCKS = 10
-"""With fewer of them an interval is rough, and as a rule too narrow."""
-
-
-class Best(NamedTuple):
-    """Which forecast has the best score, and whether it is better than each other one by more than chance."""
-
-    forecast: str | None
-    certain: bool
+"""With fewer of them an interval is rough: a single block moves it much."""
+_NO_SPREAD = 1e-9
+"""The share of a variance that is taken for rounding."""
 
 
 def groups_of(counts: xr.Dataset, interval_blocks: str, event_min_wet_share: float, event_gap_hours: int) -> NDArray[np.int64]:
-    """What the bootstrap draws, as weights (group, block), 0 or 1: each block is in one group.
+    """What the bootstrap draws, as weights (group, block), 0 or 1: each block with a scored case is in one group.
 
     'day': the days, UTC. 'event': the events (`events_of`), each with the drier hours around it, an hour belonging to the event
     nearest to it in time, of two equally near ones to the earlier. So every case that is scored is also drawn, and two groups
     part in the middle of a dry spell, where hours depend on each other least. Without any event all is one group.
-    Cases without times are drawn by block.
+    Cases without times are drawn by block. A day without a scored case is no group: it would pass for a further day.
     """
     hours = counts["block"].values
     if not counts.attrs["timed"]:
-        return np.eye(hours.size, dtype=np.int64)
-    if interval_blocks not in ("day", "event"):
+        groups = np.eye(hours.size, dtype=np.int64)
+    elif interval_blocks not in ("day", "event"):
         raise InternalError(f"interval_blocks is {interval_blocks!r}, neither 'day' nor 'event'.")
-    by_event = interval_blocks == "event"
-    group = _nearest_event(hours, events_of(counts, event_min_wet_share, event_gap_hours)) if by_event else days_of(hours)
-    return np.asarray(group == np.unique(group)[:, None], dtype=np.int64)
+    else:
+        by_event = interval_blocks == "event"
+        group = _nearest_event(hours, events_of(counts, event_min_wet_share, event_gap_hours)) if by_event else days_of(hours)
+        groups = np.asarray(group == np.unique(group)[:, None], dtype=np.int64)
+    return np.asarray(groups[groups @ counts["cases"].values > 0])
 
 
 def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -64,41 +65,39 @@ def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
 
-def percentile_interval(samples: Scores, confidence: float = CONFIDENCE) -> tuple[Scores, Scores]:
-    """Scores of resamples, (resample, …) → the bounds between which the middle share `confidence` of them lies, (…) each.
+def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums of groups (n, …) → the sums of all other groups, (n, …). Nothing is subtracted, so nothing cancels."""
+    before, after = np.zeros_like(values), np.zeros_like(values)
+    np.cumsum(values[:-1], axis=0, out=before[1:])
+    after[:-1] = np.cumsum(values[:0:-1], axis=0)[::-1]
+    return np.asarray(before + after)
 
-    NaN where more than the share 1 − confidence of the resamples leaves the score undefined: an event that so many of them miss
-    lies in too few blocks for an interval; and where there is no resample.
+
+def studentised_interval(
+    whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE
+) -> tuple[Scores, Scores]:
+    """A score of all groups, (…), and of all but one of them in turn, (group, …) → the bounds of its interval, (…) each.
+
+    draws: (resample, group), as `draws_of` gives them. NaN where the score is undefined without one of the groups, or where more than
+    the share 1 − confidence of the draws has no spread: such a score rests on too few groups for an interval.
     """
-    if not len(samples):
-        return np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
-    ordered = np.sort(samples, axis=0)  # NaN comes last
-    defined = len(samples) - np.isnan(samples).sum(axis=0)
-    enough = defined >= confidence * len(samples)
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    low, high = (np.where(enough, _quantile(ordered, defined, share), np.nan) for share in tails)
-    return low, high
-
-
-def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
-    """The forecast whose mean over lead times of a score is nearest to perfect, by `scores_dataset`; where: `threshold=0.5`, say.
-
-    It is certain where the interval of the paired difference to every other forecast excludes 0, both on the same side of the
-    perfect value: which of a bias of 0.9 and one of 1.2 is better, no difference of the two can say. Never certain for a single
-    forecast, without intervals, where one cannot be had, or with fewer than `LEAST_BLOCKS`. Forecasts without this score do not
-    compete.
-    """
-    score = scores[f"{name}_mean"].sel(part="all", **where)
-    off = score.values - score.attrs["perfect"]
-    defined = ~np.isnan(off)
-    if not defined.any():
-        return Best(None, False)
-    best = int(np.nanargmin(np.abs(off)))
-    rivals = defined & (np.arange(off.size) != best)
-    low, high = (scores[f"{name}_mean_difference_{bound}"].sel(**where).values[best] for bound in ("low", "high"))
-    beaten = ((low > 0) | (high < 0)) & (off * off[best] >= 0)
-    certain = scores.attrs["blocks"] >= LEAST_BLOCKS and rivals.any() and beaten[rivals].all()
-    return Best(str(scores["forecast"].values[best]), bool(certain))
+    groups = len(without)
+    if groups < 2 or not len(draws):
+        return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
+    influence = ((groups - 1) * (without.mean(axis=0) - without)).reshape(groups, -1)
+    variance = np.square(influence).sum(axis=0) / (groups * (groups - 1))
+    error = np.sqrt(variance)
+    weights = draws.astype(np.float64) / groups
+    means = weights @ influence
+    variances = (weights @ np.square(influence) - np.square(means)) / (groups - 1)
+    spread = variances > _NO_SPREAD * variance
+    ratios = np.divide(np.abs(means), np.sqrt(np.maximum(variances, 0.0)), out=np.full(means.shape, math.inf), where=spread)
+    rank = min(len(draws), math.ceil(confidence * len(draws))) - 1
+    reach = np.partition(ratios, rank, axis=0)[rank]
+    varies = ~(error <= _NO_SPREAD * np.abs(whole.reshape(-1)))
+    half = np.multiply(reach, error, out=np.zeros(error.shape), where=varies)
+    half = np.where(np.isfinite(half), half, np.nan).reshape(whole.shape)
+    return whole - half, whole + half
 
 
 def _nearest_event(hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]) -> NDArray[np.intp]:
@@ -108,13 +107,3 @@ def _nearest_event(hours: NDArray[np.datetime64], events: list[tuple[np.datetime
     first, last = np.array(events).T
     away = np.maximum(first[:, None] - hours, hours - last[:, None])  # negative within
     return np.asarray(away.argmin(axis=0))
-
-
-def _quantile(ordered: Scores, defined: NDArray[Any], share: float) -> Scores:
-    """By linear interpolation between the `defined` first of (resample, …), which are in order."""
-    position = share * np.maximum(defined - 1, 0)
-    below = np.floor(position).astype(np.intp)
-    above = np.minimum(below + 1, np.maximum(defined - 1, 0))
-    left, right = (np.take_along_axis(ordered, index[None], axis=0)[0] for index in (below, above))
-    between: Scores = left + (position - below) * (right - left)
-    return between

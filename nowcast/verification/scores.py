@@ -2,7 +2,7 @@
 
 A categorical score takes a table of hits a, false alarms b, misses c and correct negatives d, as arrays (numpy, torch or
 xarray) of one shape; `Counts` is such a table, (…, K). A continuous score takes sums by name, as `error_sums` gives them, with
-`pixels`, how many pixels each sum is over, and `cases`, how many frames. A score is float64 of the shape it was given. Products
+`pixels`, how many pixels each sum is over, and `frames`, how many frames have such a pixel. A score is float64 of the shape it was given. Products
 are taken in float64, for those of int64 can overflow.
 
 `CATEGORICAL` and `CONTINUOUS` list all there are, with name, units, range and the score of a perfect forecast.
@@ -186,7 +186,7 @@ def correlation(sums: Sums) -> Scores:
 
 
 def b_mse(sums: Sums) -> Scores:
-    """Balanced squared error, of a frame: Σ w(o) (f − o)² / cases, mm² h⁻². Range 0 to ∞, perfect 0. Shi et al. 2017.
+    """Balanced squared error, of a frame: Σ w(o) (f − o)² / frames, mm² h⁻². Range 0 to ∞, perfect 0. Shi et al. 2017.
 
     w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. A sum over the pixels of a frame, so that it grows with the grid.
     The errors are of rates: Shi et al. print those of pixel values (dBZ + 10) / 70, whose numbers are others.
@@ -195,7 +195,7 @@ def b_mse(sums: Sums) -> Scores:
 
 
 def b_mae(sums: Sums) -> Scores:
-    """Balanced absolute error, of a frame: Σ w(o) |f − o| / cases, mm/h. Range 0 to ∞, perfect 0. As `b_mse`."""
+    """Balanced absolute error, of a frame: Σ w(o) |f − o| / frames, mm/h. Range 0 to ∞, perfect 0. As `b_mse`."""
     return _of_frame(sums, "weighted_absolute_error")
 
 
@@ -247,7 +247,7 @@ def _mean(sums: Sums, name: str) -> Scores:
 
 
 def _of_frame(sums: Sums, name: str) -> Scores:
-    return ratio(as_float64(sums[name]), as_float64(sums["cases"]))
+    return ratio(as_float64(sums[name]), as_float64(sums["frames"]))
 
 
 def as_float64(values: Any) -> Scores:

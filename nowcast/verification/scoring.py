@@ -1,5 +1,6 @@
 """The scores that reports show, over sums (n, forecast, lead_time, …), for n parts or n draws of a bootstrap at once."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,9 @@ Sums = Mapping[str, NDArray[Any]]
 LEAD_AXIS = 2
 TABLE = ("hits", "false_alarms", "misses", "correct_negatives")
 _FRACTIONS = ("fss_difference", "fss_reference")
-_CRPS = ("crps_error", "crps_spread", "pixels", "members")
 _OF_ENSEMBLES = ("probability", "members")
 _TAKEN_OVER = (
-    *ERROR_SUMS, "ssim", *_FRACTIONS, "forecast_power", "observed_power", "probability", "rank", "crps_error", "crps_spread",
+    *ERROR_SUMS, "frames", "ssim", *_FRACTIONS, "forecast_power", "observed_power", "probability", "rank", "crps_error",
 )  # fmt: skip
 
 
@@ -41,6 +41,8 @@ class Shown:
     long_name: str
     units: str
     perfect: float | None
+    range: tuple[float, float]
+    """Lowest and highest value that the score can have."""
 
 
 def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
@@ -48,9 +50,10 @@ def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
     joint = torch.from_numpy(weighed["joint"].values)
     counts = Counts(tuple(weighed["threshold"].values.tolist()), joint)
     sums = {name: getattr(counts, name).numpy() for name in (*TABLE, "pixels")}
-    sums["cases"] = np.broadcast_to(weighed["cases"].values[:, None, None], sums["pixels"].shape)
     sums["members"] = weighed["members"].values[None, :, None]
     sums |= {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
+    if "crps_spread" in weighed:
+        sums |= _spread_of_pairs(weighed["crps_spread"].values, weighed["members"].values[None, :, None])
     return sums | {
         name: sums[name].astype(np.float64) for name in _FRACTIONS if name in sums
     }  # lead times together may exceed int64
@@ -85,39 +88,48 @@ def _categorical(score: Score) -> Shown:
     def function(sums: Sums) -> Scores:
         return score.function(Contingency(*[sums[name] for name in TABLE]))
 
-    return Shown(function, TABLE, ("threshold",), score.long_name, score.units, score.perfect)
+    return Shown(function, TABLE, ("threshold",), score.long_name, score.units, score.perfect, score.range)
 
 
 def _continuous(score: Score) -> Shown:
-    return Shown(score.function, (*ERROR_SUMS, "pixels", "cases"), (), score.long_name, score.units, score.perfect)
+    return Shown(score.function, (*ERROR_SUMS, "pixels", "frames"), (), score.long_name, score.units, score.perfect, score.range)
 
 
 def _ssim(sums: Sums) -> Scores:
-    """Mean structural similarity of a frame: Σ SSIM / cases."""
-    return ratio(sums["ssim"], sums["cases"])
+    """Mean structural similarity of a frame: Σ SSIM / frames."""
+    return ratio(sums["ssim"], sums["frames"])
 
 
-def _crps(function: Callable[..., Scores], long_name: str) -> Shown:
-    return Shown(lambda sums: function(*[sums[name] for name in _CRPS]), _CRPS, (), long_name, "mm h-1", 0.0)
+def _spread_of_pairs(spread: NDArray[Any], members: NDArray[Any]) -> dict[str, Scores]:
+    """Σ_{i<j} |x_i − x_j| by the number of pairs, plain and fair: so that it can be added over forecasts of unlike sizes."""
+    m = members.astype(np.float64)
+    return {"crps_pairs": spread / m**2, "crps_pairs_fair": ratio(spread, m * (m - 1))}
+
+
+def _crps(pairs: str, long_name: str, lowest: float) -> Shown:
+    def function(sums: Sums) -> Scores:
+        return probabilistic.crps(sums["crps_error"], sums[pairs], sums["pixels"], 1)
+
+    return Shown(function, ("crps_error", pairs, "pixels"), (), long_name, "mm h-1", 0.0, (lowest, math.inf))
 
 
 def _brier(function: Callable[..., Scores], long_name: str, perfect: float | None) -> Shown:
     def of_members(sums: Sums) -> Scores:
         return function(sums["probability"], sums["members"][..., None])
 
-    return Shown(of_members, _OF_ENSEMBLES, ("threshold",), long_name, "1", perfect)
+    return Shown(of_members, _OF_ENSEMBLES, ("threshold",), long_name, "1", perfect, (0.0, 1.0))
 
 
 _SCORES = {
     **{name: _categorical(score) for name, score in CATEGORICAL.items()},
     **{name: _continuous(score) for name, score in CONTINUOUS.items()},
-    "ssim": Shown(_ssim, ("ssim", "cases"), (), "structural similarity of a frame", "1", 1.0),
+    "ssim": Shown(_ssim, ("ssim", "frames"), (), "structural similarity of a frame", "1", 1.0, (-1.0, 1.0)),
     "fss": Shown(
         lambda sums: fss(*[sums[name] for name in _FRACTIONS]),
-        _FRACTIONS, ("threshold", "scale"), "fractions skill score", "1", 1.0,
+        _FRACTIONS, ("threshold", "scale"), "fractions skill score", "1", 1.0, (0.0, 1.0),
     ),
-    "crps": _crps(probabilistic.crps, "continuous ranked probability score"),
-    "crps_fair": _crps(probabilistic.crps_fair, "continuous ranked probability score, fair to ensembles of any size"),
+    "crps": _crps("crps_pairs", "continuous ranked probability score", 0.0),
+    "crps_fair": _crps("crps_pairs_fair", "continuous ranked probability score, fair to ensembles of any size", -math.inf),
     "brier": _brier(probabilistic.brier, "Brier score", 0.0),
     "brier_reliability": _brier(probabilistic.brier_reliability, "reliability part of the Brier score", 0.0),
     "brier_resolution": _brier(lambda sums, _: probabilistic.brier_resolution(sums), "resolution part of the Brier score", None),

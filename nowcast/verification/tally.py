@@ -74,7 +74,8 @@ class Tally:
     def add(self, times: NDArray[np.datetime64], observed: Tensor, forecasts: Mapping[str, Tensor]) -> dict[str, Counts]:
         """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m, h, w), mm/h, NaN = missing.
 
-        The same forecasts come with every call. → the joint counts of each case, (b, lead, K + 1, K + 1), by forecast.
+        The same forecasts come with every call. A case or a frame without one scored pixel is no case and no frame of any mean:
+        such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K + 1, K + 1), by forecast.
         Errors: DataError where a case comes twice; as the functions that count.
         """
         hours, minutes = self._register(times)
@@ -82,18 +83,24 @@ class Tally:
             observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[..., *self.extent]
             forecasts = {name: forecast[..., *self.extent] for name, forecast in forecasts.items()}
         self.shape = (int(observed.shape[-2]), int(observed.shape[-1]))
-        for hour, one in zip(hours, _observed_sums(observed, self._pixels()), strict=True):
-            _add(self._blocks.setdefault(hour, {}).setdefault("", {}), one)
+        of_observed = _observed_sums(observed, self._pixels())
         if self.common:
             observed, *fields = common_pixels(observed, *forecasts.values())
             forecasts = dict(zip(forecasts, fields, strict=True))
         self.members = {name: int(forecast.shape[2]) for name, forecast in forecasts.items()}
-        counts = {}
+        counts, scored = {}, np.zeros(len(times), dtype=bool)
         for name, forecast in forecasts.items():
             sums = self._case_sums(forecast, observed)
             counts[name] = Counts(self.thresholds, torch.from_numpy(sums["joint"]))
+            scored |= sums["frames"].any(axis=1)
             for case, hour in enumerate(hours):
-                _add(self._blocks[hour].setdefault(name, {}), {key: values[case] for key, values in sums.items()})
+                block = self._blocks.setdefault(hour, {})
+                _add(block.setdefault(name, {}), {key: values[case] for key, values in sums.items()})
+        for hour, one, is_scored in zip(hours, of_observed, scored.astype(np.int64), strict=True):
+            _add(
+                self._blocks[hour].setdefault("", {}),
+                {**one, "cases": np.array(is_scored), "unscored_cases": np.array(1 - is_scored)},
+            )
         for hour, minute in zip(hours, minutes, strict=True):
             self._minutes[hour] = self._minutes.get(hour, 0) | minute
         return counts
@@ -108,7 +115,7 @@ class Tally:
             parts = [[self._padded(key, self._blocks[hour][name][key]) for hour in blocks] for name in self.members]
             dims = () if key == "missing" else ("lead_time", *DIMS.get(key, ()))
             stacked[key] = (("forecast", "block", *dims), np.array(parts))
-        for key in ("observed_wet", "observed_covered", "total", "cases"):
+        for key in ("observed_wet", "observed_covered", "total", "cases", "unscored_cases"):
             stacked[key] = ("block", np.array([self._blocks[hour][""][key] for hour in blocks]))
         stacked["minutes"] = ("block", np.array([self._minutes[hour] for hour in blocks], dtype=np.int64))
         stacked["members"] = ("forecast", np.array(list(self.members.values())))
@@ -146,6 +153,7 @@ class Tally:
         mean = forecast.mean(dim=2)
         sums: dict[str, Tensor] = {"joint": joint_histogram(mean, observed, self.thresholds), **error_sums(mean, observed)}
         sums["missing"] = self._pixels() * len(self.lead_minutes) - sums["joint"].sum((1, 2, 3))
+        sums["frames"] = (sums["joint"].sum((2, 3)) > 0).to(torch.int64)
         if self.scales:
             sums |= fss_sums(mean, observed, self.thresholds, self.scales)
         sums |= power_sums(mean, observed)
@@ -187,10 +195,7 @@ def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
     axes = (1, 2, 3)
     wet, covered = (observed >= WET_RATE).sum(axes).cpu().numpy(), (~observed.isnan()).sum(axes).cpu().numpy()
     total = np.array(pixels * observed.shape[1])
-    return [
-        {"observed_wet": one, "observed_covered": of, "total": total, "cases": np.array(1)}
-        for one, of in zip(wet, covered, strict=True)
-    ]
+    return [{"observed_wet": one, "observed_covered": of, "total": total} for one, of in zip(wet, covered, strict=True)]
 
 
 def _add(whole: Sums, part: Sums) -> None:

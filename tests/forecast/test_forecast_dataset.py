@@ -339,13 +339,23 @@ def test_a_damaged_frame_is_refused(path: Path) -> None:
     assert "not a whole NetCDF file" in refusal(path, DataError)
 
 
+def test_a_forecast_of_another_program_is_read_where_it_says_the_same_in_other_words(path: Path) -> None:
+    forecast = forecast_of("nowhere")
+    path.parent.mkdir()
+    other = forecast.drop_vars("lead_time").assign(precipitation_rate=forecast["precipitation_rate"].assign_attrs(units="mm/hr"))
+    other.to_netcdf(path, engine="netcdf4")
+    again = open_forecast(path)
+    np.testing.assert_array_equal(again["lead_time"], forecast["lead_time"])
+    np.testing.assert_array_equal(again["precipitation_rate"], forecast["precipitation_rate"])
+    assert again["precipitation_rate"].attrs["units"] == "mm h-1"
+
+
 def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
     forecast = forecast_of("nowhere")
     path.parent.mkdir()
     rate = forecast["precipitation_rate"]
     others = {
         "it has no 'precipitation_rate'": xr.Dataset({"other": ("x", [1.0])}),
-        "it has no 'lead_time'": forecast.drop_vars("lead_time"),
         "it has no 'forecast_reference_time'": forecast.drop_vars("forecast_reference_time"),
         "'precipitation_rate' has the dimensions": forecast.transpose("x", "y", "time"),
         "'time' holds no times": forecast.assign_coords(time=[1.0, 2.0, 3.0]),

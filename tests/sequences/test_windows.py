@@ -48,20 +48,35 @@ def starts(source, epoch=0):
     return [pick.start for pick in source.epoch(epoch)]
 
 
-def test_a_window_never_spans_a_gap():
-    """Frames at 0 1 2 3 – – 6 7 – 9 10 11: runs of 4, 2 and 3 frames hold 2, 0 and 1 windows of 3."""
+def test_a_window_lacks_no_input_frame_and_not_all_others():
+    """Frames at 0 1 2 3 – – 6 7 – 9 10 11: windows of 2 + 1, 1 + 1, 3 + 1 and 2 + 2 frames, by where they start."""
     rates = series(slots=[0, 1, 2, 3, 6, 7, 9, 10, 11])
-    assert starts(windows(rates)) == [0, 1, 6]
-    assert starts(windows(rates, input_steps=1)) == [0, 1, 2, 4, 6, 7]
+    assert starts(windows(rates)) == [0, 1, 9]
+    assert starts(windows(rates, input_steps=1)) == [0, 1, 2, 6, 9, 10]
     assert starts(windows(rates, input_steps=3)) == [0]
+    assert starts(windows(rates, lead_steps=2)) == [0, 1, 6]
+
+
+def test_a_frame_that_is_absent_and_one_without_a_measured_pixel_are_the_same():
+    without, absent = series(10), series(slots=[0, 1, 2, 3, 4, 5, 7, 8, 9])
+    without.frames[6], without.wet_share[6], without.tiles[6] = np.nan, np.nan, 0
+    absent.frames[6:] = without.frames[7:]
+    for settings in ({}, {"input_steps": 3, "lead_steps": 3}, {"min_wet_share": 1.0, "lead_steps": 3}):
+        one, other = windows(without, **settings), windows(absent, **settings)
+        assert starts(one) == starts(other) and len(one) > 1
+        for pick in one.epoch(0):
+            np.testing.assert_array_equal(one[pick], other[pick])
+        assert any(one[pick].isnan().any() for pick in one.epoch(0)) == ("lead_steps" in settings)
+    drawn = [windows(rates, lead_steps=3, windows_per_epoch=20, crop=2, rain_power=1.0).epoch(0) for rates in (without, absent)]
+    assert drawn[0] == drawn[1]
 
 
 def test_the_frames_of_a_window_follow_each_other_in_the_series():
     rates = series(slots=[0, 1, 2, 3, 6, 7, 9, 10, 11])
     source = windows(rates)
     for pick in source.epoch(0):
-        assert (np.diff(rates.times[pick.start : pick.start + 3]) == FIVE_MINUTES).all()
-        assert np.array_equal(source[pick][:, 0].numpy(), rates.frames[pick.start : pick.start + 3])
+        frames = np.flatnonzero(np.isin(rates.times, START + (pick.start + np.arange(3)) * FIVE_MINUTES))
+        assert np.array_equal(source[pick][:, 0].numpy(), rates.frames[frames])
 
 
 @pytest.mark.parametrize(("first", "last", "expected"), [(2, 6, [2, 3, 4]), (2, 4, [2]), (0, 11, list(range(10)))])
@@ -94,7 +109,7 @@ def test_stride_is_the_distance_of_windows():
 
 def test_stride_never_brings_windows_nearer_across_a_gap():
     both = starts(windows(series(slots=[0, 1, 2, 3, 4, 10, 11, 12, 13, 14]), stride=2))
-    assert both == [0, 2, 6]  # of the candidates 0 1 2 and 5 6 7
+    assert both == [0, 2, 11]  # of the candidates 0 1 2 and 10 11 12
 
 
 def test_windows_too_dry_are_left_out():
@@ -211,7 +226,7 @@ class Beside:
 def test_fields_lie_beside_the_rain_of_their_times_and_turn_with_it():
     rates = series(slots=[0, 1, 2, 5, 6, 7])
     source = RadarWindows(rates, ALWAYS, input_steps=2, lead_steps=1, scaling=SCALING, fields=Beside(), sampling=Sampling(crop=2))
-    window = source[Pick(3, top=1, left=3, symmetry=1)]
+    window = source[Pick(5, top=1, left=3, symmetry=1)]
     assert window.shape == (3, 3, 2, 2)
     assert window[:, 0].tolist() == rates.frames[3:6, 1:3, 3:5][..., ::-1].tolist()
     assert window[0, 1].tolist() == [[5, 5], [5, 5]]

@@ -56,12 +56,12 @@ def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_
 def test_the_caption_says_what_the_numbers_are() -> None:
     caption = caption_of(two_forecasts())
     assert "Mean over 2 lead times of the score at each, from counts added over 12 cases." in caption
-    assert "With each its 95% interval, from drawing the 12 days with replacement." in caption
+    assert "With each its 95% interval, studentised, from drawing the 12 days with replacement." in caption
     assert "rough" not in caption and "†" not in caption
 
 
 def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
-    assert "It is rough, and as a rule too narrow, for fewer than 10 days." in caption_of(two_forecasts(days=9))
+    assert "It is rough for fewer than 10 days, as a single day moves it much." in caption_of(two_forecasts(days=9))
     few = caption_of(two_forecasts(days=5))
     assert (
         "No forecast is called better: 5 days favour one of two equal ones by chance once in 16 times." in few and "*" not in few
@@ -107,14 +107,14 @@ def test_a_score_undefined_at_some_lead_times_is_marked_and_at_all_a_dash() -> N
 def test_three_forecasts_have_their_intervals_beside_them_and_four_fit_100_columns() -> None:
     names = ["model", "persistence", "extrapolation", "sprog"]
     for number, widest in ((3, 80), (4, 100)):
-        text = headline_text(twins(DAYS[:2], names[:number]))
+        text = headline_text(twins(DAYS[:10], names[:number]))
         assert max(len(line) for line in text.splitlines()[:-6]) <= widest
         assert len(row(text, "CSI ≥ 0.5")) == 2 * number
 
 
 def test_where_there_is_no_room_intervals_go_below_and_no_number_is_cut() -> None:
     names = ["model", "persistence", "optical flow", "blend of all", "another model with a long name"]
-    lines = headline_text(twins(DAYS[:2], names), width=60).splitlines()
+    lines = headline_text(twins(DAYS[:10], names), width=60).splitlines()
     number = next(number for number, line in enumerate(lines) if "CSI ≥ 0.5" in line)
     assert len(lines[number].split()) == 3 + 5 and lines[number + 1].count("–") == 5
     assert "…" not in "".join(lines) and "another model with a long name" in lines[1]

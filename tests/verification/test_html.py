@@ -137,7 +137,7 @@ def test_bold_is_what_is_better_by_more_than_chance() -> None:
     mean, low, high = (scores[f"csi_mean{side}"].sel(forecast="good", threshold=0.5) for side in ("", "_low", "_high"))
     assert f">{mean.sel(part='all').item():.3f}</b><small>{low.item():.3f} to {high.item():.3f}</small>" in first
     assert first.count("<b ") == 1
-    worse = scores.assign(csi_mean_difference_low=scores["csi_mean_difference_low"] - 9)
+    worse = scores.assign(csi_mean_difference_p=scores["csi_mean_difference_p"] * 0 + 0.06)
     assert "<b " not in html_tables.headline(worse).split("HSS")[0]
     assert html_tables.verdict(worse) == "At 0.5, 2 and 80 mm/h no forecast is better than all others by more than chance."
 

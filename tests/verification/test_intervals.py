@@ -1,4 +1,4 @@
-"""The bootstrap: what is drawn, what the intervals cover, and which forecast is called better."""
+"""The bootstrap and the swaps: what is drawn, what the intervals cover, and which forecast is called better."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,9 @@ from counts_by_hand import OPTIONS, by_hand, tallied
 
 from nowcast.errors import InternalError
 from nowcast.verification.dataset import scores_dataset
-from nowcast.verification.intervals import Best, draws_of, groups_of, percentile_interval, significantly_better
+from nowcast.verification.intervals import draws_of, groups_of, leave_one_out, studentised_interval
 from nowcast.verification.parts import weighted_sum
+from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, Best, p_values, significantly_better, swapped, swaps_of
 
 NAN = float("nan")
 TWO_DAYS = ["2018-05-17T03", "2018-05-17T15", "2018-05-18T03", "2018-05-18T15"]
@@ -66,19 +67,79 @@ def test_a_resample_draws_as_many_blocks_as_there_are_and_the_seed_decides_which
     assert draws_of(1, 2000, seed=3).shape == (0, 1) and draws_of(5, 0, seed=3).shape == (0, 5)
 
 
-def test_intervals_are_percentiles() -> None:
-    samples = np.random.default_rng(1).normal(size=(333, 4))
-    samples[:10, 1] = NAN
-    low, high = percentile_interval(samples, 0.9)
-    np.testing.assert_allclose([low, high], np.nanpercentile(samples, [5, 95], axis=0))
+def rainy_days(days: int, experiments: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hits and hits + misses + false alarms, (day, forecast, experiment), of two forecasts alike in law, whose CSI is 1/3.
+
+    The rain of a day is lognormal, as skewed as in nature: a day in forty has ten times that of a common one.
+    """
+    random = np.random.default_rng(seed)
+    events = random.lognormal(8.0, 1.0, (days, 1, experiments))
+    skill = random.beta(8, 8, (days, 2, experiments))
+    return events * skill, events * (2 - skill)
 
 
-def test_a_score_that_many_resamples_leave_undefined_has_no_interval() -> None:
-    samples = np.tile(np.arange(100.0)[:, None], 3)
-    samples[:5, 1], samples[:6, 2] = NAN, NAN  # 5 % may be undefined, 6 % not
-    low, high = percentile_interval(samples)
-    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [False, False, True]
-    assert all(np.isnan(bound).all() for bound in percentile_interval(np.zeros((0, 2))))
+@pytest.mark.parametrize("days", [6, 10, 30])
+def test_intervals_of_csi_cover_the_truth_as_often_as_they_say(days: int) -> None:
+    """2000 experiments: 95 % is ± 0.5 %; four of that is 2 %, so at least 93 %. Percentiles of redrawn scores hold 82 to 90 %."""
+    hits, union = rainy_days(days, 2000, seed=days)
+    csi, without = hits.sum(0) / union.sum(0), leave_one_out(hits) / leave_one_out(union)
+    draws = draws_of(days, 1000, seed=0)
+    low, high = studentised_interval(csi, without, draws)
+    assert 0.93 <= ((low <= 1 / 3) & (high >= 1 / 3)).mean() <= 0.98
+    low, high = studentised_interval(csi[0] - csi[1], without[:, 0] - without[:, 1], draws)
+    assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
+
+
+@pytest.mark.parametrize("days", [5, LEAST_BLOCKS, 7, 10, 20])
+def test_of_two_equal_forecasts_one_is_starred_in_at_most_one_of_twenty_cases(days: int) -> None:
+    """1000 experiments: 5 % is ± 0.7 %; three of that is 2.1 %. Up to ten days all swaps are tried, of 20 days some."""
+    hits, union = rainy_days(days, 1000, seed=days)
+    swaps = swaps_of(days, 512, seed=0)
+    csi = swapped(hits[:, 0], hits[:, 1], swaps) / swapped(union[:, 0], union[:, 1], swaps)
+    starred = (p_values(csi[:, 0] - csi[:, 1]) <= LEVEL).mean()
+    assert starred <= 0.05 + 0.021 and (starred > 0.015) == (days >= LEAST_BLOCKS)
+
+
+def test_a_forecast_that_is_better_on_every_day_is_starred_from_six_days_on() -> None:
+    for days, p in ((5, 2 / 32), (6, 2 / 64), (9, 2 / 512)):
+        first, second = np.arange(1.0, days + 1) + 0.5, np.arange(1.0, days + 1)
+        both = swapped(first, second, swaps_of(days, 1000, seed=0))
+        assert p_values(both[:, 0] - both[:, 1]) == pytest.approx(p)
+    assert 2 / 2 ** (LEAST_BLOCKS - 1) > LEVEL >= 2 / 2**LEAST_BLOCKS
+
+
+def test_every_choice_of_days_is_tried_once_or_some_are_drawn_and_the_seed_decides_which() -> None:
+    swaps = swaps_of(6, 1000, seed=0)
+    assert swaps.shape == (32, 6) and len({tuple(row) for row in swaps.tolist()}) == 32 and not swaps[:, 0].any()
+    drawn = swaps_of(40, 100, seed=3)
+    assert drawn.shape == (100, 40) and not drawn[0].any() and 0.3 < drawn[1:, 1:].mean() < 0.7
+    assert np.array_equal(drawn, swaps_of(40, 100, seed=3)) and not np.array_equal(drawn, swaps_of(40, 100, seed=4))
+    assert swaps_of(1, 100, seed=0).shape == (0, 1) and swaps_of(6, 0, seed=0).shape == (0, 6)
+    assert np.isnan(p_values(np.zeros((0, 2)))).all() and p_values(np.zeros((8, 1))) == 1
+
+
+def test_leaving_one_out_adds_up_all_others() -> None:
+    values = np.random.default_rng(0).integers(0, 99, (5, 3))
+    assert np.array_equal(leave_one_out(values), values.sum(0) - values)
+    assert leave_one_out(np.array([1e300, 1.0, 2.0])).tolist() == [3.0, 1e300, 1e300]
+
+
+def test_a_score_that_rests_on_few_blocks_has_no_interval() -> None:
+    """Of ten days two have the event: in one of nine draws neither is there. Three are missed in one draw of 35."""
+    for days_with_event, has_interval in ((1, False), (2, False), (3, True)):
+        hits, union = np.zeros((2, 10, 1))
+        hits[:days_with_event, 0], union[:days_with_event, 0] = [1, 3, 4][:days_with_event], 4
+        with np.errstate(invalid="ignore"):
+            without = leave_one_out(hits) / leave_one_out(union)
+        low, high = studentised_interval(hits.sum(0) / union.sum(0), without, draws_of(10, 1000, seed=0))
+        assert np.isfinite([low, high]).all() == has_interval
+    nothing = studentised_interval(np.ones(2), np.ones((3, 2)), np.zeros((0, 3)))
+    assert all(np.isnan(bound).all() for bound in nothing)
+
+
+def test_a_day_without_a_scored_case_is_no_further_day() -> None:
+    counts = by_hand(TWO_DAYS, {"model": [[[1, 0, 0, 9]]] * 2 + [[[0, 0, 0, 0]]] * 2}, cases=[1, 1, 0, 0])
+    assert groups_of(counts, "day", 0.05, 3).tolist() == [[1, 1, 0, 0]]
 
 
 def test_an_event_on_a_single_day_of_four_has_no_interval() -> None:
@@ -87,21 +148,6 @@ def test_an_event_on_a_single_day_of_four_has_no_interval() -> None:
     scores = scores_dataset(by_hand(days, {"model": [[[3, 1, 1, 5]], *[[[0, 0, 0, 10]]] * 3]}), **OPTIONS)
     assert scores["csi_mean"].sel(part="all").item() == 3 / 5
     assert np.isnan(scores["csi_mean_low"]).all() and np.isnan(scores["csi_mean_high"]).all()
-
-
-def test_intervals_cover_a_known_mean_as_often_as_they_say() -> None:
-    """Means of 60 exponential blocks, 1000 times over: the truth, 1, lies in 95 % of the intervals, less what 60 blocks cost.
-
-    A percentile interval covers as the normal one does, with the sample's own spread: for 60 skewed blocks 93 to 94 %. Of
-    1000 experiments 93.5 % is ± 0.8 %, four times that is 3.2 %. The draws are shared, so the experiments are not quite
-    independent: 4 %.
-    """
-    blocks = np.random.default_rng(5).exponential(size=(60, 1000))
-    low, high = percentile_interval(weighted_sum(draws_of(60, 1000, seed=0).astype(float), blocks) / 60)
-    assert ((low <= 1) & (high >= 1)).mean() == pytest.approx(0.935, abs=0.04)
-    # and the middle half covers half, less than one in thirty of it lost: 1.6 % each way, four times
-    low, high = percentile_interval(weighted_sum(draws_of(60, 1000, seed=0).astype(float), blocks) / 60, confidence=0.5)
-    assert ((low <= 1) & (high >= 1)).mean() == pytest.approx(0.49, abs=0.065)
 
 
 def test_hours_of_a_day_that_are_alike_do_not_make_an_interval_narrower() -> None:
@@ -116,32 +162,47 @@ def test_hours_of_a_day_that_are_alike_do_not_make_an_interval_narrower() -> Non
     assert one["csi_mean_low"].item() < one["csi_mean_high"].item()
 
 
-def test_intervals_are_those_of_scoring_one_resample_after_the_other() -> None:
-    counts = tallied(["2018-05-17T03", "2018-05-17T09", "2018-05-18T03", "2018-05-19T03", "2018-05-20T03"])
-    scores = scores_dataset(counts, **{**OPTIONS, "resamples": 20})
-    of_block = draws_of(4, 20, OPTIONS["seed"]) @ groups_of(counts, "day", 0.05, 3)
-    resamples = [
-        scores_dataset(counts.isel(block=np.repeat(range(5), often)), **{**OPTIONS, "resamples": 0}) for often in of_block
-    ]
+def test_intervals_and_p_values_are_those_of_scoring_again_without_each_day_and_after_each_swap() -> None:
+    counts = tallied([f"2018-05-{day}T03" for day in (17, 18, 19, 20, 21)])
+    scores = scores_dataset(counts, **{**OPTIONS, "resamples": 200})
+
+    def scored(part: xr.Dataset) -> xr.Dataset:
+        return scores_dataset(part, **{**OPTIONS, "resamples": 0}).sel(part="all")
+
+    without = [scored(counts.isel(block=[other for other in range(5) if other != day])) for day in range(5)]
+    draws = draws_of(5, 200, OPTIONS["seed"])
     for name in ("csi_mean", "hss", "pearson_pooled", "b_mse", "fss_mean"):
-        samples = np.stack([one[name].sel(part="all") for one in resamples])
-        for bound, percent in (("low", 2.5), ("high", 97.5)):
-            np.testing.assert_allclose(
-                scores[f"{name}_{bound}"], np.percentile(samples, percent, axis=0), rtol=1e-9, err_msg=name
-            )
-    means = np.stack([one["csi_mean"].sel(part="all") for one in resamples])
-    above = np.percentile(means[:, 0] - means[:, 1], 97.5, axis=0)
+        bounds = studentised_interval(scores[name].sel(part="all").values, np.stack([one[name] for one in without]), draws)
+        for side, bound in zip(("low", "high"), bounds, strict=True):
+            lowest, highest = (0, np.inf) if name == "b_mse" else (-1, 1) if name[:3] in ("hss", "pea") else (0, 1)
+            np.testing.assert_allclose(scores[f"{name}_{side}"], np.clip(bound, lowest, highest), rtol=1e-9, err_msg=name)
+    means = np.stack([one["csi_mean"] for one in without])
+    difference = scores["csi_mean"].sel(part="all").values
+    _, above = studentised_interval(difference[0] - difference[1], means[:, 0] - means[:, 1], draws)
     np.testing.assert_allclose(scores["csi_mean_difference_high"].sel(forecast="near", other_forecast="chance"), above, rtol=1e-9)
+    at_least = 0
+    for choice in range(2**5):
+        days = [day for day in range(5) if choice >> day & 1]
+        parts = [counts.isel(block=[day]) for day in range(5)]
+        parts = [
+            part.isel(forecast=[1, 0]).assign_coords(forecast=part["forecast"]) if day in days else part
+            for day, part in enumerate(parts)
+        ]
+        mean = scored(xr.concat(parts, "block", data_vars="minimal"))["csi_mean"].values
+        at_least = at_least + (np.abs(mean[0] - mean[1]) >= np.abs(difference[0] - difference[1]) * (1 - 1e-9))
+    p = scores["csi_mean_difference_p"].sel(forecast="near", other_forecast="chance")
+    np.testing.assert_allclose(p, at_least / 32, rtol=1e-12)
 
 
-def test_two_identical_days_leave_no_doubt() -> None:
-    scores = scores_dataset(by_hand(TWO_DAYS, {"model": [[[1, 2, 3, 4]], [[4, 3, 2, 1]]] * 2}), **OPTIONS)
-    assert scores.attrs["blocks"] == 2
+def test_days_that_are_all_alike_leave_no_doubt() -> None:
+    hours = [f"2018-05-{day}T{hour}" for day in (17, 18, 19, 20) for hour in ("03", "15")]
+    scores = scores_dataset(by_hand(hours, {"model": [[[1, 2, 3, 4]], [[4, 3, 2, 1]]] * 4}), **OPTIONS)
+    assert scores.attrs["blocks"] == 4
     assert scores["csi_mean_low"].item() == scores["csi_mean_high"].item() == scores["csi_mean"].sel(part="all").item()
 
 
 def test_a_forecast_against_itself_differs_by_exactly_nothing() -> None:
-    counts = tallied(["2018-05-17T03", "2018-05-18T03", "2018-05-19T03"])
+    counts = tallied([f"2018-05-{day}T03" for day in (17, 18, 19, 20)])
     twins = xr.concat(
         [counts.sel(forecast=["near"]), counts.sel(forecast=["near"]).assign_coords(forecast=["twin"])],
         "forecast",
@@ -172,48 +233,40 @@ def test_the_same_seed_gives_the_same_intervals_and_another_other_ones() -> None
     counts = tallied(["2018-05-17T03", "2018-05-18T03", "2018-05-19T03", "2018-05-20T03"])
     first, again, other = (scores_dataset(counts, **{**OPTIONS, "seed": seed}) for seed in (1, 1, 2))
     assert first.identical(again)
-    assert not np.array_equal(first["mse_mean_low"], other["mse_mean_low"])
+    assert not np.array_equal(first["mse_mean_high"], other["mse_mean_high"])
     np.testing.assert_array_equal(first["mse_mean"], other["mse_mean"])
 
 
-def compared(perfect: float, means: list[float], bounds: dict[tuple[int, int], tuple[float, float]]) -> xr.Dataset:
-    """Scores of forecasts a, b, … and the intervals of some of their differences; of the others there is none."""
-    low, high = np.full((2, len(means), len(means)), NAN)
-    for (one, other), (below, above) in bounds.items():
-        low[one, other], high[one, other] = below, above
-        low[other, one], high[other, one] = -above, -below
-    pair = ("forecast", "other_forecast")
+def compared(perfect: float, means: list[float], chances: dict[tuple[int, int], float]) -> xr.Dataset:
+    """Scores of forecasts a, b, … and the p values of some of their differences; of the others there is none."""
+    p = np.full((len(means), len(means)), NAN)
+    for (one, other), value in chances.items():
+        p[one, other] = p[other, one] = value
     values = {"x_mean": (("part", "forecast"), [means], {"perfect": perfect})}
     return xr.Dataset(
-        {**values, "x_mean_difference_low": (pair, low), "x_mean_difference_high": (pair, high)},
+        {**values, "x_mean_difference_p": (("forecast", "other_forecast"), p)},
         {"part": ["all"], "forecast": list("abcd"[: len(means)])},
         {"blocks": 6},
     )
 
 
 @pytest.mark.parametrize(
-    ("perfect", "means", "bounds", "best"),
+    ("perfect", "means", "chances", "best"),
     [
-        (1.0, [0.4, 0.5], {(1, 0): (0.01, 0.2)}, Best("b", True)),  # the larger the better
-        (0.0, [0.4, 0.5], {(1, 0): (0.01, 0.2)}, Best("a", True)),  # the smaller the better
-        (1.0, [0.4, 0.5], {(1, 0): (-0.01, 0.2)}, Best("b", False)),
-        (1.0, [0.4, 0.5, 0.3], {(1, 0): (0.01, 0.2)}, Best("b", False)),  # not known to beat the third
-        (1.0, [0.4, 0.5, NAN], {(1, 0): (0.01, 0.2)}, Best("b", True)),  # a score that is undefined does not compete
-        (1.0, [1.2, 1.5], {(1, 0): (0.1, 0.4)}, Best("a", True)),  # a bias: the nearer to 1
-        (1.0, [0.9, 0.5], {(0, 1): (0.1, 0.6)}, Best("a", True)),
-        (1.0, [0.9, 1.2], {(1, 0): (0.1, 0.5)}, Best("a", False)),  # too dry or too wet: their difference does not tell
+        (1.0, [0.4, 0.5], {(1, 0): 0.05}, Best("b", True)),  # the larger the better
+        (0.0, [0.4, 0.5], {(1, 0): 0.05}, Best("a", True)),  # the smaller the better
+        (1.0, [0.4, 0.5], {(1, 0): 0.06}, Best("b", False)),
+        (1.0, [0.4, 0.5, 0.3], {(1, 0): 0.05}, Best("b", False)),  # not known to beat the third
+        (1.0, [0.4, 0.5, NAN], {(1, 0): 0.05}, Best("b", True)),  # a score that is undefined does not compete
+        (1.0, [1.2, 1.5], {(1, 0): 0.03}, Best("a", True)),  # a bias: the nearer to 1
+        (1.0, [0.9, 0.5], {(0, 1): 0.03}, Best("a", True)),
+        (1.0, [0.9, 1.2], {(1, 0): 0.03}, Best("a", False)),  # too dry or too wet: their difference does not tell
         (1.0, [0.4, 0.5], {}, Best("b", False)),
         (1.0, [0.4], {}, Best("a", False)),
         (1.0, [NAN, NAN], {}, Best(None, False)),
     ],
 )
 def test_the_best_is_nearest_to_perfect_and_certain_where_no_difference_may_be_chance(
-    perfect: float, means: list[float], bounds: dict[tuple[int, int], tuple[float, float]], best: Best
+    perfect: float, means: list[float], chances: dict[tuple[int, int], float], best: Best
 ) -> None:
-    assert significantly_better(compared(perfect, means, bounds), "x") == best
-
-
-def test_of_five_days_nothing_is_certain_for_they_agree_by_chance_too_often() -> None:
-    scores = compared(1.0, [0.4, 0.5], {(1, 0): (0.01, 0.2)})
-    assert significantly_better(scores.assign_attrs(blocks=5), "x") == Best("b", False)
-    assert 2 * 0.5**5 > 0.05 > 2 * 0.5**6
+    assert significantly_better(compared(perfect, means, chances), "x") == best

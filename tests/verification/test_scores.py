@@ -157,7 +157,7 @@ def test_csi_and_hss_as_published_come_from_one_table(forecast: str) -> None:
 def sums_of(forecast: list[float], observed: list[float]) -> dict[str, float]:
     fields = [torch.tensor(field, dtype=torch.float64).reshape(1, 1, 1, -1) for field in (forecast, observed)]
     pixels = sum(not math.isnan(f + o) for f, o in zip(forecast, observed, strict=True))
-    return {name: part.item() for name, part in error_sums(*fields).items()} | {"pixels": pixels, "cases": 1}
+    return {name: part.item() for name, part in error_sums(*fields).items()} | {"pixels": pixels, "frames": 1}
 
 
 def test_four_pixels_by_hand() -> None:
@@ -184,7 +184,7 @@ def test_a_perfect_forecast_has_the_perfect_scores() -> None:
 
 
 def test_without_pixels_or_cases_every_error_is_undefined() -> None:
-    nothing = dict.fromkeys((*ERROR_SUMS, "pixels", "cases"), 0.0)
+    nothing = dict.fromkeys((*ERROR_SUMS, "pixels", "frames"), 0.0)
     assert all(np.isnan(score.function(nothing)) for score in CONTINUOUS.values())
 
 
@@ -196,7 +196,7 @@ def test_balanced_errors_are_of_a_frame() -> None:
 
 
 def test_sums_keep_their_shape_and_cases_may_have_fewer_axes() -> None:
-    sums = {name: np.full((2, 3), part) for name, part in sums_of([1.0, 8.0, 0.0], [3.0, 10.0, 1.0]).items()} | {"cases": 2}
+    sums = {name: np.full((2, 3), part) for name, part in sums_of([1.0, 8.0, 0.0], [3.0, 10.0, 1.0]).items()} | {"frames": 2}
     for name, score in CONTINUOUS.items():
         assert score.function(sums).shape == (2, 3) and score.function(sums).dtype == np.float64, name
     dataset = xr.Dataset({name: (("forecast", "lead_time"), np.broadcast_to(part, (2, 3))) for name, part in sums.items()})

@@ -10,9 +10,10 @@ from counts_by_hand import OPTIONS, by_hand, tallied
 
 from nowcast.verification import probabilistic, scores
 from nowcast.verification.counts_files import merge_counts
-from nowcast.verification.dataset import scores_dataset, write_scores
+from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.neighbourhood import fss
 from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency
+from nowcast.verification.table import write_scores
 
 HOURS = ["2018-05-17T22", "2018-05-18T10", "2018-05-18T22", "2018-05-19T01"]
 NAN = float("nan")
@@ -98,10 +99,10 @@ def test_categorical_and_continuous_scores_are_those_of_their_functions(ensemble
     for name, score in CATEGORICAL.items():
         np.testing.assert_array_equal(of_ensembles[name].sel(part="all"), score.function(table))
     pixels = whole["joint"].sum(("forecast_class", "observed_class"))
-    sums = {"pixels": pixels, "cases": 8, **whole}
+    sums = {"pixels": pixels, **whole}
     for name, score in CONTINUOUS.items():
         np.testing.assert_allclose(of_ensembles[name].sel(part="all"), score.function(sums), rtol=1e-12)
-        pooled = score.function({**whole.sum("lead_time"), "pixels": pixels.sum("lead_time"), "cases": 8 * 3})
+        pooled = score.function({**whole.sum("lead_time"), "pixels": pixels.sum("lead_time")})
         np.testing.assert_allclose(of_ensembles[f"{name}_pooled"].sel(part="all"), pooled, rtol=1e-12)
 
 
@@ -200,13 +201,18 @@ def test_lead_times_of_half_minutes_survive(tmp_path: Path) -> None:
     netcdf, table = write_scores(scores_dataset(halves, **OPTIONS), tmp_path)
     with xr.open_dataset(netcdf, engine="netcdf4") as again:
         assert again["lead_time"].values.tolist() == [2.5, 5.0]
-    assert "all,model,2.5,1.0," in table.read_text()
+    assert "all,model,2.5,1.0,," in table.read_text()
 
 
 def test_the_table_has_every_lead_time_of_all_and_both_aggregates_of_every_part(dataset: xr.Dataset, tmp_path: Path) -> None:
     _, table = write_scores(dataset, tmp_path)
     with open(table, newline="") as file:
-        rows = {(row["part"], row["forecast"], row["lead_minutes"], row["threshold"]): row for row in csv.DictReader(file)}
+        rows = {
+            (row["part"], row["forecast"], row["lead_minutes"] or row["aggregate"], row["threshold"]): row
+            for row in csv.DictReader(file)
+        }
+    kinds = {(row["lead_minutes"], row["aggregate"]) for row in rows.values()}
+    assert kinds == {("6.0", ""), ("12.0", ""), ("", "pooled"), ("", "mean")}
     assert len(rows) == 2 * (2 + 2) + 7 * 2 * 2
     per_lead, pooled, mean = (rows["all", "model", lead, "1.0"] for lead in ("12.0", "pooled", "mean"))
     counted = ("hits", "false_alarms", "misses", "correct_negatives", "pixels")
@@ -214,11 +220,38 @@ def test_the_table_has_every_lead_time_of_all_and_both_aggregates_of_every_part(
     assert [pooled[name] for name in counted] == ["3", "4", "1", "32", "40"]
     assert [mean[name] for name in counted] == [""] * 5
     assert [float(row["csi"]) for row in (per_lead, pooled, mean)] == pytest.approx([1 / 3, 3 / 8, 5 / 12])
-    assert [float(mean[f"csi_{bound}"]) for bound in ("low", "high")] == [0, 1]
     assert per_lead["csi_low"] == pooled["hss_high"] == rows["day 2018-05-17", "model", "mean", "1.0"]["csi_low"] == ""
     assert rows["day 2018-05-17", "persistence", "pooled", "1.0"]["far"] == "nan"
     assert ("day 2018-05-17", "model", "12.0", "1.0") not in rows
     assert {*CATEGORICAL, *CONTINUOUS} < per_lead.keys()
+
+
+def test_no_text_of_a_forecast_is_computed_by_a_spreadsheet(tmp_path: Path) -> None:
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "model", "a=b"]
+    odd = by_hand(HOURS[:1], {name: [[[1, 0, 1, 9]]] for name in names}, error=[[[-22.0]]] * len(names))
+    _, table = write_scores(scores_dataset(odd, **OPTIONS), tmp_path)
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["part"], row["aggregate"]) == ("all", "mean")]
+    assert [row["forecast"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "' =1", "' =1", "model", "a=b"]
+    assert {row["mean_error"] for row in rows} == {"-2.0"}, "a number stays a number"
+
+
+def test_what_has_no_scored_pixel_is_in_no_mean_and_is_counted_apart() -> None:
+    """Of three cases the first lacks the first lead time; the third has no pixel at all."""
+    full, none = [1, 0, 1, 8], [0, 0, 0, 0]
+    sums = [[[0.0, 6.0], [4.0, 10.0], [0.0, 0.0]]]
+    counts = by_hand(
+        HOURS[:3], {"model": [[none, full], [full, full], [none, none]]}, cases=[1, 1, 0], weighted_squared_error=sums
+    )
+    counts["forecast_power"][0, :2] = 3.0
+    counts["forecast_power"][0, 0, 0] = 0.0
+    at = scores_dataset(counts, **OPTIONS).sel(forecast="model")
+    assert at.attrs["cases"] == 2 and at.attrs["unscored_cases"] == 1
+    assert at["b_mse"].sel(part="all").values.tolist() == [4.0, 8.0] and at["b_mse_pooled"].sel(part="all") == 20 / 3
+    assert (at["forecast_power"].sel(part="all") == 3.0).all()
+    first_day = at.sel(part="day 2018-05-17")
+    assert np.isnan(first_day["b_mse"][0]) and np.isnan(first_day["forecast_power"][0]).all()
+    assert (at["cases"].sel(part="hour 22"), at["unscored_cases"].sel(part="hour 22")) == (1, 1)
 
 
 def test_the_table_has_a_column_for_each_neighbourhood(of_ensembles: xr.Dataset, written: tuple[Path, Path]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
+from nowcast.verification.remarks import remarks_of
 from nowcast.verification.tally import Tally
 
 LEADS = (5.0, 10.0)
@@ -175,6 +176,35 @@ def test_counts_made_otherwise_are_not_added() -> None:
         merge_counts(
             [whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"]
         )
+
+
+def test_cases_and_frames_without_a_scored_pixel_are_counted_apart() -> None:
+    observed, forecasts = fields()
+    observed[0], observed[1, 0] = torch.nan, torch.nan
+    counts = tallied([slice(0, 9)], observed, forecasts)
+    assert (counts["cases"].values.tolist(), counts["unscored_cases"].values.tolist()) == ([1, 4, 3], [1, 0, 0])
+    assert counts["frames"].sel(forecast="model").values.tolist() == [[0, 1], [4, 4], [3, 3]]
+
+
+def test_counts_of_an_earlier_version_are_read_where_they_tell_enough_and_else_refused(tmp_path: Path) -> None:
+    observed, forecasts = fields()
+    observed = observed.nan_to_num(0.0)
+    observed[:2] = torch.nan
+    counts = tallied([slice(0, 9)], observed, {"model": forecasts["model"].nan_to_num(0.0)})
+    earlier = counts.drop_vars(["frames", "unscored_cases"]).assign(cases=counts["cases"] + counts["unscored_cases"])
+    earlier.to_netcdf(tmp_path / "earlier.nc", engine="netcdf4")
+    assert_same(open_counts(tmp_path / "earlier.nc"), counts)
+    half = earlier.assign(joint=earlier["joint"] // 2)
+    half.to_netcdf(tmp_path / "half.nc", engine="netcdf4")
+    with pytest.raises(DataError, match=r"half.nc: counts of an earlier nowcast.* of the cases of 2020-01-01T23 h UTC"):
+        open_counts(tmp_path / "half.nc")
+
+
+def test_remarks_are_added_up_too(tmp_path: Path) -> None:
+    observed, forecasts = fields()
+    parts = [tallied([chunk], observed, forecasts) for chunk in (slice(0, 4), slice(4, 9))]
+    parts = [part.assign_attrs(remarks=remark) for part, remark in zip(parts, ("a, one", "b"), strict=True)]
+    assert remarks_of(merge_counts(parts, ["a", "b"])) == ["a, one", "b"] and remarks_of(parts[0].drop_attrs()) == []
 
 
 def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:

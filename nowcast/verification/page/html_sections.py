@@ -9,6 +9,7 @@ import numpy as np
 from nowcast.verification.page import diagrams, diagrams_ensemble, html_tables, html_words
 from nowcast.verification.page.diagrams import at_or_above, names_of
 from nowcast.verification.page.html_frames import Showcase, cases_section
+from nowcast.verification.remarks import remarks_of
 from nowcast.verification.scores import CATEGORICAL
 
 if TYPE_CHECKING:
@@ -21,20 +22,24 @@ _KINDS = ("day", "event", "hour", "wet_share")
 
 def headline(scores: "xr.Dataset") -> str:
     """The verdict, how far it is to be trusted, and the tables."""
-    words = ["Each number is the mean over lead times of the score at each, from counts added over all cases."]
+    words = [
+        "Each number is the mean over lead times of the score at each, from counts added over all cases with a scored pixel."
+    ]
     more = ""
     if not html_tables.has_intervals(scores):
         words.append(f"Intervals: {html_words.intervals_in_words(scores)}")
     else:
         words.append(f"Below it, its {100 * float(scores.attrs['confidence']):g} % interval.")
         if scores.sizes["forecast"] > 1:
-            words.append("Bold: better than each other forecast by more than chance, that is, the intervals of the differences")
-            words.append("leave out 0; they may do so although the intervals of the scores overlap.")
+            words.append("Bold: better than each other forecast by more than chance, by swapping the two block by block")
+            words.append("(see Method); it may be so although the intervals of the scores overlap.")
             tables = f'<div class="tables">{html_tables.differences(scores)}</div>'
             more = f"<details><summary>The differences, with intervals</summary>{tables}</details>"
     rough = html_words.rough(scores)
     warning = f'<p class="warning">{rough}</p>' if rough else ""
-    verdict = f'<p class="verdict">{html_tables.verdict(scores)}</p>{_soft(" ".join(words))}{warning}'
+    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks_of(scores))
+    remarks = f'<ul class="notes remarks">{remarks}</ul>' if remarks else ""
+    verdict = f'<p class="verdict">{html_tables.verdict(scores)}</p>{_soft(" ".join(words))}{warning}{remarks}'
     return f'{verdict}<div class="tables">{html_tables.headline(scores)}</div>{more}'
 
 
@@ -165,9 +170,11 @@ def all_scores(scores: "xr.Dataset") -> str:
 def data(scores: "xr.Dataset", counts: "xr.Dataset") -> str:
     """Period, cases, coverage, and what could not be scored."""
     total, covered, wet = (int(counts[name].sum()) for name in ("total", "observed_covered", "observed_wet"))
+    unscored = int(counts["unscored_cases"].sum())
     facts = {
         "forecast reference times": period(counts),
         "cases": f"{int(counts['cases'].sum()):,}" + (f", in {counts.sizes['block']:,} hours" if period(counts) else ""),
+        "cases without one scored pixel, in no number here": f"{unscored:,}" if unscored else "",
         "blocks of the intervals": html_words.blocks_in_words(scores),
         "observed pixels that are covered": f"{100 * covered / total:.3g} %" if total else "",
         "covered pixels that are wet, at or above 0.1 mm/h": f"{100 * wet / covered:.3g} %" if covered else "",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.verification.intervals import LEAST_BLOCKS, significantly_better
 from nowcast.verification.page.diagrams import at_or_above, names_of
+from nowcast.verification.swaps import LEAST_BLOCKS, more_than_chance, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ def headline(scores: "xr.Dataset") -> str:
 
 
 def has_intervals(scores: "xr.Dataset") -> bool:
-    """Whether there are any: not without resampling, nor of a single day."""
+    """Whether there are any: not without resampling, nor of fewer than four days."""
     return "csi_mean_low" in scores and bool(scores["csi_mean_low"].notnull().any())
 
 
@@ -57,10 +57,10 @@ def verdict(scores: "xr.Dataset") -> str:
     names, thresholds = names_of(scores), scores["threshold"].values
     if len(names) < 2:
         return f"{html.escape(names[0])} stands alone here: there is nothing to compare it with."
-    if not has_intervals(scores):
-        return "There are no intervals, so that nobody can say which differences are more than chance: nothing is bold."
+    if not scores.attrs["resamples"]:
+        return "Resampling is off, so no difference is tested: nothing is bold."
     if scores.attrs["blocks"] < LEAST_BLOCKS:
-        return f"The cases lie in {scores.attrs['blocks']} blocks: too few to call any forecast better than another."
+        return f"The cases lie in {_blocks(scores)}: too few to call any forecast better than another, so nothing is bold."
     winners = [significantly_better(scores, "csi", threshold=threshold) for threshold in thresholds]
     found = [
         (winner.forecast if winner.certain else None, f"{threshold:g}")
@@ -78,8 +78,12 @@ def verdict(scores: "xr.Dataset") -> str:
     return " ".join(sentences)
 
 
+def _blocks(scores: "xr.Dataset") -> str:
+    return f"{scores.attrs['blocks']} block{'s' * (scores.attrs['blocks'] != 1)}"
+
+
 def differences(scores: "xr.Dataset") -> str:
-    """The first forecast minus each other, with intervals; bold where the interval leaves out 0."""
+    """The first forecast minus each other, with intervals; bold where it is more than chance."""
     first, *others = (html.escape(name) for name in names_of(scores))
     head = [f"{first} minus …", *others]
     tables = []
@@ -145,16 +149,16 @@ def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> 
 
 
 def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[str]:
-    """The mean of the first forecast minus that of each other, with its interval below, bold where that leaves out 0 by enough blocks."""
+    """The mean of the first forecast minus that of each other, with its interval below, bold where it is more than chance."""
     name = f"{score}_mean_difference"
-    here = scores[_with_bounds(scores, name)].sel(where)
-    places, enough = _places(score, here[name].values), scores.attrs["blocks"] >= LEAST_BLOCKS
+    here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
+    places = _places(score, here[name].values)
     cells = []
     for number in range(1, here.sizes["forecast"]):
         place = {"forecast": 0, "other_forecast": number}
-        value, low, high = (here[f"{name}{side}"].isel(place).item() for side in ("", "_low", "_high"))
-        text = _number(value, places, signed=True)
-        cells.append((f"<b>{text}</b>" if enough and (low > 0 or high < 0) else text) + _interval(here, name, places, **place))
+        text = _number(here[name].isel(place).item(), places, signed=True)
+        is_bold = more_than_chance(here[f"{name}_p"].isel(place))
+        cells.append((f"<b>{text}</b>" if is_bold else text) + _interval(here, name, places, **place))
     return cells
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nowcast.verification import neighbourhood, probabilistic
-from nowcast.verification.intervals import FEW_BLOCKS, LEAST_BLOCKS
+from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.page.html_tables import LABELS, has_intervals
 from nowcast.verification.scores import CATEGORICAL, CONTINUOUS
+from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,6 +22,7 @@ REFERENCES = (
     "Roberts & Lean 2008, Scale-selective verification of rainfall accumulations, Monthly Weather Review 136, 78–97.",
     "Roebber 2009, Visualizing multiple measures of forecast quality, Weather and Forecasting 24, 601–608.",
     "Efron & Tibshirani 1993, An introduction to the bootstrap, Chapman & Hall.",
+    "Hamill 1999, Hypothesis tests for evaluating numerical precipitation forecasts, Weather and Forecasting 14, 155–167.",
     "Hersbach 2000, Decomposition of the continuous ranked probability score, Weather and Forecasting 15, 559–570.",
     "Ferro 2014, Fair scores for ensemble forecasts, Quarterly Journal of the Royal Meteorological Society 140, 1917–1923.",
     "Murphy 1973, A new vector partition of the probability score, Journal of Applied Meteorology 12, 595–600.",
@@ -39,7 +41,7 @@ def rules(scores: "xr.Dataset", counts: "xr.Dataset") -> str:
     said = {
         "Event": "a rate at or above the threshold, in a pixel, at a time. Hits, false alarms, misses and correct negatives are counted "
         "pixel by pixel.",
-        "Missing": f"{together} Missing is never taken for dry.",
+        "Missing": f"{together} Missing is never taken for dry. A case, or a frame of it, without one scored pixel is in no mean.",
         "Count first, divide once": "counts are added over all cases of a lead time, and a score is one division of the sums. 0/0 is "
         "undefined and shown as –.",
         "Mean and pooled": "the mean is that of the scores at each lead time, where they are defined; pooled adds the counts of all lead "
@@ -56,6 +58,8 @@ def rules(scores: "xr.Dataset", counts: "xr.Dataset") -> str:
             "CSI, HSS, errors, FSS and spectra are those of the ensemble mean, which is smoother than its members."
         )
     said["Intervals"] = f"{intervals_in_words(scores)} {rough(scores)}"
+    if scores.sizes["forecast"] > 1:
+        said["More than chance"] = chance_in_words(scores)
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in said.items())
     return f'<dl class="notes">{listed}</dl>'
 
@@ -66,14 +70,28 @@ def intervals_in_words(scores: "xr.Dataset") -> str:
     if not about["resamples"]:
         return "none, for resampling is off."
     if not has_intervals(scores):
-        single = "all cases lie in a single block" if about["blocks"] == 1 else "too few blocks have an event"
-        return f"none, for {single} ({_block(scores)}) of the bootstrap."
+        few = f"there are fewer than {LEAST_FOR_INTERVAL} blocks" if about["blocks"] > 1 else "all cases lie in a single block"
+        reason = few if about["blocks"] < LEAST_FOR_INTERVAL else "too few blocks have an event"
+        return f"none, for {reason} ({_block(scores)}) of the bootstrap."
     drawn = f"{about['resamples']:,} times, {about['blocks']:,} blocks (each {_block(scores)}) are drawn with replacement"
     return (
-        f"{100 * about['confidence']:g} % percentile intervals of a block bootstrap: {drawn} (seed {about['seed']}), and all scores "
-        "made anew from their sums. Whole blocks are drawn, for cases minutes apart are nearly the same case. A difference of two "
-        "forecasts is taken within each draw; it is more than chance where its interval leaves out 0. Every difference is tested by "
-        "itself: of twenty that are nothing but chance, one will seem to be more."
+        f"{100 * about['confidence']:g} % intervals of a studentised block bootstrap: the score is taken without each block in turn, "
+        f"which gives its standard error; {drawn} (seed {about['seed']}), which gives how many standard errors to either side the "
+        "interval reaches. Whole blocks are drawn, for cases minutes apart are nearly the same case. The interval of a difference is of "
+        "the same draws for both forecasts."
+    )
+
+
+def chance_in_words(scores: "xr.Dataset") -> str:
+    """How a difference of two forecasts is tested."""
+    about = scores.attrs
+    if not about["resamples"]:
+        return "not tested, for resampling is off."
+    return (
+        f"if two forecasts are equally good, it is chance which is whose in a block ({_block(scores)}). So the two are swapped on any "
+        f"choice of blocks: on all choices, or on {about['resamples']:,} drawn ones where there are more. A difference is more than chance, "
+        f"and bold, where at most {LEVEL:.0%} of the choices make one as large. Every difference is tested by itself: of twenty that "
+        "are nothing but chance, one will seem to be more."
     )
 
 
@@ -84,12 +102,14 @@ def blocks_in_words(scores: "xr.Dataset") -> str:
 
 def rough(scores: "xr.Dataset") -> str:
     """A warning where there are too few blocks for good intervals; else nothing."""
-    if scores.attrs["blocks"] >= FEW_BLOCKS or not has_intervals(scores):
-        return ""
     blocks = scores.attrs["blocks"]
-    words = f"With {blocks} blocks, fewer than {FEW_BLOCKS}, the intervals are rough, and as a rule too narrow."
+    if blocks >= FEW_BLOCKS or not (has_intervals(scores) or (1 < blocks < LEAST_FOR_INTERVAL and scores.attrs["resamples"])):
+        return ""
+    words = f"With {blocks} blocks, fewer than {FEW_BLOCKS}, the intervals are rough: a single block moves them much."
+    if blocks < LEAST_FOR_INTERVAL:
+        words = f"{blocks} blocks are too few for intervals, {LEAST_FOR_INTERVAL} the least."
     if blocks >= LEAST_BLOCKS:
-        return f"{words} Take bold as a hint, not as proof."
+        return words
     by_chance = f"all {blocks} favour one of two equal forecasts by chance once in {2 ** (blocks - 1)} times"
     return f"{words} With fewer than {LEAST_BLOCKS} no forecast is called better, and nothing is bold: {by_chance}."
 
