@@ -12,7 +12,6 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "folders": set(),
     "netcdf3": set(),
     "printable": set(),
     "untrusted": {"errors", "netcdf3"},
@@ -29,7 +28,7 @@ MAY_IMPORT = {
     "config": {"errors", "checks", "config_data", "config_forecasts", "config_models", "config_predict"},
     "explain": {"errors", "printable"},
     "radar": {"errors", "apart", "files", "signals", "untrusted"},
-    "sequences": {"errors", "files", "folders", "periods", "radar.grid"},
+    "sequences": {"errors", "files", "periods", "radar.grid"},
     "model": {"errors", "apart", "untrusted"},
     "verification": {"errors", "apart", "files", "radar.grid", "untrusted"},
     "training": {"errors", "checks", "files", "model", "sequences", "verification.counts", "verification.scores"},

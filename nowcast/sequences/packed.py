@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import only_writer, written_whole
-from nowcast.folders import not_left_empty
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.sequences.cache import FRAMES, clean, mark_used
@@ -95,7 +94,7 @@ def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None])
     """Write the three files of a series unless they exist. → whether this process has written them."""
     if path.exists():
         return False
-    with not_left_empty(path.parent), only_writer(path.parent, wait=math.inf):
+    with only_writer(path.parent, wait=math.inf):
         if path.exists():  # another process has made it meanwhile
             return False
         log.info("unpacking %d frames into %s", len(rates), path)
