@@ -166,6 +166,15 @@ def test_a_signal_ends_the_wait_at_once_and_the_work():
     assert apart("b.nc", add, 1, 2) == 3
 
 
+def test_who_reads_from_a_pipe_of_the_caller_sees_its_end():
+    reading, writing = os.pipe()
+    assert apart("a", add, 1, 2) == 3
+    os.close(writing)
+    os.set_blocking(reading, False)  # a pipe that somebody still holds raises BlockingIOError
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
 def test_threads_take_turns():
     found = {}
     threads = [threading.Thread(target=lambda k=k: found.update({k: apart("a.nc", add, k, np.ones(10**5))[0]})) for k in range(8)]
