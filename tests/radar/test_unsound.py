@@ -155,6 +155,6 @@ def test_where_the_library_gives_no_reason_plain_reading_does(tmp_path, monkeypa
     path = tmp_path / "a.nc"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), DataError)
-    monkeypatch.setattr(storage, "_errno_of_reading", lambda path: errno.EIO)
+    monkeypatch.setattr("nowcast.files.faults._errno_of_reading", lambda path: errno.EIO)
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), InputOutputError)
     assert isinstance(storage.explain(path, PermissionError(errno.EACCES, "denied")), MissingInputError)
