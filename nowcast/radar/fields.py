@@ -133,7 +133,9 @@ def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: i
         field = _open(path)[variable]
         field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
-        values = storage.unpack(part.values, part.attrs).astype(np.float32).reshape(-1, *part.shape[-2:])
+        raw = part.values
+        blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)  # of NetCDF; Zarr declares its own
+        values = storage.unpack(raw, part.attrs, blank).astype(np.float32).reshape(-1, *part.shape[-2:])
         values[~np.isfinite(values)] = np.nan
         return values
 

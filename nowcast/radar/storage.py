@@ -115,7 +115,7 @@ def read_values(
             key = tuple(index.get(name, 0) for name in stored.dimensions)
             raw = np.asarray(stored[key])
             attrs = {name: stored.getncattr(name) for name in stored.ncattrs()}
-            missing_value = missing_numbers(missing_value, _unwritten(raw, attrs))
+            missing_value = missing_numbers(missing_value, unwritten(raw, attrs))
             kept = [name for name in stored.dimensions if name in index]
     except (OSError, RuntimeError, IndexError, KeyError, MemoryError) as error:
         raise explain(path, error) from error
@@ -355,7 +355,8 @@ def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> Da
     needed = height * width * each
     if there < needed:
         return DataError(
-            f"{path}: truncated: {there} bytes of pixels, and {height} x {width} need {needed}; fetch it again once it is whole."
+            f"{path}: truncated, or still being written: {there} bytes of pixels, and {height} x {width} need {needed};"
+            " compare it with its source."
         )
     return DataError(
         f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header names; look into it."
@@ -417,7 +418,7 @@ def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float]
     return dry, [value for value in values if value not in dry]
 
 
-def _unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
+def unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
     """What the NetCDF library reads where nothing was written, of a variable that declares no fill value; None for bytes."""
     if "_FillValue" in attrs or "_Unsigned" in attrs or raw.dtype.itemsize < 2:
         return None
