@@ -150,8 +150,7 @@ def test_grid_mappings_differ_where_they_mean_another_place(other, differs):
 def test_a_figure_of_the_earth_that_only_the_datum_states_counts():
     name = {"grid_mapping_name": "latitude_longitude"}
     one, two = (
-        {"crs": xr.Variable((), 0, {**name, "horizontal_datum_name": datum})}
-        for datum in ("OSGB_1936", "European_Datum_1950")
+        {"crs": xr.Variable((), 0, {**name, "horizontal_datum_name": datum})} for datum in ("OSGB_1936", "European_Datum_1950")
     )
     assert place_differs(one, one.copy()) == ""
     assert place_differs(one, two) == "their grid mappings differ: horizontal_datum_name"
