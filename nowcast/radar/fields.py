@@ -136,7 +136,9 @@ def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: i
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
         raw = part.values
         blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)  # of NetCDF; Zarr declares its own
-        dry = dry_in(str(part.attrs.get("units", "")))  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
+        dry = dry_in(
+            str(part.attrs.get("units", ""))
+        )  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
         values = storage.unpack(raw, part.attrs, blank, ((), dry)).astype(np.float32).reshape(-1, *part.shape[-2:])
         values[~np.isfinite(values)] = np.nan
         return values
