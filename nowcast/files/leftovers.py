@@ -3,6 +3,7 @@
 A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file of such a name.
 """
 
+import atexit
 import fcntl
 import glob
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from nowcast.files.disk import for_people, is_full, remove
 
 _NUMBER = "[0-9a-f]" * 8
+_ours: dict[Path, int] = {}
+"""Folders in use, and the process that made them. They go at its end, also if a signal came between two lines that make or remove one."""
 _LONGEST = 86400.0  # seconds of writing; only where locks cannot tell whether a process is still at it
 
 
@@ -38,9 +41,17 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         try:
             if folder != path:
                 remove(folder)
+                _ours.pop(folder, None)
         finally:
             if lock >= 0:
                 os.close(lock)
+
+
+@atexit.register
+def _remove_ours() -> None:
+    for folder, process in list(_ours.items()):
+        if process == os.getpid():
+            remove(folder)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -59,7 +70,12 @@ def _make(path: Path) -> tuple[Path, int]:
     """A new temporary folder and the descriptor that holds its lock. Errors: OSError."""
     while True:
         folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        folder.mkdir(mode=0o700)
+        _ours[folder] = os.getpid()
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError:
+            del _ours[folder]
+            raise
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
