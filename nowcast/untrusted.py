@@ -140,7 +140,7 @@ def _is_hdf5(file: BinaryIO) -> bool:
 def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
     """Errors: DataError where HDF5 would read for ever: it steps through a heap by the sizes of its objects, and a block of zeros
     within, as a write or a download that was cut short leaves it, is an object of no size."""
-    if content[14 if content[8] < 2 else 10] != 8:  # bytes of a size, by the superblock
+    if len(content) < 15 or content[14 if content[8] < 2 else 10] != 8:  # bytes of a size, by the superblock
         return
     at = -1
     while (at := content.find(_HEAP, at + 1)) >= 0:

@@ -678,6 +678,22 @@ def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_doe
     assert source.take_remarks() == [f"{folder}/20.nc: is packed otherwise than most files before it, and taken as it says"]
 
 
+def test_a_new_packing_by_which_the_old_one_makes_no_sense_is_taken(write: Callable[..., Path]) -> None:
+    """Half dBZ from -32 on, then hundredths of dBZ, of which -3200 would stand for -1632 dBZ before."""
+    import netCDF4
+
+    dbz = np.where(np.arange(36) % 3, 20.0 + np.arange(36) / 2, -32.0).reshape(1, 6, 6)
+    for minute in (0, 5, 10, 15, 20):
+        scale, offset = (0.01, 0.0) if minute == 20 else (0.5, -32.0)
+        path = write(f"{minute:02}.nc", [minute], np.round((dbz - offset) / scale), units="dBZ")
+        with netCDF4.Dataset(path, "a") as file:
+            file["rain"].scale_factor, file["rain"].add_offset = scale, offset
+    source = source_of(path.parent, data={"zr": [200.0, 1.6]}, on_bad_file="skip")
+    assert source.newest(None) == at(20)
+    past = source.past(at(20), THREE).rain["precipitation_rate"].values
+    np.testing.assert_allclose(past[2], past[0], rtol=1e-6)
+
+
 # ---- the spacing of the newest frames
 
 

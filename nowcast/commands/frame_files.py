@@ -17,9 +17,9 @@ from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.file import RadarFile
 from nowcast.radar.formats import read_frames
-from nowcast.radar.frames import read_rates, to_rate
+from nowcast.radar.frames import read_rates
 from nowcast.radar.georeference import place_differs
-from nowcast.radar.neighbours import repacked
+from nowcast.radar.neighbours import rate_by
 from nowcast.radar.patterns import is_time_pattern
 from nowcast.radar.series import describe_files
 from nowcast.radar.storage import close_files
@@ -142,14 +142,11 @@ class FrameFiles:
         remark = f"{file.path}: {high} values at {show(at)} UTC are above data.max_rate={options.max_rate:g} mm/h and {instead}"
         return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
 
-    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int, at: np.datetime64) -> Rate:
+    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Rate:
         """A frame, but by another (scale, offset) than its file says. Errors: DataError, MissingInputError."""
         everything = slice(None)
         stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
-        again = repacked(stored, file.layout.packing, packing)
-        again = again if file.layout.zr else np.where(again < 0, np.nan, again)
-        rate: Rate = to_rate(again, file, np.array([at]), self.options)[0][0]
-        return rate
+        return rate_by(packing, stored, file, self.options)
 
     def _with_one_copy(self, file: RadarFile) -> RadarFile:
         """Of what is the same in the file before."""

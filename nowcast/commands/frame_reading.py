@@ -19,14 +19,13 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
     for file, index in line.at(at):
         try:
             frame = source.read(file, index, at)
+            if frame is None:
+                continue
+            problem = packing_unfit(source, line, file, index, at, frame, bad) or coverage_unfit(source, line, at, frame)
+            if problem:
+                raise DataError(f"{file.path}: {problem}.")
         except (DataError, MissingInputError) as error:
             bad.add(file.path, error, f"the frame of {show(at)} UTC left out")
-            continue
-        if frame is None:
-            continue
-        problem = packing_unfit(source, line, file, index, at, frame, bad) or coverage_unfit(source, line, at, frame)
-        if problem:
-            bad.add(file.path, DataError(f"{file.path}: {problem}."), f"the frame of {show(at)} UTC left out")
             continue
         found.append((file, index, frame.rate))
         bad.remarks += [] if frame.remark is None else [frame.remark]
@@ -52,7 +51,7 @@ def packing_unfit(
     packing, files = count.most_common(1)[0]
     if packing == file.layout.packing or 2 * files <= len(line.files):
         return ""
-    again = source.read_by(packing, file, index, at)
+    again = source.read_by(packing, file, index)
     for other, number, time in _frames_near(line, at):
         beside = _frame(source, other, number, time) if other.layout.packing == packing else None
         unfit = None if beside is None else fits_only_repacked(frame.rate, again, beside.rate)

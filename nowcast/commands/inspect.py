@@ -131,7 +131,7 @@ def as_document(group: Group, found: Inspection) -> dict[str, Any]:
 def print_model(console: Console, path: str, about: dict[str, Any]) -> None:
     """A block for a checkpoint or an exported model."""
     kind = about["kind"] + (f", schema {about['schema']}" if about["kind"] == "checkpoint" else "")
-    console.print(path, style="bold")
+    console.print(printable(path), style="bold")
     _print_rows(console, [("format", f"nowcast {kind}"), *model_rows(about), ("SHA-256", about["sha256"])])
 
 

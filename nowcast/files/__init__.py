@@ -1,17 +1,20 @@
 """Files written whole or not at all, folders with one writer at a time, and checksums."""
 
 from nowcast.files.disk import make_folder, new_folders, sha256
+from nowcast.files.faults import fault_of_machine, refuse_fault_of_machine
 from nowcast.files.leftovers import remove_leftovers
 from nowcast.files.locks import is_locked, only_writer
 from nowcast.files.together import settled, written_together
 from nowcast.files.whole import link_whole, refuse_unwritable, written_whole
 
 __all__ = [
+    "fault_of_machine",
     "is_locked",
     "link_whole",
     "make_folder",
     "new_folders",
     "only_writer",
+    "refuse_fault_of_machine",
     "refuse_unwritable",
     "remove_leftovers",
     "settled",

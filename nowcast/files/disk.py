@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nowcast.errors import CannotCreateError, InputOutputError, MissingInputError
+from nowcast.files.faults import refuse_fault_of_machine
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,12 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal. Errors: MissingInputError."""
+    """The SHA-256 checksum of a file, in hexadecimal. Errors: MissingInputError, InputOutputError."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
+        refuse_fault_of_machine(path, error)
         raise MissingInputError(f"{path}: cannot be read ({reason_of(error)}); check the path and its permissions.") from error
 
 

@@ -3,6 +3,7 @@
 A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file of such a name.
 """
 
+import atexit
 import fcntl
 import glob
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from nowcast.files.disk import for_people, is_full, remove
 
 _NUMBER = "[0-9a-f]" * 8
+_ours: dict[Path, int] = {}
+"""Folders in use, and the process that made them. They go at its end, also if a signal came between two lines that make or remove one."""
 _LONGEST = 86400.0  # seconds of writing; only where locks cannot tell whether a process is still at it
 
 
@@ -25,23 +28,30 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     Errors: what the disk says in the block, as `for_people` tells it.
     """
     _remove_all(path.parent, glob.escape(path.name))
-    folder, lock = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp"), -1
+    folder, lock = path, -1
     try:
-        lock = _make(folder)
+        folder, lock = _make(path)
         yield folder
     except (OSError, RuntimeError) as error:
         full = is_full(path, error)  # before there is room again
-        remove(folder)
-        raise for_people(path, error, folder if folder.exists() else None, full=full) from error
+        if folder != path:
+            remove(folder)
+        raise for_people(path, error, folder if folder != path and folder.exists() else None, full=full) from error
     finally:
         try:
-            remove(folder)
-        except BaseException:  # a signal came in between
-            remove(folder)
-            raise
+            if folder != path:
+                remove(folder)
+                _ours.pop(folder, None)
         finally:
             if lock >= 0:
                 os.close(lock)
+
+
+@atexit.register
+def _remove_ours() -> None:
+    for folder, process in list(_ours.items()):
+        if process == os.getpid():
+            remove(folder)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -56,20 +66,26 @@ def _remove_all(folder: Path, name: str) -> None:
                 remove(left)
 
 
-def _make(folder: Path) -> int:
-    """Make a temporary folder. → the descriptor that holds its lock. Errors: OSError."""
+def _make(path: Path) -> tuple[Path, int]:
+    """A new temporary folder and the descriptor that holds its lock. Errors: OSError."""
     while True:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        _ours[folder] = os.getpid()
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError:
+            del _ours[folder]
+            raise
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another process tidies up, and took it for a leftover
+        except BlockingIOError:  # somebody tidies up, and took it for a leftover
             os.close(lock)
             continue
         except OSError:  # a file system without locks
-            return lock
+            return folder, lock
         if folder.exists():
-            return lock
+            return folder, lock
         os.close(lock)
 
 

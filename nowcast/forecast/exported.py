@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.files import refuse_fault_of_machine
 from nowcast.forecast.graphs import GraphError, peak_memory
 
 Result = TypeVar("Result")
@@ -81,6 +82,7 @@ def read_exported(path: str | Path) -> ExportedForecaster:
             raise DataError(f"{path}: larger than any model that 'nowcast export' writes; give another file.")
         content = Path(path).read_bytes()
     except OSError as error:
+        refuse_fault_of_machine(path, error)
         raise MissingInputError(f"{path}: no such model, or none that can be read ({error.strerror}).") from error
     return open_exported(content, path)
 

@@ -49,9 +49,9 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
     layout = Layout(str(field.name), shape, text, minutes, None, packing, dims, flags)
     place = on_known_grid(place_of(file, field, dims[1], dims[2], str(path)), str(path))
     if times.size == 0 or 0 in shape:
-        raise DataError(f"{path}: holds no frame; remove this file.")
+        raise DataError(f"{path}: holds no frame; it may still be being written.")
     if np.isnat(times).any():
-        raise DataError(f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend or remove this file.")
+        raise DataError(f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend this file, or leave it out.")
     _refuse_forecast(file, labels, path)
     attrs = {name: str(file.attrs[name]) for name in PROVENANCE if name in file.attrs}
     return RadarFile(path, form, layout, times, place, attrs)

@@ -88,7 +88,7 @@ def intervals_of(file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path
     if found is None:
         return None
     if np.isnat(found.starts).any() or np.isnat(found.ends).any():
-        raise DataError(f"{path}: a frame has a time, but the bounds of its time are missing; mend or remove this file.")
+        raise DataError(f"{path}: a frame has a time, but the bounds of its time are missing; mend this file, or leave it out.")
     slack = np.timedelta64(int(JITTER_SECONDS), "s")
     outside = np.flatnonzero((labels < found.starts - slack) | (labels > found.ends + slack))
     if outside.size and (found.ends > found.starts).all():

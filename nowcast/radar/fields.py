@@ -23,6 +23,7 @@ from nowcast.radar.readers.zarr import refuse_foreign
 from nowcast.radar.storage import explained, library
 from nowcast.radar.time_units import is_time_unit
 from nowcast.radar.times import Times, show
+from nowcast.radar.units import dry_in
 from nowcast.untrusted import refuse_unsound
 
 # A component or a direction of a vector: mirrored or turned, such a field would need other values too.
@@ -133,7 +134,12 @@ def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: i
         field = _open(path)[variable]
         field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
-        values = storage.unpack(part.values, part.attrs).astype(np.float32).reshape(-1, *part.shape[-2:])
+        raw = part.values
+        blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)  # of NetCDF; Zarr declares its own
+        dry = dry_in(
+            str(part.attrs.get("units", ""))
+        )  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
+        values = storage.unpack(raw, part.attrs, blank, ((), dry)).astype(np.float32).reshape(-1, *part.shape[-2:])
         values[~np.isfinite(values)] = np.nan
         return values
 

@@ -103,14 +103,12 @@ def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: Read
     Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a fill value that is not declared.
     """
     layout = file.layout
-    reflectivity = units.quantity_of(layout.units) == "reflectivity"
-    if reflectivity:
+    if units.quantity_of(layout.units) == "reflectivity":
         assert layout.zr is not None  # describe_file sees to it
-        rate, least = units.dbz_to_rate(stored, *layout.zr), _LEAST_DBZ
-        low = (stored < least) & (stored > -np.inf)
+        rate = units.dbz_to_rate(stored, *layout.zr)
     else:
-        rate, least = stored * units.rate_factor(layout.units, layout.accumulation_minutes), _LEAST_RATE
-        low = (rate < least) & (rate > -np.inf)
+        rate = stored * units.rate_factor(layout.units, layout.accumulation_minutes)
+    low = is_impossible(stored, file)
     if low.any():
         _refuse_negative(stored, low, file, times)
     with np.errstate(invalid="ignore"):
@@ -119,6 +117,14 @@ def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: Read
     clipped = np.clip(rate, 0.0, options.max_rate)  # NaN stays
     rate = np.where(infinite if options.above_max_rate == "clip" else high, np.nan, clipped)
     return rate.astype(np.float32), int(high.sum())
+
+
+def is_impossible(stored: storage.Values, file: RadarFile) -> npt.NDArray[np.bool_]:
+    """Where a value in the units of `file` is below all that a radar gives: less than 0, or than -90 dBZ. -inf dBZ is dry."""
+    layout = file.layout
+    is_dbz = units.quantity_of(layout.units) == "reflectivity"
+    least = _LEAST_DBZ if is_dbz else _LEAST_RATE / units.rate_factor(layout.units, layout.accumulation_minutes)
+    return (stored < least) & (stored > -np.inf)
 
 
 def _refuse_negative(stored: storage.Values, low: npt.NDArray[np.bool_], file: RadarFile, times: Times) -> None:

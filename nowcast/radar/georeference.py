@@ -53,6 +53,8 @@ def same_coordinates(one: xr.Variable, other: xr.Variable) -> bool:
     a, b = (np.asarray(coordinate.values, dtype=np.float64) for coordinate in (one, other))
     if a.shape != b.shape:
         return False
+    if np.array_equal(one.values, other.values):  # nearly always, and much faster
+        return True
     circle = all(str(coordinate.attrs.get("standard_name")) in ("longitude", "grid_longitude") for coordinate in (one, other))
     with np.errstate(invalid="ignore"):
         off, steps = (a - b, [np.diff(a, axis=axis) for axis in range(a.ndim) if a.shape[axis] > 1])
@@ -179,7 +181,8 @@ def _mapping_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> li
         same = all(one.get(key) == other.get(key) for key in ELLIPSOID)
     else:
         same = np.allclose(np.array(ellipsoid_of(one)), np.array(ellipsoid_of(other)), rtol=1e-9)
-    figure = [] if same else [key for key in ELLIPSOID if one.get(key) != other.get(key)]
+    stated = (*ELLIPSOID, "horizontal_datum_name")
+    figure = [] if same else [key for key in stated if one.get(key) != other.get(key)]
     a, b = ({key: value for key, value in attrs.items() if not _says_nothing_more(key, value)} for attrs in (one, other))
     return figure + sorted(
         key for key in a.keys() | b.keys() if key not in a or key not in b or not _same_attribute(key, a[key], b[key])

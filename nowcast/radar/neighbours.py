@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nowcast.radar import storage
 from nowcast.radar.file import RadarFile, ReadOptions
 from nowcast.radar.formats import read_frames
-from nowcast.radar.frames import Rate, to_rate
+from nowcast.radar.frames import Rate, is_impossible, to_rate
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.series import Series
 from nowcast.radar.storage import Values
@@ -47,6 +47,17 @@ def strange_coverage(covered: Sequence[float]) -> npt.NDArray[np.bool_]:
 def repacked(stored: Values, own: Packing, other: Packing) -> Values:
     """Values by one (scale, offset) → those that the same stored numbers mean by another."""
     return (stored - own[1]) / own[0] * other[0] + other[1]
+
+
+def rate_by(packing: Packing, stored: Values, file: RadarFile, options: ReadOptions) -> Rate:
+    """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file were packed by another (scale, offset).
+
+    Values that no rain has by that packing are missing: they say nothing of the file, which may be right.
+    """
+    again = repacked(stored, file.layout.packing, packing)
+    again[is_impossible(again, file)] = np.nan
+    rate: Rate = to_rate(again, file, file.times[:1], options)[0][0]
+    return rate
 
 
 def fits_only_repacked(rate: Rate, again: Rate, beside: Rate) -> bool | None:
@@ -97,22 +108,16 @@ def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
     for k, beside in odd_packings([series.files[one] for one in order]):
         file, other = series.files[order[k]], series.files[order[beside]]
         stored, there = _first_frame(file, options), _first_frame(other, options)
-        again = repacked(stored, file.layout.packing, other.layout.packing)
         storage.close_files({str(file.path), str(other.path)})
-        rates = [_rate(one, of, options) for one, of in ((stored, file), (again, file), (there, other))]
-        if fits_only_repacked(*rates):
+        packings = file.layout.packing, other.layout.packing
+        own, again = (rate_by(packing, stored, file, options) for packing in packings)
+        if fits_only_repacked(own, again, rate_by(other.layout.packing, there, other, options)):
             found[file.path] = f"{file.path}: {packing_problem(file, other.layout.packing)}; mend it, or leave it out."
     return found
 
 
 def _first_frame(file: RadarFile, options: ReadOptions) -> Values:
     return read_frames(file, slice(0, 1), slice(None), slice(None), options)
-
-
-def _rate(stored: Values, file: RadarFile, options: ReadOptions) -> Rate:
-    plausible = stored if file.layout.zr else np.where(stored < 0, np.nan, stored)
-    rate: Rate = to_rate(plausible, file, file.times[:1], options)[0][0]
-    return rate
 
 
 def _wet_share(rate: Rate) -> float:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from nowcast.apart import apart
 from nowcast.errors import ConfigError, DataError
-from nowcast.files import written_whole
+from nowcast.files import refuse_fault_of_machine, written_whole
 from nowcast.radar import storage
 from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS, DIMS, LATITUDE, LONGITUDE, RATE, UNITS
@@ -99,6 +99,7 @@ def _read_record(path: Path) -> DayRecord:
         if times.size == 0:
             raise IndexError("it holds no frame")
     except (OSError, RuntimeError, IndexError, KeyError, AttributeError, ValueError) as error:
+        refuse_fault_of_machine(path, error)
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"{path}: this day of the store cannot be read ({reason}); move it elsewhere and prepare again."

@@ -54,7 +54,7 @@ def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) ->
     there = np.isfinite(numbers)
     passed = np.where(there, numbers, 0).astype(np.float64) * length
     if np.abs(passed + start).max(initial=0) > _MOST:
-        raise ValueError(f"({units!r}) cannot be read, for one is out of range; mend or remove this file")
+        raise ValueError(f"({units!r}) cannot be read, for one is out of range; mend this file, or leave it out")
     _refuse_coarse(numbers[there], length, units)
     decoded = np.datetime64(0, "ms") + (start + np.round(passed).astype(np.int64)).astype("timedelta64[ms]")
     return np.asarray(np.where(there, decoded.astype("datetime64[ns]"), np.datetime64("NaT")), dtype="datetime64[ns]")

@@ -90,7 +90,7 @@ def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
     if abs(off[worst]) > tolerance:
         raise OffClockError(
             f"{names[worst]}: the frame of {show(times[worst])} does not fit the {timestep_minutes:g}-minute spacing of the"
-            " others; open files of one spacing only, or remove this frame.",
+            " others; open files of one spacing only, or leave this frame out.",
             worst,
         )
     ticks = phase + np.round((seconds - phase) / step) * step

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
-from nowcast.files import written_whole
+from nowcast.files import refuse_fault_of_machine, written_whole
 from nowcast.sequences.stored import StoredArray, write_header
 
 SMALL_BYTES = 64 * 2**20
@@ -78,7 +78,7 @@ def day_waves(times: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArr
 def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str) -> NDArray[np.float32] | StoredArray:
     """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file of `folder`, read as needed.
 
-    source: which file, what of it; another source never meets the file. Errors: DataError where the file is damaged.
+    source: which file, what of it; another source never meets the file. Errors: DataError if the file is damaged; InputOutputError.
     """
     if 4 * np.prod(shape) <= SMALL_BYTES:
         return read(0, shape[0])
@@ -91,7 +91,8 @@ def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: 
         if frames.shape != shape or frames.dtype != np.float32:
             raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: this unpacked field is damaged ({error}); delete {folder}, which is made anew.") from error
+        refuse_fault_of_machine(path, error)
+        raise DataError(f"{path}: this unpacked field is damaged ({error}); delete it, and it is made again.") from error
     return frames
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
+from nowcast.files import refuse_fault_of_machine
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick
 
@@ -99,7 +100,8 @@ def open_digits(path: str | Path) -> NDArray[np.uint8]:
         magic, count, height, width = struct.unpack(">4i", content[:16])
         pixels = np.frombuffer(content, np.uint8, offset=16)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise DataError(f"{path}: not a readable IDX file ({error}); fetch it again.") from error
+        refuse_fault_of_machine(path, error)
+        raise DataError(f"{path}: not a readable IDX file ({error}); compare it with its source.") from error
     if magic != 2051 or (height, width) != (DIGIT_SIZE, DIGIT_SIZE) or not pixels.size == count * height * width > 0:
         raise DataError(f"{path}: not an IDX file of 28×28 images, or cut short; data.path must name MNIST's images.")
     return pixels.reshape(count, height, width)

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
-from nowcast.files import only_writer, written_whole
+from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.sequences.cache import FRAMES, clean, mark_used
@@ -109,7 +109,10 @@ def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None])
 
 
 def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]) -> PackedRates | None:
-    """Open the files of a series; None if they are gone. Errors: DataError if they are not of this size (h, w), or damaged."""
+    """Open the files of a series; None if they are gone.
+
+    Errors: InputOutputError if the disk fails; DataError if they are not of this size (h, w), or damaged.
+    """
     try:
         frames = StoredArray(path)
         if not frames.is_in_place():
@@ -124,6 +127,7 @@ def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, s
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, FileNotFoundError) and not path.exists():
             return None
+        refuse_fault_of_machine(path, error)
         raise DataError(
             f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is made anew."
         ) from error

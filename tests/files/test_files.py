@@ -300,6 +300,34 @@ except Interrupted as interrupt:
 """
 
 
+INTERRUPTED_BETWEEN_TWO_LINES = """
+import sys
+from pathlib import Path
+from nowcast.errors import Interrupted
+from nowcast.files import written_whole
+
+def interrupts(frame, event, arg):
+    if event == sys.argv[3] and frame.f_code.co_name == sys.argv[2]:
+        sys.settrace(None)
+        raise Interrupted(15)
+    return interrupts
+
+sys.settrace(interrupts)
+try:
+    with written_whole(Path(sys.argv[1]) / "a"):
+        pass
+except Interrupted as interrupt:
+    sys.exit(interrupt.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("called", "event"), [("_make", "return"), ("written_whole", "return"), ("remove", "call")])
+def test_a_signal_between_two_lines_that_make_or_remove_leaves_nothing(called: str, event: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", INTERRUPTED_BETWEEN_TWO_LINES, str(tmp_path), called, event]
+    assert subprocess.run(program, timeout=20).returncode == 143
+    assert {path.name for path in tmp_path.iterdir()} <= {"a"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_at_any_moment_leaves_a_whole_file(number: int, tmp_path: Path) -> None:
     moments = random.Random(0)

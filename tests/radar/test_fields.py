@@ -55,6 +55,28 @@ def test_a_field_with_times_and_one_without(grid: xr.Dataset, tmp_path: Path, su
         one.close()
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8", "i2", "i4"])
+def test_what_was_never_written_of_a_field_is_missing(grid: xr.Dataset, tmp_path: Path, kind: str) -> None:
+    """The NetCDF library reads 9.97e36, or -32767, where nothing was written and no fill value is declared."""
+    import netCDF4
+
+    path = write(field(), tmp_path / "field.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file.createVariable("cape", kind, ("y", "x"))[:2] = 7
+    cape = open_field(path, "cape", grid)
+    np.testing.assert_array_equal(cape.read(0, 1), [[[7, 7], [7, 7], [np.nan, np.nan]]])
+    cape.close()
+
+
+@pytest.mark.parametrize(("units", "dry"), [("mm h-1", 0.0), ("dBZ", np.nan)])
+def test_a_flag_of_no_echo_is_no_weak_echo(grid: xr.Dataset, tmp_path: Path, units: str, dry: float) -> None:
+    attrs = {"units": units, "flag_values": np.int16([-1]), "flag_meanings": "no_echo"}
+    values = np.array([[-1, 20], [30, 40], [50, 60]], np.int16)
+    echo = open_field(write(field(parts={"echo": (("y", "x"), values, attrs)}), tmp_path / "field.nc"), "echo", grid)
+    np.testing.assert_array_equal(echo.read(0, 1), [[[dry, 20], [30, 40], [50, 60]]])
+    echo.close()
+
+
 def test_what_holds_in_a_period_is_its_frames_and_the_one_before(grid: xr.Dataset, tmp_path: Path) -> None:
     cloud = open_field(write(field(), tmp_path / "field.nc"), "cloud", grid)
     part = cloud.between(np.datetime64("2020-01-01T01:30"), np.datetime64("2020-01-01T02:00"))

@@ -178,7 +178,7 @@ def test_files_of_another_length_are_refused(write):
         for pixels in (b"", PIXELS[:-1]):
             refused(
                 write(pixels, name=name),
-                f"truncated: {len(pixels)} bytes of pixels, and 3 x 4 need 12; fetch it again once it is whole",
+                f"truncated, or still being written: {len(pixels)} bytes of pixels, and 3 x 4 need 12; compare it with its source",
             )
         refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")
 

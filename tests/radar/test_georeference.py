@@ -147,6 +147,15 @@ def test_grid_mappings_differ_where_they_mean_another_place(other, differs):
     assert place_differs(two, one) == place_differs(one, two)
 
 
+def test_a_figure_of_the_earth_that_only_the_datum_states_counts():
+    name = {"grid_mapping_name": "latitude_longitude"}
+    one, two = (
+        {"crs": xr.Variable((), 0, {**name, "horizontal_datum_name": datum})} for datum in ("OSGB_1936", "European_Datum_1950")
+    )
+    assert place_differs(one, one.copy()) == ""
+    assert place_differs(one, two) == "their grid mappings differ: horizontal_datum_name"
+
+
 def test_what_cf_has_no_word_for_is_no_warning_of_pyproj():
     somerc = "+proj=somerc +lat_0=46.95 +lon_0=7.44 +k_0=1 +x_0=2600000 +y_0=1200000 +ellps=bessel +units=m +no_defs"
     with warnings.catch_warnings():

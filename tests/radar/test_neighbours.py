@@ -9,7 +9,7 @@ import pytest
 from nowcast.errors import DataError
 from nowcast.radar import open_grid
 from nowcast.radar.file import ReadOptions
-from nowcast.radar.neighbours import fits_only_repacked, odd_packings, repacked, strange_coverage
+from nowcast.radar.neighbours import fits_only_repacked, odd_packings, rate_by, repacked, strange_coverage
 from nowcast.radar.series import describe_files
 
 NAN = float("nan")
@@ -57,6 +57,17 @@ def test_another_packing_of_the_same_rain_is_right() -> None:
 
 
 Write = Callable[..., Path]
+
+
+def test_a_packing_that_makes_impossible_numbers_of_a_good_file_says_nothing_of_it(write: Write) -> None:
+    """By the offset of the file next to it, 0 stands for -200 dBZ; the file itself is right."""
+    write("0.nc", rain(0).astype("i2")[np.newaxis], [0], scale_factor=0.5, add_offset=-32.0, units="dBZ")
+    folder = write("1.nc", rain(1).astype("i2")[np.newaxis], [5], scale_factor=0.5, add_offset=-200.0, units="dBZ").parent
+    options = ReadOptions(zr=(200.0, 1.6))
+    first, second = describe_files(sorted(folder.glob("*.nc")), options)
+    stored = rain(0)[np.newaxis] * 0.5 - 32.0
+    assert np.isnan(rate_by(second.layout.packing, stored, first, options)).all()
+    assert np.isfinite(rate_by(first.layout.packing, stored, first, options)).all()
 
 
 def packed(write: Write, *scales: float) -> Path:

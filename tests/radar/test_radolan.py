@@ -195,7 +195,7 @@ def test_files_of_another_length_are_refused(write):
         for bad, there in ((whole[: len(RY) + 1], 0), (whole[:-1], 1619999)):
             refused(
                 write(bad, name),
-                f"truncated: {there} bytes of pixels, and 900 x 900 need 1620000; fetch it again once it is whole",
+                f"truncated, or still being written: {there} bytes of pixels, and 900 x 900 need 1620000; compare it with its source",
             )
         refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
 

@@ -13,7 +13,7 @@ import pytest
 from nowcast.errors import DataError, InputOutputError, MissingInputError
 from nowcast.netcdf3 import bytes_needed
 from nowcast.radar import open_grid, storage
-from nowcast.untrusted import MAX_DEPTH, refuse_irregular
+from nowcast.untrusted import MAX_DEPTH, refuse_irregular, refuse_unsound
 
 CLASSIC = ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"]
 
@@ -136,6 +136,16 @@ def test_an_attribute_that_crashes_the_library_is_bad_data(tmp_path):
         open_grid(path)
 
 
+@pytest.mark.parametrize("size", [8, 9, 14, 15])
+def test_an_hdf5_file_that_ends_in_its_first_bytes_is_damaged(tmp_path, size):
+    path = tmp_path / "a.nc"
+    path.write_bytes((b"\x89HDF\r\n\x1a\n" + bytes(7))[:size])
+    with pytest.raises(OSError, match="Unable to synchronously open file"):
+        refuse_unsound(path)
+    with pytest.raises(DataError, match="truncated or damaged"):
+        open_grid(path)
+
+
 FAULTS = [
     (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error"),
     (OSError(errno.ESTALE, os.strerror(errno.ESTALE)), "Stale file handle"),
@@ -155,6 +165,6 @@ def test_where_the_library_gives_no_reason_plain_reading_does(tmp_path, monkeypa
     path = tmp_path / "a.nc"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), DataError)
-    monkeypatch.setattr(storage, "_errno_of_reading", lambda path: errno.EIO)
+    monkeypatch.setattr("nowcast.files.faults._errno_of_reading", lambda path: errno.EIO)
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), InputOutputError)
     assert isinstance(storage.explain(path, PermissionError(errno.EACCES, "denied")), MissingInputError)

@@ -175,7 +175,7 @@ def test_a_disk_that_fails_is_no_damage_of_the_checkpoint(path, monkeypatch) -> 
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(checkpoints.torch, "load", fail)
-    with pytest.raises(InputOutputError, match=r"last.pt: reading failed \(Input/output error\)"):
+    with pytest.raises(InputOutputError, match=r"last.pt: cannot be read now \(Input/output error\)"):
         read_checkpoint(path)
 
 

@@ -132,8 +132,8 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
         stop = start + int.from_bytes(head[8:16])
         if head[:4] == b"GRIB" and stop > size:
             raise DataError(
-                f"{path}: this GRIB file is truncated: its message at byte {start} says that it is {stop - start} bytes long, and {size - start}"
-                " are there; fetch it again once it is whole."
+                f"{path}: this GRIB file is truncated, or still being written: its message at byte {start} says that it is {stop - start} bytes"
+                f" long, and {size - start} are there; compare it with its source."
             )
         file.seek(stop - 4 if start + 16 < stop <= size else start)
         if head[:4] != b"GRIB" or file.read(4) != b"7777":
