@@ -18,6 +18,7 @@ import os
 import pickle
 import resource
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -36,7 +37,7 @@ COMPUTING = 20
 """Seconds of computing that one call may take."""
 WAITING = 300.0
 """Seconds that one call may take by the clock."""
-MEMORY = 1280 * 2**20
+MEMORY = 1536 * 2**20
 """Bytes that the process may allocate beyond what it has when it is forked."""
 
 _RENEWED = MEMORY // 2  # bytes it may hold after a call; beyond it the next call gets a fresh process
@@ -45,6 +46,7 @@ _SPARE = 2**26  # bytes of shared memory that stay for the next call
 _KEPT = 4  # large arrays that are remembered, because the next file is likely to hold the same
 _HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
 _REUSE_MEMORY = {-3: 2**25, -1: 2**26}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes
+_WAITED_FOR = {stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR}
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 Result = TypeVar("Result")
@@ -137,6 +139,7 @@ class _Worker:
             if self.pid == 0:
                 try:
                     self.connection.close()
+                    _let_go_of_what_others_wait_for({theirs.fileno(), self.memory})
                     _serve(theirs, self.memory, parent)
                 finally:
                     os._exit(1)
@@ -289,6 +292,15 @@ def _alone(error: Exception) -> Exception:
     except Exception:
         is_whole = False
     return error if is_whole else InternalError(f"{type(error).__name__}: {error}")
+
+
+def _let_go_of_what_others_wait_for(kept: set[int]) -> None:
+    """Close the pipes, sockets and folders of the parent: whoever reads from one waits until nobody holds it, and folders are locked.
+    Files stay, for the HDF5 library may share one that its parent has open."""
+    for number in map(int, os.listdir("/dev/fd")):
+        with contextlib.suppress(OSError):
+            if number > 2 and number not in kept and stat.S_IFMT(os.fstat(number).st_mode) in _WAITED_FOR:
+                os.close(number)
 
 
 def _settle(parent: int | None) -> None:

@@ -43,7 +43,7 @@ def compute():
 
 
 def swell():
-    return np.ones(room.MEMORY // 8 + 2**20).sum()
+    return np.ones(room.MEMORY).sum()  # eight times as many bytes; what the tests before left in memory may be used again
 
 
 def fail():
@@ -164,6 +164,15 @@ def test_a_signal_ends_the_wait_at_once_and_the_work():
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert apart("b.nc", add, 1, 2) == 3
+
+
+def test_who_reads_from_a_pipe_of_the_caller_sees_its_end():
+    reading, writing = os.pipe()
+    assert apart("a", add, 1, 2) == 3
+    os.close(writing)
+    os.set_blocking(reading, False)  # a pipe that somebody still holds raises BlockingIOError
+    assert os.read(reading, 1) == b""
+    os.close(reading)
 
 
 def test_threads_take_turns():
