@@ -34,6 +34,7 @@ from nowcast import __version__
 from nowcast.apart import apart
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import written_whole
+from nowcast.files.faults import fault_of_machine
 from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.radar.units import quantity_of, rate_factor
@@ -102,7 +103,7 @@ def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast file whole into memory, as it was built. Errors: MissingInputError, DataError."""
+    """Read a forecast file whole into memory, as it was built. Errors: MissingInputError, InputOutputError, DataError."""
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
@@ -115,6 +116,9 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     except Exception as error:  # whatever a library makes of a file that it cannot read
+        fault = fault_of_machine(path, error)
+        if fault is not None:
+            raise fault from error
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast again.") from error
     dataset = _in_our_words(dataset)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.files.faults import fault_of_machine
 from nowcast.forecast.graphs import GraphError, peak_memory
 
 Result = TypeVar("Result")
@@ -73,7 +74,7 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
 
 
 def read_exported(path: str | Path) -> ExportedForecaster:
-    """Errors: MissingInputError if it is missing or no file; DataError if it is too large; as open_exported."""
+    """Errors: MissingInputError if it is missing or no file; InputOutputError if a disk fails; DataError if it is too large; as open_exported."""
     try:
         if not Path(path).is_file():  # a pipe would be waited for
             raise MissingInputError(f"{path}: no such model.")
@@ -81,6 +82,9 @@ def read_exported(path: str | Path) -> ExportedForecaster:
             raise DataError(f"{path}: larger than any model that 'nowcast export' writes; give another file.")
         content = Path(path).read_bytes()
     except OSError as error:
+        fault = fault_of_machine(Path(path), error)
+        if fault is not None:
+            raise fault from error
         raise MissingInputError(f"{path}: no such model, or none that can be read ({error.strerror}).") from error
     return open_exported(content, path)
 

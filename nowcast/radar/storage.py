@@ -1,6 +1,5 @@
 """Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked exactly, failures named."""
 
-import errno
 import gzip
 import io
 import math
@@ -22,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.apart import if_running
-from nowcast.errors import DataError, InputOutputError, MissingInputError, MissingLibraryError, NowcastError
+from nowcast.errors import DataError, MissingInputError, MissingLibraryError, NowcastError
+from nowcast.files.faults import fault_of_machine
 from nowcast.radar.archives import archive_in_words
 from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unpacking, refuse_unsound, refuse_unsound_content
 
@@ -34,11 +34,6 @@ Dry = tuple[Sequence[float], float]
 MAX_OPEN = 4  # open files kept by a process
 _CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
-_SEARCHED = 2**28  # bytes of a file that are read to see whether the disk gives them
-_OF_THE_MACHINE = {
-    errno.EIO, errno.ESTALE, errno.ENOLCK, errno.ENOMEM, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN,
-    errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO,
-}  # fmt: skip
 _GZIP = b"\x1f\x8b"
 _DRY = re.compile(r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE)
 # What a file is by its first bytes.
@@ -353,40 +348,6 @@ def _explain_content(path: Path, start: bytes, error: Exception) -> DataError:
     if archive:
         return DataError(f"{path}: this is {archive}.")
     return DataError(f"{path}: not a radar file that nowcast knows ({first_line(error)}); set data.format if it is one.")
-
-
-def fault_of_machine(path: Path, error: Exception) -> InputOutputError | None:
-    """What to tell if the disk, the network or a limit of the system kept `path` from being read; None if it is something else."""
-    number = _errno_of(error)
-    if number is None and isinstance(error, (OSError, RuntimeError)):  # netCDF says only "HDF error"
-        number = _errno_of_reading(path)
-    if number in (errno.EMFILE, errno.ENFILE):
-        return InputOutputError(f"{path}: cannot be opened ({os.strerror(number)}); raise the limit of open files (ulimit -n).")
-    if number in _OF_THE_MACHINE:
-        return InputOutputError(
-            f"{path}: cannot be read now ({os.strerror(number)}); see to the disk or the network, the file may be good."
-        )
-    return None
-
-
-def _errno_of(error: Exception) -> int | None:
-    """The number of an error of the system, also where HDF5 tells it in words."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return error.errno
-    said = re.search(r"errno = (\d+)", str(error))
-    return int(said[1]) if said else None
-
-
-def _errno_of_reading(path: Path) -> int | None:
-    """Why plain reading of a file fails; None if it does not."""
-    try:
-        with open(path, "rb") as file:
-            for _ in range(_SEARCHED // _BLOCK):
-                if not file.read(_BLOCK):
-                    break
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:

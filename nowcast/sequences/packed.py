@@ -12,8 +12,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.errors import DataError
+from nowcast.errors import DataError, MissingInputError
 from nowcast.files import only_writer, written_whole
+from nowcast.files.faults import fault_of_machine
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.sequences.cache import FRAMES, clean, mark_used
@@ -109,7 +110,10 @@ def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None])
 
 
 def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]) -> PackedRates | None:
-    """Open the files of a series; None if they are gone. Errors: DataError if they are not of this size (h, w), or damaged."""
+    """Open the files of a series; None if they are gone.
+
+    Errors: DataError if they are not of this size (h, w), or damaged; MissingInputError, InputOutputError if they cannot be read.
+    """
     try:
         frames = StoredArray(path)
         if not frames.is_in_place():
@@ -124,6 +128,11 @@ def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, s
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, FileNotFoundError) and not path.exists():
             return None
+        if isinstance(error, PermissionError):
+            raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        fault = fault_of_machine(path, error)
+        if fault is not None:
+            raise fault from error
         raise DataError(
             f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is made anew."
         ) from error

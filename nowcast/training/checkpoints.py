@@ -4,7 +4,6 @@ The file is PyTorch's own: a zip archive whose members are not compressed. Its c
 comment, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file.
 """
 
-import errno
 import hashlib
 import os
 import pickle
@@ -17,8 +16,9 @@ from typing import Any, BinaryIO
 import torch
 
 from nowcast.checks import saved_steps
-from nowcast.errors import DataError, InputOutputError, InternalError, MissingInputError
+from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import written_whole
+from nowcast.files.faults import fault_of_machine
 
 SCHEMA = 3
 """Raised whenever an older program could no longer read a new checkpoint, or could not tell whether it is whole."""
@@ -38,8 +38,6 @@ _UNREADABLE = (
     zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What zip archives and their members raise that are not what they seem."""
-_OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.EHOSTDOWN, errno.EHOSTUNREACH)
-"""No fault of the file."""
 
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -68,10 +66,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         raise DataError(f"{path}: holds more than weights and plain values, so it was not loaded; train it again.") from error
     except _UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-            raise InputOutputError(
-                f"{path}: reading failed ({error.strerror}); check the disk, or the network, and try again."
-            ) from error
+        fault = fault_of_machine(path, error)
+        if fault is not None:
+            raise fault from error
         raise DataError(f"{path}: not a checkpoint, or cut short ({error}); use another, or train again.") from error
     if not isinstance(checkpoint, dict) or "schema" not in checkpoint:
         raise DataError(f"{path}: not a checkpoint of nowcast; give one that 'nowcast train' wrote.")

@@ -10,6 +10,7 @@ import xarray as xr
 from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import settled, written_whole
+from nowcast.files.faults import fault_of_machine
 from nowcast.untrusted import refuse_unsound
 from nowcast.verification.remarks import remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
@@ -38,7 +39,7 @@ def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
 
 
 def open_counts(path: str | Path) -> xr.Dataset:
-    """Read a counts file whole into memory. Errors: MissingInputError, DataError."""
+    """Read a counts file whole into memory. Errors: MissingInputError, InputOutputError, DataError."""
     path = settled(Path(path))
     if not path.is_file():
         raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
@@ -49,6 +50,9 @@ def open_counts(path: str | Path) -> xr.Dataset:
     except PermissionError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
     except Exception as error:  # whatever a library makes of a file that it cannot read
+        fault = fault_of_machine(path, error)
+        if fault is not None:
+            raise fault from error
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
     lacking = _ALWAYS - set(map(str, counts.variables))

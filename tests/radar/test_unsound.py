@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nowcast.errors import DataError, InputOutputError, MissingInputError
+from nowcast.files import faults
 from nowcast.netcdf3 import bytes_needed
 from nowcast.radar import open_grid, storage
 from nowcast.untrusted import MAX_DEPTH, refuse_irregular
@@ -155,6 +156,6 @@ def test_where_the_library_gives_no_reason_plain_reading_does(tmp_path, monkeypa
     path = tmp_path / "a.nc"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), DataError)
-    monkeypatch.setattr(storage, "_errno_of_reading", lambda path: errno.EIO)
+    monkeypatch.setattr(faults, "_errno_of_reading", lambda path: errno.EIO)
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), InputOutputError)
     assert isinstance(storage.explain(path, PermissionError(errno.EACCES, "denied")), MissingInputError)

@@ -1,6 +1,5 @@
 """Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
 
-import errno
 import hashlib
 import math
 import os
@@ -167,15 +166,6 @@ def test_another_zip_file_is_refused(path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("notes.txt", "no weights")
     with pytest.raises(DataError, match=r"last\.pt"):
-        read_checkpoint(path)
-
-
-def test_a_disk_that_fails_is_no_damage_of_the_checkpoint(path, monkeypatch) -> None:
-    def fail(*args, **kwargs):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(checkpoints.torch, "load", fail)
-    with pytest.raises(InputOutputError, match=r"last.pt: reading failed \(Input/output error\)"):
         read_checkpoint(path)
 
 

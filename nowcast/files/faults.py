@@ -1,0 +1,48 @@
+"""Whether a file could not be read for want of the file, or because the disk, the network or a limit of the system failed."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+from nowcast.errors import InputOutputError
+
+_NAMES = """EIO ESTALE ENOLCK ENOMEM ETIMEDOUT ENODEV ENXIO ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ECONNRESET ECONNABORTED
+    EREMOTEIO"""
+_OF_THE_MACHINE = {getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name)}  # not each system has all
+_SEARCHED = 2**28  # bytes of a file that are read to see whether the disk gives them
+_BLOCK = 2**25
+
+
+def fault_of_machine(path: Path, error: Exception) -> InputOutputError | None:
+    """What to tell if the disk, the network or a limit of the system kept `path` from being read; None if it is something else."""
+    number = _errno_of(error)
+    if number is None and isinstance(error, (OSError, RuntimeError)):  # netCDF says only "HDF error"
+        number = _errno_of_reading(path)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return InputOutputError(f"{path}: cannot be opened ({os.strerror(number)}); raise the limit of open files (ulimit -n).")
+    if number is not None and number in _OF_THE_MACHINE:
+        return InputOutputError(
+            f"{path}: cannot be read now ({os.strerror(number)}); see to the disk or the network, the file may be good."
+        )
+    return None
+
+
+def _errno_of(error: Exception) -> int | None:
+    """The number of an error of the system, also where HDF5 tells it in words."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return error.errno
+    said = re.search(r"errno = (\d+)", str(error))
+    return int(said[1]) if said else None
+
+
+def _errno_of_reading(path: Path) -> int | None:
+    """Why plain reading of a file fails; None if it does not."""
+    try:
+        with open(path, "rb") as file:
+            for _ in range(_SEARCHED // _BLOCK):
+                if not file.read(_BLOCK):
+                    break
+    except OSError as error:
+        return error.errno
+    return None
