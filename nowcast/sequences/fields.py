@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import written_whole
+from nowcast.files.faults import fault_of_machine
+from nowcast.sequences.cache import mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
 SMALL_BYTES = 64 * 2**20
@@ -78,21 +80,35 @@ def day_waves(times: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArr
 def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str) -> NDArray[np.float32] | StoredArray:
     """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file of `folder`, read as needed.
 
-    source: which file, what of it; another source never meets the file. Errors: DataError where the file is damaged.
+    source: which file, what of it; another source never meets the file. Errors: DataError where the file is damaged; InputOutputError where a disk fails.
     """
     if 4 * np.prod(shape) <= SMALL_BYTES:
         return read(0, shape[0])
     path = Path(folder) / f"field-{hashlib.sha256(source.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        with written_whole(path) as temporary:
-            _unpack(read, shape, temporary)
+    frames = None
+    while frames is None:  # again if another process removes it before it is open
+        if not path.exists():
+            with written_whole(path) as temporary:
+                _unpack(read, shape, temporary)
+        frames = _open(path, shape)
+    mark_used(path)
+    return frames
+
+
+def _open(path: Path, shape: tuple[int, int, int]) -> StoredArray | None:
+    """Open an unpacked field; None if it is gone. Errors: DataError if it is damaged; InputOutputError if a disk fails."""
     try:
         frames = StoredArray(path)
         if frames.shape != shape or frames.dtype != np.float32:
             raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: this unpacked field is damaged ({error}); delete {folder}, which is made anew.") from error
-    return frames
+        fault = fault_of_machine(path, error)
+        if fault is not None:
+            raise fault from error
+        raise DataError(f"{path}: this unpacked field is damaged ({error}); delete this file, and it is made again.") from error
+    return frames if frames.is_in_place() else None
 
 
 def _unpack(read: Reader, shape: tuple[int, int, int], path: Path) -> None:
