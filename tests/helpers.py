@@ -1,6 +1,7 @@
 """Settings of a tiny training run, what a command shows, and frames for a model to learn by heart."""
 
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from unittest.mock import patch
@@ -32,11 +33,11 @@ class Outcome:
 
 
 def exit_code(*words: str) -> int:
-    """Run `nowcast …` in this process; logging is left as it was."""
+    """Run `nowcast …` in this process; logging and the environment are left as they were."""
     from nowcast.cli import main
 
     before = logging.root.handlers[:], logging.root.level
-    with patch.object(sys, "argv", ["nowcast", *words]):
+    with patch.object(sys, "argv", ["nowcast", *words]), patch.dict(os.environ):
         try:
             main()
         except SystemExit as stop:

@@ -124,9 +124,9 @@ def defaults(keys: set[str]) -> dict[str, Any]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    if not HydraConfig.initialized():
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    if not set(GROUPS) <= set(choices):
         return {}
-    choices = HydraConfig.get().runtime.choices
     composed = compose("train", [f"{group}={choices[group]}" for group in GROUPS])
     return {key: OmegaConf.select(composed, key, default=None, throw_on_missing=False) for key in keys}
 

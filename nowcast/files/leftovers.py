@@ -25,19 +25,20 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     Errors: what the disk says in the block, as `for_people` tells it.
     """
     _remove_all(path.parent, glob.escape(path.name))
-    folder, lock = path, -1
+    folder, lock = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp"), -1
     try:
-        folder, lock = _make(path)
+        lock = _make(folder)
         yield folder
     except (OSError, RuntimeError) as error:
         full = is_full(path, error)  # before there is room again
-        if folder != path:
-            remove(folder)
-        raise for_people(path, error, folder if folder != path and folder.exists() else None, full=full) from error
+        remove(folder)
+        raise for_people(path, error, folder if folder.exists() else None, full=full) from error
     finally:
         try:
-            if folder != path:
-                remove(folder)
+            remove(folder)
+        except BaseException:  # a signal came in between
+            remove(folder)
+            raise
         finally:
             if lock >= 0:
                 os.close(lock)
@@ -55,21 +56,20 @@ def _remove_all(folder: Path, name: str) -> None:
                 remove(left)
 
 
-def _make(path: Path) -> tuple[Path, int]:
-    """A new temporary folder and the descriptor that holds its lock. Errors: OSError."""
+def _make(folder: Path) -> int:
+    """Make a temporary folder. → the descriptor that holds its lock. Errors: OSError."""
     while True:
-        folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody tidies up, and took it for a leftover
+        except BlockingIOError:  # another process tidies up, and took it for a leftover
             os.close(lock)
             continue
         except OSError:  # a file system without locks
-            return folder, lock
+            return lock
         if folder.exists():
-            return folder, lock
+            return lock
         os.close(lock)
 
 

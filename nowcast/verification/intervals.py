@@ -32,7 +32,7 @@ LEAST_FOR_INTERVAL = 4
 """With fewer of them there is no interval: of three, one draw in nine is the same block three times, and shows no spread."""
 FEW_BLOCKS = 10
 """With fewer of them an interval is rough: a single block moves it much."""
-LEAST_FOR_AMOUNTS = 6
+LEAST_FOR_AMOUNTS = 10
 """The same of a score from 0 without end, such as MSE: of fewer its interval spans several powers of ten."""
 _NO_SPREAD = 1e-9
 """The share of a variance that is taken for rounding."""
@@ -106,12 +106,15 @@ def studentised_interval(
 def amount_interval(whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE) -> tuple[Scores, Scores]:
     """As `studentised_interval`, of a score from 0 without end: the interval of its logarithm, so both bounds are above 0.
 
-    NaN with fewer than six groups, and where the score is 0, of all groups or without one of them.
+    NaN with fewer than ten groups, and where the score is 0 without one of them, but not without every one.
     """
     if len(without) < LEAST_FOR_AMOUNTS:
         return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
     low, high = studentised_interval(_logarithm(whole), _logarithm(without), draws, confidence)
-    return np.exp(low), np.exp(high)
+    with np.errstate(over="ignore"):  # of days that hardly tell anything the upper bound is infinite
+        low, high = np.exp(low), np.exp(high)
+    never = (whole == 0) & (without == 0).all(axis=0)  # 0 on every day leaves no doubt
+    return np.where(never, 0.0, low), np.where(never, 0.0, high)
 
 
 def _logarithm(values: Scores) -> Scores:

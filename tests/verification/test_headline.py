@@ -76,12 +76,15 @@ def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
 
 
 def test_a_score_without_an_interval_stands_below_those_that_have_one() -> None:
-    """On three days of four nothing is observed, and only the other forecasts an event."""
-    tables = {"model": [[[3, 1, 1, 5]], *[[[0, 0, 0, 10]]] * 3], "other": [[[3, 2, 1, 4]], *[[[0, 1, 0, 9]]] * 3]}
-    dataset = scores_dataset(by_hand(DAYS[:4], tables), **OPTIONS)
+    """On all days but one nothing is observed, and only the other forecasts an event, once."""
+    tables = {
+        "model": [[[3, 1, 1, 5]], *[[[0, 0, 0, 10]]] * 9],
+        "other": [[[3, 2, 1, 4]], [[0, 1, 0, 9]], *[[[0, 0, 0, 10]]] * 8],
+    }
+    dataset = scores_dataset(by_hand(DAYS[:10], tables), **OPTIONS)
     line = next(line for line in headline_text(dataset).splitlines() if "CSI ≥ 1" in line)
-    assert row(headline_text(dataset), "CSI ≥ 1")[:2] == ["0.600", "0.333"]
-    assert line.index("0.600") + len("0.600 0.000–0.000") + 3 == line.index("0.333")
+    assert row(headline_text(dataset), "CSI ≥ 1")[:2] == ["0.600", "0.429"]
+    assert line.index("0.600") + len("0.600 0.000–0.000") + 3 == line.index("0.429")
     assert "No interval where a score rests on too few days." in caption_of(dataset)
 
 
