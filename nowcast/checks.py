@@ -79,7 +79,9 @@ def device_and_precision(device: str, precision: str) -> None:
 def saved_steps(config: Any, path: str | Path) -> None:
     """Errors: DataError if the configuration that a model carries has steps, or a spacing of frames, that no model has."""
     if not isinstance(config, dict):
-        raise DataError(f"{path}: carries no configuration of a model; give one that 'nowcast train' or 'nowcast export' wrote.")
+        raise DataError(
+            f"{path}: carries no configuration of a model; give a model that 'nowcast train' or 'nowcast export' wrote."
+        )
     for key in ("input_steps", "lead_steps"):
         value = config.get(key, 1)
         if type(value) is not int or value < 1:

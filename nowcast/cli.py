@@ -17,7 +17,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nowcast import __version__
-from nowcast.config import configs_folder, register_schemas
+from nowcast.config import register_schemas
+from nowcast.config_effects import configs_folder
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
 from nowcast.printable import printable

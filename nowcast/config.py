@@ -1,9 +1,7 @@
 """What a user may set: types and limits. The values stand in configs/, each in one place."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import nowcast
 from nowcast.checks import (
     at_least,
     device_and_precision,
@@ -242,13 +240,6 @@ class PrepareConfig:
             raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
         if self.crop is not None:
             west_south_east_north("crop", self.crop)
-
-
-def configs_folder() -> Path:
-    """The folder of values: inside the installed package, or beside it in a checkout."""
-    package = Path(nowcast.__file__).parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def register_schemas() -> None:

@@ -27,7 +27,7 @@ def default_values(command: str) -> Mapping[str, Any]:
     """The keys of a command's configuration with their values in configs/, its groups as dictionaries."""
     from omegaconf import OmegaConf
 
-    path = _folder() / f"{command}.yaml"
+    path = configs_folder() / f"{command}.yaml"
     whole = OmegaConf.merge(OmegaConf.load(path.with_name("common.yaml")), OmegaConf.load(path))
     values: dict[str, Any] = OmegaConf.to_container(whole)  # type: ignore[assignment]
     for entry in values.pop("defaults"):
@@ -58,7 +58,8 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default)
 
 
-def _folder() -> Path:
+def configs_folder() -> Path:
+    """The folder of values: inside the installed package, or next to it in a checkout."""
     package = Path(nowcast.__file__).parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"

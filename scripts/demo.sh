@@ -19,7 +19,7 @@ nowcast train experiment=demo data=$data output="$out"
 echo; echo "2/3  Forecasting the hour after 20 May 2018, 01:15 UTC"
 nowcast predict checkpoint="$out/best.pt" data=$data at=2018-05-20T01:15 output="$out/forecast.nc"
 nowcast plot "$out/forecast.nc" data=$data output="$out/forecast.png"
-[ $data = synthetic ] || echo "(Latitudes and longitudes are as published with the sample, in the North Sea; the radars stand in Germany.)"
+[ $data = synthetic ] || echo "(The sample's latitudes and longitudes are wrong as published, so none are drawn.)"
 
 echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
 nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"

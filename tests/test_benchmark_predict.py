@@ -11,7 +11,8 @@ import xarray as xr
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nowcast.config import configs_folder, register_schemas
+from nowcast.config import register_schemas
+from nowcast.config_effects import configs_folder
 from nowcast.model import build_model
 from nowcast.radar import RATE, ReadOptions, open_files
 

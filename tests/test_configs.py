@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from nowcast import config, config_models
 from nowcast.cli import GROUPS, group_options
-from nowcast.config import TrainConfig, configs_folder, register_schemas
+from nowcast.config import TrainConfig, register_schemas
+from nowcast.config_effects import configs_folder
 from nowcast.config_forecasts import EvaluateConfig
 from nowcast.config_predict import PredictConfig
 from nowcast.model import build_model

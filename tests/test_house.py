@@ -34,9 +34,9 @@ MAY_IMPORT = {
     "training": {"errors", "checks", "files", "model", "sequences", "verification.counts", "verification.scores"},
     "forecast": {"errors", "apart", "files", "model", "radar.grid", "radar.units", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
     "commands": {
-        "errors", "checks", "explain", "files", "printable", "periods", "config", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
+        "errors", "checks", "explain", "files", "printable", "periods", "config", "config_effects", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
     },
-    "cli": {"errors", "config", "explain", "printable", "signals", "startup", "commands"},
+    "cli": {"errors", "config", "config_effects", "explain", "printable", "signals", "startup", "commands"},
     "__main__": {"startup", "cli"},
     "__init__": set(),
 }  # fmt: skip

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from nowcast.commands import publication
 from nowcast.commands.publication import CODES, forecast_path, output_folder, published, tidy_up
-from nowcast.config import configs_folder, register_schemas
+from nowcast.config import register_schemas
+from nowcast.config_effects import configs_folder
 from nowcast.config_predict import PredictConfig
 from nowcast.errors import CannotCreateError, ConfigError
 from nowcast.forecast import build_forecast, open_forecast, write_forecast

@@ -10,7 +10,7 @@ import pytest
 from helpers import Outcome
 
 from nowcast.commands.yaml_files import MOST_NODES, check_yaml
-from nowcast.config import configs_folder
+from nowcast.config_effects import configs_folder
 from nowcast.errors import ConfigError
 
 Run = Callable[..., Outcome]

@@ -104,7 +104,7 @@ class FileCases:
         return torch.from_numpy(frames)
 
     def _ticks(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
-        """Where these frames stand on the clock of the observations; None where some lie beyond it, or beside its ticks."""
+        """Where these frames stand on the clock of the observations; None if some lie beyond it, or between its ticks."""
         reference = forecast["forecast_reference_time"].values
         past = reference - self.rates.timestep * np.arange(self.input_steps)[::-1]
         wanted = np.concatenate([past, forecast["time"].values])

@@ -14,7 +14,7 @@ from nowcast.radar.times import show
 
 
 def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles) -> Rate | None:
-    """The frame of a time [mm/h, NaN = missing]; None where there is none that can be used, or two that differ."""
+    """The frame of a time [mm/h, NaN = missing]; None if none can be used, or if two differ."""
     found: list[tuple[RadarFile, int, Rate]] = []
     for file, index in line.at(at):
         try:

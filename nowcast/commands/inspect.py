@@ -218,7 +218,7 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
 
 
 def packed_otherwise(group: Group) -> list[tuple[str, str]]:
-    """Files whose packing differs from that of the files around them, of which a deleted or altered scale is one cause."""
+    """Files whose packing differs from that of the files around them, as after a scale was deleted or altered."""
     files = sorted(group.files, key=lambda file: file.times.min())
     odd = [files[k] for k, _ in odd_packings(files)]
     said = [f"{file.path.name} (scale {file.layout.packing[0]:g}, offset {file.layout.packing[1]:g})" for file in odd]

@@ -8,6 +8,7 @@ from nowcast.commands.importing import importing
 from nowcast.errors import DataError
 from nowcast.files import sha256
 from nowcast.forecast.exported import SUFFIX
+from nowcast.printable import printable
 
 SUFFIXES = (".pt", SUFFIX)
 
@@ -81,7 +82,7 @@ def model_rows(about: Document) -> list[tuple[str, str]]:
     ]
     if "exported_from_sha256" in about:
         rows.append(("made from", f"a checkpoint of SHA-256 {about['exported_from_sha256']}"))
-    return [(name, _printable(text)) for name, text in rows if text]
+    return [(name, printable(text)) for name, text in rows if text]
 
 
 _SPLITS = ("train", "validation", "test")
@@ -128,8 +129,3 @@ def _epoch(about: Document, config: Document) -> str:
 
 def _versions(versions: Document) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _printable(text: str) -> str:
-    """A text without control characters, which a file could use to write anywhere on a terminal."""
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)

@@ -11,7 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from nowcast.config import configs_folder
+from nowcast.config_effects import configs_folder
 
 WIDTH = 80
 _LINE = re.compile(r"( *)(\w+):(.*)")
@@ -72,7 +72,7 @@ def _comments_of(command: str, choices: Mapping[str, Any]) -> dict[str, str]:
 
 def _with_its_base(group: str, option: str) -> dict[str, str]:
     path = configs_folder() / group / f"{option}.yaml"
-    defaults = yaml.safe_load(path.read_text()).get("defaults", [])
+    defaults = yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", [])
     bases = [one for one in defaults if isinstance(one, str) and not one.startswith(("/", "_"))]
     found: dict[str, str] = {}
     for base in bases:
@@ -85,7 +85,7 @@ def comments(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     last = ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         key, said = _LINE.match(line), re.search(r"(?:^|\s)# (.*)", line)
         if key:
             above = [one for one in above if one[0] < len(key[1])] + [(len(key[1]), key[2])]

@@ -34,7 +34,8 @@ class Report:
 
     outcome: forecast or fallback once that is published, already there, or failed. reason: why not by the model, or why not at all.
     age: seconds from the forecast reference time to `now`. wet_share: of the forecast, all lead times; input_wet_share: of the newest frame.
-    remarks: what was departed from. checkpoint: its SHA-256, where there is one. seconds: of each part. started: when the cycle began, on the monotonic clock.
+    remarks: what was departed from. checkpoint: its SHA-256, or empty. seconds: of each part.
+    started: when the cycle began, on the monotonic clock.
     """
 
     outcome: str = FAILED

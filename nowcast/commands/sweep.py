@@ -145,4 +145,4 @@ def _rank(row: dict[str, Any]) -> tuple[bool, str, float, float]:
     if "score" not in row:
         return (True, "", 0.0, 0.0)
     score = row["score"] or 0.0
-    return (False, row["monitor"], -score if row["monitor"] == "csi" else score, row.get("validation_loss", 0.0))
+    return (False, row["monitor"], -score if row["monitor"] == "csi" else score, row.get("validation_loss") or 0.0)

@@ -81,7 +81,7 @@ def lay_out(
 ) -> Timeline:
     """The wanted frames of these files, without those that are `bad`: that cannot be used, or not together with most others.
 
-    timestep: that of the clock, if frames of it are there; None: the one that the newest of the frames have.
+    timestep: of the clock, if it has frames; None: that of the newest frames.
     """
     described = []
     for path in paths:

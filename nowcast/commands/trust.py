@@ -24,7 +24,7 @@ from omegaconf import Container, DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nowcast.commands.yaml_files import check_yaml
-from nowcast.config import configs_folder
+from nowcast.config_effects import configs_folder
 from nowcast.errors import ConfigError, UsageError
 
 _TARGET = "_target_"

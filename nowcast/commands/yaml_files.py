@@ -50,7 +50,7 @@ def _text(path: Path) -> str:
 
 
 def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
-    """Count nodes as they are once each alias stands for its own copy, without making any."""
+    """Count the nodes that would exist with each alias copied out, without copying any."""
     sizes: dict[str, int] = {}  # nodes below each anchor that is complete
     counts: list[tuple[str | None, int]] = [(None, 0)]  # the anchor of each collection that is open, and its nodes
     for event in events:

@@ -74,7 +74,7 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
 
 
 def read_exported(path: str | Path) -> ExportedForecaster:
-    """Errors: MissingInputError if it is missing or no file; DataError if it is too large; as open_exported."""
+    """Errors: MissingInputError if it is missing or no file; InputOutputError if a disk fails; DataError if it is too large; as open_exported."""
     try:
         if not Path(path).is_file():  # a pipe would be waited for
             raise MissingInputError(f"{path}: no such model.")

@@ -59,7 +59,7 @@ def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: tor
 
 
 def _is_worth_it(numbers: int) -> bool:
-    """Whether kernels are there already, or so much was forecast that compiling them pays; counts `numbers` more."""
+    """Add `numbers`, and return whether kernels exist already or so much was forecast that compiling them pays."""
     _forecast[0] += numbers
     return _compiled.cache_info().currsize > 0 or _forecast[0] >= COMPILED_AFTER
 

@@ -72,7 +72,7 @@ def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
 
 
 def _recurrent_mask(cell: ConvLSTMCell, frames: Tensor | None, state: State | None, share: float) -> Tensor:
-    """(b, proj or hidden, *grid) of zeros, that share of it, and of what keeps the mean."""
+    """Return a mask (b, proj or hidden, *grid): zero for this share of it, and else the number that keeps the mean."""
     if state is not None:
         return functional.dropout(torch.ones_like(state[0]), share)
     assert frames is not None

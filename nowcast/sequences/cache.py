@@ -25,15 +25,15 @@ _SERIES = re.compile(r"[0-9a-f]{16}")
 _IN_A_SERIES = re.compile(
     r"(frames|tiles)\.npy|statistics\.npz|\.lock|\.(frames\.npy|tiles\.npy|statistics\.npz)\.[0-9a-f]{8}\.tmp"
 )
-_OLDER = re.compile(r"[0-9a-f]{16}(\.statistics)?\.npy")
-"""Files of a version that had no folder for each series."""
+_FILES = re.compile(r"field-[0-9a-f]{16}\.npy|[0-9a-f]{16}(\.statistics)?\.npy")
+"""Large fields; and series of a version that had no folder for each."""
 _GOING = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{8}\.tmp")
 """A series that a killed process had begun to remove."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A series in the folder: size in bytes, and when it was last used, in seconds of Unix time."""
+    """A series, or a large field, in the folder: size in bytes, and when it was last used, in seconds of Unix time."""
 
     path: Path
     size: int
@@ -47,9 +47,9 @@ def mark_used(path: Path) -> None:
 
 
 def clean(folder: str | Path, limit_bytes: float) -> None:
-    """Remove the series in `folder` that were used least recently, until at most `limit_bytes` are left.
+    """Remove the series and fields in `folder` that were used least recently, until at most `limit_bytes` are left.
 
-    What is in use in any process stays, as does anything that is not a series of ours.
+    What is in use in any process stays, as does anything that is not ours.
     """
     folder = Path(folder)
     for path in folder.iterdir():
@@ -67,12 +67,12 @@ def clean(folder: str | Path, limit_bytes: float) -> None:
 
 
 def series_in(folder: Path) -> Iterator[Series]:
-    """Yield the series of this version and of older ones; not a folder of such a name that holds anything else."""
+    """Yield the series and fields of this version and of older ones; not a folder of such a name that holds anything else."""
     for path in folder.iterdir():
         with suppress(OSError):  # gone meanwhile
             if path.is_symlink():
                 continue
-            if _OLDER.fullmatch(path.name) and path.is_file():
+            if _FILES.fullmatch(path.name) and path.is_file():
                 yield Series(path, path.stat().st_size, _used(path))
             elif _SERIES.fullmatch(path.name) and all(_IN_A_SERIES.fullmatch(one.name) for one in path.iterdir()):
                 files = [one for one in path.rglob("*") if one.is_file()]

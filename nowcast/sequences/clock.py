@@ -1,6 +1,6 @@
 """A series on its clock: which of its times have a frame, and which frames hold no measured pixel.
 
-A frame that is absent from the files and one that is there without a measured pixel are the same: both are missing.
+A frame is missing if no file has it, or if it has no measured pixel.
 """
 
 from dataclasses import dataclass
@@ -60,6 +60,6 @@ def clock_of(rates: PackedRates) -> Clock:
 
 
 def run_of(rows: NDArray[np.int64]) -> slice | None:
-    """The frames of these rows as a slice, where all are there and follow each other; else None."""
+    """The frames of these rows as a slice if all exist and follow each other; else None."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if first >= 0 and last - first == len(rows) - 1 else None

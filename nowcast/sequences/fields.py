@@ -83,13 +83,24 @@ def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: 
     if 4 * np.prod(shape) <= SMALL_BYTES:
         return read(0, shape[0])
     path = Path(folder) / f"field-{hashlib.sha256(source.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        with written_whole(path) as temporary:
-            _unpack(read, shape, temporary)
+    frames = None
+    while frames is None:  # again if another process removes it before it is open
+        if not path.exists():
+            with written_whole(path) as temporary:
+                _unpack(read, shape, temporary)
+        frames = _open(path, shape)
+    mark_used(path)
+    return frames
+
+
+def _open(path: Path, shape: tuple[int, int, int]) -> StoredArray | None:
+    """Open an unpacked field; None if it is gone. Errors: DataError if it is damaged; InputOutputError if a disk fails."""
     try:
         frames = StoredArray(path)
         if frames.shape != shape or frames.dtype != np.float32:
             raise ValueError(f"it holds {frames.dtype} of {frames.shape}")
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, EOFError) as error:
         refuse_fault_of_machine(path, error)
         raise DataError(f"{path}: this unpacked field is damaged ({error}); delete it, and it is made again.") from error

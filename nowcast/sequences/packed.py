@@ -49,7 +49,7 @@ class PackedRates:
     covered: NDArray[np.bool_]
 
     def digest(self) -> str:
-        """Return a SHA-256 of size, times and rain: other frames have another one, whatever file holds them."""
+        """Return a SHA-256 of the size, the times, and the rain and coverage of each tile, whatever file holds the frames."""
         digest = hashlib.sha256(repr(self.frames.shape).encode() + self.times.tobytes())
         digest.update(np.ascontiguousarray(self.tiles).data)
         return digest.hexdigest()

@@ -114,7 +114,7 @@ class CropSampler:
         return densities.reshape(len(sums), -1)
 
     def _tiles(self, start: int) -> NDArray[np.float32]:
-        """Those of the frames of a window that are there, (frames, 2, tiles down, tiles across)."""
+        """The tiles of a window's frames, absent ones left out, (frames, 2, tiles down, tiles across)."""
         frames = self.rows_of_frames[start : start + self.steps]
         tiles: NDArray[np.float32] = (
             self.tiles[frames[frames >= 0]] if frames.min() < 0 else self.tiles[frames[0] : frames[-1] + 1]

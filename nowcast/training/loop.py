@@ -143,7 +143,10 @@ class Trainer:
             self._heed(stop)
 
     def _guide(self, batch: Batch, steps_per_epoch: int) -> Tensor | None:
-        """The true frames to be fed back, drawn anew for each sequence and step, NaN where there are none; None where never."""
+        """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None if never.
+
+        A missing frame is never fed back: the model would take it for dry.
+        """
         first, last = self.plan.scheduled_sampling
         if first == last == 0:
             return None
@@ -151,7 +154,8 @@ class Trainer:
         share = linear_share(first, last, step, self.plan.epochs * steps_per_epoch)
         future = batch.future
         own = torch.rand(future.shape[:2]) >= share
-        return future.masked_fill(own.to(future.device)[..., None, None, None], math.nan)
+        unknown = ~batch.future_mask.flatten(2).any(dim=2)
+        return future.masked_fill((own.to(future.device) | unknown)[..., None, None, None], math.nan)
 
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():

@@ -52,7 +52,7 @@ def choose_precision(device: str, precision: str) -> Precision:
 
 
 def choose_device(device: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device that is there. Errors: DeviceError."""
+    """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device. Errors: DeviceError if PyTorch does not see it."""
     kind, _, number = device.partition(":")
     count = torch.cuda.device_count() if kind in ("auto", "cuda") and torch.cuda.is_available() else 0
     if kind == "cuda" and count == 0:

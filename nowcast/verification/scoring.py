@@ -101,7 +101,7 @@ def _ssim(sums: Sums) -> Scores:
 
 
 def _spread_of_pairs(spread: NDArray[Any], members: NDArray[Any]) -> dict[str, Scores]:
-    """Σ_{i<j} |x_i − x_j| by the number of pairs, plain and fair: so that it can be added over forecasts of unlike sizes."""
+    """Σ_{i<j} |x_i − x_j| by the number of pairs, plain and fair, which can be added over ensembles of other sizes."""
     m = members.astype(np.float64)
     return {"crps_pairs": spread / m**2, "crps_pairs_fair": ratio(spread, m * (m - 1))}
 

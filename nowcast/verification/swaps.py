@@ -1,8 +1,8 @@
 """Which difference of two forecasts is more than chance: a paired test that swaps them day by day.
 
-If two forecasts are equally good, whose was whose on a day is chance: swapping the two on any choice of days gives a difference that
-might as well have come. The p value is the share of all choices whose difference is at least as far from 0 as the one that came: of
-equal forecasts it is at most 0.05 in at most 5 % of cases, however few the days and however skewed the rain. Of six days there are
+If two forecasts are equally good, it is chance which of them is which on a day: swapping them on any choice of days gives a
+difference that is as likely as the observed one. The p value is the share of all choices whose difference is at least as far from 0.
+For equal forecasts it is at most 0.05 in at most 5 % of cases, however few the days and however skewed the rain. Of six days there are
 2^6 choices, in pairs of opposite sign, so 2/64 is the smallest p; of five it is 2/32, and nothing is more than chance.
 
 Reference: Hamill 1999, Hypothesis tests for evaluating numerical precipitation forecasts, Weather and Forecasting 14, 155-167.
@@ -35,7 +35,7 @@ def swaps_of(groups: int, most: int, seed: int) -> NDArray[np.bool_]:
     """On which groups two forecasts are swapped, (choice, group): first on none; all 2^(groups − 1) choices, or `most` drawn ones.
 
     The first group is never swapped: a choice and its opposite give differences of opposite sign, and only the size counts.
-    No choice where there is only one group, or `most` is 0.
+    No choice for a single group, or if `most` is 0.
     """
     if groups < 2 or most < 1:
         return np.zeros((0, groups), dtype=bool)
@@ -60,7 +60,7 @@ def swapped(first: NDArray[Any], second: NDArray[Any], swaps: NDArray[np.bool_])
 def p_values(differences: Scores) -> Scores:
     """Differences after each choice of swaps, (choice, …), the first of them as it came → p values (…), from 1 / choices to 1.
 
-    A difference that is undefined after a swap counts as no smaller. NaN where the one that came is undefined, or without choices.
+    A difference that is undefined after a swap counts as no smaller. NaN if the first is undefined, or without choices.
     """
     if not len(differences):
         return np.full(differences.shape[1:], np.nan)

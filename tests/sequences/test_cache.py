@@ -10,7 +10,7 @@ import pytest
 from nowcast.files import only_writer
 from nowcast.periods import parse_period
 from nowcast.radar import build_grid
-from nowcast.sequences import pack
+from nowcast.sequences import fields, pack
 from nowcast.sequences.cache import clean, series_in
 from nowcast.sequences.stored import StoredArray
 
@@ -58,6 +58,18 @@ def test_nothing_is_removed_where_no_new_series_is_made(tmp_path):
     first, _ = made(tmp_path, "a", "b")
     pack(GRID, ALWAYS, tmp_path, "b", limit_bytes=1)
     assert first.exists()
+
+
+def test_a_large_field_counts_and_goes_like_a_series(tmp_path, monkeypatch):
+    monkeypatch.setattr(fields, "SMALL_BYTES", 0)
+    values = GRID["precipitation_rate"].values
+    held = {name: fields.hold(lambda first, last: values[first:last], values.shape, tmp_path, name) for name in ("a", "b")}
+    idle = held.pop("b").path
+    used(idle, 0)
+    clean(tmp_path, 1.5 * BYTES)
+    assert not idle.exists() and held["a"].path.exists()
+    clean(tmp_path, 0)  # in use
+    assert np.array_equal(held["a"], values) and held["a"].path.exists()
 
 
 HOLD = """

@@ -356,6 +356,16 @@ def test_at_a_share_of_1_all_frames_are_true_and_at_0_at_the_end_none(build_trai
     assert guides[-1].isnan().all()
 
 
+def test_a_missing_frame_is_not_fed_back_as_dry(build_trainer, showers, tmp_path) -> None:
+    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1])
+    windows = showers()
+    raw = torch.stack([windows[pick] for pick in windows.epoch(0)[:2]])
+    raw[1, windows.input_steps] = torch.nan
+    guide = trainer._guide(build_batch(raw, windows.scaling, windows.input_steps), 4)
+    assert guide[1, 0].isnan().all()
+    assert not guide[0].isnan().any() and not guide[1, 1:].isnan().any()
+
+
 def test_frames_are_drawn_one_by_one_by_their_share_and_each_is_whole(build_trainer, showers, tmp_path) -> None:
     """Of 2000 draws at 0.5 to 0.75, at 0.625 in the mean, 1250 ± 22 are true."""
     trainer = build_trainer(tmp_path, kind="feedback", epochs=1, batch_size=100, scheduled_sampling=[0.5, 0.75])

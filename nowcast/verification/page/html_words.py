@@ -89,7 +89,7 @@ def chance_in_words(scores: "xr.Dataset") -> str:
         return "not tested, for resampling is off."
     return (
         f"if two forecasts are equally good, it is chance which is whose in a block ({_block(scores)}). So the two are swapped on any "
-        f"choice of blocks: on all choices, or on {about['resamples']:,} drawn ones where there are more. A difference is more than chance, "
+        f"choice of blocks: on all choices, or on {about['resamples']:,} drawn ones if there are more. A difference is more than chance, "
         f"and bold, where at most {LEVEL:.0%} of the choices make one as large. Every difference is tested by itself: of twenty that "
         "are nothing but chance, one will seem to be more."
     )
