@@ -126,7 +126,7 @@ def test_defaults_lists_that_branch_without_end_are_refused(predict: Callable[..
 @pytest.mark.parametrize(
     ("text", "words", "says"),
     [
-        ("defaults: [five]\n", [], " defaults lists "),  # in a circle, or of too many files: the depth of the stack decides
+        ("defaults: [five]\n", [], "defaults lists"),  # in a circle, or of too many files: the depth of the stack decides
         ("retrry: 5\n", [], "operation/five: retrry: no such key"),
         ("keep_files: 99999999999999999999\n", [], "keep_files: no number here is so large"),
         ("", ["retry=" + "9" * 400], "configuration: int too large"),

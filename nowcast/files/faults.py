@@ -7,10 +7,9 @@ from pathlib import Path
 
 from nowcast.errors import InputOutputError
 
-_OF_THE_MACHINE = {
-    errno.EIO, errno.ESTALE, errno.ENOLCK, errno.ENOMEM, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EHOSTDOWN,
-    errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO,
-}  # fmt: skip
+_NAMES = """EIO ESTALE ENOLCK ENOMEM ETIMEDOUT ENODEV ENXIO ENOTCONN EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ECONNRESET ECONNABORTED
+    EREMOTEIO"""
+_OF_THE_MACHINE = {getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name)}  # not each system has all
 _BLOCK, _BLOCKS = 2**25, 8
 """Bytes read at a time, and how often, to see whether the disk gives them."""
 
@@ -22,7 +21,7 @@ def fault_of_machine(path: str | Path, error: Exception) -> InputOutputError | N
         number = _errno_of_reading(path)
     if number in (errno.EMFILE, errno.ENFILE):
         return InputOutputError(f"{path}: cannot be opened ({os.strerror(number)}); raise the limit of open files (ulimit -n).")
-    if number in _OF_THE_MACHINE:
+    if number is not None and number in _OF_THE_MACHINE:
         return InputOutputError(
             f"{path}: cannot be read now ({os.strerror(number)}); see to the disk or the network, the file may be good."
         )

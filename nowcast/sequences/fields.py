@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.sequences.cache import mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
 SMALL_BYTES = 64 * 2**20

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from nowcast.errors import DataError, InputOutputError, MissingInputError
-from nowcast.files import faults
 from nowcast.netcdf3 import bytes_needed
 from nowcast.radar import open_grid, storage
 from nowcast.untrusted import MAX_DEPTH, refuse_irregular, refuse_unsound

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
 
+import errno
 import hashlib
 import math
 import os
