@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from nowcast.checks import saved_steps
+from nowcast.checks import saved_model
 from nowcast.errors import DataError, InputOutputError, InternalError, MissingInputError
 from nowcast.files import written_whole
 
@@ -81,7 +81,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
     if "config" in checkpoint:
-        saved_steps(checkpoint["config"], path)
+        saved_model(checkpoint, path)
     return checkpoint
 
 
