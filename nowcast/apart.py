@@ -37,7 +37,7 @@ COMPUTING = 20
 """Seconds of computing that one call may take."""
 WAITING = 300.0
 """Seconds that one call may take by the clock."""
-MEMORY = 1280 * 2**20
+MEMORY = 1536 * 2**20
 """Bytes that the process may allocate beyond what it has when it is forked."""
 
 _RENEWED = MEMORY // 2  # bytes it may hold after a call; beyond it the next call gets a fresh process

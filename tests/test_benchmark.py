@@ -48,3 +48,27 @@ def test_a_row_for_each_contestant_and_the_plain_cell_is_one(benchmark, monkeypa
     ]
     assert len(cells) == 6
     assert cells[0][5] == "**1.00** (1.00–1.00)" and cells[0][6] == "1.00"
+
+
+def test_the_peak_is_that_of_a_convolution(benchmark, monkeypatch):
+    """A matrix product, which was taken before, is several times slower on some CPUs: shares of it came to 200 %."""
+    counted = []
+
+    def second(task, device):
+        counted.append(benchmark.flops(task))
+        return 1.0
+
+    monkeypatch.setattr(benchmark, "seconds", second)
+    assert benchmark.peak_flops("fp32", "cpu") == counted[0] == 2 * 8 * 32**2 * 256**2 * 9
+
+
+@pytest.mark.filterwarnings("ignore")  # of the profiler
+def test_a_row_in_half_precision_of_a_state_that_is_compiled(benchmark, monkeypatch):
+    """Operations are counted under a mode, in which nothing can be compiled; the rows after it are measured all the same."""
+    monkeypatch.setattr(benchmark, "build_keras", lambda work: None)
+    monkeypatch.setattr(benchmark, "peak_flops", lambda precision, device: 1e9)
+    monkeypatch.setattr("nowcast.model.pointwise._try", lambda way, kernels, in_place, *arguments: in_place[way](*arguments))
+    rows = benchmark.measure(
+        "large", benchmark.Work(1, 2, 1, 32, 32, 1), argparse.Namespace(precision=["fp32", "bf16"], device="cpu", rounds=1)
+    )
+    assert [row for row in rows if "nowcast | bf16" in row and "train" in row]

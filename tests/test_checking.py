@@ -29,7 +29,7 @@ RIGHT = [
     ["train", "-m", "data.path=a.nc", "seed=1,2,3", "hydra.launcher.x=1", "output=sweep"],
     ["predict", "checkpoint=best.pt", "data.path=archive/rain_%Y%m%d.nc", "--watch"],
     ["evaluate", "checkpoint=best.pt", "data.path=a.nc"],
-    ["evaluate", "counts=archive/*.nc", "data.path=none.nc"],
+    ["evaluate", "counts=archive/*.nc"],
     ["prepare", "data.path=archive", "output=store", "grid=a.nc"],
     ["export", "checkpoint=best.pt", "grid_size=[24,28]"],
     ["describe"],

@@ -100,10 +100,10 @@ def test_it_turns_frames_that_are_stored_the_other_way_round(exported: Path, rad
     config = SimpleNamespace(device="auto", precision="auto", max_memory_gb=None, input_paths={}, data=SimpleNamespace(path=""))
     model, rain = ExportedModel(str(exported), config), open_grid(radar_file).isel(time=slice(70, 73)).load()
     for missing in (np.zeros(3, bool), np.array([False, True, False])):
-        wanted = model.rates(Past(rain, missing, np.zeros(3, bool), np.timedelta64(5, "m")))
+        wanted = model.rates(Past(rain, missing, np.zeros(3, bool), np.timedelta64(5, "m"), {}))
         for turn, axes in ((Turn(rows=True), ["y"]), (Turn(rows=True, columns=True), ["y", "x"])):
             other = rain.isel({axis: slice(None, None, -1) for axis in axes}).copy(deep=True)
-            flipped = Past(other, missing, np.zeros(3, bool), np.timedelta64(5, "m"))
+            flipped = Past(other, missing, np.zeros(3, bool), np.timedelta64(5, "m"), {})
             np.testing.assert_array_equal(turn(model.rates(flipped, turn)), wanted)
     assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
 

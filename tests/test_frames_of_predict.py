@@ -241,7 +241,7 @@ BAD: dict[str, tuple[Callable[[Callable[..., Path], str, float], object], str]] 
     "other grid": (lambda write, name, minute: write(name, [minute], x=2000.0), "'x' differs"),
     "other units": (lambda write, name, minute: write(name, [minute], units="mm s-1"), "units 'mm s-1'"),
     "no rain": (lambda write, name, minute: write(name, [minute], units="K"), "is in 'K'"),
-    "no clock": (lambda write, name, minute: write(name, [minute], clock="seconds"), "has no units like"),
+    "no clock": (lambda write, name, minute: write(name, [minute], clock="seconds"), "not in units like"),
     "other calendar": (lambda write, name, minute: write(name, [minute], calendar="360_day"), "calendar '360_day'"),
     "off the clock": (lambda write, name, minute: write(name, [minute + 2]), "does not fit the 5-minute spacing"),
 }

@@ -174,7 +174,7 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
 
 def past_of(path, first, steps=3):
     rain = open_grid(path).isel(time=slice(first, first + steps)).load()
-    return Past(rain, np.zeros(steps, bool), np.zeros(steps, bool), np.timedelta64(5, "m"))
+    return Past(rain, np.zeros(steps, bool), np.zeros(steps, bool), np.timedelta64(5, "m"), {})
 
 
 @pytest.mark.parametrize("in_tiles", [False, True])

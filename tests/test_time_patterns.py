@@ -69,7 +69,7 @@ def test_predict_finds_the_newest_frames_without_listing_the_archive(
 ) -> None:
     words = ["predict", f"checkpoint={trained}/best.pt", "data=radar", "device=cpu"]
     assert run(*words, f"data.path={archive}", f"output={tmp_path}/a.nc").code == 0
-    assert looked_at["files"] == {f"rain_20200101_07{minute}.nc" for minute in (35, 40, 45, 50, 55)}
+    assert looked_at["files"] == {f"rain_20200101_07{minute}.nc" for minute in (20, 25, 30, 35, 40, 45, 50, 55)}
     assert "radar/2019" not in looked_at["folders"]
     assert run(*words, f"data.path={radar_file}", f"output={tmp_path}/b.nc").code == 0
     np.testing.assert_array_equal(rates_of(tmp_path / "a.nc"), rates_of(tmp_path / "b.nc"))
@@ -80,11 +80,11 @@ def test_predict_at_a_time_opens_files_around_it_alone(
 ) -> None:
     words = ["predict", f"checkpoint={trained}/best.pt", "data=radar", f"data.path={archive}", "device=cpu"]
     assert run(*words, "at=2020-01-01T04:00", f"output={tmp_path}/a.nc").code == 0
-    assert min(looked_at["files"]) == "rain_20200101_0235.nc"  # five frames before 04:00, and an hour
+    assert min(looked_at["files"]) == "rain_20200101_0220.nc"  # eight frames up to 03:55, and an hour
     assert max(looked_at["files"]) == "rain_20200101_0500.nc"
     outcome = run(*words, "at=2020-01-01T12:00")
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
-    assert "no file from 2020-01-01T11:35 to 2020-01-01T12:00 matches this pattern of times" in outcome.err
+    assert "no file from 2020-01-01T11:20 to 2020-01-01T12:00 matches this pattern of times" in outcome.err
 
 
 def test_a_forecast_is_not_written_over_a_file_of_the_pattern(run: Run, archive: str, trained: Path) -> None:

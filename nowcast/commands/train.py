@@ -98,6 +98,8 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     grid = open_radar(data, train, validation)
     both = Period(min(train.start, validation.start), max(train.end, validation.end))
     rates = pack_radar(data, grid, both)
+    for name in ("data.train", "data.validation"):
+        refuse_unmeasured(rates, periods[name], name)
     steps: dict[str, Any] = {
         "input_steps": config.input_steps,
         "lead_steps": config.lead_steps,
@@ -108,8 +110,6 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         rates, train, **steps, sampling=Sampling(**asdict(config.sampling)), shuffle=True, seed=config.seed
     )
     validation_windows = RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation)))
-    for name in ("data.train", "data.validation"):
-        refuse_unmeasured(rates, periods[name], name)
     return Opened(
         training_windows,
         validation_windows,

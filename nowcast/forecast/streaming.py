@@ -5,13 +5,14 @@ from torch import Tensor
 
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model.stacks import States, Streaming
+from nowcast.model.watched import runs_only_forward
 
 
 class WarmForecaster:
     """A `Forecaster` that between two forecasts takes in all frames of the next but its newest, so that this alone is left.
 
     The forecast is that of the forecaster, of any past: where its first frames are not those that were taken in, as one came late
-    or is missing, all are taken in anew, and so are those of a model that is not `Streaming`.
+    or is missing, all are taken in anew, and so are those of a model that is not `Streaming`, or has hooks, which would not be called.
 
     A window begins at a state of zero, as in training. A state that was carried on from frame to frame for ever would save that
     work altogether, but the model has never seen one of more than `input_steps` frames, and its forecast would not be the same.
@@ -39,7 +40,7 @@ class WarmForecaster:
     def prepare(self) -> None:
         """Take in the frames that the next window will begin with. Once is enough: without a new forecast this does nothing."""
         forecaster, model, frames = self.forecaster, self.forecaster.model, self._next
-        if frames is not None and frames.shape[1] and isinstance(model, Streaming):
+        if frames is not None and frames.shape[1] and isinstance(model, Streaming) and runs_only_forward(model):
             self._taken_in = frames, model.encode(forecaster.inputs.frames(frames, forecaster.scaling))
         self._next = None
 

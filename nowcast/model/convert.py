@@ -165,7 +165,7 @@ def from_keras(weights: Sequence[Any], **options: Any) -> ConvLSTMNd:
 
 
 def from_keras_file(path: str | Path, layer: str | None = None, **options: Any) -> ConvLSTMNd:
-    """`from_keras` of a layer in a file of Keras or TensorFlow; needs h5py (the extra 'hdf5'), not Keras.
+    """`from_keras` of a layer in a file of Keras or TensorFlow; Keras itself is not needed.
 
     Args:
         path: what `model.save` or `model.save_weights` wrote: `.keras`, `.h5`, `.weights.h5`, or the `.weights.json` of sharded

@@ -127,14 +127,20 @@ class ConvLSTMNd(nn.Module):
 
         Errors: ValueError where frames, state, lengths or steps do not fit the layer.
         """
+        if isinstance(frames, torch.fx.Proxy):
+            raise ValueError("torch.fx.symbolic_trace cannot follow a recurrent layer; make it a leaf, or use torch.export.")
         if (frames is None) != (self.input_channels == 0):
             raise ValueError(
                 f"frames: a layer of {self.input_channels} input channels takes {'no' if frames is not None else 'its'} frames."
             )
+        if state is not None and not (
+            isinstance(state, tuple | list) and len(state) == 2 and all(part is not None for part in state)
+        ):
+            raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         if not self.stateful:
             self._carried = None
         carries = state is None and self._carried is not None
-        if frames is None and (steps is None or not (state or carries)):
+        if frames is None and (steps is None or (state is None and not carries)):
             raise ValueError("a layer without input needs a state and a number of steps.")
         sequence, ends, batched = self._time_major(frames, lengths, steps)
         if state is not None and frames is None:
@@ -226,8 +232,10 @@ class ConvLSTMNd(nn.Module):
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
+        whole_steps = not ends.is_floating_point()
+        ends = ends.long()  # numbers of 8 bits would be taken for a mask
         known = not torch.compiler.is_compiling() and type(ends) is Tensor and ends.device.type != "meta" and ends.numel() > 0
-        if ends.shape != sequence.shape[1:2] or (known and (ends.min() < 1 or ends.max() > sequence.shape[0])):
+        if not whole_steps or ends.shape != sequence.shape[1:2] or (known and (ends.min() < 1 or ends.max() > sequence.shape[0])):
             raise ValueError(
                 f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
             )
@@ -251,8 +259,6 @@ class ConvLSTMNd(nn.Module):
             device = next(self.parameters()).device  # the layer may have moved since
             self._carried = [(_usable(h.to(device)), _usable(c.to(device))) for h, c in self._carried]
             return [*self._carried]
-        if not isinstance(state, tuple | list) or len(state) != 2 or any(part is None for part in state):
-            raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         hidden, cell = (tuple(part) for part in state)
         if len(hidden) != len(self.cells) or len(cell) != len(self.cells):
             raise ValueError(

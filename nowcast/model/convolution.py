@@ -63,7 +63,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     if weight.ndim == 2:
         return functional.linear(x, weight, bias)
     before, after = paddings(x.shape[2:], weight.shape[2:], shape)
-    traced = torch._C._is_tracing() and max(shape.stride) > 1  # then the zeros on each side depend on the grid of the call
+    # while torch.jit traces a strided one, the zeros on each side depend on the grid of each later call
+    traced = max(shape.stride) > 1 and not torch.compiler.is_compiling() and torch._C._is_tracing()
     if traced or before != after:
         x = functional.pad(x, both_sides(before, after))
         before = [0] * len(before)

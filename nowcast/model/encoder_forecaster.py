@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
-from nowcast.model.stacks import States, activate, pad_to_multiple, refuse_guide, roll_out
+from nowcast.model.stacks import States, activate, from_patches, refuse_guide, roll_out, to_patches
 
 
 class EncoderForecaster(nn.Module):
@@ -78,7 +77,7 @@ class EncoderForecaster(nn.Module):
         """See `nowcast.model.stacks.Streaming`."""
         before: Sequence[tuple[Tensor, Tensor] | None] = states or [None] * len(self.encoder)
         after: States = []
-        sequence = self._to_patches(frames)
+        sequence = to_patches(frames, self.patch_size)
         for layer, state in zip(self.encoder, before, strict=True):
             sequence, state = layer(sequence, state)
             after.append(state)
@@ -105,7 +104,7 @@ class EncoderForecaster(nn.Module):
 
     def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
         """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""
-        return self._unfold(self._to_patches(frames), frames.shape[1], states, frames.shape[-2:])
+        return self._unfold(to_patches(frames, self.patch_size), frames.shape[1], states, frames.shape[-2:])
 
     def _unfold(self, patches: Tensor | None, steps: int, states: States, size: Sequence[int]) -> tuple[Tensor, States]:
         """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b, steps, c, h, w), states after."""
@@ -117,9 +116,5 @@ class EncoderForecaster(nn.Module):
             hidden_states.insert(0, sequence)
             after.insert(0, state)
         output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
-        output = functional.pixel_shuffle(output, self.patch_size)[..., : size[0], : size[1]]
+        output = from_patches(output, self.patch_size)[..., : size[0], : size[1]]
         return activate(output, self.output_activation).unflatten(0, (hidden_states[0].shape[0], steps)), after
-
-    def _to_patches(self, frames: Tensor) -> Tensor:
-        """(b, t, c, h, w) → (b, t, c·p·p, ⌈h/p⌉, ⌈w/p⌉)."""
-        return functional.pixel_unshuffle(pad_to_multiple(frames, self.patch_size), self.patch_size)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from nowcast.model.convlstm import ConvLSTMNd
+from nowcast.model.convolution import whole
 
 
 class _ConvLSTM0d(ConvLSTMNd):
@@ -42,6 +43,8 @@ class FCLSTM(nn.Module):
         peephole: bool = True,
     ) -> None:
         super().__init__()
+        input_size, hidden_size = whole(input_size, "input_size"), whole(hidden_size, "hidden_size")
+        num_layers, proj_size = whole(num_layers, "num_layers"), whole(proj_size, "proj_size")
         habits: dict[str, Any] = {
             "bias": bias, "batch_first": batch_first, "dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size,
         }  # fmt: skip

@@ -107,10 +107,8 @@ def _read_hdf5(
     path: Path, contents: Sequence[Path | io.BytesIO], configs: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Found], bool]:
     """Every ConvLSTM of one file, or of the shards of one, by name; and whether it tells that Keras 2 wrote it."""
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("reading Keras' files needs h5py: pip install 'nowcast[hdf5]'.", name="h5py") from error
+    import h5py
+
     cells: dict[str, dict[str, Array]] = {}
     names: dict[str, str] = {}
     for content in contents:

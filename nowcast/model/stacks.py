@@ -48,6 +48,23 @@ def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
     return functional.pad(frames, (0, -width % multiple, 0, -height % multiple))
 
 
+def to_patches(frames: Tensor, size: int) -> Tensor:
+    """(…, c, h, w) → (…, c · size², ⌈h / size⌉, ⌈w / size⌉), padded; of no frames too, which PyTorch returns as they are."""
+    frames = pad_to_multiple(frames, size)
+    *batch, c, h, w = frames.shape
+    if 0 in batch:
+        return frames.reshape(*batch, c * size**2, h // size, w // size)
+    return functional.pixel_unshuffle(frames, size)
+
+
+def from_patches(patches: Tensor, size: int) -> Tensor:
+    """The way back: (…, c · size², h, w) → (…, c, h · size, w · size)."""
+    *batch, c, h, w = patches.shape
+    if 0 in batch:
+        return patches.reshape(*batch, c // size**2, h * size, w * size)
+    return functional.pixel_shuffle(patches, size)
+
+
 def activate(output: Tensor, activation: Function) -> Tensor:
     """The activation of the output, taken in float32 at least, whatever precision the layers before it computed in."""
     return activation(output.to(torch.promote_types(output.dtype, torch.float32)))

@@ -1,5 +1,7 @@
 """From counts to scores: one labelled dataset of all parts, lead times and thresholds."""
 
+import math
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -8,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.verification import probabilistic
-from nowcast.verification.intervals import CONFIDENCE, draws_of, groups_of, leave_one_out, studentised_interval
+from nowcast.verification.intervals import CONFIDENCE, amount_interval, draws_of, groups_of, leave_one_out, studentised_interval
 from nowcast.verification.parts import parts_of, weigh
 from nowcast.verification.scores import Scores
 from nowcast.verification.scoring import TABLE, Shown, Sums, mean_over_leads, pooled, scores_of, sums_of
@@ -124,7 +126,7 @@ def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws
     whole = {way: scored[f"{name}{way}"].values[0] for way in without}
     variables: Variables = {}
     for way in without:
-        bounds = np.clip(studentised_interval(whole[way], without[way], draws), *score.range)
+        bounds = np.clip(_interval_of(score)(whole[way], without[way], draws), *score.range)
         variables |= _bounds(f"{name}{way}", bounds, _dims(score, way), _attrs(score, way))
     mean, of_rest = whole["_mean"], without["_mean"]
     dims = ("forecast", "other_forecast", *score.dims)
@@ -133,6 +135,10 @@ def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws
     variables[f"{name}_mean_difference"] = xr.Variable(dims, difference, attrs)
     bounds = np.array(studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws))
     return variables | _bounds(f"{name}_mean_difference", bounds, dims, attrs)
+
+
+def _interval_of(score: Shown) -> Callable[..., tuple[Scores, Scores]]:
+    return amount_interval if score.range == (0.0, math.inf) else studentised_interval
 
 
 def _without_each(by_group: Sums, needs: tuple[str, ...]) -> Sums:

@@ -5,7 +5,8 @@ Pixels of a frame and frames of a day depend on each other, days much less: so t
 The interval is θ ± q s. s is the jackknife's standard error: θ is scored again without each block in turn, and the influences
 d_b = (B − 1) (mean of these − that without b), whose mean has the standard error s. q is the studentised bootstrap's quantile: B of
 the d_b are drawn with replacement, and |their mean| / (their standard error) is below q in 95 % of the draws. Days of rain are skewed,
-and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals in 93 to 96 %.
+and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals in 93 to 96 %. A score from 0 without
+end, as MSE, follows the few wettest days: its interval is that of its logarithm, which holds the truth in 92 to 94 %, instead of 87.
 
 References:
     Künsch 1989, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1217-1241.
@@ -31,6 +32,8 @@ LEAST_FOR_INTERVAL = 4
 """With fewer of them there is no interval: of three, one draw in nine is the same block three times, and shows no spread."""
 FEW_BLOCKS = 10
 """With fewer of them an interval is rough: a single block moves it much."""
+LEAST_FOR_AMOUNTS = 6
+"""The same of a score from 0 without end, such as MSE: of fewer its interval spans several powers of ten."""
 _NO_SPREAD = 1e-9
 """The share of a variance that is taken for rounding."""
 
@@ -98,6 +101,22 @@ def studentised_interval(
     half = np.multiply(reach, error, out=np.zeros(error.shape), where=varies)
     half = np.where(np.isfinite(half), half, np.nan).reshape(whole.shape)
     return whole - half, whole + half
+
+
+def amount_interval(whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE) -> tuple[Scores, Scores]:
+    """As `studentised_interval`, of a score from 0 without end: the interval of its logarithm, so both bounds are above 0.
+
+    NaN with fewer than six groups, and where the score is 0, of all groups or without one of them.
+    """
+    if len(without) < LEAST_FOR_AMOUNTS:
+        return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
+    low, high = studentised_interval(_logarithm(whole), _logarithm(without), draws, confidence)
+    return np.exp(low), np.exp(high)
+
+
+def _logarithm(values: Scores) -> Scores:
+    """Natural logarithm; NaN of 0."""
+    return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def _nearest_event(hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]) -> NDArray[np.intp]:

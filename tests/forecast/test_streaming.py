@@ -89,6 +89,16 @@ def test_of_a_window_that_moved_on_only_the_newest_frame_is_left(seen: list[int]
     assert seen == [4, 3, 1, 1]
 
 
+def test_a_model_with_a_hook_is_called_as_a_whole_for_every_forecast() -> None:
+    forecaster, calls = forecaster_of(SETTINGS, Inputs()), []
+    forecaster.model.register_forward_hook(lambda *_: calls.append(1))
+    warm, day = WarmForecaster(forecaster), rain(7)
+    for newest in (4, 5, 6):
+        warm(day[:, newest - 4 : newest])
+        warm.prepare()
+    assert len(calls) == 3
+
+
 def test_without_preparation_all_frames_are_taken_in(seen: list[int]) -> None:
     warm, day = WarmForecaster(forecaster_of(SETTINGS, Inputs())), rain(7)
     for newest in (4, 5, 6):

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import zipfile
 
 import h5py
@@ -559,14 +558,6 @@ def test_weights_in_bfloat16_stay_so_and_go_back_as_float32(tmp_path):
     for layer in (convert.from_keras_file(tmp_path / "m.weights.h5"), convert.from_keras(weights)):
         assert layer.cells[0].weight_ih.dtype == torch.bfloat16
         assert all(numpy.array_equal(a, b.float().numpy()) for a, b in zip(convert.to_keras(layer), weights, strict=True))
-
-
-def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
-    path = tmp_path / "m.weights.h5"
-    path.write_bytes(hdf5({"conv_lstm2d": ("rain", keras_weights(3, 2))}))
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ModuleNotFoundError, match=r"^reading Keras' files needs h5py: pip install 'nowcast\[hdf5\]'\.$"):
-        convert.from_keras_file(path)
 
 
 @pytest.mark.parametrize("given", [torch.nn.Conv2d(1, 1, 1), {"cell_list.0.conv.weight": numpy.ones((8, 3, 3, 3))}, [1]])

@@ -1,5 +1,6 @@
 """The layer's habits are those of `torch.nn.LSTM`: what goes in and out, in what shape and order, for sequences of any length."""
 
+import numpy
 import pytest
 import torch
 from layers import assert_same, assert_same_with_gradients, in_words, noise, shake, wire
@@ -94,6 +95,72 @@ def test_packed_sequences_go_in_and_out_as_in_torchs_lstm(options, sort):
 def test_a_packed_sequence_of_other_frames_is_refused():
     with pytest.raises(ValueError, match=r"frame: \(b, 3, \*grid\) of 2 axes is wanted"):
         ConvLSTM(3, 4, 3)(pack_sequence([noise(2, 5, 4, 4)]))
+
+
+# Sizes, states and batches as they come
+
+
+@pytest.mark.parametrize("name", ["int", "int32", "int64", "uint8"])
+def test_sizes_may_be_integers_of_numpy(name):
+    n, many = getattr(numpy, name, int), lambda *values: numpy.array(values, name)
+    layer = ConvLSTM(
+        n(1), many(2, 3), [n(3), many(1, 3)], n(2), input_kernel_size=n(3), stride=many(2, 1), dilation=n(1), proj_size=n(1)
+    )  # fmt: skip
+    plain = ConvLSTM(1, [2, 3], [3, (1, 3)], 2, input_kernel_size=3, stride=(2, 1), dilation=1, proj_size=1)
+    assert repr(layer) == repr(plain)
+    assert {k: v.shape for k, v in layer.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    frames = torch.rand(2, 3, 1, 8, 8)
+    assert layer(frames, lengths=many(3, 1))[0].shape == plain(frames)[0].shape
+    assert ConvLSTM(1, n(2), n(3))(frames[:, 0], steps=n(3), effective_steps=many(0, 2))[0].shape == (2, 2, 2, 8, 8)
+    assert ConvLSTM(1, 2, 3, peephole="pixel", grid_size=many(8, 8))(frames)[0].shape == (2, 3, 2, 8, 8)
+    for peephole in (True, False):
+        assert FCLSTM(n(4), n(3), n(2), peephole=peephole)(torch.rand(2, 3, 4))[0].shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("size", [2.5, 3.0, "3", None])
+def test_sizes_that_are_no_whole_numbers_are_refused_by_name(size):
+    for options in ({"kernel_size": size}, {"kernel_size": 3, "stride": size}, {"kernel_size": 3, "hidden_channels": size}):
+        name = [*options][-1]
+        with pytest.raises(ValueError, match=f"{name}: give a whole number, not {size!r}"):
+            ConvLSTM(**{"input_channels": 1, "hidden_channels": 2, **options})
+
+
+H_0 = torch.rand(1, 2, 2, 4, 4)
+
+
+@pytest.mark.parametrize("state", [H_0, (H_0,), (H_0, None), (None, H_0), [H_0], H_0.expand(2, 2, 2, 4, 4), (H_0, H_0, H_0)])
+def test_one_half_of_a_state_is_refused(state):
+    for layer, frames, steps in ((ConvLSTM(1, 2, 3), torch.rand(2, 3, 1, 4, 4), None), (ConvLSTM(0, 2, 3), None, 3)):
+        with pytest.raises(ValueError, match=r"state: give both, as \(h_0, c_0\)"):
+            layer(frames, state, steps=steps)
+    with pytest.raises(ValueError, match=r"state: give both, as \(h_0, c_0\)"):
+        ConvLSTM(1, 2, 3).cells[0](torch.rand(2, 1, 4, 4), state)
+
+
+@pytest.mark.parametrize("eval_mode", [torch.inference_mode, torch.no_grad])
+def test_a_stateful_layer_goes_on_in_training_after_a_forecast(eval_mode):
+    layer, frames = ConvLSTM(1, [2, 3], 3, stateful=True), torch.rand(2, 4, 1, 4, 4)
+    whole = ConvLSTM(1, [2, 3], 3)
+    whole.load_state_dict(layer.state_dict())
+    with eval_mode():
+        layer.eval()(frames[:, :2])
+    output = layer.train()(frames[:, 2:])[0]
+    output.sum().backward()
+    torch.testing.assert_close(output, whole(frames)[0][:, 2:])
+
+
+def test_a_state_made_in_inference_mode_begins_a_sequence_that_trains():
+    layer, frames = ConvLSTM(1, 2, 3), torch.rand(2, 4, 1, 4, 4)
+    with torch.inference_mode():
+        state = layer(frames)[1]
+    layer(frames, state)[0].sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())
+
+
+def test_what_a_stateful_layer_carries_goes_where_the_layer_goes():
+    layer = ConvLSTM(1, 2, 3, stateful=True)
+    layer(torch.rand(1, 2, 1, 4, 4))
+    assert layer.to("meta")(torch.rand(1, 2, 1, 4, 4, device="meta"))[0].device.type == "meta"
 
 
 # Dropout

@@ -240,7 +240,7 @@ def test_a_graph_made_by_fx_is_the_layer():
 
 
 def test_fx_alone_refuses_the_layer():
-    with pytest.raises(ValueError, match="control flow"):  # torch.fx.proxy.TraceError
+    with pytest.raises(ValueError, match="cannot follow a recurrent layer; make it a leaf"):
         torch.fx.symbolic_trace(build("layer"))
 
 
@@ -311,3 +311,12 @@ def test_inputs_of_a_class_of_their_own_take_the_plain_path():
     assert not has_fast_path(ConvLSTMCell(1, 2, 3), frames)
     layer = build("layer")
     torch.testing.assert_close(layer(frames)[0].as_subclass(torch.Tensor), layer(frames_of())[0])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_empty_batch_goes_through_every_network(name):
+    network = build(name).eval()
+    forecast, shape = call(network, frames_of(0, STEPS, 1, 8, 8)), call(network, frames_of()).shape
+    assert forecast.shape == (0, *shape[1:])
+    forecast.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in network.parameters())

@@ -7,7 +7,7 @@ from counts_by_hand import OPTIONS, by_hand, tallied
 
 from nowcast.errors import InternalError
 from nowcast.verification.dataset import scores_dataset
-from nowcast.verification.intervals import draws_of, groups_of, leave_one_out, studentised_interval
+from nowcast.verification.intervals import amount_interval, draws_of, groups_of, leave_one_out, studentised_interval
 from nowcast.verification.parts import weighted_sum
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, Best, p_values, significantly_better, swapped, swaps_of
 
@@ -88,6 +88,23 @@ def test_intervals_of_csi_cover_the_truth_as_often_as_they_say(days: int) -> Non
     assert 0.93 <= ((low <= 1 / 3) & (high >= 1 / 3)).mean() <= 0.98
     low, high = studentised_interval(csi[0] - csi[1], without[:, 0] - without[:, 1], draws)
     assert 0.93 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
+
+
+@pytest.mark.parametrize("days", [6, 10, 20])
+def test_intervals_of_mse_hold_the_truth_in_nine_of_ten_cases_although_few_wet_days_make_it(days: int) -> None:
+    """2000 experiments: 92 % is ± 0.6 %; of the score itself, instead of its logarithm, they hold 85 to 88 %."""
+    random = np.random.default_rng(days)
+    errors = random.lognormal(8.0, 1.0, (days, 2000)) * random.gamma(2.0, 0.5, (days, 2000))
+    low, high = amount_interval(errors.mean(0), leave_one_out(errors) / (days - 1), draws_of(days, 1000, seed=0))
+    truth = np.exp(8.5)
+    assert 0.91 <= ((low <= truth) & (high >= truth)).mean() <= 0.97 and (low > 0).all()
+
+
+def test_an_amount_of_five_days_or_of_a_single_one_has_no_interval() -> None:
+    errors = np.arange(1.0, 6.0)[:, None]
+    assert np.isnan(amount_interval(errors.mean(0), leave_one_out(errors) / 4, draws_of(5, 100, seed=0))).all()
+    once = np.array([[3.0], *[[0.0]] * 6])
+    assert np.isnan(amount_interval(once.mean(0), leave_one_out(once) / 6, draws_of(7, 100, seed=0))).all()
 
 
 @pytest.mark.parametrize("days", [5, LEAST_BLOCKS, 7, 10, 20])

@@ -77,7 +77,7 @@ def intervals_in_words(scores: "xr.Dataset") -> str:
     return (
         f"{100 * about['confidence']:g} % intervals of a studentised block bootstrap: the score is taken without each block in turn, "
         f"which gives its standard error; {drawn} (seed {about['seed']}), which gives how many standard errors to either side the "
-        "interval reaches. Whole blocks are drawn, for cases minutes apart are nearly the same case. The interval of a difference is of "
+        "interval reaches; of MSE and other amounts from 0 without end, those of its logarithm, from six blocks on. Whole blocks are drawn, for cases minutes apart are nearly the same case. The interval of a difference is of "
         "the same draws for both forecasts."
     )
 
