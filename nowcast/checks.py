@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nowcast.errors import ConfigError, DataError
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
@@ -23,6 +21,12 @@ def one_of(key: str, value: str, choices: Collection[str]) -> None:
 def at_least(key: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"{key}: must be at least {least}, not {value}.")
+
+
+def steps(key: str, value: int) -> None:
+    """Of frames that a method sees, or forecasts."""
+    if not 1 <= value <= _MOST_STEPS:
+        raise ConfigError(f"{key}: must be from 1 to {_MOST_STEPS}, not {value}.")
 
 
 def not_empty(key: str, value: str | None) -> None:
@@ -114,7 +118,10 @@ def _is_place(place: Any) -> bool:
     return (
         all(isinstance(size, list) and len(size) == 2 and _are_numbers(size) for size in sizes)
         and all(isinstance(word, str) for word in words)
-        and all(isinstance(value, str) or _are_numbers(np.atleast_1d(value).tolist()) for value in place["crs"].values())
+        and all(
+            isinstance(value, str) or _are_numbers(value if isinstance(value, list) else [value])
+            for value in place["crs"].values()
+        )
     )
 
 

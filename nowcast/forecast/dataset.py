@@ -144,9 +144,15 @@ def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
     quiet = warnings.catch_warnings(action="ignore")  # of times that xarray cannot decode, which are then refused
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
         if RATE not in file.variables or not file[RATE].ndim or file[RATE].nbytes <= _AT_ONCE:
-            return file.load(), None
+            return _plain(file.load()), None
         rates = file[RATE].variable
-        return file.drop_vars(RATE).load(), _Rates(rates.dims, rates.shape, rates.attrs)
+        return _plain(file.drop_vars(RATE).load()), _Rates(rates.dims, rates.shape, rates.attrs)
+
+
+def _plain(dataset: xr.Dataset) -> xr.Dataset:
+    """Without objects, such as times of year -99999999, which warn wherever they are made: as text, which is no time."""
+    objects = {name: one.astype(str) for name, one in dataset.variables.items() if one.dtype.kind == "O"}
+    return dataset.assign({name: (one.dims, one.values, one.attrs) for name, one in objects.items()})
 
 
 def _read_rates(path: Path, about: _Rates) -> xr.Variable:

@@ -21,7 +21,7 @@ from xarray.backends import locks
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, Interrupted, MissingInputError
 from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
 from nowcast.forecast.dataset import read_reference_time
-from nowcast.radar.cropping import knows_degrees
+from nowcast.radar.cropping import degrees_of
 from nowcast.radar.grid import build_grid, check_grid
 from nowcast.radar.synthetic import synthetic_grid
 from nowcast.signals import Stop
@@ -345,7 +345,8 @@ def test_attributes_that_are_text_are_text_whatever_a_stranger_wrote(path: Path)
         file["crs"].grid_mapping_name, file["x"].standard_name, file.comment = np.zeros(0), np.zeros(2), np.zeros(2)
     forecast = open_forecast(path)
     assert isinstance(forecast.attrs["comment"], str)
-    assert not knows_degrees({name: forecast[name].variable for name in ("x", "y", "crs")})
+    with pytest.raises(DataError, match=r"a\.nc: no projection can be made of its grid mapping"):
+        degrees_of({name: forecast[name].variable for name in ("x", "y", "crs")}, "a.nc")
 
 
 def test_of_times_that_cannot_be_decoded_only_the_refusal_tells(path: Path, recwarn: pytest.WarningsRecorder) -> None:
