@@ -57,7 +57,7 @@ def apart(path: str | Path, function: Callable[..., Result], *args: Any, repeats
 
     function: of a module, as are its arguments and result that can be pickled.
     repeats: whether the large arrays of the result are likely to equal those of the call before; such are sent once.
-    Errors: those of the function; DataError if it crashes or takes too long; DeviceError if the process is killed from outside.
+    Errors: those of the function; DataError if it crashes, takes too long or asks for too much memory; DeviceError if the process is killed from outside.
     """
     if _state.is_inside:
         return function(*args)
@@ -72,7 +72,12 @@ def apart(path: str | Path, function: Callable[..., Result], *args: Any, repeats
         finally:
             if answer is None:  # dead, or still busy because a signal ended the wait
                 _state.drop()
-    result: Result = answer.result_here()
+    try:
+        result: Result = answer.result_here()
+    except MemoryError as error:
+        raise DataError(
+            f"{path}: asks for more memory than is given to one file; it is damaged, or too large: look at where it comes from."
+        ) from error
     return result
 
 

@@ -2,11 +2,15 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nowcast.errors import ConfigError, DataError
+
+_MOST_STEPS = 10_000  # frames that a model sees, or forecasts
+_YEAR = 366 * 1440  # minutes
+_PLACE = {"crs", "pixel", "unit", "ground", "first_row"}
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -17,6 +21,12 @@ def one_of(key: str, value: str, choices: Collection[str]) -> None:
 def at_least(key: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"{key}: must be at least {least}, not {value}.")
+
+
+def steps(key: str, value: int) -> None:
+    """Of frames that a method sees, or forecasts."""
+    if not 1 <= value <= _MOST_STEPS:
+        raise ConfigError(f"{key}: must be from 1 to {_MOST_STEPS}, not {value}.")
 
 
 def not_empty(key: str, value: str | None) -> None:
@@ -76,16 +86,46 @@ def device_and_precision(device: str, precision: str) -> None:
     one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))
 
 
-def saved_steps(config: Any, path: str | Path) -> None:
-    """Errors: DataError if the configuration that a model carries has steps, or a spacing of frames, that no model has."""
+def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
+    """Errors: DataError if what a model carries of its configuration and of its grid is nothing that nowcast writes."""
+    config, place = about.get("config"), about.get("place")
     if not isinstance(config, dict):
         raise DataError(
             f"{path}: carries no configuration of a model; give a model that 'nowcast train' or 'nowcast export' wrote."
         )
     for key in ("input_steps", "lead_steps"):
         value = config.get(key, 1)
-        if type(value) is not int or value < 1:
-            raise DataError(f"{path}: says {key}={value!r}, and a model has a whole number of them above 0; train it again.")
+        if type(value) is not int or not 1 <= value <= _MOST_STEPS:
+            raise DataError(
+                f"{path}: says {key}={value!r}, and a model has a whole number of them from 1 to {_MOST_STEPS}; train it again."
+            )
     minutes = config.get("timestep_minutes")
-    if minutes is not None and (type(minutes) not in (int, float) or not (minutes > 0 and math.isfinite(minutes))):
-        raise DataError(f"{path}: says timestep_minutes={minutes!r}, and frames are minutes above 0 apart; train it again.")
+    if minutes is not None and (type(minutes) not in (int, float) or not 1 / 60 <= minutes <= _YEAR):
+        raise DataError(
+            f"{path}: says timestep_minutes={minutes!r}, and frames are a second to a year apart, in minutes; train it again."
+        )
+    odd = next((key for key in ("data", "inputs", "model", "scaling") if not isinstance(config.get(key, {}), dict)), None)
+    if odd is not None:
+        raise DataError(f"{path}: says {odd}={config[odd]!r}, and these are keys with values; train it again.")
+    if place is not None and not _is_place(place):
+        raise DataError(f"{path}: what it says of the grid of its training cannot be used; train it again.")
+
+
+def _is_place(place: Any) -> bool:
+    """Whether this is what a checkpoint says of a grid."""
+    if not isinstance(place, dict) or not place.keys() >= _PLACE or not isinstance(place["crs"], dict):
+        return False
+    sizes = [place[key] for key in ("pixel", "ground") if place[key] is not None]
+    words = [place[key] for key in ("unit", "first_row") if place[key] is not None]
+    return (
+        all(isinstance(size, list) and len(size) == 2 and _are_numbers(size) for size in sizes)
+        and all(isinstance(word, str) for word in words)
+        and all(
+            isinstance(value, str) or _are_numbers(value if isinstance(value, list) else [value])
+            for value in place["crs"].values()
+        )
+    )
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)

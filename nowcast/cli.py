@@ -12,6 +12,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from traceback import walk_tb
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -21,7 +22,7 @@ from nowcast.config import register_schemas
 from nowcast.config_effects import configs_folder
 from nowcast.errors import CannotCreateError, ConfigError, InputOutputError, InternalError, Interrupted, UsageError
 from nowcast.explain import explain, report, say
-from nowcast.printable import printable
+from nowcast.printable import is_text, printable
 from nowcast.signals import Stop
 from nowcast.startup import settle
 
@@ -333,6 +334,7 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     from nowcast.commands.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.commands.trust import check_configurations, refuse_pickle
 
+    _refuse_no_text(overrides)
     refuse_pickle(overrides)
     check_configurations()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what went wrong, instead of printing and exiting with 1
@@ -370,6 +372,13 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
         raise failures[0]
 
 
+def _refuse_no_text(words: Sequence[str]) -> None:
+    """Errors: UsageError for a word that no configuration can hold."""
+    for word in words:
+        if not is_text(word):
+            raise UsageError(f"{word}: is not in UTF-8; rename the file, or give a link to it that has another name.")
+
+
 def _of_sweep(error: Exception) -> Exception:
     """The end of a sweep whose jobs have told why they failed."""
     failed = InternalError("not every job of the sweep succeeded; see the lines above.")
@@ -400,7 +409,19 @@ def _from_hydra(error: Exception) -> Exception:
         return ConfigError(
             "an override reaches into a key that is null; give that one first, as model@beside=… for beside.key=…."
         )
-    return UsageError(f"{error}.") if isinstance(error, ValueError) else error
+    if isinstance(error, ValueError):
+        return ConfigError(str(error)) if str(error).startswith("Invalid defaults list") else UsageError(f"{error}.")
+    if _is_raised_by_hydra(error):
+        return ConfigError(
+            f"configuration: cannot be composed ({(str(error) or type(error).__name__).splitlines()[0]}); look at what it sets below hydra and defaults."
+        )
+    return error
+
+
+def _is_raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf itself stumbled, as over `hydra: null`."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] in ("hydra", "omegaconf")
 
 
 def _refuse_unknown_keys(composed: Any) -> None:

@@ -11,6 +11,7 @@ from nowcast.checks import (
     one_of,
     positive,
     share,
+    steps,
     thresholds,
     west_south_east_north,
 )
@@ -127,8 +128,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         not_empty("output", self.output)
-        at_least("input_steps", self.input_steps, 1)
-        at_least("lead_steps", self.lead_steps, 1)
+        steps("input_steps", self.input_steps)
+        steps("lead_steps", self.lead_steps)
         one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
         thresholds("thresholds", self.thresholds)
         device_and_precision(self.device, self.precision)
@@ -181,8 +182,10 @@ class DescribeConfig:
     batch_size: int
 
     def __post_init__(self) -> None:
-        for key in ("input_steps", "lead_steps", "channels", "batch_size"):
-            at_least(key, getattr(self, key), 1)
+        steps("input_steps", self.input_steps)
+        steps("lead_steps", self.lead_steps)
+        at_least("channels", self.channels, 1)
+        at_least("batch_size", self.batch_size, 1)
         height_and_width("grid_size", self.grid_size)
 
 

@@ -11,6 +11,7 @@ from nowcast.checks import (
     odd,
     one_of,
     share,
+    steps,
     thresholds,
     west_south_east_north,
 )
@@ -162,9 +163,9 @@ def _baselines(given: Any) -> list[str]:
 
 
 def baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
-    """Errors: ConfigError where a number of frames is below 1, or given beside a checkpoint."""
-    for key, steps in (("input_steps", input_steps), ("lead_steps", lead_steps)):
-        if steps is not None:
-            at_least(key, steps, 1)
+    """Errors: ConfigError where a number of frames is out of range, or given beside a checkpoint."""
+    for key, count in (("input_steps", input_steps), ("lead_steps", lead_steps)):
+        if count is not None:
+            steps(key, count)
             if checkpoint is not None:
                 raise ConfigError(f"{key}: is for baselines without a checkpoint, which has its own; leave out one of the two.")

@@ -15,3 +15,8 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same of several lines."""
     return text.translate(_BUT_NEWLINES)
+
+
+def is_text(text: str) -> bool:
+    """Whether files can hold it: a text without NUL, and without halves of signs, as Python makes them of names that are no UTF-8."""
+    return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)

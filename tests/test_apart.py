@@ -138,7 +138,7 @@ def test_endless_waiting_is_bad_data(monkeypatch):
 def test_memory_is_bounded(monkeypatch):
     room._state.drop()  # the process of an earlier test has its limit already
     monkeypatch.setattr(room, "MEMORY", 2**28)
-    with pytest.raises(MemoryError):
+    with pytest.raises(DataError, match=r"a\.nc: asks for more memory"):
         apart("a.nc", swell)
     assert apart("b.nc", add, 1, 2) == 3
 

@@ -330,6 +330,15 @@ def test_the_status_outlives_the_process(tmp_path: Path, capsys: pytest.CaptureF
     assert [one.name for one in tmp_path.iterdir()] == ["status.json"]
 
 
+def test_counters_outlive_the_process_whatever_labels_stand_beside_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "nowcast.prom"
+    for _ in range(3):
+        with open_journal(config(metrics=str(path))) as journal:
+            journal.write(made(checkpoint="0123456789abcdef" * 4))
+    assert samples(path)['nowcast_cycles_total{outcome="forecast"}'] == 3.0
+    assert "cannot be understood" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "damaged",
     [b"", b"\xff\x00", b"[]", b"null", b'{"counters": 3}', b"<html>", b'{"last_success": 7, "counters": {}}', b"[" * 100_000],

@@ -142,4 +142,7 @@ def test_days_without_a_measured_pixel_are_refused(
     outcome = train("data.path=gap.nc")
     assert outcome.code == 65
     assert "data.validation: none of its 24 frames has a measured pixel" in outcome.err
+    outcome = train(f"data.path={radar_file}", "data.train=[2030-01-01,2030-01-02]")
+    assert outcome.code == 65
+    assert "no gap-free window" in outcome.err and "the data hold 2020-" in outcome.err
     assert not Path("run").exists()

@@ -28,6 +28,16 @@ def experiment(folder, text):
     return "train", "--config-dir", str(folder), "experiment=mine", "data.path=nowhere.nc"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("hydra: null", "configuration: cannot be composed"), ("defaults: 5", "Invalid defaults list in 'experiment/mine'")],
+)
+def test_what_hydra_stumbles_over_is_a_fault_of_the_configuration(run, folder, text, says):
+    outcome = run(*experiment(folder, text))
+    assert outcome.code == 78, outcome.err
+    assert outcome.err.startswith(f"nowcast: {says}") and len(outcome.err.splitlines()) == 1
+
+
 CODE = {
     "callback": "hydra: {callbacks: {x: {_target_: os.mkdir, path: marker}}}",
     "callback of subprocess": "hydra: {callbacks: {x: {_target_: subprocess.run, args: [mkdir, marker]}}}",

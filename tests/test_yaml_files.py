@@ -35,6 +35,9 @@ HOSTILE = {
     "UTF-16": ("retry: 5".encode("utf-16"), "line 1 is not in UTF-8"),
     "a byte order mark": ("\ufeffretry: 5", "byte order mark"),
     "a control character": ("retry: \x01", "no YAML"),
+    "an escaped NUL": ('output: "a\\0.nc"', "line 1: a text with"),
+    "half a sign": ('output: "\\uD800.nc"', "line 1: a text with"),
+    "a number": ("# plain\n5\n", "line 2: no keys with values"),
     "a bracket left open": ("a: [1\nb: {", "no YAML .*line 2"),
     "a file too large": ("# " + "x" * 2**18, "larger than 262144 bytes"),
 }

@@ -35,7 +35,7 @@ _ABOUT = {
 }
 _OF_THE_CYCLE = ("nowcast_last_cycle", "nowcast_last_exit_code", "nowcast_forecast_age", "nowcast_cycle_")
 _LAST_FORECAST = tuple(name for name in _ABOUT if not name.startswith((*_OF_THE_CYCLE, _CYCLES)))
-_SAMPLE = re.compile(r'(?P<name>[a-z_]+)(?P<labels>\{[a-z]+="[^"\\\n]*"\})? (?P<value>\S+)')
+_SAMPLE = re.compile(r'(?P<name>[a-z0-9_]+)(?P<labels>\{[a-z0-9]+="[^"\\\n]*"\})? (?P<value>\S+)')
 
 Samples = dict[tuple[str, str], float]
 """Values by the name of their metric and its labels, as `{part="find"}` or nothing."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.checks import saved_steps
+from nowcast.checks import saved_model
 from nowcast.commands.past import Past
 from nowcast.commands.same_grid import AS_STORED, Turn
 from nowcast.config_predict import PredictConfig
@@ -29,7 +29,7 @@ class ExportedModel:
                 )
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
-        saved_steps(self.about.get("config"), path)
+        saved_model(self.about, path)
 
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""

@@ -120,9 +120,9 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
 
 
 def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:
-    """Errors: DataError if no frame of the period has a measured pixel: every loss over it is 0, whatever is forecast."""
+    """Errors: DataError if none of the frames of the period has a measured pixel: every loss over it is 0, whatever is forecast."""
     first, last = np.searchsorted(rates.times, period.start), np.searchsorted(rates.times, period.end, side="right")
-    if not rates.tiles[first:last, 1].any():
+    if last > first and not rates.tiles[first:last, 1].any():
         raise DataError(
             f"{name}: none of its {last - first} frames has a measured pixel; give other days, or see 'nowcast inspect'."
         )

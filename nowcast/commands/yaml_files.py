@@ -10,6 +10,7 @@ import yaml
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 
 from nowcast.errors import ConfigError
+from nowcast.printable import is_text
 
 MOST_BYTES = 2**18
 MOST_NODES = 10_000
@@ -63,6 +64,8 @@ def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
             continue
         if isinstance(event, CollectionStartEvent | ScalarEvent):
             _refuse_value(event, where)
+            if len(counts) == 1 and isinstance(event, ScalarEvent) and not _is_nothing(event):
+                raise ConfigError(f"{where}: no keys with values; write them as key: value.")
         if isinstance(event, CollectionStartEvent):
             counts.append((anchor, size))
             if len(counts) > DEEPEST:
@@ -84,8 +87,15 @@ def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
 def _refuse_value(event: Any, where: str) -> None:
     if event.tag not in _TAGS:
         raise ConfigError(f"{where}: the tag {event.tag!r} is nothing that a configuration may have; leave it out.")
+    if isinstance(event, ScalarEvent) and not is_text(event.value):
+        raise ConfigError(f"{where}: a text with \\0, or with half a sign as \\uD800; no name of a file may hold it.")
     if isinstance(event, ScalarEvent) and len(event.value) > MOST_DIGITS and _is_number(event):
         raise ConfigError(f"{where}: a number of more than {MOST_DIGITS} digits; give a smaller one.")
+
+
+def _is_nothing(event: Any) -> bool:
+    """Whether it is the one value of a document that holds comments only."""
+    return event.implicit[0] and event.value in ("", "~", "null")
 
 
 def _is_number(event: Any) -> bool:

@@ -56,12 +56,12 @@ def settled(path: Path) -> Path:
 def _finish(folder: Path) -> None:
     """Remove the old files, then move the new ones to their place. Errors: OSError."""
     valid = folder / _VALID
-    if not valid.is_dir():
+    if valid.is_symlink() or not valid.is_dir():
         return
     names = valid / _NAMES
     if names.exists():
         for name in json.loads(names.read_text(encoding="utf-8")):
-            (folder / name).unlink(missing_ok=True)
+            (folder / Path(name).name).unlink(missing_ok=True)  # of this folder, whatever a stranger's list says
         names.unlink()
     for path in sorted(valid.iterdir()):
         os.replace(path, folder / path.name)

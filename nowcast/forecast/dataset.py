@@ -19,6 +19,7 @@ import glob
 import json
 import math
 import re
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,8 +49,10 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 _CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads it verifies; a scalar has none
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
+_TEXTS = {"units", "standard_name", "long_name", "axis", "grid_mapping", "grid_mapping_name", "crs_wkt", "spatial_ref"}
 _UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)  # the last is what netCDF4 makes of a damaged attribute
 _TITLE, _SOURCE = "Precipitation forecast", "nowcast "
+_LAST = 2**27  # minutes since 1970, in the year 2225
 _AT_ONCE = 2**28  # bytes of rates up to which a file is read in one go
 _HEAD = 2**14  # bytes at the start of a file, among which its attributes are
 _OURS = re.compile(rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL)
@@ -139,11 +142,18 @@ class _Rates:
 def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
     """All of a file in memory; or all but its rates."""
     refuse_unsound(path)
-    with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
+    quiet = warnings.catch_warnings(action="ignore")  # of times that xarray cannot decode, which are then refused
+    with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
         if RATE not in file.variables or not file[RATE].ndim or file[RATE].nbytes <= _AT_ONCE:
-            return file.load(), None
+            return _plain(file.load()), None
         rates = file[RATE].variable
-        return file.drop_vars(RATE).load(), _Rates(rates.dims, rates.shape, rates.attrs)
+        return _plain(file.drop_vars(RATE).load()), _Rates(rates.dims, rates.shape, rates.attrs)
+
+
+def _plain(dataset: xr.Dataset) -> xr.Dataset:
+    """Without objects, such as times of year -99999999, which warn wherever they are made: as text, which is no time."""
+    objects = {name: one.astype(str) for name, one in dataset.variables.items() if one.dtype.kind == "O"}
+    return dataset.assign({name: (one.dims, one.values, one.attrs) for name, one in objects.items()})
 
 
 def _read_rates(path: Path, about: _Rates) -> xr.Variable:
@@ -182,7 +192,7 @@ def _reference_time(path: Path) -> np.datetime64 | None:
             minutes = float(file[REFERENCE_TIME][...])
     except (*_UNREADABLE, IndexError, TypeError):
         return None
-    return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if math.isfinite(minutes) else None
+    return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if abs(minutes) < _LAST else None
 
 
 def is_forecast(path: Path) -> bool:
@@ -276,7 +286,11 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
-    """A forecast of another program with the unit spelled as ours, and with the lead times that its times tell."""
+    """A forecast of another program with the unit spelled as ours, with the lead times that its times tell, and with text where the
+    attributes of a forecast are text."""
+    dataset.attrs = {name: str(value) if isinstance(value, np.ndarray) else value for name, value in dataset.attrs.items()}
+    for variable in dataset.variables.values():
+        variable.attrs = {name: str(value) if name in _TEXTS else value for name, value in variable.attrs.items()}
     if RATE in dataset and _same_unit(str(dataset[RATE].attrs.get("units", ""))):
         dataset[RATE].attrs["units"] = UNITS
     times = {name: dataset[name] for name in ("time", REFERENCE_TIME) if name in dataset.variables}

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import xarray as xr
+from pyproj.exceptions import ProjError
 
 from nowcast.errors import DataError
 from nowcast.radar.georeference import Place
@@ -81,13 +82,24 @@ def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_
 
 
 def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
-    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x). Errors: DataError where they are not known."""
+    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x). Errors: DataError where they cannot be known."""
     if LONGITUDE in place and LATITUDE in place:
         return unwrapped(place[LONGITUDE].values), np.asarray(place[LATITUDE].values, dtype=float)
     if in_degrees(place):
         return unwrapped(place["x"].values)[None, :], place["y"].values[:, None]
     if has_projection(place):
-        longitude, latitude = to_degrees(place, *np.meshgrid(place["x"].values, place["y"].values))
+        try:
+            longitude, latitude = to_degrees(place, *np.meshgrid(place["x"].values, place["y"].values))
+        except (
+            ProjError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # all that pyproj raises of odd attributes
+            raise DataError(
+                f"{where}: no projection can be made of its grid mapping ({str(error)[:80]}); correct the attributes of that."
+            ) from error
         return unwrapped(longitude), latitude
     raise DataError(f"{where}: says neither the projection nor the latitude and longitude of its pixels, so they have no place.")
 

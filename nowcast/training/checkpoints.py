@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from nowcast.checks import saved_steps
+from nowcast.checks import saved_model
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
 
@@ -75,7 +75,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
     if "config" in checkpoint:
-        saved_steps(checkpoint["config"], path)
+        saved_model(checkpoint, path)
     return checkpoint
 
 

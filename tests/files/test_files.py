@@ -507,6 +507,15 @@ def test_what_killed_processes_left_of_a_path_goes_when_it_is_written_again(tmp_
     assert not in_use.exists()
 
 
+def test_a_strangers_list_of_files_removes_none_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / "scores" / ".together").mkdir(parents=True)
+    (tmp_path / "scores" / ".together" / ".names").write_text('["../precious.txt"]')
+    with written_together(tmp_path / "scores") as folder:
+        (folder / "a").write_text("new")
+    assert (tmp_path / "precious.txt").exists() and (tmp_path / "scores" / "a").read_text() == "new"
+
+
 @pytest.mark.parametrize("calls", range(8))
 def test_files_of_two_runs_are_never_seen_together(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies after so many changes of the folder."""

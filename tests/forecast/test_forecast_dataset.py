@@ -21,6 +21,7 @@ from xarray.backends import locks
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, Interrupted, MissingInputError
 from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
 from nowcast.forecast.dataset import read_reference_time
+from nowcast.radar.cropping import degrees_of
 from nowcast.radar.grid import build_grid, check_grid
 from nowcast.radar.synthetic import synthetic_grid
 from nowcast.signals import Stop
@@ -328,6 +329,33 @@ def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(path: Pa
         other.write_bytes(damaged)
         assert read_reference_time(other) is None
     assert read_reference_time(tmp_path) is None and read_reference_time(tmp_path / "none.nc") is None
+
+
+@pytest.mark.parametrize("minutes", [math.nan, math.inf, 1e300, -1e300, 1e12])
+def test_a_reference_time_beyond_all_calendars_is_none(minutes: float, path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    with netCDF4.Dataset(path, "r+") as file:
+        file["forecast_reference_time"][...] = minutes
+    assert read_reference_time(path) is None
+
+
+def test_attributes_that_are_text_are_text_whatever_a_stranger_wrote(path: Path) -> None:
+    write_forecast(forecast_of(), path)
+    with netCDF4.Dataset(path, "r+") as file:
+        file["crs"].grid_mapping_name, file["x"].standard_name, file.comment = np.zeros(0), np.zeros(2), np.zeros(2)
+    forecast = open_forecast(path)
+    assert isinstance(forecast.attrs["comment"], str)
+    with pytest.raises(DataError, match=r"a\.nc: no projection can be made of its grid mapping"):
+        degrees_of({name: forecast[name].variable for name in ("x", "y", "crs")}, "a.nc")
+
+
+def test_of_times_that_cannot_be_decoded_only_the_refusal_tells(path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    write_forecast(forecast_of(), path)
+    with netCDF4.Dataset(path, "r+") as file:
+        file["time"].units = "minutes since -99999999-01-01"
+    with pytest.raises(DataError, match="'time' holds no times"):
+        open_forecast(path)
+    assert not recwarn.list
 
 
 def test_a_damaged_frame_is_refused(path: Path) -> None:

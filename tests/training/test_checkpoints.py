@@ -374,10 +374,11 @@ def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monke
     "changed",
     [
         {"lead_steps": -1}, {"lead_steps": 0}, {"lead_steps": True}, {"input_steps": "3"}, {"input_steps": 3.5}, {"timestep_minutes": math.nan},
-        {"timestep_minutes": 0}, {"timestep_minutes": -5.0}, {"timestep_minutes": "5"},
+        {"timestep_minutes": 0}, {"timestep_minutes": -5.0}, {"timestep_minutes": "5"}, {"timestep_minutes": 1e300}, {"timestep_minutes": 1e-9},
+        {"input_steps": 10**9}, {"lead_steps": 10**9}, {"data": 5}, {"model": None}, {"inputs": []}, {"scaling": "dbz"},
     ],
 )  # fmt: skip
-def test_steps_that_no_model_has_are_refused_when_it_is_read(changed, tmp_path):
+def test_what_no_model_has_is_refused_when_it_is_read(changed, tmp_path):
     path = tmp_path / "best.pt"
     write_checkpoint(path, {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0, **changed}})
     with pytest.raises(DataError, match=rf"best\.pt: says {next(iter(changed))}="):
@@ -389,3 +390,22 @@ def test_a_checkpoint_without_a_configuration_is_refused(config, tmp_path):
     write_checkpoint(tmp_path / "best.pt", {"config": config})
     with pytest.raises(DataError, match=r"best\.pt: carries no configuration"):
         read_checkpoint(tmp_path / "best.pt")
+
+
+PLACE = {"crs": {"standard_parallel": [60.0]}, "pixel": [-1000.0, 1000.0], "unit": "m", "ground": None, "first_row": "north"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        5, [], {}, {**PLACE, "crs": 5}, {**PLACE, "crs": {"standard_parallel": {}}}, {**PLACE, "pixel": [1000.0]}, {**PLACE, "pixel": "ab"},
+        {**PLACE, "pixel": [math.nan, 1000.0]}, {**PLACE, "ground": 3}, {**PLACE, "first_row": 1}, {**PLACE, "unit": []},
+    ],
+)  # fmt: skip
+def test_a_place_that_no_grid_has_is_refused_when_it_is_read(place, tmp_path):
+    path, about = tmp_path / "best.pt", {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0}}
+    write_checkpoint(path, {**about, "place": PLACE})
+    assert read_checkpoint(path)["place"] == PLACE
+    write_checkpoint(path, {**about, "place": place})
+    with pytest.raises(DataError, match=r"best\.pt: what it says of the grid"):
+        read_checkpoint(path)
