@@ -1,10 +1,12 @@
 """Work on files that may crash the library that reads them: it is done in a process of its own.
 
-HDF5, netCDF, ecCodes and GDAL can end their process by a signal, compute for hours or ask for all memory, because of one wrong byte.
-`apart` calls a function in one process that is forked at the first call and serves all calls after it. It has limits of memory and
-of computing. If it dies, the caller gets a DataError that names the file, and the next call forks another one.
+HDF5, netCDF, ecCodes and GDAL can end their process by a signal, compute for hours or ask for all
+memory, because of one wrong byte. `apart` calls a function in one process that is forked at the
+first call and serves all calls after it. It has limits of memory and of computing. If it dies, the
+caller gets a DataError that names the file, and the next call forks another one.
 
-Large arrays come back through shared memory. What the function logs, and what Python warns of there, is logged and warned of here.
+Large arrays come back through shared memory. What the function logs, and what Python warns of
+there, is logged and warned of here.
 """
 
 import atexit
@@ -40,7 +42,8 @@ WAITING = 300.0
 MEMORY = 1536 * 2**20
 """Bytes that the process may allocate beyond what it has when it is forked."""
 
-_RENEWED = MEMORY // 2  # bytes it may hold after a call; beyond it the next call gets a fresh process
+# bytes it may hold after a call; beyond it the next call gets a fresh process
+_RENEWED = MEMORY // 2
 _LARGE = 2**16  # bytes from which an array travels in shared memory
 _SPARE = 2**26  # bytes of shared memory that stay for the next call
 _KEPT = 4  # large arrays that are remembered, because the next file is likely to hold the same
@@ -52,12 +55,17 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 Result = TypeVar("Result")
 
 
-def apart(path: str | Path, function: Callable[..., Result], *args: Any, repeats: bool = False) -> Result:
-    """function(*args), called in the process that may die; `path` is the file that a failure is told of.
+def apart(
+    path: str | Path, function: Callable[..., Result], *args: Any, repeats: bool = False
+) -> Result:
+    """function(*args), called in the process that may die; `path` is the file that a failure is
+    told of.
 
     function: of a module, as are its arguments and result that can be pickled.
-    repeats: whether the large arrays of the result are likely to equal those of the call before; such are sent once.
-    Errors: those of the function; DataError if it crashes, takes too long or asks for too much memory; DeviceError if the process is killed from outside.
+    repeats: whether the large arrays of the result are likely to equal those of the call before;
+    such are sent once.
+    Errors: those of the function; DataError if it crashes, takes too long or asks for too much
+    memory; DeviceError if the process is killed from outside.
     """
     if _state.is_inside:
         return function(*args)
@@ -76,7 +84,8 @@ def apart(path: str | Path, function: Callable[..., Result], *args: Any, repeats
         result: Result = answer.result_here()
     except MemoryError as error:
         raise DataError(
-            f"{path}: asks for more memory than is given to one file; it is damaged, or too large: look at where it comes from."
+            f"{path}: asks for more memory than is given to one file; it is damaged, or too large:"
+            " look at where it comes from."
         ) from error
     return result
 
@@ -106,8 +115,21 @@ class _State:
 class _Answer:
     """What a call came to."""
 
-    def __init__(self, result: Any, failure: Exception | None, records: list[Any], warned: list[Any], is_full: bool) -> None:
-        self.result, self.failure, self.records, self.warned, self.is_full = result, failure, records, warned, is_full
+    def __init__(
+        self,
+        result: Any,
+        failure: Exception | None,
+        records: list[Any],
+        warned: list[Any],
+        is_full: bool,
+    ) -> None:
+        self.result, self.failure, self.records, self.warned, self.is_full = (
+            result,
+            failure,
+            records,
+            warned,
+            is_full,
+        )
 
     def result_here(self) -> Any:
         """The result. Errors: the failure. What was logged and warned of is so here."""
@@ -133,12 +155,15 @@ class _Worker:
         self.is_full = False
         self.code: int | None = None
         self.connection, theirs = Pipe()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)  # no handler of ours runs in the child
+        # no handler of ours runs in the child
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else None
         try:
             with (
                 warnings.catch_warnings()
-            ):  # of threads: the child needs none, and waits for a lock of theirs no longer than WAITING
+                # of threads: the child needs none, and waits for a lock of theirs no longer than
+                # WAITING
+            ):
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self.pid = _fork()
             if self.pid == 0:
@@ -161,7 +186,8 @@ class _Worker:
             self.connection.send_bytes(pickle.dumps(question))
             if not self.connection.poll(WAITING):
                 raise DataError(
-                    f"{path}: reading it took longer than {WAITING:g} seconds, so it was given up; look into the file and the disk."
+                    f"{path}: reading it took longer than {WAITING:g} seconds, so it was given up;"
+                    " look into the file and the disk."
                 )
             answer: _Answer = _Unpacker(self.connection.recv_bytes(), self.memory, self.kept).load()
         except (EOFError, ConnectionError) as error:
@@ -199,7 +225,8 @@ def _fork() -> int:
         return os.fork()
     except OSError as error:
         raise DeviceError(
-            f"cannot start the process that reads files ({error.strerror}); free some memory, or end others."
+            f"cannot start the process that reads files ({error.strerror}); free some memory, or"
+            " end others."
         ) from error
 
 
@@ -207,13 +234,18 @@ def _death(path: str | Path, code: int | None) -> DataError | DeviceError:
     """Why the process died, for people."""
     if code == -signal.SIGXCPU:
         return DataError(
-            f"{path}: reading it took more than {COMPUTING} seconds of computing; it is damaged, or made to be slow."
+            f"{path}: reading it took more than {COMPUTING} seconds of computing; it is damaged, or"
+            " made to be slow."
         )
     if code == -signal.SIGKILL:
-        return DeviceError(f"{path}: the process that reads it was killed, perhaps for want of memory; free some and try again.")
+        return DeviceError(
+            f"{path}: the process that reads it was killed, perhaps for want of memory; free some"
+            " and try again."
+        )
     how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
     return DataError(
-        f"{path}: the library of its format crashed on it ({how}); the file is damaged, or of a kind that crashes it."
+        f"{path}: the library of its format crashed on it ({how}); the file is damaged, or of a"
+        " kind that crashes it."
     )
 
 
@@ -300,18 +332,26 @@ def _alone(error: Exception) -> Exception:
 
 
 def _let_go_of_what_others_wait_for(kept: set[int]) -> None:
-    """Close the pipes, sockets and folders of the parent: whoever reads from one waits until nobody holds it, and folders are locked.
-    Files stay, for the HDF5 library may share one that its parent has open."""
+    """Close the pipes, sockets and folders of the parent: whoever reads from one waits until
+    nobody holds it, and folders are locked. Files stay, for the HDF5 library may share one that
+    its parent has open.
+    """
     for number in map(int, os.listdir("/dev/fd")):
         with contextlib.suppress(OSError):
-            if number > 2 and number not in kept and stat.S_IFMT(os.fstat(number).st_mode) in _WAITED_FOR:
+            if (
+                number > 2
+                and number not in kept
+                and stat.S_IFMT(os.fstat(number).st_mode) in _WAITED_FOR
+            ):
                 os.close(number)
 
 
 def _settle(parent: int | None) -> None:
-    """Be quiet, die with the parent, leave signals of the terminal to it, and leave no picture of memory on the disk.
+    """Be quiet, die with the parent, leave signals of the terminal to it, and leave no picture of
+    memory on the disk.
 
-    parent: None if another thread than its first one forked, for Linux takes the end of that thread for the end of the parent.
+    parent: None if another thread than its first one forked, for Linux takes the end of that thread
+    for the end of the parent.
     """
     for number in _HELD_BACK - {signal.SIGALRM}:
         signal.signal(number, signal.SIG_IGN)
@@ -339,7 +379,8 @@ def _settle_on_linux(parent: int | None) -> None:
         library.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-    if hasattr(library, "mallopt"):  # of glibc: memory of one frame serves the next, which saves a fifth of the time
+    # of glibc: memory of one frame serves the next, which saves a fifth of the time
+    if hasattr(library, "mallopt"):
         for option, value in _REUSE_MEMORY.items():
             library.mallopt(option, value)
 
@@ -377,10 +418,13 @@ class _Collector(logging.Handler):
         self.records.append((record.name, record.levelno, record.getMessage()))
 
 
-# How answers travel: a pickle, in which a large array is a place in shared memory, or the number of one that was sent before.
+# How answers travel: a pickle, in which a large array is a place in shared memory, or the number of
+# one that was sent before.
 
 
-def _packed(answer: _Answer, memory: int, sent: OrderedDict[int, np.ndarray[Any, Any]] | None) -> bytes:
+def _packed(
+    answer: _Answer, memory: int, sent: OrderedDict[int, np.ndarray[Any, Any]] | None
+) -> bytes:
     stream = io.BytesIO()
     packer = _Packer(stream, memory, sent)
     packer.dump(answer)
@@ -388,7 +432,9 @@ def _packed(answer: _Answer, memory: int, sent: OrderedDict[int, np.ndarray[Any,
 
 
 class _Packer(pickle.Pickler):
-    def __init__(self, stream: io.BytesIO, memory: int, sent: OrderedDict[int, np.ndarray[Any, Any]] | None) -> None:
+    def __init__(
+        self, stream: io.BytesIO, memory: int, sent: OrderedDict[int, np.ndarray[Any, Any]] | None
+    ) -> None:
         super().__init__(stream, pickle.HIGHEST_PROTOCOL)
         self.memory, self.sent, self.end = memory, sent, 0
 
@@ -413,7 +459,9 @@ class _Packer(pickle.Pickler):
 class _Unpacker(pickle.Unpickler):
     """kept: what was sent before, by the same rule as the sender forgets it."""
 
-    def __init__(self, content: bytes, memory: int, kept: OrderedDict[int, np.ndarray[Any, Any]]) -> None:
+    def __init__(
+        self, content: bytes, memory: int, kept: OrderedDict[int, np.ndarray[Any, Any]]
+    ) -> None:
         super().__init__(io.BytesIO(content))
         self.memory, self.kept = memory, kept
 
@@ -450,7 +498,11 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
 
 def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     """Whether two arrays are the same, bit by bit."""
-    if a.dtype != b.dtype or a.shape != b.shape or not (a.flags.c_contiguous and b.flags.c_contiguous):
+    if (
+        a.dtype != b.dtype
+        or a.shape != b.shape
+        or not (a.flags.c_contiguous and b.flags.c_contiguous)
+    ):
         return False
     size = a.dtype.itemsize
     plain = np.dtype(f"u{size}") if size in (1, 2, 4, 8) else a.dtype

@@ -53,7 +53,9 @@ def sizes(key: str, values: Collection[int], count: int | None = None) -> None:
     """One number above 0 for each layer."""
     if not values or min(values) < 1 or (count is not None and len(values) != count):
         each = "each layer" if count is None else f"each of {count} layers"
-        raise ConfigError(f"{key}: give a number above 0 for {each}, as in [64, 64], not {list(values)}.")
+        raise ConfigError(
+            f"{key}: give a number above 0 for {each}, as in [64, 64], not {list(values)}."
+        )
 
 
 def odd(key: str, value: int) -> None:
@@ -63,7 +65,9 @@ def odd(key: str, value: int) -> None:
 
 def height_and_width(key: str, values: Collection[int]) -> None:
     if len(values) != 2 or min(values) < 1:
-        raise ConfigError(f"{key}: give height and width of the frames, as in [100, 100], not {list(values)}.")
+        raise ConfigError(
+            f"{key}: give height and width of the frames, as in [100, 100], not {list(values)}."
+        )
 
 
 def west_south_east_north(key: str, values: Sequence[float]) -> None:
@@ -76,44 +80,76 @@ def west_south_east_north(key: str, values: Sequence[float]) -> None:
 
 
 def thresholds(key: str, values: Sequence[float]) -> None:
-    if not values or sorted(set(values)) != list(values) or values[0] <= 0 or not math.isfinite(values[-1]):
-        raise ConfigError(f"{key}: give rates in mm/h, each above the one before, as in [0.5, 2, 10], not {list(values)}.")
+    if (
+        not values
+        or sorted(set(values)) != list(values)
+        or values[0] <= 0
+        or not math.isfinite(values[-1])
+    ):
+        raise ConfigError(
+            f"{key}: give rates in mm/h, each above the one before, as in [0.5, 2, 10], not"
+            f" {list(values)}."
+        )
 
 
 def device_and_precision(device: str, precision: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9]\d{0,3}))?", device):
-        raise ConfigError(f"device: {device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps.")
+        raise ConfigError(
+            f"device: {device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps."
+        )
     one_of("precision", precision, ("auto", "fp32", "bf16", "fp16"))
 
 
 def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
-    """Errors: DataError if what a model carries of its configuration and of its grid is nothing that nowcast writes."""
+    """Errors: DataError if what a model carries of its configuration and of its grid is nothing
+    that nowcast writes.
+    """
     config, place = about.get("config"), about.get("place")
     if not isinstance(config, dict):
         raise DataError(
-            f"{path}: carries no configuration of a model; give a model that 'nowcast train' or 'nowcast export' wrote."
+            f"{path}: carries no configuration of a model; give a model that 'nowcast train' or"
+            " 'nowcast export' wrote."
         )
     for key in ("input_steps", "lead_steps"):
         value = config.get(key, 1)
         if type(value) is not int or not 1 <= value <= _MOST_STEPS:
             raise DataError(
-                f"{path}: says {key}={value!r}, and a model has a whole number of them from 1 to {_MOST_STEPS}; train it again."
+                f"{path}: says {key}={value!r}, and a model has a whole number of them from 1 to"
+                f" {_MOST_STEPS}; train it again."
             )
     minutes = config.get("timestep_minutes")
-    if minutes is not None and (type(minutes) not in (int, float) or not 1 / 60 <= minutes <= _YEAR):
+    if minutes is not None and (
+        type(minutes) not in (int, float) or not 1 / 60 <= minutes <= _YEAR
+    ):
         raise DataError(
-            f"{path}: says timestep_minutes={minutes!r}, and frames are a second to a year apart, in minutes; train it again."
+            f"{path}: says timestep_minutes={minutes!r}, and frames are a second to a year apart,"
+            " in minutes; train it again."
         )
-    odd = next((key for key in ("data", "inputs", "model", "scaling") if not isinstance(config.get(key, {}), dict)), None)
+    odd = next(
+        (
+            key
+            for key in ("data", "inputs", "model", "scaling")
+            if not isinstance(config.get(key, {}), dict)
+        ),
+        None,
+    )
     if odd is not None:
-        raise DataError(f"{path}: says {odd}={config[odd]!r}, and these are keys with values; train it again.")
+        raise DataError(
+            f"{path}: says {odd}={config[odd]!r}, and these are keys with values; train it again."
+        )
     if place is not None and not _is_place(place):
-        raise DataError(f"{path}: what it says of the grid of its training cannot be used; train it again.")
+        raise DataError(
+            f"{path}: what it says of the grid of its training cannot be used; train it again."
+        )
 
 
 def _is_place(place: Any) -> bool:
     """Whether this is what a checkpoint says of a grid."""
-    if not isinstance(place, dict) or not place.keys() >= _PLACE or not isinstance(place["crs"], dict):
+    if (
+        not isinstance(place, dict)
+        or not place.keys() >= _PLACE
+        or not isinstance(place["crs"], dict)
+    ):
         return False
     sizes = [place[key] for key in ("pixel", "ground") if place[key] is not None]
     words = [place[key] for key in ("unit", "first_row") if place[key] is not None]

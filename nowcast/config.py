@@ -57,7 +57,9 @@ class OptimizerConfig:
         not_negative("optimizer.weight_decay", self.weight_decay)
         for key in ("decay", "momentum"):
             if not 0 <= getattr(self, key) < 1:
-                raise ConfigError(f"optimizer.{key}: must be at least 0 and below 1, not {getattr(self, key)}.")
+                raise ConfigError(
+                    f"optimizer.{key}: must be at least 0 and below 1, not {getattr(self, key)}."
+                )
 
 
 @dataclass
@@ -95,11 +97,16 @@ class TrainingConfig:
         if self.gradient_clip is not None:
             positive("training.gradient_clip", self.gradient_clip)
         if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"training.ema_decay: must be at least 0 (off) and below 1, not {self.ema_decay}.")
-        if len(self.scheduled_sampling) != 2 or not all(0 <= one <= 1 for one in self.scheduled_sampling):
             raise ConfigError(
-                "training.scheduled_sampling: give the share of true frames fed back at the first and at the last step, "
-                f"each from 0 to 1, as in [1, 0], not {self.scheduled_sampling}."
+                f"training.ema_decay: must be at least 0 (off) and below 1, not {self.ema_decay}."
+            )
+        if len(self.scheduled_sampling) != 2 or not all(
+            0 <= one <= 1 for one in self.scheduled_sampling
+        ):
+            raise ConfigError(
+                "training.scheduled_sampling: give the share of true frames fed back at the first"
+                " and at the last step, each from 0 to 1, as in [1, 0], not"
+                f" {self.scheduled_sampling}."
             )
 
 
@@ -139,32 +146,51 @@ class TrainConfig:
             raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
         if any(self.training.scheduled_sampling) and not self.model.feeds_back:
             raise ConfigError(
-                f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set [0, 0], or choose "
-                "model.feedback=true of the encoder_forecaster, or model=next_frame."
+                f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set"
+                " [0, 0], or choose model.feedback=true of the encoder_forecaster, or"
+                " model=next_frame."
             )
         beside = self.inputs.beside_rain
         if beside and self.model.feeds_back:
             raise ConfigError(
-                f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and they are rain alone; leave out these"
-                " inputs, or choose a model that feeds nothing back."
+                f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and"
+                " they are rain alone; leave out these inputs, or choose a model that feeds"
+                " nothing back."
             )
         if isinstance(self.data, MovingMnistConfig) and set(beside) - {"inputs.mask"}:
-            raise ConfigError(f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place; leave these out.")
+            raise ConfigError(
+                f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place;"
+                " leave these out."
+            )
         if self.sampling.frame_dropout and not self.inputs.mask:
             raise ConfigError(
-                "sampling.frame_dropout: without a mask the model would learn that missing frames are dry; set inputs.mask=true too."
+                "sampling.frame_dropout: without a mask the model would learn that missing frames"
+                " are dry; set inputs.mask=true too."
             )
         if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
-            raise ConfigError("loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or another loss.")
+            raise ConfigError(
+                "loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or"
+                " another loss."
+            )
         if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
-            raise ConfigError("loss: cross_entropy needs frames in [0, 1], which rain is not; choose mse, mae or balanced.")
-        if isinstance(self.data, MovingMnistConfig) and (self.scaling.kind, self.scaling.maximum) != ("linear", 1.0):
-            raise ConfigError("scaling: the frames of moving_mnist are in [0, 1] already; set scaling=linear scaling.maximum=1.")
+            raise ConfigError(
+                "loss: cross_entropy needs frames in [0, 1], which rain is not; choose mse, mae or"
+                " balanced."
+            )
+        if isinstance(self.data, MovingMnistConfig) and (
+            self.scaling.kind,
+            self.scaling.maximum,
+        ) != ("linear", 1.0):
+            raise ConfigError(
+                "scaling: the frames of moving_mnist are in [0, 1] already; set scaling=linear"
+                " scaling.maximum=1."
+            )
         if isinstance(self.data, RadarConfig):
             for split in ("train", "validation"):
                 if getattr(self.data, split) is None:
                     raise ConfigError(
-                        f"data.{split}: training needs these days; give the first and the last, as [2018-05-10, 2018-05-15]."
+                        f"data.{split}: training needs these days; give the first and the last, as"
+                        " [2018-05-10, 2018-05-15]."
                     )
 
 
@@ -238,7 +264,10 @@ class PrepareConfig:
             if getattr(self, key) is not None:
                 positive(key, getattr(self, key))
         if not 0 <= self.speckle_neighbours <= 8:
-            raise ConfigError(f"speckle_neighbours: a pixel has 8 neighbours; give 0 (off) to 8, not {self.speckle_neighbours}.")
+            raise ConfigError(
+                "speckle_neighbours: a pixel has 8 neighbours; give 0 (off) to 8, not"
+                f" {self.speckle_neighbours}."
+            )
         if self.pixel_size is not None and self.grid is not None:
             raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
         if self.crop is not None:
@@ -246,13 +275,16 @@ class PrepareConfig:
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of each command's configuration, of each kind of data and of each model."""
+    """Tell Hydra the types of each command's configuration, of each kind of data and of each
+    model.
+    """
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
     for name, node in {
-        "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig, "describe": DescribeConfig,
-        "export": ExportConfig, "inspect": InspectConfig, "prepare": PrepareConfig, "plot": PlotConfig,
-        "radar": RadarConfig, "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS, **LAYER_CONFIGS,
+        "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
+        "describe": DescribeConfig, "export": ExportConfig, "inspect": InspectConfig,
+        "prepare": PrepareConfig, "plot": PlotConfig, "radar": RadarConfig,
+        "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS, **LAYER_CONFIGS,
     }.items():  # fmt: skip
         store.store(group="schema", name=name, node=node)

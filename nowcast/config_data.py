@@ -1,4 +1,6 @@
-"""What a user may set of the data: where frames come from, what the model sees of them, and which of them it learns from."""
+"""What a user may set of the data: where frames come from, what the model sees of them, and
+which of them it learns from.
+"""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +21,9 @@ class DataConfig:
 
 @dataclass
 class RadarConfig(DataConfig):
-    """Radar files, how to read them where they do not say so themselves, and which days are for what."""
+    """Radar files, how to read them where they do not say so themselves, and which days are for
+    what.
+    """
 
     format: str
     variable: str | None
@@ -43,17 +47,28 @@ class RadarConfig(DataConfig):
         if self.accumulation_minutes is not None:
             positive("data.accumulation_minutes", self.accumulation_minutes)
         one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
-        self.missing_value, self.dry_value = (_numbers(key, getattr(self, key)) for key in ("missing_value", "dry_value"))
+        self.missing_value, self.dry_value = (
+            _numbers(key, getattr(self, key)) for key in ("missing_value", "dry_value")
+        )
         both = {*_list(self.missing_value)} & {*_list(self.dry_value)}
         if both:
-            raise ConfigError(f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; name it in one of them.")
+            raise ConfigError(
+                f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; name it in"
+                " one of them."
+            )
         numbers = (
             isinstance(self.zr, list)
             and len(self.zr) == 2
-            and all(isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < math.inf for one in self.zr)
+            and all(
+                isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < math.inf
+                for one in self.zr
+            )
         )
         if not (self.zr is None or isinstance(self.zr, str) or numbers):
-            raise ConfigError(f"data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation, not {self.zr}.")
+            raise ConfigError(
+                "data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation,"
+                f" not {self.zr}."
+            )
 
 
 def _numbers(key: str, given: Any) -> float | list[float] | None:
@@ -61,7 +76,10 @@ def _numbers(key: str, given: Any) -> float | list[float] | None:
     if given is None:
         return None
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in _list(given)):
-        raise ConfigError(f"data.{key}: give a number as the files store it, as -9999, or a list, as [-9999,-1], not {given}.")
+        raise ConfigError(
+            f"data.{key}: give a number as the files store it, as -9999, or a list, as [-9999,-1],"
+            f" not {given}."
+        )
     return [float(one) for one in given] if isinstance(given, list) else float(given)
 
 
@@ -79,7 +97,12 @@ class MovingMnistConfig(DataConfig):
     test_sequences: int
 
     def __post_init__(self) -> None:
-        for name in ("digits_per_sequence", "train_sequences", "validation_sequences", "test_sequences"):
+        for name in (
+            "digits_per_sequence",
+            "train_sequences",
+            "validation_sequences",
+            "test_sequences",
+        ):
             at_least(f"data.{name}", getattr(self, name), 1)
 
 
@@ -121,7 +144,8 @@ class SamplingConfig:
                 at_least(f"sampling.{name}", getattr(self, name), 1)
         if self.windows_per_epoch is None and (self.rain_power or self.crop):
             raise ConfigError(
-                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor cropped; set a number."
+                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor"
+                " cropped; set a number."
             )
 
 
@@ -129,7 +153,8 @@ class SamplingConfig:
 class FieldConfig:
     """A further field on the grid of the radar, as an input of the model: (value - offset) / scale.
 
-    path: NetCDF or Zarr; variable: in it; max_age_minutes: how long a field with times holds after its own.
+    path: NetCDF or Zarr; variable: in it; max_age_minutes: how long a field with times holds after
+    its own.
     """
 
     path: str
@@ -145,18 +170,25 @@ class InputsConfig:
 
     mask: bool
     time_of_day: bool
-    fields: dict[str, Any]  # of FieldConfig once checked; Hydra could set none on the command line if it were said here
+    # of FieldConfig once checked; Hydra could set none on the command line if it were said here
+    fields: dict[str, Any]
 
     def __post_init__(self) -> None:
         self.fields = {
-            name: about if isinstance(about, FieldConfig) else _field(name, about) for name, about in self.fields.items()
+            name: about if isinstance(about, FieldConfig) else _field(name, about)
+            for name, about in self.fields.items()
         }
         for name, field in self.fields.items():
             not_empty(f"inputs.fields.{name}.path", field.path)
             positive(f"inputs.fields.{name}.max_age_minutes", field.max_age_minutes)
-            if field.scale == 0 or not math.isfinite(field.scale) or not math.isfinite(field.offset):
+            if (
+                field.scale == 0
+                or not math.isfinite(field.scale)
+                or not math.isfinite(field.offset)
+            ):
                 raise ConfigError(
-                    f"inputs.fields.{name}: offset and scale must be numbers, and the scale not 0, unlike {field.offset}, {field.scale}."
+                    f"inputs.fields.{name}: offset and scale must be numbers, and the scale not 0,"
+                    f" unlike {field.offset}, {field.scale}."
                 )
 
     @property
@@ -167,11 +199,23 @@ class InputsConfig:
 
 
 def _field(name: str, about: Any) -> FieldConfig:
-    """The field that `about` describes. Errors: ConfigError where a key is missing, unknown, or no number."""
+    """The field that `about` describes.
+
+    Errors: ConfigError where a key is missing, unknown, or no number.
+    """
     wanted = "give {path: …, variable: …}, and if need be offset, scale and max_age_minutes"
-    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= {one.name for one in fields(FieldConfig)}:
+    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= {
+        one.name for one in fields(FieldConfig)
+    }:
         raise ConfigError(f"inputs.fields.{name}: {wanted}, not {about}.")
     numbers = {key: value for key, value in about.items() if key not in ("path", "variable")}
     if not all(isinstance(value, int | float) for value in numbers.values()):
-        raise ConfigError(f"inputs.fields.{name}: {', '.join(numbers)} must be numbers, not {list(numbers.values())}.")
-    return FieldConfig(str(about["path"]), str(about["variable"]), **{key: float(value) for key, value in numbers.items()})
+        raise ConfigError(
+            f"inputs.fields.{name}: {', '.join(numbers)} must be numbers, not"
+            f" {list(numbers.values())}."
+        )
+    return FieldConfig(
+        str(about["path"]),
+        str(about["variable"]),
+        **{key: float(value) for key, value in numbers.items()},
+    )

@@ -1,4 +1,6 @@
-"""Which keys change something: a key that was set and changes nothing is refused, rather than ignored."""
+"""Which keys change something: a key that was set and changes nothing is refused, rather than
+ignored.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
@@ -10,11 +12,14 @@ import nowcast
 from nowcast.errors import ConfigError
 
 
-def refuse_without_effect(config: Any, command: str, effects: Mapping[str, Collection[str]], mode: str, why: str) -> None:
-    """Errors: ConfigError naming the keys of a command's configuration that are set and have no effect in this mode.
+def refuse_without_effect(
+    config: Any, command: str, effects: Mapping[str, Collection[str]], mode: str, why: str
+) -> None:
+    """Errors: ConfigError naming the keys of a command's configuration that are set and have no
+    effect in this mode.
 
-    effects: the modes in which each key has an effect. Set is what differs from the value in configs/. why: what the mode is, and
-    what to do.
+    effects: the modes in which each key has an effect. Set is what differs from the value in
+    configs/. why: what the mode is, and what to do.
     """
     idle = [field.name for field in fields(config) if mode not in effects[field.name]]
     keys = [key for key in idle if not _same(getattr(config, key), default_values(command)[key])]
@@ -24,7 +29,9 @@ def refuse_without_effect(config: Any, command: str, effects: Mapping[str, Colle
 
 @cache
 def default_values(command: str) -> Mapping[str, Any]:
-    """The keys of a command's configuration with their values in configs/, its groups as dictionaries."""
+    """The keys of a command's configuration with their values in configs/, its groups as
+    dictionaries.
+    """
     from omegaconf import OmegaConf
 
     path = configs_folder() / f"{command}.yaml"
@@ -38,20 +45,27 @@ def default_values(command: str) -> Mapping[str, Any]:
 
 
 def _group(path: Path) -> dict[str, Any]:
-    """The values of a file of a group, above those of the file of the same group that it names first."""
+    """The values of a file of a group, above those of the file of the same group that it names
+    first.
+    """
     from omegaconf import OmegaConf
 
     own: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
-    named = [path.with_name(f"{one}.yaml") for one in own.pop("defaults", []) if str(one).isidentifier()]
+    named = [
+        path.with_name(f"{one}.yaml") for one in own.pop("defaults", []) if str(one).isidentifier()
+    ]
     bases = [_group(base) for base in named if base.is_file()]
     return {key: value for values in (*bases, own) for key, value in values.items()}
 
 
 def _same(value: Any, default: Any) -> bool:
-    """Whether a value is its default; of a group each that has one, and a single word is a list of it."""
+    """Whether a value is its default; of a group each that has one, and a single word is a list
+    of it.
+    """
     if is_dataclass(value):
         return all(
-            _same(getattr(value, field.name), default.get(field.name, getattr(value, field.name))) for field in fields(value)
+            _same(getattr(value, field.name), default.get(field.name, getattr(value, field.name)))
+            for field in fields(value)
         )
     if isinstance(value, list) and isinstance(default, str):
         return value == [default]

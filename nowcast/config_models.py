@@ -1,4 +1,7 @@
-"""What a user may set of each model: types and limits. `nowcast/model/` says what each key means."""
+"""What a user may set of each model: types and limits.
+
+`nowcast/model/` says what each key means.
+"""
 
 from dataclasses import dataclass
 
@@ -16,7 +19,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if MODEL_CONFIGS.get(self.name) is not type(self):
-            raise ConfigError(f"model.name: {self.name!r} is not the model of these keys; choose with model=….")
+            raise ConfigError(
+                f"model.name: {self.name!r} is not the model of these keys; choose with model=…."
+            )
         one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
         sizes("model.hidden_channels", self.hidden_channels)
 
@@ -63,7 +68,10 @@ class StridedEncoderForecasterConfig(ModelConfig):
             sizes(f"model.{key}", getattr(self, key), len(self.hidden_channels))
         for kernel, stride in zip(self.conv_kernel_sizes, self.strides, strict=True):
             if not 3 <= kernel <= stride + 2:
-                raise ConfigError(f"model.conv_kernel_sizes: at a stride of {stride} must be 3 to {stride + 2}, not {kernel}.")
+                raise ConfigError(
+                    f"model.conv_kernel_sizes: at a stride of {stride} must be 3 to {stride + 2},"
+                    f" not {kernel}."
+                )
 
 
 @dataclass
@@ -113,7 +121,9 @@ class LayerConfig:
 
     def __post_init__(self) -> None:
         if LAYER_CONFIGS.get(self.name) is not type(self):
-            raise ConfigError(f"layer.name: {self.name!r} is not the layer of these keys; choose with layer=….")
+            raise ConfigError(
+                f"layer.name: {self.name!r} is not the layer of these keys; choose with layer=…."
+            )
         at_least("layer.proj_size", self.proj_size, 0)
 
 

@@ -1,10 +1,15 @@
-"""What can go wrong, each kind with its exit code (sysexits.h). A message names the file or key, what is wrong, and what to do."""
+"""What can go wrong, each kind with its exit code (sysexits.h).
+
+A message names the file or key, what is wrong, and what to do.
+"""
 
 import signal
 
 
 class NowcastError(Exception):
-    """A failure that a person can act on; the command line prints its message as one line and exits with its code."""
+    """A failure that a person can act on; the command line prints its message as one line and
+    exits with its code.
+    """
 
     exit_code = 70
 
@@ -40,7 +45,9 @@ class DeviceError(NowcastError):
 
 
 class InternalError(NowcastError):
-    """The computation itself went wrong: a loss or forecast that is not finite, a broken invariant."""
+    """The computation itself went wrong: a loss or forecast that is not finite, a broken
+    invariant.
+    """
 
     exit_code = 70
 
@@ -64,13 +71,17 @@ class TryLaterError(NowcastError):
 
 
 class ConfigError(NowcastError):
-    """A configuration key is unknown, missing, of the wrong type, out of range, or at odds with another."""
+    """A configuration key is unknown, missing, of the wrong type, out of range, or at odds with
+    another.
+    """
 
     exit_code = 78
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to stop; not an Exception, so that it ends a whole sweep and no handler swallows it."""
+    """A signal asked the program to stop; not an Exception, so that it ends a whole sweep and
+    no handler swallows it.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)

@@ -8,10 +8,23 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from nowcast.errors import ConfigError, DeviceError, InputOutputError, InternalError, NowcastError, UsageError
+from nowcast.errors import (
+    ConfigError,
+    DeviceError,
+    InputOutputError,
+    InternalError,
+    NowcastError,
+    UsageError,
+)
 from nowcast.printable import printable
 
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc", "Failed to allocate memory")
+_NO_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+    "Failed to allocate memory",
+)
 """How PyTorch on a CPU, and ONNX Runtime, say that memory is out."""
 
 
@@ -23,8 +36,10 @@ def report(error: Exception, where: str = "") -> int:
 
 
 def say(error: BaseException, message: str) -> None:
-    """Print a failure on stderr, unless a log there has it, by which it is marked as `said`. Where stderr is closed or full there
-    is nobody to tell, and that is no other failure."""
+    """Print a failure on stderr, unless a log there has it, by which it is marked as `said`.
+
+    Where stderr is closed or full there is nobody to tell, and that is no other failure.
+    """
     if getattr(error, "said", False):
         return
     with suppress(OSError):
@@ -41,15 +56,24 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"{error.format_message()} See 'nowcast --help'.", UsageError.exit_code
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
         return _explain_config(error)
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(words in str(error) for words in _NO_MEMORY):
-        reason = str(error).rpartition("DefaultCPUAllocator: ")[2]  # what stands before it is of PyTorch's source
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(
+        words in str(error) for words in _NO_MEMORY
+    ):
+        # what stands before it is of PyTorch's source
+        reason = str(error).rpartition("DefaultCPUAllocator: ")[2]
         return (
-            f"out of memory ({reason}); lower training.batch_size, sampling.crop, batch_size, grid_size or max_memory_gb.",
+            (
+                f"out of memory ({reason}); lower training.batch_size, sampling.crop, batch_size,"
+                " grid_size or max_memory_gb."
+            ),
             DeviceError.exit_code,
         )
     if isinstance(error, OSError):
         return f"{error}; check the disk and the path.", InputOutputError.exit_code
-    return f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code
+    return (
+        f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)",
+        InternalError.exit_code,
+    )
 
 
 def _explain_config(error: Exception) -> tuple[str, int]:
@@ -57,36 +81,58 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if type(error).__name__ == "OverrideParseException":
         what = str(error).splitlines()[0]
         return (
-            f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and where the value has spaces, quotes, brackets or"
-            " letters beyond ASCII, 'key=\"value\"' with both quotes.",
+            (
+                f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and"
+                " where the value has spaces, quotes, brackets or letters beyond ASCII,"
+                " 'key=\"value\"' with both quotes."
+            ),
             UsageError.exit_code,
         )
     cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
     key, kind = getattr(cause, "full_key", None), type(cause).__name__
     if key and kind in ("ConfigKeyError", "ConfigAttributeError"):
-        return f"{key}: no such key{_nearest(cause)}. '--cfg job' lists them all.", ConfigError.exit_code
+        return (
+            f"{key}: no such key{_nearest(cause)}. '--cfg job' lists them all.",
+            ConfigError.exit_code,
+        )
     if key and kind == "MissingMandatoryValue":
         return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
-    if key and any(words in str(cause) for words in ("is not a ListConfig", "DictConfig with ListConfig")):
+    if key and any(
+        words in str(cause) for words in ("is not a ListConfig", "DictConfig with ListConfig")
+    ):
         return f"{key}: takes a list; give it as {key}=[a,b].", ConfigError.exit_code
     if key and "is not Optional" in str(cause):
         return f"{key}: cannot be null; give a value.", ConfigError.exit_code
     if key:
         return f"{key}: {str(cause).splitlines()[0].rstrip('.')}.", ConfigError.exit_code
     if "MovingMnistConfig is not a subclass of RadarConfig" in str(error):
-        return "data: moving_mnist has neither times nor a place; choose data=radar or data=radolan.", ConfigError.exit_code
+        return (
+            "data: moving_mnist has neither times nor a place; choose data=radar or data=radolan.",
+            ConfigError.exit_code,
+        )
     quoted = str(error).split("'")[1] if "'" in str(error) else ""
     if str(error).startswith("Could not override") and not key:
-        return f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.", ConfigError.exit_code
+        return (
+            f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.",
+            ConfigError.exit_code,
+        )
     if str(error).startswith("Ambiguous value"):
         return (
-            f"{quoted}: several values need -m for a sweep, brackets for a list, key=[a,b], or for one text both quotes, 'key=\"a,b\"'.",
+            (
+                f"{quoted}: several values need -m for a sweep, brackets for a list, key=[a,b], or"
+                " for one text both quotes, 'key=\"a,b\"'."
+            ),
             ConfigError.exit_code,
         )
     message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
-    unknown = re.match(r"In '(.*)': ConfigKeyError raised while composing config:\s+Key '(.*)' not in", message)
+    unknown = re.match(
+        r"In '(.*)': ConfigKeyError raised while composing config:\s+Key '(.*)' not in", message
+    )
     if unknown:
-        return f"{unknown[1]}: {unknown[2]}: no such key. '--cfg job' lists them all.", ConfigError.exit_code
+        return (
+            f"{unknown[1]}: {unknown[2]}: no such key. '--cfg job' lists them all.",
+            ConfigError.exit_code,
+        )
     return message.partition("full_key:")[0].strip(), ConfigError.exit_code
 
 

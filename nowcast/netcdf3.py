@@ -1,6 +1,9 @@
-"""How many bytes a NetCDF-3 file must have, by its own header. The netCDF library reads what is cut off as zeros, without a word.
+"""How many bytes a NetCDF-3 file must have, by its own header.
 
-Follows the "NetCDF Classic Format Specification" for CDF-1, CDF-2 (64-bit offsets) and CDF-5 (64-bit data).
+The netCDF library reads what is cut off as zeros, without a word.
+
+Follows the "NetCDF Classic Format Specification" for CDF-1, CDF-2 (64-bit offsets) and CDF-5
+(64-bit data).
 """
 
 import math
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAGIC = b"CDF"
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}  # bytes of a number, by its type
+# bytes of a number, by its type
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 
 
@@ -73,11 +77,16 @@ class _Header:
         self.count()  # its size as stated, which is capped for large ones
         shape = [dimensions[number] for number in numbers]
         is_record = bool(shape) and shape[0] == 0
-        return _Variable(is_record, math.prod(shape[is_record:]) * _size_of(kind), self.number(self.offset_bytes))
+        return _Variable(
+            is_record, math.prod(shape[is_record:]) * _size_of(kind), self.number(self.offset_bytes)
+        )
 
 
 def bytes_needed(file: BinaryIO) -> int:
-    """The bytes that a file needs for all data that its header tells of. Errors: DamagedHeaderError."""
+    """The bytes that a file needs for all data that its header tells of.
+
+    Errors: DamagedHeaderError.
+    """
     header = _Header(file)
     records = header.count()
     dimensions = []

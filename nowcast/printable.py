@@ -1,14 +1,22 @@
-"""Text of strangers on a terminal or in a log: names of files and what files say of themselves may hold control characters."""
+"""Text of strangers on a terminal or in a log: names of files and what files say of themselves
+may hold control characters.
+"""
 
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)}  # C0 with ESC and newlines, DEL, C1
-_ORDER = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # change the direction of what follows
+# change the direction of what follows
+_ORDER = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _LINES = {0x2028, 0x2029}
-_ESCAPES = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS | _ORDER | _LINES}
+_ESCAPES = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for code in _CONTROLS | _ORDER | _LINES
+}
 _BUT_NEWLINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
 
 
 def printable(text: str) -> str:
-    """`text` in one line, with characters that would change how a terminal shows it written as \\x1b or \\u202e."""
+    """`text` in one line, with characters that would change how a terminal shows it written as
+    \\x1b or \\u202e.
+    """
     return text.translate(_ESCAPES)
 
 
@@ -18,5 +26,7 @@ def printable_lines(text: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Whether files can hold it: a text without NUL, and without halves of signs, as Python makes them of names that are no UTF-8."""
+    """Whether files can hold it: a text without NUL, and without halves of signs, as Python
+    makes them of names that are no UTF-8.
+    """
     return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)

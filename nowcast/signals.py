@@ -14,7 +14,9 @@ _held: list[BaseException] = []
 
 
 class Stop:
-    """Raises Interrupted for a signal, but not again while what that ends is tidied away: an impatient second one is heard later."""
+    """Raises Interrupted for a signal, but not again while what that ends is tidied away: an
+    impatient second one is heard later.
+    """
 
     PATIENCE = 5.0  # seconds
 
@@ -38,8 +40,10 @@ def interrupt(error: BaseException) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within the block, which is to be short, no handler of ours raises. xarray takes its locks in Python: what is raised right then
-    leaves one locked for ever, and who next closes a file waits for it."""
+    """Within the block, which is to be short, no handler of ours raises. xarray takes its locks
+    in Python: what is raised right then leaves one locked for ever, and who next closes a file
+    waits for it.
+    """
     global _depth
     if threading.current_thread() is not threading.main_thread():  # in which alone handlers run
         yield

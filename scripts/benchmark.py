@@ -1,11 +1,16 @@
-"""How fast is the ConvLSTM? Training step and forecast against the cells that people copy, in one process, in turns.
+"""How fast is the ConvLSTM?
 
-    make bench, or python scripts/benchmark.py [--work mnist radar large] [--precision fp32 bf16] [--device cpu|cuda] [--rounds 7] [--batch 32]
+Training step and forecast against the cells that people copy, in one process, in turns.
 
-Each round runs every contestant once, one after the other, so that whatever else the machine does falls on all of them alike;
-a ratio is taken within a round, and the table has the median and the quartiles over the rounds. 1 is the plain cell as
-published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over all steps; a training step
-is forward and backward of the mean square of the output, a forecast is forward without gradients.
+    make bench, or python scripts/benchmark.py [--work mnist radar large] [--precision fp32 bf16]
+    [--device cpu|cuda] [--rounds 7] [--batch 32]
+
+Each round runs every contestant once, one after the other, so that whatever else the machine does
+falls on all of them alike; a ratio is taken within a round, and the table has the median and the
+quartiles over the rounds. 1 is the plain cell as
+published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over
+all steps; a training step is forward and backward of the mean square of the output, a forecast is
+forward without gradients.
 """
 
 import argparse
@@ -32,7 +37,9 @@ HIDDEN = 64
 
 
 class Work(NamedTuple):
-    """What is computed: batch, steps, channels, height, width of the frames after patching, and the kernel size."""
+    """What is computed: batch, steps, channels, height, width of the frames after patching, and
+    the kernel size.
+    """
 
     b: int
     t: int
@@ -70,12 +77,18 @@ class PlainLayer(nn.Module):
 
 
 class EightLayer(nn.Module):
-    """As automan000/Convolutional_LSTM_PyTorch: eight convolutions at each step, and peepholes that stay at zero."""
+    """As automan000/Convolutional_LSTM_PyTorch: eight convolutions at each step, and peepholes
+    that stay at zero.
+    """
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.x = nn.ModuleList(nn.Conv2d(channels, HIDDEN, kernel, padding=kernel // 2) for _ in range(4))
-        self.h = nn.ModuleList(nn.Conv2d(HIDDEN, HIDDEN, kernel, padding=kernel // 2, bias=False) for _ in range(4))
+        self.x = nn.ModuleList(
+            nn.Conv2d(channels, HIDDEN, kernel, padding=kernel // 2) for _ in range(4)
+        )
+        self.h = nn.ModuleList(
+            nn.Conv2d(HIDDEN, HIDDEN, kernel, padding=kernel // 2, bias=False) for _ in range(4)
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         b, t, _, h, w = frames.shape
@@ -102,13 +115,18 @@ def build_stack(layer: Callable[[int, int], nn.Module], work: Work) -> nn.Module
 
 
 def build_keras(work: Work) -> nn.Module | None:
-    """Keras' ConvLSTM2D on PyTorch, channels last as it likes them; None where Keras is not installed."""
+    """Keras' ConvLSTM2D on PyTorch, channels last as it likes them; None where Keras is not
+    installed.
+    """
     os.environ["KERAS_BACKEND"] = "torch"
     try:
         import keras
     except ImportError:
         return None
-    layers = [keras.layers.ConvLSTM2D(HIDDEN, work.kernel, padding="same", return_sequences=True) for _ in range(2)]
+    layers = [
+        keras.layers.ConvLSTM2D(HIDDEN, work.kernel, padding="same", return_sequences=True)
+        for _ in range(2)
+    ]
     model = keras.Sequential([keras.Input((work.t, work.h, work.w, work.c)), *layers])
     return model  # type: ignore[no-any-return]
 
@@ -185,9 +203,13 @@ def peak_bytes(task: Callable[[], None], device: str) -> int:
         torch.cuda.reset_peak_memory_stats()
         task()
         return torch.cuda.max_memory_allocated() - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         task()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [
+        event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]  # type: ignore[union-attr]
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += int(event.nbytes())
@@ -196,11 +218,17 @@ def peak_bytes(task: Callable[[], None], device: str) -> int:
 
 
 def peak_flops(precision: str, device: str) -> float:
-    """The best of a few large convolutions, channels last, in operations a second: some CPUs convolve faster than they multiply matrices."""
+    """The best of a few large convolutions, channels last, in operations a second: some CPUs
+    convolve faster than they multiply matrices.
+    """
     b, n, channels, kernel = 64 if device == "cuda" else 8, 64 if device == "cuda" else 32, 256, 3
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    frames = torch.rand(b, channels, n, n, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    layer = nn.Conv2d(channels, channels, kernel, padding=1, device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frames = torch.rand(b, channels, n, n, device=device, dtype=dtype).contiguous(
+        memory_format=torch.channels_last
+    )
+    layer = nn.Conv2d(channels, channels, kernel, padding=1, device=device, dtype=dtype).to(
+        memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     operations = 2 * b * n**2 * channels**2 * kernel**2
     with torch.no_grad():
         return max(operations / seconds(lambda: layer(frames), device) for _ in range(6))
@@ -215,7 +243,9 @@ def flops(task: Callable[[], None]) -> int:
 def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     """Rows of the table for one work."""
     those = list(contestants(work, arguments.precision, arguments.device))
-    peaks = {precision: peak_flops(precision, arguments.device) for precision in arguments.precision}
+    peaks = {
+        precision: peak_flops(precision, arguments.device) for precision in arguments.precision
+    }
     rows = []
     for kind in ("train", "forecast"):
         tasks = [getattr(one, kind) for one in those]
@@ -232,8 +262,9 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
             typical = statistics.median(times[k] for times in rounds)
             share = operations[k] / typical / peaks[one.precision]
             rows.append(
-                f"| {name} | {kind} | {one.label} | {one.precision} | {typical * 1e3:.0f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) "
-                f"| {memory[k] / memory[0]:.2f} | {share:.0%} |"
+                f"| {name} | {kind} | {one.label} | {one.precision} | {typical * 1e3:.0f} |"
+                f" **{middle:.2f}** ({low:.2f}–{high:.2f}) | {memory[k] / memory[0]:.2f} |"
+                f" {share:.0%} |"
             )
     return rows
 
@@ -254,14 +285,24 @@ def machine(device: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"]
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, help="sequences in a batch, instead of each work's own")
+    parser.add_argument(
+        "--batch", type=int, help="sequences in a batch, instead of each work's own"
+    )
     arguments = parser.parse_args()
     keep_cache_private()
-    arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]  # fp32 is the measure of all
-    print(f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is faster\n")
+    # fp32 is the measure of all
+    arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]
+    print(
+        f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is"
+        " faster\n"
+    )
     print("| work | what | layer | precision | ms | speed | memory | share of convolution peak |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.work:

@@ -1,11 +1,16 @@
-"""How fast are windows loaded? The packed cache beside a bare memory map and plain xarray, in one process, in turns.
+"""How fast are windows loaded?
 
-    make bench, or python scripts/benchmark_loader.py [--frames 400] [--size 512] [--crop 256] [--steps 18] [--windows 40] [--rounds 15]
+The packed cache beside a bare memory map and plain xarray, in one process, in turns.
 
-Every contestant gives the same windows as arrays of their own. Each round runs every contestant once, one after the other, and a
-ratio is taken within a round; the table has the median and the quartiles over the rounds. 1 is the bare memory map of the packed
-file, `np.array(np.load(path, mmap_mode="r")[…])`. All files are in the page cache: one round before the others brings them there. A
-packed file that half of the memory holds stays mapped whole, of a larger one each window is mapped by itself: both ways are measured.
+    make bench, or python scripts/benchmark_loader.py [--frames 400] [--size 512] [--crop 256]
+    [--steps 18] [--windows 40] [--rounds 15]
+
+Every contestant gives the same windows as arrays of their own. Each round runs every contestant
+once, one after the other, and a ratio is taken within a round; the table has the median and the
+quartiles over the rounds. 1 is the bare memory map of the packed file, `np.array(np.load(path,
+mmap_mode="r")[…])`. All files are in the page cache: one round before the others brings them there.
+A packed file that half of the memory holds stays mapped whole, of a larger one each window is
+mapped by itself: both ways are measured.
 """
 
 import argparse
@@ -29,8 +34,12 @@ ALWAYS = Period(np.datetime64("1990-01-01", "ns"), np.datetime64("2090-01-01", "
 Read = Callable[[Pick], NDArray[np.float32]]
 
 
-def build_contestants(folder: Path, frames: int, size: int, crop: int, steps: int) -> tuple[dict[str, Read], RadarWindows]:
-    """What reads the window of a pick, by name, the bare map first; and the windows to pick from."""
+def build_contestants(
+    folder: Path, frames: int, size: int, crop: int, steps: int
+) -> tuple[dict[str, Read], RadarWindows]:
+    """What reads the window of a pick, by name, the bare map first; and the windows to pick
+    from.
+    """
     path = folder / "rain.nc"
     write_synthetic(path, frames, size, size)
     with open_grid(path) as grid:
@@ -40,19 +49,27 @@ def build_contestants(folder: Path, frames: int, size: int, crop: int, steps: in
     plain = xr.open_dataset(path, engine="netcdf4")[RATE]
 
     def parts(pick: Pick) -> tuple[slice, slice, slice]:
-        return slice(pick.start, pick.start + steps), slice(pick.top, pick.top + crop), slice(pick.left, pick.left + crop)
+        return (
+            slice(pick.start, pick.start + steps),
+            slice(pick.top, pick.top + crop),
+            slice(pick.left, pick.left + crop),
+        )
 
     def windows(series: PackedRates) -> RadarWindows:
         sampling = Sampling(windows_per_epoch=1000, crop=crop)
         scaling = Scaling("linear", 1.0, 1.0)
-        return RadarWindows(series, ALWAYS, input_steps=steps - 1, lead_steps=1, scaling=scaling, sampling=sampling)
+        return RadarWindows(
+            series, ALWAYS, input_steps=steps - 1, lead_steps=1, scaling=scaling, sampling=sampling
+        )
 
     whole, by_piece = windows(rates), windows(replace(rates, frames=in_pieces(rates.frames.path)))
     contestants: dict[str, Read] = {
         "bare memory map": lambda pick: np.array(bare[parts(pick)]),
         "nowcast, mapped whole": lambda pick: whole[pick][:, 0].numpy(),
         "nowcast, mapped by the window": lambda pick: by_piece[pick][:, 0].numpy(),
-        "plain xarray": lambda pick: plain.isel(dict(zip(("time", "y", "x"), parts(pick), strict=True))).values,
+        "plain xarray": lambda pick: (
+            plain.isel(dict(zip(("time", "y", "x"), parts(pick), strict=True))).values
+        ),
     }
     return contestants, whole
 
@@ -87,20 +104,36 @@ def measure(contestants: dict[str, Read], picks: Sequence[Pick], rounds: int) ->
         low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
         faster = statistics.median(one["plain xarray"] / one[name] for one in times)
         each = statistics.median(one[name] for one in times) / len(picks)
-        rows.append(f"| {name} | {each * 1e3:.2f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) | {faster:.1f} |")
+        rows.append(
+            f"| {name} | {each * 1e3:.2f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) |"
+            f" {faster:.1f} |"
+        )
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in {"frames": 400, "size": 512, "crop": 256, "steps": 18, "windows": 40, "rounds": 15}.items():
+    for name, default in {
+        "frames": 400,
+        "size": 512,
+        "crop": 256,
+        "steps": 18,
+        "windows": 40,
+        "rounds": 15,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         contestants, windows = build_contestants(Path(folder), a.frames, a.size, a.crop, a.steps)
         picks = windows.epoch(0)[: a.windows]
-        print(f"\nWindows of {a.steps} × {a.crop} × {a.crop} from {a.frames} frames of {a.size} × {a.size}; {a.rounds} rounds\n")
-        print("| read by | ms a window | of the bare map's rate | of plain xarray's rate |\n|---|---|---|---|")
+        print(
+            f"\nWindows of {a.steps} × {a.crop} × {a.crop} from {a.frames} frames of {a.size} ×"
+            f" {a.size}; {a.rounds} rounds\n"
+        )
+        print(
+            "| read by | ms a window | of the bare map's rate | of plain xarray's rate"
+            " |\n|---|---|---|---|"
+        )
         print("\n".join(measure(contestants, picks, a.rounds)))
 
 

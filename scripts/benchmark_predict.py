@@ -1,13 +1,18 @@
-"""How long from the start of a process to a written forecast? `nowcast predict` beside PyTorch's import and the bare model, in turns.
+"""How long from the start of a process to a written forecast?
 
-    make bench, or python scripts/benchmark_predict.py [--size 256] [--lead-steps 18] [--threads 2] [--rounds 9] [--checkpoint best.pt]
+`nowcast predict` beside PyTorch's import and the bare model, in turns.
 
-A folder holds five radar files of one frame each, every five minutes, and a checkpoint of the demo's model, of random weights
-where none is given: time does not depend on them. Each round starts, one after the other, a process that imports torch and runs the
-bare model once on such frames; one that forecasts, into a folder where no forecast is; one that does so by the model as `nowcast
-export` writes it; and one that finds the forecast there. A ratio is taken within a round; the table has the median and the quartiles
-over the rounds. 1 is the bare model. All files are in the page cache, and Python's compiled ones are there: one round before the
-others brings them there.
+    make bench, or python scripts/benchmark_predict.py [--size 256] [--lead-steps 18] [--threads 2]
+    [--rounds 9] [--checkpoint best.pt]
+
+A folder holds five radar files of one frame each, every five minutes, and a checkpoint of the
+demo's model, of random weights
+where none is given: time does not depend on them. Each round starts, one after the other, a process
+that imports torch and runs the bare model once on such frames; one that forecasts, into a folder
+where no forecast is; one that does so by the model as `nowcast export` writes it; and one that
+finds the forecast there. A ratio is taken within a round; the table has the median and the
+quartiles over the rounds. 1 is the bare model. All files are in the page cache, and Python's
+compiled ones are there: one round before the others brings them there.
 """
 
 import argparse
@@ -34,13 +39,17 @@ from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
 
 INPUT_STEPS, MINUTES = 5, 5
 DEMO = {
-    "name": "encoder_forecaster", "hidden_channels": [32, 32], "kernel_size": 3, "input_kernel_size": 3, "patch_size": 4,
-    "feedback": False, "output_activation": "identity",
+    "name": "encoder_forecaster", "hidden_channels": [32, 32], "kernel_size": 3,
+    "input_kernel_size": 3, "patch_size": 4, "feedback": False, "output_activation": "identity",
 }  # fmt: skip
 SCALING = {"kind": "log", "maximum": 100, "reference": 0.5}
 """Of `make demo`."""
 
-BARE, PREDICT, AGAIN = "import torch, the bare model once", "nowcast predict", "nowcast predict, already there"
+BARE, PREDICT, AGAIN = (
+    "import torch, the bare model once",
+    "nowcast predict",
+    "nowcast predict, already there",
+)
 EXPORTED = "nowcast predict, the model exported"
 
 BARE_MODEL = """
@@ -84,15 +93,31 @@ def commands(folder: Path, size: int, lead_steps: int, checkpoint: Path) -> dict
     """What is started, by its name in the table, in the order of a round."""
     config = read_checkpoint(checkpoint)["config"]
     if (config["input_steps"], config["lead_steps"]) != (INPUT_STEPS, lead_steps):
-        raise SystemExit(f"{checkpoint}: forecasts {config['input_steps']} → {config['lead_steps']} frames.")
-    bare = [sys.executable, "-c", BARE_MODEL, repr(config["model"]), str(size), str(INPUT_STEPS), str(lead_steps)]
+        raise SystemExit(
+            f"{checkpoint}: forecasts {config['input_steps']} → {config['lead_steps']} frames."
+        )
+    bare = [
+        sys.executable,
+        "-c",
+        BARE_MODEL,
+        repr(config["model"]),
+        str(size),
+        str(INPUT_STEPS),
+        str(lead_steps),
+    ]
     shared = [
         sys.executable, "-m", "nowcast", "predict", f"data.path={folder}/radar/*.nc",
-        f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", "device=cpu", "precision=fp32", "max_wet_ratio=1e9",
+        f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", "device=cpu", "precision=fp32",
+        "max_wet_ratio=1e9",
     ]  # fmt: skip
     predict = [*shared, f"checkpoint={checkpoint}", f"output={folder}/forecasts/checkpoint.nc"]
     exported = [*shared, f"checkpoint={folder}/demo.onnx", f"output={folder}/forecasts/exported.nc"]
-    return {BARE: bare, PREDICT: predict, **({EXPORTED: exported} if exports(folder, size, checkpoint) else {}), AGAIN: predict}
+    return {
+        BARE: bare,
+        PREDICT: predict,
+        **({EXPORTED: exported} if exports(folder, size, checkpoint) else {}),
+        AGAIN: predict,
+    }
 
 
 def exports(folder: Path, size: int, checkpoint: Path) -> bool:
@@ -100,13 +125,17 @@ def exports(folder: Path, size: int, checkpoint: Path) -> bool:
     if find_spec("onnxruntime") is None:
         return False
     words = [f"checkpoint={checkpoint}", f"grid_size=[{size},{size}]", f"output={folder}/demo.onnx"]
-    subprocess.run([sys.executable, "-m", "nowcast", "export", *words], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "nowcast", "export", *words], check=True, capture_output=True
+    )
     return True
 
 
 def seconds(command: Sequence[str], threads: int) -> float:
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    subprocess.run(
+        command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)}
+    )
     return time.perf_counter() - started
 
 
@@ -122,16 +151,24 @@ def table(rounds: Sequence[dict[str, float]]) -> list[str]:
         ratios = [one[name] / one[BARE] for one in rounds]
         low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         rows.append(
-            f"| {name} | {statistics.median(one[name] for one in rounds) * 1e3:.0f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) |"
+            f"| {name} | {statistics.median(one[name] for one in rounds) * 1e3:.0f} |"
+            f" **{middle:.2f}** ({low:.2f}–{high:.2f}) |"
         )
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in {"size": 256, "lead-steps": 18, "threads": torch.get_num_threads(), "rounds": 9}.items():
+    for name, default in {
+        "size": 256,
+        "lead-steps": 18,
+        "threads": torch.get_num_threads(),
+        "rounds": 9,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--checkpoint", type=Path, help="of the demo's model, 5 frames → lead-steps")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="of the demo's model, 5 frames → lead-steps"
+    )
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -145,9 +182,17 @@ def main() -> None:
         for path in outputs.glob("*.nc"):
             rates = open_forecast(path)[RATE]
             assert rates.shape == (a.lead_steps, a.size, a.size) and np.isfinite(rates).all()
-        rounds = [one_round(tasks, a.threads, outputs) for _ in tqdm(range(a.rounds), "rounds", disable=None, leave=False)]
-    print(f"\n{INPUT_STEPS} → {a.lead_steps} frames of {a.size} × {a.size}, CPU, fp32, {a.threads} threads; {a.rounds} rounds\n")
-    print("| from the start of a process to its end | ms | of the bare model's time |\n|---|---|---|")
+        rounds = [
+            one_round(tasks, a.threads, outputs)
+            for _ in tqdm(range(a.rounds), "rounds", disable=None, leave=False)
+        ]
+    print(
+        f"\n{INPUT_STEPS} → {a.lead_steps} frames of {a.size} × {a.size}, CPU, fp32, {a.threads}"
+        f" threads; {a.rounds} rounds\n"
+    )
+    print(
+        "| from the start of a process to its end | ms | of the bare model's time |\n|---|---|---|"
+    )
     print("\n".join(table(rounds)))
 
 

@@ -1,21 +1,28 @@
-"""How fast are forecasts scored? Beside pysteps and `scores`, on one thread, in one process, in turns.
+"""How fast are forecasts scored?
+
+Beside pysteps and `scores`, on one thread, in one process, in turns.
 
     make bench, or python scripts/benchmark_scores.py [--cases 40] [--size 256] [--leads 12]
 
-A case is a forecast and what was observed, 12 lead times of 256 × 256 pixels of made rain, scored at 5 thresholds: all categorical
-scores, and the continuous ones. Each case is a round: every contestant adds it to what it has, one after the other, in one order and
-then in the other, and a ratio is taken within the round; the table has the median and the quartiles over the rounds. The FSS, at the
-5 thresholds and 5 scales, is of every tenth case. Fields are made as they are needed, so that memory is that of the sums: what the
-process holds is told after a tenth, a half and all of the cases.
+A case is a forecast and what was observed, 12 lead times of 256 × 256 pixels of made rain, scored
+at 5 thresholds: all categorical scores, and the continuous ones. Each case is a round: every
+contestant adds it to what it has, one after the other, in one order and then in the other, and a
+ratio is taken within the round; the table has the median and the quartiles over the rounds. The
+FSS, at the 5 thresholds and 5 scales, is of every tenth case. Fields are made as they are needed,
+so that memory is that of the sums: what the process holds is told after a tenth, a half and all of
+the cases.
 
-The libraries are used as their manuals say: pysteps by its …_init, …_accum and …_compute; `scores` by a contingency manager for each
-threshold, whose counts are added, and by its functions of errors. What is not installed is left out, and said. All come to the same
-scores, but for the odd pixel that is exactly at a threshold: an event for nowcast and `scores`, and none for pysteps.
+The libraries are used as their manuals say: pysteps by its …_init, …_accum and …_compute; `scores`
+by a contingency manager for each threshold, whose counts are added, and by its functions of errors.
+What is not installed is left out, and said. All come to the same scores, but for the odd pixel that
+is exactly at a threshold: an event for nowcast and `scores`, and none for pysteps.
 """
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
+    "MKL_NUM_THREADS"
+] = "1"
 
 import argparse
 import contextlib
@@ -58,7 +65,9 @@ class Contestant:
 
 
 def make_cases(number: int, leads: int, size: int) -> Iterator[Case]:
-    """Rain of a power-law spectrum within the reach of a radar, a quarter of it wet; forecasts are worse the longer the lead."""
+    """Rain of a power-law spectrum within the reach of a radar, a quarter of it wet; forecasts
+    are worse the longer the lead.
+    """
     generator = np.random.default_rng(0)
     frequencies = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequencies[0, 0] = np.inf
@@ -68,7 +77,9 @@ def make_cases(number: int, leads: int, size: int) -> Iterator[Case]:
     skill = np.linspace(0.95, 0.5, leads)[:, None, None]
 
     def noise() -> NDArray[np.float32]:
-        spectrum = np.fft.rfft2(generator.standard_normal((leads, size, size), dtype=np.float32)) * filter_
+        spectrum = (
+            np.fft.rfft2(generator.standard_normal((leads, size, size), dtype=np.float32)) * filter_
+        )
         field = np.fft.irfft2(spectrum, (size, size))
         return np.asarray(field / field.std(), np.float32)
 
@@ -86,7 +97,10 @@ def build_nowcast() -> Contestant:
 
     def add(case: Case) -> None:
         forecast, observed = (field[None] for field in case)
-        parts = {"joint": joint_histogram(forecast, observed, THRESHOLDS), **error_sums(forecast, observed)}
+        parts = {
+            "joint": joint_histogram(forecast, observed, THRESHOLDS),
+            **error_sums(forecast, observed),
+        }
         for name, part in parts.items():
             sums[name] = sums.get(name, 0) + part[0]
 
@@ -114,24 +128,35 @@ def build_pysteps() -> Contestant:
         continuous.det_cont_fct_accum(errors, forecast, observed)
 
     def scores() -> dict[str, NDArray[Any]]:
-        csi = np.stack([categorical.det_cat_fct_compute(table, "CSI")["CSI"] for table in tables], axis=-1)
+        csi = np.stack(
+            [categorical.det_cat_fct_compute(table, "CSI")["CSI"] for table in tables], axis=-1
+        )
         return {"csi": csi, "mae": continuous.det_cont_fct_compute(errors, "MAE")["MAE"]}
 
     return Contestant(add, scores)
 
 
 def build_scores() -> Contestant:
-    categorical, continuous = importlib.import_module("scores.categorical"), importlib.import_module("scores.continuous")
+    categorical, continuous = (
+        importlib.import_module("scores.categorical"),
+        importlib.import_module("scores.continuous"),
+    )
     tables: list[Any] = [0] * len(THRESHOLDS)
     errors: dict[str, list[Any]] = {"mse": [], "mae": [], "mean_error": [], "pearson": []}
     functions = {name: getattr(continuous, name) for name in ("mse", "mae", "mean_error")}
     functions["pearson"] = continuous.correlation.pearsonr
 
     def add(case: Case) -> None:
-        forecast, observed = (xr.DataArray(field.numpy(), dims=("lead", "y", "x")) for field in case)
+        forecast, observed = (
+            xr.DataArray(field.numpy(), dims=("lead", "y", "x")) for field in case
+        )
         for k, threshold in enumerate(THRESHOLDS):
-            manager = categorical.ThresholdEventOperator().make_contingency_manager(forecast, observed, event_threshold=threshold)
-            tables[k] = tables[k] + xr.Dataset(manager.transform(preserve_dims=["lead"]).get_counts())
+            manager = categorical.ThresholdEventOperator().make_contingency_manager(
+                forecast, observed, event_threshold=threshold
+            )
+            tables[k] = tables[k] + xr.Dataset(
+                manager.transform(preserve_dims=["lead"]).get_counts()
+            )
         for name, function in functions.items():
             errors[name].append(function(forecast, observed, preserve_dims=["lead"]).values)
 
@@ -150,7 +175,9 @@ def build_nowcast_fss() -> Contestant:
         for name, part in fss_sums(case[0][None], case[1][None], THRESHOLDS, SCALES).items():
             sums[name] = sums.get(name, 0) + part[0]
 
-    return Contestant(add, lambda: {"fss": fss(sums["fss_difference"].numpy(), sums["fss_reference"].numpy())})
+    return Contestant(
+        add, lambda: {"fss": fss(sums["fss_difference"].numpy(), sums["fss_reference"].numpy())}
+    )
 
 
 def build_pysteps_fss() -> Contestant:
@@ -162,7 +189,9 @@ def build_pysteps_fss() -> Contestant:
         for lead, (forecast, observed) in enumerate(zip(*case, strict=True)):
             for threshold in THRESHOLDS:
                 for scale in SCALES:
-                    one = sums.setdefault((lead, threshold, scale), spatial.fss_init(threshold, scale))
+                    one = sums.setdefault(
+                        (lead, threshold, scale), spatial.fss_init(threshold, scale)
+                    )
                     spatial.fss_accum(one, forecast.numpy(), observed.numpy())
 
     def scores() -> dict[str, NDArray[Any]]:
@@ -179,7 +208,10 @@ def build_installed(builders: dict[str, Callable[[], Contestant]]) -> dict[str, 
         try:
             contestants[name] = build()
         except ImportError:
-            print(f"{name} is not installed, and nowcast not compared with it; `make oracles` installs it.")
+            print(
+                f"{name} is not installed, and nowcast not compared with it; `make oracles`"
+                " installs it."
+            )
     return contestants
 
 
@@ -200,7 +232,9 @@ def rows(what: str, rounds: Sequence[dict[str, float]]) -> list[str]:
         ratios = [one[name] / one["nowcast"] for one in rounds]
         low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         each = statistics.median(one[name] for one in rounds)
-        lines.append(f"| {what} | {name} | {each * 1e3:.1f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) |")
+        lines.append(
+            f"| {what} | {name} | {each * 1e3:.1f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) |"
+        )
     return lines
 
 
@@ -209,7 +243,9 @@ def held_megabytes() -> float:
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def largest_difference(contestants: dict[str, Contestant]) -> dict[str, float]:
@@ -219,7 +255,9 @@ def largest_difference(contestants: dict[str, Contestant]) -> dict[str, float]:
     for one in contestants.values():
         for name, values in one.scores().items():
             if one is not contestants["nowcast"]:
-                differences[name] = max(differences.get(name, 0.0), float(np.nanmax(np.abs(values - ours[name]))))
+                differences[name] = max(
+                    differences.get(name, 0.0), float(np.nanmax(np.abs(values - ours[name])))
+                )
     return differences
 
 
@@ -230,8 +268,15 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of empty tables, from the libraries
-    points = build_installed({"nowcast": build_nowcast, "pysteps": build_pysteps, "scores": build_scores})
-    windows = build_installed({"nowcast": build_nowcast_fss, **({"pysteps": build_pysteps_fss} if "pysteps" in points else {})})
+    points = build_installed(
+        {"nowcast": build_nowcast, "pysteps": build_pysteps, "scores": build_scores}
+    )
+    windows = build_installed(
+        {
+            "nowcast": build_nowcast_fss,
+            **({"pysteps": build_pysteps_fss} if "pysteps" in points else {}),
+        }
+    )
     marks = {max(1, a.cases // 10), max(1, a.cases // 2), a.cases}
     rounds, fss_rounds, memory = [], [], []
     cases = make_cases(a.cases, a.leads, a.size)
@@ -242,14 +287,21 @@ def main() -> None:
         if k + 1 in marks:
             memory.append(f"{held_megabytes():.0f} MB after {k + 1} cases")
     print(
-        f"\n{a.cases} cases of {a.leads} × {a.size} × {a.size}, {len(THRESHOLDS)} thresholds; FSS at {len(SCALES)} scales, ",
+        f"\n{a.cases} cases of {a.leads} × {a.size} × {a.size}, {len(THRESHOLDS)} thresholds; FSS"
+        f" at {len(SCALES)} scales, ",
         end="",
     )
-    print(f"of {len(fss_rounds)} cases; one thread\n\n| scores | by | ms a case | times as long as nowcast |\n|---|---|---|---|")
+    print(
+        f"of {len(fss_rounds)} cases; one thread\n\n| scores | by | ms a case | times as long as"
+        " nowcast |\n|---|---|---|---|"
+    )
     print("\n".join([*rows("categorical and continuous", rounds), *rows("FSS", fss_rounds)]))
     differences = {**largest_difference(points), **largest_difference(windows)}
     if differences:
-        print("\nLargest difference of " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
+        print(
+            "\nLargest difference of "
+            + ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+        )
     print("\nMemory of the process: " + ", ".join(memory))
 
 

@@ -1,10 +1,12 @@
-"""Write requirements/*.txt: what constraints.txt pins, each with the sha256 of every file of its release, so for every platform.
+"""Write requirements/*.txt: what constraints.txt pins, each with the sha256 of every file of its
+release, so for every platform.
 
     pip install uv && python scripts/lock.py
 
-The Makefile installs from them, and pip then takes no archive that is another. PyTorch is not among them, nor what only it brings: its
-builds for CPU and CUDA come from several places, each with sums of its own, so only its version is held. Nor are the packages that
-pip fetches to build antlr4-python3-runtime and pysteps, which have no wheel for every platform.
+The Makefile installs from them, and pip then takes no archive that is another. PyTorch is not among
+them, nor what only it brings: its builds for CPU and CUDA come from several places, each with sums
+of its own, so only its version is held. Nor are the packages that pip fetches to build
+antlr4-python3-runtime and pysteps, which have no wheel for every platform.
 """
 
 import subprocess
@@ -28,7 +30,9 @@ OF_TORCH = ("torch", "triton", "nvidia-", "cuda-")
 
 
 def resolve(extras: tuple[str, ...]) -> dict[str, str]:
-    """The packages that nowcast needs with these extras on any platform: name → its lines of a requirements file."""
+    """The packages that nowcast needs with these extras on any platform: name → its lines of a
+    requirements file.
+    """
     more = [*BUILT_BY, *([UNSAID] if {"formats", "test", "dev"} & set(extras) else [])]
     command = [
         sys.executable,
@@ -41,9 +45,19 @@ def resolve(extras: tuple[str, ...]) -> dict[str, str]:
         "--python-version=3.11",
         "--generate-hashes",
     ]
-    command += ["--no-header", "--no-annotate", "--constraint=constraints.txt", *(f"--extra={extra}" for extra in extras)]
+    command += [
+        "--no-header",
+        "--no-annotate",
+        "--constraint=constraints.txt",
+        *(f"--extra={extra}" for extra in extras),
+    ]
     done = subprocess.run(
-        [*command, "pyproject.toml", "-"], cwd=ROOT, input="\n".join(more), stdout=subprocess.PIPE, text=True, check=True
+        [*command, "pyproject.toml", "-"],
+        cwd=ROOT,
+        input="\n".join(more),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     packages: dict[str, str] = {}
     name = ""
@@ -63,7 +77,9 @@ def main() -> None:
             known |= set(resolved[below])
             below = SETS[below][0]
         head = "# Written by scripts/lock.py\n" + (f"-r {base}.txt\n" if base else "")
-        body = "".join(lines for package, lines in sorted(resolved[name].items()) if package not in known)
+        body = "".join(
+            lines for package, lines in sorted(resolved[name].items()) if package not in known
+        )
         (FOLDER / f"{name}.txt").write_text(head + body)
 
 

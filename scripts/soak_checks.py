@@ -1,4 +1,6 @@
-"""What the soak proves: each forecast is the one it should be, each lacking one has a reason, nothing else is there, nothing grows."""
+"""What the soak proves: each forecast is the one it should be, each lacking one has a reason,
+nothing else is there, nothing grows.
+"""
 
 import json
 import re
@@ -15,7 +17,8 @@ Line = Mapping[str, Any]
 """What became of a cycle, as the log has it."""
 
 _HISTORY = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ nowcast predict")
-_OF_FILES = {"attribute method_reason", "attribute input_source_files"}  # what a forecast says of files that it is not made of
+# what a forecast says of files that it is not made of
+_OF_FILES = {"attribute method_reason", "attribute input_source_files"}
 _CHECKSUM = 4  # bytes of the checksum that HDF5 keeps of the header in which the history stands
 
 MAY_GROW = 0.05, 16 * 2**20  # of the memory held in the first quarter, and bytes
@@ -40,7 +43,8 @@ def read_lines(log: Path) -> list[Line]:
 def difference(one: Path, other: Path, disturbed: bool = False) -> str | None:
     """How two forecast files differ, but for when each was made; None: in no byte and no value.
 
-    disturbed: whether files beside those of the forecast were spoilt, late or twice; what it says of these may differ then.
+    disturbed: whether files beside those of the forecast were spoilt, late or twice; what it says
+    of these may differ then.
     """
     contents = [_HISTORY.sub(b"", path.read_bytes()) for path in (one, other)]
     here, there = _values(one), _values(other)
@@ -59,12 +63,21 @@ def _values(path: Path) -> dict[str, Any]:
     """All that a NetCDF file says, but its history."""
     with netCDF4.Dataset(path) as file:
         file.set_auto_maskandscale(False)
-        stated = {f"attribute {name}": str(file.getncattr(name)) for name in file.ncattrs() if name != "history"}
-        return stated | {name: (variable.dimensions, variable[...].tobytes()) for name, variable in file.variables.items()}
+        stated = {
+            f"attribute {name}": str(file.getncattr(name))
+            for name in file.ncattrs()
+            if name != "history"
+        }
+        return stated | {
+            name: (variable.dimensions, variable[...].tobytes())
+            for name, variable in file.variables.items()
+        }
 
 
 def wrong_forecasts(plan: Plan, folder: Path, expected: Mapping[Time, Path]) -> list[str]:
-    """Forecasts that are not what they should be: absent, other than expected, or there although their frame never was."""
+    """Forecasts that are not what they should be: absent, other than expected, or there
+    although their frame never was.
+    """
     problems = []
     for at in plan.times:
         path = folder / forecast_name(at)
@@ -74,19 +87,28 @@ def wrong_forecasts(plan: Plan, folder: Path, expected: Mapping[Time, Path]) -> 
             problems.append(f"{path.name}: forecast from a frame that could not be used")
         else:
             differs = difference(path, expected[at], plan.is_disturbed(at))
-            problems += [f"{path.name}: differs from {expected[at].parent.parent.name} in {differs}"] * (differs is not None)
+            problems += [
+                f"{path.name}: differs from {expected[at].parent.parent.name} in {differs}"
+            ] * (differs is not None)
     return problems
 
 
-def unexplained(plan: Plan, expected: Iterable[Time], live: Sequence[Line], afterwards: Sequence[Line]) -> list[str]:
-    """Cycles without a forecast that no line gives the reason of, and spoilt files that no line names."""
+def unexplained(
+    plan: Plan, expected: Iterable[Time], live: Sequence[Line], afterwards: Sequence[Line]
+) -> list[str]:
+    """Cycles without a forecast that no line gives the reason of, and spoilt files that no line
+    names.
+    """
     there = set(expected)
     problems = [
         f"{at:.16}: no forecast and no reason"
         for at in plan.times
-        if at not in there and not any(is_of(line, at) and line["exit_code"] and line["reason"] for line in afterwards)
+        if at not in there
+        and not any(is_of(line, at) and line["exit_code"] and line["reason"] for line in afterwards)
     ]
-    said = " ".join(" ".join([str(line.get("reason")), *map(str, line.get("remarks", []))]) for line in live)
+    said = " ".join(
+        " ".join([str(line.get("reason")), *map(str, line.get("remarks", []))]) for line in live
+    )
     for at, kind in plan.faults.items():
         if kind in SPOILT and frame_name(at) not in said and f"{at:.16}" not in said:
             problems.append(f"{at:.16}: {kind}, of which no line of the log speaks")
@@ -108,7 +130,9 @@ def quarters(values: Sequence[float]) -> tuple[float, float]:
 
 
 def growth(memory: Sequence[float], handles: Sequence[float]) -> list[str]:
-    """Whether a process holds more in the end than in the beginning: bytes of memory and numbers of file handles after each cycle."""
+    """Whether a process holds more in the end than in the beginning: bytes of memory and
+    numbers of file handles after each cycle.
+    """
     problems: list[str] = []
     if not memory:
         return problems

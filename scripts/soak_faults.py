@@ -1,4 +1,6 @@
-"""What goes wrong on a day of the soak, and how frames land: as whole files, by rename, in pieces, or spoilt."""
+"""What goes wrong on a day of the soak, and how frames land: as whole files, by rename, in
+pieces, or spoilt.
+"""
 
 import os
 import random
@@ -30,8 +32,11 @@ KINDS = (*RESTARTING, *OTHERS, *MISSING, *SPOILT)
 
 LATE_BY = 2  # cycles
 OUTAGE = 3  # frames in a row
-REACH = 8  # frames before its reference time that may shape a forecast: the model's, and those from which a gap is filled
-_PASSING = ("late frame", "differing duplicate")  # frames that can be used by some cycles only; no forecast sees two of them
+# frames before its reference time that may shape a forecast: the model's, and those from which a
+# gap is filled
+REACH = 8
+# frames that can be used by some cycles only; no forecast sees two of them
+_PASSING = ("late frame", "differing duplicate")
 _MOST_RESTARTS = 2
 
 
@@ -50,7 +55,11 @@ class Plan:
     def late_at(self, cycle: Time) -> set[Time]:
         """Frames that are not there yet while that cycle runs."""
         place = self.times.index(cycle)
-        return {at for at in self.times[max(0, place - LATE_BY + 1) : place + 1] if self.faults.get(at) == "late frame"}
+        return {
+            at
+            for at in self.times[max(0, place - LATE_BY + 1) : place + 1]
+            if self.faults.get(at) == "late frame"
+        }
 
     def is_disturbed(self, cycle: Time) -> bool:
         """Whether there was a fault within reach of the forecast."""
@@ -58,16 +67,23 @@ class Plan:
         return any(at in self.faults for at in self.times[max(0, place - REACH) : place + 1])
 
     def doubtful_at(self, cycle: Time) -> set[Time]:
-        """Frames before that of the cycle which came twice and differ, so that neither is believed any more."""
+        """Frames before that of the cycle which came twice and differ, so that neither is
+        believed any more.
+        """
         place = self.times.index(cycle)
-        return {at for at in self.times[max(0, place - REACH) : place] if self.faults.get(at) == "differing duplicate"}
+        return {
+            at
+            for at in self.times[max(0, place - REACH) : place]
+            if self.faults.get(at) == "differing duplicate"
+        }
 
 
 def make_plan(times: Iterable[Time], kinds: Iterable[str], share: float, seed: int) -> Plan:
-    """Faults at about that share of the cycles, all kinds alike, each at least once where there is room.
+    """Faults at about that share of the cycles, all kinds alike, each at least once where there is
+    room.
 
-    Those that end the process are at most two of a kind and outside the middle half of the day, so that one process lives through
-    it and shows whether it grows.
+    Those that end the process are at most two of a kind and outside the middle half of the day, so
+    that one process lives through it and shows whether it grows.
     """
     times, draw, faults = tuple(times), random.Random(seed), dict[int, str]()
     kinds = [kind for kind in KINDS if kind in set(kinds)]  # the choosy ones first
@@ -76,7 +92,11 @@ def make_plan(times: Iterable[Time], kinds: Iterable[str], share: float, seed: i
     for kind in kinds:
         for _ in range(min(each, _MOST_RESTARTS) if kind in RESTARTING else each):
             length = OUTAGE if kind == "outage" else 1
-            fits = [k for k in free if set(range(k, k + length)) <= free and _allowed(kind, k, len(times), faults)]
+            fits = [
+                k
+                for k in free
+                if set(range(k, k + length)) <= free and _allowed(kind, k, len(times), faults)
+            ]
             if fits:
                 first = draw.choice(sorted(fits))
                 faults |= dict.fromkeys(range(first, first + length), kind)
@@ -87,7 +107,9 @@ def make_plan(times: Iterable[Time], kinds: Iterable[str], share: float, seed: i
 def _allowed(kind: str, cycle: int, cycles: int, faults: dict[int, str]) -> bool:
     if kind in RESTARTING:
         return not cycles / 4 < cycle < cycles * 3 / 4
-    return kind not in _PASSING or all(abs(cycle - k) > REACH for k, other in faults.items() if other in _PASSING)
+    return kind not in _PASSING or all(
+        abs(cycle - k) > REACH for k, other in faults.items() if other in _PASSING
+    )
 
 
 def frame_name(at: Time) -> str:
@@ -95,7 +117,10 @@ def frame_name(at: Time) -> str:
 
 
 def split_frames(data: Path, folder: Path, times: Iterable[Time]) -> None:
-    """A file for each frame of a series, with a checksum, as it is stored there. Errors: KeyError where one is not in it."""
+    """A file for each frame of a series, with a checksum, as it is stored there.
+
+    Errors: KeyError where one is not in it.
+    """
     folder.mkdir(parents=True)
     with xr.open_dataset(data, engine="netcdf4", mask_and_scale=False) as series:
         for at in times:
@@ -105,7 +130,11 @@ def split_frames(data: Path, folder: Path, times: Iterable[Time]) -> None:
 
 def write_frame(frame: xr.Dataset, path: Path) -> None:
     for variable in frame.variables.values():
-        variable.encoding = {"units": "minutes since 1970-01-01", "dtype": "float64"} if variable.dtype.kind == "M" else {}
+        variable.encoding = (
+            {"units": "minutes since 1970-01-01", "dtype": "float64"}
+            if variable.dtype.kind == "M"
+            else {}
+        )
         if variable.ndim == 3:
             variable.encoding = {"fletcher32": True, "chunksizes": variable.shape}
     frame.to_netcdf(path, engine="netcdf4")
@@ -134,13 +163,19 @@ def spoil(kind: str, frame: Path) -> bytes:
 
 
 def _flipped(frame: Path, whole: bytes) -> bytes:
-    """Three bytes in the middle of the one chunk of rain; as it is not compressed, they are found by what they hold."""
+    """Three bytes in the middle of the one chunk of rain; as it is not compressed, they are
+    found by what they hold.
+    """
     with netCDF4.Dataset(frame) as file:
         file.set_auto_maskandscale(False)
         rain = next(variable for variable in file.variables.values() if variable.ndim == 3)
         stored = rain[:].tobytes()
     middle = whole.index(stored) + len(stored) // 2
-    return whole[:middle] + bytes(byte ^ 0x55 for byte in whole[middle : middle + 3]) + whole[middle + 3 :]
+    return (
+        whole[:middle]
+        + bytes(byte ^ 0x55 for byte in whole[middle : middle + 3])
+        + whole[middle + 3 :]
+    )
 
 
 def _changed(frame: Path, change: Callable[[xr.Dataset], xr.Dataset]) -> bytes:
@@ -155,7 +190,9 @@ def _changed(frame: Path, change: Callable[[xr.Dataset], xr.Dataset]) -> bytes:
 
 def _empty(frame: xr.Dataset) -> xr.Dataset:
     rain = frame[rain_of(frame)]
-    return frame.assign({rain.name: rain.copy(data=np.full_like(rain.values, rain.attrs.get("_FillValue", np.nan)))})
+    return frame.assign(
+        {rain.name: rain.copy(data=np.full_like(rain.values, rain.attrs.get("_FillValue", np.nan)))}
+    )
 
 
 def _shifted(frame: xr.Dataset) -> xr.Dataset:
@@ -165,11 +202,16 @@ def _shifted(frame: xr.Dataset) -> xr.Dataset:
 
 def far_off(frame: Path) -> bytes:
     """The frame with a time far in the future."""
-    return _changed(frame, lambda one: one.assign_coords(time=one["time"].copy(data=[Time("2099-01-01T00:00", "ns")])))
+    return _changed(
+        frame,
+        lambda one: one.assign_coords(time=one["time"].copy(data=[Time("2099-01-01T00:00", "ns")])),
+    )
 
 
 def land(content: bytes, path: Path, draw: random.Random, pause: float = 0.04) -> None:
-    """As radar services do: written at once, or beside and renamed, or in pieces under its own name."""
+    """As radar services do: written at once, or beside and renamed, or in pieces under its own
+    name.
+    """
     way = draw.choice(("at once", "renamed", "in pieces"))
     if way == "at once":
         path.write_bytes(content)

@@ -1,4 +1,6 @@
-"""A day of the soak as it is played: the process that watches, the frames and faults that it meets, and what it says of them."""
+"""A day of the soak as it is played: the process that watches, the frames and faults that it
+meets, and what it says of them.
+"""
 
 import os
 import random
@@ -22,7 +24,9 @@ TRY_LATER, INPUT_OUTPUT, STOPPED = 75, 74, 143
 
 @dataclass(frozen=True)
 class Settings:
-    """How the day is played. keep_hours: of the watching process. patience: seconds that a cycle may take. more: overrides."""
+    """How the day is played. keep_hours: of the watching process. patience: seconds that a
+    cycle may take. more: overrides.
+    """
 
     checkpoint: Path
     folder: Path
@@ -32,10 +36,13 @@ class Settings:
     more: Sequence[str] = ()
 
     def words(self, *more: str) -> list[str]:
-        """The command, to run in a folder that has `radar` in it; what shapes rain is the same in all of them."""
+        """The command, to run in a folder that has `radar` in it; what shapes rain is the same
+        in all of them.
+        """
         own = [
-            f"checkpoint={self.checkpoint.resolve()}", "data.path=radar/%Y%m%d_%H%M*.nc", f"fallback=[{','.join(self.fallback)}]",
-            "max_age=null", "retry=0.3", "lock_wait=0", "device=cpu", *self.more,
+            f"checkpoint={self.checkpoint.resolve()}", "data.path=radar/%Y%m%d_%H%M*.nc",
+            f"fallback=[{','.join(self.fallback)}]", "max_age=null", "retry=0.3", "lock_wait=0",
+            "device=cpu", *self.more,
         ]  # fmt: skip
         return [
             sys.executable,
@@ -64,7 +71,8 @@ class Watcher:
     process: subprocess.Popen[bytes] | None = None
     read: int = 0  # lines of its log
     memory: list[list[int]] = field(default_factory=list)  # bytes after each cycle, of each process
-    handles: list[list[int]] = field(default_factory=list)  # both from the first extrapolation on, where there is one
+    # both from the first extrapolation on, where there is one
+    handles: list[list[int]] = field(default_factory=list)
     has_pysteps: bool = False
 
     @property
@@ -73,11 +81,14 @@ class Watcher:
 
     def start(self) -> None:
         words = self.settings.words(
-            "--watch", "poll=0.05", f"output={self.output}/%Y%m%dT%H%MZ.nc", f"keep_hours={self.settings.keep_hours}",
-            "log_file=log.jsonl", "status=status.json", "metrics=metrics/nowcast.prom",
+            "--watch", "poll=0.05", f"output={self.output}/%Y%m%dT%H%MZ.nc",
+            f"keep_hours={self.settings.keep_hours}", "log_file=log.jsonl", "status=status.json",
+            "metrics=metrics/nowcast.prom",
         )  # fmt: skip
         with (self.folder / "stderr.txt").open("ab") as stderr:
-            self.process = subprocess.Popen(words, cwd=self.folder, stderr=stderr, stdout=stderr, env=environment())
+            self.process = subprocess.Popen(
+                words, cwd=self.folder, stderr=stderr, stdout=stderr, env=environment()
+            )
         self.memory.append([])
         self.has_pysteps = False
         self.handles.append([])
@@ -100,16 +111,23 @@ class Watcher:
                 self.sample()
                 return seen
             if self.process.poll() is not None:
-                raise StuckError(f"the process ended with exit code {self.process.returncode}, see {self.folder / 'stderr.txt'}")
+                raise StuckError(
+                    f"the process ended with exit code {self.process.returncode}, see"
+                    f" {self.folder / 'stderr.txt'}"
+                )
             time.sleep(0.02)
-        raise StuckError(f"no cycle in {self.settings.patience:g} s that it waited for; the last: {seen[-1:] or 'none'}")
+        raise StuckError(
+            f"no cycle in {self.settings.patience:g} s that it waited for; the last:"
+            f" {seen[-1:] or 'none'}"
+        )
 
     def sample(self) -> None:
         assert self.process is not None
         held = Path(f"/proc/{self.process.pid}")
         if held.exists():  # elsewhere than on Linux nobody tells
             pages = int((held / "statm").read_text().split()[1])
-            if not self.has_pysteps and "cv2" in (held / "maps").read_text():  # which it holds from the first extrapolation on
+            # which it holds from the first extrapolation on
+            if not self.has_pysteps and "cv2" in (held / "maps").read_text():
                 self.has_pysteps = True
                 self.memory[-1].clear()
                 self.handles[-1].clear()
@@ -127,8 +145,9 @@ def succeeded(at: Time) -> Callable[[Line], bool]:
 
 @dataclass
 class Play:
-    """A day as it is played. kept: where each forecast is copied to as it is published. live: cycles that were forecast when their
-    frame landed."""
+    """A day as it is played. kept: where each forecast is copied to as it is published. live:
+    cycles that were forecast when their frame landed.
+    """
 
     plan: Plan
     clean: Path
@@ -139,7 +158,8 @@ class Play:
     landed: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    pending: dict[Time, Time] = field(default_factory=dict)  # late frames, by the cycle before which they land
+    # late frames, by the cycle before which they land
+    pending: dict[Time, Time] = field(default_factory=dict)
 
     @property
     def radar(self) -> Path:
@@ -160,12 +180,16 @@ class Play:
             self.suffer(kind, at) if kind else self.whole(at)
             self.seconds.append(time.monotonic() - started)
         code = self.watcher.end(signal.SIGTERM)
-        self.problems += [f"SIGTERM ended the process with {code}, not {STOPPED}"] * (code != STOPPED)
+        self.problems += [f"SIGTERM ended the process with {code}, not {STOPPED}"] * (
+            code != STOPPED
+        )
 
     def land(self, at: Time, content: bytes | None = None, name: str | None = None) -> None:
         name = name or frame_name(at)
         self.landed.add(name)
-        faults.land(content or (self.clean / frame_name(at)).read_bytes(), self.radar / name, self.draw)
+        faults.land(
+            content or (self.clean / frame_name(at)).read_bytes(), self.radar / name, self.draw
+        )
 
     def whole(self, at: Time) -> None:
         """The frame lands, and its forecast is there, and latest.nc leads to it."""
@@ -182,7 +206,9 @@ class Play:
 
     def restart(self, by: signal.Signals) -> None:
         code, wanted = self.watcher.end(by), STOPPED if by == signal.SIGTERM else -by
-        self.problems += [f"{by.name} ended the process with {code}, not {wanted}"] * (code != wanted)
+        self.problems += [f"{by.name} ended the process with {code}, not {wanted}"] * (
+            code != wanted
+        )
         self.watcher.start()
 
     def suffer(self, kind: str, at: Time) -> None:
@@ -208,12 +234,16 @@ class Play:
             self.land(at)
             time.sleep(self.draw.uniform(0, 1))
             if kind == "stale temporary":
-                (self.forecasts / f".{forecast_name(at)}.0a1b2c3d.tmp").write_bytes(b"half of a forecast")
+                (self.forecasts / f".{forecast_name(at)}.0a1b2c3d.tmp").write_bytes(
+                    b"half of a forecast"
+                )
             self.restart(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
         self.keep(at)
 
     def suffer_beside(self, kind: str, at: Time) -> None:
-        """A fault of something else than the frame of the cycle, which may well be forecast from."""
+        """A fault of something else than the frame of the cycle, which may well be forecast
+        from.
+        """
         frame, stem = self.clean / frame_name(at), frame_name(at).removesuffix(".nc")
         if kind == "future frame":
             self.land(at, faults.far_off(frame), f"20990101_0000_{stem}.nc")
@@ -222,18 +252,25 @@ class Play:
         if kind == "disk full":
             ballast = faults.fill_disk(self.forecasts.parent)
             self.land(at)
-            failed = self.watcher.wait_for(lambda line: is_of(line, at) and line["outcome"] == "failed")
+            failed = self.watcher.wait_for(
+                lambda line: is_of(line, at) and line["outcome"] == "failed"
+            )
             codes = [line["exit_code"] for line in failed if is_of(line, at)]
-            self.problems += [f"{at:.16}: a full disk ended the cycle with {codes}"] * (set(codes) != {INPUT_OUTPUT})
+            self.problems += [f"{at:.16}: a full disk ended the cycle with {codes}"] * (
+                set(codes) != {INPUT_OUTPUT}
+            )
             ballast.unlink()
             return
         self.whole(at)
         if kind == "two at once":
             second = subprocess.run(
                 self.watcher.settings.words(f"output={self.watcher.output}/%Y%m%dT%H%MZ.nc"),
-                cwd=self.watcher.folder, env=environment(), capture_output=True, timeout=self.watcher.settings.patience,
+                cwd=self.watcher.folder, env=environment(), capture_output=True,
+                timeout=self.watcher.settings.patience,
             )  # fmt: skip
-            self.problems += [f"{at:.16}: a second process ended with {second.returncode}"] * (second.returncode != TRY_LATER)
+            self.problems += [f"{at:.16}: a second process ended with {second.returncode}"] * (
+                second.returncode != TRY_LATER
+            )
         elif kind in ("equal duplicate", "differing duplicate"):
             content = frame.read_bytes() if kind == "equal duplicate" else faults.spoil(kind, frame)
             self.land(at, content, f"{stem}_again.nc")

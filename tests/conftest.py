@@ -1,4 +1,6 @@
-"""What tests share: a small radar file, a model trained on it, and the command line run in this process."""
+"""What tests share: a small radar file, a model trained on it, and the command line run in this
+process.
+"""
 
 import os
 from collections.abc import Callable

@@ -11,7 +11,8 @@ from nowcast.verification.continuous import ERROR_SUMS
 from nowcast.verification.tally import Tally
 
 OPTIONS: dict[str, Any] = {
-    "event_min_wet_share": 0.05, "event_gap_hours": 3, "interval_blocks": "day", "resamples": 200, "seed": 0,
+    "event_min_wet_share": 0.05, "event_gap_hours": 3, "interval_blocks": "day", "resamples": 200,
+    "seed": 0,
 }  # fmt: skip
 
 
@@ -25,9 +26,11 @@ def by_hand(
     cases: Sequence[int] | None = None,
     **sums: Sequence[Sequence[Sequence[float]]],
 ) -> xr.Dataset:
-    """Counts at 1 mm/h: by forecast, hour and lead time hits, false alarms, misses, correct negatives; one case an hour.
+    """Counts at 1 mm/h: by forecast, hour and lead time hits, false alarms, misses, correct
+    negatives; one case an hour.
 
-    wet, covered: observed pixels of each hour, of 1000. cases: 0 for an hour whose case has no scored pixel. sums: error sums (forecast, hour, lead), 0 where not given.
+    wet, covered: observed pixels of each hour, of 1000. cases: 0 for an hour whose case has no
+    scored pixel. sums: error sums (forecast, hour, lead), 0 where not given.
     """
     a, b, c, d = np.moveaxis(np.array(list(tables.values())), -1, 0)
     joint = np.stack([np.stack([d, c], -1), np.stack([b, a], -1)], -2)
@@ -37,11 +40,20 @@ def by_hand(
     return xr.Dataset(
         {
             "joint": ((*dims, "forecast_class", "observed_class"), joint),
-            **{name: (dims, np.asarray(sums.get(name, zeros), dtype=np.float64)) for name in ERROR_SUMS},
-            **{name: ((*dims, "wavenumber"), np.zeros((*zeros.shape, 2))) for name in ("forecast_power", "observed_power")},
+            **{
+                name: (dims, np.asarray(sums.get(name, zeros), dtype=np.float64))
+                for name in ERROR_SUMS
+            },
+            **{
+                name: ((*dims, "wavenumber"), np.zeros((*zeros.shape, 2)))
+                for name in ("forecast_power", "observed_power")
+            },
             "members": ("forecast", np.ones(len(tables), dtype=np.int64)),
             "observed_wet": ("block", np.array([500] * len(hours) if wet is None else wet)),
-            "observed_covered": ("block", np.array([1000] * len(hours) if covered is None else covered)),
+            "observed_covered": (
+                "block",
+                np.array([1000] * len(hours) if covered is None else covered),
+            ),
             "minutes": ("block", ones),
             "cases": ("block", ones if cases is None else np.asarray(cases)),
             "unscored_cases": ("block", 0 * ones if cases is None else 1 - np.asarray(cases)),
@@ -50,7 +62,11 @@ def by_hand(
         {
             "forecast": list(tables),
             "block": np.array(hours, "datetime64[ns]"),
-            "lead_time": [6.0 * (step + 1) for step in range(zeros.shape[2])] if lead_minutes is None else list(lead_minutes),
+            "lead_time": (
+                [6.0 * (step + 1) for step in range(zeros.shape[2])]
+                if lead_minutes is None
+                else list(lead_minutes)
+            ),
             "threshold": ("threshold", [1.0], {"units": "mm h-1"}),
             "wavenumber": [0.0, 0.5],
         },
@@ -59,7 +75,9 @@ def by_hand(
 
 
 def tallied(hours: Sequence[str], *, members: int = 1, seed: int = 0) -> xr.Dataset:
-    """Counts of two cases an hour, random fields of 9 × 8 pixels with gaps, of the hour and the seed."""
+    """Counts of two cases an hour, random fields of 9 × 8 pixels with gaps, of the hour and the
+    seed.
+    """
     tally = Tally([0.5, 2.0], [5.0, 10.0, 15.0], scales=[3, 5])
     for hour in hours:
         generator = np.random.default_rng([seed, hours_since_1970(hour)])
@@ -67,7 +85,10 @@ def tallied(hours: Sequence[str], *, members: int = 1, seed: int = 0) -> xr.Data
         near = observed[:, :, None] * generator.gamma(4.0, 0.25, (2, 3, 1, 9, 8))
         some = generator.gamma(0.5, 2.0, (2, 3, members, 9, 8))
         observed[:, :, 0, 0] = np.nan
-        forecasts = {"near": torch.from_numpy(near.astype(np.float32)), "chance": torch.from_numpy(some.astype(np.float32))}
+        forecasts = {
+            "near": torch.from_numpy(near.astype(np.float32)),
+            "chance": torch.from_numpy(some.astype(np.float32)),
+        }
         times = np.datetime64(hour, "m") + np.array([0, 30], "timedelta64[m]")
         tally.add(times, torch.from_numpy(observed), forecasts)
     counts = tally.dataset()

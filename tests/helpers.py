@@ -1,4 +1,6 @@
-"""Settings of a tiny training run, what a command shows, and frames for a model to learn by heart."""
+"""Settings of a tiny training run, what a command shows, and frames for a model to learn by
+heart.
+"""
 
 import logging
 import os
@@ -18,8 +20,10 @@ SPLITS = (
     "data.test=['2020-01-01T06:00','2020-01-01T07:55']",
 )
 TINY = (
-    "model=small", "model.hidden_channels=[4,4]", "input_steps=3", "lead_steps=4", "sampling.windows_per_epoch=16", "sampling.crop=24",
-    "training.epochs=2", "training.batch_size=4", "validation.stride=4", "thresholds=[0.5,2]", "device=cpu", "precision=fp32",
+    "model=small", "model.hidden_channels=[4,4]", "input_steps=3", "lead_steps=4",
+    "sampling.windows_per_epoch=16", "sampling.crop=24", "training.epochs=2",
+    "training.batch_size=4", "validation.stride=4", "thresholds=[0.5,2]", "device=cpu",
+    "precision=fp32",
 )  # fmt: skip
 
 
@@ -49,7 +53,9 @@ def exit_code(*words: str) -> int:
 
 
 def moving_squares(count: int = 4, steps: int = 6, size: int = 12) -> Tensor:
-    """Frames (count, steps, 1, size, size): a square of 4 × 4 ones that moves two pixels a frame, down in every second sequence."""
+    """Frames (count, steps, 1, size, size): a square of 4 × 4 ones that moves two pixels a
+    frame, down in every second sequence.
+    """
     frames = torch.zeros(count, steps, 1, size, size)
     for k, sequence in enumerate(frames):
         for step, frame in enumerate(sequence):
@@ -59,16 +65,27 @@ def moving_squares(count: int = 4, steps: int = 6, size: int = 12) -> Tensor:
 
 
 def learn(
-    model: nn.Module, frames: Tensor, input_steps: int = 3, *, lr: float = 2e-2, share_of_truth: tuple[float, float] | None = None
+    model: nn.Module,
+    frames: Tensor,
+    input_steps: int = 3,
+    *,
+    lr: float = 2e-2,
+    share_of_truth: tuple[float, float] | None = None,
 ) -> nn.Module:
-    """Train by heart, a hundred steps; share_of_truth: of true frames fed back at the first and the last of them."""
+    """Train by heart, a hundred steps; share_of_truth: of true frames fed back at the first and
+    the last of them.
+    """
     past, future = frames[:, :input_steps], frames[:, input_steps:]
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     for step in range(100):
         guides = []
         if share_of_truth is not None:
             share = linear_share(*share_of_truth, step, 100)
-            guides = [future.masked_fill((torch.rand(future.shape[:2]) >= share)[..., None, None, None], torch.nan)]
+            guides = [
+                future.masked_fill(
+                    (torch.rand(future.shape[:2]) >= share)[..., None, None, None], torch.nan
+                )
+            ]
         loss = (model(past, future.shape[1], *guides) - future).square().mean()
         optimizer.zero_grad()
         loss.backward()

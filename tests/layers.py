@@ -1,4 +1,6 @@
-"""What the tests of the recurrent layers share: layers and frames of random numbers in float64, and when results are the same."""
+"""What the tests of the recurrent layers share: layers and frames of random numbers in float64,
+and when results are the same.
+"""
 
 import re
 
@@ -11,7 +13,9 @@ def in_words(options):
 
 
 def shake(layer, scale=0.3, seed=0):
-    """The layer in float64 with random values for every parameter, the peepholes and biases that begin at zero among them."""
+    """The layer in float64 with random values for every parameter, the peepholes and biases
+    that begin at zero among them.
+    """
     torch.manual_seed(seed)
     for parameter in layer.double().parameters():
         torch.nn.init.normal_(parameter, std=scale)
@@ -19,7 +23,9 @@ def shake(layer, scale=0.3, seed=0):
 
 
 def noise(*shape, seed=1, grad=False):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_(grad)
+    return torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    ).requires_grad_(grad)
 
 
 def assert_same(ours, theirs):
@@ -27,11 +33,15 @@ def assert_same(ours, theirs):
 
 
 def assert_same_with_gradients(ours, theirs, wanted):
-    """Each pair of results is equal, and so is the gradient of a weighted sum of them by everything `wanted`."""
+    """Each pair of results is equal, and so is the gradient of a weighted sum of them by
+    everything `wanted`.
+    """
     weights = [noise(*result.shape, seed=7) for result in ours]
     assert_same(tuple(ours), tuple(theirs))
     gradients = [
-        torch.autograd.grad(sum((w * r).sum() for w, r in zip(weights, results, strict=True)), wanted)
+        torch.autograd.grad(
+            sum((w * r).sum() for w, r in zip(weights, results, strict=True)), wanted
+        )
         for results in (ours, theirs)
     ]
     for a, b in zip(*gradients, strict=True):
@@ -40,8 +50,10 @@ def assert_same_with_gradients(ours, theirs, wanted):
 
 
 def wire(cell, *, forget=-40.0, of_input=1.0, of_hidden=0.0):
-    """Make the cell transparent: with activation='identity' and 1×1 kernels H_t = of_input · X_t + of_hidden · H_{t−1}, each
-    channel by itself. i = o = σ(40), which is 1 in float64, and f = σ(−40) ≈ 0."""
+    """Make the cell transparent: with activation='identity' and 1×1 kernels H_t = of_input ·
+    X_t + of_hidden · H_{t−1}, each channel by itself. i = o = σ(40), which is 1 in float64, and
+    f = σ(−40) ≈ 0.
+    """
     h = cell.hidden_channels
     with torch.no_grad():
         for parameter in cell.parameters():

@@ -1,4 +1,6 @@
-"""Work done in a process that may die: what it gives, what it says, and what becomes of the caller when it dies."""
+"""Work done in a process that may die: what it gives, what it says, and what becomes of the
+caller when it dies.
+"""
 
 import ctypes
 import logging
@@ -43,7 +45,8 @@ def compute():
 
 
 def swell():
-    return np.ones(room.MEMORY).sum()  # eight times as many bytes; what the tests before left in memory may be used again
+    # eight times as many bytes; what the tests before left in memory may be used again
+    return np.ones(room.MEMORY).sum()
 
 
 def fail():
@@ -106,7 +109,10 @@ def test_of_arrays_that_repeat_there_is_one():
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_crash_is_bad_data_and_the_next_call_works(number):
-    with pytest.raises(DataError, match=rf"^a\.nc: the library of its format crashed on it \({signal.Signals(number).name}\)"):
+    with pytest.raises(
+        DataError,
+        match=rf"^a\.nc: the library of its format crashed on it \({signal.Signals(number).name}\)",
+    ):
         apart("a.nc", crash, number)
     assert apart("b.nc", add, 1, 2) == 3
 
@@ -146,7 +152,9 @@ def test_memory_is_bounded(monkeypatch):
 def test_what_is_said_there_is_said_here(caplog, capfd):
     with pytest.warns(UserWarning, match="old"):
         apart("a.nc", talk)
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [("there", "said of it")]
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("there", "said of it")
+    ]
     assert capfd.readouterr() == ("", "")
 
 
@@ -177,7 +185,12 @@ def test_who_reads_from_a_pipe_of_the_caller_sees_its_end():
 
 def test_threads_take_turns():
     found = {}
-    threads = [threading.Thread(target=lambda k=k: found.update({k: apart("a.nc", add, k, np.ones(10**5))[0]})) for k in range(8)]
+    threads = [
+        threading.Thread(
+            target=lambda k=k: found.update({k: apart("a.nc", add, k, np.ones(10**5))[0]})
+        )
+        for k in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,7 +217,9 @@ def test_nothing_is_started_to_close_files():
     assert room._state.worker is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the process lives on until it is done elsewhere")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the process lives on until it is done elsewhere"
+)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_parent_however_that_ends(how, tmp_path):
     code = (

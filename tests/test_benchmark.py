@@ -25,7 +25,11 @@ def test_the_plain_cell_and_ours_compute_the_same(benchmark):
     torch.manual_seed(0)
     work = benchmark.Work(2, 4, 3, 6, 5, 3)
     plain = benchmark.build_stack(benchmark.PlainLayer, work)
-    names = {f"cell_list.{k}.{name}": weight for k in range(2) for name, weight in plain[k].state_dict().items()}
+    names = {
+        f"cell_list.{k}.{name}": weight
+        for k in range(2)
+        for name, weight in plain[k].state_dict().items()
+    }
     frames = torch.rand(work.b, work.t, work.c, work.h, work.w)
     ours = convert.from_ndrplz(names)
     assert {n: p.shape for n, p in ours.named_parameters()} == {
@@ -40,7 +44,9 @@ def test_a_row_for_each_contestant_and_the_plain_cell_is_one(benchmark, monkeypa
     monkeypatch.setattr(benchmark, "HIDDEN", 4)
     monkeypatch.setattr(benchmark, "peak_flops", lambda precision, device: 1e9)
     rows = benchmark.measure(
-        "tiny", benchmark.Work(1, 3, 1, 4, 4, 3), argparse.Namespace(precision=["fp32"], device="cpu", rounds=2)
+        "tiny",
+        benchmark.Work(1, 3, 1, 4, 4, 3),
+        argparse.Namespace(precision=["fp32"], device="cpu", rounds=2),
     )
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[1:4] for row in cells[:3]] == [
@@ -51,7 +57,9 @@ def test_a_row_for_each_contestant_and_the_plain_cell_is_one(benchmark, monkeypa
 
 
 def test_the_peak_is_that_of_a_convolution(benchmark, monkeypatch):
-    """A matrix product, which was taken before, is several times slower on some CPUs: shares of it came to 200 %."""
+    """A matrix product, which was taken before, is several times slower on some CPUs: shares of
+    it came to 200 %.
+    """
     counted = []
 
     def second(task, device):
@@ -64,11 +72,18 @@ def test_the_peak_is_that_of_a_convolution(benchmark, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")  # of the profiler
 def test_a_row_in_half_precision_of_a_state_that_is_compiled(benchmark, monkeypatch):
-    """Operations are counted under a mode, in which nothing can be compiled; the rows after it are measured all the same."""
+    """Operations are counted under a mode, in which nothing can be compiled; the rows after it
+    are measured all the same.
+    """
     monkeypatch.setattr(benchmark, "build_keras", lambda work: None)
     monkeypatch.setattr(benchmark, "peak_flops", lambda precision, device: 1e9)
-    monkeypatch.setattr("nowcast.model.pointwise._try", lambda way, kernels, in_place, *arguments: in_place[way](*arguments))
+    monkeypatch.setattr(
+        "nowcast.model.pointwise._try",
+        lambda way, kernels, in_place, *arguments: in_place[way](*arguments),
+    )
     rows = benchmark.measure(
-        "large", benchmark.Work(1, 2, 1, 32, 32, 1), argparse.Namespace(precision=["fp32", "bf16"], device="cpu", rounds=1)
+        "large",
+        benchmark.Work(1, 2, 1, 32, 32, 1),
+        argparse.Namespace(precision=["fp32", "bf16"], device="cpu", rounds=1),
     )
     assert [row for row in rows if "nowcast | bf16" in row and "train" in row]

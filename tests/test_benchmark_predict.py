@@ -36,13 +36,18 @@ def test_the_model_is_that_of_the_demo(benchmark: ModuleType) -> None:
     assert isinstance(model, dict)
     assert model == benchmark.DEMO
     assert demo.input_steps == benchmark.INPUT_STEPS
-    assert set(demo.scaling) >= set(benchmark.SCALING) and {k: demo.scaling[k] for k in benchmark.SCALING} == benchmark.SCALING
+    assert (
+        set(demo.scaling) >= set(benchmark.SCALING)
+        and {k: demo.scaling[k] for k in benchmark.SCALING} == benchmark.SCALING
+    )
 
 
 def test_files_of_one_frame_each_five_minutes_apart(benchmark: ModuleType, tmp_path: Path) -> None:
     benchmark.write_radar(tmp_path, 32)
     paths = sorted(tmp_path.iterdir())
-    assert [path.name for path in paths] == [f"20200601T00{minute:02d}.nc" for minute in (0, 5, 10, 15, 20)]
+    assert [path.name for path in paths] == [
+        f"20200601T00{minute:02d}.nc" for minute in (0, 5, 10, 15, 20)
+    ]
     for path in paths:
         with xr.open_dataset(path) as file:
             assert file[RATE].shape == (1, 32, 32)
@@ -77,7 +82,10 @@ def test_a_round_forecasts_finds_it_again_and_runs_the_bare_model(
     with xr.open_dataset(output, decode_timedelta=False) as forecast:
         assert forecast[RATE].shape == (3, 32, 32)
         assert np.isfinite(forecast[RATE]).all()
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in benchmark.table([times, times])]
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in benchmark.table([times, times])
+    ]
     assert [row[0] for row in rows] == [benchmark.BARE, benchmark.PREDICT, benchmark.AGAIN]
     assert rows[0][2] == "**1.00** (1.00–1.00)"
     assert rows[1][2].startswith(f"**{times[benchmark.PREDICT] / times[benchmark.BARE]:.2f}**")
@@ -91,7 +99,9 @@ def test_the_bare_model_is_as_large_as_that_of_the_checkpoint(
     tasks = benchmark.commands(tmp_path, 256, 18, tmp_path / "demo.pt")
     assert list(tasks) == [benchmark.BARE, benchmark.PREDICT, benchmark.EXPORTED, benchmark.AGAIN]
     differ = [
-        (one, other) for one, other in zip(tasks[benchmark.PREDICT], tasks[benchmark.EXPORTED], strict=True) if one != other
+        (one, other)
+        for one, other in zip(tasks[benchmark.PREDICT], tasks[benchmark.EXPORTED], strict=True)
+        if one != other
     ]
     assert [one.partition("=")[0] for one, _ in differ] == ["checkpoint", "output"]
     command = tasks[benchmark.BARE]

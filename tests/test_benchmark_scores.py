@@ -39,7 +39,9 @@ def test_cases_are_rain_that_is_forecast_worse_the_longer_the_lead(benchmark, ca
 
 
 @pytest.mark.filterwarnings("ignore")  # of empty tables, from the libraries
-@pytest.mark.parametrize(("library", "theirs"), [("pysteps", "build_pysteps"), ("scores", "build_scores")])
+@pytest.mark.parametrize(
+    ("library", "theirs"), [("pysteps", "build_pysteps"), ("scores", "build_scores")]
+)
 def test_all_contestants_come_to_the_same_scores(benchmark, cases, library, theirs):
     pytest.importorskip(library)
     contestants = {"nowcast": benchmark.build_nowcast(), library: getattr(benchmark, theirs)()}
@@ -52,24 +54,41 @@ def test_all_contestants_come_to_the_same_scores(benchmark, cases, library, thei
 @pytest.mark.filterwarnings("ignore")
 def test_both_come_to_the_same_fss(benchmark, cases):
     pytest.importorskip("pysteps")
-    contestants = {"nowcast": benchmark.build_nowcast_fss(), "pysteps": benchmark.build_pysteps_fss()}
+    contestants = {
+        "nowcast": benchmark.build_nowcast_fss(),
+        "pysteps": benchmark.build_pysteps_fss(),
+    }
     benchmark.race(contestants, cases[0], backwards=True)
     fss = contestants["nowcast"].scores()["fss"]
-    assert fss.shape == (2, len(benchmark.THRESHOLDS), len(benchmark.SCALES)) and np.nanmax(fss) > 0.5
+    assert (
+        fss.shape == (2, len(benchmark.THRESHOLDS), len(benchmark.SCALES)) and np.nanmax(fss) > 0.5
+    )
     assert benchmark.largest_difference(contestants)["fss"] < 1e-9
 
 
 def test_nowcast_is_one_in_the_table(benchmark):
-    rounds = [{"nowcast": 0.010, "pysteps": 0.050}, {"nowcast": 0.010, "pysteps": 0.070}, {"nowcast": 0.020, "pysteps": 0.120}]
+    rounds = [
+        {"nowcast": 0.010, "pysteps": 0.050},
+        {"nowcast": 0.010, "pysteps": 0.070},
+        {"nowcast": 0.020, "pysteps": 0.120},
+    ]
     ours, theirs = benchmark.rows("FSS", rounds)
     assert ours == "| FSS | nowcast | 10.0 | **1.00** (1.00–1.00) |"
     assert theirs == "| FSS | pysteps | 70.0 | **6.00** (5.00–7.00) |"
 
 
 def test_a_library_that_is_not_there_is_named_and_left_out(benchmark, monkeypatch, capsys):
-    for name in ("pysteps", "pysteps.verification", "pysteps.verification.detcatscores", "scores", "scores.categorical"):
+    for name in (
+        "pysteps",
+        "pysteps.verification",
+        "pysteps.verification.detcatscores",
+        "scores",
+        "scores.categorical",
+    ):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(sys, "argv", ["benchmark_scores.py", "--cases", "2", "--size", "32", "--leads", "2"])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark_scores.py", "--cases", "2", "--size", "32", "--leads", "2"]
+    )
     monkeypatch.setattr(benchmark.warnings, "simplefilter", lambda action: None)
     monkeypatch.setattr(benchmark.torch, "set_num_threads", lambda number: None)
     benchmark.main()

@@ -1,4 +1,6 @@
-"""`--check` says whether a configuration is right and does nothing; `--keys` and `--help` tell what there is to set."""
+"""`--check` says whether a configuration is right and does nothing; `--keys` and `--help` tell
+what there is to set.
+"""
 
 import os
 from collections.abc import Callable
@@ -39,7 +41,9 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("words", RIGHT, ids=" ".join)
-def test_a_right_configuration_is_told_and_nothing_is_done(run: Run, here: Path, words: list[str]) -> None:
+def test_a_right_configuration_is_told_and_nothing_is_done(
+    run: Run, here: Path, words: list[str]
+) -> None:
     before = sorted(here.rglob("*"))
     outcome = run(*words, "--check")
     assert (outcome.code, outcome.out) == (0, "configuration is right\n"), outcome.err
@@ -63,7 +67,9 @@ def test_a_right_configuration_is_told_and_nothing_is_done(run: Run, here: Path,
         (["inspect", "nowhere"], 66, "nowhere: no such file"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_as_without_it(run: Run, here: Path, words: list[str], code: int, says: str) -> None:
+def test_what_is_wrong_is_told_as_without_it(
+    run: Run, here: Path, words: list[str], code: int, says: str
+) -> None:
     before = sorted(here.rglob("*"))
     outcome = run(*words, "--check")
     assert outcome.code == code, outcome.err
@@ -74,7 +80,9 @@ def test_what_is_wrong_is_told_as_without_it(run: Run, here: Path, words: list[s
 @pytest.mark.parametrize("command", GROUPS)
 def test_every_key_of_every_command_is_explained(run: Run, command: str) -> None:
     options = {
-        group: [one for one in group_options(group, command) if one != "small" and "paper_" not in one]
+        group: [
+            one for one in group_options(group, command) if one != "small" and "paper_" not in one
+        ]
         for group in GROUPS[command]
     }
     options.pop("experiment", None)
@@ -83,7 +91,9 @@ def test_every_key_of_every_command_is_explained(run: Run, command: str) -> None
         lines = run(command, "--keys", *words).out.splitlines()
         keys = [number for number, line in enumerate(lines) if not line.startswith(" ")]
         assert keys
-        assert not [lines[k] for k in keys if not lines[k + 1 :][:1] or not lines[k + 1].startswith("    ")], words
+        assert not [
+            lines[k] for k in keys if not lines[k + 1 :][:1] or not lines[k + 1].startswith("    ")
+        ], words
         assert max(map(len, lines)) <= 80
 
 
@@ -92,8 +102,8 @@ def test_a_key_is_shown_with_its_type_value_and_comment(run: Run) -> None:
     assert "\ntraining.epochs=7  (whole number)\n    at most\n" in out
     assert "\nmodel.kernel_sizes=[5, 3, 1]  (list of whole number)\n    of each\n" in out
     assert (
-        "\nsampling.crop=96  (whole number or null)\n    height and width of a random crop in pixels; null: the whole grid\n"
-        in out
+        "\nsampling.crop=96  (whole number or null)\n    height and width of a random crop in"
+        " pixels; null: the whole grid\n" in out
     )
     assert "\nthresholds=[0.5, 1.0, 2.0, 5.0, 10.0, 30.0]  (list of number)\n" in out
     assert "data.path=…, which must be given  (text)\n" in run("predict", "--keys").out
@@ -101,21 +111,35 @@ def test_a_key_is_shown_with_its_type_value_and_comment(run: Run) -> None:
 
 def test_comments_belong_to_the_key_of_their_line_and_go_on_below_it(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(
-        "# of the file\na: 1   # one\n       # and more\nb:\n  c: '#fff'  # two\n  d:\n    e: 3  # three\n  f: 4\ng: 5  # five\n"
+        "# of the file\na: 1   # one\n       # and more\nb:\n  c: '#fff'  # two\n  d:\n    e: 3  #"
+        " three\n  f: 4\ng: 5  # five\n"
     )
-    assert comments(tmp_path / "a.yaml") == {"a": "one and more", "b.c": "two", "b.d.e": "three", "g": "five"}
+    assert comments(tmp_path / "a.yaml") == {
+        "a": "one and more",
+        "b.c": "two",
+        "b.d.e": "three",
+        "g": "five",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_80_columns_and_breaks_no_name(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_help_fits_80_columns_and_breaks_no_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     for columns in ("80", "60"):
         monkeypatch.setenv("COLUMNS", columns)
         out = run(command, "--help").out
         assert max(map(len, out.splitlines())) <= 80
         assert not [line for line in out.splitlines() if line.rstrip().endswith("-")]
         names = ["--folder"] if command == "fetch" else ["--keys", "--check", "--hydra-help"]
-        names += ["--config-dir"] if command in ("train", "predict", "evaluate", "export", "describe", "prepare") else []
-        names += [option for group in GROUPS.get(command, ()) for option in group_options(group, command)]
+        names += (
+            ["--config-dir"]
+            if command in ("train", "predict", "evaluate", "export", "describe", "prepare")
+            else []
+        )
+        names += [
+            option for group in GROUPS.get(command, ()) for option in group_options(group, command)
+        ]
         assert not [name for name in names if name not in out]
 
 
@@ -142,18 +166,35 @@ def test_a_path_is_taken_as_it_stands(word: str, quoted: str) -> None:
 
 def test_a_folder_with_a_comma_is_looked_into(run: Run, here: Path) -> None:
     os.mkdir(here / "a,b")
-    outcome = run("predict", "model=persistence", "input_steps=2", "lead_steps=2", "data.path=a,b/x.nc", "output=f,g.nc")
-    assert (outcome.code, "a,b/x.nc: no such file or folder" in outcome.err) == (66, True), outcome.err
+    outcome = run(
+        "predict",
+        "model=persistence",
+        "input_steps=2",
+        "lead_steps=2",
+        "data.path=a,b/x.nc",
+        "output=f,g.nc",
+    )
+    assert (outcome.code, "a,b/x.nc: no such file or folder" in outcome.err) == (
+        66,
+        True,
+    ), outcome.err
     outcome = run("predict", "max_age=15,30", "data.path=x.nc", "model=persistence")
-    assert (outcome.code, "for one text both quotes, 'key=\"a,b\"'" in outcome.err) == (78, True), outcome.err
+    assert (outcome.code, "for one text both quotes, 'key=\"a,b\"'" in outcome.err) == (
+        78,
+        True,
+    ), outcome.err
 
 
-def test_an_error_of_the_sweeper_itself_is_told(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_sweeper_itself_is_told(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Broken:
         def sweep(self, arguments: list[str]) -> None:
             raise RuntimeError("no such study")
 
-    monkeypatch.setattr("hydra.core.plugins.Plugins.instantiate_sweeper", lambda *given, **named: Broken())
+    monkeypatch.setattr(
+        "hydra.core.plugins.Plugins.instantiate_sweeper", lambda *given, **named: Broken()
+    )
     outcome = run("train", "-m", "seed=1,2", "data.path=a.nc", "output=sweep")
     assert (outcome.code, outcome.err.count("\n")) == (70, 1)
     assert "no such study" in outcome.err and "see the lines above" not in outcome.err

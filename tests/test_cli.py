@@ -1,4 +1,6 @@
-"""The command line as a person meets it: help, errors of one line with their exit codes, Hydra's habits, sweeps."""
+"""The command line as a person meets it: help, errors of one line with their exit codes,
+Hydra's habits, sweeps.
+"""
 
 import json
 import os
@@ -38,7 +40,9 @@ def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: s
     outcome = run(command, "--help")
     assert outcome.code == 0
     assert (
-        "data=radar|radolan|synthetic" if command == "predict" else "data=moving_mnist|radar|radolan|synthetic"
+        "data=radar|radolan|synthetic"
+        if command == "predict"
+        else "data=moving_mnist|radar|radolan|synthetic"
     ) in outcome.out
     assert f"  nowcast {command} " in outcome.out
 
@@ -46,13 +50,19 @@ def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: s
 def test_help_of_describe_shows_models_and_how_to_put_two_side_by_side(run: Run) -> None:
     outcome = run("describe", "--help")
     assert outcome.code == 0
-    assert "  model=encoder_forecaster|" in outcome.out and "  model@beside=encoder_forecaster|" in outcome.out
+    assert (
+        "  model=encoder_forecaster|" in outcome.out
+        and "  model@beside=encoder_forecaster|" in outcome.out
+    )
     assert "--json" in outcome.out and "  nowcast describe model=" in outcome.out
 
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'xarray', 'numpy', 'hydra', 'omegaconf', 'netCDF4', 'matplotlib', 'pandas'}"
-    code = f"import sys, nowcast.cli; loaded = {heavy} & set(sys.modules); sys.exit(str(loaded) if loaded else 0)"
+    code = (
+        f"import sys, nowcast.cli; loaded = {heavy} & set(sys.modules); sys.exit(str(loaded) if"
+        " loaded else 0)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -124,7 +134,12 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )  # fmt: skip
 def test_an_error_is_one_line_that_names_the_cause_and_has_its_exit_code(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    code: int,
+    says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = run(*words)
@@ -140,7 +155,9 @@ def test_an_output_that_cannot_be_made_is_exit_73(run: Run, words: list[str]) ->
     assert (outcome.code, outcome.err.count("\n")) == (73, 1)
 
 
-def test_debug_shows_the_traceback(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOWCAST_DEBUG", "1")
     outcome = run("train", "loss=hinge")
@@ -148,16 +165,24 @@ def test_debug_shows_the_traceback(run: Run, tmp_path: Path, monkeypatch: pytest
 
 
 def test_cfg_shows_the_composed_configuration(run: Run) -> None:
-    outcome = run("train", "--cfg", "job", "--resolve", "model=small", "optimizer.lr=0.5", "+note=mine")
+    outcome = run(
+        "train", "--cfg", "job", "--resolve", "model=small", "optimizer.lr=0.5", "+note=mine"
+    )
     assert outcome.code == 0
-    assert "hidden_channels:\n  - 32\n" in outcome.out and "lr: 0.5\n" in outcome.out and "note: mine\n" in outcome.out
+    assert (
+        "hidden_channels:\n  - 32\n" in outcome.out
+        and "lr: 0.5\n" in outcome.out
+        and "note: mine\n" in outcome.out
+    )
 
 
 def test_a_users_own_folder_of_configs_and_experiments(run: Run, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 17\n")
     (tmp_path / "winter.yaml").write_text("defaults: [train, _self_]\nlead_steps: 18\n")
-    outcome = run("train", "--config-dir", str(tmp_path), "-cn", "winter", "experiment=mine", "--cfg", "job")
+    outcome = run(
+        "train", "--config-dir", str(tmp_path), "-cn", "winter", "experiment=mine", "--cfg", "job"
+    )
     assert outcome.code == 0
     assert "seed: 17\n" in outcome.out and "lead_steps: 18\n" in outcome.out
 
@@ -173,8 +198,13 @@ def test_completion_offers_groups_and_keys() -> None:
     class Context:
         info_name = "train"
 
-    assert complete_override(Context(), "model=encoder") == ["model=encoder_forecaster", "model=encoder_forecaster_strided"]
-    assert {"model=fc_lstm", "model=next_frame", "model=small"} < set(complete_override(Context(), "model="))
+    assert complete_override(Context(), "model=encoder") == [
+        "model=encoder_forecaster",
+        "model=encoder_forecaster_strided",
+    ]
+    assert {"model=fc_lstm", "model=next_frame", "model=small"} < set(
+        complete_override(Context(), "model=")
+    )
     assert "seed=" in complete_override(Context(), "se")
 
 
@@ -192,31 +222,60 @@ def test_in_a_sweep_one_failing_job_stops_no_other_and_the_table_ranks_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = ["data=radar", f"data.path={radar_file}", *SPLITS]
-    outcome = run("train", "-m", *TINY, *data, "training.epochs=1", "model.kernel_size=4,1,3", "output=sweep")
+    outcome = run(
+        "train", "-m", *TINY, *data, "training.epochs=1", "model.kernel_size=4,1,3", "output=sweep"
+    )
     assert outcome.code == 78
     assert "job 0" in outcome.err and "model.kernel_size: must be an odd number" in outcome.err
-    scores = {job: json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["score"] for job in (1, 2)}
+    scores = {
+        job: json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["score"]
+        for job in (1, 2)
+    }
     assert not (tmp_path / "sweep/0/summary.json").exists()
     rows = [line.split()[0] for line in outcome.out.splitlines() if "model.kernel_size=" in line]
-    assert rows == [str(job) for job in sorted(scores, key=scores.__getitem__, reverse=True)] + ["0"]
+    assert rows == [str(job) for job in sorted(scores, key=scores.__getitem__, reverse=True)] + [
+        "0"
+    ]
 
 
-def test_one_line_trains_all_six_rows_of_the_papers_table(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_line_trains_all_six_rows_of_the_papers_table(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As far as the digits, which are not there."""
     monkeypatch.chdir(tmp_path)
-    outcome = run("train", "-m", "experiment=moving_mnist_paper", "model=glob(paper_*)", "data.path=none.gz", "output=table")
+    outcome = run(
+        "train",
+        "-m",
+        "experiment=moving_mnist_paper",
+        "model=glob(paper_*)",
+        "data.path=none.gz",
+        "output=table",
+    )
     assert outcome.code == 66
-    rows = ["fc_lstm_2048_2048", "5x5_5x5_256", "5x5_5x5_128_128", "5x5_5x5_128_64_64", "9x9_1x1_128_128", "9x9_1x1_128_64_64"]
+    rows = [
+        "fc_lstm_2048_2048",
+        "5x5_5x5_256",
+        "5x5_5x5_128_128",
+        "5x5_5x5_128_64_64",
+        "9x9_1x1_128_128",
+        "9x9_1x1_128_64_64",
+    ]
     assert all(f" model=paper_{row} " in outcome.err for row in rows)
     assert outcome.err.count("none.gz: no such file") == 6
 
 
-@pytest.mark.parametrize(("redirected", "code"), [("", 65), ("| true", 74), (">&-", 65), ("2>&-", 65)])
-def test_streams_that_cannot_take_everything_are_no_fault_of_nowcast(tmp_path: Path, redirected: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("redirected", "code"), [("", 65), ("| true", 74), (">&-", 65), ("2>&-", 65)]
+)
+def test_streams_that_cannot_take_everything_are_no_fault_of_nowcast(
+    tmp_path: Path, redirected: str, code: int
+) -> None:
     (tmp_path / "ü.nc").touch()
     command = f"{sys.executable} -m nowcast inspect ü.nc {redirected}; exit ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert "fault" not in done.stdout + done.stderr
     assert done.returncode == code
     if not redirected:
@@ -224,5 +283,7 @@ def test_streams_that_cannot_take_everything_are_no_fault_of_nowcast(tmp_path: P
 
 
 def test_python_m_nowcast_is_the_same() -> None:
-    outcome = subprocess.run([sys.executable, "-m", "nowcast", "--version"], capture_output=True, text=True, check=True)
+    outcome = subprocess.run(
+        [sys.executable, "-m", "nowcast", "--version"], capture_output=True, text=True, check=True
+    )
     assert outcome.stdout == f"nowcast {nowcast.__version__}\n"

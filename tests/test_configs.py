@@ -26,10 +26,16 @@ def composed(command: str, *overrides: str) -> object:
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
-def test_every_option_of_every_group_makes_a_valid_training_configuration(group: str, option: str) -> None:
+def test_every_option_of_every_group_makes_a_valid_training_configuration(
+    group: str, option: str
+) -> None:
     needs = {
         "data=moving_mnist": ["scaling=linear", "scaling.maximum=1"],
-        "data=radar": ["data.path=x.nc", "data.train=[2020-01-01,2020-01-02]", "data.validation=[2020-01-03,2020-01-03]"],
+        "data=radar": [
+            "data.path=x.nc",
+            "data.train=[2020-01-01,2020-01-02]",
+            "data.validation=[2020-01-03,2020-01-03]",
+        ],
     }
     overrides = [f"{group}={option}", "output=out", *needs.get(f"{group}={option}", [])]
     assert isinstance(composed("train", *overrides), TrainConfig)
@@ -43,14 +49,19 @@ def test_predict_and_evaluate_compose() -> None:
 def test_no_schema_holds_a_default_since_values_live_in_yaml() -> None:
     things = [*vars(config).values(), *vars(config_models).values()]
     schemas = [thing for thing in things if isinstance(thing, type) and is_dataclass(thing)]
-    defaults = [f"{s.__name__}.{f.name}" for s in schemas for f in fields(s) if f.default is not MISSING]
+    defaults = [
+        f"{s.__name__}.{f.name}" for s in schemas for f in fields(s) if f.default is not MISSING
+    ]
     assert schemas and not defaults
 
 
 def test_the_demo_never_sees_its_test_days() -> None:
     demo = composed("train", "experiment=demo")
     assert isinstance(demo, TrainConfig) and isinstance(demo.data, config.RadarConfig)
-    assert (demo.data.train, demo.data.validation) == (["2018-05-10", "2018-05-15"], ["2018-05-16", "2018-05-16"])
+    assert (demo.data.train, demo.data.validation) == (
+        ["2018-05-10", "2018-05-15"],
+        ["2018-05-16", "2018-05-16"],
+    )
     assert demo.data.test == ["2018-05-17", "2018-05-20"]
 
 
@@ -79,8 +90,9 @@ def test_each_row_of_the_papers_table_has_its_parameters(row: str, count: int) -
 
 
 def test_the_radar_model_of_the_paper_has_896_260_parameters() -> None:
-    """Two layers 3×3, 64-64, patch 2: 4·64·9·(4 + 64 + 64 + 64) + 4·64·9·(64 + 64 + 64) weights of the layers, 4 × (4·64 biases
-    and 3·64 peepholes), and an output of 128 → 4."""
+    """Two layers 3×3, 64-64, patch 2: 4·64·9·(4 + 64 + 64 + 64) + 4·64·9·(64 + 64 + 64) weights
+    of the layers, 4 × (4·64 biases and 3·64 peepholes), and an output of 128 → 4.
+    """
     by_hand = 4 * 64 * 9 * (4 + 64 + 64 + 64 + 64 + 64 + 64) + 4 * (4 * 64 + 3 * 64) + (128 * 4 + 4)
     assert parameters("experiment=radar_paper") == by_hand == 896_260
 
@@ -91,7 +103,9 @@ def test_feedback_adds_the_weights_of_the_patches_alone() -> None:
 
 
 def test_the_pixels_of_hko7_are_those_of_its_publication_but_at_no_rain() -> None:
-    """(dBZ + 10) / 70 with dBZ = 10 log10(58.53 R^1.56): they differ by 1 more under the logarithm, log10(1 + 0.0168 / R) / 4.49."""
+    """(dBZ + 10) / 70 with dBZ = 10 log10(58.53 R^1.56): they differ by 1 more under the
+    logarithm, log10(1 + 0.0168 / R) / 4.49.
+    """
     from nowcast.commands.inputs import build_scaling
 
     scaling = build_scaling(asdict(composed("train", "experiment=hko7")))  # type: ignore[call-overload]
@@ -99,7 +113,9 @@ def test_the_pixels_of_hko7_are_those_of_its_publication_but_at_no_rain() -> Non
     pixels = (10 * torch.log10(58.53 * rates**1.56) + 10) / 70
     scaled = scaling.scale(rates)
     assert scaled[0] == 0
-    torch.testing.assert_close(scaled[1:] - pixels[1:], torch.log10(1 + 0.0168 / rates[1:]) / 4.49, rtol=0, atol=3e-4)
+    torch.testing.assert_close(
+        scaled[1:] - pixels[1:], torch.log10(1 + 0.0168 / rates[1:]) / 4.49, rtol=0, atol=3e-4
+    )
 
 
 def test_configs_lie_beside_the_package_in_a_checkout() -> None:

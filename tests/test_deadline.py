@@ -19,7 +19,10 @@ from nowcast.errors import DataError, TryLaterError
 
 def test_a_block_ends_at_its_deadline() -> None:
     start = time.monotonic()
-    with pytest.raises(TryLaterError, match=r"deadline=0\.2 seconds passed") as error, deadline(0.2):
+    with (
+        pytest.raises(TryLaterError, match=r"deadline=0\.2 seconds passed") as error,
+        deadline(0.2),
+    ):
         time.sleep(5)
     assert 0.2 <= time.monotonic() - start < 0.4
     assert error.value.exit_code == 75
@@ -113,9 +116,29 @@ def test_a_module_is_imported_to_its_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_cycle_beyond_its_deadline_leaves_nothing(radar_file: Path, tmp_path: Path) -> None:
-    words = ["model=persistence", "input_steps=3", "lead_steps=4", "data=radar", f"data.path={radar_file}"]
-    command = [sys.executable, "-m", "nowcast", "predict", *words, "deadline=0.01", "output=forecasts/%Y%m%dT%H%MZ.nc"]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
+    words = [
+        "model=persistence",
+        "input_steps=3",
+        "lead_steps=4",
+        "data=radar",
+        f"data.path={radar_file}",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "nowcast",
+        "predict",
+        *words,
+        "deadline=0.01",
+        "output=forecasts/%Y%m%dT%H%MZ.nc",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (75, "")
-    assert done.stderr == "nowcast: deadline=0.01 seconds passed; nothing was published. Try again, or allow more.\n"
+    assert (
+        done.stderr
+        == "nowcast: deadline=0.01 seconds passed; nothing was published. Try again, or allow"
+        " more.\n"
+    )
     assert not (tmp_path / "forecasts").exists()

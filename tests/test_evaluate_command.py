@@ -1,4 +1,6 @@
-"""`nowcast evaluate` as a person uses it: baselines, months that are added up, sub-domains, the report."""
+"""`nowcast evaluate` as a person uses it: baselines, months that are added up, sub-domains, the
+report.
+"""
 
 import csv
 import errno
@@ -21,7 +23,10 @@ from nowcast.files import only_writer
 Run = Callable[..., Outcome]
 
 # A case belongs to the period of its reference time, so that no case is lost between two periods.
-FIRST_HOUR, SECOND_HOUR = "period=['2020-01-01T05:00','2020-01-01T06:14']", "period=['2020-01-01T06:15','2020-01-01T07:30']"
+FIRST_HOUR, SECOND_HOUR = (
+    "period=['2020-01-01T05:00','2020-01-01T06:14']",
+    "period=['2020-01-01T06:15','2020-01-01T07:30']",
+)
 BOTH_HOURS = "period=['2020-01-01T05:00','2020-01-01T07:30']"
 STEPS = ("input_steps=3", "lead_steps=3")
 
@@ -51,7 +56,9 @@ def assert_equal(a: xr.Dataset, b: xr.Dataset) -> None:
     assert set(a.variables) == set(b.variables)
     for name in a.variables:
         if a[name].dtype.kind == "f":
-            np.testing.assert_allclose(a[name].values, b[name].values, rtol=1e-6, atol=1e-9, err_msg=str(name))
+            np.testing.assert_allclose(
+                a[name].values, b[name].values, rtol=1e-6, atol=1e-9, err_msg=str(name)
+            )
         else:
             np.testing.assert_array_equal(a[name].values, b[name].values, str(name))
 
@@ -74,7 +81,10 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
     assert (outcome.code, outcome.err) == (0, "")
     assert_equal(opened("sum/counts.nc"), opened("whole/counts.nc"))
     assert_equal(opened("sum/scores.nc"), opened("whole/scores.nc"))
-    assert json.loads(opened("sum/counts.nc").attrs["settings"])["counts"] == ["a/counts.nc", "b/counts.nc"]
+    assert json.loads(opened("sum/counts.nc").attrs["settings"])["counts"] == [
+        "a/counts.nc",
+        "b/counts.nc",
+    ]
     assert Path("sum/report.html").exists() and "frames.png" not in outcome.out
     outcome = run("evaluate", "counts=a/counts.nc", "output=a")
     assert outcome.code == 78 and "a/counts.nc is one of the counts to be added" in outcome.err
@@ -86,9 +96,19 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
 
 @undrawn
 def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_file: Path) -> None:
-    words = ["evaluate", "baseline=[persistence,zero]", *data, BOTH_HOURS, "stride=3", "resamples=0"]
+    words = [
+        "evaluate",
+        "baseline=[persistence,zero]",
+        *data,
+        BOTH_HOURS,
+        "stride=3",
+        "resamples=0",
+    ]
     outcome = run(*words)
-    assert outcome.code == 78 and "to score baselines alone give input_steps and lead_steps" in outcome.err
+    assert (
+        outcome.code == 78
+        and "to score baselines alone give input_steps and lead_steps" in outcome.err
+    )
     assert run(*words, *STEPS, "output=scores").code == 0
     scores = opened("scores/scores.nc").sel(part="all")
     assert scores["forecast"].values.tolist() == ["persistence", "zero"]
@@ -98,8 +118,18 @@ def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_f
 
 
 @undrawn
-def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[str], radar_file: Path) -> None:
-    words = ["evaluate", "baseline=climatology", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0"]
+def test_climatology_is_the_mean_rate_of_the_training_days(
+    run: Run, data: list[str], radar_file: Path
+) -> None:
+    words = [
+        "evaluate",
+        "baseline=climatology",
+        *data,
+        BOTH_HOURS,
+        *STEPS,
+        "stride=6",
+        "resamples=0",
+    ]
     outcome = run(*words)
     assert outcome.code == 78 and "data.train" in outcome.err
     assert run(*words, "data.train=['2020-01-01T00:00','2020-01-01T03:55']").code == 0
@@ -110,27 +140,54 @@ def test_climatology_is_the_mean_rate_of_the_training_days(run: Run, data: list[
     climate = np.where(covered, np.nansum(rates[:48], axis=0), np.nan) / np.maximum(covered, 1)
     observed = [rates[reference + 1 : reference + 4] for reference in range(60, 91, 6)]
     error = np.nanmean([np.abs(climate - frames).astype(float) for frames in observed])
-    assert float(opened("scores/scores.nc")["mae_pooled"].sel(part="all", forecast="climatology")) == pytest.approx(
-        error, rel=1e-5
-    )
+    assert float(
+        opened("scores/scores.nc")["mae_pooled"].sel(part="all", forecast="climatology")
+    ) == pytest.approx(error, rel=1e-5)
 
 
 @undrawn
-def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(run: Run, data: list[str], radar_file: Path) -> None:
+def test_a_sub_domain_is_scored_as_if_there_were_nothing_else(
+    run: Run, data: list[str], radar_file: Path
+) -> None:
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         part = whole.isel(y=slice(5, 25), x=slice(10, 30)).load()
-        shape, axes = whole["precipitation_rate"].shape[1:], {axis: whole[axis].load() for axis in ("y", "x")}
+        shape, axes = (
+            whole["precipitation_rate"].shape[1:],
+            {axis: whole[axis].load() for axis in ("y", "x")},
+        )
     part.to_netcdf("part.nc", engine="netcdf4")
     inside = np.zeros(shape, np.int8)
     inside[5:25, 10:30] = 1
     xr.Dataset({"basin": (("y", "x"), inside)}, axes).to_netcdf("basin.nc", engine="netcdf4")
-    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[3]"]
+    words = [
+        "evaluate",
+        "baseline=persistence",
+        *data,
+        BOTH_HOURS,
+        *STEPS,
+        "stride=6",
+        "resamples=0",
+        "fss_scales=[3]",
+    ]
     assert run(*words, "mask=basin.nc", "mask_variable=basin", "output=masked").code == 0
     assert run(*words, "data.path=part.nc", "output=cropped").code == 0
     masked, cropped = opened("masked/scores.nc"), opened("cropped/scores.nc")
-    for name in ("hits", "false_alarms", "misses", "correct_negatives", "mse", "pearson", "fss", "forecast_power"):
-        np.testing.assert_allclose(masked[name].sel(part="all"), cropped[name].sel(part="all"), rtol=1e-6)
-    assert int(opened("masked/counts.nc")["total"].sum()) == 20 * 20 * 3 * int(masked["cases"].sel(part="all"))
+    for name in (
+        "hits",
+        "false_alarms",
+        "misses",
+        "correct_negatives",
+        "mse",
+        "pearson",
+        "fss",
+        "forecast_power",
+    ):
+        np.testing.assert_allclose(
+            masked[name].sel(part="all"), cropped[name].sel(part="all"), rtol=1e-6
+        )
+    assert int(opened("masked/counts.nc")["total"].sum()) == 20 * 20 * 3 * int(
+        masked["cases"].sel(part="all")
+    )
     outcome = run(*words, "mask=basin.nc", "mask_variable=hill")
     assert outcome.code == 65 and "basin.nc: has no variable 'hill'" in outcome.err
     outcome = run(*words, "region=[100,10,101,11]")
@@ -150,7 +207,16 @@ def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file:
     longitude, latitude = np.broadcast_to(longitude, shape), np.broadcast_to(latitude, shape)
     west, north = float(longitude[17, 20]), float(latitude[17, 20])
     box = [west, float(latitude.min()) - 1, float(longitude.max()) + 1, north]
-    words = ["evaluate", "baseline=persistence", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+    words = [
+        "evaluate",
+        "baseline=persistence",
+        *data,
+        BOTH_HOURS,
+        *STEPS,
+        "stride=6",
+        "resamples=0",
+        "fss_scales=[]",
+    ]
     assert run(*words, f"region={box}", "output=box").code == 0
     counts = opened("box/counts.nc")
     inside = int(((longitude >= west) & (latitude <= north)).sum())
@@ -158,7 +224,9 @@ def test_a_box_of_degrees_is_a_sub_domain(run: Run, data: list[str], radar_file:
     assert int(counts["total"].sum()) == inside * 3 * int(counts["cases"].sum())
 
 
-def test_the_table_has_all_parts_and_the_report_stands_alone(run: Run, data: list[str], trained: Path) -> None:
+def test_the_table_has_all_parts_and_the_report_stands_alone(
+    run: Run, data: list[str], trained: Path
+) -> None:
     words = [
         "evaluate",
         f"checkpoint={trained}/best.pt",
@@ -175,26 +243,50 @@ def test_the_table_has_all_parts_and_the_report_stands_alone(run: Run, data: lis
     assert {row["part"] for row in rows} >= {"all", "day 2020-01-01", "hour 05"}
     assert {row["forecast"] for row in rows} == {"model", "persistence", "zero"}
     page = Path("scores/report.html").read_text()
-    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page), "nothing outside the file is asked for"
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page), (
+        "nothing outside the file is asked for"
+    )
     assert all(word in page for word in ("persistence", "best", "worst", "Content-Security-Policy"))
     assert outcome.out.splitlines()[-1] == "scores/report.html"
     assert all(Path(f"scores/{name}.png").stat().st_size > 10_000 for name in ("csi", "frames"))
 
 
-def test_what_cannot_be_scored_together_is_refused_before_any_work(run: Run, data: list[str], trained: Path) -> None:
+def test_what_cannot_be_scored_together_is_refused_before_any_work(
+    run: Run, data: list[str], trained: Path
+) -> None:
     for words, message in {
         ("baseline=[persistence,persistence]",): "baseline: give one, or a list of different ones",
         ("baseline=radar",): "baseline: 'radar' is not one of",
         ("baseline=null",): "give what is to be scored",
-        ("baseline=zero", f"checkpoint={trained}/best.pt", "lead_steps=3"): "lead_steps: is for baselines without a checkpoint",
-        ("baseline=zero", f"checkpoint={trained}/best.pt", "counts=a.nc"): "checkpoint, counts: give one of them",
+        (
+            "baseline=zero",
+            f"checkpoint={trained}/best.pt",
+            "lead_steps=3",
+        ): "lead_steps: is for baselines without a checkpoint",
+        (
+            "baseline=zero",
+            f"checkpoint={trained}/best.pt",
+            "counts=a.nc",
+        ): "checkpoint, counts: give one of them",
         ("baseline=zero", "fss_scales=[4]"): "fss_scales: must be an odd number",
-        ("baseline=zero", "interval_blocks=week"): "interval_blocks: 'week' is not one of day, event",
-        ("baseline=zero", "region=[1,2,3,4]", "mask=a.nc", "mask_variable=b"): "region, mask: give one of them",
+        (
+            "baseline=zero",
+            "interval_blocks=week",
+        ): "interval_blocks: 'week' is not one of day, event",
+        (
+            "baseline=zero",
+            "region=[1,2,3,4]",
+            "mask=a.nc",
+            "mask_variable=b",
+        ): "region, mask: give one of them",
         ("baseline=zero", "mask=a.nc"): "mask, mask_variable: give both",
         ("baseline=zero", "drop_frames=1"): "drop_frames: is for a checkpoint",
         ("baseline=zero", "members=3"): "members: is for the ensemble of steps",
-        (f"checkpoint={trained}/best.pt", BOTH_HOURS, "missing_frames=3"): "missing_frames: the model sees 3 frames",
+        (
+            f"checkpoint={trained}/best.pt",
+            BOTH_HOURS,
+            "missing_frames=3",
+        ): "missing_frames: the model sees 3 frames",
     }.items():
         outcome = run("evaluate", *data, *words)
         assert (outcome.code, outcome.err.count("\n")) == (78, 1), outcome.err
@@ -208,16 +300,35 @@ FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
     ("words", "message"),
     [
         (("forecasts=a.nc", "lead_steps=3"), f"lead_steps: {FORECASTS}"),
-        (("forecasts=a.nc", "min_wet_share=0.9", "stride=6"), f"stride, min_wet_share: {FORECASTS}"),
-        (("forecasts=a.nc", "device=cpu", "period=[2020-01-01,2020-01-01]"), f"period, device: {FORECASTS}"),
-        (("forecasts=a.nc", "drop_frames=1", "missing_frames=1"), f"missing_frames, drop_frames: {FORECASTS}"),
-        (("forecasts=a.nc", "input_steps=5"), "input_steps: is for baselines that see more than one frame"),
+        (
+            ("forecasts=a.nc", "min_wet_share=0.9", "stride=6"),
+            f"stride, min_wet_share: {FORECASTS}",
+        ),
+        (
+            ("forecasts=a.nc", "device=cpu", "period=[2020-01-01,2020-01-01]"),
+            f"period, device: {FORECASTS}",
+        ),
+        (
+            ("forecasts=a.nc", "drop_frames=1", "missing_frames=1"),
+            f"missing_frames, drop_frames: {FORECASTS}",
+        ),
+        (
+            ("forecasts=a.nc", "input_steps=5"),
+            "input_steps: is for baselines that see more than one frame",
+        ),
         (("counts=a.nc", "region=[1,2,3,4]"), f"region: {COUNTS}"),
-        (("counts=a.nc", "thresholds=[3]", "baseline=[sprog]", "fss_scales=[3]"), f"baseline, thresholds, fss_scales: {COUNTS}"),
+        (
+            ("counts=a.nc", "thresholds=[3]", "baseline=[sprog]", "fss_scales=[3]"),
+            f"baseline, thresholds, fss_scales: {COUNTS}",
+        ),
         (("counts=a.nc", "data.path=b.nc"), f"data: {COUNTS}"),
         (("counts=a.nc", "batch_size=4", "precision=fp32"), f"batch_size, precision: {COUNTS}"),
-        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),  # as they are by default
-        (("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"), "none.nc: no forecast file there"),
+        # as they are by default
+        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),
+        (
+            ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
+            "none.nc: no forecast file there",
+        ),
     ],
 )
 def test_a_key_that_changes_nothing_is_refused(
@@ -259,14 +370,30 @@ def with_hole(path: Path, at: int, name: str, *, absent: bool) -> str:
 
 
 @undrawn
-def test_an_absent_frame_a_blank_one_and_forecast_files_give_one_number(run: Run, data: list[str], radar_file: Path) -> None:
-    """Frame 66, 05:30 UTC, is missing: it is the newest of one case, observed in three, an older input frame of two."""
+def test_an_absent_frame_a_blank_one_and_forecast_files_give_one_number(
+    run: Run, data: list[str], radar_file: Path
+) -> None:
+    """Frame 66, 05:30 UTC, is missing: it is the newest of one case, observed in three, an
+    older input frame of two.
+    """
     period = "period=['2020-01-01T05:10','2020-01-01T05:50']"
-    words = ["evaluate", "baseline=persistence", *data, *STEPS, period, "stride=1", "resamples=0", "fss_scales=[]"]
+    words = [
+        "evaluate",
+        "baseline=persistence",
+        *data,
+        *STEPS,
+        period,
+        "stride=1",
+        "resamples=0",
+        "fss_scales=[]",
+    ]
     for name, absent in (("absent", True), ("blank", False)):
         hole = with_hole(radar_file, 66, f"{name}.nc", absent=absent)
         outcome = run(*words, hole, f"output={name}")
-        assert outcome.code == 0 and "1 of 9 cases left out, the first of 2020-01-01T05:30 UTC" in outcome.err
+        assert (
+            outcome.code == 0
+            and "1 of 9 cases left out, the first of 2020-01-01T05:30 UTC" in outcome.err
+        )
         scores = opened(f"{name}/scores.nc")
         assert (scores.attrs["cases"], scores.attrs["unscored_cases"]) == (8, 0)
         assert (
@@ -275,10 +402,31 @@ def test_an_absent_frame_a_blank_one_and_forecast_files_give_one_number(run: Run
         )
         assert opened(f"{name}/counts.nc")["frames"].sum("block").values.tolist() == [[7, 7, 7]]
     hole = "data.path=absent.nc"
-    predict = ["predict", "model=persistence", *[word for word in data if not word.startswith("thresholds")], hole, *STEPS]
-    assert run(*predict, "from=2020-01-01T05:10", "to=2020-01-01T05:50", "output=fc/%H%M.nc").code == 66
+    predict = [
+        "predict",
+        "model=persistence",
+        *[word for word in data if not word.startswith("thresholds")],
+        hole,
+        *STEPS,
+    ]
+    assert (
+        run(*predict, "from=2020-01-01T05:10", "to=2020-01-01T05:50", "output=fc/%H%M.nc").code
+        == 66
+    )
     data = [word for word in data if not word.startswith(("device", "precision"))]
-    assert run("evaluate", *data, hole, "forecasts=fc", "baseline=null", "resamples=0", "fss_scales=[]", "output=files").code == 0
+    assert (
+        run(
+            "evaluate",
+            *data,
+            hole,
+            "forecasts=fc",
+            "baseline=null",
+            "resamples=0",
+            "fss_scales=[]",
+            "output=files",
+        ).code
+        == 0
+    )
     made = {name: opened(f"{name}/counts.nc").drop_attrs() for name in ("absent", "blank", "files")}
     assert_equal(made["absent"], made["blank"])
     assert_equal(made["absent"], made["files"])
@@ -289,39 +437,93 @@ def test_a_model_sees_a_missing_input_frame_as_in_predict_or_the_case_is_left_ou
     run: Run, data: list[str], radar_file: Path, trained: Path
 ) -> None:
     hole = with_hole(radar_file, 65, "hole.nc", absent=False)
-    at = ["period=['2020-01-01T05:30','2020-01-01T05:30']", "stride=1", "resamples=0", "fss_scales=[]", "baseline=null"]
+    at = [
+        "period=['2020-01-01T05:30','2020-01-01T05:30']",
+        "stride=1",
+        "resamples=0",
+        "fss_scales=[]",
+        "baseline=null",
+    ]
     words = ["evaluate", f"checkpoint={trained}/best.pt", *data, hole, *at]
     outcome = run(*words)
-    assert outcome.code == 65 and "1 of 1 cases left out" in outcome.err and "missing_frames=1" in outcome.err
+    assert (
+        outcome.code == 65
+        and "1 of 1 cases left out" in outcome.err
+        and "missing_frames=1" in outcome.err
+    )
     assert run(*words, "missing_frames=1", "output=windows").code == 0
     predict = [word for word in data if not word.startswith("thresholds")]
     assert (
         run(
-            "predict", f"checkpoint={trained}/best.pt", *predict, hole, "at=2020-01-01T05:30", "missing_frames=1", "output=f.nc"
+            "predict",
+            f"checkpoint={trained}/best.pt",
+            *predict,
+            hole,
+            "at=2020-01-01T05:30",
+            "missing_frames=1",
+            "output=f.nc",
         ).code
         == 0
     )
     data = [word for word in data if not word.startswith(("device", "precision"))]
     assert (
-        run("evaluate", *data, hole, "forecasts=f.nc", "baseline=null", "resamples=0", "fss_scales=[]", "output=file").code == 0
+        run(
+            "evaluate",
+            *data,
+            hole,
+            "forecasts=f.nc",
+            "baseline=null",
+            "resamples=0",
+            "fss_scales=[]",
+            "output=file",
+        ).code
+        == 0
     )
     one, other = (opened(f"{name}/counts.nc").drop_attrs() for name in ("windows", "file"))
     assert_equal(one, other)
 
 
 @undrawn
-def test_forecast_files_in_another_order_are_turned_and_without_a_place_it_is_said(run: Run, data: list[str]) -> None:
+def test_forecast_files_in_another_order_are_turned_and_without_a_place_it_is_said(
+    run: Run, data: list[str]
+) -> None:
     predict = [word for word in data if not word.startswith("thresholds")]
-    assert run("predict", "model=persistence", *predict, *STEPS, "at=2020-01-01T06:00", "output=right.nc").code == 0
+    assert (
+        run(
+            "predict",
+            "model=persistence",
+            *predict,
+            *STEPS,
+            "at=2020-01-01T06:00",
+            "output=right.nc",
+        ).code
+        == 0
+    )
     with xr.open_dataset("right.nc", engine="netcdf4", decode_timedelta=False) as file:
         right = file.load()
-    right.isel(y=slice(None, None, -1), x=slice(None, None, -1)).to_netcdf("turned.nc", engine="netcdf4")
-    nowhere = right.drop_vars([name for name in ("x", "y", "latitude", "longitude", "crs") if name in right.variables])
+    right.isel(y=slice(None, None, -1), x=slice(None, None, -1)).to_netcdf(
+        "turned.nc", engine="netcdf4"
+    )
+    nowhere = right.drop_vars(
+        [name for name in ("x", "y", "latitude", "longitude", "crs") if name in right.variables]
+    )
     nowhere["precipitation_rate"].encoding = {}
     nowhere.to_netcdf("nowhere.nc", engine="netcdf4")
     data = [word for word in data if not word.startswith(("device", "precision"))]
-    for name, said in (("right", ""), ("turned", "rows and columns in the other order"), ("nowhere", "do not both say where")):
-        words = ["evaluate", *data, f"forecasts={name}.nc", "baseline=null", "resamples=0", "fss_scales=[]", f"output={name}"]
+    for name, said in (
+        ("right", ""),
+        ("turned", "rows and columns in the other order"),
+        ("nowhere", "do not both say where"),
+    ):
+        words = [
+            "evaluate",
+            *data,
+            f"forecasts={name}.nc",
+            "baseline=null",
+            "resamples=0",
+            "fss_scales=[]",
+            f"output={name}",
+        ]
         outcome = run(*words)
         assert outcome.code == 0 and said in outcome.err
         remarks = opened(f"{name}/scores.nc").attrs.get("remarks", "")
@@ -332,17 +534,36 @@ def test_forecast_files_in_another_order_are_turned_and_without_a_place_it_is_sa
 
 def test_of_two_files_from_the_same_time_one_is_too_many(run: Run, data: list[str]) -> None:
     for name in ("persistence", "zero"):
-        words = [f"model={name}", *[word for word in data if not word.startswith("thresholds")], *STEPS, "at=2020-01-01T06:00"]
+        words = [
+            f"model={name}",
+            *[word for word in data if not word.startswith("thresholds")],
+            *STEPS,
+            "at=2020-01-01T06:00",
+        ]
         assert run("predict", *words, f"output=forecasts/{name}.nc").code == 0
     data = [word for word in data if not word.startswith(("device", "precision"))]
     outcome = run("evaluate", *data, "forecasts=forecasts", "baseline=null")
     assert outcome.code == 65
-    assert "zero.nc: forecasts from 2020-01-01T06:00:00 UTC, as forecasts/persistence.nc does" in outcome.err
+    assert (
+        "zero.nc: forecasts from 2020-01-01T06:00:00 UTC, as forecasts/persistence.nc does"
+        in outcome.err
+    )
 
 
 @undrawn
-def test_files_of_two_evaluations_do_not_mix(run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["evaluate", "baseline=zero", *data, BOTH_HOURS, *STEPS, "stride=6", "resamples=0", "fss_scales=[]"]
+def test_files_of_two_evaluations_do_not_mix(
+    run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "evaluate",
+        "baseline=zero",
+        *data,
+        BOTH_HOURS,
+        *STEPS,
+        "stride=6",
+        "resamples=0",
+        "fss_scales=[]",
+    ]
     assert run(*words).code == 0
     before = {path: path.read_bytes() for path in Path("scores").iterdir()}
     with only_writer("scores"):
@@ -360,7 +581,11 @@ def test_files_of_two_evaluations_do_not_mix(run: Run, data: list[str], monkeypa
 
 def forecast_by(run: Run, data: list[str], method: str, time: str) -> None:
     """A forecast file that says that this method made it, as a chain of methods leaves it."""
-    words = ["model=persistence", *[word for word in data if not word.startswith("thresholds")], *STEPS]
+    words = [
+        "model=persistence",
+        *[word for word in data if not word.startswith("thresholds")],
+        *STEPS,
+    ]
     path = f"forecasts/{method}_{time.replace(':', '')}.nc"
     assert run("predict", *words, f"at=2020-01-01T{time}", f"output={path}").code == 0
     with netCDF4.Dataset(path, "a") as file:
@@ -369,17 +594,26 @@ def forecast_by(run: Run, data: list[str], method: str, time: str) -> None:
 
 @undrawn
 def test_a_chain_of_methods_is_scored_as_what_it_is(run: Run, data: list[str]) -> None:
-    for time, method in {"05:30": "persistence", "05:45": "extrapolation", "06:00": "persistence"}.items():
+    for time, method in {
+        "05:30": "persistence",
+        "05:45": "extrapolation",
+        "06:00": "persistence",
+    }.items():
         forecast_by(run, data, method, time)
     data = [word for word in data if not word.startswith(("device", "precision"))]
     words = ["evaluate", *data, "baseline=zero", "resamples=0"]
     outcome = run(*words, "forecasts=forecasts", "output=all")
     assert outcome.code == 0, outcome.err
-    assert "3 forecasts, scored together as chain: 2 by persistence, 1 by extrapolation" in outcome.err
+    assert (
+        "3 forecasts, scored together as chain: 2 by persistence, 1 by extrapolation" in outcome.err
+    )
     for method in ("persistence", "extrapolation"):
         outcome = run(*words, f"forecasts='forecasts/{method}*.nc'", f"output={method}")
         assert outcome.code == 0 and "scored together" not in outcome.err
-    scores = {name: opened(f"{name}/scores.nc").sel(part="all") for name in ("all", "persistence", "extrapolation")}
+    scores = {
+        name: opened(f"{name}/scores.nc").sel(part="all")
+        for name in ("all", "persistence", "extrapolation")
+    }
     named = {name: str(one["forecast"].values[0]) for name, one in scores.items()}
     assert named == {"all": "chain", "persistence": "persistence", "extrapolation": "extrapolation"}
     hits = {name: one["hits"].sel(forecast=named[name]).values for name, one in scores.items()}

@@ -40,36 +40,71 @@ def at(number: float) -> np.datetime64:
 def source_of(path: Path | str, **settings: Any) -> FrameSource:
     """Settings as they stand in the YAML files, but that nothing is waited for."""
     values, data = (
-        {key: value for key, value in OmegaConf.to_container(OmegaConf.load(CONFIGS / name)).items() if key not in drop}
-        for name, drop in (("predict.yaml", {"defaults", "hydra"}), ("data/radar.yaml", {"defaults"}))
+        {
+            key: value
+            for key, value in OmegaConf.to_container(OmegaConf.load(CONFIGS / name)).items()
+            if key not in drop
+        }
+        for name, drop in (
+            ("predict.yaml", {"defaults", "hydra"}),
+            ("data/radar.yaml", {"defaults"}),
+        )
     )
     radar = RadarConfig(**{**data, "path": str(path), **settings.pop("data", {})})
-    given = {"checkpoint": "best.pt", "device": "cpu", "precision": "fp32", "retry": 0.0, **settings}
+    given = {
+        "checkpoint": "best.pt",
+        "device": "cpu",
+        "precision": "fp32",
+        "retry": 0.0,
+        **settings,
+    }
     return FrameSource(PredictConfig(**{**values, "data": radar, **given}))
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     def write_frames(
-        name: str, times: list[float], values: Any = None, *, size: int = 6, units: str = "mm h-1", x: float = 1000.0,
-        clock: str = "seconds since 2020-01-01", **attrs: str,
+        name: str, times: list[float], values: Any = None, *, size: int = 6, units: str = "mm h-1",
+        x: float = 1000.0, clock: str = "seconds since 2020-01-01", **attrs: str,
     ) -> Path:  # fmt: skip
-        """A file with frames of these minutes, in each of which every pixel is the minute, unless values (t,) or (t, y, x) are given."""
+        """A file with frames of these minutes, in each of which every pixel is the minute,
+        unless values (t,) or (t, y, x) are given.
+        """
         rates = np.asarray(times if values is None else values, dtype=np.float32)
-        rates = rates if rates.ndim == 3 else np.broadcast_to(rates[:, None, None], (len(times), size, size))
+        rates = (
+            rates
+            if rates.ndim == 3
+            else np.broadcast_to(rates[:, None, None], (len(times), size, size))
+        )
         axis = {"units": "m", "standard_name": "projection_x_coordinate"}
         dataset = xr.Dataset(
-            {"rain": (("time", "y", "x"), rates, {"units": units, "standard_name": "rainfall_rate"})},
             {
-                "time": ("time", np.array(times) * 60, {"units": clock, "standard_name": "time", **attrs}),
-                "y": ("y", 1000.0 * np.arange(size), axis | {"standard_name": "projection_y_coordinate"}),
+                "rain": (
+                    ("time", "y", "x"),
+                    rates,
+                    {"units": units, "standard_name": "rainfall_rate"},
+                )
+            },
+            {
+                "time": (
+                    "time",
+                    np.array(times) * 60,
+                    {"units": clock, "standard_name": "time", **attrs},
+                ),
+                "y": (
+                    "y",
+                    1000.0 * np.arange(size),
+                    axis | {"standard_name": "projection_y_coordinate"},
+                ),
                 "x": ("x", x * np.arange(size), axis),
             },
         )
         path = tmp_path / "radar" / name
         path.parent.mkdir(exist_ok=True)
         dataset.to_netcdf(
-            path, engine="netcdf4", encoding={"rain": {"zlib": True, "fletcher32": True, "chunksizes": (1, size, size)}}
+            path,
+            engine="netcdf4",
+            encoding={"rain": {"zlib": True, "fletcher32": True, "chunksizes": (1, size, size)}},
         )
         return path
 
@@ -116,7 +151,9 @@ def test_the_newest_frames_are_taken_in_the_order_of_time(folder: Path) -> None:
     assert source.take_remarks() == []
 
 
-def test_a_forecast_of_a_time_is_of_the_same_frames_whatever_lands_later(write: Callable[..., Path], folder: Path) -> None:
+def test_a_forecast_of_a_time_is_of_the_same_frames_whatever_lands_later(
+    write: Callable[..., Path], folder: Path
+) -> None:
     before = source_of(folder).past(at(20), THREE).rain
     write("25.nc", [25])
     write("30.nc", [30])
@@ -127,8 +164,13 @@ def test_frames_later_than_now_are_left_out(write: Callable[..., Path], folder: 
     late = write("90.nc", [90])
     source = source_of(folder)
     assert source.newest(at(22)) == at(20)
-    assert source.take_remarks() == [f"{late}: 2020-01-01T01:30 UTC is later than now: frame left out"]
-    with pytest.raises(TryLaterError, match="all frames lie in the future, the first at 2020-01-01T00:00 UTC.*check the clock"):
+    assert source.take_remarks() == [
+        f"{late}: 2020-01-01T01:30 UTC is later than now: frame left out"
+    ]
+    with pytest.raises(
+        TryLaterError,
+        match="all frames lie in the future, the first at 2020-01-01T00:00 UTC.*check the clock",
+    ):
         source.newest(at(-1))
 
 
@@ -146,7 +188,9 @@ def test_a_newest_frame_that_is_too_old_is_for_later(folder: Path) -> None:
         source.newest(at(30.1))
 
 
-def test_frames_of_the_model_s_spacing_are_enough_where_most_others_are_missing(write: Callable[..., Path]) -> None:
+def test_frames_of_the_model_s_spacing_are_enough_where_most_others_are_missing(
+    write: Callable[..., Path],
+) -> None:
     for minute in (0, 10, 20, 30, 35):
         write(f"{minute}.nc", [minute])
     source = source_of(write("40.nc", [40]).parent)
@@ -159,7 +203,9 @@ def test_a_single_frame_is_enough_where_one_is_needed(write: Callable[..., Path]
     assert values_of(source.past(at(0), Need(1, 0, FIVE))) == [0]
     with pytest.raises(MissingInputError, match="no frame at 2019-12-31T23:50"):
         source.past(at(0), THREE)
-    with pytest.raises(DataError, match="holds a single frame, and the spacing of one is not known"):
+    with pytest.raises(
+        DataError, match="holds a single frame, and the spacing of one is not known"
+    ):
         source.past(at(0), Need(1, 0, None))
 
 
@@ -176,7 +222,11 @@ def test_an_unchanged_file_is_described_and_read_once(
     write("10.nc", [10], [3])
     reads = []
     monkeypatch.setattr(
-        source.files, "_read", lambda file, *rest, read=source.files._read: reads.append(file.path.name) or read(file, *rest)
+        source.files,
+        "_read",
+        lambda file, *rest, read=source.files._read: (
+            reads.append(file.path.name) or read(file, *rest)
+        ),
     )
     past = source.past(source.newest(None), Need(4, 0, FIVE))
     assert sorted(names[5:]) == ["10.nc", "25.nc"] and sorted(reads) == ["10.nc", "25.nc"]
@@ -231,24 +281,47 @@ def flip(path: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Callable[..., Path], str, float], object], str]] = {
-    "truncated": (lambda write, name, minute: spoil(write(name, [minute]), "truncated"), "truncated or damaged"),
-    "a web page": (lambda write, name, minute: spoil(write(name, [minute]), "a web page"), "a web page"),
-    "empty": (lambda write, name, minute: spoil(write(name, [minute]), "empty"), "this file is empty"),
+    "truncated": (
+        lambda write, name, minute: spoil(write(name, [minute]), "truncated"),
+        "truncated or damaged",
+    ),
+    "a web page": (
+        lambda write, name, minute: spoil(write(name, [minute]), "a web page"),
+        "a web page",
+    ),
+    "empty": (
+        lambda write, name, minute: spoil(write(name, [minute]), "empty"),
+        "this file is empty",
+    ),
     "flipped": (lambda write, name, minute: flip(write(name, [minute])), "truncated or damaged"),
     "negative": (lambda write, name, minute: write(name, [minute], [-999.0]), "'rain' is -999"),
     "NaT": (lambda write, name, minute: write(name, [np.nan], [1.0]), "frame 0 has no time"),
     "other size": (lambda write, name, minute: write(name, [minute], size=5), "its grid is (5, 5)"),
     "other grid": (lambda write, name, minute: write(name, [minute], x=2000.0), "'x' differs"),
-    "other units": (lambda write, name, minute: write(name, [minute], units="mm s-1"), "units 'mm s-1'"),
+    "other units": (
+        lambda write, name, minute: write(name, [minute], units="mm s-1"),
+        "units 'mm s-1'",
+    ),
     "no rain": (lambda write, name, minute: write(name, [minute], units="K"), "is in 'K'"),
-    "no clock": (lambda write, name, minute: write(name, [minute], clock="seconds"), "not in units like"),
-    "other calendar": (lambda write, name, minute: write(name, [minute], calendar="360_day"), "calendar '360_day'"),
-    "off the clock": (lambda write, name, minute: write(name, [minute + 2]), "does not fit the 5-minute spacing"),
+    "no clock": (
+        lambda write, name, minute: write(name, [minute], clock="seconds"),
+        "not in units like",
+    ),
+    "other calendar": (
+        lambda write, name, minute: write(name, [minute], calendar="360_day"),
+        "calendar '360_day'",
+    ),
+    "off the clock": (
+        lambda write, name, minute: write(name, [minute + 2]),
+        "does not fit the 5-minute spacing",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_file_is_named_or_left_out(kind: str, write: Callable[..., Path], folder: Path) -> None:
+def test_a_bad_file_is_named_or_left_out(
+    kind: str, write: Callable[..., Path], folder: Path
+) -> None:
     make, reason = BAD[kind]
     make(write, "10.nc", 10)
     with pytest.raises(DataError) as failure:
@@ -258,17 +331,28 @@ def test_a_bad_file_is_named_or_left_out(kind: str, write: Callable[..., Path], 
 
     source = source_of(folder, on_bad_file="skip")
     past = source.past(source.newest(None), Need(3, 1, FIVE))
-    assert past.missing.tolist() == [True, False, False] and np.isnan(values_of(past)[0]) and values_of(past)[1:] == [15, 20]
+    assert (
+        past.missing.tolist() == [True, False, False]
+        and np.isnan(values_of(past)[0])
+        and values_of(past)[1:] == [15, 20]
+    )
     [remark] = source.take_remarks()
     assert remark.startswith(f"{folder}/10.nc: ") and "left out (" in remark and reason in remark
     with pytest.raises(
-        MissingInputError, match="no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Of note is .*10.nc: .*left out"
+        MissingInputError,
+        match=(
+            "no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Of note is .*10.nc: .*left out"
+        ),
     ):
         source.past(at(20), THREE)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "flipped", "negative", "other grid", "other calendar"])
-def test_of_a_bad_newest_file_the_frame_before_is_the_newest(kind: str, write: Callable[..., Path], folder: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["truncated", "flipped", "negative", "other grid", "other calendar"]
+)
+def test_of_a_bad_newest_file_the_frame_before_is_the_newest(
+    kind: str, write: Callable[..., Path], folder: Path
+) -> None:
     BAD[kind][0](write, "20.nc", 20)
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15)
@@ -284,12 +368,22 @@ def test_one_bad_frame_of_a_file_is_one_missing_frame(write: Callable[..., Path]
 
 
 @pytest.mark.parametrize("on_bad_file", ["skip", "fail"])
-def test_a_frame_without_a_measured_pixel_is_missing(on_bad_file: str, write: Callable[..., Path], folder: Path) -> None:
+def test_a_frame_without_a_measured_pixel_is_missing(
+    on_bad_file: str, write: Callable[..., Path], folder: Path
+) -> None:
     write("15.nc", [15], [np.nan])
     source = source_of(folder, on_bad_file=on_bad_file)
-    assert source.past(source.newest(None), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
-    assert source.take_remarks() == [f"{folder}/15.nc: the frame of 2020-01-01T00:15 UTC holds no measured pixel"]
-    with pytest.raises(MissingInputError, match="the frame at 2020-01-01T00:15 UTC holds no measured pixel"):
+    assert source.past(source.newest(None), Need(3, 1, FIVE)).missing.tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert source.take_remarks() == [
+        f"{folder}/15.nc: the frame of 2020-01-01T00:15 UTC holds no measured pixel"
+    ]
+    with pytest.raises(
+        MissingInputError, match="the frame at 2020-01-01T00:15 UTC holds no measured pixel"
+    ):
         source.past(at(20), THREE)
     write("20.nc", [20], [np.nan])
     assert source.newest(None) == at(10 if on_bad_file == "skip" else 20)
@@ -301,13 +395,19 @@ def test_of_two_files_that_are_not_alike_the_first_is_kept(write: Callable[..., 
     assert source.newest(None) == at(5)
 
 
-def test_a_time_that_comes_twice_is_used_where_both_are_the_same(write: Callable[..., Path], folder: Path) -> None:
+def test_a_time_that_comes_twice_is_used_where_both_are_the_same(
+    write: Callable[..., Path], folder: Path
+) -> None:
     again = write("again.nc", [15])
     source = source_of(folder)
     assert values_of(source.past(at(20), THREE)) == [10, 15, 20]
-    assert source.take_remarks() == [f"{folder}/15.nc and {again}: the same frame of 2020-01-01T00:15 UTC came twice"]
+    assert source.take_remarks() == [
+        f"{folder}/15.nc and {again}: the same frame of 2020-01-01T00:15 UTC came twice"
+    ]
     write("again.nc", [15], [16.0])
-    with pytest.raises(DataError, match="15.nc and .*again.nc: two different frames for 2020-01-01T00:15"):
+    with pytest.raises(
+        DataError, match="15.nc and .*again.nc: two different frames for 2020-01-01T00:15"
+    ):
         source.past(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
     assert source.past(at(20), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
@@ -320,16 +420,23 @@ def test_where_no_file_can_be_used_it_says_why(folder: Path) -> None:
     for path in folder.iterdir():
         spoil(path, "empty")
     with pytest.raises(
-        MissingInputError, match="none of its 5 files can be used, the first so: .*00.nc: left out .this file is empty"
+        MissingInputError,
+        match=(
+            "none of its 5 files can be used, the first so: .*00.nc: left out .this file is empty"
+        ),
     ):
         source_of(folder, on_bad_file="skip").newest(None)
 
 
-def test_a_jitter_of_seconds_is_put_on_the_clock_and_said(write: Callable[..., Path], folder: Path) -> None:
+def test_a_jitter_of_seconds_is_put_on_the_clock_and_said(
+    write: Callable[..., Path], folder: Path
+) -> None:
     write("15.nc", [15 + 12 / 60], [15])
     source = source_of(folder)
     assert values_of(source.past(source.newest(None), THREE)) == [10, 15, 20]
-    assert source.take_remarks() == ["1 frames were up to 12 s off the 5-minute clock and were put on it"]
+    assert source.take_remarks() == [
+        "1 frames were up to 12 s off the 5-minute clock and were put on it"
+    ]
 
 
 def test_rates_above_the_limit_are_said(write: Callable[..., Path], folder: Path) -> None:
@@ -337,7 +444,10 @@ def test_rates_above_the_limit_are_said(write: Callable[..., Path], folder: Path
     source = source_of(folder)
     past = source.past(source.newest(None), THREE)
     assert int(past.rain["precipitation_rate"].isnull().sum()) == 6
-    assert "6 values at 2020-01-01T00:20 UTC are above data.max_rate=1000 mm/h and count as missing" in source.take_remarks()[0]
+    assert (
+        "6 values at 2020-01-01T00:20 UTC are above data.max_rate=1000 mm/h and count as missing"
+        in source.take_remarks()[0]
+    )
 
 
 # ---- files still being written
@@ -380,7 +490,9 @@ def test_an_old_bad_file_is_not_waited_for(folder: Path) -> None:
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
-    """The seconds that were waited since this was last called: by a clock that goes on in waiting alone."""
+    """The seconds that were waited since this was last called: by a clock that goes on in
+    waiting alone.
+    """
     clock = [0.0, 0.0]
 
     def wait(seconds: float) -> None:
@@ -394,7 +506,9 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     return since
 
 
-def test_a_file_is_waited_for_once_unless_it_changes(waited: Callable[[], float], folder: Path) -> None:
+def test_a_file_is_waited_for_once_unless_it_changes(
+    waited: Callable[[], float], folder: Path
+) -> None:
     spoil(folder / "20.nc", "truncated")
     source = source_of(folder, on_bad_file="skip", retry=10.0)
     for seconds in (10, 0, 0):
@@ -407,7 +521,9 @@ def test_a_file_is_waited_for_once_unless_it_changes(waited: Callable[[], float]
     assert waited() == pytest.approx(10)
 
 
-def test_a_cycle_waits_no_longer_however_many_files_are_bad(waited: Callable[[], float], folder: Path) -> None:
+def test_a_cycle_waits_no_longer_however_many_files_are_bad(
+    waited: Callable[[], float], folder: Path
+) -> None:
     spoil(folder / "20.nc", "truncated")
     source = source_of(folder, on_bad_file="skip", retry=10.0)
     source.newest(None)
@@ -418,7 +534,9 @@ def test_a_cycle_waits_no_longer_however_many_files_are_bad(waited: Callable[[],
     assert 9 < waited() <= 10  # for the second, as it was not waited for
 
 
-def test_a_file_that_grows_is_waited_for_in_each_cycle(waited: Callable[[], float], folder: Path) -> None:
+def test_a_file_that_grows_is_waited_for_in_each_cycle(
+    waited: Callable[[], float], folder: Path
+) -> None:
     source = source_of(folder, on_bad_file="skip", retry=10.0)
     for size in (100, 200):
         (folder / "20.nc").write_bytes(b"x" * size)
@@ -427,7 +545,9 @@ def test_a_file_that_grows_is_waited_for_in_each_cycle(waited: Callable[[], floa
         source.take_remarks()
 
 
-def test_a_file_that_goes_while_it_is_looked_at_is_a_missing_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_goes_while_it_is_looked_at_is_a_missing_frame(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = source_of(folder)
     find = source.files.newest
     gone = folder / "15.nc"
@@ -477,11 +597,18 @@ def test_a_file_replaced_while_it_is_looked_at_is_looked_at_again(
 )
 @pytest.mark.parametrize("kind", ["folder", "pattern"])
 def test_short_gaps_are_filled(
-    gone: tuple[int, ...], max_gap: float, missing: str, filled: str, kind: str, write: Callable[..., Path]
+    gone: tuple[int, ...],
+    max_gap: float,
+    missing: str,
+    filled: str,
+    kind: str,
+    write: Callable[..., Path],
 ) -> None:
     """Rain that grows by 1 mm/h a minute, from 100 mm/h on."""
     for minute in set(range(-20, 30, 5)) - set(gone) - {25}:
-        path = write(f"{at(minute).astype('datetime64[s]').item():%Y%m%d%H%M}.nc", [minute], [100 + minute])
+        path = write(
+            f"{at(minute).astype('datetime64[s]').item():%Y%m%d%H%M}.nc", [minute], [100 + minute]
+        )
     source = source_of(path.parent / ("" if kind == "folder" else "%Y%m%d%H%M.nc"), max_gap=max_gap)
     need = Need(5, 4, FIVE)
     if not missing:
@@ -493,7 +620,9 @@ def test_short_gaps_are_filled(
     assert "".join("x" if one else "." for one in past.filled) == filled
     expected = np.where(past.missing, np.nan, 100.0 + np.arange(0, 25, 5))
     np.testing.assert_allclose(values_of(past), expected, rtol=1e-6)
-    assert ["filled by interpolation" in remark for remark in source.take_remarks()] == [True] * int(past.filled.any())
+    assert ["filled by interpolation" in remark for remark in source.take_remarks()] == [
+        True
+    ] * int(past.filled.any())
 
 
 def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: Path) -> None:
@@ -503,16 +632,27 @@ def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: P
     past = source.past(at(20), THREE)
     assert past.filled.tolist() == [True, True, False] and not past.missing.any()
     np.testing.assert_allclose(values_of(past), [10, 15, 20], rtol=1e-6)
-    assert source.take_remarks()[-1] == (
-        "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation of the frames around"
+    assert (
+        source.take_remarks()[-1]
+        == "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation of the"
+        " frames around"
     )
 
 
-def test_a_filled_gap_stands_in_the_forecast(run: Callable[..., Outcome], radar_file: Path, tmp_path: Path) -> None:
+def test_a_filled_gap_stands_in_the_forecast(
+    run: Callable[..., Outcome], radar_file: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("cv2")
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         whole.isel(time=[*range(90, 94), 95]).to_netcdf(tmp_path / "gap.nc", engine="netcdf4")
-    words = ["predict", "model=extrapolation", "input_steps=3", "lead_steps=2", "data=radar", f"data.path={tmp_path}/gap.nc"]
+    words = [
+        "predict",
+        "model=extrapolation",
+        "input_steps=3",
+        "lead_steps=2",
+        "data=radar",
+        f"data.path={tmp_path}/gap.nc",
+    ]
     filling = ["max_gap=10", "gap_filling=advection"]
     outcome = run(*words, *filling, f"output={tmp_path}/a.nc")
     assert outcome.code == 0 and "2020-01-01T07:50 UTC: filled by advection" in outcome.err
@@ -535,9 +675,11 @@ FILES = "Give the missing files, or another 'at'"
         ((0, 5, 20), 3, {}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
         ((0, 5, 20), 3, {"missing_frames": 1}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
         ((0, 10, 20), 4, {"max_gap": 5.0}, f"{FILES}, or set max_gap=10, {FALLBACK} or missing_frames=2."),
-        ((5, 20), 5, {"missing_frames": 2}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=3."),  # 00:00 stays missing
+        # 00:00 stays missing
+        ((5, 20), 5, {"missing_frames": 2}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=3."),
         ((-10, 20), 3, {}, f"{FILES}, or set max_gap=30, {FALLBACK} or missing_frames=2."),
-        ((-15, 20), 3, {}, f"{FILES}, or set {FALLBACK} or missing_frames=2."),  # too long a gap to be advised to fill it
+        # too long a gap to be advised to fill it
+        ((-15, 20), 3, {}, f"{FILES}, or set {FALLBACK} or missing_frames=2."),
         ((10, 15, 20), 5, {}, f"no frame at 2020-01-01T00:00 UTC, and the forecast needs 5 frames up to 2020-01-01T00:20; the data hold 2020-01-01T00:10 to 2020-01-01T00:20. {FILES}, or set {FALLBACK} or missing_frames=2."),
         ((5, 10, 20), 2, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}, or set max_gap=10."),
         ((10, 20), 4, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}."),
@@ -546,7 +688,11 @@ FILES = "Give the missing files, or another 'at'"
     ],
 )  # fmt: skip
 def test_the_advice_on_missing_frames_is_what_would_help(
-    there: tuple[int, ...], steps: int, settings: dict[str, Any], says: str, write: Callable[..., Path]
+    there: tuple[int, ...],
+    steps: int,
+    settings: dict[str, Any],
+    says: str,
+    write: Callable[..., Path],
 ) -> None:
     folder = [write(f"{minute}.nc", [minute], [100 + minute]) for minute in there].pop().parent
     need = Need(steps, settings.get("missing_frames", 0), FIVE)
@@ -575,7 +721,10 @@ def test_the_advice_on_a_newest_frame_without_a_measured_pixel(
     write("20.nc", [20], [np.nan])
     with pytest.raises(MissingInputError) as failure:
         source_of(folder, **settings).past(at(20), THREE)
-    assert str(failure.value) == f"{folder}: the frame at 2020-01-01T00:20 UTC holds no measured pixel. {says}"
+    assert (
+        str(failure.value)
+        == f"{folder}: the frame at 2020-01-01T00:20 UTC holds no measured pixel. {says}"
+    )
 
 
 # ---- patterns of times
@@ -589,10 +738,13 @@ def pattern(write: Callable[..., Path]) -> str:
     return str(path.parent / "%Y%m%d%H%M.nc")
 
 
-def test_of_a_pattern_only_the_newest_files_are_looked_at(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_pattern_only_the_newest_files_are_looked_at(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names, source = described(monkeypatch), source_of(pattern)
     assert values_of(source.past(source.newest(None), THREE)) == [165, 170, 175]
-    assert sorted(names) == [f"2020010102{minute}.nc" for minute in range(20, 60, 5)]  # eight tell the spacing
+    # eight tell the spacing
+    assert sorted(names) == [f"2020010102{minute}.nc" for minute in range(20, 60, 5)]
 
 
 def test_of_a_pattern_more_are_looked_at_where_the_newest_cannot_be_used(pattern: str) -> None:
@@ -609,7 +761,8 @@ def test_of_a_pattern_more_are_looked_at_where_the_newest_cannot_be_used(pattern
 
 
 def test_the_reference_times_of_a_period_are_those_of_its_clock(pattern: str) -> None:
-    Path(pattern).with_name("202001010100.nc").unlink()  # a frame that is missing is a time all the same
+    # a frame that is missing is a time all the same
+    Path(pattern).with_name("202001010100.nc").unlink()
     for source in (source_of(pattern), source_of(Path(pattern).parent)):
         assert source.reference_times(Period(at(57), at(71))) == minutes(60, 65, 70)
         assert source.reference_times(Period(at(-600), at(8))) == minutes(0, 5)
@@ -636,11 +789,16 @@ def covering(share: float, minute: float) -> np.ndarray:
     return values
 
 
-def test_a_coverage_that_no_frame_around_shares_is_bad_until_the_next_shows_it(write: Callable[..., Path]) -> None:
+def test_a_coverage_that_no_frame_around_shares_is_bad_until_the_next_shows_it(
+    write: Callable[..., Path],
+) -> None:
     for minute in (0, 5, 10, 15):
         write(f"{minute:02}.nc", [minute], covering(2 / 3, minute))
     folder = write("20.nc", [20], covering(1, 20)).parent
-    with pytest.raises(DataError, match=r"20.nc: covers 100% of its pixels at 2020-01-01T00:20 UTC, the frames around it 67%"):
+    with pytest.raises(
+        DataError,
+        match=r"20.nc: covers 100% of its pixels at 2020-01-01T00:20 UTC, the frames around it 67%",
+    ):
         source_of(folder).past(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15) and "20.nc: the frame of" in source.take_remarks()[0]
@@ -648,7 +806,9 @@ def test_a_coverage_that_no_frame_around_shares_is_bad_until_the_next_shows_it(w
     assert source.newest(None) == at(25)
     assert np.nanmax(source.past(at(25), THREE).rain["precipitation_rate"].values) == 25
     write("25.nc", [25], covering(1 / 6, 25))
-    assert source.newest(None) == at(15), "neither the frame that covers more nor the one that covers less"
+    assert source.newest(None) == at(15), (
+        "neither the frame that covers more nor the one that covers less"
+    )
 
 
 def scaled(write: Callable[..., Path], minute: int, scale: float, right: float = 0.1) -> Path:
@@ -662,12 +822,18 @@ def scaled(write: Callable[..., Path], minute: int, scale: float, right: float =
     return path
 
 
-def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_does_is_said(write: Callable[..., Path]) -> None:
+def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_does_is_said(
+    write: Callable[..., Path],
+) -> None:
     for minute in (0, 5, 10, 15):
         scaled(write, minute, 0.1)
     folder = scaled(write, 20, 2.0).parent
     with pytest.raises(
-        DataError, match=r"20.nc: is packed with the scale 2 .*, the files around it with 0.1 .*rain would fit theirs"
+        DataError,
+        match=(
+            r"20.nc: is packed with the scale 2 .*, the files around it with 0.1 .*rain would fit"
+            r" theirs"
+        ),
     ):
         source_of(folder, max_wet_ratio=1e9).past(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
@@ -675,11 +841,17 @@ def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_doe
     source.take_remarks()
     scaled(write, 20, 0.05, right=0.05)
     assert source.newest(None) == at(20)
-    assert source.take_remarks() == [f"{folder}/20.nc: is packed otherwise than most files before it, and taken as it says"]
+    assert source.take_remarks() == [
+        f"{folder}/20.nc: is packed otherwise than most files before it, and taken as it says"
+    ]
 
 
-def test_a_new_packing_by_which_the_old_one_makes_no_sense_is_taken(write: Callable[..., Path]) -> None:
-    """Half dBZ from -32 on, then hundredths of dBZ, of which -3200 would stand for -1632 dBZ before."""
+def test_a_new_packing_by_which_the_old_one_makes_no_sense_is_taken(
+    write: Callable[..., Path],
+) -> None:
+    """Half dBZ from -32 on, then hundredths of dBZ, of which -3200 would stand for -1632 dBZ
+    before.
+    """
     import netCDF4
 
     dbz = np.where(np.arange(36) % 3, 20.0 + np.arange(36) / 2, -32.0).reshape(1, 6, 6)
@@ -715,9 +887,13 @@ def test_the_newest_frames_tell_the_spacing(times: list[float], minutes: float) 
     assert newest_spacing(np.array([at(time) for time in times])) == minutes
 
 
-@pytest.mark.parametrize("older", [list(range(-40, -10)), list(range(-120, -10, 10)), list(range(-31, -10, 5))])
+@pytest.mark.parametrize(
+    "older", [list(range(-40, -10)), list(range(-120, -10, 10)), list(range(-31, -10, 5))]
+)
 @pytest.mark.parametrize("on_bad_file", ["skip", "fail"])
-def test_frames_of_an_earlier_clock_refuse_nothing(older: list[int], on_bad_file: str, write: Callable[..., Path]) -> None:
+def test_frames_of_an_earlier_clock_refuse_nothing(
+    older: list[int], on_bad_file: str, write: Callable[..., Path]
+) -> None:
     for minute in [*older, -10, -5, 0, 5, 10]:
         write(f"{minute + 200:03}.nc", [minute])
     folder = write("210.nc", [10]).parent

@@ -1,4 +1,6 @@
-"""The plan of the house, held against the imports: floors, and which words stand in which room only."""
+"""The plan of the house, held against the imports: floors, and which words stand in which room
+only.
+"""
 
 import ast
 from pathlib import Path
@@ -25,19 +27,21 @@ MAY_IMPORT = {
     "config_effects": {"errors"},
     "config_forecasts": {"errors", "checks", "config_data", "config_effects"},
     "config_predict": {"errors", "checks", "config_data", "config_effects", "config_forecasts"},
-    "config": {"errors", "checks", "config_data", "config_forecasts", "config_models", "config_predict"},
-    "explain": {"errors", "printable"},
+    "config": {"errors", "checks", "config_data", "config_forecasts", "config_models",
+    "config_predict"}, "explain": {"errors", "printable"},
     "radar": {"errors", "apart", "files", "signals", "untrusted"},
     "sequences": {"errors", "files", "periods", "radar.grid"},
     "model": {"errors", "apart", "untrusted"},
     "verification": {"errors", "apart", "files", "radar.grid", "untrusted"},
-    "training": {"errors", "checks", "files", "model", "sequences", "verification.counts", "verification.scores"},
-    "forecast": {"errors", "apart", "files", "model", "radar.grid", "radar.units", "sequences.inputs", "sequences.scaling", "signals", "untrusted"},
-    "commands": {
-        "errors", "checks", "explain", "files", "printable", "periods", "config", "config_effects", "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences", "model", "training", "forecast", "verification", "signals",
+    "training": {"errors", "checks", "files", "model", "sequences", "verification.counts",
+    "verification.scores"}, "forecast": {"errors", "apart", "files", "model", "radar.grid",
+    "radar.units", "sequences.inputs", "sequences.scaling", "signals", "untrusted"}, "commands": {
+        "errors", "checks", "explain", "files", "printable", "periods", "config", "config_effects",
+        "config_data", "config_forecasts", "config_models", "config_predict", "radar", "sequences",
+        "model", "training", "forecast", "verification", "signals",
     },
-    "cli": {"errors", "config", "config_effects", "explain", "printable", "signals", "startup", "commands"},
-    "__main__": {"startup", "cli"},
+    "cli": {"errors", "config", "config_effects", "explain", "printable", "signals", "startup",
+    "commands"}, "__main__": {"startup", "cli"},
     "__init__": set(),
 }  # fmt: skip
 """A room, and the rooms below it that it may know."""
@@ -89,7 +93,9 @@ def imports_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_downward_only(path: Path) -> None:
     room = room_of(path)
-    ours = {name.removeprefix("nowcast.") for name in imports_of(path) if name.startswith("nowcast.")}
+    ours = {
+        name.removeprefix("nowcast.") for name in imports_of(path) if name.startswith("nowcast.")
+    }
     allowed = MAY_IMPORT[room] | {room, "__version__"}
     upward = {name for name in ours if not any(f"{name}.".startswith(f"{one}.") for one in allowed)}
     assert not upward, f"{room} may not import {upward}"
@@ -99,20 +105,30 @@ def test_imports_run_downward_only(path: Path) -> None:
 def test_a_library_stands_only_in_its_rooms(path: Path) -> None:
     room = room_of(path)
     used = {name.split(".")[0] for name in imports_of(path)}
-    strangers = {word for word, rooms in ROOMS_OF_A_WORD.items() if word in used and room not in rooms}
+    strangers = {
+        word for word, rooms in ROOMS_OF_A_WORD.items() if word in used and room not in rooms
+    }
     assert not strangers
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_z_r_constants_have_one_room(path: Path) -> None:
-    numbers = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    numbers = {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+    }
     assert not ({1.6, 200.0} <= numbers) or path == PACKAGE / "radar" / "units.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_is_swallowed_and_nothing_is_left_to_do(path: Path) -> None:
     text = path.read_text()
-    assert not [word for word in ("TODO", "FIXME", "NotImplementedError", "except:", "except BaseException") if word in text]
+    assert not [
+        word
+        for word in ("TODO", "FIXME", "NotImplementedError", "except:", "except BaseException")
+        if word in text
+    ]
 
 
 def test_every_room_has_its_tests() -> None:

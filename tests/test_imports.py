@@ -20,16 +20,21 @@ finally:
 """
 
 NEVER = {
-    "torch._dynamo", "torch._inductor", "sympy", "matplotlib", "PIL", "scipy", "pyproj", "rasterio", "zarr",
-    "eccodes", "pysteps", "keras", "cv2", "IPython",
-    "nowcast.verification", "nowcast.training.loop", "nowcast.training.optimizers", "nowcast.commands.train", "nowcast.commands.evaluate",
+    "torch._dynamo", "torch._inductor", "sympy", "matplotlib", "PIL", "scipy", "pyproj", "rasterio",
+    "zarr", "eccodes", "pysteps", "keras", "cv2", "IPython",
+    "nowcast.verification", "nowcast.training.loop", "nowcast.training.optimizers",
+    "nowcast.commands.train", "nowcast.commands.evaluate",
 }  # fmt: skip
-"""Neither for a forecast nor to see that it is there: PyTorch's compiler alone takes as long as the rest."""
+"""Neither for a forecast nor to see that it is there: PyTorch's compiler alone takes as long as
+the rest.
+"""
 
 
 def loaded_by(*words: str) -> set[str]:
     """The modules that `nowcast …` has imported when it ends well."""
-    done = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *words], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split("\n"))
 
@@ -38,8 +43,9 @@ def loaded_by(*words: str) -> set[str]:
 def words(radar_file: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     output = tmp_path_factory.mktemp("imports") / "forecast.nc"
     return [
-        "predict", f"checkpoint={trained}/best.pt", f"data.path={radar_file}", "at=2020-01-01T06:00", f"output={output}",
-        "device=cpu", "precision=fp32", "max_wet_ratio=1e9",
+        "predict", f"checkpoint={trained}/best.pt", f"data.path={radar_file}",
+        "at=2020-01-01T06:00", f"output={output}", "device=cpu", "precision=fp32",
+        "max_wet_ratio=1e9",
     ]  # fmt: skip
 
 
@@ -69,7 +75,10 @@ def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
     assert loaded & NEVER == set()
     again = loaded_by(*words)  # it is there
     assert "nowcast.forecast.dataset" in again
-    assert again & (NEVER | {"torch", "nowcast.model", "nowcast.training", "nowcast.commands.methods"}) == set()
+    assert (
+        again & (NEVER | {"torch", "nowcast.model", "nowcast.training", "nowcast.commands.methods"})
+        == set()
+    )
 
 
 def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
@@ -78,4 +87,7 @@ def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
 def test_help_imports_no_library_of_numbers(words: list[str]) -> None:
-    assert loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4", "hydra"}) == set()
+    assert (
+        loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4", "hydra"})
+        == set()
+    )

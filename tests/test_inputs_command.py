@@ -20,15 +20,21 @@ PERIOD = "period=['2020-01-01T06:00','2020-01-01T07:55']"
 
 
 def write_fields(radar_file: Path, folder: Path) -> None:
-    """height.nc, (y, x), and cloud.nc, hourly, where every value is 10 times the hour of its time."""
+    """height.nc, (y, x), and cloud.nc, hourly, where every value is 10 times the hour of its
+    time.
+    """
     with xr.open_dataset(radar_file, engine="netcdf4") as radar:
         place = {name: radar[name].load() for name in ("y", "x")}
     height = np.linspace(0, 1000, 34 * 41).reshape(34, 41)
-    xr.Dataset({"height": (("y", "x"), height)}, place).to_netcdf(folder / "height.nc", engine="netcdf4")
+    xr.Dataset({"height": (("y", "x"), height)}, place).to_netcdf(
+        folder / "height.nc", engine="netcdf4"
+    )
     hours = np.arange(9)
     times = np.datetime64("2020-01-01", "ns") + hours * np.timedelta64(1, "h")
     cloud = np.broadcast_to(10.0 * hours[:, None, None], (9, 34, 41))
-    xr.Dataset({"cloud": (("time", "y", "x"), cloud)}, {**place, "time": times}).to_netcdf(folder / "cloud.nc", engine="netcdf4")
+    xr.Dataset({"cloud": (("time", "y", "x"), cloud)}, {**place, "time": times}).to_netcdf(
+        folder / "cloud.nc", engine="netcdf4"
+    )
 
 
 FIELDS = (
@@ -42,8 +48,22 @@ def with_inputs(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The folder of a model that sees a mask, the time of day, height and cloud."""
     folder = tmp_path_factory.mktemp("inputs")
     write_fields(radar_file, folder)
-    words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS, "output=run", "training.epochs=1"]
-    more = ["inputs.mask=true", "inputs.time_of_day=true", *FIELDS, "sampling.frame_dropout=0.2", "sampling.flip=true"]
+    words = [
+        "train",
+        *TINY,
+        "data=radar",
+        f"data.path={radar_file}",
+        *SPLITS,
+        "output=run",
+        "training.epochs=1",
+    ]
+    more = [
+        "inputs.mask=true",
+        "inputs.time_of_day=true",
+        *FIELDS,
+        "sampling.frame_dropout=0.2",
+        "sampling.flip=true",
+    ]
     with contextlib.chdir(folder):
         assert exit_code(*words, *more, "data.cache=cache") == 0
     return folder
@@ -62,7 +82,9 @@ def paths(with_inputs: Path) -> list[str]:
 
 def rain(path: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     with xr.open_dataset(path, engine="netcdf4") as forecast:
-        values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = forecast["precipitation_rate"].values
+        values: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = forecast[
+            "precipitation_rate"
+        ].values
     return values
 
 
@@ -81,17 +103,36 @@ def test_a_model_with_inputs_is_rebuilt_forecasts_and_is_scored(
     run: Run, data: list[str], with_inputs: Path, paths: list[str]
 ) -> None:
     checkpoint = read_checkpoint(with_inputs / "run/best.pt")
-    assert checkpoint["weights"]["encoder.0.cells.0.weight_ih"].shape[1] == 6 * checkpoint["config"]["model"]["patch_size"] ** 2
+    assert (
+        checkpoint["weights"]["encoder.0.cells.0.weight_ih"].shape[1]
+        == 6 * checkpoint["config"]["model"]["patch_size"] ** 2
+    )
     outcome = run("predict", f"checkpoint={with_inputs}/run/best.pt", *data, *paths, "output=a.nc")
     assert outcome.code == 0, outcome.err
     assert rain("a.nc").shape == (4, 34, 41)
-    outcome = run("evaluate", f"checkpoint={with_inputs}/run/best.pt", *data, *paths, PERIOD, "stride=8", "thresholds=[0.5]")
+    outcome = run(
+        "evaluate",
+        f"checkpoint={with_inputs}/run/best.pt",
+        *data,
+        *paths,
+        PERIOD,
+        "stride=8",
+        "thresholds=[0.5]",
+    )
     assert outcome.code == 0, outcome.err
 
 
-def test_a_forecast_is_the_same_whatever_later_fields_say(run: Run, data: list[str], with_inputs: Path, paths: list[str]) -> None:
+def test_a_forecast_is_the_same_whatever_later_fields_say(
+    run: Run, data: list[str], with_inputs: Path, paths: list[str]
+) -> None:
     """At 05:55 the field of 05:00 holds: that of 06:00 changes nothing, another of 05:00 does."""
-    predict = ["predict", f"checkpoint={with_inputs}/run/best.pt", *data, "at=2020-01-01T05:55", *paths]
+    predict = [
+        "predict",
+        f"checkpoint={with_inputs}/run/best.pt",
+        *data,
+        "at=2020-01-01T05:55",
+        *paths,
+    ]
     assert run(*predict, "output=a.nc").code == 0
     for hour, name in ((6, "b"), (5, "c")):
         with xr.open_dataset(with_inputs / "cloud.nc", engine="netcdf4") as cloud:
@@ -128,7 +169,19 @@ def test_only_training_and_scoring_unpack_large_fields(
     assert run("predict", checkpoint, *data, *paths, "output=b.nc").code == 0
     np.testing.assert_array_equal(rain("a.nc"), rain("b.nc"))
     assert not Path("cache").exists()
-    assert run("evaluate", checkpoint, *data, *paths, PERIOD, "stride=8", "thresholds=[0.5]", "output=s").code == 0
+    assert (
+        run(
+            "evaluate",
+            checkpoint,
+            *data,
+            *paths,
+            PERIOD,
+            "stride=8",
+            "thresholds=[0.5]",
+            "output=s",
+        ).code
+        == 0
+    )
     assert len(list(Path("cache").glob("field-*.npy"))) == 1  # cloud; height is one frame
 
 
@@ -137,7 +190,14 @@ def test_fields_that_are_too_old_are_missing_and_that_is_said(
 ) -> None:
     with xr.open_dataset(with_inputs / "cloud.nc", engine="netcdf4") as cloud:
         cloud.isel(time=slice(0, 7)).to_netcdf("old.nc", engine="netcdf4")
-    outcome = run("predict", f"checkpoint={with_inputs}/run/best.pt", *data, *paths, "++input_paths.cloud=old.nc", "output=a.nc")
+    outcome = run(
+        "predict",
+        f"checkpoint={with_inputs}/run/best.pt",
+        *data,
+        *paths,
+        "++input_paths.cloud=old.nc",
+        "output=a.nc",
+    )
     assert outcome.code == 0
     assert "old.nc: holds nothing for 3 of 3 frames within 60 minutes before" in outcome.err
     assert "inputs.fields.cloud is missing there" in outcome.err
@@ -146,13 +206,30 @@ def test_fields_that_are_too_old_are_missing_and_that_is_said(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["+input_paths.sea=a.nc"], 78, "input_paths: the model has no field sea; its fields are cloud, height"),
+        (
+            ["+input_paths.sea=a.nc"],
+            78,
+            "input_paths: the model has no field sea; its fields are cloud, height",
+        ),
         (["++input_paths.height=none.nc"], 66, "none.nc: no such field file"),
-        (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames, and the newest is never missing; give 2 at most"),
+        (
+            ["missing_frames=3"],
+            78,
+            (
+                "missing_frames: the model sees 3 frames, and the newest is never missing; give 2"
+                " at most"
+            ),
+        ),
     ],
 )
 def test_predict_refuses_inputs_that_it_cannot_use(
-    run: Run, data: list[str], with_inputs: Path, paths: list[str], words: list[str], code: int, says: str
+    run: Run,
+    data: list[str],
+    with_inputs: Path,
+    paths: list[str],
+    words: list[str],
+    code: int,
+    says: str,
 ) -> None:
     outcome = run("predict", f"checkpoint={with_inputs}/run/best.pt", *data, *paths, *words)
     assert (outcome.code, outcome.err.count("\n")) == (code, 1), outcome.err
@@ -171,8 +248,14 @@ def test_predict_refuses_inputs_that_it_cannot_use(
             "inputs.time_of_day: encoder_forecaster",
         ),
         (["sampling.frame_dropout=0.1"], "sampling.frame_dropout: without a mask"),
-        (["+inputs.fields.a={path:a.nc,variable:a,scale:0}"], "inputs.fields.a: offset and scale must be numbers"),
-        (["+inputs.fields.a={path:wind.nc,variable:eastward_wind}", "sampling.flip=true"], "sampling.flip: would mirror or turn"),
+        (
+            ["+inputs.fields.a={path:a.nc,variable:a,scale:0}"],
+            "inputs.fields.a: offset and scale must be numbers",
+        ),
+        (
+            ["+inputs.fields.a={path:wind.nc,variable:eastward_wind}", "sampling.flip=true"],
+            "sampling.flip: would mirror or turn",
+        ),
     ],
 )
 def test_training_refuses_inputs_that_do_not_fit(
@@ -180,7 +263,9 @@ def test_training_refuses_inputs_that_do_not_fit(
 ) -> None:
     with xr.open_dataset(radar_file, engine="netcdf4") as radar:
         place = {name: radar[name].load() for name in ("y", "x")}
-    xr.Dataset({"eastward_wind": (("y", "x"), np.zeros((34, 41)))}, place).to_netcdf("wind.nc", engine="netcdf4")
+    xr.Dataset({"eastward_wind": (("y", "x"), np.zeros((34, 41)))}, place).to_netcdf(
+        "wind.nc", engine="netcdf4"
+    )
     outcome = run("train", *TINY, *data, *SPLITS, *words, "output=run")
     assert outcome.code == 78, outcome.err
     assert outcome.err.splitlines()[-1].startswith(f"nowcast: {says}")
@@ -201,7 +286,10 @@ def test_a_missing_frame_is_masked_for_a_model_with_a_mask(
     assert outcome.code == 0
     assert "no frame at 2020-01-01T07:50 UTC: masked for the model" in outcome.err
     with xr.open_dataset("a.nc", engine="netcdf4") as forecast:
-        assert json.loads(forecast.attrs["input_times"]) == ["2020-01-01T07:45:00Z", "2020-01-01T07:55:00Z"]
+        assert json.loads(forecast.attrs["input_times"]) == [
+            "2020-01-01T07:45:00Z",
+            "2020-01-01T07:55:00Z",
+        ]
         assert json.loads(forecast.attrs["missing_input_times"]) == ["2020-01-01T07:50:00Z"]
 
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
@@ -219,7 +307,10 @@ def test_a_model_without_a_mask_sees_the_frame_before_once_more(
     gone = without(radar_file, "gone.nc", "2020-01-01T07:50")
     outcome = run(*predict, gone, "missing_frames=2", "output=a.nc")
     assert outcome.code == 0
-    assert "no frame at 2020-01-01T07:50 UTC: the model has no mask and sees the frame before, or after, once more" in outcome.err
+    assert (
+        "no frame at 2020-01-01T07:50 UTC: the model has no mask and sees the frame before, or"
+        " after, once more" in outcome.err
+    )
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         repeated = whole.load()
     repeated["precipitation_rate"][-2] = repeated["precipitation_rate"][-3]
@@ -228,9 +319,18 @@ def test_a_model_without_a_mask_sees_the_frame_before_once_more(
     np.testing.assert_array_equal(rain("a.nc"), rain("b.nc"))
 
 
-def test_the_newest_frame_is_never_missing(run: Run, data: list[str], radar_file: Path, trained: Path) -> None:
+def test_the_newest_frame_is_never_missing(
+    run: Run, data: list[str], radar_file: Path, trained: Path
+) -> None:
     gone = without(radar_file, "gone.nc", "2020-01-01T07:00")
-    words = ["predict", f"checkpoint={trained}/best.pt", *data, gone, "missing_frames=2", "at=2020-01-01T07:00"]
+    words = [
+        "predict",
+        f"checkpoint={trained}/best.pt",
+        *data,
+        gone,
+        "missing_frames=2",
+        "at=2020-01-01T07:00",
+    ]
     outcome = run(*words)
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
     assert "no frame at 2020-01-01T07:00" in outcome.err and "missing_frames" not in outcome.err
@@ -244,19 +344,32 @@ def test_evaluation_takes_the_same_frames_away_in_every_run_and_never_the_newest
     assert torch.equal(frames_taken_away([7, 3], 5, 1), one[[7, 3]])
 
 
-def test_scores_with_missing_frames_are_others_over_the_same_pixels(run: Run, data: list[str], trained: Path) -> None:
+def test_scores_with_missing_frames_are_others_over_the_same_pixels(
+    run: Run, data: list[str], trained: Path
+) -> None:
     scores = []
     for n in (0, 1, 1):
-        words = [f"checkpoint={trained}/best.pt", PERIOD, "stride=4", "thresholds=[0.5]", f"drop_frames={n}", f"output=s{n}"]
+        words = [
+            f"checkpoint={trained}/best.pt",
+            PERIOD,
+            "stride=4",
+            "thresholds=[0.5]",
+            f"drop_frames={n}",
+            f"output=s{n}",
+        ]
         assert run("evaluate", *data, *words).code == 0
         with xr.open_dataset(f"s{n}/scores.nc", engine="netcdf4") as dataset:
             scores.append(dataset.load())
     whole, less, again = scores
     counts = ("hits", "false_alarms", "misses", "correct_negatives")
     for forecast in ("model", "persistence"):
-        totals = [sum(one[name].sel(forecast=forecast).values for name in counts) for one in (whole, less)]
+        totals = [
+            sum(one[name].sel(forecast=forecast).values for name in counts) for one in (whole, less)
+        ]
         np.testing.assert_array_equal(*totals)
-    np.testing.assert_array_equal(whole["csi"].sel(forecast="persistence"), less["csi"].sel(forecast="persistence"))
+    np.testing.assert_array_equal(
+        whole["csi"].sel(forecast="persistence"), less["csi"].sel(forecast="persistence")
+    )
     assert not np.array_equal(whole["mse"].sel(forecast="model"), less["mse"].sel(forecast="model"))
     np.testing.assert_array_equal(less["hits"], again["hits"])
 

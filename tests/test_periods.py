@@ -32,7 +32,10 @@ def test_times_are_the_first_and_the_last_themselves():
     assert at("2018-05-10T12:00") + NANOSECOND not in period
 
 
-@pytest.mark.parametrize("text", ["2018-05-17T12:00", "2018-05-17T12:00Z", " 2018-05-17 12:00 ", "2018-05-17T12:00:00.000Z"])
+@pytest.mark.parametrize(
+    "text",
+    ["2018-05-17T12:00", "2018-05-17T12:00Z", " 2018-05-17 12:00 ", "2018-05-17T12:00:00.000Z"],
+)
 def test_a_time_can_be_written_in_these_ways(text):
     assert parse_time("at", text) == at("2018-05-17T12:00")
     assert parse_time("at", text).dtype == np.dtype("datetime64[ns]")
@@ -57,8 +60,12 @@ def test_a_time_can_be_written_in_these_ways(text):
     + ["2018-05-17T12:00+02:00", "1600-01-01", "9999-01-01"],
 )
 def test_what_is_no_time_is_refused_with_its_key(text):
-    """A month would be its first day alone, '20180517' a year, and nanoseconds since 1970 wrap in 1677 and 2262."""
-    with pytest.raises(ConfigError, match=r"^data\.train: .*is not a time; write it in UTC") as refusal:
+    """A month would be its first day alone, '20180517' a year, and nanoseconds since 1970 wrap
+    in 1677 and 2262.
+    """
+    with pytest.raises(
+        ConfigError, match=r"^data\.train: .*is not a time; write it in UTC"
+    ) as refusal:
         parse_period("data.train", ["2018-05-10", text])
     assert repr(text) in str(refusal.value)
 
@@ -70,7 +77,9 @@ def test_a_period_has_a_first_and_a_last_day(texts):
 
 
 def test_a_period_that_ends_before_it_starts_is_refused():
-    with pytest.raises(ConfigError, match=r"^data\.train: ends \(2018-05-09\) before it starts \(2018-05-10\)"):
+    with pytest.raises(
+        ConfigError, match=r"^data\.train: ends \(2018-05-09\) before it starts \(2018-05-10\)"
+    ):
         parse_period("data.train", ["2018-05-10", "2018-05-09"])
 
 
@@ -80,7 +89,11 @@ def days(first, last):
 
 @pytest.mark.parametrize("other", [(12, 14), (14, 20), (10, 20), (15, 15), (11, 12)])
 def test_periods_that_share_a_day_are_refused_and_both_are_named(other):
-    periods = {"data.train": days(12, 15), "data.validation": days(25, 26), "data.test": days(*other)}
+    periods = {
+        "data.train": days(12, 15),
+        "data.validation": days(25, 26),
+        "data.test": days(*other),
+    }
     with pytest.raises(ConfigError, match=r"^data\.train .* and data\.test .* overlap"):
         refuse_overlap(periods)
 
@@ -96,7 +109,9 @@ def test_a_shared_instant_is_an_overlap(names):
 
 
 def test_days_next_to_each_other_do_not_overlap():
-    refuse_overlap({"data.train": days(12, 15), "data.test": days(16, 17), "data.validation": days(10, 11)})
+    refuse_overlap(
+        {"data.train": days(12, 15), "data.test": days(16, 17), "data.validation": days(10, 11)}
+    )
 
 
 def test_a_period_reads_as_its_first_and_last_minute():

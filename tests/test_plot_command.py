@@ -28,7 +28,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(name: str, method: str | None = None, steps: int = 3, members: int = 0, shift: int = 0, start: int = 0) -> None:
+def write(
+    name: str,
+    method: str | None = None,
+    steps: int = 3,
+    members: int = 0,
+    shift: int = 0,
+    start: int = 0,
+) -> None:
     """A forecast file; of an ensemble the members' rates are those of the rain times 1, 2, 3, …"""
     grid = open_grid("rain.nc").load()
     if shift:
@@ -61,12 +68,21 @@ def test_a_forecast_becomes_a_panel(run: Run, folder: Path) -> None:
 
 
 def test_a_forecast_becomes_a_film_beside_what_was_observed(run: Run, folder: Path) -> None:
-    outcome = run("plot", "forecast.nc", "data=radar", "data.path=rain.nc", "output=films/f.gif", "colours=colour_blind")
+    outcome = run(
+        "plot",
+        "forecast.nc",
+        "data=radar",
+        "data.path=rain.nc",
+        "output=films/f.gif",
+        "colours=colour_blind",
+    )
     assert (outcome.code, outcome.out, outcome.err) == (0, "films/f.gif\n", "")
     assert (folder / "films" / "f.gif").read_bytes().startswith(b"GIF89a")
 
 
-def test_what_is_drawn_is_what_the_file_says(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+def test_what_is_drawn_is_what_the_file_says(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
     assert run("plot", "forecast.nc", "data=radar", "data.path=rain.nc", "columns=4").code == 0
     [shown] = drawn
     rain = open_grid("rain.nc")[RATE].values
@@ -82,16 +98,28 @@ def test_what_is_drawn_is_what_the_file_says(run: Run, folder: Path, drawn: list
     assert latitude[0, 0] < latitude[-1, 0] and longitude[0, 0] < longitude[0, -1]
 
 
-def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
     write("steps.nc", "steps", members=3)
     write("p.nc", "persistence")
     write("q.nc", "persistence")
-    assert run("plot", "forecast.nc", "steps.nc", "p.nc", "q.nc", "output=f.mp4", "frames_per_second=2").code == 0
+    assert (
+        run(
+            "plot", "forecast.nc", "steps.nc", "p.nc", "q.nc", "output=f.mp4", "frames_per_second=2"
+        ).code
+        == 0
+    )
     [shown] = drawn
     names = ["model", "steps, mean of 3 members", "persistence, p.nc", "persistence, q.nc"]
-    assert (list(shown["forecasts"]), shown["path"], shown["frames_per_second"]) == (names, "f.mp4", 2)
+    assert (list(shown["forecasts"]), shown["path"], shown["frames_per_second"]) == (
+        names,
+        "f.mp4",
+        2,
+    )
     one = shown["forecasts"]["model"]
-    np.testing.assert_allclose(shown["forecasts"][names[1]], 2 * one, rtol=1e-6)  # the mean of 1, 2 and 3 times it
+    # the mean of 1, 2 and 3 times it
+    np.testing.assert_allclose(shown["forecasts"][names[1]], 2 * one, rtol=1e-6)
     assert shown["observed"] is None
 
 
@@ -105,11 +133,15 @@ def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(run: Run, fo
         (["a/1.nc", "b/2.nc"], ["a/1.nc", "b/2.nc"]),
     ],
 )
-def test_forecasts_of_one_method_are_told_apart_by_their_folders(paths: list[str], parts: list[str]) -> None:
+def test_forecasts_of_one_method_are_told_apart_by_their_folders(
+    paths: list[str], parts: list[str]
+) -> None:
     assert plot.differing_parts(paths) == parts
 
 
-def test_models_in_two_folders_are_named_by_them(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+def test_models_in_two_folders_are_named_by_them(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
     for name in ("one", "two"):
         (folder / name).mkdir()
         write(f"{name}/x.nc")
@@ -133,7 +165,9 @@ def test_lines_of_latitude_and_longitude_only_where_the_file_has_them(
     assert (drawn[0]["degrees"], drawn[0]["origin"]) == (None, "upper")
 
 
-def test_times_that_were_not_observed_stay_blank(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+def test_times_that_were_not_observed_stay_blank(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
     write("late.nc", start=4)  # from 00:45: the rain ends at 00:55
     outcome = run("plot", "late.nc", "data=radar", "data.path=rain.nc")
     assert outcome.code == 0
@@ -142,17 +176,26 @@ def test_times_that_were_not_observed_stay_blank(run: Run, folder: Path, drawn: 
     assert [frame is None for frame in drawn[0]["past"]] == [False] * 5
 
 
-def test_observations_of_a_pattern_of_times(run: Run, folder: Path, drawn: list[dict[str, Any]]) -> None:
+def test_observations_of_a_pattern_of_times(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
     write_synthetic("archive/2020/rain_0000.nc", 12, 20, 24, seed=1, start="2020-01-01T00:00")
-    write_synthetic("archive/2021/rain_0000.nc", 2, 5, 5, seed=1, start="2021-01-01T00:00")  # would not fit
-    assert run("plot", "forecast.nc", "data=radar", "data.path=archive/%Y/*.nc", "output=f.gif").code == 0
+    # would not fit
+    write_synthetic("archive/2021/rain_0000.nc", 2, 5, 5, seed=1, start="2021-01-01T00:00")
+    assert (
+        run("plot", "forecast.nc", "data=radar", "data.path=archive/%Y/*.nc", "output=f.gif").code
+        == 0
+    )
     np.testing.assert_array_equal(drawn[0]["observed"], open_grid("rain.nc")[RATE].values[6:9])
 
 
 def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
     outcome = run("plot", "--help")
     assert outcome.code == 0
-    assert "data=radar|radolan|synthetic" in outcome.out and "  nowcast plot forecast.nc" in outcome.out
+    assert (
+        "data=radar|radolan|synthetic" in outcome.out
+        and "  nowcast plot forecast.nc" in outcome.out
+    )
     assert "colours: radar" in run("plot", "--cfg", "job").out
 
 
@@ -181,7 +224,9 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         (["forecast.nc", "colour=radar"], 78, "colour: no such key"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_drawn_is_said_in_one_line(run: Run, folder: Path, words: list[str], code: int, says: str) -> None:
+def test_what_cannot_be_drawn_is_said_in_one_line(
+    run: Run, folder: Path, words: list[str], code: int, says: str
+) -> None:
     Path("page.nc").write_text("<!DOCTYPE html><html>not found</html>")
     write("other.nc", shift=500)
     write("later.nc", start=1)

@@ -27,16 +27,22 @@ STEPS = 8  # frames a file, three hours apart: a day
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Three days of a file each, 1 to 3 January 2020, 20 × 24 pixels, every three hours from midnight."""
+    """Three days of a file each, 1 to 3 January 2020, 20 × 24 pixels, every three hours from
+    midnight.
+    """
     for day in (1, 2, 3):
         a_day(tmp_path / "raw", day)
     return tmp_path / "raw"
 
 
-def a_day(folder: Path, day: int, seed: int | None = None, size: tuple[int, int] = (20, 24)) -> Path:
+def a_day(
+    folder: Path, day: int, seed: int | None = None, size: tuple[int, int] = (20, 24)
+) -> Path:
     path = folder / f"{day}.nc"
     start = f"2020-01-{day:02}"
-    return write_synthetic(path, STEPS, *size, seed=seed or day, start=start, timestep_minutes=180, coverage=True)
+    return write_synthetic(
+        path, STEPS, *size, seed=seed or day, start=start, timestep_minutes=180, coverage=True
+    )
 
 
 def contents(store: Path) -> dict[str, bytes]:
@@ -69,10 +75,15 @@ def test_a_second_run_writes_nothing_and_says_so(run: Run, raw: Path, tmp_path: 
     before = contents(store), [path.stat().st_mtime_ns for path in sorted(store.glob("*.nc"))]
     outcome = prepared(run, raw, store)
     assert outcome.code == 0 and "nothing to do" in outcome.out
-    assert (contents(store), [path.stat().st_mtime_ns for path in sorted(store.glob("*.nc"))]) == before
+    assert (
+        contents(store),
+        [path.stat().st_mtime_ns for path in sorted(store.glob("*.nc"))],
+    ) == before
 
 
-def test_new_files_add_days_and_rewrite_those_they_touch_alone(run: Run, raw: Path, tmp_path: Path) -> None:
+def test_new_files_add_days_and_rewrite_those_they_touch_alone(
+    run: Run, raw: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     later = raw / "3.nc"
     late = later.rename(tmp_path / "3.nc")
@@ -83,7 +94,10 @@ def test_new_files_add_days_and_rewrite_those_they_touch_alone(run: Run, raw: Pa
     outcome = prepared(run, raw, store)
     assert "16 frames written" in outcome.out, outcome
     now = contents(store)
-    assert now["2020-01-01.nc"] == first["2020-01-01.nc"] and now["2020-01-02.nc"] != first["2020-01-02.nc"]
+    assert (
+        now["2020-01-01.nc"] == first["2020-01-01.nc"]
+        and now["2020-01-02.nc"] != first["2020-01-02.nc"]
+    )
     assert same_rain(raw, store)
 
 
@@ -113,8 +127,18 @@ def test_a_kill_leaves_whole_days_and_the_next_run_completes(
     number: signal.Signals, workers: int, run: Run, eight_days: Path, tmp_path: Path
 ) -> None:
     raw, store = eight_days, tmp_path / "store"
-    command = [sys.executable, "-m", "nowcast", "prepare", f"data.path={raw}", f"output={store}", f"workers={workers}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "nowcast",
+        "prepare",
+        f"data.path={raw}",
+        f"output={store}",
+        f"workers={workers}",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
     deadline = time.monotonic() + 120
     while not list(store.glob("*.nc")) and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -130,19 +154,31 @@ def test_a_kill_leaves_whole_days_and_the_next_run_completes(
     assert open_grid(store).sizes["time"] == 72 * len(finished)
 
     assert prepared(run, raw, store).code == 0
-    assert {name: content for name, content in contents(store).items() if name in finished} == finished
-    assert {path.name for path in store.iterdir()} == {f"2020-01-{day:02}.nc" for day in range(1, 9)}
+    assert {
+        name: content for name, content in contents(store).items() if name in finished
+    } == finished
+    assert {path.name for path in store.iterdir()} == {
+        f"2020-01-{day:02}.nc" for day in range(1, 9)
+    }
     assert same_rain(raw, store)
 
 
 def test_two_workers_make_what_one_makes(run: Run, raw: Path, tmp_path: Path) -> None:
     prepared(run, raw, tmp_path / "one", "speckle_neighbours=2")
-    outcome = run("prepare", f"data.path={raw}", f"output={tmp_path / 'two'}", "workers=2", "speckle_neighbours=2")
+    outcome = run(
+        "prepare",
+        f"data.path={raw}",
+        f"output={tmp_path / 'two'}",
+        "workers=2",
+        "speckle_neighbours=2",
+    )
     assert outcome.code == 0, outcome.err
     assert same_rain(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_store_that_another_process_writes_is_left_alone(run: Run, raw: Path, tmp_path: Path) -> None:
+def test_a_store_that_another_process_writes_is_left_alone(
+    run: Run, raw: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     with only_writer(store):
         outcome = prepared(run, raw, store)
@@ -155,7 +191,11 @@ def test_other_settings_and_other_rain_are_refused(run: Run, raw: Path, tmp_path
     prepared(run, raw, store)
     before = contents(store)
     outcome = prepared(run, raw, store, "speckle_neighbours=2", "pixel_size=2000")
-    assert outcome.code == 78 and "pixel_size is 2000" in outcome.err and "speckle_neighbours is 2" in outcome.err
+    assert (
+        outcome.code == 78
+        and "pixel_size is 2000" in outcome.err
+        and "speckle_neighbours is 2" in outcome.err
+    )
     other = a_day(tmp_path / "other", 5, size=(20, 26))
     outcome = prepared(run, other, store)
     assert outcome.code == 78 and "grid is 20 x 26 pixels" in outcome.err
@@ -181,27 +221,41 @@ def test_bad_files_are_refused_or_listed(run: Run, raw: Path, tmp_path: Path) ->
     a_day(raw, 5, size=(9, 9))
     damage(raw / "2.nc")
     outcome = prepared(run, raw, store)
-    assert outcome.code == 65 and f"{raw / '4.nc'}: " in outcome.err and "on_bad_file=skip" in outcome.err
+    assert (
+        outcome.code == 65
+        and f"{raw / '4.nc'}: " in outcome.err
+        and "on_bad_file=skip" in outcome.err
+    )
     assert not contents(store)
 
     outcome = prepared(run, raw, store, "on_bad_file=skip")
     assert outcome.code == 0, outcome.err
     assert list(contents(store)) == ["2020-01-01.nc", "2020-01-03.nc"]
     listed = [line for line in outcome.err.splitlines() if "left out" in line]
-    assert any("4.nc" in line for line in listed) and any("5.nc" in line and "(9, 9)" in line for line in listed)
-    assert sum(f"{raw / '2.nc'}: " in line for line in listed) == STEPS  # described well, and not one frame can be read
+    assert any("4.nc" in line for line in listed) and any(
+        "5.nc" in line and "(9, 9)" in line for line in listed
+    )
+    # described well, and not one frame can be read
+    assert sum(f"{raw / '2.nc'}: " in line for line in listed) == STEPS
     assert "left out: 2 files, and 8 frames" in outcome.out
 
 
-def test_a_damaged_frame_refuses_its_day_or_is_left_out_of_it(run: Run, raw: Path, tmp_path: Path) -> None:
+def test_a_damaged_frame_refuses_its_day_or_is_left_out_of_it(
+    run: Run, raw: Path, tmp_path: Path
+) -> None:
     """The second day comes in two files, of which the later one is damaged inside."""
     write_synthetic(raw / "2.nc", 4, 20, 24, seed=2, start="2020-01-02", timestep_minutes=180)
-    late = write_synthetic(raw / "2b.nc", STEPS, 20, 24, seed=8, start="2020-01-02T12:00", timestep_minutes=180)
+    late = write_synthetic(
+        raw / "2b.nc", STEPS, 20, 24, seed=8, start="2020-01-02T12:00", timestep_minutes=180
+    )
     (raw / "3.nc").unlink()
     good = late.read_bytes()
     damage(late)
     outcome = prepared(run, raw, tmp_path / "store")
-    assert outcome.code == 65 and "2b.nc: this NetCDF or HDF5 file is truncated or damaged" in outcome.err
+    assert (
+        outcome.code == 65
+        and "2b.nc: this NetCDF or HDF5 file is truncated or damaged" in outcome.err
+    )
     assert list(contents(tmp_path / "store")) == ["2020-01-01.nc"]
 
     outcome = prepared(run, raw, tmp_path / "store", "on_bad_file=skip")
@@ -211,7 +265,8 @@ def test_a_damaged_frame_refuses_its_day_or_is_left_out_of_it(run: Run, raw: Pat
     assert "2020-01-02T12:00: " in outcome.err
     before = contents(tmp_path / "store")
     outcome = prepared(run, raw, tmp_path / "store", "on_bad_file=skip")
-    assert contents(tmp_path / "store") == before and "2020-01-02T12:00: " in outcome.err  # still said
+    # still said
+    assert contents(tmp_path / "store") == before and "2020-01-02T12:00: " in outcome.err
 
     late.write_bytes(good)
     assert prepared(run, raw, tmp_path / "store").code == 0
@@ -221,26 +276,41 @@ def test_a_damaged_frame_refuses_its_day_or_is_left_out_of_it(run: Run, raw: Pat
 def test_speckle_crop_pixels_and_cadence_work_together(run: Run, raw: Path, tmp_path: Path) -> None:
     """Against the same by plain means: blocks of 2 × 2 of cleaned frames, two frames a mean."""
     store = tmp_path / "store"
-    outcome = prepared(run, raw, store, "speckle_neighbours=3", "pixel_size=2000", "timestep_minutes=360")
+    outcome = prepared(
+        run, raw, store, "speckle_neighbours=3", "pixel_size=2000", "timestep_minutes=360"
+    )
     assert outcome.code == 0, outcome.err
     grid, got = open_grid(raw), open_grid(store)
     cleaned = [remove_speckle(frame, 3) for frame in grid["precipitation_rate"].values]
-    assert f"speckle made dry: {sum(removed for k, (_, removed) in enumerate(cleaned) if k > 0 and k < 23)} pixels" in outcome.out
+    assert (
+        "speckle made dry:"
+        f" {sum(removed for k, (_, removed) in enumerate(cleaned) if k > 0 and k < 23)} pixels"
+        in outcome.out
+    )
     edges = [float(grid[axis][0]) - 500 for axis in ("y", "x")]
     assert [edge % 2000 for edge in edges] == [0, 0]
     fine = np.stack([rate for rate, _ in cleaned]).astype(float)
     blocks = fine.reshape(24, 10, 2, 12, 2)
     covered = (~np.isnan(blocks)).mean(axis=(2, 4))
-    mean = np.where(covered >= 0.5, np.nansum(blocks, axis=(2, 4)) / np.maximum(4 * covered, 1), np.nan)
-    by_hand = (mean[1:-1:2] + mean[2::2]) / 2  # (0, 6] from the frames of 3 and 6 h, …; of midnight's half is missing
+    mean = np.where(
+        covered >= 0.5, np.nansum(blocks, axis=(2, 4)) / np.maximum(4 * covered, 1), np.nan
+    )
+    # (0, 6] from the frames of 3 and 6 h, …; of midnight's half is missing
+    by_hand = (mean[1:-1:2] + mean[2::2]) / 2
     np.testing.assert_allclose(got["precipitation_rate"].values, by_hand, rtol=1e-6)
-    assert got["time"].values[0] == np.datetime64("2020-01-01T06:00") and got.attrs["timestep_minutes"] == 360
+    assert (
+        got["time"].values[0] == np.datetime64("2020-01-01T06:00")
+        and got.attrs["timestep_minutes"] == 360
+    )
 
 
 def test_a_crop_and_another_grid(run: Run, raw: Path, tmp_path: Path) -> None:
     outcome = prepared(run, raw, tmp_path / "crop", "crop=[9.95,40,10.05,60]")
     assert outcome.code == 0, outcome.err
-    assert 0 < open_grid(tmp_path / "crop").sizes["x"] < 24 and open_grid(tmp_path / "crop").sizes["y"] == 20
+    assert (
+        0 < open_grid(tmp_path / "crop").sizes["x"] < 24
+        and open_grid(tmp_path / "crop").sizes["y"] == 20
+    )
     outcome = prepared(run, raw, tmp_path / "nowhere", "crop=[100,10,101,11]")
     assert outcome.code == 65 and "no pixel lies in the crop" in outcome.err
     outcome = prepared(run, raw, tmp_path / "same", f"grid={tmp_path / 'crop'}")
@@ -251,7 +321,8 @@ def test_a_crop_and_another_grid(run: Run, raw: Path, tmp_path: Path) -> None:
 def test_a_crop_across_the_seam_of_a_global_grid_joins_both_ends(run: Run, tmp_path: Path) -> None:
     raw, lon = tmp_path / "world.nc", np.arange(0.0, 360.0, 30.0)
     with netCDF4.Dataset(raw, "w") as file:
-        for name, values, units in (("time", [0.0, 60.0], "minutes since 2020-01-01"), ("lat", [10.0, -10.0], "degrees_north"),
+        for name, values, units in (("time", [0.0, 60.0], "minutes since 2020-01-01"), ("lat",
+            [10.0, -10.0], "degrees_north"),
                                     ("lon", lon, "degrees_east")):  # fmt: skip
             file.createDimension(name, len(values))
             file.createVariable(name, "f8", (name,)).units = units
@@ -265,27 +336,39 @@ def test_a_crop_across_the_seam_of_a_global_grid_joins_both_ends(run: Run, tmp_p
     assert grid.precipitation_rate.values[0].tolist() == [[10.0, 11.0, 0.0, 1.0]] * 2
 
 
-def test_a_grid_is_taken_over_from_a_file_whatever_it_measures(run: Run, raw: Path, tmp_path: Path) -> None:
+def test_a_grid_is_taken_over_from_a_file_whatever_it_measures(
+    run: Run, raw: Path, tmp_path: Path
+) -> None:
     """FMI's PGM has but dBZ, and 4 × 3 pixels far north of the rain."""
-    place = ("type stereographic", "centrallongitude 25", "centrallatitude 90", "truelatitude 60", "metersperpixel_x 1000",
-             "metersperpixel_y 1000", "bottomleft 24.965275289 58.974107236", "topright 25.034756307 59.000955971")  # fmt: skip
-    header = "P5\n" + "".join(f"# {line}\n" for line in ("obstime 202001010000", "param CorrectedReflectivity", *place))
+    place = ("type stereographic", "centrallongitude 25", "centrallatitude 90", "truelatitude 60",
+        "metersperpixel_x 1000",
+             "metersperpixel_y 1000", "bottomleft 24.965275289 58.974107236",
+             "topright 25.034756307 59.000955971")  # fmt: skip
+    header = "P5\n" + "".join(
+        f"# {line}\n" for line in ("obstime 202001010000", "param CorrectedReflectivity", *place)
+    )
     (tmp_path / "a.pgm").write_bytes(f"{header}4 3\n255\n".encode() + bytes(12))
     outcome = prepared(run, raw, tmp_path / "store", f"grid={tmp_path / 'a.pgm'}")
     assert outcome.code == 0, outcome.err
     grid = open_grid(tmp_path / "store")
-    assert grid["precipitation_rate"].shape == (24, 3, 4) and grid["crs"].attrs["straight_vertical_longitude_from_pole"] == 25
+    assert (
+        grid["precipitation_rate"].shape == (24, 3, 4)
+        and grid["crs"].attrs["straight_vertical_longitude_from_pole"] == 25
+    )
     assert np.isnan(grid["precipitation_rate"].values).all()
 
 
 def test_memory_does_not_grow_with_the_day(tmp_path: Path) -> None:
     def peak(name: str, steps: int) -> int:
-        path = write_synthetic(tmp_path / f"{name}.nc", steps, 100, 100, start="2020-01-01", timestep_minutes=4)
+        path = write_synthetic(
+            tmp_path / f"{name}.nc", steps, 100, 100, start="2020-01-01", timestep_minutes=4
+        )
         options = ReadOptions()
         series = build_series(describe_files([path], options), options)
         everything = slice(0, 100)
         preparation = Preparation(
-            tmp_path / name, series, options, False, everything, everything, 0, None, series.files[0].place, {}, {}
+            tmp_path / name, series, options, False, everything, everything, 0, None,
+            series.files[0].place, {}, {}
         )  # fmt: skip
         (plan,) = plan_days(targets_of(series.times, 4.0, 8.0), series, ["0"], {})
         make_day(preparation, plan, lambda count: None)
@@ -297,4 +380,5 @@ def test_memory_does_not_grow_with_the_day(tmp_path: Path) -> None:
         return most
 
     short, long = peak("short", 60), peak("long", 300)
-    assert long < 1.15 * short and long < 300 * 100 * 100 * 4 / 2  # half of what the frames themselves would take
+    # half of what the frames themselves would take
+    assert long < 1.15 * short and long < 300 * 100 * 100 * 4 / 2

@@ -46,7 +46,9 @@ def test_inspect_shows_names_and_texts_of_files_in_one_line_each(tmp_path, run):
         image = file.create_group("image1")
         image.attrs["image_geo_parameter"] = np.bytes_(b"\x1b[31mRAIN_[MM]")
         image["image_data"] = np.zeros((2, 2), "u1")
-        image.create_group("calibration").attrs["calibration_formulas"] = np.bytes_(b"GEO=0.01*PV+0.0")
+        image.create_group("calibration").attrs["calibration_formulas"] = np.bytes_(
+            b"GEO=0.01*PV+0.0"
+        )
         overview = file.create_group("overview")
         overview.attrs["product_datetime_start"] = np.bytes_(b"26-AUG-2010;00:00:00.000")
         overview.attrs["product_datetime_end"] = np.bytes_(b"26-AUG-2010;00:05:00.000")
@@ -54,7 +56,11 @@ def test_inspect_shows_names_and_texts_of_files_in_one_line_each(tmp_path, run):
     outcome = run("inspect", str(tmp_path))
     assert outcome.code == 65 and "RAIN" in outcome.out
     assert "\x1b" not in outcome.out + outcome.err
-    assert not [line for line in (outcome.out + outcome.err).splitlines() if line.startswith("nowcast: forged")]
+    assert not [
+        line
+        for line in (outcome.out + outcome.err).splitlines()
+        if line.startswith("nowcast: forged")
+    ]
 
 
 def test_a_log_file_that_is_a_pipe_is_not_waited_for(tmp_path):
@@ -64,5 +70,8 @@ def test_a_log_file_that_is_a_pipe_is_not_waited_for(tmp_path):
     from nowcast.errors import CannotCreateError
 
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CannotCreateError, match="pipe: cannot be written"), log_lines("text", str(tmp_path / "pipe")):
+    with (
+        pytest.raises(CannotCreateError, match="pipe: cannot be written"),
+        log_lines("text", str(tmp_path / "pipe")),
+    ):
         pass

@@ -1,4 +1,6 @@
-"""Truths about units, windows, tiles and counts that hold for whatever comes, over random inputs."""
+"""Truths about units, windows, tiles and counts that hold for whatever comes, over random
+inputs.
+"""
 
 import math
 from functools import cache
@@ -29,7 +31,9 @@ STEP = np.timedelta64(5, "m").astype("timedelta64[ns]")
 NAN = float("nan")
 
 relations = st.tuples(st.floats(20, 500), st.floats(1.0, 2.0))  # a and b of Z = a R^b
-rates = st.lists(st.one_of(st.just(0.0), st.just(NAN), st.floats(0.06, 500)), min_size=1, max_size=20)
+rates = st.lists(
+    st.one_of(st.just(0.0), st.just(NAN), st.floats(0.06, 500)), min_size=1, max_size=20
+)
 
 
 # ---- units
@@ -38,7 +42,9 @@ rates = st.lists(st.one_of(st.just(0.0), st.just(NAN), st.floats(0.06, 500)), mi
 @given(relations, st.lists(st.floats(1e-3, 1000), min_size=1, max_size=20))
 def test_reflectivity_and_rate_undo_each_other(zr, several):
     rate = np.array(several)
-    np.testing.assert_allclose(dbz_to_rate(rate_to_dbz(rate, *zr), *zr, noise_dbz=-np.inf), rate, rtol=1e-10)
+    np.testing.assert_allclose(
+        dbz_to_rate(rate_to_dbz(rate, *zr), *zr, noise_dbz=-np.inf), rate, rtol=1e-10
+    )
 
 
 @given(relations, st.lists(st.floats(-100, 90), min_size=2, max_size=20))
@@ -56,12 +62,19 @@ def test_dry_stays_exactly_0_and_missing_missing(zr, several):
     assert np.array_equal(np.isnan(back), np.isnan(rate))
 
 
-@given(st.floats(0.5, 1440), st.sampled_from([("mm", 1.0), ("cm", 10.0), ("m", 1000.0), ("kg m-2", 1.0)]))
+@given(
+    st.floats(0.5, 1440),
+    st.sampled_from([("mm", 1.0), ("cm", 10.0), ("m", 1000.0), ("kg m-2", 1.0)]),
+)
 def test_a_steady_rain_gathered_over_its_minutes_is_its_rate(minutes, unit):
-    """1 mm/h for so many minutes is minutes / 60 mm; and half of it in half the time is the same rate."""
+    """1 mm/h for so many minutes is minutes / 60 mm; and half of it in half the time is the
+    same rate.
+    """
     name, in_mm = unit
     assert rate_factor(name, minutes) * (minutes / 60 / in_mm) == pytest.approx(1, rel=1e-12)
-    assert rate_factor(name, minutes / 2) == pytest.approx(2 * rate_factor(name, minutes), rel=1e-12)
+    assert rate_factor(name, minutes / 2) == pytest.approx(
+        2 * rate_factor(name, minutes), rel=1e-12
+    )
 
 
 @given(relations, rates, st.sampled_from([1.0, 2.0, 5.0, 10.0, 60.0]))
@@ -90,14 +103,27 @@ def series(slots: list[int]) -> PackedRates:
     frames = np.array(slots, np.float32).reshape(-1, 1, 1)
     ones = np.ones(len(slots))
     tiles = np.ones((len(slots), 2, 1, 1), np.float32)
-    return PackedRates(frames, START + np.array(slots, int) * STEP, STEP, ones, tiles, np.ones((1, 1), bool))
+    return PackedRates(
+        frames, START + np.array(slots, int) * STEP, STEP, ones, tiles, np.ones((1, 1), bool)
+    )
 
 
-def windows_by_hand(slots: list[int], input_steps: int, lead_steps: int, first: int, last: int) -> list[list[float]]:
-    """Every run of slots between the first and the last that lacks no input and not all others, tried one by one; NaN is absent."""
+def windows_by_hand(
+    slots: list[int], input_steps: int, lead_steps: int, first: int, last: int
+) -> list[list[float]]:
+    """Every run of slots between the first and the last that lacks no input and not all others,
+    tried one by one; NaN is absent.
+    """
     last, first = min(last, slots[-1]), max(first, slots[0])
-    runs = [list(range(start, start + input_steps + lead_steps)) for start in range(first, last - input_steps - lead_steps + 2)]
-    usable = [run for run in runs if set(run[:input_steps]) <= set(slots) and set(run[input_steps:]) & set(slots)]
+    runs = [
+        list(range(start, start + input_steps + lead_steps))
+        for start in range(first, last - input_steps - lead_steps + 2)
+    ]
+    usable = [
+        run
+        for run in runs
+        if set(run[:input_steps]) <= set(slots) and set(run[input_steps:]) & set(slots)
+    ]
     return [[slot if slot in slots else math.nan for slot in run] for run in usable]
 
 
@@ -107,8 +133,12 @@ def windows_by_hand(slots: list[int], input_steps: int, lead_steps: int, first: 
     st.integers(1, 3),
     st.lists(st.integers(0, 31), min_size=1, max_size=3),
 )
-def test_windows_are_all_the_runs_of_their_split_with_their_input_and_no_others(slots, input_steps, lead_steps, cuts):
-    """Splits that follow each other share no frame, and what crosses from one to the next is in neither."""
+def test_windows_are_all_the_runs_of_their_split_with_their_input_and_no_others(
+    slots, input_steps, lead_steps, cuts
+):
+    """Splits that follow each other share no frame, and what crosses from one to the next is in
+    neither.
+    """
     present, splits = sorted(slots), [0, *sorted(set(cuts)), 32]
     used: list[set[int]] = []
     for first, end in pairwise(splits):
@@ -116,7 +146,11 @@ def test_windows_are_all_the_runs_of_their_split_with_their_input_and_no_others(
         if not expected:
             continue
         period = Period(START + first * STEP, START + (end - 1) * STEP)
-        steps = {"input_steps": input_steps, "lead_steps": lead_steps, "scaling": Scaling("linear", 10.0, 1.0)}
+        steps = {
+            "input_steps": input_steps,
+            "lead_steps": lead_steps,
+            "scaling": Scaling("linear", 10.0, 1.0),
+        }
         source = RadarWindows(series(present), period, **steps, sampling=Sampling())
         found = [source[pick].flatten().tolist() for pick in source.epoch(0)]
         np.testing.assert_array_equal(found, expected)
@@ -129,11 +163,15 @@ def test_windows_are_all_the_runs_of_their_split_with_their_input_and_no_others(
 
 
 def bounds(size: int) -> st.SearchStrategy[tuple[int, ...]]:
-    return st.sets(st.integers(1, max(1, size - 1)), max_size=5).map(lambda cuts: (0, *sorted(cuts - {size}), size))
+    return st.sets(st.integers(1, max(1, size - 1)), max_size=5).map(
+        lambda cuts: (0, *sorted(cuts - {size}), size)
+    )
 
 
 @given(st.data(), st.integers(1, 24), st.integers(1, 24), st.integers(0, 4), st.integers(0, 5))
-def test_tiles_with_a_halo_as_wide_as_the_model_looks_equal_the_whole(data, height, width, reach, more):
+def test_tiles_with_a_halo_as_wide_as_the_model_looks_equal_the_whole(
+    data, height, width, reach, more
+):
     """The model takes the largest rate within `reach` pixels of the newest frame."""
     tiling = Tiling(data.draw(bounds(height)), data.draw(bounds(width)), reach + more, 0, 0)
     past = torch.rand(1, 2, 1, height, width, generator=torch.Generator().manual_seed(height))
@@ -185,7 +223,9 @@ fields = st.integers(0, 2**32).map(field)
 
 
 @given(fields, fields)
-def test_every_pixel_that_both_have_is_in_one_count_and_one_that_either_lacks_in_none(forecast, observed):
+def test_every_pixel_that_both_have_is_in_one_count_and_one_that_either_lacks_in_none(
+    forecast, observed
+):
     counts = count(forecast, observed, THRESHOLDS)
     there = ~(forecast.isnan() | observed.isnan())
     assert torch.equal(counts.pixels, there.sum((0, 2, 3)))
@@ -201,12 +241,20 @@ def test_every_pixel_that_both_have_is_in_one_count_and_one_that_either_lacks_in
 @given(fields, fields)
 def test_forecast_and_observation_exchanged_exchange_misses_and_false_alarms(forecast, observed):
     one, other = count(forecast, observed, THRESHOLDS), count(observed, forecast, THRESHOLDS)
-    assert torch.equal(one.misses, other.false_alarms) and torch.equal(one.false_alarms, other.misses)
-    assert torch.equal(one.hits, other.hits) and torch.equal(one.correct_negatives, other.correct_negatives)
+    assert torch.equal(one.misses, other.false_alarms) and torch.equal(
+        one.false_alarms, other.misses
+    )
+    assert torch.equal(one.hits, other.hits) and torch.equal(
+        one.correct_negatives, other.correct_negatives
+    )
 
 
 @given(fields, fields, st.integers(0, 2**32), st.permutations(range(4)))
-def test_counts_of_parts_add_up_to_the_whole_whichever_pixels_they_have_and_in_any_order(forecast, observed, seed, order):
+def test_counts_of_parts_add_up_to_the_whole_whichever_pixels_they_have_and_in_any_order(
+    forecast, observed, seed, order
+):
     part = torch.randint(4, SHAPE, generator=torch.Generator().manual_seed(seed))
     counted = [count(forecast.masked_fill(part != k, NAN), observed, THRESHOLDS) for k in order]
-    assert torch.equal(sum(counted, Counts.zeros(THRESHOLDS, 2)).joint, count(forecast, observed, THRESHOLDS).joint)
+    assert torch.equal(
+        sum(counted, Counts.zeros(THRESHOLDS, 2)).joint, count(forecast, observed, THRESHOLDS).joint
+    )

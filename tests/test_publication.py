@@ -41,14 +41,18 @@ def rain() -> xr.Dataset:
 
 
 def forecast(time: np.datetime64, **attrs: str) -> xr.Dataset:
-    return build_forecast(rain()["precipitation_rate"].values, rain(), time, np.timedelta64(300, "s"), attrs)
+    return build_forecast(
+        rain()["precipitation_rate"].values, rain(), time, np.timedelta64(300, "s"), attrs
+    )
 
 
 @cache
 def settings(*words: str) -> PredictConfig:
     register_schemas()
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
-        config = OmegaConf.to_object(compose("predict", ["checkpoint=a.pt", "data.path=x.nc", *words]))
+        config = OmegaConf.to_object(
+            compose("predict", ["checkpoint=a.pt", "data.path=x.nc", *words])
+        )
     assert isinstance(config, PredictConfig)
     return config
 
@@ -93,9 +97,18 @@ def test_a_name_is_read_again_by_the_codes_that_wrote_it() -> None:
 
 @pytest.mark.parametrize(
     ("output", "folder"),
-    [("a.nc", "."), ("out/a.nc", "out"), (FLAT, "out"), (DAILY, "out"), ("%Y/out/%m.nc", "."), ("50%%/%Y/a.nc", "50%")],
+    [
+        ("a.nc", "."),
+        ("out/a.nc", "out"),
+        (FLAT, "out"),
+        (DAILY, "out"),
+        ("%Y/out/%m.nc", "."),
+        ("50%%/%Y/a.nc", "50%"),
+    ],
 )
-def test_the_folder_of_all_forecasts_is_above_the_first_named_by_a_time(output: str, folder: str) -> None:
+def test_the_folder_of_all_forecasts_is_above_the_first_named_by_a_time(
+    output: str, folder: str
+) -> None:
     assert output_folder(output) == Path(folder)
 
 
@@ -111,7 +124,9 @@ def test_done_already_is_the_same_time_by_the_same_recipe(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_what_is_damaged_is_not_done_and_that_is_said(share: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_damaged_is_not_done_and_that_is_said(
+    share: float, caplog: pytest.LogCaptureFixture
+) -> None:
     path = Path("out/a.nc")
     write_forecast(forecast(NOON), path)
     content = path.read_bytes()
@@ -119,7 +134,9 @@ def test_what_is_damaged_is_not_done_and_that_is_said(share: float, caplog: pyte
     with caplog.at_level(logging.WARNING):
         assert not published(path, NOON, {})
     [said] = caplog.messages
-    assert said.startswith("out/a.nc: not a whole NetCDF file") and said.endswith("It is made anew.")
+    assert said.startswith("out/a.nc: not a whole NetCDF file") and said.endswith(
+        "It is made anew."
+    )
 
 
 def test_without_options_only_the_forecast_is_there() -> None:
@@ -134,10 +151,16 @@ def test_without_options_only_the_forecast_is_there() -> None:
 def test_latest_is_the_newest_and_never_goes_back(kind: str, output: str) -> None:
     config = settings(f"output={output}", f"latest={kind}")
     latest = Path("out/latest.nc")
-    for time, newest in ((NOON, NOON), (NOON + HOUR, NOON + HOUR), (NOON - HOUR, NOON + HOUR), (NOON + DAY, NOON + DAY)):
+    for time, newest in (
+        (NOON, NOON),
+        (NOON + HOUR, NOON + HOUR),
+        (NOON - HOUR, NOON + HOUR),
+        (NOON + DAY, NOON + DAY),
+    ):
         path = cycle(config, time)
         if output == "out/newest.nc":
-            newest = time if kind == "symlink" else max(newest, time)  # there is but one, and a copy keeps what it had
+            # there is but one, and a copy keeps what it had
+            newest = time if kind == "symlink" else max(newest, time)
         assert shown() == newest
         assert latest.is_symlink() == (kind == "symlink")
         if newest == time:
@@ -174,7 +197,9 @@ def test_what_is_not_ours_is_not_taken_for_a_latest(kind: str) -> None:
     config, latest = settings(f"output={FLAT}", f"latest={kind}"), Path("out/latest.nc")
     latest.parent.mkdir()
     latest.write_text("a letter")
-    with pytest.raises(CannotCreateError, match=r"out/latest\.nc: is there already and no forecast; remove it"):
+    with pytest.raises(
+        CannotCreateError, match=r"out/latest\.nc: is there already and no forecast; remove it"
+    ):
         cycle(config, NOON)
     assert latest.read_text() == "a letter" and files() == ["20240602T1200Z.nc", "latest.nc"]
     latest.unlink()
@@ -267,7 +292,9 @@ def test_only_forecasts_of_ours_are_counted() -> None:
     config = settings(f"output={FLAT}", "keep_files=2")
     for hours in (0, 1, 2):
         write_forecast(forecast(NOON + hours * HOUR), forecast_path(FLAT, NOON + hours * HOUR))
-    write_forecast(forecast(NOON).assign_attrs(source="another model"), Path("out/20240602T1355Z.nc"))
+    write_forecast(
+        forecast(NOON).assign_attrs(source="another model"), Path("out/20240602T1355Z.nc")
+    )
     rain().to_netcdf("out/20240602T1350Z.nc")
     Path("out/20240602T1345Z.nc").write_text("a letter")
     os.mkfifo("out/20240602T1340Z.nc")
@@ -296,7 +323,14 @@ def test_folders_that_are_emptied_go_too() -> None:
     second = cycle(config, new_year - DAY)
     (second.parent / "notes.txt").touch()
     cycle(config, new_year)
-    assert files() == ["2023", "2023/1231", "2023/1231/notes.txt", "2024", "2024/0101", "2024/0101/0000.nc"]
+    assert files() == [
+        "2023",
+        "2023/1231",
+        "2023/1231/notes.txt",
+        "2024",
+        "2024/0101",
+        "2024/0101/0000.nc",
+    ]
 
 
 def test_an_output_without_codes_has_nothing_to_remove() -> None:
@@ -314,11 +348,15 @@ def test_what_killed_processes_left_in_the_folders_of_the_last_day_is_removed() 
         (folder / ".1100.nc.0123abcd.tmp").touch()
         (folder / ".mine.tmp").touch()
     tidy_up(config, NOON, NOW)
-    assert [(folder / ".1100.nc.0123abcd.tmp").exists() for folder in (today, yesterday, before)] == [False, False, True]
+    assert [
+        (folder / ".1100.nc.0123abcd.tmp").exists() for folder in (today, yesterday, before)
+    ] == [False, False, True]
     assert all((folder / ".mine.tmp").exists() for folder in (today, yesterday, before))
 
 
-def test_only_what_is_to_be_removed_and_the_newest_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_to_be_removed_and_the_newest_are_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = settings(f"output={FLAT}", "latest=symlink", "keep_files=3")
     for hours in range(4):
         write_forecast(forecast(NOON + hours * HOUR), forecast_path(FLAT, NOON + hours * HOUR))

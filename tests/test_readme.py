@@ -1,4 +1,6 @@
-"""The commands of the README run as they stand there, on a small file in place of the sample and with short training."""
+"""The commands of the README run as they stand there, on a small file in place of the sample
+and with short training.
+"""
 
 import re
 import shlex
@@ -16,7 +18,13 @@ from nowcast.radar import write_synthetic
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SHORT = ["sampling.windows_per_epoch=8", "training.epochs=1", "validation.stride=96", "sampling.crop=16", "device=cpu"]
+SHORT = [
+    "sampling.windows_per_epoch=8",
+    "training.epochs=1",
+    "validation.stride=96",
+    "sampling.crop=16",
+    "device=cpu",
+]
 
 
 def commands(language: str) -> list[str]:
@@ -30,7 +38,9 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive/rain.nc").symlink_to(tmp_path / "data/radolan.nc")
     (tmp_path / "mine/experiment").mkdir(parents=True)
-    (tmp_path / "mine/experiment/winter.yaml").write_text("# @package _global_\nmodel:\n  hidden_channels: [4]\n")
+    (tmp_path / "mine/experiment/winter.yaml").write_text(
+        "# @package _global_\nmodel:\n  hidden_channels: [4]\n"
+    )
     terrain = xr.Dataset({"height": (("y", "x"), np.zeros((24, 28), np.float32))})
     terrain.to_netcdf(tmp_path / "terrain.nc", engine="netcdf4")
     found = commands("bash")
@@ -41,14 +51,20 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
         words = shlex.split(command.split(" #")[0])[1:]
         words += SHORT if words[0] == "train" else []
         words += ["grid_size=[24,28]"] if words[0] == "export" else []
-        ran = subprocess.run([sys.executable, "-m", "nowcast", *words], cwd=tmp_path, capture_output=True, text=True)
-        lacking = find_spec("pysteps") is None and re.search(r"\b(extrapolation|sprog|steps)\b", command)
+        ran = subprocess.run(
+            [sys.executable, "-m", "nowcast", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        lacking = find_spec("pysteps") is None and re.search(
+            r"\b(extrapolation|sprog|steps)\b", command
+        )
         assert ran.returncode == (69 if lacking else 0), f"{command}\n{ran.stderr}"
 
 
 def test_the_python_of_the_readme_runs() -> None:
     conv = torch.nn.Conv2d(3 + 4, 4 * 4, 3, padding=1)
-    copied = torch.nn.ModuleDict({"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])})
+    copied = torch.nn.ModuleDict(
+        {"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])}
+    )
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
         names = {"copied_convlstm": copied, "frames": torch.rand(2, 5, 3, 8, 8)}
         exec(compile(block, "README.md", "exec"), names)

@@ -1,4 +1,6 @@
-"""What the Makefile installs: each package by the sums of its archives, at the version that constraints.txt pins, and all that is needed."""
+"""What the Makefile installs: each package by the sums of its archives, at the version that
+constraints.txt pins, and all that is needed.
+"""
 
 import re
 import tomllib
@@ -21,20 +23,25 @@ EXTRAS = {
 }
 """Each file, and the extras that it is for."""
 PINS = {
-    canonicalize_name(name): version for name, _, version in (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines()) if version
+    canonicalize_name(name): version for name, _,
+    version in (line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines()) if version
 }  # fmt: skip
 
 
 @cache
 def locked(name: str) -> dict[str, str]:
-    """Package → version of a file of requirements and those that it goes on from, each with its sums."""
+    """Package → version of a file of requirements and those that it goes on from, each with its
+    sums.
+    """
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     found: dict[str, str] = {}
     for base in re.findall(r"^-r (\w+)\.txt$", text, re.MULTILINE):
         found |= locked(base)
     for entry in re.findall(r"^[^#\s-].*(?:\n .*)*", text, re.MULTILINE):
         first, *sums = entry.split("\\\n")
-        assert sums and all(re.fullmatch(r" +--hash=sha256:[0-9a-f]{64} ?", one) for one in sums), entry
+        assert sums and all(re.fullmatch(r" +--hash=sha256:[0-9a-f]{64} ?", one) for one in sums), (
+            entry
+        )
         package, _, version = first.partition(";")[0].strip().partition("==")
         found[canonicalize_name(package)] = version
     return found
@@ -43,7 +50,11 @@ def locked(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", EXTRAS)
 def test_each_package_is_of_the_version_that_is_pinned(name: str) -> None:
     assert locked(name)
-    assert {package: version for package, version in locked(name).items() if PINS.get(package, version) != version} == {}
+    assert {
+        package: version
+        for package, version in locked(name).items()
+        if PINS.get(package, version) != version
+    } == {}
 
 
 def needed(requirement: Requirement, seen: set[str]) -> set[str]:
@@ -76,12 +87,19 @@ def test_all_that_nowcast_needs_is_there_but_for_pytorch(name: str) -> None:
     for requirement in own:
         needed(requirement, seen)
     packages = {one.partition("[")[0] for one in seen}
-    assert {one for one in packages if not one.startswith(("torch", "triton", "nvidia", "cuda"))} <= set(locked(name))
+    assert {
+        one for one in packages if not one.startswith(("torch", "triton", "nvidia", "cuda"))
+    } <= set(locked(name))
     assert "torch" not in locked(name)
 
 
 def test_every_bound_admits_the_version_that_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    every = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    every = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
     bounds = [Requirement(one) for one in every if not one.startswith("nowcast")]
-    assert [str(one) for one in bounds if not one.specifier.contains(PINS[canonicalize_name(one.name)])] == []
+    assert [
+        str(one) for one in bounds if not one.specifier.contains(PINS[canonicalize_name(one.name)])
+    ] == []

@@ -8,7 +8,9 @@ from nowcast.verification.counts import Counts, joint_histogram
 
 
 def hours(*numbers: float) -> np.ndarray:
-    return np.datetime64("2020-01-01", "ns") + np.array([round(60 * number) for number in numbers]) * np.timedelta64(1, "m")
+    return np.datetime64("2020-01-01", "ns") + np.array(
+        [round(60 * number) for number in numbers]
+    ) * np.timedelta64(1, "m")
 
 
 def test_best_median_and_worst_are_chosen_and_none_twice() -> None:
@@ -22,7 +24,8 @@ def test_cases_of_one_event_do_not_stand_for_all() -> None:
     times = hours(0, 0.25, 10, 20, 24, 28, 32, 36, 40)
     assert np.timedelta64(3, "h") == APART
     assert choose(quality, times, each=2)["best"] == [0, 2]
-    assert choose(quality, hours(*(k / 4 for k in range(9))), each=2)["best"] == [0, 1]  # where there is but one event
+    # where there is but one event
+    assert choose(quality, hours(*(k / 4 for k in range(9))), each=2)["best"] == [0, 1]
 
 
 def test_a_case_near_the_worst_in_time_is_no_reason_to_show_a_better_one_as_worst() -> None:
@@ -35,7 +38,11 @@ def test_a_case_near_the_worst_in_time_is_no_reason_to_show_a_better_one_as_wors
 def test_there_may_be_fewer_cases_than_places() -> None:
     assert choose(np.array([0.3, np.nan]), hours(0, 9)) == {"best": [0]}
     assert choose(np.array([0.3, 0.4]), hours(0, 9)) == {"best": [1], "worst": [0]}
-    assert choose(np.array([0.3, 0.35, 0.2, 0.1, 0.5]), hours(0, 1, 2, 3, 4), 2) == {"best": [4], "median": [0, 1], "worst": [3]}
+    assert choose(np.array([0.3, 0.35, 0.2, 0.1, 0.5]), hours(0, 1, 2, 3, 4), 2) == {
+        "best": [4],
+        "median": [0, 1],
+        "worst": [3],
+    }
     assert choose(np.array([np.nan]), hours(0)) == {}
 
 

@@ -15,19 +15,42 @@ from nowcast.commands import fetch
 from nowcast.startup import settle
 from nowcast.untrusted import importing_plainly
 
-SHADOWED = ("threading", "multiprocessing", "json", "numpy", "hydra", "yaml", "netCDF4", "typer", "signal")
+SHADOWED = (
+    "threading",
+    "multiprocessing",
+    "json",
+    "numpy",
+    "hydra",
+    "yaml",
+    "netCDF4",
+    "typer",
+    "signal",
+)
 
 
-def test_no_file_of_the_working_folder_is_run_or_waited_for(radar_file: Path, tmp_path: Path) -> None:
-    """Neither by the command nor by its workers, which Python starts by `python -c`; pipes stand for settings of libraries."""
+def test_no_file_of_the_working_folder_is_run_or_waited_for(
+    radar_file: Path, tmp_path: Path
+) -> None:
+    """Neither by the command nor by its workers, which Python starts by `python -c`; pipes
+    stand for settings of libraries.
+    """
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path)!r} + '/RUN-{name}', 'w')\n")
     for name in (".ncrc", "matplotlibrc", "pystepsrc"):
         os.mkfifo(tmp_path / name)
-    environment = {key: text for key, text in os.environ.items() if key not in ("PYTHONSAFEPATH", "NCRCENV_IGNORE")}
+    environment = {
+        key: text
+        for key, text in os.environ.items()
+        if key not in ("PYTHONSAFEPATH", "NCRCENV_IGNORE")
+    }
     words = ["prepare", f"data.path={radar_file}", "output=store", "workers=2"]
     done = subprocess.run(
-        [sys.executable, "-m", "nowcast", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, "-m", "nowcast", *words],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.glob("RUN-*"))
@@ -36,7 +59,9 @@ def test_no_file_of_the_working_folder_is_run_or_waited_for(radar_file: Path, tm
 def test_the_working_folder_is_no_place_of_code_unless_nowcast_itself_lies_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "path", ["", str(tmp_path), f"{tmp_path}/../{tmp_path.name}", "/elsewhere"])
+    monkeypatch.setattr(
+        sys, "path", ["", str(tmp_path), f"{tmp_path}/../{tmp_path.name}", "/elsewhere"]
+    )
     monkeypatch.chdir(tmp_path)
     settle()
     assert sys.path == ["/elsewhere"]
@@ -45,10 +70,14 @@ def test_the_working_folder_is_no_place_of_code_unless_nowcast_itself_lies_there
     monkeypatch.setattr(sys, "path", [str(checkout), "/elsewhere"])
     settle()
     assert sys.path == [str(checkout), "/elsewhere"]
-    assert {os.environ[key] for key in ("PYTHONSAFEPATH", "ORT_DISABLE_TELEMETRY", "NCRCENV_IGNORE")} == {"1"}
+    assert {
+        os.environ[key] for key in ("PYTHONSAFEPATH", "ORT_DISABLE_TELEMETRY", "NCRCENV_IGNORE")
+    } == {"1"}
 
 
-def test_it_settles_in_a_folder_that_was_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_settles_in_a_folder_that_was_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
@@ -69,7 +98,8 @@ def test_settings_of_libraries_in_the_working_folder_are_out_of_sight_while_they
         assert not Path("matplotlibrc").exists() and Path.cwd() != tmp_path
         assert os.environ["MATPLOTLIBRC"] == str(tmp_path / "mine")
     assert Path.cwd() == tmp_path
-    assert not logging.getLogger("matplotlib.font_manager").isEnabledFor(logging.WARNING)  # of caches, in a log of ours
+    # of caches, in a log of ours
+    assert not logging.getLogger("matplotlib.font_manager").isEnabledFor(logging.WARNING)
 
 
 def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> list[list[str]]:
@@ -79,7 +109,9 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> list[lis
     def run_pip(command: list[str], **kwargs: Any) -> "subprocess.CompletedProcess[str]":
         commands.append(command)
         if content is not None:
-            (Path(command[command.index("--dest") + 1]) / "pycomlink-0.6.0-py3-none-any.whl").write_bytes(content)
+            (
+                Path(command[command.index("--dest") + 1]) / "pycomlink-0.6.0-py3-none-any.whl"
+            ).write_bytes(content)
         return subprocess.CompletedProcess(command, int(content is None), "", "no network\n")
 
     monkeypatch.setattr(fetch.subprocess, "run", run_pip)

@@ -23,32 +23,48 @@ DIRECTIONS = [("csi", "maximize", 0.3), ("loss", "minimize", 0.1)]
 def optuna_config(monitor: str, *overrides: str, direction: str = "minimize") -> Any:
     """As Hydra composes it, as far as a sweep of Optuna's is concerned."""
     sweeper = {"direction": direction, "n_trials": 3}
-    config = {"hydra": {"sweeper": sweeper, "overrides": {"hydra": list(overrides)}}, "training": {"monitor": monitor}}
+    config = {
+        "hydra": {"sweeper": sweeper, "overrides": {"hydra": list(overrides)}},
+        "training": {"monitor": monitor},
+    }
     composed = OmegaConf.create(config)
     OmegaConf.set_readonly(composed.hydra, True)
     return composed
 
 
 @pytest.mark.parametrize(("monitor", "direction"), [words[:2] for words in DIRECTIONS])
-def test_the_direction_is_set_by_the_monitor_here_and_for_each_job(monitor: str, direction: str) -> None:
+def test_the_direction_is_set_by_the_monitor_here_and_for_each_job(
+    monitor: str, direction: str
+) -> None:
     config = optuna_config(monitor, "hydra/sweeper=optuna")
     sweep.set_direction(config)
     assert config.hydra.sweeper == {"direction": direction, "n_trials": 3}
-    assert config.hydra.overrides.hydra == ["hydra/sweeper=optuna", f"hydra.sweeper.direction={direction}"]
+    assert config.hydra.overrides.hydra == [
+        "hydra/sweeper=optuna",
+        f"hydra.sweeper.direction={direction}",
+    ]
 
 
 @pytest.mark.parametrize(("asked", "warnings"), [("minimize", 1), ("maximize", 0)])
-def test_a_direction_that_contradicts_the_monitor_is_told(asked: str, warnings: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_direction_that_contradicts_the_monitor_is_told(
+    asked: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
     config = optuna_config("csi", f"hydra.sweeper.direction={asked}", direction=asked)
     sweep.set_direction(config)
     assert config.hydra.sweeper.direction == "maximize"
     assert config.hydra.overrides.hydra == ["hydra.sweeper.direction=maximize"]
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert said == ["hydra.sweeper.direction=minimize: set to maximize instead, since training.monitor=csi"] * warnings
+    assert (
+        said
+        == ["hydra.sweeper.direction=minimize: set to maximize instead, since training.monitor=csi"]
+        * warnings
+    )
 
 
 def test_a_sweeper_that_tries_all_has_no_direction() -> None:
-    config = OmegaConf.create({"hydra": {"sweeper": {"max_batch_size": None}}, "training": {"monitor": "csi"}})
+    config = OmegaConf.create(
+        {"hydra": {"sweeper": {"max_batch_size": None}}, "training": {"monitor": "csi"}}
+    )
     sweep.set_direction(config)
     assert config.hydra == {"sweeper": {"max_batch_size": None}}
 
@@ -78,7 +94,9 @@ def scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         sweep.refuse_other_direction(config.training.monitor)
         if config.optimizer.lr == 0.4:
             sweep.refuse_undefined_score(config.training.monitor)
-        (folder / "summary.json").write_text(json.dumps({"monitor": config.training.monitor, "score": config.optimizer.lr}))
+        (folder / "summary.json").write_text(
+            json.dumps({"monitor": config.training.monitor, "score": config.optimizer.lr})
+        )
         return config.optimizer.lr
 
     monkeypatch.setattr(train, "train", score)
@@ -100,7 +118,12 @@ OPTUNA = ("train", "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "outp
 @pytest.mark.filterwarnings("ignore")  # of Optuna's own
 @pytest.mark.parametrize(("monitor", "direction", "best"), DIRECTIONS)
 def test_optuna_ends_with_the_best_run(run: Run, monitor: str, direction: str, best: float) -> None:
-    outcome = run(*OPTUNA, "hydra/sweeper/sampler=grid", f"training.monitor={monitor}", "optimizer.lr=choice(0.1,0.2,0.3)")
+    outcome = run(
+        *OPTUNA,
+        "hydra/sweeper/sampler=grid",
+        f"training.monitor={monitor}",
+        "optimizer.lr=choice(0.1,0.2,0.3)",
+    )
     assert outcome.code == 0, outcome.err
     assert f"Directions: ['{direction}']" in outcome.err
     found = yaml.safe_load(Path("sweep/optimization_results.yaml").read_text())
@@ -113,11 +136,19 @@ def test_optuna_ends_with_the_best_run(run: Run, monitor: str, direction: str, b
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["training.monitor=choice(csi,loss)"], "training.monitor: loss is no score for a sweep that is to maximize another"),
-        (["optimizer.lr=choice(0.3,0.4)"], "the validation CSI is undefined, so that no sweep can choose by it"),
+        (
+            ["training.monitor=choice(csi,loss)"],
+            "training.monitor: loss is no score for a sweep that is to maximize another",
+        ),
+        (
+            ["optimizer.lr=choice(0.3,0.4)"],
+            "the validation CSI is undefined, so that no sweep can choose by it",
+        ),
     ],
 )
-def test_optuna_is_not_given_a_score_that_it_cannot_choose_by(run: Run, words: list[str], said: str) -> None:
+def test_optuna_is_not_given_a_score_that_it_cannot_choose_by(
+    run: Run, words: list[str], said: str
+) -> None:
     outcome = run(*OPTUNA, "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=1", *words)
     assert outcome.code == 78, outcome.err
     assert said in outcome.err and outcome.err.count("nowcast: job") == 1

@@ -1,4 +1,7 @@
-"""What a configuration may name: values, and Hydra's own plugins. Nothing of it is run, and nothing is unpickled."""
+"""What a configuration may name: values, and Hydra's own plugins.
+
+Nothing of it is run, and nothing is unpickled.
+"""
 
 import os
 import pickle
@@ -30,7 +33,10 @@ def experiment(folder, text):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("hydra: null", "configuration: cannot be composed"), ("defaults: 5", "Invalid defaults list in 'experiment/mine'")],
+    [
+        ("hydra: null", "configuration: cannot be composed"),
+        ("defaults: 5", "Invalid defaults list in 'experiment/mine'"),
+    ],
 )
 def test_what_hydra_stumbles_over_is_a_fault_of_the_configuration(run, folder, text, says):
     outcome = run(*experiment(folder, text))
@@ -40,10 +46,17 @@ def test_what_hydra_stumbles_over_is_a_fault_of_the_configuration(run, folder, t
 
 CODE = {
     "callback": "hydra: {callbacks: {x: {_target_: os.mkdir, path: marker}}}",
-    "callback of subprocess": "hydra: {callbacks: {x: {_target_: subprocess.run, args: [mkdir, marker]}}}",
-    "callback by interpolation": "hydra: {help: {header: '{x: {_target_: os.mkdir, path: marker}}'},"
-    " callbacks: '${oc.create:${hydra.help.header}}'}",
-    "target by interpolation": "hydra: {help: {header: os.mkdir}, callbacks: {x: {_target_: '${hydra.help.header}', path: marker}}}",
+    "callback of subprocess": (
+        "hydra: {callbacks: {x: {_target_: subprocess.run, args: [mkdir, marker]}}}"
+    ),
+    "callback by interpolation": (
+        "hydra: {help: {header: '{x: {_target_: os.mkdir, path: marker}}'},"
+        " callbacks: '${oc.create:${hydra.help.header}}'}"
+    ),
+    "target by interpolation": (
+        "hydra: {help: {header: os.mkdir}, callbacks: {x: {_target_: '${hydra.help.header}', path:"
+        " marker}}}"
+    ),
     "handler": "hydra: {job_logging: {handlers: {x: {class: os.mkdir, path: marker}}}}",
     "handler of hydra": "hydra: {hydra_logging: {handlers: {x: {class: os.mkdir, path: marker}}}}",
     "factory": "hydra: {job_logging: {handlers: {x: {(): os.mkdir, path: marker}}}}",
@@ -51,8 +64,10 @@ CODE = {
     "formatter class": "hydra: {job_logging: {formatters: {x: {class: os.mkdir, format: marker}}}}",
     "filter": "hydra: {job_logging: {filters: {x: {(): os.mkdir, path: marker}}}}",
     "import": "hydra: {job_logging: {handlers: {console: {stream: 'ext://antigravity.fly'}}}}",
-    "logging known late": "hydra: {help: {header: '{x: {class: os.mkdir, path: \"${hydra.runtime.output_dir}\"}}'},"
-    " job_logging: {handlers: '${oc.create:${hydra.help.header}}'}}",
+    "logging known late": (
+        "hydra: {help: {header: '{x: {class: os.mkdir, path: \"${hydra.runtime.output_dir}\"}}'},"
+        " job_logging: {handlers: '${oc.create:${hydra.help.header}}'}}"
+    ),
     "launcher": "hydra: {launcher: {_target_: os.mkdir, path: marker}}",
     "sweeper": "hydra: {sweeper: {_target_: os.mkdir, path: marker}}",
     "environment": "hydra: {job: {env_set: {HDF5_PLUGIN_PATH: '.'}}}",
@@ -90,7 +105,9 @@ def test_code_on_the_command_line_is_refused_too(run, folder, word):
 
 def test_the_primary_file_of_a_user_is_looked_at_as_well(run, folder):
     (folder / "winter.yaml").write_text("defaults: [train, _self_]\n" + CODE["callback"])
-    outcome = run("train", "--config-dir", str(folder), "--config-name", "winter", "data.path=nowhere.nc")
+    outcome = run(
+        "train", "--config-dir", str(folder), "--config-name", "winter", "data.path=nowhere.nc"
+    )
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (78, 1)
     assert "hydra.callbacks.x._target_: 'os.mkdir' is code" in outcome.err
 
@@ -106,25 +123,40 @@ def test_the_primary_file_of_a_user_is_looked_at_as_well(run, folder):
     ],
     ids=" ".join,
 )
-def test_a_package_is_no_place_of_configurations_and_is_not_imported(run, folder, words, monkeypatch):
-    packages = folder / "packages"  # elsewhere than the working folder, from which nothing is imported anyway
+def test_a_package_is_no_place_of_configurations_and_is_not_imported(
+    run, folder, words, monkeypatch
+):
+    # elsewhere than the working folder, from which nothing is imported anyway
+    packages = folder / "packages"
     (packages / "bad_package").mkdir(parents=True)
     (packages / "bad_package" / "__init__.py").write_text("import os\nos.mkdir('marker')\n")
     monkeypatch.syspath_prepend(packages)
     monkeypatch.setenv("PLACE", "pkg://bad_package")
-    (folder / "winter.yaml").write_text("defaults: [train, _self_]\nhydra: {searchpath: ['pkg://bad_package']}\n")
-    (folder / "summer.yaml").write_text("defaults: [train, _self_]\nhydra: {searchpath: ['${oc.env:PLACE}']}\n")
+    (folder / "winter.yaml").write_text(
+        "defaults: [train, _self_]\nhydra: {searchpath: ['pkg://bad_package']}\n"
+    )
+    (folder / "summer.yaml").write_text(
+        "defaults: [train, _self_]\nhydra: {searchpath: ['${oc.env:PLACE}']}\n"
+    )
     outcome = run("train", "data.path=nowhere.nc", *words, "--config-dir", str(folder))
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (78, 1), outcome.err
     assert re.search(
-        r"(hydra\.searchpath|--config-path): 'pkg://bad_package(\.deeper)?' is a package, which is code", outcome.err
+        r"(hydra\.searchpath|--config-path): 'pkg://bad_package(\.deeper)?' is a package, which is"
+        r" code",
+        outcome.err,
     )
     assert not Path("marker").exists()
 
 
 def test_a_folder_and_what_hydra_brings_are_places_of_configurations(run, folder):
     experiment(folder, "seed: 3")
-    outcome = run("train", f"hydra.searchpath=[file://{folder},pkg://hydra.conf]", "experiment=mine", "--cfg", "job")
+    outcome = run(
+        "train",
+        f"hydra.searchpath=[file://{folder},pkg://hydra.conf]",
+        "experiment=mine",
+        "--cfg",
+        "job",
+    )
     assert outcome.code == 0, outcome.err
     assert "seed: 3\n" in outcome.out
 
@@ -166,14 +198,23 @@ def test_what_logging_needs_is_left_alone(logging):
 
 
 def test_the_plugins_of_hydra_and_our_callback_may_be_named(run, folder):
-    outcome = run("train", "hydra/launcher=basic", "hydra/sweeper=basic", "hydra/job_logging=stdout", "--cfg", "hydra")
+    outcome = run(
+        "train",
+        "hydra/launcher=basic",
+        "hydra/sweeper=basic",
+        "hydra/job_logging=stdout",
+        "--cfg",
+        "hydra",
+    )
     assert outcome.code == 0
     assert "BasicLauncher" in outcome.out
     assert "RememberSweep" in outcome.out
 
 
 def test_another_target_below_hydra_is_refused():
-    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.sampler\._target_: 'os\.system' is code"):
+    with pytest.raises(
+        ConfigError, match=r"hydra\.sweeper\.sampler\._target_: 'os\.system' is code"
+    ):
         refuse_code(OmegaConf.create("hydra: {sweeper: {sampler: {_target_: os.system}}}"))
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.custom_search_space: .* a function"):
         refuse_code(OmegaConf.create("hydra: {sweeper: {custom_search_space: a.b}}"))
@@ -181,7 +222,12 @@ def test_another_target_below_hydra_is_refused():
 
 def test_nothing_in_the_package_unpickles_evaluates_or_reads_yaml_unsafely():
     """These words, and what they may stand for."""
-    allowed = {"checkpoints.py": set(), "trust.py": set(), "apart.py": {"pickle.load", "pickle.Unpickler"}}  # of its own child
+    # of its own child
+    allowed = {
+        "checkpoints.py": set(),
+        "trust.py": set(),
+        "apart.py": {"pickle.load", "pickle.Unpickler"},
+    }
     words = (
         "pickle.load",
         "pickle.Unpickler",
@@ -212,31 +258,48 @@ def described_otherwise(trained, path, **changed):
     ("changed", "said"),
     [
         ({"model": {"hidden_channels": [4, 8]}}, "its weights are those of another model"),
-        ({"model": {"hidden_channels": [10**5, 10**5]}}, "its weights are those of another model"),  # 1.4 TB of them
+        # 1.4 TB of them
+        ({"model": {"hidden_channels": [10**5, 10**5]}}, "its weights are those of another model"),
         ({"model": {"name": "fc_lstm"}}, "TypeError|KeyError|another model"),
         ({"model": {"name": "unheard_of"}}, "unheard_of"),
         ({"ema": None, "weights": {}}, "its weights are those of another model"),
         ({"ema": {"module.x": 3}}, "AttributeError"),
     ],
 )
-def test_a_checkpoint_that_describes_another_model_than_it_holds_is_refused(run, trained, radar_file, tmp_path, changed, said):
+def test_a_checkpoint_that_describes_another_model_than_it_holds_is_refused(
+    run, trained, radar_file, tmp_path, changed, said
+):
     path = tmp_path / "other.pt"
     described_otherwise(trained, path, **changed)
     outcome = run(
-        "predict", f"checkpoint={path}", "data=radar", f"data.path={radar_file}", f"output={tmp_path}/a.nc", "device=cpu"
+        "predict",
+        f"checkpoint={path}",
+        "data=radar",
+        f"data.path={radar_file}",
+        f"output={tmp_path}/a.nc",
+        "device=cpu",
     )
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (65, 1), outcome.err
-    assert re.search(rf"other\.pt: describes no model that this nowcast can build \(.*({said})", outcome.err)
+    assert re.search(
+        rf"other\.pt: describes no model that this nowcast can build \(.*({said})", outcome.err
+    )
     assert not (tmp_path / "a.nc").exists()
 
 
-def test_one_flipped_bit_of_a_checkpoint_ends_predict_in_one_line(run, trained, radar_file, tmp_path):
+def test_one_flipped_bit_of_a_checkpoint_ends_predict_in_one_line(
+    run, trained, radar_file, tmp_path
+):
     path = tmp_path / "other.pt"
     content = bytearray((trained / "best.pt").read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
     outcome = run(
-        "predict", f"checkpoint={path}", "data=radar", f"data.path={radar_file}", f"output={tmp_path}/a.nc", "device=cpu"
+        "predict",
+        f"checkpoint={path}",
+        "data=radar",
+        f"data.path={radar_file}",
+        f"output={tmp_path}/a.nc",
+        "device=cpu",
     )
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (65, 1), outcome.err
     assert "other.pt: damaged (its checksum is another)" in outcome.err

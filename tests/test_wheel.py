@@ -10,16 +10,34 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        str(tmp_path / "dist"),
+    ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(site)
-    assert {"page.css", "page.js"} <= {path.name for path in (site / "nowcast" / "verification" / "page").iterdir()}
-    code = "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train', '--cfg', 'job']; nowcast.cli.main()"
+    assert {"page.css", "page.js"} <= {
+        path.name for path in (site / "nowcast" / "verification" / "page").iterdir()
+    }
+    code = (
+        "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train',"
+        " '--cfg', 'job']; nowcast.cli.main()"
+    )
     shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(str(site))

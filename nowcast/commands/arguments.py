@@ -1,4 +1,7 @@
-"""Words of the command line that mix paths, overrides and Hydra's options. Nothing heavy is imported here."""
+"""Words of the command line that mix paths, overrides and Hydra's options.
+
+Nothing heavy is imported here.
+"""
 
 import re
 from pathlib import Path
@@ -12,7 +15,9 @@ _LONG = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir",
 
 
 def in_one_piece(words: list[str]) -> list[str]:
-    """The words of the command line with Hydra's options last, since Hydra wants its overrides in one piece, no option in between."""
+    """The words of the command line with Hydra's options last, since Hydra wants its overrides
+    in one piece, no option in between.
+    """
     others, options = split_options(words)
     return [*others, *options]
 
@@ -21,34 +26,52 @@ def split_options(words: list[str]) -> tuple[list[str], list[str]]:
     """The words of the command line → (paths and overrides, Hydra's options with their values)."""
     others, options = list[str](), list[str]()
     for before, word in zip(["", *words], words, strict=False):
-        is_value = before in _SHORT or (len(before) > 2 and any(option.startswith(before) for option in _LONG))
+        is_value = before in _SHORT or (
+            len(before) > 2 and any(option.startswith(before) for option in _LONG)
+        )
         is_value &= not (before.startswith(("-i", "--i")) and "=" in word)  # it need not have one
         (options if word.startswith("-") or is_value else others).append(word)
     return others, options
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the command line → (paths, overrides and options): key=value is an override where there is no such file, and what
-    has other signs before its '=' than a key has is a path, as archive/year=2023/*.h5."""
+    """The words of the command line → (paths, overrides and options): key=value is an override
+    where there is no such file, and what has other signs before its '=' than a key has is a
+    path, as archive/year=2023/*.h5.
+    """
     others, options = split_options(words)
     paths, overrides = list[str](), list[str]()
     for word in others:
-        is_override = word.startswith(("+", "~")) or (_OVERRIDE.match(word) is not None and not Path(word).exists())
+        is_override = word.startswith(("+", "~")) or (
+            _OVERRIDE.match(word) is not None and not Path(word).exists()
+        )
         (overrides if is_override else paths).append(word)
     return paths, [*overrides, *options]
 
 
 def predict_words(words: list[str], watch: bool) -> list[str]:
-    """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is `baseline=x`, for Hydra would look for
-    it among the models of training; `from=a to=b` is `period=[a,b]`, for no key of Python's can be called `from`.
+    """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
+    `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is
+    `period=[a,b]`, for no key of Python's can be called `from`.
 
     Errors: UsageError where only one of `from` and `to` is given.
     """
     words, options = split_options(words)
-    ends = {word.split("=")[0]: word.split("=", 1)[1] for word in words if word.startswith(("from=", "to="))}
+    ends = {
+        word.split("=")[0]: word.split("=", 1)[1]
+        for word in words
+        if word.startswith(("from=", "to="))
+    }
     if len(ends) == 1:
         raise UsageError("from, to: give both, the first and the last time to forecast from.")
     period = f"period=[{ends.get('from')},{ends.get('to')}]"
-    renamed = [f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word for word in words]
-    named = [period if word.startswith("from=") else word for word in renamed if not word.startswith("to=")]
+    renamed = [
+        f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word
+        for word in words
+    ]
+    named = [
+        period if word.startswith("from=") else word
+        for word in renamed
+        if not word.startswith("to=")
+    ]
     return [*named, *(["watch=true"] if watch else []), *options]

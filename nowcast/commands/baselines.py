@@ -40,9 +40,11 @@ def open_baseline(
     members: int,
     seed: int,
 ) -> Baseline:
-    """The baseline of this name for the frames of `grid`, which are those of `data`; for frames without a place both are None.
+    """The baseline of this name for the frames of `grid`, which are those of `data`; for frames
+    without a place both are None.
 
-    Errors: ConfigError where climatology has no days to be the mean of; as open_radar, pack_radar and build_baseline.
+    Errors: ConfigError where climatology has no days to be the mean of; as open_radar, pack_radar
+    and build_baseline.
     """
     return build_baseline(
         name,
@@ -57,7 +59,9 @@ def open_baseline(
 
 
 def pixel_km(grid: xr.Dataset | None) -> float:
-    """Width of a pixel: by x in metres, else in the middle of the grid by latitude and longitude, else a nominal 1 km, which is said."""
+    """Width of a pixel: by x in metres, else in the middle of the grid by latitude and
+    longitude, else a nominal 1 km, which is said.
+    """
     place = place_of_grid(grid)
     size = pixel_size(place)
     if size is not None and size[2] == "m":
@@ -67,27 +71,38 @@ def pixel_km(grid: xr.Dataset | None) -> float:
         return EARTH_KM * math.radians(size[1]) * math.cos(math.radians(latitude))
     if LATITUDE in place and LONGITUDE in place and place[LATITUDE].ndim == 2:
         row, column = (length // 2 for length in place[LATITUDE].shape)
-        latitude, longitude = (np.radians(place[name].values[row, column - 1 : column + 1]) for name in (LATITUDE, LONGITUDE))
+        latitude, longitude = (
+            np.radians(place[name].values[row, column - 1 : column + 1])
+            for name in (LATITUDE, LONGITUDE)
+        )
         east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
         return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
-    log.warning("the data do not say how large a pixel is: steps takes it for %g km wide", NOMINAL_KM)
+    log.warning(
+        "the data do not say how large a pixel is: steps takes it for %g km wide", NOMINAL_KM
+    )
     return NOMINAL_KM
 
 
 def mean_rate(grid: xr.Dataset | None, data: RadarConfig | None) -> NDArray[np.float64]:
-    """The mean rate [mm/h] of each pixel (h, w) over data.train, NaN where never covered; memory is flat however many frames.
+    """The mean rate [mm/h] of each pixel (h, w) over data.train, NaN where never covered; memory is
+    flat however many frames.
 
-    Errors: ConfigError where data.train is not given, DataError where its frames are of another size than those of `grid`.
+    Errors: ConfigError where data.train is not given, DataError where its frames are of another
+    size than those of `grid`.
     """
     if grid is None or data is None or data.train is None:
         raise ConfigError(
-            "data.train: climatology is the mean over these days; give the first and the last, as [2018-05-10, 2018-05-15]."
+            "data.train: climatology is the mean over these days; give the first and the last, as"
+            " [2018-05-10, 2018-05-15]."
         )
     period = parse_period("data.train", data.train)
     known = open_radar(data, period)
     theirs, ours = known[RATE].shape[1:], grid[RATE].shape[1:]
     if theirs != ours:
-        raise DataError(f"{data.path}: frames of {theirs} in data.train, but of {ours} here; climatology needs one size.")
+        raise DataError(
+            f"{data.path}: frames of {theirs} in data.train, but of {ours} here; climatology needs"
+            " one size."
+        )
     return mean_over_time(pack_radar(data, known, period))
 
 

@@ -25,7 +25,8 @@ Predictor = Callable[[Tensor], Tensor]
 class Cases:
     """Some cases, in mm/h, NaN = missing.
 
-    times: (b,) forecast reference times; the numbers of the sequences, as minutes, where frames have none.
+    times: (b,) forecast reference times; the numbers of the sequences, as minutes, where frames
+    have none.
     observed: (b, lead, h, w).
     forecasts: each (b, lead, m, h, w), by name, the one that is to be judged first.
     """
@@ -38,8 +39,10 @@ class Cases:
 class Source(Protocol):
     """Where cases come from; any of them can be had again.
 
-    times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where they have no place.
-    predictors: what forecasts again, by name. remarks: what is to be known of the cases, in sentences.
+    times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where
+    they have no place.
+    predictors: what forecasts again, by name. remarks: what is to be known of the cases, in
+    sentences.
     """
 
     times: NDArray[np.datetime64]
@@ -52,8 +55,9 @@ class Source(Protocol):
 
 
 def may_miss(config: EvaluateConfig, input_steps: int) -> int:
-    """How many input frames other than the newest a case may lack, as `nowcast predict` has it: for a model `missing_frames`, for
-    baselines that follow the rain none, for others all."""
+    """How many input frames other than the newest a case may lack, as `nowcast predict` has it:
+    for a model `missing_frames`, for baselines that follow the rain none, for others all.
+    """
     if config.checkpoint is not None:
         return config.missing_frames
     return 0 if set(config.baseline) & set(FOLLOW_RAIN) else input_steps - 1
@@ -63,7 +67,8 @@ def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
     """The remark that cases of these reference times are left out."""
     others = f"or more than {allowed} of the others" if allowed else "or another one"
     return (
-        f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest input frame is missing, {others}"
+        f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest"
+        f" input frame is missing, {others}"
     )
 
 

@@ -47,7 +47,12 @@ class FileCases:
         input_steps: int,
         allowed: int,
     ) -> None:
-        self.name, self.rates, self.predictors, self.input_steps = name, rates, baselines, input_steps
+        self.name, self.rates, self.predictors, self.input_steps = (
+            name,
+            rates,
+            baselines,
+            input_steps,
+        )
         self.grid: xr.Dataset | None = grid
         self.observed_grid = grid
         self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
@@ -65,7 +70,8 @@ class FileCases:
                 usable.append((path, reference))
         if beyond:
             self.remarks.append(
-                f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond the observed frames; the first: {beyond[0]}"
+                f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond"
+                f" the observed frames; the first: {beyond[0]}"
             )
         if without_input:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
@@ -80,21 +86,30 @@ class FileCases:
         forecasts = [self._open(self.paths[index]) for index in indices]
         frames = torch.stack([self._frames(forecast) for forecast in forecasts])
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
-        values = torch.stack([torch.from_numpy(np.ascontiguousarray(forecast[RATE].values)) for forecast in forecasts])
+        values = torch.stack(
+            [
+                torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
+                for forecast in forecasts
+            ]
+        )
         if values.ndim == 4:
             values = values[:, :, None]
         beside = {name: baseline(past) for name, baseline in self.predictors.items()}
         return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
 
     def _open(self, path: Path) -> xr.Dataset:
-        """A forecast in the order of the observed rows and columns; what is remarkable about its grid is noted once."""
+        """A forecast in the order of the observed rows and columns; what is remarkable about
+        its grid is noted once.
+        """
         forecast, remark = onto_grid(path, open_forecast(path), self.observed_grid)
         if remark and remark not in self.remarks:
             self.remarks.append(remark)
         return forecast
 
     def _frames(self, forecast: xr.Dataset) -> Tensor:
-        """The frames up to the reference time and those of the valid times, (t, h, w), NaN where one is absent."""
+        """The frames up to the reference time and those of the valid times, (t, h, w), NaN
+        where one is absent.
+        """
         ticks = self._ticks(forecast)
         assert ticks is not None
         frames = np.full((len(ticks), *self.rates.frames.shape[1:]), np.nan, np.float32)
@@ -104,7 +119,9 @@ class FileCases:
         return torch.from_numpy(frames)
 
     def _ticks(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
-        """Where these frames stand on the clock of the observations; None if some lie beyond it, or between its ticks."""
+        """Where these frames stand on the clock of the observations; None if some lie beyond
+        it, or between its ticks.
+        """
         reference = forecast["forecast_reference_time"].values
         past = reference - self.rates.timestep * np.arange(self.input_steps)[::-1]
         wanted = np.concatenate([past, forecast["time"].values])
@@ -127,28 +144,40 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
     name = _name_of(made_by)
     if name in config.baseline:
-        raise ConfigError(f"baseline: {path} was made by {name} itself; leave it out of the baselines.")
+        raise ConfigError(
+            f"baseline: {path} was made by {name} itself; leave it out of the baselines."
+        )
     moving = set(config.baseline) & set(FOLLOW_RAIN)
     if config.input_steps is None and moving:
-        raise ConfigError(f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as input_steps=5.")
+        raise ConfigError(
+            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as"
+            " input_steps=5."
+        )
     input_steps = (config.input_steps or 1) if config.baseline else 0
-    before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(input_steps - 1, 0)
+    before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(
+        input_steps - 1, 0
+    )
     period = Period(min(times) - before, max(times))
     grid = open_radar(data, Period(min(times), max(times)), around=period)
     rates = pack_radar(data, grid, period)
     baselines = {
         name: open_baseline(
             name, grid, data,
-            input_steps=input_steps, lead_steps=first.sizes["time"], timestep_minutes=float(grid.attrs["timestep_minutes"]),
-            members=config.members, seed=config.seed,
+            input_steps=input_steps, lead_steps=first.sizes["time"],
+            timestep_minutes=float(grid.attrs["timestep_minutes"]), members=config.members,
+            seed=config.seed,
         )
         for name in config.baseline
     }  # fmt: skip
-    return FileCases(name, paths, first, rates, grid, baselines, input_steps, may_miss(config, input_steps))
+    return FileCases(
+        name, paths, first, rates, grid, baselines, input_steps, may_miss(config, input_steps)
+    )
 
 
 def _name_of(made_by: Counter[str]) -> str:
-    """The method that made all forecasts; CHAIN where some were made by another, as where frames were missing, which is said."""
+    """The method that made all forecasts; CHAIN where some were made by another, as where
+    frames were missing, which is said.
+    """
     if len(made_by) == 1:
         return next(iter(made_by))
     parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
@@ -158,9 +187,13 @@ def _name_of(made_by: Counter[str]) -> str:
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:
     if not np.array_equal(forecast["lead_time"], first["lead_time"]):
-        raise DataError(f"{path}: other lead times than in the first forecast file; score them apart.")
+        raise DataError(
+            f"{path}: other lead times than in the first forecast file; score them apart."
+        )
     if forecast[RATE].shape[:-2] != first[RATE].shape[:-2]:
-        raise DataError(f"{path}: another number of members than in the first forecast file; score them apart.")
+        raise DataError(
+            f"{path}: another number of members than in the first forecast file; score them apart."
+        )
 
 
 def _refuse_twice(paths: Sequence[Path], times: NDArray[np.datetime64]) -> None:
@@ -168,4 +201,6 @@ def _refuse_twice(paths: Sequence[Path], times: NDArray[np.datetime64]) -> None:
     first: dict[str, Path] = {}
     for path, time in zip(paths, times.astype("datetime64[s]").astype(str), strict=True):
         if first.setdefault(time, path) != path:
-            raise DataError(f"{path}: forecasts from {time} UTC, as {first[time]} does; score them apart.")
+            raise DataError(
+                f"{path}: forecasts from {time} UTC, as {first[time]} does; score them apart."
+            )

@@ -1,4 +1,6 @@
-"""`--check`: whether a configuration is right and the inputs that it names exist, with nothing read, made or changed."""
+"""`--check`: whether a configuration is right and the inputs that it names exist, with nothing
+read, made or changed.
+"""
 
 import glob
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +11,33 @@ from nowcast.commands.arguments import split_options
 from nowcast.errors import MissingInputError
 
 OPTION = "--check"
-_SET_HERE = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.run.", "hydra.sweep.")
+_SET_HERE = (
+    "hydra/launcher",
+    "hydra/sweeper",
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra.run.",
+    "hydra.sweep.",
+)
 
 
 def words_to_check(words: Sequence[str], folder: str) -> list[str]:
-    """The words of a command by which Hydra composes it, or each job of its sweep, in this process and into `folder` only."""
+    """The words of a command by which Hydra composes it, or each job of its sweep, in this
+    process and into `folder` only.
+    """
     others, options = split_options([word for word in words if word != OPTION])
     kept = [word for word in others if not word.lstrip("+~").startswith(_SET_HERE)]
-    elsewhere = [f'hydra.run.dir="{folder}"', f'hydra.sweep.dir="{folder}"', "hydra.output_subdir=null"]
+    elsewhere = [
+        f'hydra.run.dir="{folder}"',
+        f'hydra.sweep.dir="{folder}"',
+        "hydra.output_subdir=null",
+    ]
     return [*kept, *elsewhere, "hydra/launcher=basic", "hydra/sweeper=basic", *options]
 
 
 def check_inputs(config: Any, places: Sequence[str]) -> None:
-    """Look for each file that a command's configuration, already composed, names; `places`: those of its command line.
+    """Look for each file that a command's configuration, already composed, names; `places`: those
+    of its command line.
 
     Errors: MissingInputError, naming key and path; ConfigError for a pattern of times that is none.
     """
@@ -31,7 +47,10 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
     for key in ("forecasts", "counts"):
         several = getattr(config, key, None)
         if several is not None and not glob.glob(str(Path(several).expanduser())):
-            raise MissingInputError(f"{key}: {several}: no file there; check the path, and quote it on the command line.")
+            raise MissingInputError(
+                f"{key}: {several}: no file there; check the path, and quote it on the command"
+                " line."
+            )
     from nowcast.radar.finding import newest_files
 
     for path, form in _frames(config, places):

@@ -11,7 +11,8 @@ from types import FrameType
 from nowcast.errors import TryLaterError
 from nowcast.signals import interrupt
 
-_AGAIN = 1.0  # seconds to the next alarm, where one was swallowed: an object that is finalised may not raise
+# seconds to the next alarm, where one was swallowed: an object that is finalised may not raise
+_AGAIN = 1.0
 _IMPORTED = 0.02  # and where one came amid an import
 
 
@@ -21,8 +22,10 @@ class _Alarm(BaseException):
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """End the block after so many seconds, or where it ends later than that; None: never. Main thread only, one at a time. A module that is being imported is
-    imported to its end, as one that was half imported cannot be imported again.
+    """End the block after so many seconds, or where it ends later than that; None: never.
+
+    Main thread only, one at a time. A module that is being imported is imported to its end, as one
+    that was half imported cannot be imported again.
 
     Errors: TryLaterError.
     """
@@ -40,8 +43,11 @@ def deadline(seconds: float | None) -> Iterator[None]:
         finally:  # within the outer block, as the alarm may come right here
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _Alarm as alarm:
-        traceback.clear_frames(alarm.__traceback__)  # which would keep all that the block held as long as the error is kept
-        raise TryLaterError(f"deadline={seconds:g} seconds passed; nothing was published. Try again, or allow more.") from None
+        # which would keep all that the block held as long as the error is kept
+        traceback.clear_frames(alarm.__traceback__)
+        raise TryLaterError(
+            f"deadline={seconds:g} seconds passed; nothing was published. Try again, or allow more."
+        ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

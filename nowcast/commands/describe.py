@@ -1,4 +1,6 @@
-"""`nowcast describe`: shapes and costs of a model, or of two side by side, layer by layer and gate by gate."""
+"""`nowcast describe`: shapes and costs of a model, or of two side by side, layer by layer and
+gate by gate.
+"""
 
 import json
 import math
@@ -53,11 +55,22 @@ FIELDS = SHAPES | COSTS
 
 def describe(config: DescribeConfig, as_json: bool = False) -> None:
     """Print what the configured models or layer are made of, as tables or as one JSON document."""
-    settings = [asdict(model) for model in (config.layer or config.model, config.beside) if model is not None]
+    settings = [
+        asdict(model)
+        for model in (config.layer or config.model, config.beside)
+        if model is not None
+    ]
     models = [describe_one(model, config) for model in settings]
     if as_json:
-        size = {key: value for key, value in asdict(config).items() if key not in ("model", "beside", "layer")}
-        described = [{"model": model, **asdict(description)} for model, description in zip(settings, models, strict=True)]
+        size = {
+            key: value
+            for key, value in asdict(config).items()
+            if key not in ("model", "beside", "layer")
+        }
+        described = [
+            {"model": model, **asdict(description)}
+            for model, description in zip(settings, models, strict=True)
+        ]
         print(json.dumps({**size, "models": described}))
         return
     console = edgeless.console()
@@ -72,7 +85,10 @@ def describe(config: DescribeConfig, as_json: bool = False) -> None:
 
 
 def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Description:
-    """The model or layer of these settings. Errors: ConfigError where it cannot be built, or takes no frames of this size."""
+    """The model or layer of these settings.
+
+    Errors: ConfigError where it cannot be built, or takes no frames of this size.
+    """
     frames = (config.batch_size, config.input_steps, config.channels, *config.grid_size)
     own = settings["name"] in LAYER_CONFIGS
     try:
@@ -80,25 +96,34 @@ def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Descriptio
             model = build_layer(settings, config) if own else build_model(settings, config.channels)
         if not own:
             return describe_model(model, frames, config.lead_steps)
-        return describe_model(model, (*frames[:2], math.prod(frames[2:])) if settings["name"] == "lstm" else frames)
+        return describe_model(
+            model, (*frames[:2], math.prod(frames[2:])) if settings["name"] == "lstm" else frames
+        )
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
         raise ConfigError(
-            f"{settings['name']}: too large to count with grid_size={config.grid_size}; make it smaller."
+            f"{settings['name']}: too large to count with grid_size={config.grid_size}; make it"
+            " smaller."
         ) from error
     except ValueError as error:
-        where = f"{settings['name']} does not fit grid_size={config.grid_size}, channels={config.channels}"
+        where = (
+            f"{settings['name']} does not fit grid_size={config.grid_size},"
+            f" channels={config.channels}"
+        )
         if own:
             raise ConfigError(f"{where}: {error}") from error
         raise ConfigError(
-            f"{where}: {error} "
-            "Give the size of its frames, or where the model has a grid_size of its own set that (model.grid_size, beside.grid_size)."
+            f"{where}: {error} Give the size of its frames, or where the model has a grid_size of"
+            " its own set that (model.grid_size, beside.grid_size)."
         ) from error
 
 
 def build_layer(settings: dict[str, Any], config: DescribeConfig) -> nn.Module:
-    """The layer of these settings by itself. Errors: ValueError where the settings do not fit together."""
+    """The layer of these settings by itself.
+
+    Errors: ValueError where the settings do not fit together.
+    """
     options = {key: value for key, value in settings.items() if key != "name"}
     if settings["name"] == "lstm":
         return FCLSTM(config.channels * math.prod(config.grid_size), **options)
@@ -106,7 +131,9 @@ def build_layer(settings: dict[str, Any], config: DescribeConfig) -> nn.Module:
 
 
 def tables(names: Sequence[str], models: Sequence[Description], width: int) -> list[Table]:
-    """Shapes and costs of one model, a row for each layer and gate; a column for each of two, or where a row is too wide."""
+    """Shapes and costs of one model, a row for each layer and gate; a column for each of two,
+    or where a row is too wide.
+    """
     if len(models) == 1:
         rows = [table_of_layers(models[0], fields) for fields in (SHAPES, COSTS)]
         if all(Console(width=edgeless.EDGELESS).measure(table).maximum <= width for table in rows):
@@ -128,11 +155,20 @@ def table_of_layers(described: Description, fields: Fields) -> Table:
 
 
 def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Table:
-    """A column for each model, layer beside layer as they run: for two of them, or for a narrow terminal."""
+    """A column for each model, layer beside layer as they run: for two of them, or for a narrow
+    terminal.
+    """
     table = Table(
-        "", *(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+        "",
+        *(Column(name, overflow="fold") for name in names),
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    layers = [*zip_longest(*(model.layers[:-1] for model in models)), tuple(model.layers[-1] for model in models)]
+    layers = [
+        *zip_longest(*(model.layers[:-1] for model in models)),
+        tuple(model.layers[-1] for model in models),
+    ]
     for rows in (*layers, tuple(total(model) for model in models)):
         present = [row or Row("", "") for row in rows]
         table.add_row("", *(f"{row.name} {row.kind}" for row in present), style="bold")
@@ -142,8 +178,13 @@ def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Tabl
                 table.add_row(field, *cells)
         parts = [{part.name: part for part in row.parts} for row in present]
         for name in dict.fromkeys(name for by_name in parts for name in by_name):
-            of_models = [[show(by_name[name]) for show in FIELDS.values()] if name in by_name else [] for by_name in parts]
-            table.add_row(f"  {name}", *(", ".join(filter(None, cells)) for cells in of_models), style="dim")
+            of_models = [
+                [show(by_name[name]) for show in FIELDS.values()] if name in by_name else []
+                for by_name in parts
+            ]
+            table.add_row(
+                f"  {name}", *(", ".join(filter(None, cells)) for cells in of_models), style="dim"
+            )
     return table
 
 

@@ -1,4 +1,6 @@
-"""`nowcast evaluate`: a model, baselines or forecast files against what was then observed → counts, scores, a report."""
+"""`nowcast evaluate`: a model, baselines or forecast files against what was then observed →
+counts, scores, a report.
+"""
 
 import glob
 import json
@@ -48,7 +50,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shown:
-    """What of the cases is drawn: those of the report, and the one with most rain; nothing where counts were added up."""
+    """What of the cases is drawn: those of the report, and the one with most rain; nothing
+    where counts were added up.
+    """
 
     showcases: list[Showcase]
     wettest: Cases | None
@@ -58,8 +62,12 @@ class Shown:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Score; write counts.nc, scores.nc, scores.csv, report.html, csi.png and frames.png; print the headline table."""
-    counts, shown = _merged(config.counts, config.output) if config.counts is not None else _scored(config)
+    """Score; write counts.nc, scores.nc, scores.csv, report.html, csi.png and frames.png; print
+    the headline table.
+    """
+    counts, shown = (
+        _merged(config.counts, config.output) if config.counts is not None else _scored(config)
+    )
     scores = scores_dataset(
         counts,
         event_min_wet_share=config.event_min_wet_share,
@@ -70,12 +78,21 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    with written_together(config.output, replaces=["frames.png"]) as folder:  # that of other cases, where none is drawn now
-        paths = [write_counts(counts, folder / "counts.nc"), *write_scores(scores, folder), draw_csi(scores, folder / "csi.png")]
+    # that of other cases, where none is drawn now
+    with written_together(config.output, replaces=["frames.png"]) as folder:
+        paths = [
+            write_counts(counts, folder / "counts.nc"),
+            *write_scores(scores, folder),
+            draw_csi(scores, folder / "csi.png"),
+        ]
         if shown.wettest is not None:
             paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
         report = folder / "report.html"
-        paths.append(write_report(report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)))
+        paths.append(
+            write_report(
+                report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)
+            )
+        )
     print(headline_text(scores))
     for path in paths:
         print(Path(config.output, path.name))
@@ -96,13 +113,22 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     quality, wettest = _count(source, tally, config.batch_size)
     counts = tally.dataset()
     if not counts["joint"].values.any():
-        raise DataError("no pixel is covered by the observation and all forecasts alike; there is nothing to score.")
+        raise DataError(
+            "no pixel is covered by the observation and all forecasts alike; there is nothing to"
+            " score."
+        )
     if config.checkpoint is not None:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
     counts.attrs |= remarks_attr([*source.remarks, *_departures(source)])
     name = label_of(source.times[wettest], source)
-    return counts, Shown(showcases_of(source, quality), source.read([wettest]), name, source.lead_minutes, origin_of(source.grid))
+    return counts, Shown(
+        showcases_of(source, quality),
+        source.read([wettest]),
+        name,
+        source.lead_minutes,
+        origin_of(source.grid),
+    )
 
 
 def open_source(config: EvaluateConfig, precision: Precision) -> Source:
@@ -115,10 +141,14 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
 
 
 def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.float64], int]:
-    """Add all cases to the tally. → CSI of each by the first forecast, and the case with the most observed rain."""
+    """Add all cases to the tally. → CSI of each by the first forecast, and the case with the
+    most observed rain.
+    """
     quality, rain = [], []
     count = len(source.times)
-    with tqdm(total=count, desc="scoring", unit="case", leave=False, disable=None, file=sys.stderr) as bar:
+    with tqdm(
+        total=count, desc="scoring", unit="case", leave=False, disable=None, file=sys.stderr
+    ) as bar:
         for first in range(0, count, batch_size):
             cases = source.read(range(first, min(first + batch_size, count)))
             counts = tally.add(cases.times, cases.observed, cases.forecasts)
@@ -131,16 +161,21 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
 
 
 def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
-    """The sum of counts files. Errors: MissingInputError where there are none, ConfigError where the sum would take the place of
-    a part; as open_counts and merge_counts.
+    """The sum of counts files.
+
+    Errors: MissingInputError where there are none, ConfigError where the sum would take the place
+    of a part; as open_counts and merge_counts.
     """
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
         raise MissingInputError(
-            f"{pattern}: no counts file there; give a counts.nc that 'nowcast evaluate' wrote, or a quoted glob."
+            f"{pattern}: no counts file there; give a counts.nc that 'nowcast evaluate' wrote, or a"
+            " quoted glob."
         )
     if Path(output, "counts.nc").resolve() in {Path(path).resolve() for path in paths}:
-        raise ConfigError(f"output: {output}/counts.nc is one of the counts to be added; choose another folder.")
+        raise ConfigError(
+            f"output: {output}/counts.nc is one of the counts to be added; choose another folder."
+        )
     merged = merge_counts([open_counts(path) for path in paths], paths)
     merged.attrs["settings"] = json.dumps({"nowcast": __version__, "counts": paths})
     return merged, Shown([], None, "", [], "upper")
@@ -149,16 +184,30 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
 def _departures(source: Source) -> list[str]:
     """Where baselines departed from their methods, and in how many cases."""
     baselines = {name: one for name, one in source.predictors.items() if isinstance(one, Baseline)}
-    return [f"{name}: {text} ({cases} cases)" for name, one in baselines.items() for text, cases in one.remarks.items()]
+    return [
+        f"{name}: {text} ({cases} cases)"
+        for name, one in baselines.items()
+        for text, cases in one.remarks.items()
+    ]
 
 
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:
     """The settings as text, for people; a group's keys as data.path."""
     flat: dict[str, Any] = {}
-    settings = json.loads(counts.attrs["settings"]) | {"checkpoint_sha256": counts.attrs.get("checkpoint_sha256")}
+    settings = json.loads(counts.attrs["settings"]) | {
+        "checkpoint_sha256": counts.attrs.get("checkpoint_sha256")
+    }
     for key, value in settings.items():
-        flat |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items() if value is not None}
+        flat |= (
+            {f"{key}.{name}": one for name, one in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in flat.items()
+        if value is not None
+    }
 
 
 def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
@@ -166,7 +215,10 @@ def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
     return draw_frames(
         path,
         case.observed[0].float().cpu().numpy(),
-        {name: forecast[0].mean(dim=1).float().cpu().numpy() for name, forecast in case.forecasts.items()},
+        {
+            name: forecast[0].mean(dim=1).float().cpu().numpy()
+            for name, forecast in case.forecasts.items()
+        },
         shown.lead_minutes,
         f"Forecast from {shown.wettest_name}, the wettest of the cases scored",
         origin=shown.origin,

@@ -23,13 +23,17 @@ Result = TypeVar("Result")
 _EQUAL = {
     "rtol": 1e-3,
     "atol": 1e-3,
-}  # mm/h; sums in another order, through an exponential function where rain was scaled by a logarithm
+    # mm/h; sums in another order, through an exponential function where rain was scaled by a
+    # logarithm
+}
 
 
 def export(config: ExportConfig) -> Path:
-    """Write the model of a checkpoint for frames of one size, once it is seen to forecast what the checkpoint does, and say so.
+    """Write the model of a checkpoint for frames of one size, once it is seen to forecast what the
+    checkpoint does, and say so.
 
-    Errors: DataError for a model of another size; InternalError where the forecasts differ; as each part.
+    Errors: DataError for a model of another size; InternalError where the forecasts differ; as each
+    part.
     """
     forecaster, checkpoint = open_forecaster(config.checkpoint, choose_precision("cpu", "fp32"))
     refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
@@ -41,22 +45,28 @@ def export(config: ExportConfig) -> Path:
         **{key: checkpoint.get(key) for key in ("config", "place", "versions")},
         "exported_from_sha256": sha256(config.checkpoint),
         "grid_size": config.grid_size,
-        "memory_bytes": round(WORKSPACE * forecasting_memory(forecaster.model, frames.shape, forecaster.lead_steps)),
+        "memory_bytes": round(
+            WORKSPACE * forecasting_memory(forecaster.model, frames.shape, forecaster.lead_steps)
+        ),
     }
     content = seal(export_forecaster(forecaster, config.grid_size), about)
-    exported = open_exported(content, path)  # refused here if its graph were none that predict takes
+    # refused here if its graph were none that predict takes
+    exported = open_exported(content, path)
     rates, seconds = _timed(lambda: forecaster(past).numpy())
     ours, ours_seconds = _timed(lambda: exported(past.numpy()))
     if not np.allclose(ours, rates, equal_nan=True, **_EQUAL):
         raise InternalError(
-            f"{path}: would not forecast what {config.checkpoint} does, so it was not written; forecast by the checkpoint."
+            f"{path}: would not forecast what {config.checkpoint} does, so it was not written;"
+            " forecast by the checkpoint."
         )
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
     height, width = config.grid_size
     print(
-        f"{path}: {forecaster.input_steps} → {forecaster.lead_steps} frames of {height} × {width}, {len(content) / 1e6:.1f} MB; equal to "
-        f"{config.checkpoint} within {np.nanmax(np.abs(ours - rates)):.1e} mm/h; a forecast takes {ours_seconds:.2f} s, not {seconds:.2f} s"
+        f"{path}: {forecaster.input_steps} → {forecaster.lead_steps} frames of {height} × {width},"
+        f" {len(content) / 1e6:.1f} MB; equal to {config.checkpoint} within"
+        f" {np.nanmax(np.abs(ours - rates)):.1e} mm/h; a forecast takes {ours_seconds:.2f} s, not"
+        f" {seconds:.2f} s"
     )
     return path
 

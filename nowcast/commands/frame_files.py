@@ -1,4 +1,6 @@
-"""Radar files that come and go, looked at again and again: what is known of one that has not changed is kept."""
+"""Radar files that come and go, looked at again and again: what is known of one that has not
+changed is kept.
+"""
 
 import hashlib
 import math
@@ -39,7 +41,9 @@ class ChangedError(DataError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything; the share of covered pixels."""
+    """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything;
+    the share of covered pixels.
+    """
 
     rate: Rate
     remark: str | None
@@ -60,24 +64,36 @@ class FrameFiles:
         self._last: RadarFile | None = None
 
     def is_pattern(self) -> bool:
-        """Whether they are named by a pattern of times, so that some can be looked for without all others."""
+        """Whether they are named by a pattern of times, so that some can be looked for without
+        all others.
+        """
         return is_time_pattern(self.path)
 
     def find(self, period: Period) -> list[Path]:
-        """Those of a period where they are named by a pattern of times, else all. Errors: MissingInputError, ConfigError."""
+        """Those of a period where they are named by a pattern of times, else all.
+
+        Errors: MissingInputError, ConfigError.
+        """
         return find_files(self.path, (period.start, period.end), self.form)
 
     def newest(self, count: int) -> list[Path]:
-        """The newest where they are named by a pattern of times, else all. Errors: MissingInputError, ConfigError."""
+        """The newest where they are named by a pattern of times, else all.
+
+        Errors: MissingInputError, ConfigError.
+        """
         return newest_files(self.path, count, self.form)
 
     def forget_others(self) -> None:
         """Forget files that were not described since this was last called."""
-        self._described = {path: known for path, known in self._described.items() if path in self._in_use}
+        self._described = {
+            path: known for path, known in self._described.items() if path in self._in_use
+        }
         self._in_use.clear()
 
     def close(self) -> None:
-        """Hold no file open: one that is cannot be written again by others, and takes up the disk where it is removed."""
+        """Hold no file open: one that is cannot be written again by others, and takes up the
+        disk where it is removed.
+        """
         close_files({str(path) for path in self._open})
         self._open.clear()
 
@@ -86,7 +102,10 @@ class FrameFiles:
         self._frames_before, self._frames = self._frames, {}
 
     def describe(self, path: Path) -> RadarFile | None:
-        """What a file holds; None where it is gone. Errors: DataError, MissingInputError where it cannot be read."""
+        """What a file holds; None where it is gone.
+
+        Errors: DataError, MissingInputError where it cannot be read.
+        """
         signature = signature_of(path)
         if signature is None:
             return None
@@ -112,7 +131,8 @@ class FrameFiles:
     def read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame | None:
         """A frame of a file, which is of the time `at`; None where the file is gone.
 
-        Errors: DataError, ChangedError among it where the file is not what it was described as; MissingInputError.
+        Errors: DataError, ChangedError among it where the file is not what it was described as;
+        MissingInputError.
         """
         signature, _ = self._described[file.path]
         self._open.add(file.path)
@@ -122,14 +142,18 @@ class FrameFiles:
         if changed is None:
             return None
         if changed != signature:
-            raise ChangedError(f"{file.path}: became another file while it was looked at; forecast again.")
+            raise ChangedError(
+                f"{file.path}: became another file while it was looked at; forecast again."
+            )
         if isinstance(frame, Frame) or not is_young(file.path):
             self._frames[key] = frame
         if isinstance(frame, Frame):
             return frame
         raise frame
 
-    def _try(self, file: RadarFile, index: int, at: np.datetime64) -> Frame | DataError | MissingInputError:
+    def _try(
+        self, file: RadarFile, index: int, at: np.datetime64
+    ) -> Frame | DataError | MissingInputError:
         try:
             return self._read(file, index, at)
         except (DataError, MissingInputError) as error:
@@ -139,11 +163,17 @@ class FrameFiles:
         everything, options = slice(None), self.options
         rates, high = read_rates(file, index, np.array([at]), everything, everything, options)
         instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
-        remark = f"{file.path}: {high} values at {show(at)} UTC are above data.max_rate={options.max_rate:g} mm/h and {instead}"
+        remark = (
+            f"{file.path}: {high} values at {show(at)} UTC are above"
+            f" data.max_rate={options.max_rate:g} mm/h and {instead}"
+        )
         return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
 
     def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Rate:
-        """A frame, but by another (scale, offset) than its file says. Errors: DataError, MissingInputError."""
+        """A frame, but by another (scale, offset) than its file says.
+
+        Errors: DataError, MissingInputError.
+        """
         everything = slice(None)
         stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
         return rate_by(packing, stored, file, self.options)
@@ -166,7 +196,9 @@ def digest_of(rate: Rate) -> str:
 
 
 def changed_at(path: Path) -> float:
-    """When a file last changed or came to its place, in seconds since 1970; infinite for a folder, which does not tell."""
+    """When a file last changed or came to its place, in seconds since 1970; infinite for a
+    folder, which does not tell.
+    """
     try:
         about = path.stat()
     except OSError:
@@ -175,29 +207,47 @@ def changed_at(path: Path) -> float:
 
 
 def is_young(path: Path) -> bool:
-    """Whether a file changed so lately that it may still be being written; one that cannot be looked at did not."""
+    """Whether a file changed so lately that it may still be being written; one that cannot be
+    looked at did not.
+    """
     try:
         signature = signature_of(path)
     except MissingInputError:
         return False
     is_file = path.is_file() or path.is_dir()  # a named pipe is never finished
-    return is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
+    return (
+        is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
+    )
 
 
 def signature_of(path: Path) -> Signature | None:
-    """(time of the last change [ns], size, …); of a Zarr store those of its folders and of what describes them; None of what is gone."""
+    """(time of the last change [ns], size, …); of a Zarr store those of its folders and of what
+    describes them; None of what is gone.
+    """
     try:
         parts = [path, *_descriptions(path)] if path.is_dir() else [path]
-        return tuple(number for about in map(Path.stat, parts) for number in (about.st_mtime_ns, about.st_size))
+        return tuple(
+            number
+            for about in map(Path.stat, parts)
+            for number in (about.st_mtime_ns, about.st_size)
+        )
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
 
 
 def _descriptions(store: Path) -> Iterable[Path]:
-    """The folders of a Zarr store down to those of its chunks, and the files that say what is in them."""
+    """The folders of a Zarr store down to those of its chunks, and the files that say what is
+    in them.
+    """
     for folder in sorted(one for one in store.iterdir() if one.is_dir()):
         yield folder
-        yield from sorted(one for one in folder.iterdir() if one.name in (".zarray", "zarr.json", "c"))
-    yield from sorted(one for one in store.iterdir() if one.name in (".zgroup", ".zmetadata", "zarr.json"))
+        yield from sorted(
+            one for one in folder.iterdir() if one.name in (".zarray", "zarr.json", "c")
+        )
+    yield from sorted(
+        one for one in store.iterdir() if one.name in (".zgroup", ".zmetadata", "zarr.json")
+    )

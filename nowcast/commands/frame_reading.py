@@ -21,7 +21,9 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
             frame = source.read(file, index, at)
             if frame is None:
                 continue
-            problem = packing_unfit(source, line, file, index, at, frame, bad) or coverage_unfit(source, line, at, frame)
+            problem = packing_unfit(source, line, file, index, at, frame, bad) or coverage_unfit(
+                source, line, at, frame
+            )
             if problem:
                 raise DataError(f"{file.path}: {problem}.")
         except (DataError, MissingInputError) as error:
@@ -33,10 +35,16 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
         return None
     (file, index, rate), *others = found
     for other, number, again in others:
-        both = f"{file.path} and {other.path}" if file.path != other.path else f"{file.path} (frames {index} and {number})"
+        both = (
+            f"{file.path} and {other.path}"
+            if file.path != other.path
+            else f"{file.path} (frames {index} and {number})"
+        )
         if not np.array_equal(rate, again, equal_nan=True):
             bad.add(
-                other.path, DataError(f"{both}: two different frames for {show(at)}; keep the right one only."), "both left out"
+                other.path,
+                DataError(f"{both}: two different frames for {show(at)}; keep the right one only."),
+                "both left out",
             )
             return None
         bad.remarks.append(f"{both}: the same frame of {show(at)} UTC came twice")
@@ -44,9 +52,18 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
 
 
 def packing_unfit(
-    source: FrameFiles, line: Timeline, file: RadarFile, index: int, at: np.datetime64, frame: Frame, bad: BadFiles
+    source: FrameFiles,
+    line: Timeline,
+    file: RadarFile,
+    index: int,
+    at: np.datetime64,
+    frame: Frame,
+    bad: BadFiles,
 ) -> str:
-    """Why a frame cannot be packed as its file says; empty where it can. Another packing that fits is remarked."""
+    """Why a frame cannot be packed as its file says; empty where it can.
+
+    Another packing that fits is remarked.
+    """
     count = Counter(one.layout.packing for one in line.files)
     packing, files = count.most_common(1)[0]
     if packing == file.layout.packing or 2 * files <= len(line.files):
@@ -56,15 +73,22 @@ def packing_unfit(
         beside = _frame(source, other, number, time) if other.layout.packing == packing else None
         unfit = None if beside is None else fits_only_repacked(frame.rate, again, beside.rate)
         if unfit:
-            return f"{packing_problem(file, packing)}; if it is right, it is taken once most of the newest files are packed so"
+            return (
+                f"{packing_problem(file, packing)}; if it is right, it is taken once most of the"
+                " newest files are packed so"
+            )
         if unfit is not None:
             break
-    bad.remarks.append(f"{file.path}: is packed otherwise than most files before it, and taken as it says")
+    bad.remarks.append(
+        f"{file.path}: is packed otherwise than most files before it, and taken as it says"
+    )
     return ""
 
 
 def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame: Frame) -> str:
-    """Why the coverage of a frame cannot be right; empty where it can, or where the frame covers nothing."""
+    """Why the coverage of a frame cannot be right; empty where it can, or where the frame
+    covers nothing.
+    """
     if frame.covered == 0:
         return ""
     times = np.unique(line.times)
@@ -78,15 +102,20 @@ def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame:
         return ""
     usual = float(np.nanmedian([share for j, share in enumerate(shares) if j != place]))
     return (
-        f"covers {frame.covered:.0%} of its pixels at {show(at)} UTC, the frames around it {usual:.0%}; if radars did fail or come"
-        " back, the next frame shows it too, and both are taken"
+        f"covers {frame.covered:.0%} of its pixels at {show(at)} UTC, the frames around it"
+        f" {usual:.0%}; if radars did fail or come back, the next frame shows it too, and both are"
+        " taken"
     )
 
 
 def _frames_near(line: Timeline, at: np.datetime64) -> list[tuple[RadarFile, int, np.datetime64]]:
     """The other frames, the nearest in time first."""
     order = np.argsort(np.abs(line.times - at), kind="stable")
-    return [(line.files[line.file_of[k]], int(line.frame_of[k]), line.times[k]) for k in order if line.times[k] != at]
+    return [
+        (line.files[line.file_of[k]], int(line.frame_of[k]), line.times[k])
+        for k in order
+        if line.times[k] != at
+    ]
 
 
 def _first_frame(source: FrameFiles, line: Timeline, at: np.datetime64) -> Frame | None:
@@ -102,7 +131,9 @@ def _frame(source: FrameFiles, file: RadarFile, index: int, at: np.datetime64) -
 
 
 def is_blank(rate: Rate, line: Timeline, at: np.datetime64, bad: BadFiles, is_newest: bool) -> bool:
-    """Whether a frame holds no measured pixel; the newest may be a file whose values are still to be written."""
+    """Whether a frame holds no measured pixel; the newest may be a file whose values are still
+    to be written.
+    """
     if not np.isnan(rate).all():
         return False
     path = line.at(at)[0][0].path

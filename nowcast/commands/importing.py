@@ -1,4 +1,7 @@
-"""Imports of large libraries, and the end of a process that has them, faster. Nothing heavy is imported here."""
+"""Imports of large libraries, and the end of a process that has them, faster.
+
+Nothing heavy is imported here.
+"""
 
 import gc
 import sys
@@ -8,8 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Within the block Python does not look for rubbish: among the hundreds of thousands of objects of an import there is none. Nor
-    does it look among them afterwards, least of all twice as the process ends."""
+    """Within the block Python does not look for rubbish: among the hundreds of thousands of
+    objects of an import there is none. Nor does it look among them afterwards, least of all
+    twice as the process ends.
+    """
     was_enabled, known = gc.isenabled(), len(sys.modules)
     try:
         gc.disable()
@@ -17,5 +22,6 @@ def importing() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-        if len(sys.modules) > known:  # else there is nothing new, and rubbish of before would stay for ever
+        # else there is nothing new, and rubbish of before would stay for ever
+        if len(sys.modules) > known:
             gc.freeze()

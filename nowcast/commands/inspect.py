@@ -42,7 +42,8 @@ T = TypeVar("T")
 def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     """Print what is at each path (without one, at data.path), as tables or as one JSON document.
 
-    Errors: after all is printed, that of a path where nothing is, or DataError where files cannot be read.
+    Errors: after all is printed, that of a path where nothing is, or DataError where files cannot
+    be read.
     """
     options = reading(config.data)
     console = edgeless.console(markup=False)
@@ -67,7 +68,11 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
         groups, unreadable = look_at_files(files, options, config.workers)
         if unreadable:
             bad = len({one.path for one in unreadable})
-            errors.append(DataError(f"{path}: {bad} of {len(files)} file(s) cannot be read; the reasons are listed."))
+            errors.append(
+                DataError(
+                    f"{path}: {bad} of {len(files)} file(s) cannot be read; the reasons are listed."
+                )
+            )
         series = [(group, inspected(group)) for group in groups if group.frames]
         document.append(
             {
@@ -88,15 +93,20 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
         raise worst
 
 
-def look_at_files(files: list[Path], options: ReadOptions, workers: int) -> tuple[list[Group], list[Unreadable]]:
-    """Read all frames of these files once: groups of files alike, with their frames; and what could not be read."""
+def look_at_files(
+    files: list[Path], options: ReadOptions, workers: int
+) -> tuple[list[Group], list[Unreadable]]:
+    """Read all frames of these files once: groups of files alike, with their frames; and what
+    could not be read.
+    """
     groups, unreadable = group_files(_progress(files, "describing", "file"), options)
     blocks = blocks_of(groups)
     found = _progress(look_through(blocks, options, workers), "reading", "block", len(blocks))
     for block, (frames, bad) in zip(blocks, found, strict=True):
         groups[block.group].frames += frames
         unreadable += bad
-    return groups, list({one.path: one for one in reversed(unreadable)}.values())[::-1]  # the first reason of each file
+    # the first reason of each file
+    return groups, list({one.path: one for one in reversed(unreadable)}.values())[::-1]
 
 
 def inspected(group: Group) -> Inspection:
@@ -132,11 +142,17 @@ def print_model(console: Console, path: str, about: dict[str, Any]) -> None:
     """A block for a checkpoint or an exported model."""
     kind = about["kind"] + (f", schema {about['schema']}" if about["kind"] == "checkpoint" else "")
     console.print(printable(path), style="bold")
-    _print_rows(console, [("format", f"nowcast {kind}"), *model_rows(about), ("SHA-256", about["sha256"])])
+    _print_rows(
+        console, [("format", f"nowcast {kind}"), *model_rows(about), ("SHA-256", about["sha256"])]
+    )
 
 
 def print_path(
-    console: Console, path: str, series: list[tuple[Group, Inspection]], unreadable: list[Unreadable], options: ReadOptions
+    console: Console,
+    path: str,
+    series: list[tuple[Group, Inspection]],
+    unreadable: list[Unreadable],
+    options: ReadOptions,
 ) -> None:
     """A block for each series found at a path, and the files that cannot be read."""
     for number, (group, found) in enumerate(series, start=1):
@@ -144,27 +160,50 @@ def print_path(
         console.print(f"{printable(path)}{which}", style="bold")
         _print_rows(
             console,
-            [*what_it_is(group, found), *what_it_shows(found), *what_is_suspicious(found, options), *packed_otherwise(group)],
+            [
+                *what_it_is(group, found),
+                *what_it_shows(found),
+                *what_is_suspicious(found, options),
+                *packed_otherwise(group),
+            ],
         )
     if unreadable:
         console.print(f"{printable(path)}: cannot be read", style="bold red")
         rows = [(str(one.path), one.reason) for one in unreadable[:SHOWN_FILES]]
         left = len(unreadable) - len(rows)
-        _print_rows(console, [*rows, *([("…", f"and {left} more; --json lists them all")] if left else [])])
+        _print_rows(
+            console, [*rows, *([("…", f"and {left} more; --json lists them all")] if left else [])]
+        )
 
 
 def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
     """Format, variable, grid and times."""
     file = group.files[0]
     layout, size, row = file.layout, pixel_size(file.place), first_row(file.place)
-    over = "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} minutes"
+    over = (
+        ""
+        if layout.accumulation_minutes is None
+        else f" per {layout.accumulation_minutes:g} minutes"
+    )
     by = f", Z = {layout.zr[0]:g} R^{layout.zr[1]:g}" if layout.zr is not None else ""
-    pixel = "size not stated" if size is None else f"{_length(size[0], size[2])} × {_length(size[1], size[2])}"
-    cadence = "one frame" if np.isnan(found.timestep_minutes) else f"every {found.timestep_minutes:g} minutes"
+    pixel = (
+        "size not stated"
+        if size is None
+        else f"{_length(size[0], size[2])} × {_length(size[1], size[2])}"
+    )
+    cadence = (
+        "one frame"
+        if np.isnan(found.timestep_minutes)
+        else f"every {found.timestep_minutes:g} minutes"
+    )
     return [
         ("format", FORMATS[file.format].title),
         ("variable", f"{layout.variable} in {layout.units}{over}{by}"),
-        ("grid", f"{layout.shape[0]} × {layout.shape[1]} pixels of {pixel}" + (f", row 0 in the {row}" if row else "")),
+        (
+            "grid",
+            f"{layout.shape[0]} × {layout.shape[1]} pixels of {pixel}"
+            + (f", row 0 in the {row}" if row else ""),
+        ),
         ("projection", crs_in_words(file.place)),
         ("box", _box(file.place)),
         ("period", f"{show(found.start)} to {show(found.end)} UTC, {cadence}"),
@@ -176,8 +215,15 @@ def what_it_shows(found: Inspection) -> list[tuple[str, str]]:
     """Rain, and what is missing."""
     gaps = sorted(found.gaps, key=lambda gap: -gap.frames)
     longest = [f"{gap.frames:,} from {show(gap.first)} to {show(gap.last)}" for gap in gaps[:SHOWN]]
-    missing = f"{_count(found.missing_frames, 'frame')} in {_count(len(gaps), 'gap')}: {'; '.join(longest)}{_more(gaps)}"
-    maximum = "nothing measured" if np.isnan(found.maximum) else f"{found.maximum:.1f} mm/h at {show(found.maximum_time)}"
+    missing = (
+        f"{_count(found.missing_frames, 'frame')} in {_count(len(gaps), 'gap')}:"
+        f" {'; '.join(longest)}{_more(gaps)}"
+    )
+    maximum = (
+        "nothing measured"
+        if np.isnan(found.maximum)
+        else f"{found.maximum:.1f} mm/h at {show(found.maximum_time)}"
+    )
     return [
         ("gaps", missing if gaps else "none"),
         ("not covered", f"{_percent(found.missing_share)} of all pixels"),
@@ -196,21 +242,24 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         _times("same time twice, equal frames", found.same_time_equal),
         _times("same time twice, different frames", found.same_time_differing),
         found.high
-        and f"impossible rates: {_count(found.high, 'value')} above data.max_rate={options.max_rate:g}, {became};"
-        f" up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
+        and f"impossible rates: {_count(found.high, 'value')} above data.max_rate={options.max_rate:g},"
+        f" {became}; up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
         jumps
         and f"jumps of the mean rain: {len(jumps)}: "
         + ", ".join(f"×{jump.factor:.2g} at {show(jump.time)}" for jump in jumps[:SHOWN])
         + _more(jumps),
         found.jump_minute is not None
-        and f"changes of the mean rain at minute :{found.jump_minute:02} are {found.jump_minute_ratio:.1f} times those at others",
+        and f"changes of the mean rain at minute :{found.jump_minute:02} are"
+        f" {found.jump_minute_ratio:.1f} times those at others",
         _times("frozen, the same as the frame before", found.frozen),
-        found.lone_share > MUCH_SPECKLE and f"much speckle: {_percent(found.lone_share)} of wet pixels",
+        found.lone_share > MUCH_SPECKLE
+        and f"much speckle: {_percent(found.lone_share)} of wet pixels",
         _times("wholly dry", found.dry),
         _times("wholly missing", found.empty),
         found.mask_changes
         and _times("other coverage than the frame before", found.mask_changes)
-        + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are covered",
+        + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are"
+        " covered",
         _times("coverage that no frame around shares", found.coverage_jumps),
     ]
     things = [text for text in said if text] or ["nothing"]
@@ -218,11 +267,20 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
 
 
 def packed_otherwise(group: Group) -> list[tuple[str, str]]:
-    """Files whose packing differs from that of the files around them, as after a scale was deleted or altered."""
+    """Files whose packing differs from that of the files around them, as after a scale was
+    deleted or altered.
+    """
     files = sorted(group.files, key=lambda file: file.times.min())
     odd = [files[k] for k, _ in odd_packings(files)]
-    said = [f"{file.path.name} (scale {file.layout.packing[0]:g}, offset {file.layout.packing[1]:g})" for file in odd]
-    return [("", f"packed otherwise than the files around: {', '.join(said[:SHOWN])}{_more(odd)}")] if odd else []
+    said = [
+        f"{file.path.name} (scale {file.layout.packing[0]:g}, offset {file.layout.packing[1]:g})"
+        for file in odd
+    ]
+    return (
+        [("", f"packed otherwise than the files around: {', '.join(said[:SHOWN])}{_more(odd)}")]
+        if odd
+        else []
+    )
 
 
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
@@ -238,7 +296,12 @@ def _progress(things: Iterable[T], what: str, unit: str, total: int | None = Non
 
 
 def _times(what: str, times: tuple[np.datetime64, ...]) -> str:
-    return f"{what}: {_count(len(times), 'frame')}: {', '.join(map(show, times[:SHOWN]))}{_more(times)}" if times else ""
+    return (
+        f"{what}: {_count(len(times), 'frame')}:"
+        f" {', '.join(map(show, times[:SHOWN]))}{_more(times)}"
+        if times
+        else ""
+    )
 
 
 def _more(things: Any) -> str:
@@ -255,7 +318,11 @@ def _percent(share: float) -> str:
 
 def _box(place: Place) -> str:
     box = box_in_degrees(place)
-    return "not known" if box is None else "west {:.2f}, south {:.2f}, east {:.2f}, north {:.2f} degrees".format(*box)
+    return (
+        "not known"
+        if box is None
+        else "west {:.2f}, south {:.2f}, east {:.2f}, north {:.2f} degrees".format(*box)
+    )
 
 
 def _length(size: float, units: str) -> str:

@@ -1,4 +1,7 @@
-"""What `nowcast inspect` shows of a checkpoint or an exported model. PyTorch is imported for a checkpoint only."""
+"""What `nowcast inspect` shows of a checkpoint or an exported model.
+
+PyTorch is imported for a checkpoint only.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,15 +24,19 @@ def is_model(path: str) -> bool:
 
 
 def model_document(path: str) -> dict[str, Any]:
-    """Return what is known of a model: plain values, None where an older version did not write them.
+    """Return what is known of a model: plain values, None where an older version did not write
+    them.
 
-    Errors: as `read_checkpoint` and `read_exported`; DataError if the file does not describe a model.
+    Errors: as `read_checkpoint` and `read_exported`; DataError if the file does not describe a
+    model.
     """
     try:
         made = _exported(path) if path.lower().endswith(SUFFIX) else _checkpoint(path)
         model_rows(made)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise DataError(f"{path}: does not describe a model of nowcast ({type(error).__name__}: {error}).") from error
+        raise DataError(
+            f"{path}: does not describe a model of nowcast ({type(error).__name__}: {error})."
+        ) from error
     return {**made, "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
 
 
@@ -44,7 +51,11 @@ def _checkpoint(path: str) -> dict[str, Any]:
         "schema": checkpoint["schema"],
         "written": checkpoint.get("written"),
         "versions": checkpoint["versions"],
-        "parameters": sum(one.numel() for name, one in checkpoint["weights"].items() if not name.endswith("num_batches_tracked")),
+        "parameters": sum(
+            one.numel()
+            for name, one in checkpoint["weights"].items()
+            if not name.endswith("num_batches_tracked")
+        ),
         "epoch": progress["epoch"],
         "steps_into_next_epoch": progress["step"],
         "scores": done,
@@ -69,16 +80,32 @@ def model_rows(about: Document) -> list[tuple[str, str]]:
     size = f"{about['parameters']:,} parameters; " if "parameters" in about else ""
     minutes = config["timestep_minutes"]
     spacing = "without times" if minutes is None else f"every {minutes:g} minutes"
-    scaling = ", ".join(f"{value:g}" if isinstance(value, float) else f"{value}" for value in config["scaling"].values())
+    scaling = ", ".join(
+        f"{value:g}" if isinstance(value, float) else f"{value}"
+        for value in config["scaling"].values()
+    )
     rows = [
         ("model", f"{model['name']}: {size}{shape}"),
-        ("frames", f"{config['input_steps']} → {config['lead_steps']} {spacing}; scaling {scaling}"),
+        (
+            "frames",
+            f"{config['input_steps']} → {config['lead_steps']} {spacing}; scaling {scaling}",
+        ),
         ("inputs", ", ".join(["rain", *_beside(config.get("inputs", {}))])),
         ("data", _data(config["data"], about.get("data"))),
-        ("days", "; ".join(f"{split} {_days(config['data'][split])}" for split in _SPLITS if config["data"].get(split))),
+        (
+            "days",
+            "; ".join(
+                f"{split} {_days(config['data'][split])}"
+                for split in _SPLITS
+                if config["data"].get(split)
+            ),
+        ),
         ("settings", _settings(config)),
         *([("epoch", _epoch(about, config))] if "epoch" in about else []),
-        ("written", f"{about.get('written') or 'at a time not recorded'} by {_versions(about['versions'])}"),
+        (
+            "written",
+            f"{about.get('written') or 'at a time not recorded'} by {_versions(about['versions'])}",
+        ),
     ]
     if "exported_from_sha256" in about:
         rows.append(("made from", f"a checkpoint of SHA-256 {about['exported_from_sha256']}"))
@@ -95,7 +122,8 @@ def _beside(inputs: Document) -> list[str]:
 
 def _data(data: Document, frames: Document | None) -> str:
     known = (
-        f": {frames['frames']:,} frames of {frames['size'][0]} × {frames['size'][1]}, SHA-256 {frames['sha256']}"
+        f": {frames['frames']:,} frames of {frames['size'][0]} × {frames['size'][1]}, SHA-256"
+        f" {frames['sha256']}"
         if frames
         else ""
     )
@@ -109,8 +137,9 @@ def _days(days: list[str]) -> str:
 def _settings(config: Document) -> str:
     optimizer, training = config["optimizer"], config["training"]
     return (
-        f"loss {config['loss']}, {optimizer['name']} at {optimizer['lr']:g}, {config['schedule']['name']} schedule, "
-        f"{training['epochs']} epochs at most, batches of {training['batch_size']}, seed {config['seed']}; --json has all"
+        f"loss {config['loss']}, {optimizer['name']} at {optimizer['lr']:g},"
+        f" {config['schedule']['name']} schedule, {training['epochs']} epochs at most, batches of"
+        f" {training['batch_size']}, seed {config['seed']}; --json has all"
     )
 
 
@@ -122,8 +151,9 @@ def _epoch(about: Document, config: Document) -> str:
     csi = scores["validation_csi"]
     best = about["best_epoch"] and about["best_epoch"] != about["epoch"]
     return (
-        f"{done}: validation CSI {'undefined' if csi != csi else f'{csi:.4f}'}, loss {scores['validation_loss']:.5g}"
-        f"; monitored is the {config['training']['monitor']}" + (f", best in epoch {about['best_epoch']}" if best else "")
+        f"{done}: validation CSI {'undefined' if csi != csi else f'{csi:.4f}'}, loss"
+        f" {scores['validation_loss']:.5g}; monitored is the {config['training']['monitor']}"
+        + (f", best in epoch {about['best_epoch']}" if best else "")
     )
 
 

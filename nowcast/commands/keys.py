@@ -1,4 +1,6 @@
-"""`--keys`: each key of a command with its type, its value, and what the configuration files say of it."""
+"""`--keys`: each key of a command with its type, its value, and what the configuration files
+say of it.
+"""
 
 import re
 import textwrap
@@ -28,18 +30,30 @@ def print_keys(command: str, overrides: list[str]) -> None:
     for key, kind, value in keys_of(composed):
         print(f"{key}={value}" + (f"  ({kind})" if kind else ""))
         if key in comments:
-            print(textwrap.fill(comments[key], WIDTH, initial_indent="    ", subsequent_indent="    ", break_long_words=False))
+            print(
+                textwrap.fill(
+                    comments[key],
+                    WIDTH,
+                    initial_indent="    ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                )
+            )
 
 
 def keys_of(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, type, value) of all keys below a node, in words; of a mapping without a type the mapping itself."""
+    """(key, type, value) of all keys below a node, in words; of a mapping without a type the
+    mapping itself.
+    """
     schema = OmegaConf.get_type(node)
     hints = get_type_hints(schema) if hasattr(schema, "__dataclass_fields__") else {}
     plain = OmegaConf.to_container(node, resolve=False)
     assert isinstance(plain, Mapping)
     for key in map(str, node):
         child = node._get_node(key)
-        if isinstance(child, DictConfig) and hasattr(OmegaConf.get_type(child), "__dataclass_fields__"):
+        if isinstance(child, DictConfig) and hasattr(
+            OmegaConf.get_type(child), "__dataclass_fields__"
+        ):
             yield from keys_of(child, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _type(hints.get(key, Any)), _value(plain[key])
@@ -47,7 +61,9 @@ def keys_of(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]
 
 def _type(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_type(one) if one is not type(None) else "null" for one in get_args(hint))
+        return " or ".join(
+            _type(one) if one is not type(None) else "null" for one in get_args(hint)
+        )
     if get_origin(hint) is list:
         return f"list of {_type(get_args(hint)[0])}"
     return _NAMES.get(get_origin(hint) or hint, "")
@@ -62,11 +78,21 @@ def _value(value: Any) -> str:
 
 def _comments_of(command: str, choices: Mapping[str, Any]) -> dict[str, str]:
     """What stands behind each key in the files of a command and of the groups that were chosen."""
-    found = {**comments(configs_folder() / "common.yaml"), **comments(configs_folder() / f"{command}.yaml")}
+    found = {
+        **comments(configs_folder() / "common.yaml"),
+        **comments(configs_folder() / f"{command}.yaml"),
+    }
     for group, option in choices.items():
         name, _, key = group.partition("@")
-        if option and not name.startswith("hydra") and (configs_folder() / name / f"{option}.yaml").is_file():
-            found |= {f"{key or name}.{below}": said for below, said in _with_its_base(name, str(option)).items()}
+        if (
+            option
+            and not name.startswith("hydra")
+            and (configs_folder() / name / f"{option}.yaml").is_file()
+        ):
+            found |= {
+                f"{key or name}.{below}": said
+                for below, said in _with_its_base(name, str(option)).items()
+            }
     return found
 
 
@@ -81,7 +107,9 @@ def _with_its_base(group: str, option: str) -> dict[str, str]:
 
 
 def comments(path: Path) -> dict[str, str]:
-    """The comment behind each key of a file, by its whole name, and those of the lines below that hold a comment only."""
+    """The comment behind each key of a file, by its whole name, and those of the lines below
+    that hold a comment only.
+    """
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     last = ""

@@ -1,4 +1,6 @@
-"""The log of a program that nobody watches: one line an event, as text or as JSON, on stderr or in a file that others may rotate."""
+"""The log of a program that nobody watches: one line an event, as text or as JSON, on stderr or
+in a file that others may rotate.
+"""
 
 import json
 import logging
@@ -17,13 +19,16 @@ from nowcast.files import new_folders
 from nowcast.printable import printable
 
 FIELDS = "fields"
-"""The attribute of a record, given as `extra`, that holds what JSON says in place of its message."""
+"""The attribute of a record, given as `extra`, that holds what JSON says in place of its
+message.
+"""
 
 
 @contextmanager
 def log_lines(log_format: str, log_file: str | None) -> Iterator[None]:
-    """Within the block all that is logged, and what Python warns of, goes to `log_file`, or to stderr, in `log_format`: text or
-    json. What cannot be written there raises nothing: that is said on stderr once, and the work goes on.
+    """Within the block all that is logged, and what Python warns of, goes to `log_file`, or to
+    stderr, in `log_format`: text or json. What cannot be written there raises nothing: that is said
+    on stderr once, and the work goes on.
 
     Errors: CannotCreateError where the file cannot be written at the start.
     """
@@ -63,7 +68,9 @@ class _Text(logging.Formatter):
 
 
 class _Json(_Text):
-    """`{"time": …, "level": …, "message": …}`, or what the record has under FIELDS in place of the message."""
+    """`{"time": …, "level": …, "message": …}`, or what the record has under FIELDS in place of
+    the message.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         said = getattr(record, FIELDS, None) or {"message": " ".join(record.getMessage().split())}
@@ -77,13 +84,16 @@ class _Stderr(logging.StreamHandler[Any]):
         super().__init__(sys.stderr)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's name
-        if not isinstance(sys.exception(), OSError):  # else stderr is closed or full, and nobody is left to tell
+        # else stderr is closed or full, and nobody is left to tell
+        if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
 
 class _File(logging.Handler):
-    """Opened for each line, which takes no time beside a forecast: so a file may be renamed or removed, and its disk be full for a
-    while; one write a line, at the end, so that lines of two processes do not mix."""
+    """Opened for each line, which takes no time beside a forecast: so a file may be renamed or
+    removed, and its disk be full for a while; one write a line, at the end, so that lines of
+    two processes do not mix.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -94,20 +104,30 @@ class _File(logging.Handler):
         except CannotCreateError as error:
             raise CannotCreateError(f"log_file: {error}") from error
         except OSError as error:
-            raise CannotCreateError(f"log_file: {path}: cannot be written ({error.strerror}); choose another.") from error
+            raise CannotCreateError(
+                f"log_file: {path}: cannot be written ({error.strerror}); choose another."
+            ) from error
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         try:
             with _open(self.path) as file:
-                if (file.write(line) or 0) < len(line):  # on a disk that is full; the next line is not to be glued on
+                # on a disk that is full; the next line is not to be glued on
+                if (file.write(line) or 0) < len(line):
                     file.write(b"\n")
         except OSError as error:  # a log that is lost is no reason to lose a forecast
             if not self.complained:
                 self.complained = True
-                _Stderr().emit(logging.makeLogRecord({"msg": f"nowcast: {self.path}: cannot be written ({error.strerror})."}))
+                _Stderr().emit(
+                    logging.makeLogRecord(
+                        {"msg": f"nowcast: {self.path}: cannot be written ({error.strerror})."}
+                    )
+                )
 
 
 def _open(path: Path) -> FileIO:
     """A file to append to. A named pipe that nobody reads raises OSError; nothing is waited for."""
-    return FileIO(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666), "ab")
+    return FileIO(
+        os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666),
+        "ab",
+    )

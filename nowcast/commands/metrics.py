@@ -13,27 +13,51 @@ from nowcast.files import written_whole
 
 log = logging.getLogger(__name__)
 
-_FORECAST_REFERENCE, _LAST_SUCCESS = "nowcast_forecast_reference_timestamp_seconds", "nowcast_last_success_timestamp_seconds"
-_CYCLES, _PART, _INFO = "nowcast_cycles_total", "nowcast_cycle_part_duration_seconds", "nowcast_forecast_info"
+_FORECAST_REFERENCE, _LAST_SUCCESS = (
+    "nowcast_forecast_reference_timestamp_seconds",
+    "nowcast_last_success_timestamp_seconds",
+)
+_CYCLES, _PART, _INFO = (
+    "nowcast_cycles_total",
+    "nowcast_cycle_part_duration_seconds",
+    "nowcast_forecast_info",
+)
 _CHECKPOINT, _BUILD = "nowcast_checkpoint_info", "nowcast_build_info"
 _SHORT = 12  # digits of a checksum that tell checkpoints apart
 _ABOUT = {
     _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
     _FORECAST_REFERENCE: ("gauge", "Time of the newest frame that it was made from."),
-    "nowcast_fallback": ("gauge", "1 where it was made by another method than the model that was asked for, else 0."),
+    "nowcast_fallback": (
+        "gauge",
+        "1 where it was made by another method than the model that was asked for, else 0.",
+    ),
     _INFO: ("gauge", "Always 1; its label is the method that it was made by."),
     _CHECKPOINT: ("gauge", "Always 1; its label is the start of the SHA-256 of the checkpoint."),
     _BUILD: ("gauge", "Always 1; its label is the version of nowcast that made it."),
-    "nowcast_wet_share": ("gauge", "Share of its pixels at or above 0.1 mm/h, all lead times, 0 to 1."),
+    "nowcast_wet_share": (
+        "gauge",
+        "Share of its pixels at or above 0.1 mm/h, all lead times, 0 to 1.",
+    ),
     "nowcast_input_wet_share": ("gauge", "The same of the newest frame that it was made from."),
-    "nowcast_last_cycle_timestamp_seconds": ("gauge", "When the last cycle ended, whatever became of it."),
+    "nowcast_last_cycle_timestamp_seconds": (
+        "gauge",
+        "When the last cycle ended, whatever became of it.",
+    ),
     "nowcast_last_exit_code": ("gauge", "Exit code of that cycle; 0: all is well."),
-    "nowcast_forecast_age_seconds": ("gauge", "Age of its newest frame when it began; NaN where that is not known."),
+    "nowcast_forecast_age_seconds": (
+        "gauge",
+        "Age of its newest frame when it began; NaN where that is not known.",
+    ),
     "nowcast_cycle_duration_seconds": ("gauge", "How long it took."),
     _PART: ("gauge", "How long each part of it took."),
     _CYCLES: ("counter", "Cycles by what became of them."),
 }
-_OF_THE_CYCLE = ("nowcast_last_cycle", "nowcast_last_exit_code", "nowcast_forecast_age", "nowcast_cycle_")
+_OF_THE_CYCLE = (
+    "nowcast_last_cycle",
+    "nowcast_last_exit_code",
+    "nowcast_forecast_age",
+    "nowcast_cycle_",
+)
 _LAST_FORECAST = tuple(name for name in _ABOUT if not name.startswith((*_OF_THE_CYCLE, _CYCLES)))
 _SAMPLE = re.compile(r'(?P<name>[a-z0-9_]+)(?P<labels>\{[a-z0-9]+="[^"\\\n]*"\})? (?P<value>\S+)')
 
@@ -42,20 +66,33 @@ Samples = dict[tuple[str, str], float]
 
 
 def write_metrics(path: Path, cycle: Mapping[str, Any]) -> None:
-    """Write the metrics of a cycle, as `Report.fields` has it, in Prometheus' text format, whole or not at all, for all to read.
+    """Write the metrics of a cycle, as `Report.fields` has it, in Prometheus' text format, whole or
+    not at all, for all to read.
 
-    What is said of the last forecast outlives cycles that made none, and cycles are counted on: both are read from the file itself.
-    One that cannot be understood is begun anew, which is logged. Errors: CannotCreateError, InputOutputError.
+    What is said of the last forecast outlives cycles that made none, and cycles are counted on:
+    both are read from the file itself. One that cannot be understood is begun anew, which is
+    logged. Errors: CannotCreateError, InputOutputError.
     """
     old, now = _read(path), datetime.now(UTC).timestamp()
     is_new = cycle["outcome"] in ("forecast", "fallback")
-    kept = {key: value for key, value in old.items() if key[0] == _CYCLES or (key[0] in _LAST_FORECAST and not is_new)}
+    kept = {
+        key: value
+        for key, value in old.items()
+        if key[0] == _CYCLES or (key[0] in _LAST_FORECAST and not is_new)
+    }
     outcomes = {
-        (_CYCLES, f'{{outcome="{name}"}}'): kept.get((_CYCLES, f'{{outcome="{name}"}}'), 0.0)
-        + (name == cycle["outcome"].replace(" ", "_"))
+        (_CYCLES, f'{{outcome="{name}"}}'): (
+            kept.get((_CYCLES, f'{{outcome="{name}"}}'), 0.0)
+            + (name == cycle["outcome"].replace(" ", "_"))
+        )
         for name in ("forecast", "fallback", "already_there", "failed")
     }
-    samples = {**kept, **(_of_forecast(cycle, now) if is_new else {}), **_of_cycle(cycle, now), **outcomes}
+    samples = {
+        **kept,
+        **(_of_forecast(cycle, now) if is_new else {}),
+        **_of_cycle(cycle, now),
+        **outcomes,
+    }
     with written_whole(path) as temporary:
         temporary.write_text(_text(samples), encoding="utf-8")
     with suppress(OSError):  # of a file system that has no permissions
@@ -107,7 +144,9 @@ def _shown(value: float) -> str:
 
 
 def _read(path: Path) -> Samples:
-    """The samples of a file that was written here; none where there is none, or none that can be understood."""
+    """The samples of a file that was written here; none where there is none, or none that can
+    be understood.
+    """
     if not path.is_file():  # a device may have no end
         return {}
     try:
@@ -115,5 +154,7 @@ def _read(path: Path) -> Samples:
         found = [_SAMPLE.fullmatch(line) for line in lines if not line.startswith("#")]
         return {(one["name"], one["labels"] or ""): float(one["value"]) for one in found}  # type: ignore[index]
     except (OSError, ValueError, TypeError) as error:
-        log.warning("%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error)
+        log.warning(
+            "%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error
+        )
         return {}

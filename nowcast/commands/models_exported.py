@@ -1,4 +1,7 @@
-"""A model that was exported, computed by ONNX Runtime. PyTorch is imported only where frames are missing, or fields lie beside them."""
+"""A model that was exported, computed by ONNX Runtime.
+
+PyTorch is imported only where frames are missing, or fields lie beside them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +28,8 @@ class ExportedModel:
         for key, known in {"device": "cpu", "precision": "fp32"}.items():
             if getattr(config, key) not in ("auto", known):
                 raise ConfigError(
-                    f"{key}: an exported model is computed on the CPU in fp32; leave {key} out, or forecast by its checkpoint."
+                    f"{key}: an exported model is computed on the CPU in fp32; leave {key} out, or"
+                    " forecast by its checkpoint."
                 )
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
@@ -38,14 +42,16 @@ class ExportedModel:
         size = list(past.rain[RATE].shape[1:])
         if size != self.about["grid_size"]:
             raise DataError(
-                f"{self.config.data.path}: frames of {size}, and {self.path} was exported for {self.about['grid_size']}; export it with "
-                f"grid_size={size}, or forecast by its checkpoint."
+                f"{self.config.data.path}: frames of {size}, and {self.path} was exported for"
+                f" {self.about['grid_size']}; export it with grid_size={size}, or forecast by its"
+                " checkpoint."
             )
         needs, allowed = self.exported.memory_bytes, memory_allowed(self.config.max_memory_gb)
         if needs > allowed:
             raise DeviceError(
-                f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB may be taken, and does not forecast in tiles; "
-                "free some, allow more (max_memory_gb), or forecast by its checkpoint."
+                f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB"
+                " may be taken, and does not forecast in tiles; free some, allow more"
+                " (max_memory_gb), or forecast by its checkpoint."
             )
         forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(past)))[0, :, 0])
         return forecast

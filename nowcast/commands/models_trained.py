@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class TrainedModel:
-    """See `nowcast.commands.models.Model`. A grid that is too large for the memory is forecast in tiles."""
+    """See `nowcast.commands.models.Model`.
+
+    A grid that is too large for the memory is forecast in tiles.
+    """
 
     def __init__(self, checkpoint: str, config: PredictConfig) -> None:
         self.config = config
@@ -36,19 +39,32 @@ class TrainedModel:
             self.warm.prepare()
 
     def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
-        raw = turn(raw_frames(past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs))
+        raw = turn(
+            raw_frames(
+                past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs
+            )
+        )
         forecast: NDArray[np.float32] = turn(self._forecast(raw).cpu().numpy())
         return forecast
 
     def _forecast(self, raw: Tensor) -> Tensor:
-        """The frames as the model sees them, (1, t, 1 + k, h, w) → forecast rates (lead, h, w) [mm/h]."""
+        """The frames as the model sees them, (1, t, 1 + k, h, w) → forecast rates (lead, h, w)
+        [mm/h].
+        """
         forecaster = self.warm.forecaster
-        tiling = choose_tiling(forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device))
+        tiling = choose_tiling(
+            forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device)
+        )
         if len(tiling.tiles) == 1:
             with self.precision.autocast():
                 return self.warm(raw.to(self.precision.device))[0, :, 0]
         log.info("forecast in %s", tiling)
-        with self.precision.autocast(), tqdm(desc="forecasting", unit="tile", leave=False, disable=None, file=sys.stderr) as bar:
+        with (
+            self.precision.autocast(),
+            tqdm(
+                desc="forecasting", unit="tile", leave=False, disable=None, file=sys.stderr
+            ) as bar,
+        ):
 
             def progress(done: int, of: int) -> None:
                 bar.total = of

@@ -23,8 +23,10 @@ class Opening:
         self.opened: tuple[str, Methods] | None = None
 
     def checksum(self) -> str:
-        """Of the checkpoint to forecast by: that of the file, or where it cannot be used any more, of the one that is open, which is
-        said. Errors: MissingInputError, DataError where none is open."""
+        """Of the checkpoint to forecast by: that of the file, or where it cannot be used any
+        more, of the one that is open, which is said. Errors: MissingInputError, DataError where
+        none is open.
+        """
         if self.config.checkpoint is None:
             return ""
         if self.opened is None:
@@ -40,13 +42,18 @@ class Opening:
         return self.opened[0]
 
     def methods(self, checksum: str) -> "Methods":
-        """Those of the checkpoint with this checksum. Errors: as `Methods`; TryLaterError where it is another by now."""
+        """Those of the checkpoint with this checksum.
+
+        Errors: as `Methods`; TryLaterError where it is another by now.
+        """
         with importing():
             from nowcast.commands.methods import Methods  # not needed to see that all is done
 
         if self.opened is None or self.opened[0] != checksum:
             opened = Methods(self.config)
             if self.config.checkpoint is not None and sha256(self.config.checkpoint) != checksum:
-                raise TryLaterError(f"{self.config.checkpoint}: was replaced while it was read; try again.")
+                raise TryLaterError(
+                    f"{self.config.checkpoint}: was replaced while it was read; try again."
+                )
             self.opened = checksum, opened
         return self.opened[1]

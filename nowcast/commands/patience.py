@@ -1,4 +1,6 @@
-"""What cannot be used of the radar files, and the patience with those that are still being written."""
+"""What cannot be used of the radar files, and the patience with those that are still being
+written.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nowcast.commands.frame_files import YOUNG, ChangedError, FrameFiles, Signature, is_young, signature_of
+from nowcast.commands.frame_files import (
+    YOUNG,
+    ChangedError,
+    FrameFiles,
+    Signature,
+    is_young,
+    signature_of,
+)
 from nowcast.errors import DataError, MissingInputError, NowcastError
 
 Result = TypeVar("Result")
@@ -17,9 +26,11 @@ _REMARKS = 10  # in a cycle
 
 @dataclass
 class BadFiles:
-    """What could not be used, in one look at the files: the error itself, or where it is to be skipped a remark.
+    """What could not be used, in one look at the files: the error itself, or where it is to be
+    skipped a remark.
 
-    unfinished: the files of which it may be because they are still being written, as they were then.
+    unfinished: the files of which it may be because they are still being written, as they were
+    then.
     """
 
     skip: bool
@@ -40,8 +51,10 @@ class BadFiles:
 
 
 class Patience:
-    """Looks at files anew for up to `retry` seconds in a cycle, which `take_remarks` ends, while some may still be being written;
-    for as long at each of them, however many the cycles, unless it changes."""
+    """Looks at files anew for up to `retry` seconds in a cycle, which `take_remarks` ends,
+    while some may still be being written; for as long at each of them, however many the cycles,
+    unless it changes.
+    """
 
     def __init__(self, files: FrameFiles, retry: float, skip: bool) -> None:
         self.files, self.retry, self.skip = files, retry, skip
@@ -50,7 +63,9 @@ class Patience:
         self._since: dict[Path, tuple[Signature | None, float]] = {}
 
     def look(self, look: Callable[[BadFiles], Result]) -> Result:
-        """What a look at the files gives, once nothing in it can be because a file is still being written, or patience is over."""
+        """What a look at the files gives, once nothing in it can be because a file is still
+        being written, or patience is over.
+        """
         while True:
             bad = BadFiles(self.skip)
             failure, found = None, None
@@ -72,12 +87,18 @@ class Patience:
         """What was departed from in this cycle, each once; what follows is of the next."""
         remarks = list(self._remarks)
         self._remarks, self._until = {}, None
-        self._since = {path: known for path, known in self._since.items() if time.monotonic() - known[1] < 2 * YOUNG}
+        self._since = {
+            path: known
+            for path, known in self._since.items()
+            if time.monotonic() - known[1] < 2 * YOUNG
+        }
         left = len(remarks) - _REMARKS
         return remarks if left <= 0 else [*remarks[:_REMARKS], f"and {left} more such remarks"]
 
     def _may_wait(self, unfinished: Mapping[Path, Signature | None]) -> bool:
-        """Wait a moment, unless `retry` is over, in this cycle or for all of these files; whether it was not."""
+        """Wait a moment, unless `retry` is over, in this cycle or for all of these files;
+        whether it was not.
+        """
         now = time.monotonic()
         for path, signature in unfinished.items():
             if path not in self._since or self._since[path][0] != signature:

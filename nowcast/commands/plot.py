@@ -30,7 +30,9 @@ Frames = list[Any]
 
 
 def plot(config: PlotConfig, files: Sequence[str]) -> Path:
-    """Draw the forecasts of these files side by side, below what was then observed where `data` is given. → the file written."""
+    """Draw the forecasts of these files side by side, below what was then observed where `data`
+    is given. → the file written.
+    """
     forecasts = open_alike(files)
     first = next(iter(forecasts.values()))
     reference_time = first[REFERENCE_TIME].values
@@ -58,11 +60,22 @@ def plot(config: PlotConfig, files: Sequence[str]) -> Path:
 
 
 def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
-    """Forecasts by name. Errors: UsageError for none, or one twice; DataError where grid, reference time or lead times differ."""
+    """Forecasts by name.
+
+    Errors: UsageError for none, or one twice; DataError where grid, reference time or lead times
+    differ.
+    """
     if not files:
-        raise UsageError("plot: give a forecast file, as 'nowcast plot forecast.nc'; see 'nowcast plot --help'.")
+        raise UsageError(
+            "plot: give a forecast file, as 'nowcast plot forecast.nc'; see 'nowcast plot --help'."
+        )
     twice = next(
-        (file for k, file in enumerate(files) if Path(file).resolve() in {Path(one).resolve() for one in files[:k]}), None
+        (
+            file
+            for k, file in enumerate(files)
+            if Path(file).resolve() in {Path(one).resolve() for one in files[:k]}
+        ),
+        None,
     )
     if twice:
         raise UsageError(f"{twice}: given twice; give each forecast file once.")
@@ -70,44 +83,70 @@ def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
     for file, forecast in zip(files, forecasts, strict=True):
         problem = _differs(forecasts[0], forecast)
         if problem:
-            raise DataError(f"{file}: cannot be drawn beside {files[0]} ({problem}); draw them apart.")
+            raise DataError(
+                f"{file}: cannot be drawn beside {files[0]} ({problem}); draw them apart."
+            )
     return dict(zip(names_of(files, forecasts), forecasts, strict=True))
 
 
 def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]:
-    """The method of each forecast, as in tables of scores; with the folder or file where several have the same."""
+    """The method of each forecast, as in tables of scores; with the folder or file where
+    several have the same.
+    """
     methods = [str(forecast.attrs.get("method", MODEL)) for forecast in forecasts]
-    alike = {method: [file for file, one in zip(files, methods, strict=True) if one == method] for method in methods}
+    alike = {
+        method: [file for file, one in zip(files, methods, strict=True) if one == method]
+        for method in methods
+    }
     told_apart = {
-        file: where for same in alike.values() if len(same) > 1 for file, where in zip(same, differing_parts(same), strict=True)
+        file: where
+        for same in alike.values()
+        if len(same) > 1
+        for file, where in zip(same, differing_parts(same), strict=True)
     }
     names = [
-        f"{method}, {told_apart[file]}" if file in told_apart else method for file, method in zip(files, methods, strict=True)
+        f"{method}, {told_apart[file]}" if file in told_apart else method
+        for file, method in zip(files, methods, strict=True)
     ]
     members = [forecast.sizes.get(REALIZATION, 1) for forecast in forecasts]
     return [
-        printable(name) if m == 1 else f"{printable(name)}, mean of {m} members" for name, m in zip(names, members, strict=True)
+        printable(name) if m == 1 else f"{printable(name)}, mean of {m} members"
+        for name, m in zip(names, members, strict=True)
     ]
 
 
 def differing_parts(paths: Sequence[str]) -> list[str]:
-    """Of paths that differ the folders, or the file names, in which they do: of a/fc/x.nc and b/fc/x.nc a and b."""
+    """Of paths that differ the folders, or the file names, in which they do: of a/fc/x.nc and
+    b/fc/x.nc a and b.
+    """
     parts = [Path(path).resolve().parts for path in paths]
     common = next(k for k, names in enumerate(zip_longest(*parts)) if len(set(names)) > 1)
     rest = [one[common:] for one in parts]
-    same = next((k for k, names in enumerate(zip_longest(*[one[::-1] for one in rest])) if len(set(names)) > 1), 0)
+    same = next(
+        (
+            k
+            for k, names in enumerate(zip_longest(*[one[::-1] for one in rest]))
+            if len(set(names)) > 1
+        ),
+        0,
+    )
     same = min(same, min(map(len, rest)) - 1)  # none is left without a name
     return [str(Path(*one[: len(one) - same])) for one in rest]
 
 
 def rates_of(forecast: xr.Dataset) -> Any:
-    """Rates (lead, y, x) in mm/h, of an ensemble the mean of its members; a pixel missing in one of them is missing."""
+    """Rates (lead, y, x) in mm/h, of an ensemble the mean of its members; a pixel missing in
+    one of them is missing.
+    """
     rates = forecast[RATE]
     return (rates.mean(REALIZATION, skipna=False) if REALIZATION in rates.dims else rates).values
 
 
-def observed_frames(data: RadarConfig, forecast: xr.Dataset, before: int) -> tuple[Frames, Frames | None]:
-    """The frames of the valid times, and `before` frames up to the reference time or None where none of these is there.
+def observed_frames(
+    data: RadarConfig, forecast: xr.Dataset, before: int
+) -> tuple[Frames, Frames | None]:
+    """The frames of the valid times, and `before` frames up to the reference time or None where
+    none of these is there.
 
     Errors: MissingInputError where no valid time was observed, DataError where the grid is another.
     """
@@ -117,16 +156,25 @@ def observed_frames(data: RadarConfig, forecast: xr.Dataset, before: int) -> tup
     grid = open_files(find_files(data.path, period, data.format), reading(data), [period])
     problem = grid_differs(forecast, grid)
     if problem:
-        raise DataError(f"{data.path}: not on the grid of the forecast ({problem}); give observations on the same grid.")
+        raise DataError(
+            f"{data.path}: not on the grid of the forecast ({problem}); give observations on the"
+            " same grid."
+        )
     observed = _frames_at(grid, valid)
     absent = [show(time) for time, frame in zip(valid, observed, strict=True) if frame is None]
     if len(absent) == len(observed):
         raise MissingInputError(
-            f"{data.path}: none of the forecast's times was observed, {show(valid[0])} to {show(valid[-1])} UTC; "
-            "give the files of these times, or leave out data."
+            f"{data.path}: none of the forecast's times was observed, {show(valid[0])} to"
+            f" {show(valid[-1])} UTC; give the files of these times, or leave out data."
         )
     if absent:
-        log.warning("%s: %d of %d times were not observed: %s UTC", data.path, len(absent), len(observed), ", ".join(absent))
+        log.warning(
+            "%s: %d of %d times were not observed: %s UTC",
+            data.path,
+            len(absent),
+            len(observed),
+            ", ".join(absent),
+        )
     past = _frames_at(grid, earlier)
     return observed, past if any(frame is not None for frame in past) else None
 

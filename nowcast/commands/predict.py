@@ -1,5 +1,6 @@
-"""`nowcast predict`: checkpoint or baseline + radar files → forecast files: of the newest frame, of a time, of a period, or of each
-frame that lands."""
+"""`nowcast predict`: checkpoint or baseline + radar files → forecast files: of the newest
+frame, of a time, of a period, or of each frame that lands.
+"""
 
 import logging
 import math
@@ -39,12 +40,16 @@ _WAIT = 30.0  # seconds after which a watching process tries again to write what
 
 
 def predict(config: PredictConfig) -> None:
-    """Run the cycles that the configuration asks for. Errors: of the first that fails, once all others of a period are done."""
+    """Run the cycles that the configuration asks for.
+
+    Errors: of the first that fails, once all others of a period are done.
+    """
     with open_journal(config) as journal:
         refuse_collisions(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
-                f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as checkpoint=runs/…/best.pt."
+                f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
+                " checkpoint=runs/…/best.pt."
             )
         cycles = Cycles(config, journal)
         while True:
@@ -67,8 +72,14 @@ def now() -> np.datetime64:
 def refuse_collisions(config: PredictConfig) -> None:
     """Errors: ConfigError where two keys name one file."""
     given = {key: getattr(config, key) for key in ("checkpoint", "log_file", "status", "metrics")}
-    named = [(key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None]
-    named += [("latest", (output_folder(config.output) / LATEST).resolve())] if config.latest == "copy" else []
+    named = [
+        (key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None
+    ]
+    named += (
+        [("latest", (output_folder(config.output) / LATEST).resolve())]
+        if config.latest == "copy"
+        else []
+    )
     for (one, path), (other, another) in combinations(named, 2):
         if path == another:
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
@@ -84,7 +95,10 @@ class Cycles:
         self.newest: np.datetime64 | None = None
 
     def run(self, at: np.datetime64 | None) -> Report:
-        """One cycle, from `at` or from the newest frame, and its report, which is written. Errors: as `run_cycle`."""
+        """One cycle, from `at` or from the newest frame, and its report, which is written.
+
+        Errors: as `run_cycle`.
+        """
         report, failure = Report(), None
         try:
             run_cycle(self.config, self.source, self.opening, report, at, now())
@@ -99,10 +113,16 @@ class Cycles:
         return report
 
     def fill(self, first_and_last: list[str]) -> None:
-        """A cycle for each time of a period. Errors: of the first that failed, once all are done."""
+        """A cycle for each time of a period.
+
+        Errors: of the first that failed, once all are done.
+        """
         times = self.source.reference_times(parse_period("period", first_and_last))
         if len({forecast_path(self.config.output, at) for at in times}) < len(times):
-            raise ConfigError(f"output: {self.config.output!r} gives one name to several of these times; add %H and %M.")
+            raise ConfigError(
+                f"output: {self.config.output!r} gives one name to several of these times; add %H"
+                " and %M."
+            )
         failures: list[Exception] = []
         for at in times:
             try:
@@ -111,14 +131,17 @@ class Cycles:
                 failures.append(error)
         if failures:
             message, code = explain(failures[0])
-            failed = NowcastError(f"{len(failures)} of {len(times)} forecasts failed, the first so: {message}")
+            failed = NowcastError(
+                f"{len(failures)} of {len(times)} forecasts failed, the first so: {message}"
+            )
             failed.exit_code = code
             raise failed from failures[0]
 
     def watch(self) -> None:
-        """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too old, until a signal ends it, or the
-        folder of forecasts is gone and with it the lock. One that fails ends nothing, but for a configuration that the first one refuses;
-        one that could not write is tried again after a while.
+        """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too
+        old, until a signal ends it, or the folder of forecasts is gone and with it the lock. One
+        that fails ends nothing, but for a configuration that the first one refuses; one that could
+        not write is tried again after a while.
         """
         seen, again, is_first = None, math.inf, True
         while is_locked(output_folder(self.config.output)):
@@ -132,10 +155,13 @@ class Cycles:
             time.sleep(self.config.poll)
 
     def _landed(self) -> Hashable:
-        """Another one whenever a file lands, the checkpoint changes, a frame is no longer ahead of the clock, or the folder cannot be
-        listed any more."""
+        """Another one whenever a file lands, the checkpoint changes, a frame is no longer ahead
+        of the clock, or the folder cannot be listed any more.
+        """
         try:
-            return self.source.landed(now()), self.config.checkpoint and signature_of(Path(self.config.checkpoint))
+            return self.source.landed(now()), self.config.checkpoint and signature_of(
+                Path(self.config.checkpoint)
+            )
         except (MissingInputError, OSError) as error:
             return str(error)
 
@@ -144,24 +170,33 @@ class Cycles:
         return self.newest is not None and self.source.is_too_old(self.newest, now())
 
     def _run_on(self, is_first: bool) -> Exception | None:
-        """A cycle that is not the last, and what failed in it, which its report has. Errors: ConfigError of the first."""
+        """A cycle that is not the last, and what failed in it, which its report has.
+
+        Errors: ConfigError of the first.
+        """
         try:
             self.run(None)
         except Exception as error:
             if is_first and isinstance(error, ConfigError):
                 raise
-            traceback.clear_frames(error.__traceback__)  # which hold the frames and tensors of the cycle
+            # which hold the frames and tensors of the cycle
+            traceback.clear_frames(error.__traceback__)
             return error
         if self.opening.opened is not None:
             try:
                 self.opening.opened[1].prepare()
             except Exception as error:
-                log.warning("the next forecast could not be prepared, and will take longer: %s", explain(error)[0])
+                log.warning(
+                    "the next forecast could not be prepared, and will take longer: %s",
+                    explain(error)[0],
+                )
         return None
 
 
 def _heed_a_signal() -> None:
-    """Errors: Interrupted where a signal was heard at a moment when Python drops what its handler raises, as in a finaliser."""
+    """Errors: Interrupted where a signal was heard at a moment when Python drops what its
+    handler raises, as in a finaliser.
+    """
     heard = getattr(signal.getsignal(signal.SIGTERM), "heard", None)
     if heard is not None:
         raise Interrupted(heard)

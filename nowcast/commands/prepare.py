@@ -49,7 +49,9 @@ class Pixels:
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Write the days of the store that are not there yet, and anew those that new files have changed."""
+    """Write the days of the store that are not there yet, and anew those that new files have
+    changed.
+    """
     period = None if config.period is None else parse_period("period", config.period)
     options, store = reading(config.data), Path(config.output)
     paths = find_sources(config, period)
@@ -57,15 +59,20 @@ def prepare(config: PrepareConfig) -> None:
     targets = targets_of(series.times, series.timestep_minutes, config.timestep_minutes)
     targets = [target for target in targets if period is None or target.time in period]
     if not targets:
-        wanted = "" if config.timestep_minutes is None else f" of {config.timestep_minutes:g} minutes"
+        wanted = (
+            "" if config.timestep_minutes is None else f" of {config.timestep_minutes:g} minutes"
+        )
         raise MissingInputError(
-            f"{config.data.path}: no frame{wanted} in {period or 'these files'}; give another period, or more files."
+            f"{config.data.path}: no frame{wanted} in {period or 'these files'}; give another"
+            " period, or more files."
         )
     preparation = plan_pixels(series, options, config)
     with only_writer(store):
         records = read_records(store)
         refuse_other_settings(records.values(), preparation.settings)
-        plans = plan_days(targets, series, [fingerprint(file.path) for file in series.files], records)
+        plans = plan_days(
+            targets, series, [fingerprint(file.path) for file in series.files], records
+        )
         made, unread = make_days(preparation, plans, config.workers)
         summarise(store, made, bad, unread, config)
 
@@ -75,13 +82,20 @@ def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
     source, store = Path(config.data.path).expanduser().resolve(), Path(config.output).resolve()
     span = around(period, config)
     paths = find_files(config.data.path, span[0] if span else None, config.data.format)
-    if (source.is_dir() and store.is_relative_to(source)) or any(path.resolve().is_relative_to(store) for path in paths):
-        raise ConfigError(f"output: {config.output} lies within data.path, where it would be read as input; choose another.")
+    if (source.is_dir() and store.is_relative_to(source)) or any(
+        path.resolve().is_relative_to(store) for path in paths
+    ):
+        raise ConfigError(
+            f"output: {config.output} lies within data.path, where it would be read as input;"
+            " choose another."
+        )
     return paths
 
 
 def around(period: Period | None, config: PrepareConfig) -> list[Span]:
-    """The frames that those of a period are made of: the first and last of a coarser clock need some that lie before and after it."""
+    """The frames that those of a period are made of: the first and last of a coarser clock need
+    some that lie before and after it.
+    """
     if period is None:
         return []
     margin = np.timedelta64(round((config.timestep_minutes or 0) * 60), "s")
@@ -91,13 +105,16 @@ def around(period: Period | None, config: PrepareConfig) -> list[Span]:
 def describe_sources(
     paths: list[Path], options: ReadOptions, config: PrepareConfig, period: Period | None = None
 ) -> tuple[Series, list[str]]:
-    """The series of all good files that have frames in the period, and why the others are not among them.
+    """The series of all good files that have frames in the period, and why the others are not among
+    them.
 
-    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is good; MissingInputError where none
-    has a frame in the period.
+    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is
+    good; MissingInputError where none has a frame in the period.
     """
     asked, spans = [] if period is None else [(period.start, period.end)], around(period, config)
-    groups = [paths[start : start + _FILES_AT_ONCE] for start in range(0, len(paths), _FILES_AT_ONCE)]
+    groups = [
+        paths[start : start + _FILES_AT_ONCE] for start in range(0, len(paths), _FILES_AT_ONCE)
+    ]
     described: list[RadarFile | str] = []
     with progress("looking at files", "file", len(paths)) as advance:
         for group in in_processes(describe_each, options, groups, config.workers, advance):
@@ -107,26 +124,34 @@ def describe_sources(
     usable = [one for one in described if not isinstance(one, str)]
     inside = [file for file in usable if not spans or near(file.times, spans).any()]
     if usable and not inside:
-        raise MissingInputError(f"{config.data.path}: no frame in {period}; give another period, or more files.")
+        raise MissingInputError(
+            f"{config.data.path}: no frame in {period}; give another period, or more files."
+        )
     files, others = alike_files(inside)
     refuse_bad(list(others.values()), config)
     bad.extend(others.values())
     if not files:
-        raise DataError(f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}")
+        raise DataError(
+            f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}"
+        )
     while True:
         try:
             series = build_series(tuple(files), options, asked, spans)
             for problem in misfits(series, options).values():
                 raise DataError(problem)
             break
-        except DataError as error:  # a time off the clock of the others, or a frame that comes twice and cannot be read
+        # a time off the clock of the others, or a frame that comes twice and cannot be read
+        except DataError as error:
             good = [file for file in files if not str(error).startswith(f"{file.path}: ")]
             if config.on_bad_file == "fail" or len(good) == len(files) or not good:
                 raise
             files = good
             bad.append(str(error))
     if not np.isfinite(series.timestep_minutes):
-        raise DataError(f"{config.data.path}: holds a single frame, and the spacing of one is not known; give more files.")
+        raise DataError(
+            f"{config.data.path}: holds a single frame, and the spacing of one is not known; give"
+            " more files."
+        )
     return series, bad
 
 
@@ -138,7 +163,10 @@ def refuse_bad(reasons: Sequence[str], config: PrepareConfig) -> None:
 
 
 def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> Preparation:
-    """What is done to every frame. Errors: ConfigError, DataError where its pixels cannot be cropped or resampled so."""
+    """What is done to every frame.
+
+    Errors: ConfigError, DataError where its pixels cannot be cropped or resampled so.
+    """
     first = series.files[0]
     pixels = choose_pixels(first, config)
     provenance = provenance_of(series.files)
@@ -156,8 +184,8 @@ def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> 
     }
     attrs = {name: value for name, value in provenance.items() if name != "source_files"}
     return Preparation(
-        Path(config.output), series, options, config.on_bad_file == "skip", pixels.rows, pixels.columns, config.speckle_neighbours,
-        pixels.resample, pixels.place, attrs, settings,
+        Path(config.output), series, options, config.on_bad_file == "skip", pixels.rows,
+        pixels.columns, config.speckle_neighbours, pixels.resample, pixels.place, attrs, settings,
     )  # fmt: skip
 
 
@@ -169,7 +197,10 @@ def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
     if config.crop is not None:
         west, south, east, north = config.crop
         rows, columns = box_of(place, (west, south, east, north), where)
-        place = {name: variable.isel({"y": rows}) if "y" in variable.dims else variable for name, variable in place.items()}
+        place = {
+            name: variable.isel({"y": rows}) if "y" in variable.dims else variable
+            for name, variable in place.items()
+        }
         place = columns_of(place, columns)
     resample: Resample | None = None
     if config.pixel_size is not None:
@@ -187,16 +218,27 @@ def describe_place(pixels: Pixels) -> str:
     """The place of pixels in a few words that differ where it does."""
     digest = hashlib.sha256()
     for name, variable in sorted(pixels.place.items()):
-        about = sorted((key, str(value)) for key, value in variable.attrs.items()) if name == CRS else []
-        digest.update(f"{name} {about} {np.round(variable.values.astype(float), 4).tolist()}".encode())
+        about = (
+            sorted((key, str(value)) for key, value in variable.attrs.items())
+            if name == CRS
+            else []
+        )
+        digest.update(
+            f"{name} {about} {np.round(variable.values.astype(float), 4).tolist()}".encode()
+        )
     size = [pixels.place[axis].size for axis in ("y", "x") if axis in pixels.place] or [
-        len(part) if isinstance(part, list) else part.stop - part.start for part in (pixels.rows, pixels.columns)
+        len(part) if isinstance(part, list) else part.stop - part.start
+        for part in (pixels.rows, pixels.columns)
     ]
     return f"{size[0]} x {size[1]} pixels, {digest.hexdigest()[:12]}"
 
 
-def make_days(preparation: Preparation, plans: list[DayPlan], workers: int) -> tuple[int, dict[str, str]]:
-    """Write the days, several at a time. → how many frames were made, and which were left out: time → reason."""
+def make_days(
+    preparation: Preparation, plans: list[DayPlan], workers: int
+) -> tuple[int, dict[str, str]]:
+    """Write the days, several at a time. → how many frames were made, and which were left out:
+    time → reason.
+    """
     frames, unread = 0, {}
     with progress("preparing", "frame", sum(plan.needed.size for plan in plans)) as advance:
         for made, left_out in in_processes(make_day, preparation, plans, workers, advance):
@@ -212,14 +254,24 @@ def progress(what: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]
         yield bar.update
 
 
-def summarise(store: Path, made: int, bad: list[str], unread: dict[str, str], config: PrepareConfig) -> None:
-    """List what was left out, now and by earlier runs, and say what the store holds and how it is used."""
+def summarise(
+    store: Path, made: int, bad: list[str], unread: dict[str, str], config: PrepareConfig
+) -> None:
+    """List what was left out, now and by earlier runs, and say what the store holds and how it
+    is used.
+    """
     records = list(read_records(store).values())
-    unread = {**unread, **{time: reason for record in records for time, reason in record.left_out.items()}}
+    unread = {
+        **unread,
+        **{time: reason for record in records for time, reason in record.left_out.items()},
+    }
     for line in [*bad, *(f"{time}: {reason}" for time, reason in sorted(unread.items()))]:
         log.warning("left out: %s", line)
     if not records:
-        raise DataError(f"{config.data.path}: no frame could be read, so there is no store; see the lines above.")
+        raise DataError(
+            f"{config.data.path}: no frame could be read, so there is no store; see the lines"
+            " above."
+        )
     size = sum(record.path.stat().st_size for record in records)
     frames = sum(record.times.size for record in records)
     print(f"{made} frames written" if made else "nothing to do: the store is up to date")
@@ -227,7 +279,9 @@ def summarise(store: Path, made: int, bad: list[str], unread: dict[str, str], co
     print(f"{store}: {frames} frames on {days}, {size / 1e6:.1f} MB")
     print(f"left out: {len(bad)} files, and {len(unread)} frames that could not be read")
     fate = "lowered to it" if config.data.above_max_rate == "clip" else "counted as missing"
-    high, speckle = (sum(getattr(record, what) for record in records) for what in ("high", "speckle"))
+    high, speckle = (
+        sum(getattr(record, what) for record in records) for what in ("high", "speckle")
+    )
     print(f"above data.max_rate={config.data.max_rate:g} mm/h and {fate}: {high} pixels")
     if config.speckle_neighbours:
         print(f"speckle made dry: {speckle} pixels")

@@ -1,4 +1,6 @@
-"""Radar files as a configuration names them; without torch, whose import takes longer than to look at a few files."""
+"""Radar files as a configuration names them; without torch, whose import takes longer than to
+look at a few files.
+"""
 
 import xarray as xr
 
@@ -12,8 +14,8 @@ from nowcast.radar.series import Span
 def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None) -> xr.Dataset:
     """The precipitation grid that `data` describes, frames unread; with periods, only their frames.
 
-    around: frames there are taken too, where they fit those of the periods. Of a pattern of times, only files of these periods are
-    looked for and opened.
+    around: frames there are taken too, where they fit those of the periods. Of a pattern of times,
+    only files of these periods are looked for and opened.
     """
     asked = [(one.start, one.end) for one in periods]
     wider = [] if around is None else [(around.start, around.end)]
@@ -23,10 +25,20 @@ def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None
 
 
 def reading(data: RadarConfig) -> ReadOptions:
-    """How `data` says that its files are to be read. Errors: ConfigError where it names no Z-R relation that is known."""
+    """How `data` says that its files are to be read.
+
+    Errors: ConfigError where it names no Z-R relation that is known.
+    """
     if isinstance(data.zr, str) and data.zr not in ZR_RELATIONS:
-        raise ConfigError(f"data.zr: {data.zr!r} is unknown; choose {', '.join(ZR_RELATIONS)}, or give [a,b] of Z = a R^b.")
-    zr = ZR_RELATIONS[data.zr] if isinstance(data.zr, str) else data.zr and (float(data.zr[0]), float(data.zr[1]))
+        raise ConfigError(
+            f"data.zr: {data.zr!r} is unknown; choose {', '.join(ZR_RELATIONS)}, or give [a,b] of Z"
+            " = a R^b."
+        )
+    zr = (
+        ZR_RELATIONS[data.zr]
+        if isinstance(data.zr, str)
+        else data.zr and (float(data.zr[0]), float(data.zr[1]))
+    )
     return ReadOptions(
         format=data.format,
         variable=data.variable,

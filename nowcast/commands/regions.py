@@ -19,7 +19,8 @@ from nowcast.radar.grid import RATE
 def region_of(config: EvaluateConfig, grid: xr.Dataset | None) -> Tensor | None:
     """(h, w) bool; None where all pixels are scored.
 
-    Errors: ConfigError where frames have no place, DataError where no pixel is left; as in_box, open_field.
+    Errors: ConfigError where frames have no place, DataError where no pixel is left; as in_box,
+    open_field.
     """
     if config.region is None and config.mask is None:
         return None
@@ -38,9 +39,14 @@ def _in_mask(config: EvaluateConfig, grid: xr.Dataset) -> NDArray[np.bool_]:
     assert path is not None and variable is not None
     with closing(open_field(path, variable, grid)) as field:
         if field.times is not None:
-            raise DataError(f"{path}: {variable!r} changes with time, and a mask does not; give one without time.")
+            raise DataError(
+                f"{path}: {variable!r} changes with time, and a mask does not; give one without"
+                " time."
+            )
         values = field.read(0, 1)[0]
     inside: NDArray[np.bool_] = np.nan_to_num(values) != 0
     if not inside.any():
-        raise DataError(f"{path}: {variable!r} is 0 everywhere, so no pixel would be scored; give another mask.")
+        raise DataError(
+            f"{path}: {variable!r} is 0 everywhere, so no pixel would be scored; give another mask."
+        )
     return inside

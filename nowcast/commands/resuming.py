@@ -29,7 +29,8 @@ SHOWN = 5
 
 
 def resume(trainer: Trainer, settings: Settings, folder: Path) -> None:
-    """Go on from last.pt in `folder` if it exists; with resume=never clear what an earlier run left.
+    """Go on from last.pt in `folder` if it exists; with resume=never clear what an earlier run
+    left.
 
     Errors: ConfigError if last.pt has other settings.
     """
@@ -44,11 +45,14 @@ def resume(trainer: Trainer, settings: Settings, folder: Path) -> None:
     refused = [change for change in changes if not may_change(change[0])]
     if refused:
         raise ConfigError(
-            f"{in_words(refused)}: not as in {last}, from which resume=auto would go on; give another output, the same "
-            "settings, or resume=never to start again there, which removes that run."
+            f"{in_words(refused)}: not as in {last}, from which resume=auto would go on; give"
+            " another output, the same settings, or resume=never to start again there, which"
+            " removes that run."
         )
     trainer.restore(checkpoint)
-    log.info("going on from %s, %d of %d epochs done", last, trainer.progress.epoch, trainer.plan.epochs)
+    log.info(
+        "going on from %s, %d of %d epochs done", last, trainer.progress.epoch, trainer.plan.epochs
+    )
     say_what_changed(trainer, checkpoint, [change for change in changes if change[0] not in UNSAID])
 
 
@@ -58,20 +62,31 @@ def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Cha
         log.info("going on with other settings: %s", in_words(changes))
     before, now = checkpoint.get("data"), trainer.data
     if before and now and before.get("sha256") != now["sha256"]:
-        log.warning("going on with other data: the frames of these days are not those that %s was trained on", "last.pt")
+        log.warning(
+            "going on with other data: the frames of these days are not those that %s was"
+            " trained on",
+            "last.pt",
+        )
     was, rate = checkpoint["schedule"]["_last_lr"][0], scheduled_rate(trainer.schedule)
     if trainer.progress.epoch < trainer.plan.epochs and not math.isclose(was, rate, rel_tol=1e-6):
         log.warning(
-            "the schedule now ends after %d epochs, so the learning rate goes on at %.3g, after %.3g: not as in one training of %d epochs",
-            trainer.plan.epochs, rate, was, trainer.plan.epochs,
-        )  # fmt: skip
+            "the schedule now ends after %d epochs, so the learning rate goes on at %.3g, after"
+            " %.3g: not as in one training of %d epochs",
+            trainer.plan.epochs,
+            rate,
+            was,
+            trainer.plan.epochs,
+        )
 
 
 def why_nothing_is_left(trainer: Trainer) -> str | None:
     """Return why training has ended before an epoch is trained, or None if one is to be trained."""
     progress, plan = trainer.progress, trainer.plan
     if progress.epoch >= plan.epochs:
-        return f"{progress.epoch} of {plan.epochs} epochs are done; to train longer, raise training.epochs"
+        return (
+            f"{progress.epoch} of {plan.epochs} epochs are done; to train longer, raise"
+            " training.epochs"
+        )
     if trainer.stalled():
         return ended_early(trainer)
     return None
@@ -81,18 +96,24 @@ def ended_early(trainer: Trainer) -> str:
     """Return why training ended before all epochs, and how to go on."""
     assert trainer.best is not None
     return (
-        f"ended early after epoch {trainer.progress.epoch} of {trainer.plan.epochs}: validation has not improved since epoch "
-        f"{trainer.best['epoch']:.0f}; to go on, raise training.patience={trainer.plan.patience}"
+        f"ended early after epoch {trainer.progress.epoch} of {trainer.plan.epochs}: validation has"
+        f" not improved since epoch {trainer.best['epoch']:.0f}; to go on, raise"
+        f" training.patience={trainer.plan.patience}"
     )
 
 
 def changes_between(before: Settings, now: Settings) -> Iterator[Change]:
     """Yield the keys with another value than before.
 
-    A key that an earlier version did not know is no change at its default. Of a group with another name only the name is a change.
+    A key that an earlier version did not know is no change at its default. Of a group with another
+    name only the name is a change.
     """
     old, new = dict(flat(before)), dict(flat(now))
-    renamed = [key.removesuffix("name") for key in new if key.endswith(".name") and key in old and old[key] != new[key]]
+    renamed = [
+        key.removesuffix("name")
+        for key in new
+        if key.endswith(".name") and key in old and old[key] != new[key]
+    ]
     unknown = {key for key in new if key not in old}
     standard = defaults(unknown) if unknown else {}
     for key, value in new.items():
@@ -119,7 +140,9 @@ def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def defaults(keys: set[str]) -> dict[str, Any]:
-    """Return the values that these keys have in configs/, with the groups chosen for this run; none outside of a command."""
+    """Return the values that these keys have in configs/, with the groups chosen for this run;
+    none outside of a command.
+    """
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
@@ -128,7 +151,9 @@ def defaults(keys: set[str]) -> dict[str, Any]:
     if not set(GROUPS) <= set(choices):
         return {}
     composed = compose("train", [f"{group}={choices[group]}" for group in GROUPS])
-    return {key: OmegaConf.select(composed, key, default=None, throw_on_missing=False) for key in keys}
+    return {
+        key: OmegaConf.select(composed, key, default=None, throw_on_missing=False) for key in keys
+    }
 
 
 def in_words(changes: list[Change]) -> str:
@@ -138,4 +163,6 @@ def in_words(changes: list[Change]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    )

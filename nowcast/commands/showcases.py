@@ -1,4 +1,6 @@
-"""Which cases a report shows: the best, the median and the worst by one score, not all of one hour."""
+"""Which cases a report shows: the best, the median and the worst by one score, not all of one
+hour.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +11,9 @@ from nowcast.commands.cases import Cases, Source, label_of
 from nowcast.verification import Counts, Showcase, scores
 
 LEAST_WET = 0.005
-"""Share of the observed pixels of a case that reach the threshold, from which its score says something."""
+"""Share of the observed pixels of a case that reach the threshold, from which its score says
+something.
+"""
 APART = np.timedelta64(3, "h")
 """Cases shown are so far from one another, where there are enough."""
 
@@ -20,7 +24,9 @@ def judged_threshold(thresholds: Sequence[float]) -> int:
 
 
 def case_csi(counts: Counts) -> NDArray[np.float64]:
-    """(b,): CSI of each case over all lead times at the judged threshold; NaN for cases with hardly any rain."""
+    """(b,): CSI of each case over all lead times at the judged threshold; NaN for cases with
+    hardly any rain.
+    """
     threshold = judged_threshold(counts.thresholds)
     whole = counts.pooled()
     observed = (whole.hits + whole.misses)[:, 0, threshold]
@@ -29,9 +35,11 @@ def case_csi(counts: Counts) -> NDArray[np.float64]:
     return np.where(share.numpy() >= LEAST_WET, csi, np.nan)
 
 
-def choose(quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3) -> dict[str, list[int]]:
-    """The best of the upper third of all cases, the worst of the lower, of those between the nearest to the median: at most `each`
-    of them, none twice; undefined ones are left out.
+def choose(
+    quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3
+) -> dict[str, list[int]]:
+    """The best of the upper third of all cases, the worst of the lower, of those between the
+    nearest to the median: at most `each` of them, none twice; undefined ones are left out.
     """
     defined = np.flatnonzero(np.isfinite(quality))
     if defined.size == 0:
@@ -52,17 +60,26 @@ def choose(quality: NDArray[np.float64], times: NDArray[np.datetime64], each: in
 def showcases_of(source: Source, quality: NDArray[np.float64]) -> list[Showcase]:
     """The chosen cases with their frames, forecast or read once more."""
     return [
-        _showcase(label, label_of(source.times[index], source), float(quality[index]), source.read([index]))
+        _showcase(
+            label,
+            label_of(source.times[index], source),
+            float(quality[index]),
+            source.read([index]),
+        )
         for label, indices in choose(quality, source.times).items()
         for index in indices
     ]
 
 
 def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> list[int]:
-    """The first of `order` that are APART from one another; where they are too few, what comes next. In that order."""
+    """The first of `order` that are APART from one another; where they are too few, what comes
+    next. In that order.
+    """
     picked: list[int] = []
     for index in order:
-        if len(picked) < each and all(abs(times[index] - times[other]) >= APART for other in picked):
+        if len(picked) < each and all(
+            abs(times[index] - times[other]) >= APART for other in picked
+        ):
             picked.append(index)
     rest = [index for index in order if index not in picked]
     return sorted(picked + rest[: each - len(picked)], key=order.index)
@@ -70,5 +87,8 @@ def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> li
 
 def _showcase(label: str, case: str, score: float, cases: Cases) -> Showcase:
     frames = {name: forecast.mean(dim=2) for name, forecast in cases.forecasts.items()}
-    rows = {name: field[0].float().cpu().numpy() for name, field in {"observed": cases.observed, **frames}.items()}
+    rows = {
+        name: field[0].float().cpu().numpy()
+        for name, field in {"observed": cases.observed, **frames}.items()
+    }
     return Showcase(label, case, score, rows)

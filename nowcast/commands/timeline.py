@@ -23,7 +23,8 @@ _JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which frames of the files are laid out: those from `back` before `until` on, and in any case the newest `count` up to then.
+    """Which frames of the files are laid out: those from `back` before `until` on, and in any case
+    the newest `count` up to then.
 
     until: None: up to the newest of all. span: instead of these, the frames of a period.
     """
@@ -38,10 +39,11 @@ class Wanted:
 class Timeline:
     """Frame k is frame `frame_of[k]` of file `file_of[k]`, of the time `times[k]`.
 
-    times: (n,) rising, on one clock; a time with two frames comes twice. stamps: (n,) as the files have them.
+    times: (n,) rising, on one clock; a time with two frames comes twice. stamps: (n,) as the files
+    have them.
     minutes: between frames; NaN of a single one.
-    held: (m,) rising, the stamps of all files that can be used, also of frames that were not wanted. later: the first file with a
-    frame after those that were.
+    held: (m,) rising, the stamps of all files that can be used, also of frames that were not
+    wanted. later: the first file with a frame after those that were.
     """
 
     files: tuple[RadarFile, ...]
@@ -55,31 +57,47 @@ class Timeline:
 
     def at(self, time: np.datetime64) -> list[tuple[RadarFile, int]]:
         """The frames of a time: file, and number within it."""
-        first, last = np.searchsorted(self.times, time, "left"), np.searchsorted(self.times, time, "right")
+        first, last = (
+            np.searchsorted(self.times, time, "left"),
+            np.searchsorted(self.times, time, "right"),
+        )
         return [(self.files[self.file_of[k]], int(self.frame_of[k])) for k in range(first, last)]
 
     def mended(self, times: Times) -> list[str]:
-        """What is remarkable about the order of the frames of these times, and about the clock that they were put on."""
+        """What is remarkable about the order of the frames of these times, and about the clock
+        that they were put on.
+        """
         there = np.isin(self.times, times)
         files = [self.files[k] for k in np.unique(self.file_of[there])]
-        unsorted = [file.path for file in files if (np.diff(file.times) < np.timedelta64(0, "ns")).any()]
+        unsorted = [
+            file.path for file in files if (np.diff(file.times) < np.timedelta64(0, "ns")).any()
+        ]
         seconds = np.abs(self.stamps - self.times)[there] / np.timedelta64(1, "s")
         off = int((seconds > SILENT_SECONDS).sum())
         said = (
-            f"{off} frames were up to {seconds.max():.0f} s off the {self.minutes:g}-minute clock and were put on it"
+            f"{off} frames were up to {seconds.max():.0f} s off the {self.minutes:g}-minute clock"
+            " and were put on it"
             if off
             else ""
         )
         return [
-            *(f"{path}: its frames were not in the order of time and were sorted" for path in unsorted),
+            *(
+                f"{path}: its frames were not in the order of time and were sorted"
+                for path in unsorted
+            ),
             *([said] if off else []),
         ]
 
 
 def lay_out(
-    source: FrameFiles, paths: Sequence[Path], timestep: np.timedelta64 | None, bad: BadFiles, wanted: Wanted = Wanted()
+    source: FrameFiles,
+    paths: Sequence[Path],
+    timestep: np.timedelta64 | None,
+    bad: BadFiles,
+    wanted: Wanted = Wanted(),
 ) -> Timeline:
-    """The wanted frames of these files, without those that are `bad`: that cannot be used, or not together with most others.
+    """The wanted frames of these files, without those that are `bad`: that cannot be used, or not
+    together with most others.
 
     timestep: of the clock, if it has frames; None: that of the newest frames.
     """
@@ -94,14 +112,18 @@ def lay_out(
     every = [file.times for file in described]
     held = np.unique(np.concatenate(every)) if every else np.array([], "datetime64[ns]")
     first, last = _span_of(held, wanted, timestep)
-    files, others = alike_files([file for file in described if ((file.times >= first) & (file.times <= last)).any()])
+    files, others = alike_files(
+        [file for file in described if ((file.times >= first) & (file.times <= last)).any()]
+    )
     for path, reason in others.items():
         bad.add(path, DataError(reason))
     after = [file for file in described if (file.times > last).any()]
     later = min(after, key=lambda file: file.times[file.times > last].min()).path if after else None
     if not files:
         nothing = np.array([], "datetime64[ns]"), np.array([], np.intp)
-        return Timeline((), nothing[0], nothing[0], nothing[1], nothing[1], float("nan"), held, later)
+        return Timeline(
+            (), nothing[0], nothing[0], nothing[1], nothing[1], float("nan"), held, later
+        )
     stamps = np.concatenate([file.times for file in files])
     file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
     frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
@@ -111,10 +133,21 @@ def lay_out(
     minutes = timestep_of(stamps) if wanted.span else spacing_of(stamps, timestep)
     times, kept = _on_a_clock(stamps, minutes, [files[k].path for k in file_of], bad)
     order = kept[np.argsort(times[kept], kind="stable")]
-    return Timeline(tuple(files), times[order], stamps[order], file_of[order], frame_of[order], minutes, held, later)
+    return Timeline(
+        tuple(files),
+        times[order],
+        stamps[order],
+        file_of[order],
+        frame_of[order],
+        minutes,
+        held,
+        later,
+    )
 
 
-def _span_of(held: Times, wanted: Wanted, timestep: np.timedelta64 | None) -> tuple[np.datetime64, np.datetime64]:
+def _span_of(
+    held: Times, wanted: Wanted, timestep: np.timedelta64 | None
+) -> tuple[np.datetime64, np.datetime64]:
     """The first and the last stamp that is wanted."""
     if held.size == 0:
         return np.datetime64("NaT"), np.datetime64("NaT")
@@ -122,7 +155,8 @@ def _span_of(held: Times, wanted: Wanted, timestep: np.timedelta64 | None) -> tu
         start, end = wanted.span[0] - _JITTER, wanted.span[1] + _JITTER
         if ((held >= start) & (held <= end)).sum() >= TOLD_BY // 2:
             return start, end
-        middle = np.searchsorted(held, start), np.searchsorted(held, end, "right")  # a few around tell the spacing
+        # a few around tell the spacing
+        middle = np.searchsorted(held, start), np.searchsorted(held, end, "right")
         around = held[max(int(middle[0]) - TOLD_BY // 2, 0) : int(middle[1]) + TOLD_BY // 2]
         return around[0], around[-1]
     until = held[-1] if wanted.until is None else wanted.until + _JITTER
@@ -132,10 +166,14 @@ def _span_of(held: Times, wanted: Wanted, timestep: np.timedelta64 | None) -> tu
     return min(newest[0], until - wanted.back - 2 * _JITTER), until
 
 
-def _on_a_clock(stamps: Times, minutes: float, paths: list[Path], bad: BadFiles) -> tuple[Times, NDArray[np.intp]]:
-    """Stamps (n,), rising → the nearest ticks of the clock of the newest of them, and which of them lie there.
+def _on_a_clock(
+    stamps: Times, minutes: float, paths: list[Path], bad: BadFiles
+) -> tuple[Times, NDArray[np.intp]]:
+    """Stamps (n,), rising → the nearest ticks of the clock of the newest of them, and which of them
+    lie there.
 
-    A frame off the clock is bad where it is the newest, or where the frame of a tick is missing around it. Others are left out, which
+    A frame off the clock is bad where it is the newest, or where the frame of a tick is missing
+    around it. Others are left out, which
     is remarked: they may be of an earlier clock.
     """
     if stamps.size == 0 or not np.isfinite(minutes):
@@ -149,20 +187,26 @@ def _on_a_clock(stamps: Times, minutes: float, paths: list[Path], bad: BadFiles)
         ends = stamps[:k][kept[:k]][-1:], stamps[k:][kept[k:]][:1]
         is_newest, is_alone = ends[1].size == 0, (~kept).sum() == 1 and ends[0].size == 1
         if is_newest or (is_alone and ends[1][0] - ends[0][0] > 3 * step // 2):
-            why = DataError(f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to go without it.")
+            why = DataError(
+                f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to go"
+                " without it."
+            )
             bad.add(paths[k], why, f"the frame of {show(stamps[k])} UTC left out")
         elif ends[0].size:
             aside.append(k)
     if aside:
         first, last = show(stamps[aside[0]]), show(stamps[aside[-1]])
         bad.remarks.append(
-            f"{len(aside)} frames from {first} to {last} UTC do not fit the {minutes:g}-minute spacing, and are left out"
+            f"{len(aside)} frames from {first} to {last} UTC do not fit the {minutes:g}-minute"
+            " spacing, and are left out"
         )
     return stamps - off, np.flatnonzero(kept)
 
 
 def _phase_of(stamps: Times, step: np.timedelta64) -> np.datetime64:
-    """A tick of the clock that most of the newest frames lie on: of equals one counted from midnight, else that of the newest."""
+    """A tick of the clock that most of the newest frames lie on: of equals one counted from
+    midnight, else that of the newest.
+    """
     newest = np.unique(stamps)[-TOLD_BY:]
     tolerance = min(_JITTER, step // 4)
     candidates = [newest[-1].astype("datetime64[D]").astype("datetime64[ns]"), *newest[::-1]]
@@ -180,7 +224,9 @@ def _off(stamps: Times, phase: np.datetime64, step: np.timedelta64) -> NDArray[n
 
 
 def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
-    """The spacing of the newest frames in minutes; but that which is asked for where two of them are so far apart."""
+    """The spacing of the newest frames in minutes; but that which is asked for where two of
+    them are so far apart.
+    """
     minutes = newest_spacing(times)
     if timestep is None:
         return minutes
@@ -191,10 +237,12 @@ def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
 
 
 def newest_spacing(times: Times) -> float:
-    """The spacing in minutes that the newest frames have, in whole minutes from two minutes on; NaN of fewer than two.
+    """The spacing in minutes that the newest frames have, in whole minutes from two minutes on; NaN
+    of fewer than two.
 
-    The newest difference counts 1, each older one 0.7 of the one after it; of equals the smaller wins. So a missing frame changes
-    nothing, and a new spacing is known from its second difference on.
+    The newest difference counts 1, each older one 0.7 of the one after it; of equals the smaller
+    wins. So a missing frame changes nothing, and a new spacing is known from its second difference
+    on.
     """
     seconds = np.diff(np.unique(times)[-TOLD_BY:]) / np.timedelta64(1, "s")
     if seconds.size == 0:

@@ -1,4 +1,6 @@
-"""`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation score."""
+"""`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation
+score.
+"""
 
 import logging
 import math
@@ -38,7 +40,8 @@ log = logging.getLogger(__name__)
 class Opened:
     """What a configuration trains on.
 
-    timestep_minutes: spacing of the frames; place: what is known of their grid; data: what they hold, as plain values. All three
+    timestep_minutes: spacing of the frames; place: what is known of their grid; data: what they
+    hold, as plain values. All three
         are None for frames without times.
     """
 
@@ -50,7 +53,9 @@ class Opened:
 
 
 def train(config: TrainConfig, folder: Path) -> float:
-    """Train, or go on training, in `folder`. → the best validation score, for a sweeper to optimise."""
+    """Train, or go on training, in `folder`. → the best validation score, for a sweeper to
+    optimise.
+    """
     refuse_other_direction(config.training.monitor)
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
@@ -74,8 +79,8 @@ def run(trainer: Trainer, opened: Opened) -> None:
         return
     log.info(
         "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
-        f"{sum(p.numel() for p in trainer.model.parameters()):,}", trainer.precision, len(opened.training), len(opened.validation),
-        trainer.folder,
+        f"{sum(p.numel() for p in trainer.model.parameters()):,}", trainer.precision,
+        len(opened.training), len(opened.validation), trainer.folder,
     )  # fmt: skip
     with stop_request() as stop, logging_redirect_tqdm():
         trainer.fit(opened.training, opened.validation, stop)
@@ -92,7 +97,9 @@ def open_windows(config: TrainConfig) -> Opened:
 
 
 def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
-    periods = {f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()}
+    periods = {
+        f"data.{name}": parse_period(f"data.{name}", dates) for name, dates in splits(data).items()
+    }
     refuse_overlap(periods)
     train, validation = periods["data.train"], periods["data.validation"]
     grid = open_radar(data, train, validation)
@@ -107,63 +114,97 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         "fields": open_fields(asdict(config), grid, both, data.cache),
     }
     training_windows = RadarWindows(
-        rates, train, **steps, sampling=Sampling(**asdict(config.sampling)), shuffle=True, seed=config.seed
+        rates,
+        train,
+        **steps,
+        sampling=Sampling(**asdict(config.sampling)),
+        shuffle=True,
+        seed=config.seed,
     )
-    validation_windows = RadarWindows(rates, validation, **steps, sampling=Sampling(**asdict(config.validation)))
+    validation_windows = RadarWindows(
+        rates, validation, **steps, sampling=Sampling(**asdict(config.validation))
+    )
     return Opened(
         training_windows,
         validation_windows,
         grid.attrs["timestep_minutes"],
         place_for_checkpoint(grid),
-        {"frames": len(rates.times), "size": list(rates.frames.shape[1:]), "sha256": rates.digest()},
+        {
+            "frames": len(rates.times),
+            "size": list(rates.frames.shape[1:]),
+            "sha256": rates.digest(),
+        },
     )
 
 
 def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:
-    """Errors: DataError if none of the frames of the period has a measured pixel: every loss over it is 0, whatever is forecast."""
-    first, last = np.searchsorted(rates.times, period.start), np.searchsorted(rates.times, period.end, side="right")
+    """Errors: DataError if none of the frames of the period has a measured pixel: every loss
+    over it is 0, whatever is forecast.
+    """
+    first, last = (
+        np.searchsorted(rates.times, period.start),
+        np.searchsorted(rates.times, period.end, side="right"),
+    )
     if last > first and not rates.tiles[first:last, 1].any():
         raise DataError(
-            f"{name}: none of its {last - first} frames has a measured pixel; give other days, or see 'nowcast inspect'."
+            f"{name}: none of its {last - first} frames has a measured pixel; give other days, or"
+            " see 'nowcast inspect'."
         )
 
 
 def splits(data: RadarConfig) -> dict[str, list[str]]:
     """The days of each split that is given."""
-    return {name: days for name in ("train", "validation", "test") if (days := getattr(data, name)) is not None}
+    return {
+        name: days
+        for name in ("train", "validation", "test")
+        if (days := getattr(data, name)) is not None
+    }
 
 
 def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> Opened:
     train, validation = (
-        moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed) for split in ("train", "validation")
+        moving_mnist_windows(data, split, config.input_steps, config.lead_steps, config.seed)
+        for split in ("train", "validation")
     )
     return Opened(train, validation)
 
 
 def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windows) -> None:
     """Errors: ConfigError where frames are not of the one size that the model takes."""
-    cropped, whole = (list(windows[windows.epoch(0)[0]].shape[-2:]) for windows in (training, validation))
+    cropped, whole = (
+        list(windows[windows.epoch(0)[0]].shape[-2:]) for windows in (training, validation)
+    )
     if cropped != whole:
         raise ConfigError(
-            f"sampling.crop: {model.name} takes frames of one size alone, and validation's are {whole}, uncropped; "
-            f"set sampling.crop={max(whole)}, or choose another model."
+            f"sampling.crop: {model.name} takes frames of one size alone, and validation's are"
+            f" {whole}, uncropped; set sampling.crop={max(whole)}, or choose another model."
         )
     if whole != model.grid_size:
         raise ConfigError(
-            f"model.grid_size: is {model.grid_size}, but the frames are {whole}; set model.grid_size=[{whole[0]},{whole[1]}], "
-            "or choose another model."
+            f"model.grid_size: is {model.grid_size}, but the frames are {whole}; set"
+            f" model.grid_size=[{whole[0]},{whole[1]}], or choose another model."
         )
 
 
-def build_trainer(config: TrainConfig, settings: dict[str, Any], windows: Windows, precision: Precision, folder: Path) -> Trainer:
+def build_trainer(
+    config: TrainConfig,
+    settings: dict[str, Any],
+    windows: Windows,
+    precision: Precision,
+    folder: Path,
+) -> Trainer:
     """A trainer at its first step."""
     inputs = build_inputs(settings)
     model = build_model(settings["model"], inputs.channels, output_channels=1).to(precision.device)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps_per_epoch = -(-len(windows) // config.training.batch_size)
-    schedule = build_schedule(optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"])
+    schedule = build_schedule(
+        optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"]
+    )
     plan = Plan(**settings["training"], thresholds=config.thresholds)
-    return Trainer(model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings, inputs)
+    return Trainer(
+        model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings, inputs
+    )
 
 
 def summarise(trainer: Trainer) -> float:
@@ -171,7 +212,12 @@ def summarise(trainer: Trainer) -> float:
 
     Errors: ConfigError if a sweep is to choose by a score that is undefined.
     """
-    folder, history, best, monitor = trainer.folder, trainer.progress.history, trainer.best, trainer.plan.monitor
+    folder, history, best, monitor = (
+        trainer.folder,
+        trainer.progress.history,
+        trainer.best,
+        trainer.plan.monitor,
+    )
     assert best is not None
     score, checkpoint = best[f"validation_{monitor}"], folder / "best.pt"
     seconds = round(sum(row["seconds"] for row in history))
@@ -190,12 +236,19 @@ def summarise(trainer: Trainer) -> float:
         path.write_text(as_json(summary) + "\n")
     draw_curves(history, folder / "curves.png")
     log.info(
-        "best validation %s %s in epoch %d of %d (%d s in all)", monitor, in_words(score), best["epoch"], len(history), seconds
+        "best validation %s %s in epoch %d of %d (%d s in all)",
+        monitor,
+        in_words(score),
+        best["epoch"],
+        len(history),
+        seconds,
     )
     others = decided_by_loss(history, best, monitor)
     if others:
         log.info(
-            "that epoch was chosen by the loss: %d other%s the same validation CSI", others, " has" if others == 1 else "s have"
+            "that epoch was chosen by the loss: %d other%s the same validation CSI",
+            others,
+            " has" if others == 1 else "s have",
         )
     log.info("checkpoint %s, curves %s", checkpoint, folder / "curves.png")
     if math.isnan(score):

@@ -19,7 +19,8 @@ NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 """What a file system answers that cannot do something at all."""
 _NO_FOLDER_SYNC = NOT_SUPPORTED | {errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 _CANNOT_CREATE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ELOOP, errno.ENAMETOOLONG,
 }  # fmt: skip
 
 
@@ -31,7 +32,8 @@ def make_folder(folder: str | Path) -> Path:
 
 @contextmanager
 def new_folders(folder: Path) -> Iterator[None]:
-    """Make `folder` and its parents; at the end of the block, remove those that were made here and are still empty.
+    """Make `folder` and its parents; at the end of the block, remove those that were made here and
+    are still empty.
 
     Errors: CannotCreateError.
     """
@@ -51,7 +53,8 @@ def _make(folder: Path) -> list[Path]:
     except OSError as error:
         _remove_empty(missing)
         raise CannotCreateError(
-            f"{folder}: cannot create this folder ({reason_of(error)}); choose another output folder."
+            f"{folder}: cannot create this folder ({reason_of(error)}); choose another output"
+            " folder."
         ) from error
     for made in missing:
         sync_folder(made.parent)
@@ -74,17 +77,25 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal. Errors: MissingInputError, InputOutputError."""
+    """The SHA-256 checksum of a file, in hexadecimal.
+
+    Errors: MissingInputError, InputOutputError.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         refuse_fault_of_machine(path, error)
-        raise MissingInputError(f"{path}: cannot be read ({reason_of(error)}); check the path and its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({reason_of(error)}); check the path and its permissions."
+        ) from error
 
 
 def sync_file(path: Path) -> None:
-    """Force a file to the disk, where the file system can. Errors: OSError where writing it fails."""
+    """Force a file to the disk, where the file system can.
+
+    Errors: OSError where writing it fails.
+    """
     try:
         _sync(path)
     except OSError as error:
@@ -93,16 +104,20 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk. A file system that cannot loses at most the newest of them, when the power fails.
+    """Force the names in a folder to the disk.
 
-    Any other failure is logged: what the folder holds is whole and in its place, so the work is done.
+    A file system that cannot loses at most the newest of them, when the power fails.
+
+    Any other failure is logged: what the folder holds is whole and in its place, so the work is
+    done.
     """
     try:
         _sync(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             log.warning(
-                "%s: cannot be forced to the disk (%s); the newest files there may not survive a power cut.",
+                "%s: cannot be forced to the disk (%s); the newest files there may not survive a"
+                " power cut.",
                 folder,
                 reason_of(error),
             )
@@ -119,10 +134,18 @@ def _sync(path: Path) -> None:
 def for_people(
     path: Path, error: OSError | RuntimeError, left: Path | None = None, *, full: bool = False
 ) -> CannotCreateError | InputOutputError:
-    """The error that tells why `path` was not written. left: what could not be tidied away; full: whether the disk is."""
+    """The error that tells why `path` was not written. left: what could not be tidied away;
+    full: whether the disk is.
+    """
     if isinstance(error, OSError) and error.errno in _CANNOT_CREATE and not full:
-        return CannotCreateError(f"{path}: cannot write this file ({reason_of(error)}); choose another output path.")
-    behind = "nothing was left behind" if left is None else f"{left.name} was left behind, and the next run removes it"
+        return CannotCreateError(
+            f"{path}: cannot write this file ({reason_of(error)}); choose another output path."
+        )
+    behind = (
+        "nothing was left behind"
+        if left is None
+        else f"{left.name} was left behind, and the next run removes it"
+    )
     why = "no space left on the disk" if full else reason_of(error)
     return InputOutputError(f"{path}: writing failed ({why}); {behind}.")
 
@@ -130,7 +153,8 @@ def for_people(
 def is_full(path: Path, error: OSError | RuntimeError) -> bool:
     """Whether a full disk may be behind an error that does not say so.
 
-    PyTorch, HDF5 and NumPy raise one without a number; netCDF4 says "forbidden" if it cannot create a file.
+    PyTorch, HDF5 and NumPy raise one without a number; netCDF4 says "forbidden" if it cannot create
+    a file.
     """
     number = getattr(error, "errno", None)
     unsaid = number is None or (number == errno.EACCES and os.access(path.parent, os.W_OK))

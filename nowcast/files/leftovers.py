@@ -1,6 +1,8 @@
-"""Temporary folders next to what is being written, each held by a lock while its process lives; and what killed processes left.
+"""Temporary folders next to what is being written, each held by a lock while its process lives; and
+what killed processes left.
 
-A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file of such a name.
+A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file of
+such a name.
 """
 
 import atexit
@@ -17,13 +19,19 @@ from nowcast.files.disk import for_people, is_full, remove
 
 _NUMBER = "[0-9a-f]" * 8
 _ours: dict[Path, int] = {}
-"""Folders in use, and the process that made them. They go at its end, also if a signal came between two lines that make or remove one."""
-_LONGEST = 86400.0  # seconds of writing; only where locks cannot tell whether a process is still at it
+"""Folders in use, and the process that made them.
+
+They go at its end, also if a signal came between two lines that make or remove one.
+"""
+# seconds of writing; only where locks cannot tell whether a process is still at it
+_LONGEST = 86400.0
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Give a private folder next to `path`, which is gone after the block. What killed processes left of `path` goes before.
+    """Give a private folder next to `path`, which is gone after the block.
+
+    What killed processes left of `path` goes before.
 
     Errors: what the disk says in the block, as `for_people` tells it.
     """
@@ -36,7 +44,9 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         full = is_full(path, error)  # before there is room again
         if folder != path:
             remove(folder)
-        raise for_people(path, error, folder if folder != path and folder.exists() else None, full=full) from error
+        raise for_people(
+            path, error, folder if folder != path and folder.exists() else None, full=full
+        ) from error
     finally:
         try:
             if folder != path:

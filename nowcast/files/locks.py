@@ -1,7 +1,9 @@
 """One writer of a folder at a time, by a lock file that a dead process does not hold.
 
-The lock is the system's own (flock), which ends with its process. On a file system without locks, as NFS without its lock
-service, the file itself is the lock: it names host and process, and one whose process is dead is replaced.
+The lock is the system's own (flock), which ends with its process. On a file system without locks,
+as NFS without its lock
+service, the file itself is the lock: it names host and process, and one whose process is dead is
+replaced.
 """
 
 import errno
@@ -15,12 +17,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nowcast.errors import CannotCreateError, InputOutputError, TryLaterError
-from nowcast.files.disk import NOT_SUPPORTED, for_people, is_full, make_folder, new_folders, reason_of
+from nowcast.files.disk import (
+    NOT_SUPPORTED,
+    for_people,
+    is_full,
+    make_folder,
+    new_folders,
+    reason_of,
+)
 from nowcast.files.leftovers import remove_leftovers
 
 _LOCK_POLL = 0.05  # seconds between tries for a lock
 _NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
-_NAMELESS = 60.0  # seconds within which a lock file that names no process may still be being written
+# seconds within which a lock file that names no process may still be being written
+_NAMELESS = 60.0
 
 
 class _HeldError(Exception):
@@ -32,8 +42,9 @@ class _HeldError(Exception):
 
 @contextmanager
 def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Within the block no other process that asks so writes in `folder`, and what a killed one left half written there is gone.
-    The lock ends with the process, however that ends. The folder is made; if nothing comes into it, it is removed again.
+    """Within the block no other process that asks so writes in `folder`, and what a killed one left
+    half written there is gone. The lock ends with the process, however that ends. The folder is
+    made; if nothing comes into it, it is removed again.
 
     wait: seconds to wait for another process.
     Errors: TryLaterError where that one still writes; CannotCreateError, InputOutputError.
@@ -46,7 +57,8 @@ def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
             remove_leftovers(folder)
             yield
         finally:
-            with suppress(OSError):  # of another user, in a folder where each removes only what is his
+            # of another user, in a folder where each removes only what is his
+            with suppress(OSError):
                 if _is_of(lock, path):
                     path.unlink(missing_ok=True)
             os.close(lock)
@@ -58,18 +70,25 @@ def is_locked(folder: Path) -> bool:
 
 
 def _locked(path: Path, until: float) -> int:
-    """The descriptor of a lock that no other process holds. Errors: TryLaterError where one still does at that time; the others."""
+    """The descriptor of a lock that no other process holds.
+
+    Errors: TryLaterError where one still does at that time; the others.
+    """
     while True:
         try:
             return _try(path)
         except _HeldError as error:
             if time.monotonic() >= until:
                 by = (
-                    f" ({error.holder}; this file system has no locks, so remove {path.name} there if that process is gone)"
+                    f" ({error.holder}; this file system has no locks, so remove {path.name} there"
+                    " if that process is gone)"
                     if error.holder
                     else ""
                 )
-                raise TryLaterError(f"{path.parent}: another process is writing there{by}; try again once it is done.") from None
+                raise TryLaterError(
+                    f"{path.parent}: another process is writing there{by}; try again once it is"
+                    " done."
+                ) from None
             time.sleep(_LOCK_POLL)
         except FileNotFoundError:  # who had the lock removed file and folder
             make_folder(path.parent)
@@ -78,11 +97,14 @@ def _locked(path: Path, until: float) -> int:
 
 
 def _try(path: Path) -> int:
-    """One try. Errors: _HeldError; FileNotFoundError where file or folder went meanwhile; OSError."""
+    """One try. Errors: _HeldError; FileNotFoundError where file or folder went meanwhile;
+    OSError.
+    """
     lock, is_new = _open(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_of(lock, path):  # who lets go of a lock removes its file, so this one is worth nothing
+        # who lets go of a lock removes its file, so this one is worth nothing
+        if not _is_of(lock, path):
             raise FileNotFoundError
     except BlockingIOError:
         os.close(lock)
@@ -99,7 +121,10 @@ def _try(path: Path) -> int:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """The lock file and whether it was made here. One of another user may be locked without the right to write it."""
+    """The lock file and whether it was made here.
+
+    One of another user may be locked without the right to write it.
+    """
     for flags in (os.O_RDWR, os.O_RDONLY):
         try:
             return os.open(path, flags | os.O_NOFOLLOW), False
@@ -129,7 +154,8 @@ def _share(lock: int, folder: Path) -> None:
 def _hold_by_the_file(lock: int, path: Path, is_new: bool) -> None:
     """Without locks: the file made here is the lock.
 
-    Errors: _HeldError where another living process made it; FileNotFoundError once that of a dead one is removed.
+    Errors: _HeldError where another living process made it; FileNotFoundError once that of a dead
+    one is removed.
     """
     if is_new:
         os.write(lock, f"{socket.gethostname()} {os.getpid()}\n".encode())
@@ -170,7 +196,8 @@ def _not_locked(path: Path, error: OSError) -> CannotCreateError | InputOutputEr
     if error.errno == errno.ENOSPC or is_full(path, error):
         return for_people(path, error, full=True)
     return CannotCreateError(
-        f"{path.parent}: cannot be locked by a file {path.name} there ({reason_of(error)}); choose another output folder."
+        f"{path.parent}: cannot be locked by a file {path.name} there ({reason_of(error)}); choose"
+        " another output folder."
     )
 
 

@@ -1,8 +1,9 @@
 """Several files that belong together: a folder never shows files of two runs.
 
-The new files are first written into a temporary folder. One rename makes it `.together`: from then on the new files are the
-valid ones. The old ones are then removed, and only after that the new ones are moved to their place. So a process that is
-killed in between leaves the old files, or fewer files than there should be, all of one run; the next writer finishes its work.
+The new files are first written into a temporary folder. One rename makes it `.together`: from then
+on the new files are the valid ones. The old ones are then removed, and only after that the new ones
+are moved to their place. So a process that is killed in between leaves the old files, or fewer
+files than there should be, all of one run; the next writer finishes its work.
 """
 
 import json
@@ -22,8 +23,9 @@ _NAMES = ".names"
 
 @contextmanager
 def written_together(folder: str | Path, replaces: Collection[str] = ()) -> Iterator[Path]:
-    """Give a temporary folder within `folder`, whose only writer this process is; once the block ends well, the files there take
-    the place of those in `folder` that have their names, or are named by `replaces`. If it fails, `folder` holds what it held.
+    """Give a temporary folder within `folder`, whose only writer this process is; once the block
+    ends well, the files there take the place of those in `folder` that have their names, or are
+    named by `replaces`. If it fails, `folder` holds what it held.
 
     Errors: as `only_writer`; CannotCreateError, InputOutputError.
     """
@@ -48,7 +50,9 @@ def written_together(folder: str | Path, replaces: Collection[str] = ()) -> Iter
 
 
 def settled(path: Path) -> Path:
-    """Where the valid file of `path` lies, if a killed process left it to the next writer of the folder to move it there."""
+    """Where the valid file of `path` lies, if a killed process left it to the next writer of
+    the folder to move it there.
+    """
     waiting = path.parent / _VALID / path.name
     return waiting if waiting.is_file() else path
 
@@ -61,7 +65,8 @@ def _finish(folder: Path) -> None:
     names = valid / _NAMES
     if names.exists():
         for name in json.loads(names.read_text(encoding="utf-8")):
-            (folder / Path(name).name).unlink(missing_ok=True)  # of this folder, whatever a stranger's list says
+            # of this folder, whatever a stranger's list says
+            (folder / Path(name).name).unlink(missing_ok=True)
         names.unlink()
     for path in sorted(valid.iterdir()):
         os.replace(path, folder / path.name)

@@ -13,13 +13,15 @@ from nowcast.files.leftovers import temporary_folder
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file, empty and private; once the block ends well, move it to `path` in one step, safe on the disk, with
-    the permissions of the file that it replaces, or those of any new file.
+    """Give a temporary file, empty and private; once the block ends well, move it to `path` in one
+    step, safe on the disk, with the permissions of the file that it replaces, or those of any new
+    file.
 
-    If the block fails, `path` is as it was before, and the temporary file and the folders made for it are gone. A reader of `path`
-    sees the old file or the new one, never a part.
+    If the block fails, `path` is as it was before, and the temporary file and the folders made for
+    it are gone. A reader of `path` sees the old file or the new one, never a part.
 
-    Errors: CannotCreateError where the folder cannot be made or written; InputOutputError where writing fails midway.
+    Errors: CannotCreateError where the folder cannot be made or written; InputOutputError where
+    writing fails midway.
     """
     path = Path(path)
     with new_folders(path.parent), temporary_folder(path) as folder:
@@ -35,7 +37,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def refuse_unwritable(path: str | Path) -> None:
-    """Find out what `written_whole` would not do, before there is anything to write. Errors: as `written_whole`."""
+    """Find out what `written_whole` would not do, before there is anything to write.
+
+    Errors: as `written_whole`.
+    """
     with suppress(_OnlyTriedError), written_whole(path):
         raise _OnlyTriedError
 
@@ -54,19 +59,29 @@ def link_whole(path: Path, target: Path) -> None:
         try:
             temporary.symlink_to(os.path.relpath(target.absolute(), path.parent.resolve()))
         except OSError as error:
-            if error.errno in NOT_SUPPORTED or (isinstance(error, PermissionError) and os.access(folder, os.W_OK)):
-                raise CannotCreateError(f"{path}: this file system has no symbolic links; keep a copy instead.") from error
+            if error.errno in NOT_SUPPORTED or (
+                isinstance(error, PermissionError) and os.access(folder, os.W_OK)
+            ):
+                raise CannotCreateError(
+                    f"{path}: this file system has no symbolic links; keep a copy instead."
+                ) from error
             raise
         os.replace(temporary, path)
     sync_folder(path.parent)
 
 
 def _mode_of(path: Path) -> int:
-    """The permissions that `path` is to have. Errors: CannotCreateError where it is something else than an ordinary file."""
+    """The permissions that `path` is to have.
+
+    Errors: CannotCreateError where it is something else than an ordinary file.
+    """
     if path.is_file():
         return stat.S_IMODE(path.stat().st_mode)
     if path.exists():
-        raise CannotCreateError(f"{path}: is there already and no ordinary file; choose another output path.")
-    umask = os.umask(0o077)  # there is no other way to ask for it; what another thread makes meanwhile is private
+        raise CannotCreateError(
+            f"{path}: is there already and no ordinary file; choose another output path."
+        )
+    # there is no other way to ask for it; what another thread makes meanwhile is private
+    umask = os.umask(0o077)
     os.umask(umask)
     return 0o666 & ~umask

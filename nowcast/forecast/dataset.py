@@ -1,18 +1,24 @@
-"""The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made from.
+"""The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made
+from.
 
-    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where the forecast knows nothing;
-                                       (time, realization, y, x) of an ensemble: time comes first, or CDO reads nothing
+    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where the forecast knows
+    nothing;
+                                       (time, realization, y, x) of an ensemble: time comes first,
+                                       or CDO reads nothing
     realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
     lead_time(time)                    their difference in minutes, a plain number
     x(x), y(y); latitude(y, x), longitude(y, x); crs        as far as the radar files say
 
-The units of `lead_time` are spelled "minute": at "minutes" some versions of xarray decode a duration, others warn, others
-do neither. Spelled so, it is the same number of minutes in all of them.
+The units of `lead_time` are spelled "minute": at "minutes" some versions of xarray decode a
+duration, others warn, others do neither. Spelled so, it is the same number of minutes in all of
+them.
 
-All but the scalars lies in chunks with a checksum each (fletcher32, of the values: damage that changes none is none), and HDF5 keeps
-checksums of the attributes. The same forecast is the same file, byte for byte, but for the time in `history`, which is of one length, and the checksum over it.
+All but the scalars lies in chunks with a checksum each (fletcher32, of the values: damage that
+changes none is none), and HDF5 keeps checksums of the attributes. The same forecast is the same
+file, byte for byte, but for the time in `history`, which is of one length, and the checksum over
+it.
 """
 
 import glob
@@ -44,22 +50,38 @@ from nowcast.untrusted import refuse_unsound
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
-_SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))  # xarray may leave out what is zero
+# xarray may leave out what is zero
+_SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
-_CHECKED = {"fletcher32": True}  # a checksum of each chunk, which whoever reads it verifies; a scalar has none
-_COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}  # what every build of CDO and GDAL can read
-_TEXTS = {"units", "standard_name", "long_name", "axis", "grid_mapping", "grid_mapping_name", "crs_wkt", "spatial_ref"}
-_UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)  # the last is what netCDF4 makes of a damaged attribute
+# a checksum of each chunk, which whoever reads it verifies; a scalar has none
+_CHECKED = {"fletcher32": True}
+# what every build of CDO and GDAL can read
+_COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}
+_TEXTS = {
+    "units",
+    "standard_name",
+    "long_name",
+    "axis",
+    "grid_mapping",
+    "grid_mapping_name",
+    "crs_wkt",
+    "spatial_ref",
+}
+# the last is what netCDF4 makes of a damaged attribute
+_UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)
 _TITLE, _SOURCE = "Precipitation forecast", "nowcast "
 _LAST = 2**27  # minutes since 1970, in the year 2225
 _AT_ONCE = 2**28  # bytes of rates up to which a file is read in one go
 _HEAD = 2**14  # bytes at the start of a file, among which its attributes are
-_OURS = re.compile(rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL)
+_OURS = re.compile(
+    rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL
+)
 
 _WANTED = (
-    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(ENSEMBLE_DIMS)}) of an ensemble, at each valid time, and a scalar "
-    f"{REFERENCE_TIME} are read; rename and convert what the file has, or give one that 'nowcast predict' wrote"
+    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(ENSEMBLE_DIMS)}) of an ensemble, at each valid"
+    f" time, and a scalar {REFERENCE_TIME} are read; rename and convert what the file has, or give"
+    " one that 'nowcast predict' wrote"
 )
 LATEST = "latest.nc"
 """The name of what shows the newest of the forecasts beside it, once more."""
@@ -72,43 +94,79 @@ def build_forecast(
     timestep: np.timedelta64,
     provenance: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Rates (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x), on the grid they were forecast from → the forecast dataset.
+    """Rates (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x), on the grid they were forecast
+    from → the forecast dataset.
 
-    Its `time` is the valid time; `forecast_reference_time` is that of the last observed frame; `lead_time` is the
-    difference. Georeference is the grid's. `provenance` becomes global attributes, what is not text of it as JSON; among them
-    `source` and `references`, by which method and where that is published, if it is not a trained ConvLSTM.
+    Its `time` is the valid time; `forecast_reference_time` is that of the last observed frame;
+    `lead_time` is the difference. Georeference is the grid's. `provenance` becomes global
+    attributes, what is not text of it as JSON; among them `source` and `references`, by which
+    method and where that is published, if it is not a trained ConvLSTM.
     """
     leads = timestep * np.arange(1, len(rates) + 1)
     start = forecast_reference_time.astype("datetime64[ns]")
     time = {"standard_name": "time", "long_name": "valid time", "axis": "T", **_NO_LEAP_SECONDS}
-    reference = {"standard_name": REFERENCE_TIME, "long_name": "time of the last observed frame", **_NO_LEAP_SECONDS}
-    lead = {"standard_name": "forecast_period", "long_name": "time since the last observed frame", "units": "minute"}
-    about = {"standard_name": "lwe_precipitation_rate", "long_name": "forecast precipitation rate", "units": UNITS}
+    reference = {
+        "standard_name": REFERENCE_TIME,
+        "long_name": "time of the last observed frame",
+        **_NO_LEAP_SECONDS,
+    }
+    lead = {
+        "standard_name": "forecast_period",
+        "long_name": "time since the last observed frame",
+        "units": "minute",
+    }
+    about = {
+        "standard_name": "lwe_precipitation_rate",
+        "long_name": "forecast precipitation rate",
+        "units": UNITS,
+    }
     if CRS in grid.coords:
         about["grid_mapping"] = CRS
-    coords: dict[Any, Any] = {name: _as_it_is(grid.variables[name]) for name in grid.coords if name != "time"}
+    coords: dict[Any, Any] = {
+        name: _as_it_is(grid.variables[name]) for name in grid.coords if name != "time"
+    }
     coords["time"] = ("time", start + leads, time)
     coords[REFERENCE_TIME] = ((), start, reference)
     coords[LEAD_TIME] = ("time", leads / np.timedelta64(1, "m"), lead)
     dims = DIMS if rates.ndim == 3 else ENSEMBLE_DIMS
     if rates.ndim == 4:
-        number = {"standard_name": REALIZATION, "long_name": "number of the ensemble member", "units": "1"}
-        coords[REALIZATION] = (REALIZATION, np.arange(1, rates.shape[1] + 1, dtype=np.int32), number)
-    return xr.Dataset({RATE: (dims, rates.astype(np.float32, copy=False), about)}, coords, _global_attributes(grid, provenance))
+        number = {
+            "standard_name": REALIZATION,
+            "long_name": "number of the ensemble member",
+            "units": "1",
+        }
+        coords[REALIZATION] = (
+            REALIZATION,
+            np.arange(1, rates.shape[1] + 1, dtype=np.int32),
+            number,
+        )
+    return xr.Dataset(
+        {RATE: (dims, rates.astype(np.float32, copy=False), about)},
+        coords,
+        _global_attributes(grid, provenance),
+    )
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
-    """Write the file whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
+    """Write the file whole or not at all, compressed.
+
+    Errors: CannotCreateError, InputOutputError.
+    """
     stored = _as_stored(dataset)
     with written_whole(path) as temporary, uninterrupted():
         stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast file whole into memory, as it was built. Errors: MissingInputError, InputOutputError, DataError."""
+    """Read a forecast file whole into memory, as it was built.
+
+    Errors: MissingInputError, InputOutputError, DataError.
+    """
     path = Path(path)
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such forecast file; give one that 'nowcast predict' wrote.")
+        raise MissingInputError(
+            f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
+        )
     try:
         dataset, rates = apart(path, _load, path)
         if rates is not None:
@@ -116,18 +174,27 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     except NowcastError:
         raise
     except PermissionError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
     except Exception as error:  # whatever a library makes of a file that it cannot read
         refuse_fault_of_machine(path, error)
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-        raise DataError(f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast again.") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
+            "\n"
+        )[0]
+        raise DataError(
+            f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast"
+            " again."
+        ) from error
     dataset = _in_our_words(dataset)
     problem = _problem(dataset)
     if problem:
         raise DataError(f"{path}: no forecast file ({problem}); {_WANTED}.")
     if CRS in dataset:
         dataset = dataset.set_coords(CRS)
-    return dataset.assign_coords({name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)})
+    return dataset.assign_coords(
+        {name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)}
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +209,8 @@ class _Rates:
 def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
     """All of a file in memory; or all but its rates."""
     refuse_unsound(path)
-    quiet = warnings.catch_warnings(action="ignore")  # of times that xarray cannot decode, which are then refused
+    # of times that xarray cannot decode, which are then refused
+    quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
         if RATE not in file.variables or not file[RATE].ndim or file[RATE].nbytes <= _AT_ONCE:
             return _plain(file.load()), None
@@ -151,16 +219,25 @@ def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
 
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
-    """Without objects, such as times of year -99999999, which warn wherever they are made: as text, which is no time."""
-    objects = {name: one.astype(str) for name, one in dataset.variables.items() if one.dtype.kind == "O"}
-    return dataset.assign({name: (one.dims, one.values, one.attrs) for name, one in objects.items()})
+    """Without objects, such as times of year -99999999, which warn wherever they are made: as
+    text, which is no time.
+    """
+    objects = {
+        name: one.astype(str) for name, one in dataset.variables.items() if one.dtype.kind == "O"
+    }
+    return dataset.assign(
+        {name: (one.dims, one.values, one.attrs) for name, one in objects.items()}
+    )
 
 
 def _read_rates(path: Path, about: _Rates) -> xr.Variable:
     """Read rates step by step. Errors: DeviceError if memory does not hold them."""
     free, needs = free_memory(), 4 * math.prod(about.shape)
     if free is not None and needs > free:
-        raise DeviceError(f"{path}: holds {needs / 1e9:.2g} GB of rain, and {free / 1e9:.2g} GB of memory are free; free some.")
+        raise DeviceError(
+            f"{path}: holds {needs / 1e9:.2g} GB of rain, and {free / 1e9:.2g} GB of memory are"
+            " free; free some."
+        )
     rates = np.empty(about.shape, np.float32)
     for step in range(about.shape[0]):
         rates[step] = apart(path, _read_step, path, step)
@@ -173,7 +250,9 @@ def _read_step(path: Path, step: int) -> NDArray[np.float32]:
 
 
 def read_reference_time(path: Path) -> np.datetime64 | None:
-    """The forecast reference time of a file that nowcast wrote, of which no more is read; None of any other, and where there is none."""
+    """The forecast reference time of a file that nowcast wrote, of which no more is read; None
+    of any other, and where there is none.
+    """
     if not path.is_file():
         return None
     try:
@@ -187,16 +266,26 @@ def _reference_time(path: Path) -> np.datetime64 | None:
         with netCDF4.Dataset(path) as file:
             file.set_auto_mask(False)
             title, source = str(getattr(file, "title", "")), str(getattr(file, "source", ""))
-            if title != _TITLE or not source.startswith(_SOURCE) or file[REFERENCE_TIME].units not in _SPELLED:
+            if (
+                title != _TITLE
+                or not source.startswith(_SOURCE)
+                or file[REFERENCE_TIME].units not in _SPELLED
+            ):
                 return None
             minutes = float(file[REFERENCE_TIME][...])
     except (*_UNREADABLE, IndexError, TypeError):
         return None
-    return np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]") if abs(minutes) < _LAST else None
+    return (
+        np.datetime64(round(minutes * 60e3), "ms").astype("datetime64[ns]")
+        if abs(minutes) < _LAST
+        else None
+    )
 
 
 def is_forecast(path: Path) -> bool:
-    """Whether nowcast wrote this file, by its first bytes where they tell: much faster than `read_reference_time`."""
+    """Whether nowcast wrote this file, by its first bytes where they tell: much faster than
+    `read_reference_time`.
+    """
     if not path.is_file():
         return False
     try:
@@ -204,11 +293,15 @@ def is_forecast(path: Path) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return head.startswith(_SIGNATURE) and (_OURS.search(head) is not None or read_reference_time(path) is not None)
+    return head.startswith(_SIGNATURE) and (
+        _OURS.search(head) is not None or read_reference_time(path) is not None
+    )
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file begins as a forecast file does, or is empty or begins with zeros, and cannot be opened."""
+    """Whether a file begins as a forecast file does, or is empty or begins with zeros, and
+    cannot be opened.
+    """
     with open(path, "rb") as file:
         start = file.read(len(_SIGNATURE))
     try:
@@ -223,25 +316,34 @@ def _open(path: Path) -> None:
 
 
 def find_forecasts(path: str) -> list[Path]:
-    """The forecast files that a path, a folder or a glob means, by name; of the latter two without `latest.nc`.
+    """The forecast files that a path, a folder or a glob means, by name; of the latter two without
+    `latest.nc`.
 
     Errors: MissingInputError where there are none.
     """
     whole = Path(path).expanduser()
     if whole.is_file():
         return [whole]
-    found = whole.glob("*.nc") if whole.is_dir() else map(Path, glob.glob(str(whole), recursive=True))
-    paths = sorted(one for one in found if one.is_file() and one.name != LATEST and not one.name.startswith("."))
+    found = (
+        whole.glob("*.nc") if whole.is_dir() else map(Path, glob.glob(str(whole), recursive=True))
+    )
+    paths = sorted(
+        one
+        for one in found
+        if one.is_file() and one.name != LATEST and not one.name.startswith(".")
+    )
     if not paths:
         raise MissingInputError(
-            f"{path}: no forecast file there; give a file, folder or quoted glob of what 'nowcast predict' wrote."
+            f"{path}: no forecast file there; give a file, folder or quoted glob of what 'nowcast"
+            " predict' wrote."
         )
     return paths
 
 
 def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    said = {f"input_{name}": value for name, value in grid.attrs.items()}  # whose data, under which licence
+    # whose data, under which licence
+    said = {f"input_{name}": value for name, value in grid.attrs.items()}
     return {
         "Conventions": "CF-1.11",
         "title": _TITLE,
@@ -286,15 +388,25 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
-    """A forecast of another program with the unit spelled as ours, with the lead times that its times tell, and with text where the
-    attributes of a forecast are text."""
-    dataset.attrs = {name: str(value) if isinstance(value, np.ndarray) else value for name, value in dataset.attrs.items()}
+    """A forecast of another program with the unit spelled as ours, with the lead times that its
+    times tell, and with text where the attributes of a forecast are text.
+    """
+    dataset.attrs = {
+        name: str(value) if isinstance(value, np.ndarray) else value
+        for name, value in dataset.attrs.items()
+    }
     for variable in dataset.variables.values():
-        variable.attrs = {name: str(value) if name in _TEXTS else value for name, value in variable.attrs.items()}
+        variable.attrs = {
+            name: str(value) if name in _TEXTS else value for name, value in variable.attrs.items()
+        }
     if RATE in dataset and _same_unit(str(dataset[RATE].attrs.get("units", ""))):
         dataset[RATE].attrs["units"] = UNITS
     times = {name: dataset[name] for name in ("time", REFERENCE_TIME) if name in dataset.variables}
-    if LEAD_TIME not in dataset.variables and len(times) == 2 and all(time.dtype.kind == "M" for time in times.values()):
+    if (
+        LEAD_TIME not in dataset.variables
+        and len(times) == 2
+        and all(time.dtype.kind == "M" for time in times.values())
+    ):
         lead = (times["time"] - times[REFERENCE_TIME]).values / np.timedelta64(1, "m")
         if lead.ndim == 1:
             dataset = dataset.assign_coords({LEAD_TIME: ("time", lead, {"units": "minute"})})
@@ -311,17 +423,25 @@ def _same_unit(units: str) -> bool:
 def _problem(dataset: xr.Dataset) -> str:
     """What `dataset` lacks to be a forecast; empty where it is one."""
     ensemble = REALIZATION in dataset.dims
-    needed = {RATE: ENSEMBLE_DIMS if ensemble else DIMS, "time": ("time",), REFERENCE_TIME: (), LEAD_TIME: ("time",)}
+    needed = {
+        RATE: ENSEMBLE_DIMS if ensemble else DIMS,
+        "time": ("time",),
+        REFERENCE_TIME: (),
+        LEAD_TIME: ("time",),
+    }
     for name, dims in (needed | ({REALIZATION: (REALIZATION,)} if ensemble else {})).items():
         if name not in dataset.variables:
             return f"it has no {name!r}"
         if dataset[name].dims != dims:
             return f"{name!r} has the dimensions {dataset[name].dims}, not {dims}"
-    undated = next((name for name in ("time", REFERENCE_TIME) if dataset[name].dtype.kind != "M"), None)
+    undated = next(
+        (name for name in ("time", REFERENCE_TIME) if dataset[name].dtype.kind != "M"), None
+    )
     if undated:
         return f"{undated!r} holds no times"
     passed = (dataset["time"] - dataset[REFERENCE_TIME]).values / np.timedelta64(1, "m")
-    if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):  # which no checksum covers in a scalar
+    # which no checksum covers in a scalar
+    if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):
         return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
     return "" if dataset[RATE].attrs.get("units") == UNITS else f"{RATE!r} is not in {UNITS!r}"
 

@@ -1,8 +1,10 @@
-"""Trained models outside PyTorch: ONNX files that ONNX Runtime computes, a small part of PyTorch to load.
+"""Trained models outside PyTorch: ONNX files that ONNX Runtime computes, a small part of PyTorch to
+load.
 
-The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates` (1, lead, 1, h, w), in mm/h, NaN =
-not covered. What it was made from stands in its metadata under `nowcast`, as JSON; the last of its metadata is the SHA-256 of
-all bytes before it, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file, so
+The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates`
+(1, lead, 1, h, w), in mm/h, NaN = not covered. What it was made from stands in its metadata under
+`nowcast`, as JSON; the last of its metadata is the SHA-256 of all bytes before it, so that one
+flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file, so
 `graphs.py` looks at what the graph would do.
 """
 
@@ -33,20 +35,25 @@ SCHEMA = 1
 
 _ABOUT = "nowcast"
 _SEAL = b"\x72\x52\x0a\x0enowcast_sha256\x12\x40"
-"""As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a key of 14, a value of 64. Messages one
-after the other are one message, so that a field can be appended to a file."""
+"""As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a
+key of 14, a value of 64. Messages one after the other are one message, so that a field can be
+appended to a file.
+"""
 _DIGEST = 64  # hexadecimal digits
 _LARGEST = 2**31  # bytes; Protocol Buffers hold no more
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
-"""The key by which a tensor names another file that holds its numbers, behind its length however that is written."""
+"""The key by which a tensor names another file that holds its numbers, behind its length
+however that is written.
+"""
 
 
 @dataclass(frozen=True)
 class ExportedForecaster:
     """A model that was exported.
 
-    about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that; schema; grid_size, pixels of the frames that it
-    takes; memory_bytes, about what it takes to forecast them.
+    about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that;
+    schema; grid_size, pixels of the frames that it takes; memory_bytes, about what it takes to
+    forecast them.
     memory_bytes: that, or what its graph is seen to take, whichever is more.
     """
 
@@ -55,11 +62,16 @@ class ExportedForecaster:
     memory_bytes: int
 
     def __call__(self, past: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The past (1, t, 1 + k, h, w) of a `Forecaster` → forecast rates (1, lead, 1, h, w) [mm/h]."""
+        """The past (1, t, 1 + k, h, w) of a `Forecaster` → forecast rates (1, lead, 1, h, w)
+        [mm/h].
+        """
         from onnxruntime import RunOptions
 
         options = RunOptions()
-        run, stop = partial(self.session.run, [RATES], {PAST: past}, options), partial(setattr, options, "terminate", True)
+        run, stop = (
+            partial(self.session.run, [RATES], {PAST: past}, options),
+            partial(setattr, options, "terminate", True),
+        )
         rates: NDArray[np.float32] = _interruptible(run, stop)[0]
         return rates
 
@@ -74,41 +86,61 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
 
 
 def read_exported(path: str | Path) -> ExportedForecaster:
-    """Errors: MissingInputError if it is missing or no file; InputOutputError if a disk fails; DataError if it is too large; as open_exported."""
+    """Errors: MissingInputError if it is missing or no file; InputOutputError if a disk fails;
+    DataError if it is too large; as open_exported.
+    """
     try:
         if not Path(path).is_file():  # a pipe would be waited for
             raise MissingInputError(f"{path}: no such model.")
         if Path(path).stat().st_size > _LARGEST:
-            raise DataError(f"{path}: larger than any model that 'nowcast export' writes; give another file.")
+            raise DataError(
+                f"{path}: larger than any model that 'nowcast export' writes; give another file."
+            )
         content = Path(path).read_bytes()
     except OSError as error:
         refuse_fault_of_machine(path, error)
-        raise MissingInputError(f"{path}: no such model, or none that can be read ({error.strerror}).") from error
+        raise MissingInputError(
+            f"{path}: no such model, or none that can be read ({error.strerror})."
+        ) from error
     return open_exported(content, path)
 
 
 def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
-    """The model in the content of a file, ready to forecast, its checksum verified before anything of it is used.
+    """The model in the content of a file, ready to forecast, its checksum verified before anything
+    of it is used.
 
-    Errors: MissingLibraryError without ONNX Runtime; DataError where it is damaged, foreign, or of a newer schema.
+    Errors: MissingLibraryError without ONNX Runtime; DataError where it is damaged, foreign, or of
+    a newer schema.
     """
-    body, seal, digest = content[: -_DIGEST - len(_SEAL)], content[-_DIGEST - len(_SEAL) : -_DIGEST], content[-_DIGEST:]
+    body, seal, digest = (
+        content[: -_DIGEST - len(_SEAL)],
+        content[-_DIGEST - len(_SEAL) : -_DIGEST],
+        content[-_DIGEST:],
+    )
     if seal != _SEAL:
-        raise DataError(f"{path}: no model that 'nowcast export' wrote, or cut short; export it again.")
+        raise DataError(
+            f"{path}: no model that 'nowcast export' wrote, or cut short; export it again."
+        )
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DataError(f"{path}: damaged (its checksum is another); export it again.")
     if _EXTERNAL.search(body):
-        raise DataError(f"{path}: names other files, which 'nowcast export' never does; export it again.")
+        raise DataError(
+            f"{path}: names other files, which 'nowcast export' never does; export it again."
+        )
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
     try:
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise MissingLibraryError(f"{path}: needs {error.name}: pip install 'nowcast[export]'.") from error
+        raise MissingLibraryError(
+            f"{path}: needs {error.name}: pip install 'nowcast[export]'."
+        ) from error
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0  # 0: one a core; as of PyTorch
-    options.log_severity_level = 4  # its failures are raised; what it warns of is of no use to a forecaster
+    # 0: one a core; as of PyTorch
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
+    # its failures are raised; what it warns of is of no use to a forecaster
+    options.log_severity_level = 4
     open_session = partial(
         onnxruntime.InferenceSession,
         content,
@@ -123,19 +155,29 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         is_newer = about["schema"] > SCHEMA
         fits = is_newer or _fits(session, about)
     except GraphError as error:
-        raise DataError(f"{path}: no graph that 'nowcast export' writes: {error}; export it again, or update nowcast.") from error
+        raise DataError(
+            f"{path}: no graph that 'nowcast export' writes: {error}; export it again, or update"
+            " nowcast."
+        ) from error
     except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
-        raise DataError(f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again.") from error
+        raise DataError(
+            f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again."
+        ) from error
     if is_newer:
-        raise DataError(f"{path}: written by a newer nowcast (schema {about['schema']}, here {SCHEMA}); update nowcast.")
+        raise DataError(
+            f"{path}: written by a newer nowcast (schema {about['schema']}, here {SCHEMA}); update"
+            " nowcast."
+        )
     if not fits:
         raise DataError(f"{path}: its graph is not what it says of it; export it again.")
     return ExportedForecaster(about, session, max(about["memory_bytes"], peak))
 
 
 def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
-    """What `work` gives, computed in a thread, since a signal is heard only once the main thread runs Python. An error that is raised
-    meanwhile, as by a signal or a deadline, calls `stop` and waits for the work to end."""
+    """What `work` gives, computed in a thread, since a signal is heard only once the main
+    thread runs Python. An error that is raised meanwhile, as by a signal or a deadline, calls
+    `stop` and waits for the work to end.
+    """
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(work)
         try:
@@ -145,11 +187,24 @@ def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Resu
 
 
 def _fits(session: Any, about: Mapping[str, Any]) -> bool:
-    """Whether the graph takes and gives what `about` says. Errors: KeyError, TypeError, ValueError where that says too little."""
+    """Whether the graph takes and gives what `about` says.
+
+    Errors: KeyError, TypeError, ValueError where that says too little.
+    """
     config, size = about["config"], about["grid_size"]
     (past,), (rates,) = session.get_inputs(), session.get_outputs()
-    takes = past.name == PAST and [*past.shape[:2], *past.shape[3:]] == [1, config["input_steps"], *size]
+    takes = past.name == PAST and [*past.shape[:2], *past.shape[3:]] == [
+        1,
+        config["input_steps"],
+        *size,
+    ]
     gives = rates.name == RATES and rates.shape == [1, config["lead_steps"], 1, *size]
-    described = {"model", "timestep_minutes"} <= config.keys() and {"versions", "exported_from_sha256"} <= about.keys()
-    whole = all(type(number) is int for number in (config["input_steps"], config["lead_steps"], *size, about["memory_bytes"]))
+    described = {"model", "timestep_minutes"} <= config.keys() and {
+        "versions",
+        "exported_from_sha256",
+    } <= about.keys()
+    whole = all(
+        type(number) is int
+        for number in (config["input_steps"], config["lead_steps"], *size, about["memory_bytes"])
+    )
     return takes and gives and described and whole and about["memory_bytes"] > 0

@@ -1,4 +1,6 @@
-"""From a model in PyTorch to one that needs none of it: the whole way from past rain to forecast rain as an ONNX model."""
+"""From a model in PyTorch to one that needs none of it: the whole way from past rain to
+forecast rain as an ONNX model.
+"""
 
 import io
 import logging
@@ -24,11 +26,14 @@ class _FromPastToRates(nn.Module):
 
     def forward(self, past: Tensor) -> Tensor:
         frames = self.forecaster.inputs.frames(past, self.forecaster.scaling)
-        return where_covered(self.forecaster.scaling.unscale(self.model(frames, self.forecaster.lead_steps)), past)
+        return where_covered(
+            self.forecaster.scaling.unscale(self.model(frames, self.forecaster.lead_steps)), past
+        )
 
 
 def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes:
-    """An ONNX model of a forecaster that is on the CPU, for frames of (height, width) pixels, one past at a time.
+    """An ONNX model of a forecaster that is on the CPU, for frames of (height, width) pixels, one
+    past at a time.
 
     Errors: MissingLibraryError; DataError where the model has an operation that ONNX lacks.
     """
@@ -36,20 +41,34 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingLibraryError(f"export: needs {error.name}: pip install 'nowcast[export]'.") from error
+        raise MissingLibraryError(
+            f"export: needs {error.name}: pip install 'nowcast[export]'."
+        ) from error
     past = random_past(forecaster, grid_size)
     with _silence(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                _FromPastToRates(forecaster).eval(), (past,), dynamo=True, verbose=False, input_names=[PAST], output_names=[RATES]
+                _FromPastToRates(forecaster).eval(),
+                (past,),
+                dynamo=True,
+                verbose=False,
+                input_names=[PAST],
+                output_names=[RATES],
             )
         except torch.onnx.OnnxExporterError as error:
             raise DataError(
-                f"model: cannot be exported ({str(error).strip().splitlines()[0]}); forecast by its checkpoint."
+                f"model: cannot be exported ({str(error).strip().splitlines()[0]}); forecast by its"
+                " checkpoint."
             ) from error
     assert program is not None
     model = program.model_proto
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.graph.input, *model.graph.output):
+    for part in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.initializer,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         part.ClearField("metadata_props")  # which lines of whose files it was traced from
         part.ClearField("doc_string")
     content: bytes = model.SerializeToString()
@@ -57,7 +76,9 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
 
 
 def random_past(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor:
-    """A past (1, t, 1 + k, h, w) that is half dry, up to 20 mm/h, with a margin that no frame covers."""
+    """A past (1, t, 1 + k, h, w) that is half dry, up to 20 mm/h, with a margin that no frame
+    covers.
+    """
     generator = torch.Generator().manual_seed(0)
     shape = 1, forecaster.input_steps, forecaster.inputs.raw_channels, *grid_size
     past = (40 * torch.rand(shape, generator=generator) - 20).clamp(min=0)

@@ -30,21 +30,28 @@ class Forecaster:
     def __call__(self, past: Tensor) -> Tensor:
         """The past (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w) in mm/h.
 
-        Channel 0 of the past is the rain in mm/h, the others what lies beside it, as `Inputs` wants them; NaN = not covered.
-        A pixel that no past frame covers is NaN in the forecast; where only some frames lack it, it is dry in those.
-        The forecast is float32 in any precision of the model. Errors: InternalError where the model gives no number.
+        Channel 0 of the past is the rain in mm/h, the others what lies beside it, as `Inputs` wants
+        them; NaN = not covered. A pixel that no past frame covers is NaN in the forecast; where
+        only some frames lack it, it is dry in those. The forecast is float32 in any precision of
+        the model. Errors: InternalError where the model gives no number.
         """
         frames = self.inputs.frames(past, self.scaling)
         return self.rates(self.model(frames, self.lead_steps), past)
 
     def rates(self, forecast: Tensor, past: Tensor) -> Tensor:
-        """What the model gives, (b, lead, 1, h, w), and the past that it is of → the same as of a call."""
+        """What the model gives, (b, lead, 1, h, w), and the past that it is of → the same as of
+        a call.
+        """
         rates = self.scaling.unscale(forecast.float())
         if not rates.isfinite().all():
-            raise InternalError("the model's forecast is not finite; use an earlier checkpoint, or precision=fp32.")
+            raise InternalError(
+                "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
+            )
         return where_covered(rates, past)
 
 
 def where_covered(rates: Tensor, past: Tensor) -> Tensor:
-    """Forecast rates (b, lead, 1, h, w), NaN where no frame of the past (b, t, 1 + k, h, w) covers a pixel."""
+    """Forecast rates (b, lead, 1, h, w), NaN where no frame of the past (b, t, 1 + k, h, w)
+    covers a pixel.
+    """
     return rates.masked_fill(past[:, :, :1].isnan().all(dim=1, keepdim=True), math.nan)

@@ -1,13 +1,15 @@
 """Frames between two that are there, in the place of missing ones.
 
-A frame at the share s of the time between B, the frame before the gap, and A, the one after it, 0 < s < 1:
+A frame at the share s of the time between B, the frame before the gap, and A, the one after it, 0 <
+s < 1:
 
     interpolation   R(x) = (1 − s) B(x) + s A(x)
     advection       R(x) = (1 − s) B(x − s v) + s A(x + (1 − s) v)
 
-with v, the motion from B to A in pixels, as Lucas and Kanade (1981) follow it, by pysteps; rain is moved along it by the backward
-semi-Lagrangian scheme of Germann and Zawadzki (2002). Rain that moves and does not change is restored by advection, while
-interpolation shows half of it at both places. Without motion the two are the same.
+with v, the motion from B to A in pixels, as Lucas and Kanade (1981) follow it, by pysteps; rain is
+moved along it by the backward semi-Lagrangian scheme of Germann and Zawadzki (2002). Rain that
+moves and does not change is restored by advection, while interpolation shows half of it at both
+places. Without motion the two are the same.
 """
 
 from collections.abc import Sequence
@@ -26,14 +28,18 @@ def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def is_enough(missing: NDArray[np.bool_], may_miss: int) -> bool:
-    """Whether a forecast can be made from input frames of which these (t,) are missing: the newest never may be, and no more than
-    `may_miss` of the others."""
+    """Whether a forecast can be made from input frames of which these (t,) are missing: the
+    newest never may be, and no more than `may_miss` of the others.
+    """
     return not missing[-1] and int(missing.sum()) <= may_miss
 
 
-def fill_gaps(frames: NDArray[np.float32], missing: NDArray[np.bool_], longest: int, filling: str) -> NDArray[np.bool_]:
-    """Fill in frames (t, h, w) [mm/h, NaN = no measurement] what is missing (t,) between two that are there, no more than `longest`
-    steps apart → which were filled (t,). Those before the first frame that is there, or after the last, stay as they are.
+def fill_gaps(
+    frames: NDArray[np.float32], missing: NDArray[np.bool_], longest: int, filling: str
+) -> NDArray[np.bool_]:
+    """Fill in frames (t, h, w) [mm/h, NaN = no measurement] what is missing (t,) between two that
+    are there, no more than `longest` steps apart → which were filled (t,). Those before the first
+    frame that is there, or after the last, stay as they are.
 
     filling: advection, or interpolation.
     Errors: MissingLibraryError where advection has no pysteps; InternalError where that fails.
@@ -46,7 +52,9 @@ def fill_gaps(frames: NDArray[np.float32], missing: NDArray[np.bool_], longest: 
         shares = [(k - before) / (after - before) for k in range(before + 1, after)]
         ends = frames[before].astype(np.float64), frames[after].astype(np.float64)
         velocity = motion_between(*ends) if filling == "advection" else None
-        made = interpolation(*ends, shares) if velocity is None else advection(*ends, velocity, shares)
+        made = (
+            interpolation(*ends, shares) if velocity is None else advection(*ends, velocity, shares)
+        )
         frames[before + 1 : after], filled[before + 1 : after] = made, True
     return filled
 
@@ -57,8 +65,8 @@ def interpolation(before: Rates, after: Rates, shares: Sequence[float]) -> Rates
 
 
 def advection(before: Rates, after: Rates, velocity: Rates, shares: Sequence[float]) -> Rates:
-    """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each share s → (s, h, w); of the two the one that is there where the other is NaN
-    or comes from outside of the grid; NaN where both are.
+    """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each share s → (s, h, w); of the two the one that
+    is there where the other is NaN or comes from outside of the grid; NaN where both are.
 
     velocity: v (2, h, w), x and y in pixels from B to A. shares: rising.
     """
@@ -74,7 +82,8 @@ def advection(before: Rates, after: Rates, velocity: Rates, shares: Sequence[flo
 
 
 def motion_between(before: Rates, after: Rates) -> Rates | None:
-    """v (2, h, w), x and y in pixels from one frame to the other; None where there is nothing to follow.
+    """v (2, h, w), x and y in pixels from one frame to the other; None where there is nothing to
+    follow.
 
     Errors: as fill_gaps.
     """
@@ -87,6 +96,7 @@ def motion_between(before: Rates, after: Rates) -> Rates | None:
             velocity = motion(np.stack([before, after]))
     except InternalError as error:
         raise InternalError(
-            f"gap_filling: {error.__cause__}, so rain cannot be followed; set gap_filling=interpolation."
+            f"gap_filling: {error.__cause__}, so rain cannot be followed; set"
+            " gap_filling=interpolation."
         ) from error
     return velocity if velocity.any() else None

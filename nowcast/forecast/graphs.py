@@ -1,4 +1,5 @@
-"""What the graph of an exported model may hold: operators that take a time known beforehand, and values of sizes known beforehand.
+"""What the graph of an exported model may hold: operators that take a time known beforehand, and
+values of sizes known beforehand.
 
 A graph from anyone could else loop for ever, fill the memory, or run what another library brings.
 """
@@ -8,17 +9,24 @@ from collections.abc import Iterator
 from typing import Any
 
 OPERATORS = frozenset({
-    "Abs", "Add", "And", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant",
-    "ConstantOfShape", "Conv", "ConvTranspose", "DepthToSpace", "Div", "Elu", "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather",
-    "Gemm", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less",
-    "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "ReduceMax",
-    "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Slice", "Softmax", "Softplus",
-    "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where",
+    "Abs", "Add", "And", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Concat",
+    "Constant", "ConstantOfShape", "Conv", "ConvTranspose", "DepthToSpace", "Div", "Elu", "Equal",
+    "Exp", "Expand", "Flatten", "Floor", "Gather", "Gemm", "Greater", "GreaterOrEqual",
+    "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual",
+    "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "ReduceMax",
+    "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Slice",
+    "Softmax", "Softplus", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile",
+    "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
-"""Arithmetic without loops, conditions, functions or random numbers. Exported models use about half of them."""
+"""Arithmetic without loops, conditions, functions or random numbers.
+
+Exported models use about half of them.
+"""
 MOST_NODES = 100_000
 MOST_SUMMANDS = 10**13
-"""Products that one operator may add up, a few minutes on a CPU; between two operators a computation can be stopped."""
+"""Products that one operator may add up, a few minutes on a CPU; between two operators a
+computation can be stopped.
+"""
 
 
 class GraphError(Exception):
@@ -28,7 +36,8 @@ class GraphError(Exception):
 def peak_memory(content: bytes) -> int:
     """The bytes that the values of an ONNX model take at once, at most, computed in their order.
 
-    Errors: GraphError for an operator or a size that no exported model has; those of onnx for what is no model.
+    Errors: GraphError for an operator or a size that no exported model has; those of onnx for what
+    is no model.
     """
     import onnx
     import onnx.shape_inference
@@ -50,9 +59,15 @@ def peak_memory(content: bytes) -> int:
 
 
 def _refuse_operators(model: Any) -> None:
-    plain = {1, 2, 3, 4, 6, 7, 8}  # FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS: no graph within
+    # FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS: no graph within
+    plain = {1, 2, 3, 4, 6, 7, 8}
     graph = model.graph
-    if model.functions or model.training_info or graph.sparse_initializer or graph.quantization_annotation:
+    if (
+        model.functions
+        or model.training_info
+        or graph.sparse_initializer
+        or graph.quantization_annotation
+    ):
         raise GraphError("it has functions, training or sparse weights")
     if len(graph.node) > MOST_NODES:
         raise GraphError(f"it has {len(graph.node)} operators")
@@ -65,7 +80,9 @@ def _refuse_operators(model: Any) -> None:
 
 def _shape(value: Any) -> tuple[int, ...]:
     dimensions = value.type.tensor_type.shape.dim
-    known = value.type.tensor_type.HasField("shape") and all(one.HasField("dim_value") for one in dimensions)
+    known = value.type.tensor_type.HasField("shape") and all(
+        one.HasField("dim_value") for one in dimensions
+    )
     if not known:
         raise GraphError(f"the size of {value.name!r} is known only as it runs")
     return tuple(one.dim_value for one in dimensions)
@@ -74,7 +91,9 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _bytes(value: Any, shape: tuple[int, ...]) -> int:
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    return math.prod(shape) * int(tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).itemsize)
+    return math.prod(shape) * int(
+        tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).itemsize
+    )
 
 
 def _refuse_work(node: Any, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -101,4 +120,8 @@ def _in_memory(graph: Any, sizes: dict[str, int]) -> Iterator[int]:
     for number, node in enumerate(graph.node):
         live += sum(sizes[name] for name in node.output if name)
         yield live
-        live -= sum(sizes[name] for name in {*node.input, *node.output} - kept if name and last.get(name, number) == number)
+        live -= sum(
+            sizes[name]
+            for name in {*node.input, *node.output} - kept
+            if name and last.get(name, number) == number
+        )

@@ -12,7 +12,9 @@ DEFAULT_BYTES = 2 * 10**9
 
 
 def memory_allowed(max_memory_gb: float | None, device: "torch.device | None" = None) -> int:
-    """Bytes that a forecast may take on the device, None being the CPU: as many GB (10⁹ bytes) as said, else half of what is free there."""
+    """Bytes that a forecast may take on the device, None being the CPU: as many GB (10⁹ bytes)
+    as said, else half of what is free there.
+    """
     if max_memory_gb is not None:
         return round(max_memory_gb * 1e9)
     free = free_memory(device)
@@ -20,7 +22,9 @@ def memory_allowed(max_memory_gb: float | None, device: "torch.device | None" = 
 
 
 def free_memory(device: "torch.device | None" = None) -> int | None:
-    """Bytes that are free on a GPU, or to this process on a CPU, control groups (containers, jobs) included; None if unknown."""
+    """Bytes that are free on a GPU, or to this process on a CPU, control groups (containers,
+    jobs) included; None if unknown.
+    """
     if device is not None and device.type == "cuda":
         import torch
 
@@ -30,7 +34,10 @@ def free_memory(device: "torch.device | None" = None) -> int | None:
         import torch
 
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    free = [*_available(Path("/proc/meminfo")), *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
+    free = [
+        *_available(Path("/proc/meminfo")),
+        *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
+    ]
     return max(0, min(free)) if free else None
 
 
@@ -43,9 +50,11 @@ def _available(path: Path) -> Iterator[int]:
 
 
 def _left_in_groups(path: Path, root: Path) -> Iterator[int]:
-    """What each limit of memory on this process's control groups leaves; pages that only cache files count as free.
+    """What each limit of memory on this process's control groups leaves; pages that only cache
+    files count as free.
 
-    path: /proc/self/cgroup. root: where control groups are mounted, of version 2, or of version 1 with memory under `memory`.
+    path: /proc/self/cgroup. root: where control groups are mounted, of version 2, or of version 1
+    with memory under `memory`.
     """
     if not path.is_file():
         return
@@ -54,15 +63,29 @@ def _left_in_groups(path: Path, root: Path) -> Iterator[int]:
         if controllers == "":
             mount, limit, usage, cache = root, "memory.max", "memory.current", "inactive_file "
         elif "memory" in controllers.split(","):
-            mount, limit, usage, cache = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "
+            mount, limit, usage, cache = (
+                root / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "total_inactive_file ",
+            )
         else:
             continue
-        place = mount / group.lstrip("/")  # in a container it may not exist, and its limit is at the root
+        # in a container it may not exist, and its limit is at the root
+        place = mount / group.lstrip("/")
         for folder in [place, *place.parents]:
-            if folder.is_relative_to(mount) and (folder / limit).is_file() and (folder / usage).is_file():
+            if (
+                folder.is_relative_to(mount)
+                and (folder / limit).is_file()
+                and (folder / usage).is_file()
+            ):
                 most = (folder / limit).read_text().strip()
                 if most != "max":
-                    yield int(most) - int((folder / usage).read_text()) + _cached(folder / "memory.stat", cache)
+                    yield (
+                        int(most)
+                        - int((folder / usage).read_text())
+                        + _cached(folder / "memory.stat", cache)
+                    )
 
 
 def _cached(path: Path, key: str) -> int:

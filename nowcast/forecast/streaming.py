@@ -9,13 +9,16 @@ from nowcast.model.watched import runs_only_forward
 
 
 class WarmForecaster:
-    """A `Forecaster` that between two forecasts takes in all frames of the next but its newest, so that this alone is left.
+    """A `Forecaster` that between two forecasts takes in all frames of the next but its newest, so
+    that this alone is left.
 
-    The forecast is that of the forecaster, of any past: where its first frames are not those that were taken in, as one came late
-    or is missing, all are taken in anew, and so are those of a model that is not `Streaming`, or has hooks, which would not be called.
+    The forecast is that of the forecaster, of any past: where its first frames are not those that
+    were taken in, as one came late or is missing, all are taken in anew, and so are those of a
+    model that is not `Streaming`, or has hooks, which would not be called.
 
-    A window begins at a state of zero, as in training. A state that was carried on from frame to frame for ever would save that
-    work altogether, but the model has never seen one of more than `input_steps` frames, and its forecast would not be the same.
+    A window begins at a state of zero, as in training. A state that was carried on from frame to
+    frame for ever would save that work altogether, but the model has never seen one of more than
+    `input_steps` frames, and its forecast would not be the same.
     """
 
     def __init__(self, forecaster: Forecaster) -> None:
@@ -34,14 +37,27 @@ class WarmForecaster:
         if states is None or not isinstance(model, Streaming):
             return forecaster(past)
         newest = forecaster.inputs.frames(past[:, -1:], forecaster.scaling)
-        return forecaster.rates(model.unfold(model.encode(newest, states), newest, forecaster.lead_steps), past)
+        return forecaster.rates(
+            model.unfold(model.encode(newest, states), newest, forecaster.lead_steps), past
+        )
 
     @torch.inference_mode()
     def prepare(self) -> None:
-        """Take in the frames that the next window will begin with. Once is enough: without a new forecast this does nothing."""
+        """Take in the frames that the next window will begin with.
+
+        Once is enough: without a new forecast this does nothing.
+        """
         forecaster, model, frames = self.forecaster, self.forecaster.model, self._next
-        if frames is not None and frames.shape[1] and isinstance(model, Streaming) and runs_only_forward(model):
-            self._taken_in = frames, model.encode(forecaster.inputs.frames(frames, forecaster.scaling))
+        if (
+            frames is not None
+            and frames.shape[1]
+            and isinstance(model, Streaming)
+            and runs_only_forward(model)
+        ):
+            self._taken_in = (
+                frames,
+                model.encode(forecaster.inputs.frames(frames, forecaster.scaling)),
+            )
         self._next = None
 
     def _after(self, frames: Tensor) -> States | None:
@@ -49,4 +65,6 @@ class WarmForecaster:
         if self._taken_in is None or self._taken_in[0].shape != frames.shape:
             return None
         known, states = self._taken_in
-        return states if bool(((known == frames) | (known.isnan() & frames.isnan())).all()) else None
+        return (
+            states if bool(((known == frames) | (known.isnan() & frames.isnan())).all()) else None
+        )

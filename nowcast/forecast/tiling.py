@@ -1,9 +1,11 @@
-"""Forecasts of large grids in tiles, each with as much around it as its forecast depends on: equal to that of the whole grid.
+"""Forecasts of large grids in tiles, each with as much around it as its forecast depends on: equal
+to that of the whole grid.
 
-The models are convolutions in space, and scaling is a function of each pixel alone, so a pixel of the forecast depends on the
-past within the model's halo and on where its cells begin; a tile at a multiple of their size with its halo forecasts the same.
-Anything taken over a whole grid, as a normalisation by its mean, would break that; there is nothing of the kind. What rounding
-makes of another order of sums is all that differs.
+The models are convolutions in space, and scaling is a function of each pixel alone, so a pixel of
+the forecast depends on the past within the model's halo and on where its cells begin; a tile at a
+multiple of their size with its halo forecasts the same. Anything taken over a whole grid, as a
+normalisation by its mean, would break that; there is nothing of the kind. What rounding makes of
+another order of sums is all that differs.
 """
 
 import math
@@ -20,8 +22,11 @@ from nowcast.model.describe import forecasting_memory, forecasting_memory_at_mos
 from nowcast.model.stacks import Local
 
 WORKSPACE = 1.7
-"""Memory that a forecast takes, as a multiple of its tensors: convolutions work in some of their own. Measured as the growth
-of resident memory on a CPU in fp32: 1.14 to 1.60 for the models of configs/model on 300 × 300 to 2000 × 2000 pixels."""
+"""Memory that a forecast takes, as a multiple of its tensors: convolutions work in some of their
+own. Measured as the growth
+of resident memory on a CPU in fp32: 1.14 to 1.60 for the models of configs/model on 300 × 300 to
+2000 × 2000 pixels.
+"""
 
 LEAST_TILE = 64
 """Pixels along each side from which a tile is worth it."""
@@ -34,9 +39,11 @@ Span = tuple[int, int]
 class Tiling:
     """How a grid is cut.
 
-    rows, columns: where tiles begin along each axis, and last the size of the grid: (0, 512, 765) are two.
+    rows, columns: where tiles begin along each axis, and last the size of the grid: (0, 512, 765)
+    are two.
     halo: pixels around a tile that its forecast depends on, as far as the grid goes.
-    whole_bytes: memory that the whole grid at once would need; where it fits, this may be more than that. allowed_bytes: what a
+    whole_bytes: memory that the whole grid at once would need; where it fits, this may be more than
+    that. allowed_bytes: what a
         tile with its halo stays below.
     """
 
@@ -53,42 +60,65 @@ class Tiling:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.tiles)} tiles of {self.rows[1]}×{self.columns[1]} with a halo of {self.halo} pixels "
-            f"(whole would need {self.whole_bytes / 1e9:.1f} GB of {self.allowed_bytes / 1e9:.1f} GB)"
+            f"{len(self.tiles)} tiles of {self.rows[1]}×{self.columns[1]} with a halo of"
+            f" {self.halo} pixels (whole would need {self.whole_bytes / 1e9:.1f} GB of"
+            f" {self.allowed_bytes / 1e9:.1f} GB)"
         )
 
 
 def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_bytes: int) -> Tiling:
-    """The whole grid as one tile where it fits into so much memory, else the tiles that fit with the least to compute.
+    """The whole grid as one tile where it fits into so much memory, else the tiles that fit with
+    the least to compute.
 
-    past_shape: of the past (b, t, 1 + k, h, w). The past itself and the forecast, which stay in memory, are not counted.
+    past_shape: of the past (b, t, 1 + k, h, w). The past itself and the forecast, which stay in
+    memory, are not counted.
     Errors: DeviceError where the model cannot forecast in tiles, or not in any so small.
     """
-    model, steps, (batch_size, *_, height, width) = forecaster.model, forecaster.input_steps, past_shape
+    model, steps, (batch_size, *_, height, width) = (
+        forecaster.model,
+        forecaster.input_steps,
+        past_shape,
+    )
     frames_shape = (batch_size, steps, forecaster.inputs.channels, height, width)
-    whole = round(WORKSPACE * forecasting_memory_at_most(model, frames_shape, forecaster.lead_steps))
+    whole = round(
+        WORKSPACE * forecasting_memory_at_most(model, frames_shape, forecaster.lead_steps)
+    )
     if whole > allowed_bytes:
         whole = round(WORKSPACE * forecasting_memory(model, frames_shape, forecaster.lead_steps))
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
-    needs = f"{height}×{width} pixels need {whole / 1e9:.2g} GB to forecast, and {allowed_bytes / 1e9:.2g} GB may be taken"
-    remedy = "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or take a smaller grid or model."
+    needs = (
+        f"{height}×{width} pixels need {whole / 1e9:.2g} GB to forecast, and"
+        f" {allowed_bytes / 1e9:.2g} GB may be taken"
+    )
+    remedy = (
+        "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or take a"
+        " smaller grid or model."
+    )
     if not isinstance(model, Local):
-        raise DeviceError(f"{needs}; this model sees the whole grid at once, so it cannot forecast it in tiles. {remedy}")
+        raise DeviceError(
+            f"{needs}; this model sees the whole grid at once, so it cannot forecast it in tiles."
+            f" {remedy}"
+        )
     halo, multiple = model.halo(steps, forecaster.lead_steps), model.multiple
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     per_pixel = whole / (_up(height, multiple) * _up(width, multiple))
     cuts = [_cuts(size, multiple, halo) for size in (height, width)]
     fitting = [
-        (rows.pixels * columns.pixels, len(rows.bounds) * len(columns.bounds), rows.bounds, columns.bounds)
+        (
+            rows.pixels * columns.pixels,
+            len(rows.bounds) * len(columns.bounds),
+            rows.bounds,
+            columns.bounds,
+        )
         for rows, columns in product(*cuts)
         if per_pixel * rows.longest * columns.longest + weights <= allowed_bytes
     ]
     if not fitting:
         least = [min(cut.longest for cut in axis) for axis in cuts]
         raise DeviceError(
-            f"{needs}; the smallest tiles worth it, {least[0]}×{least[1]} with their halo of {halo}, need "
-            f"{(per_pixel * math.prod(least) + weights) / 1e9:.2g} GB. {remedy}"
+            f"{needs}; the smallest tiles worth it, {least[0]}×{least[1]} with their halo of"
+            f" {halo}, need {(per_pixel * math.prod(least) + weights) / 1e9:.2g} GB. {remedy}"
         )
     return Tiling(*min(fitting)[2:], halo, whole, allowed_bytes)
 
@@ -102,9 +132,10 @@ def forecast_in_tiles(
 ) -> Tensor:
     """The past (b, t, 1 + k, h, w) as a `Forecaster` takes it → forecast rates (b, lead, 1, h, w).
 
-    forecast: of a part of the past, in space: the forecaster, on whatever device. What it gives for the whole is returned as it
-        is; tiles are put together on the device of the past. A tile of which no frame measures a pixel is not asked for: it is
-        NaN.
+    forecast: of a part of the past, in space: the forecaster, on whatever device. What it gives for
+    the whole is returned as it
+        is; tiles are put together on the device of the past. A tile of which no frame measures a
+        pixel is not asked for: it is NaN.
     progress: is told the tiles done and their number.
     """
     tiles = tiling.tiles
@@ -124,7 +155,9 @@ def forecast_in_tiles(
 
 
 class _Cut(NamedTuple):
-    """An axis in tiles. longest, pixels: of one tile with its halo, as the model pads it, and of all of them."""
+    """An axis in tiles. longest, pixels: of one tile with its halo, as the model pads it, and
+    of all of them.
+    """
 
     bounds: tuple[int, ...]
     longest: int
@@ -132,12 +165,19 @@ class _Cut(NamedTuple):
 
 
 def _cuts(size: int, multiple: int, halo: int) -> list[_Cut]:
-    """An axis in one tile, two, three, … down to tiles half as wide as the halo, which are 25 times the work."""
+    """An axis in one tile, two, three, … down to tiles half as wide as the halo, which are 25
+    times the work.
+    """
     least = max(multiple, halo // 2, LEAST_TILE)
     cuts = []
-    for length in sorted({_up(-(-size // count), multiple) for count in range(1, max(1, size // least) + 1)}):
+    for length in sorted(
+        {_up(-(-size // count), multiple) for count in range(1, max(1, size // least) + 1)}
+    ):
         bounds = (*range(0, size, length), size)
-        lengths = [_up(end - start, multiple) for start, end in (_widened(*span, halo, size) for span in pairwise(bounds))]
+        lengths = [
+            _up(end - start, multiple)
+            for start, end in (_widened(*span, halo, size) for span in pairwise(bounds))
+        ]
         cuts.append(_Cut(bounds, max(lengths), sum(lengths)))
     return cuts
 

@@ -1,4 +1,6 @@
-"""Models of the field in plain torch: past frames (b, t, c, h, w) → forecast frames (b, lead, c, h, w)."""
+"""Models of the field in plain torch: past frames (b, t, c, h, w) → forecast frames (b, lead,
+c, h, w).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,15 +23,19 @@ MODELS: dict[str, type[nn.Module]] = {
 }
 """Every model by its name in the configuration and in checkpoints.
 
-`forecast = model(frames, lead_steps, guide)`: frames (b, t, c, h, w) → (b, lead_steps, c, h, w), or output_channels for c. Models that feed their forecasts
-back take true frames in their place as `guide`, of the shape of the forecast, NaN where there are none; others refuse one.
+`forecast = model(frames, lead_steps, guide)`: frames (b, t, c, h, w) → (b, lead_steps, c, h, w), or
+output_channels for c. Models that feed their forecasts back take true frames in their place as
+`guide`, of the shape of the forecast, NaN where there are none; others refuse one.
 """
 
 
-def build_model(settings: Mapping[str, Any], channels: int = 1, output_channels: int | None = None) -> nn.Module:
+def build_model(
+    settings: Mapping[str, Any], channels: int = 1, output_channels: int | None = None
+) -> nn.Module:
     """The model that `settings` name, with the arguments they give it.
 
-    output_channels: of a forecast frame, where it has others than a past one, which a model that feeds frames back cannot take.
+    output_channels: of a forecast frame, where it has others than a past one, which a model that
+    feeds frames back cannot take.
     """
     arguments = {key: value for key, value in settings.items() if key != "name"}
     if output_channels not in (None, channels):

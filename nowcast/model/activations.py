@@ -1,4 +1,6 @@
-"""Activations by name, each with its derivative as a function of its own value: back-propagation then keeps one number, not two."""
+"""Activations by name, each with its derivative as a function of its own value:
+back-propagation then keeps one number, not two.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +12,10 @@ Function = Callable[[Tensor], Tensor]
 
 
 class Activation(NamedTuple):
-    """y = value(x), and dy/dx = slope(y). `apply_(x)` and `back_(gradient, y)` do the same in place, in as few passes as there are."""
+    """y = value(x), and dy/dx = slope(y).
+
+    `apply_(x)` and `back_(gradient, y)` do the same in place, in as few passes as there are.
+    """
 
     value: Function
     slope: Function
@@ -33,10 +38,16 @@ def identity(x: Tensor) -> Tensor:
 
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(
-        torch.tanh, lambda y: 1 - y * y, torch.tanh_, lambda d, y: _aten.tanh_backward.grad_input(d, y, grad_input=d)
+        torch.tanh,
+        lambda y: 1 - y * y,
+        torch.tanh_,
+        lambda d, y: _aten.tanh_backward.grad_input(d, y, grad_input=d),
     ),
     "sigmoid": Activation(
-        torch.sigmoid, lambda y: y * (1 - y), torch.sigmoid_, lambda d, y: _aten.sigmoid_backward.grad_input(d, y, grad_input=d)
+        torch.sigmoid,
+        lambda y: y * (1 - y),
+        torch.sigmoid_,
+        lambda d, y: _aten.sigmoid_backward.grad_input(d, y, grad_input=d),
     ),
     "hard_sigmoid": Activation(
         hard_sigmoid,
@@ -44,16 +55,24 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda x: x.div_(6).add_(0.5).clamp_(0, 1),
         lambda d, y: d.mul_((y > 0) & (y < 1)).div_(6),
     ),
-    "relu": Activation(torch.relu, lambda y: (y > 0).to(y.dtype), torch.relu_, lambda d, y: d.mul_(y > 0)),
+    "relu": Activation(
+        torch.relu, lambda y: (y > 0).to(y.dtype), torch.relu_, lambda d, y: d.mul_(y > 0)
+    ),
     "identity": Activation(identity, torch.ones_like, lambda x: x, lambda d, y: d),
 }
 """Values have names in this module or in torch, so that a layer that holds one can be pickled."""
 
 
 def activation(name_or_function: str | Function) -> Function:
-    """The function of that name, or the function itself. Errors: ValueError for a name that there is not."""
+    """The function of that name, or the function itself.
+
+    Errors: ValueError for a name that there is not.
+    """
     if not isinstance(name_or_function, str):
         return name_or_function
     if name_or_function not in ACTIVATIONS:
-        raise ValueError(f"{name_or_function!r} is no activation; choose {', '.join(ACTIVATIONS)}, or give a function.")
+        raise ValueError(
+            f"{name_or_function!r} is no activation; choose {', '.join(ACTIVATIONS)}, or give a"
+            " function."
+        )
     return ACTIVATIONS[name_or_function].value

@@ -1,4 +1,6 @@
-"""One step of a convolutional LSTM: equation (3) of Shi et al. 2015 (arXiv 1506.04214) and the variants in use."""
+"""One step of a convolutional LSTM: equation (3) of Shi et al. 2015 (arXiv 1506.04214) and the
+variants in use.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.model.activations import Function, activation
-from nowcast.model.convolution import Padding, Shape, Size, convolve, grid_after, per_axis, unit, whole
+from nowcast.model.convolution import (
+    Padding,
+    Shape,
+    Size,
+    convolve,
+    grid_after,
+    per_axis,
+    unit,
+    whole,
+)
 
 State = tuple[Tensor, Tensor]
 """Hidden state H (b, proj or hidden, *grid) and cell state C (b, hidden, *grid)."""
@@ -27,7 +38,9 @@ INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
     "glorot": nn.init.xavier_uniform_,
     "orthogonal": nn.init.orthogonal_,
 }
-"""'uniform' within ±1/√(inputs of one output), as PyTorch's convolutions; 'glorot' and 'orthogonal' as Keras' layers."""
+"""'uniform' within ±1/√(inputs of one output), as PyTorch's convolutions; 'glorot' and
+'orthogonal' as Keras' layers.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,9 @@ class Variant:
             raise ValueError(f"peephole: 'none', 'channel' or 'pixel', not {self.peephole!r}.")
         for name in ("input_init", "recurrent_init"):
             if getattr(self, name) not in INITIALISATIONS:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(INITIALISATIONS)}.")
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is not one of {', '.join(INITIALISATIONS)}."
+                )
         if self.unit_forget_bias and not self.bias:
             raise ValueError("unit_forget_bias: needs bias=True.")
         if whole(self.proj_size, "proj_size") < 0:
@@ -67,10 +82,11 @@ class ConvLSTMCell(nn.Module):
         f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f)
         C_t = f_t ∘ C_{t−1} + i_t ∘ tanh(W_xc * X_t + W_hc * H_{t−1} + b_c)
         o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t + b_o)
-        H_t = o_t ∘ tanh(C_t)                                   (projected by W_hr where proj_size is given)
+        H_t = o_t ∘ tanh(C_t)                                   (projected by W_hr where proj_size
+        is given)
 
-    Gates are stacked along the channels in the order i, f, g, o (as in `torch.nn.LSTM`), g being the tanh(…) of the
-    third line. `ConvLSTM2d` documents the arguments.
+    Gates are stacked along the channels in the order i, f, g, o (as in `torch.nn.LSTM`), g being
+    the tanh(…) of the third line. `ConvLSTM2d` documents the arguments.
 
     Attributes:
         weight_ih: W_x·, (4 hidden, input, *input kernel); None where input_channels is 0.
@@ -97,10 +113,14 @@ class ConvLSTMCell(nn.Module):
         variant: Variant = Variant(),
     ) -> None:
         super().__init__()
-        input_channels, hidden_channels = whole(input_channels, "input_channels"), whole(hidden_channels, "hidden_channels")
+        input_channels, hidden_channels = (
+            whole(input_channels, "input_channels"),
+            whole(hidden_channels, "hidden_channels"),
+        )
         if hidden_channels < 1 or input_channels < 0:
             raise ValueError(
-                f"input_channels must be 0 or more and hidden_channels 1 or more, not {input_channels}, {hidden_channels}."
+                "input_channels must be 0 or more and hidden_channels 1 or more, not"
+                f" {input_channels}, {hidden_channels}."
             )
         self.input_channels, self.hidden_channels, self.dimensions, self.variant = (
             input_channels,
@@ -109,18 +129,35 @@ class ConvLSTMCell(nn.Module):
             variant,
         )
         kernel = per_axis(kernel_size, dimensions, "kernel_size")
-        self.input_kernel = kernel if input_kernel_size is None else per_axis(input_kernel_size, dimensions, "input_kernel_size")
+        self.input_kernel = (
+            kernel
+            if input_kernel_size is None
+            else per_axis(input_kernel_size, dimensions, "input_kernel_size")
+        )
         self.input_shape = Shape(
-            per_axis(variant.stride, dimensions, "stride"), variant.padding, per_axis(variant.dilation, dimensions, "dilation")
+            per_axis(variant.stride, dimensions, "stride"),
+            variant.padding,
+            per_axis(variant.dilation, dimensions, "dilation"),
         )
         self.output_channels = whole(variant.proj_size, "proj_size") or hidden_channels
-        self.activation, self.recurrent_activation = activation(variant.activation), activation(variant.recurrent_activation)
+        self.activation, self.recurrent_activation = (
+            activation(variant.activation),
+            activation(variant.recurrent_activation),
+        )
 
         gates, ones = 4 * hidden_channels, (1,) * dimensions
-        self.weight_ih = nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel)) if input_channels else None
+        self.weight_ih = (
+            nn.Parameter(torch.empty(gates, input_channels, *self.input_kernel))
+            if input_channels
+            else None
+        )
         self.weight_hh = nn.Parameter(torch.empty(gates, self.output_channels, *kernel))
         self.bias = nn.Parameter(torch.empty(gates)) if variant.bias else None
-        self.weight_hr = nn.Parameter(torch.empty(variant.proj_size, hidden_channels, *ones)) if variant.proj_size else None
+        self.weight_hr = (
+            nn.Parameter(torch.empty(variant.proj_size, hidden_channels, *ones))
+            if variant.proj_size
+            else None
+        )
         self.grid_size: tuple[int, ...] | None = None
         if variant.peephole == "none":
             self.peephole = None
@@ -128,14 +165,21 @@ class ConvLSTMCell(nn.Module):
             self.peephole = nn.Parameter(torch.empty(3, hidden_channels, *ones))
         else:
             if grid_size is None:
-                raise ValueError("grid_size: peephole='pixel' has a weight for every pixel; give the size of the frames.")
+                raise ValueError(
+                    "grid_size: peephole='pixel' has a weight for every pixel; give the size of the"
+                    " frames."
+                )
             grid = per_axis(grid_size, dimensions, "grid_size")
-            self.grid_size = grid_after(grid, self.input_kernel, self.input_shape) if input_channels else grid
+            self.grid_size = (
+                grid_after(grid, self.input_kernel, self.input_shape) if input_channels else grid
+            )
             self.peephole = nn.Parameter(torch.empty(3, hidden_channels, *self.grid_size))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the convolutions anew; biases and peepholes begin at 0, the forget gate's bias at 1 with unit_forget_bias."""
+        """Draw the convolutions anew; biases and peepholes begin at 0, the forget gate's bias
+        at 1 with unit_forget_bias.
+        """
         if self.weight_ih is not None:
             INITIALISATIONS[self.variant.input_init](self.weight_ih)
         INITIALISATIONS[self.variant.recurrent_init](self.weight_hh)
@@ -148,28 +192,46 @@ class ConvLSTMCell(nn.Module):
             if self.variant.unit_forget_bias:
                 nn.init.ones_(self.bias[self.hidden_channels : 2 * self.hidden_channels])
 
-    def forward(self, frame: Tensor | None, state: State | None = None, recurrent_mask: Tensor | None = None) -> State:
-        """One frame (b, c, *grid) and the state before it → the state after it; zeros where no state is given.
+    def forward(
+        self, frame: Tensor | None, state: State | None = None, recurrent_mask: Tensor | None = None
+    ) -> State:
+        """One frame (b, c, *grid) and the state before it → the state after it; zeros where no
+        state is given.
 
         recurrent_mask: as `step` takes it. Errors: ValueError as `check`.
         """
         self.check(None if frame is None else frame.shape, state)
-        x = self.gates_of_bias(cast(State, state)[0].dtype) if frame is None else self.gates_of_input(frame)
+        x = (
+            self.gates_of_bias(cast(State, state)[0].dtype)
+            if frame is None
+            else self.gates_of_input(frame)
+        )
         hidden, cell = self.zero_state(x) if state is None else state
-        return self.step(x, hidden.to(x.dtype), cell.to(torch.promote_types(cell.dtype, torch.float32)), recurrent_mask)
+        return self.step(
+            x,
+            hidden.to(x.dtype),
+            cell.to(torch.promote_types(cell.dtype, torch.float32)),
+            recurrent_mask,
+        )
 
     def check(self, frame: Sequence[int] | None, state: State | None) -> None:
-        """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or either of them the cell."""
-        if state is not None and not (isinstance(state, tuple | list) and len(state) == 2 and all(map(torch.is_tensor, state))):
+        """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or
+        either of them the cell.
+        """
+        if state is not None and not (
+            isinstance(state, tuple | list) and len(state) == 2 and all(map(torch.is_tensor, state))
+        ):
             raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         if (frame is None) != (self.input_channels == 0):
             raise ValueError(
-                f"a cell of {self.input_channels} input channels takes {'no frame' if frame is not None else 'a frame'}."
+                f"a cell of {self.input_channels} input channels takes"
+                f" {'no frame' if frame is not None else 'a frame'}."
             )
         if frame is not None:
             if len(frame) != self.dimensions + 2 or frame[1] != self.input_channels:
                 raise ValueError(
-                    f"frame: (b, {self.input_channels}, *grid) of {self.dimensions} axes is wanted, not {tuple(frame)}."
+                    f"frame: (b, {self.input_channels}, *grid) of {self.dimensions} axes is wanted,"
+                    f" not {tuple(frame)}."
                 )
             b, grid = frame[0], grid_after(frame[2:], self.input_kernel, self.input_shape)
         elif state is not None:
@@ -178,49 +240,74 @@ class ConvLSTMCell(nn.Module):
             raise ValueError("a layer without input needs a state.")
         if self.grid_size is not None and grid != self.grid_size:
             raise ValueError(
-                f"peephole='pixel': its weights are for states of {self.grid_size} pixels, and these have {grid}. Give"
-                " grid_size=… the size of the frames, or take peephole='channel', which fits grids of any size."
+                f"peephole='pixel': its weights are for states of {self.grid_size} pixels, and"
+                f" these have {grid}. Give grid_size=… the size of the frames, or take"
+                " peephole='channel', which fits grids of any size."
             )
-        parts = () if state is None else zip(state, ("h_0", "c_0"), (self.output_channels, self.hidden_channels), strict=True)
+        parts = (
+            ()
+            if state is None
+            else zip(
+                state, ("h_0", "c_0"), (self.output_channels, self.hidden_channels), strict=True
+            )
+        )
         for part, name, channels in parts:
             if part.shape != (b, channels, *grid):
                 raise ValueError(
-                    f"state: {name} of a layer is wanted as (b, c, *grid) = {(b, channels, *grid)}, not {tuple(part.shape)}."
+                    f"state: {name} of a layer is wanted as (b, c, *grid) = {(b, channels, *grid)},"
+                    f" not {tuple(part.shape)}."
                 )
 
     def gates_of_input(self, frames: Tensor) -> Tensor:
-        """W_x· * X + b: (n, c, *grid) → (n, 4 hidden, *grid of the state); n may be all steps of all sequences at once."""
+        """W_x· * X + b: (n, c, *grid) → (n, 4 hidden, *grid of the state); n may be all steps
+        of all sequences at once.
+        """
         assert self.weight_ih is not None
         return convolve(frames, self.weight_ih, self.bias, self.input_shape)
 
     def gates_of_bias(self, dtype: torch.dtype) -> Tensor:
         """b alone, for a layer without input: (1, 4 hidden, *ones)."""
-        bias = self.weight_hh.new_zeros(4 * self.hidden_channels) if self.bias is None else self.bias
+        bias = (
+            self.weight_hh.new_zeros(4 * self.hidden_channels) if self.bias is None else self.bias
+        )
         return bias.to(dtype).reshape(1, -1, *(1,) * self.dimensions)
 
-    def step(self, x: Tensor, hidden: Tensor, cell: Tensor, recurrent_mask: Tensor | None = None) -> State:
-        """One step of equation (3), from the input's share of the gates x = W_x· * X_t + b (b, 4 hidden, *grid).
+    def step(
+        self, x: Tensor, hidden: Tensor, cell: Tensor, recurrent_mask: Tensor | None = None
+    ) -> State:
+        """One step of equation (3), from the input's share of the gates x = W_x· * X_t + b (b, 4
+        hidden, *grid).
 
         recurrent_mask: (b, proj or hidden, *grid) to multiply H_{t−1} with before its convolution.
         """
         seen = hidden if recurrent_mask is None else hidden * recurrent_mask
-        x_i, x_f, x_g, x_o = (x + convolve(seen, self.weight_hh, None, unit(self.dimensions))).chunk(4, dim=1)
+        x_i, x_f, x_g, x_o = (
+            x + convolve(seen, self.weight_hh, None, unit(self.dimensions))
+        ).chunk(4, dim=1)
         w_ci, w_cf, w_co = self.peephole if self.peephole is not None else (None, None, None)
         i = self.recurrent_activation(x_i if w_ci is None else x_i + w_ci * cell)
         f = self.recurrent_activation(x_f if w_cf is None else x_f + w_cf * cell)
         cell = f * cell + i * self.activation(x_g)
         o = self.recurrent_activation(x_o if w_co is None else x_o + w_co * cell)
         hidden = (o * self.activation(cell)).to(x.dtype)
-        return hidden if self.weight_hr is None else convolve(hidden, self.weight_hr, None, unit(self.dimensions)), cell
+        return (
+            hidden
+            if self.weight_hr is None
+            else convolve(hidden, self.weight_hr, None, unit(self.dimensions))
+        ), cell
 
     def zero_state(self, x: Tensor) -> State:
-        """The state before anything was seen, from gates (b, 4 hidden, *grid): H in their precision, C in float32 at least."""
+        """The state before anything was seen, from gates (b, 4 hidden, *grid): H in their
+        precision, C in float32 at least.
+        """
         b, _, *grid = x.shape
         dtype = torch.promote_types(x.dtype, torch.float32)
         hidden = torch.zeros(b, self.output_channels, *grid, dtype=x.dtype, device=x.device)
         return hidden, torch.zeros(b, self.hidden_channels, *grid, dtype=dtype, device=x.device)
 
     def extra_repr(self) -> str:
-        kernels: list[Sequence[int]] = [w.shape[2:] for w in (self.weight_ih, self.weight_hh) if w is not None]
+        kernels: list[Sequence[int]] = [
+            w.shape[2:] for w in (self.weight_ih, self.weight_hh) if w is not None
+        ]
         sizes = " and ".join("×".join(map(str, k)) for k in dict.fromkeys(map(tuple, kernels)) if k)
         return f"{self.input_channels} → {self.hidden_channels}" + (f", {sizes}" if sizes else "")

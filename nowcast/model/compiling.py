@@ -1,6 +1,8 @@
-"""Where `torch.compile` keeps what it made: in a folder of the user's own, because it loads and runs what it finds there.
+"""Where `torch.compile` keeps what it made: in a folder of the user's own, because it loads and
+runs what it finds there.
 
-PyTorch's default is /tmp/torchinductor_USER: anyone may make that folder first, and put code into it.
+PyTorch's default is /tmp/torchinductor_USER: anyone may make that folder first, and put code into
+it.
 """
 
 import atexit
@@ -28,7 +30,9 @@ def keep_cache_private() -> None:
 
 
 def private_folder() -> Path:
-    """`nowcast` in the user's folder of caches; a folder for this process only, removed at its end, if that cannot be private."""
+    """`nowcast` in the user's folder of caches; a folder for this process only, removed at its
+    end, if that cannot be private.
+    """
     try:
         folder = _caches() / "nowcast"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,11 +54,15 @@ def _caches() -> Path:
 
 
 def _refuse_shared(folder: Path) -> None:
-    """Errors: PermissionError where another user owns the folder or may write in it, or this one may not; OSError."""
+    """Errors: PermissionError where another user owns the folder or may write in it, or this
+    one may not; OSError.
+    """
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
         raise PermissionError(f"{folder}: is not a folder of this user's own.")
     if about.st_mode & _OTHERS_MAY_WRITE:
-        raise PermissionError(f"{folder}: other users may write in it; take that away with chmod 700.")
+        raise PermissionError(
+            f"{folder}: other users may write in it; take that away with chmod 700."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder}: cannot be written.")

@@ -1,10 +1,12 @@
-"""Weights of other libraries' ConvLSTM layers made ours, and back to Keras: a trained layer changes hands in a line.
+"""Weights of other libraries' ConvLSTM layers made ours, and back to Keras: a trained layer changes
+hands in a line.
 
     layer = convert.from_ndrplz(old.state_dict())
 
-Each function takes all weights of a layer and nothing else: DataError names the first that is missing, too many or of a
-shape that does not fit. Weights are copied, and keep their precision and device. What weights do not tell is given by
-`options`, in the names of `ConvLSTM2d` (batch_first, dropout, return_sequences, …).
+Each function takes all weights of a layer and nothing else: DataError names the first that is
+missing, too many or of a shape that does not fit. Weights are copied, and keep their precision and
+device. What weights do not tell is given by `options`, in the names of `ConvLSTM2d` (batch_first,
+dropout, return_sequences, …).
 """
 
 import re
@@ -27,8 +29,9 @@ Cell = dict[str, Tensor]
 """The parameters of one `ConvLSTMCell` by name."""
 
 OPTIONS = {  # "dropout", between layers, where there are several
-    "batch_first", "dropout", "input_dropout", "recurrent_dropout", "stride", "padding", "dilation", "activation",
-    "recurrent_activation", "return_sequences", "return_state", "go_backwards", "stateful",
+    "batch_first", "dropout", "input_dropout", "recurrent_dropout", "stride", "padding", "dilation",
+    "activation", "recurrent_activation", "return_sequences", "return_state", "go_backwards",
+    "stateful",
 }  # fmt: skip
 
 KERAS_DEFAULTS = {"padding": "valid", "return_sequences": False, "return_state": False}
@@ -41,12 +44,19 @@ class _Weights:
     """A library's weights by name, each handed out once, so that what nobody asked for is found."""
 
     def __init__(self, library: str, weights: Mapping[str, Tensor]) -> None:
-        if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-            raise DataError(f"{library}: tensors by name are wanted, as module.state_dict() gives them.")
+        if not isinstance(weights, Mapping) or not all(
+            isinstance(weight, Tensor) for weight in weights.values()
+        ):
+            raise DataError(
+                f"{library}: tensors by name are wanted, as module.state_dict() gives them."
+            )
         self.library, self.left = library, dict(weights)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
-        """The weight of that name and shape, None being any number. Errors: DataError where there is no such weight."""
+        """The weight of that name and shape, None being any number.
+
+        Errors: DataError where there is no such weight.
+        """
         weight = self.look(name, *shape)
         del self.left[name]
         return weight
@@ -54,53 +64,74 @@ class _Weights:
     def look(self, name: str, *shape: int | None) -> Tensor:
         """`take` without taking it away."""
         if name not in self.left:
-            raise DataError(f"{self.library}: weight {name!r} is missing among {', '.join(map(repr, self.left)) or 'none'}.")
+            raise DataError(
+                f"{self.library}: weight {name!r} is missing among"
+                f" {', '.join(map(repr, self.left)) or 'none'}."
+            )
         weight = self.left[name].detach()
-        if len(weight.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, weight.shape, strict=True)):
-            raise self.misshapen(name, weight, f"({', '.join('any' if n is None else str(n) for n in shape)})")
+        if len(weight.shape) != len(shape) or any(
+            n not in (None, m) for n, m in zip(shape, weight.shape, strict=True)
+        ):
+            raise self.misshapen(
+                name, weight, f"({', '.join('any' if n is None else str(n) for n in shape)})"
+            )
         if not weight.is_floating_point():
-            raise DataError(f"{self.library}: weight {name!r} is of {weight.dtype}, not of floating-point numbers.")
+            raise DataError(
+                f"{self.library}: weight {name!r} is of {weight.dtype}, not of floating-point"
+                " numbers."
+            )
         return weight
 
     def misshapen(self, name: str, weight: Tensor, wanted: str) -> DataError:
-        return DataError(f"{self.library}: weight {name!r} has shape {tuple(weight.shape)}; {wanted} is wanted.")
+        return DataError(
+            f"{self.library}: weight {name!r} has shape {tuple(weight.shape)}; {wanted} is wanted."
+        )
 
     def drop(self, name: str) -> None:
         self.left.pop(name, None)
 
     def finish(self) -> None:
         if self.left:
-            raise DataError(f"{self.library}: its layer has no weight {', '.join(map(repr, self.left))}.")
+            raise DataError(
+                f"{self.library}: its layer has no weight {', '.join(map(repr, self.left))}."
+            )
 
 
 def from_ndrplz(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLSTM2d:
     """The layer of ndrplz/ConvLSTM_pytorch (`ConvLSTM` or one `ConvLSTMCell`) with these weights.
 
-    Layout: `cell_list.{k}.conv.weight` (4h, c + h, kh, kw) over channels of X and then H, and `.bias` (4h) or none; gates
-    in the order i, f, o, g; no peepholes. That library's own default is batch_first=False.
+    Layout: `cell_list.{k}.conv.weight` (4h, c + h, kh, kw) over channels of X and then H, and
+    `.bias` (4h) or none; gates in the order i, f, o, g; no peepholes. That library's own default is
+    batch_first=False.
     """
 
     def read(weights: _Weights, prefix: str) -> Cell:
         weight = weights.take(f"{prefix}conv.weight", None, None, None, None)
         h = weight.shape[0] // 4
         if weight.shape[0] != 4 * h or weight.shape[1] <= h:
-            raise weights.misshapen(f"{prefix}conv.weight", weight, "(4 hidden, input + hidden, height, width)")
+            raise weights.misshapen(
+                f"{prefix}conv.weight", weight, "(4 hidden, input + hidden, height, width)"
+            )
         c = weight.shape[1] - h
         cell = {"weight_ih": weight[:, :c], "weight_hh": weight[:, c:]}
         if f"{prefix}conv.bias" in weights.left:
             cell["bias"] = weights.take(f"{prefix}conv.bias", 4 * h)
         return {name: _in_our_order(stacked, "ifog") for name, stacked in cell.items()}
 
-    return _stack("ndrplz/ConvLSTM_pytorch", state_dict, "cell_list.{}.", "conv.weight", read, options)
+    return _stack(
+        "ndrplz/ConvLSTM_pytorch", state_dict, "cell_list.{}.", "conv.weight", read, options
+    )
 
 
 def from_automan000(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLSTM2d:
-    """The layer of automan000/Convolutional_LSTM_PyTorch (`ConvLSTM` or one `ConvLSTMCell`) with these weights.
+    """The layer of automan000/Convolutional_LSTM_PyTorch (`ConvLSTM` or one `ConvLSTMCell`) with
+    these weights.
 
-    Layout: `cell{k}.Wx·.weight` (h, c, kh, kw), `.Wx·.bias` (h) and `.Wh·.weight` (h, h, kh, kw) for the gates i, f, c, o;
-    and `.Wci`, `.Wcf`, `.Wco` (1, h, height, width), which that library keeps out of its state dict and at zero: without
-    them the layer has no peepholes, with them peephole='pixel'. Its `step` and `effective_step` are arguments of a call here,
-    `layer(frame, steps=…, effective_steps=…)`.
+    Layout: `cell{k}.Wx·.weight` (h, c, kh, kw), `.Wx·.bias` (h) and `.Wh·.weight` (h, h, kh, kw)
+    for the gates i, f, c, o; and `.Wci`, `.Wcf`, `.Wco` (1, h, height, width), which that library
+    keeps out of its state dict and at zero: without them the layer has no peepholes, with them
+    peephole='pixel'. Its `step` and `effective_step` are arguments of a call here, `layer(frame,
+    steps=…, effective_steps=…)`.
     """
 
     def read(weights: _Weights, prefix: str) -> Cell:
@@ -116,32 +147,51 @@ def from_automan000(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLST
         }
         if any(f"{prefix}Wc{gate}" in weights.left for gate in "ifo"):
             first = weights.take(f"{prefix}Wci", 1, h, None, None)
-            cell["peephole"] = torch.cat([first, *(weights.take(f"{prefix}Wc{gate}", *first.shape) for gate in "fo")])
+            cell["peephole"] = torch.cat(
+                [first, *(weights.take(f"{prefix}Wc{gate}", *first.shape) for gate in "fo")]
+            )
         return cell
 
-    return _stack("automan000/Convolutional_LSTM_PyTorch", state_dict, "cell{}.", "Wxi.weight", read, options)
+    return _stack(
+        "automan000/Convolutional_LSTM_PyTorch", state_dict, "cell{}.", "Wxi.weight", read, options
+    )
 
 
-def from_openstl(state_dict: Mapping[str, Tensor], *, forget_bias: float = 0.0, **options: Any) -> ConvLSTM2d:
-    """The layers of OpenSTL's `ConvLSTM_Model` (or one of its `ConvLSTMCell`) with these weights; without layer_norm.
+def from_openstl(
+    state_dict: Mapping[str, Tensor], *, forget_bias: float = 0.0, **options: Any
+) -> ConvLSTM2d:
+    """The layers of OpenSTL's `ConvLSTM_Model` (or one of its `ConvLSTMCell`) with these weights;
+    without layer_norm.
 
-    Layout: `cell_list.{k}.conv_x.0.weight` (4h, c, kh, kw) and `.conv_h.0.weight` (4h, h, kh, kw); gates in the order i, f,
-    g, o; no biases, no peepholes. A cell's `conv_o` and `conv_last` are never used there and are left out; the model's own
-    `conv_last`, which makes a frame of the last layer's H, is a 1×1 `torch.nn.Conv2d` that stays the caller's.
+    Layout: `cell_list.{k}.conv_x.0.weight` (4h, c, kh, kw) and `.conv_h.0.weight` (4h, h, kh, kw);
+    gates in the order i, f, g, o; no biases, no peepholes. A cell's `conv_o` and `conv_last` are
+    never used there and are left out; the model's own `conv_last`, which makes a frame of the last
+    layer's H, is a 1×1 `torch.nn.Conv2d` that stays the caller's.
 
     Args:
-        forget_bias: what the forget gate adds before its σ. OpenSTL's ConvLSTM has a `_forget_bias` of 1 that it never
+        forget_bias: what the forget gate adds before its σ. OpenSTL's ConvLSTM has a `_forget_bias`
+        of 1 that it never
             adds; 1.0 is for copies of the cell that do.
     """
 
     def read(weights: _Weights, prefix: str) -> Cell:
-        if any(key.startswith((f"{prefix}conv_x.1.", f"{prefix}conv_h.1.")) for key in weights.left):
-            raise DataError(f"{weights.library}: {prefix}conv_x.1 is a layer norm (layer_norm=True), which our layer has not.")
+        if any(
+            key.startswith((f"{prefix}conv_x.1.", f"{prefix}conv_h.1.")) for key in weights.left
+        ):
+            raise DataError(
+                f"{weights.library}: {prefix}conv_x.1 is a layer norm (layer_norm=True), which our"
+                " layer has not."
+            )
         weight_ih = weights.take(f"{prefix}conv_x.0.weight", None, None, None, None)
         h = weight_ih.shape[0] // 4
         if weight_ih.shape[0] != 4 * h:
-            raise weights.misshapen(f"{prefix}conv_x.0.weight", weight_ih, "(4 hidden, input, height, width)")
-        cell = {"weight_ih": weight_ih, "weight_hh": weights.take(f"{prefix}conv_h.0.weight", 4 * h, h, *weight_ih.shape[2:])}
+            raise weights.misshapen(
+                f"{prefix}conv_x.0.weight", weight_ih, "(4 hidden, input, height, width)"
+            )
+        cell = {
+            "weight_ih": weight_ih,
+            "weight_hh": weights.take(f"{prefix}conv_h.0.weight", 4 * h, h, *weight_ih.shape[2:]),
+        }
         if forget_bias:
             cell["bias"] = weight_ih.new_tensor([0.0, forget_bias, 0.0, 0.0]).repeat_interleave(h)
         for unused in (f"{prefix}conv_o.0.weight", f"{prefix}conv_last.weight", "conv_last.weight"):
@@ -152,13 +202,15 @@ def from_openstl(state_dict: Mapping[str, Tensor], *, forget_bias: float = 0.0, 
 
 
 def from_keras(weights: Sequence[Any], **options: Any) -> ConvLSTMNd:
-    """The ConvLSTM1d, 2d or 3d that computes what Keras' ConvLSTM1D, 2D or 3D does with these weights.
+    """The ConvLSTM1d, 2d or 3d that computes what Keras' ConvLSTM1D, 2D or 3D does with these
+    weights.
 
-    Layout: `layer.get_weights()`, that is kernel (*kernel, c, 4h), recurrent kernel (*kernel, h, 4h) and, with use_bias,
-    bias (4h); gates in the order i, f, c, o; no peepholes. Our frames have channels first, (b, t, c, *grid), whatever
-    data_format was. Options that are not given are Keras' defaults (padding='valid', return_sequences=False,
-    return_state=False); Keras' names are strides → stride, dilation_rate → dilation, dropout → input_dropout. The
-    'hard_sigmoid' of Keras 2, the default of its gates, is `nowcast.model.keras_files.hard_sigmoid_of_keras_2`. Results are
+    Layout: `layer.get_weights()`, that is kernel (*kernel, c, 4h), recurrent kernel (*kernel, h,
+    4h) and, with use_bias, bias (4h); gates in the order i, f, c, o; no peepholes. Our frames have
+    channels first, (b, t, c, *grid), whatever data_format was. Options that are not given are
+    Keras' defaults (padding='valid', return_sequences=False, return_state=False); Keras' names are
+    strides → stride, dilation_rate → dilation, dropout → input_dropout. The 'hard_sigmoid' of Keras
+    2, the default of its gates, is `nowcast.model.keras_files.hard_sigmoid_of_keras_2`. Results are
     equal but while training with dropout, which Keras draws for each gate.
     """
     return _from_keras("Keras", weights, options)
@@ -168,28 +220,34 @@ def from_keras_file(path: str | Path, layer: str | None = None, **options: Any) 
     """`from_keras` of a layer in a file of Keras or TensorFlow; Keras itself is not needed.
 
     Args:
-        path: what `model.save` or `model.save_weights` wrote: `.keras`, `.h5`, `.weights.h5`, or the `.weights.json` of sharded
-            weights. A whole model tells the layer's options, except initialisers, regularisers and constraints, which are left
-            out; weights tell none.
+        path: what `model.save` or `model.save_weights` wrote: `.keras`, `.h5`, `.weights.h5`, or
+        the `.weights.json` of sharded
+            weights. A whole model tells the layer's options, except initialisers, regularisers and
+            constraints, which are left out; weights tell none.
         layer: its name in the model; needed where the model has several ConvLSTM layers.
         options: what the file does not tell, or to be otherwise, in our names.
 
-    Errors: MissingInputError where there is no file; DataError where it is damaged or no Keras file, has no such layer or
-    more than one, or where the layer has an activation that is not ours and `options` gives no other.
+    Errors: MissingInputError where there is no file; DataError where it is damaged or no Keras
+    file, has no such layer or more than one, or where the layer has an activation that is not ours
+    and `options` gives no other.
     """
     weights, told = read_layer(path, layer, options)
     return _from_keras(str(path), weights, {**told, **options})
 
 
 def to_keras(layer: ConvLSTMNd | ConvLSTMCell) -> list[numpy.ndarray[Any, Any]]:
-    """Kernel, recurrent kernel and bias, if any, for `set_weights` of a Keras ConvLSTM; see `from_keras` for the layout.
+    """Kernel, recurrent kernel and bias, if any, for `set_weights` of a Keras ConvLSTM; see
+    `from_keras` for the layout.
 
-    Errors: DataError for what Keras has not: peepholes other than zero, a projection, kernels of two sizes, no input. A stack
-    is converted cell by cell, `to_keras(stack.cells[k])`.
+    Errors: DataError for what Keras has not: peepholes other than zero, a projection, kernels of
+    two sizes, no input. A stack is converted cell by cell, `to_keras(stack.cells[k])`.
     """
     if isinstance(layer, ConvLSTMNd):
         if len(layer.cells) != 1:
-            raise DataError(f"a Keras layer is one cell, this has {len(layer.cells)}; convert each: to_keras(layer.cells[k]).")
+            raise DataError(
+                f"a Keras layer is one cell, this has {len(layer.cells)}; convert each:"
+                " to_keras(layer.cells[k])."
+            )
         return to_keras(layer.cells[0])  # type: ignore[arg-type]
     if layer.weight_ih is None:
         raise DataError("a Keras ConvLSTM has an input, this has none.")
@@ -212,17 +270,27 @@ def _numbers(weight: Tensor) -> Tensor:
 
 def _from_keras(source: str, weights: Sequence[Any], options: Mapping[str, Any]) -> ConvLSTMNd:
     if len(weights) not in (2, 3):
-        raise DataError(f"{source}: a ConvLSTM has a kernel, a recurrent kernel and perhaps a bias, not {len(weights)} weights.")
+        raise DataError(
+            f"{source}: a ConvLSTM has a kernel, a recurrent kernel and perhaps a bias, not"
+            f" {len(weights)} weights."
+        )
     names = ("kernel", "recurrent_kernel", "bias")
-    tensors = {name: _tensor(source, name, weight) for name, weight in zip(names, weights, strict=False)}
+    tensors = {
+        name: _tensor(source, name, weight) for name, weight in zip(names, weights, strict=False)
+    }
     named = _Weights(source, tensors)
     dimensions = tensors["kernel"].ndim - 2
     kernel = named.take("kernel", *(None,) * (dimensions + 2))
     if dimensions not in KINDS or kernel.shape[-1] % 4:
-        raise named.misshapen("kernel", kernel, "(*kernel, input, 4 hidden), the kernel having one to three axes,")
+        raise named.misshapen(
+            "kernel", kernel, "(*kernel, input, 4 hidden), the kernel having one to three axes,"
+        )
     h = kernel.shape[-1] // 4
     recurrent = named.take("recurrent_kernel", *kernel.shape[:-2], h, 4 * h)
-    cell = {"weight_ih": kernel.movedim((-1, -2), (0, 1)), "weight_hh": recurrent.movedim((-1, -2), (0, 1))}
+    cell = {
+        "weight_ih": kernel.movedim((-1, -2), (0, 1)),
+        "weight_hh": recurrent.movedim((-1, -2), (0, 1)),
+    }
     if named.left:
         cell["bias"] = named.take("bias", 4 * h)
     return _build(source, KINDS[dimensions], [cell], {**KERAS_DEFAULTS, **options})
@@ -235,7 +303,9 @@ def _tensor(source: str, name: str, weight: Any) -> Tensor:
     if array.dtype.name == "bfloat16":
         return as_bfloat16(array)
     if array.dtype.kind != "f":
-        raise DataError(f"{source}: weight {name!r} is of {array.dtype}, not of floating-point numbers.")
+        raise DataError(
+            f"{source}: weight {name!r} is of {array.dtype}, not of floating-point numbers."
+        )
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
@@ -253,7 +323,9 @@ def _stack(
     read: Callable[[_Weights, str], Cell],
     options: Mapping[str, Any],
 ) -> ConvLSTM2d:
-    """The layers that stand under the prefix, from number 0 on, or the one cell of a state dict without prefix."""
+    """The layers that stand under the prefix, from number 0 on, or the one cell of a state dict
+    without prefix.
+    """
     weights = _Weights(library, state_dict)
     weights.left = _without_prefix(weights.left, prefix, first)
     cells: list[Cell] = []
@@ -265,14 +337,19 @@ def _stack(
     for k, cell in enumerate(cells):
         kernel = tuple(cell["weight_hh"].shape[2:])
         if any(n % 2 == 0 for n in kernel):
-            raise DataError(f"{library}: layer {k} has a kernel of {kernel}; with its padding an even kernel changes the grid.")
+            raise DataError(
+                f"{library}: layer {k} has a kernel of {kernel}; with its padding an even kernel"
+                " changes the grid."
+            )
     return _build(library, ConvLSTM2d, cells, options)  # type: ignore[return-value]
 
 
 def _without_prefix(weights: Mapping[str, Tensor], prefix: str, first: str) -> dict[str, Tensor]:
-    """Without what wrappers put before every name: 'module.' (DataParallel), 'model.' (Lightning), '_orig_mod.' (torch.compile).
+    """Without what wrappers put before every name: 'module.' (DataParallel), 'model.' (Lightning),
+    '_orig_mod.' (torch.compile).
 
-    prefix, first: as `_stack` has them; names that do not begin alike are left as they are, to be refused.
+    prefix, first: as `_stack` has them; names that do not begin alike are left as they are, to be
+    refused.
     """
     numbered = "[0-9]+".join(map(re.escape, prefix.split("{}")))
     layer = re.compile(rf"(^|.*?\.){numbered}")
@@ -286,23 +363,36 @@ def _without_prefix(weights: Mapping[str, Tensor], prefix: str, first: str) -> d
     return {name.removeprefix(*before): weight for name, weight in weights.items()}
 
 
-def _build(library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options: Mapping[str, Any]) -> ConvLSTMNd:
+def _build(
+    library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options: Mapping[str, Any]
+) -> ConvLSTMNd:
     """A layer of the cells' sizes with their weights."""
     allowed = OPTIONS if len(cells) > 1 else OPTIONS - {"dropout"}
     if strangers := set(options) - allowed:
-        raise TypeError(f"{', '.join(sorted(strangers))}: no option here; the options are {', '.join(sorted(allowed))}.")
+        raise TypeError(
+            f"{', '.join(sorted(strangers))}: no option here; the options are"
+            f" {', '.join(sorted(allowed))}."
+        )
     for k, (below, above) in enumerate(pairwise(cells)):
         if below["weight_hh"].shape[1] != above["weight_ih"].shape[1]:
             gives, takes = below["weight_hh"].shape[1], above["weight_ih"].shape[1]
-            raise DataError(f"{library}: layer {k} gives {gives} channels, layer {k + 1} takes {takes}.")
+            raise DataError(
+                f"{library}: layer {k} gives {gives} channels, layer {k + 1} takes {takes}."
+            )
         if below.keys() != above.keys():
             raise DataError(
-                f"{library}: layers {k} and {k + 1} must both have {', '.join(below.keys() ^ above.keys())}, or neither."
+                f"{library}: layers {k} and {k + 1} must both have"
+                f" {', '.join(below.keys() ^ above.keys())}, or neither."
             )
         if "peephole" in below and below["peephole"].shape[2:] != above["peephole"].shape[2:]:
-            raise DataError(f"{library}: the peepholes of layers {k} and {k + 1} are for grids of two sizes.")
+            raise DataError(
+                f"{library}: the peepholes of layers {k} and {k + 1} are for grids of two sizes."
+            )
     if len(precisions := {str(weight.dtype) for cell in cells for weight in cell.values()}) > 1:
-        raise DataError(f"{library}: weights of one precision are wanted, not of {' and '.join(sorted(precisions))}.")
+        raise DataError(
+            f"{library}: weights of one precision are wanted, not of"
+            f" {' and '.join(sorted(precisions))}."
+        )
     first = cells[0]
     layer = kind(
         first["weight_ih"].shape[1],
@@ -315,5 +405,11 @@ def _build(library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options:
         dtype=first["weight_ih"].dtype,
         **options,
     )
-    layer.load_state_dict({f"cells.{k}.{name}": weight for k, cell in enumerate(cells) for name, weight in cell.items()})
+    layer.load_state_dict(
+        {
+            f"cells.{k}.{name}": weight
+            for k, cell in enumerate(cells)
+            for name, weight in cell.items()
+        }
+    )
     return layer

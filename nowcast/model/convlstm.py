@@ -1,4 +1,6 @@
-"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer, to images what `torch.nn.LSTM` is to vectors."""
+"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer, to images what
+`torch.nn.LSTM` is to vectors.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -17,8 +19,9 @@ from nowcast.model.convolution import Padding, Size, as_size, whole
 from nowcast.model.unroll import unroll
 
 Stacked = Tensor | tuple[Tensor, ...]
-"""States of all layers and directions in the order of `torch.nn.LSTM`: one tensor (layers · directions, b, c, *grid),
-or a tuple of tensors (b, c, *grid) where the layers differ in size."""
+"""States of all layers and directions in the order of `torch.nn.LSTM`: one tensor (layers ·
+directions, b, c, *grid), or a tuple of tensors (b, c, *grid) where the layers differ in size.
+"""
 
 
 _SHOWN = (
@@ -28,7 +31,9 @@ _SHOWN = (
 
 
 class ConvLSTMNd(nn.Module):
-    """The one code of ConvLSTM1d, ConvLSTM2d and ConvLSTM3d, which differ in the number of axes of the grid alone."""
+    """The one code of ConvLSTM1d, ConvLSTM2d and ConvLSTM3d, which differ in the number of axes
+    of the grid alone.
+    """
 
     dimensions: ClassVar[int]
 
@@ -65,29 +70,46 @@ class ConvLSTMNd(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        hidden = [whole(size, "hidden_channels") for size in _each_layer(hidden_channels, num_layers, "hidden_channels")]
+        hidden = [
+            whole(size, "hidden_channels")
+            for size in _each_layer(hidden_channels, num_layers, "hidden_channels")
+        ]
         kernels = _each_layer(kernel_size, len(hidden), "kernel_size")
-        input_kernels = kernels if input_kernel_size is None else _each_layer(input_kernel_size, len(hidden), "input_kernel_size")
-        for name, share in (("dropout", dropout), ("input_dropout", input_dropout), ("recurrent_dropout", recurrent_dropout)):
+        input_kernels = (
+            kernels
+            if input_kernel_size is None
+            else _each_layer(input_kernel_size, len(hidden), "input_kernel_size")
+        )
+        for name, share in (
+            ("dropout", dropout),
+            ("input_dropout", input_dropout),
+            ("recurrent_dropout", recurrent_dropout),
+        ):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: a share of 0 or more and below 1, not {share}.")
         if dropout and len(hidden) == 1:
             warnings.warn(
-                f"dropout={dropout}: is between layers, so it does nothing with one layer; see input_dropout, or give more layers.",
+                f"dropout={dropout}: is between layers, so it does nothing with one layer; see"
+                " input_dropout, or give more layers.",
                 stacklevel=2,
             )
         if bidirectional and (go_backwards or stateful):
             raise ValueError(
-                "bidirectional: sees the whole sequence from both ends, so it can be neither go_backwards nor stateful."
+                "bidirectional: sees the whole sequence from both ends, so it can be neither"
+                " go_backwards nor stateful."
             )
-        self.input_channels, self.hidden_channels, self.num_layers = whole(input_channels, "input_channels"), hidden, len(hidden)
+        self.input_channels, self.hidden_channels, self.num_layers = (
+            whole(input_channels, "input_channels"),
+            hidden,
+            len(hidden),
+        )
         self.batch_first, self.bidirectional, self.dropout = batch_first, bidirectional, dropout
         self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
         self.variant = Variant(
-            bias, whole(proj_size, "proj_size"), as_size(stride, "stride"), padding, as_size(dilation, "dilation"),
-            activation, recurrent_activation,
+            bias, whole(proj_size, "proj_size"), as_size(stride, "stride"), padding,
+            as_size(dilation, "dilation"), activation, recurrent_activation,
             peephole, unit_forget_bias, input_init, recurrent_init,
         )  # fmt: skip
         self.directions = 2 if bidirectional else 1
@@ -97,7 +119,13 @@ class ConvLSTMNd(nn.Module):
         for size, kernel, input_kernel in zip(hidden, kernels, input_kernels, strict=True):
             for _ in range(self.directions):
                 cell = ConvLSTMCell(
-                    channels, size, kernel, input_kernel, dimensions=self.dimensions, grid_size=grid, variant=self.variant
+                    channels,
+                    size,
+                    kernel,
+                    input_kernel,
+                    dimensions=self.dimensions,
+                    grid_size=grid,
+                    variant=self.variant,
                 )
                 self.cells.append(cell)
             channels, grid = cell.output_channels * self.directions, cell.grid_size
@@ -114,27 +142,38 @@ class ConvLSTMNd(nn.Module):
         steps: int | None = None,
         effective_steps: Sequence[int] | None = None,
     ) -> Any:
-        """Frames (b, t, c, *grid) → `(output, (h_n, c_n))`, output (b, t, c', *grid'), c' = directions · (proj or hidden).
+        """Frames (b, t, c, *grid) → `(output, (h_n, c_n))`, output (b, t, c', *grid'), c' =
+        directions · (proj or hidden).
 
         Args:
-            frames: (b, t, c, *grid), or (t, b, c, *grid) with batch_first=False, or (t, c, *grid) of one sequence, or a
-                PackedSequence; with `steps` one frame (b, c, *grid) that is repeated, or None for a layer without input.
-            state: (h_0, c_0) in the form of (h_n, c_n), without b for one sequence; zeros where not given, or what a
+            frames: (b, t, c, *grid), or (t, b, c, *grid) with batch_first=False, or (t, c, *grid)
+            of one sequence, or a
+                PackedSequence; with `steps` one frame (b, c, *grid) that is repeated, or None for a
+                layer without input.
+            state: (h_0, c_0) in the form of (h_n, c_n), without b for one sequence; zeros where not
+            given, or what a
                 stateful layer carries.
-            lengths: frames of each sequence, from 1 to t; outputs past it are 0, and states are those at its end.
+            lengths: frames of each sequence, from 1 to t; outputs past it are 0, and states are
+            those at its end.
             steps: number of steps of a repeated frame, or of a layer without input.
             effective_steps: which steps to return, counted from 0.
 
         Errors: ValueError where frames, state, lengths or steps do not fit the layer.
         """
         if isinstance(frames, torch.fx.Proxy):
-            raise ValueError("torch.fx.symbolic_trace cannot follow a recurrent layer; make it a leaf, or use torch.export.")
+            raise ValueError(
+                "torch.fx.symbolic_trace cannot follow a recurrent layer; make it a leaf, or use"
+                " torch.export."
+            )
         if (frames is None) != (self.input_channels == 0):
             raise ValueError(
-                f"frames: a layer of {self.input_channels} input channels takes {'no' if frames is not None else 'its'} frames."
+                f"frames: a layer of {self.input_channels} input channels takes"
+                f" {'no' if frames is not None else 'its'} frames."
             )
         if state is not None and not (
-            isinstance(state, tuple | list) and len(state) == 2 and all(part is not None for part in state)
+            isinstance(state, tuple | list)
+            and len(state) == 2
+            and all(part is not None for part in state)
         ):
             raise ValueError("state: give both, as (h_0, c_0), not one of them.")
         if not self.stateful:
@@ -162,43 +201,68 @@ class ConvLSTMNd(nn.Module):
                 finals.append(final)
             sequence = torch.cat(outputs, dim=2) if self.bidirectional else outputs[0]
         if self.stateful:
-            self._carried = [(hidden.detach().clone(), cell.detach().clone()) for hidden, cell in finals]
+            self._carried = [
+                (hidden.detach().clone(), cell.detach().clone()) for hidden, cell in finals
+            ]
         packed = frames if isinstance(frames, PackedSequence) else None
-        return self._as_asked(cast(Tensor, sequence), finals, packed, ends, batched, effective_steps)
+        return self._as_asked(
+            cast(Tensor, sequence), finals, packed, ends, batched, effective_steps
+        )
 
     def reset_state(self) -> None:
         """Let a stateful layer forget what it carries from call to call."""
         self._carried = None
 
     def _run(
-        self, k: int, sequence: Tensor | None, state: State | None, steps: int, lengths: Tensor | None
+        self,
+        k: int,
+        sequence: Tensor | None,
+        state: State | None,
+        steps: int,
+        lengths: Tensor | None,
     ) -> tuple[Tensor, State]:
-        """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order of time, state after the last."""
+        """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order
+        of time, state after the last.
+        """
         cell = cast(ConvLSTMCell, self.cells[k])
         try:
             cell.check(None if sequence is None else sequence.shape[1:], state)
         except ValueError as error:
             if self._carried is None or state is not self._carried[k]:
                 raise
-            raise ValueError(f"{error} A stateful layer carries it from call to call, until reset_state().") from None
+            raise ValueError(
+                f"{error} A stateful layer carries it from call to call, until reset_state()."
+            ) from None
         backwards = k % self.directions == 1
         if sequence is not None and backwards:
             sequence = _reverse(sequence, lengths)
         if sequence is not None and self.training and self.input_dropout:
-            sequence = sequence * functional.dropout(torch.ones_like(sequence[0]), self.input_dropout)
+            sequence = sequence * functional.dropout(
+                torch.ones_like(sequence[0]), self.input_dropout
+            )
         recurrent_dropout = self.recurrent_dropout if self.training else 0.0
         output, final = unroll(cell, sequence, steps, state, lengths, recurrent_dropout)
         return _reverse(output, lengths) if backwards else output, final
 
     def _time_major(
-        self, frames: Tensor | PackedSequence | None, lengths: Tensor | Sequence[int] | None, steps: int | None
+        self,
+        frames: Tensor | PackedSequence | None,
+        lengths: Tensor | Sequence[int] | None,
+        steps: int | None,
     ) -> tuple[Tensor | None, Tensor | None, bool]:
-        """(t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the length of each sequence; whether there is a batch."""
+        """(t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the length of each
+        sequence; whether there is a batch.
+        """
         if steps is not None and steps < 1:
             raise ValueError(f"steps: 1 or more, not {steps}.")
         packed = isinstance(frames, PackedSequence)
-        if (packed and (steps is not None or lengths is not None)) or (steps is not None and lengths is not None):
-            raise ValueError("steps, lengths: a PackedSequence has its own lengths, and all steps are taken of a repeated frame.")
+        if (packed and (steps is not None or lengths is not None)) or (
+            steps is not None and lengths is not None
+        ):
+            raise ValueError(
+                "steps, lengths: a PackedSequence has its own lengths, and all steps are taken of a"
+                " repeated frame."
+            )
         if frames is None:
             return None, None, True
         if isinstance(frames, PackedSequence):
@@ -206,9 +270,14 @@ class ConvLSTMNd(nn.Module):
             return sequence, lengths.to(sequence.device), True
         axes = self.dimensions + (2 if steps is None else 1)
         if frames.ndim not in (axes, axes + 1):
-            kind = "a sequence (b, t, c, *grid)" if steps is None else "one frame (b, c, *grid) to repeat"
+            kind = (
+                "a sequence (b, t, c, *grid)"
+                if steps is None
+                else "one frame (b, c, *grid) to repeat"
+            )
             raise ValueError(
-                f"frames: {kind} of {self.dimensions} spatial axes is wanted, not a tensor of shape {tuple(frames.shape)}."
+                f"frames: {kind} of {self.dimensions} spatial axes is wanted, not a tensor of shape"
+                f" {tuple(frames.shape)}."
             )
         batched = frames.ndim > axes
         if steps is not None:
@@ -219,37 +288,65 @@ class ConvLSTMNd(nn.Module):
             sequence = frames[:, None]
         if sequence.shape[2] != self.input_channels:
             raise ValueError(
-                f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in {tuple(frames.shape)}."
+                f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in"
+                f" {tuple(frames.shape)}."
             )
         t, _, *sizes = sequence.shape
         if 0 in (t, *sizes):  # a batch may be empty
-            raise ValueError(f"frames: there is nothing in a tensor of shape {tuple(frames.shape)}.")
+            raise ValueError(
+                f"frames: there is nothing in a tensor of shape {tuple(frames.shape)}."
+            )
         dtype = next(self.parameters()).dtype
         device = sequence.device.type
-        autocast = device != "meta" and torch.is_autocast_enabled(device) and sequence.is_floating_point()
+        autocast = (
+            device != "meta" and torch.is_autocast_enabled(device) and sequence.is_floating_point()
+        )
         if sequence.dtype != dtype and not autocast:
-            raise ValueError(f"frames: are {sequence.dtype}, and the weights {dtype}; convert them with frames.to({dtype}).")
+            raise ValueError(
+                f"frames: are {sequence.dtype}, and the weights {dtype}; convert them with"
+                f" frames.to({dtype})."
+            )
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
         whole_steps = not ends.is_floating_point()
         ends = ends.long()  # numbers of 8 bits would be taken for a mask
-        known = not torch.compiler.is_compiling() and type(ends) is Tensor and ends.device.type != "meta" and ends.numel() > 0
-        if not whole_steps or ends.shape != sequence.shape[1:2] or (known and (ends.min() < 1 or ends.max() > sequence.shape[0])):
+        known = (
+            not torch.compiler.is_compiling()
+            and type(ends) is Tensor
+            and ends.device.type != "meta"
+            and ends.numel() > 0
+        )
+        if (
+            not whole_steps
+            or ends.shape != sequence.shape[1:2]
+            or (known and (ends.min() < 1 or ends.max() > sequence.shape[0]))
+        ):
             raise ValueError(
-                f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a sequence, not {lengths}."
+                f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a"
+                f" sequence, not {lengths}."
             )
         return _zero_past(sequence, ends), ends, batched
 
-    def _refuse_steps(self, effective_steps: Sequence[int] | None, count: int, packed: bool) -> None:
+    def _refuse_steps(
+        self, effective_steps: Sequence[int] | None, count: int, packed: bool
+    ) -> None:
         """Errors: ValueError where there are no such steps to return."""
         if effective_steps is None:
             return
         if packed or not self.return_sequences:
-            raise ValueError("effective_steps: there are none of a PackedSequence, nor with return_sequences=False.")
-        whole = all(hasattr(step, "__index__") and not isinstance(step, bool) for step in effective_steps)
+            raise ValueError(
+                "effective_steps: there are none of a PackedSequence, nor with"
+                " return_sequences=False."
+            )
+        whole = all(
+            hasattr(step, "__index__") and not isinstance(step, bool) for step in effective_steps
+        )
         if not whole or not all(0 <= index(step) < count for step in effective_steps):
-            raise ValueError(f"effective_steps: {count} steps are counted from 0 to {count - 1}, not {list(effective_steps)}.")
+            raise ValueError(
+                f"effective_steps: {count} steps are counted from 0 to {count - 1}, not"
+                f" {list(effective_steps)}."
+            )
 
     def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
         """The state of each cell; what the layer carries where none is given."""
@@ -257,12 +354,15 @@ class ConvLSTMNd(nn.Module):
             if self._carried is None:
                 return [None] * len(self.cells)
             device = next(self.parameters()).device  # the layer may have moved since
-            self._carried = [(_usable(h.to(device)), _usable(c.to(device))) for h, c in self._carried]
+            self._carried = [
+                (_usable(h.to(device)), _usable(c.to(device))) for h, c in self._carried
+            ]
             return [*self._carried]
         hidden, cell = (tuple(part) for part in state)
         if len(hidden) != len(self.cells) or len(cell) != len(self.cells):
             raise ValueError(
-                f"state: h_0 and c_0 must hold {len(self.cells)} layers and directions, not {len(hidden)} and {len(cell)}."
+                f"state: h_0 and c_0 must hold {len(self.cells)} layers and directions, not"
+                f" {len(hidden)} and {len(cell)}."
             )
         pairs = [(_usable(h), _usable(c)) for h, c in zip(hidden, cell, strict=True)]
         return [(h, c) if batched else (h[None], c[None]) for h, c in pairs]
@@ -286,23 +386,42 @@ class ConvLSTMNd(nn.Module):
             last = torch.cat([hidden for hidden, _ in finals[-self.directions :]], dim=1)
             result = last if batched else last[0]
         elif packed is not None:
-            order = torch.arange(output.shape[1]) if packed.sorted_indices is None else packed.sorted_indices
+            order = (
+                torch.arange(output.shape[1])
+                if packed.sorted_indices is None
+                else packed.sorted_indices
+            )
             rows = pack_padded_sequence(output[:, order], cast(Tensor, ends)[order].cpu())
-            result = PackedSequence(rows.data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+            result = PackedSequence(
+                rows.data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+            )
         elif not batched:
             result = output[:, 0]
         else:
             result = output.transpose(0, 1) if self.batch_first else output
         if not self.return_state:
             return result
-        parts = [tuple(part if batched else part[0] for part in parts) for parts in zip(*finals, strict=True)]
-        return result, tuple(torch.stack(part) if all(p.shape == part[0].shape for p in part) else part for part in parts)
+        parts = [
+            tuple(part if batched else part[0] for part in parts)
+            for parts in zip(*finals, strict=True)
+        ]
+        return result, tuple(
+            torch.stack(part) if all(p.shape == part[0].shape for p in part) else part
+            for part in parts
+        )
 
     def extra_repr(self) -> str:
         """The arguments that are not the default."""
-        hidden = self.hidden_channels if len(set(self.hidden_channels)) > 1 else self.hidden_channels[0]
-        shown = [f"{self.input_channels}, {hidden}", *([f"num_layers={self.num_layers}"] if self.num_layers > 1 else [])]
-        defaults = {name: p.default for name, p in signature(ConvLSTMNd.__init__).parameters.items()}
+        hidden = (
+            self.hidden_channels if len(set(self.hidden_channels)) > 1 else self.hidden_channels[0]
+        )
+        shown = [
+            f"{self.input_channels}, {hidden}",
+            *([f"num_layers={self.num_layers}"] if self.num_layers > 1 else []),
+        ]
+        defaults = {
+            name: p.default for name, p in signature(ConvLSTMNd.__init__).parameters.items()
+        }
         for name in (*_SHOWN, *vars(self.variant)):
             value = getattr(self, name, None) if name in _SHOWN else getattr(self.variant, name)
             if value != defaults[name]:
@@ -317,54 +436,67 @@ class ConvLSTM1d(ConvLSTMNd):
 
 
 class ConvLSTM2d(ConvLSTMNd):
-    """Stacked ConvLSTM layers over sequences of images (b, t, c, h, w): `output, (h_n, c_n) = layer(frames, (h_0, c_0))`.
+    """Stacked ConvLSTM layers over sequences of images (b, t, c, h, w): `output, (h_n, c_n) =
+    layer(frames, (h_0, c_0))`.
 
-    Each layer takes the hidden states of the one before it and computes, `*` a convolution and `∘` a product,
+    Each layer takes the hidden states of the one before it and computes, `*` a convolution and `∘`
+    a product,
 
-        i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)                                        (3)
-        f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f)
-        C_t = f_t ∘ C_{t−1} + i_t ∘ tanh(W_xc * X_t + W_hc * H_{t−1} + b_c)
-        o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t + b_o)
-        H_t = o_t ∘ tanh(C_t)
+        i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)
+        (3) f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f) C_t = f_t ∘ C_{t−1} + i_t ∘
+        tanh(W_xc * X_t + W_hc * H_{t−1} + b_c) o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t +
+        b_o) H_t = o_t ∘ tanh(C_t)
 
-    The number in brackets is the paper's. Weights are in `cells`, one `ConvLSTMCell` for each layer and direction. A size
-    is one number, or a tuple of one for each axis; a list gives one for each layer. Unlike `torch.nn.LSTM`, batch_first
-    is the default and a gate has one bias.
+    The number in brackets is the paper's. Weights are in `cells`, one `ConvLSTMCell` for each layer
+    and direction. A size is one number, or a tuple of one for each axis; a list gives one for each
+    layer. Unlike `torch.nn.LSTM`, batch_first is the default and a gate has one bias.
 
     Args:
-        input_channels: channels of X; 0 for a layer that has no input and is driven by its state alone.
+        input_channels: channels of X; 0 for a layer that has no input and is driven by its state
+        alone.
         hidden_channels: channels of H and C; a list of them for as many layers.
-        kernel_size: of the state-to-state convolution W_h·, which always keeps the size of the grid.
+        kernel_size: of the state-to-state convolution W_h·, which always keeps the size of the
+        grid.
         num_layers: layers on top of each other; 1, or as many as a list gives.
         input_kernel_size: of the input-to-state convolution W_x·; `kernel_size` where not given.
         bias: whether gates have a bias.
         batch_first: whether sequences are (b, t, …) or (t, b, …). States never are.
         dropout: share of what each layer but the last hands on that is dropped, anew for each step.
-        bidirectional: a second cell in each layer reads the sequence from its end; its channels follow the first's.
+        bidirectional: a second cell in each layer reads the sequence from its end; its channels
+        follow the first's.
         proj_size: channels of H after a 1×1 convolution (arXiv 1402.1128); 0 for none.
-        stride, padding, dilation: of the input-to-state convolution; padding is 'same' (the grid divided by the stride,
+        stride, padding, dilation: of the input-to-state convolution; padding is 'same' (the grid
+        divided by the stride,
             rounded up) or 'valid' (no padding).
         activation: of the cell, 'tanh', 'relu', 'identity', … or any function of a tensor.
-        recurrent_activation: of the gates, 'sigmoid', 'hard_sigmoid' (max(0, min(1, x/6 + 1/2)), as in Keras 3), … or any
+        recurrent_activation: of the gates, 'sigmoid', 'hard_sigmoid' (max(0, min(1, x/6 + 1/2)), as
+        in Keras 3), … or any
             function; Keras 2 had `lambda x: (0.2 * x + 0.5).clamp(0, 1)`.
-        peephole: W_c·: 'channel' (a number a channel, so that the layer fits a grid of any size), 'pixel' (a number a channel
+        peephole: W_c·: 'channel' (a number a channel, so that the layer fits a grid of any size),
+        'pixel' (a number a channel
             and pixel, as in the paper's equation), or 'none'.
         grid_size: height and width of the frames; peephole='pixel' needs it.
         unit_forget_bias: whether the forget gate's bias begins at 1 instead of 0.
-        input_init, recurrent_init: how W_x· and W_h· begin: 'uniform' (±1/√fan-in), 'glorot', or 'orthogonal'. Keras has
+        input_init, recurrent_init: how W_x· and W_h· begin: 'uniform' (±1/√fan-in), 'glorot', or
+        'orthogonal'. Keras has
             'glorot' and 'orthogonal'.
-        input_dropout, recurrent_dropout: shares of X and H_{t−1} that the convolutions do not see, while training; one
+        input_dropout, recurrent_dropout: shares of X and H_{t−1} that the convolutions do not see,
+        while training; one
             mask for a whole sequence (arXiv 1512.05287), the same for all gates.
         return_sequences: whether output holds every step, or the last alone, (b, c, h, w).
         return_state: whether to return `(output, (h_n, c_n))` or output alone.
-        go_backwards: whether to read the sequence from its last frame to its first; output is in the order of reading.
-        stateful: whether a call begins where the one before it ended, until `reset_state()`; gradients do not cross calls.
+        go_backwards: whether to read the sequence from its last frame to its first; output is in
+        the order of reading.
+        stateful: whether a call begins where the one before it ended, until `reset_state()`;
+        gradients do not cross calls.
 
-    What Keras calls regularisers and constraints are PyTorch's own: a group of parameters with a weight decay, and a
+    What Keras calls regularisers and constraints are PyTorch's own: a group of parameters with a
+    weight decay, and a
     parametrization of a weight:
 
-        torch.optim.AdamW([{"params": layer.cells[0].weight_hh, "weight_decay": 1e-3}, {"params": layer.cells[0].weight_ih}])
-        torch.nn.utils.parametrizations.spectral_norm(layer.cells[0], "weight_hh")
+        torch.optim.AdamW([{"params": layer.cells[0].weight_hh, "weight_decay": 1e-3}, {"params":
+        layer.cells[0].weight_ih}]) torch.nn.utils.parametrizations.spectral_norm(layer.cells[0],
+        "weight_hh")
     """
 
     dimensions = 2
@@ -380,7 +512,10 @@ ConvLSTM = ConvLSTM2d
 
 
 def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
-    """A list as it is, anything else for every layer. Errors: ValueError where a list has another length than there are layers."""
+    """A list as it is, anything else for every layer.
+
+    Errors: ValueError where a list has another length than there are layers.
+    """
     layers = None if layers is None else whole(layers, "num_layers")
     if name == "hidden_channels" and isinstance(as_size(value, name), tuple):
         value = list(value)
@@ -392,8 +527,14 @@ def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
 
 
 def _usable(state: Tensor) -> Tensor:
-    """The same numbers, for autograd too: it takes no tensor that was made under `torch.inference_mode`."""
-    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not state.is_inference():
+    """The same numbers, for autograd too: it takes no tensor that was made under
+    `torch.inference_mode`.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch.is_inference_mode_enabled()
+        or not state.is_inference()
+    ):
         return state
     return state.clone()
 
@@ -409,4 +550,7 @@ def _reverse(sequence: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return sequence.flip(0)
     t = torch.arange(sequence.shape[0], device=sequence.device)[:, None]
-    return sequence[torch.where(t < lengths, lengths - 1 - t, t), torch.arange(sequence.shape[1], device=sequence.device)]
+    return sequence[
+        torch.where(t < lengths, lengths - 1 - t, t),
+        torch.arange(sequence.shape[1], device=sequence.device),
+    ]

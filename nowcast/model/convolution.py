@@ -1,4 +1,6 @@
-"""Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension at all, a matrix product."""
+"""Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension
+at all, a matrix product.
+"""
 
 from collections.abc import Iterable, Sequence
 from operator import index
@@ -25,7 +27,10 @@ class Shape(NamedTuple):
 
 
 def whole(value: SupportsIndex, name: str) -> int:
-    """An integer of Python's or NumPy's as Python's own. Errors: ValueError where it is no whole number."""
+    """An integer of Python's or NumPy's as Python's own.
+
+    Errors: ValueError where it is no whole number.
+    """
     try:
         return index(value)
     except TypeError:
@@ -34,16 +39,26 @@ def whole(value: SupportsIndex, name: str) -> int:
 
 def as_size(size: Size, name: str) -> Size:
     """The same in Python's own numbers. Errors: ValueError as `whole`."""
-    several = isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0  # NumPy's arrays without axes can be iterated too
-    return tuple(whole(n, name) for n in cast(Iterable[int], size)) if several else whole(cast(int, size), name)
+    # NumPy's arrays without axes can be iterated too
+    several = isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0
+    return (
+        tuple(whole(n, name) for n in cast(Iterable[int], size))
+        if several
+        else whole(cast(int, size), name)
+    )
 
 
 def per_axis(size: Size, dimensions: int, name: str) -> tuple[int, ...]:
-    """`size` along each of `dimensions` axes. Errors: ValueError where it is below 1 or of another number of axes."""
+    """`size` along each of `dimensions` axes.
+
+    Errors: ValueError where it is below 1 or of another number of axes.
+    """
     found = as_size(size, name)
     sizes = (found,) * dimensions if isinstance(found, int) else found
     if len(sizes) != dimensions or min(sizes, default=1) < 1:
-        raise ValueError(f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}.")
+        raise ValueError(
+            f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}."
+        )
     return sizes
 
 
@@ -53,7 +68,9 @@ def unit(dimensions: int) -> Shape:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same numbers with the channels last in memory, over grids of two or three axes; no copy where they are already."""
+    """The same numbers with the channels last in memory, over grids of two or three axes; no
+    copy where they are already.
+    """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
 
@@ -63,7 +80,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     if weight.ndim == 2:
         return functional.linear(x, weight, bias)
     before, after = paddings(x.shape[2:], weight.shape[2:], shape)
-    # while torch.jit traces a strided one, the zeros on each side depend on the grid of each later call
+    # while torch.jit traces a strided one, the zeros on each side depend on the grid of each later
+    # call
     traced = max(shape.stride) > 1 and not torch.compiler.is_compiling() and torch._C._is_tracing()
     if traced or before != after:
         x = functional.pad(x, both_sides(before, after))
@@ -71,14 +89,23 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     return _CONVOLUTIONS[weight.ndim - 2](x, weight, bias, shape.stride, before, shape.dilation)
 
 
-def paddings(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[list[int], list[int]]:
-    """Zeros before and after the grid along each axis; where their number is odd, the last is after it, as in Keras."""
+def paddings(
+    grid: Sequence[int], kernel: Sequence[int], shape: Shape
+) -> tuple[list[int], list[int]]:
+    """Zeros before and after the grid along each axis; where their number is odd, the last is
+    after it, as in Keras.
+    """
     if shape.padding == "valid":
         return [0] * len(grid), [0] * len(grid)
     before, after = [], []
     for n, k, stride, dilation in zip(grid, kernel, shape.stride, shape.dilation, strict=True):
-        total = (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n if stride > 1 else (k - 1) * dilation
-        total = (total + abs(total)) // 2  # not below 0, as a formula: a trace keeps the branch that max() took
+        total = (
+            (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n
+            if stride > 1
+            else (k - 1) * dilation
+        )
+        # not below 0, as a formula: a trace keeps the branch that max() took
+        total = (total + abs(total)) // 2
         before.append(total // 2)
         after.append(total - total // 2)
     return before, after
@@ -90,33 +117,45 @@ def both_sides(before: Sequence[int], after: Sequence[int]) -> list[int]:
 
 
 def grid_after(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[int, ...]:
-    """The size of the grid after the convolution. Errors: ValueError where nothing is left of it."""
+    """The size of the grid after the convolution.
+
+    Errors: ValueError where nothing is left of it.
+    """
     before, after = paddings(grid, kernel, shape)
     sizes = tuple(
         (n + p + q - (k - 1) * dilation - 1) // stride + 1
-        for n, p, q, k, stride, dilation in zip(grid, before, after, kernel, shape.stride, shape.dilation, strict=True)
+        for n, p, q, k, stride, dilation in zip(
+            grid, before, after, kernel, shape.stride, shape.dilation, strict=True
+        )
     )
     if any(n < 1 for n in sizes):
-        raise ValueError(f"a kernel of {tuple(kernel)} with padding={shape.padding!r} leaves nothing of a grid of {tuple(grid)}.")
+        raise ValueError(
+            f"a kernel of {tuple(kernel)} with padding={shape.padding!r} leaves nothing of a grid"
+            f" of {tuple(grid)}."
+        )
     return sizes
 
 
 def convolution_gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, shape: Shape, wants_x: bool, wants_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of a sum over `convolve(x, weight, None, shape) * gradient` for x and for the weight, those that are wanted."""
+    """Gradients of a sum over `convolve(x, weight, None, shape) * gradient` for x and for the
+    weight, those that are wanted.
+    """
     if not (wants_x or wants_weight):
         return None, None
     if weight.ndim == 2:
-        return (gradient @ weight if wants_x else None), (gradient.t() @ x if wants_weight else None)
+        return (gradient @ weight if wants_x else None), (
+            gradient.t() @ x if wants_weight else None
+        )
     grid = x.shape[2:]
     before, after = paddings(grid, weight.shape[2:], shape)
     even = before == after
     if not even:
         x = functional.pad(x, both_sides(before, after))
     dx, dweight, _ = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, shape.stride, before if even else [0] * len(before), shape.dilation,
-        False, [0] * len(grid), 1, [wants_x, wants_weight, False],
+        gradient, x, weight, None, shape.stride, before if even else [0] * len(before),
+        shape.dilation, False, [0] * len(grid), 1, [wants_x, wants_weight, False],
     )  # fmt: skip
     if wants_x and not even:
         for axis, (start, length) in enumerate(zip(before, grid, strict=True), start=2):

@@ -1,12 +1,15 @@
-"""What a model is made of and what it costs, layer by layer and gate by gate, read from the model itself as it runs.
+"""What a model is made of and what it costs, layer by layer and gate by gate, read from the model
+itself as it runs.
 
-The model runs once in training and once in forecasting on PyTorch's meta device, where tensors have shapes but no numbers.
-Counted are, without the weights,
+The model runs once in training and once in forecasting on PyTorch's meta device, where tensors have
+shapes but no numbers. Counted are, without the weights,
 
-- multiply–adds: of the convolutions and matrix products of one forward pass, whatever code calls them;
-- activation memory in training: the tensors that autograd keeps for the backward pass, each storage once. A tensor belongs
-  to the layer in which it came to be;
-- activation memory in forecasting: the most that is alive at once, frames and forecast included; of a layer, while it runs.
+- multiply–adds: of the convolutions and matrix products of one forward pass, whatever code calls
+  them;
+- activation memory in training: the tensors that autograd keeps for the backward pass, each storage
+  once. A tensor belongs to the layer in which it came to be;
+- activation memory in forecasting: the most that is alive at once, frames and forecast included; of
+  a layer, while it runs.
 
 The workspace inside a convolution, gradients and the state of an optimiser are in none of them.
 """
@@ -37,12 +40,16 @@ SMALL_GRID = 64
 """Pixels along each side that show what a larger grid takes at most."""
 
 BETWEEN = "in between"
-"""The row of what is made in no layer: frames, patches, what is put together or taken apart, and the forecast."""
+"""The row of what is made in no layer: frames, patches, what is put together or taken apart,
+and the forecast.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer, or a part of one: a gate, or the projection. Shapes are without batch and time; None is what it has not.
+    """A layer, or a part of one: a gate, or the projection.
+
+    Shapes are without batch and time; None is what it has not.
 
     Attributes:
         name: where it is in the model; of a gate i, f, g or o.
@@ -56,7 +63,8 @@ class Row:
         cell_shape, hidden_shape: of C and H; hidden_shape of a plain layer is what comes out.
         parameters: how many numbers are learned.
         multiply_adds: of one forward pass of the whole batch.
-        activation_bytes_training, activation_bytes_forecasting: as above; parts have none of their own.
+        activation_bytes_training, activation_bytes_forecasting: as above; parts have none of their
+        own.
         parts: gates in the order i, f, g, o, and the projection where there is one.
     """
 
@@ -82,8 +90,8 @@ class Description:
     """A model as it runs on frames of one size.
 
     Attributes:
-        input_shape, output_shape: of the frames (b, t, c, *grid) and of the forecast (b, lead, c, *grid).
-        parameters, multiply_adds, activation_bytes_training: the sums of the layers'.
+        input_shape, output_shape: of the frames (b, t, c, *grid) and of the forecast (b, lead, c,
+        *grid). parameters, multiply_adds, activation_bytes_training: the sums of the layers'.
         activation_bytes_forecasting: the largest of the layers'.
         layers: in the order in which they begin to run, and last what is between them.
     """
@@ -97,17 +105,23 @@ class Description:
     layers: tuple[Row, ...]
 
 
-def describe(model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None = None) -> Description:
-    """Run a copy of the model on the meta device, on frames of `frames_shape` (b, t, c, *grid), and say what it is made of.
+def describe(
+    model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None = None
+) -> Description:
+    """Run a copy of the model on the meta device, on frames of `frames_shape` (b, t, c, *grid), and
+    say what it is made of.
 
-    The model may be on any device, and best on the meta device; it is left as it is. Without `lead_steps` it is called with
-    the frames alone, as a layer by itself is. Errors: whatever the model raises for such frames.
+    The model may be on any device, and best on the meta device; it is left as it is. Without
+    `lead_steps` it is called with the frames alone, as a layer by itself is. Errors: whatever the
+    model raises for such frames.
     """
     training = _Run(model, frames_shape, lead_steps, training=True)
     forecasting = _Run(model, frames_shape, lead_steps, training=False)
     layers = {layer.name: layer for layer in forecasting.layers}
     in_order = [layers[name] for name in dict.fromkeys([*forecasting.shapes, *layers])]
-    rows = tuple(_row(layer, training, forecasting) for layer in [*in_order, _Layer(BETWEEN, "", {})])
+    rows = tuple(
+        _row(layer, training, forecasting) for layer in [*in_order, _Layer(BETWEEN, "", {})]
+    )
     return Description(
         tuple(frames_shape),
         forecasting.output_shape,
@@ -124,11 +138,14 @@ def forecasting_memory(model: nn.Module, frames_shape: Sequence[int], lead_steps
     return max(_Run(model, frames_shape, lead_steps, training=False).peaks.values())
 
 
-def forecasting_memory_at_most(model: nn.Module, frames_shape: Sequence[int], lead_steps: int) -> int:
+def forecasting_memory_at_most(
+    model: nn.Module, frames_shape: Sequence[int], lead_steps: int
+) -> int:
     """No less than `forecasting_memory`, and several times it, but known at once.
 
-    One frame is forecast from one, of a model that is `Local` on a small grid: a forecast holds no more than that for each of its
-    steps and pixels. It is made on a CPU, for the meta device brings PyTorch's compiler, whose import takes longer than a forecast.
+    One frame is forecast from one, of a model that is `Local` on a small grid: a forecast holds no
+    more than that for each of its steps and pixels. It is made on a CPU, for the meta device brings
+    PyTorch's compiler, whose import takes longer than a forecast.
     """
     batch_size, input_steps, channels, *grid = frames_shape
     padded, small = grid, grid
@@ -140,7 +157,9 @@ def forecasting_memory_at_most(model: nn.Module, frames_shape: Sequence[int], le
 
 
 class _Layer(NamedTuple):
-    """A layer of a model: its name, its kind, and its weights by their role, as `ConvLSTMCell` names them."""
+    """A layer of a model: its name, its kind, and its weights by their role, as `ConvLSTMCell`
+    names them.
+    """
 
     name: str
     kind: str
@@ -151,17 +170,28 @@ def _layers_of(model: nn.Module) -> dict[nn.Module, list[_Layer]]:
     """Everything in the model that has weights of its own, by the module that runs it."""
     layers: dict[nn.Module, list[_Layer]] = {}
     cells: set[nn.Module] = set()
-    inner = {module.layers: name for name, module in model.named_modules() if isinstance(module, FCLSTM)}
+    inner = {
+        module.layers: name for name, module in model.named_modules() if isinstance(module, FCLSTM)
+    }
     for name, module in model.named_modules():
         name = inner.get(module, name)
         if isinstance(module, ConvLSTMNd):
             cells |= set(module.cells)
             kind = f"ConvLSTM{module.dimensions}d" if module.dimensions else "FCLSTM"
-            parts = {f"cells.{k}": dict(cell.named_parameters()) for k, cell in enumerate(module.cells)}
+            parts = {
+                f"cells.{k}": dict(cell.named_parameters()) for k, cell in enumerate(module.cells)
+            }
         elif isinstance(module, nn.LSTM):
             kind, own = "LSTM", list(module.named_parameters())
-            ends = [f"_l{k}{way}" for k in range(module.num_layers) for way in ("", "_reverse")[: 1 + module.bidirectional]]
-            parts = {end[1:]: {role.removesuffix(end): w for role, w in own if role.endswith(end)} for end in ends}
+            ends = [
+                f"_l{k}{way}"
+                for k in range(module.num_layers)
+                for way in ("", "_reverse")[: 1 + module.bidirectional]
+            ]
+            parts = {
+                end[1:]: {role.removesuffix(end): w for role, w in own if role.endswith(end)}
+                for end in ends
+            }
         else:
             kind, weights = type(module).__name__, dict(module.named_parameters(recurse=False))
             parts = {"": weights} if weights and module not in cells else {}
@@ -172,16 +202,22 @@ def _layers_of(model: nn.Module) -> dict[nn.Module, list[_Layer]]:
 
 
 class _Run(TorchDispatchMode):
-    """One run of a copy of a model, and what every operation of it costs, booked to the layer that it belongs to.
+    """One run of a copy of a model, and what every operation of it costs, booked to the layer that
+    it belongs to.
 
-    An operation belongs to the layer whose weights it reads; one that reads none, to the layer of the operation before it in
-    the same module.
+    An operation belongs to the layer whose weights it reads; one that reads none, to the layer of
+    the operation before it in the same module.
     """
 
     takes_any_path = True  # it counts what really runs: see `nowcast.model.watched`
 
     def __init__(
-        self, model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None, training: bool, device: str = "meta"
+        self,
+        model: nn.Module,
+        frames_shape: Sequence[int],
+        lead_steps: int | None,
+        training: bool,
+        device: str = "meta",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         model = copy.deepcopy(model).to(device).train(training)
@@ -198,25 +234,44 @@ class _Run(TorchDispatchMode):
         self._now, self._alive, self._batch_size = BETWEEN, 0, frames_shape[0]
         self._maker: Any = WeakIdKeyDictionary()
         self._kept: dict[int, torch.UntypedStorage] = {}
-        self._weights: Any = WeakIdKeyDictionary({buffer.untyped_storage(): (BETWEEN, "") for buffer in model.buffers()})
+        self._weights: Any = WeakIdKeyDictionary(
+            {buffer.untyped_storage(): (BETWEEN, "") for buffer in model.buffers()}
+        )
         for layer in self.layers:
-            self._weights.update({weight.untyped_storage(): (layer.name, role) for role, weight in layer.weights.items()})
+            self._weights.update(
+                {
+                    weight.untyped_storage(): (layer.name, role)
+                    for role, weight in layer.weights.items()
+                }
+            )
         for module, layers in modules.items():
             self._watch(module, layers)
         arguments = () if lead_steps is None else (lead_steps,)
-        with torch.set_grad_enabled(training), torch.autograd.graph.saved_tensors_hooks(self._save, _no_backward), self:
+        with (
+            torch.set_grad_enabled(training),
+            torch.autograd.graph.saved_tensors_hooks(self._save, _no_backward),
+            self,
+        ):
             frames = torch.zeros(*frames_shape, device=device)
             output = model(frames, *arguments)
-        self.output_shape: Dimensions = tuple((output if isinstance(output, Tensor) else output[0]).shape)
+        self.output_shape: Dimensions = tuple(
+            (output if isinstance(output, Tensor) else output[0]).shape
+        )
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: to hide this from PyTorch's compiler, which never meets it, would import the compiler."""
+        """No: to hide this from PyTorch's compiler, which never meets it, would import the
+        compiler.
+        """
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        read = [self._weights[storage] for storage in _storages((args, kwargs)) if storage in self._weights]
+        read = [
+            self._weights[storage]
+            for storage in _storages((args, kwargs))
+            if storage in self._weights
+        ]
         self._now = next((layer for layer, _ in read if layer != BETWEEN), self._now)
         output = func(*args, **kwargs)
         if func.overloadpacket in flop_registry:
@@ -246,7 +301,8 @@ class _Run(TorchDispatchMode):
         outer: list[str] = []
         bare = False
         if isinstance(module, ConvLSTMNd):
-            bare, module.return_state = not module.return_state, True  # the hook sees the states, whoever calls does not
+            # the hook sees the states, whoever calls does not
+            bare, module.return_state = not module.return_state, True
         plain = not isinstance(module, ConvLSTMNd | nn.LSTM)
         shapes_of = partial(_plain_shapes, self._batch_size) if plain else _recurrent_shapes
 
@@ -256,7 +312,9 @@ class _Run(TorchDispatchMode):
 
         def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
             self._now = outer.pop()
-            for layer, shapes in zip(layers, shapes_of(module, layers, args, kwargs, output), strict=True):
+            for layer, shapes in zip(
+                layers, shapes_of(module, layers, args, kwargs, output), strict=True
+            ):
                 shapes["steps"] += self.shapes.get(layer.name, {"steps": 0})["steps"]
                 self.shapes[layer.name] = shapes
             return output[0] if bare else output
@@ -265,11 +323,18 @@ class _Run(TorchDispatchMode):
         module.register_forward_hook(leave, with_kwargs=True)
 
 
-def _recurrent_shapes(module: Any, layers: list[_Layer], args: Any, kwargs: Any, output: Any) -> Iterator[dict[str, Any]]:
-    """Of each layer and direction of a ConvLSTM or LSTM, from its call and the states that it returned."""
+def _recurrent_shapes(
+    module: Any, layers: list[_Layer], args: Any, kwargs: Any, output: Any
+) -> Iterator[dict[str, Any]]:
+    """Of each layer and direction of a ConvLSTM or LSTM, from its call and the states that it
+    returned.
+    """
     frames = args[0] if args else kwargs.get("frames")
     axes = 1 + getattr(module, "dimensions", 0)
-    steps = kwargs.get("steps") or frames.shape[1 if module.batch_first and frames.ndim > axes + 1 else 0]
+    steps = (
+        kwargs.get("steps")
+        or frames.shape[1 if module.batch_first and frames.ndim > axes + 1 else 0]
+    )
     grid = () if frames is None else frames.shape[1 - axes :] if axes > 1 else ()
     directions = 1 + module.bidirectional
     for k, (layer, hidden, cell) in enumerate(zip(layers, *output[1], strict=True)):
@@ -277,7 +342,10 @@ def _recurrent_shapes(module: Any, layers: list[_Layer], args: Any, kwargs: Any,
         yield {
             "steps": steps,
             "input_shape": None if kernel is None else (kernel.shape[1], *grid),
-            "gates_shape": (layer.weights["weight_hh"].shape[0], *hidden.shape[hidden.ndim + 1 - axes :]),
+            "gates_shape": (
+                layer.weights["weight_hh"].shape[0],
+                *hidden.shape[hidden.ndim + 1 - axes :],
+            ),
             "cell_shape": tuple(cell.shape[-axes:]),
             "hidden_shape": tuple(hidden.shape[-axes:]),
         }
@@ -288,9 +356,14 @@ def _recurrent_shapes(module: Any, layers: list[_Layer], args: Any, kwargs: Any,
 def _plain_shapes(
     batch_size: int, module: nn.Module, layers: list[_Layer], args: Any, kwargs: Any, output: Any
 ) -> Iterator[dict[str, Any]]:
-    """Of a layer of one weight, from its call: of a convolution (c, *grid), of a matrix (n,), else all but the batch."""
+    """Of a layer of one weight, from its call: of a convolution (c, *grid), of a matrix (n,),
+    else all but the batch.
+    """
     weight = layers[0].weights.get("weight")
-    frames, output = (*args, *kwargs.values())[0], output if isinstance(output, Tensor) else output[0]
+    frames, output = (
+        (*args, *kwargs.values())[0],
+        output if isinstance(output, Tensor) else output[0],
+    )
     axes = output.ndim - 1 if weight is None or weight.ndim == 1 else weight.ndim - 1
     yield {
         "steps": prod(output.shape[:-axes]) // batch_size,
@@ -310,7 +383,8 @@ def _row(layer: _Layer, training: _Run, forecasting: _Run) -> Row:
         recurrent_kernel_shape=_shape(weights.get("weight_hh")),
         peephole_shape=_shape(weights.get("peephole")),
         parameters=sum(weight.numel() for weight in weights.values()),
-        multiply_adds=forecasting.multiply_adds[layer.name, False] + forecasting.multiply_adds[layer.name, True],
+        multiply_adds=forecasting.multiply_adds[layer.name, False]
+        + forecasting.multiply_adds[layer.name, True],
         activation_bytes_training=training.saved[layer.name],
         activation_bytes_forecasting=forecasting.peaks[layer.name],
         parts=parts,
@@ -319,12 +393,21 @@ def _row(layer: _Layer, training: _Run, forecasting: _Run) -> Row:
 
 
 def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[Row, ...]:
-    """The four gates, each with its quarter of the weights and of the convolutions, and the projection where there is one."""
+    """The four gates, each with its quarter of the weights and of the convolutions, and the
+    projection where there is one.
+    """
     weights, parts = layer.weights, []
-    quarters = {role: weight.chunk(4) for role, weight in weights.items() if role not in ("peephole", "weight_hr")}
+    quarters = {
+        role: weight.chunk(4)
+        for role, weight in weights.items()
+        if role not in ("peephole", "weight_hr")
+    }
     peepholes = dict(zip("ifo", weights.get("peephole", ()), strict=False))
     for k, gate in enumerate("ifgo"):
-        own = [*(quarter[k] for quarter in quarters.values()), *([peepholes[gate]] if gate in peepholes else [])]
+        own = [
+            *(quarter[k] for quarter in quarters.values()),
+            *([peepholes[gate]] if gate in peepholes else []),
+        ]
         parts.append(Row(
             gate,
             "gate",
@@ -338,8 +421,8 @@ def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[Ro
     if "weight_hr" in weights:
         projection = weights["weight_hr"]
         parts.append(Row(
-            "projection", "projection", kernel_shape=_shape(projection), parameters=projection.numel(),
-            multiply_adds=run.multiply_adds[layer.name, True],
+            "projection", "projection", kernel_shape=_shape(projection),
+            parameters=projection.numel(), multiply_adds=run.multiply_adds[layer.name, True],
         ))  # fmt: skip
     return tuple(parts)
 

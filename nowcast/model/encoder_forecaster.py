@@ -11,16 +11,20 @@ from nowcast.model.stacks import States, activate, from_patches, refuse_guide, r
 
 
 class EncoderForecaster(nn.Module):
-    """Stacked ConvLSTM layers that encode the past into their states, and as many that unfold the future from them.
+    """Stacked ConvLSTM layers that encode the past into their states, and as many that unfold the
+    future from them.
 
-    The last states of encoder layer k are the first of forecaster layer k. The forecaster runs its layers in reverse
-    order: the last one has no input, every other takes the hidden states of the one behind it. A 1×1 convolution over
-    the hidden states of all forecaster layers together gives each frame. Frames are patched first: patch_size ×
-    patch_size pixels become channels of one cell, padded with zeros (dry) where the grid does not divide, and cropped
-    back at the end; so any grid size goes in and comes out.
+    The last states of encoder layer k are the first of forecaster layer k. The forecaster runs its
+    layers in reverse
+    order: the last one has no input, every other takes the hidden states of the one behind it. A
+    1×1 convolution over the hidden states of all forecaster layers together gives each frame.
+    Frames are patched first: patch_size × patch_size pixels become channels of one cell, padded
+    with zeros (dry) where the grid does not divide, and cropped back at the end; so any grid size
+    goes in and comes out.
 
-    With feedback the innermost forecaster layer has an input after all, the patches of the frame before: first the last
-    one observed, then each forecast (the conditional decoder of Srivastava et al. 2015, arXiv 1502.04681).
+    With feedback the innermost forecaster layer has an input after all, the patches of the frame
+    before: first the last one observed, then each forecast (the conditional decoder of Srivastava
+    et al. 2015, arXiv 1502.04681).
 
     Args:
         channels: channels of a frame.
@@ -48,7 +52,10 @@ class EncoderForecaster(nn.Module):
     ) -> None:
         super().__init__()
         if feedback and output_channels not in (None, channels):
-            raise ValueError(f"output_channels: {output_channels} cannot be fed back as frames of {channels} channels.")
+            raise ValueError(
+                f"output_channels: {output_channels} cannot be fed back as frames of {channels}"
+                " channels."
+            )
         self.patch_size, self.feedback = patch_size, feedback
         self.multiple = patch_size
         self.spread, self.input_spread = kernel_size // 2, input_kernel_size // 2
@@ -63,13 +70,17 @@ class EncoderForecaster(nn.Module):
 
         self.encoder = layers([patch_channels, *hidden_channels[:-1]])
         self.forecaster = layers([*hidden_channels[1:], patch_channels if feedback else 0])
-        self.output = nn.Conv2d(sum(hidden_channels), (output_channels or channels) * patch_size**2, kernel_size=1)
+        self.output = nn.Conv2d(
+            sum(hidden_channels), (output_channels or channels) * patch_size**2, kernel_size=1
+        )
         self.output_activation = activation(output_activation)
 
     def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
-        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w).
+        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps,
+        c, h, w).
 
-        guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast ones, NaN where none.
+        guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast
+        ones, NaN where none.
         """
         return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
 
@@ -83,8 +94,12 @@ class EncoderForecaster(nn.Module):
             after.append(state)
         return after
 
-    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
-        """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is looked at."""
+    def unfold(
+        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+    ) -> Tensor:
+        """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is
+        looked at.
+        """
         if self.feedback:
             return roll_out(self._follow, newest, states, lead_steps, guide)
         refuse_guide(guide)
@@ -93,9 +108,10 @@ class EncoderForecaster(nn.Module):
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
 
-        The longest way from a past cell to the last forecast one goes through every state-to-state convolution of one layer
-        and once down and up through the input-to-state convolutions of all; with feedback each further frame may instead come
-        through the input-to-state convolutions of the forecaster once more.
+        The longest way from a past cell to the last forecast one goes through every state-to-state
+        convolution of one layer and once down and up through the input-to-state convolutions of
+        all; with feedback each further frame may instead come through the input-to-state
+        convolutions of the forecaster once more.
         """
         layers = len(self.encoder)
         fed_back = layers * self.input_spread if self.feedback else 0
@@ -104,10 +120,16 @@ class EncoderForecaster(nn.Module):
 
     def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
         """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""
-        return self._unfold(to_patches(frames, self.patch_size), frames.shape[1], states, frames.shape[-2:])
+        return self._unfold(
+            to_patches(frames, self.patch_size), frames.shape[1], states, frames.shape[-2:]
+        )
 
-    def _unfold(self, patches: Tensor | None, steps: int, states: States, size: Sequence[int]) -> tuple[Tensor, States]:
-        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b, steps, c, h, w), states after."""
+    def _unfold(
+        self, patches: Tensor | None, steps: int, states: States, size: Sequence[int]
+    ) -> tuple[Tensor, States]:
+        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b,
+        steps, c, h, w), states after.
+        """
         hidden_states: list[Tensor] = []
         after: States = []
         sequence = patches
@@ -117,4 +139,9 @@ class EncoderForecaster(nn.Module):
             after.insert(0, state)
         output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
         output = from_patches(output, self.patch_size)[..., : size[0], : size[1]]
-        return activate(output, self.output_activation).unflatten(0, (hidden_states[0].shape[0], steps)), after
+        return (
+            activate(output, self.output_activation).unflatten(
+                0, (hidden_states[0].shape[0], steps)
+            ),
+            after,
+        )

@@ -11,20 +11,23 @@ from nowcast.model.stacks import States, activate, pad_to_multiple, refuse_guide
 
 
 class StridedEncoderForecaster(nn.Module):
-    """ConvLSTM layers on grids that become coarser inward, between strided convolutions; then the same way back.
+    """ConvLSTM layers on grids that become coarser inward, between strided convolutions; then the
+    same way back.
 
-    In the encoder, convolution k makes the grid strides[k] times coarser and ConvLSTM k runs on what it gives. The
-    last states of encoder layer k are the first of forecaster layer k; the innermost has no input, and a transposed
-    convolution behind each refines the grid for the next. Two convolutions, 3×3 and 1×1, end it. Leaky ReLU (0.2) follows
-    every convolution but the last. As published, 480 × 480 pixels become 96 × 96, 32 × 32 and 16 × 16; other grids are
-    padded with zeros (dry) to a multiple of all strides together, and cropped back at the end.
+    In the encoder, convolution k makes the grid strides[k] times coarser and ConvLSTM k runs on
+    what it gives. The last states of encoder layer k are the first of forecaster layer k; the
+    innermost has no input, and a transposed convolution behind each refines the grid for the next.
+    Two convolutions, 3×3 and 1×1, end it. Leaky ReLU (0.2) follows every convolution but the last.
+    As published, 480 × 480 pixels become 96 × 96, 32 × 32 and 16 × 16; other grids are padded with
+    zeros (dry) to a multiple of all strides together, and cropped back at the end.
 
     Args:
         channels: channels of a frame.
         hidden_channels: of each ConvLSTM, from the frames inward.
         outer_channels: between the frames and the first ConvLSTM, on the way in and on the way out.
         strides: of each convolution, from the frames inward.
-        conv_kernel_sizes: of each convolution on the way in, from 3 to its stride + 2; on the way out all are stride + 2.
+        conv_kernel_sizes: of each convolution on the way in, from 3 to its stride + 2; on the way
+        out all are stride + 2.
         kernel_size: of the convolutions within the ConvLSTMs.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
         output_channels: of a forecast frame; None: as many as of a past one.
@@ -49,16 +52,24 @@ class StridedEncoderForecaster(nn.Module):
         """Channels that come into encoder layer k."""
         self.downs = nn.ModuleList(
             nn.Conv2d(c, out, kernel, stride, padding=1)
-            for c, out, kernel, stride in zip([channels, *hidden_channels[:-1]], outside, conv_kernel_sizes, strides, strict=True)
+            for c, out, kernel, stride in zip(
+                [channels, *hidden_channels[:-1]], outside, conv_kernel_sizes, strides, strict=True
+            )
         )
-        self.encoder = nn.ModuleList(ConvLSTM(c, hidden, kernel_size) for c, hidden in zip(outside, hidden_channels, strict=True))
+        self.encoder = nn.ModuleList(
+            ConvLSTM(c, hidden, kernel_size)
+            for c, hidden in zip(outside, hidden_channels, strict=True)
+        )
         inputs = [*hidden_channels[:-1], 0]
         self.forecaster = nn.ModuleList(
-            ConvLSTM(c, hidden, kernel_size) for c, hidden in zip(inputs, hidden_channels, strict=True)
+            ConvLSTM(c, hidden, kernel_size)
+            for c, hidden in zip(inputs, hidden_channels, strict=True)
         )
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(hidden, out, stride + 2, stride, padding=1)
-            for hidden, out, stride in zip(hidden_channels, [outer_channels, *hidden_channels[:-1]], strides, strict=True)
+            for hidden, out, stride in zip(
+                hidden_channels, [outer_channels, *hidden_channels[:-1]], strides, strict=True
+            )
         )
         self.smooth = nn.Conv2d(outer_channels, outer_channels, kernel_size=3, padding=1)
         self.output = nn.Conv2d(outer_channels, output_channels or channels, kernel_size=1)
@@ -66,7 +77,9 @@ class StridedEncoderForecaster(nn.Module):
         self.output_activation = activation(output_activation)
 
     def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
-        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps, c, h, w)."""
+        """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b,
+        lead_steps, c, h, w).
+        """
         return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
@@ -79,24 +92,34 @@ class StridedEncoderForecaster(nn.Module):
             after.append(state)
         return after
 
-    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+    def unfold(
+        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+    ) -> Tensor:
         """See `nowcast.model.stacks.Streaming`; of the newest frame only its size is looked at."""
         refuse_guide(guide)
         height, width = newest.shape[-2:]
         unfolded: Tensor | None = None
-        for layer, up, state in zip(reversed(self.forecaster), reversed(self.ups), reversed(states), strict=True):
-            hidden_states, _ = layer(unfolded, state, steps=lead_steps if unfolded is None else None)
+        for layer, up, state in zip(
+            reversed(self.forecaster), reversed(self.ups), reversed(states), strict=True
+        ):
+            hidden_states, _ = layer(
+                unfolded, state, steps=lead_steps if unfolded is None else None
+            )
             unfolded = self._each(up, hidden_states)
         assert unfolded is not None
-        output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[..., :height, :width]
-        forecast: Tensor = activate(output, self.output_activation).unflatten(0, (newest.shape[0], lead_steps))
+        output = self.output(self.leaky_relu(self.smooth(unfolded.flatten(0, 1))))[
+            ..., :height, :width
+        ]
+        forecast: Tensor = activate(output, self.output_activation).unflatten(
+            0, (newest.shape[0], lead_steps)
+        )
         return forecast
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
 
-        Followed back from a forecast pixel at the edge of a tile: in to the innermost layer, whose cells are the widest, through
-        all steps there, and out again to the past frames.
+        Followed back from a forecast pixel at the edge of a tile: in to the innermost layer, whose
+        cells are the widest, through all steps there, and out again to the past frames.
         """
         reach = 1  # of the convolution `smooth`, in pixels; from here on in cells of each layer
         for stride in self.strides:

@@ -1,7 +1,9 @@
-"""A cell over a whole sequence as one function of autograd, with back-propagation through time written by hand.
+"""A cell over a whole sequence as one function of autograd, with back-propagation through time
+written by hand.
 
-What makes it fast: channels last throughout; the input-to-state convolution over many steps at once, and so the gradients of
-all weights; no state-to-state convolution where H is 0; and of each step only the gates, C and H are kept.
+What makes it fast: channels last throughout; the input-to-state convolution over many steps at
+once, and so the gradients of all weights; no state-to-state convolution where H is 0; and of each
+step only the gates, C and H are kept.
 """
 
 import math
@@ -15,20 +17,30 @@ from torch.func import functional_call
 
 from nowcast.model.activations import ACTIVATIONS
 from nowcast.model.cell import ConvLSTMCell, State
-from nowcast.model.convolution import Shape, channels_last, convolution_gradients, convolve, grid_after, unit
+from nowcast.model.convolution import (
+    Shape,
+    channels_last,
+    convolution_gradients,
+    convolve,
+    grid_after,
+    unit,
+)
 from nowcast.model.pointwise import stepper
 from nowcast.model.watched import is_untouched, is_watched
 
 STEPS_AT_ONCE = 5
-"""Steps whose convolutions do not wait for each other and are taken together: more cost memory, fewer cost time. A forecast,
-which keeps H alone, takes one by one."""
+"""Steps whose convolutions do not wait for each other and are taken together: more cost memory,
+fewer cost time. A forecast, which keeps H alone, takes one by one.
+"""
 
 DEVICES = ("cpu", "cuda", "meta")
 """Where the fast path has been held against the plain one; other devices take the plain one."""
 
 
 class Inputs(NamedTuple):
-    """What the result depends on: frames (t or 1, b, c, *grid), the weights of a `ConvLSTMCell`, H and C before the first step."""
+    """What the result depends on: frames (t or 1, b, c, *grid), the weights of a
+    `ConvLSTMCell`, H and C before the first step.
+    """
 
     frames: Tensor | None
     weight_ih: Tensor | None
@@ -50,27 +62,40 @@ class Tape(NamedTuple):
     gates: Sequence[Tensor]
     """i, f, g, o of every step, (b, p, 4 hidden), where they are kept."""
     cells: Sequence[Tensor]
-    """C before the first step and after every one, (b, p, hidden); the last alone where they are not kept."""
+    """C before the first step and after every one, (b, p, hidden); the last alone where they
+    are not kept.
+    """
 
 
 def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTMCell]:
-    """Whether the gradient is written for this cell, and nobody changed it or watches it or its inputs; see `watched`."""
+    """Whether the gradient is written for this cell, and nobody changed it or watches it or its
+    inputs; see `watched`.
+    """
     if is_watched(inputs) or not is_untouched(cell):
         return False
     assert isinstance(cell, ConvLSTMCell)
-    named = ((cell.variant.activation, cell.activation), (cell.variant.recurrent_activation, cell.recurrent_activation))
-    known = all(name in ACTIVATIONS and ACTIVATIONS[name].value is function for name, function in named)
+    named = (
+        (cell.variant.activation, cell.activation),
+        (cell.variant.recurrent_activation, cell.recurrent_activation),
+    )
+    known = all(
+        name in ACTIVATIONS and ACTIVATIONS[name].value is function for name, function in named
+    )
     return known and not cell.variant.proj_size and cell.weight_hh.device.type in DEVICES
 
 
-def unroll_fast(cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None) -> tuple[Tensor, State]:
+def unroll_fast(
+    cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None
+) -> tuple[Tensor, State]:
     """`nowcast.model.unroll.unroll` for a cell that `has_fast_path`."""
     device, dtype = cell.weight_hh.device.type, cell.weight_hh.dtype
     autocast = device != "meta" and torch.is_autocast_enabled(device) and dtype != torch.float64
     if autocast:
         dtype = torch.get_autocast_dtype(device)
     hidden, memory = (
-        (None, None) if state is None else (state[0].to(dtype), state[1].to(torch.promote_types(dtype, torch.float32)))
+        (None, None)
+        if state is None
+        else (state[0].to(dtype), state[1].to(torch.promote_types(dtype, torch.float32)))
     )
     inputs = Inputs(
         None if frames is None else frames.to(dtype),
@@ -93,23 +118,35 @@ class _Unrolled(torch.autograd.Function):
     """Output (t, b, hidden, *grid), and H and C after the last step."""
 
     @staticmethod
-    def forward(ctx: Any, cell: ConvLSTMCell, steps: int, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, cell: ConvLSTMCell, steps: int, *inputs: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         tape = _forward(cell, steps, Inputs(*inputs), keep=True)  # type: ignore[arg-type]
         ctx.cell, ctx.grid = cell, tape.grid
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
-        given = tape.output.clone()  # the caller may change it in place, and back-propagation reads what is saved
+        # the caller may change it in place, and back-propagation reads what is saved
+        given = tape.output.clone()
         return given, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        n, saved = len(Inputs._fields), ctx.saved_tensors  # read once: reading may unpack, or compute anew
+        # read once: reading may unpack, or compute anew
+        n, saved = len(Inputs._fields), ctx.saved_tensors
         inputs, output, rest = Inputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
-        batched = any(gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient) for gradient in gradients)
-        if batched or torch.is_grad_enabled():  # of many losses at once, or to be differentiated itself
+        batched = any(
+            gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
+            for gradient in gradients
+        )
+        # of many losses at once, or to be differentiated itself
+        if batched or torch.is_grad_enabled():
             with torch.enable_grad():
-                return None, None, *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted)
+                return (
+                    None,
+                    None,
+                    *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted),
+                )
         hidden = _rows(output.flatten(0, 1)).unflatten(0, output.shape[:2])
         tape = Tape(ctx.grid, output, hidden, rest[: len(output)], rest[len(output) :])
         return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
@@ -119,20 +156,37 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     """All steps; `keep` what back-propagation needs."""
     weight, seen = channels_last(x.weight_hh), x.hidden
     if x.frames is not None and x.weight_ih is not None:
-        b, grid = x.frames.shape[1], grid_after(x.frames.shape[3:], x.weight_ih.shape[2:], cell.input_shape)
+        b, grid = (
+            x.frames.shape[1],
+            grid_after(x.frames.shape[3:], x.weight_ih.shape[2:], cell.input_shape),
+        )
     else:
         assert x.hidden is not None
         b, grid = x.hidden.shape[0], tuple(x.hidden.shape[2:])
     shape = b, math.prod(grid), cell.hidden_channels
-    memory = weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32)) if x.cell is None else _rows(x.cell)
+    memory = (
+        weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32))
+        if x.cell is None
+        else _rows(x.cell)
+    )
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-    step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype, 0 if keep else steps).forward  # type: ignore[arg-type]
+    step = stepper(
+        cell.variant.activation,
+        cell.variant.recurrent_activation,
+        memory,
+        weight.dtype,
+        0 if keep else steps,
+    ).forward  # type: ignore[arg-type]
 
     output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
     kept_gates, cells = [], [memory]
     for t, base in enumerate(_bases(cell, steps, x, STEPS_AT_ONCE if keep else 1)):
-        recurrent = None if seen is None else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
+        recurrent = (
+            None
+            if seen is None
+            else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
+        )
         gates, memory = step(base, recurrent, peephole, memory, hidden[t])
         seen = _images(hidden[t], grid)
         if keep:
@@ -154,20 +208,29 @@ def _bases(cell: ConvLSTMCell, steps: int, x: Inputs, at_once: int) -> Iterator[
     weight = channels_last(x.weight_ih)
     for start in range(0, len(x.frames), at_once):
         some = x.frames[start : start + at_once]
-        bases = _rows(convolve(channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)).unflatten(0, some.shape[:2])
+        bases = _rows(
+            convolve(channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)
+        ).unflatten(0, some.shape[:2])
         yield from bases if len(x.frames) == steps else (bases[0],) * steps
 
 
 class _Backward:
-    """Back-propagation through time. The gradients of what all steps share add up here, in float32 at least."""
+    """Back-propagation through time.
+
+    The gradients of what all steps share add up here, in float32 at least.
+    """
 
     def __init__(self, cell: ConvLSTMCell, x: Inputs, tape: Tape, wanted: Sequence[bool]) -> None:
         self.cell, self.x, self.tape, self.wanted = cell, x, tape, Inputs(*wanted)  # type: ignore[arg-type]
         self.memory = memory = tape.cells[-1]
         gates = 4 * cell.hidden_channels
         self.once = unit(cell.dimensions)
-        self.frames = torch.zeros_like(x.frames) if self.wanted.frames and x.frames is not None else None
-        self.weight_ih = None if x.weight_ih is None else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
+        self.frames = (
+            torch.zeros_like(x.frames) if self.wanted.frames and x.frames is not None else None
+        )
+        self.weight_ih = (
+            None if x.weight_ih is None else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
+        )
         self.weight_hh = torch.zeros_like(x.weight_hh, dtype=memory.dtype)
         self.bias = memory.new_zeros(gates)
         self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
@@ -180,19 +243,38 @@ class _Backward:
         x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
         weight = channels_last(x.weight_hh)
-        step = stepper(cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype).backward  # type: ignore[arg-type]
+        step = stepper(
+            cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype
+        ).backward  # type: ignore[arg-type]
         dcell = torch.zeros_like(memory) if last_cell is None else _rows(last_cell).clone()
-        dhidden = torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
+        dhidden = (
+            torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
+        )
         for end in range(len(tape.hidden), 0, -STEPS_AT_ONCE):
             start = max(0, end - STEPS_AT_ONCE)
             dgates = tape.hidden.new_empty(end - start, *memory.shape[:2], 4 * cell.hidden_channels)
             for t in reversed(range(start, end)):
                 if output is not None:
                     dhidden = dhidden + _rows(output[t])
-                step(tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1], dhidden, dcell, dgates[t - start], self.peephole)
+                step(
+                    tape.gates[t],
+                    peephole,
+                    tape.cells[t],
+                    tape.cells[t + 1],
+                    dhidden,
+                    dcell,
+                    dgates[t - start],
+                    self.peephole,
+                )
                 if t > 0 or self.wanted.hidden:
                     dhidden = _rows(
-                        self._gradients(dgates[t - start], _images(tape.hidden[t], tape.grid), weight, self.once, "x")
+                        self._gradients(
+                            dgates[t - start],
+                            _images(tape.hidden[t], tape.grid),
+                            weight,
+                            self.once,
+                            "x",
+                        )
                     )
             self._add(start, end, dgates)
         return self._sums(dhidden, dcell)
@@ -202,11 +284,15 @@ class _Backward:
         x, tape = self.x, self.tape
         if self.wanted.weight_hh:
             if start == 0 and x.hidden is not None:
-                self.weight_hh += self._gradients(dgates[0], x.hidden, x.weight_hh, self.once, "weight")
+                self.weight_hh += self._gradients(
+                    dgates[0], x.hidden, x.weight_hh, self.once, "weight"
+                )
             first = max(start, 1)
             if first < end:
                 seen = _images(tape.hidden[first - 1 : end - 1].flatten(0, 1), tape.grid)
-                self.weight_hh += self._gradients(dgates[first - start :].flatten(0, 1), seen, x.weight_hh, self.once, "weight")
+                self.weight_hh += self._gradients(
+                    dgates[first - start :].flatten(0, 1), seen, x.weight_hh, self.once, "weight"
+                )
         if self.wanted.bias:
             self.bias += dgates.sum((0, 1, 2), dtype=self.bias.dtype)
         if self.repeated is not None:
@@ -216,15 +302,25 @@ class _Backward:
 
     def _add_input(self, steps: slice, dgates: Tensor) -> None:
         """The input-to-state convolution at these steps; dgates (t · b, p, 4 hidden)."""
-        frames, weight, shape = cast(Tensor, self.x.frames)[steps], cast(Tensor, self.x.weight_ih), self.cell.input_shape
+        frames, weight, shape = (
+            cast(Tensor, self.x.frames)[steps],
+            cast(Tensor, self.x.weight_ih),
+            self.cell.input_shape,
+        )
         flat = channels_last(frames.flatten(0, 1))
         if self.wanted.weight_ih and self.weight_ih is not None:
             self.weight_ih += self._gradients(dgates, flat, weight, shape, "weight")
         if self.wanted.frames and self.frames is not None:
-            self.frames[steps] = self._gradients(dgates, flat, weight, shape, "x").unflatten(0, frames.shape[:2])
+            self.frames[steps] = self._gradients(dgates, flat, weight, shape, "x").unflatten(
+                0, frames.shape[:2]
+            )
 
-    def _gradients(self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape, of: str) -> Tensor:
-        dx, dweight = convolution_gradients(_images(dgates, self.tape.grid), x, weight, shape, of == "x", of == "weight")
+    def _gradients(
+        self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape, of: str
+    ) -> Tensor:
+        dx, dweight = convolution_gradients(
+            _images(dgates, self.tape.grid), x, weight, shape, of == "x", of == "weight"
+        )
         return cast(Tensor, dx if of == "x" else dweight)
 
     def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
@@ -247,21 +343,46 @@ class _Backward:
 
 
 def _differentiable_backward(
-    cell: ConvLSTMCell, steps: int, x: Inputs, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
+    cell: ConvLSTMCell,
+    steps: int,
+    x: Inputs,
+    gradients: Sequence[Tensor | None],
+    wanted: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of the inputs by autograd through the cell's own equation, to be differentiated again."""
-    weights = {"weight_ih": x.weight_ih, "weight_hh": x.weight_hh, "bias": x.bias, "peephole": x.peephole}
-    used = {name: weight.to(x.weight_hh.dtype) for name, weight in weights.items() if weight is not None}
+    """The gradients of the inputs by autograd through the cell's own equation, to be
+    differentiated again.
+    """
+    weights = {
+        "weight_ih": x.weight_ih,
+        "weight_hh": x.weight_hh,
+        "bias": x.bias,
+        "peephole": x.peephole,
+    }
+    used = {
+        name: weight.to(x.weight_hh.dtype) for name, weight in weights.items() if weight is not None
+    }
     state = None if x.hidden is None else (x.hidden, x.cell)
     outputs = []
     for t in range(steps):
         frame = None if x.frames is None else x.frames[t if len(x.frames) == steps else 0]
         state = functional_call(cell, used, (frame, state))
         outputs.append(state[0])
-    results = [(y, d) for y, d in zip((torch.stack(outputs), *cast(State, state)), gradients, strict=True) if d is not None]
-    sources = [source for source, want in zip(x, wanted, strict=True) if want and source is not None]
+    results = [
+        (y, d)
+        for y, d in zip((torch.stack(outputs), *cast(State, state)), gradients, strict=True)
+        if d is not None
+    ]
+    sources = [
+        source for source, want in zip(x, wanted, strict=True) if want and source is not None
+    ]
     found = iter(
-        torch.autograd.grad([y for y, _ in results], sources, [d for _, d in results], create_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            [y for y, _ in results],
+            sources,
+            [d for _, d in results],
+            create_graph=True,
+            allow_unused=True,
+        )
     )
     return tuple(next(found) if want else None for want in wanted)
 
@@ -277,14 +398,18 @@ def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view, as autograd wants it of an output."""
+    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view,
+    as autograd wants it of an output.
+    """
     t, b, c, *grid = shape
     strides = like.new_empty(t, b, *grid, c, device="meta").movedim(-1, 2).stride()
     return torch.empty_strided(shape, strides, dtype=like.dtype, device=like.device)
 
 
 def _like(gradient: Tensor, peephole: Tensor) -> Tensor:
-    """The gradient at every pixel of every image (3, b, p, hidden), summed to the shape of the peepholes (3, hidden, *grid or ones)."""
+    """The gradient at every pixel of every image (3, b, p, hidden), summed to the shape of the
+    peepholes (3, hidden, *grid or ones).
+    """
     summed = gradient.sum(1)
     if math.prod(peephole.shape[2:]) == 1:
         summed = summed.sum(1, keepdim=True)

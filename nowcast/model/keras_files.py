@@ -1,9 +1,10 @@
-"""ConvLSTM layers in the files of Keras, read without Keras: `.keras` (a zip of JSON and HDF5), `.weights.h5`, `.weights.json` with
-its shards, and the `.h5` of TensorFlow and of Keras before.
+"""ConvLSTM layers in the files of Keras, read without Keras: `.keras` (a zip of JSON and HDF5),
+`.weights.h5`, `.weights.json` with its shards, and the `.h5` of TensorFlow and of Keras before.
 
-A layer's weights stand in the group of its place in the model, `layers/conv_lstm2d_1/cell/vars/0` and on, a place being the
-layer's class and a running number; `config.json` in a `.keras` file has the layers in that order, with names and options.
-Keras 2.12 to 2.15 wrote the same, with `_layer_checkpoint_dependencies` for `layers` at first.
+A layer's weights stand in the group of its place in the model, `layers/conv_lstm2d_1/cell/vars/0`
+and on, a place being the layer's class and a running number; `config.json` in a `.keras` file has
+the layers in that order, with names and options. Keras 2.12 to 2.15 wrote the same, with
+`_layer_checkpoint_dependencies` for `layers` at first.
 """
 
 import io
@@ -20,23 +21,36 @@ from torch import Tensor
 from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
-from nowcast.model.keras_hdf5 import Array, Arrays, cells_of, is_conv_lstm, is_old, old_cells_of, old_configuration
+from nowcast.model.keras_hdf5 import (
+    Array,
+    Arrays,
+    cells_of,
+    is_conv_lstm,
+    is_old,
+    old_cells_of,
+    old_configuration,
+)
 from nowcast.untrusted import refuse_unpacking, refuse_unsound, refuse_unsound_content
 
 OUR_NAMES = {
-    "strides": "stride", "padding": "padding", "dilation_rate": "dilation", "activation": "activation",
-    "recurrent_activation": "recurrent_activation", "dropout": "input_dropout", "recurrent_dropout": "recurrent_dropout",
-    "return_sequences": "return_sequences", "return_state": "return_state", "go_backwards": "go_backwards", "stateful": "stateful",
+    "strides": "stride", "padding": "padding", "dilation_rate": "dilation",
+    "activation": "activation", "recurrent_activation": "recurrent_activation",
+    "dropout": "input_dropout", "recurrent_dropout": "recurrent_dropout",
+    "return_sequences": "return_sequences", "return_state": "return_state",
+    "go_backwards": "go_backwards", "stateful": "stateful",
 }  # fmt: skip
 
 DAMAGE = (
-    OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError,
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError,
+    AttributeError, RuntimeError,
 )  # fmt: skip
 """What zip, JSON and HDF5 readers raise over a file that is not what it seems."""
 
 
 class Found(NamedTuple):
-    """A ConvLSTM layer of a file: kernel, recurrent kernel, perhaps bias; and its configuration in Keras' words, if told."""
+    """A ConvLSTM layer of a file: kernel, recurrent kernel, perhaps bias; and its configuration
+    in Keras' words, if told.
+    """
 
     weights: Arrays
     config: dict[str, Any] | None
@@ -47,8 +61,12 @@ def hard_sigmoid_of_keras_2(x: Tensor) -> Tensor:
     return (0.2 * x + 0.5).clamp(0, 1)
 
 
-def read_layer(path: str | Path, layer: str | None = None, given: Collection[str] = ()) -> tuple[Arrays, dict[str, Any]]:
-    """The layer's weights, and its options in the names of `ConvLSTM2d` but for those `given`; see `from_keras_file`."""
+def read_layer(
+    path: str | Path, layer: str | None = None, given: Collection[str] = ()
+) -> tuple[Arrays, dict[str, Any]]:
+    """The layer's weights, and its options in the names of `ConvLSTM2d` but for those `given`;
+    see `from_keras_file`.
+    """
     path = Path(path)
     found, keras_2 = _layers_of(path)
     names = ", ".join(found)
@@ -64,7 +82,8 @@ def read_layer(path: str | Path, layer: str | None = None, given: Collection[str
         return weights, _options(f"{path}: layer {name!r}", config, keras_2, given)
     if path.suffix == ".keras" and not given:
         raise DataError(
-            f"{path}: does not tell the options of layer {name!r}, of a model class of its own; give them, as padding='same'."
+            f"{path}: does not tell the options of layer {name!r}, of a model class of its own;"
+            " give them, as padding='same'."
         )
     return weights, {}
 
@@ -78,27 +97,44 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
             with zipfile.ZipFile(path) as archive:
                 refuse_unpacking(sum(member.file_size for member in archive.infolist()), str(path))
                 configs = dict(_places(json.loads(archive.read("config.json"))["config"]))
-                keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith("2.")
+                keras_2 = json.loads(archive.read("metadata.json"))["keras_version"].startswith(
+                    "2."
+                )
                 content = io.BytesIO(archive.read("model.weights.h5"))
                 return apart(path, _read_hdf5, path, [content], configs)[0], keras_2
-        return apart(path, _read_hdf5, path, _shards(path) if path.name.endswith(".weights.json") else [path], {})
+        return apart(
+            path,
+            _read_hdf5,
+            path,
+            _shards(path) if path.name.endswith(".weights.json") else [path],
+            {},
+        )
     except DAMAGE as error:
-        raise DataError(f"{path}: is damaged, or not a .keras, .h5 or .weights.json file of Keras ({error}).") from error
+        raise DataError(
+            f"{path}: is damaged, or not a .keras, .h5 or .weights.json file of Keras ({error})."
+        ) from error
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files that a `.weights.json` names, in its folder. Errors: MissingInputError, DataError."""
+    """The files that a `.weights.json` names, in its folder.
+
+    Errors: MissingInputError, DataError.
+    """
     named = {
         name
         for names in json.loads(path.read_text())["weight_map"].values()
         for name in ([names] if isinstance(names, str) else names)
     }
     if outside := [name for name in named if Path(name).name != name]:
-        raise DataError(f"{path}: names {outside[0]!r}, which is not in its folder; nowcast follows no path that a file names.")
+        raise DataError(
+            f"{path}: names {outside[0]!r}, which is not in its folder; nowcast follows no path"
+            " that a file names."
+        )
     shards = [path.with_name(name) for name in sorted(named)]
     if missing := [shard for shard in shards if not shard.is_file()]:
         raise MissingInputError(
-            f"{missing[0]}: there is no such file, and {path.name} names it; put all of them into one folder."
+            f"{missing[0]}: there is no such file, and {path.name} names it; put all of them into"
+            " one folder."
         )
     return shards
 
@@ -106,7 +142,9 @@ def _shards(path: Path) -> list[Path]:
 def _read_hdf5(
     path: Path, contents: Sequence[Path | io.BytesIO], configs: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Found], bool]:
-    """Every ConvLSTM of one file, or of the shards of one, by name; and whether it tells that Keras 2 wrote it."""
+    """Every ConvLSTM of one file, or of the shards of one, by name; and whether it tells that
+    Keras 2 wrote it.
+    """
     import h5py
 
     cells: dict[str, dict[str, Array]] = {}
@@ -139,19 +177,26 @@ def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
     found = {}
     for layer, name, weights in old_cells_of(file):
         way, _, inner = name.partition("_")
-        config = configs.get(name) or (configs.get(inner) if way in ("forward", "backward") else None)
-        if config is not None and way == "backward" and name not in configs:  # of a Bidirectional that tells the other half only
+        config = configs.get(name) or (
+            configs.get(inner) if way in ("forward", "backward") else None
+        )
+        # of a Bidirectional that tells the other half only
+        if config is not None and way == "backward" and name not in configs:
             config = {**config, "name": name, "go_backwards": not config["go_backwards"]}
         found[f"{layer}/{name}" if name in found else name] = Found(weights, config)
     return found, version.startswith("2.")
 
 
 def _places(model: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each ConvLSTM in a model's configuration, in models within it too: its group in the file, and its own configuration."""
+    """Each ConvLSTM in a model's configuration, in models within it too: its group in the file,
+    and its own configuration.
+    """
     seen: Counter[str] = Counter()
     for layer in model.get("layers", []):
         kind, config = layer["class_name"], layer["config"]
-        place = f"{above}layers/{kind.lower().replace('convlstm', 'conv_lstm')}" + (f"_{seen[kind]}" if seen[kind] else "")
+        place = f"{above}layers/{kind.lower().replace('convlstm', 'conv_lstm')}" + (
+            f"_{seen[kind]}" if seen[kind] else ""
+        )
         seen[kind] += 1
         if kind in ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"):
             yield place, config
@@ -163,7 +208,9 @@ def _places(model: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[
             yield from _places(config, f"{place}/")
 
 
-def _options(where: str, config: dict[str, Any], keras_2: bool, given: Collection[str]) -> dict[str, Any]:
+def _options(
+    where: str, config: dict[str, Any], keras_2: bool, given: Collection[str]
+) -> dict[str, Any]:
     """Keras' configuration of a layer → arguments of `ConvLSTM2d`, but for those given."""
     options = {}
     for theirs, ours in OUR_NAMES.items():
@@ -181,5 +228,8 @@ def _activation(where: str, option: str, name: Any, keras_2: bool) -> str | Func
         return hard_sigmoid_of_keras_2
     name = "identity" if name == "linear" else name
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise DataError(f"{where} {name!r}, which is none of {', '.join(ACTIVATIONS)}; give a function of a tensor as {option}=.")
+        raise DataError(
+            f"{where} {name!r}, which is none of {', '.join(ACTIVATIONS)}; give a function of a"
+            f" tensor as {option}=."
+        )
     return name

@@ -1,7 +1,9 @@
-"""The weights of ConvLSTM cells in Keras' HDF5 files, of today and of old: each cell by its place in the file.
+"""The weights of ConvLSTM cells in Keras' HDF5 files, of today and of old: each cell by its place
+in the file.
 
-Today a cell's weights stand in `…/cell/vars/0` and on. In the older format, which `model.save("model.h5")` of TensorFlow and Keras
-wrote, each layer is a group whose attribute `weight_names` lists them, as `conv_lstm2d/kernel:0`.
+Today a cell's weights stand in `…/cell/vars/0` and on. In the older format, which
+`model.save("model.h5")` of TensorFlow and Keras wrote, each layer is a group whose attribute
+`weight_names` lists them, as `conv_lstm2d/kernel:0`.
 """
 
 import json
@@ -21,14 +23,20 @@ _KINDS = ("kernel", "recurrent_kernel", "bias")
 
 
 def cells_of(file: Any) -> Iterator[tuple[str, dict[str, Array], str | None]]:
-    """Of each group `…/cell/vars`: its place, the arrays by their number, which shards share, and the layer's name if it is told."""
+    """Of each group `…/cell/vars`: its place, the arrays by their number, which shards share,
+    and the layer's name if it is told.
+    """
     groups: list[str] = []
     file.visit(lambda name: groups.append(name) if name.endswith("/cell/vars") else None)
     for name in groups:
         arrays = {key: _array(file[name][key]) for key in file[name] if key in ("0", "1", "2")}
         own = file.get(name.removesuffix("cell/vars") + "vars")
         told = own.attrs["name"] if own and "name" in own.attrs else None
-        yield name.removesuffix("/cell/vars").replace("_layer_checkpoint_dependencies", "layers"), arrays, told
+        yield (
+            name.removesuffix("/cell/vars").replace("_layer_checkpoint_dependencies", "layers"),
+            arrays,
+            told,
+        )
 
 
 def is_old(file: Any) -> bool:
@@ -37,8 +45,9 @@ def is_old(file: Any) -> bool:
 
 
 def old_cells_of(file: Any) -> Iterator[tuple[str, str, Arrays]]:
-    """Of each ConvLSTM in a file of the older format: the layer of the model, its own name within that, and kernel, recurrent
-    kernel and perhaps bias."""
+    """Of each ConvLSTM in a file of the older format: the layer of the model, its own name
+    within that, and kernel, recurrent kernel and perhaps bias.
+    """
     root = file.get("model_weights", file)
     for layer in map(_text, root.attrs["layer_names"]):
         cells: dict[str, dict[str, Array]] = {}
@@ -58,7 +67,9 @@ def is_conv_lstm(arrays: Arrays) -> bool:
 
 
 def old_configuration(file: Any) -> tuple[dict[str, Any] | None, str]:
-    """The model's configuration, if the older file has it, and the version of Keras that wrote it."""
+    """The model's configuration, if the older file has it, and the version of Keras that wrote
+    it.
+    """
     root = file.get("model_weights", file)
     written = file.attrs.get("model_config")
     version = file.attrs.get("keras_version", root.attrs.get("keras_version", ""))

@@ -1,7 +1,8 @@
-"""What a step does between its convolutions, forward and back, on rows (b, p, c): b images of p pixels of c channels.
+"""What a step does between its convolutions, forward and back, on rows (b, p, c): b images of p
+pixels of c channels.
 
-Written twice: as formulas, of which `torch.compile` makes one kernel each, and in place, an operation at a time, which needs
-no compiler. `stepper` chooses.
+Written twice: as formulas, of which `torch.compile` makes one kernel each, and in place, an
+operation at a time, which needs no compiler. `stepper` chooses.
 """
 
 import logging
@@ -21,36 +22,60 @@ WORTH_COMPILING = 2**16
 """Numbers in a cell state from which a compiled kernel is quicker than operations in place."""
 
 COMPILED_AFTER = 2**31
-"""Numbers that forecasts take through steps in place, at about 8 ns each on a core, before the kernels are compiled: compiling takes
-5 to 15 s, so a process that makes one forecast never waits for it, and one that makes many loses no more than as long again."""
+"""Numbers that forecasts take through steps in place, at about 8 ns each on a core, before the
+kernels are compiled: compiling takes 5 to 15 s, so a process that makes one forecast never
+waits for it, and one that makes many loses no more than as long again.
+"""
 
 
 class Stepper(NamedTuple):
-    """One step there and back. Gates are in the order i, f, g, o along the channels; cell states are float32 at least.
+    """One step there and back.
 
-    forward(base, recurrent, peephole, cell, hidden) → (gates after their activations (b, p, 4 hidden), C_t)
-        base: W_x· * X_t + b, (b, p, 4 hidden) or what broadcasts to it; recurrent: W_h· * H_{t−1}, may be overwritten, or
-        None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1}; hidden: H_t is written here.
+    Gates are in the order i, f, g, o along the channels; cell states are float32 at least.
+
+    forward(base, recurrent, peephole, cell, hidden) → (gates after their activations (b, p, 4
+    hidden), C_t)
+        base: W_x· * X_t + b, (b, p, 4 hidden) or what broadcasts to it; recurrent: W_h· * H_{t−1},
+        may be overwritten, or None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1};
+        hidden: H_t is written here.
     backward(gates, peephole, before, after, dhidden, dcell, dgates, dpeephole)
-        before, after: C_{t−1} and C_t; dhidden: gradient of H_t; dcell: of C_t, becomes that of C_{t−1};
-        dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to add to, or None.
+        before, after: C_{t−1} and C_t; dhidden: gradient of H_t; dcell: of C_t, becomes that of
+        C_{t−1};
+        dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to
+        add to, or None.
     """
 
     forward: Callable[..., tuple[Tensor, Tensor]]
     backward: Callable[..., None]
 
 
-def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: torch.dtype, forecast_steps: int = 0) -> Stepper:
-    """The quicker way for these activations, cell states like `cell` (b, p, hidden), and convolutions in `dtype`.
+def stepper(
+    activation: str,
+    recurrent_activation: str,
+    cell: Tensor,
+    dtype: torch.dtype,
+    forecast_steps: int = 0,
+) -> Stepper:
+    """The quicker way for these activations, cell states like `cell` (b, p, hidden), and
+    convolutions in `dtype`.
 
-    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are as quick. forecast_steps: how
-    many steps of a forecast; 0 in training, which is long and compiles at once, so that a resumed run computes the same bits.
+    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are
+    as quick. forecast_steps: how many steps of a forecast; 0 in training, which is long and
+    compiles at once, so that a resumed run computes the same bits.
     """
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
-    in_place = Stepper(partial(_forward_in_place, *functions), partial(_backward_in_place, *functions))
+    in_place = Stepper(
+        partial(_forward_in_place, *functions), partial(_backward_in_place, *functions)
+    )
     full_on_cpu = cell.device.type == "cpu" and dtype == cell.dtype
-    watched = torch._C._len_torch_dispatch_stack() > 0  # under a dispatch mode nothing can be compiled
-    if full_on_cpu or watched or cell.device.type not in ("cpu", "cuda") or cell.numel() < WORTH_COMPILING:
+    # under a dispatch mode nothing can be compiled
+    watched = torch._C._len_torch_dispatch_stack() > 0
+    if (
+        full_on_cpu
+        or watched
+        or cell.device.type not in ("cpu", "cuda")
+        or cell.numel() < WORTH_COMPILING
+    ):
         return in_place
     if forecast_steps and not _is_worth_it(forecast_steps * cell.numel()):
         return in_place
@@ -59,7 +84,9 @@ def stepper(activation: str, recurrent_activation: str, cell: Tensor, dtype: tor
 
 
 def _is_worth_it(numbers: int) -> bool:
-    """Add `numbers`, and return whether kernels exist already or so much was forecast that compiling them pays."""
+    """Add `numbers`, and return whether kernels exist already or so much was forecast that
+    compiling them pays.
+    """
     _forecast[0] += numbers
     return _compiled.cache_info().currsize > 0 or _forecast[0] >= COMPILED_AFTER
 
@@ -85,8 +112,9 @@ def forward(
 
 
 def backward(
-    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
-    dhidden: Tensor, dcell: Tensor, dgates: Tensor, dpeephole: Tensor | None,
+    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
+    before: Tensor, after: Tensor, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
+    dpeephole: Tensor | None,
 ) -> None:  # fmt: skip
     """The chain rule through `forward`; see `Stepper.backward`."""
     i, f, g, o = gates.type(before.dtype).chunk(4, dim=-1)
@@ -102,11 +130,15 @@ def backward(
 
 
 def _forward_in_place(
-    activation: Activation, gate: Activation, base: Tensor, recurrent: Tensor | None, peephole: Tensor | None, cell: Tensor,
-    hidden: Tensor,
+    activation: Activation, gate: Activation, base: Tensor, recurrent: Tensor | None,
+    peephole: Tensor | None, cell: Tensor, hidden: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     size = cell.shape[-1]
-    summed = base.expand(*cell.shape[:-1], 4 * size).clone() if recurrent is None else recurrent.add_(base)
+    summed = (
+        base.expand(*cell.shape[:-1], 4 * size).clone()
+        if recurrent is None
+        else recurrent.add_(base)
+    )
     gates = summed.type(cell.dtype)
     i, f, g, o = gates.chunk(4, dim=-1)
     if peephole is not None:
@@ -123,8 +155,9 @@ def _forward_in_place(
 
 
 def _backward_in_place(
-    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
-    dhidden: Tensor, dcell: Tensor, dgates: Tensor, dpeephole: Tensor | None,
+    activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
+    before: Tensor, after: Tensor, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
+    dpeephole: Tensor | None,
 ) -> None:  # fmt: skip
     size = after.shape[-1]
     gates = gates.type(after.dtype)
@@ -144,7 +177,9 @@ def _backward_in_place(
     if peephole is not None:
         dcell.addcmul_(peephole[0], di).addcmul_(peephole[1], df)
     if dpeephole is not None:
-        for part, gradient, seen in zip(dpeephole, (di, df, do), (before, before, after), strict=True):
+        for part, gradient, seen in zip(
+            dpeephole, (di, df, do), (before, before, after), strict=True
+        ):
             part.addcmul_(gradient, seen)
     if out is not dgates:
         dgates.copy_(out)
@@ -152,7 +187,10 @@ def _backward_in_place(
 
 @cache
 def _compiled(activation: str, recurrent_activation: str) -> Stepper:
-    log.info("compiling the kernels of the ConvLSTM, which takes some seconds, less where they were compiled before")
+    log.info(
+        "compiling the kernels of the ConvLSTM, which takes some seconds, less where they were"
+        " compiled before"
+    )
     keep_cache_private()
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     return Stepper(
@@ -170,7 +208,8 @@ _no_compiler: list[str] = []
 
 def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments: Any) -> Any:
     """The kernel where it can be compiled; else, said once, the operations in place."""
-    if _no_compiler or (way == 0 and arguments[1] is None):  # no kernel of its own for the first step
+    # no kernel of its own for the first step
+    if _no_compiler or (way == 0 and arguments[1] is None):
         return in_place[way](*arguments)
     from torch._dynamo import config
     from torch._dynamo.exc import FailOnRecompileLimitHit
@@ -186,7 +225,14 @@ def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments
         raise
     except (
         Exception
-    ) as error:  # of the compiler, its cache or its subprocesses, and of many classes; raised before anything has run
+        # of the compiler, its cache or its subprocesses, and of many classes; raised before
+        # anything
+        # has run
+    ) as error:
         _no_compiler.append((str(error) or type(error).__name__).splitlines()[0])
-        log.warning("no kernels can be compiled here, so the ConvLSTM runs an operation at a time, slower: %s", _no_compiler[0])
+        log.warning(
+            "no kernels can be compiled here, so the ConvLSTM runs an operation at a time,"
+            " slower: %s",
+            _no_compiler[0],
+        )
         return in_place[way](*arguments)

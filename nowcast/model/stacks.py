@@ -1,4 +1,6 @@
-"""What the networks have in common: grids of any size, a frame as output, and feeding frames back."""
+"""What the networks have in common: grids of any size, a frame as output, and feeding frames
+back.
+"""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
@@ -14,13 +16,19 @@ State = TypeVar("State")
 
 @runtime_checkable
 class Local(Protocol):
-    """A model whose forecast depends on the past nearby alone, so that a grid may be forecast in tiles."""
+    """A model whose forecast depends on the past nearby alone, so that a grid may be forecast
+    in tiles.
+    """
 
     multiple: int
-    """Pixels: tiles that begin at multiples of it meet the cells of the model as the whole grid does."""
+    """Pixels: tiles that begin at multiples of it meet the cells of the model as the whole grid
+    does.
+    """
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
-        """Pixels around such a tile that `lead_steps` forecast frames depend on; none further away does anything to it."""
+        """Pixels around such a tile that `lead_steps` forecast frames depend on; none further
+        away does anything to it.
+        """
 
 
 States = list[tuple[Tensor, Tensor]]
@@ -29,17 +37,24 @@ States = list[tuple[Tensor, Tensor]]
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A model that takes past frames in one after the other, so that what it knows of the first need not wait for the last.
+    """A model that takes past frames in one after the other, so that what it knows of the first
+    need not wait for the last.
 
-    `model(frames, lead_steps, guide)` is `model.unfold(model.encode(frames), frames[:, -1:], lead_steps, guide)`, and
-    `encode(new, encode(old))` is `encode` of both in a row.
+    `model(frames, lead_steps, guide)` is `model.unfold(model.encode(frames), frames[:, -1:],
+    lead_steps, guide)`, and `encode(new, encode(old))` is `encode` of both in a row.
     """
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
-        """Frames (b, t, c, h, w), scaled, missing pixels 0, taken in after `states`, by default at the beginning → the states after."""
+        """Frames (b, t, c, h, w), scaled, missing pixels 0, taken in after `states`, by default
+        at the beginning → the states after.
+        """
 
-    def unfold(self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
-        """The states after the newest frame (b, 1, c, h, w), and that frame → forecast frames (b, lead_steps, c, h, w)."""
+    def unfold(
+        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+    ) -> Tensor:
+        """The states after the newest frame (b, 1, c, h, w), and that frame → forecast frames
+        (b, lead_steps, c, h, w).
+        """
 
 
 def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
@@ -49,7 +64,9 @@ def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
 
 
 def to_patches(frames: Tensor, size: int) -> Tensor:
-    """(…, c, h, w) → (…, c · size², ⌈h / size⌉, ⌈w / size⌉), padded; of no frames too, which PyTorch returns as they are."""
+    """(…, c, h, w) → (…, c · size², ⌈h / size⌉, ⌈w / size⌉), padded; of no frames too, which
+    PyTorch returns as they are.
+    """
     frames = pad_to_multiple(frames, size)
     *batch, c, h, w = frames.shape
     if 0 in batch:
@@ -66,7 +83,9 @@ def from_patches(patches: Tensor, size: int) -> Tensor:
 
 
 def activate(output: Tensor, activation: Function) -> Tensor:
-    """The activation of the output, taken in float32 at least, whatever precision the layers before it computed in."""
+    """The activation of the output, taken in float32 at least, whatever precision the layers
+    before it computed in.
+    """
     return activation(output.to(torch.promote_types(output.dtype, torch.float32)))
 
 
@@ -77,16 +96,25 @@ def refuse_guide(guide: Tensor | None) -> None:
 
 
 def roll_out(
-    advance: Callable[[Tensor, State], tuple[Tensor, State]], frames: Tensor, state: State, lead_steps: int, guide: Tensor | None
+    advance: Callable[[Tensor, State], tuple[Tensor, State]],
+    frames: Tensor,
+    state: State,
+    lead_steps: int,
+    guide: Tensor | None,
 ) -> Tensor:
-    """Forecast frame after frame, each fed back to give the next: (b, lead, c, h, w). Gradients flow through all of it.
+    """Forecast frame after frame, each fed back to give the next: (b, lead, c, h, w).
+
+    Gradients flow through all of it.
 
     Args:
-        advance: frames (b, n, c, h, w) and the state before them → for each the frame forecast to follow it, and the state.
-        frames: (b, n, c, h, w), the last one observed; the others too where the state does not know them.
+        advance: frames (b, n, c, h, w) and the state before them → for each the frame forecast to
+        follow it, and the state.
+        frames: (b, n, c, h, w), the last one observed; the others too where the state does not know
+        them.
         state: before `frames`.
         lead_steps: frames to forecast.
-        guide: (b, lead, c, h, w), true frames to feed back in place of the forecast ones, NaN where there are none. Where all
+        guide: (b, lead, c, h, w), true frames to feed back in place of the forecast ones, NaN where
+        there are none. Where all
             are true, a single pass takes them in.
 
     Errors: ValueError where lead_steps is below 1, or the guide of another shape.
@@ -95,7 +123,10 @@ def roll_out(
         raise ValueError(f"lead_steps: must be 1 or more, not {lead_steps}.")
     expected = (frames.shape[0], lead_steps, *frames.shape[2:])
     if guide is not None and guide.shape != expected:
-        raise ValueError(f"guide: must be of shape {expected}, a frame for each that is forecast, not {tuple(guide.shape)}.")
+        raise ValueError(
+            f"guide: must be of shape {expected}, a frame for each that is forecast, not"
+            f" {tuple(guide.shape)}."
+        )
     if guide is not None and not guide[:, :-1].isnan().any():
         return advance(torch.cat([frames, guide[:, :-1]], dim=1), state)[0][:, -lead_steps:]
     forecasts: list[Tensor] = []

@@ -1,4 +1,6 @@
-"""A cell over a whole sequence: step by step as equation (3) is written, or by the fast path, which is equal to it."""
+"""A cell over a whole sequence: step by step as equation (3) is written, or by the fast path,
+which is equal to it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -25,11 +27,13 @@ def unroll(
 
     Args:
         cell: the weights and the equation.
-        frames: of `steps` steps, or one to repeat, (1, b, c, *grid), or None for a cell without input.
+        frames: of `steps` steps, or one to repeat, (1, b, c, *grid), or None for a cell without
+        input.
         steps: how many steps to take.
         state: (H, C) before the first; zeros where not given.
         lengths: (b,) steps after which each sequence ends; its last state is the one there.
-        recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the same at every step.
+        recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the
+        same at every step.
     """
     if lengths is None and not recurrent_dropout and has_fast_path(cell, frames, *(state or ())):
         return unroll_fast(cell, frames, steps, state)
@@ -44,7 +48,9 @@ def unroll_plainly(
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
-    """`unroll` step by step: the cell is called as a module at each of them, so that its hooks run and tracers see the equation."""
+    """`unroll` step by step: the cell is called as a module at each of them, so that its hooks
+    run and tracers see the equation.
+    """
     mask = _recurrent_mask(cell, frames, state, recurrent_dropout) if recurrent_dropout else None
     outputs, memories = [], []
     for frame in _each_step(frames, steps):
@@ -66,13 +72,18 @@ def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
         return (None,) * steps
     each = frames.unbind(0)
     if torch.compiler.is_compiling() and torch.is_grad_enabled():
-        # Inductor cannot keep a view of unknown size for back-propagation: a copy, by an operation that it does not see through
+        # Inductor cannot keep a view of unknown size for back-propagation: a copy, by an operation
+        # that it does not see through
         each = tuple(frame.clamp(min=-math.inf) for frame in each)
     return each if len(each) == steps else each * steps
 
 
-def _recurrent_mask(cell: ConvLSTMCell, frames: Tensor | None, state: State | None, share: float) -> Tensor:
-    """Return a mask (b, proj or hidden, *grid): zero for this share of it, and else the number that keeps the mean."""
+def _recurrent_mask(
+    cell: ConvLSTMCell, frames: Tensor | None, state: State | None, share: float
+) -> Tensor:
+    """Return a mask (b, proj or hidden, *grid): zero for this share of it, and else the number
+    that keeps the mean.
+    """
     if state is not None:
         return functional.dropout(torch.ones_like(state[0]), share)
     assert frames is not None

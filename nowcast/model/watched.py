@@ -1,4 +1,6 @@
-"""Whether anyone would notice that a cell is not called: who changed it, hooked into it, or sees every operation."""
+"""Whether anyone would notice that a cell is not called: who changed it, hooked into it, or
+sees every operation.
+"""
 
 from collections.abc import Iterable
 
@@ -16,7 +18,9 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias", "peephole", "weight_hr")
 
 
 def runs_only_forward(module: nn.Module) -> bool:
-    """Whether `module(…)` is the `forward` of its class and nothing else: no hook, no `forward` of its own, no `compile()`."""
+    """Whether `module(…)` is the `forward` of its class and nothing else: no hook, no `forward`
+    of its own, no `compile()`.
+    """
     own = vars(module)
     replaced = "forward" in own or own.get("_compiled_call_impl") is not None
     return not (replaced or _has_any_global_hook() or any(own.get(hooks) for hooks in _HOOKS))
@@ -25,21 +29,25 @@ def runs_only_forward(module: nn.Module) -> bool:
 def is_untouched(cell: nn.Module) -> bool:
     """Whether `cell(…)` is equation (3) with the cell's own parameters.
 
-    No for a subclass, a wrapped or parametrised cell, hooks, methods replaced, and weights that are no plain parameters: pruned,
-    normalised, or put in by `torch.func.functional_call`.
+    No for a subclass, a wrapped or parametrised cell, hooks, methods replaced, and weights that are
+    no plain parameters: pruned, normalised, or put in by `torch.func.functional_call`.
     """
     if type(cell) is not ConvLSTMCell or not runs_only_forward(cell):
         return False
     replaced = any(callable(getattr(ConvLSTMCell, name, None)) for name in vars(cell))
     weights = (getattr(cell, name) for name in _WEIGHTS)
-    return not replaced and all(weight is None or type(weight) is nn.Parameter for weight in weights)
+    return not replaced and all(
+        weight is None or type(weight) is nn.Parameter for weight in weights
+    )
 
 
 def is_watched(inputs: Iterable[Tensor | None]) -> bool:
-    """Whether single operations are seen or replaced, so that they must be those of the equation as it is written.
+    """Whether single operations are seen or replaced, so that they must be those of the equation as
+    it is written.
 
-    Yes under `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.func`, forward-mode derivatives, any `TorchFunctionMode`
-    or `TorchDispatchMode`, and for inputs of a tensor class of their own. A dispatch mode may set `takes_any_path = True`.
+    Yes under `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.func`, forward-mode
+    derivatives, any `TorchFunctionMode` or `TorchDispatchMode`, and for inputs of a tensor class of
+    their own. A dispatch mode may set `takes_any_path = True`.
     """
     return (
         torch.compiler.is_compiling()
@@ -47,6 +55,9 @@ def is_watched(inputs: Iterable[Tensor | None]) -> bool:
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
         or any(type(mode) is not DeviceContext for mode in _get_current_function_mode_stack())
-        or any(not getattr(mode, "takes_any_path", False) for mode in _get_current_dispatch_mode_stack())
+        or any(
+            not getattr(mode, "takes_any_path", False)
+            for mode in _get_current_dispatch_mode_stack()
+        )
         or any(type(x) not in (Tensor, nn.Parameter) for x in inputs if x is not None)
     )

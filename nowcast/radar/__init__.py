@@ -1,4 +1,6 @@
-"""Radar files → one canonical grid of rain rates (time, y, x) in mm/h; and synthetic rain of the same form."""
+"""Radar files → one canonical grid of rain rates (time, y, x) in mm/h; and synthetic rain of
+the same form.
+"""
 
 from nowcast.radar.file import ReadOptions
 from nowcast.radar.finding import find_files, newest_files
@@ -8,7 +10,7 @@ from nowcast.radar.synthetic import Weather, synthetic_frames, synthetic_grid, w
 from nowcast.radar.units import ZR_RELATIONS, dbz_to_rate, rate_factor, rate_to_dbz
 
 __all__ = [
-    "RATE", "ZR_RELATIONS", "ReadOptions", "Weather", "build_grid", "check_grid", "dbz_to_rate", "find_files", "newest_files", "open_files",
-    "open_grid", "rate_factor", "rate_to_dbz",
+    "RATE", "ZR_RELATIONS", "ReadOptions", "Weather", "build_grid", "check_grid", "dbz_to_rate",
+    "find_files", "newest_files", "open_files", "open_grid", "rate_factor", "rate_to_dbz",
     "synthetic_frames", "synthetic_grid", "timestep_of", "write_synthetic",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""What a file is that holds other files, or one that is compressed in a way that nowcast does not undo: told, and what to do with it."""
+"""What a file is that holds other files, or one that is compressed in a way that nowcast does
+not undo: told, and what to do with it.
+"""
 
 import tarfile
 import zipfile
@@ -41,7 +43,10 @@ def _zip_in_words(path: Path) -> str:
     if not names or not all(name.endswith(".npy") for name in names):
         return f"an archive of files (zip); {_UNPACK}"
     arrays = ", ".join(name.removesuffix(".npy") for name in names[:5])
-    return f"NumPy's .npz of {arrays}; of these nowcast reads MeteoNet's, of data and dates: write others as CF NetCDF"
+    return (
+        f"NumPy's .npz of {arrays}; of these nowcast reads MeteoNet's, of data and dates: write"
+        " others as CF NetCDF"
+    )
 
 
 def _is_tar(start: bytes) -> bool:

@@ -1,4 +1,6 @@
-"""The projection of a self-describing dataset, by every way in which CF and its neighbours state one (CF 5.6, appendix F)."""
+"""The projection of a self-describing dataset, by every way in which CF and its neighbours
+state one (CF 5.6, appendix F).
+"""
 
 import logging
 import re
@@ -8,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from nowcast.radar.georeference import ELLIPSOID, grid_mapping_from_crs, refuse_named_files, with_pole
+from nowcast.radar.georeference import (
+    ELLIPSOID,
+    grid_mapping_from_crs,
+    refuse_named_files,
+    with_pole,
+)
 
 if TYPE_CHECKING:
     import pyproj
@@ -16,16 +23,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TEXTS = ("crs_wkt", "spatial_ref", "esri_pe_string")
-_WKT = re.compile(r"\s*(PROJCS|GEOGCS|COMPD_CS|PROJCRS|PROJECTEDCRS|GEOGCRS|GEODCRS|GEOGRAPHICCRS|COMPOUNDCRS|BOUNDCRS)\s*\[")
+_WKT = re.compile(
+    r"\s*(PROJCS|GEOGCS|COMPD_CS|PROJCRS|PROJECTEDCRS|GEOGCRS|GEODCRS|GEOGRAPHICCRS|COMPOUNDCRS|BOUNDCRS)\s*\["
+)
 _EPSG = re.compile(r"\s*(?:(?:urn:ogc:def:crs:)?EPSG:{1,2})?(\d{4,6})\s*", re.IGNORECASE)
-_CODES = ("crs", "epsg", "epsg_code", "spatial_epsg", "srid", "projection", *_TEXTS)  # not those of a bounding box
+# not those of a bounding box
+_CODES = ("crs", "epsg", "epsg_code", "spatial_epsg", "srid", "projection", *_TEXTS)
 _WRONG = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
-def grid_mapping_of(file: xr.Dataset, field: xr.DataArray, axes: set[str], where: str) -> xr.Variable | None:
-    """The CF grid mapping of `field`, whose axes are of these names, x and y in the unit of `unit_of`; None where nothing states one.
+def grid_mapping_of(
+    file: xr.Dataset, field: xr.DataArray, axes: set[str], where: str
+) -> xr.Variable | None:
+    """The CF grid mapping of `field`, whose axes are of these names, x and y in the unit of
+    `unit_of`; None where nothing states one.
 
-    A projection that is stated and cannot be understood is told, and the grid has none. Errors: DataError where it names a file.
+    A projection that is stated and cannot be understood is told, and the grid has none. Errors:
+    DataError where it names a file.
     """
     name = _name_of(file, field, axes)
     own = dict(file.variables[name].attrs) if name in file.variables else {}
@@ -37,12 +51,16 @@ def grid_mapping_of(file: xr.Dataset, field: xr.DataArray, axes: set[str], where
 
 
 def unit_of(mapping: xr.Variable | None) -> float | None:
-    """Metres in the unit of x and y that a mapping was written in as text; None of one by CF's attributes, which leave it to x and y."""
+    """Metres in the unit of x and y that a mapping was written in as text; None of one by CF's
+    attributes, which leave it to x and y.
+    """
     return None if mapping is None else mapping.encoding.get("unit")
 
 
 def _name_of(file: xr.Dataset, field: xr.DataArray, axes: set[str]) -> str:
-    """Of `grid_mapping = "crs"`, or "crs: x y other: lat lon" the one of these axes; else the only mapping of the file; else ''."""
+    """Of `grid_mapping = "crs"`, or "crs: x y other: lat lon" the one of these axes; else the
+    only mapping of the file; else ''.
+    """
     said = str(field.attrs.get("grid_mapping", "")).strip()
     if ":" in said:
         parts = [part.split() for part in re.split(r"\s+(?=\S+:)", said.replace(" :", ":"))]
@@ -54,24 +72,38 @@ def _name_of(file: xr.Dataset, field: xr.DataArray, axes: set[str]) -> str:
 
 
 def _states_mapping(variable: xr.Variable) -> bool:
-    return variable.ndim == 0 and any(key in variable.attrs for key in ("grid_mapping_name", *_TEXTS))
+    return variable.ndim == 0 and any(
+        key in variable.attrs for key in ("grid_mapping_name", *_TEXTS)
+    )
 
 
 def _from_attrs(attrs: dict[str, Any], where: str) -> xr.Variable | None:
-    """By CF's attributes, which go before a text that says otherwise; else by a text of WKT, PROJ or EPSG."""
+    """By CF's attributes, which go before a text that says otherwise; else by a text of WKT,
+    PROJ or EPSG.
+    """
     text = _text_of(attrs)
     refuse_named_files(text, where)
     if "grid_mapping_name" not in attrs:
         if not text:
             return None
         return _from_text(text, where)
-    plain = {str(key): value for key, value in attrs.items() if isinstance(value, str) or np.asarray(value).dtype.kind in "iuf"}
+    plain = {
+        str(key): value
+        for key, value in attrs.items()
+        if isinstance(value, str) or np.asarray(value).dtype.kind in "iuf"
+    }
     if "horizontal_datum_name" in plain:
-        plain["horizontal_datum_name"] = str(plain["horizontal_datum_name"]).replace("_", " ")  # OSGB_1936, as WKT 1 spells it
+        # OSGB_1936, as WKT 1 spells it
+        plain["horizontal_datum_name"] = str(plain["horizontal_datum_name"]).replace("_", " ")
     filled = with_pole(_filled(plain, text))
     problem = _problem(_frozen(filled))
     if problem:
-        log.warning("%s: its grid mapping %r %s, so the grid has none.", where, str(attrs["grid_mapping_name"]), problem)
+        log.warning(
+            "%s: its grid mapping %r %s, so the grid has none.",
+            where,
+            str(attrs["grid_mapping_name"]),
+            problem,
+        )
         return None
     return xr.Variable((), np.int32(0), filled)
 
@@ -82,7 +114,11 @@ def _text_of(attrs: dict[str, Any]) -> str:
     for text in (*(texts[key] for key in _TEXTS if key in texts), *texts.values()):
         if _WKT.match(text) or "+proj=" in text:
             return text
-    codes = [str(np.ravel(value)[0]) for key, value in attrs.items() if str(key).lower() in _CODES and np.size(value) == 1]
+    codes = [
+        str(np.ravel(value)[0])
+        for key, value in attrs.items()
+        if str(key).lower() in _CODES and np.size(value) == 1
+    ]
     return next((f"EPSG:{found[1]}" for code in codes if (found := _EPSG.fullmatch(code))), "")
 
 
@@ -98,17 +134,36 @@ def _from_text(text: str, where: str) -> xr.Variable | None:
 
 
 def _filled(attrs: dict[str, Any], text: str) -> dict[str, Any]:
-    """Attributes, and what of the mapping only the WKT next to them says; without a WKT that contradicts them."""
+    """Attributes, and what of the mapping only the WKT next to them says; without a WKT that
+    contradicts them.
+    """
     crs = _crs_of(text) if _WKT.match(text) else None
     stated = (
-        {} if crs is None else {key: value for key, value in crs.to_cf().items() if value not in (None, "unknown", "undefined")}
+        {}
+        if crs is None
+        else {
+            key: value
+            for key, value in crs.to_cf().items()
+            if value not in (None, "unknown", "undefined")
+        }
     )
     if stated.get("grid_mapping_name") == attrs["grid_mapping_name"]:
         both = [key for key in stated if key in attrs and not isinstance(stated[key], str)]
-        if all(np.shape(stated[key]) == np.shape(attrs[key]) and np.allclose(stated[key], attrs[key], rtol=1e-6) for key in both):
+        if all(
+            np.shape(stated[key]) == np.shape(attrs[key])
+            and np.allclose(stated[key], attrs[key], rtol=1e-6)
+            for key in both
+        ):
             own = any(key in attrs for key in ELLIPSOID)
-            more = {key: value for key, value in stated.items() if key not in attrs and not (own and key in ELLIPSOID)}
-            return {**attrs, **{key: value for key, value in more.items() if _says_more(key, value)}}
+            more = {
+                key: value
+                for key, value in stated.items()
+                if key not in attrs and not (own and key in ELLIPSOID)
+            }
+            return {
+                **attrs,
+                **{key: value for key, value in more.items() if _says_more(key, value)},
+            }
     return {key: value for key, value in attrs.items() if key not in _TEXTS} if stated else attrs
 
 
@@ -120,7 +175,9 @@ def _frozen(attrs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _says_more(key: str, value: Any) -> bool:
-    """Whether an attribute of WKT places pixels elsewhere than its absence would, or states the Earth."""
+    """Whether an attribute of WKT places pixels elsewhere than its absence would, or states the
+    Earth.
+    """
     return key in ELLIPSOID or (not isinstance(value, str) and value != 0.0)
 
 
@@ -130,11 +187,21 @@ def _problem(attrs: tuple[tuple[str, Any], ...]) -> str:
     import pyproj
 
     try:
-        pyproj.CRS.from_cf({key: list(value) if isinstance(value, tuple) else value for key, value in attrs if key not in _TEXTS})
+        pyproj.CRS.from_cf(
+            {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in attrs
+                if key not in _TEXTS
+            }
+        )
     except KeyError as error:
         return f"lacks {error.args[0]!r}"
     except pyproj.exceptions.CRSError as error:
-        return "is not known" if "Unsupported" in str(error) else "has attributes that make no projection"
+        return (
+            "is not known"
+            if "Unsupported" in str(error)
+            else "has attributes that make no projection"
+        )
     except _WRONG:
         return "has attributes that make no projection"
     return ""
@@ -150,13 +217,19 @@ def _crs_of(text: str) -> "pyproj.CRS | None":
         if code:
             crs = pyproj.CRS.from_epsg(int(code[1]))
         else:
-            crs = pyproj.CRS.from_proj4(text.strip()) if "+proj=" in text else pyproj.CRS.from_wkt(text)
+            crs = (
+                pyproj.CRS.from_proj4(text.strip())
+                if "+proj=" in text
+                else pyproj.CRS.from_wkt(text)
+            )
     except (pyproj.exceptions.CRSError, *_WRONG):
         return None
     return _horizontal(crs)
 
 
 def _horizontal(crs: "pyproj.CRS") -> "pyproj.CRS":
-    """Return the horizontal part of a compound system, and a bound system without its transformation."""
+    """Return the horizontal part of a compound system, and a bound system without its
+    transformation.
+    """
     inner = crs.sub_crs_list[0] if crs.is_compound else crs.source_crs if crs.is_bound else None
     return crs.to_2d() if inner is None else _horizontal(inner)

@@ -1,4 +1,6 @@
-"""The times of a self-describing dataset: its time variable, and the intervals that it states for its frames (CF 4.4, 7)."""
+"""The times of a self-describing dataset: its time variable, and the intervals that it states
+for its frames (CF 4.4, 7).
+"""
 
 import logging
 import re
@@ -15,7 +17,8 @@ from nowcast.radar.times import JITTER_SECONDS, Times, show
 
 log = logging.getLogger(__name__)
 
-_TO_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "second": 1 / 60, "min": 1.0, "minute": 1.0, "h": 60.0, "hr": 60.0, "hour": 60.0,
+_TO_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "second": 1 / 60, "min": 1.0, "minute": 1.0, "h": 60.0,
+    "hr": 60.0, "hour": 60.0,
                "d": 1440.0, "day": 1440.0}  # fmt: skip
 _LIKE = "units like 'minutes since 2020-01-01 00:00'"
 _ENDS = ("end_time", "time_end")
@@ -38,18 +41,23 @@ class Intervals:
 
     def minutes(self, path: Path) -> float | None:
         """Their one length; None where it is 0. Errors: DataError where lengths differ."""
-        minutes = np.unique((np.atleast_1d(self.ends - self.starts) / np.timedelta64(1, "m")).round(3))
+        minutes = np.unique(
+            (np.atleast_1d(self.ends - self.starts) / np.timedelta64(1, "m")).round(3)
+        )
         if minutes.size > 1:
             raise DataError(
-                f"{path}: its frames are sums over {minutes[0]:g} to {minutes[-1]:g} minutes; nowcast needs one length."
+                f"{path}: its frames are sums over {minutes[0]:g} to {minutes[-1]:g} minutes;"
+                " nowcast needs one length."
             )
         return float(minutes[0]) or None
 
 
 def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
-    """The time of each frame, one-dimensional or scalar, as numbers: known by name, standard name, axis, or by its units only.
+    """The time of each frame, one-dimensional or scalar, as numbers: known by name, standard name,
+    axis, or by its units only.
 
-    Errors: DataError if the file has no time, or its units or calendar give no dates of radar frames.
+    Errors: DataError if the file has no time, or its units or calendar give no dates of radar
+    frames.
     """
     flat = [variable for name in file.variables if (variable := file[name]).ndim <= 1]
     known = [one for one in flat if _rank(one) is not None]
@@ -63,45 +71,67 @@ def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
     calendar = _calendar(time)
     if calendar not in CALENDARS:
         raise DataError(
-            f"{path}: its times are in the calendar {calendar!r}; nowcast reads {', '.join(sorted(CALENDARS))}. If its dates are"
-            f" those of every day, only this attribute is wrong: mend it (ncatted -a calendar,{time.name},o,c,standard)."
+            f"{path}: its times are in the calendar {calendar!r}; nowcast reads"
+            f" {', '.join(sorted(CALENDARS))}. If its dates are those of every day, only this"
+            f" attribute is wrong: mend it (ncatted -a calendar,{time.name},o,c,standard)."
         )
     if "climatology" in time.attrs:
-        raise DataError(f"{path}: holds a climatology, statistics over many years, and no frames that follow each other.")
+        raise DataError(
+            f"{path}: holds a climatology, statistics over many years, and no frames that follow"
+            " each other."
+        )
     return time
 
 
 def decode(time: xr.DataArray, path: Path) -> Times:
     """Numbers "since" → datetime64[ns]. Errors: DataError where they cannot be read, saying why."""
     try:
-        return decode_times(storage.plain_values(np.asarray(time.values), time.attrs), str(time.attrs["units"]), _calendar(time))
+        return decode_times(
+            storage.plain_values(np.asarray(time.values), time.attrs),
+            str(time.attrs["units"]),
+            _calendar(time),
+        )
     except ValueError as error:
         raise DataError(f"{path}: its times {error}.") from error
 
 
-def intervals_of(file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path) -> Intervals | None:
-    """What the file says of the interval of each frame: by bounds of its time, or by variables of its start and end.
+def intervals_of(
+    file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path
+) -> Intervals | None:
+    """What the file says of the interval of each frame: by bounds of its time, or by variables of
+    its start and end.
 
-    labels: the decoded `time`. Errors: DataError where bounds are missing for a frame, or do not hold its time.
+    labels: the decoded `time`. Errors: DataError where bounds are missing for a frame, or do not
+    hold its time.
     """
     found = _by_bounds(file, time, path) or _by_start_and_end(file, time, labels, path)
     if found is None:
         return None
     if np.isnat(found.starts).any() or np.isnat(found.ends).any():
-        raise DataError(f"{path}: a frame has a time, but the bounds of its time are missing; mend this file, or leave it out.")
+        raise DataError(
+            f"{path}: a frame has a time, but the bounds of its time are missing; mend this file,"
+            " or leave it out."
+        )
     slack = np.timedelta64(int(JITTER_SECONDS), "s")
     outside = np.flatnonzero((labels < found.starts - slack) | (labels > found.ends + slack))
     if outside.size and (found.ends > found.starts).all():
         k = int(outside[0])
         of = [show(np.atleast_1d(times)[k]) for times in (labels, found.starts, found.ends)]
-        raise DataError(f"{path}: its frame of {of[0]} has bounds from {of[1]} to {of[2]}, which do not hold it; mend this file.")
+        raise DataError(
+            f"{path}: its frame of {of[0]} has bounds from {of[1]} to {of[2]}, which do not hold"
+            " it; mend this file."
+        )
     return found
 
 
-def ends_of(labels: Times, intervals: Intervals | None, methods: str, minutes: float | None) -> Times:
-    """The time at which each frame is known: the end of its interval, as far as the file says; else its label.
+def ends_of(
+    labels: Times, intervals: Intervals | None, methods: str, minutes: float | None
+) -> Times:
+    """The time at which each frame is known: the end of its interval, as far as the file says; else
+    its label.
 
-    methods: `cell_methods` of the rain. minutes: the length of an amount's interval; None of a rate.
+    methods: `cell_methods` of the rain. minutes: the length of an amount's interval; None of a
+    rate.
     """
     said = re.search(r"\btime:\s*(\w+)", methods)
     method = said[1] if said is not None else None
@@ -117,7 +147,11 @@ def ends_of(labels: Times, intervals: Intervals | None, methods: str, minutes: f
 def minutes_of_cell_methods(text: str) -> float | None:
     """`time: sum (interval: 5 minutes)` → 5."""
     match = re.search(r"time:\s*sum[^)]*interval:\s*([\d.]+)\s*([a-z]+)", text)
-    scale = None if match is None else _TO_MINUTES.get(match[2], _TO_MINUTES.get(match[2].removesuffix("s")))
+    scale = (
+        None
+        if match is None
+        else _TO_MINUTES.get(match[2], _TO_MINUTES.get(match[2].removesuffix("s")))
+    )
     return None if match is None or scale is None else float(match[1]) * scale
 
 
@@ -130,7 +164,9 @@ def methods_of(field: xr.DataArray, time: xr.DataArray) -> str:
 def refuse_climatology(methods: str, path: Path) -> None:
     """Errors: DataError where `cell_methods` speak of statistics within or over days or years."""
     if re.search(r"\b(within|over) (days|years)\b", methods):
-        raise DataError(f"{path}: holds a climatology ({methods!r}), and no frames that follow each other.")
+        raise DataError(
+            f"{path}: holds a climatology ({methods!r}), and no frames that follow each other."
+        )
 
 
 def _rank(variable: xr.DataArray) -> int | None:
@@ -165,25 +201,39 @@ def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | 
     bounds = file.get(str(name))
     if bounds is None or bounds.dims[:-1] != time.dims or bounds.shape[-1:] != (2,):
         log.warning(
-            "%s: names %r as the bounds of its times, but has no such variable; each time is taken as an end.", path, name
+            "%s: names %r as the bounds of its times, but has no such variable; each time is taken"
+            " as an end.",
+            path,
+            name,
         )
         return None
-    clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}  # CF 7.1: those of the time
+    # CF 7.1: those of the time
+    clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}
     pairs = decode(bounds.assign_attrs({**clock, **bounds.attrs}), path)
-    return Intervals(np.atleast_1d(pairs.min(axis=-1)), np.atleast_1d(pairs.max(axis=-1)), by_bounds=True)
+    return Intervals(
+        np.atleast_1d(pairs.min(axis=-1)), np.atleast_1d(pairs.max(axis=-1)), by_bounds=True
+    )
 
 
-def _by_start_and_end(file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path) -> Intervals | None:
+def _by_start_and_end(
+    file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path
+) -> Intervals | None:
     start, end = (_companion(file, time, names, path) for names in (_STARTS, _ENDS))
     if start is None and end is None:
         return None
     if start is None or end is None:
         start, end = (labels if start is None else start), (labels if end is None else end)
-        return Intervals(np.minimum(start, end), end, labels_start=bool((start == labels).all() and (start == end).all()))
+        return Intervals(
+            np.minimum(start, end),
+            end,
+            labels_start=bool((start == labels).all() and (start == end).all()),
+        )
     return Intervals(np.minimum(start, end), np.maximum(start, end))
 
 
-def _companion(file: xr.Dataset, time: xr.DataArray, names: tuple[str, ...], path: Path) -> Times | None:
+def _companion(
+    file: xr.Dataset, time: xr.DataArray, names: tuple[str, ...], path: Path
+) -> Times | None:
     """The decoded times of a variable of one of these names, along those of the frames."""
     for name in names:
         if (

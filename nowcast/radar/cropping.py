@@ -23,10 +23,12 @@ _EDGE = 1e-9  # degrees; a centre on the edge of a box is in it, whatever turn i
 
 
 def box_of(place: Place, box: Box, where: str) -> tuple[slice, Columns]:
-    """Rows and columns of the smallest rectangle of pixels that holds every pixel whose centre is in the box.
+    """Rows and columns of the smallest rectangle of pixels that holds every pixel whose centre is
+    in the box.
 
     Columns are their numbers where a grid goes round the Earth and the box lies across its seam.
-    Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not known.
+    Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not
+    known.
     """
     inside = in_box(place, box, where, "crop")
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -37,14 +39,19 @@ def box_of(place: Place, box: Box, where: str) -> tuple[slice, Columns]:
 
 def columns_of(place: Place, columns: Columns) -> Place:
     """The place of these columns; across the seam of the grid, x goes on rising or falling."""
-    kept = {name: variable.isel({"x": columns}) if "x" in variable.dims else variable for name, variable in place.items()}
+    kept = {
+        name: variable.isel({"x": columns}) if "x" in variable.dims else variable
+        for name, variable in place.items()
+    }
     for name in {"x", LONGITUDE} & kept.keys() if isinstance(columns, list) else ():
         kept[name] = kept[name].copy(data=unwrapped(kept[name].values))
     return kept
 
 
 def _across_the_seam(place: Place, columns: npt.NDArray[np.intp]) -> list[int] | None:
-    """Columns from the one after the widest gap on, where the grid goes round the Earth; None where it does not, or they do not."""
+    """Columns from the one after the widest gap on, where the grid goes round the Earth; None
+    where it does not, or they do not.
+    """
     if not goes_round(place) or columns[0] != 0 or columns[-1] != place["x"].size - 1:
         return None
     gaps = np.diff(columns)
@@ -64,10 +71,12 @@ def goes_round(place: Place) -> bool:
 
 
 def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_]:
-    """Which pixel centres are in the box, of a shape that broadcasts to (y, x). `key`: what the box was given as.
+    """Which pixel centres are in the box, of a shape that broadcasts to (y, x).
 
-    A box whose east is less than its west lies across the date line. Errors: DataError naming `where` where no pixel is inside,
-    or the place of the pixels is not known.
+    `key`: what the box was given as.
+
+    A box whose east is less than its west lies across the date line. Errors: DataError naming
+    `where` where no pixel is inside, or the place of the pixels is not known.
     """
     west, south, east, north = box
     width = east - west if east > west else east - west + 360.0
@@ -76,20 +85,31 @@ def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_
         turned = (longitude - west + _EDGE) % 360.0 <= width + 2 * _EDGE
     inside: npt.NDArray[np.bool_] = turned & (latitude >= south) & (latitude <= north)
     if not inside.any():
-        reach = f"{np.nanmin(longitude):.2f} to {np.nanmax(longitude):.2f} E, {np.nanmin(latitude):.2f} to {np.nanmax(latitude):.2f} N"
-        raise DataError(f"{where}: no pixel lies in the {key} {list(box)}; its pixels lie from {reach}: give another {key}.")
+        reach = (
+            f"{np.nanmin(longitude):.2f} to {np.nanmax(longitude):.2f} E, {np.nanmin(latitude):.2f}"
+            f" to {np.nanmax(latitude):.2f} N"
+        )
+        raise DataError(
+            f"{where}: no pixel lies in the {key} {list(box)}; its pixels lie from {reach}: give"
+            f" another {key}."
+        )
     return inside
 
 
 def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
-    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x). Errors: DataError where they cannot be known."""
+    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x).
+
+    Errors: DataError where they cannot be known.
+    """
     if LONGITUDE in place and LATITUDE in place:
         return unwrapped(place[LONGITUDE].values), np.asarray(place[LATITUDE].values, dtype=float)
     if in_degrees(place):
         return unwrapped(place["x"].values)[None, :], place["y"].values[:, None]
     if has_projection(place):
         try:
-            longitude, latitude = to_degrees(place, *np.meshgrid(place["x"].values, place["y"].values))
+            longitude, latitude = to_degrees(
+                place, *np.meshgrid(place["x"].values, place["y"].values)
+            )
         except (
             ProjError,
             LookupError,
@@ -98,10 +118,14 @@ def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
             AttributeError,
         ) as error:  # all that pyproj raises of odd attributes
             raise DataError(
-                f"{where}: no projection can be made of its grid mapping ({str(error)[:80]}); correct the attributes of that."
+                f"{where}: no projection can be made of its grid mapping ({str(error)[:80]});"
+                " correct the attributes of that."
             ) from error
         return unwrapped(longitude), latitude
-    raise DataError(f"{where}: says neither the projection nor the latitude and longitude of its pixels, so they have no place.")
+    raise DataError(
+        f"{where}: says neither the projection nor the latitude and longitude of its pixels, so"
+        " they have no place."
+    )
 
 
 def knows_degrees(place: Place) -> bool:
@@ -110,9 +134,11 @@ def knows_degrees(place: Place) -> bool:
 
 
 def box_in_degrees(place: Place) -> Box | None:
-    """The west, south, east and north of all pixel centres, the east above 180 across the date line; None where they have no place.
+    """The west, south, east and north of all pixel centres, the east above 180 across the date
+    line; None where they have no place.
 
-    Of a grid on a projection a part of the pixels is looked at, its sides among them, which tells to about a pixel.
+    Of a grid on a projection a part of the pixels is looked at, its sides among them, which tells
+    to about a pixel.
     """
     if not knows_degrees(place):
         return None
@@ -120,7 +146,10 @@ def box_in_degrees(place: Place) -> Box | None:
         {CRS: place[CRS]} if CRS in place else {}
     )
     longitude, latitude = degrees_of(part, "")
-    north, east = latitude[np.isfinite(latitude)], np.unique(longitude[np.isfinite(longitude)] % 360.0)
+    north, east = (
+        latitude[np.isfinite(latitude)],
+        np.unique(longitude[np.isfinite(longitude)] % 360.0),
+    )
     if not north.size or not east.size:
         return None
     gaps = np.diff(np.append(east, east[0] + 360.0))  # of the circle; the widest lies outside
@@ -132,19 +161,31 @@ def box_in_degrees(place: Place) -> Box | None:
 
 def _thinned(variable: xr.Variable) -> xr.Variable:
     """About 200 of the points along each axis, the first and the last among them."""
-    return variable[tuple(np.unique(np.linspace(0, size - 1, 200).round().astype(int)) for size in variable.shape)]
+    return variable[
+        tuple(
+            np.unique(np.linspace(0, size - 1, 200).round().astype(int)) for size in variable.shape
+        )
+    ]
 
 
 def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
-    """Points on the axes of `place` → longitude and latitude; infinite where the projection does not reach."""
+    """Points on the axes of `place` → longitude and latitude; infinite where the projection
+    does not reach.
+    """
     if in_degrees(place):
         return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    longitude, latitude = _rotation(place).transform(x, y) if _is_rotated(place) else _projection(place)(x, y, inverse=True)
+    longitude, latitude = (
+        _rotation(place).transform(x, y)
+        if _is_rotated(place)
+        else _projection(place)(x, y, inverse=True)
+    )
     return np.asarray(longitude), np.asarray(latitude)
 
 
 def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Floats, Floats]:
-    """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its own that starts in the west."""
+    """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its
+    own that starts in the west.
+    """
     if in_degrees(place):
         return _in_its_turn(place, longitude), np.asarray(latitude, dtype=float)
     if _is_rotated(place):
@@ -162,20 +203,28 @@ def _in_its_turn(place: Place, longitude: Any) -> Floats:
 
 def in_degrees(place: Place) -> bool:
     """Whether x is the longitude and y the latitude."""
-    names = [place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")]
+    names = [
+        place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")
+    ]
     return names == [LONGITUDE, LATITUDE]
 
 
 def has_projection(place: Place) -> bool:
-    """Whether x and y lie in metres on a projection that is known, or in degrees about a pole that is."""
+    """Whether x and y lie in metres on a projection that is known, or in degrees about a pole
+    that is.
+    """
     if CRS not in place or "x" not in place or "y" not in place:
         return False
     return _is_rotated(place) or all(place[axis].attrs.get("units") == "m" for axis in ("x", "y"))
 
 
 def _is_rotated(place: Place) -> bool:
-    names = [place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")]
-    rotated = CRS in place and place[CRS].attrs.get("grid_mapping_name") == "rotated_latitude_longitude"
+    names = [
+        place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")
+    ]
+    rotated = (
+        CRS in place and place[CRS].attrs.get("grid_mapping_name") == "rotated_latitude_longitude"
+    )
     return rotated and names == ["grid_longitude", "grid_latitude"]
 
 
@@ -190,8 +239,14 @@ def _rotation(place: Place) -> pyproj.Transformer:
 
 def _frozen(place: Place) -> tuple[tuple[str, Any], ...]:
     """The grid mapping without texts, which repeat it."""
-    attrs = {key: np.asarray(value).tolist() for key, value in place[CRS].attrs.items() if key not in ("crs_wkt", "spatial_ref")}
-    return tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in attrs.items())
+    attrs = {
+        key: np.asarray(value).tolist()
+        for key, value in place[CRS].attrs.items()
+        if key not in ("crs_wkt", "spatial_ref")
+    }
+    return tuple(
+        (key, tuple(value) if isinstance(value, list) else value) for key, value in attrs.items()
+    )
 
 
 @lru_cache(maxsize=8)
@@ -208,4 +263,6 @@ def _made_rotation(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Transformer:
 
 
 def _crs(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:
-    return pyproj.CRS.from_cf({key: list(value) if isinstance(value, tuple) else value for key, value in attrs})
+    return pyproj.CRS.from_cf(
+        {key: list(value) if isinstance(value, tuple) else value for key, value in attrs}
+    )

@@ -1,4 +1,6 @@
-"""Further fields on the grid of the radar, from NetCDF and Zarr: elevation, satellite, weather models."""
+"""Further fields on the grid of the radar, from NetCDF and Zarr: elevation, satellite, weather
+models.
+"""
 
 import re
 import warnings
@@ -26,8 +28,11 @@ from nowcast.radar.times import Times, show
 from nowcast.radar.units import dry_in
 from nowcast.untrusted import refuse_unsound
 
-# A component or a direction of a vector: mirrored or turned, such a field would need other values too.
-_VECTOR = re.compile(r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*")
+# A component or a direction of a vector: mirrored or turned, such a field would need other values
+# too.
+_VECTOR = re.compile(
+    r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,8 @@ class FieldFile:
 
     name: its CF standard name, or else its own.
     times: (n,) rising, in UTC; None for one that has no time.
-    variable, dims: the file's names of it, and of its (time, y, x); None for a time that is no dimension.
+    variable, dims: the file's names of it, and of its (time, y, x); None for a time that is no
+    dimension.
     size: (y, x) in pixels. first: the frame of the file that is the first here.
     """
 
@@ -59,13 +65,26 @@ class FieldFile:
         return (1 if self.times is None else self.times.size), *self.size
 
     def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
-        """Frames first … last − 1, (n, y, x), NaN = missing. Errors: DataError where the file is damaged."""
+        """Frames first … last − 1, (n, y, x), NaN = missing.
+
+        Errors: DataError where the file is damaged.
+        """
         if first == last:
             return np.empty((0, *self.size), np.float32)
-        return apart(self.path, _read, self.path, self.variable, self.dims, self.first + first, self.first + last)
+        return apart(
+            self.path,
+            _read,
+            self.path,
+            self.variable,
+            self.dims,
+            self.first + first,
+            self.first + last,
+        )
 
     def between(self, start: np.datetime64, end: np.datetime64) -> "FieldFile":
-        """What of it holds at some time from `start` to `end`: its frames of that period, and the one before."""
+        """What of it holds at some time from `start` to `end`: its frames of that period, and
+        the one before.
+        """
         if self.times is None:
             return self
         first = max(0, int(np.searchsorted(self.times, start, side="right")) - 1)
@@ -91,12 +110,15 @@ class _Found:
 def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
 
-    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without zarr; DataError naming the file,
-    what is wrong and what to do, where it cannot be read, lacks the variable, or lies on another grid.
+    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without
+    zarr; DataError naming the file, what is wrong and what to do, where it cannot be read, lacks
+    the variable, or lies on another grid.
     """
     where = Path(path).expanduser()
     if not where.exists():
-        raise MissingInputError(f"{path}: no such field file; check its path in inputs.fields, input_paths or mask.")
+        raise MissingInputError(
+            f"{path}: no such field file; check its path in inputs.fields, input_paths or mask."
+        )
     found = apart(where, _find, where, variable, path)
     if found.times is not None:
         _check_times(found.times, path)
@@ -109,25 +131,33 @@ def _find(where: Path, variable: str, path: str) -> _Found:
         file = _open(where)
         if variable not in file.variables:
             raise DataError(
-                f"{path}: has no variable {variable!r}, only {', '.join(map(str, file.variables)) or 'none'}; name one."
+                f"{path}: has no variable {variable!r}, only"
+                f" {', '.join(map(str, file.variables)) or 'none'}; name one."
             )
         field = file[variable]
         time = _time_of(file, field, where)
         along = None if time is None else str((*time.dims, "time")[0])
-        field = field.squeeze([name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True)
+        field = field.squeeze(
+            [name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True
+        )
         space = [str(name) for name in field.dims if name != along]
         if field.dtype.kind not in "iufb" or len(space) != 2:
             raise DataError(
-                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over y, x, or time, y, x."
+                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over"
+                " y, x, or time, y, x."
             )
         y, x = y_and_x(file, space, path)
         times = None if time is None else _known_at(file, field, time, where)
         name = str(field.attrs.get("standard_name", variable))
         dims = (along if along in field.dims else None), y, x
-        return _Found(name, times, dims, (field.sizes[y], field.sizes[x]), place_of(file, field, y, x, path))
+        return _Found(
+            name, times, dims, (field.sizes[y], field.sizes[x]), place_of(file, field, y, x, path)
+        )
 
 
-def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: int, last: int) -> npt.NDArray[np.float32]:
+def _read(
+    path: Path, variable: str, dims: tuple[str | None, str, str], first: int, last: int
+) -> npt.NDArray[np.float32]:
     """Frames first … last − 1, (n, y, x), NaN = missing."""
     with explained(path):
         time, y, x = dims
@@ -135,11 +165,16 @@ def _read(path: Path, variable: str, dims: tuple[str | None, str, str], first: i
         field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
         raw = part.values
-        blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)  # of NetCDF; Zarr declares its own
+        # of NetCDF; Zarr declares its own
+        blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)
         dry = dry_in(
             str(part.attrs.get("units", ""))
         )  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
-        values = storage.unpack(raw, part.attrs, blank, ((), dry)).astype(np.float32).reshape(-1, *part.shape[-2:])
+        values = (
+            storage.unpack(raw, part.attrs, blank, ((), dry))
+            .astype(np.float32)
+            .reshape(-1, *part.shape[-2:])
+        )
         values[~np.isfinite(values)] = np.nan
         return values
 
@@ -151,8 +186,15 @@ def _open(path: Path) -> xr.Dataset:
 
 @lru_cache(maxsize=1)
 def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
-    """An open file, its values as stored; `changed` and `size` tell one that was replaced from the one before."""
-    how: dict[str, Any] = {"decode_times": False, "decode_coords": False, "mask_and_scale": False, "cache": False}
+    """An open file, its values as stored; `changed` and `size` tell one that was replaced from
+    the one before.
+    """
+    how: dict[str, Any] = {
+        "decode_times": False,
+        "decode_coords": False,
+        "mask_and_scale": False,
+        "cache": False,
+    }
     with warnings.catch_warnings():  # xarray's own, of fill values and the like
         warnings.simplefilter("ignore")
         if path.is_dir():
@@ -164,7 +206,9 @@ def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
 
 
 def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray | None:
-    """When the field holds: a time along one of its dimensions, or one of its own; None of a field without."""
+    """When the field holds: a time along one of its dimensions, or one of its own; None of a
+    field without.
+    """
     if not any(is_time_unit(file[name].attrs.get("units")) for name in file.variables):
         return None
     time = find_time(file, path)
@@ -187,19 +231,28 @@ def _check_times(times: Times, path: str) -> None:
         raise DataError(f"{path}: has no time, or a frame without one; mend this file.")
     late = np.flatnonzero(np.diff(times) <= np.timedelta64(0, "ns"))
     if late.size:
-        raise DataError(f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one frame a time.")
+        raise DataError(
+            f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one"
+            " frame a time."
+        )
 
 
 def _check_place(found: _Found, variable: str, grid: xr.Dataset, path: str) -> None:
     """Errors: DataError where the field is not on the grid, as far as both say where they are."""
-    advice = "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon, or gdalwarp)."
+    advice = (
+        "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon,"
+        " or gdalwarp)."
+    )
     wanted = grid[RATE].shape[1:]
     if found.size != wanted:
         raise DataError(
-            f"{path}: {variable!r} has {found.size[0]} × {found.size[1]} pixels, the radar {wanted[0]} × {wanted[1]}; {advice}"
+            f"{path}: {variable!r} has {found.size[0]} × {found.size[1]} pixels, the radar"
+            f" {wanted[0]} × {wanted[1]}; {advice}"
         )
     for name in ("y", "x", LATITUDE, LONGITUDE):
         if name not in found.place or name not in grid.coords:
             continue
         if not same_coordinates(grid[name].variable, found.place[name]):
-            raise DataError(f"{path}: the {name} of {variable!r} is not that of the radar; {advice}")
+            raise DataError(
+                f"{path}: the {name} of {variable!r} is not that of the radar; {advice}"
+            )

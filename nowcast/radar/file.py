@@ -15,9 +15,11 @@ ZR = tuple[float, float]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may say about files: each is for what a file leaves open, but `format` and `units`, which overrule the file.
+    """What a user may say about files: each is for what a file leaves open, but `format` and
+    `units`, which overrule the file.
 
-    missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both overrule what the file calls them.
+    missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both
+    overrule what the file calls them.
     """
 
     format: str = "auto"
@@ -39,10 +41,13 @@ class Layout:
     shape: (y, x).
     units: of the values that its reader gives.
     accumulation_minutes: over which an amount was gathered; None for rates and reflectivity.
-    zr: (a, b) of Z = a R^b for reflectivity: what the file itself says; else describe_file puts the user's, or the service's own.
-    packing: (scale, offset) from numbers as stored to values in `units`, for messages that quote the stored number.
+    zr: (a, b) of Z = a R^b for reflectivity: what the file itself says; else describe_file puts the
+    user's, or the service's own.
+    packing: (scale, offset) from numbers as stored to values in `units`, for messages that quote
+    the stored number.
     dims: the file's names of (time, y, x), for self-describing formats; None for one it has not.
-    missing: numbers as stored that mean missing though the file does not say so: known of its service.
+    missing: numbers as stored that mean missing though the file does not say so: known of its
+    service.
     """
 
     variable: str
@@ -57,7 +62,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class RadarFile:
-    """One file, described: nothing but its frames is left to be read. `format` is the name of its reader."""
+    """One file, described: nothing but its frames is left to be read.
+
+    `format` is the name of its reader.
+    """
 
     path: Path
     format: str

@@ -1,10 +1,13 @@
-"""The registry of formats: how each is told, and which module reads it. A reader is imported when a file of its format is met.
+"""The registry of formats: how each is told, and which module reads it.
+
+A reader is imported when a file of its format is met.
 
 A reader is a module of `nowcast.radar.readers` with two functions:
 
     describe(path, options) -> RadarFile       what the file holds, frames unread
     read(file, frames, rows, columns, options) -> Values
-                                               float64 (time, y, x) in the units of `file.layout`, NaN = missing
+                                               float64 (time, y, x) in the units of `file.layout`,
+                                               NaN = missing
 
 Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
 """
@@ -32,9 +35,11 @@ class Format:
     """A format that nowcast reads.
 
     suffixes: of the files that a folder is searched for, in lower case, without .gz.
-    tells: whether a file is of this format, from its path and its first bytes (unpacked where gzipped).
+    tells: whether a file is of this format, from its path and its first bytes (unpacked where
+    gzipped).
     module: of `nowcast.radar.readers`.
-    zr: (a, b) of Z = a R^b that the service is known to use, where neither its files nor the user say.
+    zr: (a, b) of Z = a R^b that the service is known to use, where neither its files nor the user
+    say.
     """
 
     title: str
@@ -45,12 +50,20 @@ class Format:
 
 
 def describe_file(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
+    """What `path` holds.
+
+    Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
+    """
     return apart(path, _describe, path, options, repeats=True)
 
 
-def read_frames(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
-    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing. Errors: as describe_file."""
+def read_frames(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
+    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing.
+
+    Errors: as describe_file.
+    """
     return apart(file.path, _read, without_place(file), frames, rows, columns, options)
 
 
@@ -59,7 +72,9 @@ def without_place(file: RadarFile) -> RadarFile:
     return replace(file, place={})
 
 
-def _read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
+def _read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
     with explained(file.path):
         values: Values = reader(file.format).read(file, frames, rows, columns, options)
         return values
@@ -75,20 +90,27 @@ def _described(path: Path, options: ReadOptions) -> RadarFile:
     file: RadarFile = reader(name).describe(path, options)
     quantity = quantity_of(file.layout.units)
     if quantity is None:
-        raise DataError(f"{path}: {file.layout.units!r} is no unit of rain; set data.units to 'mm h-1', 'mm' or 'dBZ'.")
+        raise DataError(
+            f"{path}: {file.layout.units!r} is no unit of rain; set data.units to 'mm h-1', 'mm' or"
+            " 'dBZ'."
+        )
     if quantity != "reflectivity":
         return file
     zr = file.layout.zr or options.zr or FORMATS[name].zr
     if zr is None:
         raise DataError(
-            f"{path}: {file.layout.variable!r} is reflectivity, and by which Z-R relation it becomes rain is not said; set data.zr to"
-            f" a and b of Z = a R^b, as [200,1.6], or to one of {', '.join(ZR_RELATIONS)}."
+            f"{path}: {file.layout.variable!r} is reflectivity, and by which Z-R relation it"
+            " becomes rain is not said; set data.zr to a and b of Z = a R^b, as [200,1.6], or to"
+            f" one of {', '.join(ZR_RELATIONS)}."
         )
     return replace(file, layout=replace(file.layout, zr=zr))
 
 
 def reader(name: str) -> ModuleType:
-    """The module that reads a format. Errors: ConfigError for a name unknown, MissingLibraryError naming the extra it needs."""
+    """The module that reads a format.
+
+    Errors: ConfigError for a name unknown, MissingLibraryError naming the extra it needs.
+    """
     check_format(name)
     return import_module(f"nowcast.radar.readers.{FORMATS[name].module}")
 
@@ -100,13 +122,20 @@ def check_format(name: str) -> None:
 
 
 def format_of(path: Path) -> str:
-    """The name of the format of a file, told by its content first and its name second. Errors: MissingInputError, DataError."""
+    """The name of the format of a file, told by its content first and its name second.
+
+    Errors: MissingInputError, DataError.
+    """
     start = start_of(path)
     for name, known in FORMATS.items():
         if known.tells(path, start):
             return name
     archive = archive_in_words(path, start)
-    raise DataError(f"{path}: this is {archive}.") if archive else explain(path, DataError("its format is not known"))
+    raise (
+        DataError(f"{path}: this is {archive}.")
+        if archive
+        else explain(path, DataError("its format is not known"))
+    )
 
 
 def start_of(path: Path) -> bytes:
@@ -128,7 +157,10 @@ def _is_knmi(path: Path, start: bytes) -> bool:
 
 
 def _hdf5_has(path: Path, names: set[str]) -> bool:
-    """Whether an HDF5 file has these groups or datasets. NetCDF files by their suffix are not looked into without h5py."""
+    """Whether an HDF5 file has these groups or datasets.
+
+    NetCDF files by their suffix are not looked into without h5py.
+    """
     from nowcast.radar.hdf5 import open_file
 
     try:
@@ -159,15 +191,17 @@ def _is_meteonet(path: Path, start: bytes) -> bool:
 
 
 FORMATS: dict[str, Format] = {
-    "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim, "odim"),
-    "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi, "knmi"),
-    "netcdf": Format("CF NetCDF", (".nc", ".nc4", ".cdf"), lambda path, start: start.startswith((_HDF5, b"CDF")), "netcdf"),
-    "zarr": Format("Zarr", (".zarr",), _is_zarr, "zarr"),
-    "meteoswiss": Format("MeteoSwiss GIF", (".gif",), lambda path, start: start.startswith((b"GIF87a", b"GIF89a")), "meteoswiss"),
-    "fmi": Format("FMI PGM", (".pgm",), lambda path, start: start.startswith(b"P5"), "fmi", ZR_RELATIONS["fmi"]),
-    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib", ".grb"), lambda path, start: start.startswith(b"GRIB"), "grib"),
-    "geotiff": Format("GeoTIFF", (".tif", ".tiff"), lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
-    "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, "radolan", ZR_RELATIONS["dwd"]),
-    "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet, "meteonet"),
+    "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim,
+    "odim"), "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi, "knmi"),
+    "netcdf": Format("CF NetCDF", (".nc", ".nc4", ".cdf"), lambda path,
+    start: start.startswith((_HDF5, b"CDF")), "netcdf"), "zarr": Format("Zarr", (".zarr",),
+    _is_zarr, "zarr"), "meteoswiss": Format("MeteoSwiss GIF", (".gif",), lambda path,
+    start: start.startswith((b"GIF87a", b"GIF89a")), "meteoswiss"), "fmi": Format("FMI PGM",
+    (".pgm",), lambda path, start: start.startswith(b"P5"), "fmi", ZR_RELATIONS["fmi"]),
+    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib", ".grb"), lambda path,
+    start: start.startswith(b"GRIB"), "grib"), "geotiff": Format("GeoTIFF", (".tif", ".tiff"),
+    lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
+    "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, "radolan",
+    ZR_RELATIONS["dwd"]), "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet, "meteonet"),
 }  # fmt: skip
 """Every format by its name in `data.format`, in the order in which they are tried."""

@@ -19,12 +19,17 @@ from nowcast.radar.times import Times, show
 log = logging.getLogger(__name__)
 
 Rate = npt.NDArray[np.float32]
-_LEAST_RATE = -0.01  # mm/h; a negative rate closer to 0 is rounding, one further off a fill value the file does not declare
+# mm/h; a negative rate closer to 0 is rounding, one further off a fill value the file does not
+# declare
+_LEAST_RATE = -0.01
 _LEAST_DBZ = -90.0  # no radar measures less; -99, -999 and -9999 are fill values
 
 
 class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
-    """(time, y, x) in mm/h, float32, NaN = missing. Holds no frame: indexing reads those asked for, in any process."""
+    """(time, y, x) in mm/h, float32, NaN = missing.
+
+    Holds no frame: indexing reads those asked for, in any process.
+    """
 
     def __init__(self, series: Series, options: ReadOptions) -> None:
         self.series, self.options = series, options
@@ -34,7 +39,9 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         self.said = False
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
 
     def close(self) -> None:
         """Close the files of this array that are open in this process; it stays usable."""
@@ -42,10 +49,14 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
 
     def _read(self, key: tuple[Any, ...]) -> Any:
         """Frames, rows and columns by integer, slice or integer array → the values."""
-        spots, rows, columns = (np.atleast_1d(np.arange(size)[one]) for size, one in zip(self.shape, key, strict=True))
+        spots, rows, columns = (
+            np.atleast_1d(np.arange(size)[one]) for size, one in zip(self.shape, key, strict=True)
+        )
         wanted, back = np.unique(spots, return_inverse=True)
         (row_slice, row_back), (column_slice, column_back) = _box(rows), _box(columns)
-        values = np.empty((len(wanted), _length(row_slice), _length(column_slice)), dtype=np.float32)
+        values = np.empty(
+            (len(wanted), _length(row_slice), _length(column_slice)), dtype=np.float32
+        )
         done = 0
         for run in self._runs(wanted, values.shape[1:]):
             values[done : done + len(run)] = self._read_run(run, row_slice, column_slice)
@@ -53,10 +64,16 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         for axis, index in enumerate((back, row_back, column_back)):
             if not np.array_equal(index, np.arange(values.shape[axis])):
                 values = values.take(index, axis=axis)
-        return values[tuple(0 if isinstance(one, (int, np.integer)) else slice(None) for one in key)]
+        return values[
+            tuple(0 if isinstance(one, (int, np.integer)) else slice(None) for one in key)
+        ]
 
-    def _runs(self, wanted: npt.NDArray[np.intp], shape: tuple[int, ...]) -> list[npt.NDArray[np.intp]]:
-        """Cut `wanted` (rising) where the file changes, a frame is left out, or a block of memory is full."""
+    def _runs(
+        self, wanted: npt.NDArray[np.intp], shape: tuple[int, ...]
+    ) -> list[npt.NDArray[np.intp]]:
+        """Cut `wanted` (rising) where the file changes, a frame is left out, or a block of
+        memory is full.
+        """
         if wanted.size == 0 or 0 in shape:
             return []
         file_of, frame_of = self.series.file_of[wanted], self.series.frame_of[wanted]
@@ -73,14 +90,25 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         if high and not self.said:
             self.said = True
             log.warning(
-                "%s: %d values of the %d frame(s) from %s on are above data.max_rate=%g mm/h and %s; so will others like them.",
-                file.path, high, len(run), show(self.series.times[run[0]]), self.options.max_rate,
-                "were lowered to it" if self.options.above_max_rate == "clip" else "count as missing",
-            )  # fmt: skip
+                "%s: %d values of the %d frame(s) from %s on are above data.max_rate=%g mm/h and"
+                " %s; so will others like them.",
+                file.path,
+                high,
+                len(run),
+                show(self.series.times[run[0]]),
+                self.options.max_rate,
+                (
+                    "were lowered to it"
+                    if self.options.above_max_rate == "clip"
+                    else "count as missing"
+                ),
+            )
         return rate
 
 
-def read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
+def read_rates(
+    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
+) -> tuple[Rate, int]:
     """Frames of `file` from number `first` on, which are of these times → as to_rate.
 
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
@@ -88,19 +116,26 @@ def read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: 
     return apart(file.path, _read_rates, without_place(file), first, times, rows, columns, options)
 
 
-def _read_rates(file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions) -> tuple[Rate, int]:
+def _read_rates(
+    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
+) -> tuple[Rate, int]:
     stored = read_frames(file, slice(first, first + len(times)), rows, columns, options)
     if len(stored) != len(times):
         raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
     return to_rate(stored, file, times, options)
 
 
-def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions) -> tuple[Rate, int]:
-    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many values were above max_rate).
+def to_rate(
+    stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions
+) -> tuple[Rate, int]:
+    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many values were above
+    max_rate).
 
-    Those become missing, or with above_max_rate="clip" max_rate itself; infinite ones always become missing.
+    Those become missing, or with above_max_rate="clip" max_rate itself; infinite ones always become
+    missing.
 
-    Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a fill value that is not declared.
+    Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a
+    fill value that is not declared.
     """
     layout = file.layout
     if units.quantity_of(layout.units) == "reflectivity":
@@ -120,22 +155,31 @@ def to_rate(stored: storage.Values, file: RadarFile, times: Times, options: Read
 
 
 def is_impossible(stored: storage.Values, file: RadarFile) -> npt.NDArray[np.bool_]:
-    """Where a value in the units of `file` is below all that a radar gives: less than 0, or than -90 dBZ. -inf dBZ is dry."""
+    """Where a value in the units of `file` is below all that a radar gives: less than 0, or
+    than -90 dBZ. -inf dBZ is dry.
+    """
     layout = file.layout
     is_dbz = units.quantity_of(layout.units) == "reflectivity"
-    least = _LEAST_DBZ if is_dbz else _LEAST_RATE / units.rate_factor(layout.units, layout.accumulation_minutes)
+    least = (
+        _LEAST_DBZ
+        if is_dbz
+        else _LEAST_RATE / units.rate_factor(layout.units, layout.accumulation_minutes)
+    )
     return (stored < least) & (stored > -np.inf)
 
 
-def _refuse_negative(stored: storage.Values, low: npt.NDArray[np.bool_], file: RadarFile, times: Times) -> None:
+def _refuse_negative(
+    stored: storage.Values, low: npt.NDArray[np.bool_], file: RadarFile, times: Times
+) -> None:
     frame, row, column = (int(k) for k in np.argwhere(low)[0])
     scale, offset = file.layout.packing
     value = (float(stored[frame, row, column]) - offset) / scale
-    value = float(round(value)) if (scale, offset) != (1.0, 0.0) else value  # packed numbers are whole
+    # packed numbers are whole
+    value = float(round(value)) if (scale, offset) != (1.0, 0.0) else value
     raise DataError(
-        f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row}, column {column};"
-        f" {int(low.sum())} such values); if that means missing, set data.missing_value={value:g}; if it means no rain, set"
-        f" data.dry_value={value:g}."
+        f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row},"
+        f" column {column}; {int(low.sum())} such values); if that means missing, set"
+        f" data.missing_value={value:g}; if it means no rain, set data.dry_value={value:g}."
     )
 
 

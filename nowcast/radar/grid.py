@@ -1,7 +1,9 @@
 """The canonical grid: what every other room may rely on.
 
-An `xr.Dataset` with `precipitation_rate(time, y, x)` in mm h-1, float32, NaN = not covered; `time` in UTC, strictly increasing.
-Where the file says so: `x` and `y` in metres, 2-D `latitude` and `longitude`, and the grid mapping `crs`.
+An `xr.Dataset` with `precipitation_rate(time, y, x)` in mm h-1, float32, NaN = not covered; `time`
+in UTC, strictly increasing.
+Where the file says so: `x` and `y` in metres, 2-D `latitude` and `longitude`, and the grid mapping
+`crs`.
 """
 
 from collections.abc import Hashable, Mapping
@@ -13,7 +15,18 @@ import xarray as xr
 from nowcast.errors import DataError
 from nowcast.radar.times import Times, timestep_of
 
-__all__ = ["CRS", "DIMS", "LATITUDE", "LONGITUDE", "RATE", "TIMESTEP", "UNITS", "build_grid", "check_grid", "timestep_of"]
+__all__ = [
+    "CRS",
+    "DIMS",
+    "LATITUDE",
+    "LONGITUDE",
+    "RATE",
+    "TIMESTEP",
+    "UNITS",
+    "build_grid",
+    "check_grid",
+    "timestep_of",
+]
 
 RATE = "precipitation_rate"
 UNITS = "mm h-1"
@@ -25,42 +38,72 @@ WET_RATE = 0.1
 
 
 def build_grid(
-    rate: Any, times: Times, place: Mapping[str, xr.Variable], attrs: Mapping[str, Any], timestep_minutes: float | None = None
+    rate: Any,
+    times: Times,
+    place: Mapping[str, xr.Variable],
+    attrs: Mapping[str, Any],
+    timestep_minutes: float | None = None,
 ) -> xr.Dataset:
-    """A canonical grid from `rate` (time, y, x) in mm/h (an array, or a lazy one of xarray's), its times and its place.
+    """A canonical grid from `rate` (time, y, x) in mm/h (an array, or a lazy one of xarray's), its
+    times and its place.
 
-    `place` holds what is known of x, y, latitude, longitude and crs. The spacing is taken from the times unless given.
+    `place` holds what is known of x, y, latitude, longitude and crs. The spacing is taken from the
+    times unless given.
     Errors: DataError where the result breaks a rule of the grid.
     """
-    about: dict[str, Any] = {"standard_name": "lwe_precipitation_rate", "long_name": "precipitation rate", "units": UNITS}
+    about: dict[str, Any] = {
+        "standard_name": "lwe_precipitation_rate",
+        "long_name": "precipitation rate",
+        "units": UNITS,
+    }
     if CRS in place:
         about["grid_mapping"] = CRS
-    time = xr.Variable("time", times.astype("datetime64[ns]"), {"standard_name": "time", "axis": "T"})
+    time = xr.Variable(
+        "time", times.astype("datetime64[ns]"), {"standard_name": "time", "axis": "T"}
+    )
     coords: dict[Hashable, Any] = {"time": time}
     coords.update(place)
     spacing = timestep_of(times) if timestep_minutes is None else timestep_minutes
-    dataset = xr.Dataset({RATE: (DIMS, rate, about)}, coords=coords, attrs={**attrs, TIMESTEP: spacing})
+    dataset = xr.Dataset(
+        {RATE: (DIMS, rate, about)}, coords=coords, attrs={**attrs, TIMESTEP: spacing}
+    )
     check_grid(dataset)
     return dataset
 
 
 def check_grid(dataset: xr.Dataset) -> None:
-    """Errors: DataError naming the rule of the canonical grid that `dataset` breaks. Reads no frame."""
+    """Errors: DataError naming the rule of the canonical grid that `dataset` breaks.
+
+    Reads no frame.
+    """
     if RATE not in dataset:
-        raise DataError(f"this dataset has no {RATE!r}, only {sorted(map(str, dataset.data_vars))}; use radar.open_grid.")
+        raise DataError(
+            f"this dataset has no {RATE!r}, only {sorted(map(str, dataset.data_vars))}; use"
+            " radar.open_grid."
+        )
     rate = dataset[RATE]
     if rate.dims != DIMS:
-        raise DataError(f"{RATE} has dimensions {rate.dims}; it needs {DIMS}: rename or transpose them.")
+        raise DataError(
+            f"{RATE} has dimensions {rate.dims}; it needs {DIMS}: rename or transpose them."
+        )
     if rate.attrs.get("units") != UNITS:
-        raise DataError(f"{RATE} is in {rate.attrs.get('units')!r}; it needs {UNITS!r}: convert it first.")
+        raise DataError(
+            f"{RATE} is in {rate.attrs.get('units')!r}; it needs {UNITS!r}: convert it first."
+        )
     if rate.dtype != np.float32:
-        raise DataError(f"{RATE} is stored as {rate.dtype}; it needs float32: use .astype('float32').")
+        raise DataError(
+            f"{RATE} is stored as {rate.dtype}; it needs float32: use .astype('float32')."
+        )
     if "time" not in dataset.coords or dataset["time"].dtype != np.dtype("datetime64[ns]"):
-        raise DataError(f"{RATE} needs a time coordinate of type datetime64[ns] (UTC, without a time zone).")
+        raise DataError(
+            f"{RATE} needs a time coordinate of type datetime64[ns] (UTC, without a time zone)."
+        )
     times = dataset["time"].values
     if np.isnat(times).any():
         raise DataError("a frame has no time (NaT); remove that frame.")
     if (np.diff(times) <= np.timedelta64(0, "ns")).any():
-        raise DataError("the times are not strictly increasing; sort them and keep one frame a time.")
+        raise DataError(
+            "the times are not strictly increasing; sort them and keep one frame a time."
+        )
     if TIMESTEP not in dataset.attrs:
         raise DataError(f"the dataset needs the attribute {TIMESTEP!r}, the spacing of its frames.")

@@ -1,4 +1,6 @@
-"""What radar files in HDF5 have in common: opened with errors for people, attributes read in every spelling, the image placed."""
+"""What radar files in HDF5 have in common: opened with errors for people, attributes read in
+every spelling, the image placed.
+"""
 
 import io
 import logging
@@ -14,7 +16,12 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.radar import storage
-from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
+from nowcast.radar.georeference import (
+    Place,
+    axis_in_degrees,
+    axis_in_metres,
+    grid_mapping_from_proj,
+)
 from nowcast.radar.grid import CRS
 from nowcast.radar.storage import library
 from nowcast.untrusted import refuse_irregular, refuse_unsound, refuse_unsound_content
@@ -28,7 +35,10 @@ _EARTH_KM = 10_000.0  # an Earth with a smaller radius is measured in km
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Node]:
-    """The root of an HDF5 file, gzipped or not. Errors: MissingInputError, DataError where it is damaged, MissingLibraryError."""
+    """The root of an HDF5 file, gzipped or not.
+
+    Errors: MissingInputError, DataError where it is damaged, MissingLibraryError.
+    """
     h5py = library("h5py", "hdf5", path)
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
@@ -39,7 +49,10 @@ def open_file(path: Path) -> Iterator[Node]:
 
 
 def _sound(path: Path) -> Path | io.BytesIO:
-    """What to open, all of whose data lie in it: the file, or unpacked in memory. Errors: as refuse_unsound and storage.unpacked."""
+    """What to open, all of whose data lie in it: the file, or unpacked in memory.
+
+    Errors: as refuse_unsound and storage.unpacked.
+    """
     refuse_irregular(path)
     with open(path, "rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
@@ -52,7 +65,10 @@ def _sound(path: Path) -> Path | io.BytesIO:
 
 
 def group(parent: Node, name: str) -> Node | None:
-    """The group `name` in `parent`; None where there is none. Errors: KeyError where it is there and damaged."""
+    """The group `name` in `parent`; None where there is none.
+
+    Errors: KeyError where it is there and damaged.
+    """
     found = _member(parent, name)
     return found if hasattr(found, "keys") else None
 
@@ -60,7 +76,11 @@ def group(parent: Node, name: str) -> Node | None:
 def image(parent: Node, name: str) -> Node | None:
     """The dataset of numbers `name` in `parent`; None where there is none. Errors: as group."""
     found = _member(parent, name)
-    return found if hasattr(found, "dtype") and hasattr(found, "shape") and found.dtype.kind in "iuf" else None
+    return (
+        found
+        if hasattr(found, "dtype") and hasattr(found, "shape") and found.dtype.kind in "iuf"
+        else None
+    )
 
 
 def _member(parent: Node, name: str) -> Node:
@@ -70,7 +90,9 @@ def _member(parent: Node, name: str) -> Node:
 
 
 def raw(groups: Iterable[Node | None], name: str) -> np.ndarray[Any, Any] | None:
-    """The attribute `name` of the first group that has it, flat; None where none has, or it is empty."""
+    """The attribute `name` of the first group that has it, flat; None where none has, or it is
+    empty.
+    """
     for one in groups:
         if one is not None and name in one.attrs:
             value = one.attrs[name]
@@ -80,13 +102,18 @@ def raw(groups: Iterable[Node | None], name: str) -> np.ndarray[Any, Any] | None
 
 
 def text(groups: Iterable[Node | None], name: str) -> str | None:
-    """A text attribute, stored as bytes, text or an array of either; None where no group has it, or it is blank."""
+    """A text attribute, stored as bytes, text or an array of either; None where no group has
+    it, or it is blank.
+    """
     values = raw(groups, name)
     return None if values is None else _plain(values[0]) or None
 
 
 def number(groups: Iterable[Node | None], name: str, path: Path) -> float | None:
-    """A number, or a text that spells one; NaN too. A single-precision 0.01 is 0.01. Errors: DataError where it is no number."""
+    """A number, or a text that spells one; NaN too.
+
+    A single-precision 0.01 is 0.01. Errors: DataError where it is no number.
+    """
     values = raw(groups, name)
     return None if values is None else _number(values[0], name, path)
 
@@ -106,22 +133,36 @@ def _number(value: Any, name: str, path: Path) -> float:
     try:
         return float(_plain(value))
     except ValueError as error:
-        raise DataError(f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend this file.") from error
+        raise DataError(
+            f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend this file."
+        ) from error
 
 
-def check_size(name: str, data: Node, first: tuple[str, Node], stated: Sequence[float | None], path: Path) -> None:
-    """Errors: DataError where an image is not (y, x), not of the size (y, x) that the file states, or not of that of the first one.
+def check_size(
+    name: str, data: Node, first: tuple[str, Node], stated: Sequence[float | None], path: Path
+) -> None:
+    """Errors: DataError where an image is not (y, x), not of the size (y, x) that the file states,
+    or not of that of the first one.
 
     name: of the image. first: name and image. stated: None where the file says nothing.
     """
     shape = data.shape
     if len(shape) != 2 or 0 in shape:
-        raise DataError(f"{path}: {name} is of the size {shape}; nowcast needs (y, x): name another one with data.variable.")
+        raise DataError(
+            f"{path}: {name} is of the size {shape}; nowcast needs (y, x): name another one with"
+            " data.variable."
+        )
     said = tuple(number or size for number, size in zip(stated, shape, strict=True))
     if said != shape:
-        raise DataError(f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it with its source.")
+        raise DataError(
+            f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it"
+            " with its source."
+        )
     if shape != first[1].shape:
-        raise DataError(f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set data.variable to one.")
+        raise DataError(
+            f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set"
+            " data.variable to one."
+        )
 
 
 @dataclass(frozen=True)
@@ -132,8 +173,10 @@ class Footprint:
     shape: (y, x).
     pixel: its size in x and y, y below 0 where rows run south; None where the file does not say.
     upper_left: x and y of the outer edge of the first pixel; None where only the corners say.
-    corners: (name, longitude, latitude) of outer corners named LL, UL, UR or LR, as far as the file says.
-    unit: of pixel and upper_left, in metres (1 for degrees); None where it is that of the projection.
+    corners: (name, longitude, latitude) of outer corners named LL, UL, UR or LR, as far as the file
+    says.
+    unit: of pixel and upper_left, in metres (1 for degrees); None where it is that of the
+    projection.
     """
 
     projection: str
@@ -147,10 +190,12 @@ class Footprint:
 
 @lru_cache(maxsize=64)
 def place_of_footprint(footprint: Footprint) -> Place:
-    """x and y of pixel centres in metres (degrees on a grid of longitude and latitude) and the CRS; {} where the file is silent.
+    """x and y of pixel centres in metres (degrees on a grid of longitude and latitude) and the CRS;
+    {} where the file is silent.
 
-    It is {} too, and that is said, where corners, pixel size and number of pixels are more than a pixel at odds: rain can be
-    forecast without knowing where it falls, but a forecast must not state a place that may be wrong.
+    It is {} too, and that is said, where corners, pixel size and number of pixels are more than a
+    pixel at odds: rain can be forecast without knowing where it falls, but a forecast must not
+    state a place that may be wrong.
     """
     import pyproj
 
@@ -177,12 +222,17 @@ def place_of_footprint(footprint: Footprint) -> Place:
     columns, rows = _pixels_off(corners, edge, pixel, footprint.shape)
     if not max(columns, rows) <= 1.0:  # NaN too
         log.warning(
-            "%s: its corners lie %.3g columns and %.3g rows from where its projection, pixel size and %d x %d pixels put them, so"
-            " the grid has no place.", footprint.where, columns, rows, *footprint.shape,
-        )  # fmt: skip
+            "%s: its corners lie %.3g columns and %.3g rows from where its projection, pixel size"
+            " and %d x %d pixels put them, so the grid has no place.",
+            footprint.where,
+            columns,
+            rows,
+            *footprint.shape,
+        )
         return {}
     degrees = crs.attrs["grid_mapping_name"] == "latitude_longitude"
-    axis, digits = (axis_in_degrees, 9) if degrees else (axis_in_metres, 2)  # corners in degrees are rounded
+    # corners in degrees are rounded
+    axis, digits = (axis_in_degrees, 9) if degrees else (axis_in_metres, 2)
     place = {CRS: crs}
     for ours, start, step, size in zip("xy", edge, pixel, reversed(footprint.shape), strict=True):
         place[ours] = axis(ours, round(start, digits) + step * (np.arange(size) + 0.5))
@@ -192,15 +242,26 @@ def place_of_footprint(footprint: Footprint) -> Place:
 def _in_one_turn(
     corners: dict[str, tuple[float, float]], upper_left: tuple[float, float] | None
 ) -> dict[str, tuple[float, float]]:
-    """Corners in degrees, those of the east on from those of the west, also across the date line."""
-    west = [corners[name][0] for name in ("UL", "LL") if name in corners] if upper_left is None else [upper_left[0]]
-    return {name: (x + 360.0 if name in ("UR", "LR") and west and x < west[0] else x, y) for name, (x, y) in corners.items()}
+    """Corners in degrees, those of the east on from those of the west, also across the date
+    line.
+    """
+    west = (
+        [corners[name][0] for name in ("UL", "LL") if name in corners]
+        if upper_left is None
+        else [upper_left[0]]
+    )
+    return {
+        name: (x + 360.0 if name in ("UR", "LR") and west and x < west[0] else x, y)
+        for name, (x, y) in corners.items()
+    }
 
 
 def _in_metres(projection: str) -> tuple[str, float]:
-    """A PROJ text → (the same with x and y in metres, what its own unit is in metres); degrees stay, and are 1.
+    """A PROJ text → (the same with x and y in metres, what its own unit is in metres); degrees
+    stay, and are 1.
 
-    An Earth of 6378.137 is measured in km, and so are x, y and their false origins: KNMI and MeteoSwiss write it so.
+    An Earth of 6378.137 is measured in km, and so are x, y and their false origins: KNMI and
+    MeteoSwiss write it so.
     """
     parts = dict(part.lstrip("+").partition("=")[::2] for part in projection.split())
     try:
@@ -212,7 +273,9 @@ def _in_metres(projection: str) -> tuple[str, float]:
     except (KeyError, ValueError):
         return projection, math.nan  # no unit, so no place: the check of the corners says so
     kept = {name: value for name, value in parts.items() if name not in ("units", "to_meter")}
-    return " ".join(f"+{name}={value}" if value else f"+{name}" for name, value in kept.items()), max(unit, scale)
+    return " ".join(
+        f"+{name}={value}" if value else f"+{name}" for name, value in kept.items()
+    ), max(unit, scale)
 
 
 def _side(corners: dict[str, tuple[float, float]], names: tuple[str, str], k: int) -> float | None:
@@ -221,7 +284,9 @@ def _side(corners: dict[str, tuple[float, float]], names: tuple[str, str], k: in
     return sum(known) / len(known) if known else None
 
 
-def _pixel_by_corners(corners: dict[str, tuple[float, float]], shape: tuple[int, int]) -> tuple[float, float] | None:
+def _pixel_by_corners(
+    corners: dict[str, tuple[float, float]], shape: tuple[int, int]
+) -> tuple[float, float] | None:
     left, right = _side(corners, ("UL", "LL"), 0), _side(corners, ("UR", "LR"), 0)
     top, bottom = _side(corners, ("UL", "UR"), 1), _side(corners, ("LL", "LR"), 1)
     if left is None or right is None or top is None or bottom is None:
@@ -242,9 +307,14 @@ def _edge_by_corners(
 
 
 def _pixels_off(
-    corners: dict[str, tuple[float, float]], edge: tuple[float, float], pixel: tuple[float, float], shape: tuple[int, int]
+    corners: dict[str, tuple[float, float]],
+    edge: tuple[float, float],
+    pixel: tuple[float, float],
+    shape: tuple[int, int],
 ) -> tuple[float, float]:
-    """How many (columns, rows) the corner that is furthest off lies from where edge, pixel size and shape put it."""
+    """How many (columns, rows) the corner that is furthest off lies from where edge, pixel size
+    and shape put it.
+    """
     if not all(math.isfinite(size) and size for size in pixel):
         return math.inf, math.inf
     height, width = shape

@@ -1,4 +1,7 @@
-"""What the frames of one series show: rain, gaps, and what is suspicious. Each frame is looked at once and alone."""
+"""What the frames of one series show: rain, gaps, and what is suspicious.
+
+Each frame is looked at once and alone.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,24 +16,32 @@ from nowcast.radar.neighbours import strange_coverage
 from nowcast.radar.speckle import wet_neighbours
 from nowcast.radar.times import Times, onto_clock, timestep_of
 
-_WET_ENOUGH = 0.01  # share of wet pixels from which the mean of a frame is no matter of a few pixels
+# share of wet pixels from which the mean of a frame is no matter of a few pixels
+_WET_ENOUGH = 0.01
 _FACTOR = 3.0  # by which the mean rain may change from frame to frame and be weather
-_DEVIATIONS = 8.0  # times the usual change, the median absolute change of the logarithm; no less than …
+# times the usual change, the median absolute change of the logarithm; no less than …
+_DEVIATIONS = 8.0
 _LEAST_FACTOR = 1.5  # … this factor, for very steady rain has very small deviations
 _OFTEN = 48  # changes at one minute of the hour from which they are compared with those at others
-_CHANGED_COVERAGE = 0.01  # of the covered pixels; less changes from frame to frame where edges, clutter and beams are masked
+# of the covered pixels; less changes from frame to frame where edges, clutter and beams are masked
+_CHANGED_COVERAGE = 0.01
 _BOXES = 16  # along each axis, in which coverage is counted
-_TWICE_AS_MUCH = 1.5  # changes at one minute of the hour, to those at the others, from which they are no chance
+# changes at one minute of the hour, to those at the others, from which they are no chance
+_TWICE_AS_MUCH = 1.5
 
 Rate = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is kept of one frame. `wet`, `total` and `top` are of its plausible values, those above the limit left out or lowered.
+    """What is kept of one frame.
 
-    time: as the file says; valid, wet, lone (wet, and no neighbour is), high (above the limit): pixels; total: the sum over valid
-    pixels, and top: the maximum, in mm/h; highest: the maximum before the limit; picture: a digest, equal for equal frames;
+    `wet`, `total` and `top` are of its plausible values, those above the limit left out or lowered.
+
+    time: as the file says; valid, wet, lone (wet, and no neighbour is), high (above the limit):
+    pixels; total: the sum over valid
+    pixels, and top: the maximum, in mm/h; highest: the maximum before the limit; picture: a digest,
+    equal for equal frames;
     coverage: of each of 16 × 16 boxes how many pixels are valid.
     """
 
@@ -69,16 +80,22 @@ class Jump:
 
 @dataclass(frozen=True)
 class Inspection:
-    """One series of frames. Shares are of 0 to 1, NaN where there is nothing to count; rates are in mm/h.
+    """One series of frames.
+
+    Shares are of 0 to 1, NaN where there is nothing to count; rates are in mm/h.
 
     frames: with a time of their own. timestep_minutes: the most common spacing, NaN for one frame.
-    same_time_equal, same_time_differing: times that come again, with the same or with another frame.
+    same_time_equal, same_time_differing: times that come again, with the same or with another
+    frame.
     off_clock: why the times do not fit one spacing; None where they do.
-    wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: values above the limit, and the maximum.
-    jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as much as at others; or None.
-    frozen: times of frames that equal the one before and are not dry. mask_changes: of frames of whose pixels 1 % or more are
-    covered in one of them and not in the one before, as far as boxes of the grid tell; least_covered, most_covered: shares of pixels
-    that frames cover. coverage_jumps: of frames whose coverage none around shares.
+    wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: values
+    above the limit, and the maximum.
+    jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as
+    much as at others; or None.
+    frozen: times of frames that equal the one before and are not dry. mask_changes: of frames of
+    whose pixels 1 % or more are covered in one of them and not in the one before, as far as boxes
+    of the grid tell; least_covered, most_covered: shares of pixels that frames cover.
+    coverage_jumps: of frames whose coverage none around shares.
     """
 
     frames: int
@@ -113,8 +130,12 @@ class Inspection:
         return sum(gap.frames for gap in self.gaps)
 
 
-def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: str, infinite: int = 0) -> Frame:
-    """One frame (y, x) in mm/h, NaN = missing, before any limit → what is kept of it. See ReadOptions for the limit.
+def look_at(
+    time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: str, infinite: int = 0
+) -> Frame:
+    """One frame (y, x) in mm/h, NaN = missing, before any limit → what is kept of it.
+
+    See ReadOptions for the limit.
 
     infinite: how many of the missing values were infinite as stored; they count as above the limit.
     """
@@ -123,7 +144,8 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
     if high.any():
         rate = np.where(high, np.float32(max_rate if above_max_rate == "clip" else np.nan), rate)
     missing = np.isnan(rate)
-    filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))  # one bit pattern each for missing and for dry
+    # one bit pattern each for missing and for dry
+    filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))
     wet = filled >= WET_RATE
     return Frame(
         time=time,
@@ -140,7 +162,10 @@ def look_at(time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: st
 
 
 def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
-    """The frames of one series, in any order, each of so many pixels → what they show. There must be one."""
+    """The frames of one series, in any order, each of so many pixels → what they show.
+
+    There must be one.
+    """
     ordered = sorted(frames, key=lambda frame: frame.time)
     times = np.array([frame.time for frame in ordered], dtype="datetime64[ns]")
     timestep = timestep_of(times)
@@ -150,7 +175,9 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
     once = np.setdiff1d(np.arange(len(times)), again)
     kept, times_once = [ordered[k] for k in once], times[once]
     valid, wet = sum(frame.valid for frame in kept), sum(frame.wet for frame in kept)
-    wettest, highest = (_first_of_largest([getattr(frame, name) for frame in kept]) for name in ("top", "highest"))
+    wettest, highest = (
+        _first_of_largest([getattr(frame, name) for frame in kept]) for name in ("top", "highest")
+    )
     neighbours = np.flatnonzero(_steps(times_once, timestep) == 1) + 1
     jumps, minute, ratio = _find_jumps(kept, times_once, neighbours, timestep)
     return Inspection(
@@ -173,20 +200,34 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
         jumps=jumps,
         jump_minute=minute,
         jump_minute_ratio=ratio,
-        frozen=tuple(times_once[k] for k in neighbours if kept[k].picture == kept[k - 1].picture and kept[k].top > 0),
-        dry=tuple(times_once[k] for k, frame in enumerate(kept) if frame.valid and not frame.top > 0),
+        frozen=tuple(
+            times_once[k]
+            for k in neighbours
+            if kept[k].picture == kept[k - 1].picture and kept[k].top > 0
+        ),
+        dry=tuple(
+            times_once[k] for k, frame in enumerate(kept) if frame.valid and not frame.top > 0
+        ),
         empty=tuple(times_once[k] for k, frame in enumerate(kept) if not frame.valid),
-        mask_changes=tuple(times_once[k] for k in neighbours if _changed_coverage(kept[k - 1], kept[k]) >= _CHANGED_COVERAGE),
+        mask_changes=tuple(
+            times_once[k]
+            for k in neighbours
+            if _changed_coverage(kept[k - 1], kept[k]) >= _CHANGED_COVERAGE
+        ),
         least_covered=min(frame.valid for frame in kept) / pixels,
         most_covered=max(frame.valid for frame in kept) / pixels,
-        coverage_jumps=tuple(times_once[strange_coverage([frame.valid / pixels or np.nan for frame in kept])]),
+        coverage_jumps=tuple(
+            times_once[strange_coverage([frame.valid / pixels or np.nan for frame in kept])]
+        ),
     )
 
 
 def _find_jumps(
     frames: Sequence[Frame], times: Times, neighbours: npt.NDArray[np.intp], timestep: float
 ) -> tuple[tuple[Jump, ...], int | None, float]:
-    """Changes of the mean rain far above what is usual, and the minute of the hour at which changes are larger than at others."""
+    """Changes of the mean rain far above what is usual, and the minute of the hour at which
+    changes are larger than at others.
+    """
     enough = np.array([frame.wet >= max(_WET_ENOUGH * frame.valid, 1) for frame in frames])
     both = neighbours[enough[neighbours] & enough[neighbours - 1]]
     if both.size == 0:
@@ -195,12 +236,19 @@ def _find_jumps(
     change = np.log(means[both]) - np.log(means[both - 1])
     usual = max(_DEVIATIONS * float(np.median(np.abs(change))), np.log(_LEAST_FACTOR))
     jumped = np.abs(change) > min(usual, np.log(_FACTOR))
-    jumps = tuple(Jump(times[k], float(np.exp(by))) for k, by in zip(both[jumped], change[jumped], strict=True))
+    jumps = tuple(
+        Jump(times[k], float(np.exp(by)))
+        for k, by in zip(both[jumped], change[jumped], strict=True)
+    )
     return jumps, *_at_a_minute(times[both], np.abs(change), timestep)
 
 
-def _at_a_minute(times: Times, change: npt.NDArray[np.float64], timestep: float) -> tuple[int | None, float]:
-    """The minute of the hour of the largest changes, and their median to that of the others; None where it is no habit."""
+def _at_a_minute(
+    times: Times, change: npt.NDArray[np.float64], timestep: float
+) -> tuple[int | None, float]:
+    """The minute of the hour of the largest changes, and their median to that of the others;
+    None where it is no habit.
+    """
     minute_of = (times.astype("datetime64[m]") - times.astype("datetime64[h]")).astype(int)
     minutes = [minute for minute in np.unique(minute_of) if (minute_of == minute).sum() >= _OFTEN]
     if len(minutes) < 2 or 60 % timestep:
@@ -217,13 +265,26 @@ def _clocked(times: Times, timestep: float) -> tuple[Times, str | None]:
         return onto_clock(times, timestep, ["a file"] * len(times)), None
     except DataError:
         seconds = np.unique(np.diff(np.unique(times)) / np.timedelta64(1, "s"))
-        return times, f"frames are {seconds.min() / 60:g} to {seconds.max() / 60:g} minutes apart, the most {timestep:g}"
+        return (
+            times,
+            (
+                f"frames are {seconds.min() / 60:g} to {seconds.max() / 60:g} minutes apart, the"
+                f" most {timestep:g}"
+            ),
+        )
 
 
 def _gaps(times: Times, timestep: float) -> tuple[Gap, ...]:
     steps = _steps(times, timestep)
-    step = np.timedelta64(round(timestep * 60e9), "ns") if np.isfinite(timestep) else np.timedelta64(0, "ns")
-    return tuple(Gap(times[k] + step, times[k + 1] - step, int(steps[k]) - 1) for k in np.flatnonzero(steps > 1))
+    step = (
+        np.timedelta64(round(timestep * 60e9), "ns")
+        if np.isfinite(timestep)
+        else np.timedelta64(0, "ns")
+    )
+    return tuple(
+        Gap(times[k] + step, times[k + 1] - step, int(steps[k]) - 1)
+        for k in np.flatnonzero(steps > 1)
+    )
 
 
 def _steps(times: Times, timestep: float) -> npt.NDArray[np.int64]:
@@ -242,13 +303,19 @@ def _maximum(rate: Rate) -> float:
 
 
 def _coverage(valid: npt.NDArray[np.bool_]) -> bytes:
-    """(y, x) whether pixels are covered → how many are, in each of 16 × 16 boxes, or fewer of a small grid: int32, as bytes."""
+    """(y, x) whether pixels are covered → how many are, in each of 16 × 16 boxes, or fewer of a
+    small grid: int32, as bytes.
+    """
     rows, columns = (np.unique(np.arange(_BOXES) * size // _BOXES) for size in valid.shape)
-    return np.add.reduceat(np.add.reduceat(valid, rows, axis=0, dtype=np.int32), columns, axis=1).tobytes()
+    return np.add.reduceat(
+        np.add.reduceat(valid, rows, axis=0, dtype=np.int32), columns, axis=1
+    ).tobytes()
 
 
 def _changed_coverage(before: Frame, after: Frame) -> float:
-    """The share of pixels that at least changed, of those that the frame which covers more of them covers."""
+    """The share of pixels that at least changed, of those that the frame which covers more of
+    them covers.
+    """
     most = max(before.valid, after.valid)
     counts = [np.frombuffer(frame.coverage, np.int32) for frame in (before, after)]
     return int(np.abs(counts[1] - counts[0]).sum()) / most if most else 0.0

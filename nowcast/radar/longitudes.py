@@ -10,9 +10,11 @@ _TURN = 360.0
 
 
 def unwrapped(longitudes: npt.ArrayLike) -> Floats:
-    """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours, as 359.9, 0.1 → -0.1, 0.1.
+    """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours,
+    as 359.9, 0.1 → -0.1, 0.1.
 
-    Degrees that do not jump are returned unchanged; so are those around a pole, where a jump cannot be removed.
+    Degrees that do not jump are returned unchanged; so are those around a pole, where a jump cannot
+    be removed.
     """
     values = np.asarray(longitudes, dtype=np.float64)
     if not _jumps(values):
@@ -34,7 +36,9 @@ def apart(one: Any, other: Any) -> Any:
 
 def _jumps(values: Floats) -> bool:
     with np.errstate(invalid="ignore"):
-        return any(bool((np.abs(np.diff(values, axis=axis)) > 180.0).any()) for axis in range(values.ndim))
+        return any(
+            bool((np.abs(np.diff(values, axis=axis)) > 180.0).any()) for axis in range(values.ndim)
+        )
 
 
 def _along_axes(values: Floats) -> Floats:

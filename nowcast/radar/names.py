@@ -5,7 +5,8 @@ from datetime import datetime
 
 import numpy as np
 
-# 201009260005, 20190610-000200, 20180824T1815, 2015-05-15T15:45:00Z, 2015-05-15_15-45: parts divided alike, digits on neither side;
+# 201009260005, 20190610-000200, 20180824T1815, 2015-05-15T15:45:00Z, 2015-05-15_15-45: parts
+# divided alike, digits on neither side;
 # an offset from UTC, or a lead time, behind it makes it another time.
 _TIME = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)"

@@ -1,7 +1,9 @@
-"""One frame held against those around it: a packing by which its rain does not fit, a coverage that jumps.
+"""One frame held against those around it: a packing by which its rain does not fit, a coverage that
+jumps.
 
-Radars fail and come back, and services change how they pack numbers. So a coverage is strange only where no frame nearby shares it,
-and a packing only where the rain itself fits the frames around it by their packing, and not by its own.
+Radars fail and come back, and services change how they pack numbers. So a coverage is strange only
+where no frame nearby shares it, and a packing only where the rain itself fits the frames around it
+by their packing, and not by its own.
 """
 
 from collections.abc import Sequence
@@ -20,18 +22,25 @@ from nowcast.radar.storage import Values
 
 Packing = tuple[float, float]
 COVERAGE_JUMP = 0.2
-"""By which the share of covered pixels may differ; real composites that lost a radar for some frames changed by 0.03."""
+"""By which the share of covered pixels may differ; real composites that lost a radar for some
+frames changed by 0.03.
+"""
 _AROUND = 2  # frames before and after that a coverage is held against
 _RAINY = 20  # pixels with rain from which a mean says something
-_MISFIT, _FITS = np.log(3.0), np.log(2.0)  # the mean rain changes by less than 3 from frame to frame; by less than 2 it fits
+# the mean rain changes by less than 3 from frame to frame; by less than 2 it fits
+_MISFIT, _FITS = np.log(3.0), np.log(2.0)
 _WETTER = 0.3  # by which the share of wet pixels does not change from frame to frame
-_FEW = 2  # files in a row that may be packed otherwise by mistake; more are a service that changed its packing
+# files in a row that may be packed otherwise by mistake; more are a service that changed its
+# packing
+_FEW = 2
 
 
 def strange_coverage(covered: Sequence[float]) -> npt.NDArray[np.bool_]:
-    """Shares of covered pixels (n,) in the order of time, NaN of a missing frame → which frames share theirs with none nearby.
+    """Shares of covered pixels (n,) in the order of time, NaN of a missing frame → which frames
+    share theirs with none nearby.
 
-    The first frames are held against those after them only if two of these are there: of two frames the later is the strange one.
+    The first frames are held against those after them only if two of these are there: of two frames
+    the later is the strange one.
     """
     shares, strange = np.asarray(covered, dtype=np.float64), np.zeros(len(covered), bool)
     there = np.flatnonzero(~np.isnan(shares))
@@ -50,9 +59,11 @@ def repacked(stored: Values, own: Packing, other: Packing) -> Values:
 
 
 def rate_by(packing: Packing, stored: Values, file: RadarFile, options: ReadOptions) -> Rate:
-    """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file were packed by another (scale, offset).
+    """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file were packed
+    by another (scale, offset).
 
-    Values that no rain has by that packing are missing: they say nothing of the file, which may be right.
+    Values that no rain has by that packing are missing: they say nothing of the file, which may be
+    right.
     """
     again = repacked(stored, file.layout.packing, packing)
     again[is_impossible(again, file)] = np.nan
@@ -61,9 +72,11 @@ def rate_by(packing: Packing, stored: Values, file: RadarFile, options: ReadOpti
 
 
 def fits_only_repacked(rate: Rate, again: Rate, beside: Rate) -> bool | None:
-    """Whether a frame (y, x) [mm/h] does not fit the one beside it, and does as `again`, by the packing of that one.
+    """Whether a frame (y, x) [mm/h] does not fit the one beside it, and does as `again`, by the
+    packing of that one.
 
-    It fits by how strong the rain is where it rains, and by how much of the grid is wet. None where there is too little rain to tell.
+    It fits by how strong the rain is where it rains, and by how much of the grid is wet. None where
+    there is too little rain to tell.
     """
     own_share, their_share, share = (_wet_share(one) for one in (rate, again, beside))
     if abs(own_share - share) > _WETTER and abs(their_share - share) < _WETTER / 3:
@@ -79,15 +92,17 @@ def packing_problem(file: RadarFile, others: Packing) -> str:
     """How a file is packed, and how those around it are."""
     (scale, offset), (theirs, shift) = file.layout.packing, others
     return (
-        f"is packed with the scale {scale:g} and the offset {offset:g}, the files around it with {theirs:g} and {shift:g}, by which"
-        " its rain would fit theirs"
+        f"is packed with the scale {scale:g} and the offset {offset:g}, the files around it with"
+        f" {theirs:g} and {shift:g}, by which its rain would fit theirs"
     )
 
 
 def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
-    """Files in the order of time → (file, one before or after it) of each that is packed otherwise than those around it.
+    """Files in the order of time → (file, one before or after it) of each that is packed otherwise
+    than those around it.
 
-    One or two in a row are odd where the files before and after are packed alike; at the end where two before are.
+    One or two in a row are odd where the files before and after are packed alike; at the end where
+    two before are.
     """
     packings = [file.layout.packing for file in files]
     starts = [k for k, one in enumerate(packings) if k == 0 or packings[k - 1] != one]
@@ -102,7 +117,9 @@ def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
 
 
 def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
-    """Files of a series that are packed otherwise than those around them, by mistake as their rain says; and why."""
+    """Files of a series that are packed otherwise than those around them, by mistake as their
+    rain says; and why.
+    """
     order = list(dict.fromkeys(series.file_of.tolist()))
     found = {}
     for k, beside in odd_packings([series.files[one] for one in order]):
@@ -112,7 +129,10 @@ def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
         packings = file.layout.packing, other.layout.packing
         own, again = (rate_by(packing, stored, file, options) for packing in packings)
         if fits_only_repacked(own, again, rate_by(other.layout.packing, there, other, options)):
-            found[file.path] = f"{file.path}: {packing_problem(file, other.layout.packing)}; mend it, or leave it out."
+            found[file.path] = (
+                f"{file.path}: {packing_problem(file, other.layout.packing)}; mend it, or leave it"
+                " out."
+            )
     return found
 
 

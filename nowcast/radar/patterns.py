@@ -1,7 +1,9 @@
-"""Patterns of times in paths, as forecasters write them: `radar/%Y/%m/%d/rain_%H%M.h5`, with globs where they like.
+"""Patterns of times in paths, as forecasters write them: `radar/%Y/%m/%d/rain_%H%M.h5`, with globs
+where they like.
 
-A pattern is followed component by component. A folder whose time (as far as the codes met so far tell it) lies outside the
-period is not entered, and the newest come first, so that a walk may stop as soon as it has enough.
+A pattern is followed component by component. A folder whose time (as far as the codes met so far
+tell it) lies outside the period is not entered, and the newest come first, so that a walk may stop
+as soon as it has enough.
 """
 
 import heapq
@@ -15,8 +17,8 @@ from pathlib import Path
 from nowcast.errors import ConfigError, MissingInputError
 
 _CODES = {
-    "Y": r"\d{4}", "y": r"\d\d", "m": r"0[1-9]|1[0-2]", "d": r"0[1-9]|[12]\d|3[01]", "j": r"[0-3]\d\d",
-    "H": r"[01]\d|2[0-3]", "M": r"[0-5]\d", "S": r"[0-5]\d",
+    "Y": r"\d{4}", "y": r"\d\d", "m": r"0[1-9]|1[0-2]", "d": r"0[1-9]|[12]\d|3[01]",
+    "j": r"[0-3]\d\d", "H": r"[01]\d|2[0-3]", "M": r"[0-5]\d", "S": r"[0-5]\d",
 }  # fmt: skip
 _TOKENS = re.compile(r"%.?|\[!?[^\]]+\]|.", re.DOTALL)
 _TEMPORARY = (".tmp", ".part", ".partial", "~")
@@ -45,11 +47,16 @@ def is_time_pattern(path: str | Path) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path exists. Errors: MissingInputError where a folder on the way to it cannot be entered."""
+    """Whether a path exists.
+
+    Errors: MissingInputError where a folder on the way to it cannot be entered.
+    """
     try:
         return path.exists()
     except PermissionError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
 
 
 def is_passing(name: str) -> bool:
@@ -65,11 +72,15 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):  # gone since it was seen, or never there
         return []
     except OSError as error:
-        raise MissingInputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{folder}: cannot be listed ({error.strerror}); check its permissions."
+        ) from error
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link that leads nowhere or to itself."""
+    """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link
+    that leads nowhere or to itself.
+    """
     try:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
     except OSError:
@@ -77,10 +88,13 @@ def kind_of(entry: os.DirEntry[str]) -> str:
 
 
 def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
-    """What matches the pattern and may lie within the period: (its time as far as its path tells, path), the newest first.
+    """What matches the pattern and may lie within the period: (its time as far as its path tells,
+    path), the newest first.
 
-    Lists only folders that a component with codes or globs is matched in, and of these only such as may hold what is asked next.
-    Errors: ConfigError for a '%' that is no code, MissingInputError for a folder that cannot be listed.
+    Lists only folders that a component with codes or globs is matched in, and of these only such as
+    may hold what is asked next.
+    Errors: ConfigError for a '%' that is no code, MissingInputError for a folder that cannot be
+    listed.
     """
     steps = [_step(part, pattern) for part in pattern.parts]
     heap = [_Node(EVER, Path(), 0, {})]
@@ -95,13 +109,21 @@ def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
 
 
 def matches(pattern: Path, path: Path) -> bool:
-    """Whether a path is one that `follow` would give, if it was there. Errors: ConfigError for a '%' that is no code."""
+    """Whether a path is one that `follow` would give, if it was there.
+
+    Errors: ConfigError for a '%' that is no code.
+    """
     return _match([_step(part, pattern) for part in pattern.parts], path.parts, {})
 
 
 def span_of(known: Known) -> Span | None:
-    """The time that these numbers allow: a year, a month of it, a day …; EVER without a year; None where there is no such time."""
-    year = known.get("Y", known["y"] + (1900 if known["y"] >= 69 else 2000) if "y" in known else None)  # as POSIX has it
+    """The time that these numbers allow: a year, a month of it, a day …; EVER without a year;
+    None where there is no such time.
+    """
+    # as POSIX has it
+    year = known.get(
+        "Y", known["y"] + (1900 if known["y"] >= 69 else 2000) if "y" in known else None
+    )
     if year is None:
         return EVER
     if "y" in known and year % 100 != known["y"]:
@@ -115,7 +137,11 @@ def span_of(known: Known) -> Span | None:
 def _span(year: int, known: Known) -> Span | None:
     if "j" in known:
         start = datetime(year, 1, 1) + timedelta(days=known["j"] - 1)
-        if start.year != year or known.get("m", start.month) != start.month or known.get("d", start.day) != start.day:
+        if (
+            start.year != year
+            or known.get("m", start.month) != start.month
+            or known.get("d", start.day) != start.day
+        ):
             return None
     elif "m" not in known:
         return Span(datetime(year, 1, 1), datetime(year + 1, 1, 1))
@@ -125,7 +151,11 @@ def _span(year: int, known: Known) -> Span | None:
     else:
         start = datetime(year, known["m"], known["d"])
     length = timedelta(days=1)
-    for code, unit in (("H", timedelta(hours=1)), ("M", timedelta(minutes=1)), ("S", timedelta(seconds=1))):
+    for code, unit in (
+        ("H", timedelta(hours=1)),
+        ("M", timedelta(minutes=1)),
+        ("S", timedelta(seconds=1)),
+    ):
         if code not in known:
             break
         start, length = start + known[code] * unit, unit
@@ -142,7 +172,9 @@ class _Node:
     known: Known
 
     def __lt__(self, other: "_Node") -> bool:
-        """The one that may be newer comes first; of equals the less deep, for it may hold more; then the later name."""
+        """The one that may be newer comes first; of equals the less deep, for it may hold more;
+        then the later name.
+        """
         if self.span.end != other.span.end:
             return self.span.end > other.span.end
         return (self.depth, other.path) < (other.depth, self.path)
@@ -150,7 +182,9 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Step:
-    """A component of a pattern: a name as it is, or a regular expression of names; or any number of folders (`**`)."""
+    """A component of a pattern: a name as it is, or a regular expression of names; or any
+    number of folders (`**`).
+    """
 
     name: str | None = None
     names: re.Pattern[str] | None = None
@@ -167,7 +201,8 @@ def _step(part: str, pattern: Path) -> _Step:
         if token[0] == "%" and token != "%%":
             if code not in _CODES:
                 raise ConfigError(
-                    f"{pattern}: {token!r} is no code of a time; use {' '.join(f'%{known}' for known in _CODES)}, and %% for a percent sign."
+                    f"{pattern}: {token!r} is no code of a time; use"
+                    f" {' '.join(f'%{known}' for known in _CODES)}, and %% for a percent sign."
                 )
             regex += f"(?P={code})" if code in seen else f"(?P<{code}>{_CODES[code]})"
             seen.add(code)
@@ -181,7 +216,11 @@ def _step(part: str, pattern: Path) -> _Step:
             regex += re.escape(token[0])
             continue
         magic = True
-    return _Step(names=re.compile(regex, re.DOTALL), hidden=part.startswith(".")) if magic else _Step(name=literal)
+    return (
+        _Step(names=re.compile(regex, re.DOTALL), hidden=part.startswith("."))
+        if magic
+        else _Step(name=literal)
+    )
 
 
 def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
@@ -203,14 +242,22 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
                 yield _Node(told[0], node.path / entry.name, depth, told[1])
 
 
-def _told(names: re.Pattern[str], name: str, hidden: bool, known: Known) -> tuple[Span, Known] | None:
-    """The time that a name tells beside what is known of it; None where it is none of these names, or contradicts."""
+def _told(
+    names: re.Pattern[str], name: str, hidden: bool, known: Known
+) -> tuple[Span, Known] | None:
+    """The time that a name tells beside what is known of it; None where it is none of these
+    names, or contradicts.
+    """
     match = names.fullmatch(name)
     if match is None or (is_passing(name) and not hidden):
         return None
     told = {**known, **{code: int(number) for code, number in match.groupdict().items()}}
     span = span_of(told)
-    return (span, told) if span is not None and all(told[code] == number for code, number in known.items()) else None
+    return (
+        (span, told)
+        if span is not None and all(told[code] == number for code, number in known.items())
+        else None
+    )
 
 
 def _match(steps: Sequence[_Step], names: Sequence[str], known: Known) -> bool:
@@ -220,6 +267,8 @@ def _match(steps: Sequence[_Step], names: Sequence[str], known: Known) -> bool:
     if step.name is not None:
         return step.name == names[0] and _match(steps[1:], names[1:], known)
     if step.names is None:
-        return _match(steps[1:], names, known) or (not is_passing(names[0]) and _match(steps, names[1:], known))
+        return _match(steps[1:], names, known) or (
+            not is_passing(names[0]) and _match(steps, names[1:], known)
+        )
     told = _told(step.names, names[0], step.hidden, known)
     return told is not None and _match(steps[1:], names[1:], told[1])

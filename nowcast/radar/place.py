@@ -7,11 +7,17 @@ import numpy as np
 from nowcast.radar.georeference import Place, ellipsoid_of
 from nowcast.radar.grid import CRS, LATITUDE
 
-_MERIDIANS = ("straight_vertical_longitude_from_pole", "longitude_of_central_meridian", "longitude_of_projection_origin")
+_MERIDIANS = (
+    "straight_vertical_longitude_from_pole",
+    "longitude_of_central_meridian",
+    "longitude_of_projection_origin",
+)
 
 
 def pixel_size(place: Place) -> tuple[float, float, str] | None:
-    """(height, width, "m" or "degrees") of a pixel; None where the axes are not known or not regular."""
+    """(height, width, "m" or "degrees") of a pixel; None where the axes are not known or not
+    regular.
+    """
     if "x" not in place or "y" not in place:
         return None
     sizes = []
@@ -39,7 +45,11 @@ def crs_in_words(place: Place) -> str:
     if CRS not in place:
         if str(place["x"].attrs.get("units", "")).startswith("degree") if "x" in place else False:
             return "latitude and longitude"
-        return "not stated; latitude and longitude of each pixel are" if LATITUDE in place else "not stated"
+        return (
+            "not stated; latitude and longitude of each pixel are"
+            if LATITUDE in place
+            else "not stated"
+        )
     attrs = place[CRS].attrs
     words = [str(attrs["grid_mapping_name"]).replace("_", " ")]
     if "standard_parallel" in attrs:
@@ -58,7 +68,11 @@ def _ellipsoid(attrs: dict[str, Any]) -> str:
     if axes is None:
         return "ellipsoid not stated"
     a, b = axes
-    return f"sphere of {a / 1000:.6g} km" if a == b else f"ellipsoid of {a / 1000:.7g} and {b / 1000:.7g} km"
+    return (
+        f"sphere of {a / 1000:.6g} km"
+        if a == b
+        else f"ellipsoid of {a / 1000:.7g} and {b / 1000:.7g} km"
+    )
 
 
 def _degrees(value: Any) -> str:

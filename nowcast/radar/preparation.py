@@ -31,7 +31,10 @@ _BLOCK_BYTES, _BLOCK_FRAMES = 32 * 2**20, 12  # read at a time
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What is done to every frame, and what is written beside them. `place` is that of the store."""
+    """What is done to every frame, and what is written beside them.
+
+    `place` is that of the store.
+    """
 
     store: Path
     series: Series
@@ -48,8 +51,9 @@ class Preparation:
 
 @dataclass(frozen=True, eq=False)
 class DayPlan:
-    """A day to write: the frames to make, the times of those kept as they are, the fingerprints of all its sources, and what an
-    earlier run left out."""
+    """A day to write: the frames to make, the times of those kept as they are, the fingerprints
+    of all its sources, and what an earlier run left out.
+    """
 
     day: np.datetime64
     targets: tuple[Target, ...]
@@ -63,7 +67,9 @@ class DayPlan:
         return np.unique([k for target in self.targets for k, _ in target.parts]).astype(np.intp)
 
 
-def describe_each(options: ReadOptions, paths: Sequence[Path], advance: Advance) -> list[RadarFile | str]:
+def describe_each(
+    options: ReadOptions, paths: Sequence[Path], advance: Advance
+) -> list[RadarFile | str]:
     """What each file holds, or why it cannot be used."""
     described: list[RadarFile | str] = []
     last: RadarFile | None = None
@@ -73,19 +79,28 @@ def describe_each(options: ReadOptions, paths: Sequence[Path], advance: Advance)
         except (DataError, MissingInputError) as error:
             described.append(str(error))
         else:
-            last = file if last is None or place_differs(last.place, file.place) else replace(file, place=last.place)  # one copy
+            # one copy
+            last = (
+                file
+                if last is None or place_differs(last.place, file.place)
+                else replace(file, place=last.place)
+            )
             described.append(last)
         advance(1)
     return described
 
 
 def plan_days(
-    targets: Sequence[Target], series: Series, fingerprints: Sequence[str], records: dict[np.datetime64, DayRecord]
+    targets: Sequence[Target],
+    series: Series,
+    fingerprints: Sequence[str],
+    records: dict[np.datetime64, DayRecord],
 ) -> list[DayPlan]:
-    """What is to be made, by day: the frames that are not in the store and those with a file that is new or has changed.
+    """What is to be made, by day: the frames that are not in the store and those with a file that
+    is new or has changed.
 
-    A frame of the store stays where its files are gone, so that a store outlives an archive that is cleared now and then; and
-    what was left out stays so until its file changes.
+    A frame of the store stays where its files are gone, so that a store outlives an archive that is
+    cleared now and then; and what was left out stays so until its file changes.
     """
     days: dict[np.datetime64, list[Target]] = {}
     for target in targets:
@@ -93,14 +108,18 @@ def plan_days(
     plans = []
     for day, of_day in days.items():
         record = records.get(day)
-        sources = frozenset(fingerprints[series.file_of[k]] for target in of_day for k, _ in target.parts)
+        sources = frozenset(
+            fingerprints[series.file_of[k]] for target in of_day for k, _ in target.parts
+        )
         if record is None:
             plans.append(DayPlan(day, tuple(of_day), np.array([], "datetime64[ns]"), sources, {}))
             continue
         there, lost = set(record.times.tolist()), set(record.left_out)
         wanted = []
         for target in of_day:
-            new = any(fingerprints[series.file_of[k]] not in record.sources for k, _ in target.parts)
+            new = any(
+                fingerprints[series.file_of[k]] not in record.sources for k, _ in target.parts
+            )
             known = target.time.astype("datetime64[ns]").item() in there or any(
                 show(series.times[k]) in lost for k, _ in target.parts
             )
@@ -115,24 +134,39 @@ def plan_days(
     return plans
 
 
-def make_day(preparation: Preparation, plan: DayPlan, advance: Advance) -> tuple[int, dict[str, str]]:
+def make_day(
+    preparation: Preparation, plan: DayPlan, advance: Advance
+) -> tuple[int, dict[str, str]]:
     """Write a day of the store; → how many frames were made, and what was left out: time → reason.
 
-    With bad files skipped, a frame that cannot be read is left out; a day of which none can be read is no file.
+    With bad files skipped, a frame that cannot be read is left out; a day of which none can be read
+    is no file.
 
     Memory holds a few frames of the source and one block of the store, however long the day.
-    Errors: DataError, MissingInputError where a file is bad and none may be; CannotCreateError, InputOutputError. The day is
-    then as it was.
+    Errors: DataError, MissingInputError where a file is bad and none may be; CannotCreateError,
+    InputOutputError. The day is then as it was.
     """
     path, left_out = day_path(preparation.store, plan.day), dict(plan.left_out)
     made = _made_frames(preparation, plan, left_out, advance)
     frames = merge(made, kept_frames(path, plan.kept), key=lambda frame: frame.time)
-    count = write_day(path, preparation.place, frames, preparation.attrs, preparation.settings, plan.sources, left_out)
+    count = write_day(
+        path,
+        preparation.place,
+        frames,
+        preparation.attrs,
+        preparation.settings,
+        plan.sources,
+        left_out,
+    )
     return count - len(plan.kept), left_out
 
 
-def _made_frames(preparation: Preparation, plan: DayPlan, left_out: dict[str, str], advance: Advance) -> Iterator[Frame]:
-    """The frames of a plan, each from those of the series; `left_out` learns of those that could not be read."""
+def _made_frames(
+    preparation: Preparation, plan: DayPlan, left_out: dict[str, str], advance: Advance
+) -> Iterator[Frame]:
+    """The frames of a plan, each from those of the series; `left_out` learns of those that
+    could not be read.
+    """
     stream = _source_frames(preparation, plan.needed, left_out, advance)
     held: dict[int, Frame | None] = {}
     for target in plan.targets:
@@ -157,31 +191,53 @@ def _mean(time: np.datetime64, parts: list[tuple[Frame, float]]) -> Frame:
         covered += there * share
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.where(covered >= LEAST_TIME - 1e-9, total / covered, np.nan).astype(np.float32)
-    return Frame(time, rate, sum(frame.high for frame, _ in parts), sum(frame.speckle for frame, _ in parts))
+    return Frame(
+        time, rate, sum(frame.high for frame, _ in parts), sum(frame.speckle for frame, _ in parts)
+    )
 
 
 def _source_frames(
-    preparation: Preparation, needed: npt.NDArray[np.intp], left_out: dict[str, str], advance: Advance
+    preparation: Preparation,
+    needed: npt.NDArray[np.intp],
+    left_out: dict[str, str],
+    advance: Advance,
 ) -> Iterator[tuple[int, Frame | None]]:
-    """The frames of the series, cropped, cleaned and resampled; None for one that cannot be read."""
+    """The frames of the series, cropped, cleaned and resampled; None for one that cannot be
+    read.
+    """
     array = FrameArray(preparation.series, preparation.options)
     array.said = True  # how many are too high is written into the store and reported at the end
     rows, columns = preparation.rows, preparation.columns
-    height, width = rows.stop - rows.start, array.shape[2] if isinstance(columns, list) else columns.stop - columns.start
+    height, width = (
+        rows.stop - rows.start,
+        array.shape[2] if isinstance(columns, list) else columns.stop - columns.start,
+    )
     block = max(1, min(_BLOCK_FRAMES, _BLOCK_BYTES // (4 * height * width)))
     try:
         for start in range(0, len(needed), block):
             for k, rate, high in _read(preparation, array, needed[start : start + block], left_out):
-                yield k, None if rate is None else _finished(preparation, preparation.series.times[k], rate, high)
+                yield (
+                    k,
+                    (
+                        None
+                        if rate is None
+                        else _finished(preparation, preparation.series.times[k], rate, high)
+                    ),
+                )
                 advance(1)
     finally:
         array.close()
 
 
 def _read(
-    preparation: Preparation, array: FrameArray, spots: npt.NDArray[np.intp], left_out: dict[str, str]
+    preparation: Preparation,
+    array: FrameArray,
+    spots: npt.NDArray[np.intp],
+    left_out: dict[str, str],
 ) -> Iterator[tuple[int, npt.NDArray[np.float32] | None, int]]:
-    """(frame, rates or None, how many were too high): read at once where all is well, else one by one, to know which it is."""
+    """(frame, rates or None, how many were too high): read at once where all is well, else one
+    by one, to know which it is.
+    """
     before = array.high
     try:
         rates, reason = _values(preparation, array, spots), ""
@@ -200,12 +256,16 @@ def _read(
         yield from _read(preparation, array, spots[k : k + 1], left_out)
 
 
-def _values(preparation: Preparation, array: FrameArray, spots: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def _values(
+    preparation: Preparation, array: FrameArray, spots: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float32]:
     lazy = xr.Variable(DIMS, LazilyIndexedArray(array))
     return np.asarray(lazy[spots, preparation.rows, preparation.columns].values)
 
 
-def _finished(preparation: Preparation, time: np.datetime64, rate: npt.NDArray[np.float32], high: int) -> Frame:
+def _finished(
+    preparation: Preparation, time: np.datetime64, rate: npt.NDArray[np.float32], high: int
+) -> Frame:
     speckle = 0
     if preparation.speckle_neighbours:
         cleaned, speckle = remove_speckle(rate, preparation.speckle_neighbours)

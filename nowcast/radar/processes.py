@@ -1,4 +1,6 @@
-"""Work in several processes: each item in one of them, results in order, and all of them gone when the work ends or is stopped."""
+"""Work in several processes: each item in one of them, results in order, and all of them gone
+when the work ends or is stopped.
+"""
 
 import os
 import signal
@@ -25,13 +27,19 @@ class _StoppedError(Exception):
 
 
 def in_processes(
-    task: Callable[[Shared, Item, Advance], Result], shared: Shared, items: Sequence[Item], workers: int, advance: Advance
+    task: Callable[[Shared, Item, Advance], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    workers: int,
+    advance: Advance,
 ) -> Iterator[Result]:
-    """task(shared, item, advance) for each item, in the order of `items`; with one worker in this process.
+    """task(shared, item, advance) for each item, in the order of `items`; with one worker in this
+    process.
 
-    `task` is a function of a module and tells its `advance` now and then how much it has done. Workers are started afresh, not
-    forked, so that they inherit neither open files nor threads. They stop at their next `advance` when the caller is
-    interrupted or a task fails, and at once when the caller is killed.
+    `task` is a function of a module and tells its `advance` now and then how much it has done.
+    Workers are started afresh, not forked, so that they inherit neither open files nor threads.
+    They stop at their next `advance` when the caller is interrupted or a task fails, and at once
+    when the caller is killed.
     Errors: those of the task; InternalError where a worker was killed.
     """
     workers = min(workers, len(items))
@@ -57,7 +65,9 @@ def in_processes(
             yield future.result()
         tell()
     except BrokenProcessPool as error:
-        raise InternalError("a worker process was killed, perhaps for want of memory; run again with fewer workers.") from error
+        raise InternalError(
+            "a worker process was killed, perhaps for want of memory; run again with fewer workers."
+        ) from error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

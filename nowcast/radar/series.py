@@ -34,11 +34,19 @@ class Series:
     def within(self, start: np.datetime64, end: np.datetime64) -> "Series":
         """The frames from `start` to `end`, both included; all files stay known."""
         inside = (self.times >= start) & (self.times <= end)
-        return replace(self, times=self.times[inside], file_of=self.file_of[inside], frame_of=self.frame_of[inside])
+        return replace(
+            self,
+            times=self.times[inside],
+            file_of=self.file_of[inside],
+            frame_of=self.frame_of[inside],
+        )
 
 
-def describe_files(paths: Sequence[Path], options: ReadOptions, around: Sequence[Span] = ()) -> tuple[RadarFile, ...]:
-    """Describe each file, in the order given; with `around`, only those count that have a frame there.
+def describe_files(
+    paths: Sequence[Path], options: ReadOptions, around: Sequence[Span] = ()
+) -> tuple[RadarFile, ...]:
+    """Describe each file, in the order given; with `around`, only those count that have a frame
+    there.
 
     Errors: DataError where two of them differ in grid, units or variable.
     """
@@ -70,20 +78,29 @@ def within(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
 
 
 def build_series(
-    files: tuple[RadarFile, ...], options: ReadOptions, periods: Sequence[Span] = (), around: Sequence[Span] = ()
+    files: tuple[RadarFile, ...],
+    options: ReadOptions,
+    periods: Sequence[Span] = (),
+    around: Sequence[Span] = (),
 ) -> Series:
-    """Put frames on one clock and in one order; a frame that comes twice is kept once. What was mended is said.
+    """Put frames on one clock and in one order; a frame that comes twice is kept once.
 
-    periods: only their frames are taken, and only these decide about the spacing; none: all frames. around: frames there are taken
+    What was mended is said.
+
+    periods: only their frames are taken, and only these decide about the spacing; none: all frames.
+    around: frames there are taken
         too, where they fit.
-    Errors: DataError where times do not fit one spacing, or two different frames have the same time.
+    Errors: DataError where times do not fit one spacing, or two different frames have the same
+    time.
     """
     times = np.concatenate([file.times for file in files])
     file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
     frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
     asked = within(times, periods) if periods else np.ones(times.shape, bool)
     timestep = timestep_of(_enough(times, asked))
-    kept, ticks = _on_clock(times, asked, timestep, [*periods, *around], [str(files[k].path) for k in file_of])
+    kept, ticks = _on_clock(
+        times, asked, timestep, [*periods, *around], [str(files[k].path) for k in file_of]
+    )
     if (np.diff(ticks) < np.timedelta64(0, "ns")).any():
         log.warning("%s: frames were not in the order of time and were sorted.", _span(files))
     order = np.argsort(ticks, kind="stable")
@@ -93,14 +110,23 @@ def build_series(
     unfit = set[int]()
     for k in again.tolist():
         try:
-            _check_equal(files[file_of[k - 1]], int(frame_of[k - 1]), files[file_of[k]], int(frame_of[k]), times[k], options)
+            _check_equal(
+                files[file_of[k - 1]],
+                int(frame_of[k - 1]),
+                files[file_of[k]],
+                int(frame_of[k]),
+                times[k],
+                options,
+            )
         except DataError:
             if asked[k] or asked[k - 1]:
                 raise
             unfit |= {k - 1, k}
     if again.size > len(unfit) // 2:
         log.warning(
-            "%s: %d frames came twice, equal in every pixel; one of each was kept.", _span(files), again.size - len(unfit) // 2
+            "%s: %d frames came twice, equal in every pixel; one of each was kept.",
+            _span(files),
+            again.size - len(unfit) // 2,
         )
     keep = np.setdiff1d(np.arange(len(times)), [*again, *unfit])
     return Series(files, times[keep], file_of[keep], frame_of[keep], timestep)
@@ -117,11 +143,17 @@ def _enough(times: Times, asked: npt.NDArray[np.bool_]) -> Times:
 
 
 def _on_clock(
-    times: Times, asked: npt.NDArray[np.bool_], timestep: float, spans: Sequence[Span], names: list[str]
+    times: Times,
+    asked: npt.NDArray[np.bool_],
+    timestep: float,
+    spans: Sequence[Span],
+    names: list[str],
 ) -> tuple[npt.NDArray[np.intp], Times]:
-    """Which frames are kept, as the files have them, and the ticks of each on the clock of those that are asked for.
+    """Which frames are kept, as the files have them, and the ticks of each on the clock of those
+    that are asked for.
 
-    Others are kept where they fit that clock. Errors: DataError where one that is asked for does not.
+    Others are kept where they fit that clock. Errors: DataError where one that is asked for does
+    not.
     """
     first = np.flatnonzero(asked)
     ticks = np.array(times, dtype="datetime64[ns]")
@@ -136,16 +168,25 @@ def _on_clock(
         kept |= near(times, spans) & (np.abs(off) <= min(_JITTER, step // 4))
         unfit = int((within(times, spans) & ~kept).sum())
         if unfit:
-            log.warning("%d frames around the period do not fit its %g-minute spacing and are left out.", unfit, timestep)
+            log.warning(
+                "%d frames around the period do not fit its %g-minute spacing and are left out.",
+                unfit,
+                timestep,
+            )
     kept &= within(ticks, spans)
     return np.flatnonzero(kept), ticks[kept]
 
 
 def unlike(first: RadarFile, other: RadarFile) -> str:
-    """Why two files cannot be of one series, as they differ in grid, units or variable; empty where they can."""
+    """Why two files cannot be of one series, as they differ in grid, units or variable; empty
+    where they can.
+    """
     a, b = first.layout, other.layout
     if a.shape != b.shape:
-        return f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of one grid only."
+        return (
+            f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of"
+            " one grid only."
+        )
     for what, ours, theirs in [
         ("format", first.format, other.format),
         ("variable", a.variable, b.variable),
@@ -154,13 +195,22 @@ def unlike(first: RadarFile, other: RadarFile) -> str:
         ("Z-R relation", a.zr, b.zr),
     ]:
         if ours != theirs:
-            return f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one kind only."
+            return (
+                f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one"
+                " kind only."
+            )
     problem = place_differs(first.place, other.place)
-    return f"{other.path}: not on the grid of {first.path} ({problem}); open files of one grid only." if problem else ""
+    return (
+        f"{other.path}: not on the grid of {first.path} ({problem}); open files of one grid only."
+        if problem
+        else ""
+    )
 
 
 def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], dict[Path, str]]:
-    """Those on the grid, in the units and of the kind that most files have, of equals that of the first; and why others are not."""
+    """Those on the grid, in the units and of the kind that most files have, of equals that of
+    the first; and why others are not.
+    """
     kinds: list[list[RadarFile]] = []
     for file in files:
         kind = next((kind for kind in kinds if not unlike(kind[0], file)), None)
@@ -173,7 +223,9 @@ def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], dict[Path,
     return most, {file.path: unlike(most[0], file) for file in others}
 
 
-def _check_equal(a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions) -> None:
+def _check_equal(
+    a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions
+) -> None:
     everything = slice(None)
     one = read_frames(a, slice(i, i + 1), everything, everything, options)
     two = read_frames(b, slice(j, j + 1), everything, everything, options)

@@ -1,4 +1,6 @@
-"""Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked exactly, failures named."""
+"""Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked
+exactly, failures named.
+"""
 
 import gzip
 import io
@@ -24,18 +26,29 @@ from nowcast.apart import if_running
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError, NowcastError
 from nowcast.files import fault_of_machine
 from nowcast.radar.archives import archive_in_words
-from nowcast.untrusted import refuse_huge, refuse_irregular, refuse_unpacking, refuse_unsound, refuse_unsound_content
+from nowcast.untrusted import (
+    refuse_huge,
+    refuse_irregular,
+    refuse_unpacking,
+    refuse_unsound,
+    refuse_unsound_content,
+)
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
 Dry = tuple[Sequence[float], float]
-"""Numbers as stored that mean dry, and what dry is in the units of the values: 0, or -inf of dBZ."""
+"""Numbers as stored that mean dry, and what dry is in the units of the values: 0, or -inf of
+dBZ.
+"""
 
 MAX_OPEN = 4  # open files kept by a process
-_CHUNK_CACHE = 64 * 2**20  # bytes a file may keep unpacked, so that neighbouring frames are not inflated again
+# bytes a file may keep unpacked, so that neighbouring frames are not inflated again
+_CHUNK_CACHE = 64 * 2**20
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
 _GZIP = b"\x1f\x8b"
-_DRY = re.compile(r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE)
+_DRY = re.compile(
+    r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE
+)
 # What a file is by its first bytes.
 _KINDS = {
     b"\x89HDF": "NetCDF or HDF5 file", b"CDF": "NetCDF or HDF5 file", b"GRIB": "GRIB file",
@@ -44,7 +57,10 @@ _KINDS = {
 
 
 class _Handles:
-    """The few files last read, open. One reader at a time, for the NetCDF library is not safe with threads."""
+    """The few files last read, open.
+
+    One reader at a time, for the NetCDF library is not safe with threads.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -68,7 +84,8 @@ class _Handles:
 
 
 _handles = _Handles()
-_of_the_parent: list[_Handles] = []  # a forked process must neither use nor close the files of its parent
+# a forked process must neither use nor close the files of its parent
+_of_the_parent: list[_Handles] = []
 
 
 def _start_afresh() -> None:
@@ -99,13 +116,18 @@ def _close_files(paths: set[str]) -> None:
 
 
 def read_values(
-    path: Path, variable: str, index: dict[str, slice], missing_value: Numbers = None, dry: Dry = ((), 0.0)
+    path: Path,
+    variable: str,
+    index: dict[str, slice],
+    missing_value: Numbers = None,
+    dry: Dry = ((), 0.0),
 ) -> Values:
-    """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the order of `index`.
+    """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the
+    order of `index`.
 
-    A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file declares, values out of its
-    valid range, and `missing_value` as it is stored; dry is what `dry` names. Values are unpacked in double precision, so that
-    10 × 0.01 × 12 is 1.2.
+    A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file
+    declares, values out of its valid range, and `missing_value` as it is stored; dry is what `dry`
+    names. Values are unpacked in double precision, so that 10 × 0.01 × 12 is 1.2.
     Errors: MissingInputError where the file has gone, DataError where it is damaged.
     """
     try:
@@ -125,12 +147,19 @@ def read_values(
     return unpack(raw, attrs, missing_value, dry)
 
 
-def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbers = None, dry: Dry = ((), 0.0)) -> Values:
-    """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset, `flag_values`, and by `_Unsigned`.
+def unpack(
+    raw: npt.NDArray[Any],
+    attrs: Mapping[str, Any],
+    missing_value: Numbers = None,
+    dry: Dry = ((), 0.0),
+) -> Values:
+    """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset,
+    `flag_values`, and by `_Unsigned`.
 
-    CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type wider than the packed one, as
-    floating next to integers, for unpacked ones. A flag that means dry is dry, and any other one missing. What the user names
-    counts for more than what the file declares: a number of `dry` is dry although the file calls it missing.
+    CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type
+    wider than the packed one, as floating next to integers, for unpacked ones. A flag that means
+    dry is dry, and any other one missing. What the user names counts for more than what the file
+    declares: a number of `dry` is dry although the file calls it missing.
     """
     raw = _as_meant(raw, str(attrs.get("_Unsigned", "")).lower())
     with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
@@ -140,14 +169,21 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
     unpacked_values = values * scale + offset if scale != 1.0 or offset != 0.0 else values
     half = abs(scale) / 2 if raw.dtype.kind in "iu" else 0.0
     missing = np.isnan(values)
-    for fill in [*_like(raw, attrs.get("_FillValue")), *_like(raw, attrs.get("missing_value")), *_like(raw, missing_value)]:
+    for fill in [
+        *_like(raw, attrs.get("_FillValue")),
+        *_like(raw, attrs.get("missing_value")),
+        *_like(raw, missing_value),
+    ]:
         missing |= values == fill
     for fill in _beyond(raw, attrs.get("missing_value")) if packed else []:
         missing |= np.abs(unpacked_values - fill) <= half
     missing |= _out_of_limits(raw, values, unpacked_values if packed else None, attrs, half)
     flagged_dry, flagged = _flags(raw, attrs)
     at_dry = [np.isin(values, flagged_dry)] if flagged_dry else []
-    at_dry += [np.isnan(values) if math.isnan(number) else values == number for number in _like(raw, list(dry[0]))]
+    at_dry += [
+        np.isnan(values) if math.isnan(number) else values == number
+        for number in _like(raw, list(dry[0]))
+    ]
     missing = missing | np.isin(values, flagged) if flagged else missing
     unpacked_values[missing] = np.nan
     for at in at_dry:
@@ -156,9 +192,15 @@ def unpack(raw: npt.NDArray[Any], attrs: Mapping[str, Any], missing_value: Numbe
 
 
 def _out_of_limits(
-    raw: npt.NDArray[Any], values: Values, unpacked_values: Values | None, attrs: Mapping[str, Any], half: float
+    raw: npt.NDArray[Any],
+    values: Values,
+    unpacked_values: Values | None,
+    attrs: Mapping[str, Any],
+    half: float,
 ) -> npt.NDArray[np.bool_]:
-    """Where numbers as stored, or unpacked by limits of a wider type and to half a step, lie beyond the limits of `attrs`."""
+    """Where numbers as stored, or unpacked by limits of a wider type and to half a step, lie
+    beyond the limits of `attrs`.
+    """
     out = np.zeros(raw.shape, dtype=bool)
     for name, limit in attrs.items():
         if np.size(limit) != {"valid_min": 1, "valid_max": 1, "valid_range": 2}.get(name):
@@ -174,42 +216,60 @@ def _out_of_limits(
 
 
 def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Values of a coordinate: as stored where no attribute packs or masks them, else as unpack has them, limits aside."""
+    """Values of a coordinate: as stored where no attribute packs or masks them, else as unpack
+    has them, limits aside.
+    """
     kept = {
-        name: attrs[name] for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned") if name in attrs
+        name: attrs[name]
+        for name in ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
+        if name in attrs
     }
     return unpack(raw, kept) if kept and raw.dtype.kind in "iuf" else raw
 
 
 def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDArray[Any]:
-    """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of bytes, which no signed byte holds.
+    """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of
+    bytes, which no signed byte holds.
 
-    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type does not hold is never met and says
-    nothing; nor does any where another flag is below 0.
+    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type
+    does not hold is never met and says nothing; nor does any where another flag is below 0.
     """
     if raw.dtype.kind != "i":
         return raw
     width = 2.0 ** (8 * raw.dtype.itemsize)
     least = width / 2 if raw.dtype.itemsize == 1 else width - 2
-    held = [flag for flag in flags if flag is not None and -width / 2 <= flag < width and flag == int(flag)]
+    held = [
+        flag
+        for flag in flags
+        if flag is not None and -width / 2 <= flag < width and flag == int(flag)
+    ]
     if not held or min(held) < 0 or max(held) < least:
         return raw
     return raw.astype(raw.dtype.newbyteorder("=")).view(f"u{raw.dtype.itemsize}")
 
 
 def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
-    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of those that mean missing."""
-    if undetect is None or any(number == undetect or np.isnan([number, undetect]).all() for number in missing_numbers(*missing)):
+    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of
+    those that mean missing.
+    """
+    if undetect is None or any(
+        number == undetect or np.isnan([number, undetect]).all()
+        for number in missing_numbers(*missing)
+    ):
         return []
     return [undetect]
 
 
 def packing_of(attrs: Mapping[str, Any]) -> tuple[float, float]:
-    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as 0.00999999977.
+    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as
+    0.00999999977.
 
     Errors: ValueError where they are not one number each.
     """
-    scale, offset = (np.ravel(attrs.get(name, least)) for name, least in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    scale, offset = (
+        np.ravel(attrs.get(name, least))
+        for name, least in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
     if scale.size != 1 or offset.size != 1:
         raise ValueError("scale_factor and add_offset are one number each")
     return float(str(scale[0])), float(str(offset[0]))
@@ -217,7 +277,12 @@ def packing_of(attrs: Mapping[str, Any]) -> tuple[float, float]:
 
 def missing_numbers(*several: Numbers) -> list[float]:
     """One list of what may be None, a number or several."""
-    return [float(number) for numbers in several if numbers is not None for number in np.atleast_1d(numbers)]
+    return [
+        float(number)
+        for numbers in several
+        if numbers is not None
+        for number in np.atleast_1d(numbers)
+    ]
 
 
 def library(name: str, extra: str, path: Path) -> ModuleType:
@@ -225,11 +290,16 @@ def library(name: str, extra: str, path: Path) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise MissingLibraryError(f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'.") from error
+        raise MissingLibraryError(
+            f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'."
+        ) from error
 
 
 def unpacked(path: Path, count: int = -1) -> bytes:
-    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped. Errors: MissingInputError, DataError."""
+    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped.
+
+    Errors: MissingInputError, DataError.
+    """
     refuse_irregular(path)
     try:
         with open(path, "rb") as file:
@@ -252,7 +322,10 @@ def _all_of(inside: gzip.GzipFile, path: Path) -> bytes:
 
 
 def kept_unpacked(path: Path) -> bytes:
-    """All of a gzipped file, kept for its next frame until it is replaced. Errors: OSError, MissingInputError, DataError."""
+    """All of a gzipped file, kept for its next frame until it is replaced.
+
+    Errors: OSError, MissingInputError, DataError.
+    """
     about = path.stat()
     return _kept_unpacked(path, about.st_mtime_ns, about.st_size)
 
@@ -276,13 +349,16 @@ def open_netcdf(path: Path) -> netCDF4.Dataset:
         opened = netCDF4.Dataset(path.name, memory=content)
     else:
         refuse_unsound(path)
-        opened = netCDF4.Dataset(path.absolute())  # a relative one may look like an address in the net
+        # a relative one may look like an address in the net
+        opened = netCDF4.Dataset(path.absolute())
     _refuse_huge(opened, path)
     return opened
 
 
 def _refuse_huge(group: "netCDF4.Dataset | netCDF4.Group", path: Path) -> None:
-    """Errors: DataError where a variable, of this group or one within it, is of a size that no radar has."""
+    """Errors: DataError where a variable, of this group or one within it, is of a size that no
+    radar has.
+    """
     for name, variable in group.variables.items():
         refuse_huge(variable.shape, f"{path}: {name}")
     for inner in group.groups.values():
@@ -290,13 +366,18 @@ def _refuse_huge(group: "netCDF4.Dataset | netCDF4.Group", path: Path) -> None:
 
 
 def frames_a_block(height: int, width: int) -> int:
-    """How many frames to unpack at a time, so that reading needs little memory beside its result."""
+    """How many frames to unpack at a time, so that reading needs little memory beside its
+    result.
+    """
     return max(1, _BLOCK // (height * width * 8))
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Whatever a library makes of a file that it cannot read is a fault of the file. Errors: as explain."""
+    """Whatever a library makes of a file that it cannot read is a fault of the file.
+
+    Errors: as explain.
+    """
     try:
         yield
     except NowcastError:
@@ -306,28 +387,38 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def explain(path: Path, error: Exception) -> NowcastError:
-    """The error for people when `path` cannot be read: what is at that place instead of a good file, and what to do.
+    """The error for people when `path` cannot be read: what is at that place instead of a good
+    file, and what to do.
 
-    It is a DataError or MissingInputError; an InputOutputError if the machine is at fault, and not the file.
+    It is a DataError or MissingInputError; an InputOutputError if the machine is at fault, and not
+    the file.
     """
     if isinstance(error, PermissionError):
-        return MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.")
+        return MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        )
     fault = fault_of_machine(path, error)
     if fault is not None:
         return fault
     if isinstance(error, MemoryError):
         return DataError(
-            f"{path}: asks for more memory than is given to one file; it is damaged, or too large: look at where it comes from."
+            f"{path}: asks for more memory than is given to one file; it is damaged, or too large:"
+            " look at where it comes from."
         )
     if path.is_dir():
-        return DataError(f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); check the path.")
+        return DataError(
+            f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); check"
+            " the path."
+        )
     if isinstance(error, FileNotFoundError) or not path.exists():
         return MissingInputError(f"{path}: no such file (any more); check the path.")
     try:
         with open(path, "rb") as file:
             start = file.read(512)
     except OSError as denied:
-        return MissingInputError(f"{path}: cannot be read ({denied.strerror}); check its permissions.")
+        return MissingInputError(
+            f"{path}: cannot be read ({denied.strerror}); check its permissions."
+        )
     return _explain_content(path, start, error)
 
 
@@ -336,30 +427,43 @@ def _explain_content(path: Path, start: bytes, error: Exception) -> DataError:
     if not start:
         return DataError(f"{path}: this file is empty; it may still be being written.")
     if start.lstrip()[:1] == b"<":
-        return DataError(f"{path}: this is a web page or XML, not radar data; look into it, the download may have failed.")
+        return DataError(
+            f"{path}: this is a web page or XML, not radar data; look into it, the download may"
+            " have failed."
+        )
     kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
     if kind is not None:
-        return DataError(f"{path}: this {kind} is truncated or damaged ({first_line(error)}); compare it with its source.")
+        return DataError(
+            f"{path}: this {kind} is truncated or damaged ({first_line(error)}); compare it with"
+            " its source."
+        )
     if start.startswith(_GZIP):
         return DataError(
-            f"{path}: this gzipped file is truncated, damaged or of no format known ({first_line(error)}); compare it with its source."
+            f"{path}: this gzipped file is truncated, damaged or of no format known"
+            f" ({first_line(error)}); compare it with its source."
         )
     archive = archive_in_words(path, start)
     if archive:
         return DataError(f"{path}: this is {archive}.")
-    return DataError(f"{path}: not a radar file that nowcast knows ({first_line(error)}); set data.format if it is one.")
+    return DataError(
+        f"{path}: not a radar file that nowcast knows ({first_line(error)}); set data.format if it"
+        " is one."
+    )
 
 
 def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:
-    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it cut short, or no such image?"""
+    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it
+    cut short, or no such image?
+    """
     needed = height * width * each
     if there < needed:
         return DataError(
-            f"{path}: truncated, or still being written: {there} bytes of pixels, and {height} x {width} need {needed};"
-            " compare it with its source."
+            f"{path}: truncated, or still being written: {there} bytes of pixels, and {height} x"
+            f" {width} need {needed}; compare it with its source."
         )
     return DataError(
-        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header names; look into it."
+        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header"
+        " names; look into it."
     )
 
 
@@ -369,12 +473,19 @@ def first_line(error: Exception) -> str:
 
 
 def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
-    """Fill values or limits as numbers that compare with `raw`: in its precision, and of its sign where that was turned."""
+    """Fill values or limits as numbers that compare with `raw`: in its precision, and of its
+    sign where that was turned.
+    """
     if limits is None or np.asarray(limits).dtype.kind not in "iuf":
         return []
     numbers = [float(limit) for limit in np.ravel(limits)]
-    if raw.dtype.kind == "f":  # a double that single precision does not hold is never met; infinity is infinity
-        held = [number for number in numbers if math.isinf(number) or not abs(number) > float(np.finfo(raw.dtype).max)]
+    # a double that single precision does not hold is never met; infinity is infinity
+    if raw.dtype.kind == "f":
+        held = [
+            number
+            for number in numbers
+            if math.isinf(number) or not abs(number) > float(np.finfo(raw.dtype).max)
+        ]
         return [float(raw.dtype.type(number)) for number in held]
     wrap = 2.0 ** (8 * raw.dtype.itemsize)
     if raw.dtype.kind == "u":
@@ -384,7 +495,9 @@ def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
 
 
 def _as_meant(raw: npt.NDArray[Any], unsigned: str) -> npt.NDArray[Any]:
-    """Reinterpret signed integers as unsigned if `_Unsigned` is true, and unsigned ones as signed if it is false."""
+    """Reinterpret signed integers as unsigned if `_Unsigned` is true, and unsigned ones as
+    signed if it is false.
+    """
     wanted = {"true": "u", "false": "i"}.get(unsigned)
     if wanted is None or raw.dtype.kind not in "iu" or raw.dtype.kind == wanted:
         return raw
@@ -410,7 +523,9 @@ def _beyond(raw: npt.NDArray[Any], numbers: Any) -> list[float]:
 
 
 def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Numbers as stored that are flags and no measurements: those that mean dry, by `flag_meanings`, and the others."""
+    """Numbers as stored that are flags and no measurements: those that mean dry, by
+    `flag_meanings`, and the others.
+    """
     values = _like(raw, attrs.get("flag_values"))
     said = attrs.get("flag_meanings", "")
     meanings = said.replace(",", " ").split() if isinstance(said, str) else []
@@ -419,7 +534,9 @@ def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float]
 
 
 def unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
-    """What the NetCDF library reads where nothing was written, of a variable that declares no fill value; None for bytes."""
+    """What the NetCDF library reads where nothing was written, of a variable that declares no
+    fill value; None for bytes.
+    """
     if "_FillValue" in attrs or "_Unsigned" in attrs or raw.dtype.itemsize < 2:
         return None
     return float(netCDF4.default_fillvals[raw.dtype.str[1:]])
@@ -430,6 +547,9 @@ def _size_chunk_cache(variable: "netCDF4.Variable[Any]") -> None:
     chunks = variable.chunking()
     if chunks is None or isinstance(chunks, str):
         return
-    sizes = [-(-length // chunk) * chunk for length, chunk in zip(variable.shape[1:], chunks[1:], strict=True)]
+    sizes = [
+        -(-length // chunk) * chunk
+        for length, chunk in zip(variable.shape[1:], chunks[1:], strict=True)
+    ]
     wanted = math.prod([chunks[0], *sizes]) * variable.dtype.itemsize + 2**20
     variable.set_var_chunk_cache(size=min(wanted, _CHUNK_CACHE))

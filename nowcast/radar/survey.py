@@ -1,4 +1,6 @@
-"""Look through radar files of any kind: those alike are grouped, each frame is read once, what cannot be read is listed."""
+"""Look through radar files of any kind: those alike are grouped, each frame is read once, what
+cannot be read is listed.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -44,8 +46,12 @@ class Block:
     frames: slice
 
 
-def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group], list[Unreadable]]:
-    """Describe each file → the groups in the order of their first files, and what could not be described."""
+def group_files(
+    paths: Iterable[Path], options: ReadOptions
+) -> tuple[list[Group], list[Unreadable]]:
+    """Describe each file → the groups in the order of their first files, and what could not be
+    described.
+    """
     groups: list[Group] = []
     unreadable: list[Unreadable] = []
     for path in paths:
@@ -60,7 +66,8 @@ def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group
         if group is None:
             groups.append(Group([file]))
         else:
-            group.files.append(replace(file, place=group.files[0].place))  # one copy of what is the same
+            # one copy of what is the same
+            group.files.append(replace(file, place=group.files[0].place))
     return groups, unreadable
 
 
@@ -70,19 +77,32 @@ def blocks_of(groups: list[Group]) -> list[Block]:
     for number, group in enumerate(groups):
         for file in group.files:
             size, count = frames_a_block(*file.layout.shape), len(file.times)
-            file = replace(file, place={})  # not needed for reading, and large to send to another process
-            blocks += [Block(number, file, slice(first, min(first + size, count))) for first in range(0, count, size)]
+            # not needed for reading, and large to send to another process
+            file = replace(file, place={})
+            blocks += [
+                Block(number, file, slice(first, min(first + size, count)))
+                for first in range(0, count, size)
+            ]
     return blocks
 
 
-def look_through(blocks: list[Block], options: ReadOptions, workers: int) -> Iterator[tuple[list[Frame], list[Unreadable]]]:
-    """Read each block, in order, in so many processes, whose number changes no result: its frames, and what could not be read."""
-    pixels = sum((block.frames.stop - block.frames.start) * np.prod(block.file.layout.shape) for block in blocks)
+def look_through(
+    blocks: list[Block], options: ReadOptions, workers: int
+) -> Iterator[tuple[list[Frame], list[Unreadable]]]:
+    """Read each block, in order, in so many processes, whose number changes no result: its
+    frames, and what could not be read.
+    """
+    pixels = sum(
+        (block.frames.stop - block.frames.start) * np.prod(block.file.layout.shape)
+        for block in blocks
+    )
     workers = workers if pixels >= _WORTH_A_PROCESS else 1
     return in_processes(_look_at_block, options, blocks, workers, lambda count: None)
 
 
-def _look_at_block(options: ReadOptions, block: Block, advance: Advance) -> tuple[list[Frame], list[Unreadable]]:
+def _look_at_block(
+    options: ReadOptions, block: Block, advance: Advance
+) -> tuple[list[Frame], list[Unreadable]]:
     advance(1)
     try:
         return apart(block.file.path, _look_at_frames, block.file, block.frames, options), []
@@ -90,7 +110,9 @@ def _look_at_block(options: ReadOptions, block: Block, advance: Advance) -> tupl
         frames, unreadable = [], []
         for k in range(block.frames.start, block.frames.stop):
             try:
-                frames += apart(block.file.path, _look_at_frames, block.file, slice(k, k + 1), options)
+                frames += apart(
+                    block.file.path, _look_at_frames, block.file, slice(k, k + 1), options
+                )
             except NowcastError as error:
                 unreadable.append(Unreadable(block.file.path, _reason(block.file.path, error)))
         return frames, unreadable

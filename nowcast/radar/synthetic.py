@@ -1,7 +1,9 @@
-"""Synthetic rain: fields that move, grow and decay like radar rain, of any size and length, the same for the same seed.
+"""Synthetic rain: fields that move, grow and decay like radar rain, of any size and length, the
+same for the same seed.
 
-A Gaussian field with a power-law spectrum is carried along; each of its waves forgets its past at its own pace, small ones first
-(as in STEPS: Bowler et al. 2006, Seed 2003). Where it is above a threshold it rains, log-normally distributed.
+A Gaussian field with a power-law spectrum is carried along; each of its waves forgets its past at
+its own pace, small ones first (as in STEPS: Bowler et al. 2006, Seed 2003). Where it is above a
+threshold it rains, log-normally distributed.
 """
 
 import math
@@ -50,19 +52,28 @@ class Weather:
     spread: float = 1.3  # standard deviation of ln(rate)
     velocity: tuple[float, float] = (1.0, 2.0)  # (y, x), pixels a step
     lifetime: float = 90.0  # of waves of `largest` pixels; smaller ones live shorter
-    largest: float = 150.0  # wavelength above which the spectrum is flat; less in a small picture, or it would be all wet or dry
+    # wavelength above which the spectrum is flat; less in a small picture, or it would be all wet
+    # or dry
+    largest: float = 150.0
     slope: float = 2.1  # amplitude falls as wavenumber^-slope
     swing: float = 0.3  # standard deviation of ln(wet share) in time
     swing_steps: float = 72.0  # over which the wet share changes
 
 
 def synthetic_frames(
-    steps: int, height: int, width: int, *, seed: int = 0, weather: Weather | None = None, coverage: bool = False
+    steps: int,
+    height: int,
+    width: int,
+    *,
+    seed: int = 0,
+    weather: Weather | None = None,
+    coverage: bool = False,
 ) -> Iterator[Frame]:
     """`steps` frames (height, width) of rain [mm/h], one after the other; dry is exactly 0.
 
-    The rain moves by `weather.velocity` each step and leaves the picture for good (the field is larger than the picture).
-    With `coverage`, the corners lie beyond the radars and are NaN. The first frames of a longer run are those of a shorter one.
+    The rain moves by `weather.velocity` each step and leaves the picture for good (the field is
+    larger than the picture). With `coverage`, the corners lie beyond the radars and are NaN. The
+    first frames of a longer run are those of a shorter one.
     """
     weather = weather or Weather()
     rng = np.random.default_rng(seed)
@@ -84,28 +95,46 @@ def synthetic_frames(
 
 
 def synthetic_grid(
-    steps: int = 288, height: int = 128, width: int = 128, *, seed: int = 0, weather: Weather | None = None,
-    coverage: bool = False, start: str = START, timestep_minutes: float = 5.0,
+    steps: int = 288, height: int = 128, width: int = 128, *, seed: int = 0,
+    weather: Weather | None = None, coverage: bool = False, start: str = START,
+    timestep_minutes: float = 5.0,
 ) -> xr.Dataset:  # fmt: skip
-    """The same frames as a canonical grid in memory: 1 km pixels on a polar stereographic projection, row 0 in the south."""
+    """The same frames as a canonical grid in memory: 1 km pixels on a polar stereographic
+    projection, row 0 in the south.
+    """
     frames = synthetic_frames(steps, height, width, seed=seed, weather=weather, coverage=coverage)
     rate = np.empty((steps, height, width), dtype=np.float32)
     for k, frame in enumerate(frames):
         rate[k] = frame
-    return build_grid(rate, _times(steps, start, timestep_minutes), _place(height, width), {"title": TITLE}, timestep_minutes)
+    return build_grid(
+        rate,
+        _times(steps, start, timestep_minutes),
+        _place(height, width),
+        {"title": TITLE},
+        timestep_minutes,
+    )
 
 
 def write_synthetic(
-    path: str | Path, steps: int = 288, height: int = 128, width: int = 128, *, seed: int = 0, weather: Weather | None = None,
-    coverage: bool = False, start: str = START, timestep_minutes: float = 5.0,
+    path: str | Path, steps: int = 288, height: int = 128, width: int = 128, *, seed: int = 0,
+    weather: Weather | None = None, coverage: bool = False, start: str = START,
+    timestep_minutes: float = 5.0,
 ) -> Path:  # fmt: skip
-    """Write the same frames to a NetCDF file that `open_grid` opens, never holding more than a few in memory.
+    """Write the same frames to a NetCDF file that `open_grid` opens, never holding more than a few
+    in memory.
 
-    Errors: CannotCreateError, InputOutputError where it cannot be written; then nothing is left behind.
+    Errors: CannotCreateError, InputOutputError where it cannot be written; then nothing is left
+    behind.
     """
     path = Path(path)
     frames = synthetic_frames(steps, height, width, seed=seed, weather=weather, coverage=coverage)
-    empty = build_grid(np.empty((0, height, width), np.float32), _times(0, start, 0), _place(height, width), {}, timestep_minutes)
+    empty = build_grid(
+        np.empty((0, height, width), np.float32),
+        _times(0, start, 0),
+        _place(height, width),
+        {},
+        timestep_minutes,
+    )
     try:
         with written_whole(path) as temporary, netCDF4.Dataset(temporary, "w") as file:
             rate = _lay_out(file, empty, start)
@@ -114,12 +143,16 @@ def write_synthetic(
                 block = list(islice(frames, _FRAMES_A_CHUNK))
                 rate[first : first + len(block)] = np.stack(block)
     except RuntimeError as error:  # how the NetCDF library reports a full disk
-        raise InputOutputError(f"{path}: writing failed ({error}); nothing was left behind.") from error
+        raise InputOutputError(
+            f"{path}: writing failed ({error}); nothing was left behind."
+        ) from error
     return path
 
 
 def _spectra(rows: int, columns: int, weather: Weather) -> tuple[Frame, Frame, Waves]:
-    """Of each wave (rows, columns // 2 + 1): its amplitude, the share it keeps in a step, and the phase it moves by."""
+    """Of each wave (rows, columns // 2 + 1): its amplitude, the share it keeps in a step, and
+    the phase it moves by.
+    """
     k_y, k_x = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
     k = np.hypot(k_y, k_x)
     largest = min(weather.largest, min(rows, columns) / 2)
@@ -128,20 +161,29 @@ def _spectra(rows: int, columns: int, weather: Weather) -> tuple[Frame, Frame, W
     life = weather.lifetime * np.minimum(1.0, 1.0 / np.maximum(k * weather.largest, 1e-9))
     v_y, v_x = weather.velocity
     shift = np.exp(-2j * np.pi * (k_y * v_y + k_x * v_x))
-    return amplitude.astype(np.float32), np.exp(-1.0 / life).astype(np.float32), shift.astype(np.complex64)
+    return (
+        amplitude.astype(np.float32),
+        np.exp(-1.0 / life).astype(np.float32),
+        shift.astype(np.complex64),
+    )
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> Waves:
-    return np.fft.rfft2(rng.standard_normal((rows, columns), dtype=np.float32)).astype(np.complex64, copy=False)
+    return np.fft.rfft2(rng.standard_normal((rows, columns), dtype=np.float32)).astype(
+        np.complex64, copy=False
+    )
 
 
 def _rain(field: Frame, share: float, weather: Weather) -> Frame:
-    """Standard normal values → mm/h: the highest `share` of them rain, and their ranks become those of a log-normal."""
+    """Standard normal values → mm/h: the highest `share` of them rain, and their ranks become
+    those of a log-normal.
+    """
     if share <= 0:
         return np.zeros_like(field)
     z, log_beyond = _normal_table()
     least = math.log(LEAST_RATE / weather.median_rate) / weather.spread
-    kept = math.exp(float(np.interp(least, z, log_beyond)))  # the rest of the log-normal rain is below LEAST_RATE and dried
+    # the rest of the log-normal rain is below LEAST_RATE and dried
+    kept = math.exp(float(np.interp(least, z, log_beyond)))
     log_share = math.log(min(share / kept, 0.999))
     threshold = float(np.interp(-log_share, -log_beyond, z))
     knots = np.linspace(threshold, 8.0, 512)
@@ -160,7 +202,9 @@ def _normal_table() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 
 
 def _fast_size(size: int) -> int:
-    """At least half as large again, and a product of small primes, of which Fourier transforms are fast."""
+    """At least half as large again, and a product of small primes, of which Fourier transforms
+    are fast.
+    """
     size += max(32, size // 2)
     while math.gcd(size, 2**20 * 3**12 * 5**8) != size:
         size += 1
@@ -181,7 +225,11 @@ def _times(steps: int, start: str, timestep_minutes: float) -> npt.NDArray[np.da
 def _place(height: int, width: int) -> dict[str, xr.Variable]:
     place = {CRS: xr.Variable((), np.int32(0), dict(_CRS))}
     for name, size, centre in (("y", height, _CENTRE[0]), ("x", width, _CENTRE[1])):
-        attrs = {"standard_name": f"projection_{name}_coordinate", "units": "m", "axis": name.upper()}
+        attrs = {
+            "standard_name": f"projection_{name}_coordinate",
+            "units": "m",
+            "axis": name.upper(),
+        }
         place[name] = xr.Variable(name, centre + 1000.0 * (np.arange(size) - (size - 1) / 2), attrs)
     return place
 
@@ -196,10 +244,24 @@ def _lay_out(file: netCDF4.Dataset, grid: xr.Dataset, start: str) -> "netCDF4.Va
         file[name].setncatts(grid[name].attrs)
     file.createVariable(CRS, "i4", ()).setncatts(grid[CRS].attrs)
     time = file.createVariable("time", "f8", ("time",))
-    time.setncatts({"standard_name": "time", "axis": "T", "units": f"minutes since {start}", "calendar": "standard"})
+    time.setncatts(
+        {
+            "standard_name": "time",
+            "axis": "T",
+            "units": f"minutes since {start}",
+            "calendar": "standard",
+        }
+    )
     chunks = (_FRAMES_A_CHUNK, grid.sizes["y"], grid.sizes["x"])
     rate = file.createVariable(
-        RATE, "f4", ("time", "y", "x"), compression="zlib", complevel=4, shuffle=True, chunksizes=chunks, fill_value=np.nan
+        RATE,
+        "f4",
+        ("time", "y", "x"),
+        compression="zlib",
+        complevel=4,
+        shuffle=True,
+        chunksizes=chunks,
+        fill_value=np.nan,
     )
     rate.setncatts({name: value for name, value in grid[RATE].attrs.items()})
     return rate

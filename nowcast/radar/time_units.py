@@ -35,7 +35,10 @@ _DATE = re.compile(
 _UNIX_DAY = cftime.datetime(1970, 1, 1, calendar="standard").toordinal()
 _MOST = 9.2e12  # milliseconds from 1970 that datetime64[ns] can hold
 _COARSE = 60 * _SECOND  # single precision that tells times no better is of no use for frames
-_WRITE = "write them in UTC, as 'minutes since 2020-01-01 00:00', or with an offset, as 'minutes since 2020-01-01 00:00 +01:00'"
+_WRITE = (
+    "write them in UTC, as 'minutes since 2020-01-01 00:00', or with an offset, as 'minutes since"
+    " 2020-01-01 00:00 +01:00'"
+)
 
 
 def is_time_unit(units: object) -> bool:
@@ -44,7 +47,8 @@ def is_time_unit(units: object) -> bool:
 
 
 def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) -> Times:
-    """Numbers in `units` → datetime64[ns] in UTC to the nearest millisecond, of the same shape; NaN → NaT.
+    """Numbers in `units` → datetime64[ns] in UTC to the nearest millisecond, of the same shape; NaN
+    → NaT.
 
     Errors: ValueError that says what is wrong with them, to follow "its times".
     """
@@ -54,10 +58,17 @@ def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) ->
     there = np.isfinite(numbers)
     passed = np.where(there, numbers, 0).astype(np.float64) * length
     if np.abs(passed + start).max(initial=0) > _MOST:
-        raise ValueError(f"({units!r}) cannot be read, for one is out of range; mend this file, or leave it out")
+        raise ValueError(
+            f"({units!r}) cannot be read, for one is out of range; mend this file, or leave it out"
+        )
     _refuse_coarse(numbers[there], length, units)
-    decoded = np.datetime64(0, "ms") + (start + np.round(passed).astype(np.int64)).astype("timedelta64[ms]")
-    return np.asarray(np.where(there, decoded.astype("datetime64[ns]"), np.datetime64("NaT")), dtype="datetime64[ns]")
+    decoded = np.datetime64(0, "ms") + (start + np.round(passed).astype(np.int64)).astype(
+        "timedelta64[ms]"
+    )
+    return np.asarray(
+        np.where(there, decoded.astype("datetime64[ns]"), np.datetime64("NaT")),
+        dtype="datetime64[ns]",
+    )
 
 
 def _refuse_coarse(numbers: npt.NDArray[np.generic], length: float, units: str) -> None:
@@ -71,38 +82,56 @@ def _refuse_coarse(numbers: npt.NDArray[np.generic], length: float, units: str) 
     steps = np.diff(np.unique(numbers).astype(np.float64))
     if precision > _COARSE and (steps.size == 0 or (steps % steps.min()).any()):
         raise ValueError(
-            f"({units!r}) are stored in single precision, which tells them to {precision / _COARSE:.3g} minutes only; write"
-            " them as float64 or as whole numbers"
+            f"({units!r}) are stored in single precision, which tells them to"
+            f" {precision / _COARSE:.3g} minutes only; write them as float64 or as whole numbers"
         )
 
 
 @lru_cache(maxsize=64)
 def _clock(units: str, calendar: str) -> tuple[int, float]:
-    """'minutes since 2020-01-01' → milliseconds from 1970 to its date, in UTC, and the milliseconds of its unit."""
+    """'minutes since 2020-01-01' → milliseconds from 1970 to its date, in UTC, and the
+    milliseconds of its unit.
+    """
     said = re.fullmatch(r"\s*(\S+)\s+since\s+(.+?)\s*", units, re.IGNORECASE)
     if said is None:
         raise ValueError(f"({units!r}) cannot be read; {_WRITE}")
     name = said[1].lower()
     if name.rstrip("s") in ("month", "year", "common_year"):
-        raise ValueError(f"({units!r}) cannot be read, for a {name.rstrip('s')} has no one length; write them in minutes or days")
+        raise ValueError(
+            f"({units!r}) cannot be read, for a {name.rstrip('s')} has no one length; write them in"
+            " minutes or days"
+        )
     if name not in _MILLISECONDS:
-        raise ValueError(f"({units!r}) cannot be read, for {said[1]!r} is no unit of time that is known; write them in minutes")
+        raise ValueError(
+            f"({units!r}) cannot be read, for {said[1]!r} is no unit of time that is known; write"
+            " them in minutes"
+        )
     parts = _DATE.fullmatch(said[2])
     try:
-        return _by_xarray(said[2]) if parts is None else _since_1970(parts, calendar), _MILLISECONDS[name]
+        return (
+            _by_xarray(said[2]) if parts is None else _since_1970(parts, calendar)
+        ), _MILLISECONDS[name]
     except (ValueError, OverflowError, TypeError) as error:
         why = _WRITE if parts is None else f"{said[2]!r} is no date of the calendar {calendar!r}"
         raise ValueError(f"({units!r}) cannot be read; {why}") from error
 
 
 def _since_1970(parts: re.Match[str], calendar: str) -> int:
-    """Milliseconds from 1970 to a date, as _DATE takes it apart, of this calendar. Errors: ValueError where it is none."""
-    year, month, day, hour, minute = (int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False))
+    """Milliseconds from 1970 to a date, as _DATE takes it apart, of this calendar.
+
+    Errors: ValueError where it is none.
+    """
+    year, month, day, hour, minute = (
+        int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False)
+    )
     if year == 0 and calendar != "proleptic_gregorian":
         raise ValueError("no year 0")
     with warnings.catch_warnings():  # that CF knows no year 0
         warnings.simplefilter("ignore")
-        days = cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal() - _UNIX_DAY
+        days = (
+            cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal()
+            - _UNIX_DAY
+        )
     seconds: float = 60 * (60 * (24 * days + hour) + minute) + float(parts[6] or 0)
     offset = 60 * int(parts[8] or 0) + int(parts[9] or 0)
     return round(1e3 * (seconds - 60 * (-offset if parts[7] == "-" else offset)))
@@ -113,5 +142,7 @@ def _by_xarray(date: str) -> int:
     raw = xr.Dataset({"t": ("t", [0], {"units": f"seconds since {date}"})})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read = xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="ns"))["t"].values[0]
+        read = xr.decode_cf(
+            raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=False, time_unit="ns")
+        )["t"].values[0]
     return int((read - np.datetime64(0, "ns")) / np.timedelta64(1, "ms"))

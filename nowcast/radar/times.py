@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 
 Times = npt.NDArray[np.datetime64]
 JITTER_SECONDS = 30.0  # a radar's time stamp may be this far off its clock
-SILENT_SECONDS = 0.5  # below this it is rounding in the file ("hours since" as a float), not worth a word
+# below this it is rounding in the file ("hours since" as a float), not worth a word
+SILENT_SECONDS = 0.5
 
 
 class OffClockError(DataError):
@@ -27,7 +28,8 @@ class OffClockError(DataError):
 def instant(said: datetime | str) -> np.datetime64:
     """A time in UTC, or its ISO 8601, as datetime64[ns].
 
-    Errors: ValueError where it is none, or of a year that nanoseconds in 64 bits do not reach: NumPy would make another one of it.
+    Errors: ValueError where it is none, or of a year that nanoseconds in 64 bits do not reach:
+    NumPy would make another one of it.
     """
     time = np.datetime64(said, "ns")
     if str(time)[:4] != str(said)[:4]:
@@ -36,9 +38,11 @@ def instant(said: datetime | str) -> np.datetime64:
 
 
 def timestep_of(times: Times) -> float:
-    """The spacing of `times` (any order) in minutes: the most common difference, the smaller of equals; NaN for fewer than two.
+    """The spacing of `times` (any order) in minutes: the most common difference, the smaller of
+    equals; NaN for fewer than two.
 
-    Differences are counted to the whole minute where frames are at least two minutes apart, else to the second.
+    Differences are counted to the whole minute where frames are at least two minutes apart, else to
+    the second.
     """
     seconds = np.diff(np.unique(times.astype("datetime64[ns]"))) / np.timedelta64(1, "s")
     if seconds.size == 0:
@@ -52,9 +56,11 @@ def timestep_of(times: Times) -> float:
 
 
 def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times:
-    """Times (n,) → the same, each on the nearest tick of a regular clock with ticks `timestep_minutes` apart, as `ticks_of` has them.
+    """Times (n,) → the same, each on the nearest tick of a regular clock with ticks
+    `timestep_minutes` apart, as `ticks_of` has them.
 
-    What was moved is said. `names` holds each time's file, for messages. Errors: DataError where a time is too far off.
+    What was moved is said. `names` holds each time's file, for messages. Errors: DataError where a
+    time is too far off.
     """
     ticks = ticks_of(times, timestep_minutes, names)
     off = np.abs(times - ticks) / np.timedelta64(1, "s")
@@ -62,17 +68,25 @@ def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times
     if moved:
         worst = int(np.argmax(off))
         log.warning(
-            "%d of %d frame times were up to %.0f s off the %g-minute clock and were put on it (the most at %s in %s).",
-            moved, len(times), off[worst], timestep_minutes, show(times[worst]), names[worst],
-        )  # fmt: skip
+            "%d of %d frame times were up to %.0f s off the %g-minute clock and were put on it (the"
+            " most at %s in %s).",
+            moved,
+            len(times),
+            off[worst],
+            timestep_minutes,
+            show(times[worst]),
+            names[worst],
+        )
     return ticks
 
 
 def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
     """The ticks, `timestep_minutes` apart, that are nearest to each of the times (n,).
 
-    The clock starts on whole time steps since midnight if the times lie there, else where most of them lie.
-    Errors: OffClockError where a time is more than 30 s (or a quarter of the time step) off; it names its file, of `names` (n,).
+    The clock starts on whole time steps since midnight if the times lie there, else where most of
+    them lie.
+    Errors: OffClockError where a time is more than 30 s (or a quarter of the time step) off; it
+    names its file, of `names` (n,).
     """
     if times.size == 0 or not np.isfinite(timestep_minutes):
         return times
@@ -89,12 +103,16 @@ def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
     worst = int(np.argmax(np.abs(off)))
     if abs(off[worst]) > tolerance:
         raise OffClockError(
-            f"{names[worst]}: the frame of {show(times[worst])} does not fit the {timestep_minutes:g}-minute spacing of the"
-            " others; open files of one spacing only, or leave this frame out.",
+            f"{names[worst]}: the frame of {show(times[worst])} does not fit the"
+            f" {timestep_minutes:g}-minute spacing of the others; open files of one spacing only,"
+            " or leave this frame out.",
             worst,
         )
     ticks = phase + np.round((seconds - phase) / step) * step
-    return np.asarray(day.astype("datetime64[ns]") + np.round(ticks * 1e3).astype("timedelta64[ms]"), dtype="datetime64[ns]")
+    return np.asarray(
+        day.astype("datetime64[ns]") + np.round(ticks * 1e3).astype("timedelta64[ms]"),
+        dtype="datetime64[ns]",
+    )
 
 
 def show(time: Any) -> str:
@@ -103,5 +121,7 @@ def show(time: Any) -> str:
     return text.removesuffix(":00")
 
 
-def _off_clock(seconds: npt.NDArray[np.float64], step: float, phase: float) -> npt.NDArray[np.float64]:
+def _off_clock(
+    seconds: npt.NDArray[np.float64], step: float, phase: float
+) -> npt.NDArray[np.float64]:
     return np.asarray((seconds - phase + step / 2) % step - step / 2)

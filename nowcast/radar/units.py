@@ -1,4 +1,7 @@
-"""Units of rain: what a file's units mean in mm/h. The only place that knows dBZ and Z–R constants."""
+"""Units of rain: what a file's units mean in mm/h.
+
+The only place that knows dBZ and Z–R constants.
+"""
 
 import re
 from typing import Any, Literal
@@ -22,7 +25,8 @@ ZR_RELATIONS: dict[str, tuple[float, float]] = {
 }
 """a and b of Z = a R^b, Z in mm^6 m^-3 and R in mm/h, by name."""
 MARSHALL_PALMER = ZR_RELATIONS["marshall_palmer"]
-NOISE_DBZ = 0.0  # 0 dBZ is 0.04 mm/h by Marshall–Palmer; below it radars report noise or "no echo" (-32, -30, -10 …)
+# 0 dBZ is 0.04 mm/h by Marshall–Palmer; below it radars report noise or "no echo" (-32, -30, -10 …)
+NOISE_DBZ = 0.0
 
 # What one unit is in mm/h; 1 kg of water on 1 m2 stands 1 mm high.
 _RATES = {
@@ -41,23 +45,34 @@ _SPELLINGS = {
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³", "-0123")
 
 
-def rate_to_dbz(rate: Floats, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1]) -> Floats:
-    """Rain rate R [mm/h] → reflectivity 10 log10(a R^b) [dBZ], any shape; no rain is -inf, NaN stays NaN."""
+def rate_to_dbz(
+    rate: Floats, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1]
+) -> Floats:
+    """Rain rate R [mm/h] → reflectivity 10 log10(a R^b) [dBZ], any shape; no rain is -inf, NaN
+    stays NaN.
+    """
     with np.errstate(divide="ignore"):
         return np.asarray(10.0 * np.log10(a) + 10.0 * b * np.log10(rate), dtype=_dtype_of(rate))
 
 
 def dbz_to_rate(
-    dbz: Floats, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1], noise_dbz: float = NOISE_DBZ
+    dbz: Floats,
+    a: float = MARSHALL_PALMER[0],
+    b: float = MARSHALL_PALMER[1],
+    noise_dbz: float = NOISE_DBZ,
 ) -> Floats:
-    """Reflectivity [dBZ] → rain rate (10^(dBZ/10) / a)^(1/b) [mm/h], any shape; exactly 0 below `noise_dbz`, NaN stays NaN."""
+    """Reflectivity [dBZ] → rain rate (10^(dBZ/10) / a)^(1/b) [mm/h], any shape; exactly 0 below
+    `noise_dbz`, NaN stays NaN.
+    """
     with np.errstate(over="ignore"):
         rate = (10.0 ** (np.asarray(dbz) / 10.0) / a) ** (1.0 / b)
     return np.asarray(np.where(np.asarray(dbz) < noise_dbz, 0.0, rate), dtype=_dtype_of(dbz))
 
 
 def quantity_of(units: str) -> Quantity | None:
-    """What a quantity in these units is: a "rate", an "amount" (an accumulation) or a "reflectivity"; None if not known."""
+    """What a quantity in these units is: a "rate", an "amount" (an accumulation) or a
+    "reflectivity"; None if not known.
+    """
     plain = _plain(units)
     if plain in _RATES:
         return "rate"
@@ -75,22 +90,34 @@ def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
     """The number that turns a rate, or an amount gathered over `accumulation_minutes`, into mm/h.
 
     `rate_factor("mm", 5) == 12`, for 1 mm in 5 minutes is 12 mm in an hour.
-    Errors: DataError where the units are neither a rate nor an amount, or the minutes of an amount are not known.
+    Errors: DataError where the units are neither a rate nor an amount, or the minutes of an amount
+    are not known.
     """
     quantity, plain = quantity_of(units), _plain(units)
     if quantity == "rate":
         return _RATES[plain]
     if quantity == "amount":
         if accumulation_minutes is None or not accumulation_minutes > 0:
-            raise DataError(f"an amount in {units!r} needs the minutes it was gathered over: set data.accumulation_minutes.")
+            raise DataError(
+                f"an amount in {units!r} needs the minutes it was gathered over: set"
+                " data.accumulation_minutes."
+            )
         return _AMOUNTS[plain] * 60.0 / accumulation_minutes
     raise DataError(f"{units!r} is neither a rate nor an amount of rain.")
 
 
 def _plain(units: str) -> str:
-    """One spelling for all: 'mm/hr', 'mm h^-1', 'mm per hour' → 'h-1 mm'; '' where it makes no sense."""
+    """One spelling for all: 'mm/hr', 'mm h^-1', 'mm per hour' → 'h-1 mm'; '' where it makes no
+    sense.
+    """
     text = re.sub(r"\bper\b", "/", units.strip().lower().translate(_SUPERSCRIPTS))
-    text = text.replace("**", "").replace("^", "").replace("·", " ").replace("*", " ").replace(".", " ")
+    text = (
+        text.replace("**", "")
+        .replace("^", "")
+        .replace("·", " ")
+        .replace("*", " ")
+        .replace(".", " ")
+    )
     over, *under = text.split("/")
     powers: dict[str, int] = {}
     for sign, part in [(1, over), *((-1, part) for part in under)]:
@@ -100,7 +127,9 @@ def _plain(units: str) -> str:
                 return ""
             name = _SPELLINGS.get(match[1], match[1])
             powers[name] = powers.get(name, 0) + sign * int(match[2] or 1)
-    return " ".join(name if power == 1 else f"{name}{power}" for name, power in sorted(powers.items()) if power)
+    return " ".join(
+        name if power == 1 else f"{name}{power}" for name, power in sorted(powers.items()) if power
+    )
 
 
 def _dtype_of(values: Floats) -> np.dtype[Any]:

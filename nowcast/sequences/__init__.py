@@ -1,4 +1,6 @@
-"""Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained and scored on."""
+"""Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained
+and scored on.
+"""
 
 from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.contents import contents_of
@@ -10,7 +12,7 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, RadarWindows, Sampling, Windows
 
 __all__ = [
-    "RAIN_ALONE", "Batch", "Field", "Fields", "Inputs", "MovingMnistWindows", "PackedRates", "Pick", "RadarWindows", "Sampling",
-    "Scaling", "Windows",
+    "RAIN_ALONE", "Batch", "Field", "Fields", "Inputs", "MovingMnistWindows", "PackedRates", "Pick",
+    "RadarWindows", "Sampling", "Scaling", "Windows",
     "build_batch", "contents_of", "hold", "open_digits", "pack",
 ]  # fmt: skip

@@ -12,7 +12,8 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows side by side, each (b, t, 1, h, w); the first `input_steps` frames are the past, the others the future.
+    """Windows side by side, each (b, t, 1, h, w); the first `input_steps` frames are the past, the
+    others the future.
 
     rates: as measured [mm/h], NaN = missing.
     frames: the same, scaled, 0 where missing.
@@ -47,12 +48,25 @@ class Batch:
 
 
 def build_batch(
-    raw: Tensor, scaling: Scaling, input_steps: int, inputs: Inputs = RAIN_ALONE, weights: Sequence[float] | None = None
+    raw: Tensor,
+    scaling: Scaling,
+    input_steps: int,
+    inputs: Inputs = RAIN_ALONE,
+    weights: Sequence[float] | None = None,
 ) -> Batch:
-    """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing → Batch; `weights` are 1 if not given."""
+    """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing →
+    Batch; `weights` are 1 if not given.
+    """
     rates = raw[:, :, :1]
     past = inputs.frames(raw[:, :input_steps], scaling)
-    of_windows = torch.ones(len(raw)) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    of_windows = (
+        torch.ones(len(raw)) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    )
     return Batch(
-        rates, scaling.scale(rates).nan_to_num(0.0), ~rates.isnan(), past, of_windows.to(raw.device), input_steps=input_steps
+        rates,
+        scaling.scale(rates).nan_to_num(0.0),
+        ~rates.isnan(),
+        past,
+        of_windows.to(raw.device),
+        input_steps=input_steps,
     )

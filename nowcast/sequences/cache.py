@@ -1,6 +1,9 @@
-"""The folder of unpacked series: kept below a size. The least recently used go first, never one in use.
+"""The folder of unpacked series: kept below a size.
 
-A reader holds a shared lock on its file for as long as it has it open; `clean` removes only what it can lock for itself.
+The least recently used go first, never one in use.
+
+A reader holds a shared lock on its file for as long as it has it open; `clean` removes only what it
+can lock for itself.
 """
 
 import fcntl
@@ -33,7 +36,9 @@ _GOING = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{8}\.tmp")
 
 @dataclass(frozen=True)
 class Series:
-    """A series, or a large field, in the folder: size in bytes, and when it was last used, in seconds of Unix time."""
+    """A series, or a large field, in the folder: size in bytes, and when it was last used, in
+    seconds of Unix time.
+    """
 
     path: Path
     size: int
@@ -41,13 +46,16 @@ class Series:
 
 
 def mark_used(path: Path) -> None:
-    """Set the time of access to now, and no other time: many file systems do not keep it themselves."""
+    """Set the time of access to now, and no other time: many file systems do not keep it
+    themselves.
+    """
     with suppress(OSError):  # of another user's file, for example
         os.utime(path, ns=(int(datetime.now(UTC).timestamp() * 1e9), path.stat().st_mtime_ns))
 
 
 def clean(folder: str | Path, limit_bytes: float) -> None:
-    """Remove the series and fields in `folder` that were used least recently, until at most `limit_bytes` are left.
+    """Remove the series and fields in `folder` that were used least recently, until at most
+    `limit_bytes` are left.
 
     What is in use in any process stays, as does anything that is not ours.
     """
@@ -62,19 +70,24 @@ def clean(folder: str | Path, limit_bytes: float) -> None:
             too_much -= series.size
             log.info(
                 "removed %s, %.2g GB last used on %s: data.cache_gb=%g",
-                series.path, series.size / 1e9, f"{datetime.fromtimestamp(series.used, UTC):%Y-%m-%d}", limit_bytes / 1e9,
+                series.path, series.size / 1e9,
+                f"{datetime.fromtimestamp(series.used, UTC):%Y-%m-%d}", limit_bytes / 1e9,
             )  # fmt: skip
 
 
 def series_in(folder: Path) -> Iterator[Series]:
-    """Yield the series and fields of this version and of older ones; not a folder of such a name that holds anything else."""
+    """Yield the series and fields of this version and of older ones; not a folder of such a
+    name that holds anything else.
+    """
     for path in folder.iterdir():
         with suppress(OSError):  # gone meanwhile
             if path.is_symlink():
                 continue
             if _FILES.fullmatch(path.name) and path.is_file():
                 yield Series(path, path.stat().st_size, _used(path))
-            elif _SERIES.fullmatch(path.name) and all(_IN_A_SERIES.fullmatch(one.name) for one in path.iterdir()):
+            elif _SERIES.fullmatch(path.name) and all(
+                _IN_A_SERIES.fullmatch(one.name) for one in path.iterdir()
+            ):
                 files = [one for one in path.rglob("*") if one.is_file()]
                 size = sum(file.stat().st_size for file in files)
                 yield Series(path, size, max((_used(file) for file in files), default=_used(path)))
@@ -86,7 +99,9 @@ def _used(path: Path) -> float:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a series in one step. → whether it was removed: not if a process reads or makes it, or locks cannot tell."""
+    """Remove a series in one step. → whether it was removed: not if a process reads or makes
+    it, or locks cannot tell.
+    """
     try:
         if path.is_file():
             with _locked(path):
@@ -103,11 +118,15 @@ def _remove(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the only lock on a file. Errors: OSError if any process holds another, or locks do not work."""
+    """Hold the only lock on a file.
+
+    Errors: OSError if any process holds another, or locks do not work.
+    """
     if not path.exists():  # the process that made it was killed; its folder is locked
         yield
         return
-    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # NFS locks nothing that is open for reading only
+    # NFS locks nothing that is open for reading only
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -16,7 +16,8 @@ from nowcast.sequences.packed import PackedRates
 class Clock:
     """Every time from the first frame of a series to the last, one timestep apart.
 
-    times: (n,) datetime64[ns]. rows: (n,) the number of each one's frame in the series, -1 where it is absent.
+    times: (n,) datetime64[ns]. rows: (n,) the number of each one's frame in the series, -1 where it
+    is absent.
     missing: (n,) bool, where the frame is absent or holds no measured pixel.
     """
 
@@ -25,9 +26,13 @@ class Clock:
     missing: NDArray[np.bool_]
 
     def starts(self, period: Period, steps: int) -> NDArray[np.int64]:
-        """Where windows of so many times start that lie within the period, and between the first frame and the last."""
+        """Where windows of so many times start that lie within the period, and between the
+        first frame and the last.
+        """
         starts = np.arange(max(self.times.size - steps + 1, 0), dtype=np.int64)
-        inside = (self.times[starts] >= period.start) & (self.times[starts + steps - 1] <= period.end)
+        inside = (self.times[starts] >= period.start) & (
+            self.times[starts + steps - 1] <= period.end
+        )
         found: NDArray[np.int64] = starts[inside]
         return found
 
@@ -37,9 +42,17 @@ class Clock:
         found: NDArray[np.int64] = sums[starts + steps] - sums[starts]
         return found
 
-    def mean_of(self, values: NDArray[np.float64], starts: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
-        """The mean of a number that each frame has, (frames,), over the frames of each window that are not missing; 0 without any."""
-        of_times = np.where(self.missing, 0.0, values[np.maximum(self.rows, 0)]) if values.size else np.zeros(self.times.size)
+    def mean_of(
+        self, values: NDArray[np.float64], starts: NDArray[np.int64], steps: int
+    ) -> NDArray[np.float64]:
+        """The mean of a number that each frame has, (frames,), over the frames of each window
+        that are not missing; 0 without any.
+        """
+        of_times = (
+            np.where(self.missing, 0.0, values[np.maximum(self.rows, 0)])
+            if values.size
+            else np.zeros(self.times.size)
+        )
         sums = np.concatenate([[0.0], np.cumsum(of_times)])
         there = steps - self.missing_in(starts, steps)
         means: NDArray[np.float64] = (sums[starts + steps] - sums[starts]) / np.maximum(there, 1)

@@ -18,29 +18,37 @@ _SETTLED_SECONDS = 2.0
 
 
 def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
-    """A digest of the bytes in these files, and in all files of these folders, and of how they are named below the folder they share.
+    """A digest of the bytes in these files, and in all files of these folders, and of how they are
+    named below the folder they share.
 
-    Reading every byte of an archive takes a while, so what was found is remembered in `folder` beside the paths, sizes and times
-    of the files: read again is only what was moved, touched or changed. Two processes may do so at once.
+    Reading every byte of an archive takes a while, so what was found is remembered in `folder`
+    beside the paths, sizes and times
+    of the files: read again is only what was moved, touched or changed. Two processes may do so at
+    once.
 
     Errors: MissingInputError where one cannot be read.
     """
     files: list[Path] = []
     try:
         for path in paths:
-            files += [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            files += (
+                [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            )
         files = sorted({file.resolve() for file in files})
         facts = [(str(path), *_facts(path.stat())) for path in files]
         note = Path(folder) / f"{_digest(facts)}.contents"
         if note.is_file() and len(known := note.read_text()) == 64:
             return known
         total = sum(size for _, size, *_ in facts)
-        log.info("reading %d files (%.1f GB) to know them by what they hold", len(files), total / 1e9)
+        log.info(
+            "reading %d files (%.1f GB) to know them by what they hold", len(files), total / 1e9
+        )
         shared = os.path.commonpath(files) if files else ""
         found = _digest([(os.path.relpath(path, shared), sha256(path)) for path in files])
     except OSError as error:
         raise MissingInputError(
-            f"{error.filename or 'a radar file'}: cannot be read ({error.strerror}); check that it is there."
+            f"{error.filename or 'a radar file'}: cannot be read ({error.strerror}); check that it"
+            " is there."
         ) from error
     newest = max((max(times) for _, _, *times in facts), default=0)
     if newest / 1e9 < time.time() - _SETTLED_SECONDS:

@@ -1,4 +1,6 @@
-"""What lies beside the rain on its grid, at the times of its frames: time of day, and fields of their own times or none."""
+"""What lies beside the rain on its grid, at the times of its frames: time of day, and fields of
+their own times or none.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -34,16 +36,24 @@ class Field:
     max_age: np.timedelta64
 
     def latest(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
-        """For each time (t,) the number of the latest frame at or before it; -1 where that is older than `max_age`, or none is."""
+        """For each time (t,) the number of the latest frame at or before it; -1 where that is
+        older than `max_age`, or none is.
+        """
         if self.times is None:
             return np.zeros(len(times), np.int64)
         frames = np.searchsorted(self.times, times, side="right") - 1
-        ages = times - self.times[np.maximum(frames, 0)] if self.times.size else np.zeros(len(times), "timedelta64[ns]")
+        ages = (
+            times - self.times[np.maximum(frames, 0)]
+            if self.times.size
+            else np.zeros(len(times), "timedelta64[ns]")
+        )
         return np.where((frames >= 0) & (ages <= self.max_age), frames, -1)
 
     def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
         """The latest frame at or before each time, (t, h, w); NaN where there is none."""
-        values = np.full((len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32)
+        values = np.full(
+            (len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32
+        )
         for k, frame in enumerate(self.latest(times)):
             if frame >= 0:
                 values[k] = self.frames[frame, rows, columns]
@@ -52,15 +62,21 @@ class Field:
 
 @dataclass(frozen=True)
 class Fields:
-    """All that lies beside the rain, as `Inputs` wants it: the time of day first, then the fields."""
+    """All that lies beside the rain, as `Inputs` wants it: the time of day first, then the
+    fields.
+    """
 
     time_of_day: bool
     fields: tuple[Field, ...] = ()
 
-    def read(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """For the frames of these times, (t, k, h, w) of a part of the grid: nothing in it is of a later time than its frame.
+    def read(
+        self, times: NDArray[np.datetime64], rows: slice, columns: slice
+    ) -> NDArray[np.float32]:
+        """For the frames of these times, (t, k, h, w) of a part of the grid: nothing in it is of a
+        later time than its frame.
 
-        `rows` and `columns` have a start and a stop where there are no fields to tell the size of the grid.
+        `rows` and `columns` have a start and a stop where there are no fields to tell the size of
+        the grid.
         """
         found = [field.at(times, rows, columns) for field in self.fields]
         if self.time_of_day:
@@ -76,10 +92,14 @@ def day_waves(times: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArr
     return np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
 
 
-def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str) -> NDArray[np.float32] | StoredArray:
-    """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file of `folder`, read as needed.
+def hold(
+    read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str
+) -> NDArray[np.float32] | StoredArray:
+    """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file
+    of `folder`, read as needed.
 
-    source: which file, what of it; another source never meets the file. Errors: DataError if the file is damaged; InputOutputError.
+    source: which file, what of it; another source never meets the file. Errors: DataError if the
+    file is damaged; InputOutputError.
     """
     if 4 * np.prod(shape) <= SMALL_BYTES:
         return read(0, shape[0])
@@ -95,7 +115,10 @@ def hold(read: Reader, shape: tuple[int, int, int], folder: str | Path, source: 
 
 
 def _open(path: Path, shape: tuple[int, int, int]) -> StoredArray | None:
-    """Open an unpacked field; None if it is gone. Errors: DataError if it is damaged; InputOutputError if a disk fails."""
+    """Open an unpacked field; None if it is gone.
+
+    Errors: DataError if it is damaged; InputOutputError if a disk fails.
+    """
     try:
         frames = StoredArray(path)
         if frames.shape != shape or frames.dtype != np.float32:
@@ -104,7 +127,9 @@ def _open(path: Path, shape: tuple[int, int, int]) -> StoredArray | None:
         return None
     except (OSError, ValueError, EOFError) as error:
         refuse_fault_of_machine(path, error)
-        raise DataError(f"{path}: this unpacked field is damaged ({error}); delete it, and it is made again.") from error
+        raise DataError(
+            f"{path}: this unpacked field is damaged ({error}); delete it, and it is made again."
+        ) from error
     return frames
 
 

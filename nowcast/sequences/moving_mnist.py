@@ -1,4 +1,6 @@
-"""Moving-MNIST as in Shi et al. 2015, section 4.1: handwritten digits that move and bounce in a box."""
+"""Moving-MNIST as in Shi et al. 2015, section 4.1: handwritten digits that move and bounce in a
+box.
+"""
 
 import gzip
 import struct
@@ -23,7 +25,8 @@ SPEEDS = (3.0, 5.0)
 
 
 class MovingMnistWindows:
-    """Sequences made as they are asked for: each digit a random one of `digits`, with a random place and velocity.
+    """Sequences made as they are asked for: each digit a random one of `digits`, with a random
+    place and velocity.
 
     Args:
         digits: (n, 28, 28) uint8.
@@ -62,14 +65,18 @@ class MovingMnistWindows:
     def __getitem__(self, pick: Pick) -> Tensor:
         """Frames (t, 1, 64, 64) in [0, 1]."""
         generator = np.random.default_rng([self.seed, pick.start])
-        frames = moving_digits(self.digits, self.input_steps + self.lead_steps, self.digits_per_sequence, generator)
+        frames = moving_digits(
+            self.digits, self.input_steps + self.lead_steps, self.digits_per_sequence, generator
+        )
         return torch.from_numpy(frames).unsqueeze(1)
 
 
 def moving_digits(
     digits: NDArray[np.uint8], steps: int, digits_per_sequence: int, generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """One sequence (steps, 64, 64) in [0, 1]; where digits overlap the brighter counts, as in the published set."""
+    """One sequence (steps, 64, 64) in [0, 1]; where digits overlap the brighter counts, as in
+    the published set.
+    """
     frames = np.zeros((steps, SIZE, SIZE), np.float32)
     for digit in digits[generator.integers(len(digits), size=digits_per_sequence)]:
         image = digit.astype(np.float32) / 255
@@ -91,17 +98,31 @@ def _bouncing_path(steps: int, generator: np.random.Generator) -> NDArray[np.int
 
 
 def open_digits(path: str | Path) -> NDArray[np.uint8]:
-    """The images of an MNIST IDX file, gzipped or not: (n, 28, 28) uint8. Errors: MissingInputError, DataError."""
+    """The images of an MNIST IDX file, gzipped or not: (n, 28, 28) uint8.
+
+    Errors: MissingInputError, DataError.
+    """
     path = Path(path)
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such file; data.path must name MNIST's train-images-idx3-ubyte.gz.")
+        raise MissingInputError(
+            f"{path}: no such file; data.path must name MNIST's train-images-idx3-ubyte.gz."
+        )
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         magic, count, height, width = struct.unpack(">4i", content[:16])
         pixels = np.frombuffer(content, np.uint8, offset=16)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         refuse_fault_of_machine(path, error)
-        raise DataError(f"{path}: not a readable IDX file ({error}); compare it with its source.") from error
-    if magic != 2051 or (height, width) != (DIGIT_SIZE, DIGIT_SIZE) or not pixels.size == count * height * width > 0:
-        raise DataError(f"{path}: not an IDX file of 28×28 images, or cut short; data.path must name MNIST's images.")
+        raise DataError(
+            f"{path}: not a readable IDX file ({error}); compare it with its source."
+        ) from error
+    if (
+        magic != 2051
+        or (height, width) != (DIGIT_SIZE, DIGIT_SIZE)
+        or not pixels.size == count * height * width > 0
+    ):
+        raise DataError(
+            f"{path}: not an IDX file of 28×28 images, or cut short; data.path must name MNIST's"
+            " images."
+        )
     return pixels.reshape(count, height, width)

@@ -22,21 +22,27 @@ from nowcast.sequences.stored import StoredArray, write_header
 log = logging.getLogger(__name__)
 
 TILE = 32
-"""Height and width in pixels of the tiles over which rain is summed; those at the lower and right edge may be smaller."""
+"""Height and width in pixels of the tiles over which rain is summed; those at the lower and
+right edge may be smaller.
+"""
 
 _BLOCK_BYTES = 64 * 2**20
-_STATISTICS = "wet_share of covered frames"  # what is known of each frame: another name makes another file
+# what is known of each frame: another name makes another file
+_STATISTICS = "wet_share of covered frames"
 
 
 @dataclass(frozen=True)
 class PackedRates:
-    """A series of precipitation rates, in memory or in a file of which only what a window touches is read.
+    """A series of precipitation rates, in memory or in a file of which only what a window touches
+    is read.
 
     frames: (time, y, x) float32 [mm/h], NaN = not covered.
     times: (time,) datetime64[ns], sorted.
     timestep: spacing of the series.
-    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h; NaN where no pixel is covered.
-    tiles: (time, 2, tiles down, tiles across) of each frame and tile of 32 × 32 pixels the sum of the rates [mm/h], and
+    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h; NaN where no
+    pixel is covered.
+    tiles: (time, 2, tiles down, tiles across) of each frame and tile of 32 × 32 pixels the sum of
+    the rates [mm/h], and
         the number of covered pixels.
     covered: (y, x) whether a pixel is covered in any frame.
     """
@@ -49,7 +55,9 @@ class PackedRates:
     covered: NDArray[np.bool_]
 
     def digest(self) -> str:
-        """Return a SHA-256 of the size, the times, and the rain and coverage of each tile, whatever file holds the frames."""
+        """Return a SHA-256 of the size, the times, and the rain and coverage of each tile,
+        whatever file holds the frames.
+        """
         digest = hashlib.sha256(repr(self.frames.shape).encode() + self.times.tobytes())
         digest.update(np.ascontiguousarray(self.tiles).data)
         return digest.hexdigest()
@@ -65,20 +73,27 @@ def pack(
 ) -> PackedRates:
     """Unpack the frames of `grid` in `period` into `folder`, or use what an earlier run left there.
 
-    The place is named by what it was made from, `source` (what the files hold, how they were read) and the times of the
-    frames taken, so other data never meet it. Each file is written whole or not at all; of two processes that want the
-    same one, the second waits for the first. Memory stays flat however long the series. `progress` is told the frames
-    done and their total. After a new series was made, older ones go until `folder` holds at most `limit_bytes`.
+    The place is named by what it was made from, `source` (what the files hold, how they were read)
+    and the times of the frames taken, so other data never meet it. Each file is written whole or
+    not at all; of two processes that want the same one, the second waits for the first. Memory
+    stays flat however long the series. `progress` is told the frames done and their total. After a
+    new series was made, older ones go until `folder` holds at most `limit_bytes`.
 
-    More frames, by a day that was added to the period or to one of its files, are another series: all is unpacked again.
+    More frames, by a day that was added to the period or to one of its files, are another series:
+    all is unpacked again.
     """
     times = grid["time"].values
-    first, last = np.searchsorted(times, period.start), np.searchsorted(times, period.end, side="right")
+    first, last = (
+        np.searchsorted(times, period.start),
+        np.searchsorted(times, period.end, side="right"),
+    )
     times = times[first:last]
     if not np.isfinite(grid.attrs["timestep_minutes"]):
         raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
-    key = hashlib.sha256(f"{source} {timestep} {TILE} {_STATISTICS}".encode() + times.tobytes()).hexdigest()[:16]
+    key = hashlib.sha256(
+        f"{source} {timestep} {TILE} {_STATISTICS}".encode() + times.tobytes()
+    ).hexdigest()[:16]
     path = Path(folder) / key / FRAMES
     series, made = None, False
     while series is None:  # again if another process removes it before it is open
@@ -91,7 +106,9 @@ def pack(
 
 
 def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None]) -> bool:
-    """Write the three files of a series unless they exist. → whether this process has written them."""
+    """Write the three files of a series unless they exist. → whether this process has written
+    them.
+    """
     if path.exists():
         return False
     with only_writer(path.parent, wait=math.inf):
@@ -108,10 +125,13 @@ def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None])
     return True
 
 
-def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]) -> PackedRates | None:
+def _open(
+    path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]
+) -> PackedRates | None:
     """Open the files of a series; None if they are gone.
 
-    Errors: InputOutputError if the disk fails; DataError if they are not of this size (h, w), or damaged.
+    Errors: InputOutputError if the disk fails; DataError if they are not of this size (h, w), or
+    damaged.
     """
     try:
         frames = StoredArray(path)
@@ -119,23 +139,35 @@ def _open(path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, s
             return None
         with open(path.with_name("statistics.npz"), "rb") as file, np.load(file) as statistics_file:
             wet_share, covered = statistics_file["wet_share"], statistics_file["covered"]
-        series = PackedRates(frames, times, timestep, wet_share, StoredArray(path.with_name("tiles.npy")), covered)
+        series = PackedRates(
+            frames, times, timestep, wet_share, StoredArray(path.with_name("tiles.npy")), covered
+        )
         expected = (times.size, *size)
-        shapes = series.frames.shape, (*series.wet_share.shape, *covered.shape), series.tiles.shape[:1]
-        if shapes != (expected, expected, (times.size,)) or not series.frames.dtype == series.tiles.dtype == np.float32:
+        shapes = (
+            series.frames.shape,
+            (*series.wet_share.shape, *covered.shape),
+            series.tiles.shape[:1],
+        )
+        if (
+            shapes != (expected, expected, (times.size,))
+            or not series.frames.dtype == series.tiles.dtype == np.float32
+        ):
             raise ValueError(f"it holds {series.frames.dtype} of {series.frames.shape}")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, FileNotFoundError) and not path.exists():
             return None
         refuse_fault_of_machine(path, error)
         raise DataError(
-            f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is made anew."
+            f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is"
+            " made anew."
         ) from error
     return series
 
 
 def sum_tiles(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Frames (n, y, x), NaN = not covered → (n, 2, tiles down, tiles across): sum of the rates, number of covered pixels."""
+    """Frames (n, y, x), NaN = not covered → (n, 2, tiles down, tiles across): sum of the rates,
+    number of covered pixels.
+    """
     _, height, width = frames.shape
     rows, columns = np.arange(0, height, TILE), np.arange(0, width, TILE)
     covered = ~np.isnan(frames)
@@ -147,7 +179,11 @@ def sum_tiles(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _unpack(
-    rates: xr.DataArray, frames_path: Path, tiles_path: Path, statistics_path: Path, progress: Callable[[int, int], None]
+    rates: xr.DataArray,
+    frames_path: Path,
+    tiles_path: Path,
+    statistics_path: Path,
+    progress: Callable[[int, int], None],
 ) -> None:
     """Write all frames, the sums over their tiles, and what is known of each frame and pixel."""
     steps, height, width = rates.shape
@@ -163,7 +199,9 @@ def _unpack(
             tiles_file.write(np.ascontiguousarray(tiles).data)
             valid = tiles[:, 1].sum(axis=(1, 2), dtype=np.float64)
             wet = (values >= WET_RATE).sum(axis=(1, 2))
-            wet_share[start : start + block] = np.divide(wet, valid, out=np.full(len(values), np.nan), where=valid > 0)
+            wet_share[start : start + block] = np.divide(
+                wet, valid, out=np.full(len(values), np.nan), where=valid > 0
+            )
             ever_covered |= ~np.isnan(values).all(axis=0)
             progress(min(start + block, steps), steps)
     with open(statistics_path, "wb") as file:

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 from nowcast.sequences.packed import TILE, PackedRates
 
 LEAST_RATE = 0.01
-"""Added to the mean rate of a crop before it is weighed, so that dry ones are drawn now and then [mm/h]."""
+"""Added to the mean rate of a crop before it is weighed, so that dry ones are drawn now and
+then [mm/h].
+"""
 _BLOCK_STARTS = 256
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Crops drawn: (n,) each. `weight` = density of drawing all alike / density drawn, 1 in the mean."""
+    """Crops drawn: (n,) each.
+
+    `weight` = density of drawing all alike / density drawn, 1 in the mean.
+    """
 
     start: NDArray[np.int64]
     top: NDArray[np.int64]
@@ -26,13 +31,15 @@ class Draws:
 class CropSampler:
     """Draws windows and crops with a density proportional to (mean rate + 0.01 mm/h) ** rain_power.
 
-    As DGMR (Ravuri et al. 2021, arXiv 2104.00954, importance sampling with the probabilities kept) and the HKO-7 benchmark
-    (Shi et al. 2017, arXiv 1706.03458, wetter sequences drawn more often) do. The mean is over the frames of the window and
-    the covered pixels of a crop that sits on the tiles; the crop is then moved by up to half a tile each way, all ways alike, so
-    every place can come up. Crops of which no pixel is covered in any frame of the series are never drawn, nor windows in which
-    nothing is covered on their tiles, unless there are no others.
+    As DGMR (Ravuri et al. 2021, arXiv 2104.00954, importance sampling with the probabilities kept)
+    and the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, wetter sequences drawn more often)
+    do. The mean is over the frames of the window and the covered pixels of a crop that sits on the
+    tiles; the crop is then moved by up to half a tile each way, all ways alike, so every place can
+    come up. Crops of which no pixel is covered in any frame of the series are never drawn, nor
+    windows in which nothing is covered on their tiles, unless there are no others.
 
-    Only one number a window is kept: the weights of its crops are taken from the tiles when it is drawn.
+    Only one number a window is kept: the weights of its crops are taken from the tiles when it is
+    drawn.
 
     Args:
         rates: the packed series.
@@ -40,7 +47,8 @@ class CropSampler:
         steps: frames of a window.
         crop: (height, width) in pixels.
         rain_power: 0 draws all alike, 1 in proportion to the rain.
-        rows: (times,) the frame of each time that starts count, -1 where it is absent; None: every frame is a time.
+        rows: (times,) the frame of each time that starts count, -1 where it is absent; None: every
+        frame is a time.
     """
 
     def __init__(
@@ -53,7 +61,12 @@ class CropSampler:
         rows: NDArray[np.int64] | None = None,
     ) -> None:
         self.rows_of_frames = np.arange(len(rates.times)) if rows is None else rows
-        self.tiles, self.starts, self.steps, self.rain_power = rates.tiles, starts, steps, rain_power
+        self.tiles, self.starts, self.steps, self.rain_power = (
+            rates.tiles,
+            starts,
+            steps,
+            rain_power,
+        )
         height, width = rates.covered.shape
         self.rows, self.columns = _Places(height, crop[0]), _Places(width, crop[1])
         covered = rates.covered if rates.covered.any() else np.ones_like(rates.covered)
@@ -70,7 +83,11 @@ class CropSampler:
         windows = _draw(self.window_totals, generator.random(count))
         which, number, many = np.unique(windows, return_inverse=True, return_counts=True)
         draws_of = np.split(np.argsort(number, kind="stable"), np.cumsum(many)[:-1])
-        cells, densities, spots = np.empty(count, np.int64), np.empty(count), generator.random(count)
+        cells, densities, spots = (
+            np.empty(count, np.int64),
+            np.empty(count),
+            generator.random(count),
+        )
         for block in range(0, which.size, _BLOCK_STARTS):
             of_cells = self._densities(self.starts[which[block : block + _BLOCK_STARTS]])
             for draws, density in zip(draws_of[block:], of_cells, strict=False):
@@ -78,15 +95,21 @@ class CropSampler:
                 densities[draws] = density[cells[draws]]
         places = self.places[self.cell_starts[cells] + generator.integers(self.cell_sizes[cells])]
         top, left = np.divmod(places, self.columns.count)
-        return Draws(self.starts[windows], top, left, self.window_totals.sum() / (self.allowed * densities))
+        return Draws(
+            self.starts[windows], top, left, self.window_totals.sum() / (self.allowed * densities)
+        )
 
     @property
     def cell_sizes(self) -> NDArray[np.int64]:
         """(cells,) the number of places in each that a crop may have."""
         return np.diff(self.cell_starts)
 
-    def _allowed_places(self, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places as numbers, top · number of lefts + left, those of a cell side by side; and where in them each cell starts."""
+    def _allowed_places(
+        self, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places as numbers, top · number of lefts + left, those of a cell side by side; and
+        where in them each cell starts.
+        """
         places = np.flatnonzero(allowed)
         top, left = np.divmod(places, self.columns.count)
         cells = self.rows.cells[top] * self.columns.cell_count + self.columns.cells[left]
@@ -95,7 +118,9 @@ class CropSampler:
         return places[order], np.searchsorted(cells[order], numbers)
 
     def _totals(self) -> NDArray[np.float64]:
-        """(2, starts): of each window the sum of the densities of all its places, and the number of those that may be drawn."""
+        """(2, starts): of each window the sum of the densities of all its places, and the
+        number of those that may be drawn.
+        """
         totals = np.empty((2, self.starts.size))
         for block in range(0, self.starts.size, _BLOCK_STARTS):
             densities = self._densities(self.starts[block : block + _BLOCK_STARTS])
@@ -104,28 +129,40 @@ class CropSampler:
         return totals
 
     def _densities(self, starts: Iterable[int]) -> NDArray[np.float64]:
-        """(starts, cells): the density, not normalised, with which each place of a cell is drawn; 0 where nothing is covered."""
+        """(starts, cells): the density, not normalised, with which each place of a cell is
+        drawn; 0 where nothing is covered.
+        """
         sums = np.stack([self._tiles(start).sum(axis=0, dtype=np.float64) for start in starts])
-        rain, pixels = np.moveaxis(self.rows.sum(self.columns.sum(sums).swapaxes(2, 3)).swapaxes(2, 3), 1, 0)
+        rain, pixels = np.moveaxis(
+            self.rows.sum(self.columns.sum(sums).swapaxes(2, 3)).swapaxes(2, 3), 1, 0
+        )
         if self.blind:
             return np.ones((len(sums), rain[0].size))
         means = np.maximum(rain, 0) / np.maximum(pixels, 1)
-        densities: NDArray[np.float64] = np.where(pixels > 0, (means + LEAST_RATE) ** self.rain_power, 0.0)
+        densities: NDArray[np.float64] = np.where(
+            pixels > 0, (means + LEAST_RATE) ** self.rain_power, 0.0
+        )
         return densities.reshape(len(sums), -1)
 
     def _tiles(self, start: int) -> NDArray[np.float32]:
-        """The tiles of a window's frames, absent ones left out, (frames, 2, tiles down, tiles across)."""
+        """The tiles of a window's frames, absent ones left out, (frames, 2, tiles down, tiles
+        across).
+        """
         frames = self.rows_of_frames[start : start + self.steps]
         tiles: NDArray[np.float32] = (
-            self.tiles[frames[frames >= 0]] if frames.min() < 0 else self.tiles[frames[0] : frames[-1] + 1]
+            self.tiles[frames[frames >= 0]]
+            if frames.min() < 0
+            else self.tiles[frames[0] : frames[-1] + 1]
         )
         return tiles
 
 
 class _Places:
-    """Along one axis: where a crop may start, and which of these places are those about a crop that sits on the tiles.
+    """Along one axis: where a crop may start, and which of these places are those about a crop that
+    sits on the tiles.
 
-    count: places. cells: (places,) the cell of each, that of the nearest tile's edge. first, last: tiles of the crop of each cell.
+    count: places. cells: (places,) the cell of each, that of the nearest tile's edge. first, last:
+    tiles of the crop of each cell.
     """
 
     def __init__(self, length: int, crop: int) -> None:
@@ -143,14 +180,27 @@ class _Places:
         return found
 
 
-def draw_symmetries(generator: np.random.Generator, count: int, *, flip: bool, rotate: bool) -> NDArray[np.int64]:
-    """(count,) symmetries as in Pick, all alike of those that flips, turns by 90°, or both together make of a square."""
-    group = {(False, False): [0], (True, False): [0, 1, 2, 3], (False, True): [0, 5, 3, 6], (True, True): list(range(8))}
+def draw_symmetries(
+    generator: np.random.Generator, count: int, *, flip: bool, rotate: bool
+) -> NDArray[np.int64]:
+    """(count,) symmetries as in Pick, all alike of those that flips, turns by 90°, or both
+    together make of a square.
+    """
+    group = {
+        (False, False): [0],
+        (True, False): [0, 1, 2, 3],
+        (False, True): [0, 5, 3, 6],
+        (True, True): list(range(8)),
+    }
     return generator.choice(np.array(group[flip, rotate]), count)
 
 
-def draw_dropped(generator: np.random.Generator, count: int, input_steps: int, share: float) -> list[tuple[int, ...]]:
-    """For each of `count` windows the input frames to drop: each by itself with probability `share`, but never all of them."""
+def draw_dropped(
+    generator: np.random.Generator, count: int, input_steps: int, share: float
+) -> list[tuple[int, ...]]:
+    """For each of `count` windows the input frames to drop: each by itself with probability
+    `share`, but never all of them.
+    """
     dropped = generator.random((count, input_steps)) < share
     kept = generator.integers(input_steps, size=count)
     rows = np.flatnonzero(dropped.all(axis=1))
@@ -159,13 +209,22 @@ def draw_dropped(generator: np.random.Generator, count: int, input_steps: int, s
 
 
 def _draw(weights: NDArray[np.float64], spots: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Numbers drawn with a probability in proportion to `weights` (n,), by random `spots` in [0, 1)."""
+    """Numbers drawn with a probability in proportion to `weights` (n,), by random `spots` in
+    [0, 1).
+    """
     shares = np.cumsum(weights)
-    found: NDArray[np.int64] = np.searchsorted(shares, spots * shares[-1], side="right").clip(max=np.flatnonzero(weights)[-1])
+    found: NDArray[np.int64] = np.searchsorted(shares, spots * shares[-1], side="right").clip(
+        max=np.flatnonzero(weights)[-1]
+    )
     return found
 
 
 def _box_sums(values: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
     """(y, x) → (y − height + 1, x − width + 1): the sum over each box."""
     sums = np.pad(np.cumsum(np.cumsum(values, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    return sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    return (
+        sums[height:, width:]
+        - sums[:-height, width:]
+        - sums[height:, :-width]
+        + sums[:-height, :-width]
+    )

@@ -1,4 +1,7 @@
-"""Rain rates in mm/h to the numbers a model sees, and back. Dry is exactly 0, so zero padding means "no rain"."""
+"""Rain rates in mm/h to the numbers a model sees, and back.
+
+Dry is exactly 0, so zero padding means "no rain".
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,10 +14,11 @@ from nowcast.errors import ConfigError
 
 @dataclass(frozen=True)
 class Scaling:
-    """An invertible scaling of precipitation rates R ≥ 0 [mm/h] that takes 0 to 0 and `maximum` to 1.
+    """An invertible scaling of precipitation rates R ≥ 0 [mm/h] that takes 0 to 0 and `maximum` to
+    1.
 
-    kind 'log':    log(1 + R / reference) / log(1 + maximum / reference): even in orders of magnitude above `reference`
-    kind 'linear': R / maximum
+    kind 'log':    log(1 + R / reference) / log(1 + maximum / reference): even in orders of
+    magnitude above `reference` kind 'linear': R / maximum
 
     NaN stays NaN. Rates above `maximum` become more than 1; nothing is clipped.
     """
@@ -28,7 +32,10 @@ class Scaling:
             raise ConfigError(f"scaling.kind: {self.kind!r} is unknown; choose 'log' or 'linear'.")
         for name in ("maximum", "reference"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise ConfigError(f"scaling.{name}: {getattr(self, name)} is not a rate; give a number of mm/h above 0.")
+                raise ConfigError(
+                    f"scaling.{name}: {getattr(self, name)} is not a rate; give a number of mm/h"
+                    " above 0."
+                )
 
     def scale(self, rates: Tensor) -> Tensor:
         """Rates in mm/h → scaled values, of any shape."""

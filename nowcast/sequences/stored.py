@@ -14,18 +14,24 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _MAP_WHOLE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-"""Half of this machine's memory: what is mapped is in the system's cache, and given back where memory is short."""
+"""Half of this machine's memory: what is mapped is in the system's cache, and given back where
+memory is short.
+"""
 
 
 class StoredArray:
-    """A .npy file read along its first axis: each piece is mapped when asked for, and unmapped with the last array made of it.
+    """A .npy file read along its first axis: each piece is mapped when asked for, and unmapped with
+    the last array made of it.
 
-    So neither resident memory nor address space grows with the file. Only one that half of this machine's memory can hold stays
-    mapped whole, where address space allows: each page of a mapping is found once, so its windows come a third faster.
+    So neither resident memory nor address space grows with the file. Only one that half of this
+    machine's memory can hold stays
+    mapped whole, where address space allows: each page of a mapping is found once, so its windows
+    come a third faster.
 
-    The first index is an integer, a slice or integers, the others are as NumPy has them. What comes is read-only. In another
-    process, forked or spawned, it is as good as here: it is passed on as its path. As long as it lives the file has a shared lock, by
-    which other processes see that it is in use.
+    The first index is an integer, a slice or integers, the others are as NumPy has them. What comes
+    is read-only. In another process, forked or spawned, it is as good as here: it is passed on as
+    its path. As long as it lives the file has a shared lock, by which other processes see that it
+    is in use.
 
     Errors: OSError, ValueError where the file is none of NumPy's, or is shorter than it says.
     """
@@ -106,5 +112,9 @@ def write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
 
     Not as a memory map: on a full disk writing to one kills the process.
     """
-    header: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    header: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": shape,
+    }
     np.lib.format.write_array_header_1_0(file, header)

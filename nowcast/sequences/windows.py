@@ -19,9 +19,11 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Pick:
-    """One training example: where its window starts, and where its crop lies; or, for generated data, its seed.
+    """One training example: where its window starts, and where its crop lies; or, for generated
+    data, its seed.
 
-    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to north, bit 2 transposes before.
+    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to
+    north, bit 2 transposes before.
     dropped: the input frames that are made missing.
     weight: of its loss; 1 in the mean of an epoch.
     """
@@ -36,10 +38,12 @@ class Pick:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are explained.
+    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are
+    explained.
 
-    Flips and turns make new weather of old where the weather has no side of its own: not where mountains or a coast anchor the
-    rain and the crops are few, nor beside vectors such as wind, whose components would have to turn along.
+    Flips and turns make new weather of old where the weather has no side of its own: not where
+    mountains or a coast anchor the rain and the crops are few, nor beside vectors such as wind,
+    whose components would have to turn along.
     """
 
     windows_per_epoch: int | None = None
@@ -54,7 +58,9 @@ class Sampling:
 
 
 class Windows(Protocol):
-    """A source of windows: it draws the picks of an epoch and turns each into rates (t, c, h, w) in mm/h, NaN = missing."""
+    """A source of windows: it draws the picks of an epoch and turns each into rates (t, c, h,
+    w) in mm/h, NaN = missing.
+    """
 
     input_steps: int
     lead_steps: int
@@ -70,15 +76,19 @@ class Windows(Protocol):
 class BesideRain(Protocol):
     """What lies beside the rain on the same grid, as further channels."""
 
-    def read(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
+    def read(
+        self, times: NDArray[np.datetime64], rows: slice, columns: slice
+    ) -> NDArray[np.float32]:
         """For the frames of these times (t,): (t, k, h, w)."""
 
 
 class RadarWindows:
-    """Windows of a packed radar series within a period. A pick's start is a time of the clock of the series.
+    """Windows of a packed radar series within a period.
 
-    A missing frame, absent or without a measured pixel, is NaN. Of the windows to learn from none lacks an input frame, which a
-    model would take for dry, and none lacks all frames of the future.
+    A pick's start is a time of the clock of the series.
+
+    A missing frame, absent or without a measured pixel, is NaN. Of the windows to learn from none
+    lacks an input frame, which a model would take for dry, and none lacks all frames of the future.
 
     Args:
         rates: the packed series.
@@ -91,7 +101,8 @@ class RadarWindows:
         fields: what lies beside the rain; None for nothing.
         starts: the windows; None for all to learn from.
 
-    Errors: DataError where there is no window; ConfigError where crops that are to be turned are not square.
+    Errors: DataError where there is no window; ConfigError where crops that are to be turned are
+    not square.
     """
 
     def __init__(
@@ -115,29 +126,44 @@ class RadarWindows:
         self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
         if sampling.rotate and self.crop[0] != self.crop[1]:
             raise ConfigError(
-                f"sampling.rotate: crops of {self.crop[0]} × {self.crop[1]} pixels cannot be turned by 90 degrees; "
-                f"set sampling.crop to at most {min(height, width)}, or leave sampling.rotate off."
+                f"sampling.rotate: crops of {self.crop[0]} × {self.crop[1]} pixels cannot be turned"
+                f" by 90 degrees; set sampling.crop to at most {min(height, width)}, or leave"
+                " sampling.rotate off."
             )
         steps = input_steps + lead_steps
         self.starts = self._to_learn_from(period) if starts is None else starts
         if self.starts.size == 0:
-            held = str(Period(rates.times[0], rates.times[-1])) if rates.times.size else "nothing of these days"
+            held = (
+                str(Period(rates.times[0], rates.times[-1]))
+                if rates.times.size
+                else "nothing of these days"
+            )
             raise DataError(
-                f"no gap-free window of {steps} frames, {sampling.min_wet_share:.0%} wet, from {period}; the data hold {held}. "
-                "Give another period, or fewer steps.".replace("T", " ")
+                f"no gap-free window of {steps} frames, {sampling.min_wet_share:.0%} wet, from"
+                f" {period}; the data hold {held}. Give another period, or fewer steps.".replace(
+                    "T", " "
+                )
             )
 
         drawn = sampling.windows_per_epoch is not None
-        self.sampler = CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power, self.clock.rows) if drawn else None
+        self.sampler = (
+            CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power, self.clock.rows)
+            if drawn
+            else None
+        )
 
     def _to_learn_from(self, period: Period) -> NDArray[np.int64]:
-        """Every `stride`-th window that lacks no input frame and not all others, of those that are wet enough."""
+        """Every `stride`-th window that lacks no input frame and not all others, of those that
+        are wet enough.
+        """
         steps, clock = self.input_steps + self.lead_steps, self.clock
         starts = clock.starts(period, steps)
         usable = clock.missing_in(starts, self.input_steps) == 0
         usable &= clock.missing_in(starts + self.input_steps, self.lead_steps) < self.lead_steps
         starts = starts[usable][:: self.sampling.stride]
-        wet: NDArray[np.bool_] = clock.mean_of(self.rates.wet_share, starts, steps) >= self.sampling.min_wet_share
+        wet: NDArray[np.bool_] = (
+            clock.mean_of(self.rates.wet_share, starts, steps) >= self.sampling.min_wet_share
+        )
         return np.asarray(starts[wet])
 
     def epoch(self, epoch: int) -> list[Pick]:
@@ -145,11 +171,20 @@ class RadarWindows:
         generator = np.random.default_rng([self.seed, epoch])
         picks = self._drawn(generator) if self.sampler else self._all(generator)
         if self.sampling.flip or self.sampling.rotate:
-            symmetries = draw_symmetries(generator, len(picks), flip=self.sampling.flip, rotate=self.sampling.rotate)
-            picks = [replace(pick, symmetry=symmetry) for pick, symmetry in zip(picks, symmetries.tolist(), strict=True)]
+            symmetries = draw_symmetries(
+                generator, len(picks), flip=self.sampling.flip, rotate=self.sampling.rotate
+            )
+            picks = [
+                replace(pick, symmetry=symmetry)
+                for pick, symmetry in zip(picks, symmetries.tolist(), strict=True)
+            ]
         if self.sampling.frame_dropout:
-            lost = draw_dropped(generator, len(picks), self.input_steps, self.sampling.frame_dropout)
-            picks = [replace(pick, dropped=dropped) for pick, dropped in zip(picks, lost, strict=True)]
+            lost = draw_dropped(
+                generator, len(picks), self.input_steps, self.sampling.frame_dropout
+            )
+            picks = [
+                replace(pick, dropped=dropped) for pick, dropped in zip(picks, lost, strict=True)
+            ]
         return picks
 
     def _all(self, generator: np.random.Generator) -> list[Pick]:
@@ -161,7 +196,10 @@ class RadarWindows:
         draws = self.sampler.draw(generator, len(self))
         weights = draws.weight if self.sampling.unbiased else np.ones(len(self))
         columns = (column.tolist() for column in (draws.start, draws.top, draws.left, weights))
-        return [Pick(start, top, left, weight=weight) for start, top, left, weight in zip(*columns, strict=True)]
+        return [
+            Pick(start, top, left, weight=weight)
+            for start, top, left, weight in zip(*columns, strict=True)
+        ]
 
     def __len__(self) -> int:
         """Windows in an epoch."""
@@ -172,14 +210,17 @@ class RadarWindows:
         return self.__getitems__([pick])[0]
 
     def __getitems__(self, picks: Sequence[Pick]) -> list[Tensor]:
-        """The windows of several picks, as a DataLoader asks for them: side by side in one piece of memory.
+        """The windows of several picks, as a DataLoader asks for them: side by side in one piece of
+        memory.
 
-        Each is copied once, from the file to its place: a worker that made and freed every window by itself would let the
-        system's allocator scatter a gigabyte of holes.
+        Each is copied once, from the file to its place: a worker that made and freed every window
+        by itself would let the system's allocator scatter a gigabyte of holes.
         """
         parts = [self._parts(pick) for pick in picks]
         steps, _, height, width = parts[0][0].shape
-        windows = np.empty((len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32)
+        windows = np.empty(
+            (len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32
+        )
         for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
             window[:, :1] = rates
             if pick.dropped:
@@ -189,16 +230,25 @@ class RadarWindows:
         return [torch.from_numpy(window) for window in windows]
 
     def _parts(self, pick: Pick) -> list[NDArray[np.float32]]:
-        """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k, h, w) where there are some."""
+        """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k,
+        h, w) where there are some.
+        """
         ticks = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
-        rows, columns = slice(pick.top, pick.top + self.crop[0]), slice(pick.left, pick.left + self.crop[1])
+        rows, columns = (
+            slice(pick.top, pick.top + self.crop[0]),
+            slice(pick.left, pick.left + self.crop[1]),
+        )
         parts = [self._frames(self.clock.rows[ticks], rows, columns)[:, np.newaxis]]
         if self.fields is not None:
             parts.append(self.fields.read(self.clock.times[ticks], rows, columns))
         return [apply_symmetry(part, pick.symmetry) for part in parts]
 
-    def _frames(self, numbers: NDArray[np.int64], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """(t, h, w) the frames of these numbers, NaN for -1; of the file itself where none is absent."""
+    def _frames(
+        self, numbers: NDArray[np.int64], rows: slice, columns: slice
+    ) -> NDArray[np.float32]:
+        """(t, h, w) the frames of these numbers, NaN for -1; of the file itself where none is
+        absent.
+        """
         run = run_of(numbers)
         if run is not None:
             frames: NDArray[np.float32] = self.rates.frames[run, rows, columns]
@@ -211,7 +261,9 @@ class RadarWindows:
 
 
 def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
-    """(…, h, w) flipped and turned as `Pick.symmetry` says, first transposed, then mirrored: a view."""
+    """(…, h, w) flipped and turned as `Pick.symmetry` says, first transposed, then mirrored: a
+    view.
+    """
     if symmetry & 4:
         window = window.swapaxes(-2, -1)
     return window[..., :: -1 if symmetry & 2 else 1, :: -1 if symmetry & 1 else 1]

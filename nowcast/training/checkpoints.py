@@ -1,7 +1,9 @@
-"""Checkpoints: all that is needed to go on training, or to forecast, in one file that is written whole or not at all.
+"""Checkpoints: all that is needed to go on training, or to forecast, in one file that is written
+whole or not at all.
 
-The file is PyTorch's own: a zip archive whose members are not compressed. Its comment holds the SHA-256 of all that stands before the
-comment, so that one flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file.
+The file is PyTorch's own: a zip archive whose members are not compressed. Its comment holds the
+SHA-256 of all that stands before the comment, so that one flipped bit is noticed before anything of
+it is used. It tells damage, not who wrote the file.
 """
 
 import hashlib
@@ -20,21 +22,29 @@ from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
 
 SCHEMA = 3
-"""Raised whenever an older program could no longer read a new checkpoint, or could not tell whether it is whole."""
+"""Raised whenever an older program could no longer read a new checkpoint, or could not tell
+whether it is whole.
+"""
 
 Checkpoint = dict[str, Any]
-"""schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng, progress: tensors and plain values alone."""
+"""schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng,
+progress: tensors and plain values alone.
+"""
 
 _DIGESTS_FROM = 3  # the first schema whose files end in a digest
 _MARK = b"nowcast sha256 "
 _COMMENT = len(_MARK) + 64  # bytes: the mark, and the digest in hexadecimal
-_LAST_RECORD = 22  # bytes at the end of a zip archive without a comment, of which the last two are the length of a comment
+# bytes at the end of a zip archive without a comment, of which the last two are the length of a
+# comment
+_LAST_RECORD = 22
 _FOLDER = 0x10
-"""Set by one flipped bit, it makes torch give a tensor of whatever was in memory, and no checksum of a member covers it."""
+"""Set by one flipped bit, it makes torch give a tensor of whatever was in memory, and no
+checksum of a member covers it.
+"""
 
 _UNREADABLE = (
-    OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError,
-    zipfile.BadZipFile, zlib.error, struct.error,
+    OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What zip archives and their members raise that are not what they seem."""
 
@@ -47,31 +57,46 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU, without ever running code from it, its checksum verified before anything of it is used.
+    """Read a checkpoint onto the CPU, without ever running code from it, its checksum verified
+    before anything of it is used.
 
-    Errors: MissingInputError where there is none; InputOutputError where a disk or a network fails; DataError where it is damaged,
-    foreign, or of a newer schema.
+    Errors: MissingInputError where there is none; InputOutputError where a disk or a network fails;
+    DataError where it is damaged, foreign, or of a newer schema.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as checkpoint=runs/…/best.pt.")
+        raise MissingInputError(
+            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as"
+            " checkpoint=runs/…/best.pt."
+        )
     try:
         with open(path, "rb") as file:  # one file from here on, whatever takes its place meanwhile
             whole = _refuse_damaged(file, path)
             file.seek(0)
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
     except pickle.UnpicklingError as error:
-        raise DataError(f"{path}: holds more than weights and plain values, so it was not loaded; train it again.") from error
+        raise DataError(
+            f"{path}: holds more than weights and plain values, so it was not loaded; train it"
+            " again."
+        ) from error
     except _UNREADABLE as error:
         refuse_fault_of_machine(path, error)
-        raise DataError(f"{path}: not a checkpoint, or cut short ({error}); use another, or train again.") from error
+        raise DataError(
+            f"{path}: not a checkpoint, or cut short ({error}); use another, or train again."
+        ) from error
     if not isinstance(checkpoint, dict) or "schema" not in checkpoint:
-        raise DataError(f"{path}: not a checkpoint of nowcast; give one that 'nowcast train' wrote.")
+        raise DataError(
+            f"{path}: not a checkpoint of nowcast; give one that 'nowcast train' wrote."
+        )
     schema = checkpoint["schema"]
     if not isinstance(schema, int) or schema > SCHEMA:
-        raise DataError(f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast.")
+        raise DataError(
+            f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast."
+        )
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
     if "config" in checkpoint:
@@ -80,13 +105,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _add_digest(path: Path) -> None:
-    """Make the digest of a zip archive its comment. Errors: InternalError where it has one already."""
+    """Make the digest of a zip archive its comment.
+
+    Errors: InternalError where it has one already.
+    """
     with open(path, "r+b") as file:
         file.seek(-_LAST_RECORD, os.SEEK_END)
         last = file.read()
         if not (last.startswith(b"PK\x05\x06") and last.endswith(b"\0\0")):
             raise InternalError(
-                f"{path}: PyTorch wrote no plain zip archive, so it cannot be given a checksum; use another PyTorch."
+                f"{path}: PyTorch wrote no plain zip archive, so it cannot be given a checksum; use"
+                " another PyTorch."
             )
         file.seek(-2, os.SEEK_END)
         file.write(struct.pack("<H", _COMMENT))
@@ -104,7 +133,10 @@ def _comment(file: BinaryIO, size: int) -> bytes:
 
 
 def _refuse_damaged(file: BinaryIO, path: Path) -> bool:
-    """Whether the file ends in its digest. Errors: DataError where it ends in another, or a member is not what the archive says."""
+    """Whether the file ends in its digest.
+
+    Errors: DataError where it ends in another, or a member is not what the archive says.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _COMMENT))
     comment = file.read()
@@ -116,17 +148,24 @@ def _refuse_damaged(file: BinaryIO, path: Path) -> bool:
         _refuse_bombs(members, size, path)
         if marked:
             return True
-        damaged = archive.testzip() or next((f.filename for f in members if f.external_attr & _FOLDER), None)
+        damaged = archive.testzip() or next(
+            (f.filename for f in members if f.external_attr & _FOLDER), None
+        )
     if damaged:
         raise _damaged(path, f"in {damaged}")
     return False
 
 
 def _refuse_bombs(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Errors: DataError where the members would unpack to more than the file holds, before one is unpacked."""
+    """Errors: DataError where the members would unpack to more than the file holds, before one
+    is unpacked.
+    """
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if packed or sum(member.file_size for member in members) > size:
-        raise DataError(f"{path}: not a checkpoint of nowcast, which is not compressed; give one that 'nowcast train' wrote.")
+        raise DataError(
+            f"{path}: not a checkpoint of nowcast, which is not compressed; give one that 'nowcast"
+            " train' wrote."
+        )
 
 
 def _damaged(path: Path, where: str) -> DataError:

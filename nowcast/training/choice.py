@@ -1,4 +1,6 @@
-"""The best epoch: chosen by the monitored score, and by the validation loss where that score cannot decide."""
+"""The best epoch: chosen by the monitored score, and by the validation loss where that score
+cannot decide.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,28 +17,39 @@ Row = dict[str, float]
 def rank(row: Row, monitor: str) -> tuple[float, float]:
     """Sort key of an epoch, the larger the better; `monitor` is 'csi' or 'loss'.
 
-    Epochs of equal CSI are ordered by their validation loss. An undefined CSI equals 0: both say that no event was forecast right.
+    Epochs of equal CSI are ordered by their validation loss. An undefined CSI equals 0: both say
+    that no event was forecast right.
     """
     skill = row["validation_csi"] if monitor == "csi" else 0.0
     return 0.0 if math.isnan(skill) else skill, -row["validation_loss"]
 
 
 def best_row_before_ties(history: Sequence[Row], monitor: str) -> Row:
-    """Return the epoch that nowcast 0.1.0 kept in best.pt: the first of equal CSI, whatever its loss."""
+    """Return the epoch that nowcast 0.1.0 kept in best.pt: the first of equal CSI, whatever its
+    loss.
+    """
     if monitor == "csi":
-        return max(history, key=lambda row: -math.inf if math.isnan(row["validation_csi"]) else row["validation_csi"])
+        return max(
+            history,
+            key=lambda row: (
+                -math.inf if math.isnan(row["validation_csi"]) else row["validation_csi"]
+            ),
+        )
     return max(history, key=lambda row: rank(row, monitor))
 
 
 def decided_by_loss(history: Sequence[Row], best: Row, monitor: str) -> int:
-    """Return how many other epochs have the CSI of the best one, so that only the loss tells them apart; 0 if the loss is monitored."""
+    """Return how many other epochs have the CSI of the best one, so that only the loss tells
+    them apart; 0 if the loss is monitored.
+    """
     if monitor == "loss":
         return 0
     return sum(rank(row, monitor)[0] == rank(best, monitor)[0] for row in history) - 1
 
 
 def mean_csi(counts: Counts) -> float:
-    """Return the mean CSI over the lead times and thresholds with an observed event, NaN without any.
+    """Return the mean CSI over the lead times and thresholds with an observed event, NaN without
+    any.
 
     What was observed is the same in every epoch, so every epoch has the mean of the same terms.
     """

@@ -36,9 +36,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how to train. `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation; see `choice.rank`.
+    """How long and how to train.
 
-    scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in their place, at the
+    `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation; see
+    `choice.rank`.
+
+    scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in
+    their place, at the
         first and at the last step of training (Bengio et al. 2015, arXiv 1506.03099).
     """
 
@@ -55,7 +59,9 @@ class Plan:
 
 @dataclass
 class Progress:
-    """How far a run has come; with weights, optimizer, schedule and RNG it is all that a resumed run needs."""
+    """How far a run has come; with weights, optimizer, schedule and RNG it is all that a
+    resumed run needs.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -66,9 +72,10 @@ class Progress:
 class Trainer:
     """Trains a model and keeps `last.pt` and `best.pt` in `folder`.
 
-    Which windows an epoch draws depends on the seed and the epoch alone, and a checkpoint says how many steps of the
-    epoch are done: so a resumed run takes up the very next batch, and on the CPU ends with the same bits as one that
-    was never stopped.
+    Which windows an epoch draws depends on the seed and the epoch alone, and a checkpoint says how
+    many steps of the
+    epoch are done: so a resumed run takes up the very next batch, and on the CPU ends with the same
+    bits as one that was never stopped.
     """
 
     def __init__(
@@ -86,27 +93,36 @@ class Trainer:
         self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
         self.inputs = inputs
-        self.place: Mapping[str, Any] | None = None  # of the grid of the frames, as plain values, for those who forecast
-        self.data: Mapping[str, Any] | None = None  # what the frames were, as plain values, for those who resume or inspect
-        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay)) if plan.ema_decay else None
+        # of the grid of the frames, as plain values, for those who forecast
+        self.place: Mapping[str, Any] | None = None
+        # what the frames were, as plain values, for those who resume or inspect
+        self.data: Mapping[str, Any] | None = None
+        self.averaged = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay))
+            if plan.ema_decay
+            else None
+        )
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
         self.best: Row | None = None  # the epoch that best.pt holds
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[Row]:
-        """Train to the end of the plan, or until validation no longer improves. → the metrics of every epoch.
+        """Train to the end of the plan, or until validation no longer improves. → the metrics of
+        every epoch.
 
-        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss is not finite, or a worker died.
+        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
+        is not finite, or a worker died.
         """
         try:
             while self.progress.epoch < self.plan.epochs and not self.stalled():
                 self._run_epoch(train, validation, stop)
-        except RuntimeError as error:  # raised wherever this process is when it hears of the death of a worker
+        # raised wherever this process is when it hears of the death of a worker
+        except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
             raise InternalError(
-                f"a worker process that loads windows was killed, perhaps for want of memory; {self._last_good()}. "
-                "Run again, with fewer training.workers."
+                "a worker process that loads windows was killed, perhaps for want of memory;"
+                f" {self._last_good()}. Run again, with fewer training.workers."
             ) from error
         return self.progress.history
 
@@ -127,23 +143,31 @@ class Trainer:
     def _train_epoch(self, windows: Windows, stop: StopRequest) -> None:
         self.model.train()
         picks = windows.epoch(self.progress.epoch)
-        batches = [picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)]
+        batches = [
+            picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
+        ]
         todo = batches[self.progress.step :]
-        bar = self._bar(self._load(windows, todo), len(batches), "train", initial=self.progress.step)
+        bar = self._bar(
+            self._load(windows, todo), len(batches), "train", initial=self.progress.step
+        )
         for batch in bar:
             loss = self._train_step(batch, self._guide(batch, len(batches)))
             if not math.isfinite(loss):
                 raise InternalError(
-                    f"the loss or its gradient is not finite in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
-                    f"{self._last_good()}. Lower optimizer.lr or training.gradient_clip, or use precision=fp32."
+                    f"the loss or its gradient is not finite in epoch {self.progress.epoch + 1},"
+                    f" step {self.progress.step + 1}; {self._last_good()}. Lower optimizer.lr or"
+                    " training.gradient_clip, or use precision=fp32."
                 )
             self.progress.step += 1
             self.progress.loss_sum += loss
-            bar.set_postfix(loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False)
+            bar.set_postfix(
+                loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False
+            )
             self._heed(stop)
 
     def _guide(self, batch: Batch, steps_per_epoch: int) -> Tensor | None:
-        """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None if never.
+        """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None
+        if never.
 
         A missing frame is never fed back: the model would take it for dry.
         """
@@ -155,22 +179,30 @@ class Trainer:
         future = batch.future
         own = torch.rand(future.shape[:2]) >= share
         unknown = ~batch.future_mask.flatten(2).any(dim=2)
-        return future.masked_fill((own.to(future.device) | unknown)[..., None, None, None], math.nan)
+        return future.masked_fill(
+            (own.to(future.device) | unknown)[..., None, None, None], math.nan
+        )
 
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
             forecast = self.model(batch.past, batch.future.shape[1], guide)
-        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
+        loss = self.loss(
+            forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
+        )
         self.optimizer.zero_grad(set_to_none=True)
         self.gradient_scaler.scale(loss).backward()
         self.gradient_scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip or math.inf)
-        if not self.gradient_scaler.is_enabled() and not norm.isfinite():  # the scaler leaves such a step out by itself
+        norm = nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.plan.gradient_clip or math.inf
+        )
+        # the scaler leaves such a step out by itself
+        if not self.gradient_scaler.is_enabled() and not norm.isfinite():
             return math.nan
         scale = self.gradient_scaler.get_scale()
         self.gradient_scaler.step(self.optimizer)
         self.gradient_scaler.update()
-        if self.gradient_scaler.get_scale() >= scale:  # it falls where gradients overflow in fp16: then no step was taken
+        # it falls where gradients overflow in fp16: then no step was taken
+        if self.gradient_scaler.get_scale() >= scale:
             self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
@@ -181,44 +213,80 @@ class Trainer:
         model = self.averaged or self.model
         model.eval()
         picks = windows.epoch(0)
-        batches = [picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)]
+        batches = [
+            picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
+        ]
         loss_sum, counts = 0.0, Counts.zeros(self.plan.thresholds, windows.lead_steps)
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
                 forecast = model(batch.past, windows.lead_steps)
-            loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, torch.ones_like(batch.weights))
+            loss = self.loss(
+                forecast,
+                batch.future,
+                batch.future_mask,
+                batch.future_rates,
+                torch.ones_like(batch.weights),
+            )
             loss_sum += loss.item() * batch.rates.shape[0]
-            counts += count(windows.scaling.unscale(forecast), batch.future_rates, self.plan.thresholds)
+            counts += count(
+                windows.scaling.unscale(forecast), batch.future_rates, self.plan.thresholds
+            )
             self._heed(stop)
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
             raise InternalError(
-                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1}; {self._last_good()}. "
-                "Lower optimizer.lr."
+                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1};"
+                f" {self._last_good()}. Lower optimizer.lr."
             )
         return {"validation_loss": loss_mean, "validation_csi": mean_csi(counts)}
 
     def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
-        """The windows of each batch, on the device. PyTorch's own collating lets workers stack them in shared memory at once."""
+        """The windows of each batch, on the device.
+
+        PyTorch's own collating lets workers stack them in shared memory at once.
+        """
         loader: DataLoader[Tensor] = DataLoader(
             cast(Dataset[Tensor], windows),
-            batch_sampler=cast(Sampler[list[int]], batches),  # what an index is is for the windows to say
+            # what an index is is for the windows to say
+            batch_sampler=cast(Sampler[list[int]], batches),
             num_workers=self.plan.workers,
-            generator=torch.Generator(),  # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
+            # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
+            generator=torch.Generator(),
         )
         for raw, picks in zip(loader, batches, strict=True):
             raw = raw.to(self.precision.device, non_blocking=True)
-            yield build_batch(raw, windows.scaling, windows.input_steps, self.inputs, [pick.weight for pick in picks])
+            yield build_batch(
+                raw,
+                windows.scaling,
+                windows.input_steps,
+                self.inputs,
+                [pick.weight for pick in picks],
+            )
 
-    def _bar(self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0) -> "tqdm[Batch]":
+    def _bar(
+        self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0
+    ) -> "tqdm[Batch]":
         """A progress bar on a terminal; nothing in a log."""
         label = f"epoch {self.progress.epoch + 1}/{self.plan.epochs} {verb}"
-        return tqdm(batches, label, total, initial=initial, leave=False, disable=None, file=sys.stderr, dynamic_ncols=True)
+        return tqdm(
+            batches,
+            label,
+            total,
+            initial=initial,
+            leave=False,
+            disable=None,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
 
     def _heed(self, stop: StopRequest) -> None:
         if stop.signal_number is not None:
             self.save(self.folder / "last.pt")
-            log.info("stopped by a signal in epoch %d; saved %s", self.progress.epoch + 1, self.folder / "last.pt")
+            log.info(
+                "stopped by a signal in epoch %d; saved %s",
+                self.progress.epoch + 1,
+                self.folder / "last.pt",
+            )
             raise Interrupted(stop.signal_number)
 
     def _finish_epoch(self, row: Row) -> None:
@@ -227,30 +295,43 @@ class Trainer:
             self.save(self.folder / "best.pt")
         if row["epoch"] == 1 and self.plan.monitor == "csi" and math.isnan(row["validation_csi"]):
             log.warning(
-                "the validation windows have no event at or above %g mm/h, so their CSI is undefined and the validation loss chooses "
-                "best.pt; for a CSI give data.validation days with rain, or lower thresholds, or set training.monitor=loss",
+                "the validation windows have no event at or above %g mm/h, so their CSI is"
+                " undefined and the validation loss chooses best.pt; for a CSI give data.validation"
+                " days with rain, or lower thresholds, or set training.monitor=loss",
                 min(self.plan.thresholds),
             )
         with written_whole(self.folder / "metrics.jsonl") as path:
             path.write_text("".join(as_json(row) + "\n" for row in self.progress.history))
-        self.save(self.folder / "last.pt")  # last: a run killed before it does the epoch again, and all of the above
+        # last: a run killed before it does the epoch again, and all of the above
+        self.save(self.folder / "last.pt")
         log.info(
             "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %s (%.0f s)",
-            row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"], in_words(row["validation_csi"]), row["seconds"],
+            row["epoch"], self.plan.epochs, row["train_loss"], row["validation_loss"],
+            in_words(row["validation_csi"]), row["seconds"],
         )  # fmt: skip
 
     def stalled(self) -> bool:
         """Return whether validation has not improved for `patience` epochs."""
-        return self.best is not None and self.progress.epoch - self.best["epoch"] >= self.plan.patience
+        return (
+            self.best is not None and self.progress.epoch - self.best["epoch"] >= self.plan.patience
+        )
 
     def _last_good(self) -> str:
         last = self.folder / "last.pt"
-        return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint had been written yet"
+        return (
+            f"the last good checkpoint is {last}"
+            if last.exists()
+            else "no checkpoint had been written yet"
+        )
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs, and all that a forecast needs."""
         checkpoint: Checkpoint = {
-            "versions": {"nowcast": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+            "versions": {
+                "nowcast": __version__,
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
             "config": self.config,
             "place": self.place,
             "data": self.data,
@@ -281,13 +362,21 @@ class Trainer:
         self.progress = Progress(**checkpoint["progress"])
         history = self.progress.history
         if history:
-            epoch = checkpoint.get("best_epoch") or best_row_before_ties(history, self.plan.monitor)["epoch"]
+            epoch = (
+                checkpoint.get("best_epoch")
+                or best_row_before_ties(history, self.plan.monitor)["epoch"]
+            )
             self.best = next((row for row in history if row["epoch"] == epoch), None)
 
 
 def as_json(values: Mapping[str, Any]) -> str:
     """One line of JSON, which has no NaN: what is undefined is null."""
-    return json.dumps({key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()})
+    return json.dumps(
+        {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in values.items()
+        }
+    )
 
 
 def in_words(score: float) -> str:

@@ -1,4 +1,7 @@
-"""What training makes small. Every loss counts measured pixels alone, and each sequence by its weight, 1 in the mean."""
+"""What training makes small.
+
+Every loss counts measured pixels alone, and each sequence by its weight, 1 in the mean.
+"""
 
 from collections.abc import Callable
 
@@ -6,8 +9,9 @@ import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the others (b, lead, c, h, w), the first two
-scaled."""
+"""(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the
+others (b, lead, c, h, w), the first two scaled.
+"""
 
 BALANCED_THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 """mm/h, of the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, section 4)."""
@@ -25,23 +29,38 @@ def mae(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights
     return _masked_mean((forecast - observed).abs(), mask, weights)
 
 
-def balanced(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
-    """B-MSE + B-MAE of HKO-7: squared and absolute errors of the scaled values, weighted by the observed rate."""
+def balanced(
+    forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor
+) -> Tensor:
+    """B-MSE + B-MAE of HKO-7: squared and absolute errors of the scaled values, weighted by the
+    observed rate.
+    """
     error = forecast - observed
     return _masked_mean(balanced_weights(rates) * (error.square() + error.abs()), mask, weights)
 
 
-def cross_entropy(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy of probabilities in [0, 1], summed over each sequence, mean over sequences (Shi et al. 2015, 4.1)."""
+def cross_entropy(
+    forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor
+) -> Tensor:
+    """Cross-entropy of probabilities in [0, 1], summed over each sequence, mean over sequences
+    (Shi et al. 2015, 4.1).
+    """
     terms = torch.nn.functional.binary_cross_entropy(forecast, observed, reduction="none")
     return (terms * mask * _of_pixels(weights)).sum() / forecast.shape[0]
 
 
-LOSSES: dict[str, Loss] = {"mse": mse, "mae": mae, "balanced": balanced, "cross_entropy": cross_entropy}
+LOSSES: dict[str, Loss] = {
+    "mse": mse,
+    "mae": mae,
+    "balanced": balanced,
+    "cross_entropy": cross_entropy,
+}
 
 
 def balanced_weights(rates: Tensor) -> Tensor:
-    """HKO-7's weight of each observed rate [mm/h]; NaN gets any of them, and is masked by the caller."""
+    """HKO-7's weight of each observed rate [mm/h]; NaN gets any of them, and is masked by the
+    caller.
+    """
     thresholds = torch.tensor(BALANCED_THRESHOLDS, dtype=rates.dtype, device=rates.device)
     weights = torch.tensor(BALANCED_WEIGHTS, dtype=rates.dtype, device=rates.device)
     return weights[torch.bucketize(rates.contiguous(), thresholds, right=True)]

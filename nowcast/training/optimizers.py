@@ -7,15 +7,26 @@ from torch.optim import AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
-def build_optimizer(model: nn.Module, name: str, lr: float, weight_decay: float, decay: float, momentum: float) -> Optimizer:
-    """'adamw' or 'rmsprop'. `decay` is β2 of the one and α of the other; `momentum` is β1 of the one."""
+def build_optimizer(
+    model: nn.Module, name: str, lr: float, weight_decay: float, decay: float, momentum: float
+) -> Optimizer:
+    """'adamw' or 'rmsprop'.
+
+    `decay` is β2 of the one and α of the other; `momentum` is β1 of the one.
+    """
     if name == "adamw":
         return AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, betas=(momentum, decay))
-    return RMSprop(model.parameters(), lr=lr, weight_decay=weight_decay, alpha=decay, momentum=momentum)
+    return RMSprop(
+        model.parameters(), lr=lr, weight_decay=weight_decay, alpha=decay, momentum=momentum
+    )
 
 
-def build_schedule(optimizer: Optimizer, name: str, steps: int, warmup_steps: int, final_share: float) -> LambdaLR:
-    """The learning rate step by step: a linear warm-up, then 'constant', or a 'cosine' down to `final_share` of it."""
+def build_schedule(
+    optimizer: Optimizer, name: str, steps: int, warmup_steps: int, final_share: float
+) -> LambdaLR:
+    """The learning rate step by step: a linear warm-up, then 'constant', or a 'cosine' down to
+    `final_share` of it.
+    """
 
     def share(step: int) -> float:
         if step < warmup_steps:

@@ -25,7 +25,9 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block SIGINT and SIGTERM set the request that it gives, and end nothing by themselves."""
+    """Within the block SIGINT and SIGTERM set the request that it gives, and end nothing by
+    themselves.
+    """
     request = StopRequest()
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,6 @@
-"""Sums of errors and products of forecast and observed rain: everything here adds up; dividing is for `scores`."""
+"""Sums of errors and products of forecast and observed rain: everything here adds up; dividing
+is for `scores`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,22 +12,28 @@ from torch import Tensor
 from nowcast.verification.counts import check_pair, class_numbers, pieces, refuse_infinite
 
 ERROR_SUMS = (
-    "squared_error", "absolute_error", "error", "forecast_sum", "observed_sum", "forecast_square", "observed_square", "product",
-    "weighted_squared_error", "weighted_absolute_error",
+    "squared_error", "absolute_error", "error", "forecast_sum", "observed_sum", "forecast_square",
+    "observed_square", "product", "weighted_squared_error", "weighted_absolute_error",
 )  # fmt: skip
 BALANCE = {2.0: 2.0, 5.0: 5.0, 10.0: 10.0, 30.0: 30.0}
-"""The weight of a pixel from each observed rate on, mm/h; below the first it is 1 (Shi et al. 2017)."""
+"""The weight of a pixel from each observed rate on, mm/h; below the first it is 1 (Shi et al.
+2017).
+"""
 
 
 def error_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
-    """Sums over the pixels of each frame, mm/h, (b, lead, h, w) each, on any device → (b, lead) float64 each, on the CPU.
+    """Sums over the pixels of each frame, mm/h, (b, lead, h, w) each, on any device → (b, lead)
+    float64 each, on the CPU.
 
-    With f the forecast and o the observed rate of a pixel and w(o) its weight in `BALANCE`, by name:
-    squared_error Σ (f − o)², absolute_error Σ |f − o|, error Σ (f − o), forecast_sum Σ f, observed_sum Σ o,
-    forecast_square Σ f², observed_square Σ o², product Σ f·o, weighted_squared_error Σ w (f − o)²,
-    weighted_absolute_error Σ w |f − o|. A pixel that is NaN in either field is in no sum.
+    With f the forecast and o the observed rate of a pixel and w(o) its weight in `BALANCE`, by
+    name:
+    squared_error Σ (f − o)², absolute_error Σ |f − o|, error Σ (f − o), forecast_sum Σ f,
+    observed_sum Σ o, forecast_square Σ f², observed_square Σ o², product Σ f·o,
+    weighted_squared_error Σ w (f − o)², weighted_absolute_error Σ w |f − o|. A pixel that is NaN in
+    either field is in no sum.
 
-    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is infinite.
+    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is
+    infinite.
     """
     check_pair(forecast, observed)
     parts = [torch.zeros(0, dtype=torch.float64)]
@@ -36,13 +44,19 @@ def error_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
 
 
 def _frame_sums(f: Any, o: Any) -> Tensor:
-    """Of a frame as arrays (pixels,): its sums, one after the other. Where neither has rain, nothing is added to any."""
+    """Of a frame as arrays (pixels,): its sums, one after the other.
+
+    Where neither has rain, nothing is added to any.
+    """
     rainy = ((f != 0) | (o != 0)) & ~(np.isnan(f) | np.isnan(o))
     where = np.flatnonzero(rainy)
     f, o = f[where], o[where]
     refuse_infinite(f, o)
-    weight = np.take([1.0, *BALANCE.values()], class_numbers(o, list(BALANCE)), mode="clip")  # which is faster than to check
-    return torch.from_numpy(np.array(_sums(f.astype(np.float64), o.astype(np.float64), weight, np.dot)))
+    # which is faster than to check
+    weight = np.take([1.0, *BALANCE.values()], class_numbers(o, list(BALANCE)), mode="clip")
+    return torch.from_numpy(
+        np.array(_sums(f.astype(np.float64), o.astype(np.float64), weight, np.dot))
+    )
 
 
 def _case_sums(f: Tensor, o: Tensor) -> Tensor:
@@ -50,7 +64,9 @@ def _case_sums(f: Tensor, o: Tensor) -> Tensor:
     refuse_infinite(f, o)
     missing = f.isnan() | o.isnan()
     f, o = f.double().masked_fill(missing, 0.0), o.double().masked_fill(missing, 0.0)
-    weight = torch.tensor([1.0, *BALANCE.values()], dtype=o.dtype, device=o.device)[class_numbers(o, list(BALANCE))]
+    weight = torch.tensor([1.0, *BALANCE.values()], dtype=o.dtype, device=o.device)[
+        class_numbers(o, list(BALANCE))
+    ]
     return torch.stack(_sums(f, o, weight, torch.linalg.vecdot), dim=-1).flatten().cpu()
 
 
@@ -60,6 +76,6 @@ def _sums(f: Any, o: Any, weight: Any, dot: Callable[[Any, Any], Any]) -> list[A
     size = abs(error)
     weighted = weight * size
     return [
-        dot(error, error), size.sum(-1), error.sum(-1), f.sum(-1), o.sum(-1), dot(f, f), dot(o, o), dot(f, o),
-        dot(weighted, size), weighted.sum(-1),
+        dot(error, error), size.sum(-1), error.sum(-1), f.sum(-1), o.sum(-1), dot(f, f), dot(o, o),
+        dot(f, o), dot(weighted, size), weighted.sum(-1),
     ]  # fmt: skip

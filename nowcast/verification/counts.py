@@ -1,4 +1,6 @@
-"""Counts of forecast against observed classes: everything here adds up; dividing is for `scores`."""
+"""Counts of forecast against observed classes: everything here adds up; dividing is for
+`scores`.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,9 +23,10 @@ _MEMBERS = 2
 class Counts:
     """What forecasts counted. `whole = part + part`, exactly.
 
-    The class of a value is the number of thresholds it reaches, so that an event is `value >= threshold`:
-    `joint[..., i, j]` pixels were forecast in class i and observed in class j. `…` is any shape: lead times, or forecasts,
-    hours and lead times. All tensors lie on the CPU.
+    The class of a value is the number of thresholds it reaches, so that an event is `value >=
+    threshold`:
+    `joint[..., i, j]` pixels were forecast in class i and observed in class j. `…` is any shape:
+    lead times, or forecasts, hours and lead times. All tensors lie on the CPU.
     """
 
     thresholds: tuple[float, ...]
@@ -36,29 +39,43 @@ class Counts:
         classes = len(self.thresholds) + 1
         if self.joint.shape[-2:] != (classes, classes) or self.joint.dtype != torch.int64:
             raise InternalError(
-                f"counts for {classes - 1} thresholds are {self.joint.dtype} of shape {tuple(self.joint.shape)}; "
-                f"they must be int64 of shape (…, {classes}, {classes})."
+                f"counts for {classes - 1} thresholds are {self.joint.dtype} of shape"
+                f" {tuple(self.joint.shape)}; they must be int64 of shape (…, {classes},"
+                f" {classes})."
             )
 
     @classmethod
     def zeros(cls, thresholds: Sequence[float], lead_steps: int) -> Self:
-        """Nothing counted yet: the start of a sum, `sum(parts, Counts.zeros(thresholds, lead_steps))`."""
+        """Nothing counted yet: the start of a sum, `sum(parts, Counts.zeros(thresholds,
+        lead_steps))`.
+        """
         classes = len(thresholds) + 1
-        return cls(tuple(map(float, thresholds)), torch.zeros(lead_steps, classes, classes, dtype=torch.int64))
+        return cls(
+            tuple(map(float, thresholds)),
+            torch.zeros(lead_steps, classes, classes, dtype=torch.int64),
+        )
 
     def __add__(self, other: "Counts") -> "Counts":
         """Errors: DataError where thresholds or shapes (lead times, say) differ."""
         if not isinstance(other, Counts):
             return NotImplemented
         if self.thresholds != other.thresholds:
-            raise DataError(f"counts at {self.thresholds} and at {other.thresholds} mm/h cannot be added; count both at one set.")
+            raise DataError(
+                f"counts at {self.thresholds} and at {other.thresholds} mm/h cannot be added; count"
+                " both at one set."
+            )
         if self.joint.shape != other.joint.shape:
             shapes = [tuple(counts.joint.shape[:-2]) for counts in (self, other)]
-            raise DataError(f"counts of shapes {shapes[0]} and {shapes[1]} cannot be added; count both at the same lead times.")
+            raise DataError(
+                f"counts of shapes {shapes[0]} and {shapes[1]} cannot be added; count both at the"
+                " same lead times."
+            )
         return Counts(self.thresholds, self.joint + other.joint)
 
     def pooled(self) -> "Counts":
-        """The same counts with all lead times, the last axis before the classes, added into one: (…, 1, K + 1, K + 1)."""
+        """The same counts with all lead times, the last axis before the classes, added into
+        one: (…, 1, K + 1, K + 1).
+        """
         return Counts(self.thresholds, self.joint.sum(-3, keepdim=True))
 
     @property
@@ -92,7 +109,8 @@ class Counts:
 
 
 def count(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Counts:
-    """Count forecast against observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or (lead, h, w), over all b cases.
+    """Count forecast against observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or
+    (lead, h, w), over all b cases.
 
     → counts per lead time, (lead, K + 1, K + 1). As `joint_histogram` counts, and with its errors.
     """
@@ -100,67 +118,94 @@ def count(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Co
         forecast, observed = forecast[None], observed[None]
     if forecast.ndim == 5 and observed.ndim == 5:
         forecast, observed = forecast.flatten(2, 3), observed.flatten(2, 3)
-    return Counts(tuple(map(float, thresholds)), joint_histogram(forecast, observed, thresholds).sum(0))
+    return Counts(
+        tuple(map(float, thresholds)), joint_histogram(forecast, observed, thresholds).sum(0)
+    )
 
 
 def joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Pixels by forecast and observed class, mm/h, (b, lead, h, w) each, on any device → (b, lead, K + 1, K + 1) int64 on the CPU.
+    """Pixels by forecast and observed class, mm/h, (b, lead, h, w) each, on any device → (b, lead,
+    K + 1, K + 1) int64 on the CPU.
 
-    A pixel that is NaN in either field is in no count. Thresholds are compared in the dtype of each field: a float32 pixel
-    of 0.1 reaches the threshold 0.1, though float32(0.1) as float64 is not exactly 0.1.
+    A pixel that is NaN in either field is in no count. Thresholds are compared in the dtype of each
+    field: a float32 pixel of 0.1 reaches the threshold 0.1, though float32(0.1) as float64 is not
+    exactly 0.1.
 
-    Errors: DataError where shapes, dtypes or devices do not fit or thresholds do not ascend; InternalError where a
-    field is infinite.
+    Errors: DataError where shapes, dtypes or devices do not fit or thresholds do not ascend;
+    InternalError where a field is infinite.
     """
     check_thresholds(thresholds)
     check_pair(forecast, observed)
-    edges = [torch.tensor((-math.inf, *thresholds), dtype=field.dtype).tolist() for field in (forecast, observed)]
+    edges = [
+        torch.tensor((-math.inf, *thresholds), dtype=field.dtype).tolist()
+        for field in (forecast, observed)
+    ]
     classes = len(thresholds) + 2  # with that of NaN, which does not even reach −∞, as the first
     counts = []
     for f, o in pieces(forecast, observed):
         refuse_infinite(f, o)
-        counts.append(_bincounts(class_numbers(f, edges[0]) * classes + class_numbers(o, edges[1]), classes**2))
+        counts.append(
+            _bincounts(
+                class_numbers(f, edges[0]) * classes + class_numbers(o, edges[1]), classes**2
+            )
+        )
     none = torch.zeros(0, dtype=torch.int64)
     return torch.cat([none, *counts]).reshape(*forecast.shape[:2], classes, classes)[..., 1:, 1:]
 
 
 def class_numbers(values: Any, edges: Sequence[float]) -> Any:
-    """How many of the edges each value of an array or tensor reaches, of the same kind; NaN reaches none."""
+    """How many of the edges each value of an array or tensor reaches, of the same kind; NaN
+    reaches none.
+    """
     if isinstance(values, Tensor):
         return torch.stack([values >= edge for edge in edges]).sum(0, dtype=torch.int32)
-    numbers: Any = np.zeros_like(values, dtype=np.uint8 if len(edges) < 16 else np.int32)  # 16² pairs of classes are 8 bits
+    # 16² pairs of classes are 8 bits
+    numbers: Any = np.zeros_like(values, dtype=np.uint8 if len(edges) < 16 else np.int32)
     for edge in edges:
         numbers += (values >= edge).view(np.uint8)  # to convert bool would take as long again
     return numbers
 
 
 def pieces(forecast: Tensor, observed: Tensor) -> Iterator[tuple[Any, Any]]:
-    """Fields (b, lead, h, w) in pieces that suit the device: cases as tensors (lead, pixels) on a GPU, else frames as arrays (pixels,).
+    """Fields (b, lead, h, w) in pieces that suit the device: cases as tensors (lead, pixels) on a
+    GPU, else frames as arrays (pixels,).
 
-    One frame after the other stays in the cache of a processor, where NumPy compares some ten times faster than PyTorch.
+    One frame after the other stays in the cache of a processor, where NumPy compares some ten times
+    faster than PyTorch.
     """
     fields = [field.detach().flatten(2) for field in (forecast, observed)]
     if forecast.is_cuda:
         yield from zip(*fields, strict=True)
         return
     for f, o in zip(*[field.cpu().flatten(0, 1) for field in fields], strict=True):
-        yield tuple(one.numpy() if one.dtype in (torch.float32, torch.float64) else one.float().numpy() for one in (f, o))
+        yield tuple(
+            one.numpy() if one.dtype in (torch.float32, torch.float64) else one.float().numpy()
+            for one in (f, o)
+        )
 
 
 def common_pixels(*fields: Tensor) -> list[Tensor]:
-    """The fields, each with NaN wherever any of them is NaN, so that all forecasts are scored on the same pixels.
+    """The fields, each with NaN wherever any of them is NaN, so that all forecasts are scored on
+    the same pixels.
 
-    Fields of one shape, or some (b, lead, m, h, w) of m members beside others (b, lead, h, w): a pixel missing in one member
-    is missing in all members and all fields.
+    Fields of one shape, or some (b, lead, m, h, w) of m members beside others (b, lead, h, w): a
+    pixel missing in one member is missing in all members and all fields.
 
     Errors: DataError where shapes differ otherwise.
     """
     if len({_without_members(field.shape) for field in fields}) > 1:
         shapes = [tuple(field.shape) for field in fields]
-        raise DataError(f"fields of shapes {shapes} have no pixels in common; give all the same shape.")
+        raise DataError(
+            f"fields of shapes {shapes} have no pixels in common; give all the same shape."
+        )
     gaps = [field.isnan() for field in fields]
-    missing = reduce(torch.logical_or, [gap.any(_MEMBERS) if gap.ndim == 5 else gap for gap in gaps])
-    return [field.masked_fill(missing.unsqueeze(_MEMBERS) if field.ndim == 5 else missing, math.nan) for field in fields]
+    missing = reduce(
+        torch.logical_or, [gap.any(_MEMBERS) if gap.ndim == 5 else gap for gap in gaps]
+    )
+    return [
+        field.masked_fill(missing.unsqueeze(_MEMBERS) if field.ndim == 5 else missing, math.nan)
+        for field in fields
+    ]
 
 
 def _without_members(shape: torch.Size) -> tuple[int, ...]:
@@ -168,7 +213,9 @@ def _without_members(shape: torch.Size) -> tuple[int, ...]:
 
 
 def _bincounts(numbers: Any, length: int) -> Tensor:
-    """How often each number below `length` is there: (length,) of an array (pixels,), (lead · length,) of a tensor (lead, pixels)."""
+    """How often each number below `length` is there: (length,) of an array (pixels,), (lead ·
+    length,) of a tensor (lead, pixels).
+    """
     if not isinstance(numbers, Tensor):
         return torch.bincount(torch.from_numpy(numbers), minlength=length)
     leads = len(numbers)
@@ -178,8 +225,14 @@ def _bincounts(numbers: Any, length: int) -> Tensor:
 
 def refuse_infinite(*fields: Any) -> None:
     """Errors: InternalError where an array or tensor holds an infinite value."""
-    if any(bool((torch.isinf(field) if isinstance(field, Tensor) else np.isinf(field)).any()) for field in fields):
-        raise InternalError("the forecast or the observed field holds infinite rain rates; find where they arose, then score.")
+    if any(
+        bool((torch.isinf(field) if isinstance(field, Tensor) else np.isinf(field)).any())
+        for field in fields
+    ):
+        raise InternalError(
+            "the forecast or the observed field holds infinite rain rates; find where they arose,"
+            " then score."
+        )
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
@@ -187,17 +240,28 @@ def check_thresholds(thresholds: Sequence[float]) -> None:
     finite = all(math.isfinite(threshold) for threshold in thresholds)
     ascending = all(low < high for low, high in pairwise(thresholds))
     if not (len(thresholds) and finite and ascending):
-        raise DataError(f"thresholds are {list(thresholds)} mm/h; give at least one, finite and strictly ascending.")
+        raise DataError(
+            f"thresholds are {list(thresholds)} mm/h; give at least one, finite and strictly"
+            " ascending."
+        )
 
 
 def check_pair(forecast: Tensor, observed: Tensor) -> None:
-    """Errors: DataError where the fields are not both (b, lead, h, w), of one shape, floating point and on one device."""
+    """Errors: DataError where the fields are not both (b, lead, h, w), of one shape, floating
+    point and on one device.
+    """
     if forecast.shape != observed.shape or forecast.ndim != 4:
         raise DataError(
-            f"forecast {tuple(forecast.shape)} and observed {tuple(observed.shape)} cannot be compared; "
-            "give both as (b, lead, h, w)."
+            f"forecast {tuple(forecast.shape)} and observed {tuple(observed.shape)} cannot be"
+            " compared; give both as (b, lead, h, w)."
         )
     if not (forecast.is_floating_point() and observed.is_floating_point()):
-        raise DataError(f"forecast is {forecast.dtype} and observed {observed.dtype}; give rain rates as floating point.")
+        raise DataError(
+            f"forecast is {forecast.dtype} and observed {observed.dtype}; give rain rates as"
+            " floating point."
+        )
     if forecast.device != observed.device:
-        raise DataError(f"forecast is on {forecast.device} and observed on {observed.device}; put both on one device.")
+        raise DataError(
+            f"forecast is on {forecast.device} and observed on {observed.device}; put both on one"
+            " device."
+        )

@@ -18,10 +18,20 @@ _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members"
 """What counts that are added must have in common."""
 _ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
 _OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases", "unscored_cases")
-_WHOLE = {"joint", "frames", "missing", "fss_difference", "fss_reference", "probability", "rank", "members", *_OF_A_BLOCK}
+_WHOLE = {
+    "joint",
+    "frames",
+    "missing",
+    "fss_difference",
+    "fss_reference",
+    "probability",
+    "rank",
+    "members",
+    *_OF_A_BLOCK,
+}
 """What is counted, in whole numbers; all else is a sum of float64."""
-_SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square observed_square product
-    weighted_squared_error weighted_absolute_error forecast_power observed_power"""
+_SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square observed_square
+    product weighted_squared_error weighted_absolute_error forecast_power observed_power"""
 _ALWAYS = {"joint", "frames", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
 """What every counts file has."""
 _SINCE_FRAMES = {"frames", "unscored_cases"}
@@ -29,8 +39,15 @@ _SINCE_FRAMES = {"frames", "unscored_cases"}
 
 
 def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
-    """Write a counts dataset whole or not at all, compressed. Errors: CannotCreateError, InputOutputError."""
-    stored = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in counts.data_vars if counts[name].ndim > 2}
+    """Write a counts dataset whole or not at all, compressed.
+
+    Errors: CannotCreateError, InputOutputError.
+    """
+    stored = {
+        name: {"zlib": True, "complevel": 4, "shuffle": True}
+        for name in counts.data_vars
+        if counts[name].ndim > 2
+    }
     clock = {"units": "hours since 1970-01-01 00:00:00", "dtype": "int64"}
     with written_whole(path) as temporary:
         counts.to_netcdf(temporary, engine="netcdf4", encoding={**stored, "block": clock})
@@ -38,25 +55,37 @@ def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
 
 
 def open_counts(path: str | Path) -> xr.Dataset:
-    """Read a counts file whole into memory. Errors: MissingInputError, InputOutputError, DataError."""
+    """Read a counts file whole into memory.
+
+    Errors: MissingInputError, InputOutputError, DataError.
+    """
     path = settled(Path(path))
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote.")
+        raise MissingInputError(
+            f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote."
+        )
     try:
         counts = apart(path, _load, path)
     except NowcastError:
         raise
     except PermissionError as error:
-        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from error
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
     except Exception as error:  # whatever a library makes of a file that it cannot read
         refuse_fault_of_machine(path, error)
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
+            "\n"
+        )[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
     lacking = _ALWAYS - set(map(str, counts.variables))
     if lacking == _SINCE_FRAMES and {*_ALIKE_ATTRS} <= set(counts.attrs):
         counts, lacking = _with_frames(counts, path), set()
     if lacking or not {*_ALIKE_ATTRS} <= set(counts.attrs):
-        raise DataError(f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give a counts.nc.")
+        raise DataError(
+            f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give"
+            " a counts.nc."
+        )
     problem = _problem(counts)
     if problem:
         raise DataError(f"{path}: not as 'nowcast evaluate' wrote it ({problem}); evaluate again.")
@@ -70,9 +99,11 @@ def _load(path: Path) -> xr.Dataset:
 
 
 def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
-    """The counts of an earlier nowcast with the number of frames that have a scored pixel, where that can be told.
+    """The counts of an earlier nowcast with the number of frames that have a scored pixel, where
+    that can be told.
 
-    Each frame has so many pixels at most: more pixels than all cases but one could have are pixels of all cases.
+    Each frame has so many pixels at most: more pixels than all cases but one could have are pixels
+    of all cases.
     Errors: DataError where it cannot be told.
     """
     cases, pixels = counts["cases"], counts["joint"].sum(("forecast_class", "observed_class"))
@@ -81,8 +112,8 @@ def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
     if unclear.any():
         hour = counts["block"].values[unclear.reshape(len(unclear), -1).any(axis=1)][0]
         raise DataError(
-            f"{path}: counts of an earlier nowcast, which do not say how many of the cases of {hour:.13} h UTC have a scored pixel; "
-            "evaluate these cases again."
+            f"{path}: counts of an earlier nowcast, which do not say how many of the cases of"
+            f" {hour:.13} h UTC have a scored pixel; evaluate these cases again."
         )
     frames = cases.where(all_scored, 0).transpose(*pixels.dims).astype(np.int64)
     scored = frames.max(("forecast", "lead_time"))
@@ -90,7 +121,9 @@ def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
 
 
 def _problem(counts: xr.Dataset) -> str:
-    """What no tally makes, of a file that was changed or comes from elsewhere; empty where there is nothing."""
+    """What no tally makes, of a file that was changed or comes from elsewhere; empty where
+    there is nothing.
+    """
     for key, one in counts.data_vars.items():
         if one.dims != _dims_of(str(key)):
             return f"{key} lies over {', '.join(map(str, one.dims)) or 'nothing'}"
@@ -119,7 +152,9 @@ def _dims_of(key: str) -> tuple[str, ...]:
 
 
 def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Dataset:
-    """The sum of counts of different cases, as if they had been counted together. `names`: where each comes from.
+    """The sum of counts of different cases, as if they had been counted together.
+
+    `names`: where each comes from.
 
     Errors: DataError naming the part where two do not belong together, or hold the same case.
     """
@@ -146,11 +181,22 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 
 
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
-    unlike = [key for key in (*_ALIKE_ATTRS, "checkpoint_sha256") if first.attrs.get(key) != part.attrs.get(key)]
-    unlike += [key for key in _ALIKE if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))]
+    unlike = [
+        key
+        for key in (*_ALIKE_ATTRS, "checkpoint_sha256")
+        if first.attrs.get(key) != part.attrs.get(key)
+    ]
+    unlike += [
+        key
+        for key in _ALIKE
+        if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))
+    ]
     unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))
     if unlike:
-        raise DataError(f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate both alike.")
+        raise DataError(
+            f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate"
+            " both alike."
+        )
 
 
 def _equal(a: xr.DataArray, b: xr.DataArray) -> bool:
@@ -161,4 +207,7 @@ def _refuse_twice(both: Any, part: xr.Dataset, name: str) -> None:
     twice = np.flatnonzero(both)
     if twice.size:
         hour = part["block"].values[twice[0]]
-        raise DataError(f"{name}: cases of {hour:.13} h UTC stand in another of these files too; give each case once.")
+        raise DataError(
+            f"{name}: cases of {hour:.13} h UTC stand in another of these files too; give each case"
+            " once."
+        )

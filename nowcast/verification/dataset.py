@@ -10,10 +10,25 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.verification import probabilistic
-from nowcast.verification.intervals import CONFIDENCE, amount_interval, draws_of, groups_of, leave_one_out, studentised_interval
+from nowcast.verification.intervals import (
+    CONFIDENCE,
+    amount_interval,
+    draws_of,
+    groups_of,
+    leave_one_out,
+    studentised_interval,
+)
 from nowcast.verification.parts import parts_of, weigh
 from nowcast.verification.scores import Scores
-from nowcast.verification.scoring import TABLE, Shown, Sums, mean_over_leads, pooled, scores_of, sums_of
+from nowcast.verification.scoring import (
+    TABLE,
+    Shown,
+    Sums,
+    mean_over_leads,
+    pooled,
+    scores_of,
+    sums_of,
+)
 from nowcast.verification.spectra import power_ratio
 from nowcast.verification.swaps import p_values, swapped, swaps_of
 
@@ -38,17 +53,19 @@ def scores_dataset(
 ) -> xr.Dataset:
     """All scores of all forecasts in all parts of the cases; NaN is an undefined score.
 
-    A score X is (part, forecast, lead_time, …), and comes twice more without lead_time: `X_pooled` from counts summed over lead
-    times, `X_mean` as the mean over lead times of the score at each, leaving out those where it is undefined. Of the whole, part
-    'all', `…_low` and `…_high` bound the 95 % interval of each, and `X_mean_difference` (forecast, other_forecast, …) is what the
-    one has above the other, with an interval, and with `…_p`, the p value of swapping the two. `probabilistic` explains what
-    ensembles have more.
+    A score X is (part, forecast, lead_time, …), and comes twice more without lead_time: `X_pooled`
+    from counts summed over lead times, `X_mean` as the mean over lead times of the score at each,
+    leaving out those where it is undefined. Of the whole, part 'all', `…_low` and `…_high` bound
+    the 95 % interval of each, and `X_mean_difference` (forecast, other_forecast, …) is what the one
+    has above the other, with an interval, and with `…_p`, the p value of swapping the two.
+    `probabilistic` explains what ensembles have more.
 
     Args:
         counts: as `Tally.dataset` gives them, or the sum of several.
         event_min_wet_share, event_gap_hours: what an event is, see `events_of`.
         interval_blocks: what is drawn and swapped, 'day' or 'event', see `groups_of`.
-        resamples: how often; 0 leaves all intervals and p values NaN. Fewer than four days or events have no intervals.
+        resamples: how often; 0 leaves all intervals and p values NaN. Fewer than four days or
+        events have no intervals.
         seed: of the draws and swaps.
     """
     labels, kinds, weights = parts_of(counts, event_min_wet_share, event_gap_hours)
@@ -65,7 +82,9 @@ def scores_dataset(
     draws, swaps = draws_of(len(groups), resamples, seed), swaps_of(len(groups), resamples, seed)
     for name, score in scores_of(by_group).items():
         variables |= _intervals(name, score, variables, by_group, draws)
-        variables[f"{name}_mean_difference_p"] = _chance(score, by_group, swaps, variables[f"{name}_mean"].shape[1:])
+        variables[f"{name}_mean_difference_p"] = _chance(
+            score, by_group, swaps, variables[f"{name}_mean"].shape[1:]
+        )
     about = {
         "title": "Scores of precipitation nowcasts",
         "Conventions": "CF-1.11",
@@ -82,8 +101,12 @@ def scores_dataset(
 
 def _coordinates(counts: xr.Dataset, labels: list[str], kinds: list[str]) -> dict[str, Any]:
     taken_over = ("forecast", "lead_time", "threshold", "scale", "wavenumber")
-    coordinates: dict[str, Any] = {name: counts[name].variable for name in taken_over if name in counts.coords}
-    coordinates["lead_time"] = _described(coordinates["lead_time"], "lead time", "minute", standard_name="forecast_period")
+    coordinates: dict[str, Any] = {
+        name: counts[name].variable for name in taken_over if name in counts.coords
+    }
+    coordinates["lead_time"] = _described(
+        coordinates["lead_time"], "lead time", "minute", standard_name="forecast_period"
+    )
     coordinates["forecast"] = _described(coordinates["forecast"], "forecast that was scored")
     coordinates["other_forecast"] = (
         "other_forecast",
@@ -107,9 +130,14 @@ def _coordinates(counts: xr.Dataset, labels: list[str], kinds: list[str]) -> dic
 
 
 def _counted(sums: Sums, weighed: xr.Dataset) -> Variables:
-    counted = {name: _variable(sums[name], ("threshold",), name.replace("_", " "), "1") for name in TABLE}
+    counted = {
+        name: _variable(sums[name], ("threshold",), name.replace("_", " "), "1") for name in TABLE
+    }
     counted["pixels"] = _variable(sums["pixels"], (), "pixels scored", "1")
-    for name, long_name in (("cases", "cases scored"), ("unscored_cases", "cases without one scored pixel")):
+    for name, long_name in (
+        ("cases", "cases scored"),
+        ("unscored_cases", "cases without one scored pixel"),
+    ):
         counted[name] = xr.Variable("part", weighed[name].values, _named(long_name))
     return counted
 
@@ -117,11 +145,18 @@ def _counted(sums: Sums, weighed: xr.Dataset) -> Variables:
 def _scored(name: str, score: Shown, sums: Sums) -> Variables:
     """A score of all parts, in three ways."""
     values = _three_ways(score, sums)
-    return {f"{name}{way}": xr.Variable(("part", *_dims(score, way)), values[way], _attrs(score, way)) for way in values}
+    return {
+        f"{name}{way}": xr.Variable(("part", *_dims(score, way)), values[way], _attrs(score, way))
+        for way in values
+    }
 
 
-def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws: NDArray[Any]) -> Variables:
-    """Bounds of a score of the whole, in three ways, and what each forecast has above each other one."""
+def _intervals(
+    name: str, score: Shown, scored: Variables, by_group: Sums, draws: NDArray[Any]
+) -> Variables:
+    """Bounds of a score of the whole, in three ways, and what each forecast has above each
+    other one.
+    """
     without = _three_ways(score, _without_each(by_group, score.needs))
     whole = {way: scored[f"{name}{way}"].values[0] for way in without}
     variables: Variables = {}
@@ -130,10 +165,17 @@ def _intervals(name: str, score: Shown, scored: Variables, by_group: Sums, draws
         variables |= _bounds(f"{name}{way}", bounds, _dims(score, way), _attrs(score, way))
     mean, of_rest = whole["_mean"], without["_mean"]
     dims = ("forecast", "other_forecast", *score.dims)
-    attrs = {"long_name": f"{score.long_name}: the mean over lead times of the one less that of the other", "units": score.units}
+    attrs = {
+        "long_name": (
+            f"{score.long_name}: the mean over lead times of the one less that of the other"
+        ),
+        "units": score.units,
+    }
     difference = mean[:, None] - mean[None, :]
     variables[f"{name}_mean_difference"] = xr.Variable(dims, difference, attrs)
-    bounds = np.array(studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws))
+    bounds = np.array(
+        studentised_interval(difference, of_rest[:, :, None] - of_rest[:, None, :], draws)
+    )
     return variables | _bounds(f"{name}_mean_difference", bounds, dims, attrs)
 
 
@@ -146,21 +188,35 @@ def _without_each(by_group: Sums, needs: tuple[str, ...]) -> Sums:
     return {name: leave_one_out(by_group[name]) for name in needs}
 
 
-def _chance(score: Shown, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]) -> xr.Variable:
-    """Of each two forecasts the p value of the difference of their means over lead times; shape: of these means, (forecast, …)."""
+def _chance(
+    score: Shown, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]
+) -> xr.Variable:
+    """Of each two forecasts the p value of the difference of their means over lead times;
+    shape: of these means, (forecast, …).
+    """
     p = np.full((shape[0], *shape), np.nan)
     for one, other in combinations(range(shape[0]) if len(swaps) else (), 2):
         p[one, other] = p[other, one] = p_values(_differences(score, by_group, one, other, swaps))
-    long_name = f"{score.long_name}: share of swaps of the two forecasts, block by block, with so large a difference of the means"
+    long_name = (
+        f"{score.long_name}: share of swaps of the two forecasts, block by block, with so large a"
+        " difference of the means"
+    )
     return xr.Variable(("forecast", "other_forecast", *score.dims), p, _named(long_name))
 
 
-def _differences(score: Shown, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]) -> Scores:
-    """After each choice of swaps, (choice, …), the mean over lead times of one forecast less that of the other."""
+def _differences(
+    score: Shown, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]
+) -> Scores:
+    """After each choice of swaps, (choice, …), the mean over lead times of one forecast less
+    that of the other.
+    """
     largest = max(by_group[name][0, 0].size for name in score.needs)
     parts = []
     for piece in np.array_split(swaps, -(-2 * len(swaps) * largest // _NUMBERS_AT_ONCE) or 1):
-        sums = {name: swapped(by_group[name][:, one], by_group[name][:, other], piece) for name in score.needs}
+        sums = {
+            name: swapped(by_group[name][:, one], by_group[name][:, other], piece)
+            for name in score.needs
+        }
         mean = mean_over_leads(score.function(sums))
         parts.append(mean[:, 0] - mean[:, 1])
     return np.concatenate(parts)
@@ -175,7 +231,10 @@ def _three_ways(score: Shown, sums: Sums) -> dict[str, Scores]:
 
 def _bounds(name: str, bounds: Any, dims: tuple[str, ...], attrs: dict[str, Any]) -> Variables:
     about = {**attrs, "long_name": f"{attrs['long_name']}: {CONFIDENCE:.0%} interval"}
-    return {f"{name}_{side}": xr.Variable(dims, bound, about) for side, bound in zip(("low", "high"), bounds, strict=True)}
+    return {
+        f"{name}_{side}": xr.Variable(dims, bound, about)
+        for side, bound in zip(("low", "high"), bounds, strict=True)
+    }
 
 
 def _spectra(sums: Sums) -> Variables:
@@ -186,7 +245,9 @@ def _spectra(sums: Sums) -> Variables:
     return {
         "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", "mm2 h-2"),
         "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", "mm2 h-2"),
-        "power_ratio": _variable(power_ratio(forecast, observed), ("wavenumber",), f"{of}, forecast over observed", "1"),
+        "power_ratio": _variable(
+            power_ratio(forecast, observed), ("wavenumber",), f"{of}, forecast over observed", "1"
+        ),
     }
 
 
@@ -199,17 +260,30 @@ def _ensembles(sums: Sums) -> Variables:
             probabilistic.observed_frequency,
             "share of pixels with an observed event, by members at or above",
         ),
-        "probability_pixels": (probabilistic.probability_pixels, "pixels, by members at or above the threshold"),
+        "probability_pixels": (
+            probabilistic.probability_pixels,
+            "pixels, by members at or above the threshold",
+        ),
         "roc_pod": (probabilistic.roc_pod, "probability of detection of so many members or more"),
-        "roc_pofd": (probabilistic.roc_pofd, "probability of false detection of so many members or more"),
+        "roc_pofd": (
+            probabilistic.roc_pofd,
+            "probability of false detection of so many members or more",
+        ),
     }
     by_threshold = {
         "roc_area": (probabilistic.roc_area, "area under the ROC curve"),
-        "observed_base_rate": (probabilistic.observed_base_rate, "share of pixels with an observed event"),
+        "observed_base_rate": (
+            probabilistic.observed_base_rate,
+            "share of pixels with an observed event",
+        ),
     }
     dims = ("part", "forecast", "threshold")
     variables = {
-        name: xr.Variable((*dims, "members_above")[: function(probability).ndim], function(probability), _named(long_name))
+        name: xr.Variable(
+            (*dims, "members_above")[: function(probability).ndim],
+            function(probability),
+            _named(long_name),
+        )
         for name, (function, long_name) in {**by_count, **by_threshold}.items()
     }
     given = probabilistic.forecast_probability(members[0], probability.shape[-2] - 1)
@@ -217,7 +291,9 @@ def _ensembles(sums: Sums) -> Variables:
         ("forecast", "members_above"), given, _named("forecast probability of an event")
     )
     frequency = probabilistic.rank_frequency(rank, members)
-    variables["rank_frequency"] = xr.Variable(("part", "forecast", "rank"), frequency, _named("share of pixels with this rank"))
+    variables["rank_frequency"] = xr.Variable(
+        ("part", "forecast", "rank"), frequency, _named("share of pixels with this rank")
+    )
     return variables
 
 
@@ -227,17 +303,24 @@ def _dims(score: Shown, way: str) -> tuple[str, ...]:
 
 def _attrs(score: Shown, way: str) -> dict[str, Any]:
     long_name = f"{score.long_name}: {AGGREGATES[way[1:]]}" if way else score.long_name
-    return {**_named(long_name, score.units), **({} if score.perfect is None else {"perfect": score.perfect})}
+    return {
+        **_named(long_name, score.units),
+        **({} if score.perfect is None else {"perfect": score.perfect}),
+    }
 
 
 def _named(long_name: str, units: str = "1") -> dict[str, Any]:
     return {"long_name": long_name, "units": units}
 
 
-def _variable(values: NDArray[Any], dims: tuple[str, ...], long_name: str, units: str) -> xr.Variable:
+def _variable(
+    values: NDArray[Any], dims: tuple[str, ...], long_name: str, units: str
+) -> xr.Variable:
     return xr.Variable(("part", "forecast", "lead_time", *dims), values, _named(long_name, units))
 
 
-def _described(coordinate: xr.Variable, long_name: str, units: str | None = None, **more: str) -> xr.Variable:
+def _described(
+    coordinate: xr.Variable, long_name: str, units: str | None = None, **more: str
+) -> xr.Variable:
     attrs = {"long_name": long_name, **({} if units is None else {"units": units}), **more}
     return xr.Variable(coordinate.dims, coordinate.values, attrs)

@@ -1,8 +1,10 @@
-"""Ensembles against observations: counts and sums per case that add up; dividing is for `probabilistic`.
+"""Ensembles against observations: counts and sums per case that add up; dividing is for
+`probabilistic`.
 
-Members are (b, lead, m, h, w), observed (b, lead, h, w), both mm/h, on any device; m = 1 is a deterministic forecast. A pixel
-that is NaN in any member or in the observation is in no count and no sum. Memory is that of a few blocks of pixels beside the
-fields, however many cases, members or pixels they have; results lie on the CPU.
+Members are (b, lead, m, h, w), observed (b, lead, h, w), both mm/h, on any device; m = 1 is a
+deterministic forecast. A pixel that is NaN in any member or in the observation is in no count and
+no sum. Memory is that of a few blocks of pixels beside the fields, however many cases, members or
+pixels they have; results lie on the CPU.
 
 Errors of all: DataError where shapes, dtypes or devices do not fit.
 """
@@ -17,39 +19,53 @@ from nowcast.errors import DataError, InternalError
 from nowcast.verification.counts import check_pair, check_thresholds
 
 _BLOCK_VALUES = 2**18
-"""Members × pixels looked at together: few enough for the cache of a core, many enough that starting an operation is no matter."""
+"""Members × pixels looked at together: few enough for the cache of a core, many enough that
+starting an operation is no matter.
+"""
 
 
 def probability_counts(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Pixels by the number k = 0 … m of members at or above each of K thresholds, and by the event: (b, lead, K, m + 1, 2) int64.
+    """Pixels by the number k = 0 … m of members at or above each of K thresholds, and by the event:
+    (b, lead, K, m + 1, 2) int64.
 
-    The last axis is no event, event observed. Thresholds are compared in the dtype of each field, as in `joint_histogram`.
+    The last axis is no event, event observed. Thresholds are compared in the dtype of each field,
+    as in `joint_histogram`.
 
     Errors: DataError, also where thresholds do not ascend.
     """
     check_thresholds(thresholds)
     b, leads, m = _sizes(forecast, observed)
-    counts = torch.zeros(b * leads, len(thresholds), 2 * (m + 1), dtype=torch.int64, device=forecast.device)
+    counts = torch.zeros(
+        b * leads, len(thresholds), 2 * (m + 1), dtype=torch.int64, device=forecast.device
+    )
     for frame, x, y in _blocks(forecast, observed):
         for threshold, count in zip(thresholds, counts[frame], strict=True):
-            count += torch.bincount(2 * _number_of(x >= threshold) + (y >= threshold), minlength=2 * (m + 1))
+            count += torch.bincount(
+                2 * _number_of(x >= threshold) + (y >= threshold), minlength=2 * (m + 1)
+            )
     return counts.reshape(b, leads, len(thresholds), m + 1, 2).cpu()
 
 
 def rank_counts(forecast: Tensor, observed: Tensor) -> Tensor:
-    """Pixels by the number of members below the observation and of members equal to it: (b, lead, m + 1, m + 1) int64."""
+    """Pixels by the number of members below the observation and of members equal to it: (b,
+    lead, m + 1, m + 1) int64.
+    """
     b, leads, m = _sizes(forecast, observed)
     counts = torch.zeros(b * leads, (m + 1) ** 2, dtype=torch.int64, device=forecast.device)
     for frame, x, y in _blocks(forecast, observed):
-        counts[frame] += torch.bincount((m + 1) * _number_of(x < y) + _number_of(x == y), minlength=(m + 1) ** 2)
+        counts[frame] += torch.bincount(
+            (m + 1) * _number_of(x < y) + _number_of(x == y), minlength=(m + 1) ** 2
+        )
     return counts.reshape(b, leads, m + 1, m + 1).cpu()
 
 
 def crps_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
-    """The two sums of the continuous ranked probability score, each (b, lead) float64, mm/h, with members x and observation y:
+    """The two sums of the continuous ranked probability score, each (b, lead) float64, mm/h, with
+    members x and observation y:
 
         crps_error  = Σ_pixels 1/m Σ_i |x_i − y|
-        crps_spread = Σ_pixels Σ_{i<j} |x_i − x_j| = Σ_i (2i − m − 1) Σ_pixels x_(i),   x_(1) ≤ … ≤ x_(m) in ascending order
+        crps_spread = Σ_pixels Σ_{i<j} |x_i − x_j| = Σ_i (2i − m − 1) Σ_pixels x_(i),   x_(1) ≤ … ≤
+        x_(m) in ascending order
 
     The second form takes O(m log m) for each pixel. All is taken in float64.
 
@@ -66,20 +82,32 @@ def crps_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
         error[frame] += (x.double() - y).abs_().sum()
         ordered[frame] += _ascending(x).sum(1, dtype=torch.float64)
     if not (error.isfinite().all() and ordered.isfinite().all()):
-        raise InternalError("the members or the observed field hold infinite rain rates; find where they arose, then score.")
-    lower, upper = ordered[:, : m // 2], ordered.flip(1)[:, : m // 2]  # x_(i) and x_(m+1−i): alike members cancel exactly
+        raise InternalError(
+            "the members or the observed field hold infinite rain rates; find where they arose,"
+            " then score."
+        )
+    # x_(i) and x_(m+1−i): alike members cancel exactly
+    lower, upper = ordered[:, : m // 2], ordered.flip(1)[:, : m // 2]
     weight = torch.arange(m - 1, 0, -2, dtype=torch.float64, device=forecast.device)
     spread = ((upper - lower) * weight).sum(1)
-    return {"crps_error": (error / m).reshape(b, leads).cpu(), "crps_spread": spread.reshape(b, leads).cpu()}
+    return {
+        "crps_error": (error / m).reshape(b, leads).cpu(),
+        "crps_spread": spread.reshape(b, leads).cpu(),
+    }
 
 
 def _blocks(forecast: Tensor, observed: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The number of a frame, of b · lead, with members (m, n) and observed (n,) of some of its pixels, none of them missing."""
+    """The number of a frame, of b · lead, with members (m, n) and observed (n,) of some of its
+    pixels, none of them missing.
+    """
     b, leads, m = forecast.shape[:3]
     size = max(1, _BLOCK_VALUES // m)
     for frame in range(b * leads):
         case, lead = divmod(frame, leads)
-        members, truth = forecast.detach()[case, lead].flatten(1), observed.detach()[case, lead].flatten()
+        members, truth = (
+            forecast.detach()[case, lead].flatten(1),
+            observed.detach()[case, lead].flatten(),
+        )
         for x, y in zip(members.split(size, dim=1), truth.split(size), strict=True):
             missing = x.amax(0).isnan() | y.isnan()
             if missing.any():
@@ -94,13 +122,22 @@ def _number_of(members: Tensor) -> Tensor:
 
 
 def _ascending(x: Tensor) -> Tensor:
-    """Sorted along the first axis; of so few members numpy sorts several times as many as torch does on a CPU."""
-    return torch.from_numpy(np.sort(x.numpy(), axis=0)) if x.device.type == "cpu" else x.sort(dim=0).values
+    """Sorted along the first axis; of so few members numpy sorts several times as many as torch
+    does on a CPU.
+    """
+    return (
+        torch.from_numpy(np.sort(x.numpy(), axis=0))
+        if x.device.type == "cpu"
+        else x.sort(dim=0).values
+    )
 
 
 def _sizes(forecast: Tensor, observed: Tensor) -> tuple[int, int, int]:
     """b, lead and m, of fields that fit each other."""
     if forecast.ndim != 5 or forecast.shape[2] == 0:
-        raise DataError(f"members of shape {tuple(forecast.shape)}; give them as (b, lead, m, h, w), one at least.")
+        raise DataError(
+            f"members of shape {tuple(forecast.shape)}; give them as (b, lead, m, h, w), one at"
+            " least."
+        )
     check_pair(forecast[:, :, 0], observed)
     return forecast.shape[0], forecast.shape[1], forecast.shape[2]

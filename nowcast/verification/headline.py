@@ -1,4 +1,6 @@
-"""The headline of an evaluation: CSI, HSS and errors of each forecast side by side, for the terminal and for logs."""
+"""The headline of an evaluation: CSI, HSS and errors of each forecast side by side, for the
+terminal and for logs.
+"""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 _EVENT_SCORES = {"csi": "CSI", "hss": "HSS"}
 _ERRORS = {"mse": "MSE, mm²/h²", "mae": "MAE, mm/h", "crps": "CRPS, mm/h", "ssim": "SSIM"}
 _BEST, _PARTLY_UNDEFINED, _UNDEFINED = "*", "†", "–"
-_BLOCKS = {"day": ("day", "days"), "event": ("event", "events"), "block": ("block of cases", "blocks of cases")}
+_BLOCKS = {
+    "day": ("day", "days"),
+    "event": ("event", "events"),
+    "block": ("block of cases", "blocks of cases"),
+}
 
 
 class _Cell(NamedTuple):
@@ -30,23 +36,31 @@ _Rows = dict[str, list[_Cell]]
 
 
 def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
-    """CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its interval, and a caption that says so.
+    """CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its interval,
+    and a caption that says so.
 
-    The best of a row is bold and starred where it is better than every other by more than chance (`significantly_better`).
-    stacked: intervals stand below their scores, not beside them, which is narrower. From `scores_dataset`.
+    The best of a row is bold and starred where it is better than every other by more than chance
+    (`significantly_better`).
+    stacked: intervals stand below their scores, not beside them, which is narrower. From
+    `scores_dataset`.
     """
     from rich.console import Group
     from rich.text import Text
 
-    blocks = [dict(_event_rows(dataset, name)) for name in _EVENT_SCORES] + [dict(_error_rows(dataset))]
+    blocks = [dict(_event_rows(dataset, name)) for name in _EVENT_SCORES] + [
+        dict(_error_rows(dataset))
+    ]
     units = "mm/h" if dataset["threshold"].attrs.get("units") == "mm h-1" else ""
-    table = _table(units, [str(forecast) for forecast in dataset["forecast"].values], blocks, stacked)
+    table = _table(
+        units, [str(forecast) for forecast in dataset["forecast"].values], blocks, stacked
+    )
     cells = [cell for rows in blocks for row in rows.values() for cell in row]
     return Group(table, Text("\n".join(_caption(dataset, cells))))
 
 
 def headline_text(dataset: "xr.Dataset", width: int = 100) -> str:
-    """`headline_table` as plain text, `width` columns wide; intervals go below their scores where there is no room beside them.
+    """`headline_table` as plain text, `width` columns wide; intervals go below their scores where
+    there is no room beside them.
 
     Wider where numbers would be cut even so: nothing is truncated.
     """
@@ -72,23 +86,35 @@ def _table(units: str, forecasts: list[str], blocks: list[_Rows], stacked: bool)
     from rich.text import Text
 
     every = [cell for rows in blocks for cells in rows.values() for cell in cells]
-    marks, interval = max(len(cell.marks) for cell in every), max(len(cell.interval) for cell in every)
+    marks, interval = (
+        max(len(cell.marks) for cell in every),
+        max(len(cell.interval) for cell in every),
+    )
     value = max(max(len(cell.value) for cell in every) + marks, interval + marks if stacked else 0)
-    widths = [max(len(name), value if stacked or not interval else value + 1 + interval) for name in forecasts]
+    widths = [
+        max(len(name), value if stacked or not interval else value + 1 + interval)
+        for name in forecasts
+    ]
     table = Table(units, box=box.HORIZONTALS)
     for name in forecasts:
         table.add_column(Text(name, justify="right"), no_wrap=True)
     for rows in blocks:
         for label, cells in rows.items():
             table.add_row(
-                label, *[_text(cell, width, marks, interval, stacked) for cell, width in zip(cells, widths, strict=True)]
+                label,
+                *[
+                    _text(cell, width, marks, interval, stacked)
+                    for cell, width in zip(cells, widths, strict=True)
+                ],
             )
         table.add_section()
     return table
 
 
 def _text(cell: _Cell, width: int, marks: int, interval: int, stacked: bool) -> "Text":
-    """A cell `width` columns wide, with room for marks and interval behind the value, so that numbers stand below each other."""
+    """A cell `width` columns wide, with room for marks and interval behind the value, so that
+    numbers stand below each other.
+    """
     from rich.text import Text
 
     value, style = f"{cell.value}{cell.marks:<{marks}}", "bold" if _BEST in cell.marks else ""
@@ -101,18 +127,26 @@ def _text(cell: _Cell, width: int, marks: int, interval: int, stacked: bool) -> 
 
 def _event_rows(dataset: "xr.Dataset", name: str) -> Iterator[tuple[str, list[_Cell]]]:
     for threshold in dataset["threshold"].values:
-        yield f"{_EVENT_SCORES[name]} ≥ {threshold:g}", _cells(dataset, name, 3, threshold=threshold)
+        yield (
+            f"{_EVENT_SCORES[name]} ≥ {threshold:g}",
+            _cells(dataset, name, 3, threshold=threshold),
+        )
 
 
 def _error_rows(dataset: "xr.Dataset") -> Iterator[tuple[str, list[_Cell]]]:
     for name, label in _ERRORS.items():
         if f"{name}_mean" in dataset:
             largest = dataset[f"{name}_mean"].sel(part="all").max().item()
-            yield label, _cells(dataset, name, 2 - math.floor(math.log10(largest)) if largest > 0 else 3)
+            yield (
+                label,
+                _cells(dataset, name, 2 - math.floor(math.log10(largest)) if largest > 0 else 3),
+            )
 
 
 def _cells(dataset: "xr.Dataset", name: str, decimals: int, **where: Any) -> list[_Cell]:
-    """A score of each forecast: '–' where undefined; with marks, and with an interval where there is one."""
+    """A score of each forecast: '–' where undefined; with marks, and with an interval where
+    there is one.
+    """
     best = significantly_better(dataset, name, **where)
     left_out = dataset[name].sel(part="all", **where).isnull().any("lead_time").values
     mean = dataset[f"{name}_mean"].sel(part="all", **where).values
@@ -130,11 +164,17 @@ def _cells(dataset: "xr.Dataset", name: str, decimals: int, **where: Any) -> lis
 
 def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
     marks = {mark for cell in cells for mark in cell.marks}
-    leads, cases, blocks = dataset.sizes["lead_time"], dataset.attrs["cases"], dataset.attrs["blocks"]
+    leads, cases, blocks = (
+        dataset.sizes["lead_time"],
+        dataset.attrs["cases"],
+        dataset.attrs["blocks"],
+    )
     steps, sums = f"{leads} lead time{'s' * (leads != 1)}", f"{cases} case{'s' * (cases != 1)}"
     yield f"Mean over {steps} of the score at each, from counts added over {sums}."
     if dataset.attrs["unscored_cases"]:
-        yield f"Cases without one scored pixel, in no number here: {dataset.attrs['unscored_cases']}."
+        yield (
+            f"Cases without one scored pixel, in no number here: {dataset.attrs['unscored_cases']}."
+        )
     one, many = _BLOCKS[dataset.attrs["interval_blocks"]]
     if not dataset.attrs["resamples"]:
         yield "No intervals were asked for."
@@ -143,15 +183,26 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
     elif blocks < LEAST_FOR_INTERVAL:
         yield f"No intervals: {blocks} {many} are too few, {LEAST_FOR_INTERVAL} the least."
     else:
-        yield f"With each its {dataset.attrs['confidence']:.0%} interval, studentised, from drawing the {blocks} {many} with replacement."
+        yield (
+            f"With each its {dataset.attrs['confidence']:.0%} interval, studentised, from drawing"
+            f" the {blocks} {many} with replacement."
+        )
         if any(cell.value != _UNDEFINED and not cell.interval for cell in cells):
             yield f"No interval where a score rests on too few {many}."
         if blocks < FEW_BLOCKS:
-            yield f"It is rough for fewer than {FEW_BLOCKS} {many}, as a single {one} moves it much."
+            yield (
+                f"It is rough for fewer than {FEW_BLOCKS} {many}, as a single {one} moves it much."
+            )
     if 2 <= blocks < LEAST_BLOCKS and dataset.attrs["resamples"]:
-        yield f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance once in {2 ** (blocks - 1)} times."
+        yield (
+            f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance"
+            f" once in {2 ** (blocks - 1)} times."
+        )
     if _BEST in marks:
-        yield f"{_BEST} better than every other forecast by more than chance: swapping the two {one} by {one} makes so large a difference"
+        yield (
+            f"{_BEST} better than every other forecast by more than chance: swapping the two {one}"
+            f" by {one} makes so large a difference"
+        )
         yield f"in at most {LEVEL:.0%} of ways."
     if _PARTLY_UNDEFINED in marks:
         yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."

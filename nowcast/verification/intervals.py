@@ -1,18 +1,25 @@
 """How sure a score is: intervals from leaving out and drawing whole days, or whole events.
 
-Pixels of a frame and frames of a day depend on each other, days much less: so the unit is a day or an event, never a part of one.
+Pixels of a frame and frames of a day depend on each other, days much less: so the unit is a day or
+an event, never a part of one.
 
-The interval is θ ± q s. s is the jackknife's standard error: θ is scored again without each block in turn, and the influences
-d_b = (B − 1) (mean of these − that without b), whose mean has the standard error s. q is the studentised bootstrap's quantile: B of
-the d_b are drawn with replacement, and |their mean| / (their standard error) is below q in 95 % of the draws. Days of rain are skewed,
-and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals in 93 to 96 %. A score from 0 without
-end, as MSE, follows the few wettest days: its interval is that of its logarithm, which holds the truth in 92 to 94 %, instead of 87.
+The interval is θ ± q s. s is the jackknife's standard error: θ is scored again without each block
+in turn, and the influences d_b = (B − 1) (mean of these − that without b), whose mean has the
+standard error s. q is the studentised bootstrap's quantile: B of the d_b are drawn with
+replacement, and |their mean| / (their standard error) is below q in 95 % of the draws. Days of rain
+are skewed,
+and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals
+in 93 to 96 %. A score from 0 without
+end, as MSE, follows the few wettest days: its interval is that of its logarithm, which holds the
+truth in 92 to 94 %, instead of 87.
 
 References:
-    Künsch 1989, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1217-1241.
+    Künsch 1989, The jackknife and the bootstrap for general stationary observations, Annals of
+    Statistics 17, 1217-1241.
         https://doi.org/10.1214/aos/1176347265
-    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 11 and 12. https://doi.org/10.1201/9780429246593
-    Hall 1988, Theoretical comparison of bootstrap confidence intervals, Annals of Statistics 16, 927-953: the symmetric one.
+    Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 11 and 12.
+    https://doi.org/10.1201/9780429246593 Hall 1988, Theoretical comparison of bootstrap confidence
+    intervals, Annals of Statistics 16, 927-953: the symmetric one.
         https://doi.org/10.1214/aos/1176350933
 """
 
@@ -29,22 +36,30 @@ from nowcast.verification.scores import Scores
 
 CONFIDENCE = 0.95
 LEAST_FOR_INTERVAL = 4
-"""With fewer of them there is no interval: of three, one draw in nine is the same block three times, and shows no spread."""
+"""With fewer of them there is no interval: of three, one draw in nine is the same block three
+times, and shows no spread.
+"""
 FEW_BLOCKS = 10
 """With fewer of them an interval is rough: a single block moves it much."""
 LEAST_FOR_AMOUNTS = 10
-"""The same of a score from 0 without end, such as MSE: of fewer its interval spans several powers of ten."""
+"""The same of a score from 0 without end, such as MSE: of fewer its interval spans several
+powers of ten.
+"""
 _NO_SPREAD = 1e-9
 """The share of a variance that is taken for rounding."""
 
 
-def groups_of(counts: xr.Dataset, interval_blocks: str, event_min_wet_share: float, event_gap_hours: int) -> NDArray[np.int64]:
-    """What the bootstrap draws, as weights (group, block), 0 or 1: each block with a scored case is in one group.
+def groups_of(
+    counts: xr.Dataset, interval_blocks: str, event_min_wet_share: float, event_gap_hours: int
+) -> NDArray[np.int64]:
+    """What the bootstrap draws, as weights (group, block), 0 or 1: each block with a scored case is
+    in one group.
 
-    'day': the days, UTC. 'event': the events (`events_of`), each with the drier hours around it, an hour belonging to the event
-    nearest to it in time, of two equally near ones to the earlier. So every case that is scored is also drawn, and two groups
-    part in the middle of a dry spell, where hours depend on each other least. Without any event all is one group.
-    Cases without times are drawn by block. A day without a scored case is no group: it would pass for a further day.
+    'day': the days, UTC. 'event': the events (`events_of`), each with the drier hours around it, an
+    hour belonging to the event nearest to it in time, of two equally near ones to the earlier. So
+    every case that is scored is also drawn, and two groups part in the middle of a dry spell, where
+    hours depend on each other least. Without any event all is one group. Cases without times are
+    drawn by block. A day without a scored case is no group: it would pass for a further day.
     """
     hours = counts["block"].values
     if not counts.attrs["timed"]:
@@ -53,23 +68,34 @@ def groups_of(counts: xr.Dataset, interval_blocks: str, event_min_wet_share: flo
         raise InternalError(f"interval_blocks is {interval_blocks!r}, neither 'day' nor 'event'.")
     else:
         by_event = interval_blocks == "event"
-        group = _nearest_event(hours, events_of(counts, event_min_wet_share, event_gap_hours)) if by_event else days_of(hours)
+        group = (
+            _nearest_event(hours, events_of(counts, event_min_wet_share, event_gap_hours))
+            if by_event
+            else days_of(hours)
+        )
         groups = np.asarray(group == np.unique(group)[:, None], dtype=np.int64)
     return np.asarray(groups[groups @ counts["cases"].values > 0])
 
 
 def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each group is drawn, (resample, group): as many draws as there are groups, with replacement.
+    """How often each group is drawn, (resample, group): as many draws as there are groups, with
+    replacement.
 
-    No resample where there are fewer than two groups, of which nothing can be learnt. The same seed gives the same draws.
+    No resample where there are fewer than two groups, of which nothing can be learnt. The same seed
+    gives the same draws.
     """
     if groups < 2:
         return np.zeros((0, groups), dtype=np.int64)
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    return np.random.default_rng(seed).multinomial(
+        groups, np.full(groups, 1 / groups), size=resamples
+    )
 
 
 def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums of groups (n, …) → the sums of all other groups, (n, …). Nothing is subtracted, so nothing cancels."""
+    """Sums of groups (n, …) → the sums of all other groups, (n, …).
+
+    Nothing is subtracted, so nothing cancels.
+    """
     before, after = np.zeros_like(values), np.zeros_like(values)
     np.cumsum(values[:-1], axis=0, out=before[1:])
     after[:-1] = np.cumsum(values[:0:-1], axis=0)[::-1]
@@ -79,10 +105,12 @@ def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
 def studentised_interval(
     whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE
 ) -> tuple[Scores, Scores]:
-    """A score of all groups, (…), and of all but one of them in turn, (group, …) → the bounds of its interval, (…) each.
+    """A score of all groups, (…), and of all but one of them in turn, (group, …) → the bounds of
+    its interval, (…) each.
 
-    draws: (resample, group), as `draws_of` gives them. NaN where the score is undefined without one of the groups, or where more than
-    the share 1 − confidence of the draws has no spread: such a score rests on too few groups for an interval.
+    draws: (resample, group), as `draws_of` gives them. NaN where the score is undefined without one
+    of the groups, or where more than the share 1 − confidence of the draws has no spread: such a
+    score rests on too few groups for an interval.
     """
     groups = len(without)
     if groups < 2 or not len(draws):
@@ -94,7 +122,12 @@ def studentised_interval(
     means = weights @ influence
     variances = (weights @ np.square(influence) - np.square(means)) / (groups - 1)
     spread = variances > _NO_SPREAD * variance
-    ratios = np.divide(np.abs(means), np.sqrt(np.maximum(variances, 0.0)), out=np.full(means.shape, math.inf), where=spread)
+    ratios = np.divide(
+        np.abs(means),
+        np.sqrt(np.maximum(variances, 0.0)),
+        out=np.full(means.shape, math.inf),
+        where=spread,
+    )
     rank = min(len(draws), math.ceil(confidence * len(draws))) - 1
     reach = np.partition(ratios, rank, axis=0)[rank]
     varies = ~(error <= _NO_SPREAD * np.abs(whole.reshape(-1)))
@@ -103,15 +136,20 @@ def studentised_interval(
     return whole - half, whole + half
 
 
-def amount_interval(whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE) -> tuple[Scores, Scores]:
-    """As `studentised_interval`, of a score from 0 without end: the interval of its logarithm, so both bounds are above 0.
+def amount_interval(
+    whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE
+) -> tuple[Scores, Scores]:
+    """As `studentised_interval`, of a score from 0 without end: the interval of its logarithm, so
+    both bounds are above 0.
 
-    NaN with fewer than ten groups, and where the score is 0 without one of them, but not without every one.
+    NaN with fewer than ten groups, and where the score is 0 without one of them, but not without
+    every one.
     """
     if len(without) < LEAST_FOR_AMOUNTS:
         return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
     low, high = studentised_interval(_logarithm(whole), _logarithm(without), draws, confidence)
-    with np.errstate(over="ignore"):  # of days that hardly tell anything the upper bound is infinite
+    # of days that hardly tell anything the upper bound is infinite
+    with np.errstate(over="ignore"):
         low, high = np.exp(low), np.exp(high)
     never = (whole == 0) & (without == 0).all(axis=0)  # 0 on every day leaves no doubt
     return np.where(never, 0.0, low), np.where(never, 0.0, high)
@@ -122,7 +160,9 @@ def _logarithm(values: Scores) -> Scores:
     return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
-def _nearest_event(hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]) -> NDArray[np.intp]:
+def _nearest_event(
+    hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]
+) -> NDArray[np.intp]:
     """The number of the event nearest to each hour; 0 for all where there is none."""
     if not events:
         return np.zeros(hours.size, dtype=np.intp)

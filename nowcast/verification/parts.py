@@ -1,6 +1,8 @@
-"""Which hours make a part of the verification (a day, an event, an hour of the day, …), and the sums of counts over parts.
+"""Which hours make a part of the verification (a day, an event, an hour of the day, …), and the
+sums of counts over parts.
 
-A part is a row of weights over the blocks of a counts dataset; what it counted is the weighted sum of theirs.
+A part is a row of weights over the blocks of a counts dataset; what it counted is the weighted sum
+of theirs.
 """
 
 from itertools import pairwise
@@ -14,7 +16,9 @@ from nowcast.errors import InternalError
 from nowcast.verification.scores import ratio
 
 WET_SHARE_CLASSES = (0, 1, 5, 10, 20, 40, 100)
-"""Bounds of the classes of hours by observed wet share, percent: at or above the lower, below the upper, 100 in the last."""
+"""Bounds of the classes of hours by observed wet share, percent: at or above the lower, below
+the upper, 100 in the last.
+"""
 _HOUR = np.timedelta64(1, "h")
 _NUMBERS_AT_ONCE = 2**22  # of which a copy is made: bounds the memory
 _NO_SUM = ("minutes",)  # bits that say which minutes have a case
@@ -24,28 +28,35 @@ Selected = NDArray[np.bool_]
 
 
 def weigh(counts: xr.Dataset, weights: NDArray[Any], dim: str = "part") -> xr.Dataset:
-    """Sums over blocks: weights (n, block) → all that has the dimension block, weighted and added, with `dim` as first dimension.
+    """Sums over blocks: weights (n, block) → all that has the dimension block, weighted and added,
+    with `dim` as first dimension.
 
-    Integer counts with integer weights give int64, exactly; all else float64. What has no block is passed on. Left out are the
-    minutes that have cases, which are bits and no sum.
+    Integer counts with integer weights give int64, exactly; all else float64. What has no block is
+    passed on. Left out are the minutes that have cases, which are bits and no sum.
 
     Errors: InternalError where the weights do not fit the blocks.
     """
     if weights.ndim != 2 or weights.shape[1] != counts.sizes["block"]:
-        raise InternalError(f"weights of shape {weights.shape} do not fit {counts.sizes['block']} blocks.")
+        raise InternalError(
+            f"weights of shape {weights.shape} do not fit {counts.sizes['block']} blocks."
+        )
     weighed = counts.drop_dims("block")
     for name, variable in counts.variables.items():
         if name in counts.data_vars and name not in _NO_SUM and "block" in variable.dims:
             by_block = variable.transpose("block", ...)
             sums = weighted_sum(weights, by_block.values.reshape(weights.shape[1], -1))
-            weighed[name] = xr.Variable((dim, *by_block.dims[1:]), sums.reshape(-1, *by_block.shape[1:]), variable.attrs)
+            weighed[name] = xr.Variable(
+                (dim, *by_block.dims[1:]), sums.reshape(-1, *by_block.shape[1:]), variable.attrs
+            )
     return weighed
 
 
 def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """weights (n, b) · values (b, columns) → (n, columns): int64 and exact where both are integers, else float64.
+    """weights (n, b) · values (b, columns) → (n, columns): int64 and exact where both are integers,
+    else float64.
 
-    Integer weights are taken for those of parts, nearly all 0: what has none is skipped. Others are a product of matrices.
+    Integer weights are taken for those of parts, nearly all 0: what has none is skipped. Others are
+    a product of matrices.
     """
     if not np.issubdtype(weights.dtype, np.integer):
         return weights @ values.astype(np.float64)
@@ -63,10 +74,12 @@ def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
 def parts_of(
     counts: xr.Dataset, event_min_wet_share: float, event_gap_hours: int
 ) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """The parts of a counts dataset → their labels, their kinds, and their weights (part, block), 0 or 1.
+    """The parts of a counts dataset → their labels, their kinds, and their weights (part, block), 0
+    or 1.
 
-    First 'all'; then the days (UTC), the hours of the day, the events (`events_of`) and the classes of hours by observed wet
-    share (`WET_SHARE_CLASSES`), each that has a block. Cases without times have 'all' alone.
+    First 'all'; then the days (UTC), the hours of the day, the events (`events_of`) and the classes
+    of hours by observed wet share (`WET_SHARE_CLASSES`), each that has a block. Cases without times
+    have 'all' alone.
     """
     hours: Hours = counts["block"].values
     parts: list[tuple[str, str, Selected]] = [("all", "all", np.ones(hours.size, dtype=bool))]
@@ -82,11 +95,14 @@ def parts_of(
     return list(labels), list(kinds), np.array(selected, dtype=np.int64)
 
 
-def events_of(counts: xr.Dataset, min_wet_share: float, gap_hours: int) -> list[tuple[np.datetime64, np.datetime64]]:
+def events_of(
+    counts: xr.Dataset, min_wet_share: float, gap_hours: int
+) -> list[tuple[np.datetime64, np.datetime64]]:
     """The first and the last hour of each event.
 
-    An event begins and ends with a wet hour, one whose observed wet share is at least `min_wet_share`; `gap_hours` hours on end
-    without a wet hour lie between two events. Fewer of them, drier or without cases, belong to the event that they interrupt.
+    An event begins and ends with a wet hour, one whose observed wet share is at least
+    `min_wet_share`; `gap_hours` hours on end without a wet hour lie between two events. Fewer of
+    them, drier or without cases, belong to the event that they interrupt.
     """
     wet = counts["block"].values[observed_wet_share(counts) >= min_wet_share]
     if not wet.size:
@@ -96,7 +112,9 @@ def events_of(counts: xr.Dataset, min_wet_share: float, gap_hours: int) -> list[
 
 
 def observed_wet_share(counts: xr.Dataset) -> NDArray[np.float64]:
-    """(block,) of the pixels observed in each hour, those at or above 0.1 mm/h; range 0 to 1, NaN where none was observed."""
+    """(block,) of the pixels observed in each hour, those at or above 0.1 mm/h; range 0 to 1,
+    NaN where none was observed.
+    """
     return ratio(counts["observed_wet"].values, counts["observed_covered"].values)
 
 

@@ -1,20 +1,28 @@
-"""Scores of ensembles, each made of the sums of `ensembles`. Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
+"""Scores of ensembles, each made of the sums of `ensembles`.
 
-Sums are arrays (numpy or torch) with any leading shape, added over whatever is wanted; scores are float64 of that leading shape.
-    probability: (…, M + 1, 2), pixels with k = 0 … M members at or above the threshold × no event, event observed: n0_k, n1_k;
+Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
+
+Sums are arrays (numpy or torch) with any leading shape, added over whatever is wanted; scores are
+float64 of that leading shape.
+    probability: (…, M + 1, 2), pixels with k = 0 … M members at or above the threshold × no event,
+    event observed: n0_k, n1_k;
         n_k = n0_k + n1_k, N1 = Σ_k n1_k, N = Σ_k n_k
-    members: m of each forecast, a number or an array that broadcasts against the leading shape. Where forecasts stand side by
-        side, M is the largest m, and the counts of the others are 0 beyond their own m: that changes no score of theirs.
+    members: m of each forecast, a number or an array that broadcasts against the leading shape.
+    Where forecasts stand side by
+        side, M is the largest m, and the counts of the others are 0 beyond their own m: that
+        changes no score of theirs.
         Errors: DataError where counts are of more members.
 
 References:
-    Brier 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1-3.
-    Murphy 1973, A new vector partition of the probability score, Journal of Applied Meteorology 12, 595-600.
-    Mason 1982, A model for assessment of weather forecasts, Australian Meteorological Magazine 30, 291-303: the ROC.
-    Mason and Graham 2002, Areas beneath the ROC and ROL curves, Quarterly Journal of the RMS 128, 2145-2166.
-    Hersbach 2000, Decomposition of the CRPS for ensemble prediction systems, Weather and Forecasting 15, 559-570.
-    Hamill 2001, Interpretation of rank histograms for verifying ensemble forecasts, Monthly Weather Review 129, 550-560.
-    Ferro 2014, Fair scores for ensemble forecasts, Quarterly Journal of the RMS 140, 1917-1923. https://doi.org/10.1002/qj.2270
+    Brier 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review
+    78, 1-3. Murphy 1973, A new vector partition of the probability score, Journal of Applied
+    Meteorology 12, 595-600. Mason 1982, A model for assessment of weather forecasts, Australian
+    Meteorological Magazine 30, 291-303: the ROC. Mason and Graham 2002, Areas beneath the ROC and
+    ROL curves, Quarterly Journal of the RMS 128, 2145-2166. Hersbach 2000, Decomposition of the
+    CRPS for ensemble prediction systems, Weather and Forecasting 15, 559-570. Hamill 2001,
+    Interpretation of rank histograms for verifying ensemble forecasts, Monthly Weather Review 129,
+    550-560. Ferro 2014, Fair scores for ensemble forecasts, Quarterly Journal of the RMS 140,
+    1917-1923. https://doi.org/10.1002/qj.2270
 """
 
 from typing import Any
@@ -26,26 +34,33 @@ from nowcast.verification.scores import Scores, as_float64, ratio
 
 
 def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
-    """Continuous ranked probability score: Σ error / N − Σ spread / (m² N), mm/h. Range 0 to ∞, perfect 0. Hersbach 2000.
+    """Continuous ranked probability score: Σ error / N − Σ spread / (m² N), mm/h.
 
-    error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution that gives 1/m to each member,
-    exactly, and so the mean absolute error where m = 1.
+    Range 0 to ∞, perfect 0. Hersbach 2000.
+
+    error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution
+    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1.
     """
     return _crps(error, spread, pixels, as_float64(members) ** 2)
 
 
 def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
-    """Fair CRPS: Σ error / N − Σ spread / (m (m − 1) N), mm/h. Range −∞ to ∞, least for members drawn as the truth is. Ferro 2014.
+    """Fair CRPS: Σ error / N − Σ spread / (m (m − 1) N), mm/h.
 
-    What infinitely many members, drawn as these are, would score in expectation: ensembles of different sizes compare by it.
-    NaN where m = 1.
+    Range −∞ to ∞, least for members drawn as the truth is. Ferro 2014.
+
+    What infinitely many members, drawn as these are, would score in expectation: ensembles of
+    different sizes compare by it. NaN where m = 1.
     """
     m = as_float64(members)
     return _crps(error, spread, pixels, m * (m - 1))
 
 
 def brier(probability: Any, members: Any) -> Scores:
-    """Brier score: Σ_k (n1_k (1 − k/m)² + n0_k (k/m)²) / N. Range 0 to 1, perfect 0. Brier 1950, in its half form; Wilks 2019."""
+    """Brier score: Σ_k (n1_k (1 − k/m)² + n0_k (k/m)²) / N.
+
+    Range 0 to 1, perfect 0. Brier 1950, in its half form; Wilks 2019.
+    """
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
     return ratio((n1 * (m - k) ** 2 + n0 * k**2).sum(-1), m[..., 0] ** 2 * (n0 + n1).sum(-1))
@@ -54,7 +69,8 @@ def brier(probability: Any, members: Any) -> Scores:
 def brier_reliability(probability: Any, members: Any) -> Scores:
     """Reliability: Σ_k n_k (k/m − n1_k / n_k)² / N. Range 0 to 1, perfect 0. Murphy 1973.
 
-    brier = reliability − resolution + uncertainty, exactly: an ensemble gives no probabilities but its m + 1, so none are binned.
+    brier = reliability − resolution + uncertainty, exactly: an ensemble gives no probabilities but
+    its m + 1, so none are binned.
     """
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
@@ -63,7 +79,9 @@ def brier_reliability(probability: Any, members: Any) -> Scores:
 
 
 def brier_resolution(probability: Any) -> Scores:
-    """Resolution: Σ_k n_k (n1_k / n_k − N1 / N)² / N. Range 0 to the uncertainty, and the more the better. Murphy 1973.
+    """Resolution: Σ_k n_k (n1_k / n_k − N1 / N)² / N.
+
+    Range 0 to the uncertainty, and the more the better. Murphy 1973.
 
     0 for a forecast that says the same everywhere, such as a climatological probability.
     """
@@ -86,13 +104,19 @@ def observed_base_rate(probability: Any) -> Scores:
 
 
 def forecast_probability(members: Any, largest: int) -> Scores:
-    """Abscissa of the reliability diagram: k/m for k = 0 … `largest`, (…, largest + 1). NaN for k > m."""
+    """Abscissa of the reliability diagram: k/m for k = 0 … `largest`, (…, largest + 1).
+
+    NaN for k > m.
+    """
     k, m = np.arange(largest + 1), as_float64(members)[..., None]
     return np.where(k <= m, k / m, np.nan)
 
 
 def observed_frequency(probability: Any) -> Scores:
-    """Ordinate of the reliability diagram: n1_k / n_k, (…, M + 1). Range 0 to 1, perfect k/m. Wilks 2019. NaN where never forecast."""
+    """Ordinate of the reliability diagram: n1_k / n_k, (…, M + 1).
+
+    Range 0 to 1, perfect k/m. Wilks 2019. NaN where never forecast.
+    """
     n0, n1 = _n0_n1(probability)
     return ratio(n1, n0 + n1)
 
@@ -103,7 +127,9 @@ def probability_pixels(probability: Any) -> Any:
 
 
 def roc_pod(probability: Any) -> Scores:
-    """Probability of detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n1_j / N1, (…, M + 1). Mason 1982.
+    """Probability of detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n1_j / N1, (…, M + 1).
+
+    Mason 1982.
 
     1 at k = 0, 0 beyond m; NaN without observed events.
     """
@@ -112,7 +138,8 @@ def roc_pod(probability: Any) -> Scores:
 
 
 def roc_pofd(probability: Any) -> Scores:
-    """Probability of false detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n0_j / N0, (…, M + 1). Mason 1982.
+    """Probability of false detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n0_j / N0, (…, M
+    + 1). Mason 1982.
 
     1 at k = 0, 0 beyond m; NaN where all pixels have an observed event.
     """
@@ -121,10 +148,13 @@ def roc_pofd(probability: Any) -> Scores:
 
 
 def roc_area(probability: Any) -> Scores:
-    """Area under the ROC curve, by trapezoids from (0, 0) to (1, 1). Range 0 to 1, perfect 1, chance 1/2. Mason and Graham 2002.
+    """Area under the ROC curve, by trapezoids from (0, 0) to (1, 1).
 
-    Σ_k n0_k (A_k + A_{k+1}) / (2 N0 N1), A_k = Σ_{j ≥ k} n1_j: the probability that more members forecast the event where it was
-    observed than where it was not, an equal number counting half. NaN without observed events, or without any other pixel.
+    Range 0 to 1, perfect 1, chance 1/2. Mason and Graham 2002.
+
+    Σ_k n0_k (A_k + A_{k+1}) / (2 N0 N1), A_k = Σ_{j ≥ k} n1_j: the probability that more members
+    forecast the event where it was observed than where it was not, an equal number counting half.
+    NaN without observed events, or without any other pixel.
     """
     n0, n1 = _n0_n1(probability)
     both_ends = 2 * _at_least(n1) - n1
@@ -132,13 +162,17 @@ def roc_area(probability: Any) -> Scores:
 
 
 def rank_frequency(rank: Any, members: Any) -> Scores:
-    """Rank histogram: the share of pixels whose observation has rank r = 0 … M among the members, (…, M + 1). Hamill 2001.
+    """Rank histogram: the share of pixels whose observation has rank r = 0 … M among the members,
+    (…, M + 1). Hamill 2001.
 
-    rank: (…, M + 1, M + 1), pixels by members below and members equal. Perfect is flat, 1 / (m + 1); NaN for r > m.
+    rank: (…, M + 1, M + 1), pixels by members below and members equal. Perfect is flat, 1 / (m +
+    1); NaN for r > m.
 
-    An observation with b members below it and e equal to it has each of the ranks b … b + e with probability 1 / (e + 1), and is
-    shared so: what ranks drawn at random among ties, as is the custom, would give on average. Pixels where all members equal
-    the observation, nearly always dry ones, would add the same to every rank, and are left out; flat stays flat.
+    An observation with b members below it and e equal to it has each of the ranks b … b + e with
+    probability 1 / (e + 1), and is
+    shared so: what ranks drawn at random among ties, as is the custom, would give on average.
+    Pixels where all members equal the observation, nearly always dry ones, would add the same to
+    every rank, and are left out; flat stays flat.
     """
     counts = as_float64(rank)
     m = as_float64(members)
@@ -170,9 +204,14 @@ def _k_m(probability: Any, members: Any) -> tuple[Scores, Scores]:
 
 
 def _check_members(pixels: Any, members: Any) -> None:
-    """Errors: DataError where pixels, (…, M + 1), are counted beyond the members of their forecast."""
+    """Errors: DataError where pixels, (…, M + 1), are counted beyond the members of their
+    forecast.
+    """
     if np.any((np.arange(pixels.shape[-1]) > np.asarray(members)[..., None]) & (pixels > 0)):
-        raise DataError(f"members: some counts are of more than {members} members; give as many as were counted.")
+        raise DataError(
+            f"members: some counts are of more than {members} members; give as many as were"
+            " counted."
+        )
 
 
 def _at_least(counts: Scores) -> Scores:

@@ -1,4 +1,6 @@
-"""What is to be known of the cases that were scored, in sentences, as counts and scores carry it."""
+"""What is to be known of the cases that were scored, in sentences, as counts and scores carry
+it.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

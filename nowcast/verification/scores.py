@@ -1,24 +1,33 @@
-"""Scores: each the one division at the end of counting. Where the divisor is 0 a score is undefined: NaN, never 0 or 1.
+"""Scores: each the one division at the end of counting.
 
-A categorical score takes a table of hits a, false alarms b, misses c and correct negatives d, as arrays (numpy, torch or
-xarray) of one shape; `Counts` is such a table, (…, K). A continuous score takes sums by name, as `error_sums` gives them, with
-`pixels`, how many pixels each sum is over, and `frames`, how many frames have such a pixel. A score is float64 of the shape it was given. Products
+Where the divisor is 0 a score is undefined: NaN, never 0 or 1.
+
+A categorical score takes a table of hits a, false alarms b, misses c and correct negatives d, as
+arrays (numpy, torch or xarray) of one shape; `Counts` is such a table, (…, K). A continuous score
+takes sums by name, as `error_sums` gives them, with `pixels`, how many pixels each sum is over, and
+`frames`, how many frames have such a pixel. A score is float64 of the shape it was given. Products
 are taken in float64, for those of int64 can overflow.
 
-`CATEGORICAL` and `CONTINUOUS` list all there are, with name, units, range and the score of a perfect forecast.
+`CATEGORICAL` and `CONTINUOUS` list all there are, with name, units, range and the score of a
+perfect forecast.
 
 References:
-    Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9. https://doi.org/10.1016/C2017-0-03921-6
-    Finley 1884, Tornado predictions, American Meteorological Journal 1, 85-88: the table of the examples.
-    Peirce 1884, The numerical measure of the success of predictions, Science 4, 453-454.
+    Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9.
+    https://doi.org/10.1016/C2017-0-03921-6 Finley 1884, Tornado predictions, American
+    Meteorological Journal 1, 85-88: the table of the examples. Peirce 1884, The numerical measure
+    of the success of predictions, Science 4, 453-454.
         https://doi.org/10.1126/science.ns-4.93.453-a
-    Hanssen & Kuipers 1965, On the relationship between the frequency of rain and various meteorological parameters,
+    Hanssen & Kuipers 1965, On the relationship between the frequency of rain and various
+    meteorological parameters,
         Mededelingen en Verhandelingen 81, KNMI.
-    Ferro & Stephenson 2011, Extremal dependence indices: improved verification measures for deterministic forecasts of rare
+    Ferro & Stephenson 2011, Extremal dependence indices: improved verification measures for
+    deterministic forecasts of rare
         binary events, Weather and Forecasting 26, 699-713. https://doi.org/10.1175/WAF-D-10-05030.1
-    Shi et al. 2015, Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting.
+    Shi et al. 2015, Convolutional LSTM Network: A Machine Learning Approach for Precipitation
+    Nowcasting.
         https://arxiv.org/abs/1506.04214
-    Shi et al. 2017, Deep Learning for Precipitation Nowcasting: A Benchmark and A New Model. https://arxiv.org/abs/1706.03458
+    Shi et al. 2017, Deep Learning for Precipitation Nowcasting: A Benchmark and A New Model.
+    https://arxiv.org/abs/1706.03458
 """
 
 import math
@@ -59,39 +68,57 @@ class Contingency(NamedTuple):
 
 
 def csi(table: Table) -> Scores:
-    """Critical success index, threat score: a / (a + b + c). Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017."""
+    """Critical success index, threat score: a / (a + b + c).
+
+    Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017.
+    """
     a, b, c, _ = _abcd(table)
     return ratio(a, a + b + c)
 
 
 def hss(table: Table) -> Scores:
-    """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)). Range −1 to 1, perfect 1, chance 0. Wilks 2019."""
+    """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)).
+
+    Range −1 to 1, perfect 1, chance 0. Wilks 2019.
+    """
     a, b, c, d = _abcd(table)
     return ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
 
 
 def pod(table: Table) -> Scores:
-    """Probability of detection: a / (a + c). Range 0 to 1, perfect 1. Wilks 2019, hit rate. NaN without observed events."""
+    """Probability of detection: a / (a + c).
+
+    Range 0 to 1, perfect 1. Wilks 2019, hit rate. NaN without observed events.
+    """
     a, _, c, _ = _abcd(table)
     return ratio(a, a + c)
 
 
 def far(table: Table) -> Scores:
-    """False alarm ratio: b / (a + b). Range 0 to 1, perfect 0. Wilks 2019. NaN without forecast events."""
+    """False alarm ratio: b / (a + b).
+
+    Range 0 to 1, perfect 0. Wilks 2019. NaN without forecast events.
+    """
     a, b, _, _ = _abcd(table)
     return ratio(b, a + b)
 
 
 def pofd(table: Table) -> Scores:
-    """Probability of false detection, the false alarm rate: b / (b + d). Range 0 to 1, perfect 0. Wilks 2019."""
+    """Probability of false detection, the false alarm rate: b / (b + d).
+
+    Range 0 to 1, perfect 0. Wilks 2019.
+    """
     _, b, _, d = _abcd(table)
     return ratio(b, b + d)
 
 
 def ets(table: Table) -> Scores:
-    """Equitable threat score, Gilbert: (a − r) / (a + b + c − r), r = (a + b)(a + c) / n. Range −1/3 to 1, perfect 1. Wilks 2019.
+    """Equitable threat score, Gilbert: (a − r) / (a + b + c − r), r = (a + b)(a + c) / n.
 
-    Multiplied by n, since n(a − r) = ad − bc exactly: a table with nothing but hits is then 0/0, whatever the rounding.
+    Range −1/3 to 1, perfect 1. Wilks 2019.
+
+    Multiplied by n, since n(a − r) = ad − bc exactly: a table with nothing but hits is then 0/0,
+    whatever the rounding.
     """
     a, b, c, d = _abcd(table)
     skill = a * d - b * c
@@ -99,25 +126,34 @@ def ets(table: Table) -> Scores:
 
 
 def frequency_bias(table: Table) -> Scores:
-    """Events forecast for each observed: (a + b) / (a + c). Range 0 to ∞, perfect 1. Wilks 2019. NaN without observed events."""
+    """Events forecast for each observed: (a + b) / (a + c).
+
+    Range 0 to ∞, perfect 1. Wilks 2019. NaN without observed events.
+    """
     a, b, c, _ = _abcd(table)
     return ratio(a + b, a + c)
 
 
 def accuracy(table: Table) -> Scores:
-    """Share of pixels that are right: (a + d) / n. Range 0 to 1, perfect 1. Wilks 2019, proportion correct.
+    """Share of pixels that are right: (a + d) / n.
 
-    Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the 0.982 of no tornado ever.
+    Range 0 to 1, perfect 1. Wilks 2019, proportion correct.
+
+    Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the
+    0.982 of no tornado ever.
     """
     a, b, c, d = _abcd(table)
     return ratio(a + d, a + b + c + d)
 
 
 def pss(table: Table) -> Scores:
-    """Peirce skill score: a / (a + c) − b / (b + d) = (ad − bc) / ((a + c)(b + d)). Range −1 to 1, perfect 1, chance 0.
+    """Peirce skill score: a / (a + c) − b / (b + d) = (ad − bc) / ((a + c)(b + d)).
 
-    POD − POFD, also called Hanssen & Kuipers' discriminant and the true skill statistic (Peirce 1884; Hanssen & Kuipers 1965;
-    Wilks 2019). NaN without observed events, or without observed non-events.
+    Range −1 to 1, perfect 1, chance 0.
+
+    POD − POFD, also called Hanssen & Kuipers' discriminant and the true skill statistic (Peirce
+    1884; Hanssen & Kuipers 1965; Wilks 2019). NaN without observed events, or without observed
+    non-events.
     """
     a, b, c, d = _abcd(table)
     return ratio(a * d - b * c, (a + c) * (b + d))
@@ -128,8 +164,9 @@ def sedi(table: Table) -> Scores:
 
         (ln F − ln H − ln(1 − F) + ln(1 − H)) / (ln F + ln H + ln(1 − F) + ln(1 − H))
 
-    Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not fade as an event becomes
-    rare. NaN where a, b, c or d is 0, for then a logarithm is infinite: so a perfect forecast is approached, never reached.
+    Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not fade
+    as an event becomes rare. NaN where a, b, c or d is 0, for then a logarithm is infinite: so a
+    perfect forecast is approached, never reached.
     """
     a, b, c, d = _abcd(table)
     full = (a > 0) & (b > 0) & (c > 0) & (d > 0)
@@ -140,12 +177,18 @@ def sedi(table: Table) -> Scores:
 
 
 def mse(sums: Sums) -> Scores:
-    """Mean squared error: Σ (f − o)² / n, mm² h⁻². Range 0 to ∞, perfect 0. The Rainfall-MSE of Shi et al. 2015."""
+    """Mean squared error: Σ (f − o)² / n, mm² h⁻².
+
+    Range 0 to ∞, perfect 0. The Rainfall-MSE of Shi et al. 2015.
+    """
     return _mean(sums, "squared_error")
 
 
 def rmse(sums: Sums) -> Scores:
-    """Root mean squared error: √(Σ (f − o)² / n), mm/h. Range 0 to ∞, perfect 0. Wilks 2019. The root is taken last, once."""
+    """Root mean squared error: √(Σ (f − o)² / n), mm/h.
+
+    Range 0 to ∞, perfect 0. Wilks 2019. The root is taken last, once.
+    """
     return np.sqrt(mse(sums))
 
 
@@ -155,19 +198,26 @@ def mae(sums: Sums) -> Scores:
 
 
 def mean_error(sums: Sums) -> Scores:
-    """Mean error: Σ (f − o) / n, mm/h. Range −∞ to ∞, perfect 0; above 0 is too wet. Wilks 2019, bias."""
+    """Mean error: Σ (f − o) / n, mm/h.
+
+    Range −∞ to ∞, perfect 0; above 0 is too wet. Wilks 2019, bias.
+    """
     return _mean(sums, "error")
 
 
 def pearson(sums: Sums) -> Scores:
-    """Pearson's correlation: Σ (f − f̄)(o − ō) / √(Σ (f − f̄)² Σ (o − ō)²), the means over all n pixels. Range −1 to 1, perfect 1.
+    """Pearson's correlation: Σ (f − f̄)(o − ō) / √(Σ (f − f̄)² Σ (o − ō)²), the means over all n
+    pixels. Range −1 to 1, perfect 1.
 
-    Wilks 2019. NaN where either field is constant. From sums that add up: Σ (f − f̄)² = Σf² − (Σf)² / n, whose rounding is some
-    1e-15 of Σf². Rain, mostly dry, has far more variance than that; a variance below 1e-12 of Σf² (a field whose standard
-    deviation is a millionth of its mean) cannot be told from none and counts as constant.
+    Wilks 2019. NaN where either field is constant. From sums that add up: Σ (f − f̄)² = Σf² − (Σf)²
+    / n, whose rounding is some 1e-15 of Σf². Rain, mostly dry, has far more variance than that; a
+    variance below 1e-12 of Σf² (a field whose standard deviation is a millionth of its mean) cannot
+    be told from none and counts as constant.
     """
     n, f, o = (as_float64(sums[name]) for name in ("pixels", "forecast_sum", "observed_sum"))
-    ff, oo, fo = (as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    ff, oo, fo = (
+        as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product")
+    )
     covariance = fo - f * ratio(o, n)
     f_variance, o_variance = ff - f * ratio(f, n), oo - o * ratio(o, n)
     f_variance = np.where(f_variance > _ROUNDING * ff, f_variance, 0.0)
@@ -176,26 +226,38 @@ def pearson(sums: Sums) -> Scores:
 
 
 def correlation(sums: Sums) -> Scores:
-    """Correlation of Shi et al. 2015, uncentred: Σ f·o / √(Σf² Σo²). Range 0 to 1 for rates, perfect 1. NaN where one is all dry.
+    """Correlation of Shi et al. 2015, uncentred: Σ f·o / √(Σf² Σo²).
 
-    The means are not taken off, so that it is most often larger than Pearson's. The paper takes it of each frame and averages, a
-    small ε in its divisor making a dry frame 0; here it is taken once, over the pixels of all frames.
+    Range 0 to 1 for rates, perfect 1. NaN where one is all dry.
+
+    The means are not taken off, so that it is most often larger than Pearson's. The paper takes it
+    of each frame and averages, a small ε in its divisor making a dry frame 0; here it is taken
+    once, over the pixels of all frames.
     """
-    ff, oo, fo = (as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product"))
+    ff, oo, fo = (
+        as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product")
+    )
     return np.minimum(ratio(fo, np.sqrt(ff) * np.sqrt(oo)), 1.0)
 
 
 def b_mse(sums: Sums) -> Scores:
-    """Balanced squared error, of a frame: Σ w(o) (f − o)² / frames, mm² h⁻². Range 0 to ∞, perfect 0. Shi et al. 2017.
+    """Balanced squared error, of a frame: Σ w(o) (f − o)² / frames, mm² h⁻².
 
-    w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. A sum over the pixels of a frame, so that it grows with the grid.
-    The errors are of rates: Shi et al. print those of pixel values (dBZ + 10) / 70, whose numbers are others.
+    Range 0 to ∞, perfect 0. Shi et al. 2017.
+
+    w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. A sum over the pixels of a frame, so
+    that it grows with the grid.
+    The errors are of rates: Shi et al. print those of pixel values (dBZ + 10) / 70, whose numbers
+    are others.
     """
     return _of_frame(sums, "weighted_squared_error")
 
 
 def b_mae(sums: Sums) -> Scores:
-    """Balanced absolute error, of a frame: Σ w(o) |f − o| / frames, mm/h. Range 0 to ∞, perfect 0. As `b_mse`."""
+    """Balanced absolute error, of a frame: Σ w(o) |f − o| / frames, mm/h.
+
+    Range 0 to ∞, perfect 0. As `b_mse`.
+    """
     return _of_frame(sums, "weighted_absolute_error")
 
 
@@ -231,7 +293,9 @@ CONTINUOUS = {
     "mae": Score(mae, "mean absolute error", "mm h-1", _POSITIVE, 0.0),
     "mean_error": Score(mean_error, "mean error, forecast minus observed", "mm h-1", _REAL, 0.0),
     "pearson": Score(pearson, "Pearson correlation", "1", _SKILL, 1.0),
-    "correlation": Score(correlation, "correlation as in Shi et al. 2015, not centred", "1", _UNIT, 1.0),
+    "correlation": Score(
+        correlation, "correlation as in Shi et al. 2015, not centred", "1", _UNIT, 1.0
+    ),
     "b_mse": Score(b_mse, "balanced squared error, sum over a frame", "mm2 h-2", _POSITIVE, 0.0),
     "b_mae": Score(b_mae, "balanced absolute error, sum over a frame", "mm h-1", _POSITIVE, 0.0),
 }
@@ -239,7 +303,12 @@ CONTINUOUS = {
 
 
 def _abcd(table: Table) -> tuple[Scores, Scores, Scores, Scores]:
-    return as_float64(table.hits), as_float64(table.false_alarms), as_float64(table.misses), as_float64(table.correct_negatives)
+    return (
+        as_float64(table.hits),
+        as_float64(table.false_alarms),
+        as_float64(table.misses),
+        as_float64(table.correct_negatives),
+    )
 
 
 def _mean(sums: Sums, name: str) -> Scores:

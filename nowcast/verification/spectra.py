@@ -1,4 +1,6 @@
-"""Radially averaged power spectra: how much a field varies at each wavelength, and what share of that a forecast has kept."""
+"""Radially averaged power spectra: how much a field varies at each wavelength, and what share
+of that a forecast has kept.
+"""
 
 from typing import Any
 
@@ -14,7 +16,8 @@ _PIXELS_AT_ONCE = 2**16
 
 
 def wavenumbers(h: int, w: int) -> npt.NDArray[np.float64]:
-    """(W,) cycles per pixel, at which fields (h, w) have their power: 0, 1/l, 2/l, … below 1/2, with l the longer side.
+    """(W,) cycles per pixel, at which fields (h, w) have their power: 0, 1/l, 2/l, … below 1/2,
+    with l the longer side.
 
     1 / wavenumber is the wavelength in pixels.
     """
@@ -23,25 +26,34 @@ def wavenumbers(h: int, w: int) -> npt.NDArray[np.float64]:
 
 
 def power_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
-    """Radially averaged power spectral density of forecast and observed rain, mm/h, both (b, lead, h, w), on any device.
+    """Radially averaged power spectral density of forecast and observed rain, mm/h, both (b, lead,
+    h, w), on any device.
 
-    → `forecast_power` and `observed_power`, each (b, lead, W) float64 on the CPU, mm² h⁻², at the `wavenumbers` of the grid.
-    With F the discrete Fourier transform of a frame, it is the mean of |F|² / (h w) over a ring of coefficients: those whose
-    wavenumber, times the longer side, rounds to 0, 1, …, W − 1. So white noise has its variance at every wavenumber, and all
-    coefficients together have Σ value² (Parseval). Beyond the last of these, towards the corners, no ring is whole,
-    and what lies there is in none. A pixel that is NaN in either field is 0 in both.
+    → `forecast_power` and `observed_power`, each (b, lead, W) float64 on the CPU, mm² h⁻², at the
+    `wavenumbers` of the grid. With F the discrete Fourier transform of a frame, it is the mean of
+    |F|² / (h w) over a ring of coefficients: those whose wavenumber, times the longer side, rounds
+    to 0, 1, …, W − 1. So white noise has its variance at every wavenumber, and all coefficients
+    together have Σ value² (Parseval). Beyond the last of these, towards the corners, no ring is
+    whole, and what lies there is in none. A pixel that is NaN in either field is 0 in both.
 
-    On a square grid this is pysteps' rapsd (Ruzanski & Chandrasekar 2011). On any other, that takes rings of cycles per
-    side, in which waves of different length lie; here a ring has one wavelength.
+    On a square grid this is pysteps' rapsd (Ruzanski & Chandrasekar 2011). On any other, that takes
+    rings of cycles per side, in which waves of different length lie; here a ring has one
+    wavelength.
 
-    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is infinite.
+    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is
+    infinite.
 
-    Ruzanski & Chandrasekar 2011, IEEE Trans. Geoscience and Remote Sensing 49, 2296-2307. https://doi.org/10.1109/TGRS.2010.2103946
+    Ruzanski & Chandrasekar 2011, IEEE Trans. Geoscience and Remote Sensing 49, 2296-2307.
+    https://doi.org/10.1109/TGRS.2010.2103946
     """
     check_pair(forecast, observed)
-    device = torch.device("cpu") if forecast.device.type == "mps" else forecast.device  # mps has no float64
+    # mps has no float64
+    device = torch.device("cpu") if forecast.device.type == "mps" else forecast.device
     b, lead, h, w = forecast.shape
-    frames = [field.detach().to(device).flatten(0, 1).split(max(1, _PIXELS_AT_ONCE // (h * w))) for field in (forecast, observed)]
+    frames = [
+        field.detach().to(device).flatten(0, 1).split(max(1, _PIXELS_AT_ONCE // (h * w)))
+        for field in (forecast, observed)
+    ]
     rings, shares = _rings(h, w, device)
     parts = []
     for pair in zip(*frames, strict=True):
@@ -54,7 +66,9 @@ def power_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
 
 
 def power_ratio(forecast_power: Any, observed_power: Any) -> npt.NDArray[np.float64]:
-    """Power of the forecast over that observed, as arrays of one shape. Range 0 to ∞, perfect 1. NaN where none is observed.
+    """Power of the forecast over that observed, as arrays of one shape.
+
+    Range 0 to ∞, perfect 1. NaN where none is observed.
 
     A forecast that is too smooth falls below 1 at high wavenumbers, where the small showers are.
     """
@@ -75,15 +89,23 @@ def _rings_of(h: int, w: int) -> int:
 
 
 def _rings(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of each coefficient of rfft2, all in one row: its ring, or `_rings_of` in the corners; and what part of |F|² it adds to a mean.
+    """Of each coefficient of rfft2, all in one row: its ring, or `_rings_of` in the corners; and
+    what part of |F|² it adds to a mean.
 
-    The transform of a real field is symmetric: rfft2 leaves out what mirrors all but the first column and, where the width is
-    even, the last. The others count twice.
+    The transform of a real field is symmetric: rfft2 leaves out what mirrors all but the first
+    column and, where the width is even, the last. The others count twice.
     """
     longer = max(h, w)
     y = torch.fft.fftfreq(h, 1 / h, dtype=torch.float64) * (longer / h)
     x = torch.fft.rfftfreq(w, 1 / w, dtype=torch.float64) * (longer / w)
-    rings = (y[:, None].square() + x.square()).sqrt().round().to(torch.int64).clamp(max=_rings_of(h, w)).flatten()
+    rings = (
+        (y[:, None].square() + x.square())
+        .sqrt()
+        .round()
+        .to(torch.int64)
+        .clamp(max=_rings_of(h, w))
+        .flatten()
+    )
     times = torch.full((h, w // 2 + 1), 2.0, dtype=torch.float64)
     times[:, 0] = 1
     if w % 2 == 0:

@@ -23,12 +23,14 @@ _WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it
 
 
 def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
-    """Write `scores.nc` and `scores.csv` into the folder, each whole or not at all; give their paths.
+    """Write `scores.nc` and `scores.csv` into the folder, each whole or not at all; give their
+    paths.
 
-    The table has a row for each part, forecast, lead time and threshold. A row of an aggregate has no `lead_minutes` but 'pooled' or
-    'mean' as its `aggregate`; parts other than 'all' have only these. What knows no threshold (pixels, errors) is the same at each. An undefined
-    score is 'nan'; a mean has no counts; intervals stand next to the means of 'all'. A text that a spreadsheet would compute begins
-    with an apostrophe.
+    The table has a row for each part, forecast, lead time and threshold. A row of an aggregate has
+    no `lead_minutes` but 'pooled' or 'mean' as its `aggregate`; parts other than 'all' have only
+    these. What knows no threshold (pixels, errors) is the same at each. An undefined score is
+    'nan'; a mean has no counts; intervals stand next to the means of 'all'. A text that a
+    spreadsheet would compute begins with an apostrophe.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -36,10 +38,16 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     large = [name for name, variable in dataset.data_vars.items() if variable.size > _WORTH_PACKING]
     packed: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
     complete: dict[str, Any] = {"_FillValue": None}  # which CF allows no coordinate to have
-    encoding: dict[Any, dict[str, Any]] = {**dict.fromkeys(large, packed), **dict.fromkeys(dataset.indexes, complete)}
+    encoding: dict[Any, dict[str, Any]] = {
+        **dict.fromkeys(large, packed),
+        **dict.fromkeys(dataset.indexes, complete),
+    }
     with written_whole(netcdf) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    with written_whole(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(table) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file, lineterminator="\n").writerows(map(_as_text, _csv_rows(dataset)))
     return netcdf, table
 
@@ -47,12 +55,19 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
 def _csv_rows(dataset: xr.Dataset) -> Iterator[list[object]]:
     columns = _columns(dataset)
     yield ["part", "forecast", "lead_minutes", "threshold", "aggregate", *columns]
-    parts, forecasts, leads, thresholds = (dataset[dim].values.tolist() for dim in ("part", "forecast", "lead_time", "threshold"))
+    parts, forecasts, leads, thresholds = (
+        dataset[dim].values.tolist() for dim in ("part", "forecast", "lead_time", "threshold")
+    )
     for number, part in enumerate(parts):
-        shown = [*((lead, "") for lead in leads if number == 0), *(("", aggregate) for aggregate in AGGREGATES)]
+        shown = [
+            *((lead, "") for lead in leads if number == 0),
+            *(("", aggregate) for aggregate in AGGREGATES),
+        ]
         cells = [values[number, :, -len(shown) :].ravel() for values in columns.values()]
         keys = product([part], forecasts, shown, thresholds)
-        for (_, forecast, (lead, aggregate), threshold), numbers in zip(keys, zip(*cells, strict=True), strict=True):
+        for (_, forecast, (lead, aggregate), threshold), numbers in zip(
+            keys, zip(*cells, strict=True), strict=True
+        ):
             yield [part, forecast, lead, threshold, aggregate, *numbers]
 
 
@@ -62,14 +77,23 @@ def _as_text(row: list[object]) -> list[object]:
 
 
 def _plain(text: str) -> str:
-    """A text without line breaks and other signs that do not print, and with an apostrophe before what a spreadsheet would compute."""
+    """A text without line breaks and other signs that do not print, and with an apostrophe
+    before what a spreadsheet would compute.
+    """
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return f"'{printable}" if printable.lstrip().startswith(_FORMULA) or printable[:1].isspace() else printable
+    return (
+        f"'{printable}"
+        if printable.lstrip().startswith(_FORMULA) or printable[:1].isspace()
+        else printable
+    )
 
 
 def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
     """The columns of the table, each (part, forecast, lead times + pooled + mean, threshold)."""
-    columns = {name: _column(dataset, dataset[name], dataset[name].sum("lead_time"), None) for name in COUNTED}
+    columns = {
+        name: _column(dataset, dataset[name], dataset[name].sum("lead_time"), None)
+        for name in COUNTED
+    }
     for name in [str(name) for name in dataset.data_vars if f"{name}_pooled" in dataset]:
         ways = [dataset[f"{name}{way}"] for way in ("", "_pooled", "_mean")]
         if "scale" not in dataset[name].dims:
@@ -84,11 +108,18 @@ def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
 
 
 def _column(
-    dataset: xr.Dataset, by_lead: xr.DataArray | None, whole: xr.DataArray | None, mean: xr.DataArray | None
+    dataset: xr.Dataset,
+    by_lead: xr.DataArray | None,
+    whole: xr.DataArray | None,
+    mean: xr.DataArray | None,
 ) -> NDArray[np.object_]:
-    parts, forecasts, leads, thresholds = (dataset.sizes[dim] for dim in ("part", "forecast", "lead_time", "threshold"))
+    parts, forecasts, leads, thresholds = (
+        dataset.sizes[dim] for dim in ("part", "forecast", "lead_time", "threshold")
+    )
     cells = np.full((parts, forecasts, leads + len(AGGREGATES), thresholds), "", dtype=object)
     for place, values in ((slice(None, leads), by_lead), (-2, whole), (-1, mean)):
         if values is not None:
-            cells[:, :, place] = values.values if "threshold" in values.dims else values.values[..., None]
+            cells[:, :, place] = (
+                values.values if "threshold" in values.dims else values.values[..., None]
+            )
     return cells

@@ -1,7 +1,9 @@
-"""What all cases of all forecasts counted, hour by hour, as one dataset that adds up: over chunks, processes and files.
+"""What all cases of all forecasts counted, hour by hour, as one dataset that adds up: over chunks,
+processes and files.
 
-A block is the UTC hour in which the forecast reference times of its cases lie. It is the smallest part that scores can be made of
-afterwards (a day, an event, an hour of the day), and the memory of a tally is that of its blocks, however many cases each has.
+A block is the UTC hour in which the forecast reference times of its cases lie. It is the smallest
+part that scores can be made of afterwards (a day, an event, an hour of the day), and the memory of
+a tally is that of its blocks, however many cases each has.
 """
 
 import hashlib
@@ -32,7 +34,9 @@ DIMS = {
     "probability": ("threshold", "members_above", "observed_event"),
     "rank": ("members_below", "members_equal"),
 }
-"""The dimensions of each sum after (forecast, block, lead_time); none for those that are not here."""
+"""The dimensions of each sum after (forecast, block, lead_time); none for those that are not
+here.
+"""
 _MINUTE = np.timedelta64(1, "m")
 
 Sums = dict[str, NDArray[Any]]
@@ -45,7 +49,8 @@ class Tally:
         thresholds: K rates in mm/h, rising.
         lead_minutes: the lead times.
         scales: widths of the neighbourhoods of the FSS in pixels, odd; none for no FSS.
-        region: (h, w) bool, the pixels that are scored; None for all. Beyond the smallest rectangle that holds them the grid ends, for
+        region: (h, w) bool, the pixels that are scored; None for all. Beyond the smallest rectangle
+        that holds them the grid ends, for
             the FSS and the spectra too: a box is scored as a grid of its own would be.
         common: whether a pixel that is missing in any forecast is missing in all.
         ssim: whether frames lie in [0, 1], so that their SSIM is summed.
@@ -63,7 +68,11 @@ class Tally:
         ssim: bool = False,
         timed: bool = True,
     ) -> None:
-        self.thresholds, self.lead_minutes, self.scales = tuple(thresholds), tuple(lead_minutes), tuple(scales)
+        self.thresholds, self.lead_minutes, self.scales = (
+            tuple(thresholds),
+            tuple(lead_minutes),
+            tuple(scales),
+        )
         self.region, self.common, self.ssim, self.timed = region, common, ssim, timed
         self.extent = (slice(None), slice(None)) if region is None else _extent(region)
         self.members: dict[str, int] = {}
@@ -71,16 +80,23 @@ class Tally:
         self._blocks: dict[np.datetime64, dict[str, Sums]] = {}
         self._minutes: dict[np.datetime64, int] = {}
 
-    def add(self, times: NDArray[np.datetime64], observed: Tensor, forecasts: Mapping[str, Tensor]) -> dict[str, Counts]:
-        """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m, h, w), mm/h, NaN = missing.
+    def add(
+        self, times: NDArray[np.datetime64], observed: Tensor, forecasts: Mapping[str, Tensor]
+    ) -> dict[str, Counts]:
+        """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m,
+        h, w), mm/h, NaN = missing.
 
-        The same forecasts come with every call. A case or a frame without one scored pixel is no case and no frame of any mean:
-        such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K + 1, K + 1), by forecast.
+        The same forecasts come with every call. A case or a frame without one scored pixel is no
+        case and no frame of any mean:
+        such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K +
+        1, K + 1), by forecast.
         Errors: DataError where a case comes twice; as the functions that count.
         """
         hours, minutes = self._register(times)
         if self.region is not None:
-            observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[..., *self.extent]
+            observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[
+                ..., *self.extent
+            ]
             forecasts = {name: forecast[..., *self.extent] for name, forecast in forecasts.items()}
         self.shape = (int(observed.shape[-2]), int(observed.shape[-1]))
         of_observed = _observed_sums(observed, self._pixels())
@@ -95,7 +111,9 @@ class Tally:
             scored |= sums["frames"].any(axis=1)
             for case, hour in enumerate(hours):
                 block = self._blocks.setdefault(hour, {})
-                _add(block.setdefault(name, {}), {key: values[case] for key, values in sums.items()})
+                _add(
+                    block.setdefault(name, {}), {key: values[case] for key, values in sums.items()}
+                )
         for hour, one, is_scored in zip(hours, of_observed, scored.astype(np.int64), strict=True):
             _add(
                 self._blocks[hour].setdefault("", {}),
@@ -108,50 +126,86 @@ class Tally:
     def dataset(self) -> xr.Dataset:
         """All that was counted. Errors: DataError where that is nothing."""
         if not self._blocks:
-            raise DataError("there is no case to score; give another period, or other forecast files.")
+            raise DataError(
+                "there is no case to score; give another period, or other forecast files."
+            )
         blocks = sorted(self._blocks)
         stacked: dict[str, Any] = {}
         for key in next(iter(self._blocks.values()))[next(iter(self.members))]:
-            parts = [[self._padded(key, self._blocks[hour][name][key]) for hour in blocks] for name in self.members]
+            parts = [
+                [self._padded(key, self._blocks[hour][name][key]) for hour in blocks]
+                for name in self.members
+            ]
             dims = () if key == "missing" else ("lead_time", *DIMS.get(key, ()))
             stacked[key] = (("forecast", "block", *dims), np.array(parts))
         for key in ("observed_wet", "observed_covered", "total", "cases", "unscored_cases"):
             stacked[key] = ("block", np.array([self._blocks[hour][""][key] for hour in blocks]))
-        stacked["minutes"] = ("block", np.array([self._minutes[hour] for hour in blocks], dtype=np.int64))
+        stacked["minutes"] = (
+            "block",
+            np.array([self._minutes[hour] for hour in blocks], dtype=np.int64),
+        )
         stacked["members"] = ("forecast", np.array(list(self.members.values())))
         coords: dict[str, Any] = {
             "forecast": list(self.members),
             "block": np.array(blocks, dtype="datetime64[ns]"),
-            "lead_time": ("lead_time", np.asarray(self.lead_minutes, float), {"long_name": "lead time", "units": "minute"}),
-            "threshold": ("threshold", list(self.thresholds), {"long_name": "an event is at or above", "units": "mm h-1"}),
-            "wavenumber": ("wavenumber", wavenumbers(*self.shape), {"long_name": "radial wavenumber", "units": "1"}),
+            "lead_time": (
+                "lead_time",
+                np.asarray(self.lead_minutes, float),
+                {"long_name": "lead time", "units": "minute"},
+            ),
+            "threshold": (
+                "threshold",
+                list(self.thresholds),
+                {"long_name": "an event is at or above", "units": "mm h-1"},
+            ),
+            "wavenumber": (
+                "wavenumber",
+                wavenumbers(*self.shape),
+                {"long_name": "radial wavenumber", "units": "1"},
+            ),
         }
         if self.scales:
-            coords["scale"] = ("scale", list(self.scales), {"long_name": "width of the neighbourhood in pixels", "units": "1"})
+            coords["scale"] = (
+                "scale",
+                list(self.scales),
+                {"long_name": "width of the neighbourhood in pixels", "units": "1"},
+            )
         about: dict[str, Any] = {
             "title": "Counts of precipitation nowcasts",
             "timed": int(self.timed),
             "common_pixels": int(self.common),
         }
-        about |= {"grid": f"{self.shape[0]} × {self.shape[1]}", "pixels": self._pixels(), "region": _identity(self.region)}
+        about |= {
+            "grid": f"{self.shape[0]} × {self.shape[1]}",
+            "pixels": self._pixels(),
+            "region": _identity(self.region),
+        }
         return xr.Dataset(stacked, coords, about)
 
     def _register(self, times: NDArray[np.datetime64]) -> tuple[list[np.datetime64], list[int]]:
-        """The hour of each case, and the bit of its minute. Errors: DataError where it was there before."""
+        """The hour of each case, and the bit of its minute.
+
+        Errors: DataError where it was there before.
+        """
         exact = times.astype("datetime64[m]")
         hours = exact.astype("datetime64[h]")
         bits = [1 << int(minute) for minute in (exact - hours) / _MINUTE]
         seen = dict(self._minutes)
         for hour, bit, time in zip(hours, bits, exact, strict=True):
             if seen.get(hour, 0) & bit:
-                raise DataError(f"two forecasts from {time} UTC; score each forecast reference time once.")
+                raise DataError(
+                    f"two forecasts from {time} UTC; score each forecast reference time once."
+                )
             seen[hour] = seen.get(hour, 0) | bit
         return list(hours), bits
 
     def _case_sums(self, forecast: Tensor, observed: Tensor) -> Sums:
         """All sums of one forecast, each (b, …)."""
         mean = forecast.mean(dim=2)
-        sums: dict[str, Tensor] = {"joint": joint_histogram(mean, observed, self.thresholds), **error_sums(mean, observed)}
+        sums: dict[str, Tensor] = {
+            "joint": joint_histogram(mean, observed, self.thresholds),
+            **error_sums(mean, observed),
+        }
         sums["missing"] = self._pixels() * len(self.lead_minutes) - sums["joint"].sum((1, 2, 3))
         sums["frames"] = (sums["joint"].sum((2, 3)) > 0).to(torch.int64)
         if self.scales:
@@ -175,7 +229,10 @@ class Tally:
             return values
         most = max(self.members.values()) + 1
         lengths = dict(zip(("lead_time", *DIMS[key]), values.shape, strict=True))
-        widths = [(0, most - length if dim.startswith("members") else 0) for dim, length in lengths.items()]
+        widths = [
+            (0, most - length if dim.startswith("members") else 0)
+            for dim, length in lengths.items()
+        ]
         return np.pad(values, widths)
 
 
@@ -187,15 +244,23 @@ def _extent(region: Tensor) -> tuple[slice, slice]:
 
 def _identity(region: Tensor | None) -> str:
     """What tells a region from others, of as many pixels too."""
-    return "all" if region is None else hashlib.sha256(region.cpu().numpy().tobytes()).hexdigest()[:16]
+    return (
+        "all" if region is None else hashlib.sha256(region.cpu().numpy().tobytes()).hexdigest()[:16]
+    )
 
 
 def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
     """For each case: how wet it was, how much was covered."""
     axes = (1, 2, 3)
-    wet, covered = (observed >= WET_RATE).sum(axes).cpu().numpy(), (~observed.isnan()).sum(axes).cpu().numpy()
+    wet, covered = (
+        (observed >= WET_RATE).sum(axes).cpu().numpy(),
+        (~observed.isnan()).sum(axes).cpu().numpy(),
+    )
     total = np.array(pixels * observed.shape[1])
-    return [{"observed_wet": one, "observed_covered": of, "total": total} for one, of in zip(wet, covered, strict=True)]
+    return [
+        {"observed_wet": one, "observed_covered": of, "total": total}
+        for one, of in zip(wet, covered, strict=True)
+    ]
 
 
 def _add(whole: Sums, part: Sums) -> None:

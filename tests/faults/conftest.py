@@ -1,4 +1,6 @@
-"""The working folder that all faults begin with, and the table of what became of them: --fault-table=PATH."""
+"""The working folder that all faults begin with, and the table of what became of them:
+--fault-table=PATH.
+"""
 
 import fcntl
 import os
@@ -33,8 +35,9 @@ from nowcast.radar.grid import RATE
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder that nothing is wrong with, made once, by the command itself: frames, a checkpoint, an earlier forecast;
-    and in `undisturbed/` the forecast from the newest frame."""
+    """A working folder that nothing is wrong with, made once, by the command itself: frames, a
+    checkpoint, an earlier forecast; and in `undisturbed/` the forecast from the newest frame.
+    """
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "faults-base"
     with open(f"{folder}.lock", "w") as lock:
@@ -53,7 +56,9 @@ def make_base(folder: Path) -> None:
     trained = run(folder, *TRAIN)
     assert trained.code == 0, trained.err
     (folder / "run/best.pt").rename(folder / "best.pt")
-    made = run(folder, *PREDICT, f"from={BEFORE}", f"to={NEWEST}", "output=undisturbed/%Y%m%dT%H%MZ.nc")
+    made = run(
+        folder, *PREDICT, f"from={BEFORE}", f"to={NEWEST}", "output=undisturbed/%Y%m%dT%H%MZ.nc"
+    )
     assert made.code == 0, made.err
     (folder / "forecasts").mkdir()
     (folder / "undisturbed" / Path(EARLIER).name).rename(folder / EARLIER)
@@ -61,7 +66,9 @@ def make_base(folder: Path) -> None:
         open_forecast(folder / EARLIER)[RATE].values,
         open_forecast(folder / "undisturbed" / Path(MADE).name)[RATE].values,
     )
-    assert (earlier != newest).mean() > 0.1, "a forecast that is equal to the undisturbed one would prove nothing"
+    assert (earlier != newest).mean() > 0.1, (
+        "a forecast that is equal to the undisturbed one would prove nothing"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +83,9 @@ def no_process_outlives_its_test() -> Iterator[None]:
 
 @pytest.fixture
 def tell(record_property: Callable[[str, Any], None]) -> Tell:
-    """Put a line into the table: the fault, what is broken, what the user saw of it, and what is there afterwards."""
+    """Put a line into the table: the fault, what is broken, what the user saw of it, and what
+    is there afterwards.
+    """
 
     def tell_it(name: str, broken: str, done: Done | str, there: str) -> None:
         seen, code = (shown(done.err), str(done.code)) if isinstance(done, Done) else (done, "")
@@ -107,8 +116,18 @@ class Table:
             self.rows += [value for name, value in report.user_properties if name == "fault"]
 
     def pytest_sessionfinish(self) -> None:
-        head = ["fault", "what is broken", "what the user sees", "exit code", "what is there afterwards"]
-        lines = [head, ["---"] * len(head), *sorted(self.rows, key=lambda row: (LISTED.index(row[0]), row))]
+        head = [
+            "fault",
+            "what is broken",
+            "what the user sees",
+            "exit code",
+            "what is there afterwards",
+        ]
+        lines = [
+            head,
+            ["---"] * len(head),
+            *sorted(self.rows, key=lambda row: (LISTED.index(row[0]), row)),
+        ]
         cells = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(f"| {line} |\n" for line in cells))

@@ -1,4 +1,6 @@
-"""kill -9 at random moments: nothing is lost but what was not yet done, and nothing is half written under a final name."""
+"""kill -9 at random moments: nothing is lost but what was not yet done, and nothing is half
+written under a final name.
+"""
 
 import random
 import shutil
@@ -46,28 +48,43 @@ def test_killed_training_goes_on_to_the_same_end(
     last = run(tmp_path, *TRAIN, *words)
     assert last.code == 0, last.err
     assert not leftovers(tmp_path / "run"), "the next call removes what a kill left half written"
-    assert_same(read_checkpoint(tmp_path / "run/last.pt"), read_checkpoint(tmp_path / "undisturbed/run/last.pt"))
-    lines = [len((folder / "run/metrics.jsonl").read_text().splitlines()) for folder in (tmp_path, tmp_path / "undisturbed")]
+    assert_same(
+        read_checkpoint(tmp_path / "run/last.pt"),
+        read_checkpoint(tmp_path / "undisturbed/run/last.pt"),
+    )
+    lines = [
+        len((folder / "run/metrics.jsonl").read_text().splitlines())
+        for folder in (tmp_path, tmp_path / "undisturbed")
+    ]
     assert lines[0] == lines[1]
     tell(
         name,
         f"{KILLS} times",
         last,
-        "after the last call the weights of an undisturbed run, bit for bit; checkpoints whole at all times",
+        "after the last call the weights of an undisturbed run, bit for bit; checkpoints whole at"
+        " all times",
     )
 
 
 def killed_after(seconds: float, folder: Path, words: tuple[str, ...], epochs: int) -> int:
-    """Kill training so long after it began to write; a run that is at its end begins anew. → the epochs that are done by then."""
+    """Kill training so long after it began to write; a run that is at its end begins anew. →
+    the epochs that are done by then.
+    """
     run_folder = folder / "run"
     if epochs >= int(words[0].split("=")[1]):
         shutil.rmtree(run_folder)
         epochs = 0
-    before = (run_folder / "metrics.jsonl").stat().st_mtime_ns if (run_folder / "metrics.jsonl").exists() else 0
+    before = (
+        (run_folder / "metrics.jsonl").stat().st_mtime_ns
+        if (run_folder / "metrics.jsonl").exists()
+        else 0
+    )
     process = start(folder, *TRAIN, *words)
     while process.poll() is None:  # until it has trained an epoch, or saves for the first time
         path = run_folder / "metrics.jsonl"
-        if (path.exists() and path.stat().st_mtime_ns != before) or (epochs == 0 and next(run_folder.glob(".*.tmp"), None)):
+        if (path.exists() and path.stat().st_mtime_ns != before) or (
+            epochs == 0 and next(run_folder.glob(".*.tmp"), None)
+        ):
             break
         time.sleep(0.002)
     time.sleep(seconds)
@@ -75,7 +92,11 @@ def killed_after(seconds: float, folder: Path, words: tuple[str, ...], epochs: i
     process.communicate()
     checkpoints = {path.name: read_checkpoint(path) for path in run_folder.glob("*.pt")}
     done: int = checkpoints["last.pt"]["progress"]["epoch"] if "last.pt" in checkpoints else 0
-    said = (run_folder / "metrics.jsonl").read_text().splitlines() if (run_folder / "metrics.jsonl").exists() else []
+    said = (
+        (run_folder / "metrics.jsonl").read_text().splitlines()
+        if (run_folder / "metrics.jsonl").exists()
+        else []
+    )
     assert done >= epochs, "an epoch was lost"
     assert done >= len(said) - 1, "more than the epoch that was at work was lost"
     return done
@@ -88,8 +109,12 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert all(torch.equal(one[key][name], other[key][name]) for name in one[key])
 
 
-@pytest.mark.parametrize(("kills", "forecasts"), [(1, 4), pytest.param(KILLS, 31, marks=pytest.mark.faults)])
-def test_killed_forecasts_are_whole_or_absent(kills: int, forecasts: int, base: Path, tmp_path: Path, tell: Tell) -> None:
+@pytest.mark.parametrize(
+    ("kills", "forecasts"), [(1, 4), pytest.param(KILLS, 31, marks=pytest.mark.faults)]
+)
+def test_killed_forecasts_are_whole_or_absent(
+    kills: int, forecasts: int, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     """A back-fill of so many forecasts, killed, and run again."""
     lay_out(base, tmp_path)
     ends = f"from={TIMES[4]}", f"to={TIMES[3 + forecasts]}"
@@ -105,7 +130,9 @@ def test_killed_forecasts_are_whole_or_absent(kills: int, forecasts: int, base: 
         process = start(tmp_path, *period, "output=made/%H%MZ.nc")
         there = len(kept)
         while (
-            process.poll() is None and len(list(tmp_path.glob("made/*Z.nc"))) <= there and not list(tmp_path.glob("made/.*.tmp"))
+            process.poll() is None
+            and len(list(tmp_path.glob("made/*Z.nc"))) <= there
+            and not list(tmp_path.glob("made/.*.tmp"))
         ):
             time.sleep(0.001)
         time.sleep(0.4 * draw.random() ** 2)
@@ -118,7 +145,9 @@ def test_killed_forecasts_are_whole_or_absent(kills: int, forecasts: int, base: 
         kept = made
     last = run(tmp_path, *period, "output=made/%H%MZ.nc")
     assert last.code == 0, last.err
-    assert {path.name for path in (tmp_path / "made").iterdir()} == {path.name for path in undisturbed.iterdir()}
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        path.name for path in undisturbed.iterdir()
+    }
     for path in undisturbed.iterdir():
         assert_same_forecast(tmp_path / "made" / path.name, path)
     tell(

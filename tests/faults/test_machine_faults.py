@@ -1,4 +1,6 @@
-"""What befalls the machine: signals, a full or read-only disk, too little memory, a clock that jumps, no home."""
+"""What befalls the machine: signals, a full or read-only disk, too little memory, a clock that
+jumps, no home.
+"""
 
 import os
 import resource
@@ -42,27 +44,46 @@ from nowcast.training import read_checkpoint
 
 FAULTS = [
     Fault("no HOME", "HOME is not set", 0, "", environment={"HOME": None}, made=equal),
-    Fault("LANG=C", "and nothing else", 0, "", environment={"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, made=equal, often=False),
-    Fault("CUDA asked and absent", "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT, "device=cuda")),
-    Fault("CUDA asked and absent", "of training", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*TRAIN, "device=cuda"), often=False),
+    Fault("LANG=C", "and nothing else", 0, "", environment={"LANG": "C", "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0"}, made=equal, often=False), Fault("CUDA asked and absent",
+    "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT,
+    "device=cuda")), Fault("CUDA asked and absent", "of training", 69,
+    "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*TRAIN, "device=cuda"),
+    often=False),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", as_parameters(FAULTS))
-def test_an_odd_environment_is_named_or_makes_no_difference(fault: Fault, base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_an_odd_environment_is_named_or_makes_no_difference(
+    fault: Fault, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     done = survive(fault, base, tmp_path / "work")
-    tell(fault.name, fault.broken, done, "the forecast of the undisturbed files, bit for bit" if fault.made else "all as it was")
+    tell(
+        fault.name,
+        fault.broken,
+        done,
+        "the forecast of the undisturbed files, bit for bit" if fault.made else "all as it was",
+    )
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_closed_stream_makes_no_difference(closed: str, base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_closed_stream_makes_no_difference(
+    closed: str, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     lay_out(base, tmp_path)
     shell = ["bash", "-c", f'exec "$@" {closed}', "bash", *command(*PREDICT)]
-    done = subprocess.run(shell, cwd=tmp_path, env=clean_environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        shell, cwd=tmp_path, env=clean_environment(tmp_path), stderr=subprocess.PIPE, text=True
+    )
     assert done.returncode == 0, done.stderr
     equal(tmp_path, base)
-    tell("closed stdout", closed, Done(0, done.stderr, 0), "the forecast of the undisturbed files, bit for bit")
+    tell(
+        "closed stdout",
+        closed,
+        Done(0, done.stderr, 0),
+        "the forecast of the undisturbed files, bit for bit",
+    )
 
 
 def test_one_at_a_time_and_a_signal_ends_it(base: Path, tmp_path: Path, tell: Tell) -> None:
@@ -99,7 +120,9 @@ def test_two_at_once_may_wait_for_each_other(base: Path, tmp_path: Path, tell: T
 
 @pytest.mark.faults
 @pytest.mark.parametrize("signals", [1, 2])
-def test_a_signal_to_training_keeps_what_is_done(signals: int, base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_signal_to_training_keeps_what_is_done(
+    signals: int, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     training = start(tmp_path, *TRAIN, "training.epochs=10000")
     await_file(training, tmp_path, "run/last.pt")
@@ -107,12 +130,19 @@ def test_a_signal_to_training_keeps_what_is_done(signals: int, base: Path, tmp_p
         training.send_signal(signal.SIGTERM)
         time.sleep(0.001)
     stopped = finish(training)
-    assert stopped.code == 143 and "Traceback" not in stopped.err and stopped.err.splitlines()[-1] == "nowcast: stopped."
+    assert (
+        stopped.code == 143
+        and "Traceback" not in stopped.err
+        and stopped.err.splitlines()[-1] == "nowcast: stopped."
+    )
     epochs = read_checkpoint(tmp_path / "run/last.pt")["progress"]["epoch"]
     assert epochs >= len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) - 1
     assert leftovers(tmp_path / "run") == []
     tell(
-        ("SIGTERM", "second SIGTERM")[signals - 1], f"to training, {signals}×", stopped, "last.pt, from which resume=auto goes on"
+        ("SIGTERM", "second SIGTERM")[signals - 1],
+        f"to training, {signals}×",
+        stopped,
+        "last.pt, from which resume=auto goes on",
     )
 
 
@@ -120,7 +150,11 @@ def test_a_signal_to_training_keeps_what_is_done(signals: int, base: Path, tmp_p
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """`folder` is a file system of so many bytes."""
     folder.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+    )
     if mounted.returncode:
         pytest.skip(f"no file system may be mounted here ({mounted.stderr.strip()})")
     try:
@@ -144,7 +178,9 @@ def test_a_full_disk_leaves_the_earlier_forecasts(base: Path, tmp_path: Path, te
 
 
 @pytest.mark.faults
-def test_a_full_disk_leaves_the_checkpoints_of_training(base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_full_disk_leaves_the_checkpoints_of_training(
+    base: Path, tmp_path: Path, tell: Tell
+) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     with small_disk(tmp_path / "run", "256k"):
         fill(tmp_path / "run/filling", leave=60_000)
@@ -196,7 +232,9 @@ def limited(gigabytes: float) -> Callable[[], None]:
 
 
 @pytest.mark.faults
-def test_a_batch_that_does_not_fit_the_memory_is_named(base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_batch_that_does_not_fit_the_memory_is_named(
+    base: Path, tmp_path: Path, tell: Tell
+) -> None:
     (tmp_path / "archive").symlink_to(base / "archive")
     too_large = (
         "training.batch_size=2048",
@@ -205,7 +243,9 @@ def test_a_batch_that_does_not_fit_the_memory_is_named(base: Path, tmp_path: Pat
         "model.patch_size=1",
     )
     done = run(tmp_path, *TRAIN, *too_large, preexec_fn=limited(3))
-    assert done.code == 69 and "out of memory" in done.err and "training.batch_size" in done.err, done.err
+    assert done.code == 69 and "out of memory" in done.err and "training.batch_size" in done.err, (
+        done.err
+    )
     check_said(done)
     assert leftovers(tmp_path / "run") == [] and not list(tmp_path.glob("run/*.pt"))
     tell("out of memory on a batch", "2048 windows in 3 GiB", done, "no checkpoint")
@@ -235,11 +275,19 @@ def test_a_dead_loader_worker_ends_training(base: Path, tmp_path: Path, tell: Te
     ("minutes", "more", "code", "sees"),
     [
         (60, (), 75, "all frames lie in the future"),
-        pytest.param(-60, ("max_age=15",), 75, "older than max_age=15 minutes", marks=pytest.mark.faults),
+        pytest.param(
+            -60, ("max_age=15",), 75, "older than max_age=15 minutes", marks=pytest.mark.faults
+        ),
     ],
 )
 def test_a_clock_that_jumps_makes_no_forecast_of_a_wrong_time(
-    minutes: int, more: tuple[str, ...], code: int, sees: str, base: Path, tmp_path: Path, tell: Tell
+    minutes: int,
+    more: tuple[str, ...],
+    code: int,
+    sees: str,
+    base: Path,
+    tmp_path: Path,
+    tell: Tell,
 ) -> None:
     """As the frames see it: those that landed are an hour ahead of the clock, or an hour behind."""
     lay_out(base, tmp_path)
@@ -249,7 +297,11 @@ def test_a_clock_that_jumps_makes_no_forecast_of_a_wrong_time(
     for k in range(LANDED):
         at = now + np.timedelta64(minutes - 5 * k + 5 * (LANDED - 1 if minutes > 0 else 0), "m")
         write_frame(
-            frame_path(tmp_path, at), rain()[-1 - k], at, time_units="minutes since 1970-01-01", minutes=float(at.astype(int))
+            frame_path(tmp_path, at),
+            rain()[-1 - k],
+            at,
+            time_units="minutes since 1970-01-01",
+            minutes=float(at.astype(int)),
         )
     before = contents(tmp_path)
     done = run(tmp_path, *PREDICT, *more)

@@ -1,4 +1,6 @@
-"""Checkpoints that are not what nowcast wrote, or whose forecast is none: refused, and nothing of them is ever run as code."""
+"""Checkpoints that are not what nowcast wrote, or whose forecast is none: refused, and nothing
+of them is ever run as code.
+"""
 
 import os
 import pickle
@@ -11,7 +13,19 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from workplace import MADE, PREDICT, Fault, Prepare, Tell, as_parameters, check_said, lay_out, run, survive, written
+from workplace import (
+    MADE,
+    PREDICT,
+    Fault,
+    Prepare,
+    Tell,
+    as_parameters,
+    check_said,
+    lay_out,
+    run,
+    survive,
+    written,
+)
 
 from nowcast.forecast.dataset import open_forecast
 from nowcast.radar.grid import RATE
@@ -84,36 +98,43 @@ def in_torchs_way(folder: Path) -> None:
 
 
 FAULTS = [
-    Fault("NaN forecast", "all weights are NaN", 70, "the model's forecast is not finite", changed(without_numbers)),
-    Fault(
+    Fault("NaN forecast", "all weights are NaN", 70, "the model's forecast is not finite",
+    changed(without_numbers)), Fault(
         "implausible forecast", "rain everywhere, after frames without", 70,
         "is wet on 100.0% of its pixels at lead time 1 and the newest frame on 0.0%, more than max_wet_ratio=30 times as much, so it is not published",
         flooded, words=(*PREDICT, "max_wet_ratio=30"),
     ),
-    Fault("hostile pickle", "in the way that torch saves", 65, "holds more than weights and plain values", in_torchs_way),
-    Fault("hostile pickle", "alone", 65, "best.pt: not a checkpoint", put(pickle.dumps(Hostile())), often=False),
+    Fault("hostile pickle", "in the way that torch saves", 65,
+    "holds more than weights and plain values", in_torchs_way), Fault("hostile pickle", "alone", 65,
+    "best.pt: not a checkpoint", put(pickle.dumps(Hostile())), often=False),
     Fault("truncated checkpoint", "half of it", 65, "best.pt: not a checkpoint, or cut short", cut),
-    Fault("empty checkpoint", "0 bytes", 65, "best.pt: not a checkpoint, or cut short", put(b""), often=False),
-    Fault("empty checkpoint", "none there", 66, "nowhere.pt: no such checkpoint", words=(*PREDICT, "checkpoint=nowhere.pt")),
-    Fault("garbage checkpoint", "random bytes", 65, "best.pt: not a checkpoint", put(random.Random(1).randbytes(9999))),
-    Fault("one flipped bit", "of a weight", 65, "best.pt: damaged", flip_in_a_weight),
-    Fault(
-        "other architecture", "its configuration says 8 channels, its weights are of 4", 65, "describes no model that this nowcast can build",
+    Fault("empty checkpoint", "0 bytes", 65, "best.pt: not a checkpoint, or cut short", put(b""),
+    often=False), Fault("empty checkpoint", "none there", 66, "nowhere.pt: no such checkpoint",
+    words=(*PREDICT, "checkpoint=nowhere.pt")), Fault("garbage checkpoint", "random bytes", 65,
+    "best.pt: not a checkpoint", put(random.Random(1).randbytes(9999))), Fault("one flipped bit",
+    "of a weight", 65, "best.pt: damaged", flip_in_a_weight), Fault(
+        "other architecture", "its configuration says 8 channels, its weights are of 4", 65,
+        "describes no model that this nowcast can build",
         changed(lambda checkpoint: checkpoint["config"]["model"].update(hidden_channels=[8, 8])),
     ),
     Fault(
-        "other architecture", "a model that is not known", 65, "describes no model that this nowcast can build",
-        changed(lambda checkpoint: checkpoint["config"]["model"].update(name="transformer")), often=False,
+        "other architecture", "a model that is not known", 65,
+        "describes no model that this nowcast can build",
+        changed(lambda checkpoint: checkpoint["config"]["model"].update(name="transformer")),
+        often=False,
     ),
     Fault(
-        "newer schema", f"{SCHEMA + 1}", 65, f"written by a newer nowcast (schema {SCHEMA + 1}, here {SCHEMA})",
+        "newer schema", f"{SCHEMA + 1}", 65,
+        f"written by a newer nowcast (schema {SCHEMA + 1}, here {SCHEMA})",
         changed(lambda checkpoint: checkpoint.update(schema=SCHEMA + 1)),
     ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", as_parameters(FAULTS))
-def test_a_checkpoint_that_is_none_is_refused_and_runs_no_code(fault: Fault, base: Path, tmp_path: Path, tell: Tell) -> None:
+def test_a_checkpoint_that_is_none_is_refused_and_runs_no_code(
+    fault: Fault, base: Path, tmp_path: Path, tell: Tell
+) -> None:
     done = survive(fault, base, tmp_path / "work")
     assert not (tmp_path / "work" / MARKER).exists()
     tell(fault.name, fault.broken, done, "all as it was")
@@ -135,7 +156,13 @@ def test_no_flipped_bit_changes_a_forecast(base: Path, tmp_path: Path, tell: Tel
         assert (tmp_path / MADE).exists() == (done.code == 0)
         if done.code == 0:
             xr.testing.assert_identical(
-                open_forecast(tmp_path / MADE)[RATE], open_forecast(base / "undisturbed" / Path(MADE).name)[RATE]
+                open_forecast(tmp_path / MADE)[RATE],
+                open_forecast(base / "undisturbed" / Path(MADE).name)[RATE],
             )
             (tmp_path / MADE).unlink()
-    tell("one flipped bit", "anywhere, 20 times", f"{noticed} times: damaged", "all as it was, or the same forecast")
+    tell(
+        "one flipped bit",
+        "anywhere, 20 times",
+        f"{noticed} times: damaged",
+        "all as it was, or the same forecast",
+    )

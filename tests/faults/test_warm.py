@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 from warm import WarmProcess
-from workplace import EARLIER, MADE, PATTERN, PREDICT, Done, age, contents, finish, lay_out, run, start
+from workplace import (
+    EARLIER,
+    MADE,
+    PATTERN,
+    PREDICT,
+    Done,
+    age,
+    contents,
+    finish,
+    lay_out,
+    run,
+    start,
+)
 
 from nowcast.forecast.dataset import open_forecast
 
@@ -19,10 +31,15 @@ NUMBERS = re.compile(r"\d+\.\d+|\d\d:\d\d:\d\d|\(\d+ days old")
         pytest.param(PREDICT, id="a forecast"),
         pytest.param((*PREDICT, "deadline=soon"), id="a configuration that is refused"),
         pytest.param(("inspect", "best.nc"), id="a file that is missing"),
-        pytest.param(("predict", f"data.path={PATTERN}", "checkpoint=" + EARLIER), id="a checkpoint that is none"),
+        pytest.param(
+            ("predict", f"data.path={PATTERN}", "checkpoint=" + EARLIER),
+            id="a checkpoint that is none",
+        ),
     ],
 )
-def test_forked_and_fresh_processes_do_the_same(words: tuple[str, ...], base: Path, tmp_path: Path) -> None:
+def test_forked_and_fresh_processes_do_the_same(
+    words: tuple[str, ...], base: Path, tmp_path: Path
+) -> None:
     ended: list[Done] = []
     for name, environment in (("forked", None), ("fresh", {})):
         folder = tmp_path / name
@@ -39,7 +56,10 @@ def test_forked_and_fresh_processes_do_the_same(words: tuple[str, ...], base: Pa
     assert there.keys() == as_well.keys()
     assert {name for name in there if there[name] != as_well[name]} <= {MADE}
     if MADE in there:
-        rates = [open_forecast(tmp_path / name / MADE)["precipitation_rate"] for name in ("forked", "fresh")]
+        rates = [
+            open_forecast(tmp_path / name / MADE)["precipitation_rate"]
+            for name in ("forked", "fresh")
+        ]
         assert rates[0].identical(rates[1])
 
 

@@ -1,7 +1,9 @@
-"""The real command in a process that is forked from one with its imports done: as a fresh process, without seconds of imports.
+"""The real command in a process that is forked from one with its imports done: as a fresh process,
+without seconds of imports.
 
-As a script it is that process. It is told of a command by a connection: folder, environment and words as JSON, with the descriptors
-of standard input, output and error. It answers with the number of the process, and with its exit status once it has ended.
+As a script it is that process. It is told of a command by a connection: folder, environment and
+words as JSON, with the descriptors of standard input, output and error. It answers with the number
+of the process, and with its exit status once it has ended.
 """
 
 import atexit
@@ -25,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 _IMPORTED = (
-    "typer", "hydra", "omegaconf", "h5py", "netCDF4", "xarray", "torch", "tqdm", "nowcast.cli", "nowcast.commands.predict",
-    "nowcast.commands.train", "nowcast.commands.evaluate",
+    "typer", "hydra", "omegaconf", "h5py", "netCDF4", "xarray", "torch", "tqdm", "nowcast.cli",
+    "nowcast.commands.predict", "nowcast.commands.train", "nowcast.commands.evaluate",
 )  # fmt: skip
 
 
@@ -37,12 +39,18 @@ class WarmProcess:
         self.returncode: int | None = None
         self.stderr, writing = _pipe()
         self._said: list[str] = []
-        self._reader = threading.Thread(target=lambda: self._said.append(self.stderr.read()), daemon=True)
+        self._reader = threading.Thread(
+            target=lambda: self._said.append(self.stderr.read()), daemon=True
+        )
         self._answer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._answer.connect(_server())
         told = json.dumps([str(folder), dict(environment), list(words)]).encode()
         with open(os.devnull, "r+") as null:
-            socket.send_fds(self._answer, [len(told).to_bytes(4, "little")], [null.fileno(), null.fileno(), writing])
+            socket.send_fds(
+                self._answer,
+                [len(told).to_bytes(4, "little")],
+                [null.fileno(), null.fileno(), writing],
+            )
         os.close(writing)
         self._answer.sendall(told)
         self.pid = self._number()
@@ -95,10 +103,21 @@ def _pipe() -> tuple[Any, int]:
 def _server() -> str:
     """The address of the process that forks, which lives as long as this one."""
     address = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
-    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1", "LANG": "C.UTF-8"}
+    environment = {
+        name: os.environ[name]
+        for name in ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+        if name in os.environ
+    }
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONFAULTHANDLER": "1",
+        "LANG": "C.UTF-8",
+    }
     root = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, __file__, address], cwd=root, env=environment, stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, __file__, address], cwd=root, env=environment, stdin=subprocess.PIPE
+    )
     atexit.register(process.communicate)
     while not Path(address).exists():
         assert process.poll() is None, "the process that is to fork did not start"
@@ -107,7 +126,9 @@ def _server() -> str:
 
 
 def serve(address: str) -> None:
-    """Fork for each command, until standard input is closed, which the end of the tests does however it comes."""
+    """Fork for each command, until standard input is closed, which the end of the tests does
+    however it comes.
+    """
     for name in _IMPORTED:
         __import__(name)
     gc.collect()
@@ -143,7 +164,9 @@ def serve(address: str) -> None:
 
 
 def _run(command: list[str]) -> None:
-    """Run the command and end this process as the interpreter would, but do not take apart what was imported."""
+    """Run the command and end this process as the interpreter would, but do not take apart what
+    was imported.
+    """
     sys.argv = ["nowcast", *command]
     code: Any = 0
     try:
@@ -165,11 +188,15 @@ def _tell_ended(running: dict[int, socket.socket]) -> None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             with running.pop(pid) as connection, suppress(BrokenPipeError):  # nobody waits for it
-                connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "little", signed=True))
+                connection.sendall(
+                    os.waitstatus_to_exitcode(status).to_bytes(4, "little", signed=True)
+                )
 
 
 def _forked(connection: socket.socket, running: dict[int, socket.socket]) -> list[str] | None:
-    """In the process that serves None; in the one that was forked, once it is as a fresh one, the words of the command."""
+    """In the process that serves None; in the one that was forked, once it is as a fresh one,
+    the words of the command.
+    """
     size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
     told = connection.recv(int.from_bytes(size, "little"), socket.MSG_WAITALL)
     pid = os.fork()

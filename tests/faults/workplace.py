@@ -1,4 +1,6 @@
-"""A working folder as a forecaster has it, a fault put into it, the real command run there, and what must be as it was before."""
+"""A working folder as a forecaster has it, a fault put into it, the real command run there, and
+what must be as it was before.
+"""
 
 import hashlib
 import os
@@ -28,31 +30,46 @@ LANDED = 6
 NEWEST, BEFORE = TIMES[-1], TIMES[-2]
 HEIGHT, WIDTH = 24, 28
 PATTERN = "radar/rain_%Y%m%d%H%M.nc"
-PREDICT = ("predict", "checkpoint=best.pt", f"data.path={PATTERN}", "max_wet_ratio=1e9", "device=cpu", "precision=fp32")
-"""A forecast from the newest frames. What a model that has hardly learned forecasts is plausible in no other way."""
+PREDICT = (
+    "predict",
+    "checkpoint=best.pt",
+    f"data.path={PATTERN}",
+    "max_wet_ratio=1e9",
+    "device=cpu",
+    "precision=fp32",
+)
+"""A forecast from the newest frames.
+
+What a model that has hardly learned forecasts is plausible in no other way.
+"""
 MADE = f"forecasts/{NEWEST.item():%Y%m%dT%H%MZ}.nc"
 EARLIER = f"forecasts/{BEFORE.item():%Y%m%dT%H%MZ}.nc"
 TRAIN = (
-    "train", "data=radar", "data.path=archive", "data.cache=cache", "model=small", "model.hidden_channels=[4,4]", "input_steps=3",
-    "lead_steps=4", "data.train=['2024-06-01T09:05','2024-06-01T11:00']", "data.validation=['2024-06-01T11:05','2024-06-01T12:00']",
-    "sampling.windows_per_epoch=8", "sampling.crop=24", "training.epochs=2", "training.batch_size=4", "thresholds=[1]",
+    "train", "data=radar", "data.path=archive", "data.cache=cache", "model=small",
+    "model.hidden_channels=[4,4]", "input_steps=3", "lead_steps=4",
+    "data.train=['2024-06-01T09:05','2024-06-01T11:00']",
+    "data.validation=['2024-06-01T11:05','2024-06-01T12:00']", "sampling.windows_per_epoch=8",
+    "sampling.crop=24", "training.epochs=2", "training.batch_size=4", "thresholds=[1]",
     "device=cpu", "precision=fp32", "output=run",
 )  # fmt: skip
 
 LISTED = (
-    "unknown key", "wrong type", "out of range", "missing value", "unknown option", "comma list without -m", "broken user YAML",
-    "missing folder",
-    "none match", "empty", "HTML page in place of data", "truncated", "flipped bytes in a chunk", "still being written",
-    "variable absent", "units missing", "units unknown", "units mixed", "dBZ for rates", "other grid", "coordinates off by 1e-4",
-    "flipped axes", "transposed axes", "other projection than the checkpoint's", "size not divisible", "duplicate times equal",
-    "duplicate times differing", "unsorted", "NaT", "no time units", "CET", "360-day calendar", "+02:00", "jitter of seconds",
-    "wrong cadence", "one missing frame", "long gap", "newest too old", "in the future", "all NaN", "mostly NaN", "all dry", "1e30",
-    "inf", "negative", "raw fill values", "integer", "packed", "big-endian", "float64",
-    "NaN forecast", "implausible forecast", "hostile pickle", "truncated checkpoint", "empty checkpoint", "garbage checkpoint", "one flipped bit",
-    "other architecture", "newer schema",
-    "kill -9 of training", "kill -9 of a checkpoint save", "kill -9 of a forecast write", "SIGTERM", "second SIGTERM", "two at once",
-    "disk full", "read-only output", "no HOME", "LANG=C", "closed stdout", "out of memory on a batch", "CUDA asked and absent",
-    "dead loader worker", "clock jump",
+    "unknown key", "wrong type", "out of range", "missing value", "unknown option",
+    "comma list without -m", "broken user YAML", "missing folder",
+    "none match", "empty", "HTML page in place of data", "truncated", "flipped bytes in a chunk",
+    "still being written", "variable absent", "units missing", "units unknown", "units mixed",
+    "dBZ for rates", "other grid", "coordinates off by 1e-4", "flipped axes", "transposed axes",
+    "other projection than the checkpoint's", "size not divisible", "duplicate times equal",
+    "duplicate times differing", "unsorted", "NaT", "no time units", "CET", "360-day calendar",
+    "+02:00", "jitter of seconds", "wrong cadence", "one missing frame", "long gap",
+    "newest too old", "in the future", "all NaN", "mostly NaN", "all dry", "1e30", "inf",
+    "negative", "raw fill values", "integer", "packed", "big-endian", "float64", "NaN forecast",
+    "implausible forecast", "hostile pickle", "truncated checkpoint", "empty checkpoint",
+    "garbage checkpoint", "one flipped bit", "other architecture", "newer schema",
+    "kill -9 of training", "kill -9 of a checkpoint save", "kill -9 of a forecast write", "SIGTERM",
+    "second SIGTERM", "two at once", "disk full", "read-only output", "no HOME", "LANG=C",
+    "closed stdout", "out of memory on a batch", "CUDA asked and absent", "dead loader worker",
+    "clock jump",
 )  # fmt: skip
 """All faults that are to be survived, in the order of the table."""
 
@@ -69,18 +86,22 @@ class Done:
 
 
 Tell = Callable[[str, str, Done | str, str], None]
-"""Puts a line into the table: the fault, what is broken, what the user saw of it, and what is there afterwards."""
+"""Puts a line into the table: the fault, what is broken, what the user saw of it, and what is
+there afterwards.
+"""
 
 
 @dataclass(frozen=True)
 class Fault:
     """A line of the table.
 
-    name: of the fault, in the words of the list that is to be survived. broken: what is broken here.
+    name: of the fault, in the words of the list that is to be survived. broken: what is broken
+    here.
     code, sees: the exit code, and a piece of what the user sees of it on stderr.
     prepare: breaks it, in the working folder. meanwhile: what happens there while the command runs.
     words, environment: of the command.
-    made: None where no forecast is to be there afterwards; else a check of it, given the folder and that of the undisturbed.
+    made: None where no forecast is to be there afterwards; else a check of it, given the folder and
+    that of the undisturbed.
     often: whether it is run every time, or only with all of them (make faults).
     """
 
@@ -103,10 +124,24 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "nowcast", *words]
 
 
-def clean_environment(folder: Path, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Nothing of the environment of these tests but what makes the interpreter run; None takes one away."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
-    ours = {"HOME": str(folder), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONFAULTHANDLER": "1"}
+def clean_environment(
+    folder: Path, changes: Mapping[str, str | None] | None = None
+) -> dict[str, str]:
+    """Nothing of the environment of these tests but what makes the interpreter run; None takes
+    one away.
+    """
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+        if name in os.environ
+    }
+    ours = {
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONFAULTHANDLER": "1",
+    }
     merged = {**kept, **ours, **(changes or {})}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -117,15 +152,20 @@ STARTED: list[Process] = []
 """Processes of the test that is running, ended with it."""
 
 
-def start(folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any) -> Process:
-    """Start the real command in `folder`: forked from a process with its imports done, unless the test changes how it starts."""
+def start(
+    folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any
+) -> Process:
+    """Start the real command in `folder`: forked from a process with its imports done, unless
+    the test changes how it starts.
+    """
     process: Process
     if environment is None and not more:
         process = WarmProcess(folder, words, clean_environment(folder))
     else:
         process = subprocess.Popen(
             command(*words), cwd=folder, env=clean_environment(folder, environment),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            **more,
         )  # fmt: skip
     STARTED.append(process)
     return process
@@ -143,7 +183,9 @@ def finish(process: Process, timeout: float = 600) -> Done:
     return Done(process.returncode, err, time.monotonic() - began)
 
 
-def run(folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any) -> Done:
+def run(
+    folder: Path, *words: str, environment: Mapping[str, str | None] | None = None, **more: Any
+) -> Done:
     return finish(start(folder, *words, environment=environment, **more))
 
 
@@ -157,7 +199,9 @@ def await_file(process: Process, folder: Path, pattern: str, timeout: float = 60
 
 
 def survive(fault: Fault, base: Path, folder: Path) -> Done:
-    """Put the fault into a copy of `base` at `folder`, run its command there, and check all that its line of the table promises."""
+    """Put the fault into a copy of `base` at `folder`, run its command there, and check all
+    that its line of the table promises.
+    """
     lay_out(base, folder)
     fault.prepare(folder)
     if fault.meanwhile is None:
@@ -181,9 +225,13 @@ def survive(fault: Fault, base: Path, folder: Path) -> Done:
 
 
 def check_said(done: Done) -> None:
-    """A failure is one line, the last; no traceback, and nothing that the program did not mean to say."""
+    """A failure is one line, the last; no traceback, and nothing that the program did not mean
+    to say.
+    """
     lines = done.err.splitlines()
-    failures = [line for line in lines if line.startswith("nowcast: ") or f"exit code {done.code}" in line]
+    failures = [
+        line for line in lines if line.startswith("nowcast: ") or f"exit code {done.code}" in line
+    ]
     assert "Traceback" not in done.err and "fault in nowcast" not in done.err, done.err
     assert failures == (lines[-1:] if done.code else []), done.err
 
@@ -197,27 +245,40 @@ def lay_out(base: Path, folder: Path) -> None:
 
 
 def age(folder: Path) -> None:
-    """Nothing in `radar/` is of the last minutes, so that it is not taken for what is still being written."""
+    """Nothing in `radar/` is of the last minutes, so that it is not taken for what is still
+    being written.
+    """
     then = time.time() - 3600
     for path in (folder / "radar").rglob("*"):
         os.utime(path, (then, then))
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """The checksum of every file below, hidden ones too; Hydra's record of a run of training is none of them."""
+    """The checksum of every file below, hidden ones too; Hydra's record of a run of training is
+    none of them.
+    """
     files = (path for path in folder.rglob("*") if path.is_file() and ".hydra" not in path.parts)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def leftovers(folder: Path) -> list[str]:
     """Locks, and what is half written."""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name == ".lock" or p.name.endswith(".tmp"))
+    return sorted(
+        str(p.relative_to(folder))
+        for p in folder.rglob("*")
+        if p.name == ".lock" or p.name.endswith(".tmp")
+    )
 
 
 @cache
 def rain() -> NDArray[np.float32]:
     """(36, y, x): whole mm/h, which any type of number can hold."""
-    frames: NDArray[np.float32] = np.ceil(np.stack(list(synthetic_frames(TIMES.size, HEIGHT, WIDTH, seed=3)))).astype(np.float32)
+    frames: NDArray[np.float32] = np.ceil(
+        np.stack(list(synthetic_frames(TIMES.size, HEIGHT, WIDTH, seed=3)))
+    ).astype(np.float32)
     return frames
 
 
@@ -238,7 +299,10 @@ def write_frame(
     scale: float | None = None,
     zlib: bool = True,
 ) -> None:
-    """A frame (y, x), a file. `dims`: their order in the file; `scale`: of packed numbers; the rest is what the file says."""
+    """A frame (y, x), a file.
+
+    `dims`: their order in the file; `scale`: of packed numbers; the rest is what the file says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     places = {
         "y": -4200e3 + 1000.0 * np.arange(values.shape[0]) if rows is None else rows,
@@ -246,12 +310,22 @@ def write_frame(
     }
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("time", 1)
-        file.createVariable("time", "f8", ("time",))[:] = minutes_of(time) if minutes is None else minutes
-        file["time"].setncatts({"calendar": calendar, **({} if time_units is None else {"units": time_units})})
+        file.createVariable("time", "f8", ("time",))[:] = (
+            minutes_of(time) if minutes is None else minutes
+        )
+        file["time"].setncatts(
+            {"calendar": calendar, **({} if time_units is None else {"units": time_units})}
+        )
         for name, place in places.items():
             file.createDimension(name, place.size)
             file.createVariable(name, "f8", (name,))[:] = place
-            file[name].setncatts({"standard_name": f"projection_{name}_coordinate", "units": "m", "axis": name.upper()})
+            file[name].setncatts(
+                {
+                    "standard_name": f"projection_{name}_coordinate",
+                    "units": "m",
+                    "axis": name.upper(),
+                }
+            )
         file.createVariable("crs", "i4", ()).setncatts(CRS if crs is None else dict(crs))
         endian = "big" if values.dtype.byteorder == ">" else "native"
         shape = dict(compression="zlib", endian=endian) if zlib else dict(endian=endian)
@@ -265,8 +339,9 @@ def write_frame(
 
 
 CRS = {
-    "grid_mapping_name": "polar_stereographic", "latitude_of_projection_origin": 90.0, "straight_vertical_longitude_from_pole": 10.0,
-    "standard_parallel": 60.0, "false_easting": 0.0, "false_northing": 0.0, "earth_radius": 6370040.0,
+    "grid_mapping_name": "polar_stereographic", "latitude_of_projection_origin": 90.0,
+    "straight_vertical_longitude_from_pole": 10.0, "standard_parallel": 60.0, "false_easting": 0.0,
+    "false_northing": 0.0, "earth_radius": 6370040.0,
 }  # fmt: skip
 
 
@@ -282,8 +357,14 @@ def newest_file(folder: Path) -> Path:
     return frame_path(folder, NEWEST)
 
 
-def written(*which: int, values: Callable[[NDArray[np.float32]], NDArray[Any]] = lambda frame: frame, **changes: Any) -> Prepare:
-    """Write the frames at these places of the series anew, −1 the newest, otherwise than they were; all landed ones by default."""
+def written(
+    *which: int,
+    values: Callable[[NDArray[np.float32]], NDArray[Any]] = lambda frame: frame,
+    **changes: Any,
+) -> Prepare:
+    """Write the frames at these places of the series anew, −1 the newest, otherwise than they
+    were; all landed ones by default.
+    """
 
     def prepare(folder: Path) -> None:
         for k in which or range(-LANDED, 0):
@@ -304,7 +385,10 @@ def removed(*which: int) -> Prepare:
 
 def as_parameters(faults: Sequence[Fault]) -> list[Any]:
     """One test each; those that are not for every time are left to `make faults`."""
-    return [pytest.param(fault, id=str(fault), marks=() if fault.often else pytest.mark.faults) for fault in faults]
+    return [
+        pytest.param(fault, id=str(fault), marks=() if fault.often else pytest.mark.faults)
+        for fault in faults
+    ]
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,6 @@
-"""A disk that fails while something of ours is read is not told as damage of the file, and nothing is replaced for it."""
+"""A disk that fails while something of ours is read is not told as damage of the file, and
+nothing is replaced for it.
+"""
 
 import errno
 import os
@@ -30,13 +32,19 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_disk_that_fails_is_told_as_such(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_is_told_as_such(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / name
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     opened = os.stat(path)
 
     def fails(file: object, *args: object, **kwargs: object) -> object:
-        if isinstance(file, str | os.PathLike) and os.path.exists(file) and os.path.samestat(os.stat(file), opened):
+        if (
+            isinstance(file, str | os.PathLike)
+            and os.path.exists(file)
+            and os.path.samestat(os.stat(file), opened)
+        ):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return plainly(file, *args, **kwargs)
 
@@ -44,18 +52,25 @@ def test_a_disk_that_fails_is_told_as_such(name: str, tmp_path: Path, monkeypatc
     import io
 
     plainly = open
-    monkeypatch.setattr("nowcast.apart._state", type("Inside", (), {"is_inside": True})())  # what is read apart fails here, too
+    # what is read apart fails here, too
+    monkeypatch.setattr("nowcast.apart._state", type("Inside", (), {"is_inside": True})())
     monkeypatch.setattr(builtins, "open", fails)
     monkeypatch.setattr(io, "open", fails)
-    with pytest.raises(InputOutputError, match=f"{name}: cannot be read now .Input/output error.; see to the disk"):
+    with pytest.raises(
+        InputOutputError, match=f"{name}: cannot be read now .Input/output error.; see to the disk"
+    ):
         READERS[name](path)
 
 
-def test_an_unpacked_field_on_a_disk_that_fails_is_not_to_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unpacked_field_on_a_disk_that_fails_is_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(path: Path) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     monkeypatch.setattr("nowcast.sequences.fields.SMALL_BYTES", 16)
     monkeypatch.setattr("nowcast.sequences.fields.StoredArray", fails)
     with pytest.raises(InputOutputError, match="the file may be good"):
-        hold(lambda first, last: np.zeros((last - first, 3, 3), np.float32), (2, 3, 3), tmp_path, "a")
+        hold(
+            lambda first, last: np.zeros((last - first, 3, 3), np.float32), (2, 3, 3), tmp_path, "a"
+        )

@@ -1,4 +1,6 @@
-"""Files come into being whole or not at all, whatever ends the process that writes them, and one process writes at a time."""
+"""Files come into being whole or not at all, whatever ends the process that writes them, and
+one process writes at a time.
+"""
 
 import errno
 import fcntl
@@ -58,7 +60,9 @@ def as_text(path: Path) -> None:
 def as_netcdf(path: Path) -> None:
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("x", MEGABYTE)
-        file.createVariable("x", "u1", ("x",))[:] = np.random.default_rng(0).integers(0, 256, MEGABYTE, "u1")
+        file.createVariable("x", "u1", ("x",))[:] = np.random.default_rng(0).integers(
+            0, 256, MEGABYTE, "u1"
+        )
 
 
 def as_checkpoint(path: Path) -> None:
@@ -74,10 +78,16 @@ WRITERS = pytest.mark.parametrize("write", [as_text, as_netcdf, as_checkpoint, a
 
 
 @WRITERS
-def test_what_is_being_written_is_private_and_what_is_written_is_not(write: Writer, tmp_path: Path, usual_umask: None) -> None:
+def test_what_is_being_written_is_private_and_what_is_written_is_not(
+    write: Writer, tmp_path: Path, usual_umask: None
+) -> None:
     path = tmp_path / "folder" / "a"
     with written_whole(path) as temporary:
-        assert temporary.parent.parent == path.parent and mode_of(temporary.parent) == 0o700 and not path.exists()
+        assert (
+            temporary.parent.parent == path.parent
+            and mode_of(temporary.parent) == 0o700
+            and not path.exists()
+        )
         born = temporary.stat()
         assert (stat.S_IMODE(born.st_mode), born.st_size) == (0o600, 0)
         write(temporary)
@@ -130,7 +140,10 @@ def test_where_nothing_can_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     places = ("file/a", "folder", "pipe", "loop/a", "a" * 250)
     for place in places:
-        with pytest.raises(CannotCreateError, match="choose another output"), written_whole(tmp_path / place):
+        with (
+            pytest.raises(CannotCreateError, match="choose another output"),
+            written_whole(tmp_path / place),
+        ):
             raise AssertionError("there is nothing to write to")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "pipe", "loop"}
 
@@ -140,7 +153,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of two megabytes, which only root can have."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("no disk can be mounted here")
     yield disk
     subprocess.run(["umount", disk], check=True)
@@ -161,7 +176,9 @@ def test_a_full_disk_costs_no_old_file_and_leaves_nothing(write: Writer, small_d
 
 
 def python(code: str, *words: object) -> "subprocess.Popen[str]":
-    """A process that runs `code`, in which `path` and `words` are given and `say` tells us how far it is."""
+    """A process that runs `code`, in which `path` and `words` are given and `say` tells us how
+    far it is.
+    """
     head = """
 import os, signal, sys, time
 from pathlib import Path
@@ -192,7 +209,10 @@ with only_writer(path):
 def test_a_second_process_is_told_to_try_later_or_waits(tmp_path: Path) -> None:
     with python(HOLD, tmp_path, 1.0) as process:
         assert heard(process) == "has it"
-        with pytest.raises(TryLaterError, match="another process is writing there"), only_writer(tmp_path):
+        with (
+            pytest.raises(TryLaterError, match="another process is writing there"),
+            only_writer(tmp_path),
+        ):
             raise AssertionError("the other is at it")
         start = time.monotonic()
         with pytest.raises(TryLaterError), only_writer(tmp_path, wait=0.2):
@@ -215,7 +235,9 @@ def test_what_a_killed_process_held_is_free_and_what_it_left_is_gone(tmp_path: P
 
 
 def test_many_processes_that_come_and_go_never_write_at_once(tmp_path: Path) -> None:
-    """Each adds one to a number, which it reads and writes apart; the lock file comes and goes all the while."""
+    """Each adds one to a number, which it reads and writes apart; the lock file comes and goes
+    all the while.
+    """
     add = """
 for _ in range(30):
     with only_writer(path, wait=60):
@@ -257,7 +279,9 @@ def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_is_refused() -> None:
-    """To another user where this one is root, whom no permissions stop; and so in a folder that others may enter."""
+    """To another user where this one is root, whom no permissions stop; and so in a folder that
+    others may enter.
+    """
     try_each = """
 from nowcast.errors import CannotCreateError
 if os.geteuid() == 0:
@@ -321,8 +345,12 @@ except Interrupted as interrupt:
 """
 
 
-@pytest.mark.parametrize(("called", "event"), [("_make", "return"), ("written_whole", "return"), ("remove", "call")])
-def test_a_signal_between_two_lines_that_make_or_remove_leaves_nothing(called: str, event: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("called", "event"), [("_make", "return"), ("written_whole", "return"), ("remove", "call")]
+)
+def test_a_signal_between_two_lines_that_make_or_remove_leaves_nothing(
+    called: str, event: str, tmp_path: Path
+) -> None:
     program = [sys.executable, "-c", INTERRUPTED_BETWEEN_TWO_LINES, str(tmp_path), called, event]
     assert subprocess.run(program, timeout=20).returncode == 143
     assert {path.name for path in tmp_path.iterdir()} <= {"a"}
@@ -364,7 +392,9 @@ def test_a_link_is_switched_in_one_step_and_moves_with_its_folder(tmp_path: Path
         link_whole(tmp_path / "there" / "day", tmp_path / "there" / "latest")
 
 
-def test_files_that_belong_together_are_written_apart_and_privately(tmp_path: Path, usual_umask: None) -> None:
+def test_files_that_belong_together_are_written_apart_and_privately(
+    tmp_path: Path, usual_umask: None
+) -> None:
     with written_together(tmp_path) as folder:
         assert mode_of(folder) == 0o700 and folder.parent == tmp_path
         for name in ("a", "b"):
@@ -378,7 +408,9 @@ def test_what_could_not_be_written_is_known_beforehand(tmp_path):
     (tmp_path / "there").write_text("as it was")
     refuse_unwritable(tmp_path / "there")
     refuse_unwritable(tmp_path / "new" / "one")
-    assert (tmp_path / "there").read_text() == "as it was" and [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_text() == "as it was" and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["there"]
     for path in (tmp_path, tmp_path / "there" / "one"):
         with pytest.raises(CannotCreateError):
             refuse_unwritable(path)
@@ -386,14 +418,21 @@ def test_what_could_not_be_written_is_known_beforehand(tmp_path):
 
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / ".lock").symlink_to("elsewhere")
-    with pytest.raises(CannotCreateError, match=f"^{tmp_path}: cannot be locked by a file .lock there "), only_writer(tmp_path):
+    with (
+        pytest.raises(
+            CannotCreateError, match=f"^{tmp_path}: cannot be locked by a file .lock there "
+        ),
+        only_writer(tmp_path),
+    ):
         raise AssertionError("it was locked")
 
 
 # ---- file systems that lack something
 
 
-def refusing(call: Callable[..., object], number: int, refuses: Callable[[int], bool]) -> Callable[..., object]:
+def refusing(
+    call: Callable[..., object], number: int, refuses: Callable[[int], bool]
+) -> Callable[..., object]:
     """A system call that fails so for some descriptors."""
 
     def refuse(descriptor: int, *more: object) -> object:
@@ -408,7 +447,9 @@ def is_folder(descriptor: int) -> bool:
     return stat.S_ISDIR(os.fstat(descriptor).st_mode)
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOSYS, errno.EIO])
+@pytest.mark.parametrize(
+    "number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOSYS, errno.EIO]
+)
 def test_a_folder_that_cannot_be_forced_to_the_disk_is_done_without(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -418,7 +459,9 @@ def test_a_folder_that_cannot_be_forced_to_the_disk_is_done_without(
     link_whole(tmp_path / "new" / "link", tmp_path / "new" / "a")
     with written_together(tmp_path / "both") as folder:
         (folder / "b").write_text("whole")
-    assert (tmp_path / "new" / "link").read_text() == (tmp_path / "both" / "b").read_text() == "whole"
+    assert (
+        (tmp_path / "new" / "link").read_text() == (tmp_path / "both" / "b").read_text() == "whole"
+    )
     assert ("may not survive a power cut" in caplog.text) == (number == errno.EIO)
 
 
@@ -429,29 +472,46 @@ def test_a_file_that_cannot_be_forced_to_the_disk_fails_only_where_the_disk_does
     monkeypatch.setattr(os, "fsync", refusing(fsync, errno.EINVAL, lambda descriptor: True))
     with written_whole(tmp_path / "a") as temporary:
         temporary.write_text("whole")
-    monkeypatch.setattr(os, "fsync", refusing(fsync, errno.EIO, lambda descriptor: not is_folder(descriptor)))
-    with pytest.raises(InputOutputError, match="nothing was left behind"), written_whole(tmp_path / "a") as temporary:
+    monkeypatch.setattr(
+        os, "fsync", refusing(fsync, errno.EIO, lambda descriptor: not is_folder(descriptor))
+    )
+    with (
+        pytest.raises(InputOutputError, match="nothing was left behind"),
+        written_whole(tmp_path / "a") as temporary,
+    ):
         temporary.write_text("half")
-    assert (tmp_path / "a").read_text() == "whole" and [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "whole" and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["a"]
 
 
 def test_what_is_left_behind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "remove", lambda path: None)
-    with pytest.raises(InputOutputError, match=r"\.a\.\w{8}\.tmp was left behind"), written_whole(tmp_path / "a"):
+    with (
+        pytest.raises(InputOutputError, match=r"\.a\.\w{8}\.tmp was left behind"),
+        written_whole(tmp_path / "a"),
+    ):
         raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fcntl, "flock", refusing(fcntl.flock, errno.ENOLCK, lambda descriptor: True))
+    monkeypatch.setattr(
+        fcntl, "flock", refusing(fcntl.flock, errno.ENOLCK, lambda descriptor: True)
+    )
 
 
-def test_without_locks_a_folder_has_one_writer_by_a_file_that_names_it(tmp_path: Path, no_locks: None) -> None:
+def test_without_locks_a_folder_has_one_writer_by_a_file_that_names_it(
+    tmp_path: Path, no_locks: None
+) -> None:
     lock, host = tmp_path / ".lock", socket.gethostname()
     with only_writer(tmp_path):
         assert lock.read_text() == f"{host} {os.getpid()}\n"
     lock.write_text(f"{host} {os.getppid()}")
-    with pytest.raises(TryLaterError, match=f"process {os.getppid()} on {host}.* no locks"), only_writer(tmp_path):
+    with (
+        pytest.raises(TryLaterError, match=f"process {os.getppid()} on {host}.* no locks"),
+        only_writer(tmp_path),
+    ):
         raise AssertionError("the other lives")
     lock.write_text("elsewhere 1")
     with pytest.raises(TryLaterError, match="process 1 on elsewhere"), only_writer(tmp_path):
@@ -495,12 +555,19 @@ def test_what_killed_processes_left_of_a_path_goes_when_it_is_written_again(tmp_
         (tmp_path / name).write_text("of an earlier version")
     (tmp_path / ".a.11111111.tmp").mkdir()
     (tmp_path / ".a.11111111.tmp" / "a").write_text("half")
-    with python('with written_whole(path / "a"):\n    say("writes")\n    time.sleep(60)', tmp_path) as process:
+    with python(
+        'with written_whole(path / "a"):\n    say("writes")\n    time.sleep(60)', tmp_path
+    ) as process:
         assert heard(process) == "writes"
         [in_use] = tmp_path.glob(".a.????????.tmp")
         with written_whole(tmp_path / "a") as temporary:
             temporary.write_text("whole")
-        assert {path.name for path in tmp_path.iterdir()} == {"a", in_use.name, ".b.0123abcd.tmp", ".a.b.0123abcd.tmp"}
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "a",
+            in_use.name,
+            ".b.0123abcd.tmp",
+            ".a.b.0123abcd.tmp",
+        }
         process.kill()
     with written_whole(tmp_path / "a") as temporary:
         temporary.write_text("whole")
@@ -517,7 +584,9 @@ def test_a_strangers_list_of_files_removes_none_elsewhere(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("calls", range(8))
-def test_files_of_two_runs_are_never_seen_together(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_two_runs_are_never_seen_together(
+    calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process dies after so many changes of the folder."""
 
     class Died(BaseException):
@@ -552,7 +621,8 @@ def test_files_of_two_runs_are_never_seen_together(calls: int, tmp_path: Path, m
     assert len(shown) <= 1
     valid = settled(tmp_path / "a").read_text()
     with pytest.raises(InputOutputError), written_together(tmp_path):
-        raise OSError(errno.EIO, "Input/output error")  # what the killed one began is finished all the same
+        # what the killed one began is finished all the same
+        raise OSError(errno.EIO, "Input/output error")
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({"a", "b", "c"} if valid == "old" else {"a", "b"})
     assert {(tmp_path / name).read_text() for name in names} == {valid}

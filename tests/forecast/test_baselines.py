@@ -1,4 +1,6 @@
-"""Baselines: what needs no motion by hand, what moves rain against a blob whose way is known and against pysteps itself."""
+"""Baselines: what needs no motion by hand, what moves rain against a blob whose way is known
+and against pysteps itself.
+"""
 
 import io
 import logging
@@ -49,7 +51,9 @@ def row(*frames: list[float]) -> Tensor:
 
 @cache
 def rain() -> Tensor:
-    """Two cases of four frames (2, 4, 1, 56, 64), a few pixels of each of them missing in the north-west corner."""
+    """Two cases of four frames (2, 4, 1, 56, 64), a few pixels of each of them missing in the
+    north-west corner.
+    """
     frames = torch.from_numpy(synthetic_grid(12, 56, 64, seed=2)["precipitation_rate"].values[4:])
     past = torch.stack([frames[:4], frames[4:8]])[:, :, None].clone()
     past[..., :6, :9] = NAN
@@ -60,7 +64,9 @@ def rain() -> Tensor:
 def blob(columns: float, rows: float) -> NDArray[np.float64]:
     """A round shower on 80 × 100 pixels with its centre there."""
     y, x = np.mgrid[:80, :100]
-    shower: NDArray[np.float64] = 20 * np.exp(-((x - columns) ** 2 + (y - rows) ** 2) / (2 * 4.0**2))
+    shower: NDArray[np.float64] = 20 * np.exp(
+        -((x - columns) ** 2 + (y - rows) ** 2) / (2 * 4.0**2)
+    )
     return np.where(shower < 0.1, 0.0, shower)
 
 
@@ -86,7 +92,9 @@ def test_zero_is_dry_where_any_frame_covers() -> None:
 
 def test_climatology_is_the_mean_rate_whatever_the_past() -> None:
     mean = np.array([[0.25, NAN, 0.5]])
-    made = baseline("climatology", 2, climatology=mean)(row([9.0, 9.0, NAN], [9.0, 9.0, NAN]).expand(2, -1, -1, -1, -1))
+    made = baseline("climatology", 2, climatology=mean)(
+        row([9.0, 9.0, NAN], [9.0, 9.0, NAN]).expand(2, -1, -1, -1, -1)
+    )
     assert made.shape == (2, 3, 1, 1, 3) and made.dtype == torch.float32
     for case in range(2):
         for lead in range(3):
@@ -103,17 +111,25 @@ def test_further_channels_of_the_past_are_not_rain() -> None:
 def test_a_shower_is_where_its_motion_takes_it(step: tuple[int, int]) -> None:
     """Three columns a step: from column 30 the newest frame's 39 is 42, 45, … 54 at five steps."""
     frames = np.stack([blob(50 + step[0] * k, 40 + step[1] * k) for k in range(-3, 1)])
-    made = baseline("extrapolation", lead_steps=5)(torch.from_numpy(frames)[None, :, None].float())[0, :, 0].numpy()
+    made = baseline("extrapolation", lead_steps=5)(torch.from_numpy(frames)[None, :, None].float())[
+        0, :, 0
+    ].numpy()
     for lead in range(1, 6):
-        assert centre(made[lead - 1]) == pytest.approx((50 + lead * step[0], 40 + lead * step[1]), abs=0.2)
+        assert centre(made[lead - 1]) == pytest.approx(
+            (50 + lead * step[0], 40 + lead * step[1]), abs=0.2
+        )
     assert np.nanmax(made[-1]) == pytest.approx(20, abs=1)
 
 
 def test_rain_from_outside_and_from_missing_pixels_is_missing() -> None:
-    """Rain moves three columns a step to the right, so after two steps the six columns on the left are of nowhere."""
+    """Rain moves three columns a step to the right, so after two steps the six columns on the
+    left are of nowhere.
+    """
     frames = np.stack([blob(50 + 3 * k, 40) for k in range(-3, 1)])
     frames[-1, 10, 60] = NAN
-    made = baseline("extrapolation", lead_steps=2)(torch.from_numpy(frames)[None, :, None].float())[0, 1, 0]
+    made = baseline("extrapolation", lead_steps=2)(torch.from_numpy(frames)[None, :, None].float())[
+        0, 1, 0
+    ]
     assert made[:, :5].isnan().all() and made[30:50, 7:].isfinite().all()
     holes = made[1:-1, 10:].isnan().nonzero() + torch.tensor([1, 10])
     assert 1 <= len(holes) <= 4  # a pixel is made of four
@@ -128,7 +144,9 @@ def test_all_that_moves_is_missing_at_the_same_pixels_in_all_members() -> None:
         assert (made.isnan() == missing.expand_as(made)).all()
 
 
-def pysteps_by_itself(name: str, frames: NDArray[np.float64], lead_steps: int, **settings: Any) -> NDArray[np.float64]:
+def pysteps_by_itself(
+    name: str, frames: NDArray[np.float64], lead_steps: int, **settings: Any
+) -> NDArray[np.float64]:
     """As its examples call it, for frames without missing pixels."""
     from pysteps import motion, nowcasts
     from pysteps.utils import transformation
@@ -138,7 +156,9 @@ def pysteps_by_itself(name: str, frames: NDArray[np.float64], lead_steps: int, *
     if name == "extrapolation":
         made: NDArray[np.float64] = nowcasts.get_method(name)(frames[-1], velocity, lead_steps)
         return made
-    in_db = nowcasts.get_method(name)(in_db[-3:], velocity, lead_steps, precip_thr=-10.0, **settings)
+    in_db = nowcasts.get_method(name)(
+        in_db[-3:], velocity, lead_steps, precip_thr=-10.0, **settings
+    )
     back: NDArray[np.float64] = transformation.dB_transform(in_db, threshold=-10.0, inverse=True)[0]
     return back
 
@@ -159,19 +179,33 @@ def test_it_is_what_pysteps_makes(name: str, settings: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_members_of_steps_are_those_of_pysteps() -> None:
-    """Of rain with a dry border, for what comes from outside is mirrored in ours, and nothing or dry in pysteps' own."""
-    past = torch.nn.functional.pad(rain()[:1, ..., 12:-12, 12:-12].nan_to_num(0.0), (12, 12, 12, 12))
+    """Of rain with a dry border, for what comes from outside is mirrored in ours, and nothing
+    or dry in pysteps' own.
+    """
+    past = torch.nn.functional.pad(
+        rain()[:1, ..., 12:-12, 12:-12].nan_to_num(0.0), (12, 12, 12, 12)
+    )
     made = baseline("steps")(past)[0].numpy()
     seed = seed_of(past[0, -1, 0].double().numpy(), 0)
-    settings = {"n_cascade_levels": 4, "n_ens_members": 3, "kmperpixel": 1.0, "timestep": 5.0, "seed": seed}
-    expected = pysteps_by_itself("steps", past[0, :, 0].double().numpy(), 3, **settings).swapaxes(0, 1)
+    settings = {
+        "n_cascade_levels": 4,
+        "n_ens_members": 3,
+        "kmperpixel": 1.0,
+        "timestep": 5.0,
+        "seed": seed,
+    }
+    expected = pysteps_by_itself("steps", past[0, :, 0].double().numpy(), 3, **settings).swapaxes(
+        0, 1
+    )
     known = np.isfinite(expected) & np.isfinite(made)
     np.testing.assert_allclose(made[known], expected[known], rtol=1e-5)
     assert known.mean() > 0.7 and (expected[known] >= 0.1).mean() > 0.02
 
 
 def test_sprog_smooths_and_keeps_where_and_how_much_it_rains() -> None:
-    extrapolation, sprog = (baseline(name, lead_steps=6)(rain())[:, -1] for name in ("extrapolation", "sprog"))
+    extrapolation, sprog = (
+        baseline(name, lead_steps=6)(rain())[:, -1] for name in ("extrapolation", "sprog")
+    )
     known = extrapolation.isfinite()
     assert (sprog[known] >= 0).all() and sprog[known].max() < extrapolation[known].max()
     roughness = [field.diff(dim=-1).abs().nanmean() for field in (extrapolation, sprog)]
@@ -186,7 +220,9 @@ def test_steps_is_an_ensemble_that_can_be_had_again() -> None:
     known = made.isfinite()
     assert (made[known] >= 0).all() and made[known].max() > 1
     for one, other in ((0, 1), (1, 2), (0, 2)):
-        assert (made[:, :, one] != made[:, :, other]).logical_and(known[:, :, one]).float().mean() > 0.1
+        assert (made[:, :, one] != made[:, :, other]).logical_and(
+            known[:, :, one]
+        ).float().mean() > 0.1
     later = baseline("steps")(rain()[1:])  # alone, as predict makes it
     torch.testing.assert_close(later, made[1:], rtol=0, atol=0, equal_nan=True)
     others = baseline("steps", seed=1)(rain())
@@ -205,7 +241,10 @@ def test_seeds_are_of_the_frame_and_of_the_seed() -> None:
     assert len({seed_of(frame, 0), seed_of(frame, 1), seed_of(frame[::-1], 0)}) == 3
 
 
-@pytest.mark.parametrize(("shape", "levels"), [((16, 20), 3), ((64, 40), 4), ((100, 128), 5), ((190, 228), 6), ((900, 900), 6)])
+@pytest.mark.parametrize(
+    ("shape", "levels"),
+    [((16, 20), 3), ((64, 40), 4), ((100, 128), 5), ((190, 228), 6), ((900, 900), 6)],
+)
 def test_scales_of_a_cascade_are_octaves(shape: tuple[int, int], levels: int) -> None:
     assert cascade_levels(shape) == levels
 
@@ -227,7 +266,9 @@ def test_without_rain_the_forecast_is_dry_and_what_is_given_instead_is_said_once
 
 
 @pytest.mark.parametrize("name", ["sprog", "steps"])
-@pytest.mark.parametrize("kind", ["a pixel", "first frames", "even", "the same again", "in a corner"])
+@pytest.mark.parametrize(
+    "kind", ["a pixel", "first frames", "even", "the same again", "in a corner"]
+)
 def test_rain_of_which_no_change_can_be_told_is_extrapolated(name: str, kind: str) -> None:
     past = rain().nan_to_num(0.0)
     if kind == "a pixel":
@@ -245,14 +286,18 @@ def test_rain_of_which_no_change_can_be_told_is_extrapolated(name: str, kind: st
         past[..., :3, :3] = 2.0
     one = baseline(name)
     made, moved = one(past), baseline("extrapolation")(past)
-    assert (made.isnan() == moved.isnan().expand_as(made)).all() and (made[made.isfinite()] >= 0).all()
+    assert (made.isnan() == moved.isnan().expand_as(made)).all() and (
+        made[made.isfinite()] >= 0
+    ).all()
     if one.remarks:
         torch.testing.assert_close(made, moved.expand_as(made), rtol=0, atol=0, equal_nan=True)
     assert one.remarks or kind == "the same again"
 
 
 @pytest.mark.parametrize("name", ["sprog", "steps"])
-def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*args: object, **kwargs: object) -> None:
         raise ValueError("unknown method\nand more")
 
@@ -260,7 +305,10 @@ def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(name: str, monkeypatc
     one = baseline(name)
     made, moved = one(rain()), baseline("extrapolation")(rain())
     torch.testing.assert_close(made, moved.expand_as(made), rtol=0, atol=0, equal_nan=True)
-    reason = "pysteps made nothing of such rain (ValueError: unknown method): the rain is extrapolated as it is"
+    reason = (
+        "pysteps made nothing of such rain (ValueError: unknown method): the rain is extrapolated"
+        " as it is"
+    )
     assert one.remarks == {reason: len(made)}
 
 
@@ -272,12 +320,16 @@ def test_a_case_with_a_missing_frame_is_missing_and_others_are_not(name: str) ->
     made = one(past)
     assert made[0].isnan().all() and made[1].isfinite().float().mean() > 0.5
     assert one.remarks == {
-        "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing": 1
+        "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing": (
+            1
+        )
     }
 
 
 @pytest.mark.parametrize("name", MOVING)
-def test_nothing_is_printed_and_random_numbers_go_on_as_before(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_and_random_numbers_go_on_as_before(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = baseline(name)
     np.random.seed(5)
     expected = np.random.random()
@@ -288,17 +340,35 @@ def test_nothing_is_printed_and_random_numbers_go_on_as_before(name: str, capsys
 
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
-    look = "import sys, nowcast.forecast; sys.exit(', '.join({'pysteps', 'cv2', 'matplotlib'} & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=False)
+    look = (
+        "import sys, nowcast.forecast; sys.exit(', '.join({'pysteps', 'cv2', 'matplotlib'} &"
+        " set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("absent", ["pysteps", "cv2"])
-def test_without_its_libraries_it_says_what_to_install(absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_libraries_it_says_what_to_install(
+    absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs_pysteps()
     monkeypatch.setitem(sys.modules, absent, None)
-    with pytest.raises(MissingLibraryError, match=rf"extrapolation: needs {absent}: pip install 'nowcast\[baselines\]'"):
-        build_baseline("extrapolation", input_steps=4, lead_steps=1, timestep_minutes=5.0, pixel_km=1.0, members=2, seed=0)
+    with pytest.raises(
+        MissingLibraryError,
+        match=rf"extrapolation: needs {absent}: pip install 'nowcast\[baselines\]'",
+    ):
+        build_baseline(
+            "extrapolation",
+            input_steps=4,
+            lead_steps=1,
+            timestep_minutes=5.0,
+            pixel_km=1.0,
+            members=2,
+            seed=0,
+        )
     assert baseline("persistence", 1).members == 1
 
 
@@ -307,8 +377,19 @@ def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("Error reading pystepsrc file.")
 
     monkeypatch.setattr("nowcast.forecast.baselines.library.import_module", broken)
-    with pytest.raises(MissingLibraryError, match=r"sprog: pysteps cannot be loaded \(Error reading pystepsrc file.\)"):
-        build_baseline("sprog", input_steps=4, lead_steps=1, timestep_minutes=5.0, pixel_km=1.0, members=2, seed=0)
+    with pytest.raises(
+        MissingLibraryError,
+        match=r"sprog: pysteps cannot be loaded \(Error reading pystepsrc file.\)",
+    ):
+        build_baseline(
+            "sprog",
+            input_steps=4,
+            lead_steps=1,
+            timestep_minutes=5.0,
+            pixel_km=1.0,
+            members=2,
+            seed=0,
+        )
 
 
 def test_a_failure_of_pysteps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +403,11 @@ def test_a_failure_of_pysteps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "changed", "says"),
     [
         ("rover", {}, "baseline: 'rover' is unknown; choose persistence, extrapolation"),
-        ("extrapolation", {"input_steps": 1}, "input_steps: extrapolation needs 2 frames at least, not 1"),
+        (
+            "extrapolation",
+            {"input_steps": 1},
+            "input_steps: extrapolation needs 2 frames at least, not 1",
+        ),
         ("sprog", {"input_steps": 2}, "input_steps: sprog needs 3 frames at least, not 2"),
         ("steps", {"timestep_minutes": None}, "steps needs frames with times"),
     ],
@@ -338,4 +423,7 @@ def test_it_can_be_called_as_a_model_is(name: str) -> None:
     assert (one.input_steps, one.lead_steps, one.timestep_minutes) == (4, 3, 5.0)
     assert one.members == (3 if name == "steps" else 1)
     made = one(rain().to(torch.bfloat16))
-    assert made.shape == (2, 3, one.members, 56, 64) and (made.dtype, made.device) == (torch.float32, rain().device)
+    assert made.shape == (2, 3, one.members, 56, 64) and (made.dtype, made.device) == (
+        torch.float32,
+        rain().device,
+    )

@@ -18,7 +18,13 @@ import pytest
 import xarray as xr
 from xarray.backends import locks
 
-from nowcast.errors import CannotCreateError, DataError, InputOutputError, Interrupted, MissingInputError
+from nowcast.errors import (
+    CannotCreateError,
+    DataError,
+    InputOutputError,
+    Interrupted,
+    MissingInputError,
+)
 from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
 from nowcast.forecast.dataset import read_reference_time
 from nowcast.radar.cropping import degrees_of
@@ -40,22 +46,35 @@ KINDS = ("projected", "both", "curvilinear", "degrees", "nowhere")
 
 @cache
 def places() -> dict[str, dict[str, xr.Variable]]:
-    """What a grid may know of its place: x, y and crs; these and latitude and longitude; the latter alone, as in RADOLAN files;
-    one-dimensional degrees; nothing."""
+    """What a grid may know of its place: x, y and crs; these and latitude and longitude; the
+    latter alone, as in RADOLAN files; one-dimensional degrees; nothing.
+    """
     grid = rain()
     projection = pyproj.Proj(pyproj.CRS.from_cf(grid["crs"].attrs))
     longitude, latitude = projection(*np.meshgrid(grid["x"], grid["y"]), inverse=True)
     degrees = {
-        "latitude": xr.Variable(("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}),
-        "longitude": xr.Variable(("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}),
+        "latitude": xr.Variable(
+            ("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}
+        ),
+        "longitude": xr.Variable(
+            ("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}
+        ),
     }
     projected = {name: grid.variables[name] for name in ("x", "y", "crs")}
     one_dimensional = {
         "y": xr.Variable("y", 50 + np.arange(24) / 100, {**degrees["latitude"].attrs, "axis": "Y"}),
-        "x": xr.Variable("x", 10 + np.arange(30) / 100, {**degrees["longitude"].attrs, "axis": "X"}),
+        "x": xr.Variable(
+            "x", 10 + np.arange(30) / 100, {**degrees["longitude"].attrs, "axis": "X"}
+        ),
     }
     both = projected | degrees
-    return {"projected": projected, "both": both, "curvilinear": degrees, "degrees": one_dimensional, "nowhere": {}}
+    return {
+        "projected": projected,
+        "both": both,
+        "curvilinear": degrees,
+        "degrees": one_dimensional,
+        "nowhere": {},
+    }
 
 
 @cache
@@ -68,7 +87,9 @@ def grid_of(kind: str) -> xr.Dataset:
     """The rain on a grid that knows of its place as much as `places` says."""
     place = {name: variable.copy() for name, variable in places()[kind].items()}
     attrs = {"institution": "A weather service", "license": "CC BY 4.0"}
-    return build_grid(rain()["precipitation_rate"].values.copy(), rain()["time"].values, place, attrs, 5.0)
+    return build_grid(
+        rain()["precipitation_rate"].values.copy(), rain()["time"].values, place, attrs, 5.0
+    )
 
 
 def forecast_of(kind: str = "projected", timestep: np.timedelta64 = FIVE_MINUTES) -> xr.Dataset:
@@ -81,7 +102,13 @@ def ensemble_of(kind: str = "projected") -> xr.Dataset:
     """The same lead times of two members, the second with twice the rain."""
     rates = forecast_of(kind)["precipitation_rate"].values
     made_by = {"method": "steps", "source": "nowcast: STEPS", "references": "Bowler et al. 2006"}
-    return build_forecast(np.stack([rates, 2 * rates], axis=1), grid_of(kind), START, FIVE_MINUTES, PROVENANCE | made_by)
+    return build_forecast(
+        np.stack([rates, 2 * rates], axis=1),
+        grid_of(kind),
+        START,
+        FIVE_MINUTES,
+        PROVENANCE | made_by,
+    )
 
 
 @pytest.fixture
@@ -91,7 +118,9 @@ def path(tmp_path: Path) -> Path:
 
 def test_times_by_hand() -> None:
     forecast = forecast_of()
-    assert forecast["time"].values.astype("datetime64[m]").astype(str).tolist() == [f"2020-06-01T00:{m}" for m in (20, 25, 30)]
+    assert forecast["time"].values.astype("datetime64[m]").astype(str).tolist() == [
+        f"2020-06-01T00:{m}" for m in (20, 25, 30)
+    ]
     assert forecast["lead_time"].values.tolist() == [5.0, 10.0, 15.0]
     assert forecast["forecast_reference_time"].values == START
 
@@ -103,7 +132,10 @@ def test_what_is_read_is_what_was_built(kind: str, path: Path) -> None:
     write_forecast(forecast, path)
     again = open_forecast(path)
     xr.testing.assert_identical(again, forecast)
-    assert again["precipitation_rate"].values.tobytes() == forecast["precipitation_rate"].values.tobytes()
+    assert (
+        again["precipitation_rate"].values.tobytes()
+        == forecast["precipitation_rate"].values.tobytes()
+    )
     assert np.isnan(again["precipitation_rate"]).any() and (again["precipitation_rate"] == 0).any()
     xr.testing.assert_identical(forecast, before)
     assert all(variable.encoding == {} for variable in forecast.variables.values())
@@ -118,10 +150,18 @@ def test_an_ensemble_is_read_as_it_was_built(kind: str, path: Path) -> None:
     again = open_forecast(path)
     xr.testing.assert_identical(again, ensemble)
     rate = again["precipitation_rate"]
-    assert rate.dims == ("time", "realization", "y", "x") and again["realization"].values.tolist() == [1, 2]
-    np.testing.assert_array_equal(rate.sel(realization=2), 2 * forecast_of(kind)["precipitation_rate"].values)
+    assert rate.dims == ("time", "realization", "y", "x") and again[
+        "realization"
+    ].values.tolist() == [1, 2]
+    np.testing.assert_array_equal(
+        rate.sel(realization=2), 2 * forecast_of(kind)["precipitation_rate"].values
+    )
     assert np.isnan(rate).any()
-    assert set(again.coords) == set(grid_of(kind).coords) | {"forecast_reference_time", "lead_time", "realization"}
+    assert set(again.coords) == set(grid_of(kind).coords) | {
+        "forecast_reference_time",
+        "lead_time",
+        "realization",
+    }
     with netCDF4.Dataset(path) as file:
         number = file["realization"]
         assert (number.standard_name, number.units, number.dtype) == ("realization", "1", np.int32)
@@ -133,7 +173,11 @@ def test_a_file_names_the_method_that_made_it(path: Path) -> None:
     assert "learned" in forecast_of().attrs["source"] and "Shi" in forecast_of().attrs["references"]
     write_forecast(ensemble_of(), path)
     attrs = open_forecast(path).attrs
-    assert (attrs["method"], attrs["source"], attrs["references"]) == ("steps", "nowcast: STEPS", "Bowler et al. 2006")
+    assert (attrs["method"], attrs["source"], attrs["references"]) == (
+        "steps",
+        "nowcast: STEPS",
+        "Bowler et al. 2006",
+    )
 
 
 @pytest.mark.parametrize("seconds", [20, 150, 7 * 60 + 1])
@@ -148,26 +192,60 @@ def test_the_file_says_what_it_is(path: Path) -> None:
     with netCDF4.Dataset(path) as file:
         assert file.data_model == "NETCDF4"
         rate, time, lead = (file[name] for name in ("precipitation_rate", "time", "lead_time"))
-        assert (rate.dimensions, rate.dtype, rate.units) == (("time", "y", "x"), np.float32, "mm h-1")
+        assert (rate.dimensions, rate.dtype, rate.units) == (
+            ("time", "y", "x"),
+            np.float32,
+            "mm h-1",
+        )
         assert (rate.standard_name, rate.grid_mapping) == ("lwe_precipitation_rate", "crs")
-        assert rate.coordinates.split() == ["forecast_reference_time", "latitude", "lead_time", "longitude"]
+        assert rate.coordinates.split() == [
+            "forecast_reference_time",
+            "latitude",
+            "lead_time",
+            "longitude",
+        ]
         assert rate.chunking() == [1, 24, 30]
         assert rate.filters() | {"zlib": True, "shuffle": True, "complevel": 4} == rate.filters()
         assert np.isnan(rate.getncattr("_FillValue"))
-        others = [variable for name, variable in file.variables.items() if name != "precipitation_rate"]
-        assert not any({"_FillValue", "coordinates"} & set(variable.ncattrs()) for variable in others)
-        minutes = int((datetime(2020, 6, 1, 0, 15, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) // 60
+        others = [
+            variable for name, variable in file.variables.items() if name != "precipitation_rate"
+        ]
+        assert not any(
+            {"_FillValue", "coordinates"} & set(variable.ncattrs()) for variable in others
+        )
+        minutes = (
+            int(
+                (
+                    datetime(2020, 6, 1, 0, 15, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+                ).total_seconds()
+            )
+            // 60
+        )
         assert time[:].tolist() == [minutes + 5, minutes + 10, minutes + 15]
         assert time.units.startswith("minutes since 1970-01-01") and time.calendar == "standard"
-        assert file["forecast_reference_time"][...] == minutes and file["forecast_reference_time"].shape == ()
+        assert (
+            file["forecast_reference_time"][...] == minutes
+            and file["forecast_reference_time"].shape == ()
+        )
         assert lead[:].tolist() == [5, 10, 15] and lead.standard_name == "forecast_period"
 
 
 def test_the_file_says_what_it_was_made_from(path: Path) -> None:
     write_forecast(forecast_of(), path)
     attrs = open_forecast(path).attrs
-    assert {"Conventions", "title", "institution", "source", "history", "references"} <= attrs.keys()
-    assert (attrs["Conventions"], attrs["institution"], attrs["input_license"]) == ("CF-1.11", "A weather service", "CC BY 4.0")
+    assert {
+        "Conventions",
+        "title",
+        "institution",
+        "source",
+        "history",
+        "references",
+    } <= attrs.keys()
+    assert (attrs["Conventions"], attrs["institution"], attrs["input_license"]) == (
+        "CF-1.11",
+        "A weather service",
+        "CC BY 4.0",
+    )
     assert (attrs["checkpoint"], attrs["checkpoint_sha256"]) == ("runs/a/best.pt", "0" * 64)
     assert attrs["config"] == '{"data": {"path": "data/radar.nc", "zr": [200.0, 1.6]}}'
     assert attrs["input_times"] == '["2020-06-01T00:10:00Z", "2020-06-01T00:15:00Z"]'
@@ -178,25 +256,43 @@ def test_xarray_opens_it_without_being_told_how(path: Path) -> None:
     write_forecast(forecast_of("both"), path)
     with xr.open_dataset(path, engine="netcdf4") as file:
         assert {"forecast_reference_time", "lead_time", "latitude", "longitude"} <= set(file.coords)
-        assert file["lead_time"].dtype == np.float64 and file["lead_time"].values.tolist() == [5.0, 10.0, 15.0]
+        assert file["lead_time"].dtype == np.float64 and file["lead_time"].values.tolist() == [
+            5.0,
+            10.0,
+            15.0,
+        ]
         assert file["time"].values[0] == np.datetime64("2020-06-01T00:20")
-        assert "coordinates" not in file.attrs and list(file.data_vars) == ["precipitation_rate", "crs"]
+        assert "coordinates" not in file.attrs and list(file.data_vars) == [
+            "precipitation_rate",
+            "crs",
+        ]
 
 
 @pytest.mark.parametrize("build", [forecast_of, ensemble_of])
 def test_the_same_forecast_is_the_same_file_but_for_the_time_in_its_history(
     build: Callable[[str], xr.Dataset], tmp_path: Path
 ) -> None:
-    """Nothing else differs but the four bytes of the checksum that HDF5 keeps over the attributes; and nothing if the text does not."""
+    """Nothing else differs but the four bytes of the checksum that HDF5 keeps over the
+    attributes; and nothing if the text does not.
+    """
     histories = [b"2020-06-01T00:15:00Z nowcast predict", b"2031-12-24T23:58:59Z nowcast predict"]
     files = []
     for k, history in enumerate([*histories, histories[0]]):
-        write_forecast(build("both").assign_attrs(history=history.decode(), institution="M\u00e9t\u00e9o"), tmp_path / f"{k}.nc")
+        write_forecast(
+            build("both").assign_attrs(history=history.decode(), institution="M\u00e9t\u00e9o"),
+            tmp_path / f"{k}.nc",
+        )
         files.append((tmp_path / f"{k}.nc").read_bytes())
     first, second, again = files
     assert again == first
-    assert (first.count(histories[0]), second.count(histories[1])) == (1, 1) and len(second) == len(first)
-    differ = [k for k, (one, other) in enumerate(zip(first, second.replace(*histories[::-1]), strict=True)) if one != other]
+    assert (first.count(histories[0]), second.count(histories[1])) == (1, 1) and len(second) == len(
+        first
+    )
+    differ = [
+        k
+        for k, (one, other) in enumerate(zip(first, second.replace(*histories[::-1]), strict=True))
+        if one != other
+    ]
     assert differ and differ[-1] - differ[0] < 4
     assert len(build("both").attrs["history"]) == len(histories[0])
 
@@ -204,11 +300,15 @@ def test_the_same_forecast_is_the_same_file_but_for_the_time_in_its_history(
 def test_how_a_radar_file_was_stored_does_not_reach_the_forecast(path: Path) -> None:
     grid = grid_of("curvilinear")
     grid["latitude"].encoding = {"dtype": "int16", "scale_factor": 1.0, "_FillValue": -1}
-    write_forecast(build_forecast(grid["precipitation_rate"].values, grid, START, FIVE_MINUTES, {}), path)
+    write_forecast(
+        build_forecast(grid["precipitation_rate"].values, grid, START, FIVE_MINUTES, {}), path
+    )
     np.testing.assert_array_equal(open_forecast(path)["latitude"], grid["latitude"])
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forecast = forecast_of()
     write_forecast(forecast, path)
     before = path.read_bytes()
@@ -266,22 +366,40 @@ def test_a_truncated_file_is_refused(share: float, path: Path) -> None:
 
 @pytest.mark.parametrize("build", [forecast_of, ensemble_of])
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_but_scalars_has_checksums(kind: str, build: Callable[[str], xr.Dataset], path: Path) -> None:
+def test_all_but_scalars_has_checksums(
+    kind: str, build: Callable[[str], xr.Dataset], path: Path
+) -> None:
     write_forecast(build(kind), path)
     with netCDF4.Dataset(path) as file:
-        checked = {name for name, variable in file.variables.items() if variable.filters() and variable.filters()["fletcher32"]}
-        assert checked == {name for name, variable in file.variables.items() if variable.ndim} > {"precipitation_rate", "time"}
+        checked = {
+            name
+            for name, variable in file.variables.items()
+            if variable.filters() and variable.filters()["fletcher32"]
+        }
+        assert (
+            checked
+            == {name for name, variable in file.variables.items() if variable.ndim}
+            > {"precipitation_rate", "time"}
+        )
 
 
 def test_one_flipped_bit_in_any_chunk_is_refused_or_changes_no_value(path: Path) -> None:
-    """Of each chunk at five places. Of a few bits of what is compressed nothing depends, as of which of two equal bytes one is a copy."""
+    """Of each chunk at five places.
+
+    Of a few bits of what is compressed nothing depends, as of which of two equal bytes one is a
+    copy.
+    """
     h5py = pytest.importorskip("h5py")
     ensemble = ensemble_of("both")
     write_forecast(ensemble, path)
     content = path.read_bytes()
     with h5py.File(path) as file:
         stored = {name: variable.id for name, variable in file.items() if variable.chunks}
-        chunks = {(name, k): one.get_chunk_info(k) for name, one in stored.items() for k in range(one.get_num_chunks())}
+        chunks = {
+            (name, k): one.get_chunk_info(k)
+            for name, one in stored.items()
+            for k in range(one.get_num_chunks())
+        }
     assert len(stored) == 8 and len(chunks) == 7 + 3 * 2
     refused = 0
     for place in chunks.values():
@@ -313,7 +431,9 @@ def test_a_damaged_reference_time_is_refused_for_lead_times_tell_it_again(path: 
     assert "'lead_time' is not the time since 'forecast_reference_time'" in refusal(path, DataError)
 
 
-def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(path: Path, tmp_path: Path) -> None:
+def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(
+    path: Path, tmp_path: Path
+) -> None:
     write_forecast(forecast_of(), path)
     content = bytearray(path.read_bytes())
     assert read_reference_time(path) == START
@@ -325,10 +445,17 @@ def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(path: Pa
         assert read_reference_time(other) is None
     forecast_of().drop_vars("forecast_reference_time").to_netcdf(other, engine="netcdf4")
     assert read_reference_time(other) is None
-    for damaged in (b"", b"no NetCDF", content[: len(content) // 2], content.replace(b"learned extrapol", b"learned-extrapol")):
+    for damaged in (
+        b"",
+        b"no NetCDF",
+        content[: len(content) // 2],
+        content.replace(b"learned extrapol", b"learned-extrapol"),
+    ):
         other.write_bytes(damaged)
         assert read_reference_time(other) is None
-    assert read_reference_time(tmp_path) is None and read_reference_time(tmp_path / "none.nc") is None
+    assert (
+        read_reference_time(tmp_path) is None and read_reference_time(tmp_path / "none.nc") is None
+    )
 
 
 @pytest.mark.parametrize("minutes", [math.nan, math.inf, 1e300, -1e300, 1e12])
@@ -342,14 +469,20 @@ def test_a_reference_time_beyond_all_calendars_is_none(minutes: float, path: Pat
 def test_attributes_that_are_text_are_text_whatever_a_stranger_wrote(path: Path) -> None:
     write_forecast(forecast_of(), path)
     with netCDF4.Dataset(path, "r+") as file:
-        file["crs"].grid_mapping_name, file["x"].standard_name, file.comment = np.zeros(0), np.zeros(2), np.zeros(2)
+        file["crs"].grid_mapping_name, file["x"].standard_name, file.comment = (
+            np.zeros(0),
+            np.zeros(2),
+            np.zeros(2),
+        )
     forecast = open_forecast(path)
     assert isinstance(forecast.attrs["comment"], str)
     with pytest.raises(DataError, match=r"a\.nc: no projection can be made of its grid mapping"):
         degrees_of({name: forecast[name].variable for name in ("x", "y", "crs")}, "a.nc")
 
 
-def test_of_times_that_cannot_be_decoded_only_the_refusal_tells(path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_of_times_that_cannot_be_decoded_only_the_refusal_tells(
+    path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     write_forecast(forecast_of(), path)
     with netCDF4.Dataset(path, "r+") as file:
         file["time"].units = "minutes since -99999999-01-01"
@@ -367,10 +500,14 @@ def test_a_damaged_frame_is_refused(path: Path) -> None:
     assert "not a whole NetCDF file" in refusal(path, DataError)
 
 
-def test_a_forecast_of_another_program_is_read_where_it_says_the_same_in_other_words(path: Path) -> None:
+def test_a_forecast_of_another_program_is_read_where_it_says_the_same_in_other_words(
+    path: Path,
+) -> None:
     forecast = forecast_of("nowhere")
     path.parent.mkdir()
-    other = forecast.drop_vars("lead_time").assign(precipitation_rate=forecast["precipitation_rate"].assign_attrs(units="mm/hr"))
+    other = forecast.drop_vars("lead_time").assign(
+        precipitation_rate=forecast["precipitation_rate"].assign_attrs(units="mm/hr")
+    )
     other.to_netcdf(path, engine="netcdf4")
     again = open_forecast(path)
     np.testing.assert_array_equal(again["lead_time"], forecast["lead_time"])
@@ -387,10 +524,14 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
         "it has no 'forecast_reference_time'": forecast.drop_vars("forecast_reference_time"),
         "'precipitation_rate' has the dimensions": forecast.transpose("x", "y", "time"),
         "'time' holds no times": forecast.assign_coords(time=[1.0, 2.0, 3.0]),
-        "'precipitation_rate' is not in 'mm h-1'": forecast.assign(precipitation_rate=rate.assign_attrs(units="dBZ")),
+        "'precipitation_rate' is not in 'mm h-1'": forecast.assign(
+            precipitation_rate=rate.assign_attrs(units="dBZ")
+        ),
     }
     ensemble = ensemble_of("nowhere")
-    others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose("realization", "time", "y", "x")
+    others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose(
+        "realization", "time", "y", "x"
+    )
     others["it has no 'realization'"] = ensemble.drop_vars("realization")
     for reason, other in others.items():
         other.to_netcdf(path, engine="netcdf4")
@@ -398,7 +539,15 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
 
 
 def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None:
-    for name in ("b.nc", "a.nc", "[c].nc", ".hidden.nc", ".a.nc.1234.tmp", "notes.txt", "latest.nc"):
+    for name in (
+        "b.nc",
+        "a.nc",
+        "[c].nc",
+        ".hidden.nc",
+        ".a.nc.1234.tmp",
+        "notes.txt",
+        "latest.nc",
+    ):
         (tmp_path / name).touch()
     (tmp_path / "folder.nc").mkdir()
     everything = [tmp_path / name for name in ("[c].nc", "a.nc", "b.nc")]
@@ -434,7 +583,8 @@ def printed(*command: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "geometry"), [("projected", "projection"), ("curvilinear", "curvilinear"), ("degrees", "lonlat")]
+    ("kind", "geometry"),
+    [("projected", "projection"), ("curvilinear", "curvilinear"), ("degrees", "lonlat")],
 )
 def test_cdo_knows_grid_and_times(kind: str, geometry: str, path: Path) -> None:
     write_forecast(forecast_of(kind), path)
@@ -465,9 +615,12 @@ def test_gdal_knows_projection_and_pixels(path: Path) -> None:
     assert "Geolocation:" in text and ":longitude" in text and ":latitude" in text
 
 
-def test_a_signal_amid_xarrays_locks_leaves_none_of_them_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes them in Python, where a signal may come before the block that gives them back; who next closes a file would wait for
-    ever."""
+def test_a_signal_amid_xarrays_locks_leaves_none_of_them_locked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes them in Python, where a signal may come before the block that gives them back;
+    who next closes a file would wait for ever.
+    """
     write_forecast(forecast_of(), path)
     stop, acquire = Stop(), locks.SerializableLock.acquire
 

@@ -32,7 +32,9 @@ class Toy(nn.Module):
 
 
 def forecaster(step: Step, scaling: Scaling = LINEAR, lead_steps: int = 2) -> Forecaster:
-    return Forecaster(Toy(step), scaling, input_steps=3, lead_steps=lead_steps, timestep_minutes=5.0)
+    return Forecaster(
+        Toy(step), scaling, input_steps=3, lead_steps=lead_steps, timestep_minutes=5.0
+    )
 
 
 def last_frame(frames: Tensor, lead_steps: int) -> Tensor:
@@ -50,7 +52,9 @@ def test_a_model_that_repeats_its_input_gives_the_same_rain_back(scaling: Scalin
     rates = past([9.0, 9.0, 9.0, 9.0], [0.0, 0.1, 12.5, 150.0])  # also above the scaling's maximum
     forecast = forecaster(last_frame, scaling)(rates)
     assert forecast.shape == (1, 2, 1, 1, 4) and forecast.dtype == torch.float32
-    torch.testing.assert_close(forecast, rates[:, -1:].expand(-1, 2, -1, -1, -1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        forecast, rates[:, -1:].expand(-1, 2, -1, -1, -1), rtol=1e-5, atol=1e-6
+    )
     assert (forecast[..., 0] == 0).all()  # dry stays exactly dry
 
 
@@ -73,7 +77,10 @@ def test_nan_is_where_no_past_frame_covers_and_nowhere_else() -> None:
 def test_coverage_is_each_sequences_own() -> None:
     rates = torch.ones(2, 3, 1, 2, 2)
     rates[1, :, :, 0, 0] = NAN
-    assert forecaster(last_frame)(rates).isnan().nonzero().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+    assert forecaster(last_frame)(rates).isnan().nonzero().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+    ]
 
 
 def test_the_model_sees_missing_as_dry_and_the_input_is_left_alone() -> None:
@@ -86,11 +93,19 @@ def test_the_model_sees_missing_as_dry_and_the_input_is_left_alone() -> None:
 
 
 def test_a_model_with_more_inputs_sees_them_and_forecasts_rain() -> None:
-    raw = torch.cat([past([NAN, 50.0, NAN], [10.0, NAN, NAN]), past([7.0, 8.0, 9.0], [NAN, 8.0, 9.0])], dim=2)
-    cast = Forecaster(
-        Toy(lambda frames, steps: last_frame(frames[:, :, :1], steps)), LINEAR, 2, 1, 5.0, Inputs(True, False, ((5, 2),))
+    raw = torch.cat(
+        [past([NAN, 50.0, NAN], [10.0, NAN, NAN]), past([7.0, 8.0, 9.0], [NAN, 8.0, 9.0])], dim=2
     )
-    np.testing.assert_allclose(cast(raw)[0, 0, 0, 0], [10.0, 0.0, NAN], rtol=1e-6)  # where the field alone is known is no rain
+    cast = Forecaster(
+        Toy(lambda frames, steps: last_frame(frames[:, :, :1], steps)),
+        LINEAR,
+        2,
+        1,
+        5.0,
+        Inputs(True, False, ((5, 2),)),
+    )
+    # where the field alone is known is no rain
+    np.testing.assert_allclose(cast(raw)[0, 0, 0, 0], [10.0, 0.0, NAN], rtol=1e-6)
     rain, mask, field = cast.model.seen[0, :, :, 0].unbind(dim=1)
     np.testing.assert_allclose(rain, [[0, 0.5, 0], [0.1, 0, 0]])
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])
@@ -103,7 +118,11 @@ def test_no_rain_is_less_than_none() -> None:
 
     for scaling in (LINEAR, LOG):
         forecast = forecaster(below, scaling)(past([0.0, 1.0, 100.0]))
-        assert (forecast >= 0).all() and forecast[0, 0, 0, 0, :2].tolist() == [0.0, 0.0] and forecast[0, 0, 0, 0, 2] > 0
+        assert (
+            (forecast >= 0).all()
+            and forecast[0, 0, 0, 0, :2].tolist() == [0.0, 0.0]
+            and forecast[0, 0, 0, 0, 2] > 0
+        )
 
 
 def test_a_model_in_half_precision_gives_single_precision() -> None:
@@ -113,7 +132,9 @@ def test_a_model_in_half_precision_gives_single_precision() -> None:
     forecast = forecaster(halved, LOG)(past([25.0]))
     assert forecast.dtype == torch.float32
     scaled = torch.log1p(torch.tensor(25.0 / 0.5)) / math.log(201)
-    assert forecast[0, 0].item() == pytest.approx(0.5 * math.expm1(scaled.bfloat16().item() * math.log(201)), rel=1e-5)
+    assert forecast[0, 0].item() == pytest.approx(
+        0.5 * math.expm1(scaled.bfloat16().item() * math.log(201)), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf])
@@ -127,4 +148,6 @@ def test_a_forecast_that_is_no_number_is_an_error_not_missing_rain(value: float)
 
 def test_no_gradients_are_kept() -> None:
     weight = torch.ones((), requires_grad=True)
-    assert not forecaster(lambda frames, steps: weight * last_frame(frames, steps))(past([1.0])).requires_grad
+    assert not forecaster(lambda frames, steps: weight * last_frame(frames, steps))(
+        past([1.0])
+    ).requires_grad

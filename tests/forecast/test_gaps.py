@@ -23,7 +23,10 @@ def rain(shift: int, size: int = 96) -> np.ndarray:
     """Smooth rain cells, moved so many pixels along x."""
     y, x = np.mgrid[:size, :size].astype(float)
     spots = [(25, 20, 5, 10), (60, 30, 7, 20), (40, 45, 4, 6), (75, 50, 6, 15), (15, 40, 5, 9)]
-    return sum(high * np.exp(-((y - row) ** 2 + (x - column - shift) ** 2) / 2 / wide**2) for row, column, wide, high in spots)
+    return sum(
+        high * np.exp(-((y - row) ** 2 + (x - column - shift) ** 2) / 2 / wide**2)
+        for row, column, wide, high in spots
+    )
 
 
 def constant_motion(x: float, y: float, size: int = 32) -> np.ndarray:
@@ -42,8 +45,10 @@ def test_interpolation_knows_nothing_where_one_of_the_two_is_missing() -> None:
 
 
 def test_advection_restores_rain_that_moves_and_does_not_change() -> None:
-    """12 pixels along x and 8 along y in four steps: 3 and 2 in each. What comes in from the left and goes out below is in neither
-    frame."""
+    """12 pixels along x and 8 along y in four steps: 3 and 2 in each.
+
+    What comes in from the left and goes out below is in neither frame.
+    """
     pytest.importorskip("pysteps")
     made = advection(blob(4, 4), blob(12, 16), constant_motion(12, 8), [0.25, 0.5, 0.75])
     for k, frame in enumerate(made, start=1):
@@ -60,8 +65,9 @@ def test_advection_weighs_both_frames_by_time_where_rain_changes() -> None:
 
 
 def test_advection_takes_the_frame_that_is_there_where_the_other_is_not() -> None:
-    """From the left comes what only the later frame has seen; a pixel missing in both is missing, and beside it may be those that
-    pysteps interpolates with it."""
+    """From the left comes what only the later frame has seen; a pixel missing in both is
+    missing, and beside it may be those that pysteps interpolates with it.
+    """
     pytest.importorskip("pysteps")
     before, after = np.full((8, 8), 2.0), np.full((8, 8), 4.0)
     before[4, 2] = NONE
@@ -76,14 +82,20 @@ def test_advection_takes_the_frame_that_is_there_where_the_other_is_not() -> Non
 
 
 def test_the_motion_between_two_frames_is_found() -> None:
-    """Rain that moved 8 pixels along x, its middle frame taken away: what advection makes of it is much closer than interpolation."""
+    """Rain that moved 8 pixels along x, its middle frame taken away: what advection makes of it
+    is much closer than interpolation.
+    """
     pytest.importorskip("cv2")
     frames = np.stack([rain(0), rain(4), rain(8)]).astype(np.float32)
     off = {}
     for filling in ("interpolation", "advection"):
         made = frames.copy()
         made[1] = NONE
-        assert fill_gaps(made, np.array([False, True, False]), 2, filling).tolist() == [False, True, False]
+        assert fill_gaps(made, np.array([False, True, False]), 2, filling).tolist() == [
+            False,
+            True,
+            False,
+        ]
         assert np.isfinite(made[1]).mean() > 0.99
         off[filling] = np.nanmean(np.abs(made[1] - frames[1]))
     assert off["interpolation"] > 0.2 and off["advection"] < 0.1 * off["interpolation"]
@@ -113,10 +125,14 @@ def test_where_nothing_moves_both_ways_are_the_same() -> None:
         ("...", 9, "..."),
     ],
 )
-def test_only_gaps_short_enough_and_between_frames_are_filled(there: str, longest: int, filled: str) -> None:
+def test_only_gaps_short_enough_and_between_frames_are_filled(
+    there: str, longest: int, filled: str
+) -> None:
     """Frames hold their own number, which is linear in time."""
     missing = np.array([one == "." for one in there])
-    frames = np.where(missing, NONE, np.arange(len(there)))[:, None, None].astype(np.float32) * np.ones((1, 2, 2), np.float32)
+    frames = np.where(missing, NONE, np.arange(len(there)))[:, None, None].astype(
+        np.float32
+    ) * np.ones((1, 2, 2), np.float32)
     made = fill_gaps(frames, missing, longest, "interpolation")
     assert "".join("x" if one else "." for one in made) == filled
     known = made | ~missing
@@ -126,11 +142,19 @@ def test_only_gaps_short_enough_and_between_frames_are_filled(there: str, longes
 
 def test_without_pysteps_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pysteps", None)
-    with pytest.raises(MissingLibraryError, match=r"gap_filling=advection: needs pysteps: pip install 'nowcast\[baselines\]'"):
+    with pytest.raises(
+        MissingLibraryError,
+        match=r"gap_filling=advection: needs pysteps: pip install 'nowcast\[baselines\]'",
+    ):
         motion_between(blob(4, 4), blob(4, 8))
 
 
 def test_looking_at_frames_needs_no_torch() -> None:
-    """A forecast that is there already is told from files alone, in a fraction of the time that torch takes to load."""
-    code = "import sys, nowcast.commands.frames; sys.exit(bool({'torch', 'pysteps', 'cv2'} & set(sys.modules)))"
+    """A forecast that is there already is told from files alone, in a fraction of the time that
+    torch takes to load.
+    """
+    code = (
+        "import sys, nowcast.commands.frames; sys.exit(bool({'torch', 'pysteps', 'cv2'} &"
+        " set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,6 @@
-"""What a stranger's graph may not do: loop, call, fill the memory, or compute what nothing can stop."""
+"""What a stranger's graph may not do: loop, call, fill the memory, or compute what nothing can
+stop.
+"""
 
 import os
 import signal
@@ -28,10 +30,20 @@ def constant(name: str, numbers: list[int], kind: int = INT64) -> Any:
     return helper.make_tensor(name, kind, [len(numbers)], numbers)
 
 
-def model(nodes: list[Any], constants: list[Any] | None = None, infos: list[Any] | None = None, **more: Any) -> bytes:
+def model(
+    nodes: list[Any],
+    constants: list[Any] | None = None,
+    infos: list[Any] | None = None,
+    **more: Any,
+) -> bytes:
     """An ONNX model from `past` (4, 5) to `rates`, whose sizes the file claims to be (4, 5)."""
     graph = helper.make_graph(
-        nodes, "g", [value("past", [4, 5])], [value("rates", [4, 5])], constants or [], value_info=infos or []
+        nodes,
+        "g",
+        [value("past", [4, 5])],
+        [value("rates", [4, 5])],
+        constants or [],
+        value_info=infos or [],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
     content: bytes = helper.make_model(graph, opset_imports=opsets, **more).SerializeToString()
@@ -40,7 +52,13 @@ def model(nodes: list[Any], constants: list[Any] | None = None, infos: list[Any]
 
 def body(inputs: list[Any], outputs: list[Any]) -> Any:
     return helper.make_graph(
-        [helper.make_node("Identity", [i.name], [o.name]) for i, o in zip(inputs, outputs, strict=True)], "b", [], outputs
+        [
+            helper.make_node("Identity", [i.name], [o.name])
+            for i, o in zip(inputs, outputs, strict=True)
+        ],
+        "b",
+        [],
+        outputs,
     )
 
 
@@ -65,7 +83,12 @@ def test_an_operator_that_no_exported_model_has_is_refused(nodes: list[Any], say
 
 def test_functions_and_sparse_weights_are_refused() -> None:
     function = helper.make_function(
-        "mine", "F", ["a"], ["b"], [helper.make_node("Identity", ["a"], ["b"])], [helper.make_opsetid("", 17)]
+        "mine",
+        "F",
+        ["a"],
+        ["b"],
+        [helper.make_node("Identity", ["a"], ["b"])],
+        [helper.make_opsetid("", 17)],
     )
     with pytest.raises(GraphError, match="functions"):
         peak_memory(model([SAME], functions=[function]))
@@ -77,12 +100,18 @@ def test_functions_and_sparse_weights_are_refused() -> None:
 
 
 def test_sizes_are_worked_out_and_not_taken_from_the_file() -> None:
-    """The file says that each value has 20 numbers. By hand: 20 floats in, 10^12 of them expanded, 4 bytes each."""
+    """The file says that each value has 20 numbers.
+
+    By hand: 20 floats in, 10^12 of them expanded, 4 bytes each.
+    """
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
         helper.make_node("ReduceMax", ["huge"], ["rates"], keepdims=0),
     ]
-    assert peak_memory(model(nodes, [constant("shape", [10**6, 10**6])], [value("huge", [4, 5])])) == 4 * 10**12 + 80 + 4
+    assert (
+        peak_memory(model(nodes, [constant("shape", [10**6, 10**6])], [value("huge", [4, 5])]))
+        == 4 * 10**12 + 80 + 4
+    )
 
 
 def test_a_size_that_is_known_only_as_it_runs_is_refused_though_the_file_names_one() -> None:
@@ -99,19 +128,21 @@ def test_a_size_that_is_known_only_as_it_runs_is_refused_though_the_file_names_o
 def test_the_peak_is_that_of_values_still_needed() -> None:
     """past, a, b and c of 80 bytes each: `past` is given up after b, so three of them at once."""
     nodes = [
-        helper.make_node("Neg", ["past"], ["a"]), helper.make_node("Add", ["a", "past"], ["b"]), helper.make_node("Neg", ["b"], ["c"]),
-        helper.make_node("Neg", ["c"], ["rates"]),
+        helper.make_node("Neg", ["past"], ["a"]), helper.make_node("Add", ["a", "past"], ["b"]),
+        helper.make_node("Neg", ["b"], ["c"]), helper.make_node("Neg", ["c"], ["rates"]),
     ]  # fmt: skip
     assert peak_memory(model(nodes)) == 3 * 80
 
 
 def test_a_single_operator_that_adds_up_too_much_is_refused() -> None:
     nodes = [
-        helper.make_node("ConstantOfShape", ["wide"], ["a"]), helper.make_node("ConstantOfShape", ["tall"], ["b"]),
-        helper.make_node("MatMul", ["a", "b"], ["rates"]),
+        helper.make_node("ConstantOfShape", ["wide"], ["a"]), helper.make_node("ConstantOfShape",
+        ["tall"], ["b"]), helper.make_node("MatMul", ["a", "b"], ["rates"]),
     ]  # fmt: skip
     with pytest.raises(GraphError, match="MatMul' adds up 1e\\+15"):
-        peak_memory(model(nodes, [constant("wide", [10**4, 10**7]), constant("tall", [10**7, 10**4])]))
+        peak_memory(
+            model(nodes, [constant("wide", [10**4, 10**7]), constant("tall", [10**7, 10**4])])
+        )
 
 
 class EndlessSession:

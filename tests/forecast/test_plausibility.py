@@ -22,13 +22,19 @@ def frames(*wet: int) -> Rates:
     return np.stack([frame(each) for each in wet])
 
 
-def refusal(rates: Rates, newest: Rates, ratio: float = 10.0, known: NDArray[np.bool_] | None = None) -> str:
+def refusal(
+    rates: Rates, newest: Rates, ratio: float = 10.0, known: NDArray[np.bool_] | None = None
+) -> str:
     """Empty where the forecast may be published."""
     try:
         refuse_implausible(rates, newest, MAX_RATE, ratio, known)
     except InternalError as error:
         message = str(error)
-        assert error.exit_code == 70 and "\n" not in message and "it is not published; use another" in message
+        assert (
+            error.exit_code == 70
+            and "\n" not in message
+            and "it is not published; use another" in message
+        )
         return message
     return ""
 
@@ -56,7 +62,9 @@ def test_rain_that_stays_grows_or_ends_slowly_is_plausible() -> None:
     ],
 )
 @pytest.mark.parametrize("members", [(), (3,)])
-def test_one_impossible_rate_is_one_too_many(value: float, says: str, members: tuple[int, ...]) -> None:
+def test_one_impossible_rate_is_one_too_many(
+    value: float, says: str, members: tuple[int, ...]
+) -> None:
     rates = np.zeros((4, *members, 10, 10), np.float32)
     rates[(-1,) * rates.ndim] = value
     assert says in refusal(rates, frame(0))
@@ -71,7 +79,9 @@ def test_no_number_is_allowed_only_where_nothing_is_known() -> None:
     rates[:, 0] = np.nan
     assert refusal(rates, frame(30), known=known) == ""
     rates[1, 5, 5:7] = np.nan
-    assert "is no number at 2 pixels that its input covers" in refusal(rates, frame(30), known=known)
+    assert "is no number at 2 pixels that its input covers" in refusal(
+        rates, frame(30), known=known
+    )
     assert refusal(rates, frame(30)) == ""
 
 
@@ -85,7 +95,10 @@ def test_what_knows_nothing_at_first_is_no_forecast() -> None:
 
 def test_rain_does_not_come_from_nowhere() -> None:
     """By hand: (0.19 + 0.02) / (0 + 0.02) = 10.5."""
-    says = "is wet on 19.0% of its pixels at lead time 2 and the newest frame on 0.0%, more than max_wet_ratio=10 times as much"
+    says = (
+        "is wet on 19.0% of its pixels at lead time 2 and the newest frame on 0.0%, more than"
+        " max_wet_ratio=10 times as much"
+    )
     assert says in refusal(frames(10, 19, 19), frame(0))
     assert refusal(frames(10, 19, 19), frame(0), ratio=10.6) == ""
     assert refusal(frames(100), frame(9)) == ""  # 1.02 / 0.11 = 9.3
@@ -94,7 +107,10 @@ def test_rain_does_not_come_from_nowhere() -> None:
 
 def test_rain_does_not_vanish_at_once() -> None:
     """By hand: (0 + 0.02) / (0.19 + 0.02) = 1 / 10.5."""
-    says = "is wet on 0.0% of its pixels at lead time 1 and the newest frame on 19.0%, less than one part in max_wet_ratio=10"
+    says = (
+        "is wet on 0.0% of its pixels at lead time 1 and the newest frame on 19.0%, less than one"
+        " part in max_wet_ratio=10"
+    )
     assert says in refusal(frames(0, 10), frame(19))
     assert refusal(frames(0, 10), frame(19), ratio=10.6) == ""
     assert refusal(frames(2, 0), frame(30)) == ""  # 0.04 / 0.32

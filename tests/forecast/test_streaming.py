@@ -1,4 +1,6 @@
-"""A forecast from what was taken in before its newest frame came is the same as from all at once."""
+"""A forecast from what was taken in before its newest frame came is the same as from all at
+once.
+"""
 
 import math
 from collections.abc import Callable
@@ -17,19 +19,20 @@ from nowcast.sequences.scaling import Scaling
 
 STEPS = 4
 SETTINGS = {
-    "name": "encoder_forecaster", "hidden_channels": [3, 2], "kernel_size": 3, "input_kernel_size": 3, "patch_size": 2,
-    "feedback": True,
+    "name": "encoder_forecaster", "hidden_channels": [3, 2], "kernel_size": 3,
+    "input_kernel_size": 3, "patch_size": 2, "feedback": True,
 }  # fmt: skip
 NEXT_FRAME = {"name": "next_frame", "hidden_channels": [3], "kernel_sizes": [3]}
 STRIDED = {
-    "name": "encoder_forecaster_strided", "hidden_channels": [3], "outer_channels": 2, "strides": [2], "conv_kernel_sizes": [3],
-    "kernel_size": 3,
+    "name": "encoder_forecaster_strided", "hidden_channels": [3], "outer_channels": 2,
+    "strides": [2], "conv_kernel_sizes": [3], "kernel_size": 3,
 }  # fmt: skip
 
 
 def forecaster_of(settings: dict[str, Any], inputs: Inputs) -> Forecaster:
     torch.manual_seed(0)
-    if inputs.channels > 1 and "feedback" in settings:  # what lies beside the rain cannot be fed back
+    # what lies beside the rain cannot be fed back
+    if inputs.channels > 1 and "feedback" in settings:
         settings = settings | {"feedback": False}
     model = build_model(settings, inputs.channels, 1).eval()
     nn.init.constant_(model.get_submodule("output").get_parameter("bias"), 0.3)  # so that it rains
@@ -37,8 +40,12 @@ def forecaster_of(settings: dict[str, Any], inputs: Inputs) -> Forecaster:
 
 
 def rain(frames: int, raw_channels: int = 1) -> Tensor:
-    """(1, frames, raw_channels, 9, 8) in mm/h, a part of which no frame covers, and another that only some do."""
-    values = 5 * torch.rand(1, frames, raw_channels, 9, 8, generator=torch.Generator().manual_seed(2))
+    """(1, frames, raw_channels, 9, 8) in mm/h, a part of which no frame covers, and another
+    that only some do.
+    """
+    values = 5 * torch.rand(
+        1, frames, raw_channels, 9, 8, generator=torch.Generator().manual_seed(2)
+    )
     values[..., :2, :] = math.nan
     values[:, ::2, :, 4, :3] = math.nan
     return values
@@ -65,7 +72,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=["rain alone", "mask", "all inputs"],
 )
 @pytest.mark.parametrize("settings", [SETTINGS, STRIDED], ids=lambda settings: settings["name"])
-def test_every_forecast_of_a_day_is_that_of_the_whole_window(settings: dict[str, Any], inputs: Inputs) -> None:
+def test_every_forecast_of_a_day_is_that_of_the_whole_window(
+    settings: dict[str, Any], inputs: Inputs
+) -> None:
     forecaster = forecaster_of(settings, inputs)
     warm, day = WarmForecaster(forecaster), rain(9, inputs.raw_channels)
     for newest in range(STEPS, 10):

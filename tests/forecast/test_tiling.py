@@ -1,4 +1,6 @@
-"""Forecasts in tiles: how far a forecast looks, tiles equal to the whole, and how much memory they may take."""
+"""Forecasts in tiles: how far a forecast looks, tiles equal to the whole, and how much memory
+they may take.
+"""
 
 import math
 from collections.abc import Callable
@@ -26,18 +28,34 @@ from nowcast.sequences.scaling import Scaling
 RAIN_ALONE = Inputs()
 
 
-def encoder_forecaster(layers: int, kernel: int, input_kernel: int, patch: int, feedback: bool = False) -> dict[str, Any]:
+def encoder_forecaster(
+    layers: int, kernel: int, input_kernel: int, patch: int, feedback: bool = False
+) -> dict[str, Any]:
     sizes = {"kernel_size": kernel, "input_kernel_size": input_kernel, "patch_size": patch}
-    return {"name": "encoder_forecaster", "hidden_channels": [2] * layers, **sizes, "feedback": feedback}
+    return {
+        "name": "encoder_forecaster",
+        "hidden_channels": [2] * layers,
+        **sizes,
+        "feedback": feedback,
+    }
 
 
 def strided(strides: list[int], kernels: list[int], kernel: int) -> dict[str, Any]:
-    sizes = {"strides": strides, "conv_kernel_sizes": kernels, "kernel_size": kernel, "outer_channels": 2}
+    sizes = {
+        "strides": strides,
+        "conv_kernel_sizes": kernels,
+        "kernel_size": kernel,
+        "outer_channels": 2,
+    }
     return {"name": "encoder_forecaster_strided", "hidden_channels": [2] * len(strides), **sizes}
 
 
 def next_frame(*kernels: int) -> dict[str, Any]:
-    return {"name": "next_frame", "hidden_channels": [3] * len(kernels), "kernel_sizes": list(kernels)}
+    return {
+        "name": "next_frame",
+        "hidden_channels": [3] * len(kernels),
+        "kernel_sizes": list(kernels),
+    }
 
 
 def model_of(settings: dict[str, Any], channels: int = 1) -> nn.Module:
@@ -45,7 +63,9 @@ def model_of(settings: dict[str, Any], channels: int = 1) -> nn.Module:
     return build_model(settings, channels, 1).eval()
 
 
-def forecaster_of(settings: dict[str, Any], input_steps: int, lead_steps: int, inputs: Inputs = RAIN_ALONE) -> Forecaster:
+def forecaster_of(
+    settings: dict[str, Any], input_steps: int, lead_steps: int, inputs: Inputs = RAIN_ALONE
+) -> Forecaster:
     model = model_of(settings, inputs.channels)
     with torch.no_grad():
         for weight in model.parameters():
@@ -57,13 +77,15 @@ def forecaster_of(settings: dict[str, Any], input_steps: int, lead_steps: int, i
 @pytest.mark.parametrize(
     ("settings", "input_steps", "lead_steps", "halo"),
     [
-        # T states of one layer, the lead steps of the forecaster, and the input convolutions in and out, in patches.
+        # T states of one layer, the lead steps of the forecaster, and the input convolutions in and
+        # out, in patches.
         (encoder_forecaster(1, 3, 3, 1), 1, 1, 1 + 1),
         (encoder_forecaster(1, 5, 1, 2), 3, 2, 2 * (2 * 2 + 2 * 2)),
         (encoder_forecaster(2, 3, 5, 2), 3, 2, 2 * (2 + 2 + 3 * 2)),
         (encoder_forecaster(3, 3, 3, 4), 2, 3, 4 * (1 + 3 + 5)),
         (encoder_forecaster(2, 1, 5, 2), 3, 4, 2 * (3 * 2)),
-        # Fed back, a frame comes in again through all layers of the forecaster, unless the states spread further.
+        # Fed back, a frame comes in again through all layers of the forecaster, unless the states
+        # spread further.
         (encoder_forecaster(2, 3, 3, 2, feedback=True), 2, 3, 2 * (2 + 3 + 2 * 2)),
         (encoder_forecaster(1, 5, 3, 1, feedback=True), 2, 3, 2 * 2 + 1 + 2 * 2),
         (encoder_forecaster(2, 1, 3, 3, feedback=True), 2, 2, 3 * (3 + 2)),
@@ -73,7 +95,8 @@ def forecaster_of(settings: dict[str, Any], input_steps: int, lead_steps: int, i
         (strided([3, 2], [5, 3], 3), 2, 1, 42),
         (strided([1, 3], [3, 3], 3), 2, 1, 18),
         (strided([2, 1], [3, 3], 1), 2, 2, 8),
-        # Each forecast frame through all layers and the last convolution; past frames through the states of the widest.
+        # Each forecast frame through all layers and the last convolution; past frames through the
+        # states of the widest.
         (next_frame(3), 1, 1, 2),
         (next_frame(5, 3, 1), 3, 2, 2 * 2 + 2 * 4),
         (next_frame(3, 5), 2, 3, 2 + 3 * 4),
@@ -94,7 +117,9 @@ def test_the_halo_is_as_far_as_a_forecast_looks_and_no_further(
     model(past, lead_steps)[..., tile, tile].sum().backward()
     assert past.grad is not None
     for axis in (3, 4):
-        touched = past.grad.abs().sum(dim=[dim for dim in range(5) if dim != axis]).nonzero().flatten()
+        touched = (
+            past.grad.abs().sum(dim=[dim for dim in range(5) if dim != axis]).nonzero().flatten()
+        )
         first, last = int(touched[0]), int(touched[-1])
         assert start - halo <= first < start - halo + cell  # a cell less would not do
         assert start + cell < last + 1 <= start + cell + halo
@@ -171,7 +196,9 @@ def test_a_grid_that_fits_is_forecast_whole() -> None:
     [encoder_forecaster(2, 3, 3, 4), strided([3, 2], [5, 3], 3), next_frame(3, 3)],
     ids=lambda settings: settings["name"],
 )
-def test_every_tile_with_its_halo_fits_into_the_memory_allowed(settings: dict[str, Any], share: float) -> None:
+def test_every_tile_with_its_halo_fits_into_the_memory_allowed(
+    settings: dict[str, Any], share: float
+) -> None:
     forecaster = forecaster_of(settings, 2, 2)
     model = forecaster.model
     assert isinstance(model, Local)
@@ -181,7 +208,9 @@ def test_every_tile_with_its_halo_fits_into_the_memory_allowed(settings: dict[st
     assert tiling.rows[0] == tiling.columns[0] == 0
     assert (tiling.rows[-1], tiling.columns[-1]) == (height, width)
     assert tiling.halo == model.halo(2, 2)
-    assert not any(edge % model.multiple for edge in (*tiling.rows[:-1], *tiling.columns[:-1], tiling.halo))
+    assert not any(
+        edge % model.multiple for edge in (*tiling.rows[:-1], *tiling.columns[:-1], tiling.halo)
+    )
     parts: set[tuple[int, ...]] = set()
 
     def forecast(part: Tensor) -> Tensor:
@@ -202,7 +231,9 @@ def test_every_tile_with_its_halo_fits_into_the_memory_allowed(settings: dict[st
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("steps", [(1, 1), (2, 7), (6, 2)], ids=str)
-def test_what_is_known_at_once_is_no_less_than_what_is_needed(settings: dict[str, Any], steps: tuple[int, int]) -> None:
+def test_what_is_known_at_once_is_no_less_than_what_is_needed(
+    settings: dict[str, Any], steps: tuple[int, int]
+) -> None:
     model, shape = model_of(settings), (2, steps[0], 1, 20, 130)
     needed = forecasting_memory(model, shape, steps[1])
     assert needed <= forecasting_memory_at_most(model, shape, steps[1]) <= 40 * needed
@@ -210,12 +241,17 @@ def test_what_is_known_at_once_is_no_less_than_what_is_needed(settings: dict[str
 
 def test_tiles_are_said_in_one_line() -> None:
     tiling = Tiling((0, 512, 1024, 1226), (0, 512, 760), 38, 9_100_000_000, 4_000_000_000)
-    assert str(tiling) == "6 tiles of 512×512 with a halo of 38 pixels (whole would need 9.1 GB of 4.0 GB)"
+    assert (
+        str(tiling)
+        == "6 tiles of 512×512 with a halo of 38 pixels (whole would need 9.1 GB of 4.0 GB)"
+    )
 
 
 def test_too_little_memory_for_any_tile_is_an_error_in_words() -> None:
     forecaster = forecaster_of(encoder_forecaster(2, 3, 3, 4), 2, 2)
-    with pytest.raises(DeviceError, match=r"700×900 pixels need .* GB .*smallest tiles.*max_memory_gb"):
+    with pytest.raises(
+        DeviceError, match=r"700×900 pixels need .* GB .*smallest tiles.*max_memory_gb"
+    ):
         choose_tiling(forecaster, (1, 2, 1, 700, 900), 100_000)
 
 
@@ -227,7 +263,9 @@ def test_a_model_that_sees_all_pixels_has_no_tiles() -> None:
         choose_tiling(forecaster, (1, 2, 1, 80, 90), 1000)
 
 
-def test_memory_allowed_is_what_is_said_or_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_allowed_is_what_is_said_or_half_of_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cpu = torch.device("cpu")
     assert memory_allowed(1.5, cpu) == 1_500_000_000
     monkeypatch.setattr("nowcast.forecast.memory.free_memory", lambda device: 600)
@@ -237,7 +275,9 @@ def test_memory_allowed_is_what_is_said_or_half_of_what_is_free(monkeypatch: pyt
 
 
 def test_free_memory_is_the_systems(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    1500 kB\n")
+    (tmp_path / "meminfo").write_text(
+        "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    1500 kB\n"
+    )
     assert list(_available(tmp_path / "meminfo")) == [1500 * 1024]
     assert list(_available(tmp_path / "elsewhere")) == []
     free = free_memory(torch.device("cpu"))
@@ -246,10 +286,17 @@ def test_free_memory_is_the_systems(tmp_path: Path) -> None:
 
 def test_free_memory_is_the_least_that_control_groups_of_version_2_leave(tmp_path: Path) -> None:
     (tmp_path / "self").write_text("0::/jobs/mine\n")
-    for group, limit, usage, cached in (("jobs", "1000", "700", 50), ("jobs/mine", "max", "400", 0)):
+    for group, limit, usage, cached in (
+        ("jobs", "1000", "700", 50),
+        ("jobs/mine", "max", "400", 0),
+    ):
         folder = tmp_path / "cgroup" / group
         folder.mkdir(exist_ok=True, parents=True)
-        for name, text in {"max": limit, "current": usage, "stat": f"anon 1\ninactive_file {cached}\n"}.items():
+        for name, text in {
+            "max": limit,
+            "current": usage,
+            "stat": f"anon 1\ninactive_file {cached}\n",
+        }.items():
             (folder / f"memory.{name}").write_text(text)
     assert list(_left_in_groups(tmp_path / "self", tmp_path / "cgroup")) == [1000 - 700 + 50]
 
@@ -276,18 +323,39 @@ def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_predict_in_tiles_writes_the_forecast_of_the_whole(
     run: Callable[..., Outcome], trained: Path, large_file: Path, tmp_path: Path
 ) -> None:
-    words = ("predict", f"checkpoint={trained}/best.pt", f"data.path={large_file}", "device=cpu", "precision=fp32")
+    words = (
+        "predict",
+        f"checkpoint={trained}/best.pt",
+        f"data.path={large_file}",
+        "device=cpu",
+        "precision=fp32",
+    )
     whole = run(*words, f"output={tmp_path}/whole.nc", "max_memory_gb=1")
     tiled = run(*words, f"output={tmp_path}/tiled.nc", "max_memory_gb=0.003")
     assert (whole.code, tiled.code) == (0, 0), tiled.err
-    assert "tiles of" in tiled.err and "with a halo of 36 pixels" in tiled.err and "tiles of" not in whole.err
-    one, other = (open_forecast(tmp_path / name)["precipitation_rate"].values for name in ("whole.nc", "tiled.nc"))
+    assert (
+        "tiles of" in tiled.err
+        and "with a halo of 36 pixels" in tiled.err
+        and "tiles of" not in whole.err
+    )
+    one, other = (
+        open_forecast(tmp_path / name)["precipitation_rate"].values
+        for name in ("whole.nc", "tiled.nc")
+    )
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     assert np.nanmax(one) > 0
 
 
-def test_predict_says_that_memory_is_short(run: Callable[..., Outcome], trained: Path, large_file: Path, tmp_path: Path) -> None:
-    words = ("predict", f"checkpoint={trained}/best.pt", f"data.path={large_file}", "device=cpu", f"output={tmp_path}/none.nc")
+def test_predict_says_that_memory_is_short(
+    run: Callable[..., Outcome], trained: Path, large_file: Path, tmp_path: Path
+) -> None:
+    words = (
+        "predict",
+        f"checkpoint={trained}/best.pt",
+        f"data.path={large_file}",
+        "device=cpu",
+        f"output={tmp_path}/none.nc",
+    )
     outcome = run(*words, "max_memory_gb=0.0001")
     assert outcome.code == 69
     assert "190×170 pixels need" in outcome.err and "max_memory_gb" in outcome.err
@@ -296,11 +364,16 @@ def test_predict_says_that_memory_is_short(run: Callable[..., Outcome], trained:
 
 @pytest.mark.usefixtures("without_pictures")
 def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
-    run: Callable[..., Outcome], trained: Path, large_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Outcome],
+    trained: Path,
+    large_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = (
-        "evaluate", f"checkpoint={trained}/best.pt", f"data.path={large_file}", f"data.cache={tmp_path}/cache", "device=cpu",
-        "period=[2020-02-01,2020-02-01]", "thresholds=[0.1,0.5]", "min_wet_share=0", "precision=fp32", "stride=1", "batch_size=2",
+        "evaluate", f"checkpoint={trained}/best.pt", f"data.path={large_file}",
+        f"data.cache={tmp_path}/cache", "device=cpu", "period=[2020-02-01,2020-02-01]",
+        "thresholds=[0.1,0.5]", "min_wet_share=0", "precision=fp32", "stride=1", "batch_size=2",
     )  # fmt: skip
     outcomes, counts = [], set()
 
@@ -310,8 +383,13 @@ def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
 
     monkeypatch.setattr("nowcast.commands.cases_made.forecast_in_tiles", counted)
     for name, allowed in (("whole", 10**9), ("tiled", 6 * 10**6)):
-        monkeypatch.setattr("nowcast.commands.cases_made.memory_allowed", lambda said, device, allowed=allowed: allowed)
+        monkeypatch.setattr(
+            "nowcast.commands.cases_made.memory_allowed",
+            lambda said, device, allowed=allowed: allowed,
+        )
         outcomes.append(run(*words, f"output={tmp_path}/{name}"))
     assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[1].err
     assert counts == {1, 2}
-    assert (tmp_path / "whole" / "scores.csv").read_text() == (tmp_path / "tiled" / "scores.csv").read_text()
+    assert (tmp_path / "whole" / "scores.csv").read_text() == (
+        tmp_path / "tiled" / "scores.csv"
+    ).read_text()

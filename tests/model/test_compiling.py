@@ -65,7 +65,9 @@ def is_a_file(home):
     (home / ".cache").write_text("")
 
 
-@pytest.mark.parametrize("make", [others_may_write, is_a_link, is_a_file], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [others_may_write, is_a_link, is_a_file], ids=lambda make: make.__name__
+)
 def test_a_folder_that_is_not_private_is_not_used(home, make, caplog):
     make(home)
     with caplog.at_level(logging.INFO, logger="nowcast"):
@@ -83,14 +85,18 @@ def test_a_folder_of_another_user_is_not_used(home, monkeypatch):
 
 def test_without_a_home_a_folder_for_the_process_is_made_and_removed_at_its_end():
     code = (
-        "from pathlib import Path\nfrom nowcast.model import compiling\n"
-        "def nobody(): raise RuntimeError('no home')\n"
-        "Path.home = nobody\ncompiling.keep_cache_private()\nimport os\nprint(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+        "from pathlib import Path\nfrom nowcast.model import compiling\ndef nobody(): raise"
+        " RuntimeError('no home')\nPath.home = nobody\ncompiling.keep_cache_private()\nimport"
+        " os\nprint(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
     )
     environment = {
-        k: v for k, v in os.environ.items() if k not in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     folder = Path(done.stdout.strip())
     assert folder.parent.name.startswith("nowcast-") and not folder.parent.exists()
 
@@ -144,12 +150,19 @@ def test_training_compiles_at_once_and_full_precision_on_a_cpu_never(kernels):
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
-@pytest.mark.parametrize("hindrance", ["TORCH_COMPILE_DISABLE", "cache is a file", "cache cannot be made"])
-def test_what_hinders_the_compiler_is_said_once_and_training_goes_on(never_compiled, hindrance, monkeypatch, tmp_path, caplog):
+@pytest.mark.parametrize(
+    "hindrance", ["TORCH_COMPILE_DISABLE", "cache is a file", "cache cannot be made"]
+)
+def test_what_hinders_the_compiler_is_said_once_and_training_goes_on(
+    never_compiled, hindrance, monkeypatch, tmp_path, caplog
+):
     import torch._dynamo
 
     (tmp_path / "file").write_text("")
-    cache = {"cache is a file": tmp_path / "file" / "cache", "cache cannot be made": Path("/proc/nowhere")}
+    cache = {
+        "cache is a file": tmp_path / "file" / "cache",
+        "cache cannot be made": Path("/proc/nowhere"),
+    }
     if hindrance in cache:
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache[hindrance]))
     layer = ConvLSTM(1, 64, 1)
@@ -167,7 +180,9 @@ def test_what_hinders_the_compiler_is_said_once_and_training_goes_on(never_compi
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
 def test_a_layer_that_trains_compiles_for_grids_of_any_size(monkeypatch):
-    """As far as Inductor decides how all is laid out in memory, where a view of unknown size failed; without its C++ compiler."""
+    """As far as Inductor decides how all is laid out in memory, where a view of unknown size
+    failed; without its C++ compiler.
+    """
 
     def laid_out(graph):
         raise ValueError("all is laid out")

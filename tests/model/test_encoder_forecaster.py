@@ -16,12 +16,21 @@ def small_model(patch_size=2, channels=1, hidden=(3, 2), activation="identity", 
 
 
 def movie(b=2, t=4, c=1, h=8, w=6, seed=1):
-    return torch.rand(b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(
+        b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def patches_of(frames, p):
-    """Space to depth, pixel by pixel: (b, t, c, h, w) → (b, t, c·p·p, h/p, w/p), a channel for each place in the patch."""
-    parts = [frames[:, :, k, y::p, x::p] for k in range(frames.shape[2]) for y in range(p) for x in range(p)]
+    """Space to depth, pixel by pixel: (b, t, c, h, w) → (b, t, c·p·p, h/p, w/p), a channel for
+    each place in the patch.
+    """
+    parts = [
+        frames[:, :, k, y::p, x::p]
+        for k in range(frames.shape[2])
+        for y in range(p)
+        for x in range(p)
+    ]
     return torch.stack(parts, dim=2)
 
 
@@ -43,17 +52,23 @@ def by_figure_3(model, frames, lead_steps):
     outer, _ = model.forecaster[0](inner, state_1)
     both = torch.cat([outer, inner], dim=2)
     weight, bias = model.output.weight[:, :, 0, 0], model.output.bias
-    return frames_of(torch.einsum("oi,btihw->btohw", weight, both) + bias[:, None, None], model.patch_size)
+    return frames_of(
+        torch.einsum("oi,btihw->btohw", weight, both) + bias[:, None, None], model.patch_size
+    )
 
 
 @pytest.mark.parametrize(("patch_size", "channels"), [(1, 1), (2, 1), (2, 3)])
 def test_the_network_is_figure_3_of_the_paper(patch_size, channels):
     model, frames = small_model(patch_size, channels), movie(c=channels)
-    torch.testing.assert_close(model(frames, 3), by_figure_3(model, frames, 3), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        model(frames, 3), by_figure_3(model, frames, 3), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_layers_hand_their_last_states_over():
-    """Forecaster weights all 0: every gate is 1/2 and g is 0, so C halves each step and H_k = tanh(C_T / 2^k) / 2."""
+    """Forecaster weights all 0: every gate is 1/2 and g is 0, so C halves each step and H_k =
+    tanh(C_T / 2^k) / 2.
+    """
     model, frames = small_model(patch_size=1), movie()
     for parameter in model.forecaster.parameters():
         torch.nn.init.zeros_(parameter)
@@ -61,13 +76,16 @@ def test_layers_hand_their_last_states_over():
     _, (_, cell_2) = model.encoder[1](hidden_1)
     last_cells = torch.cat([cell_1[0], cell_2[0]], dim=1)
     for k, forecast in enumerate(model(frames, 3).unbind(1), start=1):
-        expected = functional.conv2d(torch.tanh(last_cells / 2**k) / 2, model.output.weight, model.output.bias)
+        expected = functional.conv2d(
+            torch.tanh(last_cells / 2**k) / 2, model.output.weight, model.output.bias
+        )
         torch.testing.assert_close(forecast, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_the_forecaster_takes_the_hidden_state_over_with_the_cells():
-    """Without state-to-state weights in an encoder layer its output gate moves H alone, and H can only act through the
-    state-to-state weights of the forecaster layer that takes it over."""
+    """Without state-to-state weights in an encoder layer its output gate moves H alone, and H
+    can only act through the state-to-state weights of the forecaster layer that takes it over.
+    """
     model, frames = small_model(), movie()
 
     encoder, forecaster = model.encoder[1].cells[0], model.forecaster[1].cells[0]
@@ -116,11 +134,15 @@ def test_examples_of_a_batch_do_not_meet():
 def test_a_grid_of_any_size_is_one_padded_with_dry_pixels_and_cut_back(size, patch_size):
     height, width = size
     model, frames = small_model(patch_size), movie(h=height, w=width)
-    padded = torch.zeros(2, 4, 1, -(-height // patch_size) * patch_size, -(-width // patch_size) * patch_size).double()
+    padded = torch.zeros(
+        2, 4, 1, -(-height // patch_size) * patch_size, -(-width // patch_size) * patch_size
+    ).double()
     padded[..., :height, :width] = frames
     forecast = model(frames, 3)
     assert forecast.shape == (2, 3, 1, height, width)
-    torch.testing.assert_close(forecast, by_figure_3(model, padded, 3)[..., :height, :width], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        forecast, by_figure_3(model, padded, 3)[..., :height, :width], rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("feedback", [False, True])
@@ -130,7 +152,9 @@ def test_every_parameter_is_trained_and_saved(feedback):
     names = [name for name, _ in model.named_parameters()]
     assert set(names) == set(model.state_dict())
     assert sum("peephole" in name for name in names) == 6
-    untrained = [name for name, p in model.named_parameters() if p.grad is None or (p.grad == 0).any()]
+    untrained = [
+        name for name, p in model.named_parameters() if p.grad is None or (p.grad == 0).any()
+    ]
     assert untrained == []
 
 
@@ -150,9 +174,10 @@ def test_sigmoid_output_is_a_probability_and_the_sigmoid_of_the_other():
 
 
 def test_in_bf16_the_forecast_is_close_and_cells_stay_in_float32():
-    """A convolution rounds its input, weights and result to 8 bits: three errors of about 2^-9 of a value, which the
-    sigmoids (slope ≤ 1/4) and the forgetting of the cells keep from growing. Encoder, forecaster and output are three such
-    stages in a row; nine independent errors add up to √9 of one: 3 · 2^-9 ≈ 0.6 %.
+    """A convolution rounds its input, weights and result to 8 bits: three errors of about 2^-9 of a
+    value, which the sigmoids (slope ≤ 1/4) and the forgetting of the cells keep from growing.
+    Encoder, forecaster and output are three such stages in a row; nine independent errors add up to
+    √9 of one: 3 · 2^-9 ≈ 0.6 %.
     """
     torch.manual_seed(0)
     model = EncoderForecaster(1, [16, 16], 3, 3, 2)
@@ -165,9 +190,13 @@ def test_in_bf16_the_forecast_is_close_and_cells_stay_in_float32():
         with torch.autocast("cpu", torch.bfloat16):
             rounded = model(frames, 6)
             _, (_, cell) = model.encoder[0](
-                functional.pixel_unshuffle(frames[..., :16, :22].flatten(0, 1), 2).unflatten(0, (2, 4))
+                functional.pixel_unshuffle(frames[..., :16, :22].flatten(0, 1), 2).unflatten(
+                    0, (2, 4)
+                )
             )
-            _, (_, unfolded) = model.forecaster[1](None, (torch.zeros(1, 2, 16, 4, 4), torch.ones(1, 2, 16, 4, 4)), steps=2)
+            _, (_, unfolded) = model.forecaster[1](
+                None, (torch.zeros(1, 2, 16, 4, 4), torch.ones(1, 2, 16, 4, 4)), steps=2
+            )
     assert rounded.dtype == cell.dtype == unfolded.dtype == torch.float32
     assert not torch.equal(rounded, exact)  # it did compute in bf16
     assert (rounded - exact).norm() / exact.norm() < 3 * 2**-9
@@ -178,20 +207,31 @@ def test_a_model_can_be_trained_in_bf16():
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(movie().float(), 2).square().mean()
     loss.backward()
-    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
+    assert all(
+        p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters()
+    )
 
 
 def test_a_patch_is_so_many_channels():
-    settings = {"name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3, "input_kernel_size": 5, "patch_size": 2}
+    settings = {
+        "name": "encoder_forecaster",
+        "hidden_channels": [4],
+        "kernel_size": 3,
+        "input_kernel_size": 5,
+        "patch_size": 2,
+    }
     model = build_model(settings, channels=2)
-    assert model.encoder[0].cells[0].weight_ih.shape == (16, 8, 5, 5)  # 4 gates × 4 channels from 2 channels × 2 × 2 pixels
+    # 4 gates × 4 channels from 2 channels × 2 × 2 pixels
+    assert model.encoder[0].cells[0].weight_ih.shape == (16, 8, 5, 5)
 
 
 # ---- feeding frames back
 
 
 def by_hand_with_feedback(model, frames, fed):
-    """Two layers; forecast k from patches of frame k of `fed`, where there is one, else of forecast k − 1."""
+    """Two layers; forecast k from patches of frame k of `fed`, where there is one, else of
+    forecast k − 1.
+    """
     hidden_1, state_1 = model.encoder[0](patches_of(frames, model.patch_size))
     _, state_2 = model.encoder[1](hidden_1)
     forecasts = []
@@ -201,7 +241,9 @@ def by_hand_with_feedback(model, frames, fed):
         outer, state_1 = model.forecaster[0](inner, state_1)
         weight, bias = model.output.weight[:, :, 0, 0], model.output.bias[:, None, None]
         both = torch.cat([outer, inner], dim=2)
-        forecasts.append(frames_of(torch.einsum("oi,btihw->btohw", weight, both) + bias, model.patch_size))
+        forecasts.append(
+            frames_of(torch.einsum("oi,btihw->btohw", weight, both) + bias, model.patch_size)
+        )
     return torch.cat(forecasts, dim=1)
 
 
@@ -235,7 +277,9 @@ def test_each_sequence_has_its_own_true_frames():
     guide[0] = torch.nan
     forecast = model(frames, 3, guide)
     torch.testing.assert_close(forecast[:1], model(frames[:1], 3), rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(forecast[1:], model(frames[1:], 3, guide[1:]), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        forecast[1:], model(frames[1:], 3, guide[1:]), rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 4)])
@@ -260,10 +304,15 @@ def test_a_model_without_feedback_refuses_true_frames():
 
 def test_moving_squares_are_learned_by_heart():
     torch.manual_seed(0)
-    assert share_left(learn(EncoderForecaster(1, [8, 8], 3, 3, 2), moving_squares()), moving_squares()) < 0.05
+    assert (
+        share_left(learn(EncoderForecaster(1, [8, 8], 3, 3, 2), moving_squares()), moving_squares())
+        < 0.05
+    )
 
 
 def test_moving_squares_are_learned_by_heart_with_feedback_and_scheduled_sampling():
     torch.manual_seed(0)
     model = EncoderForecaster(1, [8, 8], 3, 3, 2, feedback=True)
-    assert share_left(learn(model, moving_squares(), share_of_truth=(1, 0)), moving_squares()) < 0.05
+    assert (
+        share_left(learn(model, moving_squares(), share_of_truth=(1, 0)), moving_squares()) < 0.05
+    )

@@ -9,14 +9,20 @@ from torch import Tensor, nn
 from nowcast.model import MODELS, build_model
 from nowcast.model.stacks import Streaming
 
-PLAIN = {"name": "encoder_forecaster", "hidden_channels": [3, 2], "kernel_size": 3, "input_kernel_size": 3, "patch_size": 2}
+PLAIN = {
+    "name": "encoder_forecaster",
+    "hidden_channels": [3, 2],
+    "kernel_size": 3,
+    "input_kernel_size": 3,
+    "patch_size": 2,
+}
 MODELS_THAT_STREAM = {
     "encoder_forecaster": PLAIN,
     "with feedback": PLAIN | {"feedback": True},
     "one layer": PLAIN | {"hidden_channels": [3]},
     "encoder_forecaster_strided": {
-        "name": "encoder_forecaster_strided", "hidden_channels": [3, 2], "outer_channels": 2, "strides": [2, 2],
-        "conv_kernel_sizes": [3, 3], "kernel_size": 3,
+        "name": "encoder_forecaster_strided", "hidden_channels": [3, 2], "outer_channels": 2,
+        "strides": [2, 2], "conv_kernel_sizes": [3, 3], "kernel_size": 3,
     },
 }  # fmt: skip
 
@@ -37,10 +43,14 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 def movie(t: int) -> Tensor:
     """A size that no patch or stride divides."""
-    return torch.rand(2, t, 1, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
+    return torch.rand(
+        2, t, 1, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(t)
+    )
 
 
-def forecast_in_parts(model: nn.Module, frames: Tensor, splits: list[int], lead_steps: int) -> Tensor:
+def forecast_in_parts(
+    model: nn.Module, frames: Tensor, splits: list[int], lead_steps: int
+) -> Tensor:
     """The past taken in in parts of these lengths, then unfolded."""
     assert isinstance(model, Streaming)
     states = None
@@ -51,12 +61,18 @@ def forecast_in_parts(model: nn.Module, frames: Tensor, splits: list[int], lead_
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("splits", [[5], [4, 1], [1, 4], [2, 3], [1, 1, 1, 1, 1], [2, 1, 2]], ids=str)
-def test_a_forecast_is_the_same_however_the_past_is_taken_in(model: nn.Module, splits: list[int]) -> None:
+@pytest.mark.parametrize(
+    "splits", [[5], [4, 1], [1, 4], [2, 3], [1, 1, 1, 1, 1], [2, 1, 2]], ids=str
+)
+def test_a_forecast_is_the_same_however_the_past_is_taken_in(
+    model: nn.Module, splits: list[int]
+) -> None:
     frames = movie(5)
     whole = model(frames, 3)
     assert whole.std() > 1e-3
-    torch.testing.assert_close(forecast_in_parts(model, frames, splits, 3), whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        forecast_in_parts(model, frames, splits, 3), whole, rtol=1e-12, atol=1e-12
+    )
 
 
 @torch.no_grad()
@@ -65,14 +81,18 @@ def test_each_frame_taken_in_counts(model: nn.Module) -> None:
     for k in range(4):
         other = frames.clone()
         other[:, k] += 0.5
-        difference = forecast_in_parts(model, other, [3, 1], 2) - forecast_in_parts(model, frames, [3, 1], 2)
+        difference = forecast_in_parts(model, other, [3, 1], 2) - forecast_in_parts(
+            model, frames, [3, 1], 2
+        )
         assert difference.abs().max() > 1e-4
 
 
 def test_gradients_flow_through_both_parts(model: nn.Module) -> None:
     frames = movie(3)
     model(frames, 2).square().sum().backward()
-    whole = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    whole = [
+        parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None
+    ]
     model.zero_grad()
     forecast_in_parts(model, frames, [2, 1], 2).square().sum().backward()
     parts = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

@@ -1,4 +1,6 @@
-"""The fast path against the plain one, in float64, over random options; and the compiled kernels against their formulas."""
+"""The fast path against the plain one, in float64, over random options; and the compiled
+kernels against their formulas.
+"""
 
 import logging
 
@@ -17,16 +19,20 @@ from nowcast.model.unroll import unroll_plainly
 
 @some.composite
 def cases(draw):
-    """A cell with random weights in float64, frames or none, a number of steps, and a state or none."""
+    """A cell with random weights in float64, frames or none, a number of steps, and a state or
+    none.
+    """
     dimensions = draw(some.integers(0, 3))
     axes = lambda most: tuple(draw(some.integers(1, most)) for _ in range(dimensions))  # noqa: E731
     grid, kernel, input_kernel = axes(5), axes(4), axes(3)
     variant = Variant(
         bias=draw(some.booleans()),
         stride=axes(3),
-        padding=draw(some.sampled_from(["same", "valid"]))
-        if all(k <= n for k, n in zip(input_kernel, grid, strict=True))
-        else "same",
+        padding=(
+            draw(some.sampled_from(["same", "valid"]))
+            if all(k <= n for k, n in zip(input_kernel, grid, strict=True))
+            else "same"
+        ),
         activation=draw(some.sampled_from(["tanh", "relu", "identity"])),
         recurrent_activation=draw(some.sampled_from(["sigmoid", "hard_sigmoid"])),
         peephole=draw(some.sampled_from(["none", "channel", "pixel"])),
@@ -34,7 +40,13 @@ def cases(draw):
     channels = draw(some.sampled_from([0, 1, 3]))
     torch.manual_seed(draw(some.integers(0, 2**16)))
     cell = ConvLSTMCell(
-        channels, draw(some.integers(1, 3)), kernel, input_kernel, dimensions=dimensions, grid_size=grid, variant=variant
+        channels,
+        draw(some.integers(1, 3)),
+        kernel,
+        input_kernel,
+        dimensions=dimensions,
+        grid_size=grid,
+        variant=variant,
     ).double()
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
@@ -42,11 +54,16 @@ def cases(draw):
     frames = None
     if channels:
         repeated = draw(some.booleans())
-        frames = torch.randn(1 if repeated else steps, b, channels, *grid, dtype=torch.float64, requires_grad=True)
+        frames = torch.randn(
+            1 if repeated else steps, b, channels, *grid, dtype=torch.float64, requires_grad=True
+        )
         grid = cell.gates_of_input(frames[0]).shape[2:]
     state = None
     if not channels or draw(some.booleans()):
-        state = tuple(torch.randn(b, cell.hidden_channels, *grid, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        state = tuple(
+            torch.randn(b, cell.hidden_channels, *grid, dtype=torch.float64, requires_grad=True)
+            for _ in range(2)
+        )
     return cell, frames, steps, state
 
 
@@ -61,12 +78,23 @@ def test_the_fast_path_equals_the_plain_one_forward_and_back(case, used):
         output, last = path(cell, frames, steps, state)
         generator = torch.Generator().manual_seed(1)
         parts = [output, *last]
-        loss = sum((parts[k] * torch.randn(parts[k].shape, dtype=torch.float64, generator=generator)).sum() for k in sorted(used))
+        loss = sum(
+            (parts[k] * torch.randn(parts[k].shape, dtype=torch.float64, generator=generator)).sum()
+            for k in sorted(used)
+        )
         gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
         with torch.no_grad():
             forecast, _ = path(cell, frames, steps, state)
         torch.testing.assert_close(forecast, output, rtol=1e-10, atol=1e-12)
-        results.append([*parts, *(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True))])
+        results.append(
+            [
+                *parts,
+                *(
+                    torch.zeros_like(x) if g is None else g
+                    for x, g in zip(inputs, gradients, strict=True)
+                ),
+            ]
+        )
     for plain, fast in zip(*results, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-10)
 
@@ -77,7 +105,9 @@ def test_the_gradient_of_the_fast_path_can_be_differentiated():
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     frames = torch.randn(3, 1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x, weight: unroll_fast(cell, x, 3, None)[0], (frames, cell.weight_hh))
+    assert torch.autograd.gradgradcheck(
+        lambda x, weight: unroll_fast(cell, x, 3, None)[0], (frames, cell.weight_hh)
+    )
 
 
 def test_a_graph_that_is_kept_gives_the_same_gradient_again():
@@ -85,7 +115,10 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again():
     layer = ConvLSTM(2, 3, 3).double()
     frames = torch.randn(2, 7, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     loss = layer(frames)[0].square().sum()
-    first, second = (torch.autograd.grad(loss, [frames, *layer.parameters()], retain_graph=True) for _ in range(2))
+    first, second = (
+        torch.autograd.grad(loss, [frames, *layer.parameters()], retain_graph=True)
+        for _ in range(2)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -93,7 +126,10 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again():
 @pytest.mark.parametrize("activation", ["tanh", torch.sin], ids=["fast", "plain"])
 def test_what_is_returned_may_be_changed_in_place_before_the_gradient(activation, hidden_channels):
     torch.manual_seed(0)
-    layer, frames = ConvLSTM(1, hidden_channels, 3, activation=activation).double(), torch.rand(1, 3, 1, 4, 4).double()
+    layer, frames = (
+        ConvLSTM(1, hidden_channels, 3, activation=activation).double(),
+        torch.rand(1, 3, 1, 4, 4).double(),
+    )
 
     def gradients(change):
         output, (hidden, cell) = layer(frames)
@@ -101,7 +137,9 @@ def test_what_is_returned_may_be_changed_in_place_before_the_gradient(activation
         parts = [change(part) for part in (output, *states)]
         return torch.autograd.grad(sum(part.sum() for part in parts), list(layer.parameters()))
 
-    for in_place, new in zip(gradients(lambda x: x.mul_(2)), gradients(lambda x: x * 2), strict=True):
+    for in_place, new in zip(
+        gradients(lambda x: x.mul_(2)), gradients(lambda x: x * 2), strict=True
+    ):
         torch.testing.assert_close(in_place, new)
 
 
@@ -125,7 +163,9 @@ def steps_of(way, dtype, size=(2, 40, 5)):
 
 def ways(activation="tanh", recurrent="sigmoid"):
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent]
-    formulas = pointwise.Stepper(*(pointwise.partial(f, *functions) for f in (pointwise.forward, pointwise.backward)))
+    formulas = pointwise.Stepper(
+        *(pointwise.partial(f, *functions) for f in (pointwise.forward, pointwise.backward))
+    )
     in_place = pointwise.stepper(activation, recurrent, torch.zeros(1), torch.float32)
     return formulas, in_place
 
@@ -135,7 +175,8 @@ def ways(activation="tanh", recurrent="sigmoid"):
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_a_step_in_place_is_the_formulas(activation, recurrent, dtype):
     formulas, in_place = ways(activation, recurrent)
-    precision = 1e-5 if dtype == torch.float32 else 2**-7  # one rounding of a number of 8 bits, taken on through a product
+    # one rounding of a number of 8 bits, taken on through a product
+    precision = 1e-5 if dtype == torch.float32 else 2**-7
     for a, b in zip(steps_of(in_place, dtype), steps_of(formulas, dtype), strict=True):
         torch.testing.assert_close(a.float(), b.float(), rtol=precision, atol=precision)
 
@@ -162,9 +203,14 @@ def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog
         way = pointwise.stepper("relu", "hard_sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
         found = [steps_of(way, torch.bfloat16) for _ in range(2)]
     pointwise._compiled.cache_clear()
-    assert [record.levelname for record in caplog.records if record.name == "nowcast.model.pointwise"] == ["WARNING"]
+    assert [
+        record.levelname for record in caplog.records if record.name == "nowcast.model.pointwise"
+    ] == ["WARNING"]
     assert all(
-        torch.equal(a, b) for a, b in zip(found[0], steps_of(ways("relu", "hard_sigmoid")[1], torch.bfloat16), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(
+            found[0], steps_of(ways("relu", "hard_sigmoid")[1], torch.bfloat16), strict=True
+        )
     )
     assert "nowhere" in caplog.text
 
@@ -205,7 +251,10 @@ def test_gradients_can_be_checkpointed():
     layer = ConvLSTM(1, 2, 3).double()
     frames = torch.rand(2, 3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     plain = torch.autograd.grad(layer(frames)[0].square().sum(), frames)
-    again = torch.autograd.grad(torch.utils.checkpoint.checkpoint(layer, frames, use_reentrant=False)[0].square().sum(), frames)
+    again = torch.autograd.grad(
+        torch.utils.checkpoint.checkpoint(layer, frames, use_reentrant=False)[0].square().sum(),
+        frames,
+    )
     torch.testing.assert_close(again, plain)
 
 
@@ -213,7 +262,10 @@ def test_gradients_can_be_checkpointed():
 def test_an_empty_batch_gives_an_empty_output_and_gradients_of_zero(activation):
     layer = ConvLSTM(1, [2, 3], 3, activation=activation)
     output, (hidden, cell) = layer(torch.ones(0, 2, 1, 4, 5))
-    assert output.shape == (0, 2, 3, 4, 5) and [h.shape for h in (*hidden, *cell)] == 2 * [(0, 2, 4, 5), (0, 3, 4, 5)]
+    assert output.shape == (0, 2, 3, 4, 5) and [h.shape for h in (*hidden, *cell)] == 2 * [
+        (0, 2, 4, 5),
+        (0, 3, 4, 5),
+    ]
     output.sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
 

@@ -15,7 +15,9 @@ def small_model(channels=1, activation="identity"):
 
 
 def movie(b=2, t=4, c=1, h=4, w=3, seed=1):
-    return torch.rand(b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(
+        b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -31,23 +33,34 @@ def test_the_network_is_figure_3_of_the_paper_on_vectors(channels):
 
 
 def test_frames_of_another_size_are_refused():
-    with pytest.raises(ValueError, match=r"\(1, 4, 3\) \(channels, height, width\), not \(1, 3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"\(1, 4, 3\) \(channels, height, width\), not \(1, 3, 4\)"
+    ):
         small_model()(movie(h=3, w=4), 2)
 
 
 def test_every_parameter_is_trained_and_every_frame_counts():
     model, frames = small_model(), movie().requires_grad_()
     model(frames, 3).square().sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
+    ] == []
     assert (frames.grad.abs().amax(dim=(0, 2, 3, 4)) > 0).all()
 
 
 def test_it_refuses_true_frames_and_has_a_sigmoid():
     with pytest.raises(ValueError, match="feeds no frame back"):
         small_model()(movie(), 3, movie(t=3))
-    torch.testing.assert_close(small_model(activation="sigmoid")(movie(), 3), torch.sigmoid(small_model()(movie(), 3)))
+    torch.testing.assert_close(
+        small_model(activation="sigmoid")(movie(), 3), torch.sigmoid(small_model()(movie(), 3))
+    )
 
 
 def test_moving_squares_are_learned_by_heart():
     torch.manual_seed(0)
-    assert share_left(learn(FCLSTMForecaster(1, [32, 32], [12, 12]), moving_squares()), moving_squares()) < 0.05
+    assert (
+        share_left(
+            learn(FCLSTMForecaster(1, [32, 32], [12, 12]), moving_squares()), moving_squares()
+        )
+        < 0.05
+    )

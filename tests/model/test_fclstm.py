@@ -1,4 +1,6 @@
-"""The fully connected LSTM: with peepholes the paper's equation (1), without them `torch.nn.LSTM`."""
+"""The fully connected LSTM: with peepholes the paper's equation (1), without them
+`torch.nn.LSTM`.
+"""
 
 import pytest
 import torch
@@ -10,7 +12,9 @@ from nowcast.model import FCLSTM
 
 
 def equation_1(cell, vectors, hidden, memory, steps):
-    """Equation (1) of Shi et al. 2015, gate by gate and step by step; vectors (b, t, n), or None without input."""
+    """Equation (1) of Shi et al. 2015, gate by gate and step by step; vectors (b, t, n), or
+    None without input.
+    """
     w_xi, w_xf, w_xc, w_xo = (None,) * 4 if vectors is None else cell.weight_ih.chunk(4)
     w_hi, w_hf, w_hc, w_ho = cell.weight_hh.chunk(4)
     b_i, b_f, b_c, b_o = cell.bias.chunk(4)
@@ -32,10 +36,15 @@ def equation_1(cell, vectors, hidden, memory, steps):
 
 def test_it_is_equation_1_forward_and_backward():
     layer = shake(FCLSTM(3, 4))
-    vectors, hidden, memory = noise(2, 5, 3, grad=True), *(noise(1, 2, 4, seed=s, grad=True) for s in (2, 3))
+    vectors, hidden, memory = (
+        noise(2, 5, 3, grad=True),
+        *(noise(1, 2, 4, seed=s, grad=True) for s in (2, 3)),
+    )
     output, state = layer(vectors, (hidden, memory))
     theirs = equation_1(layer.layers.cells[0], vectors, hidden[0], memory[0], steps=5)
-    assert_same_with_gradients((output, *state), theirs, [vectors, hidden, memory, *layer.parameters()])
+    assert_same_with_gradients(
+        (output, *state), theirs, [vectors, hidden, memory, *layer.parameters()]
+    )
 
 
 def test_without_input_it_is_equation_1_without_its_input_terms():
@@ -47,7 +56,9 @@ def test_without_input_it_is_equation_1_without_its_input_terms():
 
 
 def test_one_unit_by_hand():
-    """All weights 0 but w_ci = ln 9 at C = 1: i = σ(ln 9) = 0.9, f = o = 0.5, g = 0 or, with a bias of 40, 1."""
+    """All weights 0 but w_ci = ln 9 at C = 1: i = σ(ln 9) = 0.9, f = o = 0.5, g = 0 or, with a
+    bias of 40, 1.
+    """
     layer = FCLSTM(1, 1)
     cell = layer.layers.cells[0]
     for parameter in layer.parameters():
@@ -60,7 +71,13 @@ def test_one_unit_by_hand():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"num_layers": 2, "bidirectional": True, "proj_size": 2}, {"bias": False, "batch_first": False}], ids=str
+    "options",
+    [
+        {},
+        {"num_layers": 2, "bidirectional": True, "proj_size": 2},
+        {"bias": False, "batch_first": False},
+    ],
+    ids=str,
 )
 def test_without_peepholes_it_is_torchs_lstm(options):
     lstm = shake(nn.LSTM(3, 4, **{"batch_first": True, **options}))
@@ -73,14 +90,18 @@ def test_without_peepholes_it_is_torchs_lstm(options):
 
 
 def test_the_number_of_parameters_counts_as_on_paper():
-    """4 gates × (an input weight and a state weight for each number, and a bias) × 7 units, and 3 peepholes of 7."""
+    """4 gates × (an input weight and a state weight for each number, and a bias) × 7 units, and
+    3 peepholes of 7.
+    """
 
     def count(*args, **options):
         return sum(p.numel() for p in FCLSTM(*args, **options).parameters())
 
     assert count(5, 7) == 4 * 7 * (5 + 7 + 1) + 3 * 7
     assert count(0, 7) == 4 * 7 * (7 + 1) + 3 * 7
-    assert count(5, 7, 2, bidirectional=True) == 2 * (4 * 7 * (5 + 7 + 1) + 3 * 7) + 2 * (4 * 7 * (14 + 7 + 1) + 3 * 7)
+    assert count(5, 7, 2, bidirectional=True) == 2 * (4 * 7 * (5 + 7 + 1) + 3 * 7) + 2 * (
+        4 * 7 * (14 + 7 + 1) + 3 * 7
+    )
     assert count(5, 7, peephole=False) == 4 * 7 * (5 + 7 + 2)  # torch.nn.LSTM has two biases a gate
 
 
@@ -97,7 +118,8 @@ def test_vector_by_vector_with_the_state_carried_on_is_the_whole_sequence():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"vectors": torch.zeros(1, 3), "steps": 2}, {"vectors": None, "steps": 2}, {"vectors": None}]
+    "arguments",
+    [{"vectors": torch.zeros(1, 3), "steps": 2}, {"vectors": None, "steps": 2}, {"vectors": None}],
 )
 def test_without_peepholes_steps_and_a_missing_input_are_refused(arguments):
     with pytest.raises(ValueError, match="steps: torch.nn.LSTM .* peephole=True"):

@@ -1,4 +1,6 @@
-"""The layer against Keras' ConvLSTM1D, 2D and 3D, on Keras' torch backend: the same weights, the same numbers, both ways."""
+"""The layer against Keras' ConvLSTM1D, 2D and 3D, on Keras' torch backend: the same weights,
+the same numbers, both ways.
+"""
 
 import os
 import subprocess
@@ -17,13 +19,16 @@ from absl import logging as absl_logging  # noqa: E402
 
 from nowcast.model import convert  # noqa: E402
 
-# Keras logs through absl, whose handler holds the stream that pytest captured while this was imported, and closes it as soon
+# Keras logs through absl, whose handler holds the stream that pytest captured while this was
+# imported, and closes it as soon
 # as anybody configures logging anew.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 pytestmark = [
     # Keras reads a tensor with a keyword that torch's does not know yet.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    ),
 ]
 
 LAYERS = {1: keras.layers.ConvLSTM1D, 2: keras.layers.ConvLSTM2D, 3: keras.layers.ConvLSTM3D}
@@ -47,7 +52,11 @@ CASES = {
     "hard_sigmoid": (2, 3, {"recurrent_activation": "hard_sigmoid", "padding": "same"}),
     "relu": (2, 3, {"activation": "relu", "padding": "same"}),
     "linear, sigmoid": (2, 3, {"activation": None, "recurrent_activation": "sigmoid"}),
-    "activation sigmoid, gates tanh": (2, 3, {"activation": "sigmoid", "recurrent_activation": "tanh"}),
+    "activation sigmoid, gates tanh": (
+        2,
+        3,
+        {"activation": "sigmoid", "recurrent_activation": "tanh"},
+    ),
     "no bias": (2, 3, {"use_bias": False}),
     "go_backwards": (2, 3, {"go_backwards": True}),
     "go_backwards, last alone": (2, 3, {"go_backwards": True, "return_sequences": False}),
@@ -63,12 +72,20 @@ OUR_NAMES = {"strides": "stride", "dilation_rate": "dilation", "dropout": "input
 def pair(dimensions, kernel, settings, channels=2, filters=3):
     """A layer of Keras with random weights, biases too, and ours from them."""
     numpy.random.seed(0)
-    theirs = LAYERS[dimensions](filters, kernel, **{"return_sequences": True, "return_state": True, **settings})
+    theirs = LAYERS[dimensions](
+        filters, kernel, **{"return_sequences": True, "return_state": True, **settings}
+    )
     theirs.build((2, None, *GRIDS[dimensions], channels))
-    theirs.set_weights([numpy.random.normal(0, 0.3, w.shape).astype("float32") for w in theirs.get_weights()])
-    options = {OUR_NAMES.get(name, name): value for name, value in settings.items() if name != "use_bias"}
+    theirs.set_weights(
+        [numpy.random.normal(0, 0.3, w.shape).astype("float32") for w in theirs.get_weights()]
+    )
+    options = {
+        OUR_NAMES.get(name, name): value for name, value in settings.items() if name != "use_bias"
+    }
     options = {name: "identity" if value is None else value for name, value in options.items()}
-    return theirs, convert.from_keras(theirs.get_weights(), **{"return_sequences": True, "return_state": True, **options})
+    return theirs, convert.from_keras(
+        theirs.get_weights(), **{"return_sequences": True, "return_state": True, **options}
+    )
 
 
 def channels_first(tensor, dimensions):
@@ -76,7 +93,9 @@ def channels_first(tensor, dimensions):
 
 
 def frames_of(dimensions, channels=2):
-    return torch.randn(2, 4, *GRIDS[dimensions], channels, generator=torch.Generator().manual_seed(0))
+    return torch.randn(
+        2, 4, *GRIDS[dimensions], channels, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def flat(result):
@@ -110,7 +129,9 @@ def test_ours_is_keras(case):
     assert largest <= 1e-5
 
 
-@pytest.mark.parametrize("case", ["2-D", "stride (1, 2) even kernel same", "dilation (2, 1) same", "relu", "1-D", "3-D"])
+@pytest.mark.parametrize(
+    "case", ["2-D", "stride (1, 2) even kernel same", "dilation (2, 1) same", "relu", "1-D", "3-D"]
+)
 def test_gradients_are_keras(case):
     dimensions, kernel, settings = CASES[case]
     theirs, ours = pair(dimensions, kernel, settings)
@@ -120,12 +141,21 @@ def test_gradients_are_keras(case):
         inputs = inputs.clone().requires_grad_()
         output = layer(inputs)[0]
         output = channels_first(output, dimensions) if layer is theirs else output
-        weight = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)) if weight is None else weight
+        weight = (
+            torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+            if weight is None
+            else weight
+        )
         output.mul(weight).sum().backward()
         gradients.append([inputs.grad])
-    gradients[0] = [channels_first(gradients[0][0], dimensions), *(v.value.grad for v in theirs.trainable_variables)]
+    gradients[0] = [
+        channels_first(gradients[0][0], dimensions),
+        *(v.value.grad for v in theirs.trainable_variables),
+    ]
     cell = ours.cells[0]
-    gradients[1] += [w.grad.movedim((0, 1), (-1, -2)) for w in (cell.weight_ih, cell.weight_hh)] + [cell.bias.grad]
+    gradients[1] += [w.grad.movedim((0, 1), (-1, -2)) for w in (cell.weight_ih, cell.weight_hh)] + [
+        cell.bias.grad
+    ]
     for a, b in zip(*gradients, strict=True):
         assert a.abs().max() > 0
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
@@ -148,7 +178,10 @@ def test_initial_states():
     frames, hidden, cell = frames_of(2), *torch.randn(2, 2, *GRIDS[2], 3)
     with torch.no_grad():
         expected = theirs(frames, initial_state=[hidden, cell])
-        output, (h_n, c_n) = ours(channels_first(frames, 2), (channels_first(hidden, 2)[None], channels_first(cell, 2)[None]))
+        output, (h_n, c_n) = ours(
+            channels_first(frames, 2),
+            (channels_first(hidden, 2)[None], channels_first(cell, 2)[None]),
+        )
     for result, wanted in zip((output, h_n[0], c_n[0]), expected, strict=True):
         torch.testing.assert_close(result, channels_first(wanted, 2), rtol=0, atol=1e-5)
 
@@ -163,13 +196,24 @@ def test_unit_forget_bias_begins_as_in_keras():
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_ours_goes_to_keras(dimensions):
     kind = convert.KINDS[dimensions]
-    ours = kind(2, 3, 3, peephole="none", unit_forget_bias=True, input_init="glorot", recurrent_init="orthogonal")
+    ours = kind(
+        2,
+        3,
+        3,
+        peephole="none",
+        unit_forget_bias=True,
+        input_init="glorot",
+        recurrent_init="orthogonal",
+    )
     theirs = LAYERS[dimensions](3, 3, padding="same", return_sequences=True)
     theirs.build((None, None, *GRIDS[dimensions], 2))
     theirs.set_weights(convert.to_keras(ours))
     frames = frames_of(dimensions)
     with torch.no_grad():
-        expected, (result, _) = channels_first(theirs(frames), dimensions), ours(channels_first(frames, dimensions))
+        expected, (result, _) = (
+            channels_first(theirs(frames), dimensions),
+            ours(channels_first(frames, dimensions)),
+        )
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
 
 
@@ -193,9 +237,18 @@ def test_files_that_keras_wrote_are_read_without_it(tmp_path):
     numpy.save(tmp_path / "frames.npy", frames.numpy())
     for api in ("sequential", "functional"):
         chosen = keras.layers.ConvLSTM2D(
-            3, (3, 2), strides=(1, 2), padding="same", recurrent_activation="hard_sigmoid", return_sequences=True, name="rain"
+            3,
+            (3, 2),
+            strides=(1, 2),
+            padding="same",
+            recurrent_activation="hard_sigmoid",
+            return_sequences=True,
+            name="rain",
         )
-        first, last = keras.layers.ConvLSTM2D(2, 3, return_sequences=True, padding="same"), keras.layers.ConvLSTM2D(1, 1)
+        first, last = (
+            keras.layers.ConvLSTM2D(2, 3, return_sequences=True, padding="same"),
+            keras.layers.ConvLSTM2D(1, 1),
+        )
         grid = keras.Input((4, *GRIDS[2], 2))
         if api == "sequential":
             model = keras.Sequential([grid, first, keras.layers.BatchNormalization(), chosen, last])
@@ -205,36 +258,57 @@ def test_files_that_keras_wrote_are_read_without_it(tmp_path):
             expected[api] = channels_first(chosen(frames), 2).numpy()
         model.save(tmp_path / f"{api}.keras")
         model.save_weights(tmp_path / f"{api}.weights.h5")
-    told = {"stride": (1, 2), "padding": "same", "recurrent_activation": "hard_sigmoid", "return_sequences": True}
+    told = {
+        "stride": (1, 2),
+        "padding": "same",
+        "recurrent_activation": "hard_sigmoid",
+        "return_sequences": True,
+    }
     subprocess.run([sys.executable, "-c", READ, str(tmp_path), repr(told)], check=True)
     for api, values in expected.items():
         for name in (f"{api}.keras", f"{api}.weights.h5"):
-            numpy.testing.assert_allclose(numpy.load(tmp_path / f"{name}.npy"), values, rtol=0, atol=1e-5)
+            numpy.testing.assert_allclose(
+                numpy.load(tmp_path / f"{name}.npy"), values, rtol=0, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
 def test_layers_within_a_model_that_keras_wrote(tmp_path, name):
-    inner = keras.Sequential([keras.Input((4, 7, 6, 6)), keras.layers.ConvLSTM2D(2, 2, name="deep", strides=2)], name="inner")
-    both = keras.layers.Bidirectional(keras.layers.ConvLSTM2D(3, 3, return_sequences=True, padding="same", name="rain"))
+    inner = keras.Sequential(
+        [keras.Input((4, 7, 6, 6)), keras.layers.ConvLSTM2D(2, 2, name="deep", strides=2)],
+        name="inner",
+    )
+    both = keras.layers.Bidirectional(
+        keras.layers.ConvLSTM2D(3, 3, return_sequences=True, padding="same", name="rain")
+    )
     model = keras.Sequential([keras.Input((4, 7, 6, 2)), both, inner])
     model.save(tmp_path / name)
     forward, backward, deep = (
-        convert.from_keras_file(tmp_path / name, layer) for layer in ("forward_rain", "backward_rain", "deep")
+        convert.from_keras_file(tmp_path / name, layer)
+        for layer in ("forward_rain", "backward_rain", "deep")
     )
     frames = frames_of(2)
     x = channels_first(frames, 2)
     with torch.no_grad():
         x = torch.cat([forward(x), backward(x).flip(1)], dim=2)
         torch.testing.assert_close(deep(x), channels_first(model(frames), 2), rtol=0, atol=1e-5)
-    assert backward.go_backwards and deep.variant.stride == (2, 2) and deep.variant.padding == "valid"
+    assert (
+        backward.go_backwards and deep.variant.stride == (2, 2) and deep.variant.padding == "valid"
+    )
 
 
 def test_sharded_weights_that_keras_wrote(tmp_path):
     layer = keras.layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True)
-    model = keras.Sequential([keras.Input((4, *GRIDS[2], 2)), layer, keras.layers.BatchNormalization()])
+    model = keras.Sequential(
+        [keras.Input((4, *GRIDS[2], 2)), layer, keras.layers.BatchNormalization()]
+    )
     model.save_weights(tmp_path / "m.weights.json", max_shard_size=2e-6)
     assert len(list(tmp_path.glob("*.h5"))) > 1
     frames = frames_of(2)
-    ours = convert.from_keras_file(tmp_path / "m.weights.json", padding="same", return_sequences=True)
+    ours = convert.from_keras_file(
+        tmp_path / "m.weights.json", padding="same", return_sequences=True
+    )
     with torch.no_grad():
-        torch.testing.assert_close(ours(channels_first(frames, 2)), channels_first(layer(frames), 2), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            ours(channels_first(frames, 2)), channels_first(layer(frames), 2), rtol=0, atol=1e-5
+        )

@@ -1,4 +1,6 @@
-"""The layer's options are those of Keras' ConvLSTM2D, here held against what each of them says; test_keras holds them against Keras."""
+"""The layer's options are those of Keras' ConvLSTM2D, here held against what each of them says;
+test_keras holds them against Keras.
+"""
 
 from copy import deepcopy
 
@@ -20,13 +22,18 @@ from nowcast.model.activations import ACTIVATIONS, activation
     [
         ("tanh", {0.0: 0.0, 1.0: 0.7615941559557649}),
         ("sigmoid", {0.0: 0.5, 1.0: 0.7310585786300049}),
-        ("hard_sigmoid", {-4.0: 0.0, -3.0: 0.0, -1.5: 0.25, 0.0: 0.5, 1.5: 0.75, 3.0: 1.0, 4.0: 1.0}),
+        (
+            "hard_sigmoid",
+            {-4.0: 0.0, -3.0: 0.0, -1.5: 0.25, 0.0: 0.5, 1.5: 0.75, 3.0: 1.0, 4.0: 1.0},
+        ),
         ("relu", {-2.0: 0.0, 0.0: 0.0, 2.0: 2.0}),
         ("identity", {-2.0: -2.0, 3.0: 3.0}),
     ],
 )
 def test_activations_by_hand(name, by_hand):
-    x, y = (torch.tensor([*numbers], dtype=torch.float64) for numbers in (by_hand, by_hand.values()))
+    x, y = (
+        torch.tensor([*numbers], dtype=torch.float64) for numbers in (by_hand, by_hand.values())
+    )
     assert_same(activation(name)(x), y)
 
 
@@ -57,14 +64,20 @@ BY_FORMULA = {
 @pytest.mark.parametrize("name", BY_FORMULA)
 def test_an_activation_by_name_is_the_function_given_forward_and_backward(name, gate):
     named = shake(ConvLSTM(2, 3, 3, activation=name, recurrent_activation=gate))
-    given = ConvLSTM(2, 3, 3, activation=BY_FORMULA[name], recurrent_activation=BY_FORMULA[gate]).double()
+    given = ConvLSTM(
+        2, 3, 3, activation=BY_FORMULA[name], recurrent_activation=BY_FORMULA[gate]
+    ).double()
     given.load_state_dict(named.state_dict())
     frames = noise(2, 3, 2, 4, 5, grad=True)
     results, gradients = [], []
     for layer in (named, given):
         output, (hidden, memory) = layer(frames)
         results.append((output, hidden, memory))
-        gradients.append(torch.autograd.grad(output.square().sum() + memory.sin().sum(), [frames, *layer.parameters()]))
+        gradients.append(
+            torch.autograd.grad(
+                output.square().sum() + memory.sin().sum(), [frames, *layer.parameters()]
+            )
+        )
     assert_same(*results)
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-10)
 
@@ -83,18 +96,30 @@ def test_biases_and_peepholes_begin_at_zero_and_the_forget_gate_at_one_where_ask
     cell = ConvLSTM(1, 2, 3).cells[0]
     assert (cell.bias == 0).all()
     assert (cell.peephole == 0).all()
-    assert ConvLSTM(1, 2, 3, unit_forget_bias=True).cells[0].bias.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert ConvLSTM(1, 2, 3, unit_forget_bias=True).cells[0].bias.tolist() == [
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(
     ("init", "input_bound", "state_bound"),
     [
         ("uniform", (3 * 25) ** -0.5, (16 * 9) ** -0.5),  # 1/√fan-in
-        ("glorot", (6 / (25 * (3 + 64))) ** 0.5, (6 / (9 * (16 + 64))) ** 0.5),  # √(6 / (fan-in + fan-out)); 4 gates of 16
+        # √(6 / (fan-in + fan-out)); 4 gates of 16
+        ("glorot", (6 / (25 * (3 + 64))) ** 0.5, (6 / (9 * (16 + 64))) ** 0.5),
     ],
 )
 def test_weights_begin_evenly_within_their_bounds(init, input_bound, state_bound):
-    """Of n even numbers the largest is above 0.99 of the bound but for one time in 0.99⁻ⁿ, and the mean square a third of it squared."""
+    """Of n even numbers the largest is above 0.99 of the bound but for one time in 0.99⁻ⁿ, and
+    the mean square a third of it squared.
+    """
     torch.manual_seed(0)
     cell = ConvLSTM(3, 16, 3, input_kernel_size=5, input_init=init, recurrent_init=init).cells[0]
     for weight, bound in ((cell.weight_ih, input_bound), (cell.weight_hh, state_bound)):
@@ -138,7 +163,9 @@ def test_reset_parameters_begins_anew():
 
 
 def test_input_dropout_hides_the_same_numbers_at_every_step():
-    """What is seen of frames of ones is the mask: the same at each step, another for each sequence, channel and call."""
+    """What is seen of frames of ones is the mask: the same at each step, another for each
+    sequence, channel and call.
+    """
     torch.manual_seed(0)
     layer = ConvLSTM(2, 2, 1, activation="identity", input_dropout=0.3)
     wire(layer.cells[0])
@@ -149,10 +176,13 @@ def test_input_dropout_hides_the_same_numbers_at_every_step():
         hidden = output.abs() < 1e-6
         torch.testing.assert_close(output[~hidden], torch.full_like(output[~hidden], 1 / 0.7))
         assert hidden[:, 0].float().mean().item() == pytest.approx(0.3, abs=2e-2)
-    masks = [output[k, 0, c] < 1e-6 for output in (first, second) for k in range(2) for c in range(2)]
+    masks = [
+        output[k, 0, c] < 1e-6 for output in (first, second) for k in range(2) for c in range(2)
+    ]
     for k, mask in enumerate(masks):
         for other in masks[:k]:
-            assert (mask & other).float().mean().item() == pytest.approx(0.3**2, abs=4e-2)  # independent
+            # independent
+            assert (mask & other).float().mean().item() == pytest.approx(0.3**2, abs=4e-2)
 
 
 def test_recurrent_dropout_hides_the_same_numbers_at_every_step():
@@ -165,7 +195,9 @@ def test_recurrent_dropout_hides_the_same_numbers_at_every_step():
     for _ in range(2):
         output = layer(ones)[0][:, :, 0].round(decimals=4)
         seen = output[:, 1] > 1
-        expected = torch.where(seen[:, None], torch.tensor([1.0, 3.0, 7.0]).reshape(3, 1, 1), torch.ones(3, 1, 1))
+        expected = torch.where(
+            seen[:, None], torch.tensor([1.0, 3.0, 7.0]).reshape(3, 1, 1), torch.ones(3, 1, 1)
+        )
         assert_same(output, expected)
         assert seen.float().mean().item() == pytest.approx(0.5, abs=3e-2)
         kept += [*seen]
@@ -185,7 +217,9 @@ def test_each_layer_and_direction_draws_its_own_mask():
 
 def test_gradients_go_through_both_dropouts_and_not_where_nothing_is_seen():
     torch.manual_seed(0)
-    layer = ConvLSTM(1, 1, 1, activation="identity", input_dropout=0.5, recurrent_dropout=0.5).double()
+    layer = ConvLSTM(
+        1, 1, 1, activation="identity", input_dropout=0.5, recurrent_dropout=0.5
+    ).double()
     wire(layer.cells[0], of_hidden=1.0)
     frames = torch.ones(1, 2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     output = layer(frames)[0]
@@ -198,9 +232,14 @@ def test_gradients_go_through_both_dropouts_and_not_where_nothing_is_seen():
 # What is returned
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"batch_first": False}, {"go_backwards": True}], ids=in_words)
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2}, {"batch_first": False}, {"go_backwards": True}], ids=in_words
+)
 def test_without_sequences_the_last_step_is_returned(options):
-    whole, last = shake(ConvLSTM(1, 2, 3, **options)), shake(ConvLSTM(1, 2, 3, return_sequences=False, **options))
+    whole, last = (
+        shake(ConvLSTM(1, 2, 3, **options)),
+        shake(ConvLSTM(1, 2, 3, return_sequences=False, **options)),
+    )
     frames = noise(3, 3, 1, 4, 5)
     output, state = whole(frames)
     assert_same(last(frames), (output.select(1 if whole.batch_first else 0, -1), state))
@@ -208,9 +247,14 @@ def test_without_sequences_the_last_step_is_returned(options):
 
 
 def test_without_sequences_both_directions_return_where_they_end():
-    """As in Keras' Bidirectional: the first direction ends at the last frame, the second at the first."""
+    """As in Keras' Bidirectional: the first direction ends at the last frame, the second at the
+    first.
+    """
     options = {"num_layers": 2, "bidirectional": True}
-    frames, output = noise(2, 3, 1, 4, 5), shake(ConvLSTM(1, 2, 3, **options))(noise(2, 3, 1, 4, 5))[0]
+    frames, output = (
+        noise(2, 3, 1, 4, 5),
+        shake(ConvLSTM(1, 2, 3, **options))(noise(2, 3, 1, 4, 5))[0],
+    )
     last = shake(ConvLSTM(1, 2, 3, return_sequences=False, **options))(frames)[0]
     assert_same(last, torch.cat([output[:, -1, :2], output[:, 0, 2:]], dim=1))
 
@@ -219,11 +263,17 @@ def test_without_state_the_output_is_returned_alone():
     frames = noise(2, 3, 1, 4, 5)
     for sequences in (True, False):
         pair = shake(ConvLSTM(1, 2, 3, return_sequences=sequences))(frames)
-        assert_same(shake(ConvLSTM(1, 2, 3, return_state=False, return_sequences=sequences))(frames), pair[0])
+        assert_same(
+            shake(ConvLSTM(1, 2, 3, return_state=False, return_sequences=sequences))(frames),
+            pair[0],
+        )
 
 
 def test_backwards_is_forwards_over_the_frames_turned_round():
-    forwards, backwards = shake(ConvLSTM(1, 2, 3, num_layers=2)), shake(ConvLSTM(1, 2, 3, num_layers=2, go_backwards=True))
+    forwards, backwards = (
+        shake(ConvLSTM(1, 2, 3, num_layers=2)),
+        shake(ConvLSTM(1, 2, 3, num_layers=2, go_backwards=True)),
+    )
     frames = noise(2, 4, 1, 4, 5)
     assert_same(backwards(frames), forwards(frames.flip(1)))
     _, between = backwards(frames[:, 2:])
@@ -233,7 +283,9 @@ def test_backwards_is_forwards_over_the_frames_turned_round():
 # State from call to call
 
 
-@pytest.mark.parametrize("options", [{}, {"hidden_channels": [3, 2]}, {"proj_size": 1, "num_layers": 2}], ids=in_words)
+@pytest.mark.parametrize(
+    "options", [{}, {"hidden_channels": [3, 2]}, {"proj_size": 1, "num_layers": 2}], ids=in_words
+)
 def test_a_stateful_layer_goes_on_where_it_ended_until_it_is_reset(options):
     options = {"input_channels": 1, "hidden_channels": 2, "kernel_size": 3, **options}
     plain, stateful = shake(ConvLSTM(**options)), shake(ConvLSTM(**options, stateful=True))
@@ -254,7 +306,10 @@ def test_a_stateful_layer_carries_the_state_of_one_sequence_without_a_batch():
 
 def test_a_state_given_to_a_stateful_layer_takes_the_place_of_the_carried_one():
     plain, stateful = shake(ConvLSTM(1, 2, 3)), shake(ConvLSTM(1, 2, 3, stateful=True))
-    frames, state = noise(2, 2, 1, 4, 5), (noise(1, 2, 2, 4, 5, seed=2), noise(1, 2, 2, 4, 5, seed=3))
+    frames, state = (
+        noise(2, 2, 1, 4, 5),
+        (noise(1, 2, 2, 4, 5, seed=2), noise(1, 2, 2, 4, 5, seed=3)),
+    )
     stateful(frames)
     first = plain(frames, state)
     assert_same(stateful(frames, state), first)
@@ -271,7 +326,9 @@ def test_a_stateful_layer_without_input_goes_on():
 def test_the_carried_state_takes_no_gradient_from_call_to_call():
     layer, frames = shake(ConvLSTM(1, 2, 3, stateful=True)), noise(1, 2, 1, 4, 5, grad=True)
     layer(frames)
-    (gradient,) = torch.autograd.grad(layer(frames.detach())[0].sum(), frames, allow_unused=True, materialize_grads=True)
+    (gradient,) = torch.autograd.grad(
+        layer(frames.detach())[0].sum(), frames, allow_unused=True, materialize_grads=True
+    )
     assert (gradient == 0).all()
 
 
@@ -296,7 +353,9 @@ def test_the_carried_state_is_no_weight():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"num_layers": 2, "batch_first": False}, {"bidirectional": True}, {"go_backwards": True}], ids=str
+    "options",
+    [{}, {"num_layers": 2, "batch_first": False}, {"bidirectional": True}, {"go_backwards": True}],
+    ids=str,
 )
 def test_a_repeated_frame_is_a_sequence_of_that_frame(options):
     layer = shake(ConvLSTM(1, 2, 3, **options))
@@ -304,7 +363,9 @@ def test_a_repeated_frame_is_a_sequence_of_that_frame(options):
     wanted = [frame, *layer.parameters()]
     repeated, (hidden, memory) = layer(frame, steps=4)
     expanded, (last_hidden, last_memory) = layer(torch.stack([frame] * 4, dim=time))
-    assert_same_with_gradients((repeated, hidden, memory), (expanded, last_hidden, last_memory), wanted)
+    assert_same_with_gradients(
+        (repeated, hidden, memory), (expanded, last_hidden, last_memory), wanted
+    )
     alone, last = layer(frame[0], steps=4)
     assert_same((alone, last), (repeated.select(1 - time, 0), (hidden[:, 0], memory[:, 0])))
 
@@ -317,7 +378,10 @@ def test_effective_steps_are_the_steps_returned():
     repeated = layer(frames[:, 0], steps=5)
     assert_same(layer(frames[:, 0], steps=5, effective_steps=(0, 2))[0], repeated[0][:, [0, 2]])
     without = shake(ConvLSTM(0, 2, 3))
-    assert_same(without(None, state, steps=4, effective_steps=[3])[0], without(None, state, steps=4)[0][:, 3:])
+    assert_same(
+        without(None, state, steps=4, effective_steps=[3])[0],
+        without(None, state, steps=4)[0][:, 3:],
+    )
 
 
 @pytest.mark.parametrize("steps", [[5], [-1], [0, 7]])
@@ -344,7 +408,9 @@ def test_less_than_one_step_is_refused(steps):
 
 
 def test_a_sequence_where_a_frame_is_to_be_repeated_is_refused():
-    with pytest.raises(ValueError, match=r"one frame \(b, c, \*grid\) to repeat of 2 spatial axes is wanted"):
+    with pytest.raises(
+        ValueError, match=r"one frame \(b, c, \*grid\) to repeat of 2 spatial axes is wanted"
+    ):
         ConvLSTM(1, 2, 3)(torch.zeros(1, 3, 1, 4, 5), steps=3)
 
 
@@ -352,11 +418,15 @@ def test_a_sequence_where_a_frame_is_to_be_repeated_is_refused():
 
 
 def test_a_group_of_parameters_takes_a_weight_decay_of_its_own():
-    """One step of SGD at lr 1 takes the decay off the weights that have one: W (1 − 1/4), where the gradient is 0."""
+    """One step of SGD at lr 1 takes the decay off the weights that have one: W (1 − 1/4), where
+    the gradient is 0.
+    """
     layer = shake(ConvLSTM(1, 2, 3))
     cell = layer.cells[0]
     before = cell.weight_hh.detach().clone(), cell.weight_ih.detach().clone()
-    optimizer = torch.optim.SGD([{"params": cell.weight_hh, "weight_decay": 0.25}, {"params": cell.weight_ih}], lr=1.0)
+    optimizer = torch.optim.SGD(
+        [{"params": cell.weight_hh, "weight_decay": 0.25}, {"params": cell.weight_ih}], lr=1.0
+    )
     (0.0 * layer(noise(1, 2, 1, 4, 5))[0].sum()).backward()
     optimizer.step()
     assert_same((cell.weight_hh.detach(), cell.weight_ih.detach()), (0.75 * before[0], before[1]))
@@ -368,9 +438,16 @@ def test_a_parametrized_weight_is_what_the_layer_computes_with_and_what_trains()
     torch.manual_seed(0)
     nn.utils.parametrizations.spectral_norm(cell, "weight_hh", n_power_iterations=50)
     layer.eval()
-    assert torch.linalg.matrix_norm(cell.weight_hh.flatten(1), ord=2).item() == pytest.approx(1, rel=1e-3)
+    assert torch.linalg.matrix_norm(cell.weight_hh.flatten(1), ord=2).item() == pytest.approx(
+        1, rel=1e-3
+    )
     plain = ConvLSTM(1, 2, 3).double()
-    names = {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "bias": cell.bias, "peephole": cell.peephole}
+    names = {
+        "weight_ih": cell.weight_ih,
+        "weight_hh": cell.weight_hh,
+        "bias": cell.bias,
+        "peephole": cell.peephole,
+    }
     plain.load_state_dict({f"cells.0.{name}": weight for name, weight in names.items()})
     assert_same(layer(frames), plain(frames))
     layer.train()(frames)[0].square().sum().backward()

@@ -1,4 +1,6 @@
-"""The layer under what torch does to a module: compile, export, differentiate by function, lower precision, copy."""
+"""The layer under what torch does to a module: compile, export, differentiate by function,
+lower precision, copy.
+"""
 
 import io
 import pickle
@@ -13,8 +15,12 @@ from nowcast.model import FCLSTM, ConvLSTM, ConvLSTM1d, ConvLSTM3d
 
 LAYERS = {
     "1d": lambda: ConvLSTM1d(2, 3, 3, bidirectional=True),
-    "2d": lambda: ConvLSTM(2, [3, 2], 3, recurrent_activation="hard_sigmoid", activation="identity"),
-    "3d": lambda: ConvLSTM3d(2, 3, 1, peephole="pixel", grid_size=4, proj_size=2, activation=torch.sin),
+    "2d": lambda: ConvLSTM(
+        2, [3, 2], 3, recurrent_activation="hard_sigmoid", activation="identity"
+    ),
+    "3d": lambda: ConvLSTM3d(
+        2, 3, 1, peephole="pixel", grid_size=4, proj_size=2, activation=torch.sin
+    ),
     "fc": lambda: FCLSTM(2, 3),
 }
 AXES = {"1d": 1, "2d": 2, "3d": 3, "fc": 0}
@@ -37,11 +43,17 @@ def test_it_compiles_in_one_graph(kind):
 
 
 def test_a_compiled_layer_takes_batches_of_any_size_and_carries_its_state():
-    layer, plain = (shake(ConvLSTM(1, 2, 3, peephole="pixel", grid_size=4, stateful=stateful)) for stateful in (True, False))
+    layer, plain = (
+        shake(ConvLSTM(1, 2, 3, peephole="pixel", grid_size=4, stateful=stateful))
+        for stateful in (True, False)
+    )
     compiled = torch.compile(layer, backend="eager", fullgraph=True)
     for b in (1, 2, 3):
         frames = noise(b, 4, 1, 4, 4)
-        assert_same(torch.cat([compiled(frames[:, :2])[0], compiled(frames[:, 2:])[0]], dim=1), plain(frames)[0])
+        assert_same(
+            torch.cat([compiled(frames[:, :2])[0], compiled(frames[:, 2:])[0]], dim=1),
+            plain(frames)[0],
+        )
         layer.reset_state()
 
 
@@ -49,7 +61,9 @@ def test_a_compiled_layer_has_the_same_gradients():
     layer, frames = shake(ConvLSTM(2, 3, 3)), noise(1, 2, 2, 4, 5, grad=True)
     wanted = [frames, *layer.parameters()]
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    ours, theirs = (torch.autograd.grad(call(frames)[0].square().sum(), wanted) for call in (compiled, layer))
+    ours, theirs = (
+        torch.autograd.grad(call(frames)[0].square().sum(), wanted) for call in (compiled, layer)
+    )
     assert_same(ours, theirs)
 
 
@@ -74,8 +88,13 @@ def test_an_exported_layer_without_input_takes_its_state():
 
 
 def test_an_ensemble_of_layers_runs_as_one_by_vmap():
-    layers, frames = [shake(ConvLSTM(1, 2, 3, num_layers=2), seed=k) for k in range(3)], noise(2, 2, 1, 4, 4)
-    together = vmap(lambda weights: functional_call(layers[0], weights, (frames,)))(stack_module_state(layers)[0])
+    layers, frames = (
+        [shake(ConvLSTM(1, 2, 3, num_layers=2), seed=k) for k in range(3)],
+        noise(2, 2, 1, 4, 4),
+    )
+    together = vmap(lambda weights: functional_call(layers[0], weights, (frames,)))(
+        stack_module_state(layers)[0]
+    )
     output, (hidden, memory) = together
     for k, layer in enumerate(layers):
         assert_same((output[k], (hidden[k], memory[k])), layer(frames))
@@ -93,7 +112,8 @@ def test_gradients_of_each_example_are_those_of_it_alone():
         assert_same(tuple(gradient[k] for gradient in each.values()), alone)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, on the first jvp
+# torch's own, on the first jvp
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_derivatives_forward_and_backward_are_one_jacobian(kind):
     layer, frames = shake(LAYERS[kind]()), noise(1, 2, 2, *(4,) * AXES[kind])
@@ -108,14 +128,24 @@ def test_derivatives_forward_and_backward_are_one_jacobian(kind):
     slope = (call(frames + step * direction) - call(frames - step * direction)) / (2 * step)
     torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-8)
     jacobian = jacrev(call)(frames)
-    assert_same(torch.einsum("of,f->o", jacobian.reshape(value.numel(), -1), direction.flatten()), along.flatten())
+    assert_same(
+        torch.einsum("of,f->o", jacobian.reshape(value.numel(), -1), direction.flatten()),
+        along.flatten(),
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [{}, {"peephole": "none"}, {"activation": torch.tanh}], ids=in_words)
+@pytest.mark.parametrize(
+    "options", [{}, {"peephole": "none"}, {"activation": torch.tanh}], ids=in_words
+)
 def test_autocast_computes_in_bf16_and_keeps_cells_in_float32(options, training):
-    """A convolution rounds to 8 bits, errors of about 2^-9, which the sigmoids (slope ≤ 1/4) keep from growing over the steps."""
-    layer, frames = shake(ConvLSTM(2, 8, 3, num_layers=2, **options)).float(), noise(2, 5, 2, 6, 7).float()
+    """A convolution rounds to 8 bits, errors of about 2^-9, which the sigmoids (slope ≤ 1/4)
+    keep from growing over the steps.
+    """
+    layer, frames = (
+        shake(ConvLSTM(2, 8, 3, num_layers=2, **options)).float(),
+        noise(2, 5, 2, 6, 7).float(),
+    )
     with torch.set_grad_enabled(training):
         exact = layer(frames)
         with torch.autocast("cpu", torch.bfloat16):
@@ -129,13 +159,19 @@ def test_autocast_computes_in_bf16_and_keeps_cells_in_float32(options, training)
         gradients = torch.autograd.grad(output.float().square().sum(), [*layer.parameters()])
         wanted = torch.autograd.grad(exact[0].square().sum(), [*layer.parameters()])
         assert all(g.dtype == torch.float32 for g in gradients)
-        assert all((g - w).norm() / w.norm() < 2**-4 for g, w in zip(gradients, wanted, strict=True))
+        assert all(
+            (g - w).norm() / w.norm() < 2**-4 for g, w in zip(gradients, wanted, strict=True)
+        )
 
 
 def test_a_layer_on_no_device_knows_its_shapes():
     layer = ConvLSTM(2, 3, 3, num_layers=2, device="meta")
     output, (hidden, _) = layer(torch.empty(2, 4, 2, 5, 6, device="meta"))
-    assert (output.device.type, output.shape, hidden.shape) == ("meta", (2, 4, 3, 5, 6), (2, 2, 3, 5, 6))
+    assert (output.device.type, output.shape, hidden.shape) == (
+        "meta",
+        (2, 4, 3, 5, 6),
+        (2, 2, 3, 5, 6),
+    )
 
 
 @pytest.mark.parametrize("kind", ["1d", "2d", "3d", "fc"])
@@ -152,7 +188,9 @@ def test_a_copy_is_the_same_and_goes_its_own_way(kind):
 
 def test_every_activation_by_name_can_be_pickled_and_a_stateful_layer_goes_on_after_it():
     layer, frames = (
-        shake(ConvLSTM(1, 2, 3, stateful=True, recurrent_activation="hard_sigmoid", activation="relu")),
+        shake(
+            ConvLSTM(1, 2, 3, stateful=True, recurrent_activation="hard_sigmoid", activation="relu")
+        ),
         noise(1, 2, 1, 4, 4),
     )
     layer(frames)

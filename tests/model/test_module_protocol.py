@@ -1,4 +1,6 @@
-"""Whatever PyTorch lets a person do to a module works on a cell too: where anyone changes or watches it, it is really called."""
+"""Whatever PyTorch lets a person do to a module works on a cell too: where anyone changes or
+watches it, it is really called.
+"""
 
 import copy
 
@@ -10,7 +12,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nowcast.model import ConvLSTM, ConvLSTMCell, EncoderForecaster, FCLSTMForecaster, NextFrame, StridedEncoderForecaster
+from nowcast.model import (
+    ConvLSTM,
+    ConvLSTMCell,
+    EncoderForecaster,
+    FCLSTMForecaster,
+    NextFrame,
+    StridedEncoderForecaster,
+)
 from nowcast.model.fast_path import has_fast_path
 
 STEPS = 4
@@ -33,7 +42,9 @@ def call(network, frames):
 
 
 def frames_of(*shape, seed=1):
-    return torch.rand(*(shape or (2, STEPS, 1, 8, 8)), generator=torch.Generator().manual_seed(seed))
+    return torch.rand(
+        *(shape or (2, STEPS, 1, 8, 8)), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def cells_of(network):
@@ -42,7 +53,9 @@ def cells_of(network):
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # of a cell without input
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
+@pytest.mark.parametrize(
+    "kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
 def test_a_hook_on_a_cell_is_called_at_each_step(name, kind):
     network, frames = build(name), frames_of().requires_grad_()
     expected, calls = call(network, frames), []
@@ -52,14 +65,17 @@ def test_a_hook_on_a_cell_is_called_at_each_step(name, kind):
     found.sum().backward()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     cells = len(cells_of(network)) // (1 if name in ("layer", "next_frame") else 2)
-    # a forecaster's cells take the two forecast steps; next_frame takes the past and one frame that it feeds back
+    # a forecaster's cells take the two forecast steps; next_frame takes the past and one frame that
+    # it feeds back
     steps = {"layer": STEPS, "next_frame": STEPS + 1}.get(name, STEPS + 2)
     assert len(calls) == cells * steps
 
 
 def test_a_hook_on_all_modules_sees_the_cells():
     seen = []
-    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, *_: seen.append(type(module))
+    )
     try:
         call(build("layer"), frames_of())
     finally:
@@ -69,7 +85,9 @@ def test_a_hook_on_all_modules_sees_the_cells():
 
 def test_what_a_hook_returns_is_what_goes_on():
     layer, frames = build("layer"), frames_of()
-    layer.cells[1].register_forward_hook(lambda cell, args, state: (torch.ones_like(state[0]), state[1]))
+    layer.cells[1].register_forward_hook(
+        lambda cell, args, state: (torch.ones_like(state[0]), state[1])
+    )
     assert (layer(frames)[0] == 1).all()
 
 
@@ -78,7 +96,11 @@ def sigma(weight):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils:FutureWarning")
-@pytest.mark.parametrize("normalise", [nn.utils.spectral_norm, parametrizations.spectral_norm], ids=["hook", "parametrisation"])
+@pytest.mark.parametrize(
+    "normalise",
+    [nn.utils.spectral_norm, parametrizations.spectral_norm],
+    ids=["hook", "parametrisation"],
+)
 def test_spectral_norm_holds_the_recurrent_weight_at_one_and_trains_it(normalise):
     layer = ConvLSTM(1, 3, 3)
     cell = layer.cells[0]
@@ -92,7 +114,9 @@ def test_spectral_norm_holds_the_recurrent_weight_at_one_and_trains_it(normalise
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils:FutureWarning")
 @pytest.mark.parametrize("weight", ["weight_ih", "weight_hh", "bias", "peephole"])
 @pytest.mark.parametrize(
-    "change", [lambda c, w: prune.l1_unstructured(c, w, 0.5), nn.utils.weight_norm], ids=["prune", "weight_norm"]
+    "change",
+    [lambda c, w: prune.l1_unstructured(c, w, 0.5), nn.utils.weight_norm],
+    ids=["prune", "weight_norm"],
 )
 def test_a_weight_made_by_a_hook_trains_step_after_step(change, weight):
     layer, frames = build("layer"), frames_of()
@@ -128,7 +152,9 @@ class Forecast(nn.Module):
         return call(self.network, frames)
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
+)
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_traced_network_is_right_for_other_batches_and_grids(name, gradients):
@@ -143,7 +169,9 @@ def test_a_traced_network_is_right_for_other_batches_and_grids(name, gradients):
             traced(frames_of(2, STEPS + 1, 1, 8, 8))
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
+)
 @pytest.mark.parametrize("stride", [2, 3, (2, 1)])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -181,7 +209,9 @@ def test_a_mode_that_replaces_an_operation_is_obeyed():
     with Doubled():
         found = layer(frames)[0]
         cell = layer.cells[0](frames[:, 0])[0]
-    assert not torch.allclose(found, plain) and not torch.allclose(cell, layer.cells[0](frames[:, 0])[0])
+    assert not torch.allclose(found, plain) and not torch.allclose(
+        cell, layer.cells[0](frames[:, 0])[0]
+    )
 
 
 def test_a_mode_that_watches_sees_the_equation_and_only_looking_on_is_no_reason_to_leave_the_fast_path():
@@ -190,7 +220,8 @@ def test_a_mode_that_watches_sees_the_equation_and_only_looking_on_is_no_reason_
         assert not has_fast_path(cell, frames)
         cell(frames[:, 0])
     assert seen.names.count("convolution") == 2
-    torch.set_default_device("cpu")  # a function mode too, but one that says only where new tensors go
+    # a function mode too, but one that says only where new tensors go
+    torch.set_default_device("cpu")
     try:
         assert has_fast_path(cell, frames)
     finally:
@@ -207,7 +238,8 @@ def test_flops_are_counted_for_each_cell():
 
 
 def test_a_layer_in_half_precision_is_counted_and_runs_on_as_before():
-    layer, frames = ConvLSTM(1, 64, 1), torch.rand(1, 2, 1, 32, 32)  # 65,536 numbers of state, from which kernels are compiled
+    # 65,536 numbers of state, from which kernels are compiled
+    layer, frames = ConvLSTM(1, 64, 1), torch.rand(1, 2, 1, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         with FlopCounterMode(display=False) as flops:
             layer(frames)[0].float().sum().backward()
@@ -248,7 +280,9 @@ def test_gradients_of_many_losses_at_once_are_those_of_each():
     layer, frames = ConvLSTM(1, 2, 3).double(), frames_of(1, 3, 1, 4, 4).double().requires_grad_()
     output = layer(frames)[0].sum(dim=(0, 2, 3, 4))
     wanted = [frames, *layer.parameters()]
-    together = torch.autograd.grad(output, wanted, torch.eye(3).double(), is_grads_batched=True, retain_graph=True)
+    together = torch.autograd.grad(
+        output, wanted, torch.eye(3).double(), is_grads_batched=True, retain_graph=True
+    )
     for k in range(3):
         alone = torch.autograd.grad(output[k], wanted, retain_graph=True)
         torch.testing.assert_close(tuple(gradient[k] for gradient in together), alone)
@@ -259,7 +293,9 @@ class Own(torch.Tensor):
 
 
 CHANGES = {
-    "subclass": lambda layer: layer.cells.__setitem__(0, type("Mine", (ConvLSTMCell,), {})(1, 2, 3)),
+    "subclass": lambda layer: layer.cells.__setitem__(
+        0, type("Mine", (ConvLSTMCell,), {})(1, 2, 3)
+    ),
     "forward of its own": lambda layer: setattr(layer.cells[0], "forward", layer.cells[0].forward),
     "step of its own": lambda layer: setattr(layer.cells[0], "step", layer.cells[0].step),
     "another activation": lambda layer: setattr(layer.cells[0], "activation", torch.relu),
@@ -293,7 +329,11 @@ def test_a_wrapped_cell_is_called_through_its_wrapper():
             self.cell, self.calls = cell, 0
 
         def __getattr__(self, name):
-            return super().__getattr__(name) if name in ("cell", "_modules") else getattr(super().__getattr__("cell"), name)
+            return (
+                super().__getattr__(name)
+                if name in ("cell", "_modules")
+                else getattr(super().__getattr__("cell"), name)
+            )
 
         def forward(self, *args):
             self.calls += 1

@@ -19,7 +19,9 @@ def small_model(channels=1, activation="identity"):
 
 
 def movie(b=2, t=5, c=1, h=7, w=6, seed=1):
-    return torch.rand(b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(
+        b, t, c, h, w, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def normalised(norm, sequence):
@@ -32,7 +34,9 @@ def normalised(norm, sequence):
 
 
 def keras_example(model, frames):
-    """The whole sequence at once, layer by layer; the 3×3×3 convolution written out over frames t − 2, t − 1 and t."""
+    """The whole sequence at once, layer by layer; the 3×3×3 convolution written out over frames
+    t − 2, t − 1 and t.
+    """
     hidden, _ = model.layers[0](frames)
     hidden, _ = model.layers[1](normalised(model.norms[0], hidden))
     hidden, _ = model.layers[2](normalised(model.norms[1], hidden))
@@ -40,7 +44,10 @@ def keras_example(model, frames):
     padded = torch.cat([zeros, hidden], dim=1)
     outputs = []
     for t in range(frames.shape[1]):
-        parts = [functional.conv2d(padded[:, t + k], model.output.weight[:, :, k], padding=1) for k in range(3)]
+        parts = [
+            functional.conv2d(padded[:, t + k], model.output.weight[:, :, k], padding=1)
+            for k in range(3)
+        ]
         outputs.append(sum(parts) + model.output.bias[:, None, None])
     return torch.stack(outputs, dim=1)
 
@@ -48,7 +55,11 @@ def keras_example(model, frames):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("training", [True, False])
 def test_with_all_true_frames_it_is_the_example_on_the_whole_sequence(training, channels):
-    model, frames, future = small_model(channels).train(training), movie(c=channels), movie(t=3, c=channels, seed=2)
+    model, frames, future = (
+        small_model(channels).train(training),
+        movie(c=channels),
+        movie(t=3, c=channels, seed=2),
+    )
     expected = keras_example(model, torch.cat([frames, future[:, :2]], dim=1))[:, -3:]
     torch.testing.assert_close(model(frames, 3, future), expected, rtol=1e-9, atol=1e-11)
 
@@ -64,7 +75,9 @@ def test_no_output_knows_a_later_frame():
 
 
 def test_rolled_out_frame_by_frame_it_is_the_whole_sequence_at_once():
-    """The states carry all: feeding forecasts back one by one is the pass over past and forecasts together."""
+    """The states carry all: feeding forecasts back one by one is the pass over past and
+    forecasts together.
+    """
     model, frames = small_model().eval(), movie()
     forecast = model(frames, 4)
     together = keras_example(model, torch.cat([frames, forecast[:, :3]], dim=1))[:, -4:]
@@ -76,7 +89,9 @@ def test_a_sequence_in_two_parts_is_the_sequence(cut):
     model, frames = small_model().eval(), movie(t=6)
     first, state = model.follow(frames[:, :cut])
     second, _ = model.follow(frames[:, cut:], state)
-    torch.testing.assert_close(torch.cat([first, second], dim=1), model.follow(frames)[0], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        torch.cat([first, second], dim=1), model.follow(frames)[0], rtol=1e-9, atol=1e-11
+    )
 
 
 def test_some_true_frames_are_fed_back_in_place_of_forecasts():
@@ -90,7 +105,9 @@ def test_some_true_frames_are_fed_back_in_place_of_forecasts():
 
 
 def test_the_example_has_as_many_parameters_as_in_keras():
-    """64 channels: gates of 4·64, convolutions of input and state and a bias each; 2·64 of each batch normalisation; Conv3D."""
+    """64 channels: gates of 4·64, convolutions of input and state and a bias each; 2·64 of each
+    batch normalisation; Conv3D.
+    """
     with torch.device("meta"):
         model = NextFrame(1, [64, 64, 64], [5, 3, 1])
     lstms = [k**2 * (c + 64) * 256 + 256 for c, k in ((1, 5), (64, 3), (64, 1))]
@@ -121,7 +138,9 @@ def test_a_grid_of_any_size_goes_in_and_comes_out(size):
 def test_every_parameter_is_trained_and_every_frame_counts(guided):
     model, frames = small_model(), movie().requires_grad_()
     model(frames, 3, movie(t=3) if guided else None).square().sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
+    ] == []
     assert (frames.grad.abs().amax(dim=(0, 2, 3, 4)) > 0).all()
 
 

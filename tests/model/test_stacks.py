@@ -7,9 +7,10 @@ from nowcast.model import MODELS, build_model
 from nowcast.model.stacks import pad_to_multiple, roll_out
 
 SMALL = {
-    "encoder_forecaster": {"hidden_channels": [4, 4], "kernel_size": 3, "input_kernel_size": 3, "patch_size": 2},
-    "encoder_forecaster_strided": {
-        "hidden_channels": [4, 4], "outer_channels": 2, "strides": [2, 2], "conv_kernel_sizes": [4, 3], "kernel_size": 3,
+    "encoder_forecaster": {"hidden_channels": [4, 4], "kernel_size": 3, "input_kernel_size": 3,
+    "patch_size": 2}, "encoder_forecaster_strided": {
+        "hidden_channels": [4, 4], "outer_channels": 2, "strides": [2, 2], "conv_kernel_sizes": [4,
+        3], "kernel_size": 3,
     },
     "fc_lstm": {"hidden_channels": [8, 8], "grid_size": [9, 10]},
     "next_frame": {"hidden_channels": [4, 4, 4], "kernel_sizes": [5, 3, 1]},
@@ -30,8 +31,14 @@ def test_forecasts_are_fed_back_and_true_frames_in_their_place() -> None:
     nan = float("nan")
     state = torch.zeros(1, 1, 1, 1, 1)
     assert roll_out(counter, frame(1.0, 2.0), state, 3, None).flatten().tolist() == [12, 22, 32]
-    assert roll_out(counter, frame(2.0), state, 3, frame(5.0, nan, 7.0)).flatten().tolist() == [12, 15, 25]
-    assert roll_out(counter, frame(1.0, 2.0), state, 3, frame(5.0, 6.0, nan)).flatten().tolist() == [12, 15, 16]
+    assert roll_out(counter, frame(2.0), state, 3, frame(5.0, nan, 7.0)).flatten().tolist() == [
+        12,
+        15,
+        25,
+    ]
+    assert roll_out(
+        counter, frame(1.0, 2.0), state, 3, frame(5.0, 6.0, nan)
+    ).flatten().tolist() == [12, 15, 16]
 
 
 @pytest.mark.parametrize("steps", [2, 4])
@@ -66,7 +73,11 @@ def test_every_model_can_be_trained_in_bf16_and_forecasts_in_float32(name, feedb
     if feedback and name not in ("encoder_forecaster", "next_frame"):
         pytest.skip("feeds no frame back")
     torch.manual_seed(0)
-    settings = {"name": name, **SMALL[name], **({"feedback": True} if feedback and name == "encoder_forecaster" else {})}
+    settings = {
+        "name": name,
+        **SMALL[name],
+        **({"feedback": True} if feedback and name == "encoder_forecaster" else {}),
+    }
     model, frames = build_model(settings), torch.rand(2, 6, 1, 9, 10)
     guide = frames[:, 3:].clone() if feedback else None
     if guide is not None:

@@ -13,7 +13,9 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """`write("a.nc", values, minutes)`: `values` (time, y, x), or (y, x) with a scalar time, at `minutes` since 2020-01-01."""
+    """`write("a.nc", values, minutes)`: `values` (time, y, x), or (y, x) with a scalar time, at
+    `minutes` since 2020-01-01.
+    """
 
     def write_file(
         name: str,
@@ -40,7 +42,13 @@ def write(tmp_path: Path) -> Write:
             fill = attrs.pop("_FillValue", None)
             endian = "big" if values.dtype.byteorder == ">" else "native"
             rain = file.createVariable(variable, values.dtype, dims, fill_value=fill, endian=endian)
-            rain.setncatts({name: value for name, value in {"units": "mm h-1", **attrs}.items() if value is not None})
+            rain.setncatts(
+                {
+                    name: value
+                    for name, value in {"units": "mm h-1", **attrs}.items()
+                    if value is not None
+                }
+            )
             rain.set_auto_maskandscale(False)
             rain[...] = values
             if extra is not None:

@@ -2,7 +2,8 @@
 
     python tests/radar/mutants.py FORMAT FIRST COUNT FOLDER
 
-makes mutant FIRST and the COUNT - 1 after it below FOLDER, and says of each, in a line of JSON, what came of it.
+makes mutant FIRST and the COUNT - 1 after it below FOLDER, and says of each, in a line of JSON,
+what came of it.
 """
 
 import faulthandler
@@ -33,17 +34,34 @@ from nowcast.radar.georeference import place_differs, place_of_grid
 from nowcast.radar.grid import TIMESTEP
 from nowcast.radar.opening import open_files
 
-SECONDS = 20  # of computing for one mutant, and ten times as many to wait; a sound file takes far less
+# of computing for one mutant, and ten times as many to wait; a sound file takes far less
+SECONDS = 20
 MEMORY = 4 * 2**30  # bytes of addresses
 MAX_RATE = 1000.0
-EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF]
+EXTREMES = [
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    0x7FFFFFFFFFFFFFFF,
+    0xFFFFFFFFFFFFFFFF,
+]
 
 
 def _place(data: bytearray, random: Random) -> int:
     """A byte: every second time one of the first or the last 2048, where headers are."""
     near = min(len(data), 2048)
     return random.choice(
-        [random.randrange(len(data)), random.randrange(near), len(data) - 1 - random.randrange(near)][: random.choice([1, 3])]
+        [
+            random.randrange(len(data)),
+            random.randrange(near),
+            len(data) - 1 - random.randrange(near),
+        ][: random.choice([1, 3])]
     )
 
 
@@ -104,12 +122,15 @@ def _swap(data: bytearray, random: Random) -> None:
 
 
 MUTATIONS: list[Callable[[bytearray, Random], None]] = [
-    _flip, _flip, _overwrite, _overwrite, _number, _number, _word, _word, _word, _truncate, _insert, _delete, _zero, _swap,
+    _flip, _flip, _overwrite, _overwrite, _number, _number, _word, _word, _word, _truncate, _insert,
+    _delete, _zero, _swap,
 ]  # fmt: skip
 
 
 def mutate(content: bytes, other: bytes, random: Random) -> bytes:
-    """`content` with damage of one kind, now and then of two; or its head on the body of `other`, a file of its series."""
+    """`content` with damage of one kind, now and then of two; or its head on the body of
+    `other`, a file of its series.
+    """
     data = bytearray(content)
     if random.random() < 0.05 and len(data) > 1:
         at = min(_place(data, random), len(other))
@@ -125,17 +146,24 @@ def _damaged(path: Path, other: Path, to: Path, random: Random) -> None:
     if path.is_dir():
         shutil.copytree(path, to)
         parts = sorted(part for part in to.rglob("*") if part.is_file())
-        about = [part for part in parts if part.name in ("zarr.json", ".zarray", ".zattrs", ".zgroup")]
+        about = [
+            part for part in parts if part.name in ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+        ]
         part = random.choice(random.choice([about, parts]))
         if random.random() < 0.05:
             part.unlink()
         else:
             twin = other / part.relative_to(to)
-            part.write_bytes(mutate(part.read_bytes(), twin.read_bytes() if twin.is_file() else b"", random))
+            part.write_bytes(
+                mutate(part.read_bytes(), twin.read_bytes() if twin.is_file() else b"", random)
+            )
         return
     content, second = path.read_bytes(), other.read_bytes()
-    if content.startswith(b"\x1f\x8b") and random.random() < 0.7:  # damaged, then packed: its checksum holds
-        to.write_bytes(gzip.compress(mutate(gzip.decompress(content), gzip.decompress(second), random), 1))
+    # damaged, then packed: its checksum holds
+    if content.startswith(b"\x1f\x8b") and random.random() < 0.7:
+        to.write_bytes(
+            gzip.compress(mutate(gzip.decompress(content), gzip.decompress(second), random), 1)
+        )
     else:
         to.write_bytes(mutate(content, second, random))
 
@@ -152,14 +180,25 @@ class Sound:
 @cache
 def _sound(paths: tuple[Path, ...], options: ReadOptions) -> Sound:
     grid = open_files(list(paths), options)
-    return Sound(place_of_grid(grid.drop_vars("time")), grid.precipitation_rate.shape[1:], grid.attrs[TIMESTEP])
+    return Sound(
+        place_of_grid(grid.drop_vars("time")),
+        grid.precipitation_rate.shape[1:],
+        grid.attrs[TIMESTEP],
+    )
 
 
 def wrong(paths: list[Path], mutant: Path, sound: Sound, options: ReadOptions) -> str:
-    """What a grid that opens in spite of the mutant has silently wrong; empty where nothing is. Errors: those of nowcast."""
+    """What a grid that opens in spite of the mutant has silently wrong; empty where nothing is.
+
+    Errors: those of nowcast.
+    """
     grid = open_files(paths, options)
     check_grid(grid)
-    shape, place, timestep = grid.precipitation_rate.shape[1:], place_of_grid(grid.drop_vars("time")), grid.attrs[TIMESTEP]
+    shape, place, timestep = (
+        grid.precipitation_rate.shape[1:],
+        place_of_grid(grid.drop_vars("time")),
+        grid.attrs[TIMESTEP],
+    )
     series = grid.encoding["series"]
     mine = [file.path == mutant for file in series.files].index(True)
     values = grid.precipitation_rate[series.file_of == mine].values
@@ -167,13 +206,17 @@ def wrong(paths: list[Path], mutant: Path, sound: Sound, options: ReadOptions) -
         f"shape {shape}": shape != sound.shape,
         f"place: {place_differs(sound.place, place)}": place_differs(sound.place, place) != "",
         f"timestep {timestep}": timestep != sound.timestep,
-        "values that are no rain": not (((values >= 0) & (values <= MAX_RATE)) | np.isnan(values)).all(),
+        "values that are no rain": (
+            not (((values >= 0) & (values <= MAX_RATE)) | np.isnan(values)).all()
+        ),
     }
     return "; ".join(what for what, is_so in problems.items() if is_so)
 
 
 def outcome(form: str, k: int, folder: Path, every: bool) -> dict[str, str]:
-    """What comes of mutant k: "opened" as the grid it was, "refused" with our error, or "trouble"."""
+    """What comes of mutant k: "opened" as the grid it was, "refused" with our error, or
+    "trouble".
+    """
     random = Random(f"{form} {k}")
     series, options = random.choice(originals.of(form, folder, every))
     path, other = random.sample(series, 2)
@@ -190,7 +233,10 @@ def outcome(form: str, k: int, folder: Path, every: bool) -> dict[str, str]:
         result = {"is": "trouble", "why": problem} if problem else {"is": "opened"}
     except (DataError, MissingInputError) as error:
         readable = "\n" not in str(error) and any(str(one) in str(error) for one in paths)
-        result = {"is": "refused" if readable else "trouble", "why": str(error).replace(str(mutant), "PATH")}
+        result = {
+            "is": "refused" if readable else "trouble",
+            "why": str(error).replace(str(mutant), "PATH"),
+        }
     except Exception as error:  # whatever it is, it is what is looked for
         line = next(
             (
@@ -207,7 +253,9 @@ def outcome(form: str, k: int, folder: Path, every: bool) -> dict[str, str]:
 
 
 def outcomes(form: str, count: int, folder: Path, *, every: bool) -> list[dict[str, Any]]:
-    """Of each mutant of a format what came of it; a crash and a hang of the process are "trouble", too. every: of large originals too."""
+    """Of each mutant of a format what came of it; a crash and a hang of the process are
+    "trouble", too. every: of large originals too.
+    """
     done: list[dict[str, Any]] = []
     while len(done) < count:
         words = [
@@ -223,7 +271,13 @@ def outcomes(form: str, count: int, folder: Path, *, every: bool) -> list[dict[s
         done += [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
         if ran.returncode != 0:
             tail = " | ".join(ran.stderr.strip().splitlines()[-25:])
-            done.append({"mutant": len(done), "is": "trouble", "why": f"the process ended with {ran.returncode}: {tail}"})
+            done.append(
+                {
+                    "mutant": len(done),
+                    "is": "trouble",
+                    "why": f"the process ended with {ran.returncode}: {tail}",
+                }
+            )
     return done
 
 
@@ -236,7 +290,10 @@ def main(form: str, first: str, count: str, folder: str, every: str = "") -> Non
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # ends the process
         signal.alarm(10 * SECONDS)
         shutil.rmtree(Path(folder) / str(k), ignore_errors=True)
-        print(json.dumps({"mutant": k, **outcome(form, k, Path(folder), every == "every")}), flush=True)
+        print(
+            json.dumps({"mutant": k, **outcome(form, k, Path(folder), every == "every")}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Archives and compressed files are told what they are, and what to do; nothing advises to fetch or remove them."""
+"""Archives and compressed files are told what they are, and what to do; nothing advises to
+fetch or remove them.
+"""
 
 import bz2
 import gzip
@@ -30,7 +32,11 @@ def zip_of(path):
     ("name", "made", "said"),
     [
         ("day.tar", tar_of, r"an archive of files \(tar\); unpack it first"),
-        ("old.tar", lambda path: tar_of(path, tarfile.USTAR_FORMAT), r"an archive of files \(tar\)"),
+        (
+            "old.tar",
+            lambda path: tar_of(path, tarfile.USTAR_FORMAT),
+            r"an archive of files \(tar\)",
+        ),
         ("day.tar.gz", lambda path: gzip.compress(tar_of(path)), r"an archive of files \(tar\)"),
         ("day.tgz", lambda path: gzip.compress(tar_of(path)), r"an archive of files \(tar\)"),
         ("day.zip", zip_of, r"an archive of files \(zip\)"),
@@ -53,7 +59,9 @@ def test_an_archive_is_called_one(tmp_path, name, made, said):
 
 def test_arrays_of_numpy_are_called_so(tmp_path):
     np.savez(tmp_path / "rain.npz", rain=np.zeros((2, 3, 4)), when=np.zeros(2))
-    with pytest.raises(DataError, match=r"rain\.npz: this is NumPy's \.npz of rain, when; .*MeteoNet"):
+    with pytest.raises(
+        DataError, match=r"rain\.npz: this is NumPy's \.npz of rain, when; .*MeteoNet"
+    ):
         open_grid(tmp_path / "rain.npz")
     np.save(tmp_path / "rain.npy", np.zeros((2, 3, 4)))
     with pytest.raises(DataError, match=r"rain\.npy: this is an array of NumPy \(\.npy\)"):

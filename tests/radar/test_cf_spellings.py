@@ -1,6 +1,8 @@
-"""Every way in which CF lets a file state its axes, grid mapping, times, bounds and packing: a line each, read or refused.
+"""Every way in which CF lets a file state its axes, grid mapping, times, bounds and packing: a line
+each, read or refused.
 
-The left side is what a file says, the right side what is read: numbers, or the words of the refusal.
+The left side is what a file says, the right side what is read: numbers, or the words of the
+refusal.
 """
 
 import json
@@ -24,15 +26,32 @@ SINCE = "minutes since 2021-07-03 12:00"
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(axes, dims)`: rain over these dimensions; axes are name → (dimensions, values, attributes)."""
+    """`write(axes, dims)`: rain over these dimensions; axes are name → (dimensions, values,
+    attributes).
+    """
 
-    def write_file(axes=None, dims=("time", "y", "x"), *, rain=None, attrs=None, time=None, file_attrs=None, order="tyx"):
+    def write_file(
+        axes=None,
+        dims=("time", "y", "x"),
+        *,
+        rain=None,
+        attrs=None,
+        time=None,
+        file_attrs=None,
+        order="tyx",
+    ):
         path = tmp_path / "a.nc"
-        values = np.moveaxis(RAIN, (0, 1, 2), [order.index(letter) for letter in "tyx"]) if rain is None else rain
+        values = (
+            np.moveaxis(RAIN, (0, 1, 2), [order.index(letter) for letter in "tyx"])
+            if rain is None
+            else rain
+        )
         with netCDF4.Dataset(path, "w") as file:
             for name, size in zip(dims, values.shape, strict=True):
                 file.createDimension(name, size)
-            for name, (of, numbers, about) in {**({} if time is False else {"time": time or (("time",), [0, 5, 10], {"units": SINCE})}),
+            for name, (of, numbers,
+                about) in {**({} if time is False else {"time": time or (("time",), [0, 5, 10],
+                {"units": SINCE})}),
                                                **(axes or {})}.items():  # fmt: skip
                 numbers = np.asarray(numbers)
                 for dim, size in zip(of, numbers.shape, strict=True):
@@ -42,7 +61,9 @@ def write(tmp_path):
                 file[name].set_auto_maskandscale(False)
                 file[name][...] = numbers
             about = dict(attrs or {})
-            stored = file.createVariable("rain", values.dtype, dims, fill_value=about.pop("_FillValue", None))
+            stored = file.createVariable(
+                "rain", values.dtype, dims, fill_value=about.pop("_FillValue", None)
+            )
             stored.set_auto_maskandscale(False)
             stored.setncatts({"units": "mm/h", **about})
             stored[...] = values
@@ -58,7 +79,8 @@ def refused(path, words, **options):
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
-# --- 4.1, 4.2, 5: which dimension is x ----------------------------------------------------------------------------------
+# --- 4.1, 4.2, 5: which dimension is x
+# ----------------------------------------------------------------------------------
 
 LON, LAT = {"units": "degrees_east"}, {"units": "degrees_north"}
 BOTH = np.meshgrid(EAST, NORTH)
@@ -68,26 +90,32 @@ AXES = [  # what the file says, the order of its dimensions, their names, its co
     ("units of y only", "txy", "a b", {"b": (("b",), NORTH, {"units": "degreesN"})}),
     ("y first, by units", "tyx", "a b", {"a": (("a",), NORTH, LAT), "b": (("b",), EAST, LON)}),
     ("time last", "xyt", "lon lat", {"lon": (("lon",), EAST, LON), "lat": (("lat",), NORTH, LAT)}),
-    ("axis of both", "txy", "a b", {"a": (("a",), EAST, {"axis": "X"}), "b": (("b",), NORTH, {"axis": "Y"})}),
-    ("axis of y only", "txy", "a b", {"a": (("a",), EAST, {}), "b": (("b",), NORTH, {"axis": "y"})}),
-    ("standard names", "txy", "a b", {"a": (("a",), EAST, {"standard_name": "longitude"}), "b": (("b",), NORTH, {})}),
-    ("projection standard names", "txy", "a b",
-     {"a": (("a",), METRES[0], {"standard_name": "projection_x_coordinate", "units": "m"}), "b": (("b",), METRES[1], {"units": "m"})}),
-    ("angular standard names", "txy", "a b", {"b": (("b",), [0.1, 0.2], {"standard_name": "projection_y_angular_coordinate"})}),
-    ("rotated pole", "txy", "a b", {"a": (("a",), EAST, {"standard_name": "grid_longitude", "units": "degrees"})}),
+    ("axis of both", "txy", "a b", {"a": (("a",), EAST, {"axis": "X"}), "b": (("b",), NORTH,
+    {"axis": "Y"})}), ("axis of y only", "txy", "a b", {"a": (("a",), EAST, {}), "b": (("b",),
+    NORTH, {"axis": "y"})}), ("standard names", "txy", "a b", {"a": (("a",), EAST,
+    {"standard_name": "longitude"}), "b": (("b",), NORTH, {})}), ("projection standard names",
+    "txy", "a b",
+     {"a": (("a",), METRES[0], {"standard_name": "projection_x_coordinate", "units": "m"}),
+     "b": (("b",), METRES[1], {"units": "m"})}),
+    ("angular standard names", "txy", "a b", {"b": (("b",), [0.1, 0.2],
+    {"standard_name": "projection_y_angular_coordinate"})}), ("rotated pole", "txy", "a b",
+    {"a": (("a",), EAST, {"standard_name": "grid_longitude", "units": "degrees"})}),
     ("_CoordinateAxisType", "txy", "a b", {"a": (("a",), EAST, {"_CoordinateAxisType": "GeoX"})}),
-    ("names of coordinates", "txy", "x y", {"x": (("x",), METRES[0], {"units": "m"}), "y": (("y",), METRES[1], {"units": "m"})}),
-    ("names of dimensions", "txy", "lon lat", {}),
+    ("names of coordinates", "txy", "x y", {"x": (("x",), METRES[0], {"units": "m"}), "y": (("y",),
+    METRES[1], {"units": "m"})}), ("names of dimensions", "txy", "lon lat", {}),
     ("names of WRF's dimensions", "txy", "west_east south_north", {}),
-    ("coordinates of other names along the dimensions", "txy", "a b", {"long": (("a",), EAST, LON), "lati": (("b",), NORTH, LAT)}),
-    ("latitude and longitude of each pixel", "txy", "a b", {"lon2": (("a", "b"), BOTH[0].T, LON), "lat2": (("a", "b"), BOTH[1].T, LAT)}),
-    ("latitude and longitude of each pixel, y first", "tyx", "a b", {"lon2": (("a", "b"), BOTH[0], LON), "lat2": (("a", "b"), BOTH[1], LAT)}),
-    ("nothing", "tyx", "a b", {}),
+    ("coordinates of other names along the dimensions", "txy", "a b", {"long": (("a",), EAST, LON),
+    "lati": (("b",), NORTH, LAT)}), ("latitude and longitude of each pixel", "txy", "a b",
+    {"lon2": (("a", "b"), BOTH[0].T, LON), "lat2": (("a", "b"), BOTH[1].T, LAT)}),
+    ("latitude and longitude of each pixel, y first", "tyx", "a b", {"lon2": (("a", "b"), BOTH[0],
+    LON), "lat2": (("a", "b"), BOTH[1], LAT)}), ("nothing", "tyx", "a b", {}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("says", "order", "names", "axes"), AXES, ids=[line[0] for line in AXES])
-def test_rain_is_turned_to_time_y_x_whatever_says_which_axis_is_which(write, says, order, names, axes):
+def test_rain_is_turned_to_time_y_x_whatever_says_which_axis_is_which(
+    write, says, order, names, axes
+):
     dims = iter(names.split())
     path = write(axes, ["time" if letter == "t" else next(dims) for letter in order], order=order)
     np.testing.assert_array_equal(open_grid(path).precipitation_rate.values, RAIN)
@@ -122,10 +150,12 @@ def test_a_further_dimension_of_size_one_is_left_out(write):
     np.testing.assert_array_equal(open_grid(path).precipitation_rate.values, RAIN)
 
 
-# --- 4.1, 4.2: units of x and y -----------------------------------------------------------------------------------------
+# --- 4.1, 4.2: units of x and y
+# -----------------------------------------------------------------------------------------
 
 LAEA = {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0,
-        "latitude_of_projection_origin": 52.0, "false_easting": 100.0, "semi_major_axis": 6378137.0, "inverse_flattening": 298.257}  # fmt: skip
+        "latitude_of_projection_origin": 52.0, "false_easting": 100.0, "semi_major_axis": 6378137.0,
+        "inverse_flattening": 298.257}  # fmt: skip
 UNITS = [  # units of x and y, x as stored, x as read, the false easting as read
     ("m", 3.0, 3.0, 100.0),
     ("metres", 3.0, 3.0, 100.0),
@@ -139,10 +169,18 @@ UNITS = [  # units of x and y, x as stored, x as read, the false easting as read
 ]
 
 
-@pytest.mark.parametrize(("units", "stored", "read", "false_easting"), UNITS, ids=[f"{line[0]!r}" for line in UNITS])
-def test_lengths_of_any_unit_become_metres_and_false_origins_with_them(write, units, stored, read, false_easting):
+@pytest.mark.parametrize(
+    ("units", "stored", "read", "false_easting"), UNITS, ids=[f"{line[0]!r}" for line in UNITS]
+)
+def test_lengths_of_any_unit_become_metres_and_false_origins_with_them(
+    write, units, stored, read, false_easting
+):
     about = {"units": units} if units else {}
-    axes = {"x": (("x",), stored + np.arange(3.0), about), "y": (("y",), stored + np.arange(2.0), about), "p": ((), 0, LAEA)}
+    axes = {
+        "x": (("x",), stored + np.arange(3.0), about),
+        "y": (("y",), stored + np.arange(2.0), about),
+        "p": ((), 0, LAEA),
+    }
     grid = open_grid(write(axes, attrs={"grid_mapping": "p"}))
     assert grid.x.values[0] == pytest.approx(read) and grid.x.attrs["units"] == "m"
     assert grid.x.attrs["standard_name"] == "projection_x_coordinate"
@@ -159,7 +197,9 @@ DEGREES = [  # attributes of x, x as stored, x as read
 ]
 
 
-@pytest.mark.parametrize(("attrs", "stored", "read"), DEGREES, ids=[json.dumps(line[0]) for line in DEGREES])
+@pytest.mark.parametrize(
+    ("attrs", "stored", "read"), DEGREES, ids=[json.dumps(line[0]) for line in DEGREES]
+)
 def test_longitudes_of_any_unit_become_degrees_east(write, attrs, stored, read):
     step = stored // 100 + 1 if isinstance(stored, np.integer) else 0.01
     x = np.array([stored, stored + step, stored + 2 * step], dtype=np.asarray(stored).dtype)
@@ -168,43 +208,58 @@ def test_longitudes_of_any_unit_become_degrees_east(write, attrs, stored, read):
     assert (grid.x.attrs["units"], grid.x.attrs["standard_name"]) == ("degrees_east", "longitude")
 
 
-# --- 5.6 and appendix F: grid mappings ----------------------------------------------------------------------------------
+# --- 5.6 and appendix F: grid mappings
+# ----------------------------------------------------------------------------------
 
 SPHERE = {"earth_radius": 6370000.0}
 MAPPINGS = [
-    {"grid_mapping_name": "albers_conical_equal_area", "standard_parallel": [40.0, 60.0], "longitude_of_central_meridian": 10.0,
+    {"grid_mapping_name": "albers_conical_equal_area", "standard_parallel": [40.0, 60.0],
+    "longitude_of_central_meridian": 10.0,
      "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "azimuthal_equidistant", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "lambert_conformal_conic", "standard_parallel": 50.0, "longitude_of_central_meridian": 10.0,
+    {"grid_mapping_name": "azimuthal_equidistant", "longitude_of_projection_origin": 10.0,
+    "latitude_of_projection_origin": 50.0}, {"grid_mapping_name": "lambert_azimuthal_equal_area",
+    "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0},
+    {"grid_mapping_name": "lambert_conformal_conic", "standard_parallel": 50.0,
+    "longitude_of_central_meridian": 10.0,
      "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "lambert_conformal_conic", "standard_parallel": [45.0, 55.0], "longitude_of_central_meridian": 10.0,
+    {"grid_mapping_name": "lambert_conformal_conic", "standard_parallel": [45.0, 55.0],
+    "longitude_of_central_meridian": 10.0,
      "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "lambert_cylindrical_equal_area", "standard_parallel": 50.0, "longitude_of_central_meridian": 10.0},
-    {"grid_mapping_name": "mercator", "standard_parallel": 50.0, "longitude_of_projection_origin": 10.0},
-    {"grid_mapping_name": "mercator", "scale_factor_at_projection_origin": 0.8, "longitude_of_projection_origin": 10.0},
-    {"grid_mapping_name": "oblique_mercator", "azimuth_of_central_line": 20.0, "latitude_of_projection_origin": 50.0,
+    {"grid_mapping_name": "lambert_cylindrical_equal_area", "standard_parallel": 50.0,
+    "longitude_of_central_meridian": 10.0}, {"grid_mapping_name": "mercator",
+    "standard_parallel": 50.0, "longitude_of_projection_origin": 10.0},
+    {"grid_mapping_name": "mercator", "scale_factor_at_projection_origin": 0.8,
+    "longitude_of_projection_origin": 10.0}, {"grid_mapping_name": "oblique_mercator",
+    "azimuth_of_central_line": 20.0, "latitude_of_projection_origin": 50.0,
      "longitude_of_projection_origin": 10.0, "scale_factor_at_projection_origin": 1.0},
-    {"grid_mapping_name": "orthographic", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0},
-    {"grid_mapping_name": "polar_stereographic", "standard_parallel": 60.0, "straight_vertical_longitude_from_pole": 10.0,
+    {"grid_mapping_name": "orthographic", "longitude_of_projection_origin": 10.0,
+    "latitude_of_projection_origin": 50.0}, {"grid_mapping_name": "polar_stereographic",
+    "standard_parallel": 60.0, "straight_vertical_longitude_from_pole": 10.0,
      "latitude_of_projection_origin": 90.0},
-    {"grid_mapping_name": "polar_stereographic", "scale_factor_at_projection_origin": 0.93, "straight_vertical_longitude_from_pole": 10.0,
+    {"grid_mapping_name": "polar_stereographic", "scale_factor_at_projection_origin": 0.93,
+    "straight_vertical_longitude_from_pole": 10.0,
      "latitude_of_projection_origin": 90.0},
     {"grid_mapping_name": "sinusoidal", "longitude_of_projection_origin": 10.0},
-    {"grid_mapping_name": "stereographic", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0,
+    {"grid_mapping_name": "stereographic", "longitude_of_projection_origin": 10.0,
+    "latitude_of_projection_origin": 50.0,
      "scale_factor_at_projection_origin": 1.0},
-    {"grid_mapping_name": "transverse_mercator", "longitude_of_central_meridian": 10.0, "latitude_of_projection_origin": 50.0,
+    {"grid_mapping_name": "transverse_mercator", "longitude_of_central_meridian": 10.0,
+    "latitude_of_projection_origin": 50.0,
      "scale_factor_at_central_meridian": 0.9996},
-    {"grid_mapping_name": "vertical_perspective", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 50.0,
+    {"grid_mapping_name": "vertical_perspective", "longitude_of_projection_origin": 10.0,
+    "latitude_of_projection_origin": 50.0,
      "perspective_point_height": 35786e3},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("mapping", MAPPINGS, ids=[f"{k}-{line['grid_mapping_name']}" for k, line in enumerate(MAPPINGS)])
+@pytest.mark.parametrize(
+    "mapping", MAPPINGS, ids=[f"{k}-{line['grid_mapping_name']}" for k, line in enumerate(MAPPINGS)]
+)
 def test_a_projection_of_appendix_f_places_the_pixels(write, mapping):
     """A point 12° E, 51° N goes to x and y by the projection, and comes back."""
     x, y = pyproj.Proj(pyproj.CRS.from_cf({**mapping, **SPHERE}))(12.0, 51.0)
-    axes = {"x": (("x",), x / 1000 + np.arange(3.0), {"units": "km"}), "y": (("y",), y / 1000 + np.arange(2.0), {"units": "km"}),
+    axes = {"x": (("x",), x / 1000 + np.arange(3.0), {"units": "km"}), "y": (("y",),
+        y / 1000 + np.arange(2.0), {"units": "km"}),
             "p": ((), 0, {**mapping, **SPHERE})}  # fmt: skip
     grid = open_grid(write(axes, attrs={"grid_mapping": "p"}))
     longitude, latitude = degrees_of(place_of_grid(grid), "a.nc")
@@ -218,10 +273,15 @@ def test_a_rotated_pole_places_the_pixels(write):
         "grid_north_pole_latitude": 40.0,
         "grid_north_pole_longitude": -170.0,
     }
-    axes = {"rlon": (("rlon",), [359.0, 0.0, 1.0], {"standard_name": "grid_longitude", "units": "degrees"}),
-            "rlat": (("rlat",), [0.0, 1.0], {"standard_name": "grid_latitude", "units": "degrees"}), "p": ((), 0, mapping)}  # fmt: skip
+    axes = {"rlon": (("rlon",), [359.0, 0.0, 1.0], {"standard_name": "grid_longitude",
+        "units": "degrees"}),
+            "rlat": (("rlat",), [0.0, 1.0], {"standard_name": "grid_latitude", "units": "degrees"}),
+            "p": ((), 0, mapping)}  # fmt: skip
     grid = open_grid(write(axes, ("time", "rlat", "rlon"), attrs={"grid_mapping": "p"}))
-    assert grid.x.values.tolist() == [-1.0, 0.0, 1.0] and grid.x.attrs["standard_name"] == "grid_longitude"
+    assert (
+        grid.x.values.tolist() == [-1.0, 0.0, 1.0]
+        and grid.x.attrs["standard_name"] == "grid_longitude"
+    )
     longitude, latitude = degrees_of(place_of_grid(grid), "a.nc")
     assert (longitude[0, 1], latitude[0, 1]) == pytest.approx((10.0, 50.0))
     assert longitude[0, 0] < 10.0 < longitude[0, 2]
@@ -232,7 +292,8 @@ def test_a_rotated_pole_places_the_pixels(write):
     [({"units": "rad", "standard_name": "projection_x_angular_coordinate"}, 1.0), ({"units": "microradian"}, 1e6), ({"units": "degrees"}, 180 / np.pi)],
 )  # fmt: skip
 def test_viewing_angles_of_a_geostationary_satellite_become_metres(write, attrs, scale):
-    mapping = {"grid_mapping_name": "geostationary", "perspective_point_height": 35786e3, "longitude_of_projection_origin": 0.0,
+    mapping = {"grid_mapping_name": "geostationary", "perspective_point_height": 35786e3,
+        "longitude_of_projection_origin": 0.0,
                "sweep_angle_axis": "y", "semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.3}  # fmt: skip
     other = {**attrs, "standard_name": "projection_y_coordinate"}
     axes = {
@@ -241,34 +302,44 @@ def test_viewing_angles_of_a_geostationary_satellite_become_metres(write, attrs,
         "p": ((), 0, mapping),
     }
     grid = open_grid(write(axes, attrs={"grid_mapping": "p"}))
-    assert grid.x.values == pytest.approx([0.0, 357860.0, 715720.0]) and grid.x.attrs["units"] == "m"
+    assert (
+        grid.x.values == pytest.approx([0.0, 357860.0, 715720.0]) and grid.x.attrs["units"] == "m"
+    )
     assert degrees_of(place_of_grid(grid), "a.nc")[0][0, 0] == pytest.approx(0.0)
 
 
 WKT = pyproj.CRS.from_epsg(3035).to_wkt("WKT1_GDAL")
 FEET = pyproj.CRS.from_epsg(2263).to_wkt()
-STATED = [  # what the file says: attributes of the rain, of the variable p, of the file; the CRS that is meant
-    ("crs_wkt only", {"grid_mapping": "p"}, {"crs_wkt": pyproj.CRS.from_epsg(3035).to_wkt()}, {}, 3035),
-    ("spatial_ref only", {"grid_mapping": "p"}, {"spatial_ref": WKT}, {}, 3035),
-    ("a compound WKT", {"grid_mapping": "p"}, {"crs_wkt": pyproj.CRS("EPSG:3035+5773").to_wkt()}, {}, 3035),
-    ("an EPSG code", {"grid_mapping": "p"}, {"epsg_code": "EPSG:3035"}, {}, 3035),
+# what the file says: attributes of the rain, of the variable p, of the file; the CRS that is meant
+STATED = [
+    ("crs_wkt only", {"grid_mapping": "p"}, {"crs_wkt": pyproj.CRS.from_epsg(3035).to_wkt()}, {},
+    3035), ("spatial_ref only", {"grid_mapping": "p"}, {"spatial_ref": WKT}, {}, 3035),
+    ("a compound WKT", {"grid_mapping": "p"}, {"crs_wkt": pyproj.CRS("EPSG:3035+5773").to_wkt()},
+    {}, 3035), ("an EPSG code", {"grid_mapping": "p"}, {"epsg_code": "EPSG:3035"}, {}, 3035),
     ("a number of EPSG", {"grid_mapping": "p"}, {"epsg_code": np.int32(3035)}, {}, 3035),
-    ("a PROJ text at the mapping", {"grid_mapping": "p"}, {"proj4": "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80"}, {}, 3035),
-    ("a PROJ text at the rain", {"proj4": "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80"}, {"nothing": 1}, {}, 3035),
-    ("WKT at the file", {}, {"nothing": 1}, {"spatial_ref": WKT}, 3035),
+    ("a PROJ text at the mapping", {"grid_mapping": "p"},
+    {"proj4": "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80"}, {}, 3035),
+    ("a PROJ text at the rain",
+    {"proj4": "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 +y_0=3210000 +ellps=GRS80"},
+    {"nothing": 1}, {}, 3035), ("WKT at the file", {}, {"nothing": 1}, {"spatial_ref": WKT}, 3035),
     ("no grid_mapping attribute, a lone mapping", {}, {"spatial_ref": WKT}, {}, 3035),
     ("a name with its axes", {"grid_mapping": "p: x y"}, {"spatial_ref": WKT}, {}, 3035),
-    ("several names, that of x and y", {"grid_mapping": "other: lat lon p: x y"}, {"spatial_ref": WKT}, {}, 3035),
-    ("feet of WKT", {"grid_mapping": "p"}, {"crs_wkt": FEET}, {}, 2263),
-    ("CF attributes go before a WKT of another place", {"grid_mapping": "p"},
-     {**{k: v for k, v in pyproj.CRS.from_epsg(3035).to_cf().items() if k != "crs_wkt"}, "crs_wkt": FEET}, {}, 3035),
+    ("several names, that of x and y", {"grid_mapping": "other: lat lon p: x y"},
+    {"spatial_ref": WKT}, {}, 3035), ("feet of WKT", {"grid_mapping": "p"}, {"crs_wkt": FEET}, {},
+    2263), ("CF attributes go before a WKT of another place", {"grid_mapping": "p"},
+     {**{k: v for k, v in pyproj.CRS.from_epsg(3035).to_cf().items() if k != "crs_wkt"},
+     "crs_wkt": FEET}, {}, 3035),
     ("CF attributes without an ellipsoid, and WKT", {"grid_mapping": "p"},
-     {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0, "latitude_of_projection_origin": 52.0,
-      "false_easting": 4321000.0, "false_northing": 3210000.0, "crs_wkt": pyproj.CRS.from_epsg(3035).to_wkt()}, {}, 3035),
+     {"grid_mapping_name": "lambert_azimuthal_equal_area", "longitude_of_projection_origin": 10.0,
+     "latitude_of_projection_origin": 52.0,
+      "false_easting": 4321000.0, "false_northing": 3210000.0,
+      "crs_wkt": pyproj.CRS.from_epsg(3035).to_wkt()}, {}, 3035),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("says", "rain", "mapping", "whole", "epsg"), STATED, ids=[line[0] for line in STATED])
+@pytest.mark.parametrize(
+    ("says", "rain", "mapping", "whole", "epsg"), STATED, ids=[line[0] for line in STATED]
+)
 def test_a_projection_is_found_wherever_it_is_stated(write, says, rain, mapping, whole, epsg):
     crs = pyproj.CRS.from_epsg(epsg)
     lon, lat = (10.5, 51.5) if epsg == 3035 else (-74.0, 40.5)
@@ -285,22 +356,30 @@ def test_a_projection_is_found_wherever_it_is_stated(write, says, rain, mapping,
 
 
 SILENT = [  # attributes of the mapping, the warning
-    ({"grid_mapping_name": "healpix"}, "its grid mapping 'healpix' is not known, so the grid has none"),
-    ({"grid_mapping_name": "albers_conical_equal_area"}, "its grid mapping 'albers_conical_equal_area' lacks 'standard_parallel', so the grid has none"),
-    ({**LAEA, "false_easting": np.zeros(0)}, "has attributes that make no projection, so the grid has none"),
-    ({**LAEA, "false_easting": "west"}, "has attributes that make no projection, so the grid has none"),
+    ({"grid_mapping_name": "healpix"},
+    "its grid mapping 'healpix' is not known, so the grid has none"),
+    ({"grid_mapping_name": "albers_conical_equal_area"},
+    "its grid mapping 'albers_conical_equal_area' lacks 'standard_parallel', so the grid has none"),
+    ({**LAEA, "false_easting": np.zeros(0)},
+    "has attributes that make no projection, so the grid has none"), ({**LAEA,
+    "false_easting": "west"}, "has attributes that make no projection, so the grid has none"),
     ({"crs_wkt": 'PROJCS["nothing"]'}, "is not understood, so the grid has none"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("mapping", "words"), SILENT, ids=[line[1][:50] for line in SILENT])
 def test_a_projection_that_cannot_be_made_is_said_and_left_out(write, caplog, mapping, words):
-    axes = {"x": (("x",), np.arange(3.0), {"units": "km"}), "y": (("y",), np.arange(2.0), {"units": "km"}), "p": ((), 0, mapping)}
+    axes = {
+        "x": (("x",), np.arange(3.0), {"units": "km"}),
+        "y": (("y",), np.arange(2.0), {"units": "km"}),
+        "p": ((), 0, mapping),
+    }
     assert "crs" not in open_grid(write(axes, attrs={"grid_mapping": "p"})).coords
     assert words in caplog.text
 
 
-# --- 4.4: times ---------------------------------------------------------------------------------------------------------
+# --- 4.4: times
+# ---------------------------------------------------------------------------------------------------------
 
 NOON = np.datetime64("2021-07-03T12:00", "ns")
 FIVE = np.arange(3) * 5.0
@@ -336,7 +415,9 @@ TIMES = [  # units, calendar, numbers as stored
 
 
 @pytest.mark.parametrize(
-    ("units", "calendar", "numbers"), TIMES, ids=[f"{line[0]}, {np.asarray(line[2]).dtype}" for line in TIMES]
+    ("units", "calendar", "numbers"),
+    TIMES,
+    ids=[f"{line[0]}, {np.asarray(line[2]).dtype}" for line in TIMES],
 )
 def test_times_in_any_unit_that_counts_from_a_date_are_read(write, units, calendar, numbers):
     about = {"units": units, **({} if calendar is None else {"calendar": calendar})}
@@ -347,28 +428,37 @@ def test_times_in_any_unit_that_counts_from_a_date_are_read(write, units, calend
 NO_TIMES = [  # units, calendar, numbers, the words of the refusal
     ("months since 2021-07-03", None, FIVE, r"cannot be read, for a month has no one length"),
     ("years since 2021-07-03", None, FIVE, r"cannot be read, for a year has no one length"),
-    ("fortnights since 2021-07-03", None, FIVE, "cannot be read, for 'fortnights' is no unit of time that is known"),
-    ("minutes since 2021-13-03", None, FIVE, "cannot be read; '2021-13-03' is no date of the calendar 'standard'"),
-    ("minutes since 0000-01-01", None, FIVE, "cannot be read; '0000-01-01' is no date of the calendar 'standard'"),
+    ("fortnights since 2021-07-03", None, FIVE,
+    "cannot be read, for 'fortnights' is no unit of time that is known"),
+    ("minutes since 2021-13-03", None, FIVE,
+    "cannot be read; '2021-13-03' is no date of the calendar 'standard'"),
+    ("minutes since 0000-01-01", None, FIVE,
+    "cannot be read; '0000-01-01' is no date of the calendar 'standard'"),
     ("minutes since the flood", None, FIVE, "cannot be read; write them in UTC"),
-    ("minutes since 2021-07-03 12:00 CET", None, FIVE, r"CET'\) cannot be read; write them in UTC, .*or with an offset"),
-    ("minutes since 1582-10-10", "standard", FIVE, "cannot be read"),
-    ("minutes since 2021-07-03", "julian", FIVE, r"calendar 'julian'; nowcast reads gregorian, proleptic_gregorian, standard\. If .*ncatted"),
-    ("minutes since 2021-07-03", "noleap", FIVE, "calendar 'noleap'"),
-    ("minutes since 2021-07-03", "365_day", FIVE, "calendar '365_day'"),
-    ("minutes since 2021-07-03", "all_leap", FIVE, "calendar 'all_leap'"),
-    ("minutes since 2021-07-03", "360_day", FIVE, "calendar '360_day'"),
+    ("minutes since 2021-07-03 12:00 CET", None, FIVE,
+    r"CET'\) cannot be read; write them in UTC, .*or with an offset"), ("minutes since 1582-10-10",
+    "standard", FIVE, "cannot be read"), ("minutes since 2021-07-03", "julian", FIVE,
+    r"calendar 'julian'; nowcast reads gregorian, proleptic_gregorian, standard\. If .*ncatted"),
+    ("minutes since 2021-07-03", "noleap", FIVE, "calendar 'noleap'"), ("minutes since 2021-07-03",
+    "365_day", FIVE, "calendar '365_day'"), ("minutes since 2021-07-03", "all_leap", FIVE,
+    "calendar 'all_leap'"), ("minutes since 2021-07-03", "360_day", FIVE, "calendar '360_day'"),
     ("minutes since 2021-07-03", "tai", FIVE, "calendar 'tai'"),
-    ("day as %Y%m%d.%f", None, 20210703 + FIVE / 1440, "'time' is in 'day as %Y%m%d.%f', not in units like 'minutes since"),
-    ("minutes since 1970-01-01", None, (27088560 + FIVE).astype("f4"), "single precision, which tells them to 2 minutes only"),
-    ("days since 1-1-1", None, FIVE + 3e9, "one is out of range"),
+    ("day as %Y%m%d.%f", None, 20210703 + FIVE / 1440,
+    "'time' is in 'day as %Y%m%d.%f', not in units like 'minutes since"),
+    ("minutes since 1970-01-01", None, (27088560 + FIVE).astype("f4"),
+    "single precision, which tells them to 2 minutes only"), ("days since 1-1-1", None, FIVE + 3e9,
+    "one is out of range"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("units", "calendar", "numbers", "words"), NO_TIMES, ids=[f"{line[0]} {line[1] or ''}" for line in NO_TIMES]
+    ("units", "calendar", "numbers", "words"),
+    NO_TIMES,
+    ids=[f"{line[0]} {line[1] or ''}" for line in NO_TIMES],
 )
-def test_times_that_cannot_be_read_are_refused_for_what_is_wrong_with_them(write, units, calendar, numbers, words):
+def test_times_that_cannot_be_read_are_refused_for_what_is_wrong_with_them(
+    write, units, calendar, numbers, words
+):
     about = {"units": units, **({} if calendar is None else {"calendar": calendar})}
     refused(write(time=(("time",), numbers, about)), words)
 
@@ -389,32 +479,42 @@ def test_the_time_is_found_by_whatever_says_that_it_is_one(write, says, name, mo
     assert open_grid(path).time.values[0] == NOON
 
 
-# --- 7: cell bounds and methods -------------------------------------------------------------------------------------------
+# --- 7: cell bounds and methods
+# -------------------------------------------------------------------------------------------
 
 ENDS = np.array([5.0, 10.0, 15.0])
 PAIRS = np.stack([ENDS - 5, ENDS], axis=1)
 MM = {"units": "mm", "cell_methods": "time: sum"}
-BOUNDS = [  # the case: attributes of the rain, label of each frame, bounds, their attributes; minutes from noon as read
+# the case: attributes of the rain, label of each frame, bounds, their attributes; minutes from noon
+# as read
+BOUNDS = [
     ("label at the end", MM, ENDS, PAIRS, {}, ENDS),
     ("label at the start", MM, ENDS - 5, PAIRS, {}, ENDS),
     ("label in the middle", MM, ENDS - 2.5, PAIRS, {}, ENDS),
     ("bounds the other way round", MM, ENDS - 5, PAIRS[:, ::-1], {}, ENDS),
-    ("bounds in units of their own", MM, ENDS - 5, PAIRS * 60, {"units": "seconds since 2021-07-03 12:00"}, ENDS),
-    ("bounds go before an interval in cell_methods", {"units": "mm", "cell_methods": "time: sum (interval: 1 minute)"}, ENDS, PAIRS, {}, ENDS),
-    ("a mean rate", {"cell_methods": "time: mean"}, ENDS - 5, PAIRS, {}, ENDS),
-    ("a rate", {}, ENDS - 2.5, PAIRS, {}, ENDS),
-    ("a rate at the label", {"cell_methods": "time: point"}, ENDS - 5, PAIRS, {}, ENDS - 5),
-    ("a mean over area and time", {"cell_methods": "area: mean time: mean"}, ENDS, PAIRS, {}, ENDS),
-    ("bounds of no length", {}, ENDS, np.stack([ENDS, ENDS], 1), {}, ENDS),
+    ("bounds in units of their own", MM, ENDS - 5, PAIRS * 60,
+    {"units": "seconds since 2021-07-03 12:00"}, ENDS),
+    ("bounds go before an interval in cell_methods", {"units": "mm",
+    "cell_methods": "time: sum (interval: 1 minute)"}, ENDS, PAIRS, {}, ENDS), ("a mean rate",
+    {"cell_methods": "time: mean"}, ENDS - 5, PAIRS, {}, ENDS), ("a rate", {}, ENDS - 2.5, PAIRS,
+    {}, ENDS), ("a rate at the label", {"cell_methods": "time: point"}, ENDS - 5, PAIRS, {},
+    ENDS - 5), ("a mean over area and time", {"cell_methods": "area: mean time: mean"}, ENDS, PAIRS,
+    {}, ENDS), ("bounds of no length", {}, ENDS, np.stack([ENDS, ENDS], 1), {}, ENDS),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("says", "attrs", "labels", "pairs", "about", "read"), BOUNDS, ids=[line[0] for line in BOUNDS])
+@pytest.mark.parametrize(
+    ("says", "attrs", "labels", "pairs", "about", "read"), BOUNDS, ids=[line[0] for line in BOUNDS]
+)
 def test_a_frame_stands_at_the_end_of_its_bounds(write, says, attrs, labels, pairs, about, read):
     axes = {"time_bnds": (("time", "nv"), pairs, about)}
-    grid = open_grid(write(axes, attrs=attrs, time=(("time",), labels, {"units": SINCE, "bounds": "time_bnds"})))
+    grid = open_grid(
+        write(axes, attrs=attrs, time=(("time",), labels, {"units": SINCE, "bounds": "time_bnds"}))
+    )
     assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == read.tolist()
-    np.testing.assert_allclose(grid.precipitation_rate.values, RAIN * (12.0 if attrs.get("units") == "mm" else 1.0))
+    np.testing.assert_allclose(
+        grid.precipitation_rate.values, RAIN * (12.0 if attrs.get("units") == "mm" else 1.0)
+    )
 
 
 COMPANIONS = [  # label, start_time and end_time of each frame
@@ -425,7 +525,9 @@ COMPANIONS = [  # label, start_time and end_time of each frame
 ]
 
 
-@pytest.mark.parametrize(("says", "labels", "companions"), COMPANIONS, ids=[line[0] for line in COMPANIONS])
+@pytest.mark.parametrize(
+    ("says", "labels", "companions"), COMPANIONS, ids=[line[0] for line in COMPANIONS]
+)
 def test_variables_of_start_and_end_say_what_bounds_say(write, says, labels, companions):
     axes = {name: (("time",), values, {"units": SINCE}) for name, values in companions.items()}
     attrs = {"units": "mm", "cell_methods": "time: sum (interval: 5 minutes)"}
@@ -435,35 +537,52 @@ def test_variables_of_start_and_end_say_what_bounds_say(write, says, labels, com
 
 
 def test_bounds_are_known_by_their_usual_name_too(write):
-    grid = open_grid(write({"time_bnds": (("time", "nv"), PAIRS, {})}, attrs=MM, time=(("time",), ENDS - 5, {"units": SINCE})))
+    grid = open_grid(
+        write(
+            {"time_bnds": (("time", "nv"), PAIRS, {})},
+            attrs=MM,
+            time=(("time",), ENDS - 5, {"units": SINCE}),
+        )
+    )
     assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
 
 
 def test_bounds_that_are_not_there_are_told_and_the_label_is_taken(write, caplog):
-    path = write(attrs={"units": "mm"}, time=(("time",), ENDS, {"units": SINCE, "bounds": "time_bnds"}))
+    path = write(
+        attrs={"units": "mm"}, time=(("time",), ENDS, {"units": SINCE, "bounds": "time_bnds"})
+    )
     grid = open_grid(path, accumulation_minutes=5)
     assert ((grid.time.values - NOON) / np.timedelta64(1, "m")).tolist() == ENDS.tolist()
     assert "names 'time_bnds' as the bounds of its times, but has no such variable" in caplog.text
 
 
-@pytest.mark.parametrize(("attrs", "late"), [({}, 0), ({"cell_methods": "time: mean"}, 5)], ids=["a scan", "a mean"])
+@pytest.mark.parametrize(
+    ("attrs", "late"), [({}, 0), ({"cell_methods": "time: mean"}, 5)], ids=["a scan", "a mean"]
+)
 def test_start_and_end_of_a_rate_are_those_of_a_scan_unless_it_is_a_mean(write, attrs, late):
-    axes = {name: (("time",), values, {"units": SINCE}) for name, values in (("start_time", ENDS - 5), ("end_time", ENDS))}
+    axes = {
+        name: (("time",), values, {"units": SINCE})
+        for name, values in (("start_time", ENDS - 5), ("end_time", ENDS))
+    }
     grid = open_grid(write(axes, attrs=attrs, time=(("time",), ENDS - 5, {"units": SINCE})))
     assert (grid.time.values[0] - NOON) / np.timedelta64(1, "m") == late
 
 
 NO_BOUNDS = [  # attributes of the rain and the time, bounds, the words of the refusal
     (MM, {"climatology": "time_bnds"}, PAIRS, "holds a climatology"),
-    ({"units": "mm", "cell_methods": "time: sum within days time: mean over days"}, {}, PAIRS, "holds a climatology"),
-    (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, 0], [-2, 0]], "its frames are sums over 5 to 7 minutes"),
-    (MM, {"bounds": "time_bnds"}, PAIRS + 600, "its frame of 2021-07-03T12:05 has bounds from 2021-07-03T22:00 to .*which do not hold it"),
-    (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, np.nan], [0, 0]], "the bounds of its time are missing"),
-    (MM, {}, np.zeros((3, 2, 2)), "over how many minutes is not said"),
+    ({"units": "mm", "cell_methods": "time: sum within days time: mean over days"}, {}, PAIRS,
+    "holds a climatology"), (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, 0], [-2, 0]],
+    "its frames are sums over 5 to 7 minutes"), (MM, {"bounds": "time_bnds"}, PAIRS + 600,
+    "its frame of 2021-07-03T12:05 has bounds from 2021-07-03T22:00 to .*which do not hold it"),
+    (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, np.nan], [0, 0]],
+    "the bounds of its time are missing"), (MM, {}, np.zeros((3, 2, 2)),
+    "over how many minutes is not said"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("attrs", "time", "pairs", "words"), NO_BOUNDS, ids=[line[3][:40] for line in NO_BOUNDS])
+@pytest.mark.parametrize(
+    ("attrs", "time", "pairs", "words"), NO_BOUNDS, ids=[line[3][:40] for line in NO_BOUNDS]
+)
 def test_bounds_that_say_no_one_interval_are_refused(write, attrs, time, pairs, words):
     path = write(
         {"time_bnds": (("time", "nv", "more")[: pairs.ndim], pairs, {})},
@@ -473,41 +592,52 @@ def test_bounds_that_say_no_one_interval_are_refused(write, attrs, time, pairs, 
     refused(path, words)
 
 
-# --- 2.5, 3.5, 8.1: missing data and packing --------------------------------------------------------------------------------
+# --- 2.5, 3.5, 8.1: missing data and packing
+# --------------------------------------------------------------------------------
 
 F4, I2 = np.float32, np.int16
 PACKED = {"scale_factor": 0.01}
 M = np.nan
 PACKING = [  # type of the numbers stored, attributes, numbers as stored, as read
-    ("valid_max of a floating type", "i2", {**PACKED, "valid_max": F4(200)}, [0, 1000, 25000], [0, 10, M]),
-    ("valid_max of the packed type", "i2", {**PACKED, "valid_max": I2(1000)}, [0, 1000, 1001], [0, 10, M]),
-    ("valid_max in double", "u1", {"scale_factor": 0.5, "valid_max": 100.0}, [0, 200, 201], [0, 100, M]),
-    ("valid_range of a floating type", "i2", {**PACKED, "valid_range": np.array([0.0, 150.0])}, [-1, 15000, 15001], [M, 150, M]),
-    ("valid_range of the packed type", "i2", {**PACKED, "valid_range": np.array([0, 100], I2)}, [-1, 100, 101], [M, 1, M]),
-    ("valid_min at the least value", "i2", {**PACKED, "valid_min": F4(0.1)}, [10, 9, 11], [0.1, M, 0.11]),
-    ("limits with an offset only", "i2", {"add_offset": -10.0, "valid_min": 0.0}, [10, 9, 11], [0, M, 1]),
-    ("limits of a floating type, not packed", "i2", {"valid_max": F4(100)}, [0, 100, 101], [0, 100, M]),
-    ("limits in double of packed single", "f4", {**PACKED, "valid_max": 10.0}, [0, 1000, 1001], [0, 10, M]),
-    ("limits in single of packed single", "f4", {**PACKED, "valid_max": F4(1000)}, [0, 1000, 1001], [0, 10, M]),
-    ("_FillValue is packed", "i2", {**PACKED, "_FillValue": I2(-1)}, [0, -1, 100], [0, M, 1]),
-    ("missing_value is packed, whatever its type", "i2", {**PACKED, "missing_value": -999.0}, [0, -999, 100], [0, M, 1]),
-    ("missing_value that cannot be packed", "i2", {**PACKED, "missing_value": -9.99}, [0, -999, 100], [0, M, 1]),
-    ("several missing_value", "i2", {**PACKED, "missing_value": np.array([-1, -2], I2)}, [-1, -2, 100], [M, M, 1]),
-    ("actual_range is no limit", "i2", {**PACKED, "actual_range": np.array([0.0, 1.0])}, [0, 100, 200], [0, 1, 2]),
-    ("_Unsigned", "i1", {"_Unsigned": "true", "scale_factor": 0.5, "valid_range": np.array([0, -56], "i1")}, [0, -56, -1], [0, 100, M]),
-    ("_Unsigned, fill of the signed type", "i1", {"_Unsigned": "true", "_FillValue": np.int8(-1)}, [0, -2, -1], [0, 254, M]),
-    ("_Unsigned is false", "u1", {"_Unsigned": "false", "_FillValue": np.uint8(255), "add_offset": 10.0}, [0, 254, 255], [10, 8, M]),
-    ("scale and offset as text", "i2", {"scale_factor": "0.01", "add_offset": "0"}, [0, 1, 2], [0, 0.01, 0.02]),
-    ("scale of an integer type", "i2", {"scale_factor": I2(2)}, [0, 1, 2], [0, 2, 4]),
-    ("flags", "u1", {"scale_factor": 0.5, "flag_values": np.array([254, 255], "u1"), "flag_meanings": "no_rain outside"}, [2, 254, 255], [1, 0, M]),
-    ("nothing was written", "i2", PACKED, [0, -32767, 100], [0, M, 1]),
-    ("nothing was written, not packed", "f4", {}, [0, netCDF4.default_fillvals["f4"], 1], [0, M, 1]),
+    ("valid_max of a floating type", "i2", {**PACKED, "valid_max": F4(200)}, [0, 1000, 25000], [0,
+    10, M]), ("valid_max of the packed type", "i2", {**PACKED, "valid_max": I2(1000)}, [0, 1000,
+    1001], [0, 10, M]), ("valid_max in double", "u1", {"scale_factor": 0.5, "valid_max": 100.0}, [0,
+    200, 201], [0, 100, M]), ("valid_range of a floating type", "i2", {**PACKED,
+    "valid_range": np.array([0.0, 150.0])}, [-1, 15000, 15001], [M, 150, M]),
+    ("valid_range of the packed type", "i2", {**PACKED, "valid_range": np.array([0, 100], I2)}, [-1,
+    100, 101], [M, 1, M]), ("valid_min at the least value", "i2", {**PACKED, "valid_min": F4(0.1)},
+    [10, 9, 11], [0.1, M, 0.11]), ("limits with an offset only", "i2", {"add_offset": -10.0,
+    "valid_min": 0.0}, [10, 9, 11], [0, M, 1]), ("limits of a floating type, not packed", "i2",
+    {"valid_max": F4(100)}, [0, 100, 101], [0, 100, M]), ("limits in double of packed single", "f4",
+    {**PACKED, "valid_max": 10.0}, [0, 1000, 1001], [0, 10, M]),
+    ("limits in single of packed single", "f4", {**PACKED, "valid_max": F4(1000)}, [0, 1000, 1001],
+    [0, 10, M]), ("_FillValue is packed", "i2", {**PACKED, "_FillValue": I2(-1)}, [0, -1, 100], [0,
+    M, 1]), ("missing_value is packed, whatever its type", "i2", {**PACKED,
+    "missing_value": -999.0}, [0, -999, 100], [0, M, 1]), ("missing_value that cannot be packed",
+    "i2", {**PACKED, "missing_value": -9.99}, [0, -999, 100], [0, M, 1]), ("several missing_value",
+    "i2", {**PACKED, "missing_value": np.array([-1, -2], I2)}, [-1, -2, 100], [M, M, 1]),
+    ("actual_range is no limit", "i2", {**PACKED, "actual_range": np.array([0.0, 1.0])}, [0, 100,
+    200], [0, 1, 2]), ("_Unsigned", "i1", {"_Unsigned": "true", "scale_factor": 0.5,
+    "valid_range": np.array([0, -56], "i1")}, [0, -56, -1], [0, 100, M]),
+    ("_Unsigned, fill of the signed type", "i1", {"_Unsigned": "true", "_FillValue": np.int8(-1)},
+    [0, -2, -1], [0, 254, M]), ("_Unsigned is false", "u1", {"_Unsigned": "false",
+    "_FillValue": np.uint8(255), "add_offset": 10.0}, [0, 254, 255], [10, 8, M]),
+    ("scale and offset as text", "i2", {"scale_factor": "0.01", "add_offset": "0"}, [0, 1, 2], [0,
+    0.01, 0.02]), ("scale of an integer type", "i2", {"scale_factor": I2(2)}, [0, 1, 2], [0, 2, 4]),
+    ("flags", "u1", {"scale_factor": 0.5, "flag_values": np.array([254, 255], "u1"),
+    "flag_meanings": "no_rain outside"}, [2, 254, 255], [1, 0, M]), ("nothing was written", "i2",
+    PACKED, [0, -32767, 100], [0, M, 1]), ("nothing was written, not packed", "f4", {}, [0,
+    netCDF4.default_fillvals["f4"], 1], [0, M, 1]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["netcdf", "zarr"])
-@pytest.mark.parametrize(("says", "dtype", "attrs", "stored", "read"), PACKING, ids=[line[0] for line in PACKING])
-def test_numbers_are_unpacked_and_left_out_as_their_attributes_mean_it(write, tmp_path, form, says, dtype, attrs, stored, read):
+@pytest.mark.parametrize(
+    ("says", "dtype", "attrs", "stored", "read"), PACKING, ids=[line[0] for line in PACKING]
+)
+def test_numbers_are_unpacked_and_left_out_as_their_attributes_mean_it(
+    write, tmp_path, form, says, dtype, attrs, stored, read
+):
     rain = np.array(stored, dtype).reshape(1, 1, 3)
     if form == "netcdf":
         path = write(rain=rain, attrs=attrs, time=(("time",), [0], {"units": SINCE}))
@@ -528,7 +658,11 @@ def as_zarr(path, rain, attrs):
         ("time", np.array([0]), ["time"], {"units": SINCE}),
         ("rain", rain, ["time", "y", "x"], {"units": "mm/h", **plain}),
     ):
-        fill = np.asarray(attrs["_FillValue"]).item() if name == "rain" and "_FillValue" in attrs else None
+        fill = (
+            np.asarray(attrs["_FillValue"]).item()
+            if name == "rain" and "_FillValue" in attrs
+            else None
+        )
         array = root.create_array(name, shape=values.shape, dtype=values.dtype, fill_value=fill)
         array[...] = values
         array.attrs.update({"_ARRAY_DIMENSIONS": dims, **about})
@@ -536,13 +670,20 @@ def as_zarr(path, rain, attrs):
 
 
 @pytest.mark.parametrize(
-    "attrs", [{"scale_factor": "wet"}, {"scale_factor": 0.0}, {"add_offset": np.array([1.0, 2.0])}, {"scale_factor": M}]
+    "attrs",
+    [
+        {"scale_factor": "wet"},
+        {"scale_factor": 0.0},
+        {"add_offset": np.array([1.0, 2.0])},
+        {"scale_factor": M},
+    ],
 )
 def test_packing_that_unpacks_nothing_is_refused(write, attrs):
     refused(write(attrs=attrs), "'rain' cannot be unpacked with .*must be one finite number each")
 
 
-# --- 2.7: groups ------------------------------------------------------------------------------------------------------------
+# --- 2.7: groups
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["netcdf", "zarr"])
@@ -567,7 +708,9 @@ def grouped(request, tmp_path):
 
 
 def test_data_in_a_group_are_named_and_read_by_that_name(grouped):
-    refused(grouped, r"its data lie in groups \(Grid/rain\); name the rain, as data.variable=Grid/rain")
+    refused(
+        grouped, r"its data lie in groups \(Grid/rain\); name the rain, as data.variable=Grid/rain"
+    )
     rate = open_grid(grouped, variable="Grid/rain").precipitation_rate
     np.testing.assert_array_equal(rate.values, RAIN[: rate.sizes["time"]])
 

@@ -26,8 +26,17 @@ def grid() -> xr.Dataset:
 def field(**changes: Any) -> xr.Dataset:
     """Heights (y, x), and cloud (time, y, x)."""
     parts: dict[str, Any] = {
-        "height": (("y", "x"), np.arange(6.0).reshape(3, 2), {"standard_name": "surface_altitude", "units": "m"}),
-        "cloud": (("time", "y", "x"), np.arange(18, dtype=np.int16).reshape(3, 3, 2), {}, {"_FillValue": np.int16(4)}),
+        "height": (
+            ("y", "x"),
+            np.arange(6.0).reshape(3, 2),
+            {"standard_name": "surface_altitude", "units": "m"},
+        ),
+        "cloud": (
+            ("time", "y", "x"),
+            np.arange(18, dtype=np.int16).reshape(3, 3, 2),
+            {},
+            {"_FillValue": np.int16(4)},
+        ),
     }
     coords = {"time": HOURS, "y": ("y", Y, METRES), "x": ("x", X, METRES)}
     return xr.Dataset({**parts, **changes.pop("parts", {})}, {**coords, **changes})
@@ -50,14 +59,19 @@ def test_a_field_with_times_and_one_without(grid: xr.Dataset, tmp_path: Path, su
     assert height.read(0, 1).tolist() == [[[0, 1], [2, 3], [4, 5]]]
     cloud = open_field(path, "cloud", grid)
     assert cloud.shape == (3, 3, 2) and np.array_equal(cloud.times, HOURS)
-    np.testing.assert_array_equal(cloud.read(0, 2)[:, 2], [[np.nan, 5], [10, 11]])  # as stored 4 is missing
+    # as stored 4 is missing
+    np.testing.assert_array_equal(cloud.read(0, 2)[:, 2], [[np.nan, 5], [10, 11]])
     for one in (height, cloud):
         one.close()
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8", "i2", "i4"])
-def test_what_was_never_written_of_a_field_is_missing(grid: xr.Dataset, tmp_path: Path, kind: str) -> None:
-    """The NetCDF library reads 9.97e36, or -32767, where nothing was written and no fill value is declared."""
+def test_what_was_never_written_of_a_field_is_missing(
+    grid: xr.Dataset, tmp_path: Path, kind: str
+) -> None:
+    """The NetCDF library reads 9.97e36, or -32767, where nothing was written and no fill value
+    is declared.
+    """
     import netCDF4
 
     path = write(field(), tmp_path / "field.nc")
@@ -69,19 +83,31 @@ def test_what_was_never_written_of_a_field_is_missing(grid: xr.Dataset, tmp_path
 
 
 @pytest.mark.parametrize(("units", "dry"), [("mm h-1", 0.0), ("dBZ", np.nan)])
-def test_a_flag_of_no_echo_is_no_weak_echo(grid: xr.Dataset, tmp_path: Path, units: str, dry: float) -> None:
+def test_a_flag_of_no_echo_is_no_weak_echo(
+    grid: xr.Dataset, tmp_path: Path, units: str, dry: float
+) -> None:
     attrs = {"units": units, "flag_values": np.int16([-1]), "flag_meanings": "no_echo"}
     values = np.array([[-1, 20], [30, 40], [50, 60]], np.int16)
-    echo = open_field(write(field(parts={"echo": (("y", "x"), values, attrs)}), tmp_path / "field.nc"), "echo", grid)
+    echo = open_field(
+        write(field(parts={"echo": (("y", "x"), values, attrs)}), tmp_path / "field.nc"),
+        "echo",
+        grid,
+    )
     np.testing.assert_array_equal(echo.read(0, 1), [[[dry, 20], [30, 40], [50, 60]]])
     echo.close()
 
 
-def test_what_holds_in_a_period_is_its_frames_and_the_one_before(grid: xr.Dataset, tmp_path: Path) -> None:
+def test_what_holds_in_a_period_is_its_frames_and_the_one_before(
+    grid: xr.Dataset, tmp_path: Path
+) -> None:
     cloud = open_field(write(field(), tmp_path / "field.nc"), "cloud", grid)
     part = cloud.between(np.datetime64("2020-01-01T01:30"), np.datetime64("2020-01-01T02:00"))
     assert np.array_equal(part.times, HOURS[1:]) and part.read(0, 1)[0, 0, 0] == 6
-    assert cloud.between(np.datetime64("2019-01-01"), np.datetime64("2019-01-02")).shape == (0, 3, 2)
+    assert cloud.between(np.datetime64("2019-01-01"), np.datetime64("2019-01-02")).shape == (
+        0,
+        3,
+        2,
+    )
     cloud.close()
 
 
@@ -92,7 +118,9 @@ def test_a_field_stored_with_x_before_y_is_turned(grid: xr.Dataset, tmp_path: Pa
     one.close()
 
 
-def test_a_single_field_with_a_time_of_its_own_has_that_time(grid: xr.Dataset, tmp_path: Path) -> None:
+def test_a_single_field_with_a_time_of_its_own_has_that_time(
+    grid: xr.Dataset, tmp_path: Path
+) -> None:
     one = open_field(write(field().isel(time=1), tmp_path / "field.nc"), "cloud", grid)
     assert np.array_equal(one.times, HOURS[1:2]) and one.read(0, 1)[0, 0].tolist() == [6, 7]
     one.close()
@@ -106,11 +134,19 @@ def test_a_single_field_with_a_time_of_its_own_has_that_time(grid: xr.Dataset, t
         (field(x=("x", X + 500.0, METRES)), "the x of 'cloud' is not that of the radar"),
         (field(time=HOURS[[0, 2, 1]]), "its times do not rise after 2020-01-01T02:00"),
         (field().rename(cloud="rain"), "has no variable 'cloud', only"),
-        (field(parts={"cloud": ("time", [1.0, 2.0, 3.0])}), "a field has numbers over y, x, or time, y, x"),
-        (field(parts={"cloud": (("y", "x"), np.full((3, 2), "wet"))}), "a field has numbers over y, x, or time, y, x"),
+        (
+            field(parts={"cloud": ("time", [1.0, 2.0, 3.0])}),
+            "a field has numbers over y, x, or time, y, x",
+        ),
+        (
+            field(parts={"cloud": (("y", "x"), np.full((3, 2), "wet"))}),
+            "a field has numbers over y, x, or time, y, x",
+        ),
     ],
 )
-def test_what_is_not_a_field_on_this_grid_is_refused(grid: xr.Dataset, tmp_path: Path, dataset: xr.Dataset, says: str) -> None:
+def test_what_is_not_a_field_on_this_grid_is_refused(
+    grid: xr.Dataset, tmp_path: Path, dataset: xr.Dataset, says: str
+) -> None:
     with pytest.raises(DataError) as error:
         open_field(write(dataset, tmp_path / "field.nc"), "cloud", grid)
     assert "field.nc: " in str(error.value) and says in str(error.value)
@@ -121,21 +157,31 @@ def test_kilometres_are_the_same_place(grid: xr.Dataset, tmp_path: Path) -> None
     open_field(write(dataset, tmp_path / "field.nc"), "height", grid).close()
 
 
-def test_degrees_in_single_precision_are_the_same_place_and_half_a_pixel_off_they_are_not(tmp_path: Path) -> None:
+def test_degrees_in_single_precision_are_the_same_place_and_half_a_pixel_off_they_are_not(
+    tmp_path: Path,
+) -> None:
     """Latitudes (y, x) of a regular grid do not change along x: a pixel is measured along both."""
     latitude, longitude = np.meshgrid([50.03, 50.02, 50.01], [9.11, 9.12], indexing="ij")
     names = {"latitude": latitude, "longitude": longitude}
-    place = {name: xr.Variable(("y", "x"), values, {"standard_name": name}) for name, values in names.items()}
+    place = {
+        name: xr.Variable(("y", "x"), values, {"standard_name": name})
+        for name, values in names.items()
+    }
     grid = build_grid(np.zeros((4, 3, 2), np.float32), TIMES, place, {})
     for off, same in ((0.0, True), (0.005, False)):
         coords = {
-            name: (("y", "x"), (values + off).astype(np.float32), {"standard_name": name}) for name, values in names.items()
+            name: (("y", "x"), (values + off).astype(np.float32), {"standard_name": name})
+            for name, values in names.items()
         }
-        path = write(xr.Dataset({"height": (("y", "x"), np.zeros((3, 2)))}, coords), tmp_path / f"{off}.nc")
+        path = write(
+            xr.Dataset({"height": (("y", "x"), np.zeros((3, 2)))}, coords), tmp_path / f"{off}.nc"
+        )
         if same:
             open_field(path, "height", grid).close()
         else:
-            with pytest.raises(DataError, match="the latitude of 'height' is not that of the radar"):
+            with pytest.raises(
+                DataError, match="the latitude of 'height' is not that of the radar"
+            ):
                 open_field(path, "height", grid)
 
 
@@ -159,7 +205,9 @@ def test_files_that_cannot_be_read_are_told(grid: xr.Dataset, tmp_path: Path) ->
         ("cloud_area_fraction", False), ("vis006", False),
     ],
 )  # fmt: skip
-def test_components_of_vectors_are_known_by_name(grid: xr.Dataset, tmp_path: Path, name: str, vector: bool) -> None:
+def test_components_of_vectors_are_known_by_name(
+    grid: xr.Dataset, tmp_path: Path, name: str, vector: bool
+) -> None:
     with_name = field(parts={name: (("y", "x"), np.zeros((3, 2)))})
     one = open_field(write(with_name, tmp_path / "field.nc"), name, grid)
     assert one.is_vector == vector

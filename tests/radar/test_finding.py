@@ -37,7 +37,9 @@ def listed(monkeypatch) -> list[str]:
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", counting)
-    monkeypatch.setattr(os, "listdir", lambda folder: pytest.fail(f"{folder} was listed by other means"))
+    monkeypatch.setattr(
+        os, "listdir", lambda folder: pytest.fail(f"{folder} was listed by other means")
+    )
     return seen
 
 
@@ -53,15 +55,22 @@ def archive(tmp_path):
 
 
 def test_a_period_enters_only_the_folders_that_may_hold_it(archive, listed):
-    files = find_files(archive / "%Y/%m/%d/radar_%H%M.h5", period("2020-06-01T05:00", "2020-06-01T12:00"))
+    files = find_files(
+        archive / "%Y/%m/%d/radar_%H%M.h5", period("2020-06-01T05:00", "2020-06-01T12:00")
+    )
     assert names(files) == ["radar_0600.h5", "radar_1200.h5"]
     assert listed == [archive.name, "2020", "06", "01"]
 
 
 def test_a_period_is_widened_by_an_hour_on_either_side(archive):
     pattern = archive / "%Y/%m/%d/radar_%H%M.h5"
-    assert names(find_files(pattern, period("2020-06-01T07:00", "2020-06-01T11:00"))) == ["radar_0600.h5", "radar_1200.h5"]
-    with pytest.raises(MissingInputError, match="no file from 2020-06-01T07:01 to 2020-06-01T10:59 matches"):
+    assert names(find_files(pattern, period("2020-06-01T07:00", "2020-06-01T11:00"))) == [
+        "radar_0600.h5",
+        "radar_1200.h5",
+    ]
+    with pytest.raises(
+        MissingInputError, match="no file from 2020-06-01T07:01 to 2020-06-01T10:59 matches"
+    ):
         find_files(pattern, period("2020-06-01T07:01", "2020-06-01T10:59"))
 
 
@@ -73,14 +82,18 @@ def test_without_a_period_all_files_come_in_the_order_of_time(archive):
 
 def test_the_order_is_that_of_time_and_not_of_names(tmp_path):
     touch(tmp_path, "01-06-2020.nc", "02-01-2021.nc", "03-01-2020.nc")
-    assert names(find_files(tmp_path / "%d-%m-%Y.nc")) == ["03-01-2020.nc", "01-06-2020.nc", "02-01-2021.nc"]
+    assert names(find_files(tmp_path / "%d-%m-%Y.nc")) == [
+        "03-01-2020.nc",
+        "01-06-2020.nc",
+        "02-01-2021.nc",
+    ]
 
 
 def test_the_newest_files_are_found_without_listing_older_folders(archive, listed):
     files = newest_files(archive / "%Y/%m/%d/radar_%H%M.h5", 5)
     assert [str(file.relative_to(archive)) for file in files] == [
-        "2021/06/02/radar_1800.h5", "2021/06/30/radar_0000.h5", "2021/06/30/radar_0600.h5", "2021/06/30/radar_1200.h5",
-        "2021/06/30/radar_1800.h5",
+        "2021/06/02/radar_1800.h5", "2021/06/30/radar_0000.h5", "2021/06/30/radar_0600.h5",
+        "2021/06/30/radar_1200.h5", "2021/06/30/radar_1800.h5",
     ]  # fmt: skip
     assert listed == [archive.name, "2021", "06", "30", "02"]
 
@@ -98,19 +111,33 @@ def test_the_newest_of_what_is_no_pattern_are_all(archive):
 
 def test_a_file_of_a_day_may_hold_any_hour_of_it(tmp_path):
     touch(tmp_path, "rain_20200531.nc", "rain_20200601.nc", "rain_20200602.nc")
-    assert names(find_files(tmp_path / "rain_%Y%m%d.nc", period("2020-06-01T15:00", "2020-06-01T16:00"))) == ["rain_20200601.nc"]
+    assert names(
+        find_files(tmp_path / "rain_%Y%m%d.nc", period("2020-06-01T15:00", "2020-06-01T16:00"))
+    ) == ["rain_20200601.nc"]
 
 
 def test_codes_mix_with_globs_and_may_come_again(tmp_path):
-    touch(tmp_path, "2020/06/PrecipRate_00.00_20200601-000200.grib2.gz", "2020/06/PrecipRate_00.00_20200702-000200.grib2.gz")
+    touch(
+        tmp_path,
+        "2020/06/PrecipRate_00.00_20200601-000200.grib2.gz",
+        "2020/06/PrecipRate_00.00_20200702-000200.grib2.gz",
+    )
     touch(tmp_path, "2020/06/Other_20200601-000200.grib2.gz")
     found = find_files(tmp_path / "%Y/%m/Precip*_%Y%m%d-%H%M%S.grib?.gz")
-    assert names(found) == ["PrecipRate_00.00_20200601-000200.grib2.gz"]  # the other is of July, and in June's folder
+    # the other is of July, and in June's folder
+    assert names(found) == ["PrecipRate_00.00_20200601-000200.grib2.gz"]
 
 
 def test_two_digits_of_a_year_and_days_of_it(tmp_path):
-    touch(tmp_path, "AQC151351545F_00005.801.gif", "AQC151351550F_00005.801.gif", "AQC154001550F_00005.801.gif")
-    files = find_files(tmp_path / "AQC%y%j%H%M*.gif", period("2015-05-15T16:48", "2015-05-15T17:00"))
+    touch(
+        tmp_path,
+        "AQC151351545F_00005.801.gif",
+        "AQC151351550F_00005.801.gif",
+        "AQC154001550F_00005.801.gif",
+    )
+    files = find_files(
+        tmp_path / "AQC%y%j%H%M*.gif", period("2015-05-15T16:48", "2015-05-15T17:00")
+    )
     assert names(files) == ["AQC151351550F_00005.801.gif"]  # day 135 is 15 May; there is no day 400
 
 
@@ -127,7 +154,13 @@ def test_what_codes_allow(known, first):
 
 
 @pytest.mark.parametrize(
-    "known", [{"Y": 2019, "m": 2, "d": 29}, {"Y": 2019, "j": 366}, {"Y": 2020, "y": 19}, {"Y": 2020, "j": 60, "m": 3}]
+    "known",
+    [
+        {"Y": 2019, "m": 2, "d": 29},
+        {"Y": 2019, "j": 366},
+        {"Y": 2020, "y": 19},
+        {"Y": 2020, "j": 60, "m": 3},
+    ],
 )
 def test_what_codes_contradict(known):
     assert span_of(known) is None
@@ -135,7 +168,9 @@ def test_what_codes_contradict(known):
 
 def test_a_pattern_may_end_in_a_folder(tmp_path):
     touch(tmp_path, "2020/06/01/a.h5", "2020/06/01/b.h5", "2020/06/01/README", "2020/06/02/c.h5")
-    assert names(find_files(tmp_path / "%Y/%m/%d", period("2020-06-01T12:00", "2020-06-01T13:00"))) == ["a.h5", "b.h5"]
+    assert names(
+        find_files(tmp_path / "%Y/%m/%d", period("2020-06-01T12:00", "2020-06-01T13:00"))
+    ) == ["a.h5", "b.h5"]
     assert names(newest_files(tmp_path / "%Y/%m/%d", 2)) == ["b.h5", "c.h5"]
 
 
@@ -160,16 +195,28 @@ def test_links_are_followed_once(tmp_path):
 
 @pytest.mark.parametrize("path", ["{}", "{}/*", "{}/**", "{}/%Y*"])
 def test_hidden_files_and_those_being_written_never_match(tmp_path, path):
-    touch(tmp_path, "2020.nc", ".2020.nc", "2020.nc.tmp", "2020.nc.part", "2020.nc~", ".old/2020.nc")
+    touch(
+        tmp_path, "2020.nc", ".2020.nc", "2020.nc.tmp", "2020.nc.part", "2020.nc~", ".old/2020.nc"
+    )
     assert names(find_files(path.format(tmp_path))) == ["2020.nc"]
 
 
 def test_a_folder_is_searched_for_names_of_radar_files(tmp_path):
     radar = [
-        "a.nc", "b.H5", "c.pgm.gz", "d.grib2.gz", "raa01-ry_10000-2108230850-dwd---bin", "raa01-rw_10000-2108230850-dwd---bin.gz",
-        "raa01-yw2017.002_10000-1801010050-dwd---bin.gz", "DE1200_RV2108230850_000",
+        "a.nc", "b.H5", "c.pgm.gz", "d.grib2.gz", "raa01-ry_10000-2108230850-dwd---bin",
+        "raa01-rw_10000-2108230850-dwd---bin.gz", "raa01-yw2017.002_10000-1801010050-dwd---bin.gz",
+        "DE1200_RV2108230850_000",
     ]  # fmt: skip
-    touch(tmp_path, *radar, "README", "README.md", "MANIFEST.sha256", "LICENSE", "train-images-idx3-ubyte.gz", "notes.txt")
+    touch(
+        tmp_path,
+        *radar,
+        "README",
+        "README.md",
+        "MANIFEST.sha256",
+        "LICENSE",
+        "train-images-idx3-ubyte.gz",
+        "notes.txt",
+    )
     assert sorted(names(find_files(tmp_path))) == sorted(radar)
     assert names(find_files(tmp_path, form="fmi")) == ["c.pgm.gz"]
 
@@ -201,10 +248,13 @@ def test_stars_of_any_depth_before_codes(tmp_path):
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["auto", "odim"])
 def test_a_file_that_would_be_found_is_known_before_it_is_there(tmp_path, asked, form):
-    touch(tmp_path, "x.nc", "a/x.nc", "a/b/x.nc", "2019/x.nc", "a/x.h5", "2019/x.h5").joinpath("link").symlink_to(tmp_path / "a")
+    touch(tmp_path, "x.nc", "a/x.nc", "a/b/x.nc", "2019/x.nc", "a/x.h5", "2019/x.h5").joinpath(
+        "link"
+    ).symlink_to(tmp_path / "a")
     files = [
-        "y.nc", "x.nc", ".y.nc", "y.nc.tmp", "a/y.nc", "a/2020.nc", "a/202013.nc", "a/202012.nc", "a/b/y.nc", "a/.b/y.nc", "2020/y.nc", "2020/062020.nc",
-        "2020/062021.nc", "2020/b/2021.nc", "link/y.nc", "a/y.h5", "c/y.txt", "a/x.nc", "new/deep/2020.nc",
+        "y.nc", "x.nc", ".y.nc", "y.nc.tmp", "a/y.nc", "a/2020.nc", "a/202013.nc", "a/202012.nc",
+        "a/b/y.nc", "a/.b/y.nc", "2020/y.nc", "2020/062020.nc", "2020/062021.nc", "2020/b/2021.nc",
+        "link/y.nc", "a/y.h5", "c/y.txt", "a/x.nc", "new/deep/2020.nc",
     ]  # fmt: skip
     foretold = {name for name in files if would_find(tmp_path / asked, tmp_path / name, form)}
     for name in files:
@@ -229,11 +279,16 @@ def test_what_may_not_be_entered_is_named(tmp_path, monkeypatch, asked):
         return stat(path, *args, **keywords)
 
     monkeypatch.setattr(os, "stat", denied)
-    with pytest.raises(MissingInputError, match=r"locked.*: cannot be read \(Permission denied\); check its permissions"):
+    with pytest.raises(
+        MissingInputError,
+        match=r"locked.*: cannot be read \(Permission denied\); check its permissions",
+    ):
         find_files(tmp_path / asked)
 
 
-def test_a_folder_below_that_may_not_be_entered_is_left_out_with_a_warning(tmp_path, monkeypatch, caplog):
+def test_a_folder_below_that_may_not_be_entered_is_left_out_with_a_warning(
+    tmp_path, monkeypatch, caplog
+):
     touch(tmp_path, "locked/a.nc", "open/b.nc")
     scandir = os.scandir
 
@@ -245,7 +300,8 @@ def test_a_folder_below_that_may_not_be_entered_is_left_out_with_a_warning(tmp_p
     monkeypatch.setattr(os, "scandir", denied)
     assert find_files(tmp_path) == find_files(tmp_path) == [tmp_path / "open/b.nc"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/locked: cannot be listed (Permission denied); check its permissions. It is left out."
+        f"{tmp_path}/locked: cannot be listed (Permission denied); check its permissions. It is"
+        " left out."
     ]
 
 

@@ -15,7 +15,9 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "fmi_pgm" / "20160928"
 
 
 def degrees(x, y):
-    """Metres on the plane of FMI's grid → "longitude latitude": stereographic on a sphere of 6371288 m, true at 60 N, along 25 E."""
+    """Metres on the plane of FMI's grid → "longitude latitude": stereographic on a sphere of
+    6371288 m, true at 60 N, along 25 E.
+    """
     colatitude = 2 * math.atan(math.hypot(x, y) / (6371288 * (1 + math.sin(math.radians(60)))))
     return f"{25 + math.degrees(math.atan2(x, -y)):.9f} {90 - math.degrees(colatitude):.9f}"
 
@@ -42,7 +44,15 @@ PIXELS = FRAME.tobytes()
 
 def header(size=b"4 3", top=b"255", **changes):
     said = {key: text for key, text in {**SAID, **changes}.items() if text is not None}
-    return b"P5\n" + "".join(f"# {key} {text}\n" for key, text in said.items()).encode() + b"# }\n" + size + b"\n" + top + b"\n"
+    return (
+        b"P5\n"
+        + "".join(f"# {key} {text}\n" for key, text in said.items()).encode()
+        + b"# }\n"
+        + size
+        + b"\n"
+        + top
+        + b"\n"
+    )
 
 
 @pytest.fixture
@@ -73,7 +83,8 @@ def test_half_decibels_become_rain_by_fmis_relation(write, name):
     assert (grid.attrs["source_format"], grid.attrs["product"]) == ("fmi", "LOWEST")
     assert grid.attrs["converted_from"] == "CorrectedReflectivity [dBZ] by Z = 223 R^1.53"
     rate = grid.precipitation_rate.values[0]
-    dry = np.array([[1, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool)  # 0 is no echo; 1 is -31.5 dBZ, 63 is -0.5 dBZ
+    # 0 is no echo; 1 is -31.5 dBZ, 63 is -0.5 dBZ
+    dry = np.array([[1, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool)
     assert (rate[dry] == 0).all() and (rate[~dry & ~np.isnan(rate)] > 0).all()
     assert np.array_equal(np.isnan(rate), FRAME == 255)
     assert rate[0, 3] == approx((10.0 / 223) ** (1 / 1.53), rel=1e-6)  # 84 is 10 dBZ
@@ -81,7 +92,9 @@ def test_half_decibels_become_rain_by_fmis_relation(write, name):
 
 
 def test_a_relation_given_overrules_the_services_own(write):
-    assert open_grid(write(), zr=(200.0, 1.6)).precipitation_rate.values[0, 0, 3] == approx((10 / 200) ** (1 / 1.6), rel=1e-6)
+    assert open_grid(write(), zr=(200.0, 1.6)).precipitation_rate.values[0, 0, 3] == approx(
+        (10 / 200) ** (1 / 1.6), rel=1e-6
+    )
 
 
 def test_a_number_given_is_missing_too(write):
@@ -97,7 +110,8 @@ def test_a_part_is_that_part_of_the_whole(write):
 def test_pixel_centres_lie_half_a_pixel_inside_the_corners(write):
     grid = open_grid(write())
     assert grid.x.values == approx(np.array([-1500.0, -500.0, 500.0, 1500.0]), abs=0.01)
-    assert grid.y.values == approx(np.array([-3_295_000.0, -3_297_000.0, -3_299_000.0]), abs=0.01)  # the northern row first
+    # the northern row first
+    assert grid.y.values == approx(np.array([-3_295_000.0, -3_297_000.0, -3_299_000.0]), abs=0.01)
     assert grid.crs.attrs["grid_mapping_name"] == "polar_stereographic"
     assert grid.crs.attrs["straight_vertical_longitude_from_pole"] == 25.0
     assert grid.crs.attrs["semi_major_axis"] == grid.crs.attrs["semi_minor_axis"] == 6371288.0
@@ -106,7 +120,10 @@ def test_pixel_centres_lie_half_a_pixel_inside_the_corners(write):
 def test_a_header_in_another_order_with_other_white_space_is_read(tmp_path):
     said = [f"#  {key}\t{text} \r\n" for key, text in reversed(SAID.items())]
     path = tmp_path / "a.pgm"
-    path.write_bytes(("P5 #\n" + "".join(said[:5]) + "\t4\n" + "".join(said[5:]) + "\n 3  255 ").encode() + PIXELS)
+    path.write_bytes(
+        ("P5 #\n" + "".join(said[:5]) + "\t4\n" + "".join(said[5:]) + "\n 3  255 ").encode()
+        + PIXELS
+    )
     grid = open_grid(path)
     assert grid.time.values[0] == np.datetime64("2016-09-28T14:45")
     assert grid.precipitation_rate.values[0, 0, 3] == approx((10.0 / 223) ** (1 / 1.53), rel=1e-6)
@@ -116,13 +133,18 @@ def test_pixels_that_look_like_a_comment_are_pixels(write):
     pixels = b"\n# obstime 19"
     assert len(pixels) == 13
     refused(write(pixels), "holds more than the 12 bytes of 3 x 4 pixels")
-    assert open_grid(write(pixels[:12])).precipitation_rate.values[0, 0, 1] == 0.0  # '#' is 35: -14.5 dBZ
+    # '#' is 35: -14.5 dBZ
+    assert open_grid(write(pixels[:12])).precipitation_rate.values[0, 0, 1] == 0.0
 
 
 def test_the_name_says_when_where_the_header_does_not(write):
-    assert open_grid(write(name="201609281500_x.pgm", obstime=None)).time.values[0] == np.datetime64("2016-09-28T15:00")
+    assert open_grid(write(name="201609281500_x.pgm", obstime=None)).time.values[
+        0
+    ] == np.datetime64("2016-09-28T15:00")
     refused(write(name="x.pgm", obstime=None), "neither its 'obstime' nor its name says when")
-    refused(write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name says when")
+    refused(
+        write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name says when"
+    )
 
 
 def test_without_a_projection_there_is_no_place(write):
@@ -178,7 +200,8 @@ def test_files_of_another_length_are_refused(write):
         for pixels in (b"", PIXELS[:-1]):
             refused(
                 write(pixels, name=name),
-                f"truncated, or still being written: {len(pixels)} bytes of pixels, and 3 x 4 need 12; compare it with its source",
+                f"truncated, or still being written: {len(pixels)} bytes of pixels, and 3 x 4 need"
+                " 12; compare it with its source",
             )
         refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")
 
@@ -186,7 +209,8 @@ def test_files_of_another_length_are_refused(write):
 def test_damaged_gzip_is_refused(write):
     path = write(name="a.pgm.gz")
     data = path.read_bytes()
-    for bad in (data[:40], data[:-6], data[:-8] + b"\0\0\0\0" + data[-4:]):  # cut, cut in the checksum, of another checksum
+    # cut, cut in the checksum, of another checksum
+    for bad in (data[:40], data[:-6], data[:-8] + b"\0\0\0\0" + data[-4:]):
         path.write_bytes(bad)
         refused(path, "gzipped file is truncated, damaged")
 
@@ -222,9 +246,13 @@ def test_the_sample_covers_250_km_around_its_radars(sample):
 
     path = sample[0]
     with gzip.open(path) as file:
-        lines = [line.split() for line in file.read(800).splitlines() if line.startswith(b"# radar ")]
+        lines = [
+            line.split() for line in file.read(800).splitlines() if line.startswith(b"# radar ")
+        ]
     grid = open_grid(path)
-    to_degrees = pyproj.Transformer.from_crs(pyproj.CRS.from_cf(grid.crs.attrs), 4326, always_xy=True)
+    to_degrees = pyproj.Transformer.from_crs(
+        pyproj.CRS.from_cf(grid.crs.attrs), 4326, always_xy=True
+    )
     every = grid.isel(x=slice(None, None, 5), y=slice(None, None, 5))
     longitude, latitude = to_degrees.transform(*np.meshgrid(every.x.values, every.y.values))
     covered = np.zeros(longitude.shape, bool)
@@ -232,7 +260,8 @@ def test_the_sample_covers_250_km_around_its_radars(sample):
         here = np.full(longitude.shape, float(lon)), np.full(longitude.shape, float(lat))
         covered |= pyproj.Geod(ellps="WGS84").inv(*here, longitude, latitude)[2] < 250e3
     wrong = (covered != ~np.isnan(every.precipitation_rate.values[0])).mean()
-    assert len(lines) == 10 and wrong < 3e-4  # half a pixel of the circles' rims; a shift by one pixel would be 2e-3
+    # half a pixel of the circles' rims; a shift by one pixel would be 2e-3
+    assert len(lines) == 10 and wrong < 3e-4
 
 
 def test_the_sample_equals_what_pysteps_reads(sample):
@@ -240,4 +269,8 @@ def test_the_sample_equals_what_pysteps_reads(sample):
     importers = pytest.importorskip("pysteps.io.importers")
     dbz, _, _ = importers.import_fmi_pgm(str(path), gzipped=True)
     theirs = np.where(dbz < 0, 0.0, (10 ** (dbz / 10) / 223) ** (1 / 1.53))
-    np.testing.assert_allclose(open_grid(path).precipitation_rate.values[0], np.where(np.isnan(dbz), np.nan, theirs), rtol=1e-6)
+    np.testing.assert_allclose(
+        open_grid(path).precipitation_rate.values[0],
+        np.where(np.isnan(dbz), np.nan, theirs),
+        rtol=1e-6,
+    )

@@ -1,6 +1,8 @@
-"""Damaged files of every format, by the hundred: nothing but our own errors, never a crash, a hang or a grid that is silently wrong.
+"""Damaged files of every format, by the hundred: nothing but our own errors, never a crash, a hang
+or a grid that is silently wrong.
 
-With NOWCAST_FUZZ=2000 in the environment two thousand mutants a format, large real files among them.
+With NOWCAST_FUZZ=2000 in the environment two thousand mutants a format, large real files among
+them.
 """
 
 import os
@@ -23,11 +25,14 @@ def test_of_a_damaged_file_comes_the_grid_it_was_or_our_error(form, tmp_path):
     found = outcomes(form, MUTANTS or 40, tmp_path, every=MUTANTS > 0)
     trouble = [one for one in found if one["is"] == "trouble"]
     assert not trouble, "\n".join(map(str, trouble))
-    assert {one["is"] for one in found} == {"opened", "refused"}  # else the mutants would test nothing
+    # else the mutants would test nothing
+    assert {one["is"] for one in found} == {"opened", "refused"}
 
 
 def test_zeros_among_the_texts_of_hdf5_are_refused_and_not_read_for_ever(tmp_path):
-    """A heap of texts is read object by object, and a block of zeros, as a write that was cut short leaves it, has no end."""
+    """A heap of texts is read object by object, and a block of zeros, as a write that was cut
+    short leaves it, has no end.
+    """
     pytest.importorskip("h5py")
     path = of("odim", tmp_path, every=False)[-1][0][0]
     content = bytearray(path.read_bytes())

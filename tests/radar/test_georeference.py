@@ -17,7 +17,9 @@ def axes(units, **more):
         for name, values in (("y", [10.0, 9.0]), ("x", [1.0, 2.0])):
             axis = file.createVariable(name, "f8", (name,))
             axis[:] = values
-            axis.setncatts({"units": units, "standard_name": f"projection_{name}_coordinate"} if units else {})
+            axis.setncatts(
+                {"units": units, "standard_name": f"projection_{name}_coordinate"} if units else {}
+            )
         if more.get("mapping"):
             file.createVariable("proj", "i1", ()).setncatts(more["mapping"])
             file["rain"].grid_mapping = "proj"
@@ -28,11 +30,18 @@ def axes(units, **more):
 
 
 def test_kilometres_become_metres_and_rows_stay_as_they_are(write):
-    mapping = {"grid_mapping_name": "lambert_azimuthal_equal_area", "false_easting": 5.0, "crs_wkt": "in km"}
+    mapping = {
+        "grid_mapping_name": "lambert_azimuthal_equal_area",
+        "false_easting": 5.0,
+        "crs_wkt": "in km",
+    }
     grid = open_grid(write("a.nc", ONES, extra=axes("km", mapping=mapping)))
     assert grid.y.values.tolist() == [10000.0, 9000.0]
     assert grid.x.attrs == {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"}
-    assert grid.crs.attrs == {"grid_mapping_name": "lambert_azimuthal_equal_area", "false_easting": 5000.0}
+    assert grid.crs.attrs == {
+        "grid_mapping_name": "lambert_azimuthal_equal_area",
+        "false_easting": 5000.0,
+    }
     assert grid.precipitation_rate.attrs["grid_mapping"] == "crs"
 
 
@@ -51,11 +60,18 @@ def test_a_grid_mapping_without_its_pole_gets_the_one_of_its_parallel(write):
         "standard_parallel": -71.0,
         "straight_vertical_longitude_from_pole": 0.0,
     }
-    assert open_grid(write("a.nc", ONES, extra=axes("m", mapping=mapping))).crs.attrs["latitude_of_projection_origin"] == -90.0
+    assert (
+        open_grid(write("a.nc", ONES, extra=axes("m", mapping=mapping))).crs.attrs[
+            "latitude_of_projection_origin"
+        ]
+        == -90.0
+    )
 
 
 def test_a_proj_text_that_makes_no_sense_is_said_and_left_out(write, caplog):
-    assert "crs" not in open_grid(write("a.nc", ONES, extra=axes("m", proj_string="+proj=nonsense")))
+    assert "crs" not in open_grid(
+        write("a.nc", ONES, extra=axes("m", proj_string="+proj=nonsense"))
+    )
     assert "not understood" in caplog.text
 
 
@@ -98,14 +114,24 @@ def test_a_regular_latitude_longitude_grid_keeps_its_degrees(write):
     assert grid.x.attrs["standard_name"] == "longitude"
 
 
-EARTH = {"grid_mapping_name": "mercator", "standard_parallel": 50.0, "longitude_of_projection_origin": 10.0}
+EARTH = {
+    "grid_mapping_name": "mercator",
+    "standard_parallel": 50.0,
+    "longitude_of_projection_origin": 10.0,
+}
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101}, "ellipsoid of 6378.137 and 6356.752 km"),
-        ({"semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.0}, "ellipsoid of 6378.137 and 6356.752 km"),
+        (
+            {"semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101},
+            "ellipsoid of 6378.137 and 6356.752 km",
+        ),
+        (
+            {"semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.0},
+            "ellipsoid of 6378.137 and 6356.752 km",
+        ),
         ({"semi_major_axis": 6378137.0, "inverse_flattening": 0.0}, "sphere of 6378.14 km"),
         ({"earth_radius": 6370040.0}, "sphere of 6370.04 km"),
         ({"reference_ellipsoid_name": "GRS 1980"}, "GRS 1980"),
@@ -114,7 +140,9 @@ EARTH = {"grid_mapping_name": "mercator", "standard_parallel": 50.0, "longitude_
     ],
 )
 def test_an_ellipsoid_is_named_by_whatever_states_it(said, words):
-    assert crs_in_words({"crs": xr.Variable((), 0, {**EARTH, **said})}).endswith(f"meridian 10°, {words}")
+    assert crs_in_words({"crs": xr.Variable((), 0, {**EARTH, **said})}).endswith(
+        f"meridian 10°, {words}"
+    )
 
 
 def test_an_ellipsoid_of_a_text_only_is_named_too(write):
@@ -123,13 +151,21 @@ def test_an_ellipsoid_of_a_text_only_is_named_too(write):
     assert crs_in_words(place).endswith("GRS 1980")
 
 
-FLATTENED = {**EARTH, "semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101, "false_easting": 5.0}
+FLATTENED = {
+    **EARTH,
+    "semi_major_axis": 6378137.0,
+    "inverse_flattening": 298.257222101,
+    "false_easting": 5.0,
+}
 
 
 @pytest.mark.parametrize(
     ("other", "differs"),
     [
-        ({"semi_minor_axis": 6378137.0 * (1 - 1 / 298.257222101), "inverse_flattening": None}, False),
+        (
+            {"semi_minor_axis": 6378137.0 * (1 - 1 / 298.257222101), "inverse_flattening": None},
+            False,
+        ),
         ({"longitude_of_projection_origin": 370.0}, False),
         ({"false_northing": 0.0, "long_name": "a map"}, False),
         ({"inverse_flattening": None}, True),
@@ -143,21 +179,29 @@ FLATTENED = {**EARTH, "semi_major_axis": 6378137.0, "inverse_flattening": 298.25
 def test_grid_mappings_differ_where_they_mean_another_place(other, differs):
     changed = {key: value for key, value in {**FLATTENED, **other}.items() if value is not None}
     one, two = ({"crs": xr.Variable((), 0, attrs)} for attrs in (FLATTENED, changed))
-    assert place_differs(one, two).startswith("their grid mappings differ: ") if differs else place_differs(one, two) == ""
+    assert (
+        place_differs(one, two).startswith("their grid mappings differ: ")
+        if differs
+        else place_differs(one, two) == ""
+    )
     assert place_differs(two, one) == place_differs(one, two)
 
 
 def test_a_figure_of_the_earth_that_only_the_datum_states_counts():
     name = {"grid_mapping_name": "latitude_longitude"}
     one, two = (
-        {"crs": xr.Variable((), 0, {**name, "horizontal_datum_name": datum})} for datum in ("OSGB_1936", "European_Datum_1950")
+        {"crs": xr.Variable((), 0, {**name, "horizontal_datum_name": datum})}
+        for datum in ("OSGB_1936", "European_Datum_1950")
     )
     assert place_differs(one, one.copy()) == ""
     assert place_differs(one, two) == "their grid mappings differ: horizontal_datum_name"
 
 
 def test_what_cf_has_no_word_for_is_no_warning_of_pyproj():
-    somerc = "+proj=somerc +lat_0=46.95 +lon_0=7.44 +k_0=1 +x_0=2600000 +y_0=1200000 +ellps=bessel +units=m +no_defs"
+    somerc = (
+        "+proj=somerc +lat_0=46.95 +lon_0=7.44 +k_0=1 +x_0=2600000 +y_0=1200000 +ellps=bessel"
+        " +units=m +no_defs"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         crs = grid_mapping_from_proj(somerc, "here")

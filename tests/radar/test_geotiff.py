@@ -16,19 +16,35 @@ LAEA = "+proj=laea +lat_0=55 +lon_0=10 +ellps=WGS84"
 
 @pytest.fixture
 def write(tmp_path):
-    """`write("a.tif", values)`: values (band, y, x) or (y, x); pixels of 1000 units, the upper left corner at (5000, 9000)."""
+    """`write("a.tif", values)`: values (band, y, x) or (y, x); pixels of 1000 units, the upper
+    left corner at (5000, 9000).
+    """
 
-    def write_file(name, values, *, crs=LAEA, transform=None, tags=(), band_tags=(), names=(), units=(), mask=None, **more):
+    def write_file(
+        name,
+        values,
+        *,
+        crs=LAEA,
+        transform=None,
+        tags=(),
+        band_tags=(),
+        names=(),
+        units=(),
+        mask=None,
+        **more,
+    ):
         values = np.asarray(values)
         values = values[np.newaxis] if values.ndim == 2 else values
         scales, offsets = more.pop("scale", None), more.pop("offset", None)
-        transform = rasterio.Affine(1000, 0, 5000, 0, -1000, 9000) if transform is None else transform
+        transform = (
+            rasterio.Affine(1000, 0, 5000, 0, -1000, 9000) if transform is None else transform
+        )
         count, height, width = values.shape
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(
-                tmp_path / name, "w", driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, crs=crs,
-                transform=transform, **more,
+                tmp_path / name, "w", driver="GTiff", count=count, height=height, width=width,
+                dtype=values.dtype, crs=crs, transform=transform, **more,
             ) as file:  # fmt: skip
                 file.write(values)
                 file.update_tags(**dict(tags))
@@ -55,10 +71,17 @@ def refused(path, match, **options):
 
 
 def test_a_band_with_units_and_a_time_in_the_name_opens_as_it_is(write):
-    path = write("rain_202001311205.tif", np.array([[1, 2, 3], [4, 5, 255]], "u1"), units=["mm/h"], nodata=255)
+    path = write(
+        "rain_202001311205.tif",
+        np.array([[1, 2, 3], [4, 5, 255]], "u1"),
+        units=["mm/h"],
+        nodata=255,
+    )
     grid = open_grid(path)
     check_grid(grid)
-    assert np.array_equal(grid.precipitation_rate.values, [[[1, 2, 3], [4, 5, np.nan]]], equal_nan=True)
+    assert np.array_equal(
+        grid.precipitation_rate.values, [[[1, 2, 3], [4, 5, np.nan]]], equal_nan=True
+    )
     assert grid.time.values.tolist() == [np.datetime64("2020-01-31T12:05", "ns").astype(int)]
     assert grid.x.values.tolist() == [5500, 6500, 7500]  # centres
     assert grid.y.values.tolist() == [8500, 7500]
@@ -69,21 +92,36 @@ def test_a_band_with_units_and_a_time_in_the_name_opens_as_it_is(write):
 
 
 def test_scale_offset_and_nodata_are_applied_to_what_is_stored(write):
-    path = write("202001311205.tif", np.array([[10, -9999, 30]], "i2"), units=["mm"], nodata=-9999, scale=0.01, offset=0.0)
+    path = write(
+        "202001311205.tif",
+        np.array([[10, -9999, 30]], "i2"),
+        units=["mm"],
+        nodata=-9999,
+        scale=0.01,
+        offset=0.0,
+    )
     values = open_grid(path, accumulation_minutes=5).precipitation_rate.values.ravel()
     assert values[[0, 2]].tolist() == [np.float32(1.2), np.float32(3.6)]
     assert np.isnan(values[1])
 
 
 def test_cell_methods_say_the_minutes_and_tags_the_units(write):
-    tags = {"units": "mm", "cell_methods": "time: sum (interval: 10 minutes)", "time": "2020-01-31T12:10:00Z", "institution": "I"}
+    tags = {
+        "units": "mm",
+        "cell_methods": "time: sum (interval: 10 minutes)",
+        "time": "2020-01-31T12:10:00Z",
+        "institution": "I",
+    }
     grid = open_grid(write("a.tif", np.ones((1, 1), "f4"), tags=tags))
     assert grid.precipitation_rate.values.tolist() == [[[6.0]]]
     assert grid.attrs["institution"] == "I"
 
 
 def test_an_amount_over_unknown_minutes_is_refused(write):
-    refused(write("202001311205.tif", np.ones((1, 1), "f4"), units=["mm"]), r"data\.accumulation_minutes")
+    refused(
+        write("202001311205.tif", np.ones((1, 1), "f4"), units=["mm"]),
+        r"data\.accumulation_minutes",
+    )
 
 
 def test_units_that_are_not_said_are_refused_until_they_are(write):
@@ -98,7 +136,8 @@ def test_reflectivity_is_converted(write):
     assert grid.precipitation_rate.values.ravel() == approx([2, 8])
 
 
-# --- times -----------------------------------------------------------------------------------------------------------
+# --- times
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,7 +147,8 @@ def test_reflectivity_is_converted(write):
         ("a.tif", {"time": "2020-01-31 12:05"}, "2020-01-31T12:05"),
         ("a.tif", {"TIME": "2020-01-31T14:05:00+02:00"}, "2020-01-31T12:05"),
         ("202001010000.tif", {"time": "2020-01-31T12:05:00Z"}, "2020-01-31T12:05"),
-        ("202001311205.tif", {"TIFFTAG_DATETIME": "2024:07:01 08:00:00"}, "2020-01-31T12:05"),  # when it was converted
+        # when it was converted
+        ("202001311205.tif", {"TIFFTAG_DATETIME": "2024:07:01 08:00:00"}, "2020-01-31T12:05"),
     ],
 )
 def test_the_time_is_of_the_tags_or_the_name(write, name, tags, expected):
@@ -122,18 +162,27 @@ def test_a_file_without_time_is_refused(write):
 
 def test_bands_with_a_time_each_are_frames(write):
     values = np.arange(6, dtype="f4").reshape(3, 1, 2)
-    times = [{"time": f"2020-01-31T12:0{5 * k}:00Z"} for k in range(2)] + [{"time": "2020-01-31T12:10:00Z"}]
+    times = [{"time": f"2020-01-31T12:0{5 * k}:00Z"} for k in range(2)] + [
+        {"time": "2020-01-31T12:10:00Z"}
+    ]
     grid = open_grid(write("a.tif", values, band_tags=times, units=["mm/h"] * 3))
     assert grid.attrs["timestep_minutes"] == 5.0
     assert grid.precipitation_rate[1:].values[:, 0, 1].tolist() == [3.0, 5.0]
     named = open_grid(
-        write("b.tif", values, names=["2020-01-31T12:00", "2020-01-31T12:05", "2020-01-31T12:10"], units=["mm/h"] * 3)
+        write(
+            "b.tif",
+            values,
+            names=["2020-01-31T12:00", "2020-01-31T12:05", "2020-01-31T12:10"],
+            units=["mm/h"] * 3,
+        )
     )
     assert np.array_equal(named.time.values, grid.time.values)
 
 
 def test_of_bands_without_times_one_is_chosen(write):
-    path = write("202001311205.tif", [[[1.0]], [[7.0]]], names=["quality", "rain"], units=["1", "mm/h"])
+    path = write(
+        "202001311205.tif", [[[1.0]], [[7.0]]], names=["quality", "rain"], units=["1", "mm/h"]
+    )
     refused(path, r"several bands and no time for each: quality, rain.*data\.variable")
     assert open_grid(path, variable="rain").precipitation_rate.values.tolist() == [[[7.0]]]
     assert open_grid(path, variable="2").precipitation_rate.values.tolist() == [[[7.0]]]
@@ -142,12 +191,17 @@ def test_of_bands_without_times_one_is_chosen(write):
 
 def test_files_of_one_band_are_a_series_and_windows_read_what_they_say(write, tmp_path):
     for k in range(3):
-        write(f"2020013112{5 * k:02d}.tif", np.arange(12, dtype="f4").reshape(3, 4) + 100 * k, units=["mm/h"])
+        write(
+            f"2020013112{5 * k:02d}.tif",
+            np.arange(12, dtype="f4").reshape(3, 4) + 100 * k,
+            units=["mm/h"],
+        )
     grid = open_grid(tmp_path)
     assert grid.precipitation_rate[1:, 1:, 2].values.tolist() == [[106, 110], [206, 210]]
 
 
-# --- places ----------------------------------------------------------------------------------------------------------
+# --- places
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_feet_become_metres_with_their_false_origin(write):
@@ -160,23 +214,40 @@ def test_feet_become_metres_with_their_false_origin(write):
 
 def test_degrees_stay_degrees(write):
     transform = rasterio.Affine(0.01, 0, -130, 0, -0.01, 55)
-    grid = open_grid(write("202001311205.tif", np.ones((2, 2), "f4"), crs="EPSG:4326", transform=transform, units=["mm/h"]))
+    grid = open_grid(
+        write(
+            "202001311205.tif",
+            np.ones((2, 2), "f4"),
+            crs="EPSG:4326",
+            transform=transform,
+            units=["mm/h"],
+        )
+    )
     assert grid.x.values == approx([-129.995, -129.985])
     assert grid.x.attrs["units"] == "degrees_east"
     assert grid.crs.attrs["grid_mapping_name"] == "latitude_longitude"
 
 
 def test_nothing_is_invented_where_the_file_is_silent(write):
-    silent = write("202001311205.tif", np.ones((2, 2), "f4"), crs=None, transform=rasterio.Affine.identity(), units=["mm/h"])
+    silent = write(
+        "202001311205.tif",
+        np.ones((2, 2), "f4"),
+        crs=None,
+        transform=rasterio.Affine.identity(),
+        units=["mm/h"],
+    )
     assert set(open_grid(silent).coords) == {"time"}
 
 
 def test_turned_pixels_are_refused(write):
     turned = rasterio.Affine(900, 100, 5000, 100, -900, 9000)
-    refused(write("202001311205.tif", np.ones((2, 2), "f4"), transform=turned, units=["mm/h"]), "turned")
+    refused(
+        write("202001311205.tif", np.ones((2, 2), "f4"), transform=turned, units=["mm/h"]), "turned"
+    )
 
 
-# --- files as they come ----------------------------------------------------------------------------------------------
+# --- files as they come
+# ----------------------------------------------------------------------------------------------
 
 
 def test_what_a_mask_hides_is_missing(write):
@@ -211,7 +282,8 @@ def test_damaged_pixels_are_refused_when_they_are_read(write):
     assert "\n" not in str(error.value)
 
 
-# --- what tags say -----------------------------------------------------------------------------------------------------
+# --- what tags say
+# -----------------------------------------------------------------------------------------------------
 
 ITEMS = {"Gain": "0.500000", "Offset": "-32.000000", "Nodata": "255", "Undetect": "0"}
 XML = (
@@ -239,17 +311,27 @@ def test_what_fmi_says_in_a_tag_of_gdals_metadata_is_read(write):
     assert grid.time.values[0] == np.datetime64("2016-09-28T14:45")
     assert grid.attrs["converted_from"] == "Corrected reflectivity [dBZ] by Z = 223 R^1.53"
     assert grid.attrs["institution"] == "Finnish Meteorological Institute"
-    assert rates_of(path) == approx([np.nan, 0.0, by_zr(0, 223, 1.53), by_zr(20, 223, 1.53)], nan_ok=True)
-    assert rates_of(path, zr=(200.0, 1.6))[3] == approx(by_zr(20, 200, 1.6))  # the user's goes before what a service is known for
+    assert rates_of(path) == approx(
+        [np.nan, 0.0, by_zr(0, 223, 1.53), by_zr(20, 223, 1.53)], nan_ok=True
+    )
+    # the user's goes before what a service is known for
+    assert rates_of(path, zr=(200.0, 1.6))[3] == approx(by_zr(20, 200, 1.6))
 
 
 def test_the_same_in_tags_of_the_file_or_of_the_band(write):
     said = {**ITEMS, "quantity": "DBZH"}
-    for name, tags in (("202001311205_a.tif", {"tags": said}), ("202001311205_b.tif", {"band_tags": [said]})):
+    for name, tags in (
+        ("202001311205_a.tif", {"tags": said}),
+        ("202001311205_b.tif", {"band_tags": [said]}),
+    ):
         path = write(name, STORED, **tags)
         refused(path, "Z-R relation")  # not known to be FMI's
-        assert rates_of(path, zr=(200.0, 1.6)) == approx([np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True)
-    path = write("202001311205_c.tif", STORED, tags={"gain": "0.1", "quantity": "RATE", "nodata": "255"})
+        assert rates_of(path, zr=(200.0, 1.6)) == approx(
+            [np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True
+        )
+    path = write(
+        "202001311205_c.tif", STORED, tags={"gain": "0.1", "quantity": "RATE", "nodata": "255"}
+    )
     assert rates_of(path) == approx([np.nan, 0.0, 6.4, 10.4], nan_ok=True)
 
 
@@ -260,17 +342,24 @@ def test_the_bands_own_scale_goes_before_the_tags_and_counts_once(write):
 
 def test_signed_bytes_whose_nodata_is_255_are_unsigned(write):
     path = write("202001311205.tif", STORED.view("i1"), tags={**ITEMS, "units": "dBZ"})
-    assert rates_of(path, zr=(200.0, 1.6)) == approx([np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True)
+    assert rates_of(path, zr=(200.0, 1.6)) == approx(
+        [np.nan, 0.0, by_zr(0, 200, 1.6), by_zr(20, 200, 1.6)], nan_ok=True
+    )
 
 
 def test_tags_that_make_no_sense_are_refused_and_others_are_left_alone(write):
-    refused(write("202001311205_a.tif", STORED, units=["mm/h"], tags={"gain": "a lot"}), "its tag gain is 'a lot', not a number")
+    refused(
+        write("202001311205_a.tif", STORED, units=["mm/h"], tags={"gain": "a lot"}),
+        "its tag gain is 'a lot', not a number",
+    )
     refused(
         write("202001311205_b.tif", STORED, units=["mm/h"], tags={"gain": "0"}),
         "gain 0 and offset 0, by which nothing can be read",
     )
     path = write("202001311205_c.tif", STORED, units=["mm/h"], tags={"offset": "+01:00"})
     assert rates_of(path).tolist() == [255, 0, 64, 104]
-    path = write("202001311205_d.tif", STORED, units=["mm/h"], tags={"nodata": "none", "undetect": "64"})
+    path = write(
+        "202001311205_d.tif", STORED, units=["mm/h"], tags={"nodata": "none", "undetect": "64"}
+    )
     assert rates_of(path).tolist() == [255, 0, 0, 104]
     assert np.isnan(rates_of(path, missing_value=64)).tolist() == [False, False, True, False]

@@ -21,7 +21,10 @@ def at(minutes):
 def looked(rates, minutes=None, max_rate=1000.0, above="mask"):
     """Frames from (time, y, x), every 5 minutes unless said."""
     minutes = np.arange(len(rates)) * 5 if minutes is None else minutes
-    return [look_at(at(k), np.asarray(rate, np.float32), max_rate, above) for k, rate in zip(minutes, rates, strict=True)]
+    return [
+        look_at(at(k), np.asarray(rate, np.float32), max_rate, above)
+        for k, rate in zip(minutes, rates, strict=True)
+    ]
 
 
 def inspected(rates, minutes=None, **limit):
@@ -32,7 +35,9 @@ def inspected(rates, minutes=None, **limit):
 def rain(*means, noise=True):
     """Frames of 10 × 10 wet pixels with these means, each unlike any other."""
     random = np.random.default_rng(0)
-    shape = random.uniform(0.5, 1.5, (len(means), 10, 10)) if noise else np.ones((len(means), 10, 10))
+    shape = (
+        random.uniform(0.5, 1.5, (len(means), 10, 10)) if noise else np.ones((len(means), 10, 10))
+    )
     return np.array(means)[:, None, None] * shape / shape.mean(axis=(1, 2), keepdims=True)
 
 
@@ -60,7 +65,10 @@ def test_coverage_that_changes_by_less_than_a_hundredth_is_no_suspicion():
         return frame
 
     whole, one = covering(), covering((3, 3))
-    radar, other = covering(*np.ndindex(20, 1)), covering(*((39 - row, 49 - column) for row, column in np.ndindex(20, 1)))
+    radar, other = (
+        covering(*np.ndindex(20, 1)),
+        covering(*((39 - row, 49 - column) for row, column in np.ndindex(20, 1))),
+    )
     assert inspected([whole, one, whole]).mask_changes == ()
     assert inspected([whole, radar, radar, whole]).mask_changes == (at(5), at(15))
     assert inspected([radar, other]).mask_changes == (at(5),)  # as many pixels, elsewhere
@@ -111,7 +119,8 @@ def test_frames_without_any_pixel_are_told():
 
 def test_speckle_is_a_wet_pixel_among_eight_dry_ones():
     wet = np.zeros((5, 6), bool)
-    wet[0, 0] = wet[2, 2] = wet[3, 3] = wet[4, 5] = True  # two corners stand alone, two others touch at a corner
+    # two corners stand alone, two others touch at a corner
+    wet[0, 0] = wet[2, 2] = wet[3, 3] = wet[4, 5] = True
     assert inspected([wet * 1.0]).lone_share == 0.5
 
 
@@ -141,11 +150,18 @@ def test_no_jump_is_told_over_a_gap_nor_between_frames_almost_dry():
 
 
 def test_a_habit_of_the_hour_is_told_by_its_minute():
-    change = np.where(np.arange(12 * 60) % 12 == 10, 0.4, 0.1) * np.where(np.arange(12 * 60) % 2, 1, -1)
+    change = np.where(np.arange(12 * 60) % 12 == 10, 0.4, 0.1) * np.where(
+        np.arange(12 * 60) % 2, 1, -1
+    )
     change[np.arange(12 * 60) % 12 == 10] *= np.where(np.arange(60) % 2, 1, -1)
     found = inspected(rain(*np.exp(np.cumsum(change))))
     assert (found.jump_minute, found.jump_minute_ratio) == (50, approx(4))
-    assert inspected(rain(*np.exp(np.cumsum(np.abs(change) * 0 + 0.1 * (-1) ** np.arange(720))))).jump_minute is None
+    assert (
+        inspected(
+            rain(*np.exp(np.cumsum(np.abs(change) * 0 + 0.1 * (-1) ** np.arange(720))))
+        ).jump_minute
+        is None
+    )
 
 
 def test_times_of_no_one_spacing_are_told():
@@ -159,15 +175,23 @@ def test_one_frame_has_no_spacing():
     assert np.isnan(found.timestep_minutes) and found.gaps == () and found.jumps == ()
 
 
-def test_files_are_grouped_by_grid_and_variable_and_what_cannot_be_read_is_listed(write, tmp_path, ramp):
+def test_files_are_grouped_by_grid_and_variable_and_what_cannot_be_read_is_listed(
+    write, tmp_path, ramp
+):
     write("a.nc", ramp)
     write("b.nc", ramp, np.arange(6) * 5 + 30)
     write("c.nc", ramp[:, :2])
     write("d.nc", ramp, variable="other")
     (tmp_path / "e.nc").write_bytes(b"")
     groups, unreadable = group_files(sorted(tmp_path.iterdir()), ReadOptions())
-    assert [[file.path.name for file in group.files] for group in groups] == [["a.nc", "b.nc"], ["c.nc"], ["d.nc"]]
-    assert [(one.path.name, one.reason) for one in unreadable] == [("e.nc", "this file is empty; it may still be being written.")]
+    assert [[file.path.name for file in group.files] for group in groups] == [
+        ["a.nc", "b.nc"],
+        ["c.nc"],
+        ["d.nc"],
+    ]
+    assert [(one.path.name, one.reason) for one in unreadable] == [
+        ("e.nc", "this file is empty; it may still be being written.")
+    ]
 
 
 def test_a_bad_frame_is_listed_and_the_others_of_its_file_are_read(write, ramp):
@@ -175,7 +199,10 @@ def test_a_bad_frame_is_listed_and_the_others_of_its_file_are_read(write, ramp):
     groups, _ = group_files([write("a.nc", ramp)], ReadOptions())
     [(frames, unreadable)] = look_through(blocks_of(groups), ReadOptions(), 1)
     assert [frame.top for frame in frames] == [0, 1, 2, 4, 5]
-    assert len(unreadable) == 1 and "is -5 at 2020-01-01T00:15 (row 1, column 2" in unreadable[0].reason
+    assert (
+        len(unreadable) == 1
+        and "is -5 at 2020-01-01T00:15 (row 1, column 2" in unreadable[0].reason
+    )
 
 
 def test_infinite_rates_are_impossible(write, ramp):
@@ -203,15 +230,27 @@ def test_blocks_hold_a_bounded_number_of_pixels(write):
 
 
 def test_a_grid_in_words():
-    crs = grid_mapping_from_proj("+proj=stere +lat_0=90 +lon_0=10 +lat_ts=60 +R=6370040 +units=m", "here")
-    place = {"x": axis_in_metres("x", [0, 500, 1000]), "y": axis_in_metres("y", [2000, 1000, 0]), "crs": crs}
+    crs = grid_mapping_from_proj(
+        "+proj=stere +lat_0=90 +lon_0=10 +lat_ts=60 +R=6370040 +units=m", "here"
+    )
+    place = {
+        "x": axis_in_metres("x", [0, 500, 1000]),
+        "y": axis_in_metres("y", [2000, 1000, 0]),
+        "crs": crs,
+    }
     assert pixel_size(place) == (1000, 500, "m")
     assert first_row(place) == "north"
-    assert crs_in_words(place) == "polar stereographic, true at 60°, meridian 10°, sphere of 6370.04 km"
+    assert (
+        crs_in_words(place)
+        == "polar stereographic, true at 60°, meridian 10°, sphere of 6370.04 km"
+    )
 
 
 def test_a_grid_of_degrees_and_one_that_says_nothing_in_words():
-    degrees = {"x": axis_in_degrees("x", [10, 10.01, 10.02]), "y": axis_in_degrees("y", [50, 50.01])}
+    degrees = {
+        "x": axis_in_degrees("x", [10, 10.01, 10.02]),
+        "y": axis_in_degrees("y", [50, 50.01]),
+    }
     assert pixel_size(degrees) == (0.01, 0.01, "degrees")
     assert (first_row(degrees), crs_in_words(degrees)) == ("south", "latitude and longitude")
     assert (pixel_size({}), first_row({}), crs_in_words({})) == (None, None, "not stated")

@@ -1,4 +1,6 @@
-"""Files that reach for what is not theirs, or that swell: refused in one line, and their secret is never read."""
+"""Files that reach for what is not theirs, or that swell: refused in one line, and their secret
+is never read.
+"""
 
 import gzip
 import json
@@ -28,7 +30,9 @@ SECRET = 7.0
 
 @pytest.fixture
 def rain(write, ramp):
-    """A good file, and beside it what no file may fetch: the secret as HDF5, and as bare numbers."""
+    """A good file, and beside it what no file may fetch: the secret as HDF5, and as bare
+    numbers.
+    """
     path = write("rain.nc", ramp)
     secret = np.full(ramp.shape, SECRET, np.float32)
     with h5py.File(path.parent / "secret.h5", "w") as file:
@@ -60,18 +64,26 @@ def virtual(parent, name, folder):
 
 def outside(parent, name, folder):
     shape, kind = ((6, 3, 4), np.float32) if name == "rain" else ((3, 4), np.uint8)
-    parent.create_dataset(name, shape, kind, external=[(str(folder / "secret.bin"), 0, h5py.h5f.UNLIMITED)])
+    parent.create_dataset(
+        name, shape, kind, external=[(str(folder / "secret.bin"), 0, h5py.h5f.UNLIMITED)]
+    )
 
 
 ATTACKS = [link, soft_to_a_link, virtual, outside]
 
 
 def infect(path, name, attack):
-    """Put the attack in place of the dataset `name`, with all that belongs to it; the libraries would follow it."""
+    """Put the attack in place of the dataset `name`, with all that belongs to it; the libraries
+    would follow it.
+    """
     with h5py.File(path, "r+") as file:
         parent, _, own = name.rpartition("/")
         parent = file[parent or "/"]
-        attrs = {key: value for key, value in parent[own].attrs.items() if key not in ("DIMENSION_LIST", "_Netcdf4Dimid")}
+        attrs = {
+            key: value
+            for key, value in parent[own].attrs.items()
+            if key not in ("DIMENSION_LIST", "_Netcdf4Dimid")
+        }
         del parent[own]
         attack(parent, own, path.parent)
         if attack in (virtual, outside):
@@ -83,7 +95,9 @@ def infect(path, name, attack):
 
 
 def refused(path, **options):
-    with pytest.raises(DataError, match=rf"{path.name}: .*fetched from another file.*follows no path") as caught:
+    with pytest.raises(
+        DataError, match=rf"{path.name}: .*fetched from another file.*follows no path"
+    ) as caught:
         open_grid(path, **options).load()
     assert "\n" not in str(caught.value)
 
@@ -110,7 +124,9 @@ def test_netcdf_fetches_nothing_from_another_file(rain, write, ramp, attack):
 def test_odim_and_knmi_fetch_nothing_from_another_file(rain, attack):
     odim, knmi = rain.parent / "odim.h5", rain.parent / "knmi.h5"
     with h5py.File(odim, "w") as file:
-        file.create_group("what").attrs.update({"object": b"COMP", "date": b"20200101", "time": b"000000"})
+        file.create_group("what").attrs.update(
+            {"object": b"COMP", "date": b"20200101", "time": b"000000"}
+        )
         data = file.create_group("dataset1/data1")
         data["data"] = np.ones((3, 4), np.uint8)
         data.create_group("what").attrs.update(
@@ -121,7 +137,10 @@ def test_odim_and_knmi_fetch_nothing_from_another_file(rain, attack):
         file.create_group("image1").attrs["image_geo_parameter"] = b"RAIN_[MM/H]"
         file["image1/image_data"] = np.ones((3, 4), np.uint8)
         file.create_group("image1/calibration").attrs["calibration_formulas"] = b"GEO=1*PV+0"
-    for path, name, form in ((odim, "dataset1/data1/data", "odim"), (knmi, "image1/image_data", "knmi")):
+    for path, name, form in (
+        (odim, "dataset1/data1/data", "odim"),
+        (knmi, "image1/image_data", "knmi"),
+    ):
         assert (open_grid(path).precipitation_rate.values == 1).all()
         os.utime(path, ns=(0, 0))
         infect(path, name, attack)
@@ -133,7 +152,11 @@ def test_what_other_rooms_read_as_hdf5_is_looked_through_too(rain, write, ramp):
     path = write("evil.nc", ramp, extra=with_dimensions)
     grid = open_grid(rain)
     infect(path, "rain", virtual)
-    for read in (lambda: open_field(str(path), "rain", grid), lambda: open_forecast(path), lambda: open_counts(path)):
+    for read in (
+        lambda: open_field(str(path), "rain", grid),
+        lambda: open_forecast(path),
+        lambda: open_counts(path),
+    ):
         with pytest.raises(DataError, match="follows no path"):
             read()
     weights = rain.parent / "model.weights.h5"
@@ -146,7 +169,8 @@ def test_what_other_rooms_read_as_hdf5_is_looked_through_too(rain, write, ramp):
 def test_a_file_that_begins_later_is_looked_through_too(rain, write, ramp):
     path = write("evil.nc", ramp, extra=with_dimensions)
     infect(path, "rain", outside)
-    path.write_bytes(bytes(512) + path.read_bytes())  # HDF5 allows it; what a file is, is told by its first bytes otherwise
+    # HDF5 allows it; what a file is, is told by its first bytes otherwise
+    path.write_bytes(bytes(512) + path.read_bytes())
     for form in ("auto", "netcdf", "odim"):
         with pytest.raises(DataError, match=r"evil\.nc"):
             open_grid(path, format=form)
@@ -159,14 +183,18 @@ def test_links_within_a_file_are_its_own(rain):
     assert open_grid(rain, variable="rain").precipitation_rate.shape == (6, 3, 4)
 
 
-@pytest.mark.parametrize("text", ["+nadgrids={}", "+nadgrids=@{},other", "+geoidgrids={}", "+init={}:x", "+init={}"])
+@pytest.mark.parametrize(
+    "text", ["+nadgrids={}", "+nadgrids=@{},other", "+geoidgrids={}", "+init={}:x", "+init={}"]
+)
 def test_a_projection_may_not_name_a_file(tmp_path, text):
     named = text.format(tmp_path / "secret.gsb")
     for projection in (f"+proj=stere +lat_0=90 {named}", f"{named} +proj=longlat"):
         with pytest.raises(DataError, match="its projection names a file"):
             grid_mapping_from_proj(projection, "evil.h5")
     for harmless in ("+nadgrids=@null", "+init=epsg:3035"):  # nothing is opened for these
-        assert "names a file" not in str(grid_mapping_from_proj(f"+proj=stere +lat_0=90 +lat_ts=60 {harmless}", "good.h5"))
+        assert "names a file" not in str(
+            grid_mapping_from_proj(f"+proj=stere +lat_0=90 +lat_ts=60 {harmless}", "good.h5")
+        )
 
 
 # GeoTIFF
@@ -177,7 +205,9 @@ def tiff(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / "202001010005.tif"
     about = {"width": 4, "height": 3, "count": 1, "dtype": "float32", "driver": "GTiff"}
-    with rasterio.open(path, "w", **about, transform=rasterio.Affine(1000, 0, 5, 0, -1000, 9), crs="EPSG:3035") as file:
+    with rasterio.open(
+        path, "w", **about, transform=rasterio.Affine(1000, 0, 5, 0, -1000, 9), crs="EPSG:3035"
+    ) as file:
         file.write(np.ones((1, 3, 4), np.float32))
         file.units = ("mm h-1",)
     return path
@@ -199,13 +229,21 @@ def test_what_lies_beside_a_geotiff_changes_nothing_of_it(tiff):
     rasterio = pytest.importorskip("rasterio")
     before = open_grid(tiff).load()
     Path(f"{tiff}.aux.xml").write_text(
-        '<PAMDataset><GeoTransform>0,2,0,0,0,-2</GeoTransform><PAMRasterBand band="1"><Scale>7</Scale><UnitType>mm</UnitType>'
+        "<PAMDataset><GeoTransform>0,2,0,0,0,-2</GeoTransform><PAMRasterBand"
+        ' band="1"><Scale>7</Scale><UnitType>mm</UnitType>'
         "<NoDataValue>1</NoDataValue></PAMRasterBand></PAMDataset>"
     )
     georeferenced = rasterio.Affine(2, 0, 0, 0, -2, 0)
     tiff.with_suffix(".tfw").write_text("2\n0\n0\n-2\n0\n0\n")
     with rasterio.open(
-        f"{tiff}.msk", "w", driver="GTiff", width=4, height=3, count=1, dtype="uint8", transform=georeferenced
+        f"{tiff}.msk",
+        "w",
+        driver="GTiff",
+        width=4,
+        height=3,
+        count=1,
+        dtype="uint8",
+        transform=georeferenced,
     ) as file:
         file.write(np.zeros((1, 3, 4), np.uint8))
         file.update_tags(INTERNAL_MASK_FLAGS_1=2)
@@ -234,18 +272,27 @@ def store(tmp_path, ramp, request):
     path = tmp_path / "rain.zarr"
     time = ("time", np.arange(6) * 5, {"units": "minutes since 2020-01-01"})
     data = xr.Dataset({"rain": (("time", "y", "x"), ramp, {"units": "mm h-1"})}, {"time": time})
-    data.to_zarr(path, zarr_format=request.param, consolidated=False, encoding={"rain": {"chunks": (6, 3, 4)}})
+    data.to_zarr(
+        path,
+        zarr_format=request.param,
+        consolidated=False,
+        encoding={"rain": {"chunks": (6, 3, 4)}},
+    )
     assert open_grid(path).precipitation_rate.shape == (6, 3, 4)
     open_grid(path).load()
     return path
 
 
 def chunk_of(store):
-    return next(path for path in (store / "rain" / "0.0.0", store / "rain" / "c/0/0/0") if path.exists())
+    return next(
+        path for path in (store / "rain" / "0.0.0", store / "rain" / "c/0/0/0") if path.exists()
+    )
 
 
 def metadata_of(store, name):
-    return next(path for path in (store / name / ".zarray", store / name / "zarr.json") if path.exists())
+    return next(
+        path for path in (store / name / ".zarray", store / name / "zarr.json") if path.exists()
+    )
 
 
 def test_a_store_holds_no_links_to_elsewhere(store, tmp_path):
@@ -323,13 +370,21 @@ def test_huge_frames_in_a_tiny_file_are_refused_before_they_are_read(tmp_path):
         for name, size in (("time", 1), ("y", 10**6), ("x", 10**6)):
             file.createDimension(name, size)
         file.createVariable("time", "f8", ("time",)).units = "minutes since 2020-01-01"
-        file.createVariable("rain", "f4", ("time", "y", "x"), zlib=True, chunksizes=(1, 100, 100)).units = "mm h-1"
+        file.createVariable(
+            "rain", "f4", ("time", "y", "x"), zlib=True, chunksizes=(1, 100, 100)
+        ).units = "mm h-1"
     odim = tmp_path / "huge.h5"
     with h5py.File(odim, "w") as file:
         file.create_dataset("dataset1/data1/data", (10**6, 10**6), np.uint8, chunks=(100, 100))
     chunky = tmp_path / "chunky.h5"
     with h5py.File(chunky, "w") as file:
-        file.create_dataset("dataset1/data1/data", (9, 3, 4), np.float64, chunks=(4 * 10**7, 3, 4), maxshape=(None, 3, 4))
+        file.create_dataset(
+            "dataset1/data1/data",
+            (9, 3, 4),
+            np.float64,
+            chunks=(4 * 10**7, 3, 4),
+            maxshape=(None, 3, 4),
+        )
     classic = tmp_path / "classic.nc"
     with netCDF4.Dataset(classic, "w", format="NETCDF3_64BIT_DATA") as file:
         file.set_fill_off()
@@ -350,9 +405,12 @@ def test_huge_frames_in_a_tiny_file_are_refused_before_they_are_read(tmp_path):
 def test_a_huge_geotiff_is_refused_before_it_is_read(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     path = tmp_path / "202001010005.tif"
-    about = {"width": 10**5, "height": 10**5, "count": 1, "dtype": "uint8", "driver": "GTiff", "tiled": True, "sparse_ok": True,
+    about = {"width": 10**5, "height": 10**5, "count": 1, "dtype": "uint8", "driver": "GTiff",
+        "tiled": True, "sparse_ok": True,
              "transform": rasterio.Affine(10, 0, 5, 0, -10, 9)}  # fmt: skip
-    with rasterio.open(path, "w", **about, blockxsize=4096, blockysize=4096, compress="deflate") as file:
+    with rasterio.open(
+        path, "w", **about, blockxsize=4096, blockysize=4096, compress="deflate"
+    ) as file:
         file.units = ("mm h-1",)
     assert path.stat().st_size < 30_000
     with pytest.raises(DataError, match="100000 x 100000"):
@@ -362,21 +420,31 @@ def test_a_huge_geotiff_is_refused_before_it_is_read(tmp_path):
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", ["bomb.nc.gz", "bomb.h5.gz", "bomb.tif.gz", "bomb.grib2.gz"])
 def test_a_file_that_swells_beyond_bounds_is_refused(tmp_path, monkeypatch, name):
-    start = {"nc": b"\x89HDF\r\n\x1a\n", "h5": b"\x89HDF\r\n\x1a\n", "tif": b"II*\0", "grib2": b"GRIB"}[name.split(".")[1]]
+    start = {
+        "nc": b"\x89HDF\r\n\x1a\n",
+        "h5": b"\x89HDF\r\n\x1a\n",
+        "tif": b"II*\0",
+        "grib2": b"GRIB",
+    }[name.split(".")[1]]
     path = tmp_path / name
     packer = zlib.compressobj(1, wbits=31)
     path.write_bytes(packer.compress(start + bytes(40 * 2**20)) + packer.flush())
     monkeypatch.setattr(untrusted, "MAX_UNPACKED", 2**25)
     read = []
     plain = gzip.GzipFile.read
-    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: read.append(plain(self, size)) or read[-1])
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda self, size=-1: read.append(plain(self, size)) or read[-1]
+    )
     form = {"nc": "netcdf", "h5": "odim", "tif": "geotiff", "grib2": "grib"}[name.split(".")[1]]
     with pytest.raises(DataError, match=f"{name} unpacks to more than"):
         open_grid(path, format=form)
     assert max(map(len, read)) <= 2**25  # never all at once
 
 
-@pytest.mark.parametrize("address", ["http://localhost:1/rain.nc", "https://localhost/rain.nc#mode=bytes", "s3://bucket/rain.nc"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:1/rain.nc", "https://localhost/rain.nc#mode=bytes", "s3://bucket/rain.nc"],
+)
 def test_an_address_in_the_net_is_a_file_that_is_not_there(address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingInputError, match="no such file"):

@@ -1,4 +1,6 @@
-"""MeteoNet's .npz: hundredths of mm over 5 minutes, dates that are never unpickled, the grids of its zones."""
+"""MeteoNet's .npz: hundredths of mm over 5 minutes, dates that are never unpickled, the grids
+of its zones.
+"""
 
 import os
 import pickle
@@ -28,7 +30,13 @@ def frames(count=3):
 @pytest.fixture
 def write(tmp_path):
     def write_file(name="rainfall_NW_2016_08.3.npz", data=None, dates=DATES, **arrays):
-        np.savez_compressed(tmp_path / name, data=frames() if data is None else data, dates=dates, miss_dates=dates, **arrays)
+        np.savez_compressed(
+            tmp_path / name,
+            data=frames() if data is None else data,
+            dates=dates,
+            miss_dates=dates,
+            **arrays,
+        )
         return tmp_path / name
 
     return write_file
@@ -49,7 +57,10 @@ def test_hundredths_of_mm_become_rates_at_their_dates_on_the_grid_of_the_zone(wr
     assert rate[:, 0, 1:3] == approx(np.full((3, 2), [3.0, 12.0]))
     assert np.isnan(rate[:, 0, 0]).all()
     assert rate[:, 1, 0] == approx([0.0, 1.2, 2.4])
-    assert (grid.y.values[[0, -1]], grid.x.values[[0, -1]]) == (approx([51.896, 46.256]), approx([-5.842, 1.988]))
+    assert (grid.y.values[[0, -1]], grid.x.values[[0, -1]]) == (
+        approx([51.896, 46.256]),
+        approx([-5.842, 1.988]),
+    )
     assert grid.x.attrs["standard_name"] == "longitude"
 
 
@@ -68,11 +79,16 @@ def test_pickled_dates_are_read_whatever_the_protocol(write, tmp_path, protocol)
     with zipfile.ZipFile(tmp_path / "rainfall_b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data.npy", data)
         archive.writestr("dates.npy", header + pickle.dumps(DATES, protocol))
-    assert describe_file(tmp_path / "rainfall_b.npz", ReadOptions()).times.tolist() == DATES.astype("datetime64[ns]").tolist()
+    assert (
+        describe_file(tmp_path / "rainfall_b.npz", ReadOptions()).times.tolist()
+        == DATES.astype("datetime64[ns]").tolist()
+    )
 
 
 def test_dates_may_be_numpys_own(write):
-    assert open_grid(write(dates=DATES.astype("datetime64[s]"))).time.values[0] == np.datetime64("2016-08-21T00:10")
+    assert open_grid(write(dates=DATES.astype("datetime64[s]"))).time.values[0] == np.datetime64(
+        "2016-08-21T00:10"
+    )
 
 
 class Hostile:
@@ -85,14 +101,22 @@ class Hostile:
 @pytest.mark.parametrize(
     ("dates", "match"),
     [
-        (np.array([Hostile(), *DATES[1:]], dtype=object), "pickled with 'posix system'|pickled with 'posix'"),
-        (np.array([date.replace(tzinfo=UTC) for date in DATES]), "pickled with 'timezone'|pickled with 'datetime timezone'"),
+        (
+            np.array([Hostile(), *DATES[1:]], dtype=object),
+            "pickled with 'posix system'|pickled with 'posix'",
+        ),
+        (
+            np.array([date.replace(tzinfo=UTC) for date in DATES]),
+            "pickled with 'timezone'|pickled with 'datetime timezone'",
+        ),
         (np.array([date.date() for date in DATES], dtype=object), "pickled with 'date'"),
         (DATES[:2], r"has 3 frames and dates of the size \(2,\)"),
         (np.arange(3.0), "dates are not 3 of Python's datetime"),
     ],
 )
-def test_other_dates_are_refused_and_nothing_of_them_is_run(write, tmp_path, monkeypatch, dates, match):
+def test_other_dates_are_refused_and_nothing_of_them_is_run(
+    write, tmp_path, monkeypatch, dates, match
+):
     monkeypatch.chdir(tmp_path)
     refused(write(dates=dates), match)
     assert not (tmp_path / "hostile").exists()
@@ -101,7 +125,10 @@ def test_other_dates_are_refused_and_nothing_of_them_is_run(write, tmp_path, mon
 def test_what_is_no_rain_of_meteonet_is_refused(write):
     refused(write("rainfall_mean_quality-code_NW_2016_08.3.npz"), "not MeteoNet's rainfall")
     refused(write("reflectivity_old_NW_2016_08.3.npz"), "not MeteoNet's rainfall; set data.units")
-    refused(write(data=np.zeros((3, 10, 12), "i2")), "its frames are 10 x 12; MeteoNet's zones have 565 x 784, 515 x 784")
+    refused(
+        write(data=np.zeros((3, 10, 12), "i2")),
+        "its frames are 10 x 12; MeteoNet's zones have 565 x 784, 515 x 784",
+    )
     refused(write(data=np.zeros((3, *SHAPE), "f4")), "its data are float32")
     refused(write(data=np.asfortranarray(frames())), "columns first")
 

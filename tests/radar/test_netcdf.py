@@ -21,7 +21,8 @@ def refused(path, match, **options):
     assert "\n" not in str(error.value)
 
 
-# --- what it holds ---------------------------------------------------------------------------------------------------
+# --- what it holds
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,8 @@ def refused(path, match, **options):
         ({"units": "mm"}, {"accumulation_minutes": 5}, 12.0),
         ({"units": "mm", "cell_methods": "time: sum (interval: 5 minutes)"}, {}, 12.0),
         ({"units": "mm", "cell_methods": "time: sum (interval: 1 hr)"}, {}, 1.0),
-        ({"units": "mm h-1"}, {"units": "mm", "accumulation_minutes": 10}, 6.0),  # data.units overrules a lying file
+        # data.units overrules a lying file
+        ({"units": "mm h-1"}, {"units": "mm", "accumulation_minutes": 10}, 6.0),
         ({"units": None}, {"units": "mm h-1"}, 1.0),
     ],
 )
@@ -71,14 +73,22 @@ def test_an_amount_over_unknown_minutes_is_refused(write):
 @pytest.mark.parametrize("units", ["K", "kg", None])
 def test_units_that_are_no_rain_are_refused_with_the_way_out(write, units):
     path = write("a.nc", ONES, units=units)
-    refused(path, r"nowcast reads 'mm h-1', 'mm' with data\.accumulation_minutes, or 'dBZ'.*data\.units.*data\.variable")
+    refused(
+        path,
+        r"nowcast reads 'mm h-1', 'mm' with data\.accumulation_minutes, or"
+        r" 'dBZ'.*data\.units.*data\.variable",
+    )
 
 
 def test_the_variable_is_found_by_its_cf_name_among_others(write):
     def temperature(file):
-        file.createVariable("t", "f4", ("time", "y", "x")).setncatts({"units": "mm h-1", "standard_name": "air_temperature"})
+        file.createVariable("t", "f4", ("time", "y", "x")).setncatts(
+            {"units": "mm h-1", "standard_name": "air_temperature"}
+        )
 
-    assert rate(write("a.nc", ONES, standard_name="rainfall_rate", extra=temperature)).values == approx(ONES)
+    assert rate(
+        write("a.nc", ONES, standard_name="rainfall_rate", extra=temperature)
+    ).values == approx(ONES)
 
 
 def test_the_only_field_in_units_of_rain_is_found_without_a_name(write):
@@ -107,7 +117,8 @@ def test_a_file_without_rain_is_refused(write):
     refused(write("a.nc", np.ones(3, np.float32)), "has no rain")
 
 
-# --- how it is stored ------------------------------------------------------------------------------------------------
+# --- how it is stored
+# ------------------------------------------------------------------------------------------------
 
 
 def test_packed_integers_come_out_as_the_decimal_numbers_they_mean(write):
@@ -125,17 +136,23 @@ def test_any_number_type_and_byte_order_is_read(write, dtype):
 
 
 def test_classic_files_are_read(write):
-    assert rate(write("a.nc", 2 * ONES, np.array([0, 5, 10], "i4"), form="NETCDF3_CLASSIC")).values == approx(2 * ONES)
+    assert rate(
+        write("a.nc", 2 * ONES, np.array([0, 5, 10], "i4"), form="NETCDF3_CLASSIC")
+    ).values == approx(2 * ONES)
 
 
 def test_bytes_that_are_meant_unsigned_are(write):
-    path = write("a.nc", np.array([[[100, -56, -1]]], dtype="i1"), _Unsigned="true", _FillValue=np.int8(-1))
+    path = write(
+        "a.nc", np.array([[[100, -56, -1]]], dtype="i1"), _Unsigned="true", _FillValue=np.int8(-1)
+    )
     assert rate(path).values.ravel()[:2].tolist() == [100.0, 200.0]
     assert np.isnan(rate(path).values.ravel()[2])
 
 
 def test_values_out_of_the_valid_range_are_missing(write):
-    values = rate(write("a.nc", np.array([[[-5.0, 0.0, 50.0, 300.0]]]), valid_range=[0.0, 100.0])).values.ravel()
+    values = rate(
+        write("a.nc", np.array([[[-5.0, 0.0, 50.0, 300.0]]]), valid_range=[0.0, 100.0])
+    ).values.ravel()
     assert np.isnan(values).tolist() == [True, False, False, True]
 
 
@@ -150,7 +167,9 @@ def test_dimensions_may_have_other_names_and_orders(tmp_path, write):
     def field(file):
         for name, size in [("lon", 3), ("lat", 2), ("level", 1)]:
             file.createDimension(name, size)
-            file.createVariable(name, "f4", (name,)).axis = {"lon": "X", "lat": "Y", "level": "Z"}[name]
+            file.createVariable(name, "f4", (name,)).axis = {"lon": "X", "lat": "Y", "level": "Z"}[
+                name
+            ]
         rain = file.createVariable("r", "f4", ("level", "lon", "lat", "time"))
         rain.units = "mm/h"
         rain[:] = np.arange(12).reshape(1, 3, 2, 2)
@@ -161,7 +180,8 @@ def test_dimensions_may_have_other_names_and_orders(tmp_path, write):
     assert values[1, 0, 2] == np.arange(12).reshape(3, 2, 2)[2, 0, 1]
 
 
-# --- values that cannot be -------------------------------------------------------------------------------------------
+# --- values that cannot be
+# -------------------------------------------------------------------------------------------
 
 
 def test_infinite_and_impossible_rates_become_missing_and_are_said_once(write, caplog):
@@ -185,24 +205,38 @@ def test_negative_values_are_refused_with_the_number_to_declare(write):
 
 
 def test_several_missing_values_can_be_declared(write):
-    values = rate(write("a.nc", np.array([[[-1.0, -3.0, 2.0]]])), missing_value=(-1, -3)).values.ravel()
+    values = rate(
+        write("a.nc", np.array([[[-1.0, -3.0, 2.0]]])), missing_value=(-1, -3)
+    ).values.ravel()
     assert np.isnan(values).tolist() == [True, True, False]
 
 
 def test_dbz_no_radar_measures_is_refused_too(write):
-    refused(write("a.nc", np.array([[[30.0, -999.0]]]), units="dBZ"), r"data\.missing_value=-999", zr=(200, 1.6))
+    refused(
+        write("a.nc", np.array([[[30.0, -999.0]]]), units="dBZ"),
+        r"data\.missing_value=-999",
+        zr=(200, 1.6),
+    )
 
 
 def test_negative_zeros_of_rounding_are_dry(write):
-    assert rate(write("a.nc", np.array([[[-0.001, -0.0, 1.0]]]))).values.ravel().tolist() == [0.0, 0.0, 1.0]
+    assert rate(write("a.nc", np.array([[[-0.001, -0.0, 1.0]]]))).values.ravel().tolist() == [
+        0.0,
+        0.0,
+        1.0,
+    ]
 
 
-# --- times -----------------------------------------------------------------------------------------------------------
+# --- times
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_times_as_fractions_of_hours_are_exact(write):
     path = write(
-        "a.nc", np.ones((13, 1, 1)), 160895 + np.arange(13) / 12, time_attrs={"units": "hours since 2000-01-01T00:50:00"}
+        "a.nc",
+        np.ones((13, 1, 1)),
+        160895 + np.arange(13) / 12,
+        time_attrs={"units": "hours since 2000-01-01T00:50:00"},
     )
     times = open_grid(path).time.values
     assert (np.diff(times) == np.timedelta64(5, "m")).all()
@@ -249,7 +283,8 @@ def test_a_file_without_any_time_is_refused(tmp_path):
     refused(tmp_path / "a.nc", "has no time")
 
 
-# --- files that are none ---------------------------------------------------------------------------------------------
+# --- files that are none
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,7 +313,9 @@ def test_a_file_of_damaged_frames_is_refused_when_they_are_read(write):
     import netCDF4
 
     def packed(file):
-        rain = file.createVariable("r", "f4", ("time", "y", "x"), compression="zlib", chunksizes=(1, 20, 20))
+        rain = file.createVariable(
+            "r", "f4", ("time", "y", "x"), compression="zlib", chunksizes=(1, 20, 20)
+        )
         rain.setncatts({"units": "mm/h", "standard_name": "rainfall_rate"})
         rain[:] = np.random.default_rng(0).random((50, 20, 20))
 
@@ -297,7 +334,9 @@ def test_a_gzipped_file_is_read_as_it_is(write, ramp):
     path = write("a.nc", ramp)
     packed = path.with_name("b.nc.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    np.testing.assert_array_equal(open_grid(packed)["precipitation_rate"], open_grid(path)["precipitation_rate"])
+    np.testing.assert_array_equal(
+        open_grid(packed)["precipitation_rate"], open_grid(path)["precipitation_rate"]
+    )
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(DataError, match="gzipped file is truncated, damaged"):
         open_grid(packed)
@@ -307,13 +346,19 @@ def test_forecasts_are_not_taken_for_what_a_radar_measured(write, ramp):
     def reference(minutes):
         def extra(file):
             variable = file.createVariable("forecast_reference_time", "f8")
-            variable.setncatts({"standard_name": "forecast_reference_time", "units": "minutes since 2020-01-01"})
+            variable.setncatts(
+                {"standard_name": "forecast_reference_time", "units": "minutes since 2020-01-01"}
+            )
             variable[...] = minutes
 
         return extra
 
-    refused(write("a.nc", ramp, extra=reference(5)), "holds a forecast of 2020-01-01T00:05, not what a radar measured")
-    assert open_grid(write("b.nc", ramp, extra=reference(25))).sizes["time"] == 6  # an analysis: none lies after it
+    refused(
+        write("a.nc", ramp, extra=reference(5)),
+        "holds a forecast of 2020-01-01T00:05, not what a radar measured",
+    )
+    # an analysis: none lies after it
+    assert open_grid(write("b.nc", ramp, extra=reference(25))).sizes["time"] == 6
 
 
 def test_a_file_that_goes_away_is_missing(write):

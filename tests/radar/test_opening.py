@@ -56,14 +56,19 @@ def test_neighbouring_frames_of_a_file_are_one_read(two_files, reads):
     ],
 )  # fmt: skip
 def test_any_index_gives_what_it_gives_on_the_loaded_array(two_files, key):
-    lazy, loaded = open_grid(two_files).precipitation_rate, open_grid(two_files).precipitation_rate.load()
+    lazy, loaded = (
+        open_grid(two_files).precipitation_rate,
+        open_grid(two_files).precipitation_rate.load(),
+    )
     assert np.array_equal(lazy[key].values, loaded[key].values)
     assert lazy[key].shape == loaded[key].shape
 
 
 def test_selection_by_time_and_twice_over_stays_lazy(two_files, reads):
     grid = open_grid(two_files)
-    part = grid.sel(time=slice("2020-01-01T00:10", "2020-01-01T00:50")).isel(time=slice(1, None, 2), x=slice(1, 3))
+    part = grid.sel(time=slice("2020-01-01T00:10", "2020-01-01T00:50")).isel(
+        time=slice(1, None, 2), x=slice(1, 3)
+    )
     assert reads == []
     assert part.precipitation_rate.values[:, 0, 0].tolist() == [3, 5, 7, 9]
     assert part.precipitation_rate.shape == (4, 3, 2)
@@ -73,7 +78,9 @@ def test_values_by_points_are_read(two_files):
     import xarray as xr
 
     when, where = xr.DataArray([0, 11], dims="p"), xr.DataArray([0, 2], dims="p")
-    assert open_grid(two_files).precipitation_rate.isel(time=when, y=where, x=where).values.tolist() == [0, 11]
+    assert open_grid(two_files).precipitation_rate.isel(
+        time=when, y=where, x=where
+    ).values.tolist() == [0, 11]
 
 
 def test_memory_stays_flat_over_a_series_larger_than_what_is_held(write):
@@ -135,7 +142,9 @@ def test_a_forked_process_reads_with_files_of_its_own(two_files):
 def test_threads_may_read_together(two_files):
     grid = open_grid(two_files)
     with ThreadPoolExecutor(4) as pool:
-        frames_read = list(pool.map(lambda k: grid.precipitation_rate[k % 12].values[0, 0], range(60)))
+        frames_read = list(
+            pool.map(lambda k: grid.precipitation_rate[k % 12].values[0, 0], range(60))
+        )
         grids = list(pool.map(lambda _: open_grid(two_files), range(8)))
     assert frames_read == [k % 12 for k in range(60)]
     assert len(grids) == 8
@@ -149,24 +158,36 @@ def test_a_file_replaced_after_opening_is_read_anew(write, tmp_path, ramp):
 
 
 def test_a_file_a_glob_and_a_text_are_paths(two_files):
-    for path in (two_files / "a.nc", str(two_files / "a.nc"), two_files / "[ab].nc", f"{two_files}/*a*.nc"):
+    for path in (
+        two_files / "a.nc",
+        str(two_files / "a.nc"),
+        two_files / "[ab].nc",
+        f"{two_files}/*a*.nc",
+    ):
         assert open_grid(path).precipitation_rate[0].values[0, 0] == 0
 
 
 @pytest.mark.parametrize("name", ["radolan.nc", "nothing/*.nc", "empty"])
 def test_where_nothing_is_that_is_said(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingInputError, match="nowcast fetch" if name == "radolan.nc" else "check") as error:
+    with pytest.raises(
+        MissingInputError, match="nowcast fetch" if name == "radolan.nc" else "check"
+    ) as error:
         open_grid(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
 
 
 def test_the_grid_tells_where_it_came_from(write):
-    path = write("a.nc", np.ones((2, 1, 1)), units="mm", extra=lambda file: file.setncatts({"title": "T", "institution": "I"}))
+    path = write(
+        "a.nc",
+        np.ones((2, 1, 1)),
+        units="mm",
+        extra=lambda file: file.setncatts({"title": "T", "institution": "I"}),
+    )
     attrs = open_grid(path, accumulation_minutes=5).attrs
     assert attrs == {
-        "title": "T", "institution": "I", "source_files": 1, "source_format": "netcdf", "converted_from": "rain [mm per 5 min]",
-        "timestep_minutes": 5.0,
+        "title": "T", "institution": "I", "source_files": 1, "source_format": "netcdf",
+        "converted_from": "rain [mm per 5 min]", "timestep_minutes": 5.0,
     }  # fmt: skip
 
 

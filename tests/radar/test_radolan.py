@@ -11,15 +11,30 @@ from pytest import approx
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import check_grid, open_grid
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "radolan_ry_netcdf" / "radolan_ry_data_compressed.nc"
+DATA = (
+    Path(__file__).parents[3]
+    / "shared"
+    / "data"
+    / "radolan_ry_netcdf"
+    / "radolan_ry_data_compressed.nc"
+)
 RADARS = "MS 61<boo,ros,emd,hnr,umd,pro,ess,asd,neu,nhb,oft,tur,isn,fbg,mem>"
 RY = f"RY230850100000821BY1620138VS 3SW   2.29.0PR E-02INT   5GP 900x 900{RADARS}"
 RW = f"RW030950100000814BY1620130VS 3SW   2.13.1PR E-01INT  60GP 900x 900{RADARS}"
-YW = f"YW070235100001014BY1980156VS 3SW   2.18.3PR E-02INT   5U0GP1100x 900MF 00000000VR2017.002{RADARS}"
-RV = "RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV 000MF 00000008MS 13<deboo,dedrs>"
+YW = (
+    "YW070235100001014BY1980156VS 3SW   2.18.3PR E-02INT   5U0GP1100x 900MF"
+    f" 00000000VR2017.002{RADARS}"
+)
+RV = (
+    "RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV 000MF 00000008MS"
+    " 13<deboo,dedrs>"
+)
 SF = f"SF020550100001218BY1620150VS 3SW   2.21.0PR E-01INT1440GP 900x 900MF 00000000{RADARS}"
 RX = f"RX102050100000814BY 810134VS 3SW   2.13.1PR E+00INT   5GP 900x 900{RADARS}"
-WN = "WN081840100001026BY   2640195VS 5SW  P42001HPR E-01INT   5GP1200x1100VV 000MF 00000008MS 13<deboo,dedrs>"
+WN = (
+    "WN081840100001026BY   2640195VS 5SW  P42001HPR E-01INT   5GP1200x1100VV 000MF 00000008MS"
+    " 13<deboo,dedrs>"
+)
 SIZES = {
     "RY": (900, 900),
     "RW": (900, 900),
@@ -55,13 +70,19 @@ def refused(path, match, **options):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["raa01-ry_10000-2108230850-dwd---bin", "raa01-ry_10000-2108230850-dwd---bin.gz", "ry.bin"])
+@pytest.mark.parametrize(
+    "name",
+    ["raa01-ry_10000-2108230850-dwd---bin", "raa01-ry_10000-2108230850-dwd---bin.gz", "ry.bin"],
+)
 def test_hundredths_of_mm_in_five_minutes_become_rates(write, name):
     path = write(radolan(RY, [0, 1, 10, 250, 4095]), name)
     grid = open_grid(path, max_rate=2000)
     check_grid(grid)
     assert list(grid.time.values) == [np.datetime64("2021-08-23T08:50")]
-    assert grid.attrs["source_format"] == "radolan" and grid.attrs["institution"] == "Deutscher Wetterdienst"
+    assert (
+        grid.attrs["source_format"] == "radolan"
+        and grid.attrs["institution"] == "Deutscher Wetterdienst"
+    )
     assert grid.attrs["converted_from"] == "RY [mm per 5 min]"
     assert grid.precipitation_rate.values[0, 0, :6] == approx([0, 0.12, 1.2, 30.0, 491.4, 0])
     assert (grid.precipitation_rate.values[0, 1:] == 0).all()
@@ -75,7 +96,8 @@ def test_hundredths_of_mm_in_five_minutes_become_rates(write, name):
         (YW, "2014-10-07T02:35", "YW [mm per 5 min]", 12.0),
         (RV, "2026-09-16T13:55", "RV [mm per 5 min]", 12.0),
         (SF, "2018-12-02T05:50", "SF [mm per 1440 min]", 10 / 24),
-        (SF.replace("INT1440", "INT   1U1"), "2018-12-02T05:50", "SF [mm per 1440 min]", 10 / 24),  # U1: in days
+        # U1: in days
+        (SF.replace("INT1440", "INT   1U1"), "2018-12-02T05:50", "SF [mm per 1440 min]", 10 / 24),
     ],
 )
 def test_products_say_their_precision_and_minutes(write, header, time, origin, rate):
@@ -85,7 +107,15 @@ def test_products_say_their_precision_and_minutes(write, header, time, origin, r
 
 
 def test_flags_say_what_a_number_is(write):
-    first = [2500 | 0x2000, 2490 | 0x8000, 100 | 0x1000, 100 | 0x1000 | 0x2000, 0xFFFF, 2500, 0x4000]
+    first = [
+        2500 | 0x2000,
+        2490 | 0x8000,
+        100 | 0x1000,
+        100 | 0x1000 | 0x2000,
+        0xFFFF,
+        2500,
+        0x4000,
+    ]
     rate = open_grid(write(radolan(RY, first))).precipitation_rate.values[0, 0, : len(first)]
     # no data, clutter, secondary, no data, all of them, 25 mm without a flag, no rain with a sign
     assert rate == approx([np.nan, np.nan, 12.0, np.nan, np.nan, 300.0, 0.0], nan_ok=True)
@@ -102,15 +132,19 @@ def test_reflectivity_of_one_byte_becomes_rain_by_dwds_relation(write):
     grid = open_grid(write(radolan(RX, [0, 64, 65, 125, 248, 249, 250, 255])), max_rate=1e6)
     assert grid.attrs["converted_from"] == "RX [dBZ] by Z = 256 R^1.42"
     dry, low, zero, thirty, top, *missing = grid.precipitation_rate.values[0, 0, :8]
-    assert (dry, low) == (0, 0) and zero == approx((1 / 256) ** (1 / 1.42), rel=1e-6)  # -0.5 and 0 dBZ
+    # -0.5 and 0 dBZ
+    assert (dry, low) == (0, 0) and zero == approx((1 / 256) ** (1 / 1.42), rel=1e-6)
     assert thirty == approx((1000 / 256) ** (1 / 1.42), rel=1e-6)
     assert top == approx((10**9.15 / 256) ** (1 / 1.42), rel=1e-6)
     assert np.isnan(missing).all()
 
 
 def test_reflectivity_of_two_bytes_has_tenths(write):
-    rate = open_grid(write(radolan(WN, [1250, 0, 2500 | 0x2000]))).precipitation_rate.values[0, 0, :3]
-    assert rate == approx([(1000 / 256) ** (1 / 1.42), 0, np.nan], rel=1e-6, nan_ok=True)  # 1250 is 30 dBZ
+    rate = open_grid(write(radolan(WN, [1250, 0, 2500 | 0x2000]))).precipitation_rate.values[
+        0, 0, :3
+    ]
+    # 1250 is 30 dBZ
+    assert rate == approx([(1000 / 256) ** (1 / 1.42), 0, np.nan], rel=1e-6, nan_ok=True)
 
 
 def test_a_part_is_that_part_of_the_whole(write):
@@ -118,7 +152,8 @@ def test_a_part_is_that_part_of_the_whole(write):
     assert np.array_equal(rate[0, :3, 20:40].values, rate.values[0, :3, 20:40])
 
 
-# Outer corners in km, from DWD's description, and the centre of the first pixel in DWD's later one (from its own north-west).
+# Outer corners in km, from DWD's description, and the centre of the first pixel in DWD's later one
+# (from its own north-west).
 @pytest.mark.parametrize(
     ("header", "west", "south", "height"),
     [
@@ -131,11 +166,17 @@ def test_a_part_is_that_part_of_the_whole(write):
 )
 def test_grids_lie_where_dwd_says(write, header, west, south, height):
     grid = open_grid(write(radolan(header)))
-    assert grid.x.values[0] == approx(west * 1000 + 500, abs=0.5) and grid.y.values[0] == approx(south * 1000 + 500, abs=0.5)
-    assert grid.y.values[-1] - grid.y.values[0] == approx((height - 1) * 1000)  # the southern row first
+    assert grid.x.values[0] == approx(west * 1000 + 500, abs=0.5) and grid.y.values[0] == approx(
+        south * 1000 + 500, abs=0.5
+    )
+    # the southern row first
+    assert grid.y.values[-1] - grid.y.values[0] == approx((height - 1) * 1000)
     assert np.diff(grid.x.values) == approx(1000.0)
     assert grid.crs.attrs["grid_mapping_name"] == "polar_stereographic"
-    assert (grid.crs.attrs["standard_parallel"], grid.crs.attrs["straight_vertical_longitude_from_pole"]) == (60.0, 10.0)
+    assert (
+        grid.crs.attrs["standard_parallel"],
+        grid.crs.attrs["straight_vertical_longitude_from_pole"],
+    ) == (60.0, 10.0)
 
 
 def test_the_earth_is_a_sphere_before_format_version_5_and_wgs84_from_it_on(write):
@@ -149,19 +190,26 @@ def test_the_earth_is_a_sphere_before_format_version_5_and_wgs84_from_it_on(writ
         assert (grid.crs.attrs["semi_major_axis"], grid.crs.attrs["semi_minor_axis"]) == radius
         crs = pyproj.CRS.from_cf(grid.crs.attrs)
         to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-        assert to_degrees.transform(grid.x.values[0] - 500, grid.y.values[0] - 500) == approx(corner, abs=5e-5)
+        assert to_degrees.transform(grid.x.values[0] - 500, grid.y.values[0] - 500) == approx(
+            corner, abs=5e-5
+        )
 
 
 def test_forecasts_are_no_observations(write):
-    refused(write(radolan(RV.replace("VV 000", "VV 015"))), "a forecast for 15 minutes ahead, not an observation")
+    refused(
+        write(radolan(RV.replace("VV 000", "VV 015"))),
+        "a forecast for 15 minutes ahead, not an observation",
+    )
 
 
 def test_what_is_not_known_is_refused(write):
     refused(
-        write(radolan(RY.replace("RY", "RD"), shape=(900, 900))), "holds RADOLAN RD; of its products nowcast reads RV, RW, RX, RY"
+        write(radolan(RY.replace("RY", "RD"), shape=(900, 900))),
+        "holds RADOLAN RD; of its products nowcast reads RV, RW, RX, RY",
     )
     refused(
-        write(radolan(RY.replace("900x 900", "450x 450"), shape=(450, 450))), "its grid is 450 x 450; .* 900 x 900, 1100 x 900"
+        write(radolan(RY.replace("900x 900", "450x 450"), shape=(450, 450))),
+        "its grid is 450 x 450; .* 900 x 900, 1100 x 900",
     )
     refused(write(radolan(RY)), "'furlong' is no unit of rain", units="furlong")
 
@@ -186,7 +234,10 @@ def test_a_header_without_end_or_time_is_refused(write):
     refused(write(radolan(RY)[:60]), "its RADOLAN header cannot be read")
     refused(write(RY.encode() + b" " * 5000), "its RADOLAN header cannot be read")
     refused(write(radolan(RY.replace("230850", "310275", 1))), "no such time as '310275' '0821'")
-    refused(write(radolan(RY.replace("0821BY", "0221BY").replace("230850", "300850", 1))), "no such time")
+    refused(
+        write(radolan(RY.replace("0821BY", "0221BY").replace("230850", "300850", 1))),
+        "no such time",
+    )
 
 
 def test_files_of_another_length_are_refused(write):
@@ -195,7 +246,8 @@ def test_files_of_another_length_are_refused(write):
         for bad, there in ((whole[: len(RY) + 1], 0), (whole[:-1], 1619999)):
             refused(
                 write(bad, name),
-                f"truncated, or still being written: {there} bytes of pixels, and 900 x 900 need 1620000; compare it with its source",
+                f"truncated, or still being written: {there} bytes of pixels, and 900 x 900 need"
+                " 1620000; compare it with its source",
             )
         refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
 
@@ -203,7 +255,8 @@ def test_files_of_another_length_are_refused(write):
 def test_damaged_gzip_is_refused(write):
     path = write(radolan(RY), "ry.bin.gz")
     data = path.read_bytes()
-    for bad in (data[:200], data[:-6], data[:-8] + b"\0\0\0\0" + data[-4:]):  # cut, cut in the checksum, of another checksum
+    # cut, cut in the checksum, of another checksum
+    for bad in (data[:200], data[:-6], data[:-8] + b"\0\0\0\0" + data[-4:]):
         path.write_bytes(bad)
         refused(path, "gzipped file is truncated, damaged")
 
@@ -227,7 +280,9 @@ def test_a_file_changed_behind_our_back_is_refused(write):
 
 @pytest.fixture
 def netcdf():
-    """The same product and grid in NetCDF, whose x, y, longitude and latitude are of each pixel's south-western corner."""
+    """The same product and grid in NetCDF, whose x, y, longitude and latitude are of each
+    pixel's south-western corner.
+    """
     if not DATA.exists():
         pytest.skip("the sample data are not at hand")
     with xr.open_dataset(DATA, engine="netcdf4") as file:
@@ -242,13 +297,18 @@ def test_pixel_centres_are_half_a_pixel_off_the_corners_of_the_netcdf_form(write
     assert grid.y.values - 500 == approx(netcdf.y.values * 1000, abs=0.01)
     crs = pyproj.CRS.from_cf(grid.crs.attrs)
     to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    longitude, latitude = to_degrees.transform(*np.meshgrid(grid.x.values - 500, grid.y.values - 500))
-    np.testing.assert_allclose(longitude, netcdf.longitude.values, rtol=0, atol=2e-6)  # they are in single precision
+    longitude, latitude = to_degrees.transform(
+        *np.meshgrid(grid.x.values - 500, grid.y.values - 500)
+    )
+    # they are in single precision
+    np.testing.assert_allclose(longitude, netcdf.longitude.values, rtol=0, atol=2e-6)
     np.testing.assert_allclose(latitude, netcdf.latitude.values, rtol=0, atol=4e-6)
 
 
 def test_a_real_frame_stored_as_dwd_stores_it_comes_back(write, netcdf):
     amount = netcdf.RY[0].values
-    stored = np.where(np.isnan(amount), 2500 | 0x2000, np.round(np.nan_to_num(amount) * 100)).astype("<u2")
+    stored = np.where(
+        np.isnan(amount), 2500 | 0x2000, np.round(np.nan_to_num(amount) * 100)
+    ).astype("<u2")
     rate = open_grid(write(RY.encode() + b"\x03" + stored.tobytes())).precipitation_rate.values[0]
     np.testing.assert_allclose(rate, amount * 12, rtol=1e-6)

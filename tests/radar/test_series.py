@@ -109,13 +109,17 @@ def test_another_spacing_outside_of_the_period_refuses_nothing(write):
     grid = open_grid(path, period=span(60, 84))
     assert minutes_of(grid) == CHANGED[6:] and grid.attrs["timestep_minutes"] == 6
     assert open_grid(path, period=span(0, 50)).attrs["timestep_minutes"] == 10
-    assert open_grid(path, period=span(72, 72)).attrs["timestep_minutes"] == 6  # of a single frame, by those next to it
+    # of a single frame, by those next to it
+    assert open_grid(path, period=span(72, 72)).attrs["timestep_minutes"] == 6
 
 
 def test_frames_around_a_period_are_taken_where_they_fit(write, caplog):
     path = write("a.nc", constant(1, 11), CHANGED)
     grid = open_files([path], ReadOptions(), [span(66, 78)], [span(36, 84)])
-    assert minutes_of(grid) == [60, 66, 72, 78, 84] and "2 frames around the period do not fit" in caplog.text
+    assert (
+        minutes_of(grid) == [60, 66, 72, 78, 84]
+        and "2 frames around the period do not fit" in caplog.text
+    )
 
 
 def test_a_grid_and_two_frames_of_one_time_outside_of_the_period_refuse_nothing(write, tmp_path):
@@ -125,7 +129,9 @@ def test_a_grid_and_two_frames_of_one_time_outside_of_the_period_refuse_nothing(
     refused(tmp_path, "grid")
     grid = open_grid(tmp_path, period=span(20, 25))
     assert minutes_of(grid) == [20, 25] and grid.precipitation_rate.shape[1:] == (2, 2)
-    around = open_files(sorted(tmp_path.glob("*.nc")), ReadOptions(), [span(20, 25)], [span(10, 25)])
+    around = open_files(
+        sorted(tmp_path.glob("*.nc")), ReadOptions(), [span(20, 25)], [span(10, 25)]
+    )
     assert minutes_of(around) == [10, 20, 25]  # neither of the two
     with pytest.raises(DataError, match="two different frames"):
         open_grid(tmp_path, period=span(15, 25))

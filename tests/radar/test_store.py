@@ -37,12 +37,23 @@ def frames() -> list[Frame]:
 
 @cache
 def places() -> dict[str, dict[str, xr.Variable]]:
-    longitude, latitude = pyproj.Proj(pyproj.CRS.from_cf(GRID["crs"].attrs))(*np.meshgrid(GRID["x"], GRID["y"]), inverse=True)
+    longitude, latitude = pyproj.Proj(pyproj.CRS.from_cf(GRID["crs"].attrs))(
+        *np.meshgrid(GRID["x"], GRID["y"]), inverse=True
+    )
     degrees = {
-        "latitude": xr.Variable(("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}),
-        "longitude": xr.Variable(("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}),
+        "latitude": xr.Variable(
+            ("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}
+        ),
+        "longitude": xr.Variable(
+            ("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}
+        ),
     }
-    return {"projected": PROJECTED, "both": PROJECTED | degrees, "curvilinear": degrees, "nowhere": {}}
+    return {
+        "projected": PROJECTED,
+        "both": PROJECTED | degrees,
+        "curvilinear": degrees,
+        "nowhere": {},
+    }
 
 
 def write(path: Path, place: dict[str, xr.Variable] | None = None) -> int:
@@ -59,7 +70,9 @@ def test_what_is_written_is_what_opens_without_options(kind: str, tmp_path: Path
     grid = open_grid(tmp_path)
     check_grid(grid)
     np.testing.assert_array_equal(grid["time"], GRID["time"])
-    assert grid["precipitation_rate"].values.tobytes() == GRID["precipitation_rate"].values.tobytes()
+    assert (
+        grid["precipitation_rate"].values.tobytes() == GRID["precipitation_rate"].values.tobytes()
+    )
     assert set(grid.coords) == {"time", *places()[kind]}
     for name, variable in places()[kind].items():
         np.testing.assert_array_equal(grid[name].values, variable.values)
@@ -68,13 +81,17 @@ def test_what_is_written_is_what_opens_without_options(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["projected", "both", "curvilinear", "nowhere"])
-def test_a_day_is_cf_to_the_letter(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_day_is_cf_to_the_letter(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checker's own
         runner = pytest.importorskip("compliance_checker.runner")
         write(day_path(tmp_path, DAY), places()[kind])
         runner.CheckSuite.load_all_available_checkers()
-        passed, failed = runner.ComplianceChecker.run_checker(str(day_path(tmp_path, DAY)), ["cf:1.11"], 0, "strict")
+        passed, failed = runner.ComplianceChecker.run_checker(
+            str(day_path(tmp_path, DAY)), ["cf:1.11"], 0, "strict"
+        )
     report = capsys.readouterr().out
     assert passed and not failed and "All tests passed!" in report, report
 
@@ -122,9 +139,14 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     write(day_path(tmp_path, DAY))
     record = read_record(day_path(tmp_path, DAY))
     refuse_other_settings([record], SETTINGS)
-    with pytest.raises(ConfigError, match=r"speckle_neighbours is 3, there it was 2\); choose another output"):
+    with pytest.raises(
+        ConfigError, match=r"speckle_neighbours is 3, there it was 2\); choose another output"
+    ):
         refuse_other_settings([record], {**SETTINGS, "speckle_neighbours": 3})
-    refuse_other_settings([replace(record, settings={"data.missing_value": float("nan")})], {"data.missing_value": float("nan")})
+    refuse_other_settings(
+        [replace(record, settings={"data.missing_value": float("nan")})],
+        {"data.missing_value": float("nan")},
+    )
     with pytest.raises(ConfigError, match="pixel_size is 2000"):
         refuse_other_settings([replace(record)], {**SETTINGS, "pixel_size": 2000})
 
@@ -137,11 +159,16 @@ def test_what_is_no_day_of_a_store_is_never_written_over(tmp_path: Path) -> None
         path = (tmp_path / name).rename(tmp_path / "2020-01-01.nc")
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(
-        DataError, match=r"2020-01-01\.nc: this day of the store cannot be read .*; move it elsewhere and prepare again"
+        DataError,
+        match=(
+            r"2020-01-01\.nc: this day of the store cannot be read .*; move it elsewhere and"
+            r" prepare again"
+        ),
     ):
         read_records(tmp_path)
     (tmp_path / "other.nc").write_bytes(b"of somebody else")
-    with pytest.raises(ConfigError, match=r"other\.nc was not written by 'nowcast prepare'"):  # and no word of removing it
+    # and no word of removing it
+    with pytest.raises(ConfigError, match=r"other\.nc was not written by 'nowcast prepare'"):
         read_record(tmp_path / "other.nc")
 
 

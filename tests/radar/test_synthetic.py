@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from nowcast.errors import CannotCreateError
-from nowcast.radar import Weather, check_grid, open_grid, synthetic_frames, synthetic_grid, write_synthetic
+from nowcast.radar import (
+    Weather,
+    check_grid,
+    open_grid,
+    synthetic_frames,
+    synthetic_grid,
+    write_synthetic,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,10 @@ def test_persistence_loses_its_skill_with_lead_time(rain):
 
 @pytest.mark.parametrize("velocity", [(1.0, 2.0), (-3.0, 0.0), (0.0, -2.0)])
 def test_the_motion_can_be_found_again(velocity):
-    frames = np.log10(np.stack(list(synthetic_frames(20, 64, 64, seed=1, weather=Weather(velocity=velocity)))) + 0.1)
+    frames = np.log10(
+        np.stack(list(synthetic_frames(20, 64, 64, seed=1, weather=Weather(velocity=velocity))))
+        + 0.1
+    )
     a, b = (np.fft.rfft2(part - part.mean()) for part in (frames[:-1], frames[1:]))
     matches = np.fft.irfft2((np.conj(a) * b).sum(axis=0))
     y, x = np.unravel_index(matches.argmax(), matches.shape)
@@ -52,11 +62,16 @@ def test_the_motion_can_be_found_again(velocity):
 def test_moving_with_the_rain_beats_persistence(rain):
     still, moved = rain[:-5, 5:, 10:], rain[:-5, :-5, :-10]
     truth = rain[5:, 5:, 10:]
-    assert np.corrcoef(moved.ravel(), truth.ravel())[0, 1] > np.corrcoef(still.ravel(), truth.ravel())[0, 1] + 0.2
+    assert (
+        np.corrcoef(moved.ravel(), truth.ravel())[0, 1]
+        > np.corrcoef(still.ravel(), truth.ravel())[0, 1] + 0.2
+    )
 
 
 def test_a_seed_means_the_same_rain_and_a_longer_run_begins_like_a_shorter_one():
-    short, again, other = (list(synthetic_frames(n, 20, 30, seed=s)) for n, s in ((4, 1), (9, 1), (4, 2)))
+    short, again, other = (
+        list(synthetic_frames(n, 20, 30, seed=s)) for n, s in ((4, 1), (9, 1), (4, 2))
+    )
     assert all(np.array_equal(a, b) for a, b in zip(short, again[:4], strict=True))
     assert not np.array_equal(short[0], other[0])
 
@@ -67,9 +82,13 @@ def test_frames_come_one_by_one():
 
 
 def test_the_wet_share_is_the_one_asked_for():
-    frames = np.stack(list(synthetic_frames(60, 96, 96, seed=0, weather=Weather(wet_share=0.4, swing=0.0))))
+    frames = np.stack(
+        list(synthetic_frames(60, 96, 96, seed=0, weather=Weather(wet_share=0.4, swing=0.0)))
+    )
     assert 0.3 < (frames > 0).mean() < 0.5
-    assert not any(frame.any() for frame in synthetic_frames(3, 16, 16, weather=Weather(wet_share=0.0)))
+    assert not any(
+        frame.any() for frame in synthetic_frames(3, 16, 16, weather=Weather(wet_share=0.0))
+    )
 
 
 def test_the_corners_may_be_out_of_sight():
@@ -80,10 +99,17 @@ def test_the_corners_may_be_out_of_sight():
 
 
 def test_the_file_is_the_grid(tmp_path):
-    path = write_synthetic(tmp_path / "deep" / "rain.nc", 30, 20, 24, seed=3, coverage=True, timestep_minutes=10)
-    written, made = open_grid(path), synthetic_grid(30, 20, 24, seed=3, coverage=True, timestep_minutes=10)
+    path = write_synthetic(
+        tmp_path / "deep" / "rain.nc", 30, 20, 24, seed=3, coverage=True, timestep_minutes=10
+    )
+    written, made = (
+        open_grid(path),
+        synthetic_grid(30, 20, 24, seed=3, coverage=True, timestep_minutes=10),
+    )
     check_grid(made)
-    assert np.array_equal(written.precipitation_rate.values, made.precipitation_rate.values, equal_nan=True)
+    assert np.array_equal(
+        written.precipitation_rate.values, made.precipitation_rate.values, equal_nan=True
+    )
     assert written.attrs["timestep_minutes"] == made.attrs["timestep_minutes"] == 10.0
     for name in ("time", "y", "x", "crs"):
         assert np.array_equal(written[name].values, made[name].values)

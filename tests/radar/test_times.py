@@ -41,7 +41,9 @@ def test_a_first_frame_out_of_line_does_not_move_the_others():
 
 
 def test_a_frame_between_two_ticks_is_refused_by_name():
-    with pytest.raises(DataError, match=r"f\.nc: the frame of 2020-01-01T12:12 does not fit the 5-minute spacing"):
+    with pytest.raises(
+        DataError, match=r"f\.nc: the frame of 2020-01-01T12:12 does not fit the 5-minute spacing"
+    ):
         put(at(0, 300, 600, 720, 900))
 
 

@@ -34,13 +34,23 @@ def test_spellings_of_mm_per_hour_mean_the_same(spelling):
 
 @pytest.mark.parametrize(
     ("units", "factor"),
-    [("mm s-1", 3600), ("kg m-2 s-1", 3600), ("kg m^-2 s^-1", 3600), ("m s-1", 3.6e6), ("mm/min", 60), ("mm day-1", 1 / 24)],
+    [
+        ("mm s-1", 3600),
+        ("kg m-2 s-1", 3600),
+        ("kg m^-2 s^-1", 3600),
+        ("m s-1", 3.6e6),
+        ("mm/min", 60),
+        ("mm day-1", 1 / 24),
+    ],
 )
 def test_rates_become_mm_per_hour(units, factor):
     assert rate_factor(units) == approx(factor)
 
 
-@pytest.mark.parametrize(("units", "minutes", "factor"), [("mm", 5, 12), ("kg m-2", 10, 6), ("m", 60, 1000), ("mm", 6, 10)])
+@pytest.mark.parametrize(
+    ("units", "minutes", "factor"),
+    [("mm", 5, 12), ("kg m-2", 10, 6), ("m", 60, 1000), ("mm", 6, 10)],
+)
 def test_amounts_become_rates_by_their_minutes(units, minutes, factor):
     assert rate_factor(units, minutes) == approx(factor)
 
@@ -52,7 +62,9 @@ def test_an_amount_without_minutes_is_refused():
         rate_factor("mm", 0)
 
 
-@pytest.mark.parametrize("units", ["", "kg", "K", "1", "mm2", "h mm", "degrees_north", "m-1", "%", "mm/5min"])
+@pytest.mark.parametrize(
+    "units", ["", "kg", "K", "1", "mm2", "h mm", "degrees_north", "m-1", "%", "mm/5min"]
+)
 def test_what_is_no_rain_is_not_known(units):
     assert quantity_of(units) is None
     with pytest.raises(DataError):
@@ -60,4 +72,8 @@ def test_what_is_no_rain_is_not_known(units):
 
 
 def test_quantities_are_told_apart():
-    assert [quantity_of(units) for units in ("mm/h", "kg m-2", "dBZ")] == ["rate", "amount", "reflectivity"]
+    assert [quantity_of(units) for units in ("mm/h", "kg m-2", "dBZ")] == [
+        "rate",
+        "amount",
+        "reflectivity",
+    ]

@@ -1,4 +1,6 @@
-"""What is told of a file before its library opens it: that it is one, that it is whole, that it is of sizes that memory holds."""
+"""What is told of a file before its library opens it: that it is one, that it is whole, that it
+is of sizes that memory holds.
+"""
 
 import errno
 import gzip
@@ -18,8 +20,18 @@ from nowcast.untrusted import MAX_DEPTH, refuse_irregular, refuse_unsound
 CLASSIC = ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"]
 
 
-def classic(path: Path, form: str, *, times: int | None = 3, records: bool = True, kind: str = "i2", others: bool = True) -> Path:
-    """Rain (time, 3, 5) of 7 everywhere; `records`: time is unlimited; `others`: a time with it, and a text."""
+def classic(
+    path: Path,
+    form: str,
+    *,
+    times: int | None = 3,
+    records: bool = True,
+    kind: str = "i2",
+    others: bool = True,
+) -> Path:
+    """Rain (time, 3, 5) of 7 everywhere; `records`: time is unlimited; `others`: a time with
+    it, and a text.
+    """
     with netCDF4.Dataset(path, "w", format=form) as file:
         for name, size in (("time", None if records else times), ("y", 3), ("x", 5)):
             file.createDimension(name, size)
@@ -61,7 +73,9 @@ def test_a_file_without_frames_needs_its_header_only(tmp_path):
 
 @pytest.mark.parametrize("form", CLASSIC)
 @pytest.mark.parametrize("pack", [False, True])
-def test_a_classic_file_cut_short_anywhere_is_refused_and_the_whole_one_is_read(tmp_path, form, pack):
+def test_a_classic_file_cut_short_anywhere_is_refused_and_the_whole_one_is_read(
+    tmp_path, form, pack
+):
     whole = classic(tmp_path / "whole.nc", form).read_bytes()
     path = tmp_path / ("a.nc.gz" if pack else "a.nc")
     for length in (*range(4, len(whole) - 4, 37), len(whole) - 4):
@@ -150,7 +164,10 @@ FAULTS = [
     (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error"),
     (OSError(errno.ESTALE, os.strerror(errno.ESTALE)), "Stale file handle"),
     (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "raise the limit of open files"),
-    (OSError("unable to lock file, errno = 37, error message = 'No locks available'"), "No locks available"),
+    (
+        OSError("unable to lock file, errno = 37, error message = 'No locks available'"),
+        "No locks available",
+    ),
 ]
 
 
@@ -158,7 +175,9 @@ FAULTS = [
 def test_a_fault_of_the_machine_is_not_told_of_the_file(tmp_path, error, said):
     (tmp_path / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n")
     found = storage.explain(tmp_path / "a.nc", error)
-    assert isinstance(found, InputOutputError) and said in str(found) and "damaged" not in str(found)
+    assert (
+        isinstance(found, InputOutputError) and said in str(found) and "damaged" not in str(found)
+    )
 
 
 def test_where_the_library_gives_no_reason_plain_reading_does(tmp_path, monkeypatch):
@@ -167,4 +186,6 @@ def test_where_the_library_gives_no_reason_plain_reading_does(tmp_path, monkeypa
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), DataError)
     monkeypatch.setattr("nowcast.files.faults._errno_of_reading", lambda path: errno.EIO)
     assert isinstance(storage.explain(path, OSError(-101, "NetCDF: HDF error")), InputOutputError)
-    assert isinstance(storage.explain(path, PermissionError(errno.EACCES, "denied")), MissingInputError)
+    assert isinstance(
+        storage.explain(path, PermissionError(errno.EACCES, "denied")), MissingInputError
+    )

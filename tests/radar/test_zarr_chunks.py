@@ -1,4 +1,6 @@
-"""Chunks of a Zarr store that are not there: dry where that is how Zarr stores dry weather, missing where rain leads into them."""
+"""Chunks of a Zarr store that are not there: dry where that is how Zarr stores dry weather,
+missing where rain leads into them.
+"""
 
 import shutil
 from pathlib import Path
@@ -31,7 +33,11 @@ def store(path: Path, rain: np.ndarray, *, form: int = 3, **encoding: object) ->
 
 
 def chunks(path: Path) -> set[str]:
-    return {str(one.relative_to(path / "rain/c")) for one in (path / "rain/c").rglob("*") if one.is_file()}
+    return {
+        str(one.relative_to(path / "rain/c"))
+        for one in (path / "rain/c").rglob("*")
+        if one.is_file()
+    }
 
 
 def rates(path: Path) -> np.ndarray:
@@ -64,9 +70,13 @@ def test_a_lost_chunk_in_the_midst_of_rain_is_missing(tmp_path, lost, caplog):
     (path / "rain/c" / lost).unlink()
     found = rates(path)
     t, y, x = map(int, lost.split("/"))
-    assert np.isnan(found[t, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]).all() and np.isnan(found).sum() == 64
+    assert (
+        np.isnan(found[t, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8]).all()
+        and np.isnan(found).sum() == 64
+    )
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}/rain: its chunk c/{lost} is not there though rain leads into it, so it counts as missing."
+        f"{path}/rain: its chunk c/{lost} is not there though rain leads into it, so it counts as"
+        " missing."
     ]
 
 
@@ -92,14 +102,20 @@ def test_a_part_is_read_as_the_whole(tmp_path):
     path = store(tmp_path / "a.zarr", np.full((3, 16, 16), 5.0))
     (path / "rain/c/1/1/1").unlink()
     rate = open_grid(path).precipitation_rate
-    assert np.isnan(rate[1, 9:11, 10:12].values).all() and not np.isnan(rate[1, 2:5, 2:5].values).any()
+    assert (
+        np.isnan(rate[1, 9:11, 10:12].values).all() and not np.isnan(rate[1, 2:5, 2:5].values).any()
+    )
     assert np.array_equal(rate[0:2, 5:12, 7:9].values, rates(path)[0:2, 5:12, 7:9], equal_nan=True)
 
 
-@pytest.mark.parametrize("encoding", [{"form": 2}, {"dtype": "f4", "scale_factor": 1.0, "_FillValue": np.nan}])
+@pytest.mark.parametrize(
+    "encoding", [{"form": 2}, {"dtype": "f4", "scale_factor": 1.0, "_FillValue": np.nan}]
+)
 def test_where_absent_reads_as_missing_nothing_is_told_apart(tmp_path, encoding):
     path = store(tmp_path / "a.zarr", np.full((3, 16, 16), 5.0), **encoding)
-    last = sorted(one for one in (path / "rain").rglob("*") if one.is_file() and one.name[0].isdigit())[-1]
+    last = sorted(
+        one for one in (path / "rain").rglob("*") if one.is_file() and one.name[0].isdigit()
+    )[-1]
     last.unlink()
     assert np.isnan(rates(path)).sum() == 64
 

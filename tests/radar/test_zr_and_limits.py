@@ -25,7 +25,9 @@ def array_of(grid) -> FrameArray:
 
 
 def test_without_a_relation_reflectivity_is_refused_and_the_names_are_given(write):
-    with pytest.raises(DataError, match=r"'rain' is reflectivity.*data\.zr to a and b.*marshall_palmer, meteoswiss"):
+    with pytest.raises(
+        DataError, match=r"'rain' is reflectivity.*data\.zr to a and b.*marshall_palmer, meteoswiss"
+    ):
         open_grid(write("a.nc", DBZ, units="dBZ"))
 
 
@@ -33,7 +35,11 @@ def test_without_a_relation_reflectivity_is_refused_and_the_names_are_given(writ
 def test_reflectivity_becomes_rain_by_the_relation(write, zr):
     rate = open_grid(write("a.nc", DBZ, units="dBZ"), zr=zr).precipitation_rate.values[0, 0]
     a, b = zr
-    assert rate[:3].tolist() == [0, approx((10**2.3 / a) ** (1 / b)), approx((10**4 / a) ** (1 / b))]
+    assert rate[:3].tolist() == [
+        0,
+        approx((10**2.3 / a) ** (1 / b)),
+        approx((10**4 / a) ** (1 / b)),
+    ]
     assert np.isnan(rate[3])
 
 
@@ -44,8 +50,14 @@ def test_23_dbz_is_a_millimetre_an_hour_by_marshall_and_palmer(write):
 
 
 def test_the_relation_is_said_however_dbz_is_spelled_and_of_reflectivity_alone(write):
-    assert open_grid(write("a.nc", DBZ, units="dBz"), zr=(200.0, 1.6)).attrs["converted_from"] == "rain [dBz] by Z = 200 R^1.6"
-    assert open_grid(write("b.nc", np.ones((2, 1, 3))), zr=(200.0, 1.6)).attrs["converted_from"] == "rain [mm h-1]"
+    assert (
+        open_grid(write("a.nc", DBZ, units="dBz"), zr=(200.0, 1.6)).attrs["converted_from"]
+        == "rain [dBz] by Z = 200 R^1.6"
+    )
+    assert (
+        open_grid(write("b.nc", np.ones((2, 1, 3))), zr=(200.0, 1.6)).attrs["converted_from"]
+        == "rain [mm h-1]"
+    )
 
 
 @pytest.mark.parametrize(("above", "becomes"), [("mask", np.nan), ("clip", 100.0)])
@@ -53,11 +65,16 @@ def test_values_above_the_limit_are_counted_and_said_once(write, caplog, above, 
     path = write("a.nc", np.float32([[[1, 100, 101, 8647]]] * 2))
     grid = open_grid(path, max_rate=100, above_max_rate=above)
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(grid.precipitation_rate[0].values, [[1, 100, becomes, becomes]])
+        np.testing.assert_array_equal(
+            grid.precipitation_rate[0].values, [[1, 100, becomes, becomes]]
+        )
         grid.precipitation_rate[1].load()
     assert array_of(grid).high == 4
     assert len(caplog.messages) == 1
-    assert "2 values of the 1 frame(s) from 2020-01-01T00:00 on are above data.max_rate=100 mm/h" in caplog.messages[0]
+    assert (
+        "2 values of the 1 frame(s) from 2020-01-01T00:00 on are above data.max_rate=100 mm/h"
+        in caplog.messages[0]
+    )
     assert ("were lowered to it" if above == "clip" else "count as missing") in caplog.messages[0]
 
 
@@ -70,7 +87,9 @@ def test_infinite_values_are_missing_whatever_the_limit_does(write, above):
 
 def test_the_limit_holds_for_rain_and_not_for_dbz(write):
     """55 dBZ is 100 mm/h by Marshall–Palmer: (10^5.5 / 200)^(1/1.6)."""
-    rate = open_grid(write("a.nc", np.float32([[[54, 56]]] * 2), units="dBZ"), zr=(200.0, 1.6), max_rate=100).precipitation_rate
+    rate = open_grid(
+        write("a.nc", np.float32([[[54, 56]]] * 2), units="dBZ"), zr=(200.0, 1.6), max_rate=100
+    ).precipitation_rate
     hundred = (10**5.5 / 200) ** (1 / 1.6)
     assert hundred == approx(100, abs=0.2)
     assert np.isnan(rate.values[0, 0]).tolist() == [False, True]
@@ -102,7 +121,9 @@ def test_a_setting_that_makes_no_sense_is_refused_in_one_line(
     assert says in outcome.err
 
 
-@pytest.mark.parametrize(("override", "relation"), [("data.zr=hko", "58.53 R^1.56"), ("data.zr=[300,1.4]", "300 R^1.4")])
+@pytest.mark.parametrize(
+    ("override", "relation"), [("data.zr=hko", "58.53 R^1.56"), ("data.zr=[300,1.4]", "300 R^1.4")]
+)
 def test_a_relation_is_named_or_given_by_its_numbers(
     run: Callable[..., Outcome], dbz: Path, override: str, relation: str
 ) -> None:

@@ -1,4 +1,6 @@
-"""The cache stays below its size: the least recently used series goes, never one in use, and nothing that is not ours."""
+"""The cache stays below its size: the least recently used series goes, never one in use, and
+nothing that is not ours.
+"""
 
 import os
 import subprocess
@@ -63,7 +65,10 @@ def test_nothing_is_removed_where_no_new_series_is_made(tmp_path):
 def test_a_large_field_counts_and_goes_like_a_series(tmp_path, monkeypatch):
     monkeypatch.setattr(fields, "SMALL_BYTES", 0)
     values = GRID["precipitation_rate"].values
-    held = {name: fields.hold(lambda first, last: values[first:last], values.shape, tmp_path, name) for name in ("a", "b")}
+    held = {
+        name: fields.hold(lambda first, last: values[first:last], values.shape, tmp_path, name)
+        for name in ("a", "b")
+    }
     idle = held.pop("b").path
     used(idle, 0)
     clean(tmp_path, 1.5 * BYTES)
@@ -86,7 +91,9 @@ print(float(array[9].sum()))
 def test_one_in_use_by_another_process_is_never_removed(tmp_path):
     first, second = made(tmp_path, "a", "b")
     command = [sys.executable, "-c", HOLD, str(first / "frames.npy")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "open\n"
         clean(tmp_path, 0)
         assert (first / "tiles.npy").exists() and not second.exists()
@@ -129,7 +136,14 @@ def test_what_a_killed_process_left_and_what_an_older_version_made_goes_too(tmp_
 
 
 @pytest.mark.parametrize(
-    "name", ["notes.txt", "fields/a.npy", "0123456789abcdef/mine.txt", "0123456789abcdef.npy.bak", f"{64 * 'a'}.contents"]
+    "name",
+    [
+        "notes.txt",
+        "fields/a.npy",
+        "0123456789abcdef/mine.txt",
+        "0123456789abcdef.npy.bak",
+        f"{64 * 'a'}.contents",
+    ],
 )
 def test_what_is_not_ours_is_never_touched(tmp_path, name):
     path = tmp_path / name

@@ -23,7 +23,9 @@ def hashed(monkeypatch):
     """The names of the files that are read, while they are thought settled at once."""
     read = []
     monkeypatch.setattr(contents, "_SETTLED_SECONDS", -1.0)
-    monkeypatch.setattr(contents, "sha256", lambda path: (read.append(path.name), files.sha256(path))[1])
+    monkeypatch.setattr(
+        contents, "sha256", lambda path: (read.append(path.name), files.sha256(path))[1]
+    )
     return read
 
 
@@ -91,7 +93,8 @@ def test_a_note_cut_short_is_not_believed(archive, tmp_path, hashed):
 
 def test_files_changed_a_moment_ago_are_read_again(archive, tmp_path):
     contents_of(everything(archive), tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()  # nothing is remembered of what may change within the same tick of the clock
+    # nothing is remembered of what may change within the same tick of the clock
+    assert not (tmp_path / "cache").exists()
 
 
 def test_of_several_files_the_one_that_is_not_there_is_named(archive, tmp_path):

@@ -38,7 +38,9 @@ def test_rain_alone_is_what_models_have_always_seen() -> None:
 def test_all_channels_by_hand() -> None:
     inputs = Inputs(mask=True, time_of_day=True, fields=((100.0, 50.0), (0.0, -2.0)))
     assert (inputs.channels, inputs.raw_channels) == (6, 5)
-    frames = raw([5.0, NAN, 0.0], [0.5, 0.5, 0.5], [-1.0, -1.0, -1.0], [200.0, 100.0, NAN], [NAN, 3.0, 4.0])
+    frames = raw(
+        [5.0, NAN, 0.0], [0.5, 0.5, 0.5], [-1.0, -1.0, -1.0], [200.0, 100.0, NAN], [NAN, 3.0, 4.0]
+    )
     seen = inputs.frames(frames, SCALING)[0, 0, :, 0].tolist()
     assert seen == [[0.5, 0, 0], [1, 0, 1], [0.5] * 3, [-1] * 3, [2, 0, 0], [0, -1.5, -2]]
 
@@ -77,13 +79,22 @@ def test_a_model_with_a_mask_sees_that_frames_are_missing() -> None:
 
 @pytest.mark.parametrize(
     ("missing", "seen"),
-    [("....", [1, 2, 3, 4]), (".#..", [1, 1, 3, 4]), ("##..", [3, 3, 3, 4]), ("#.#.", [2, 2, 2, 4]), (".##.", [1, 1, 1, 4])],
+    [
+        ("....", [1, 2, 3, 4]),
+        (".#..", [1, 1, 3, 4]),
+        ("##..", [3, 3, 3, 4]),
+        ("#.#.", [2, 2, 2, 4]),
+        (".##.", [1, 1, 1, 4]),
+    ],
 )
-def test_a_model_without_one_sees_the_frame_before_or_else_after(missing: str, seen: list[int]) -> None:
+def test_a_model_without_one_sees_the_frame_before_or_else_after(
+    missing: str, seen: list[int]
+) -> None:
     away = torch.tensor([[one == "#" for one in missing], [False] * 4])
     given = Inputs(fields=((0.0, 1.0),)).without(numbered(4).expand(2, -1, -1, -1, -1), away)
     assert given[0, :, 0, 0, 0].tolist() == seen
-    assert given[0, :, 1, 0, 0].tolist() == [0, -1, -2, -3]  # what lies beside the rain is not missing
+    # what lies beside the rain is not missing
+    assert given[0, :, 1, 0, 0].tolist() == [0, -1, -2, -3]
     assert torch.equal(given[1:], numbered(4))
 
 
@@ -91,7 +102,9 @@ def test_a_model_without_one_sees_the_frame_before_or_else_after(missing: str, s
 
 
 def test_the_time_of_day_is_a_point_on_a_circle() -> None:
-    read = Fields(time_of_day=True).read(at("00:00", "06:00", "12:00", "21:00"), slice(1, 3), slice(0, 5))
+    read = Fields(time_of_day=True).read(
+        at("00:00", "06:00", "12:00", "21:00"), slice(1, 3), slice(0, 5)
+    )
     assert read.shape == (4, 2, 2, 5) and read.dtype == np.float32
     half = math.sqrt(0.5)
     np.testing.assert_allclose(read[:, 0, 0, 0], [0, 1, 0, -half], atol=1e-6)
@@ -100,22 +113,34 @@ def test_the_time_of_day_is_a_point_on_a_circle() -> None:
 
 def test_a_field_without_times_is_the_same_in_every_frame_and_cropped_like_the_rain() -> None:
     heights = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
-    read = Fields(False, (Field(heights, None, HOUR),)).read(at("00:00", "05:00"), slice(1, 3), slice(2, 4))
+    read = Fields(False, (Field(heights, None, HOUR),)).read(
+        at("00:00", "05:00"), slice(1, 3), slice(2, 4)
+    )
     assert read[:, 0].tolist() == [[[6, 7], [10, 11]]] * 2
 
 
 def test_a_field_is_the_latest_at_or_before_a_frame_unless_that_is_too_old() -> None:
-    hourly = Field(np.array([1, 2, 3], np.float32).reshape(3, 1, 1), at("01:00", "02:00", "03:00"), HOUR)
+    hourly = Field(
+        np.array([1, 2, 3], np.float32).reshape(3, 1, 1), at("01:00", "02:00", "03:00"), HOUR
+    )
     times = at("00:55", "01:00", "01:59", "02:00", "04:00", "04:05")
-    np.testing.assert_array_equal(hourly.at(times, slice(0, 1), slice(0, 1)).ravel(), [NAN, 1, 1, 2, 3, NAN])
+    np.testing.assert_array_equal(
+        hourly.at(times, slice(0, 1), slice(0, 1)).ravel(), [NAN, 1, 1, 2, 3, NAN]
+    )
 
 
 def test_no_field_of_a_later_time_can_change_what_a_frame_has() -> None:
-    times, frames = at("01:00", "02:00", "03:00"), np.random.default_rng(0).random((3, 2, 2), np.float32)
+    times, frames = (
+        at("01:00", "02:00", "03:00"),
+        np.random.default_rng(0).random((3, 2, 2), np.float32),
+    )
     later = frames.copy()
     later[2] = 1e9
     past = at("02:00", "02:30", "02:55")
-    one, other = (Fields(True, (Field(values, times, HOUR),)).read(past, slice(0, 2), slice(0, 2)) for values in (frames, later))
+    one, other = (
+        Fields(True, (Field(values, times, HOUR),)).read(past, slice(0, 2), slice(0, 2))
+        for values in (frames, later)
+    )
     assert np.array_equal(one, other)
 
 
@@ -127,7 +152,9 @@ def test_a_field_of_another_period_is_missing_everywhere() -> None:
 # ---- large fields
 
 
-def test_a_large_field_is_unpacked_once_and_reads_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_field_is_unpacked_once_and_reads_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames = np.random.default_rng(0).random((7, 3, 4), np.float32)
     frames[2, 1] = NAN
     reads = []
@@ -144,14 +171,23 @@ def test_a_large_field_is_unpacked_once_and_reads_as_a_small_one(tmp_path: Path,
         held = hold(read, frames.shape, tmp_path, "a")
         assert isinstance(held, StoredArray) and np.array_equal(held, frames, equal_nan=True)
     assert reads == [(0, 2), (2, 4), (4, 6), (6, 7)]
-    times, corner = np.arange(7).astype("datetime64[h]").astype("datetime64[ns]"), (slice(1, 3), slice(0, 2))
-    small, large = (Field(values, times, HOUR).at(times[[6, 1, 2]], *corner) for values in (frames, held))
-    assert np.array_equal(small, large, equal_nan=True) and np.array_equal(small[0], frames[6, 1:3, :2])
+    times, corner = (
+        np.arange(7).astype("datetime64[h]").astype("datetime64[ns]"),
+        (slice(1, 3), slice(0, 2)),
+    )
+    small, large = (
+        Field(values, times, HOUR).at(times[[6, 1, 2]], *corner) for values in (frames, held)
+    )
+    assert np.array_equal(small, large, equal_nan=True) and np.array_equal(
+        small[0], frames[6, 1:3, :2]
+    )
     hold(read, frames.shape, tmp_path, "b")
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_unpacked_field_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_unpacked_field_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fields, "SMALL_BYTES", 0)
     frames = np.zeros((2, 3, 4), np.float32)
     hold(lambda first, last: frames[first:last], frames.shape, tmp_path, "a")

@@ -15,7 +15,9 @@ MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist" / "train-images-
 
 
 def dot():
-    """A digit of one bright pixel in its upper left corner, which then is the place of the digit."""
+    """A digit of one bright pixel in its upper left corner, which then is the place of the
+    digit.
+    """
     digits = np.zeros((1, 28, 28), np.uint8)
     digits[0, 0, 0] = 255
     return digits
@@ -35,7 +37,8 @@ def tracks():
 
 
 def straight_runs(track, least):
-    """(steps, displacement) of the stretches in which the digit keeps off the walls by 3 pixels or more, longer than `least`.
+    """(steps, displacement) of the stretches in which the digit keeps off the walls by 3 pixels or
+    more, longer than `least`.
 
     To touch a wall between two such frames it would have to cover more than 5 pixels.
     """
@@ -49,7 +52,9 @@ def straight_runs(track, least):
 
 
 def test_digits_move_3_to_5_pixels_a_frame_in_every_direction(tracks):
-    """Whole pixels are off by up to 1/2 at both ends, in both directions: a distance by up to √2."""
+    """Whole pixels are off by up to 1/2 at both ends, in both directions: a distance by up to
+    √2.
+    """
     runs = [run for track in tracks for run in straight_runs(track, least=4)]
     speeds = np.array([np.hypot(*moved) / steps for steps, moved in runs])
     off = np.sqrt(2) / np.array([steps for steps, _ in runs])
@@ -57,7 +62,9 @@ def test_digits_move_3_to_5_pixels_a_frame_in_every_direction(tracks):
     assert (speeds >= 3 - off).all()
     assert (speeds <= 5 + off).all()
     assert np.quantile(speeds, [0.05, 0.95]) == pytest.approx([3.1, 4.9], abs=0.25)
-    angles = np.histogram([np.arctan2(*moved) for _, moved in runs], bins=8, range=(-np.pi, np.pi))[0]
+    angles = np.histogram([np.arctan2(*moved) for _, moved in runs], bins=8, range=(-np.pi, np.pi))[
+        0
+    ]
     assert angles.min() > len(runs) / 8 / 2
 
 
@@ -66,13 +73,17 @@ def test_digits_stay_in_the_box_and_reach_all_of_it(tracks):
 
 
 def test_no_step_is_longer_than_the_top_speed(tracks):
-    """Nor is a step across a wall: a digit is thrown back, it does not come in again on the other side."""
+    """Nor is a step across a wall: a digit is thrown back, it does not come in again on the
+    other side.
+    """
     steps = np.diff(tracks, axis=1)
     assert np.hypot(steps[..., 0], steps[..., 1]).max() < 5 + np.sqrt(2)
 
 
 def test_every_digit_bounces(tracks):
-    """19 steps of 3 pixels are 57, of which at least 57/√2 = 40 go along one axis, and there is room for 36."""
+    """19 steps of 3 pixels are 57, of which at least 57/√2 = 40 go along one axis, and there is
+    room for 36.
+    """
     for track in tracks[:, :20]:
         turns = [np.diff(np.sign(step[step != 0])).any() for step in np.diff(track, axis=0).T]
         assert any(turns)
@@ -82,18 +93,24 @@ def test_a_digit_turns_only_at_a_wall(tracks):
     for track in tracks:
         for axis in track.T:
             before, at, after = axis[:-2], axis[1:-1], axis[2:]
-            turned = ((at - before) * (after - at) < 0) & (np.minimum(abs(at - before), abs(after - at)) > 1)
+            turned = ((at - before) * (after - at) < 0) & (
+                np.minimum(abs(at - before), abs(after - at)) > 1
+            )
             reach = np.maximum(abs(at - before), abs(after - at))
             assert (np.minimum(at, ROOM - at)[turned] <= reach[turned]).all()
 
 
 def test_a_bounce_keeps_the_speed(tracks):
-    """Along an axis, the steps of a digit are all of one length, those that may touch a wall (6 pixels or nearer) aside."""
+    """Along an axis, the steps of a digit are all of one length, those that may touch a wall (6
+    pixels or nearer) aside.
+    """
     spreads = []
     for track in tracks[:100]:
         for axis in track.T:
             steps = np.abs(np.diff(axis))
-            off_walls = (np.minimum(axis[:-1], ROOM - axis[:-1]) >= 6) & (np.minimum(axis[1:], ROOM - axis[1:]) >= 6)
+            off_walls = (np.minimum(axis[:-1], ROOM - axis[:-1]) >= 6) & (
+                np.minimum(axis[1:], ROOM - axis[1:]) >= 6
+            )
             if off_walls.sum() >= 3:
                 spreads.append(np.ptp(steps[off_walls]))
     assert len(spreads) > 100
@@ -102,7 +119,14 @@ def test_a_bounce_keeps_the_speed(tracks):
 
 def sequences(**settings):
     digits = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
-    usual = {"input_steps": 10, "lead_steps": 10, "count": 6, "digits_per_sequence": 2, "fresh": True, "seed": 1}
+    usual = {
+        "input_steps": 10,
+        "lead_steps": 10,
+        "count": 6,
+        "digits_per_sequence": 2,
+        "fresh": True,
+        "seed": 1,
+    }
     return MovingMnistWindows(digits, **{**usual, **settings})
 
 
@@ -122,7 +146,9 @@ def test_the_test_set_is_always_the_same():
     a = epoch_frames(sequences(fresh=False), 0)
     assert torch.equal(epoch_frames(sequences(fresh=False), 5), a)
     assert torch.equal(epoch_frames(sequences(fresh=False, count=3), 0), a[:3])
-    assert not any(torch.equal(x, y) for x in a for y in epoch_frames(sequences(fresh=False, seed=2), 0))
+    assert not any(
+        torch.equal(x, y) for x in a for y in epoch_frames(sequences(fresh=False, seed=2), 0)
+    )
 
 
 def test_an_epoch_has_the_sequences_it_says():
@@ -136,13 +162,18 @@ def test_frames_are_the_digit_in_a_dark_box():
     assert frames.dtype == torch.float32
     assert (frames.min(), frames.max()) == (0, 1)
     light = frames.sum(dim=(2, 3, 4))
-    torch.testing.assert_close(light, light[:, :1].expand_as(light), rtol=1e-5, atol=0)  # all of it, in every frame
+    # all of it, in every frame
+    torch.testing.assert_close(light, light[:, :1].expand_as(light), rtol=1e-5, atol=0)
 
 
 def test_where_digits_overlap_the_brighter_counts():
-    """Two bright squares as large as their boxes, of 200 and 200: no pixel adds up, and one hides part of the other."""
+    """Two bright squares as large as their boxes, of 200 and 200: no pixel adds up, and one
+    hides part of the other.
+    """
     digits = np.full((1, 28, 28), 200, np.uint8)
-    two = np.stack([moving_digits(digits, 20, 2, np.random.default_rng(seed)) for seed in range(20)])
+    two = np.stack(
+        [moving_digits(digits, 20, 2, np.random.default_rng(seed)) for seed in range(20)]
+    )
     assert set(np.unique(two)) == {0.0, np.float32(200 / 255)}
     covered = (two > 0).sum(axis=(2, 3))
     assert covered.max() == 2 * 28 * 28  # apart
@@ -155,7 +186,10 @@ def test_three_digits_are_three():
 
 
 def idx(images, magic=2051, count=None):
-    return struct.pack(">4i", magic, len(images) if count is None else count, *images.shape[1:]) + images.tobytes()
+    return (
+        struct.pack(">4i", magic, len(images) if count is None else count, *images.shape[1:])
+        + images.tobytes()
+    )
 
 
 @pytest.fixture

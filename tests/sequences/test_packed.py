@@ -33,7 +33,11 @@ def between(first, last):
 
 def everything(folder):
     """The files below a folder, but for its locks."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    )
 
 
 def held(series):
@@ -54,7 +58,9 @@ class Unread(BackendArray):
         self.shape, self.dtype, self.read = (steps, height, width), np.dtype(np.float32), []
 
     def __getitem__(self, key):
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._frames)
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._frames
+        )
 
     def _frames(self, key):
         frames = np.arange(self.shape[0], dtype=np.float32)[key[0]]
@@ -71,7 +77,9 @@ def unread_grid(steps, height, width):
 def rates():
     """(10, 4, 5), half of it dry, with missing pixels, one frame all missing and one all dry."""
     random = np.random.default_rng(0)
-    rates = np.where(random.random((10, 4, 5)) < 0.5, 0, random.gamma(1, 2, (10, 4, 5))).astype(np.float32)
+    rates = np.where(random.random((10, 4, 5)) < 0.5, 0, random.gamma(1, 2, (10, 4, 5))).astype(
+        np.float32
+    )
     rates[random.random(rates.shape) < 0.2] = NAN
     rates[3], rates[4] = NAN, 0.0
     return rates
@@ -97,7 +105,9 @@ def test_only_the_frames_of_the_period_are_taken_both_ends_included(rates, tmp_p
 
 
 def test_statistics_count_covered_pixels_only(tmp_path):
-    frames = np.array([[[0, 0.1, 0.3, NAN]], [[NAN] * 4], [[0, 0.09, 0, 0]], [[8, 8, 8, 8]]], np.float32)
+    frames = np.array(
+        [[[0, 0.1, 0.3, NAN]], [[NAN] * 4], [[0, 0.09, 0, 0]], [[8, 8, 8, 8]]], np.float32
+    )
     series = pack(grid_of(frames), ALWAYS, tmp_path, "a")
     assert mean_rate(series) == pytest.approx([0.4 / 3, 0, 0.0225, 8], rel=1e-6)
     assert series.wet_share == pytest.approx([2 / 3, NAN, 0, 1], nan_ok=True)
@@ -119,7 +129,9 @@ def test_a_second_run_uses_what_the_first_left(rates, tmp_path):
     calls = []
     unread, array = unread_grid(*rates.shape)
     second = pack(unread, ALWAYS, tmp_path, "a", lambda *call: calls.append(call))
-    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.rglob("*")} == before
+    assert {
+        path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.rglob("*")
+    } == before
     assert array.read == calls == []  # nothing was unpacked again
     assert held(second) == held(first)
     assert np.array_equal(second.tiles, first.tiles)
@@ -196,7 +208,10 @@ def test_a_damaged_series_is_refused_in_words(rates, tmp_path, damage, cut):
     series = pack(grid_of(rates), ALWAYS, tmp_path, "a")
     path = series.frames.path.with_name(damage)
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r"frames.npy: this unpacked series is damaged .* delete .*, which is made anew."):
+    with pytest.raises(
+        DataError,
+        match=r"frames.npy: this unpacked series is damaged .* delete .*, which is made anew.",
+    ):
         pack(grid_of(rates), ALWAYS, tmp_path, "a")
 
 
@@ -225,13 +240,19 @@ def test_two_processes_at_once_make_one_series_and_the_second_waits_for_it(tmp_p
     other.stdin.flush()
     rates, calls = np.arange(10 * 4 * 5, dtype=np.float32).reshape(10, 4, 5), []
     period = parse_period("", ["2020-01-01", "2020-12-31"])
-    series = pack(grid_of(rates), period, tmp_path, "a", lambda *call: (calls.append(call), time.sleep(0.5)))
+    series = pack(
+        grid_of(rates), period, tmp_path, "a", lambda *call: (calls.append(call), time.sleep(0.5))
+    )
     unpacked, whole, path = other.communicate()[0].split()
     assert other.returncode == 0
     assert sorted([int(unpacked), len(calls)]) == [0, 1]  # one unpacked, the other did not
     assert whole == "True" and np.array_equal(series.frames, rates)
     assert path == str(series.frames.path)
-    assert [Path(name).name for name in everything(tmp_path)] == ["frames.npy", "statistics.npz", "tiles.npy"]
+    assert [Path(name).name for name in everything(tmp_path)] == [
+        "frames.npy",
+        "statistics.npz",
+        "tiles.npy",
+    ]
 
 
 def test_tiles_have_the_sum_and_the_number_of_covered_pixels(tmp_path):
@@ -284,4 +305,12 @@ def test_a_digest_is_that_of_the_frames_whatever_held_them(rates, tmp_path):
     assert pack(grid_of(rates), ALWAYS, tmp_path / "elsewhere", "b").digest() == first
     grid = grid_of(rates)
     others = grid_of(rates + 1), grid.assign_coords(time=grid["time"] + FIVE_MINUTES)
-    assert len({first, *(pack(other, ALWAYS, tmp_path, str(k)).digest() for k, other in enumerate(others))}) == 3
+    assert (
+        len(
+            {
+                first,
+                *(pack(other, ALWAYS, tmp_path, str(k)).digest() for k, other in enumerate(others)),
+            }
+        )
+        == 3
+    )

@@ -1,4 +1,6 @@
-"""Crops are drawn as often as their rain says, and weighed so that the mean stays that of drawing all alike."""
+"""Crops are drawn as often as their rain says, and weighed so that the mean stays that of
+drawing all alike.
+"""
 
 from collections import Counter
 
@@ -20,7 +22,9 @@ def series(frames):
     frames = np.asarray(frames, np.float32)
     times = START + np.arange(len(frames)) * FIVE_MINUTES
     covered = ~np.isnan(frames).all(axis=0)
-    return PackedRates(frames, times, FIVE_MINUTES, np.ones(len(frames)), sum_tiles(frames), covered)
+    return PackedRates(
+        frames, times, FIVE_MINUTES, np.ones(len(frames)), sum_tiles(frames), covered
+    )
 
 
 def draw(rates, count, *, crop, steps=2, rain_power=1.0, seed=0):
@@ -41,24 +45,30 @@ def rain(steps=6, height=96, width=128, seed=3):
 
 @pytest.mark.parametrize("rain_power", [0.0, 0.5, 1.0])
 def test_crops_on_tiles_are_drawn_in_proportion_to_their_weight(rain_power):
-    """One column of tiles with mean rates 0, 0.99, 3.99 and 8.99, crops of one tile, windows of one frame.
+    """One column of tiles with mean rates 0, 0.99, 3.99 and 8.99, crops of one tile, windows of one
+    frame.
 
-    A crop's cell is ± half a tile about it: 16 places at the top, 32 in the middle, 17 at the bottom.
+    A crop's cell is ± half a tile about it: 16 places at the top, 32 in the middle, 17 at the
+    bottom.
     """
     frames = np.repeat([0, 0.99, 3.99, 8.99], 32)[None, :, None] * np.ones((1, 1, 32))
     _, drawn = draw(series(frames), 40_000, crop=(32, 32), steps=1, rain_power=rain_power)
     cells = Counter(((drawn.top + 16) // 32).tolist())
     weights = np.array([0.01, 1, 4, 9]) ** rain_power * [16, 32, 32, 17]
     expected = 40_000 * weights / weights.sum()
-    assert sum((cells[k] - n) ** 2 / n for k, n in enumerate(expected)) < 16.3  # of 3 degrees of freedom, once in a thousand
+    # of 3 degrees of freedom, once in a thousand
+    assert sum((cells[k] - n) ** 2 / n for k, n in enumerate(expected)) < 16.3
 
 
 def test_within_a_cell_all_places_come_up_alike():
     _, drawn = draw(series(np.ones((3, 50, 40))), 60_000, crop=(32, 32))
-    places = Counter(zip(drawn.start.tolist(), drawn.top.tolist(), drawn.left.tolist(), strict=True))
+    places = Counter(
+        zip(drawn.start.tolist(), drawn.top.tolist(), drawn.left.tolist(), strict=True)
+    )
     expected = 60_000 / (2 * 19 * 9)
     assert len(places) == 2 * 19 * 9
-    assert sum((n - expected) ** 2 / expected for n in places.values()) < 426  # of 341 degrees of freedom, once in a thousand
+    # of 341 degrees of freedom, once in a thousand
+    assert sum((n - expected) ** 2 / expected for n in places.values()) < 426
     assert drawn.weight == pytest.approx(1.0)
 
 
@@ -73,7 +83,9 @@ def test_the_weighted_mean_is_that_of_drawing_all_alike(rain_power, crop):
 
     def mean_rates(draws):
         places = zip(draws.start, draws.top, draws.left, strict=True)
-        return np.array([filled[s : s + 2, y : y + crop[0], x : x + crop[1]].mean() for s, y, x in places])
+        return np.array(
+            [filled[s : s + 2, y : y + crop[0], x : x + crop[1]].mean() for s, y, x in places]
+        )
 
     wet, plain = mean_rates(drawn), mean_rates(alike)
     error = np.hypot((wet * drawn.weight).std(), plain.std()) / np.sqrt(4000)
@@ -84,7 +96,9 @@ def test_the_weighted_mean_is_that_of_drawing_all_alike(rain_power, crop):
 
 
 def test_the_mean_over_all_places_is_met_exactly_by_the_densities():
-    """E[weight · f] = Σ q · (u / q) · f over every window and place is the plain mean of f; here summed, not drawn."""
+    """E[weight · f] = Σ q · (u / q) · f over every window and place is the plain mean of f;
+    here summed, not drawn.
+    """
     rates = rain(steps=3, height=64, width=64)
     sampler, drawn = draw(rates, 3000, crop=(20, 20), steps=2)
     density = sampler._densities(sampler.starts)
@@ -92,7 +106,10 @@ def test_the_mean_over_all_places_is_met_exactly_by_the_densities():
     q, allowed = density * places / (density * places).sum(), (density > 0) * places
     u = allowed / allowed.sum()
     assert (q * (u / np.where(q > 0, q, 1))).sum() == pytest.approx(1.0)
-    cells = sampler.rows.cells[drawn.top] * sampler.columns.cell_count + sampler.columns.cells[drawn.left]
+    cells = (
+        sampler.rows.cells[drawn.top] * sampler.columns.cell_count
+        + sampler.columns.cells[drawn.left]
+    )
     assert drawn.weight == pytest.approx((u / np.where(q > 0, q, 1))[drawn.start, cells])
 
 
@@ -129,12 +146,16 @@ def test_picks_carry_the_weights_only_where_the_loss_is_to_be_unbiased():
     def picks(**settings):
         sampling = Sampling(windows_per_epoch=200, rain_power=1.0, crop=32, **settings)
         scaling = Scaling("linear", 1.0, 1.0)
-        return RadarWindows(rain(), ALWAYS, input_steps=1, lead_steps=1, scaling=scaling, sampling=sampling).epoch(0)
+        return RadarWindows(
+            rain(), ALWAYS, input_steps=1, lead_steps=1, scaling=scaling, sampling=sampling
+        ).epoch(0)
 
     plain, weighed = picks(), picks(unbiased=True)
     assert {pick.weight for pick in plain} == {1.0}
     assert len({pick.weight for pick in weighed}) > 5
-    assert [(pick.start, pick.top, pick.left) for pick in plain] == [(pick.start, pick.top, pick.left) for pick in weighed]
+    assert [(pick.start, pick.top, pick.left) for pick in plain] == [
+        (pick.start, pick.top, pick.left) for pick in weighed
+    ]
 
 
 def test_an_epoch_drawn_from_few_windows_or_in_many_blocks_is_the_same(monkeypatch):

@@ -22,7 +22,9 @@ def test_unscaling_undoes_scaling(scaling, rates):
 
 @given(scalings, rates)
 def test_in_single_precision_scaling_loses_less_than_a_radar_does(scaling, rates):
-    """A rounding of the scaled value, 2^-24 of it, is (1 + R/reference) · log(…) times as much of a rate: never 1e-4."""
+    """A rounding of the scaled value, 2^-24 of it, is (1 + R/reference) · log(…) times as much
+    of a rate: never 1e-4.
+    """
     there = torch.tensor(rates)
     torch.testing.assert_close(scaling.unscale(scaling.scale(there)), there, rtol=1e-4, atol=1e-4)
 
@@ -53,11 +55,16 @@ def test_values_below_zero_are_dry_and_rates_above_the_maximum_are_kept(kind):
     scaling = Scaling(kind, 100.0, 0.1)
     assert scaling.unscale(torch.tensor([-0.5, -1e-9])).tolist() == [0.0, 0.0]
     assert scaling.scale(torch.tensor(200.0)) > 1
-    assert scaling.unscale(scaling.scale(torch.tensor(200.0))).item() == pytest.approx(200, rel=1e-5)
+    assert scaling.unscale(scaling.scale(torch.tensor(200.0))).item() == pytest.approx(
+        200, rel=1e-5
+    )
 
 
 def test_log_is_even_in_factors_and_linear_in_differences():
-    """With reference 1 and maximum 99, 1 + R goes from 1 to 100: R = 9 lies in the middle. Of 0 to 99, 49.5 does."""
+    """With reference 1 and maximum 99, 1 + R goes from 1 to 100: R = 9 lies in the middle.
+
+    Of 0 to 99, 49.5 does.
+    """
     assert Scaling("log", 99.0, 1.0).scale(torch.tensor(9.0)).item() == pytest.approx(0.5)
     assert Scaling("linear", 99.0, 1.0).scale(torch.tensor(49.5)).item() == pytest.approx(0.5)
 

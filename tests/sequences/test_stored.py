@@ -1,4 +1,6 @@
-"""A stored array is indexed as the array it was saved from, whether it is mapped whole or piece by piece."""
+"""A stored array is indexed as the array it was saved from, whether it is mapped whole or piece
+by piece.
+"""
 
 import pickle
 import subprocess
@@ -44,7 +46,12 @@ def test_a_place_that_is_not_there_is_an_index_error(path, place):
 
 def test_it_is_an_array_to_numpy_and_passes_to_another_process_as_its_path(path):
     array = StoredArray(path)
-    assert (array.shape, array.dtype, len(array), array.nbytes) == (ARRAY.shape, ARRAY.dtype, 50, ARRAY.nbytes)
+    assert (array.shape, array.dtype, len(array), array.nbytes) == (
+        ARRAY.shape,
+        ARRAY.dtype,
+        50,
+        ARRAY.nbytes,
+    )
     assert np.array_equal(array, ARRAY)
     sent = pickle.dumps(array)
     assert len(sent) < 1000
@@ -58,19 +65,27 @@ def test_what_was_read_outlives_the_array(path):
     assert np.array_equal(part, ARRAY[3:5, 1])
 
 
-@pytest.mark.parametrize("content", [b"", b"no array at all, but some text", "short", "long", "columns first"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no array at all, but some text", "short", "long", "columns first"]
+)
 def test_a_file_that_is_no_such_array_is_refused(tmp_path, content):
     path = tmp_path / "a.npy"
     np.save(path, np.asfortranarray(ARRAY) if content == "columns first" else ARRAY)
     whole = path.read_bytes()
-    path.write_bytes({"short": whole[:-1], "long": whole + b"x", "columns first": whole}.get(content, content))
+    path.write_bytes(
+        {"short": whole[:-1], "long": whole + b"x", "columns first": whole}.get(content, content)
+    )
     with pytest.raises(ValueError):
         StoredArray(path)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space and /proc are Linux's")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits of address space and /proc are Linux's"
+)
 def test_a_file_larger_than_the_address_space_is_read_in_little_memory(tmp_path):
-    """8 GiB, of which the file system stores next to nothing, in a process that may have 2 GiB: 20 windows of 8 frames, 8 MiB each."""
+    """8 GiB, of which the file system stores next to nothing, in a process that may have 2 GiB:
+    20 windows of 8 frames, 8 MiB each.
+    """
     program = f"""
         import resource
         from pathlib import Path
@@ -92,21 +107,24 @@ def test_a_file_larger_than_the_address_space_is_read_in_little_memory(tmp_path)
             most = max(most, resident() - before)
         print(window.sum(), most < 64 * 2**20, most)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("0.0 True"), done.stdout
 
 
 def test_where_address_space_is_too_small_for_the_whole_file_it_is_mapped_in_pieces(tmp_path):
     path = tmp_path / "a.npy"
     with open(path, "wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (64, 1024, 1024)}  # 256 MB, a hole
+        # 256 MB, a hole
+        header = {"descr": "<f4", "fortran_order": False, "shape": (64, 1024, 1024)}
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + 64 * 4 * 2**20)
     code = (
-        "import resource, sys; from nowcast.sequences.stored import StoredArray\n"
-        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)\n"
-        "frames = StoredArray(sys.argv[1]); assert frames._whole is None; assert frames[60:64].sum() == 0"
+        "import resource, sys; from nowcast.sequences.stored import StoredArray\nused ="
+        " int(open('/proc/self/statm').read().split()[0]) *"
+        " 4096\nresource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)\nframes ="
+        " StoredArray(sys.argv[1]); assert frames._whole is None; assert frames[60:64].sum() == 0"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Showers:
-    """A square of rain of 5 mm/h that moves one pixel a frame; a pick's start says from where. Pixel (0, 0) is not covered."""
+    """A square of rain of 5 mm/h that moves one pixel a frame; a pick's start says from where.
+
+    Pixel (0, 0) is not covered.
+    """
 
     def __init__(self, count: int = 8, fresh: bool = True) -> None:
         self.input_steps, self.lead_steps, self.scaling = 3, 2, Scaling("linear", 10.0, 1.0)
@@ -63,14 +66,30 @@ def make_trainer(
     torch.manual_seed(0)
     model = MODELS[kind]().to(device)
     settings = {
-        "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100, "monitor": "loss",
-        "thresholds": [0.5, 2.0], "workers": 0, "scheduled_sampling": [0.0, 0.0], **plan,
+        "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100,
+        "monitor": "loss", "thresholds": [0.5, 2.0], "workers": 0, "scheduled_sampling": [0.0, 0.0],
+        **plan,
     }  # fmt: skip
-    optimizer_ = build_optimizer(model, optimizer, lr=lr, weight_decay=1e-4, decay=0.9, momentum=0.9)
-    schedule_ = build_schedule(optimizer_, schedule, steps=4 * settings["epochs"], warmup_steps=2, final_share=0.1)
-    config = {"scaling": {"kind": "linear", "maximum": 10.0, "reference": 1.0}, "input_steps": 3, "lead_steps": 2}
+    optimizer_ = build_optimizer(
+        model, optimizer, lr=lr, weight_decay=1e-4, decay=0.9, momentum=0.9
+    )
+    schedule_ = build_schedule(
+        optimizer_, schedule, steps=4 * settings["epochs"], warmup_steps=2, final_share=0.1
+    )
+    config = {
+        "scaling": {"kind": "linear", "maximum": 10.0, "reference": 1.0},
+        "input_steps": 3,
+        "lead_steps": 2,
+    }
     return Trainer(
-        model, optimizer_, schedule_, loss, Precision(torch.device(device), precision), Plan(**settings), folder, config
+        model,
+        optimizer_,
+        schedule_,
+        loss,
+        Precision(torch.device(device), precision),
+        Plan(**settings),
+        folder,
+        config,
     )
 
 
@@ -91,5 +110,7 @@ def showers() -> type[Showers]:
 
 @pytest.fixture
 def build_trainer() -> Callable[..., Trainer]:
-    """`build_trainer(folder, loss=…, precision=…, **plan)`: always the same model, at its first step."""
+    """`build_trainer(folder, loss=…, precision=…, **plan)`: always the same model, at its first
+    step.
+    """
     return make_trainer

@@ -1,4 +1,6 @@
-"""Checkpoints: whole or not there, plain values only, and refused in one line where they are not what they should be."""
+"""Checkpoints: whole or not there, plain values only, and refused in one line where they are
+not what they should be.
+"""
 
 import errno
 import hashlib
@@ -64,7 +66,8 @@ def test_what_was_written_is_read(path) -> None:
 
 def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
     assert trained.keys() == {
-        "schema", "versions", "config", "place", "data", "written", "best_epoch", "weights", "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress",
+        "schema", "versions", "config", "place", "data", "written", "best_epoch", "weights", "ema",
+        "optimizer", "schedule", "gradient_scaler", "rng", "progress",
     }  # fmt: skip
     assert trained["versions"] == {
         "nowcast": nowcast.__version__,
@@ -72,8 +75,11 @@ def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
         "python": platform.python_version(),
     }
     assert Scaling(**trained["config"]["scaling"]) == Scaling("linear", 10.0, 1.0)
-    assert {f"module.{name}" for name in trained["weights"]} | {"n_averaged"} == trained["ema"].keys()
-    assert trained["ema"]["n_averaged"] == trained["schedule"]["last_epoch"] == 4  # 8 windows, 2 a batch
+    assert {f"module.{name}" for name in trained["weights"]} | {"n_averaged"} == trained[
+        "ema"
+    ].keys()
+    # 8 windows, 2 a batch
+    assert trained["ema"]["n_averaged"] == trained["schedule"]["last_epoch"] == 4
     assert len(trained["optimizer"]["state"]) == len(trained["weights"])
     assert trained["rng"].dtype == torch.uint8
     assert trained["progress"].keys() == {"epoch", "step", "loss_sum", "history"}
@@ -84,11 +90,18 @@ def test_a_checkpoint_holds_tensors_and_plain_values_alone(trained) -> None:
 
 
 def test_the_average_of_the_weights_is_not_the_weights(trained) -> None:
-    assert any(not torch.equal(value, trained["ema"][f"module.{name}"]) for name, value in trained["weights"].items())
+    assert any(
+        not torch.equal(value, trained["ema"][f"module.{name}"])
+        for name, value in trained["weights"].items()
+    )
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("something else")])
-def test_a_save_that_fails_midway_leaves_the_old_checkpoint_and_nothing_else(path, monkeypatch, error) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ValueError("something else")]
+)
+def test_a_save_that_fails_midway_leaves_the_old_checkpoint_and_nothing_else(
+    path, monkeypatch, error
+) -> None:
     def fail(checkpoint, temporary):
         temporary.write_bytes(b"half of it")
         raise error
@@ -156,7 +169,9 @@ def test_a_checkpoint_cut_short_is_refused(path, share) -> None:
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", np.random.default_rng(0).bytes(5000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", np.random.default_rng(0).bytes(5000)]
+)
 def test_garbage_is_refused(path, content) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"last\.pt"):
@@ -175,7 +190,9 @@ def test_a_disk_that_fails_is_no_damage_of_the_checkpoint(path, monkeypatch) -> 
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(checkpoints.torch, "load", fail)
-    with pytest.raises(InputOutputError, match=r"last.pt: cannot be read now \(Input/output error\)"):
+    with pytest.raises(
+        InputOutputError, match=r"last.pt: cannot be read now \(Input/output error\)"
+    ):
         read_checkpoint(path)
 
 
@@ -203,9 +220,13 @@ def test_the_comment_of_the_archive_is_the_digest_of_all_before_it(path) -> None
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         comment = archive.comment
-    assert comment == b"nowcast sha256 " + hashlib.sha256(content[: -len(comment)]).hexdigest().encode()
+    assert (
+        comment
+        == b"nowcast sha256 " + hashlib.sha256(content[: -len(comment)]).hexdigest().encode()
+    )
     assert content.endswith(comment)
-    assert torch.equal(torch.load(path, weights_only=True)["weights"]["a"], VALUES)  # any PyTorch reads it
+    # any PyTorch reads it
+    assert torch.equal(torch.load(path, weights_only=True)["weights"]["a"], VALUES)
 
 
 def test_one_flipped_bit_anywhere_is_noticed(tmp_path) -> None:
@@ -344,12 +365,21 @@ def test_a_checkpoint_is_read_wherever_it_was_moved(path, tmp_path) -> None:
 
 
 OLD = Path(__file__).with_name("written_by_0.1.0.pt")
-"""last.pt as nowcast 0.1.0 wrote it: two epochs on the rain of the fixture `radar_file`, with two hidden channels."""
+"""last.pt as nowcast 0.1.0 wrote it: two epochs on the rain of the fixture `radar_file`, with
+two hidden channels.
+"""
 
 
 def test_a_checkpoint_of_a_landed_version_forecasts(run, radar_file, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = run("predict", f"checkpoint={OLD}", "data=radar", f"data.path={radar_file}", "output=forecast.nc", "device=cpu")
+    outcome = run(
+        "predict",
+        f"checkpoint={OLD}",
+        "data=radar",
+        f"data.path={radar_file}",
+        "output=forecast.nc",
+        "device=cpu",
+    )
     assert outcome.code == 0, outcome.err
     with xr.open_dataset("forecast.nc", engine="netcdf4") as forecast:
         assert forecast["precipitation_rate"].shape == (4, 34, 41)
@@ -363,7 +393,15 @@ def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monke
     (tmp_path / "run").mkdir()
     shutil.copy(OLD, "run/last.pt")
     shutil.copy(radar_file, "rain.nc")
-    words = ["train", *TINY, *SPLITS, "model.hidden_channels=[2]", "data=radar", "data.path=rain.nc", "output=run"]
+    words = [
+        "train",
+        *TINY,
+        *SPLITS,
+        "model.hidden_channels=[2]",
+        "data=radar",
+        "data.path=rain.nc",
+        "output=run",
+    ]
     outcome = run(*words, "training.epochs=3")
     assert outcome.code == 0, outcome.err
     assert "going on with other settings: training.epochs 2 → 3\n" in outcome.err
@@ -380,7 +418,9 @@ def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monke
 )  # fmt: skip
 def test_what_no_model_has_is_refused_when_it_is_read(changed, tmp_path):
     path = tmp_path / "best.pt"
-    write_checkpoint(path, {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0, **changed}})
+    write_checkpoint(
+        path, {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0, **changed}}
+    )
     with pytest.raises(DataError, match=rf"best\.pt: says {next(iter(changed))}="):
         read_checkpoint(path)
 
@@ -392,7 +432,13 @@ def test_a_checkpoint_without_a_configuration_is_refused(config, tmp_path):
         read_checkpoint(tmp_path / "best.pt")
 
 
-PLACE = {"crs": {"standard_parallel": [60.0]}, "pixel": [-1000.0, 1000.0], "unit": "m", "ground": None, "first_row": "north"}
+PLACE = {
+    "crs": {"standard_parallel": [60.0]},
+    "pixel": [-1000.0, 1000.0],
+    "unit": "m",
+    "ground": None,
+    "first_row": "north",
+}
 
 
 @pytest.mark.parametrize(
@@ -403,7 +449,10 @@ PLACE = {"crs": {"standard_parallel": [60.0]}, "pixel": [-1000.0, 1000.0], "unit
     ],
 )  # fmt: skip
 def test_a_place_that_no_grid_has_is_refused_when_it_is_read(place, tmp_path):
-    path, about = tmp_path / "best.pt", {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0}}
+    path, about = (
+        tmp_path / "best.pt",
+        {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0}},
+    )
     write_checkpoint(path, {**about, "place": PLACE})
     assert read_checkpoint(path)["place"] == PLACE
     write_checkpoint(path, {**about, "place": place})

@@ -1,4 +1,6 @@
-"""The crank: it learns, it stops and goes on without losing a bit, and it never spoils what it has saved."""
+"""The crank: it learns, it stops and goes on without losing a bit, and it never spoils what it
+has saved.
+"""
 
 import io
 import json
@@ -61,7 +63,10 @@ def assert_same(one, other, where=""):
 def outcome(folder, name="last.pt"):
     """All of a checkpoint that must not depend on how often a run was stopped."""
     checkpoint = read_checkpoint(folder / name)
-    history = [{key: value for key, value in row.items() if key != "seconds"} for row in checkpoint["progress"]["history"]]
+    history = [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in checkpoint["progress"]["history"]
+    ]
     parts = ("weights", "ema", "optimizer", "schedule", "gradient_scaler", "config")
     return {**{part: checkpoint[part] for part in parts}, "history": history}
 
@@ -72,9 +77,17 @@ def rows(folder):
 
 def validation_loss(model, windows):
     with torch.no_grad():
-        batch = build_batch(torch.stack([windows[pick] for pick in windows.epoch(0)]), windows.scaling, windows.input_steps)
+        batch = build_batch(
+            torch.stack([windows[pick] for pick in windows.epoch(0)]),
+            windows.scaling,
+            windows.input_steps,
+        )
         return LOSSES["mse"](
-            model(batch.past, windows.lead_steps), batch.future, batch.future_mask, batch.future_rates, batch.weights
+            model(batch.past, windows.lead_steps),
+            batch.future,
+            batch.future_mask,
+            batch.future_rates,
+            batch.weights,
         ).item()
 
 
@@ -103,16 +116,24 @@ def test_every_epoch_draws_other_windows(build_trainer, showers, tmp_path) -> No
     assert seen[:8] != seen[8:]
 
 
-def test_a_last_batch_that_is_not_full_is_trained_on_and_weighs_as_its_windows(build_trainer, showers, tmp_path) -> None:
+def test_a_last_batch_that_is_not_full_is_trained_on_and_weighs_as_its_windows(
+    build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, epochs=1, batch_size=4, ema_decay=0.0)
     row = trainer.fit(showers(5), showers(5), StopRequest())[0]
     assert trainer.schedule.last_epoch == 2
-    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.model, showers(5)), rel=1e-5)
+    assert row["validation_loss"] == pytest.approx(
+        validation_loss(trainer.model, showers(5)), rel=1e-5
+    )
 
 
-def test_windows_loaded_in_other_processes_are_the_same_ones(build_trainer, showers, tmp_path) -> None:
+def test_windows_loaded_in_other_processes_are_the_same_ones(
+    build_trainer, showers, tmp_path
+) -> None:
     for workers in (0, 1):
-        build_trainer(tmp_path / str(workers), epochs=1, workers=workers).fit(showers(), showers(), StopRequest())
+        build_trainer(tmp_path / str(workers), epochs=1, workers=workers).fit(
+            showers(), showers(), StopRequest()
+        )
     assert_same(outcome(tmp_path / "0"), outcome(tmp_path / "1"))
 
 
@@ -121,25 +142,40 @@ def test_the_gradient_is_clipped(build_trainer, showers, tmp_path) -> None:
     for clip, length in ((1e-3, 1e-3), (1e9, None), (None, None)):
         trainer = build_trainer(tmp_path, gradient_clip=clip, ema_decay=0.0)
         trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
-        trainer.schedule = build_schedule(trainer.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0)
+        trainer.schedule = build_schedule(
+            trainer.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0
+        )
         before = [p.detach().clone() for p in trainer.model.parameters()]
         windows = showers()
         trainer._train_step(next(trainer._load(windows, [windows.epoch(0)])))
-        moved = math.sqrt(sum((p - q).square().sum().item() for p, q in zip(before, trainer.model.parameters(), strict=True)))
+        moved = math.sqrt(
+            sum(
+                (p - q).square().sum().item()
+                for p, q in zip(before, trainer.model.parameters(), strict=True)
+            )
+        )
         assert moved == pytest.approx(length, rel=1e-3) if length else moved > 1e-2
 
 
-def test_a_window_of_more_weight_counts_for_more_in_training_and_not_in_validation(build_trainer, showers, tmp_path) -> None:
+def test_a_window_of_more_weight_counts_for_more_in_training_and_not_in_validation(
+    build_trainer, showers, tmp_path
+) -> None:
     """A batch of weights 2 and 0 is a batch of the first window alone, of twice the pixels."""
 
     class Weighted(showers):
         weights = (2.0, 0.0)
 
         def epoch(self, epoch):
-            return [replace(pick, weight=weight) for pick, weight in zip(super().epoch(epoch), self.weights, strict=True)]
+            return [
+                replace(pick, weight=weight)
+                for pick, weight in zip(super().epoch(epoch), self.weights, strict=True)
+            ]
 
     habits = {"epochs": 1, "ema_decay": 0.0}
-    weighted, alone = build_trainer(tmp_path / "a", **habits), build_trainer(tmp_path / "b", batch_size=1, **habits)
+    weighted, alone = (
+        build_trainer(tmp_path / "a", **habits),
+        build_trainer(tmp_path / "b", batch_size=1, **habits),
+    )
     windows = Weighted(2)
     (pair,) = weighted._load(windows, [windows.epoch(0)])
     (first,) = alone._load(windows, [[replace(windows.epoch(0)[0], weight=1.0)]])
@@ -147,11 +183,15 @@ def test_a_window_of_more_weight_counts_for_more_in_training_and_not_in_validati
     for one, other in zip(weighted.model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     row = weighted._validate(windows, StopRequest())
-    assert row["validation_loss"] == pytest.approx(validation_loss(weighted.model, showers(2)), rel=1e-6)
+    assert row["validation_loss"] == pytest.approx(
+        validation_loss(weighted.model, showers(2)), rel=1e-6
+    )
 
 
 def test_a_model_is_trained_on_all_channels_of_its_inputs(build_trainer, showers, tmp_path) -> None:
-    """The mask of the first, the second and the third input frame, of which a window may lack one."""
+    """The mask of the first, the second and the third input frame, of which a window may lack
+    one.
+    """
 
     class Gappy(showers):
         def epoch(self, epoch):
@@ -166,21 +206,30 @@ def test_a_model_is_trained_on_all_channels_of_its_inputs(build_trainer, showers
     trainer.inputs = Inputs(mask=True)
     trainer.fit(Gappy(), showers(), StopRequest())
     masks = torch.cat(seen[:4])[:, :, 1]
-    assert masks[..., 1:, 1:].mean(dim=(2, 3)).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]] * 2 + [[0, 1, 1], [1, 0, 1]]
+    assert masks[..., 1:, 1:].mean(dim=(2, 3)).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]] * 2 + [
+        [0, 1, 1],
+        [1, 0, 1],
+    ]
     assert not masks[..., 0, 0].any()  # which nothing covers
 
 
 def test_validation_scores_the_average_of_the_weights(build_trainer, showers, tmp_path) -> None:
     trainer = build_trainer(tmp_path, epochs=1, lr=2e-2, ema_decay=0.9)
     row = trainer.fit(showers(), showers(), StopRequest())[0]
-    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.averaged, showers()), rel=1e-5)
-    assert row["validation_loss"] != pytest.approx(validation_loss(trainer.model, showers()), rel=1e-2)
+    assert row["validation_loss"] == pytest.approx(
+        validation_loss(trainer.averaged, showers()), rel=1e-5
+    )
+    assert row["validation_loss"] != pytest.approx(
+        validation_loss(trainer.model, showers()), rel=1e-2
+    )
 
 
 def test_without_an_average_validation_scores_the_weights(build_trainer, showers, tmp_path) -> None:
     trainer = build_trainer(tmp_path, epochs=1, lr=2e-2, ema_decay=0.0)
     row = trainer.fit(showers(), showers(), StopRequest())[0]
-    assert row["validation_loss"] == pytest.approx(validation_loss(trainer.model, showers()), rel=1e-5)
+    assert row["validation_loss"] == pytest.approx(
+        validation_loss(trainer.model, showers()), rel=1e-5
+    )
     assert read_checkpoint(tmp_path / "last.pt")["ema"] is None
 
 
@@ -192,7 +241,11 @@ def test_the_average_of_the_weights_by_hand(build_trainer, showers, tmp_path) ->
     for batch in trainer._load(windows, [[pick] for pick in windows.epoch(0)[:3]]):
         trainer._train_step(batch)
         weights = [p.detach().clone() for p in trainer.model.parameters()]
-        expected = weights if expected is None else [0.9 * e + 0.1 * w for e, w in zip(expected, weights, strict=True)]
+        expected = (
+            weights
+            if expected is None
+            else [0.9 * e + 0.1 * w for e, w in zip(expected, weights, strict=True)]
+        )
     for average, by_hand in zip(trainer.averaged.module.parameters(), expected, strict=True):
         torch.testing.assert_close(average, by_hand)
 
@@ -209,12 +262,16 @@ def uninterrupted():
 def run_whole(uninterrupted, build_trainer, showers, folder):
     if not uninterrupted:
         build_trainer(folder / "whole", schedule="cosine").fit(showers(), showers(), StopRequest())
-        uninterrupted.update({name: outcome(folder / "whole", name) for name in ("last.pt", "best.pt")})
+        uninterrupted.update(
+            {name: outcome(folder / "whole", name) for name in ("last.pt", "best.pt")}
+        )
     return uninterrupted
 
 
 @pytest.mark.parametrize("call", [1, 3, 4, 6, CALLS, CALLS + 1, 2 * CALLS + 2, 3 * CALLS])
-def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(call, uninterrupted, build_trainer, showers, tmp_path) -> None:
+def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(
+    call, uninterrupted, build_trainer, showers, tmp_path
+) -> None:
     """Stopped in mid-epoch, after an epoch's last training step, in validation, and at its end."""
     stop = StopRequest()
 
@@ -227,7 +284,10 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(call, uninterrupte
         stopped.fit(showers(), showers(), stop)
     assert interrupt.value.exit_code == 143
     progress = read_checkpoint(tmp_path / "last.pt")["progress"]
-    assert (progress["epoch"], progress["step"]) == ((call - 1) // CALLS, min((call - 1) % CALLS + 1, 4))
+    assert (progress["epoch"], progress["step"]) == (
+        (call - 1) // CALLS,
+        min((call - 1) % CALLS + 1, 4),
+    )
 
     resumed = build_trainer(tmp_path, schedule="cosine")
     resumed.restore(read_checkpoint(tmp_path / "last.pt"))
@@ -239,24 +299,36 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(call, uninterrupte
 
 
 @pytest.mark.parametrize("call", [CALLS + 1, CALLS + 3, 2 * CALLS + 7])
-def test_a_killed_run_goes_on_from_the_end_of_an_epoch(call, uninterrupted, build_trainer, showers, tmp_path) -> None:
+def test_a_killed_run_goes_on_from_the_end_of_an_epoch(
+    call, uninterrupted, build_trainer, showers, tmp_path
+) -> None:
     def kill(value):
         raise Killed
 
     with pytest.raises(Killed):
-        build_trainer(tmp_path, schedule="cosine", loss=Scripted(call, kill)).fit(showers(), showers(), StopRequest())
+        build_trainer(tmp_path, schedule="cosine", loss=Scripted(call, kill)).fit(
+            showers(), showers(), StopRequest()
+        )
     saved = read_checkpoint(tmp_path / "last.pt")
     assert (saved["progress"]["epoch"], saved["progress"]["step"]) == (call // CALLS, 0)
     resumed = build_trainer(tmp_path, schedule="cosine")
     resumed.restore(saved)
     resumed.fit(showers(), showers(), StopRequest())
-    assert_same(outcome(tmp_path), run_whole(uninterrupted, build_trainer, showers, tmp_path)["last.pt"])
+    assert_same(
+        outcome(tmp_path), run_whole(uninterrupted, build_trainer, showers, tmp_path)["last.pt"]
+    )
 
 
-def test_a_run_killed_while_it_saves_loses_no_row_of_its_metrics(build_trainer, showers, tmp_path, monkeypatch) -> None:
+def test_a_run_killed_while_it_saves_loses_no_row_of_its_metrics(
+    build_trainer, showers, tmp_path, monkeypatch
+) -> None:
     trainer = build_trainer(tmp_path, epochs=1)
     save = trainer.save
-    monkeypatch.setattr(trainer, "save", lambda path: save(path) if path.name == "best.pt" else (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(
+        trainer,
+        "save",
+        lambda path: save(path) if path.name == "best.pt" else (_ for _ in ()).throw(Killed),
+    )
     with pytest.raises(Killed):
         trainer.fit(showers(), showers(), StopRequest())
     assert not (tmp_path / "last.pt").exists()
@@ -273,7 +345,9 @@ def test_the_random_numbers_go_on_where_they_were(build_trainer, tmp_path) -> No
 
 def test_a_finished_run_asked_again_does_no_work(build_trainer, showers, tmp_path) -> None:
     build_trainer(tmp_path).fit(showers(), showers(), StopRequest())
-    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    before = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()
+    }
 
     def never(value):
         raise AssertionError
@@ -281,7 +355,9 @@ def test_a_finished_run_asked_again_does_no_work(build_trainer, showers, tmp_pat
     again = build_trainer(tmp_path, loss=Scripted(1, never))
     again.restore(read_checkpoint(tmp_path / "last.pt"))
     assert len(again.fit(showers(), showers(), StopRequest())) == 3
-    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+    assert {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()
+    } == before
 
 
 def test_a_finished_run_given_more_epochs_goes_on(build_trainer, showers, tmp_path) -> None:
@@ -292,7 +368,9 @@ def test_a_finished_run_given_more_epochs_goes_on(build_trainer, showers, tmp_pa
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.9), (0.9, 0.0)])
-def test_the_average_may_be_switched_on_or_off_between_runs(before, after, build_trainer, showers, tmp_path) -> None:
+def test_the_average_may_be_switched_on_or_off_between_runs(
+    before, after, build_trainer, showers, tmp_path
+) -> None:
     build_trainer(tmp_path, epochs=1, ema_decay=before).fit(showers(), showers(), StopRequest())
     saved = read_checkpoint(tmp_path / "last.pt")
     trainer = build_trainer(tmp_path, epochs=2, ema_decay=after)
@@ -303,8 +381,12 @@ def test_the_average_may_be_switched_on_or_off_between_runs(before, after, build
 
 
 @pytest.mark.parametrize(("schedule", "told"), [("cosine", True), ("constant", False)])
-def test_a_schedule_that_is_stretched_is_told_with_the_rates(schedule, told, build_trainer, showers, tmp_path, caplog) -> None:
-    """Two epochs end a cosine at 0.1 of 0.01; of four epochs, after two steps of warm-up, step 8 of 16 is at 0.1 + 0.45 (1 + cos(6π / 14))."""
+def test_a_schedule_that_is_stretched_is_told_with_the_rates(
+    schedule, told, build_trainer, showers, tmp_path, caplog
+) -> None:
+    """Two epochs end a cosine at 0.1 of 0.01; of four epochs, after two steps of warm-up, step
+    8 of 16 is at 0.1 + 0.45 (1 + cos(6π / 14)).
+    """
     habits = {"schedule": schedule, "lr": 0.01}
     build_trainer(tmp_path, epochs=2, **habits).fit(showers(), showers(), StopRequest())
     checkpoint = read_checkpoint(tmp_path / "last.pt")
@@ -314,11 +396,18 @@ def test_a_schedule_that_is_stretched_is_told_with_the_rates(schedule, told, bui
         caplog.clear()
         say_what_changed(more, checkpoint, [])
         rate = 0.01 * (0.1 + 0.45 * (1 + math.cos(6 * math.pi / 14)))
-        line = f"the learning rate goes on at {rate:.3g}, after 0.001: not as in one training of 4 epochs"
-        assert [line in record.message for record in caplog.records] == [True] * (told and epochs == 4)
+        line = (
+            f"the learning rate goes on at {rate:.3g}, after 0.001: not as in one training of 4"
+            " epochs"
+        )
+        assert [line in record.message for record in caplog.records] == [True] * (
+            told and epochs == 4
+        )
 
 
-def test_other_frames_than_those_of_the_checkpoint_are_told(build_trainer, tmp_path, caplog) -> None:
+def test_other_frames_than_those_of_the_checkpoint_are_told(
+    build_trainer, tmp_path, caplog
+) -> None:
     trainer = build_trainer(tmp_path)
     trainer.data = {"sha256": "a"}
     trainer.save(tmp_path / "last.pt")
@@ -326,14 +415,18 @@ def test_other_frames_than_those_of_the_checkpoint_are_told(build_trainer, tmp_p
     for digest in ("a", "b"):
         trainer.data = {"sha256": digest}
         say_what_changed(trainer, checkpoint, [])
-        assert ["going on with other data" in record.message for record in caplog.records] == [True] * (digest == "b")
+        assert ["going on with other data" in record.message for record in caplog.records] == [
+            True
+        ] * (digest == "b")
 
 
 # ---- feeding true frames back
 
 
 def guides_of(trainer):
-    """The guide of every step of a run, as whether each frame is true, (b, lead); trained as ever."""
+    """The guide of every step of a run, as whether each frame is true, (b, lead); trained as
+    ever.
+    """
     seen = []
     step = trainer._train_step
     trainer._train_step = lambda batch, guide: seen.append(guide) or step(batch, guide)
@@ -345,13 +438,19 @@ def test_the_share_of_true_frames_falls_in_equal_parts() -> None:
     assert linear_share(0.3, 0.7, 0, 1) == 0.3
 
 
-def test_at_a_share_of_1_all_frames_are_true_and_at_0_at_the_end_none(build_trainer, showers, tmp_path) -> None:
+def test_at_a_share_of_1_all_frames_are_true_and_at_0_at_the_end_none(
+    build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, kind="feedback", epochs=2, scheduled_sampling=[1, 0])
     guides = guides_of(trainer)
     windows = showers()
     trainer.fit(windows, windows, StopRequest())
     assert len(guides) == 8
-    first = build_batch(torch.stack([windows[pick] for pick in windows.epoch(0)[:2]]), windows.scaling, windows.input_steps)
+    first = build_batch(
+        torch.stack([windows[pick] for pick in windows.epoch(0)[:2]]),
+        windows.scaling,
+        windows.input_steps,
+    )
     assert torch.equal(guides[0], first.future)
     assert guides[-1].isnan().all()
 
@@ -366,9 +465,13 @@ def test_a_missing_frame_is_not_fed_back_as_dry(build_trainer, showers, tmp_path
     assert not guide[0].isnan().any() and not guide[1, 1:].isnan().any()
 
 
-def test_frames_are_drawn_one_by_one_by_their_share_and_each_is_whole(build_trainer, showers, tmp_path) -> None:
+def test_frames_are_drawn_one_by_one_by_their_share_and_each_is_whole(
+    build_trainer, showers, tmp_path
+) -> None:
     """Of 2000 draws at 0.5 to 0.75, at 0.625 in the mean, 1250 ± 22 are true."""
-    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, batch_size=100, scheduled_sampling=[0.5, 0.75])
+    trainer = build_trainer(
+        tmp_path, kind="feedback", epochs=1, batch_size=100, scheduled_sampling=[0.5, 0.75]
+    )
     guides = guides_of(trainer)
     trainer.fit(showers(1000), showers(), StopRequest())
     true = ~torch.cat(guides).isnan()
@@ -376,11 +479,14 @@ def test_frames_are_drawn_one_by_one_by_their_share_and_each_is_whole(build_trai
     assert (true.all(dim=(2, 3, 4)) == true.any(dim=(2, 3, 4))).all()
     drawn = true[:, :, 0, 0, 0]
     assert abs(drawn.sum().item() - 1250) < 5 * 22
-    assert 0.2 < (drawn[:, 0] & drawn[:, 1]).float().mean() < 0.6  # 0.39: drawn apart from each other
+    # 0.39: drawn apart from each other
+    assert 0.2 < (drawn[:, 0] & drawn[:, 1]).float().mean() < 0.6
 
 
 def test_a_share_of_1_is_teacher_forcing(build_trainer, showers, tmp_path) -> None:
-    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0)
+    trainer = build_trainer(
+        tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0
+    )
     trainer.fit(showers(), showers(), StopRequest())
     forced = build_trainer(tmp_path, kind="feedback", epochs=1, ema_decay=0.0)
     for batch in forced._load(showers(), [showers().epoch(0)[k : k + 2] for k in range(0, 8, 2)]):
@@ -389,7 +495,9 @@ def test_a_share_of_1_is_teacher_forcing(build_trainer, showers, tmp_path) -> No
 
 
 @pytest.mark.parametrize("kind", ["unconditional", "feedback"])
-def test_where_no_true_frame_is_ever_fed_back_nothing_is_drawn(kind, build_trainer, showers, tmp_path) -> None:
+def test_where_no_true_frame_is_ever_fed_back_nothing_is_drawn(
+    kind, build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, kind=kind, epochs=1)
     guides = guides_of(trainer)
     before = torch.get_rng_state()
@@ -399,16 +507,22 @@ def test_where_no_true_frame_is_ever_fed_back_nothing_is_drawn(kind, build_train
 
 
 def test_validation_sees_no_true_frame(build_trainer, showers, tmp_path) -> None:
-    trainer = build_trainer(tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0)
+    trainer = build_trainer(
+        tmp_path, kind="feedback", epochs=1, scheduled_sampling=[1, 1], ema_decay=0.0
+    )
     calls = []
-    trainer.model.register_forward_pre_hook(lambda model, inputs: calls.append((model.training, len(inputs))))
+    trainer.model.register_forward_pre_hook(
+        lambda model, inputs: calls.append((model.training, len(inputs)))
+    )
     trainer.fit(showers(), showers(), StopRequest())
     assert set(calls) == {(True, 3), (False, 2)}
 
 
 @pytest.fixture(scope="module")
 def guided():
-    """The outcome of two epochs in one go, of each kind of model, made by the first test that asks for it."""
+    """The outcome of two epochs in one go, of each kind of model, made by the first test that
+    asks for it.
+    """
     return {}
 
 
@@ -429,17 +543,24 @@ def test_with_true_frames_drawn_a_stopped_run_ends_with_the_bits_of_one_that_was
         build_trainer(tmp_path / "whole", **habits).fit(showers(), showers(), StopRequest())
         guided[kind] = outcome(tmp_path / "whole")
     with pytest.raises(Interrupted):
-        build_trainer(tmp_path, loss=Scripted(call, request), **habits).fit(showers(), showers(), stop)
+        build_trainer(tmp_path, loss=Scripted(call, request), **habits).fit(
+            showers(), showers(), stop
+        )
     resumed = build_trainer(tmp_path, **habits)
     resumed.restore(read_checkpoint(tmp_path / "last.pt"))
     resumed.fit(showers(), showers(), StopRequest())
     assert_same(outcome(tmp_path), guided[kind])
 
 
-def test_the_average_of_the_weights_has_the_running_averages_of_the_model(build_trainer, showers, tmp_path) -> None:
+def test_the_average_of_the_weights_has_the_running_averages_of_the_model(
+    build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, kind="next_frame", epochs=1, scheduled_sampling=[1, 1])
     trainer.fit(showers(), showers(), StopRequest())
-    averaged, model = dict(trainer.averaged.module.named_buffers()), dict(trainer.model.named_buffers())
+    averaged, model = (
+        dict(trainer.averaged.module.named_buffers()),
+        dict(trainer.model.named_buffers()),
+    )
     assert averaged.keys() == model.keys() and model["norms.0.num_batches_tracked"] == 4
     assert_same(averaged, model)
 
@@ -447,12 +568,22 @@ def test_the_average_of_the_weights_has_the_running_averages_of_the_model(build_
 # ---- what must not be spoilt
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_what_was_saved(build_trainer, showers, tmp_path) -> None:
-    trainer = build_trainer(tmp_path, loss=Scripted(2 * CALLS + 3, lambda value: value * NAN), ema_decay=0.0)
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_what_was_saved(
+    build_trainer, showers, tmp_path
+) -> None:
+    trainer = build_trainer(
+        tmp_path, loss=Scripted(2 * CALLS + 3, lambda value: value * NAN), ema_decay=0.0
+    )
     saved = {}
     finish = trainer._finish_epoch
-    trainer._finish_epoch = lambda row: (finish(row), saved.update({p.name: p.read_bytes() for p in tmp_path.iterdir()}))
-    with pytest.raises(InternalError, match=r"not finite in epoch 3, step 3; the last good checkpoint is .*last\.pt"):
+    trainer._finish_epoch = lambda row: (
+        finish(row),
+        saved.update({p.name: p.read_bytes() for p in tmp_path.iterdir()}),
+    )
+    with pytest.raises(
+        InternalError,
+        match=r"not finite in epoch 3, step 3; the last good checkpoint is .*last\.pt",
+    ):
         trainer.fit(showers(), showers(), StopRequest())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == saved
     again = build_trainer(tmp_path, ema_decay=0.0)
@@ -460,15 +591,23 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_what_was_saved(buil
     assert [row["epoch"] for row in again.fit(showers(), showers(), StopRequest())] == [1, 2, 3]
 
 
-def test_an_infinite_loss_before_any_checkpoint_says_that_there_is_none(build_trainer, showers, tmp_path) -> None:
+def test_an_infinite_loss_before_any_checkpoint_says_that_there_is_none(
+    build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, loss=Scripted(1, lambda value: value / 0))
-    with pytest.raises(InternalError, match=r"not finite in epoch 1, step 1; no checkpoint had been written yet"):
+    with pytest.raises(
+        InternalError, match=r"not finite in epoch 1, step 1; no checkpoint had been written yet"
+    ):
         trainer.fit(showers(), showers(), StopRequest())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(build_trainer, showers, tmp_path) -> None:
-    """The loss of the step is finite; and a stop is asked for at the same moment, which would save."""
+def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(
+    build_trainer, showers, tmp_path
+) -> None:
+    """The loss of the step is finite; and a stop is asked for at the same moment, which would
+    save.
+    """
     stop = StopRequest()
 
     def break_and_stop(value):
@@ -476,24 +615,32 @@ def test_a_gradient_that_is_not_a_number_never_reaches_the_weights(build_trainer
         return value + (value - value.detach()).sqrt()
 
     trainer = build_trainer(tmp_path, loss=Scripted(CALLS + 2, break_and_stop))
-    with pytest.raises(InternalError, match=r"gradient is not finite in epoch 2, step 2; the last good"):
+    with pytest.raises(
+        InternalError, match=r"gradient is not finite in epoch 2, step 2; the last good"
+    ):
         trainer.fit(showers(), showers(), stop)
     assert all(p.isfinite().all() for p in trainer.model.parameters())
     assert read_checkpoint(tmp_path / "last.pt")["progress"]["epoch"] == 1
 
 
-def test_weights_that_are_not_numbers_never_become_a_checkpoint(build_trainer, showers, tmp_path) -> None:
+def test_weights_that_are_not_numbers_never_become_a_checkpoint(
+    build_trainer, showers, tmp_path
+) -> None:
     def spoil(value):
         trainer.averaged.module.output.bias.fill_(NAN)
         return value
 
-    trainer = build_trainer(tmp_path, loss=Scripted(CALLS + 5, spoil))  # after the last step of training
+    # after the last step of training
+    trainer = build_trainer(tmp_path, loss=Scripted(CALLS + 5, spoil))
     with pytest.raises(InternalError, match="validation loss became nan in epoch 2"):
         trainer.fit(showers(), showers(), StopRequest())
     for name in ("best.pt", "last.pt"):
         checkpoint = read_checkpoint(tmp_path / name)
         assert checkpoint["progress"]["epoch"] == 1
-        assert all(value.isfinite().all() for value in [*checkpoint["weights"].values(), *checkpoint["ema"].values()])
+        assert all(
+            value.isfinite().all()
+            for value in [*checkpoint["weights"].values(), *checkpoint["ema"].values()]
+        )
     assert len(rows(tmp_path)) == 1
 
 
@@ -512,17 +659,24 @@ def scripted_validation(trainer, losses, csis=None):
     return trainer
 
 
-def test_training_stops_after_patience_epochs_without_improvement(build_trainer, showers, tmp_path) -> None:
-    trainer = scripted_validation(build_trainer(tmp_path, epochs=10, patience=3), [5.0, 4.0, 4.5, 4.0, 4.1, 1.0, 1.0])
+def test_training_stops_after_patience_epochs_without_improvement(
+    build_trainer, showers, tmp_path
+) -> None:
+    trainer = scripted_validation(
+        build_trainer(tmp_path, epochs=10, patience=3), [5.0, 4.0, 4.5, 4.0, 4.1, 1.0, 1.0]
+    )
     history = trainer.fit(showers(), showers(), StopRequest())
-    assert [row["validation_loss"] for row in history] == [5.0, 4.0, 4.5, 4.0, 4.1]  # 4.0 again is no improvement
+    # 4.0 again is no improvement
+    assert [row["validation_loss"] for row in history] == [5.0, 4.0, 4.5, 4.0, 4.1]
     again = scripted_validation(build_trainer(tmp_path, epochs=10, patience=3), [])
     again.restore(read_checkpoint(tmp_path / "last.pt"))
     assert len(again.fit(showers(), showers(), StopRequest())) == 5
 
 
 @pytest.mark.parametrize(("monitor", "epoch"), [("loss", 2), ("csi", 3)])
-def test_the_best_checkpoint_is_that_of_the_best_epoch(monitor, epoch, build_trainer, showers, tmp_path) -> None:
+def test_the_best_checkpoint_is_that_of_the_best_epoch(
+    monitor, epoch, build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, epochs=4, monitor=monitor)
     scripted_validation(trainer, [5.0, 3.0, 4.0, 4.0], [0.1, 0.2, 0.3, 0.25])
     weights = {}
@@ -532,8 +686,12 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(monitor, epoch, build_tra
         finish(row),
     )
     trainer.fit(showers(), showers(), StopRequest())
-    assert torch.equal(read_checkpoint(tmp_path / "best.pt")["weights"]["output.weight"], weights[epoch])
-    assert torch.equal(read_checkpoint(tmp_path / "last.pt")["weights"]["output.weight"], weights[4])
+    assert torch.equal(
+        read_checkpoint(tmp_path / "best.pt")["weights"]["output.weight"], weights[epoch]
+    )
+    assert torch.equal(
+        read_checkpoint(tmp_path / "last.pt")["weights"]["output.weight"], weights[4]
+    )
     assert not torch.equal(weights[epoch], weights[4])
 
 
@@ -551,30 +709,44 @@ def test_where_the_csi_says_nothing_the_loss_chooses_and_patience_waits_for_it(
     assert len(history) == 6
     assert read_checkpoint(tmp_path / "best.pt")["progress"]["epoch"] == trainer.best["epoch"] == 5
     assert decided_by_loss(history, trainer.best, "csi") == 5
-    undefined = [record.message for record in caplog.records if "so their CSI is undefined" in record.message]
+    undefined = [
+        record.message for record in caplog.records if "so their CSI is undefined" in record.message
+    ]
     assert len(undefined) == math.isnan(csis[0])
 
 
 def test_a_higher_csi_is_better_whatever_the_loss_and_a_monitored_loss_whatever_the_csi() -> None:
-    low, high = {"validation_loss": 1.0, "validation_csi": 0.2}, {"validation_loss": 2.0, "validation_csi": 0.3}
+    low, high = (
+        {"validation_loss": 1.0, "validation_csi": 0.2},
+        {"validation_loss": 2.0, "validation_csi": 0.3},
+    )
     assert rank(high, "csi") > rank(low, "csi")
     assert rank(low, "loss") > rank(high, "loss")
-    assert decided_by_loss([low, high], high, "csi") == decided_by_loss([low, low], low, "loss") == 0
+    assert (
+        decided_by_loss([low, high], high, "csi") == decided_by_loss([low, low], low, "loss") == 0
+    )
 
 
 def test_the_best_epoch_is_known_after_a_stop(build_trainer, showers, tmp_path) -> None:
     habits = {"epochs": 8, "monitor": "csi", "patience": 3}
-    first = scripted_validation(build_trainer(tmp_path, **habits | {"epochs": 3}), [3.0, 1.0, 2.0], [0.0] * 3)
+    first = scripted_validation(
+        build_trainer(tmp_path, **habits | {"epochs": 3}), [3.0, 1.0, 2.0], [0.0] * 3
+    )
     first.fit(showers(), showers(), StopRequest())
     again = scripted_validation(build_trainer(tmp_path, **habits), [2.0, 2.0, 2.0], [NAN, 0.0, 0.0])
     again.restore(read_checkpoint(tmp_path / "last.pt"))
     assert again.best["epoch"] == 2
-    assert len(again.fit(showers(), showers(), StopRequest())) == 5  # three without improvement since the second
+    # three without improvement since the second
+    assert len(again.fit(showers(), showers(), StopRequest())) == 5
     assert read_checkpoint(tmp_path / "best.pt")["progress"]["epoch"] == 2
 
 
-def test_a_checkpoint_that_does_not_name_its_best_epoch_kept_the_first_of_equal_csi(build_trainer, showers, tmp_path) -> None:
-    trainer = scripted_validation(build_trainer(tmp_path, epochs=3, monitor="csi"), [3.0, 2.0, 1.0], [NAN, 0.1, 0.1])
+def test_a_checkpoint_that_does_not_name_its_best_epoch_kept_the_first_of_equal_csi(
+    build_trainer, showers, tmp_path
+) -> None:
+    trainer = scripted_validation(
+        build_trainer(tmp_path, epochs=3, monitor="csi"), [3.0, 2.0, 1.0], [NAN, 0.1, 0.1]
+    )
     trainer.fit(showers(), showers(), StopRequest())
     checkpoint = read_checkpoint(tmp_path / "last.pt")
     assert checkpoint.pop("best_epoch") == 3
@@ -584,7 +756,9 @@ def test_a_checkpoint_that_does_not_name_its_best_epoch_kept_the_first_of_equal_
 
 
 def test_the_validation_csi_is_the_mean_over_what_was_observed_in_every_epoch_the_same() -> None:
-    """One hit and one miss at 0.5 mm/h, 1 / 2; a false alarm at 30 mm/h, which nothing observed reaches, adds no term."""
+    """One hit and one miss at 0.5 mm/h, 1 / 2; a false alarm at 30 mm/h, which nothing observed
+    reaches, adds no term.
+    """
     from nowcast.verification import count
 
     observed = torch.tensor([[[1.0, 1.0, 0.0]]])
@@ -592,7 +766,9 @@ def test_the_validation_csi_is_the_mean_over_what_was_observed_in_every_epoch_th
         assert mean_csi(count(torch.tensor([[[forecast, 0.0, 0.0]]]), observed, [0.5, 30.0])) == 0.5
     assert mean_csi(count(torch.tensor([[[0.0, 0.0, 0.0]]]), observed, [0.5, 30.0])) == 0.0
     for forecast in (0.0, 40.0):
-        assert math.isnan(mean_csi(count(torch.tensor([[[forecast]]]), torch.tensor([[[0.0]]]), [0.5, 30.0])))
+        assert math.isnan(
+            mean_csi(count(torch.tensor([[[forecast]]]), torch.tensor([[[0.0]]]), [0.5, 30.0]))
+        )
     assert math.isnan(mean_csi(Counts.zeros([0.5], 1)))
 
 
@@ -612,7 +788,9 @@ def test_the_train_loss_is_the_mean_over_the_steps(build_trainer, showers, tmp_p
     losses = []
     step = trainer._train_step
     trainer._train_step = lambda batch, guide: losses.append(step(batch, guide)) or losses[-1]
-    assert trainer.fit(showers(), showers(), StopRequest())[0]["train_loss"] == pytest.approx(sum(losses) / 4)
+    assert trainer.fit(showers(), showers(), StopRequest())[0]["train_loss"] == pytest.approx(
+        sum(losses) / 4
+    )
 
 
 def test_there_is_no_bar_in_a_log(build_trainer, showers, tmp_path, capfd) -> None:
@@ -632,7 +810,9 @@ def test_there_is_a_bar_on_a_terminal(build_trainer, showers, tmp_path, monkeypa
     assert "epoch 1/1 validate" in terminal.getvalue()
 
 
-def test_the_bar_is_gone_before_an_error_is_told(build_trainer, showers, tmp_path, monkeypatch) -> None:
+def test_the_bar_is_gone_before_an_error_is_told(
+    build_trainer, showers, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     trainer = build_trainer(tmp_path, loss=Scripted(3, lambda value: value * NAN))
     try:

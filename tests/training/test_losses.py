@@ -22,15 +22,21 @@ def pixels(*values: float) -> Tensor:
 
 def loss(name: str, forecast: Tensor, rates: Tensor, maximum: float = 10.0) -> float:
     batch = build_batch(rates, Scaling("linear", maximum, 1.0), input_steps=0)
-    return LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights).item()
+    return LOSSES[name](
+        forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
+    ).item()
 
 
 def test_mse_by_hand() -> None:
-    assert loss("mse", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx((0.25 + 0.04 + 0) / 3)
+    assert loss("mse", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx(
+        (0.25 + 0.04 + 0) / 3
+    )
 
 
 def test_mae_by_hand() -> None:
-    assert loss("mae", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx((0.5 + 0.2 + 0) / 3)
+    assert loss("mae", pixels(0.5, 0.0, 1.0), pixels(0, 2, 10)) == pytest.approx(
+        (0.5 + 0.2 + 0) / 3
+    )
 
 
 def test_mse_and_mae_divide_by_the_covered_pixels_of_the_whole_batch() -> None:
@@ -48,7 +54,20 @@ def test_balanced_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "weight"),
-    [(0, 1), (0.49, 1), (0.5, 1), (1.99, 1), (2, 2), (4.99, 2), (5, 5), (9.99, 5), (10, 10), (29.99, 10), (30, 30), (400, 30)],
+    [
+        (0, 1),
+        (0.49, 1),
+        (0.5, 1),
+        (1.99, 1),
+        (2, 2),
+        (4.99, 2),
+        (5, 5),
+        (9.99, 5),
+        (10, 10),
+        (29.99, 10),
+        (30, 30),
+        (400, 30),
+    ],
 )
 def test_a_rate_at_a_threshold_has_the_weight_above_it(rate: float, weight: float) -> None:
     assert balanced_weights(torch.tensor([rate])).tolist() == [weight]
@@ -62,11 +81,14 @@ def test_weights_go_by_the_rate_and_not_by_its_scaled_value() -> None:
 
 
 def test_cross_entropy_is_summed_over_a_sequence_and_averaged_over_the_batch() -> None:
-    forecast = torch.tensor([[0.5, 0.25], [0.9, 0.8]]).reshape(2, 2, 1, 1, 1)  # two sequences of two frames of a pixel
+    # two sequences of two frames of a pixel
+    forecast = torch.tensor([[0.5, 0.25], [0.9, 0.8]]).reshape(2, 2, 1, 1, 1)
     rates = torch.tensor([[1.0, 0.0], [1.0, 0.5]]).reshape(2, 2, 1, 1, 1)
     first = -math.log(0.5) - math.log(0.75)
     second = -math.log(0.9) - (0.5 * math.log(0.8) + 0.5 * math.log(0.2))
-    assert loss("cross_entropy", forecast, rates, maximum=1.0) == pytest.approx((first + second) / 2)
+    assert loss("cross_entropy", forecast, rates, maximum=1.0) == pytest.approx(
+        (first + second) / 2
+    )
 
 
 def test_cross_entropy_of_a_certain_miss_is_finite() -> None:
@@ -76,16 +98,22 @@ def test_cross_entropy_of_a_certain_miss_is_finite() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(forecast=st.floats(0, 1, width=32))
-def test_what_is_forecast_where_nothing_was_measured_costs_nothing(name: str, forecast: float) -> None:
+def test_what_is_forecast_where_nothing_was_measured_costs_nothing(
+    name: str, forecast: float
+) -> None:
     rates = pixels(0.3, NAN, 1.0)
-    assert loss(name, pixels(0.2, forecast, 0.7), rates, 1.0) == loss(name, pixels(0.2, 0.0, 0.7), rates, 1.0)
+    assert loss(name, pixels(0.2, forecast, 0.7), rates, 1.0) == loss(
+        name, pixels(0.2, 0.0, 0.7), rates, 1.0
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_only_measured_pixels_have_a_gradient(name: str) -> None:
     batch = build_batch(pixels(0.3, NAN, 1.0), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6, 0.7).requires_grad_()
-    LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights).backward()
+    LOSSES[name](
+        forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
+    ).backward()
     assert forecast.grad is not None
     gradient = forecast.grad.flatten().tolist()
     assert gradient[1] == 0
@@ -96,14 +124,19 @@ def test_only_measured_pixels_have_a_gradient(name: str) -> None:
 def test_a_batch_without_a_measured_pixel_costs_zero_and_moves_nothing(name: str) -> None:
     batch = build_batch(pixels(NAN, NAN), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6).requires_grad_()
-    value = LOSSES[name](forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
+    value = LOSSES[name](
+        forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
+    )
     value.backward()
     assert forecast.grad is not None
     assert (value.item(), forecast.grad.flatten().tolist()) == (0.0, [0.0, 0.0])
 
 
 def test_a_window_counts_by_its_weight_over_the_pixels_of_all() -> None:
-    forecast, rates = torch.cat([pixels(0.5, 0.0), pixels(0.3, 0.9)]), torch.cat([pixels(0, NAN), pixels(0, 0)])
+    forecast, rates = (
+        torch.cat([pixels(0.5, 0.0), pixels(0.3, 0.9)]),
+        torch.cat([pixels(0, NAN), pixels(0, 0)]),
+    )
     batch = build_batch(rates, Scaling("linear", 10.0, 1.0), 0, weights=[3.0, 0.5])
     of = (forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
     assert LOSSES["mse"](*of).item() == pytest.approx((3 * 0.25 + 0.5 * (0.09 + 0.81)) / 3)
@@ -116,14 +149,25 @@ def test_a_window_counts_by_its_weight_over_the_pixels_of_all() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_at_weights_of_one_a_loss_has_the_bits_that_it_has_without(name: str) -> None:
     torch.manual_seed(0)
-    forecast, rates = torch.rand(3, 2, 1, 5, 7), torch.rand(3, 2, 1, 5, 7).masked_fill(torch.rand(3, 2, 1, 5, 7) < 0.2, NAN)
+    forecast, rates = (
+        torch.rand(3, 2, 1, 5, 7),
+        torch.rand(3, 2, 1, 5, 7).masked_fill(torch.rand(3, 2, 1, 5, 7) < 0.2, NAN),
+    )
     batch = build_batch(rates, Scaling("linear", 1.0, 1.0), 0)
     error, mask = forecast - batch.future, batch.future_mask
     plain = {
         "mse": (error.square() * mask).sum() / mask.sum(),
         "mae": (error.abs() * mask).sum() / mask.sum(),
-        "balanced": (balanced_weights(rates) * (error.square() + error.abs()) * mask).sum() / mask.sum(),
-        "cross_entropy": (torch.nn.functional.binary_cross_entropy(forecast, batch.future, reduction="none") * mask).sum() / 3,
+        "balanced": (
+            (balanced_weights(rates) * (error.square() + error.abs()) * mask).sum() / mask.sum()
+        ),
+        "cross_entropy": (
+            (
+                torch.nn.functional.binary_cross_entropy(forecast, batch.future, reduction="none")
+                * mask
+            ).sum()
+            / 3
+        ),
     }
     value = LOSSES[name](forecast, batch.future, mask, batch.future_rates, batch.weights)
     assert torch.equal(value, plain[name])

@@ -29,7 +29,9 @@ def test_auto_on_the_cpu_is_a_precision_that_the_cpu_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "has", [(True, False), (False, True), (True, True), (False, False)], ids=["AMX", "AVX-512", "both", "none"]
+    "has",
+    [(True, False), (False, True), (True, True), (False, False)],
+    ids=["AMX", "AVX-512", "both", "none"],
 )
 def test_bf16_is_chosen_where_the_cpu_multiplies_by_it(monkeypatch, has) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has[0])
@@ -41,19 +43,29 @@ def see_gpus(monkeypatch, *capabilities) -> None:
     """As if PyTorch saw GPUs of these compute capabilities."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capabilities))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capabilities[device.index or 0])
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: capabilities[device.index or 0]
+    )
 
 
 @pytest.mark.parametrize(("number", "name"), [(0, "fp16"), (1, "bf16")])
-def test_one_gpu_of_several_can_be_chosen_and_its_own_numbers_are(monkeypatch, number, name) -> None:
+def test_one_gpu_of_several_can_be_chosen_and_its_own_numbers_are(
+    monkeypatch, number, name
+) -> None:
     see_gpus(monkeypatch, (7, 0), (9, 0))
-    assert choose_precision(f"cuda:{number}", "auto") == Precision(torch.device("cuda", number), name)
+    assert choose_precision(f"cuda:{number}", "auto") == Precision(
+        torch.device("cuda", number), name
+    )
 
 
-@pytest.mark.parametrize(("gpus", "there"), [(1, "sees 1 GPU; use cuda:0."), (2, "sees 2 GPUs; use cuda:0 to cuda:1.")])
+@pytest.mark.parametrize(
+    ("gpus", "there"), [(1, "sees 1 GPU; use cuda:0."), (2, "sees 2 GPUs; use cuda:0 to cuda:1.")]
+)
 def test_a_gpu_beyond_the_last_is_refused(monkeypatch, gpus, there) -> None:
     see_gpus(monkeypatch, *gpus * [(9, 0)])
-    with pytest.raises(DeviceError, match=f"device: 'cuda:7' was asked for and PyTorch {there}") as refused:
+    with pytest.raises(
+        DeviceError, match=f"device: 'cuda:7' was asked for and PyTorch {there}"
+    ) as refused:
         choose_precision("cuda:7", "auto")
     assert refused.value.exit_code == 69
 
@@ -65,7 +77,8 @@ def test_an_apple_gpu_is_taken_when_asked_for_in_fp32_unless_told_otherwise(monk
     assert choose_precision("mps", "auto") == Precision(mps, "fp32")
     assert choose_precision("mps", "bf16") == Precision(mps, "bf16")
     assert str(choose_precision("mps", "auto")) == "Apple GPU, fp32"
-    assert choose_precision("auto", "fp32") == Precision(CPU, "fp32")  # unseen hardware is nobody's default
+    # unseen hardware is nobody's default
+    assert choose_precision("auto", "fp32") == Precision(CPU, "fp32")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps"])
@@ -73,7 +86,8 @@ def test_a_device_that_is_absent_is_refused_in_one_line(monkeypatch, device) -> 
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     see_gpus(monkeypatch)
     with pytest.raises(
-        DeviceError, match=f"device: '{device}' was asked for and PyTorch sees no .*GPU; use device=cpu"
+        DeviceError,
+        match=f"device: '{device}' was asked for and PyTorch sees no .*GPU; use device=cpu",
     ) as refused:
         choose_precision(device, "fp32")
     assert refused.value.exit_code == 69
@@ -85,14 +99,29 @@ def test_devices_have_these_names(device) -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1,2", "cpu:0", "mps:1", "", "CUDA", "cuda:1\n"]
+    "device",
+    [
+        "gpu",
+        "cuda:",
+        "cuda:x",
+        "cuda:-1",
+        "cuda:01",
+        "cuda:1,2",
+        "cpu:0",
+        "mps:1",
+        "",
+        "CUDA",
+        "cuda:1\n",
+    ],
 )
 def test_other_names_of_devices_are_refused(device) -> None:
     with pytest.raises(ConfigError, match="is not one of auto, cpu, cuda, cuda:0, cuda:1, …, mps"):
         device_and_precision(device, "auto")
 
 
-@pytest.mark.parametrize(("capability", "name"), [((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+@pytest.mark.parametrize(
+    ("capability", "name"), [((7, 0), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
 def test_older_gpus_get_fp16_and_newer_ones_bf16(monkeypatch, capability, name) -> None:
     see_gpus(monkeypatch, capability)
     assert choose_precision("auto", "auto") == Precision(torch.device("cuda"), name)
@@ -112,14 +141,17 @@ def test_the_device_falls_back_to_the_cpu(monkeypatch) -> None:
 @pytest.mark.parametrize("name", SIGNIFICANT_BITS)
 def test_forecasts_agree_with_float32_as_far_as_the_numbers_reach(name) -> None:
     torch.manual_seed(0)
-    model = EncoderForecaster(channels=1, hidden_channels=[4], kernel_size=3, input_kernel_size=3, patch_size=2)
+    model = EncoderForecaster(
+        channels=1, hidden_channels=[4], kernel_size=3, input_kernel_size=3, patch_size=2
+    )
     frames = torch.rand(2, 3, 1, 8, 8)
     with torch.no_grad():
         exact = model(frames, 2)
         with Precision(CPU, name).autocast():
             rounded = model(frames, 2)
     assert rounded.dtype == torch.float32
-    # five steps and the output, each of them rounded once, by half a unit of the last place or less; gates pass errors on, not up
+    # five steps and the output, each of them rounded once, by half a unit of the last place or
+    # less; gates pass errors on, not up
     bound = 6 * 2.0 ** -SIGNIFICANT_BITS[name] * exact.abs().max()
     assert 0 < (rounded - exact).abs().max() < bound
 
@@ -131,7 +163,8 @@ def test_losses_follow_those_of_float32(name, build_trainer, showers, tmp_path) 
     rounded = losses_of_steps(build_trainer(tmp_path, precision=name, ema_decay=0.0), windows, 8)
     assert exact[-1] < exact[0]
     assert rounded != exact
-    assert rounded == pytest.approx(exact, rel=8 * 2.0 ** -SIGNIFICANT_BITS[name])  # a rounding a step
+    # a rounding a step
+    assert rounded == pytest.approx(exact, rel=8 * 2.0 ** -SIGNIFICANT_BITS[name])
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
@@ -140,27 +173,38 @@ def test_weights_and_their_averages_stay_in_float32(name, build_trainer, showers
     losses_of_steps(trainer, showers(), 2)
     for module in (trainer.model, trainer.averaged.module):
         assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert {v.dtype for state in trainer.optimizer.state.values() for v in state.values()} == {torch.float32}
+    assert {v.dtype for state in trainer.optimizer.state.values() for v in state.values()} == {
+        torch.float32
+    }
 
 
 def test_only_fp16_scales_its_gradients() -> None:
-    assert [Precision(CPU, name).gradient_scaler().is_enabled() for name in ("fp32", "bf16", "fp16")] == [False, False, True]
+    assert [
+        Precision(CPU, name).gradient_scaler().is_enabled() for name in ("fp32", "bf16", "fp16")
+    ] == [False, False, True]
 
 
-def test_the_gradient_scaler_is_in_the_checkpoint_and_is_taken_up_again(build_trainer, showers, tmp_path) -> None:
+def test_the_gradient_scaler_is_in_the_checkpoint_and_is_taken_up_again(
+    build_trainer, showers, tmp_path
+) -> None:
     trainer = build_trainer(tmp_path, precision="fp16")
     trainer.gradient_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     losses_of_steps(trainer, showers(), 3)
     trainer.save(tmp_path / "last.pt")
     saved = read_checkpoint(tmp_path / "last.pt")
-    assert (saved["gradient_scaler"]["scale"], saved["gradient_scaler"]["_growth_tracker"]) == (1024.0, 3)
+    assert (saved["gradient_scaler"]["scale"], saved["gradient_scaler"]["_growth_tracker"]) == (
+        1024.0,
+        3,
+    )
     resumed = build_trainer(tmp_path, precision="fp16")
     resumed.restore(saved)
     assert resumed.gradient_scaler.state_dict() == trainer.gradient_scaler.state_dict()
 
 
 @pytest.mark.parametrize(("before", "after"), [("fp32", "fp16"), ("fp16", "fp32")])
-def test_a_run_may_go_on_in_another_precision(before, after, build_trainer, showers, tmp_path) -> None:
+def test_a_run_may_go_on_in_another_precision(
+    before, after, build_trainer, showers, tmp_path
+) -> None:
     with stop_request() as stop:
         build_trainer(tmp_path, precision=before, epochs=1).fit(showers(), showers(), stop)
         resumed = build_trainer(tmp_path, precision=after, epochs=2)
@@ -168,7 +212,9 @@ def test_a_run_may_go_on_in_another_precision(before, after, build_trainer, show
         assert len(resumed.fit(showers(), showers(), stop)) == 2
 
 
-def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the_scale(build_trainer, showers, tmp_path) -> None:
+def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the_scale(
+    build_trainer, showers, tmp_path
+) -> None:
     def steep(*args):
         return 1e4 * LOSSES["mse"](*args)
 
@@ -186,7 +232,9 @@ def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the
 @pytest.mark.parametrize("name", SIGNIFICANT_BITS)
 def test_losses_on_the_gpu_follow_those_on_the_cpu(name, build_trainer, showers, tmp_path) -> None:
     exact = losses_of_steps(build_trainer(tmp_path, ema_decay=0.0), showers(32), 16)
-    rounded = losses_of_steps(build_trainer(tmp_path, precision=name, device="cuda", ema_decay=0.0), showers(32), 16)
+    rounded = losses_of_steps(
+        build_trainer(tmp_path, precision=name, device="cuda", ema_decay=0.0), showers(32), 16
+    )
     assert rounded == pytest.approx(exact, rel=16 * 2.0 ** -SIGNIFICANT_BITS[name])
 
 

@@ -20,9 +20,10 @@ from nowcast.training import read_checkpoint, stop_request
 
 SETTINGS = (
     "data=radar", "data.path=rain.nc", 'data.train=["2020-06-01T00:00","2020-06-01T03:55"]',
-    'data.validation=["2020-06-01T04:00","2020-06-01T05:55"]', "input_steps=3", "lead_steps=2", "sampling.windows_per_epoch=8",
-    "sampling.crop=16", "model.hidden_channels=[4]", "training.epochs=100000", "training.patience=100000",
-    "training.batch_size=2", "device=cpu", "precision=fp32", "output=run",
+    'data.validation=["2020-06-01T04:00","2020-06-01T05:55"]', "input_steps=3", "lead_steps=2",
+    "sampling.windows_per_epoch=8", "sampling.crop=16", "model.hidden_channels=[4]",
+    "training.epochs=100000", "training.patience=100000", "training.batch_size=2", "device=cpu",
+    "precision=fp32", "output=run",
 )  # fmt: skip
 
 
@@ -41,14 +42,18 @@ def command(*overrides: str) -> list[str]:
 @contextmanager
 def training(home: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command(*overrides), cwd=home, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command(*overrides), cwd=home, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def wait_for_epochs(process: subprocess.Popen[str], folder: Path, epochs: int, seconds: float = 300.0) -> None:
+def wait_for_epochs(
+    process: subprocess.Popen[str], folder: Path, epochs: int, seconds: float = 300.0
+) -> None:
     """Until so many epochs have ended."""
     patience = time.monotonic() + seconds
     while done_epochs(folder) < epochs:
@@ -88,12 +93,14 @@ def test_sigterm_saves_and_ends_with_143_and_other_settings_do_not_go_on_from_th
     assert not list(folder.glob("*.tmp")) + list(folder.glob(".*.tmp"))
 
     before = (folder / "last.pt").read_bytes()
-    others = ("output=terminated", "optimizer.lr=0.5", "loss=mae", "training.epochs=5")  # the last of them may change
+    # the last of them may change
+    others = ("output=terminated", "optimizer.lr=0.5", "loss=mae", "training.epochs=5")
     monkeypatch.chdir(home)
     refused = run("train", *SETTINGS, *others)
     assert refused.code == 78
     assert re.fullmatch(
-        r"nowcast: loss balanced → mae, optimizer\.lr 0\.001 → 0\.5: not as in .*last\.pt, .*", refused.err.splitlines()[-1]
+        r"nowcast: loss balanced → mae, optimizer\.lr 0\.001 → 0\.5: not as in .*last\.pt, .*",
+        refused.err.splitlines()[-1],
     )
     assert (folder / "last.pt").read_bytes() == before
 
@@ -111,7 +118,9 @@ def test_a_run_killed_outright_goes_on_with_the_same_command_until_ctrl_c(home: 
         wait_for_epochs(process, folder, saved["epoch"] + 2)
         code, said = ask_to_stop(process, signal.SIGINT)
     assert code == 130
-    assert re.search(rf"going on from .*run/last\.pt, {saved['epoch']} of 100000 epochs done\n", said)
+    assert re.search(
+        rf"going on from .*run/last\.pt, {saved['epoch']} of 100000 epochs done\n", said
+    )
     assert said.splitlines()[-1] == "nowcast: stopped."
     assert "Traceback" not in said
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -122,7 +131,9 @@ def test_a_run_killed_outright_goes_on_with_the_same_command_until_ctrl_c(home: 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_first_signal_is_noted_and_a_second_one_stops_at_once(number: signal.Signals, code: int) -> None:
+def test_a_first_signal_is_noted_and_a_second_one_stops_at_once(
+    number: signal.Signals, code: int
+) -> None:
     with stop_request() as stop:
         assert not stop
         signal.raise_signal(number)

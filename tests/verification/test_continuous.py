@@ -27,7 +27,10 @@ def slow_sums(forecast: Tensor, observed: Tensor) -> dict[str, float]:
     """With the exact sums of `math.fsum`, from Python's float64."""
     pairs = zip(forecast.flatten().tolist(), observed.flatten().tolist(), strict=True)
     pairs = [(f, o) for f, o in pairs if not (math.isnan(f) or math.isnan(o))]
-    weights = [next(weight for rate, weight in ((30, 30), (10, 10), (5, 5), (2, 2), (0, 1)) if o >= rate) for _, o in pairs]
+    weights = [
+        next(weight for rate, weight in ((30, 30), (10, 10), (5, 5), (2, 2), (0, 1)) if o >= rate)
+        for _, o in pairs
+    ]
     terms = {
         "squared_error": [(f - o) ** 2 for f, o in pairs],
         "absolute_error": [abs(f - o) for f, o in pairs],
@@ -37,15 +40,20 @@ def slow_sums(forecast: Tensor, observed: Tensor) -> dict[str, float]:
         "forecast_square": [f * f for f, _ in pairs],
         "observed_square": [o * o for _, o in pairs],
         "product": [f * o for f, o in pairs],
-        "weighted_squared_error": [w * (f - o) ** 2 for w, (f, o) in zip(weights, pairs, strict=True)],
-        "weighted_absolute_error": [w * abs(f - o) for w, (f, o) in zip(weights, pairs, strict=True)],
+        "weighted_squared_error": [
+            w * (f - o) ** 2 for w, (f, o) in zip(weights, pairs, strict=True)
+        ],
+        "weighted_absolute_error": [
+            w * abs(f - o) for w, (f, o) in zip(weights, pairs, strict=True)
+        ],
     }
     return {name: math.fsum(values) for name, values in terms.items()}
 
 
 def test_two_by_three_summed_by_hand() -> None:
     observed = torch.tensor([[[[1.0, 0.0, 3.0], [NAN, 1.0, 10.0]]]])
-    forecast = torch.tensor([[[[1.0, 2.0, 0.0], [5.0, NAN, 8.0]]]])  # left: 1|1, 2|0, 0|3, 8|10; their weights 1, 1, 2, 10
+    # left: 1|1, 2|0, 0|3, 8|10; their weights 1, 1, 2, 10
+    forecast = torch.tensor([[[[1.0, 2.0, 0.0], [5.0, NAN, 8.0]]]])
     sums = error_sums(forecast, observed)
     assert tuple(sums) == ERROR_SUMS
     assert {name: part.item() for name, part in sums.items()} == {
@@ -68,12 +76,17 @@ def test_the_weight_of_a_pixel_goes_by_the_observed_rate() -> None:
     weights = [1, 1, 1, 1, 2, 2, 5, 5, 10, 10, 30, 30]
     for rate, weight in zip(rates, weights, strict=True):
         observed = torch.full((1, 1, 1, 1), rate, dtype=torch.float64)
-        assert error_sums(observed + 1, observed)["weighted_absolute_error"].item() == pytest.approx(weight)
+        assert error_sums(observed + 1, observed)[
+            "weighted_absolute_error"
+        ].item() == pytest.approx(weight)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_each_frame_has_the_exact_sums_of_its_values(dtype: torch.dtype) -> None:
-    forecast, observed = rain(2, 3, 40, 50, seed=1, dtype=dtype), rain(2, 3, 40, 50, seed=2, dtype=dtype)
+    forecast, observed = (
+        rain(2, 3, 40, 50, seed=1, dtype=dtype),
+        rain(2, 3, 40, 50, seed=2, dtype=dtype),
+    )
     sums = error_sums(forecast, observed)
     for case in range(2):
         for lead in range(3):
@@ -84,7 +97,11 @@ def test_each_frame_has_the_exact_sums_of_its_values(dtype: torch.dtype) -> None
 
 def test_a_rate_below_zero_is_summed_as_it_is() -> None:
     sums = error_sums(torch.tensor([[[[-0.5, 0.0]]]]), torch.tensor([[[[0.0, 0.25]]]]))
-    assert [sums[name].item() for name in ("error", "absolute_error", "forecast_sum")] == [-0.75, 0.75, -0.5]
+    assert [sums[name].item() for name in ("error", "absolute_error", "forecast_sum")] == [
+        -0.75,
+        0.75,
+        -0.5,
+    ]
 
 
 def test_float32_fields_are_summed_as_float64() -> None:
@@ -104,8 +121,12 @@ def test_a_perfect_forecast_has_no_error_at_all() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(cuts=st.lists(st.integers(0, 6), max_size=4), rows=st.integers(0, 8), seed=st.integers(0, 2**16))
-def test_parts_add_up_to_the_whole_however_they_are_cut(cuts: list[int], rows: int, seed: int) -> None:
+@given(
+    cuts=st.lists(st.integers(0, 6), max_size=4), rows=st.integers(0, 8), seed=st.integers(0, 2**16)
+)
+def test_parts_add_up_to_the_whole_however_they_are_cut(
+    cuts: list[int], rows: int, seed: int
+) -> None:
     forecast, observed = rain(6, 3, 8, 4, seed=seed), rain(6, 3, 8, 4, seed=seed + 1)
     whole = error_sums(forecast, observed)
     parts = []
@@ -114,7 +135,8 @@ def test_parts_add_up_to_the_whole_however_they_are_cut(cuts: list[int], rows: i
             parts.append(error_sums(forecast[i:j, :, some], observed[i:j, :, some]))
     for name in ERROR_SUMS:
         together = sum((part[name].sum(0) for part in parts), torch.zeros(3, dtype=torch.float64))
-        size = whole["absolute_error"].sum(0) if name == "error" else whole[name].sum(0)  # errors cancel, rounding does not
+        # errors cancel, rounding does not
+        size = whole["absolute_error"].sum(0) if name == "error" else whole[name].sum(0)
         assert ((together - whole[name].sum(0)).abs() <= 1e-13 * size).all(), name
 
 
@@ -150,16 +172,24 @@ def test_fields_that_do_not_belong_together_are_refused() -> None:
 def test_a_case_as_tensors_has_the_sums_of_its_frames_as_arrays() -> None:
     """What runs on a GPU, here on the CPU."""
     forecast, observed = rain(1, 3, 20, 20, seed=7), rain(1, 3, 20, 20, seed=8)
-    as_tensors = _case_sums(forecast[0].flatten(1), observed[0].flatten(1)).reshape(3, len(ERROR_SUMS))
+    as_tensors = _case_sums(forecast[0].flatten(1), observed[0].flatten(1)).reshape(
+        3, len(ERROR_SUMS)
+    )
     torch.testing.assert_close(
-        as_tensors, torch.stack(list(error_sums(forecast, observed).values()), -1)[0], rtol=1e-12, atol=1e-12
+        as_tensors,
+        torch.stack(list(error_sums(forecast, observed).values()), -1)[0],
+        rtol=1e-12,
+        atol=1e-12,
     )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_a_gpu_sums_as_the_cpu_does(dtype: torch.dtype) -> None:
-    forecast, observed = rain(4, 5, 32, 32, seed=7, dtype=dtype), rain(4, 5, 32, 32, seed=8, dtype=dtype)
+    forecast, observed = (
+        rain(4, 5, 32, 32, seed=7, dtype=dtype),
+        rain(4, 5, 32, 32, seed=8, dtype=dtype),
+    )
     on_gpu, on_cpu = error_sums(forecast.cuda(), observed.cuda()), error_sums(forecast, observed)
     for name, part in on_cpu.items():
         torch.testing.assert_close(on_gpu[name], part, rtol=1e-12, atol=1e-9)

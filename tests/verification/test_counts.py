@@ -30,7 +30,8 @@ def rain(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tens
 def test_two_by_three_counted_by_hand() -> None:
     observed = torch.tensor([[[1.0, 0.0, 3.0], [NAN, 1.0, 0.5]]])
     forecast = torch.tensor([[[1.0, 2.0, 0.0], [5.0, NAN, 0.0]]])
-    counts = count(forecast, observed, [1.0, 3.0])  # left: 1|1, 2|0, 0|3, 0|0.5 as forecast|observed
+    # left: 1|1, 2|0, 0|3, 0|0.5 as forecast|observed
+    counts = count(forecast, observed, [1.0, 3.0])
     assert counts.pixels.tolist() == [4]
     assert counts.hits.tolist() == [[1, 0]]
     assert counts.false_alarms.tolist() == [[1, 0]]
@@ -51,7 +52,9 @@ def test_finleys_tornadoes_from_fields() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_value_at_the_threshold_is_an_event_in_every_dtype(dtype: torch.dtype) -> None:
-    """0.1 is no binary number: as float32 it is a little more, as bfloat16 too, as float16 a little less."""
+    """0.1 is no binary number: as float32 it is a little more, as bfloat16 too, as float16 a
+    little less.
+    """
     field = torch.full((1, 1, 1), 0.1, dtype=dtype)
     assert count(field, field, [0.1]).hits.item() == 1
     assert count(field, torch.full((1, 1, 1), 0.1, dtype=torch.float64), [0.1]).hits.item() == 1
@@ -64,19 +67,26 @@ def test_the_next_number_below_the_threshold_is_no_event() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 3, 4, 5), (2, 3, 1, 4, 5)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_random_field_counts_as_the_slow_way_does(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_a_random_field_counts_as_the_slow_way_does(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     forecast, observed = rain(*shape, seed=1, dtype=dtype), rain(*shape, seed=2, dtype=dtype)
     counts = count(forecast, observed, THRESHOLDS)
     axis = 0 if len(shape) == 3 else 1
     for lead in range(shape[axis]):
-        f, o = forecast.select(axis, lead).flatten().tolist(), observed.select(axis, lead).flatten().tolist()
+        f, o = (
+            forecast.select(axis, lead).flatten().tolist(),
+            observed.select(axis, lead).flatten().tolist(),
+        )
         pairs = [(x, y) for x, y in zip(f, o, strict=True) if not (math.isnan(x) or math.isnan(y))]
         assert counts.pixels[lead] == len(pairs)
         for k, threshold in enumerate(torch.tensor(THRESHOLDS, dtype=dtype).tolist()):
             assert counts.hits[lead, k] == sum(x >= threshold and y >= threshold for x, y in pairs)
             assert counts.false_alarms[lead, k] == sum(x >= threshold > y for x, y in pairs)
             assert counts.misses[lead, k] == sum(y >= threshold > x for x, y in pairs)
-            assert counts.correct_negatives[lead, k] == sum(x < threshold and y < threshold for x, y in pairs)
+            assert counts.correct_negatives[lead, k] == sum(
+                x < threshold and y < threshold for x, y in pairs
+            )
 
 
 def test_a_rate_below_zero_is_a_pixel_without_an_event() -> None:
@@ -91,7 +101,9 @@ def test_each_case_and_lead_time_has_a_histogram_of_its_own() -> None:
     assert joint.shape == (2, 3, 5, 5) and joint.dtype == torch.int64
     for case in range(2):
         for lead in range(3):
-            alone = joint_histogram(forecast[case, lead][None, None], observed[case, lead][None, None], THRESHOLDS)
+            alone = joint_histogram(
+                forecast[case, lead][None, None], observed[case, lead][None, None], THRESHOLDS
+            )
             assert torch.equal(joint[case, lead], alone[0, 0])
 
 
@@ -100,8 +112,11 @@ def test_many_thresholds_are_counted_as_few_are() -> None:
     forecast, observed = rain(1, 2, 30, 30, seed=5), rain(1, 2, 30, 30, seed=6)
     few = joint_histogram(forecast, observed, THRESHOLDS)
     for number in (13, 14, 15, 16, 300):
-        low = number - len(THRESHOLDS)  # more thresholds, between 0 and 0.05 mm/h: dry is class 0, and 0.05 is class `low`
-        joint = joint_histogram(forecast, observed, [0.0001 * (k + 1) for k in range(low)] + list(THRESHOLDS))
+        # more thresholds, between 0 and 0.05 mm/h: dry is class 0, and 0.05 is class `low`
+        low = number - len(THRESHOLDS)
+        joint = joint_histogram(
+            forecast, observed, [0.0001 * (k + 1) for k in range(low)] + list(THRESHOLDS)
+        )
         assert torch.equal(joint[..., low + 1 :, low + 1 :], few[..., 1:, 1:])
         assert torch.equal(joint[..., [0, low], :][..., [0, low]].sum((-2, -1)), few[..., 0, 0])
         assert joint.sum() == few.sum()
@@ -114,26 +129,43 @@ def test_many_thresholds_are_counted_as_few_are() -> None:
     seed=st.integers(0, 2**16),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
-def test_parts_add_up_to_the_whole_however_they_are_cut(cuts: list[int], rows: int, seed: int, dtype: torch.dtype) -> None:
+def test_parts_add_up_to_the_whole_however_they_are_cut(
+    cuts: list[int], rows: int, seed: int, dtype: torch.dtype
+) -> None:
     """Cut between cases, and each part once more between rows of the grid."""
-    forecast, observed = rain(6, 3, 1, 8, 4, seed=seed, dtype=dtype), rain(6, 3, 1, 8, 4, seed=seed + 1, dtype=dtype)
+    forecast, observed = (
+        rain(6, 3, 1, 8, 4, seed=seed, dtype=dtype),
+        rain(6, 3, 1, 8, 4, seed=seed + 1, dtype=dtype),
+    )
     parts = []
     for i, j in pairwise([0, *sorted(cuts), 6]):
         f, o = forecast[i:j], observed[i:j]
-        parts += [count(f[..., :rows, :], o[..., :rows, :], THRESHOLDS), count(f[..., rows:, :], o[..., rows:, :], THRESHOLDS)]
+        parts += [
+            count(f[..., :rows, :], o[..., :rows, :], THRESHOLDS),
+            count(f[..., rows:, :], o[..., rows:, :], THRESHOLDS),
+        ]
     whole = count(forecast, observed, THRESHOLDS)
     together = sum(parts, Counts.zeros(THRESHOLDS, 3))
     for name in ("joint", "pixels", "hits", "false_alarms", "misses", "correct_negatives"):
         assert torch.equal(getattr(together, name), getattr(whole, name)), name
-    assert torch.equal(joint_histogram(forecast[:, :, 0], observed[:, :, 0], THRESHOLDS).sum(0), whole.joint)
+    assert torch.equal(
+        joint_histogram(forecast[:, :, 0], observed[:, :, 0], THRESHOLDS).sum(0), whole.joint
+    )
 
 
 def test_counts_of_any_leading_shape_give_the_tables_of_each() -> None:
-    joint = torch.stack([joint_histogram(rain(4, 3, 6, 6, seed=s), rain(4, 3, 6, 6, seed=s + 9), THRESHOLDS) for s in (0, 1)])
+    joint = torch.stack(
+        [
+            joint_histogram(rain(4, 3, 6, 6, seed=s), rain(4, 3, 6, 6, seed=s + 9), THRESHOLDS)
+            for s in (0, 1)
+        ]
+    )
     counts = Counts(THRESHOLDS, joint)
     assert counts.hits.shape == (2, 4, 3, 4) and counts.pixels.shape == (2, 4, 3)
     for name in ("hits", "false_alarms", "misses", "correct_negatives"):
-        assert torch.equal(getattr(counts, name)[1, 2], getattr(Counts(THRESHOLDS, joint[1, 2]), name))
+        assert torch.equal(
+            getattr(counts, name)[1, 2], getattr(Counts(THRESHOLDS, joint[1, 2]), name)
+        )
     assert counts.pooled().joint.shape == (2, 4, 1, 5, 5)
     assert torch.equal(counts.pooled().misses[..., 0, :], counts.misses.sum(-2))
     assert torch.equal((counts + counts).hits, 2 * counts.hits)
@@ -153,7 +185,12 @@ def test_a_frame_without_pixels_scores_nan() -> None:
 
 
 def test_no_case_and_no_pixel_count_nothing() -> None:
-    assert joint_histogram(torch.ones(0, 3, 4, 4), torch.ones(0, 3, 4, 4), [1.0]).shape == (0, 3, 2, 2)
+    assert joint_histogram(torch.ones(0, 3, 4, 4), torch.ones(0, 3, 4, 4), [1.0]).shape == (
+        0,
+        3,
+        2,
+        2,
+    )
     assert not joint_histogram(torch.ones(2, 3, 0, 4), torch.ones(2, 3, 0, 4), [1.0]).any()
 
 
@@ -178,7 +215,11 @@ def test_a_tensor_and_an_array_have_the_same_class_numbers() -> None:
 
 
 def test_common_pixels_are_those_present_in_all() -> None:
-    first, second, third = torch.tensor([1.0, NAN, 3.0]), torch.tensor([4.0, 5.0, NAN]), torch.tensor([7.0, 8.0, 9.0])
+    first, second, third = (
+        torch.tensor([1.0, NAN, 3.0]),
+        torch.tensor([4.0, 5.0, NAN]),
+        torch.tensor([7.0, 8.0, 9.0]),
+    )
     fields = common_pixels(first, second, third)
     assert [field[0].item() for field in fields] == [1, 4, 7]
     assert all(field[1:].isnan().all() for field in fields)
@@ -186,7 +227,11 @@ def test_common_pixels_are_those_present_in_all() -> None:
 
 
 def test_a_pixel_missing_in_one_member_is_missing_in_all_members_and_fields() -> None:
-    ensemble, observed, single = torch.ones(1, 2, 3, 1, 4), torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 1, 4)
+    ensemble, observed, single = (
+        torch.ones(1, 2, 3, 1, 4),
+        torch.ones(1, 2, 1, 4),
+        torch.ones(1, 2, 1, 1, 4),
+    )
     ensemble[0, 0, 1, 0, 2] = NAN
     observed[0, 1, 0, 3] = NAN
     ensemble, observed, single = common_pixels(ensemble, observed, single)
@@ -221,7 +266,12 @@ def test_counting_refuses_what_cannot_be_compared() -> None:
 def test_an_infinite_rate_is_refused_wherever_it_is(value: float) -> None:
     field, infinite = torch.ones(1, 2, 2), torch.ones(1, 2, 2)
     infinite[0, 1, 1] = value
-    for forecast, observed in [(infinite, field), (field, infinite), (infinite, infinite), (infinite, field.log() / 0)]:
+    for forecast, observed in [
+        (infinite, field),
+        (field, infinite),
+        (infinite, infinite),
+        (infinite, field.log() / 0),
+    ]:
         with pytest.raises(InternalError, match="infinite"):
             count(forecast, observed, [1.0])
 
@@ -240,11 +290,20 @@ def test_counts_of_different_kinds_do_not_add() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cases_as_tensors_count_as_frames_as_arrays(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cases_as_tensors_count_as_frames_as_arrays(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What runs on a GPU, here on the CPU."""
-    forecast, observed = rain(4, 5, 9, 8, seed=7, dtype=dtype), rain(4, 5, 9, 8, seed=8, dtype=dtype)
+    forecast, observed = (
+        rain(4, 5, 9, 8, seed=7, dtype=dtype),
+        rain(4, 5, 9, 8, seed=8, dtype=dtype),
+    )
     joint = joint_histogram(forecast, observed, THRESHOLDS)
-    monkeypatch.setattr(counts_module, "pieces", lambda *fields: zip(*[field.flatten(2) for field in fields], strict=True))
+    monkeypatch.setattr(
+        counts_module,
+        "pieces",
+        lambda *fields: zip(*[field.flatten(2) for field in fields], strict=True),
+    )
     assert torch.equal(joint_histogram(forecast, observed, THRESHOLDS), joint)
     with pytest.raises(InternalError, match="infinite"):
         joint_histogram(forecast * math.inf, observed, THRESHOLDS)
@@ -253,6 +312,9 @@ def test_cases_as_tensors_count_as_frames_as_arrays(dtype: torch.dtype, monkeypa
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_gpu_counts_as_the_cpu_does(dtype: torch.dtype) -> None:
-    forecast, observed = rain(4, 5, 32, 32, seed=7, dtype=dtype), rain(4, 5, 32, 32, seed=8, dtype=dtype)
+    forecast, observed = (
+        rain(4, 5, 32, 32, seed=7, dtype=dtype),
+        rain(4, 5, 32, 32, seed=8, dtype=dtype),
+    )
     on_gpu = joint_histogram(forecast.cuda(), observed.cuda(), THRESHOLDS)
     assert torch.equal(on_gpu, joint_histogram(forecast, observed, THRESHOLDS))

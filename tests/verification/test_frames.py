@@ -13,7 +13,13 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_pictures import assert_whole_png
 
-from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError, MissingLibraryError
+from nowcast.errors import (
+    CannotCreateError,
+    ConfigError,
+    DataError,
+    InputOutputError,
+    MissingLibraryError,
+)
 from nowcast.verification.drawing import films, frames
 from nowcast.verification.drawing.colours import DRY, NOT_COVERED, RATE_CLASSES
 
@@ -43,11 +49,13 @@ def test_frames_with_and_without_past_and_observation(tmp_path: Path) -> None:
     observed = [None, *field[1:]]
     degrees = np.linspace(5, 8, 12)[None, :], np.linspace(50, 52, 8)[:, None]
     full = frames.draw_frames(
-        tmp_path / "a" / "full.png", observed, forecasts, minutes, "title", past=[*field[:2], None], reference_time=START,
-        columns=2, colours="colour_blind", degrees=degrees,
+        tmp_path / "a" / "full.png", observed, forecasts, minutes, "title", past=[*field[:2], None],
+        reference_time=START, columns=2, colours="colour_blind", degrees=degrees,
     )  # fmt: skip
     assert_whole_png(full)
-    bare = frames.draw_frames(tmp_path / "b" / "bare.png", None, {"model": field[:1]}, [6], "title", origin="upper")
+    bare = frames.draw_frames(
+        tmp_path / "b" / "bare.png", None, {"model": field[:1]}, [6], "title", origin="upper"
+    )
     assert_whole_png(bare)
 
 
@@ -67,7 +75,11 @@ def test_times_are_named_by_clock_and_lead() -> None:
 
 def test_frames_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     field = np.zeros((2, 4, 4))
-    for observed, forecast, minutes in [(field, field[:1], [6, 12]), (None, field, [6]), (field[:, :3], field, [6, 12])]:
+    for observed, forecast, minutes in [
+        (field, field[:1], [6, 12]),
+        (None, field, [6]),
+        (field[:, :3], field, [6, 12]),
+    ]:
         with pytest.raises(DataError, match="one frame for each lead time"):
             frames.draw_frames(tmp_path / "x.png", observed, {"model": forecast}, minutes, "title")
     with pytest.raises(DataError, match="one frame for each lead time"):
@@ -87,13 +99,16 @@ def test_the_south_is_drawn_at_the_bottom_wherever_row_0_is(tmp_path: Path) -> N
             frames.Look((2, 2), origin, "radar", None),  # type: ignore[arg-type]
         )
         wet = np.argwhere((picture == bytes_of(RATE_CLASSES[5.0])).all(axis=2))
-        lowest[origin] = wet[wet[:, 1] < 0.8 * picture.shape[1]].mean(axis=0)[0] / picture.shape[0]  # left of the legend
+        # left of the legend
+        lowest[origin] = wet[wet[:, 1] < 0.8 * picture.shape[1]].mean(axis=0)[0] / picture.shape[0]
     assert lowest["upper"] < 0.4 < 0.5 < lowest["lower"]
 
 
 def test_a_large_grid_is_drawn_from_some_of_its_pixels() -> None:
     field = np.zeros((2500, 3999), dtype="float32")
-    figure = frames._panel_figure([("model", [("+6 min", field)])], "title", frames.Look((2500, 3999), "lower", "radar", None))
+    figure = frames._panel_figure(
+        [("model", [("+6 min", field)])], "title", frames.Look((2500, 3999), "lower", "radar", None)
+    )
     [image] = figure.axes[0].images
     assert image.get_array().shape == (1250, 1333)
     assert image.get_extent() == [-0.5, 3998.5, -0.5, 2499.5]
@@ -102,12 +117,23 @@ def test_a_large_grid_is_drawn_from_some_of_its_pixels() -> None:
 def middles(picture: np.ndarray, panels: int) -> list[tuple[int, ...]]:
     """The colours at the middle of each of the panels, side by side left of the legend."""
     panel = frames._FILM_WIDTHS[panels - 1] * frames._FILM_DPI
-    return [tuple(picture[len(picture) // 2, int(panel * (number + 0.55))].tolist()) for number in range(panels)]
+    return [
+        tuple(picture[len(picture) // 2, int(panel * (number + 0.55))].tolist())
+        for number in range(panels)
+    ]
 
 
 def test_a_gif_has_every_lead_time_in_the_exact_colours_and_loops(tmp_path: Path) -> None:
     forecasts = {"model": STEPS, "still": [STEPS[2]] * 5}
-    path = frames.draw_film(tmp_path / "a.gif", None, forecasts, MINUTES, "title", frames_per_second=4, reference_time=START)
+    path = frames.draw_film(
+        tmp_path / "a.gif",
+        None,
+        forecasts,
+        MINUTES,
+        "title",
+        frames_per_second=4,
+        reference_time=START,
+    )
     with Image.open(path) as film:
         assert (film.n_frames, film.info["duration"], film.info["loop"]) == (5, 250, 0)  # type: ignore[attr-defined]
         pictures = []
@@ -117,15 +143,27 @@ def test_a_gif_has_every_lead_time_in_the_exact_colours_and_loops(tmp_path: Path
     for picture, colour in zip(pictures, COLOURS, strict=True):
         assert middles(picture, 2) == [bytes_of(colour), bytes_of(RATE_CLASSES[5.0])]
     still = [picture[picture.shape[0] // 5 :, picture.shape[1] // 2 :] for picture in pictures]
-    assert all(np.array_equal(still[0], one) for one in still[1:])  # nothing moves but the time above
+    # nothing moves but the time above
+    assert all(np.array_equal(still[0], one) for one in still[1:])
     assert [file.name for file in tmp_path.iterdir()] == ["a.gif"]
 
 
 def test_an_mp4_is_even_and_browsers_can_play_it(tmp_path: Path) -> None:
     imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     observed = [None, *STEPS[1:]]
-    path = frames.draw_film(tmp_path / "a.mp4", observed, {"model": STEPS}, MINUTES, "title", frames_per_second=2.5)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    path = frames.draw_film(
+        tmp_path / "a.mp4", observed, {"model": STEPS}, MINUTES, "title", frames_per_second=2.5
+    )
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-i",
+        str(path),
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]
     decoded = subprocess.run(command, capture_output=True, check=True)
     about = next(line for line in decoded.stderr.decode().splitlines() if "Video: h264" in line)
     assert "yuv420p(tv, bt709" in about and "2.50 fps" in about.replace("2.5 fps", "2.50 fps")
@@ -134,7 +172,8 @@ def test_an_mp4_is_even_and_browsers_can_play_it(tmp_path: Path) -> None:
     pictures = np.frombuffer(decoded.stdout, np.uint8).reshape(5, height, width, 3)
     for picture, colour in zip(pictures[1:], COLOURS[1:], strict=True):
         assert np.abs(np.array(middles(picture, 2)) - bytes_of(colour)).max() <= 8
-    assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")  # plays before it is all there
+    # plays before it is all there
+    assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -146,7 +185,9 @@ def test_odd_pictures_are_made_even_with_white() -> None:
 
 
 def test_colours_beyond_the_palette_take_the_nearest() -> None:
-    """512 greens: 255 of them find a place, the others go to the nearest of these, and what is given stays exact."""
+    """512 greens: 255 of them find a place, the others go to the nearest of these, and what is
+    given stays exact.
+    """
     picture = np.zeros((3, 256, 3), dtype=np.uint8)
     picture[..., 1], picture[2, :, 2] = np.arange(256), 1
     palette = films._palette(picture, ["#ff0000"])
@@ -155,9 +196,13 @@ def test_colours_beyond_the_palette_take_the_nearest() -> None:
     assert np.abs(drawn - picture).max() <= 1
 
 
-def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def draw(name: str) -> None:
-        frames.draw_film(tmp_path / name, None, {"model": STEPS}, MINUTES, "title", frames_per_second=4)
+        frames.draw_film(
+            tmp_path / name, None, {"model": STEPS}, MINUTES, "title", frames_per_second=4
+        )
 
     with pytest.raises(ConfigError, match="ends in .gif or .mp4"):
         draw("a.webm")
@@ -174,9 +219,14 @@ def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(tmp_path: Path, 
 def test_a_failure_of_ffmpeg_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("imageio_ffmpeg")
     broken = tmp_path / "ffmpeg"
-    broken.write_text("#!/bin/sh\necho 'Some words' >&2\necho 'No space left on device' >&2\nexit 1\n")
+    broken.write_text(
+        "#!/bin/sh\necho 'Some words' >&2\necho 'No space left on device' >&2\nexit 1\n"
+    )
     broken.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
-    with pytest.raises(InputOutputError, match=r"a\.mp4: ffmpeg failed \(No space left on device\); nothing was left behind"):
+    with pytest.raises(
+        InputOutputError,
+        match=r"a\.mp4: ffmpeg failed \(No space left on device\); nothing was left behind",
+    ):
         films.write_mp4(tmp_path / "a.mp4", [np.zeros((400, 400, 3), np.uint8)] * 3, 4)
     assert [file.name for file in tmp_path.iterdir()] == ["ffmpeg"]

@@ -13,7 +13,10 @@ def twins(days: list[str], names: list[str]) -> xr.Dataset:
     """The same forecast under several names."""
     one = tallied(days).sel(forecast=["near"])
     return scores_dataset(
-        xr.concat([one.assign_coords(forecast=[name]) for name in names], "forecast", data_vars="minimal"), **OPTIONS
+        xr.concat(
+            [one.assign_coords(forecast=[name]) for name in names], "forecast", data_vars="minimal"
+        ),
+        **OPTIONS,
     )
 
 
@@ -34,11 +37,14 @@ def two_forecasts(better: int = 2, days: int = 12, resamples: int = 200) -> xr.D
     }
     sums = [[[1.0] * 2] * days, [[2.0] * 2] * days]
     return scores_dataset(
-        by_hand(DAYS[:days], tables, squared_error=sums, absolute_error=sums), **{**OPTIONS, "resamples": resamples}
+        by_hand(DAYS[:days], tables, squared_error=sums, absolute_error=sums),
+        **{**OPTIONS, "resamples": resamples},
     )
 
 
-def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_than_chance() -> None:
+def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_than_chance() -> (
+    None
+):
     dataset = two_forecasts()
     text = headline_text(dataset)
     at = dataset.sel(threshold=1.0)
@@ -46,7 +52,10 @@ def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_
         cells = []
         for forecast, mark in (("model", "*"), ("persistence", "")):
             mean = at[f"{name}_mean"].sel(part="all", forecast=forecast).item()
-            low, high = (at[f"{name}_mean_{bound}"].sel(forecast=forecast).item() for bound in ("low", "high"))
+            low, high = (
+                at[f"{name}_mean_{bound}"].sel(forecast=forecast).item()
+                for bound in ("low", "high")
+            )
             cells += [f"{mean:.3f}{mark}", f"{low:.3f}–{high:.3f}"]
         assert row(text, label) == cells
     assert row(text, "MSE, mm²/h²") == ["0.050*", "0.050–0.050", "0.100", "0.100–0.100"]
@@ -55,16 +64,26 @@ def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_
 
 def test_the_caption_says_what_the_numbers_are() -> None:
     caption = caption_of(two_forecasts())
-    assert "Mean over 2 lead times of the score at each, from counts added over 12 cases." in caption
-    assert "With each its 95% interval, studentised, from drawing the 12 days with replacement." in caption
+    assert (
+        "Mean over 2 lead times of the score at each, from counts added over 12 cases." in caption
+    )
+    assert (
+        "With each its 95% interval, studentised, from drawing the 12 days with replacement."
+        in caption
+    )
     assert "rough" not in caption and "†" not in caption
 
 
 def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
-    assert "It is rough for fewer than 10 days, as a single day moves it much." in caption_of(two_forecasts(days=9))
+    assert "It is rough for fewer than 10 days, as a single day moves it much." in caption_of(
+        two_forecasts(days=9)
+    )
     few = caption_of(two_forecasts(days=5))
     assert (
-        "No forecast is called better: 5 days favour one of two equal ones by chance once in 16 times." in few and "*" not in few
+        "No forecast is called better: 5 days favour one of two equal ones by chance once in 16"
+        " times."
+        in few
+        and "*" not in few
     )
     enough = caption_of(two_forecasts(days=6))
     assert "by chance" not in enough and "*" in enough
@@ -116,7 +135,13 @@ def test_three_forecasts_have_their_intervals_beside_them_and_four_fit_100_colum
 
 
 def test_where_there_is_no_room_intervals_go_below_and_no_number_is_cut() -> None:
-    names = ["model", "persistence", "optical flow", "blend of all", "another model with a long name"]
+    names = [
+        "model",
+        "persistence",
+        "optical flow",
+        "blend of all",
+        "another model with a long name",
+    ]
     lines = headline_text(twins(DAYS[:10], names), width=60).splitlines()
     number = next(number for number, line in enumerate(lines) if "CSI ≥ 0.5" in line)
     assert len(lines[number].split()) == 3 + 5 and lines[number + 1].count("–") == 5

@@ -1,4 +1,6 @@
-"""The report holds everything in one file, says what the scores say, and works in a real browser."""
+"""The report holds everything in one file, says what the scores say, and works in a real
+browser.
+"""
 
 import base64
 import re
@@ -20,33 +22,54 @@ from nowcast.verification import Showcase, Tally, scores_dataset, write_report
 from nowcast.verification.drawing.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.verification.page import html_frames, html_sections, html_tables, html_words
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+)
 HOSTILE = "<script>alert('a')</script> & \"co\""
 LEADS = [5.0, 10.0, 15.0]
 
 
 def rain(days: int, members: int = 1) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """Four cases a day: times, observed (b, lead, h, w), and a forecast of it (b, lead, m, h, w) that errs a little."""
+    """Four cases a day: times, observed (b, lead, h, w), and a forecast of it (b, lead, m, h,
+    w) that errs a little.
+    """
     random = np.random.default_rng(0)
-    times = np.array(["2018-05-17T01:10"], "datetime64[m]") + np.arange(4 * days) * np.timedelta64(6, "h")
+    times = np.array(["2018-05-17T01:10"], "datetime64[m]") + np.arange(4 * days) * np.timedelta64(
+        6, "h"
+    )
     observed = random.gamma(0.4, 4.0, (4 * days, len(LEADS), 16, 20)).astype("float32")
     observed[:, :, 0] = np.nan
-    forecast = observed[:, :, None] * random.gamma(20.0, 0.05, (4 * days, len(LEADS), members, 16, 20)).astype("float32")
+    forecast = observed[:, :, None] * random.gamma(
+        20.0, 0.05, (4 * days, len(LEADS), members, 16, 20)
+    ).astype("float32")
     return times.astype("datetime64[ns]"), torch.from_numpy(observed), torch.from_numpy(forecast)
 
 
 def counts_of(
-    days: int, members: int = 1, names: tuple[str, str] = ("good", "late"), thresholds: Sequence[float] = (0.5, 2.0, 80.0)
+    days: int,
+    members: int = 1,
+    names: tuple[str, str] = ("good", "late"),
+    thresholds: Sequence[float] = (0.5, 2.0, 80.0),
 ) -> xr.Dataset:
     """Counts of a good forecast, and of one that is the same a frame late."""
     times, observed, forecast = rain(days, members)
     tally = Tally(thresholds, LEADS, scales=[1, 5])
-    tally.add(times, observed, dict(zip(names, (forecast, forecast[:, :, :1].roll(1, dims=1)), strict=True)))
+    tally.add(
+        times,
+        observed,
+        dict(zip(names, (forecast, forecast[:, :, :1].roll(1, dims=1)), strict=True)),
+    )
     return tally.dataset()
 
 
 def scores_of(counts: xr.Dataset, resamples: int = 50) -> xr.Dataset:
-    about = {"event_min_wet_share": 0.05, "event_gap_hours": 6, "interval_blocks": "day", "resamples": resamples, "seed": 0}
+    about = {
+        "event_min_wet_share": 0.05,
+        "event_gap_hours": 6,
+        "interval_blocks": "day",
+        "resamples": resamples,
+        "seed": 0,
+    }
     return scores_dataset(counts, **about)
 
 
@@ -55,7 +78,12 @@ def showcase(label: str = "best", forecast: str = "good") -> Showcase:
     observed = np.zeros((len(LEADS), 16, 20), "float32")
     for step in range(len(LEADS)):
         observed[step, 8, 4 + step] = 60.0
-    return Showcase(label, "2018-05-17 12:00 UTC", 0.5, {"observed": observed, forecast: np.repeat(observed[:1], len(LEADS), 0)})
+    return Showcase(
+        label,
+        "2018-05-17 12:00 UTC",
+        0.5,
+        {"observed": observed, forecast: np.repeat(observed[:1], len(LEADS), 0)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +130,15 @@ def test_one_file_that_loads_nothing(page: Path) -> None:
         for key, value in attrs.items()
         if key in ("src", "href", "xlink:href", "srcset")
     ]
-    assert addresses and all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
+    assert addresses and all(
+        address.startswith(("#", "data:image/png;base64,")) for address in addresses
+    )
     assert "http" not in re.sub(r"http-equiv|data:[^\"]*", "", text).lower()
-    (policy,) = [attrs["content"] for _, attrs in elements.found if attrs.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        attrs["content"]
+        for _, attrs in elements.found
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy is not None and policy.startswith("default-src 'none'; img-src data:;")
 
 
@@ -116,7 +150,11 @@ def test_elements_nest_and_ids_and_links_are_right(page: Path) -> None:
     inner = [str(attrs["href"])[1:] for tag, attrs in elements.found if tag == "a"]
     assert len(inner) == 12 and set(inner) <= set(ids)
     assert all(attrs.get("alt") for tag, attrs in elements.found if tag == "img")
-    assert all(attrs.get("aria-label") or attrs.get("aria-hidden") for tag, attrs in elements.found if tag == "svg")
+    assert all(
+        attrs.get("aria-label") or attrs.get("aria-hidden")
+        for tag, attrs in elements.found
+        if tag == "svg"
+    )
 
 
 def test_names_and_settings_of_users_stay_text(page: Path) -> None:
@@ -129,22 +167,35 @@ def test_names_and_settings_of_users_stay_text(page: Path) -> None:
 
 def test_bold_is_what_is_better_by_more_than_chance() -> None:
     scores = scores_of(counts_of(6))
-    assert html_tables.verdict(scores) == (
-        "<b>good</b> has the best CSI by more than chance at 0.5 and 2 mm/h. "
+    assert (
+        html_tables.verdict(scores)
+        == "<b>good</b> has the best CSI by more than chance at 0.5 and 2 mm/h. "
         "At 80 mm/h no forecast is better than all others by more than chance."
     )
     first = html_tables.headline(scores).split("</tr>")[1]
-    mean, low, high = (scores[f"csi_mean{side}"].sel(forecast="good", threshold=0.5) for side in ("", "_low", "_high"))
-    assert f">{mean.sel(part='all').item():.3f}</b><small>{low.item():.3f} to {high.item():.3f}</small>" in first
+    mean, low, high = (
+        scores[f"csi_mean{side}"].sel(forecast="good", threshold=0.5)
+        for side in ("", "_low", "_high")
+    )
+    assert (
+        f">{mean.sel(part='all').item():.3f}</b><small>{low.item():.3f} to"
+        f" {high.item():.3f}</small>" in first
+    )
     assert first.count("<b ") == 1
     worse = scores.assign(csi_mean_difference_p=scores["csi_mean_difference_p"] * 0 + 0.06)
     assert "<b " not in html_tables.headline(worse).split("HSS")[0]
-    assert html_tables.verdict(worse) == "At 0.5, 2 and 80 mm/h no forecast is better than all others by more than chance."
+    assert (
+        html_tables.verdict(worse)
+        == "At 0.5, 2 and 80 mm/h no forecast is better than all others by more than chance."
+    )
 
 
 def test_without_intervals_nothing_is_bold_and_the_reason_is_said() -> None:
     one_day, off = scores_of(counts_of(1)), scores_of(counts_of(3), resamples=0)
-    for scores, reason in ((one_day, "all cases lie in a single block (a day, UTC)"), (off, "resampling is off")):
+    for scores, reason in (
+        (one_day, "all cases lie in a single block (a day, UTC)"),
+        (off, "resampling is off"),
+    ):
         section = html_sections.headline(scores)
         assert "<b" not in section and "<small>" not in section and "nothing is bold" in section
         assert reason in section
@@ -153,9 +204,16 @@ def test_without_intervals_nothing_is_bold_and_the_reason_is_said() -> None:
 
 def test_few_blocks_are_warned_of_and_of_very_few_nothing_is_bold() -> None:
     very_few, few = (html_sections.headline(scores_of(counts_of(days))) for days in (3, 6))
-    assert "The cases lie in 3 blocks: too few to call any forecast better" in very_few and "<b" not in very_few
+    assert (
+        "The cases lie in 3 blocks: too few to call any forecast better" in very_few
+        and "<b" not in very_few
+    )
     assert "by chance once in 4 times" in very_few
-    assert "With 6 blocks, fewer than 10, the intervals are rough" in few and "<b>" in few and "<b " in few
+    assert (
+        "With 6 blocks, fewer than 10, the intervals are rough" in few
+        and "<b>" in few
+        and "<b " in few
+    )
     assert "rough" not in html_sections.headline(scores_of(counts_of(10)))
 
 
@@ -163,8 +221,13 @@ def test_numbers_have_three_figures_a_true_minus_and_no_minus_zero() -> None:
     assert html_tables._number(-0.0001) == "0.000"
     assert html_tables._number(-0.25) == "−0.250"
     assert html_tables._number(0.25, signed=True) == "+0.250"
-    assert html_tables._number(12345.6, html_tables._places("b_mse", np.array([12345.6]))) == "12,346"
-    assert html_tables._number(0.0001278, html_tables._places("mse", np.array([0.0001278, np.nan]))) == "0.000128"
+    assert (
+        html_tables._number(12345.6, html_tables._places("b_mse", np.array([12345.6]))) == "12,346"
+    )
+    assert (
+        html_tables._number(0.0001278, html_tables._places("mse", np.array([0.0001278, np.nan])))
+        == "0.000128"
+    )
     assert "–" in html_tables._number(np.nan)
 
 
@@ -193,7 +256,9 @@ def test_forecasts_scored_over_different_pixels_are_called_so() -> None:
 
 def test_without_cases_and_rivals_the_report_says_so() -> None:
     assert "No frames to show" in html_sections.cases([], LEADS, "CSI", "upper")
-    assert html_tables.verdict(scores_of(counts_of(1).isel(forecast=[0]))).startswith("good stands alone here")
+    assert html_tables.verdict(scores_of(counts_of(1).isel(forecast=[0]))).startswith(
+        "good stands alone here"
+    )
 
 
 def test_digits_without_times_have_a_report_without_period_parts_or_fss(tmp_path: Path) -> None:
@@ -201,11 +266,19 @@ def test_digits_without_times_have_a_report_without_period_parts_or_fss(tmp_path
     frames = (observed.nan_to_num(0.0) / 100).clamp(max=1)
     tally = Tally([0.5], [1.0], ssim=True, timed=False)
     tally.add(
-        np.arange(4).astype("datetime64[m]"), frames[:, :1], {"model": (forecast[:, :1] / 100).nan_to_num(0.0).clamp(max=1)}
+        np.arange(4).astype("datetime64[m]"),
+        frames[:, :1],
+        {"model": (forecast[:, :1] / 100).nan_to_num(0.0).clamp(max=1)},
     )
     counts = tally.dataset()
-    text = write_report(tmp_path / "report.html", scores_of(counts), counts, [], "CSI", "upper", {}).read_text()
-    assert "UTC" not in re.sub(r"<script.*", "", text, flags=re.DOTALL) and 'id="parts"' not in text and 'id="fss"' not in text
+    text = write_report(
+        tmp_path / "report.html", scores_of(counts), counts, [], "CSI", "upper", {}
+    ).read_text()
+    assert (
+        "UTC" not in re.sub(r"<script.*", "", text, flags=re.DOTALL)
+        and 'id="parts"' not in text
+        and 'id="fss"' not in text
+    )
     assert '<th scope="row">SSIM</th>' in text and "<dd>4</dd>" in text
 
 
@@ -222,7 +295,9 @@ def test_a_frame_has_the_colours_of_its_rates_north_up() -> None:
     assert hexed[5] == hexed[1][::-1]
     assert (colours[[0, 3, 4, 7], :, 3] == 0).all() and (colours[[1, 2, 5, 6], :, 3] == 255).all()
     top, _ = html_frames.strip(rates[None], "upper")
-    first = np.asarray(Image.open(BytesIO(base64.b64decode(top.partition(",")[2]))).convert("RGB"))[1, 0]
+    first = np.asarray(Image.open(BytesIO(base64.b64decode(top.partition(",")[2]))).convert("RGB"))[
+        1, 0
+    ]
     assert "#" + bytes(first).hex() == DRY
 
 
@@ -246,12 +321,18 @@ def test_large_frames_are_averaged_over_what_is_covered() -> None:
 def test_frames_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     counts = counts_of(1)
     case = showcase()
-    short = Showcase(case.label, case.reference_time, case.score, {**case.rows, "good": case.rows["good"][:1]})
+    short = Showcase(
+        case.label, case.reference_time, case.score, {**case.rows, "good": case.rows["good"][:1]}
+    )
     with pytest.raises(DataError, match="2018-05-17 12:00 UTC.*one for each lead time"):
-        write_report(tmp_path / "report.html", scores_of(counts), counts, [short], "CSI", "upper", {})
+        write_report(
+            tmp_path / "report.html", scores_of(counts), counts, [short], "CSI", "upper", {}
+        )
     (tmp_path / "report.html").mkdir()
     with pytest.raises(CannotCreateError):
-        write_report(tmp_path / "report.html", scores_of(counts), counts, [case], "CSI", "upper", {})
+        write_report(
+            tmp_path / "report.html", scores_of(counts), counts, [case], "CSI", "upper", {}
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -269,7 +350,11 @@ def browse(page: Path, *options: str, fragment: str = "") -> str:
         *options,
     ]
     return subprocess.run(
-        [*command, f"{page.as_uri()}{fragment}"], capture_output=True, text=True, timeout=120, check=True
+        [*command, f"{page.as_uri()}{fragment}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     ).stdout
 
 
@@ -277,7 +362,9 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium or googl
 
 
 @needs_browser
-def test_in_a_browser_scripts_run_nothing_is_blocked_and_a_lead_time_can_be_addressed(page: Path) -> None:
+def test_in_a_browser_scripts_run_nothing_is_blocked_and_a_lead_time_can_be_addressed(
+    page: Path,
+) -> None:
     shown = browse(page, "--dump-dom", fragment="#lead=10")
     assert re.search(r'<html[^>]* data-ready=""', shown) and "data-error" not in shown
     assert 'style="--step: 1;"' in shown or 'style="--step:1"' in shown
@@ -286,28 +373,38 @@ def test_in_a_browser_scripts_run_nothing_is_blocked_and_a_lead_time_can_be_addr
 
 @needs_browser
 def test_in_a_browser_the_slider_and_the_button_move_the_frames(page: Path, tmp_path: Path) -> None:
-    """A hand on the slider and on the button, by a script that the page's own policy would not let run."""
+    """A hand on the slider and on the button, by a script that the page's own policy would not
+    let run.
+    """
     hands = (
-        "slider = document.getElementById('lead'); slider.value = 2; slider.dispatchEvent(new Event('input'));"
-        "const image = document.querySelector('.frame img'); const moved = new DOMMatrix(getComputedStyle(image).transform).f;"
-        "document.body.dataset.moved = (-moved / image.getBoundingClientRect().height).toFixed(4);"
-        "document.body.dataset.when = document.getElementById('when').textContent;"
-        "document.getElementById('play').click(); document.body.dataset.pressed = document.getElementById('play').ariaPressed;"
+        "slider = document.getElementById('lead'); slider.value = 2; slider.dispatchEvent(new"
+        " Event('input'));const image = document.querySelector('.frame img'); const moved = new"
+        " DOMMatrix(getComputedStyle(image).transform).f;document.body.dataset.moved = (-moved /"
+        " image.getBoundingClientRect().height).toFixed(4);document.body.dataset.when ="
+        " document.getElementById('when').textContent;document.getElementById('play').click();"
+        " document.body.dataset.pressed = document.getElementById('play').ariaPressed;"
     )
     held = tmp_path / "held.html"
     text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text())
     held.write_text(text.replace("</body>", f"<script>let slider; {hands}</script></body>"))
     shown = browse(held, "--dump-dom")
     assert "data-error" not in shown
-    assert 'data-moved="0.6852"' in shown  # two frames of 16 lines, each with a line above and below, and the first line: 37 / 54
+    # two frames of 16 lines, each with a line above and below, and the first line: 37 / 54
+    assert 'data-moved="0.6852"' in shown
     assert 'data-when="+15 min"' in shown and 'data-pressed="true"' in shown
 
 
 @needs_browser
 def test_in_a_browser_the_wet_pixel_is_where_it_was_observed(page: Path, tmp_path: Path) -> None:
-    """Looked at: the frames of the lead time asked for, in their colours, and nothing of the page but them."""
+    """Looked at: the frames of the lead time asked for, in their colours, and nothing of the
+    page but them.
+    """
     cases = tmp_path / "cases.html"
-    cases.write_text(page.read_text().replace("</style>", "header, footer, main > :not(#cases) { display: none; }</style>", 1))
+    cases.write_text(
+        page.read_text().replace(
+            "</style>", "header, footer, main > :not(#cases) { display: none; }</style>", 1
+        )
+    )
     pictures = []
     for minutes in (5, 15):
         path = tmp_path / f"{minutes}.png"
@@ -319,4 +416,5 @@ def test_in_a_browser_the_wet_pixel_is_where_it_was_observed(page: Path, tmp_pat
     assert stays.any()  # in the legend, and in a forecast that stays where it was
     assert comes.sum() == pytest.approx(goes.sum(), rel=0.25)
     first, last = (np.nonzero(moved.any(axis=0))[0].mean() for moved in (goes, comes))
-    assert last - first == pytest.approx(2 * 420 / 20, abs=3)  # two columns of 20, in a frame 420 wide
+    # two columns of 20, in a frame 420 wide
+    assert last - first == pytest.approx(2 * 420 / 20, abs=3)

@@ -1,4 +1,7 @@
-"""The FSS: by hand, by the slow way, in parts, and as pysteps and scores have it. Without those two, their tests are skipped."""
+"""The FSS: by hand, by the slow way, in parts, and as pysteps and scores have it.
+
+Without those two, their tests are skipped.
+"""
 
 import math
 import warnings
@@ -22,10 +25,15 @@ THRESHOLDS = (0.1, 0.5, 2.0, 10.0)
 SCALES = (1, 3, 5, 9, 25)
 
 
-def rain(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, missing: bool = True) -> Tensor:
+def rain(
+    *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, missing: bool = True
+) -> Tensor:
     """Dry and wet pixels, many exactly at a threshold, some missing."""
     generator = torch.Generator().manual_seed(seed)
-    values = torch.tensor([0.0, 0.0, 0.0, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 9.99, 10.0, 55.5, NAN if missing else 0.0], dtype=dtype)
+    values = torch.tensor(
+        [0.0, 0.0, 0.0, 0.05, 0.1, 0.3, 0.5, 1.0, 2.0, 9.99, 10.0, 55.5, NAN if missing else 0.0],
+        dtype=dtype,
+    )
     return values[torch.randint(len(values), shape, generator=generator)]
 
 
@@ -45,7 +53,9 @@ def by_loops(forecast: Tensor, observed: Tensor, threshold: float, scale: int) -
     """Difference and reference of one frame, window by window."""
     h, w = forecast.shape
     missing = forecast.isnan() | observed.isnan()
-    events_f, events_o = (((field >= threshold) & ~missing).int().tolist() for field in (forecast, observed))
+    events_f, events_o = (
+        ((field >= threshold) & ~missing).int().tolist() for field in (forecast, observed)
+    )
     difference = reference = 0
     for y in range(h):
         for x in range(w):
@@ -65,13 +75,20 @@ def test_two_by_three_counted_by_hand() -> None:
     # 3 × 3 windows round each pixel, at 1 mm/h: n_f = 1 1 0 | 1 1 0 and n_o = 1 2 2 | 1 2 2
     assert sums["fss_difference"].tolist() == [[[[3, 0 + 1 + 4 + 0 + 1 + 4], [2, 18]]]]
     assert sums["fss_reference"].tolist() == [[[[3, 4 + 1 + 4 + 4 + 1 + 4 + 4], [2, 18]]]]
-    assert fss(sums["fss_difference"], sums["fss_reference"]).tolist() == [[[[0, 1 - 10 / 22], [0, 0]]]]
+    assert fss(sums["fss_difference"], sums["fss_reference"]).tolist() == [
+        [[[0, 1 - 10 / 22], [0, 0]]]
+    ]
 
 
 @pytest.mark.parametrize("scale", [1, 3, 5, 9, 21])
 @pytest.mark.parametrize("shift", [1, 2, 3, 8])
-def test_an_event_shifted_by_d_pixels_scores_1_minus_d_over_the_scale(scale: int, shift: int) -> None:
-    """Each event is in n windows by n, and n − d by n have both. In every direction, and 0 from d = n on."""
+def test_an_event_shifted_by_d_pixels_scores_1_minus_d_over_the_scale(
+    scale: int, shift: int
+) -> None:
+    """Each event is in n windows by n, and n − d by n have both.
+
+    In every direction, and 0 from d = n on.
+    """
     expected = pytest.approx(max(0.0, 1 - shift / scale), abs=1e-15)
     at = one_event(60, 70, 30, 30)
     assert score(one_event(60, 70, 30, 30 + shift), at, 1.0, scale) == expected
@@ -79,7 +96,9 @@ def test_an_event_shifted_by_d_pixels_scores_1_minus_d_over_the_scale(scale: int
 
 
 def test_a_window_over_all_the_grid_compares_the_numbers_of_events_alone() -> None:
-    """1 − (n_f − n_o)² / (n_f² + n_o²): the asymptote of Roberts & Lean, which only a frequency bias keeps from 1."""
+    """1 − (n_f − n_o)² / (n_f² + n_o²): the asymptote of Roberts & Lean, which only a frequency
+    bias keeps from 1.
+    """
     forecast, observed = torch.zeros(1, 1, 7, 9), torch.zeros(1, 1, 7, 9)
     forecast[..., 0, :4], observed[..., -1, -3:] = 1, 1
     for scale in (17, 19, 99):
@@ -96,7 +115,9 @@ def test_a_random_field_counts_as_the_slow_way_does(h: int, w: int) -> None:
         for lead in range(2):
             for k, threshold in enumerate(torch.tensor(THRESHOLDS).tolist()):
                 for s, scale in enumerate(SCALES):
-                    difference, reference = by_loops(forecast[b, lead], observed[b, lead], threshold, scale)
+                    difference, reference = by_loops(
+                        forecast[b, lead], observed[b, lead], threshold, scale
+                    )
                     assert sums["fss_difference"][b, lead, k, s] == difference
                     assert sums["fss_reference"][b, lead, k, s] == reference
 
@@ -104,7 +125,10 @@ def test_a_random_field_counts_as_the_slow_way_does(h: int, w: int) -> None:
 def test_at_scale_1_it_is_the_misses_and_false_alarms_of_the_counts() -> None:
     forecast, observed = rain(3, 2, 20, 30, seed=3), rain(3, 2, 20, 30, seed=4)
     counts = count(forecast, observed, THRESHOLDS)
-    sums = {name: each.sum(0)[..., 0] for name, each in fss_sums(forecast, observed, THRESHOLDS, [1]).items()}
+    sums = {
+        name: each.sum(0)[..., 0]
+        for name, each in fss_sums(forecast, observed, THRESHOLDS, [1]).items()
+    }
     assert torch.equal(sums["fss_difference"], counts.misses + counts.false_alarms)
     assert torch.equal(sums["fss_reference"], counts.misses + counts.false_alarms + 2 * counts.hits)
 
@@ -121,14 +145,29 @@ def test_parts_add_up_to_the_whole_however_they_are_cut(cuts: list[int], seed: i
 
 
 @pytest.mark.parametrize("frames_at_once", [1, 4, 100])
-def test_frames_looked_at_together_count_as_alone(frames_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_looked_at_together_count_as_alone(
+    frames_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also the last few, and a frame without events after one with many."""
     forecast, observed = rain(3, 3, 12, 10, seed=5), rain(3, 3, 12, 10, seed=6)
     forecast[1, 1], observed[1, 1] = 0, 0
-    expected = [by_loops(forecast[b, lead], observed[b, lead], 2.0, 5) for b in range(3) for lead in range(3)]
+    expected = [
+        by_loops(forecast[b, lead], observed[b, lead], 2.0, 5)
+        for b in range(3)
+        for lead in range(3)
+    ]
     monkeypatch.setattr(neighbourhood, "_PIXELS_AT_ONCE", frames_at_once * 120)
     sums = fss_sums(forecast, observed, [2.0], [5])
-    assert list(zip(sums["fss_difference"].flatten().tolist(), sums["fss_reference"].flatten().tolist(), strict=True)) == expected
+    assert (
+        list(
+            zip(
+                sums["fss_difference"].flatten().tolist(),
+                sums["fss_reference"].flatten().tolist(),
+                strict=True,
+            )
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +179,9 @@ def test_frames_looked_at_together_count_as_alone(frames_at_once: int, monkeypat
     ],
 )
 def test_wide_windows_and_large_grids_stay_exact(side: int, scale: int) -> None:
-    """Events everywhere: a window has rows × columns of them, cut off at the border, so that Σ n² = (Σ rows²)²."""
+    """Events everywhere: a window has rows × columns of them, cut off at the border, so that Σ
+    n² = (Σ rows²)².
+    """
     forecast, observed = torch.ones(1, 1, side, side), torch.ones(1, 1, side, side)
     rows = [min(side, i + scale // 2 + 1) - max(0, i - scale // 2) for i in range(side)]
     sums = fss_sums(forecast, observed, [1.0], [scale])
@@ -148,7 +189,8 @@ def test_wide_windows_and_large_grids_stay_exact(side: int, scale: int) -> None:
     assert sums["fss_difference"].item() == 0
     forecast[..., side // 2, side // 2] = 0
     with_hole = fss_sums(forecast, observed, [1.0], [scale])
-    centred = [i for i in range(side) if abs(i - side // 2) <= scale // 2]  # windows that lose an event, and so differ by 1
+    # windows that lose an event, and so differ by 1
+    centred = [i for i in range(side) if abs(i - side // 2) <= scale // 2]
     assert with_hole["fss_difference"].item() == len(centred) ** 2
     lost = sum(2 * rows[i] * rows[j] - 1 for i in centred for j in centred)
     assert with_hole["fss_reference"].item() == sums["fss_reference"].item() - lost
@@ -167,7 +209,11 @@ def test_an_event_on_one_side_alone_is_counted_though_the_other_is_dry() -> None
     wet, dry = torch.full((1, 1, 3, 3), 2.0), torch.zeros(1, 1, 3, 3)
     for forecast, observed in [(wet, dry), (dry, wet)]:
         sums = fss_sums(forecast, observed, [2.0, 2.1], [1])
-        assert sums["fss_difference"].flatten().tolist() == sums["fss_reference"].flatten().tolist() == [9, 0]
+        assert (
+            sums["fss_difference"].flatten().tolist()
+            == sums["fss_reference"].flatten().tolist()
+            == [9, 0]
+        )
 
 
 def test_a_missing_pixel_is_no_event_on_either_side() -> None:
@@ -200,7 +246,11 @@ def test_what_has_no_fss_is_refused() -> None:
             fss_sums(field, field, [1.0], scales)
     with pytest.raises(DataError, match="cannot be compared"):
         fss_sums(field, field[..., :3], [1.0], [3])
-    for forecast, observed in [(field * math.inf, field), (field, field * -math.inf), (field * math.inf, field * math.inf)]:
+    for forecast, observed in [
+        (field * math.inf, field),
+        (field, field * -math.inf),
+        (field * math.inf, field * math.inf),
+    ]:
         with pytest.raises(InternalError, match="infinite"):
             fss_sums(forecast, observed, [1.0], [3])
     with pytest.raises(DataError, match="64 bits"):
@@ -234,7 +284,9 @@ def fss_2d() -> Any:
         return pytest.importorskip("scores.spatial").fss_2d
 
 
-def pysteps_fss(pysteps: Any, forecast: Tensor, observed: Tensor, threshold: float, scale: int) -> float:
+def pysteps_fss(
+    pysteps: Any, forecast: Tensor, observed: Tensor, threshold: float, scale: int
+) -> float:
     """Of all frames together."""
     sums = pysteps.fss_init(threshold, scale)
     for f, o in zip(forecast.flatten(0, 1).numpy(), observed.flatten(0, 1).numpy(), strict=True):
@@ -242,9 +294,16 @@ def pysteps_fss(pysteps: Any, forecast: Tensor, observed: Tensor, threshold: flo
     return float(pysteps.fss_compute(sums))
 
 
-def scores_fss(fss_2d: Any, forecast: Tensor, observed: Tensor, threshold: float, scale: int, **how: Any) -> float:
+def scores_fss(
+    fss_2d: Any, forecast: Tensor, observed: Tensor, threshold: float, scale: int, **how: Any
+) -> float:
     f, o = (xr.DataArray(field[0, 0].numpy(), dims=("y", "x")) for field in (forecast, observed))
-    how = {"event_threshold": threshold, "window_size": (scale, scale), "spatial_dims": ("y", "x"), **how}
+    how = {
+        "event_threshold": threshold,
+        "window_size": (scale, scale),
+        "spatial_dims": ("y", "x"),
+        **how,
+    }
     return float(fss_2d(f, o, threshold_operator=np.greater_equal, **how))
 
 
@@ -256,7 +315,9 @@ def test_pysteps_agrees_on_fields_with_ties_borders_and_common_gaps(pysteps: Any
     for threshold in THRESHOLDS:
         for scale in (1, 3, 9, 17, 39):
             theirs = pysteps_fss(pysteps, forecast, observed, threshold, scale)
-            assert score(forecast, observed, threshold, scale) == pytest.approx(theirs, rel=0, abs=1e-12)
+            assert score(forecast, observed, threshold, scale) == pytest.approx(
+                theirs, rel=0, abs=1e-12
+            )
 
 
 def test_pysteps_calls_a_gap_in_the_forecast_a_miss_and_we_leave_it_out(pysteps: Any) -> None:
@@ -273,20 +334,32 @@ def test_pysteps_without_events_is_nan_too_but_warns(pysteps: Any) -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 3, 9, 17])
-def test_scores_takes_windows_inside_the_grid_and_agrees_where_the_border_is_dry(fss_2d: Any, scale: int) -> None:
-    forecast, observed = rain(1, 1, 30, 40, seed=13, missing=False), rain(1, 1, 30, 40, seed=14, missing=False)
+def test_scores_takes_windows_inside_the_grid_and_agrees_where_the_border_is_dry(
+    fss_2d: Any, scale: int
+) -> None:
+    forecast, observed = (
+        rain(1, 1, 30, 40, seed=13, missing=False),
+        rain(1, 1, 30, 40, seed=14, missing=False),
+    )
     border = [scale // 2] * 4
     f, o = (torch.nn.functional.pad(field, border) for field in (forecast, observed))
     for threshold in (0.5, 2.0):
         ours = score(forecast, observed, threshold, scale)
         assert ours == pytest.approx(scores_fss(fss_2d, f, o, threshold, scale), abs=1e-12)
         if scale > 1:  # without that border it leaves out windows that reach beyond the grid
-            assert ours != pytest.approx(scores_fss(fss_2d, forecast, observed, threshold, scale), abs=1e-6)
+            assert ours != pytest.approx(
+                scores_fss(fss_2d, forecast, observed, threshold, scale), abs=1e-6
+            )
 
 
 def test_scores_with_zero_padding_adds_a_row_and_a_column_of_windows_outside(fss_2d: Any) -> None:
-    """Those centred beyond the lower and the right border, not those beyond the upper and the left."""
-    forecast, observed = rain(1, 1, 12, 14, seed=15, missing=False), rain(1, 1, 12, 14, seed=16, missing=False)
+    """Those centred beyond the lower and the right border, not those beyond the upper and the
+    left.
+    """
+    forecast, observed = (
+        rain(1, 1, 12, 14, seed=15, missing=False),
+        rain(1, 1, 12, 14, seed=16, missing=False),
+    )
     theirs = scores_fss(fss_2d, forecast, observed, 2.0, 5, zero_padding=True)
     f, o = (torch.nn.functional.pad(field, [0, 1, 0, 1]) for field in (forecast, observed))
     assert score(f, o, 2.0, 5) == pytest.approx(theirs, abs=1e-12)

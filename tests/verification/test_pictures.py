@@ -20,15 +20,17 @@ def assert_whole_png(path: Path) -> None:
 
 @pytest.fixture
 def dataset() -> xr.Dataset:
-    """CSI of two parts, two forecasts, four lead times and four thresholds, undefined at the last; with intervals."""
+    """CSI of two parts, two forecasts, four lead times and four thresholds, undefined at the
+    last; with intervals.
+    """
     csi = np.random.default_rng(0).uniform(0.1, 0.9, (2, 2, 4, 4))
     csi[..., -1] = np.nan
     dims = ("forecast", "lead_time", "threshold")
     return xr.Dataset(
-        {"csi": (("part", *dims), csi), "csi_low": (dims, csi[0] - 0.1), "csi_high": (dims, csi[0] + 0.05)},
-        {
-            "part": ["all", "day 2020-01-01"], "forecast": ["model", "persistence"], "lead_time": [6.0, 12.0, 18.0, 24.0],
-            "threshold": [0.5, 2.0, 30.0, 50.0],
+        {"csi": (("part", *dims), csi), "csi_low": (dims, csi[0] - 0.1), "csi_high": (dims,
+        csi[0] + 0.05)}, {
+            "part": ["all", "day 2020-01-01"], "forecast": ["model", "persistence"],
+            "lead_time": [6.0, 12.0, 18.0, 24.0], "threshold": [0.5, 2.0, 30.0, 50.0],
         },
     )  # fmt: skip
 
@@ -46,9 +48,12 @@ def test_csi_is_that_of_all_cases_within_its_interval(
     np.testing.assert_array_equal(persistence.get_xdata(), [6, 12, 18, 24])
     band = panel.collections[1].get_paths()[0].get_extents()
     assert (band.ymin, band.ymax) == (
-        pytest.approx(dataset["csi_low"].values[1, :, 1].min()), pytest.approx(dataset["csi_high"].values[1, :, 1].max())
+        pytest.approx(dataset["csi_low"].values[1, :, 1].min()),
+        pytest.approx(dataset["csi_high"].values[1, :, 1].max())
     )  # fmt: skip
-    plain = pictures.draw_csi(dataset.sel(part="all").drop_vars(["csi_low", "csi_high", "part"]), tmp_path / "csi.png")
+    plain = pictures.draw_csi(
+        dataset.sel(part="all").drop_vars(["csi_low", "csi_high", "part"]), tmp_path / "csi.png"
+    )
     assert not figures[1].axes[1].collections and plain.name == "csi.png"
 
 
@@ -58,13 +63,27 @@ def test_csi_with_undefined_scores(dataset: xr.Dataset, tmp_path: Path) -> None:
 
 def test_curves_with_rows_that_lack_a_number(tmp_path: Path) -> None:
     rows = [
-        {"epoch": 1, "train_loss": 0.9, "validation_loss": 1.0, "validation_csi": None, "learning_rate": 1e-3},
-        {"epoch": 2, "train_loss": 0.5, "validation_loss": 0.6, "validation_csi": 0.3, "learning_rate": 1e-3},
+        {
+            "epoch": 1,
+            "train_loss": 0.9,
+            "validation_loss": 1.0,
+            "validation_csi": None,
+            "learning_rate": 1e-3,
+        },
+        {
+            "epoch": 2,
+            "train_loss": 0.5,
+            "validation_loss": 0.6,
+            "validation_csi": 0.3,
+            "learning_rate": 1e-3,
+        },
     ]
     assert_whole_png(pictures.draw_curves(rows, tmp_path / "curves.png"))
 
 
-def test_a_picture_that_cannot_be_written_leaves_nothing(dataset: xr.Dataset, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_leaves_nothing(
+    dataset: xr.Dataset, tmp_path: Path
+) -> None:
     (tmp_path / "csi.png").mkdir()
     with pytest.raises(CannotCreateError):
         pictures.draw_csi(dataset, tmp_path / "csi.png")

@@ -1,4 +1,7 @@
-"""Scores of ensembles: by hand, in closed form, and beside pysteps and scores. Without those two their tests are skipped."""
+"""Scores of ensembles: by hand, in closed form, and beside pysteps and scores.
+
+Without those two their tests are skipped.
+"""
 
 import warnings
 from typing import Any
@@ -46,8 +49,12 @@ def of_scores() -> Any:
 
 
 def smooth(members: int, seed: int, *, missing: bool = False) -> tuple[Tensor, Tensor]:
-    """(1, lead, m, h, w) and (1, lead, h, w) float64, all alike distributed and no two values equal; perhaps with gaps."""
-    values = torch.from_numpy(np.random.default_rng(seed).gamma(0.4, 15.0, (1, 3, members + 1, 40, 50)))
+    """(1, lead, m, h, w) and (1, lead, h, w) float64, all alike distributed and no two values
+    equal; perhaps with gaps.
+    """
+    values = torch.from_numpy(
+        np.random.default_rng(seed).gamma(0.4, 15.0, (1, 3, members + 1, 40, 50))
+    )
     if missing:
         values[:, :, 0, :5], values[:, :, -1, :, :7] = NAN, NAN
     return values[:, :, :-1], values[:, :, -1]
@@ -59,14 +66,20 @@ def ties(members: int, seed: int) -> tuple[Tensor, Tensor]:
     return forecast.round(), observed.round()
 
 
-def crps_of(forecast: Tensor, observed: Tensor, score: Any = probabilistic.crps) -> NDArray[np.float64]:
+def crps_of(
+    forecast: Tensor, observed: Tensor, score: Any = probabilistic.crps
+) -> NDArray[np.float64]:
     """(lead,), of one case."""
     pixels = rank_counts(forecast, observed).sum((2, 3))
     return np.asarray(score(*crps_sums(forecast, observed).values(), pixels, forecast.shape[2]))[0]
 
 
-def exceedance(forecast: Tensor, observed: Tensor, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What other libraries want, (lead, h, w): the share of members at or above the threshold, NaN where one is missing; observed."""
+def exceedance(
+    forecast: Tensor, observed: Tensor, threshold: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What other libraries want, (lead, h, w): the share of members at or above the threshold,
+    NaN where one is missing; observed.
+    """
     m = forecast.shape[2]
     shares = np.linspace(0.0, 1.0, m + 1)[(forecast[0] >= threshold).sum(1).numpy()]
     return np.where(forecast[0].isnan().any(1).numpy(), np.nan, shares), observed[0].numpy()
@@ -75,11 +88,15 @@ def exceedance(forecast: Tensor, observed: Tensor, threshold: float) -> tuple[ND
 def test_two_members_by_hand() -> None:
     forecast = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]]).reshape(1, 1, 2, 1, 3)
     observed = torch.tensor([2.0, 0.0, 0.0]).reshape(1, 1, 1, 3)
-    # mean error 1, 0, 3; the pair is 2, 0, 2 apart: so CRPS 1 − 2/4, 0, 3 − 2/4, and fair 1 − 2/2, 0, 3 − 2/2
+    # mean error 1, 0, 3; the pair is 2, 0, 2 apart: so CRPS 1 − 2/4, 0, 3 − 2/4, and fair 1 − 2/2,
+    # 0, 3 − 2/2
     assert crps_of(forecast, observed).tolist() == [(0.5 + 0 + 2.5) / 3]
     assert crps_of(forecast, observed, probabilistic.crps_fair).tolist() == [(0 + 0 + 2) / 3]
-    # the first is between its members; at the second all are equal, which is left out; the third is below its members
-    assert probabilistic.rank_frequency(rank_counts(forecast, observed), 2).tolist() == [[[0.5, 0.5, 0.0]]]
+    # the first is between its members; at the second all are equal, which is left out; the third is
+    # below its members
+    assert probabilistic.rank_frequency(rank_counts(forecast, observed), 2).tolist() == [
+        [[0.5, 0.5, 0.0]]
+    ]
 
 
 def test_a_table_of_probabilities_by_hand() -> None:
@@ -101,8 +118,11 @@ def test_a_table_of_probabilities_by_hand() -> None:
 def test_a_rank_histogram_by_hand() -> None:
     rank = np.zeros((4, 4))  # of three members
     rank[0, 0], rank[1, 1], rank[0, 2], rank[3, 0], rank[0, 3] = 5, 4, 3, 1, 100
-    # 5 at rank 0; 4 halved over ranks 1 and 2; 3 in thirds over 0, 1 and 2; 1 at rank 3; 100 that say nothing
-    assert probabilistic.rank_frequency(rank, 3) == pytest.approx(np.array([5 + 1, 2 + 1, 2 + 1, 1]) / 13)
+    # 5 at rank 0; 4 halved over ranks 1 and 2; 3 in thirds over 0, 1 and 2; 1 at rank 3; 100 that
+    # say nothing
+    assert probabilistic.rank_frequency(rank, 3) == pytest.approx(
+        np.array([5 + 1, 2 + 1, 2 + 1, 1]) / 13
+    )
 
 
 def test_a_perfect_ensemble_is_perfect() -> None:
@@ -114,9 +134,14 @@ def test_a_perfect_ensemble_is_perfect() -> None:
     probability = probability_counts(forecast, observed, THRESHOLDS)
     assert (probabilistic.brier(probability, 6) == 0).all()
     assert (probabilistic.brier_reliability(probability, 6) == 0).all()
-    assert_allclose(probabilistic.brier_resolution(probability), probabilistic.brier_uncertainty(probability), rtol=1e-12)
+    assert_allclose(
+        probabilistic.brier_resolution(probability),
+        probabilistic.brier_uncertainty(probability),
+        rtol=1e-12,
+    )
     assert (probabilistic.roc_area(probability) == 1).all()
-    assert np.isnan(probabilistic.rank_frequency(rank_counts(forecast, observed), 6)).all()  # nothing but ties
+    # nothing but ties
+    assert np.isnan(probabilistic.rank_frequency(rank_counts(forecast, observed), 6)).all()
 
 
 def test_a_climatological_probability_neither_resolves_nor_discriminates() -> None:
@@ -126,15 +151,24 @@ def test_a_climatological_probability_neither_resolves_nor_discriminates() -> No
     probability = probability_counts(forecast, observed, [1.0])
     assert probabilistic.brier_resolution(probability).item() == 0
     assert probabilistic.roc_area(probability).item() == 0.5
-    assert probabilistic.brier_reliability(probability, 4).item() == pytest.approx((1 / 4 - 1 / 5) ** 2)
+    assert probabilistic.brier_reliability(probability, 4).item() == pytest.approx(
+        (1 / 4 - 1 / 5) ** 2
+    )
     assert probabilistic.brier_uncertainty(probability).item() == pytest.approx(1 / 5 * 4 / 5)
 
 
 @pytest.mark.parametrize("dry", [0.0, 0.7])
 def test_the_rank_histogram_of_members_drawn_as_the_truth_is_flat(dry: float) -> None:
-    """Each pixel has each rank with probability 1/10, so that a rank has n/10 ± √(n · 0.09) of n pixels, and less where ties are
-    shared: within 5 of those, which one histogram in 200 000 is not. With many dry pixels too, some in all members."""
-    values = torch.from_numpy(np.random.default_rng(10).uniform(0.0, 1.0, (1, 1, 10, 200, 200))).sub(dry).clamp(min=0.0)
+    """Each pixel has each rank with probability 1/10, so that a rank has n/10 ± √(n · 0.09) of n
+    pixels, and less where ties are
+    shared: within 5 of those, which one histogram in 200 000 is not. With many dry pixels too, some
+    in all members.
+    """
+    values = (
+        torch.from_numpy(np.random.default_rng(10).uniform(0.0, 1.0, (1, 1, 10, 200, 200)))
+        .sub(dry)
+        .clamp(min=0.0)
+    )
     rank = rank_counts(values[:, :, :9], values[:, :, 9])
     informative = rank.sum().item() - rank[..., 9].sum().item()
     assert informative == 40_000 if dry == 0 else 30_000 < informative < 40_000
@@ -145,20 +179,29 @@ def test_the_rank_histogram_of_members_drawn_as_the_truth_is_flat(dry: float) ->
 
 def test_ensembles_too_narrow_and_too_wet_show_in_the_rank_histogram() -> None:
     values = torch.from_numpy(np.random.default_rng(11).normal(0.0, 1.0, (1, 1, 10, 50, 50)))
-    narrow = probabilistic.rank_frequency(rank_counts(values[:, :, :9] / 3, values[:, :, 9]), 9)[0, 0]
+    narrow = probabilistic.rank_frequency(rank_counts(values[:, :, :9] / 3, values[:, :, 9]), 9)[
+        0, 0
+    ]
     assert min(narrow[0], narrow[9]) > 2 * max(narrow[1:9])
     wet = probabilistic.rank_frequency(rank_counts(values[:, :, :9] + 1, values[:, :, 9]), 9)[0, 0]
     assert wet[0] > 0.3 and wet[9] < 0.02
 
 
 def test_the_fair_score_is_that_of_infinitely_many_members() -> None:
-    """Uniform on 0 to 1, E|x − y| = E|x − x'| = 1/3: fair 1/6 whatever m, plain 1/6 + 1/(6m). The standard error of the mean is
-    below 0.25/√n, for |x − y| ≤ 1 has a standard deviation of 0.24, and the spread that is taken off moves with it."""
+    """Uniform on 0 to 1, E|x − y| = E|x − x'| = 1/3: fair 1/6 whatever m, plain 1/6 + 1/(6m).
+
+    The standard error of the mean is below 0.25/√n, for |x − y| ≤ 1 has a standard deviation of
+    0.24, and the spread that is taken off moves with it.
+    """
     values = torch.from_numpy(np.random.default_rng(12).uniform(0.0, 1.0, (1, 1, 21, 300, 300)))
     for m in (2, 20):
         forecast, observed = values[:, :, :m], values[:, :, 20]
-        assert crps_of(forecast, observed, probabilistic.crps_fair).item() == pytest.approx(1 / 6, abs=5 * 0.25 / 300)
-        assert crps_of(forecast, observed).item() == pytest.approx(1 / 6 + 1 / (6 * m), abs=5 * 0.25 / 300)
+        assert crps_of(forecast, observed, probabilistic.crps_fair).item() == pytest.approx(
+            1 / 6, abs=5 * 0.25 / 300
+        )
+        assert crps_of(forecast, observed).item() == pytest.approx(
+            1 / 6 + 1 / (6 * m), abs=5 * 0.25 / 300
+        )
 
 
 def test_a_deterministic_forecast_has_the_scores_of_one() -> None:
@@ -167,15 +210,22 @@ def test_a_deterministic_forecast_has_the_scores_of_one() -> None:
     probability = probability_counts(forecast, observed, THRESHOLDS)[0]
     assert_allclose(probabilistic.roc_pod(probability)[..., 1], scores.pod(table))
     assert_allclose(probabilistic.roc_pofd(probability)[..., 1], scores.pofd(table))
-    assert_allclose(probabilistic.roc_area(probability), (1 + scores.pod(table) - scores.pofd(table)) / 2)
-    assert_allclose(probabilistic.brier(probability, 1), (table.false_alarms + table.misses) / table.pixels[:, None])
+    assert_allclose(
+        probabilistic.roc_area(probability), (1 + scores.pod(table) - scores.pofd(table)) / 2
+    )
+    assert_allclose(
+        probabilistic.brier(probability, 1),
+        (table.false_alarms + table.misses) / table.pixels[:, None],
+    )
     difference = (forecast[0, :, 0] - observed[0]).abs()
     assert_allclose(crps_of(forecast, observed), difference.nanmean((1, 2)))
     assert np.isnan(crps_of(forecast, observed, probabilistic.crps_fair)).all()
 
 
 tables = st.integers(1, 6).flatmap(
-    lambda m: st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 2**40)), min_size=m + 1, max_size=m + 1)
+    lambda m: st.lists(
+        st.tuples(st.integers(0, 2**40), st.integers(0, 2**40)), min_size=m + 1, max_size=m + 1
+    )
 )
 
 
@@ -183,8 +233,15 @@ tables = st.integers(1, 6).flatmap(
 @given(table=tables)
 def test_the_parts_of_the_brier_score_are_the_whole(table: list[tuple[int, int]]) -> None:
     probability, m = np.array(table), len(table) - 1
-    parts = probabilistic.brier_reliability(probability, m) - probabilistic.brier_resolution(probability)
-    assert_allclose(parts + probabilistic.brier_uncertainty(probability), probabilistic.brier(probability, m), rtol=0, atol=1e-14)
+    parts = probabilistic.brier_reliability(probability, m) - probabilistic.brier_resolution(
+        probability
+    )
+    assert_allclose(
+        parts + probabilistic.brier_uncertainty(probability),
+        probabilistic.brier(probability, m),
+        rtol=0,
+        atol=1e-14,
+    )
     assert np.isnan(parts) == (probability.sum() == 0)
 
 
@@ -203,9 +260,17 @@ def test_a_forecast_of_fewer_members_scores_the_same_beside_one_of_more() -> Non
     few, many = ties(3, 14), ties(5, 15)
     members = np.array([3, 5])
     pad = torch.nn.functional.pad
-    probability = torch.cat([pad(probability_counts(*few, THRESHOLDS), (0, 0, 0, 2)), probability_counts(*many, THRESHOLDS)])
+    probability = torch.cat(
+        [
+            pad(probability_counts(*few, THRESHOLDS), (0, 0, 0, 2)),
+            probability_counts(*many, THRESHOLDS),
+        ]
+    )
     rank = torch.cat([pad(rank_counts(*few), (0, 2, 0, 2)), rank_counts(*many)])
-    sums = {name: torch.cat([values, crps_sums(*many)[name]]) for name, values in crps_sums(*few).items()}
+    sums = {
+        name: torch.cat([values, crps_sums(*many)[name]])
+        for name, values in crps_sums(*few).items()
+    }
     pixels = rank.sum((2, 3))
     for score in (probabilistic.crps, probabilistic.crps_fair):
         together = score(*sums.values(), pixels, members[:, None])
@@ -213,13 +278,24 @@ def test_a_forecast_of_fewer_members_scores_the_same_beside_one_of_more() -> Non
     alone = [probability_counts(*few, THRESHOLDS)[0], probability_counts(*many, THRESHOLDS)[0]]
     for score in (probabilistic.brier, probabilistic.brier_reliability):
         together = score(probability, members[:, None, None])
-        assert_allclose(together, np.stack([score(one, m) for one, m in zip(alone, (3, 5), strict=True)]))
-    for score in (probabilistic.brier_resolution, probabilistic.brier_uncertainty, probabilistic.roc_area):
+        assert_allclose(
+            together, np.stack([score(one, m) for one, m in zip(alone, (3, 5), strict=True)])
+        )
+    for score in (
+        probabilistic.brier_resolution,
+        probabilistic.brier_uncertainty,
+        probabilistic.roc_area,
+    ):
         assert_allclose(score(probability), np.stack([score(one) for one in alone]))
     assert probabilistic.forecast_probability(members, 5).tolist()[1] == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert_allclose(probabilistic.forecast_probability(members, 5)[0], [0, 1 / 3, 2 / 3, 1, NAN, NAN])
+    assert_allclose(
+        probabilistic.forecast_probability(members, 5)[0], [0, 1 / 3, 2 / 3, 1, NAN, NAN]
+    )
     assert np.isnan(probabilistic.observed_frequency(probability)[0, ..., 4:]).all()
-    assert not probabilistic.roc_pod(probability)[0, ..., 4:].any() and not probabilistic.roc_pofd(probability)[0, ..., 4:].any()
+    assert (
+        not probabilistic.roc_pod(probability)[0, ..., 4:].any()
+        and not probabilistic.roc_pofd(probability)[0, ..., 4:].any()
+    )
     frequency = probabilistic.rank_frequency(rank, members[:, None])
     assert_allclose(frequency[0, :, :4], probabilistic.rank_frequency(rank_counts(*few), 3)[0])
     assert_allclose(frequency[1], probabilistic.rank_frequency(rank_counts(*many), 5)[0])
@@ -230,12 +306,22 @@ def test_what_was_never_counted_is_undefined() -> None:
     nothing = np.zeros((2, 4, 2), dtype=np.int64)
     for score in (probabilistic.brier, probabilistic.brier_reliability):
         assert np.isnan(score(nothing, 3)).all() and score(nothing, 3).shape == (2,)
-    for score in (probabilistic.brier_resolution, probabilistic.brier_uncertainty, probabilistic.roc_area, probabilistic.roc_pod):
+    for score in (
+        probabilistic.brier_resolution,
+        probabilistic.brier_uncertainty,
+        probabilistic.roc_area,
+        probabilistic.roc_pod,
+    ):
         assert np.isnan(score(nothing)).all()
     assert np.isnan(probabilistic.rank_frequency(np.zeros((4, 4)), 3)).all()
-    assert np.isnan(probabilistic.crps(0.0, 0.0, 0, 3)) and np.isnan(probabilistic.crps_fair(0.0, 0.0, 0, 3))
+    assert np.isnan(probabilistic.crps(0.0, 0.0, 0, 3)) and np.isnan(
+        probabilistic.crps_fair(0.0, 0.0, 0, 3)
+    )
     no_events = np.array([[3, 0], [2, 0]])
-    assert np.isnan(probabilistic.roc_area(no_events)) and np.isnan(probabilistic.roc_pod(no_events)).all()
+    assert (
+        np.isnan(probabilistic.roc_area(no_events))
+        and np.isnan(probabilistic.roc_pod(no_events)).all()
+    )
     assert probabilistic.roc_pofd(no_events).tolist() == [1, 2 / 5]
 
 
@@ -258,33 +344,52 @@ def test_pysteps_agrees_on_ensembles_without_ties(ensscores: Any, probscores: An
 
 
 def test_pysteps_agrees_on_reliability_and_roc(probscores: Any) -> None:
-    """With ties and gaps, and given one bin for each of our probabilities; it leaves points of fewer than 10 pixels out, if let."""
+    """With ties and gaps, and given one bin for each of our probabilities; it leaves points of
+    fewer than 10 pixels out, if let.
+    """
     forecast, observed = ties(10, 17)
     probability = probability_counts(forecast, observed, THRESHOLDS).sum(1)[0]
     for k, threshold in enumerate(THRESHOLDS):
         shares, truth = exceedance(forecast, observed, threshold)
         with np.errstate(invalid="ignore"):
-            abscissa, ordinate = probscores.reldiag(shares, truth, threshold, n_bins=11, min_count=0)
+            abscissa, ordinate = probscores.reldiag(
+                shares, truth, threshold, n_bins=11, min_count=0
+            )
         seen = probabilistic.probability_pixels(probability)[k] > 0
-        assert_allclose(abscissa[seen], probabilistic.forecast_probability(10, 10)[seen], rtol=1e-12)
-        assert_allclose(ordinate[seen], probabilistic.observed_frequency(probability)[k][seen], rtol=1e-12)
-        pofd, pod, area = probscores.ROC_curve(shares, truth, threshold, n_prob_thrs=11, compute_area=True)
+        assert_allclose(
+            abscissa[seen], probabilistic.forecast_probability(10, 10)[seen], rtol=1e-12
+        )
+        assert_allclose(
+            ordinate[seen], probabilistic.observed_frequency(probability)[k][seen], rtol=1e-12
+        )
+        pofd, pod, area = probscores.ROC_curve(
+            shares, truth, threshold, n_prob_thrs=11, compute_area=True
+        )
         assert_allclose(pod, probabilistic.roc_pod(probability)[k], rtol=1e-12)
         assert_allclose(pofd, probabilistic.roc_pofd(probability)[k], rtol=1e-12)
         assert area == pytest.approx(probabilistic.roc_area(probability)[k], rel=1e-12)
 
 
-def test_pysteps_loses_part_of_the_crps_where_the_observation_equals_a_member(probscores: Any) -> None:
-    """Of members 1 and 3 and the truth 3, ∫ (F − H)² is (1/2)² over 1 to 3. Its comparisons are all strict, and leave that out: so
-    does it most often where it is dry, and some members are not."""
+def test_pysteps_loses_part_of_the_crps_where_the_observation_equals_a_member(
+    probscores: Any,
+) -> None:
+    """Of members 1 and 3 and the truth 3, ∫ (F − H)² is (1/2)² over 1 to 3.
+
+    Its comparisons are all strict, and leave that out: so does it most often where it is dry, and
+    some members are not.
+    """
     x, y = np.array([1.0, 3.0]).reshape(2, 1, 1), np.array([[3.0]])
     assert probscores.CRPS(x, y) == 0
-    assert crps_of(torch.from_numpy(x)[None, None], torch.from_numpy(y)[None, None]).tolist() == [0.5]
+    assert crps_of(torch.from_numpy(x)[None, None], torch.from_numpy(y)[None, None]).tolist() == [
+        0.5
+    ]
 
 
 def test_pysteps_draws_ranks_at_random_among_ties_and_we_share_them(ensscores: Any) -> None:
-    """In 100 draws a rank's share strays from ours by less than 5 of its standard errors, of which √(1/4 · n / 100) / n is a bound.
-    It also draws for pixels where all are equal, which we leave out: here are none."""
+    """In 100 draws a rank's share strays from ours by less than 5 of its standard errors, of
+    which √(1/4 · n / 100) / n is a bound. It also draws for pixels where all are equal, which
+    we leave out: here are none.
+    """
     forecast, observed = (field[:, :1] for field in ties(4, 18))
     observed = torch.where((forecast == observed[:, :, None]).all(2), NAN, observed)
     rank = rank_counts(forecast, observed)
@@ -292,16 +397,25 @@ def test_pysteps_draws_ranks_at_random_among_ties_and_we_share_them(ensscores: A
     assert rank[..., 1:].sum() > n / 4  # many are tied
     state = np.random.get_state()
     np.random.seed(18)
-    drawn = np.mean([ensscores.rankhist(forecast[0, 0].numpy(), observed[0, 0].numpy()) for _ in range(100)], axis=0)
+    drawn = np.mean(
+        [ensscores.rankhist(forecast[0, 0].numpy(), observed[0, 0].numpy()) for _ in range(100)],
+        axis=0,
+    )
     np.random.set_state(state)
-    assert abs(drawn - probabilistic.rank_frequency(rank, 4)[0, 0]).max() < 5 * np.sqrt(1 / 4 / 100 / n)
+    assert abs(drawn - probabilistic.rank_frequency(rank, 4)[0, 0]).max() < 5 * np.sqrt(
+        1 / 4 / 100 / n
+    )
 
 
 def labelled(forecast: Tensor, observed: Tensor) -> tuple[xr.DataArray, xr.DataArray]:
-    """As `scores` wants them, and missing altogether where one is: for what it does with a missing member see below."""
+    """As `scores` wants them, and missing altogether where one is: for what it does with a
+    missing member see below.
+    """
     missing = forecast.isnan().any(2) | observed.isnan()
     x, y = forecast.masked_fill(missing[:, :, None], NAN)[0], observed.masked_fill(missing, NAN)[0]
-    return xr.DataArray(x.numpy(), dims=("lead", "member", "y", "x")), xr.DataArray(y.numpy(), dims=("lead", "y", "x"))
+    return xr.DataArray(x.numpy(), dims=("lead", "member", "y", "x")), xr.DataArray(
+        y.numpy(), dims=("lead", "y", "x")
+    )
 
 
 def test_scores_agrees_on_the_crps_with_ties_and_gaps(of_scores: Any) -> None:
@@ -313,7 +427,10 @@ def test_scores_agrees_on_the_crps_with_ties_and_gaps(of_scores: Any) -> None:
 
 
 def test_scores_scores_the_members_that_are_left_and_we_leave_the_pixel_out(of_scores: Any) -> None:
-    forecast, observed = torch.tensor([[1.0, 3.0], [NAN, 3.0]]).reshape(1, 1, 2, 1, 2), torch.zeros(1, 1, 1, 2)
+    forecast, observed = (
+        torch.tensor([[1.0, 3.0], [NAN, 3.0]]).reshape(1, 1, 2, 1, 2),
+        torch.zeros(1, 1, 1, 2),
+    )
     x = xr.DataArray(forecast[0, 0].numpy(), dims=("member", "y", "x"))
     y = xr.DataArray(observed[0, 0].numpy(), dims=("y", "x"))
     assert of_scores.crps_for_ensemble(x, y, "member").item() == (1 + 3) / 2
@@ -327,15 +444,23 @@ def test_scores_agrees_on_brier_and_roc_with_ties_and_gaps(of_scores: Any) -> No
     for_ensemble = of_scores.brier_score_for_ensemble(
         x, y, "member", list(THRESHOLDS), preserve_dims=["lead"], fair_correction=False
     )
-    assert_allclose(probabilistic.brier(probability, 7), for_ensemble.transpose("lead", "threshold"), rtol=1e-12)
+    assert_allclose(
+        probabilistic.brier(probability, 7), for_ensemble.transpose("lead", "threshold"), rtol=1e-12
+    )
     for k, threshold in enumerate(THRESHOLDS):
         shares = xr.DataArray(exceedance(forecast, observed, threshold)[0], dims=y.dims)
         events = (y >= threshold).where(y.notnull())
         brier = of_scores.brier_score(shares, events, preserve_dims=["lead"])
         assert_allclose(probabilistic.brier(probability, 7)[:, k], brier, rtol=1e-12)
-        curve = of_scores.roc_curve_data(shares, events, thresholds=list(np.linspace(0, 1, 8)), preserve_dims=["lead"])
+        curve = of_scores.roc_curve_data(
+            shares, events, thresholds=list(np.linspace(0, 1, 8)), preserve_dims=["lead"]
+        )
         assert_allclose(probabilistic.roc_area(probability)[:, k], curve["AUC"], rtol=1e-12)
-        assert_allclose(probabilistic.roc_pod(probability)[:, k], curve["POD"].transpose("lead", "threshold")[:, :-1], rtol=1e-12)
+        assert_allclose(
+            probabilistic.roc_pod(probability)[:, k],
+            curve["POD"].transpose("lead", "threshold")[:, :-1],
+            rtol=1e-12,
+        )
 
 
 def test_scores_shares_ties_too_but_keeps_pixels_where_all_are_equal(of_scores: Any) -> None:
@@ -344,7 +469,13 @@ def test_scores_shares_ties_too_but_keeps_pixels_where_all_are_equal(of_scores: 
     x, y = labelled(forecast, observed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the gaps
-        theirs = of_scores.rank_histogram(x, y, "member", preserve_dims=["lead"]).transpose("lead", "rank")
+        theirs = of_scores.rank_histogram(x, y, "member", preserve_dims=["lead"]).transpose(
+            "lead", "rank"
+        )
     all_equal = (rank[0, :, 0, 3].double() / rank[0].sum((1, 2))).numpy()[:, None]
     assert (all_equal > 0.05).all()
-    assert_allclose(theirs, (1 - all_equal) * probabilistic.rank_frequency(rank, 3)[0] + all_equal / 4, rtol=1e-12)
+    assert_allclose(
+        theirs,
+        (1 - all_equal) * probabilistic.rank_frequency(rank, 3)[0] + all_equal / 4,
+        rtol=1e-12,
+    )

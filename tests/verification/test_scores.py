@@ -43,7 +43,9 @@ HKO7 = {
         (0.1730, 0.2835, (1000, 2390, 2390, 205703)),
     ],
 }
-"""CSI and HSS as Shi et al. 2017 print them, from 0.5, 2, 5, 10 and 30 mm/h on, and a table that has both: a, b = c, d."""
+"""CSI and HSS as Shi et al. 2017 print them, from 0.5, 2, 5, 10 and 30 mm/h on, and a table
+that has both: a, b = c, d.
+"""
 
 
 # ---- categorical
@@ -51,8 +53,8 @@ HKO7 = {
 
 def test_finleys_tornadoes() -> None:
     printed = {  # Wilks 2019, ch. 9; SEDI from H = 0.5490 and F = 0.02616 with a pocket calculator
-        "csi": 0.228, "hss": 0.355, "pod": 0.549, "far": 0.720, "pofd": 0.026, "ets": 0.216, "frequency_bias": 1.96,
-        "accuracy": 0.966, "pss": 0.523, "sedi": 0.753,
+        "csi": 0.228, "hss": 0.355, "pod": 0.549, "far": 0.720, "pofd": 0.026, "ets": 0.216,
+        "frequency_bias": 1.96, "accuracy": 0.966, "pss": 0.523, "sedi": 0.753,
     }  # fmt: skip
     exact = {
         "csi": 28 / 123,
@@ -64,12 +66,16 @@ def test_finleys_tornadoes() -> None:
         "frequency_bias": 100 / 51,
         "accuracy": 2708 / 2803,
         "pss": 28 / 51 - 72 / 2752,
-        "sedi": math.log(72 / 2680 * 23 / 28) / math.log(72 / 2752 * 2680 / 2752 * 28 / 51 * 23 / 51),
+        "sedi": (
+            math.log(72 / 2680 * 23 / 28) / math.log(72 / 2752 * 2680 / 2752 * 28 / 51 * 23 / 51)
+        ),
     }
     assert printed.keys() == exact.keys() == CATEGORICAL.keys()
     for name, score in CATEGORICAL.items():
         assert score.function(FINLEY) == pytest.approx(exact[name], rel=1e-14), name
-        assert score.function(FINLEY) == pytest.approx(printed[name], abs=5e-3 if name == "frequency_bias" else 5e-4), name
+        assert score.function(FINLEY) == pytest.approx(
+            printed[name], abs=5e-3 if name == "frequency_bias" else 5e-4
+        ), name
 
 
 def test_no_tornado_ever_is_more_often_right_and_has_no_skill() -> None:
@@ -91,12 +97,18 @@ def test_a_perfect_and_a_chance_forecast() -> None:
 
 def test_exchanged_forecasts_have_the_opposite_skill() -> None:
     for score in (scores.hss, scores.pss, scores.sedi):
-        assert score(Contingency(30, 20, 10, 40)) == pytest.approx(-score(Contingency(10, 40, 30, 20)))
+        assert score(Contingency(30, 20, 10, 40)) == pytest.approx(
+            -score(Contingency(10, 40, 30, 20))
+        )
 
 
 def test_sedi_does_not_fade_as_the_event_becomes_rare() -> None:
-    """Base rate s, H = s^0.3 and F = s: all others go to 0, this one to (1 − 0.3) / (1 + 0.3) (Ferro & Stephenson 2011)."""
-    rare = Contingency(*[1e300 * part for part in (1e-60 * 1e-18, 1e-60, 1e-60 * (1 - 1e-18), 1 - 2e-60)])
+    """Base rate s, H = s^0.3 and F = s: all others go to 0, this one to (1 − 0.3) / (1 + 0.3)
+    (Ferro & Stephenson 2011).
+    """
+    rare = Contingency(
+        *[1e300 * part for part in (1e-60 * 1e-18, 1e-60, 1e-60 * (1 - 1e-18), 1 - 2e-60)]
+    )
     assert scores.sedi(rare) == pytest.approx((60 - 18) / (60 + 18))
     assert scores.csi(rare) < 1e-17
 
@@ -114,8 +126,12 @@ def test_sedi_does_not_fade_as_the_event_becomes_rare() -> None:
         ((1, 0, 1, 2), [1 / 2, 1 / 2, 1 / 2, 0, 0, 1 / 3, 1 / 2, 3 / 4, 1 / 2, NAN]),
     ],
 )
-def test_where_the_divisor_is_zero_the_score_is_nan(table: tuple[int, ...], wanted: list[float]) -> None:
-    np.testing.assert_allclose([score.function(Contingency(*table)) for score in CATEGORICAL.values()], wanted)
+def test_where_the_divisor_is_zero_the_score_is_nan(
+    table: tuple[int, ...], wanted: list[float]
+) -> None:
+    np.testing.assert_allclose(
+        [score.function(Contingency(*table)) for score in CATEGORICAL.values()], wanted
+    )
 
 
 def test_int64_products_do_not_overflow() -> None:
@@ -138,10 +154,11 @@ def test_arrays_of_tables_keep_their_shape(kind: type) -> None:
 
 @pytest.mark.parametrize("forecast", HKO7)
 def test_csi_and_hss_as_published_come_from_one_table(forecast: str) -> None:
-    """Two numbers to four decimals, one table of whole pixels with as many false alarms as misses: both formulas must hold.
+    """Two numbers to four decimals, one table of whole pixels with as many false alarms as misses:
+    both formulas must hold.
 
-    (The paper prints means over lead times, which need not come from any one table; that these do shows that the two scores
-    are the paper's. Its own code takes HSS from Gilbert's score.)
+    (The paper prints means over lead times, which need not come from any one table; that these do
+    shows that the two scores are the paper's. Its own code takes HSS from Gilbert's score.)
     """
     for printed_csi, printed_hss, table in HKO7[forecast]:
         counts = Contingency(*table)
@@ -155,9 +172,15 @@ def test_csi_and_hss_as_published_come_from_one_table(forecast: str) -> None:
 
 
 def sums_of(forecast: list[float], observed: list[float]) -> dict[str, float]:
-    fields = [torch.tensor(field, dtype=torch.float64).reshape(1, 1, 1, -1) for field in (forecast, observed)]
+    fields = [
+        torch.tensor(field, dtype=torch.float64).reshape(1, 1, 1, -1)
+        for field in (forecast, observed)
+    ]
     pixels = sum(not math.isnan(f + o) for f, o in zip(forecast, observed, strict=True))
-    return {name: part.item() for name, part in error_sums(*fields).items()} | {"pixels": pixels, "frames": 1}
+    return {name: part.item() for name, part in error_sums(*fields).items()} | {
+        "pixels": pixels,
+        "frames": 1,
+    }
 
 
 def test_four_pixels_by_hand() -> None:
@@ -196,10 +219,20 @@ def test_balanced_errors_are_of_a_frame() -> None:
 
 
 def test_sums_keep_their_shape_and_cases_may_have_fewer_axes() -> None:
-    sums = {name: np.full((2, 3), part) for name, part in sums_of([1.0, 8.0, 0.0], [3.0, 10.0, 1.0]).items()} | {"frames": 2}
+    sums = {
+        name: np.full((2, 3), part)
+        for name, part in sums_of([1.0, 8.0, 0.0], [3.0, 10.0, 1.0]).items()
+    } | {"frames": 2}
     for name, score in CONTINUOUS.items():
-        assert score.function(sums).shape == (2, 3) and score.function(sums).dtype == np.float64, name
-    dataset = xr.Dataset({name: (("forecast", "lead_time"), np.broadcast_to(part, (2, 3))) for name, part in sums.items()})
+        assert score.function(sums).shape == (2, 3) and score.function(sums).dtype == np.float64, (
+            name
+        )
+    dataset = xr.Dataset(
+        {
+            name: (("forecast", "lead_time"), np.broadcast_to(part, (2, 3)))
+            for name, part in sums.items()
+        }
+    )
     np.testing.assert_array_equal(scores.pearson(dataset), scores.pearson(sums))
 
 
@@ -210,7 +243,9 @@ def test_pearson_is_numpys_and_needs_no_second_pass_over_the_fields() -> None:
     sums = sums_of(forecast.tolist(), observed.tolist())
     assert scores.pearson(sums) == pytest.approx(np.corrcoef(forecast, observed)[0, 1], rel=1e-12)
     assert scores.pearson(sums_of([0.0, 1.0, 5.0], [5.0, 4.0, 0.0])) == pytest.approx(-1)
-    assert scores.correlation(sums_of([0.0, 1.0, 5.0], [5.0, 4.0, 0.0])) == pytest.approx(4 / math.sqrt(26 * 41))
+    assert scores.correlation(sums_of([0.0, 1.0, 5.0], [5.0, 4.0, 0.0])) == pytest.approx(
+        4 / math.sqrt(26 * 41)
+    )
 
 
 def test_a_constant_field_has_no_correlation_even_where_its_variance_is_rounded() -> None:
@@ -220,7 +255,9 @@ def test_a_constant_field_has_no_correlation_even_where_its_variance_is_rounded(
         drizzle, showers = [0.1] * n, [float(k % 7) for k in range(n)]
         sums = sums_of(drizzle, showers)
         residues.add(np.sign(sums["forecast_square"] - sums["forecast_sum"] ** 2 / n))
-        assert np.isnan(scores.pearson(sums)) and np.isnan(scores.pearson(sums_of(showers, drizzle)))
+        assert np.isnan(scores.pearson(sums)) and np.isnan(
+            scores.pearson(sums_of(showers, drizzle))
+        )
     assert {-1, 1} <= residues
     assert np.isnan(scores.correlation(sums_of([0.0] * n, showers)))
     assert scores.correlation(sums) > 0

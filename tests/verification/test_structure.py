@@ -19,21 +19,29 @@ def frames(*shape: int, seed: int = 0) -> Tensor:
 
 def by_hand(forecast: Tensor, observed: Tensor) -> float:
     """Of frames as large as the window, 11 × 11: one place, its moments summed pixel by pixel."""
-    weight = {(y, x): math.exp(-((y - 5) ** 2 + (x - 5) ** 2) / (2 * 1.5**2)) for y in range(11) for x in range(11)}
+    weight = {
+        (y, x): math.exp(-((y - 5) ** 2 + (x - 5) ** 2) / (2 * 1.5**2))
+        for y in range(11)
+        for x in range(11)
+    }
     total = sum(weight.values())
     f, o = forecast.double().tolist(), observed.double().tolist()
     mean_f = sum(a / total * f[y][x] for (y, x), a in weight.items())
     mean_o = sum(a / total * o[y][x] for (y, x), a in weight.items())
     var_f = sum(a / total * (f[y][x] - mean_f) ** 2 for (y, x), a in weight.items())
     var_o = sum(a / total * (o[y][x] - mean_o) ** 2 for (y, x), a in weight.items())
-    covariance = sum(a / total * (f[y][x] - mean_f) * (o[y][x] - mean_o) for (y, x), a in weight.items())
+    covariance = sum(
+        a / total * (f[y][x] - mean_f) * (o[y][x] - mean_o) for (y, x), a in weight.items()
+    )
     luminance = (2 * mean_f * mean_o + C1) / (mean_f**2 + mean_o**2 + C1)
     return luminance * (2 * covariance + C2) / (var_f + var_o + C2)
 
 
 def test_one_window_computed_by_hand() -> None:
     forecast, observed = frames(1, 1, 11, 11, seed=1), frames(1, 1, 11, 11, seed=2)
-    assert ssim_sums(forecast, observed).item() == pytest.approx(by_hand(forecast[0, 0], observed[0, 0]), rel=1e-12)
+    assert ssim_sums(forecast, observed).item() == pytest.approx(
+        by_hand(forecast[0, 0], observed[0, 0]), rel=1e-12
+    )
 
 
 def test_the_mean_is_over_the_windows_inside_the_frame() -> None:
@@ -56,10 +64,15 @@ def test_a_frame_is_1_against_itself_and_below_0_against_its_negative() -> None:
 
 
 @pytest.mark.parametrize("frames_at_once", [1, 4, 100])
-def test_frames_looked_at_together_are_as_alone(frames_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_looked_at_together_are_as_alone(
+    frames_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forecast, observed = frames(2, 3, 14, 12, seed=6), frames(2, 3, 14, 12, seed=7)
     alone = torch.cat(
-        [ssim_sums(f[None, None], o[None, None]) for f, o in zip(forecast.flatten(0, 1), observed.flatten(0, 1), strict=True)]
+        [
+            ssim_sums(f[None, None], o[None, None])
+            for f, o in zip(forecast.flatten(0, 1), observed.flatten(0, 1), strict=True)
+        ]
     )
     monkeypatch.setattr(structure, "_PIXELS_AT_ONCE", frames_at_once * 168)
     torch.testing.assert_close(ssim_sums(forecast, observed), alone.reshape(2, 3))

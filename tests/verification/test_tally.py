@@ -1,4 +1,6 @@
-"""A tally adds up: over chunks of cases, over processes, over files; and it never counts a case twice."""
+"""A tally adds up: over chunks of cases, over processes, over files; and it never counts a case
+twice.
+"""
 
 import multiprocessing
 from collections.abc import Callable, Mapping
@@ -20,11 +22,14 @@ from nowcast.verification.remarks import remarks_of
 from nowcast.verification.tally import Tally
 
 LEADS = (5.0, 10.0)
-TIMES = np.datetime64("2020-01-01T22:30", "ns") + np.timedelta64(15, "m") * np.arange(9)  # two hours of one day, one of the next
+# two hours of one day, one of the next
+TIMES = np.datetime64("2020-01-01T22:30", "ns") + np.timedelta64(15, "m") * np.arange(9)
 
 
 def fields(seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
-    """Rain of nine cases in sixteenths of mm/h, whose sums are exact in any order; some of it missing."""
+    """Rain of nine cases in sixteenths of mm/h, whose sums are exact in any order; some of it
+    missing.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def rain(*shape: int) -> Tensor:
@@ -37,7 +42,11 @@ def fields(seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
 def tallied(chunks: list[slice], observed: Tensor, forecasts: Mapping[str, Tensor]) -> xr.Dataset:
     tally = Tally([0.5, 2.0], LEADS, scales=[3, 5])
     for chunk in chunks:
-        tally.add(TIMES[chunk], observed[chunk], {name: forecast[chunk] for name, forecast in forecasts.items()})
+        tally.add(
+            TIMES[chunk],
+            observed[chunk],
+            {name: forecast[chunk] for name, forecast in forecasts.items()},
+        )
     return tally.dataset()
 
 
@@ -72,7 +81,8 @@ def count_and_write(chunk: slice, path: Path) -> None:
 
 def test_files_of_two_processes_merge_to_the_whole(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    parts = {tmp_path / "a.nc": slice(0, 5), tmp_path / "b.nc": slice(5, 9)}  # the second begins within an hour of the first
+    # the second begins within an hour of the first
+    parts = {tmp_path / "a.nc": slice(0, 5), tmp_path / "b.nc": slice(5, 9)}
     (here, first), (there, second) = parts.items()
     process = context.Process(target=count_and_write, args=(second, there))
     process.start()
@@ -91,7 +101,11 @@ def test_blocks_are_the_hours_of_reference_times_and_know_their_cases() -> None:
     hours = ["2020-01-01T22", "2020-01-01T23", "2020-01-02T00"]
     assert counts["block"].values.tolist() == np.array(hours, "datetime64[ns]").tolist()
     assert counts["cases"].values.tolist() == [2, 4, 3]
-    assert counts["minutes"].values.tolist() == [2**30 + 2**45, 1 + 2**15 + 2**30 + 2**45, 1 + 2**15 + 2**30]
+    assert counts["minutes"].values.tolist() == [
+        2**30 + 2**45,
+        1 + 2**15 + 2**30 + 2**45,
+        1 + 2**15 + 2**30,
+    ]
     assert counts["total"].values.tolist() == [cases * 2 * 8 * 7 for cases in (2, 4, 3)]
     assert counts["observed_covered"].sum() == (~observed.isnan()).sum()
     assert counts["observed_wet"].sum() == (observed >= 0.1).sum()
@@ -106,9 +120,9 @@ def test_a_pixel_missing_in_any_forecast_is_missing_in_all_or_not() -> None:
         tally.add(TIMES[:1], observed, {"a": first, "b": second})
         counts = tally.dataset()
         assert counts["missing"].values[:, 0].tolist() == missing
-        assert counts["joint"].sum(("block", "lead_time", "forecast_class", "observed_class")).values.tolist() == [
-            8 - m for m in missing
-        ]
+        assert counts["joint"].sum(
+            ("block", "lead_time", "forecast_class", "observed_class")
+        ).values.tolist() == [8 - m for m in missing]
 
 
 def test_only_the_pixels_of_the_region_are_counted() -> None:
@@ -117,7 +131,11 @@ def test_only_the_pixels_of_the_region_are_counted() -> None:
     region[2:5, 1:4] = True
     tally = Tally([0.5, 2.0], LEADS, scales=[3, 5], region=region)
     tally.add(TIMES, observed, forecasts)
-    cropped = tallied([slice(0, 9)], observed[..., 2:5, 1:4], {name: one[..., 2:5, 1:4] for name, one in forecasts.items()})
+    cropped = tallied(
+        [slice(0, 9)],
+        observed[..., 2:5, 1:4],
+        {name: one[..., 2:5, 1:4] for name, one in forecasts.items()},
+    )
     assert_same(tally.dataset(), cropped)
 
 
@@ -131,8 +149,18 @@ def test_of_a_region_that_is_no_box_its_own_pixels_alone_are_counted() -> None:
         tally = Tally([0.5, 2.0], LEADS, region=region)
         tally.add(TIMES, observed, forecasts)
         counted.append(tally.dataset())
-    for name in ("joint", "squared_error", "probability", "rank", "missing", "total", "observed_wet"):
-        np.testing.assert_array_equal(counted[0][name].values, counted[1][name].values + counted[2][name].values, name)
+    for name in (
+        "joint",
+        "squared_error",
+        "probability",
+        "rank",
+        "missing",
+        "total",
+        "observed_wet",
+    ):
+        np.testing.assert_array_equal(
+            counted[0][name].values, counted[1][name].values + counted[2][name].values, name
+        )
 
 
 def test_ensembles_are_counted_by_members_and_a_single_forecast_beside_them_too() -> None:
@@ -140,7 +168,9 @@ def test_ensembles_are_counted_by_members_and_a_single_forecast_beside_them_too(
     counts = tallied([slice(0, 9)], observed, forecasts)
     assert counts["members"].values.tolist() == [1, 4]
     scored = counts["joint"].sum(("forecast_class", "observed_class"))
-    np.testing.assert_array_equal(counts["probability"].isel(threshold=0).sum(("members_above", "observed_event")), scored)
+    np.testing.assert_array_equal(
+        counts["probability"].isel(threshold=0).sum(("members_above", "observed_event")), scored
+    )
     np.testing.assert_array_equal(counts["rank"].sum(("members_below", "members_equal")), scored)
     assert not counts["probability"].sel(forecast="model").isel(members_above=slice(2, None)).any()
     alone = tallied([slice(0, 9)], observed, {"model": forecasts["model"]})
@@ -174,7 +204,15 @@ def test_counts_made_otherwise_are_not_added() -> None:
         merge_counts([whole, whole.assign_attrs(checkpoint_sha256="of another model")], ["a", "b"])
     with pytest.raises(DataError, match=r"\(members, .* differ\)"):
         merge_counts(
-            [whole, tallied([slice(0, 9)], observed, {"model": forecasts["model"], "steps": forecasts["model"]})], ["a", "b"]
+            [
+                whole,
+                tallied(
+                    [slice(0, 9)],
+                    observed,
+                    {"model": forecasts["model"], "steps": forecasts["model"]},
+                ),
+            ],
+            ["a", "b"],
         )
 
 
@@ -182,29 +220,45 @@ def test_cases_and_frames_without_a_scored_pixel_are_counted_apart() -> None:
     observed, forecasts = fields()
     observed[0], observed[1, 0] = torch.nan, torch.nan
     counts = tallied([slice(0, 9)], observed, forecasts)
-    assert (counts["cases"].values.tolist(), counts["unscored_cases"].values.tolist()) == ([1, 4, 3], [1, 0, 0])
+    assert (counts["cases"].values.tolist(), counts["unscored_cases"].values.tolist()) == (
+        [1, 4, 3],
+        [1, 0, 0],
+    )
     assert counts["frames"].sel(forecast="model").values.tolist() == [[0, 1], [4, 4], [3, 3]]
 
 
-def test_counts_of_an_earlier_version_are_read_where_they_tell_enough_and_else_refused(tmp_path: Path) -> None:
+def test_counts_of_an_earlier_version_are_read_where_they_tell_enough_and_else_refused(
+    tmp_path: Path,
+) -> None:
     observed, forecasts = fields()
     observed = observed.nan_to_num(0.0)
     observed[:2] = torch.nan
     counts = tallied([slice(0, 9)], observed, {"model": forecasts["model"].nan_to_num(0.0)})
-    earlier = counts.drop_vars(["frames", "unscored_cases"]).assign(cases=counts["cases"] + counts["unscored_cases"])
+    earlier = counts.drop_vars(["frames", "unscored_cases"]).assign(
+        cases=counts["cases"] + counts["unscored_cases"]
+    )
     earlier.to_netcdf(tmp_path / "earlier.nc", engine="netcdf4")
     assert_same(open_counts(tmp_path / "earlier.nc"), counts)
     half = earlier.assign(joint=earlier["joint"] // 2)
     half.to_netcdf(tmp_path / "half.nc", engine="netcdf4")
-    with pytest.raises(DataError, match=r"half.nc: counts of an earlier nowcast.* of the cases of 2020-01-01T23 h UTC"):
+    with pytest.raises(
+        DataError,
+        match=r"half.nc: counts of an earlier nowcast.* of the cases of 2020-01-01T23 h UTC",
+    ):
         open_counts(tmp_path / "half.nc")
 
 
 def test_remarks_are_added_up_too(tmp_path: Path) -> None:
     observed, forecasts = fields()
     parts = [tallied([chunk], observed, forecasts) for chunk in (slice(0, 4), slice(4, 9))]
-    parts = [part.assign_attrs(remarks=remark) for part, remark in zip(parts, ("a, one", "b"), strict=True)]
-    assert remarks_of(merge_counts(parts, ["a", "b"])) == ["a, one", "b"] and remarks_of(parts[0].drop_attrs()) == []
+    parts = [
+        part.assign_attrs(remarks=remark)
+        for part, remark in zip(parts, ("a, one", "b"), strict=True)
+    ]
+    assert (
+        remarks_of(merge_counts(parts, ["a", "b"])) == ["a, one", "b"]
+        and remarks_of(parts[0].drop_attrs()) == []
+    )
 
 
 def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
@@ -224,7 +278,10 @@ def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
         (lambda counts: counts.isel(threshold=[0]), "joint has 3 classes beside 1 thresholds"),
         (lambda counts: counts.assign(joint=counts["joint"].astype(float)), "joint is of float64"),
         (lambda counts: counts.assign(joint=-counts["joint"]), "joint is below 0"),
-        (lambda counts: counts.assign(error=counts["error"].sum("block")), "error lies over forecast, lead_time"),
+        (
+            lambda counts: counts.assign(error=counts["error"].sum("block")),
+            "error lies over forecast, lead_time",
+        ),
         (lambda counts: counts.assign(minutes=counts["minutes"].astype(str)), "minutes is of "),
         (lambda counts: counts.isel(block=[0, 0]), "its blocks are no rising hours"),
         (lambda counts: counts.drop_vars("squared_error"), "it lacks squared_error"),

@@ -1,8 +1,10 @@
-"""Rain moved along by pysteps, in float64 on the CPU: extrapolation, and the frame in which S-PROG and STEPS work.
+"""Rain moved along by pysteps, in float64 on the CPU: extrapolation, and the frame in which S-PROG
+and STEPS work.
 
-Motion is that of Lucas and Kanade (1981) as pysteps has it: corners of the rain in dB are followed from each frame of the past to
-the next, and their vectors, without outliers, are spread over the grid. Rain is moved along it by the backward semi-Lagrangian
-scheme of Germann and Zawadzki (2002). Both are in pixels and steps, so neither needs to know their size.
+Motion is that of Lucas and Kanade (1981) as pysteps has it: corners of the rain in dB are followed
+from each frame of the past to the next, and their vectors, without outliers, are spread over the
+grid. Rain is moved along it by the backward semi-Lagrangian scheme of Germann and Zawadzki (2002).
+Both are in pixels and steps, so neither needs to know their size.
 """
 
 import logging
@@ -44,11 +46,14 @@ class Model(Protocol):
 class Advection:
     """The past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, case by case.
 
-    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest frame, in all members alike;
-    and all of a case where one of its frames holds no measured pixel, for then no motion is known.
+    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
+    frame, in all members alike; and all of a case where one of its frames holds no measured pixel,
+    for then no motion is known.
 
-    model: S-PROG or STEPS; without one the newest frame is moved along as it is. Where there is too little rain for it, it is, too.
-    remarks: where it departed from its method, each with the number of cases, and told in the log, once.
+    model: S-PROG or STEPS; without one the newest frame is moved along as it is. Where there is too
+    little rain for it, it is, too.
+    remarks: where it departed from its method, each with the number of cases, and told in the log,
+    once.
     """
 
     name: str
@@ -57,7 +62,10 @@ class Advection:
     model: Model | None = None
 
     def __call__(self, past: Tensor) -> Tensor:
-        cases = [torch.from_numpy(self._case(case.double().numpy()).astype(np.float32)) for case in past.cpu()]
+        cases = [
+            torch.from_numpy(self._case(case.double().numpy()).astype(np.float32))
+            for case in past.cpu()
+        ]
         return torch.stack(cases).transpose(1, 2).to(past.device)
 
     def _case(self, rain: Rates) -> Rates:
@@ -65,7 +73,10 @@ class Advection:
         members = 1 if self.model is None else self.model.members
         shape = (members, self.lead_steps, *rain.shape[1:])
         if np.isnan(rain).all(axis=(1, 2)).any():
-            self._remark("a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing")
+            self._remark(
+                "a frame of the past holds no measured pixel, so no motion is known, and all of the"
+                " forecast is missing"
+            )
             return np.full(shape, np.nan)
         with quiet(self.name):
             velocity = motion(rain)
@@ -85,17 +96,25 @@ class Advection:
 
 
 def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | str:
-    """What a model makes of the past (t, h, w), (m, lead, h, w); or why it makes nothing of such rain."""
+    """What a model makes of the past (t, h, w), (m, lead, h, w); or why it makes nothing of
+    such rain.
+    """
     if not model.suits(rain):
         return "too little rain in the newest frames to tell how it changes"
     try:
         return model(rain, velocity)
-    except (ArithmeticError, IndexError, ValueError) as error:  # a singular matrix, a percentile of nothing
-        return f"pysteps made nothing of such rain ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is said'})"
+    # a singular matrix, a percentile of nothing
+    except (ArithmeticError, IndexError, ValueError) as error:
+        return (
+            f"pysteps made nothing of such rain ({type(error).__name__}:"
+            f" {str(error).splitlines()[0] if str(error) else 'no more is said'})"
+        )
 
 
 def motion(rain: Rates) -> Rates:
-    """Of the past (t, h, w), t ≥ 2 → (2, h, w): x and y in pixels a step; 0 where nothing is there to follow."""
+    """Of the past (t, h, w), t ≥ 2 → (2, h, w): x and y in pixels a step; 0 where nothing is
+    there to follow.
+    """
     from pysteps.motion import get_method
 
     velocity: Rates = get_method("LK")(to_db(np.nan_to_num(rain, nan=0.0)))

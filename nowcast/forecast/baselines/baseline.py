@@ -29,7 +29,8 @@ class Baseline:
     remarks: Counter[str]
 
     def __call__(self, past: Tensor) -> Tensor:
-        """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates (b, lead, m, h, w), float32, where the past is.
+        """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates (b, lead, m, h,
+        w), float32, where the past is.
 
         NaN = missing, in both; a forecast is missing where its method knows nothing.
         """

@@ -1,4 +1,5 @@
-"""S-PROG and STEPS: rain in dB as a sum of scales, each of which changes at its own pace as it moves along.
+"""S-PROG and STEPS: rain in dB as a sum of scales, each of which changes at its own pace as it
+moves along.
 
 Settings are those of pysteps' own examples.
 """
@@ -14,7 +15,10 @@ from nowcast.forecast.baselines.library import AR_FRAMES
 
 @dataclass(frozen=True)
 class Sprog:
-    """S-PROG (Seed 2003): each scale fades as its autoregression says. Where it rains the mean dB stay those of the newest frame."""
+    """S-PROG (Seed 2003): each scale fades as its autoregression says.
+
+    Where it rains the mean dB stay those of the newest frame.
+    """
 
     lead_steps: int
     members: int = 1
@@ -23,7 +27,9 @@ class Sprog:
         return all(has_rain(frame, None) for frame in newest_in_db(rain))
 
     def __call__(self, rain: Rates, velocity: Rates) -> Rates:
-        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (1, lead, h, w)."""
+        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (1, lead,
+        h, w).
+        """
         from pysteps.nowcasts import get_method
 
         made = get_method("sprog")(
@@ -40,11 +46,13 @@ class Sprog:
 
 @dataclass(frozen=True)
 class Steps:
-    """STEPS (Bowler et al. 2006): noise of the same spectrum takes the place of what fades of each scale, and motion is perturbed.
+    """STEPS (Bowler et al. 2006): noise of the same spectrum takes the place of what fades of each
+    scale, and motion is perturbed.
 
-    A member whose motion brings rain from outside of the grid brings what lies within, mirrored at the border; pixels of which
-    the unperturbed motion does not tell where their rain comes from are missing in all members.
-    The noise is that of `seed` and of the newest frame, so one case has the same members wherever it is forecast.
+    A member whose motion brings rain from outside of the grid brings what lies within, mirrored at
+    the border; pixels of which the unperturbed motion does not tell where their rain comes from are
+    missing in all members. The noise is that of `seed` and of the newest frame, so one case has the
+    same members wherever it is forecast.
     """
 
     lead_steps: int
@@ -57,7 +65,9 @@ class Steps:
         return all(has_rain(frame, "tukey") for frame in newest_in_db(rain))
 
     def __call__(self, rain: Rates, velocity: Rates) -> Rates:
-        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (members, lead, h, w)."""
+        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (members,
+        lead, h, w).
+        """
         from pysteps.nowcasts import get_method
 
         made = get_method("steps")(
@@ -86,14 +96,18 @@ def newest_in_db(rain: Rates) -> Rates:
 
 
 def has_rain(frame: Rates, window: str | None) -> bool:
-    """Whether a frame (h, w) [dB] has rain, in a window of that name as the noise generator of pysteps lays over it."""
+    """Whether a frame (h, w) [dB] has rain, in a window of that name as the noise generator of
+    pysteps lays over it.
+    """
     from pysteps.utils.check_norain import check_norain
 
     return not check_norain(frame, WET_DB, 0.0, window)
 
 
 def cascade_levels(shape: tuple[int, ...]) -> int:
-    """6 where the longer side has some 256 pixels or more, one less for each halving, 3 at least: each is about an octave."""
+    """6 where the longer side has some 256 pixels or more, one less for each halving, 3 at
+    least: each is about an octave.
+    """
     return int(np.clip(round(np.log2(max(shape))) - 2, 3, 6))
 
 

@@ -15,20 +15,26 @@ from nowcast.untrusted import importing_plainly
 AR_FRAMES = 3
 """Frames that an autoregression of order 2 is made of."""
 LEAST_STEPS = {"extrapolation": 2, "sprog": AR_FRAMES, "steps": AR_FRAMES}
-"""Frames that the baselines which need pysteps must see, none of them missing; the others need the newest alone."""
+"""Frames that the baselines which need pysteps must see, none of them missing; the others need
+the newest alone.
+"""
 
 _LIBRARIES = ("pysteps", "cv2")  # the second is what the first follows rain with
 
 
 def require(name: str) -> None:
-    """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not there, or not whole."""
+    """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not
+    there, or not whole.
+    """
     with _silence():
         for library in _LIBRARIES:
             try:
                 with importing_plainly():
                     import_module(library)
             except ImportError as error:
-                raise MissingLibraryError(f"{name}: needs {library}: pip install 'nowcast[baselines]'.") from error
+                raise MissingLibraryError(
+                    f"{name}: needs {library}: pip install 'nowcast[baselines]'."
+                ) from error
             except (
                 AttributeError,
                 OSError,
@@ -41,7 +47,10 @@ def require(name: str) -> None:
 
 
 def refuse_absent(name: str) -> None:
-    """As `require`, without importing anything: whether the libraries are installed at all. Errors: MissingLibraryError."""
+    """As `require`, without importing anything: whether the libraries are installed at all.
+
+    Errors: MissingLibraryError.
+    """
     absent = [library for library in _LIBRARIES if find_spec(library) is None]
     if absent:
         raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
@@ -49,7 +58,8 @@ def refuse_absent(name: str) -> None:
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Within this block pysteps prints nothing and warns of nothing, and NumPy's random numbers go on after it as before.
+    """Within this block pysteps prints nothing and warns of nothing, and NumPy's random numbers go
+    on after it as before.
 
     Errors: InternalError where it fails, naming the baseline.
     """
@@ -58,7 +68,9 @@ def quiet(name: str) -> Iterator[None]:
         with _silence():
             yield
     except Exception as error:  # OpenCV's own is none but an Exception
-        raise InternalError(f"{name}: pysteps failed ({type(error).__name__}: {error}); leave out this baseline.") from error
+        raise InternalError(
+            f"{name}: pysteps failed ({type(error).__name__}: {error}); leave out this baseline."
+        ) from error
     finally:
         np.random.set_state(state)
 

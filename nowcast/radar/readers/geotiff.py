@@ -1,7 +1,8 @@
 """GeoTIFF: a band a frame, gzipped or not.
 
-Read by GDAL's driver of GeoTIFF alone, and from this one file: no .aux.xml, .tfw, .msk or .ovr beside it counts.
-What a band says of itself comes first, then tags of band and file; FMI's files say all in items of a GDAL_METADATA tag.
+Read by GDAL's driver of GeoTIFF alone, and from this one file: no .aux.xml, .tfw, .msk or .ovr
+beside it counts. What a band says of itself comes first, then tags of band and file; FMI's files
+say all in items of a GDAL_METADATA tag.
 """
 
 import math
@@ -22,45 +23,96 @@ from nowcast.errors import DataError
 from nowcast.radar.cf import PROVENANCE
 from nowcast.radar.cf_times import minutes_of_cell_methods
 from nowcast.radar.file import ZR, Layout, RadarFile, ReadOptions
-from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_crs, in_metres
+from nowcast.radar.georeference import (
+    Place,
+    axis_in_degrees,
+    axis_in_metres,
+    grid_mapping_from_crs,
+    in_metres,
+)
 from nowcast.radar.grid import CRS
 from nowcast.radar.names import time_from_name
 from nowcast.radar.readers.odim import RAIN, REFLECTIVITY
-from nowcast.radar.storage import Values, explain, kept_unpacked, library, undetected, unpack, unsigned_where_meant
+from nowcast.radar.storage import (
+    Values,
+    explain,
+    kept_unpacked,
+    library,
+    undetected,
+    unpack,
+    unsigned_where_meant,
+)
 from nowcast.radar.times import instant
 from nowcast.radar.units import ZR_RELATIONS, quantity_of
 from nowcast.untrusted import refuse_huge
 
-_THIS_FILE_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO", "GDAL_GEOREF_SOURCES": "INTERNAL"}
+_THIS_FILE_ALONE = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
+}
 _TIME_TAGS = ("time", "valid_time", "datetime", "observation time")
 _ITEM = re.compile(r'<Item name="([^"]{1,100})"([^>]{0,200})>([^<]{0,1000})</Item>')
-"""Of GDAL's metadata in XML, which is not parsed as such: a stranger's XML may expand without end."""
+"""Of GDAL's metadata in XML, which is not parsed as such: a stranger's XML may expand without
+end.
+"""
 _UNIT = re.compile(r'\bunit="([^"]*)"')
 _FMI_CRS, _FMI_QUANTITY = 3067, "reflectivity"
-"""FMI does not name itself, but it alone gives reflectivity on Finland's own grid, with items as "Observation time"."""
-_TAGS = {"TIFFTAG_IMAGEDESCRIPTION": "title", "TIFFTAG_ARTIST": "institution", "TIFFTAG_COPYRIGHT": "license"}
+"""FMI does not name itself, but it alone gives reflectivity on Finland's own grid, with items
+as "Observation time".
+"""
+_TAGS = {
+    "TIFFTAG_IMAGEDESCRIPTION": "title",
+    "TIFFTAG_ARTIST": "institution",
+    "TIFFTAG_COPYRIGHT": "license",
+}
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds. Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do."""
+    """What `path` holds.
+
+    Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do.
+    """
     with _open(path) as file:
         bands = _bands(file, options, path)
         units, minutes = _units(file, bands, options, path)
         times = _times(file, bands, path)
         band = bands[0] - 1
-        name = file.descriptions[band] if len(bands) == 1 and _time_of_text(file.descriptions[band] or "") is None else None
+        name = (
+            file.descriptions[band]
+            if len(bands) == 1 and _time_of_text(file.descriptions[band] or "") is None
+            else None
+        )
         said = _said(file, bands[0])
         packing, zr = _packing(file, bands[0], path), None if options.zr else _zr(file, said, units)
-        layout = Layout(name or said.get("quantity") or "band", (file.height, file.width), units, minutes, zr, packing)
+        layout = Layout(
+            name or said.get("quantity") or "band",
+            (file.height, file.width),
+            units,
+            minutes,
+            zr,
+            packing,
+        )
         tags = file.tags()
         attrs = {name: tags[name] for name in PROVENANCE if name in tags}
-        attrs |= {ours: tags[tag] for tag, ours in _TAGS.items() if tag in tags and ours not in attrs}
-        attrs |= {"institution": "Finnish Meteorological Institute"} if zr is not None and "institution" not in attrs else {}
+        attrs |= {
+            ours: tags[tag] for tag, ours in _TAGS.items() if tag in tags and ours not in attrs
+        }
+        attrs |= (
+            {"institution": "Finnish Meteorological Institute"}
+            if zr is not None and "institution" not in attrs
+            else {}
+        )
         return RadarFile(path, "geotiff", layout, times, _place(file, path), attrs)
 
 
-def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
-    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked. Errors: as describe."""
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
+    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked.
+
+    Errors: as describe.
+    """
     (top, bottom, _), (left, right, _) = (
         part.indices(size) for part, size in zip((rows, columns), file.layout.shape, strict=True)
     )
@@ -74,7 +126,12 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
             declared = stored.nodatavals[band - 1]
             raw = unsigned_where_meant(stored.read(band, window=window), declared, nodata, undetect)
             scale, offset = _packing(stored, band, file.path)
-            attrs = {"_FillValue": declared, "missing_value": nodata, "scale_factor": scale, "add_offset": offset}
+            attrs = {
+                "_FillValue": declared,
+                "missing_value": nodata,
+                "scale_factor": scale,
+                "add_offset": offset,
+            }
             numbers, dry = file.dry(options)
             flagged = undetected(undetect, declared, nodata, options.missing_value)
             frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
@@ -85,7 +142,10 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """The file in rasterio. Errors: DataError, MissingInputError for what goes wrong within the block."""
+    """The file in rasterio.
+
+    Errors: DataError, MissingInputError for what goes wrong within the block.
+    """
     rasterio = library("rasterio", "geotiff", path)
     try:
         with open(path, "rb") as file:
@@ -93,71 +153,108 @@ def _open(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             opened.enter_context(rasterio.Env(**_THIS_FILE_ALONE))
-            where: Any = path.absolute()  # a relative one may look like one of GDAL's own, as GTIFF_DIR:1:a.tif
+            # a relative one may look like one of GDAL's own, as GTIFF_DIR:1:a.tif
+            where: Any = path.absolute()
             if packed:
                 where = opened.enter_context(rasterio.MemoryFile(kept_unpacked(path)))
-            image = opened.enter_context(where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff"))
+            image = opened.enter_context(
+                where.open(driver="GTiff") if packed else rasterio.open(where, driver="GTiff")
+            )
             for shape in [image.shape, *image.block_shapes]:
                 refuse_huge(shape, f"{path}: an image")
             yield image
-    except (OSError, UnicodeError, rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:  # of damaged tags, too
+    # of damaged tags, too
+    except (
+        OSError,
+        UnicodeError,
+        rasterio.errors.RasterioError,
+        rasterio._err.CPLE_BaseError,
+    ) as error:
         raise explain(path, error) from error
 
 
 def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
-    """The numbers (from 1) of the bands that are frames: those asked for, else those with a time each, else the only one."""
-    alpha = {k for k, meaning in zip(file.indexes, file.colorinterp, strict=True) if meaning.name == "alpha"}
+    """The numbers (from 1) of the bands that are frames: those asked for, else those with a
+    time each, else the only one.
+    """
+    alpha = {
+        k
+        for k, meaning in zip(file.indexes, file.colorinterp, strict=True)
+        if meaning.name == "alpha"
+    }
     bands = [k for k in file.indexes if k not in alpha]
     names = {k: file.descriptions[k - 1] or f"band {k}" for k in bands}
     listed = ", ".join(names.values())
     if options.variable is not None:
         bands = [k for k in bands if options.variable in (names[k], str(k), f"band {k}")]
         if not bands:
-            raise DataError(f"{path}: has no band {options.variable!r} (it has: {listed}); set data.variable.")
+            raise DataError(
+                f"{path}: has no band {options.variable!r} (it has: {listed}); set data.variable."
+            )
     if len(bands) > 1 and any(_time_of_band(file, k) is None for k in bands):
-        raise DataError(f"{path}: has several bands and no time for each: {listed}; choose one with data.variable.")
+        raise DataError(
+            f"{path}: has several bands and no time for each: {listed}; choose one with"
+            " data.variable."
+        )
     if np.dtype(file.dtypes[bands[0] - 1]).kind not in "iuf":
         raise DataError(
-            f"{path}: its values are {file.dtypes[bands[0] - 1]}, not numbers of rain; name another band with data.variable."
+            f"{path}: its values are {file.dtypes[bands[0] - 1]}, not numbers of rain; name another"
+            " band with data.variable."
         )
     return bands
 
 
-def _units(file: Any, bands: list[int], options: ReadOptions, path: Path) -> tuple[str, float | None]:
-    """(units, minutes of accumulation or None): of bands and tags, or of the options; but data.units overrules the file."""
+def _units(
+    file: Any, bands: list[int], options: ReadOptions, path: Path
+) -> tuple[str, float | None]:
+    """(units, minutes of accumulation or None): of bands and tags, or of the options; but
+    data.units overrules the file.
+    """
     stated = {file.units[k - 1] or _units_said(_said(file, k)) for k in bands}
     if len(stated) > 1 and options.units is None:
-        raise DataError(f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one with data.variable.")
+        raise DataError(
+            f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one"
+            " with data.variable."
+        )
     units = options.units or stated.pop()
     quantity = quantity_of(units)
     if quantity is None:
         raise DataError(
-            f"{path}: {f'is in {units!r}' if units else 'has no units'}; nowcast reads 'mm h-1', 'mm' with"
-            " data.accumulation_minutes, or 'dBZ': say which with data.units."
+            f"{path}: {f'is in {units!r}' if units else 'has no units'}; nowcast reads 'mm h-1',"
+            " 'mm' with data.accumulation_minutes, or 'dBZ': say which with data.units."
         )
     if quantity != "amount":
         return units, None
-    minutes = minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", "")) or options.accumulation_minutes
+    minutes = (
+        minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", ""))
+        or options.accumulation_minutes
+    )
     if minutes is None:
         raise DataError(
-            f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set data.accumulation_minutes"
-            " (or data.units, if it is a rate)."
+            f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set"
+            " data.accumulation_minutes (or data.units, if it is a rate)."
         )
     return units, minutes
 
 
 def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    """The time of each band: of its own tags, else of the file's, else of its name, else when the image was made."""
+    """The time of each band: of its own tags, else of the file's, else of its name, else when
+    the image was made.
+    """
     times = [_time_of_band(file, k) for k in bands]
     if None not in times:
         return np.array(times, dtype="datetime64[ns]")
     tags, said = file.tags(), _said(file, bands[0])
-    own = next((time for tag in _TIME_TAGS if (time := _time_of_text(said.get(tag, ""))) is not None), None)
+    own = next(
+        (time for tag in _TIME_TAGS if (time := _time_of_text(said.get(tag, ""))) is not None), None
+    )
     named = time_from_name(path.name) if own is None else own
-    made = _time_of_text(tags.get("TIFFTAG_DATETIME", "")) if named is None else named  # some programs write when they ran
+    # some programs write when they ran
+    made = _time_of_text(tags.get("TIFFTAG_DATETIME", "")) if named is None else named
     if made is None:
         raise DataError(
-            f"{path}: has no time: neither a tag 'time' or TIFFTAG_DATETIME nor one in its name, as 202001311205; rename it."
+            f"{path}: has no time: neither a tag 'time' or TIFFTAG_DATETIME nor one in its name, as"
+            " 202001311205; rename it."
         )
     return np.array([made], dtype="datetime64[ns]")
 
@@ -165,12 +262,17 @@ def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[
 def _time_of_band(file: Any, band: int) -> np.datetime64 | None:
     """The time that the tags of a band hold, or its name."""
     tags = {name.lower(): text for name, text in file.tags(band).items()}
-    texts = [*(tags.get(tag, "") for tag in (*_TIME_TAGS, "tifftag_datetime")), file.descriptions[band - 1] or ""]
+    texts = [
+        *(tags.get(tag, "") for tag in (*_TIME_TAGS, "tifftag_datetime")),
+        file.descriptions[band - 1] or "",
+    ]
     return next((time for text in texts if (time := _time_of_text(text)) is not None), None)
 
 
 def _time_of_text(text: str) -> np.datetime64 | None:
-    """'2020:01:31 12:05:00', as TIFF has it, ISO 8601 or 202001311205 → the time in UTC; None where it is no time."""
+    """'2020:01:31 12:05:00', as TIFF has it, ISO 8601 or 202001311205 → the time in UTC; None
+    where it is no time.
+    """
     text = text.strip()
     if re.fullmatch(r"\d{12}", text):
         return time_from_name(text)
@@ -183,22 +285,34 @@ def _time_of_text(text: str) -> np.datetime64 | None:
 
 
 def _said(file: Any, band: int) -> dict[str, str]:
-    """What the tags of a band and of the file say, by names in lower case: the band's first, then the file's, then the items of GDAL's
-    metadata that lie in a tag as XML; the unit of one of these as `… unit`."""
+    """What the tags of a band and of the file say, by names in lower case: the band's first,
+    then the file's, then the items of GDAL's metadata that lie in a tag as XML; the unit of one
+    of these as `… unit`.
+    """
     of_file = file.tags()
     said: dict[str, str] = {}
     for name, about, text in _ITEM.findall(of_file.get("GDAL_METADATA", "")):
         unit = _UNIT.search(about)
-        said |= {name.lower(): unescape(text).strip(), **({f"{name.lower()} unit": unescape(unit[1])} if unit else {})}
+        said |= {
+            name.lower(): unescape(text).strip(),
+            **({f"{name.lower()} unit": unescape(unit[1])} if unit else {}),
+        }
     for tags in (of_file, file.tags(band)):
         said |= {name.lower(): str(text).strip() for name, text in tags.items()}
     return said
 
 
 def _units_said(said: dict[str, str]) -> str:
-    """In so many words, or by the unit or the name (of ODIM's) of the quantity; empty where nothing is said."""
+    """In so many words, or by the unit or the name (of ODIM's) of the quantity; empty where
+    nothing is said.
+    """
     known = {**RAIN, **REFLECTIVITY}
-    texts = (said.get("units"), said.get("unit"), said.get("quantity unit"), known.get(said.get("quantity", "").upper()))
+    texts = (
+        said.get("units"),
+        said.get("unit"),
+        said.get("quantity unit"),
+        known.get(said.get("quantity", "").upper()),
+    )
     return next((text for text in texts if text), "")
 
 
@@ -214,7 +328,8 @@ def _packing(file: Any, band: int, path: Path) -> tuple[float, float]:
     packing = (gain, _number(said, "offset", path) or 0.0)
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
         raise DataError(
-            f"{path}: its tags say gain {packing[0]:g} and offset {packing[1]:g}, by which nothing can be read; check it."
+            f"{path}: its tags say gain {packing[0]:g} and offset {packing[1]:g}, by which nothing"
+            " can be read; check it."
         )
     return packing
 
@@ -226,11 +341,15 @@ def _number(said: dict[str, str], name: str, path: Path) -> float | None:
     try:
         return float(said[name])
     except ValueError as error:
-        raise DataError(f"{path}: its tag {name} is {said[name]!r}, not a number; check it.") from error
+        raise DataError(
+            f"{path}: its tag {name} is {said[name]!r}, not a number; check it."
+        ) from error
 
 
 def _flag(said: dict[str, str], name: str) -> float | None:
-    """A tag that names a number of the pixels; None without it, or where it names none, as "none"."""
+    """A tag that names a number of the pixels; None without it, or where it names none, as
+    "none".
+    """
     try:
         return float(said[name])
     except (KeyError, ValueError):
@@ -240,22 +359,34 @@ def _flag(said: dict[str, str], name: str) -> float | None:
 def _zr(file: Any, said: dict[str, str], units: str) -> ZR | None:
     """FMI's, of a file that is known to be FMI's by what it says and where it lies."""
     is_fmi = "observation time" in said and _FMI_QUANTITY in said.get("quantity", "").lower()
-    if quantity_of(units) != "reflectivity" or not is_fmi or file.crs is None or file.crs.to_epsg() != _FMI_CRS:
+    if (
+        quantity_of(units) != "reflectivity"
+        or not is_fmi
+        or file.crs is None
+        or file.crs.to_epsg() != _FMI_CRS
+    ):
         return None
     return ZR_RELATIONS["fmi"]
 
 
 def _place(file: Any, path: Path) -> Place:
-    """The centres of columns and rows, and the grid mapping; {} where the file says nothing of them."""
+    """The centres of columns and rows, and the grid mapping; {} where the file says nothing of
+    them.
+    """
     transform = file.transform
     if transform.is_identity:
         return {}
     if transform.b != 0 or transform.d != 0:
-        raise DataError(f"{path}: its pixels are turned against its coordinates; turn it first (gdalwarp).")
+        raise DataError(
+            f"{path}: its pixels are turned against its coordinates; turn it first (gdalwarp)."
+        )
     x = transform.c + transform.a * (np.arange(file.width) + 0.5)
     y = transform.f + transform.e * (np.arange(file.height) + 0.5)
     if file.crs is None:
-        return {name: xr.Variable(name, values, {"axis": name.upper()}) for name, values in (("x", x), ("y", y))}
+        return {
+            name: xr.Variable(name, values, {"axis": name.upper()})
+            for name, values in (("x", x), ("y", y))
+        }
     system = pyproj.CRS.from_wkt(file.crs.to_wkt())
     if system.is_geographic:
         place = {"x": axis_in_degrees("x", x), "y": axis_in_degrees("y", y)}

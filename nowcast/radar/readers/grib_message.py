@@ -12,7 +12,12 @@ import numpy.typing as npt
 import pyproj  # before eccodes, or the two can abort the process at exit
 
 from nowcast.errors import DataError, MissingLibraryError
-from nowcast.radar.georeference import Place, axis_in_degrees, axis_in_metres, grid_mapping_from_proj
+from nowcast.radar.georeference import (
+    Place,
+    axis_in_degrees,
+    axis_in_metres,
+    grid_mapping_from_proj,
+)
 from nowcast.radar.grid import CRS
 from nowcast.radar.readers.grib_parameters import Parameter, parameter_of
 from nowcast.radar.storage import Values, explain, kept_unpacked, library
@@ -25,7 +30,10 @@ only_reader = threading.Lock()  # ecCodes, as its wheel is built, is not safe wi
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """A file to read bytes from, unpacked where it is gzipped. Errors: MissingInputError, DataError."""
+    """A file to read bytes from, unpacked where it is gzipped.
+
+    Errors: MissingInputError, DataError.
+    """
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
@@ -35,7 +43,10 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 class OpenMessage:
-    """Bytes `start` to `stop` of a file, in ecCodes. Errors: DataError where they are damaged or of a form that nowcast does not read."""
+    """Bytes `start` to `stop` of a file, in ecCodes.
+
+    Errors: DataError where they are damaged or of a form that nowcast does not read.
+    """
 
     def __init__(self, path: Path, start: int, stop: int) -> None:
         self.path, self.start, self.stop = path, start, stop
@@ -66,9 +77,17 @@ class OpenMessage:
 
     def parameter(self) -> Parameter:
         """What is measured, and over how many minutes."""
-        number = tuple(self.number(key) for key in ("discipline", "parameterCategory", "parameterNumber"))
+        number = tuple(
+            self.number(key) for key in ("discipline", "parameterCategory", "parameterNumber")
+        )
         start, end = self._steps()
-        return parameter_of(number, self.text("shortName"), self.text("units"), self.text("name"), (end - start) / 60)
+        return parameter_of(
+            number,
+            self.text("shortName"),
+            self.text("units"),
+            self.text("name"),
+            (end - start) / 60,
+        )
 
     def time(self) -> np.datetime64:
         """The end of the time that the message speaks of, in UTC."""
@@ -92,7 +111,8 @@ class OpenMessage:
         form = self.text("gridType")
         if form not in _GRIDS:
             raise DataError(
-                f"{self.path}: its grid is {form!r}; nowcast reads {', '.join(_GRIDS)}: convert it first, as with cdo."
+                f"{self.path}: its grid is {form!r}; nowcast reads {', '.join(_GRIDS)}: convert it"
+                " first, as with cdo."
             )
         shape = self.number("Nj"), self.number("Ni")
         refuse_huge(shape, f"{self.path}: its grid")
@@ -114,12 +134,17 @@ class OpenMessage:
     def _earth(self) -> str:
         if not self.number("earthIsOblate"):
             return f"+R={self.number('radius', float):g}"
-        a, b = self.number("earthMajorAxisInMetres", float), self.number("earthMinorAxisInMetres", float)
+        a, b = (
+            self.number("earthMajorAxisInMetres", float),
+            self.number("earthMinorAxisInMetres", float),
+        )
         return f"+a={a:.10g} +b={b:.10g}"
 
     def _degrees(self, what: str, axis: str, count: str) -> npt.NDArray[np.float64]:
         """Longitudes (from -180 on) or latitudes along an axis."""
-        first, last = (self.number(f"{what}Of{end}GridPointInDegrees", float) for end in ("First", "Last"))
+        first, last = (
+            self.number(f"{what}Of{end}GridPointInDegrees", float) for end in ("First", "Last")
+        )
         size = self.number(count)
         step = self.number(f"{axis}DirectionIncrementInDegrees", float) * self._sign(axis)
         if not self.number(f"{axis}DirectionIncrementGiven"):
@@ -127,12 +152,17 @@ class OpenMessage:
         off = first + step * (size - 1) - last
         off = (off + 180) % 360 - 180 if axis == "i" else off
         if abs(off) > abs(step) / 2:
-            raise self._damaged(f"its {what}s from {first:g} to {last:g} do not fit {size} steps of {step:g}")
+            raise self._damaged(
+                f"its {what}s from {first:g} to {last:g} do not fit {size} steps of {step:g}"
+            )
         first = (first + 180) % 360 - 180 if axis == "i" else first
         return np.asarray(np.round(first + step * np.arange(size), 9), dtype=np.float64)
 
     def _metres(self, projection: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        first = [self.number(f"{what}OfFirstGridPointInDegrees", float) for what in ("longitude", "latitude")]
+        first = [
+            self.number(f"{what}OfFirstGridPointInDegrees", float)
+            for what in ("longitude", "latitude")
+        ]
         x, y = pyproj.Proj(projection)(*first)
         return (
             x + self._sign("i") * self.number("DxInMetres", float) * np.arange(self.number("Ni")),
@@ -140,7 +170,9 @@ class OpenMessage:
         )
 
     def _sign(self, axis: str) -> int:
-        forward = self.number("jScansPositively") if axis == "j" else not self.number("iScansNegatively")
+        forward = (
+            self.number("jScansPositively") if axis == "j" else not self.number("iScansNegatively")
+        )
         return 1 if forward else -1
 
     def values(self) -> Values:
@@ -161,23 +193,39 @@ class OpenMessage:
         return np.asarray(lines.T if by_column else lines, dtype=np.float64)
 
     def _damaged(self, why: object) -> DataError:
-        return DataError(f"{self.path}: this GRIB file cannot be read ({why}); look into it with grib_ls, or convert it.")
+        return DataError(
+            f"{self.path}: this GRIB file cannot be read ({why}); look into it with grib_ls, or"
+            " convert it."
+        )
 
 
 def _check_sections(content: bytes, path: Path) -> None:
-    """Errors: DataError where the sections of a message do not fill it, or it holds more than one field."""
+    """Errors: DataError where the sections of a message do not fill it, or it holds more than
+    one field.
+    """
     at, number = 16, 0
     while content[at:] != b"7777":
-        length, number = int.from_bytes(content[at : at + 4]), content[at + 4] if at + 5 <= len(content) else 0
+        length, number = (
+            int.from_bytes(content[at : at + 4]),
+            content[at + 4] if at + 5 <= len(content) else 0,
+        )
         if length < 5 or not 1 <= number <= 7 or at + length > len(content) - 4:
-            raise DataError(f"{path}: this GRIB file cannot be read (a section is no section); look into it with grib_ls.")
+            raise DataError(
+                f"{path}: this GRIB file cannot be read (a section is no section); look into it"
+                " with grib_ls."
+            )
         at += length
         if number == 7 and content[at:] != b"7777":
-            raise DataError(f"{path}: holds several fields in one GRIB message; split them (grib_copy, or wgrib2 -submsg).")
+            raise DataError(
+                f"{path}: holds several fields in one GRIB message; split them (grib_copy, or"
+                " wgrib2 -submsg)."
+            )
 
 
 def _eccodes(path: Path) -> ModuleType:
     try:
         return library("eccodes", "grib", path)
     except RuntimeError as error:  # its Python half is there, the library is not
-        raise MissingLibraryError(f"{path}: reading it needs the ecCodes library: pip install 'nowcast[grib]'.") from error
+        raise MissingLibraryError(
+            f"{path}: reading it needs the ecCodes library: pip install 'nowcast[grib]'."
+        ) from error

@@ -1,4 +1,6 @@
-"""GRIB parameters that are rain: those of the WMO by ecCodes' names, those of MRMS by their numbers."""
+"""GRIB parameters that are rain: those of the WMO by ecCodes' names, those of MRMS by their
+numbers.
+"""
 
 from dataclasses import dataclass
 
@@ -25,9 +27,12 @@ _RAIN = {"prate", "tprate", "rprate", "mtpr", "avg_tprate", "tp", "refc", "refd"
 # ecCodes says "dB" of reflectivity.
 _SPELLED = {"dB": "dBZ", "dBZ": "dBZ"}
 
-# MRMS, "GRIB2 parameter table" v12 of NSSL, as Unidata's netcdf-java and GDAL (grib2_table_4_2_local_MRMS.csv) have it:
-# discipline 209, then (category, number). Rates and sums are -3 where there is no coverage and -1 where data are missing;
-# reflectivity is -999 where there is no coverage and -99 where a radar looks and nothing comes back.
+# MRMS, "GRIB2 parameter table" v12 of NSSL, as Unidata's netcdf-java and GDAL
+# (grib2_table_4_2_local_MRMS.csv) have it:
+# discipline 209, then (category, number). Rates and sums are -3 where there is no coverage and -1
+# where data are missing;
+# reflectivity is -999 where there is no coverage and -99 where a radar looks and nothing comes
+# back.
 _MRMS = 209
 _MRMS_RATES = {(6, 1): "PrecipRate"}
 _HOURS = (1, 3, 6, 12, 24, 48, 72)
@@ -36,22 +41,28 @@ _MRMS_SUMS = {
     **{
         (6, first + k): (name.format(f"{hours:02d}H"), 60.0 * hours)
         for first, name in {
-            2: "RadarOnly_QPE_{}", 9: "GaugeCorrQPE{}", 16: "GaugeOnlyQPE{}", 23: "MountainMapperQPE{}",
-            30: "MultiSensor_QPE_{}_Pass1", 37: "MultiSensor_QPE_{}_Pass2",
+            2: "RadarOnly_QPE_{}", 9: "GaugeCorrQPE{}", 16: "GaugeOnlyQPE{}",
+            23: "MountainMapperQPE{}", 30: "MultiSensor_QPE_{}_Pass1",
+            37: "MultiSensor_QPE_{}_Pass2",
         }.items()
         for k, hours in enumerate(_HOURS)
     },
 }  # fmt: skip
 _MRMS_REFLECTIVITY = {
-    (3, 57): "ReflectivityAtLowestAltitude", (3, 58): "MergedReflectivityAtLowestAltitude", (8, 8): "SeamlessHSR",
-    (9, 0): "MergedReflectivityQC", (10, 0): "MergedReflectivityQCComposite", (10, 2): "LowLevelCompositeReflectivity",
-    (11, 0): "MergedBaseReflectivityQC", (11, 1): "MergedReflectivityComposite", (11, 2): "MergedReflectivityQComposite",
-    (11, 3): "MergedBaseReflectivity",
+    (3, 57): "ReflectivityAtLowestAltitude", (3, 58): "MergedReflectivityAtLowestAltitude", (8,
+    8): "SeamlessHSR", (9, 0): "MergedReflectivityQC", (10, 0): "MergedReflectivityQCComposite",
+    (10, 2): "LowLevelCompositeReflectivity", (11, 0): "MergedBaseReflectivityQC", (11,
+    1): "MergedReflectivityComposite", (11, 2): "MergedReflectivityQComposite", (11,
+    3): "MergedBaseReflectivity",
 }  # fmt: skip
 
 
-def parameter_of(number: tuple[int, ...], name: str, units: str, title: str, minutes: float) -> Parameter:
-    """The parameter of a (discipline, category, number), with ecCodes' words for it and the minutes of its time range."""
+def parameter_of(
+    number: tuple[int, ...], name: str, units: str, title: str, minutes: float
+) -> Parameter:
+    """The parameter of a (discipline, category, number), with ecCodes' words for it and the
+    minutes of its time range.
+    """
     if number[0] == _MRMS:
         return _mrms((number[1], number[2]))
     if name == "unknown":

@@ -17,7 +17,10 @@ from nowcast.signals import uninterrupted
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
+    """What `path` holds.
+
+    Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
+    """
     group, _, variable = (options.variable or "").strip("/").rpartition("/")
     inside = replace(options, variable=variable or None)
     with storage.only_reader():
@@ -35,7 +38,8 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 @contextmanager
 def _of_group(opened: netCDF4.Dataset, group: str, path: Path) -> Iterator[xr.Dataset]:
-    """The variables of a group, and those of the groups around it, which CF 2.7 lets it use; '' is the root. Closes the file.
+    """The variables of a group, and those of the groups around it, which CF 2.7 lets it use; '' is
+    the root. Closes the file.
 
     Errors: DataError if the file has no such group.
     """
@@ -46,7 +50,11 @@ def _of_group(opened: netCDF4.Dataset, group: str, path: Path) -> Iterator[xr.Da
             file = _opened_group(opened, names[0], path)
             for name in names[1:]:
                 outer = _opened_group(opened, name, path)
-                fits = [one for one in outer.variables if one not in file.variables and _fits(outer[one], file)]
+                fits = [
+                    one
+                    for one in outer.variables
+                    if one not in file.variables and _fits(outer[one], file)
+                ]
                 file = file.assign({one: outer[one].variable for one in fits})
             yield file
     finally:
@@ -55,9 +63,19 @@ def _of_group(opened: netCDF4.Dataset, group: str, path: Path) -> Iterator[xr.Da
 
 def _opened_group(opened: netCDF4.Dataset, name: str, path: Path) -> xr.Dataset:
     if name and name not in _groups(opened):
-        raise DataError(f"{path}: has no group {name!r} (it has: {', '.join(_groups(opened)) or 'none'}); set data.variable.")
+        raise DataError(
+            f"{path}: has no group {name!r} (it has: {', '.join(_groups(opened)) or 'none'}); set"
+            " data.variable."
+        )
     stored = xr.backends.NetCDF4DataStore(opened, group=name or None)  # type: ignore[no-untyped-call]
-    return xr.open_dataset(stored, engine="store", decode_times=False, decode_coords=False, mask_and_scale=False, cache=False)
+    return xr.open_dataset(
+        stored,
+        engine="store",
+        decode_times=False,
+        decode_coords=False,
+        mask_and_scale=False,
+        cache=False,
+    )
 
 
 def _fits(variable: xr.DataArray, file: xr.Dataset) -> bool:
@@ -76,13 +94,26 @@ def _refuse_groups(opened: netCDF4.Dataset, path: Path) -> None:
     """Errors: DataError where all that may be rain lies in groups, naming it."""
     if any(variable.ndim >= 2 for variable in opened.variables.values()):
         return
-    inside = [f"{at}/{name}" for at, group in _groups(opened).items() for name, one in group.variables.items() if one.ndim >= 2]
+    inside = [
+        f"{at}/{name}"
+        for at, group in _groups(opened).items()
+        for name, one in group.variables.items()
+        if one.ndim >= 2
+    ]
     if inside:
-        raise DataError(f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as data.variable={inside[0]}.")
+        raise DataError(
+            f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as"
+            f" data.variable={inside[0]}."
+        )
 
 
-def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> storage.Values:
-    """Frames of `file`, in the file's own units: float64 (time, y, x), NaN = missing. One read. Errors: as describe."""
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> storage.Values:
+    """Frames of `file`, in the file's own units: float64 (time, y, x), NaN = missing.
+
+    One read. Errors: as describe.
+    """
     assert file.layout.dims is not None
     time, y, x = file.layout.dims
     index = {time if time is not None else "": frames, y: rows, x: columns}

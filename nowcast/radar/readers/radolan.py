@@ -1,7 +1,9 @@
-"""DWD's RADOLAN and RADVOR composites in their binary form, gzipped or not: RY, YW, RV, RW, SF (rain), RX, WX, WN (reflectivity).
+"""DWD's RADOLAN and RADVOR composites in their binary form, gzipped or not: RY, YW, RV, RW, SF
+(rain), RX, WX, WN (reflectivity).
 
-By DWD, "RADOLAN/RADVOR: Beschreibung des Kompositformats": an ASCII header that ends with ETX, then pixels of two bytes (little-endian,
-12 bits of number, 4 of flags) or of one, the south-western first; and by DWD, "Radarkomposits: Projektionen und Gitter", their place.
+By DWD, "RADOLAN/RADVOR: Beschreibung des Kompositformats": an ASCII header that ends with ETX, then
+pixels of two bytes (little-endian, 12 bits of number, 4 of flags) or of one, the south-western
+first; and by DWD, "Radarkomposits: Projektionen und Gitter", their place.
 """
 
 import re
@@ -25,7 +27,8 @@ HEADER = 2**12  # bytes within which a header ends
 ETX = b"\x03"
 SUMS = {"RY", "YW", "RV", "RW", "SF"}  # mm in the minutes of INT, two bytes a pixel
 REFLECTIVITY = {"WN": 2, "RX": 1, "WX": 1}  # bytes a pixel; dBZ = v / 2 - 32.5 ("RVP-6 units")
-NEGATIVE, NO_DATA, CLUTTER = 0x4000, 0x2000, 0x8000  # flags of two bytes; 0x1000, "secondary", says where a number is from
+# flags of two bytes; 0x1000, "secondary", says where a number is from
+NEGATIVE, NO_DATA, CLUTTER = 0x4000, 0x2000, 0x8000
 LEAST_FLAG = 249  # of one byte: 249 is clutter, 250 no data
 # Pixels west and south of 9 E 51 N, from the outer corner, by (rows, columns); 1 km each.
 GRIDS = {(900, 900): (450, 450), (1100, 900): (370, 550), (1200, 1100): (470, 600)}
@@ -35,7 +38,9 @@ EARTHS = {"sphere": "+R=6370040", "wgs84": "+ellps=WGS84"}  # the latter from fo
 
 @dataclass(frozen=True)
 class Header:
-    """size: in bytes. time: end of the sum. minutes: it lasts. precision: one unit of a number. shape: (y, x). lead_minutes: 0 = measured."""
+    """size: in bytes. time: end of the sum. minutes: it lasts. precision: one unit of a number.
+    shape: (y, x). lead_minutes: 0 = measured.
+    """
 
     size: int
     product: str
@@ -48,30 +53,48 @@ class Header:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds: one frame. Errors: MissingInputError, or DataError naming the file, what is wrong and what to do."""
+    """What `path` holds: one frame.
+
+    Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
+    """
     header = _header(path)
     if header.product not in SUMS | set(REFLECTIVITY):
         known = ", ".join(sorted(SUMS | set(REFLECTIVITY)))
-        raise DataError(f"{path}: holds RADOLAN {header.product}; of its products nowcast reads {known}.")
+        raise DataError(
+            f"{path}: holds RADOLAN {header.product}; of its products nowcast reads {known}."
+        )
     if header.lead_minutes:
         raise DataError(
-            f"{path}: a forecast for {header.lead_minutes} minutes ahead, not an observation; open files of VV 000 only."
+            f"{path}: a forecast for {header.lead_minutes} minutes ahead, not an observation; open"
+            " files of VV 000 only."
         )
     if header.shape not in GRIDS:
         known = ", ".join(f"{height} x {width}" for height, width in GRIDS)
-        raise DataError(f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows where RADOLAN's {known} lie.")
+        raise DataError(
+            f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows where"
+            f" RADOLAN's {known} lie."
+        )
     units = options.units or ("mm" if header.product in SUMS else "dBZ")
     minutes = header.minutes if quantity_of(units) == "amount" else None
     layout = Layout(header.product, header.shape, units, minutes, packing=_packing(header))
     times = np.array([header.time], dtype="datetime64[ns]")
     place = _place(header.shape, "wgs84" if header.version >= 5 else "sphere")
     return RadarFile(
-        path, "radolan", layout, times, dict(place), {"institution": "Deutscher Wetterdienst", "product": header.product}
+        path,
+        "radolan",
+        layout,
+        times,
+        dict(place),
+        {"institution": "Deutscher Wetterdienst", "product": header.product},
     )
 
 
-def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions) -> Values:
-    """The frame of `file`: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing. Errors: as describe.
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
+    """The frame of `file`: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing.
+
+    Errors: as describe.
 
     Missing are pixels that no radar sees, and those whose number is not rain but clutter.
     """
@@ -80,13 +103,21 @@ def read(file: RadarFile, frames: slice, rows: slice, columns: slice, options: R
         raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
     height, width = header.shape
     size = height * width * REFLECTIVITY.get(header.product, 2)
-    data = unpacked(file.path, header.size + size + 1)  # one more, so that a gzipped file is read, and checked, to its end
+    # one more, so that a gzipped file is read, and checked, to its end
+    data = unpacked(file.path, header.size + size + 1)
     if len(data) != header.size + size:
-        raise wrong_size(file.path, len(data) - header.size, height, width, size // (height * width))
+        raise wrong_size(
+            file.path, len(data) - header.size, height, width, size // (height * width)
+        )
     raw = np.frombuffer(data, "<u2" if size == 2 * height * width else np.uint8, offset=header.size)
     number, missing = _decode(raw.reshape(1, height, width)[frames, rows, columns])
     scale, offset = _packing(header)
-    values = unpack(number, {"scale_factor": scale, "add_offset": offset}, options.missing_value, file.dry(options))
+    values = unpack(
+        number,
+        {"scale_factor": scale, "add_offset": offset},
+        options.missing_value,
+        file.dry(options),
+    )
     values[missing] = np.nan
     return values
 
@@ -104,7 +135,9 @@ def _packing(header: Header) -> tuple[float, float]:
 
 
 def _header(path: Path) -> Header:
-    """The header, as RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV 000MF 00000008MS 13<deboo,dedrs>."""
+    """The header, as RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV
+    000MF 00000008MS 13<deboo,dedrs>.
+    """
     head, etx, _ = unpacked(path, HEADER).partition(ETX)
     text = head.decode("latin-1").partition("MS")[0]
     start = re.match(r"(\w\w)(\d{6})\d{5}(\d{4})BY *\d+VS *(\d+)", text)
@@ -114,12 +147,15 @@ def _header(path: Path) -> Header:
     lead = re.search(r"VV *(\d+)", text)
     if not etx or start is None or precision is None or interval is None or grid is None:
         raise DataError(
-            f"{path}: its RADOLAN header cannot be read: precision, interval or grid is not where DWD has it; look into it."
+            f"{path}: its RADOLAN header cannot be read: precision, interval or grid is not where"
+            " DWD has it; look into it."
         )
     try:
         time = datetime.strptime(start[2] + start[3], "%d%H%M%m%y")
     except ValueError as error:
-        raise DataError(f"{path}: its header has no such time as {start[2]!r} {start[3]!r} (DDHHMM MMYY).") from error
+        raise DataError(
+            f"{path}: its header has no such time as {start[2]!r} {start[3]!r} (DDHHMM MMYY)."
+        ) from error
     return Header(
         size=len(head) + 1,
         product=start[1],

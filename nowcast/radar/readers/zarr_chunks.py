@@ -1,11 +1,14 @@
 """Chunks of a Zarr store that are not there: dry, or lost.
 
-Zarr leaves out chunks that hold nothing but the fill value, and reads what is not there as that value. If it means missing, nothing
-needs to be told apart. If it means dry, as 0 does in packed numbers of version 3, an absent chunk is dry weather, or was lost, or is
-not written yet. It counts as missing, not as dry,
+Zarr leaves out chunks that hold nothing but the fill value, and reads what is not there as that
+value. If it means missing, nothing needs to be told apart. If it means dry, as 0 does in packed
+numbers of version 3, an absent chunk is dry weather, or was lost, or is not written yet. It counts
+as missing, not as dry,
 
-- if rain leads into it: of the pixels next to one of its sides, or of the frame before or after it, at least half are wet;
-- or if another chunk is there that holds nothing but the fill value, so that this store leaves out none.
+- if rain leads into it: of the pixels next to one of its sides, or of the frame before or after it,
+  at least half are wet;
+- or if another chunk is there that holds nothing but the fill value, so that this store leaves out
+  none.
 """
 
 import logging
@@ -33,7 +36,8 @@ Box = tuple[slice, slice, slice]
 class Chunks:
     """How an array lies in its folder.
 
-    shape, sizes: of the array and of its chunks, as (frames, rows, columns). name: that of a chunk's file, by its number along each.
+    shape, sizes: of the array and of its chunks, as (frames, rows, columns). name: that of a
+    chunk's file, by its number along each.
     """
 
     folder: Path
@@ -46,7 +50,10 @@ class Chunks:
 
     def within(self, box: Box) -> Iterator[tuple[int, int, int]]:
         """The numbers of the chunks that a box meets."""
-        spans = [range(part.start // size, -(-part.stop // size)) for part, size in zip(box, self.sizes, strict=True)]
+        spans = [
+            range(part.start // size, -(-part.stop // size))
+            for part, size in zip(box, self.sizes, strict=True)
+        ]
         yield from product(*spans)
 
     def box(self, number: tuple[int, int, int]) -> Box:
@@ -55,7 +62,9 @@ class Chunks:
         return a, b, c
 
 
-def mark_lost(values: Values, box: Box, chunks: Chunks, blank: float, read: Callable[[Box], Values]) -> None:
+def mark_lost(
+    values: Values, box: Box, chunks: Chunks, blank: float, read: Callable[[Box], Values]
+) -> None:
     """Make NaN of `values` (time, y, x), which are those of `box`, where a chunk was lost.
 
     blank: what an absent chunk reads as. read: of a box, other values of the array.
@@ -65,7 +74,8 @@ def mark_lost(values: Values, box: Box, chunks: Chunks, blank: float, read: Call
     if not absent:
         return
     writes_all = any(
-        _lies_within(chunks.box(number), box) and (values[_shifted(chunks.box(number), box)] == blank).all()
+        _lies_within(chunks.box(number), box)
+        and (values[_shifted(chunks.box(number), box)] == blank).all()
         for number, is_there in there.items()
         if is_there
     )
@@ -98,17 +108,26 @@ def _lies_within(inner: Box, outer: Box) -> bool:
 
 def _shifted(part: Box, box: Box) -> Box:
     """A part of the array, counted from where `box` starts."""
-    a, b, c = (slice(max(one.start - all.start, 0), max(one.stop - all.start, 0)) for one, all in zip(part, box, strict=True))
+    a, b, c = (
+        slice(max(one.start - all.start, 0), max(one.stop - all.start, 0))
+        for one, all in zip(part, box, strict=True)
+    )
     return a, b, c
 
 
 @lru_cache
 def _tell(folder: Path, name: str) -> None:
-    log.warning("%s: its chunk %s is not there though rain leads into it, so it counts as missing.", folder, name)
+    log.warning(
+        "%s: its chunk %s is not there though rain leads into it, so it counts as missing.",
+        folder,
+        name,
+    )
 
 
 def chunks_of(array: Any, folder: Path, axes: tuple[int | None, int, int]) -> Chunks:
-    """The chunks of an array of zarr. axes: where it has frames (None: it has none), rows and columns; of others the first entry counts."""
+    """The chunks of an array of zarr. axes: where it has frames (None: it has none), rows and
+    columns; of others the first entry counts.
+    """
     sizes = array.shards or array.chunks
 
     def name(number: tuple[int, int, int]) -> str:
@@ -118,5 +137,7 @@ def chunks_of(array: Any, folder: Path, axes: tuple[int | None, int, int]) -> Ch
                 place[axis] = k
         return str(array.metadata.encode_chunk_key(tuple(place)))
 
-    shape, each = ([1 if axis is None else int(of[axis]) for axis in axes] for of in (array.shape, sizes))
+    shape, each = (
+        [1 if axis is None else int(of[axis]) for axis in axes] for of in (array.shape, sizes)
+    )
     return Chunks(folder, (shape[0], shape[1], shape[2]), (each[0], each[1], each[2]), name)

@@ -1,4 +1,6 @@
-"""What all pictures have in common: a figure without a display, a plain look, and a file written whole or not at all."""
+"""What all pictures have in common: a figure without a display, a plain look, and a file
+written whole or not at all.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

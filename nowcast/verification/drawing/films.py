@@ -1,4 +1,6 @@
-"""Films: pictures one after the other, as GIF with one fixed palette, or as MP4 that browsers play."""
+"""Films: pictures one after the other, as GIF with one fixed palette, or as MP4 that browsers
+play.
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -21,12 +23,18 @@ Picture = npt.NDArray[np.uint8]
 _H264 = (
     "-an", "-vcodec", "libx264", "-crf", "14", "-movflags", "+faststart",
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
-    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",  # said, for players guess by the size
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+    # said, for players guess by the size
 )  # fmt: skip
 
 
-def write_gif(path: str | Path, pictures: Iterable[Picture], frames_per_second: float, colours: Sequence[str]) -> Path:
-    """A GIF that loops. `colours`, as "#rrggbb", are kept exactly; the palette's others are the most frequent of the first picture.
+def write_gif(
+    path: str | Path, pictures: Iterable[Picture], frames_per_second: float, colours: Sequence[str]
+) -> Path:
+    """A GIF that loops.
+
+    `colours`, as "#rrggbb", are kept exactly; the palette's others are the most frequent of the
+    first picture.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -34,10 +42,18 @@ def write_gif(path: str | Path, pictures: Iterable[Picture], frames_per_second: 
     first = next(pictures)
     palette = _palette(first, colours)
     images = (_indexed(picture, palette) for picture in chain([first], pictures))
-    duration = 10 * max(2, round(100 / frames_per_second))  # ms; a GIF counts hundredths, and browsers slow down below two
+    # ms; a GIF counts hundredths, and browsers slow down below two
+    duration = 10 * max(2, round(100 / frames_per_second))
     with written_whole(path) as temporary:
         next(images).save(
-            temporary, format="GIF", save_all=True, append_images=images, duration=duration, loop=0, optimize=False, disposal=1
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=images,
+            duration=duration,
+            loop=0,
+            optimize=False,
+            disposal=1,
         )
     return Path(path)
 
@@ -51,7 +67,18 @@ def write_mp4(path: str | Path, pictures: Iterable[Picture], frames_per_second: 
     even = map(_even, pictures)
     first = next(even)
     height, width = first.shape[:2]
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{frames_per_second:g}", "-i", "-"]
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        f"{frames_per_second:g}",
+        "-i",
+        "-",
+    ]
     with written_whole(path) as temporary, TemporaryFile() as log:
         command = [ffmpeg, "-y", "-v", "error", *source, *_H264, "-f", "mp4", str(temporary)]
         with Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=log) as process:
@@ -66,7 +93,8 @@ def write_mp4(path: str | Path, pictures: Iterable[Picture], frames_per_second: 
             log.seek(0)
             said = log.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
             raise InputOutputError(
-                f"{path}: ffmpeg failed ({said[-1]}); nothing was left behind. Check the disk, or choose .gif."
+                f"{path}: ffmpeg failed ({said[-1]}); nothing was left behind. Check the disk, or"
+                " choose .gif."
             )
     return Path(path)
 
@@ -79,7 +107,8 @@ def _ffmpeg(path: str | Path) -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise MissingLibraryError(
-            f"{path}: an MP4 needs imageio-ffmpeg: pip install 'nowcast[video]'; or end the name in .gif."
+            f"{path}: an MP4 needs imageio-ffmpeg: pip install 'nowcast[video]'; or end the name in"
+            " .gif."
         ) from error
 
 
@@ -91,7 +120,9 @@ def _even(picture: Picture) -> Picture:
 
 def _palette(picture: Picture, colours: Sequence[str]) -> Picture:
     """Up to 256 colours, (n, 3): those given, then the most frequent others."""
-    given = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in colours], dtype=np.uint8)
+    given = np.array(
+        [[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in colours], dtype=np.uint8
+    )
     found, counts = np.unique(_packed(picture), return_counts=True)
     others = found[np.argsort(-counts, kind="stable")]
     others = others[~np.isin(others, _packed(given))][: 256 - len(given)]
@@ -112,7 +143,9 @@ def _indexed(picture: Picture, palette: Picture) -> "Image.Image":
 
 def _packed(colours: Picture) -> npt.NDArray[np.uint32]:
     """(…, 3) → (…): a colour as one number."""
-    packed: npt.NDArray[np.uint32] = colours.astype(np.uint32) @ np.array([2**16, 2**8, 1], dtype=np.uint32)
+    packed: npt.NDArray[np.uint32] = colours.astype(np.uint32) @ np.array(
+        [2**16, 2**8, 1], dtype=np.uint32
+    )
     return packed
 
 

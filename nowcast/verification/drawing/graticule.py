@@ -1,4 +1,6 @@
-"""Lines of latitude and longitude over a picture of a grid, from the degrees of its pixels and from nothing else."""
+"""Lines of latitude and longitude over a picture of a grid, from the degrees of its pixels and
+from nothing else.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +20,11 @@ _MOST_POINTS = 300  # along each axis: enough for lines that are smooth at the s
 
 @dataclass(frozen=True)
 class Graticule:
-    """Parallels and meridians at round degrees, in pixels of the grid: (0, 0) is the centre of the first.
+    """Parallels and meridians at round degrees, in pixels of the grid: (0, 0) is the centre of the
+    first.
 
-    lines: each (n, 2), column and row. left: where parallels meet the first column. bottom: where meridians meet the lowest row.
+    lines: each (n, 2), column and row. left: where parallels meet the first column. bottom: where
+    meridians meet the lowest row.
     """
 
     lines: Sequence[Floats]
@@ -29,14 +33,19 @@ class Graticule:
 
 
 def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: str) -> Graticule:
-    """From the degrees of pixel centres, of shapes that broadcast to (h, w); not finite where the projection does not reach.
+    """From the degrees of pixel centres, of shapes that broadcast to (h, w); not finite where the
+    projection does not reach.
 
     `origin` is 'lower' where row 0 is drawn at the bottom, else 'upper'.
     """
-    both = np.broadcast_arrays(np.asarray(longitude, dtype=float), np.asarray(latitude, dtype=float))
+    both = np.broadcast_arrays(
+        np.asarray(longitude, dtype=float), np.asarray(latitude, dtype=float)
+    )
     rows, columns = (_some(length) for length in both[0].shape)
     some = (degrees[np.ix_(rows, columns)] for degrees in both)
-    east, north = (np.ma.masked_invalid(np.where(np.isfinite(degrees), degrees, np.nan)) for degrees in some)
+    east, north = (
+        np.ma.masked_invalid(np.where(np.isfinite(degrees), degrees, np.nan)) for degrees in some
+    )
     east = _in_one_turn(east)
     lines, left, bottom = list[Floats](), list[Mark](), list[Mark]()
     for level in _levels(north):
@@ -45,7 +54,10 @@ def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: s
     for level in _levels(east):
         lines += _lines(columns, rows, east, level)
         edge = east[0 if origin == "lower" else -1]
-        bottom += [(place, _label((level + 180.0) % 360.0 - 180.0, "E", "W")) for place in _crossings(columns, edge, level)]
+        bottom += [
+            (place, _label((level + 180.0) % 360.0 - 180.0, "E", "W"))
+            for place in _crossings(columns, edge, level)
+        ]
     return Graticule(lines, left, bottom)
 
 
@@ -55,7 +67,9 @@ def _some(length: int) -> npt.NDArray[np.intp]:
 
 
 def _in_one_turn(east: Any) -> Any:
-    """Longitudes without a leap where the grid crosses the date line; masked at the leap that is left if it holds a pole."""
+    """Longitudes without a leap where the grid crosses the date line; masked at the leap that
+    is left if it holds a pole.
+    """
     radians = np.deg2rad(east)
     centre = np.rad2deg(np.arctan2(np.sin(radians).mean(), np.cos(radians).mean()))
     turned = (east - centre + 180.0) % 360.0 - 180.0 + centre
@@ -73,10 +87,15 @@ def _levels(degrees: Any) -> list[float]:
         return []
     low, high = float(degrees.min()), float(degrees.max())
     step = next((step for step in _ROUND if (high - low) / step <= _MOST_LINES), _ROUND[-1])
-    return [round(number * step, 6) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+    return [
+        round(number * step, 6)
+        for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    ]
 
 
-def _lines(columns: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], degrees: Any, level: float) -> list[Floats]:
+def _lines(
+    columns: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], degrees: Any, level: float
+) -> list[Floats]:
     if min(degrees.shape) < 2:
         return []
     from contourpy import LineType, contour_generator
@@ -91,7 +110,9 @@ def _crossings(places: npt.NDArray[np.intp], degrees: Any, level: float) -> list
     crossed = np.flatnonzero((values[:-1] < 0) != (values[1:] < 0))
     crossed = crossed[np.isfinite(values[crossed]) & np.isfinite(values[crossed + 1])]
     share = values[crossed] / (values[crossed] - values[crossed + 1])
-    return [float(place) for place in places[crossed] + share * (places[crossed + 1] - places[crossed])]
+    return [
+        float(place) for place in places[crossed] + share * (places[crossed + 1] - places[crossed])
+    ]
 
 
 def _label(degrees: float, positive: str, negative: str) -> str:

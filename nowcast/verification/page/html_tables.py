@@ -1,4 +1,6 @@
-"""The tables of the report: the headline with intervals, what differs by more than chance, all scores, data, settings."""
+"""The tables of the report: the headline with intervals, what differs by more than chance, all
+scores, data, settings.
+"""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,36 +16,54 @@ if TYPE_CHECKING:
     import xarray as xr
 
 LABELS = {
-    "csi": "CSI", "hss": "HSS", "pod": "POD", "far": "FAR", "pofd": "POFD", "ets": "ETS", "frequency_bias": "bias",
-    "accuracy": "accuracy", "pss": "PSS", "sedi": "SEDI", "mse": "MSE, mm²/h²", "rmse": "RMSE, mm/h", "mae": "MAE, mm/h",
-    "mean_error": "mean error, mm/h", "pearson": "Pearson correlation", "correlation": "correlation, not centred",
-    "b_mse": "B-MSE, mm²/h²", "b_mae": "B-MAE, mm/h", "ssim": "SSIM", "fss": "FSS", "crps": "CRPS, mm/h", "crps_fair": "fair CRPS, mm/h",
-    "brier": "Brier score", "brier_reliability": "its reliability", "brier_resolution": "its resolution",
-    "brier_uncertainty": "its uncertainty", "roc_area": "area under the ROC curve",
+    "csi": "CSI", "hss": "HSS", "pod": "POD", "far": "FAR", "pofd": "POFD", "ets": "ETS",
+    "frequency_bias": "bias", "accuracy": "accuracy", "pss": "PSS", "sedi": "SEDI",
+    "mse": "MSE, mm²/h²", "rmse": "RMSE, mm/h", "mae": "MAE, mm/h",
+    "mean_error": "mean error, mm/h", "pearson": "Pearson correlation",
+    "correlation": "correlation, not centred", "b_mse": "B-MSE, mm²/h²", "b_mae": "B-MAE, mm/h",
+    "ssim": "SSIM", "fss": "FSS", "crps": "CRPS, mm/h", "crps_fair": "fair CRPS, mm/h",
+    "brier": "Brier score", "brier_reliability": "its reliability",
+    "brier_resolution": "its resolution", "brier_uncertainty": "its uncertainty",
+    "roc_area": "area under the ROC curve",
 }  # fmt: skip
 """Scores as tables and figures call them."""
 HEADLINE_EVENTS, HEADLINE_ERRORS = ("csi", "hss"), ("mse", "mae", "pearson", "ssim", "crps")
 _UNDEFINED = '<span class="undefined" title="undefined: 0/0">–</span>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", kind: str = "") -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", kind: str = ""
+) -> str:
     """A table of cells that are HTML already; the first of each row is its heading."""
     first = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, *cells in rows
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, *cells in rows
     )
     caption = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="wide"><table class="{kind}">{caption}<thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="wide"><table class="{kind}">{caption}<thead><tr>{first}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def headline(scores: "xr.Dataset") -> str:
-    """CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval, the best bold where that is no chance."""
+    """CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval, the
+    best bold where that is no chance.
+    """
     names = [html.escape(name) for name in names_of(scores)]
     tables = []
     for score in HEADLINE_EVENTS:
-        rows = [[at_or_above(scores, value), *_cells(scores, score, value)] for value in scores["threshold"].values]
+        rows = [
+            [at_or_above(scores, value), *_cells(scores, score, value)]
+            for value in scores["threshold"].values
+        ]
         tables.append(table([LABELS[score], *names], rows, kind="scores"))
-    errors = [[LABELS[score], *_cells(scores, score)] for score in HEADLINE_ERRORS if f"{score}_mean" in scores]
+    errors = [
+        [LABELS[score], *_cells(scores, score)]
+        for score in HEADLINE_ERRORS
+        if f"{score}_mean" in scores
+    ]
     return "".join([*tables, table(["all rates", *names], errors, kind="scores")])
 
 
@@ -60,21 +80,34 @@ def verdict(scores: "xr.Dataset") -> str:
     if not scores.attrs["resamples"]:
         return "Resampling is off, so no difference is tested: nothing is bold."
     if scores.attrs["blocks"] < LEAST_BLOCKS:
-        return f"The cases lie in {_blocks(scores)}: too few to call any forecast better than another, so nothing is bold."
+        return (
+            f"The cases lie in {_blocks(scores)}: too few to call any forecast better than another,"
+            " so nothing is bold."
+        )
     winners = [significantly_better(scores, "csi", threshold=threshold) for threshold in thresholds]
     found = [
         (winner.forecast if winner.certain else None, f"{threshold:g}")
         for winner, threshold in zip(winners, thresholds, strict=True)
     ]
-    unit = at_or_above(scores, thresholds[0]).rpartition(" ")[2] if "mm/h" in at_or_above(scores, thresholds[0]) else ""
+    unit = (
+        at_or_above(scores, thresholds[0]).rpartition(" ")[2]
+        if "mm/h" in at_or_above(scores, thresholds[0])
+        else ""
+    )
     sentences = []
     for name in names:
         where = [threshold for winner, threshold in found if winner == name]
         if where:
-            sentences.append(f"<b>{html.escape(name)}</b> has the best CSI by more than chance at {listed(where)} {unit}.")
+            sentences.append(
+                f"<b>{html.escape(name)}</b> has the best CSI by more than chance at"
+                f" {listed(where)} {unit}."
+            )
     nowhere = [threshold for winner, threshold in found if winner is None]
     if nowhere:
-        sentences.append(f"At {listed(nowhere)} {unit} no forecast is better than all others by more than chance.")
+        sentences.append(
+            f"At {listed(nowhere)} {unit} no forecast is better than all others by more than"
+            " chance."
+        )
     return " ".join(sentences)
 
 
@@ -89,24 +122,42 @@ def differences(scores: "xr.Dataset") -> str:
     tables = []
     for score in HEADLINE_EVENTS:
         rows = [
-            [f"{LABELS[score]} {at_or_above(scores, value)}", *_difference_cells(scores, score, threshold=value)]
+            [
+                f"{LABELS[score]} {at_or_above(scores, value)}",
+                *_difference_cells(scores, score, threshold=value),
+            ]
             for value in scores["threshold"].values
         ]
         tables.append(table(head, rows, kind="scores"))
     rows = [
-        [LABELS[score], *_difference_cells(scores, score)] for score in HEADLINE_ERRORS if f"{score}_mean_difference" in scores
+        [LABELS[score], *_difference_cells(scores, score)]
+        for score in HEADLINE_ERRORS
+        if f"{score}_mean_difference" in scores
     ]
     return "".join([*tables, table(head, rows, kind="scores")])
 
 
 def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> str:
-    """All these scores of one forecast by threshold, each as its mean over lead times and pooled."""
-    columns = [scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values for name in names for how in ("mean", "pooled")]
+    """All these scores of one forecast by threshold, each as its mean over lead times and
+    pooled.
+    """
+    columns = [
+        scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values
+        for name in names
+        for how in ("mean", "pooled")
+    ]
     rows = [
         [at_or_above(scores, value), *map(_number, cells)]
         for value, *cells in zip(scores["threshold"].values, *columns, strict=True)
     ]
-    head = ["", *[f"{LABELS[name]}<br><small>{how}</small>" for name in names for how in ("mean", "pooled")]]
+    head = [
+        "",
+        *[
+            f"{LABELS[name]}<br><small>{how}</small>"
+            for name in names
+            for how in ("mean", "pooled")
+        ],
+    ]
     return table(head, rows, html.escape(names_of(scores)[forecast]), kind="scores small")
 
 
@@ -118,7 +169,11 @@ def missing(counts: "xr.Dataset") -> str:
         lacking = int(counts["missing"].isel(forecast=number).sum())
         share = f"{100 * lacking / total:.3g} %" if total else "–"
         rows.append([html.escape(name), f"{total:,}", f"{lacking:,}", share])
-    return table(["forecast", "pixels of observed frames", "not scored, for they are missing", "share"], rows, kind="scores")
+    return table(
+        ["forecast", "pixels of observed frames", "not scored, for they are missing", "share"],
+        rows,
+        kind="scores",
+    )
 
 
 def pairs(values: Mapping[str, str]) -> str:
@@ -133,7 +188,9 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> list[str]:
-    """The mean of one score for each forecast, with its interval below, the best bold where it is so by more than chance."""
+    """The mean of one score for each forecast, with its interval below, the best bold where it
+    is so by more than chance.
+    """
     where = {} if threshold is None else {"threshold": threshold}
     here = scores[_with_bounds(scores, f"{score}_mean")].sel(where)
     winner = significantly_better(scores, score, **where)
@@ -149,7 +206,9 @@ def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> 
 
 
 def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[str]:
-    """The mean of the first forecast minus that of each other, with its interval below, bold where it is more than chance."""
+    """The mean of the first forecast minus that of each other, with its interval below, bold
+    where it is more than chance.
+    """
     name = f"{score}_mean_difference"
     here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
     places = _places(score, here[name].values)
@@ -158,7 +217,9 @@ def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[
         place = {"forecast": 0, "other_forecast": number}
         text = _number(here[name].isel(place).item(), places, signed=True)
         is_bold = more_than_chance(here[f"{name}_p"].isel(place))
-        cells.append((f"<b>{text}</b>" if is_bold else text) + _interval(here, name, places, **place))
+        cells.append(
+            (f"<b>{text}</b>" if is_bold else text) + _interval(here, name, places, **place)
+        )
     return cells
 
 

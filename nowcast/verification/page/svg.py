@@ -1,6 +1,8 @@
-"""Charts as SVG inside a page: small, made at once, and coloured by the page, so that they are readable in light, dark and print.
+"""Charts as SVG inside a page: small, made at once, and coloured by the page, so that they are
+readable in light, dark and print.
 
-Written out here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty panels of a report.
+Written out here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty
+panels of a report.
 """
 
 import html
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 from nowcast.verification.drawing.colours import forecast_styles
 
 INK, SOFT, FAINT, GROUND = "var(--ink)", "var(--soft)", "var(--faint)", "var(--ground)"
-"""The page's colours of words and axes, of what stands behind them, of the grid, of the page itself."""
+"""The page's colours of words and axes, of what stands behind them, of the grid, of the page
+itself.
+"""
 DOTTED, DASHED = "1 3", "5 4"
 _LABEL_GAP, _LONGEST_LABEL = 12.5, 16
 _DIAMOND, _TRIANGLE = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)], [(0, -1.2), (1.2, 1), (-1.2, 1)]
@@ -23,10 +27,12 @@ _CORNERS: dict[str, list[tuple[float, float]]] = {
     "D": _DIAMOND,
     "^": _TRIANGLE,
     "v": [(x, -y) for x, y in _TRIANGLE],
-    "P": [(-.4, -1.2), (.4, -1.2), (.4, -.4), (1.2, -.4), (1.2, .4), (.4, .4), (.4, 1.2), (-.4, 1.2), (-.4, .4), (-1.2, .4), (-1.2, -.4), (-.4, -.4)],
-    "X": [(0, -.5), (.7, -1.2), (1.2, -.7), (.5, 0), (1.2, .7), (.7, 1.2), (0, .5), (-.7, 1.2), (-1.2, .7), (-.5, 0), (-1.2, -.7), (-.7, -1.2)],
-    "*": [(.3 * 5 ** (k % 2 == 0) * np.sin(k * np.pi / 5), -.3 * 5 ** (k % 2 == 0) * np.cos(k * np.pi / 5)) for k in range(10)],
-    "d": [(.6 * x, y) for x, y in _DIAMOND],
+    "P": [(-.4, -1.2), (.4, -1.2), (.4, -.4), (1.2, -.4), (1.2, .4), (.4, .4), (.4, 1.2), (-.4,
+    1.2), (-.4, .4), (-1.2, .4), (-1.2, -.4), (-.4, -.4)], "X": [(0, -.5), (.7, -1.2), (1.2, -.7),
+    (.5, 0), (1.2, .7), (.7, 1.2), (0, .5), (-.7, 1.2), (-1.2, .7), (-.5, 0), (-1.2, -.7), (-.7,
+    -1.2)], "*": [(.3 * 5 ** (k % 2 == 0) * np.sin(k * np.pi / 5),
+    -.3 * 5 ** (k % 2 == 0) * np.cos(k * np.pi / 5)) for k in range(10)], "d": [(.6 * x, y) for x,
+    y in _DIAMOND],
 }  # fmt: skip
 """Of matplotlib's markers, by the letters that they have there; what is not here is a disc."""
 
@@ -35,7 +41,9 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Line:
-    """One forecast in a chart: its number, its marker, its values (n,), NaN = a gap, and the bounds of its interval if known."""
+    """One forecast in a chart: its number, its marker, its values (n,), NaN = a gap, and the
+    bounds of its interval if known.
+    """
 
     number: int
     marker: str
@@ -63,7 +71,9 @@ def lines_of(names: Sequence[str], values: NDArray[Any], *bounds: NDArray[Any]) 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to pixels: `start` and `end` in values lie at `first` and `last` in pixels; `log`: evenly by factors."""
+    """From values to pixels: `start` and `end` in values lie at `first` and `last` in pixels;
+    `log`: evenly by factors.
+    """
 
     start: float
     end: float
@@ -74,8 +84,12 @@ class Scale:
     def __call__(self, values: Any) -> Any:
         """Pixels; NaN where a value is none, or beyond the ends."""
         low, high = sorted((self.start, self.end))
-        inside = np.where((np.asarray(values) >= low) & (np.asarray(values) <= high), values, np.nan)
-        start, end, place = (np.log(one) if self.log else one for one in (self.start, self.end, inside))
+        inside = np.where(
+            (np.asarray(values) >= low) & (np.asarray(values) <= high), values, np.nan
+        )
+        start, end, place = (
+            np.log(one) if self.log else one for one in (self.start, self.end, inside)
+        )
         return self.first + (place - start) / (end - start) * (self.last - self.first)
 
 
@@ -129,7 +143,16 @@ class Chart:
             self.words(self.left - 6, place + 3.8, label, anchor="end")
         self._stroke(f"M{self.left:g} {self.bottom:g}V{self.top:g}", SOFT, 0.8)
 
-    def line(self, x: Any, y: Any, colour: str, width: float = 1.0, *, dash: str = "", opacity: float = 1.0) -> None:
+    def line(
+        self,
+        x: Any,
+        y: Any,
+        colour: str,
+        width: float = 1.0,
+        *,
+        dash: str = "",
+        opacity: float = 1.0,
+    ) -> None:
         """A line through these values, with a gap where one is NaN."""
         path, pen = [], "M"
         for right, up in zip(self.x(x), self.y(y), strict=True):
@@ -142,12 +165,18 @@ class Chart:
 
     def dots(self, x: Any, y: Any, marker: str, colour: str, size: float = 2.4) -> None:
         """Markers at these values, about twice `size` wide."""
-        disc = f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0 {-2 * size:g} 0z"
+        disc = (
+            f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0"
+            f" {-2 * size:g} 0z"
+        )
         path = []
         for right, up in zip(self.x(x), self.y(y), strict=True):
             if not (np.isfinite(right) and np.isfinite(up)):
                 continue
-            corners = [f"{right + size * dx:.1f} {up + size * dy:.1f}" for dx, dy in _CORNERS.get(marker, ())]
+            corners = [
+                f"{right + size * dx:.1f} {up + size * dy:.1f}"
+                for dx, dy in _CORNERS.get(marker, ())
+            ]
             path.append(f"M{'L'.join(corners)}z" if corners else f"M{right:.1f} {up:.1f}{disc}")
         if path:
             self._parts.append(f'<path d="{"".join(path)}" fill="{colour}"/>')
@@ -158,23 +187,43 @@ class Chart:
         finite = np.isfinite(xs) & np.isfinite(lows) & np.isfinite(highs)
         for run in np.split(np.arange(len(xs)), np.flatnonzero(~finite)):
             run = run[finite[run]]
-            corners = [f"{xs[k]:.1f} {lows[k]:.1f}" for k in run] + [f"{xs[k]:.1f} {highs[k]:.1f}" for k in run[::-1]]
+            corners = [f"{xs[k]:.1f} {lows[k]:.1f}" for k in run] + [
+                f"{xs[k]:.1f} {highs[k]:.1f}" for k in run[::-1]
+            ]
             if len(run) > 1:
-                self._parts.append(f'<path d="M{"L".join(corners)}z" fill="{colour}" fill-opacity=".1"/>')
+                self._parts.append(
+                    f'<path d="M{"L".join(corners)}z" fill="{colour}" fill-opacity=".1"/>'
+                )
 
     def bar(self, x: float, width: float, y: float, colour: str) -> None:
         """A bar from the bottom up to y."""
         left, right, up = self.x(x - width / 2), self.x(x + width / 2), self.y(y)
-        self._parts.append(f'<path d="M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z" fill="{colour}"/>')
+        self._parts.append(
+            f'<path d="M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z"'
+            f' fill="{colour}"/>'
+        )
 
     def words(
-        self, x: float, y: float, text: str, *, size: float = 10.5, colour: str = INK, anchor: str = "start", bold: bool = False
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 10.5,
+        colour: str = INK,
+        anchor: str = "start",
+        bold: bool = False,
     ) -> None:
-        """Words at this pixel, on whose baseline they stand; whatever they hold, they are only text."""
+        """Words at this pixel, on whose baseline they stand; whatever they hold, they are only
+        text.
+        """
         weight = ' font-weight="700"' if bold else ""
         align = f' text-anchor="{anchor}"' if anchor != "start" else ""
         escaped = html.escape(text)
-        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" fill="{colour}"{align}{weight}>{escaped}</text>')
+        self._parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"'
+            f' fill="{colour}"{align}{weight}>{escaped}</text>'
+        )
 
     def lines(self, x: NDArray[Any], lines: Sequence[Line]) -> None:
         """The lines of all forecasts over their intervals, the first one on top."""
@@ -190,22 +239,40 @@ class Chart:
             self.words(*middle, "undefined: no such events", colour=SOFT, anchor="middle")
 
     def label_ends(self, lines: Sequence[Line], names: Sequence[str]) -> None:
-        """The name of each forecast right of the axes, as near to where its line ends as the others let it."""
+        """The name of each forecast right of the axes, as near to where its line ends as the
+        others let it.
+        """
         heights = {line.number: self.y(line.values) for line in lines}
-        ends = {number: places[np.isfinite(places)][-1] for number, places in heights.items() if np.isfinite(places).any()}
-        for number, height in zip(ends, spread(list(ends.values()), _LABEL_GAP, self.top, self.bottom), strict=True):
-            self.words(self.right + 7, height + 3.8, short(names[number]), colour=f"var(--line-{number})")
+        ends = {
+            number: places[np.isfinite(places)][-1]
+            for number, places in heights.items()
+            if np.isfinite(places).any()
+        }
+        for number, height in zip(
+            ends, spread(list(ends.values()), _LABEL_GAP, self.top, self.bottom), strict=True
+        ):
+            self.words(
+                self.right + 7, height + 3.8, short(names[number]), colour=f"var(--line-{number})"
+            )
 
     def svg(self, description: str) -> str:
         """The chart as an element of a page. `description` is read out to the blind."""
         size = f'viewBox="0 0 {self.width:g} {self.height:g}" style="max-width:{self.width:g}px"'
-        return f'<svg {size} role="img" aria-label="{html.escape(description)}">{"".join(self._parts)}</svg>'
+        return (
+            f'<svg {size} role="img"'
+            f' aria-label="{html.escape(description)}">{"".join(self._parts)}</svg>'
+        )
 
-    def _stroke(self, path: str, colour: str, width: float, dash: str = "", opacity: float = 1.0) -> None:
+    def _stroke(
+        self, path: str, colour: str, width: float, dash: str = "", opacity: float = 1.0
+    ) -> None:
         if path:
             dashes = f' stroke-dasharray="{dash}"' if dash else ""
             lightly = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
-            self._parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashes}{lightly}/>')
+            self._parts.append(
+                f'<path d="{path}" fill="none" stroke="{colour}"'
+                f' stroke-width="{width:g}"{dashes}{lightly}/>'
+            )
 
 
 def label_room(names: Sequence[str]) -> float:
@@ -218,12 +285,19 @@ def short(name: str) -> str:
     return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
 
 
-def nice_ticks(low: float, high: float, most: int = 6, steps: Sequence[float] = (1, 2, 2.5, 5, 10)) -> list[float]:
-    """At most about `most` round numbers from low to high, as far apart as one of `steps` times a power of ten."""
+def nice_ticks(
+    low: float, high: float, most: int = 6, steps: Sequence[float] = (1, 2, 2.5, 5, 10)
+) -> list[float]:
+    """At most about `most` round numbers from low to high, as far apart as one of `steps` times
+    a power of ten.
+    """
     rough = (high - low) / most
     power = 10.0 ** np.floor(np.log10(rough))
     step = next((one * power for one in steps if one * power >= rough * 0.9999), 10 * power)
-    return [float(number * step) for number in range(int(np.ceil(low / step - 1e-6)), int(np.floor(high / step + 1e-6)) + 1)]
+    return [
+        float(number * step)
+        for number in range(int(np.ceil(low / step - 1e-6)), int(np.floor(high / step + 1e-6)) + 1)
+    ]
 
 
 def plain(value: float) -> str:
@@ -238,10 +312,13 @@ def power_of_ten(power: int) -> str:
 
 
 def spread(wanted: Sequence[float] | NDArray[Any], gap: float, low: float, high: float) -> Numbers:
-    """Places as near to those wanted as lets neighbours be `gap` apart, between `low` and `high` while there is room."""
+    """Places as near to those wanted as lets neighbours be `gap` apart, between `low` and
+    `high` while there is room.
+    """
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(order))
-    runs: list[list[float]] = []  # neighbours that touch, each by where it would have the first of them
+    # neighbours that touch, each by where it would have the first of them
+    runs: list[list[float]] = []
     for place in np.asarray(wanted, dtype=np.float64)[order] - steps:
         runs.append([place])
         while len(runs) > 1 and np.mean(runs[-2]) > np.mean(runs[-1]):
