@@ -242,8 +242,9 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         _times("same time twice, equal frames", found.same_time_equal),
         _times("same time twice, different frames", found.same_time_differing),
         found.high
-        and f"impossible rates: {_count(found.high, 'value')} above data.max_rate={options.max_rate:g},"
-        f" {became}; up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
+        and f"impossible rates: {_count(found.high, 'value')} above"
+        f" data.max_rate={options.max_rate:g}, {became};"
+        f" up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
         jumps
         and f"jumps of the mean rain: {len(jumps)}: "
         + ", ".join(f"×{jump.factor:.2g} at {show(jump.time)}" for jump in jumps[:SHOWN])

@@ -74,6 +74,11 @@ class Variant:
         if whole(self.proj_size, "proj_size") < 0:
             raise ValueError(f"proj_size: must be 0 (none) or more, not {self.proj_size}.")
 
+    @property
+    def named_activations(self) -> tuple[str, str]:
+        """Both activations, of a variant that gives them by name."""
+        return cast(str, self.activation), cast(str, self.recurrent_activation)
+
 
 class ConvLSTMCell(nn.Module):
     """One layer of a ConvLSTM in one direction: its weights, and one step of it.

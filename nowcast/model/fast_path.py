@@ -170,13 +170,8 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
         else _rows(x.cell)
     )
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-    step = stepper(
-        cell.variant.activation,
-        cell.variant.recurrent_activation,
-        memory,
-        weight.dtype,
-        0 if keep else steps,
-    ).forward  # type: ignore[arg-type]
+    activation, gate = cell.variant.named_activations
+    step = stepper(activation, gate, memory, weight.dtype, 0 if keep else steps).forward
 
     output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
@@ -243,9 +238,7 @@ class _Backward:
         x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
         weight = channels_last(x.weight_hh)
-        step = stepper(
-            cell.variant.activation, cell.variant.recurrent_activation, memory, weight.dtype
-        ).backward  # type: ignore[arg-type]
+        step = stepper(*cell.variant.named_activations, memory, weight.dtype).backward
         dcell = torch.zeros_like(memory) if last_cell is None else _rows(last_cell).clone()
         dhidden = (
             torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()

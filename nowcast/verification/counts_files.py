@@ -30,8 +30,9 @@ _WHOLE = {
     *_OF_A_BLOCK,
 }
 """What is counted, in whole numbers; all else is a sum of float64."""
-_SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square observed_square
-    product weighted_squared_error weighted_absolute_error forecast_power observed_power"""
+_SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square
+    observed_square product weighted_squared_error
+    weighted_absolute_error forecast_power observed_power"""
 _ALWAYS = {"joint", "frames", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
 """What every counts file has."""
 _SINCE_FRAMES = {"frames", "unscored_cases"}
