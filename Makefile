@@ -31,10 +31,10 @@ faults: $(VENV)/installed-test ## every fault that forecasts and training are to
 	$(PYTEST) tests/faults -m "faults or not faults" --fault-table=build/faults.md
 
 bench: install ## how fast the layer is beside those that people copy, the loader, the scores, and a forecast (many minutes on a CPU; Keras and pysteps too after `make oracles`)
-	$(BIN)/python scripts/benchmark.py
-	$(BIN)/python scripts/benchmark_loader.py
-	$(BIN)/python scripts/benchmark_scores.py
-	$(BIN)/python scripts/benchmark_predict.py
+	$(BIN)/python scripts/benchmarks/layer.py
+	$(BIN)/python scripts/benchmarks/loader.py
+	$(BIN)/python scripts/benchmarks/scores.py
+	$(BIN)/python scripts/benchmarks/predict.py
 
 oracles: $(VENV)/installed-test ## add pysteps, which makes the baselines, and what some tests check scores and the layer against; needs a C compiler
 	$(LOCKED) requirements/oracles.txt

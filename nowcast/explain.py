@@ -8,6 +8,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from nowcast.console import printable
 from nowcast.errors import (
     ConfigError,
     DeviceError,
@@ -16,7 +17,6 @@ from nowcast.errors import (
     NowcastError,
     UsageError,
 )
-from nowcast.printable import printable
 
 _NO_MEMORY = (
     "not enough memory",

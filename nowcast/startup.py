@@ -1,8 +1,11 @@
-"""Settle what a process may run and tell before it imports anything.
+"""The start of a process: what it may run and tell, and quicker imports of large libraries.
 
-Only `os` and `sys` are imported here, which Python has loaded
-by then: any other module could still come from the working folder."""
+`settle` comes before anything else is imported. Only modules that Python has loaded by then, or
+that are part of the interpreter, are imported here: any other could still come from the working
+folder.
+"""
 
+import gc
 import os
 import sys
 
@@ -28,3 +31,21 @@ def _working_folder() -> str | None:
         return os.path.realpath(os.getcwd())
     except OSError:
         return None
+
+
+class importing:  # noqa: N801, used as a function
+    """Within the block Python does not look for garbage: among the hundreds of thousands of
+    objects of an import there is none. Nor does it look among them afterwards, least of all
+    twice as the process ends.
+    """
+
+    def __enter__(self) -> None:
+        self.was_enabled, self.known = gc.isenabled(), len(sys.modules)
+        gc.disable()
+
+    def __exit__(self, *failure: object) -> None:
+        if self.was_enabled:
+            gc.enable()
+        # else there is nothing new, and garbage of before would stay for ever
+        if len(sys.modules) > self.known:
+            gc.freeze()

@@ -43,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, which takes as long as all the rest; for tests that look at no picture."""
-    monkeypatch.setattr("nowcast.verification.drawing.canvas.save", lambda figure, path: Path(path))
+    monkeypatch.setattr("nowcast.report.pictures.canvas.save", lambda figure, path: Path(path))
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +58,4 @@ def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read in this process, so that what a test changes in it counts."""
-    monkeypatch.setattr("nowcast.apart._state.is_inside", True)
+    monkeypatch.setattr("nowcast.untrusted.isolation._state.is_inside", True)

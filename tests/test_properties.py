@@ -20,11 +20,13 @@ from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
 from nowcast.model import build_model
 from nowcast.periods import Period
-from nowcast.radar.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.frames import to_rate
-from nowcast.radar.units import dbz_to_rate, rate_factor, rate_to_dbz
-from nowcast.sequences import PackedRates, RadarWindows, Sampling, Scaling
-from nowcast.verification import Counts, count
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.rates import to_rate
+from nowcast.radar.reading.units import dbz_to_rate, rate_factor, rate_to_dbz
+from nowcast.sequences.packed import PackedRates
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import RadarWindows, Sampling
+from nowcast.verification.counts import Counts, count
 
 START = np.datetime64("2020-01-01T00:00", "ns")
 STEP = np.timedelta64(5, "m").astype("timedelta64[ns]")

@@ -13,7 +13,7 @@ from helpers import Outcome
 
 from nowcast.commands import fetch
 from nowcast.startup import settle
-from nowcast.untrusted import importing_plainly
+from nowcast.untrusted.files import importing_plainly
 
 SHADOWED = (
     "threading",

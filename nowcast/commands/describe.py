@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch import nn
 
-from nowcast.commands import edgeless
-from nowcast.config import DescribeConfig
-from nowcast.config_models import LAYER_CONFIGS
+from nowcast.config.describe import DescribeConfig
+from nowcast.config.models import LAYER_CONFIGS
+from nowcast.console import EDGELESS
+from nowcast.console import console as standard_output
 from nowcast.errors import ConfigError
 from nowcast.model import FCLSTM, ConvLSTM, build_model
 from nowcast.model.describe import Description, Dimensions, Row
@@ -73,15 +74,15 @@ def describe(config: DescribeConfig, as_json: bool = False) -> None:
         ]
         print(json.dumps({**size, "models": described}))
         return
-    console = edgeless.console()
-    console.width = min(console.width, WIDTH)
+    screen = standard_output()
+    screen.width = min(screen.width, WIDTH)
     for model, description in zip(settings, models, strict=True):
         shapes = f"{dimensions(description.input_shape)} → {dimensions(description.output_shape)}"
-        console.print(f"{model['name']}: {shapes}, {description.parameters:,} parameters")
-    for table in tables([model["name"] for model in settings], models, console.width):
-        console.print(table)
-        console.print()
-    console.print(CAPTION)
+        screen.print(f"{model['name']}: {shapes}, {description.parameters:,} parameters")
+    for table in tables([model["name"] for model in settings], models, screen.width):
+        screen.print(table)
+        screen.print()
+    screen.print(CAPTION)
 
 
 def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Description:
@@ -136,7 +137,7 @@ def tables(names: Sequence[str], models: Sequence[Description], width: int) -> l
     """
     if len(models) == 1:
         rows = [table_of_layers(models[0], fields) for fields in (SHAPES, COSTS)]
-        if all(Console(width=edgeless.EDGELESS).measure(table).maximum <= width for table in rows):
+        if all(Console(width=EDGELESS).measure(table).maximum <= width for table in rows):
             return rows
     return [table_of_models(names, models)]
 

@@ -17,33 +17,27 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nowcast import __version__
-from nowcast.commands.cases import Cases, Source, label_of, origin_of
-from nowcast.commands.cases_made import open_digit_cases, open_radar_cases
-from nowcast.commands.cases_read import open_file_cases
-from nowcast.commands.inputs import require_radar
-from nowcast.commands.regions import region_of
-from nowcast.commands.showcases import case_csi, judged_threshold, showcases_of
-from nowcast.config_data import MovingMnistConfig
-from nowcast.config_forecasts import EvaluateConfig
+from nowcast.config.data import MovingMnistConfig
+from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.evaluation.cases import Cases, Source, label_of, origin_of
+from nowcast.evaluation.example_cases import case_csi, judged_threshold, showcases_of
+from nowcast.evaluation.file_cases import open_file_cases
+from nowcast.evaluation.regions import region_of
+from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
+from nowcast.factories.windows import require_radar
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
-from nowcast.training import Precision, choose_precision
-from nowcast.verification import (
-    Showcase,
-    Tally,
-    draw_csi,
-    draw_frames,
-    headline_text,
-    merge_counts,
-    open_counts,
-    scores_dataset,
-    write_counts,
-    write_report,
-    write_scores,
-)
-from nowcast.verification.drawing.frames import Origin
+from nowcast.report.page import Showcase, write_report
+from nowcast.report.pictures.charts import draw_csi
+from nowcast.report.pictures.frames import Origin, draw_frames
+from nowcast.training.precision import Precision, choose_precision
+from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
+from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.headline import headline_text
 from nowcast.verification.remarks import remarks_attr
+from nowcast.verification.table import write_scores
+from nowcast.verification.tally import Tally
 
 log = logging.getLogger(__name__)
 

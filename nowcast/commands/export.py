@@ -7,16 +7,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from nowcast.commands.inputs import open_forecaster
-from nowcast.commands.models import refuse_other_size
-from nowcast.config import ExportConfig
+from nowcast.config.export import ExportConfig
 from nowcast.errors import InternalError
+from nowcast.factories.models import refuse_other_size
+from nowcast.factories.windows import open_forecaster
 from nowcast.files import refuse_unwritable, sha256, written_whole
 from nowcast.forecast.exported import SUFFIX, open_exported, seal
 from nowcast.forecast.exporting import export_forecaster, random_past
 from nowcast.forecast.tiling import WORKSPACE
 from nowcast.model.describe import forecasting_memory
-from nowcast.training import choose_precision
+from nowcast.training.precision import choose_precision
 
 Result = TypeVar("Result")
 

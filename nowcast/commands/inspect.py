@@ -12,20 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from nowcast.commands import edgeless
-from nowcast.commands.inspect_models import is_model, model_document, model_rows
-from nowcast.commands.radar_files import reading
-from nowcast.config import InspectConfig
+from nowcast.config.inspect import InspectConfig
+from nowcast.console import console as standard_output
+from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, NowcastError
-from nowcast.printable import printable
+from nowcast.factories.model_files import is_model, model_document, model_rows
+from nowcast.factories.radar import reading
 from nowcast.radar import ReadOptions, find_files
-from nowcast.radar.cropping import box_in_degrees
-from nowcast.radar.formats import FORMATS
-from nowcast.radar.georeference import Place
-from nowcast.radar.inspection import Inspection, inspect_frames
-from nowcast.radar.neighbours import odd_packings
-from nowcast.radar.place import crs_in_words, first_row, pixel_size
-from nowcast.radar.survey import Group, Unreadable, blocks_of, group_files, look_through
+from nowcast.radar.inspection.inspection import Inspection, inspect_frames
+from nowcast.radar.inspection.survey import Group, Unreadable, blocks_of, group_files, look_through
+from nowcast.radar.placing.cropping import box_in_degrees
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.placing.place import crs_in_words, first_row, pixel_size
+from nowcast.radar.reading.formats import FORMATS
+from nowcast.radar.series.neighbours import odd_packings
 from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     be read.
     """
     options = reading(config.data)
-    console = edgeless.console(markup=False)
+    screen = standard_output(markup=False)
     document, errors = list[dict[str, Any]](), list[NowcastError]()
     for path in paths or [config.data.path]:
         if is_model(path):
@@ -56,7 +56,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
                 errors.append(error)
                 continue
             if not as_json:
-                print_model(console, path, about)
+                print_model(screen, path, about)
             continue
         try:
             files = find_files(path, form=options.format)
@@ -82,7 +82,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
             }
         )
         if not as_json:
-            print_path(console, path, series, unreadable, options)
+            print_path(screen, path, series, unreadable, options)
     if as_json:
         print(json.dumps({"paths": _without_nan(document)}, indent=1, default=str))
     if errors:

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.commands.cases import MODEL, origin_of
-from nowcast.commands.radar_files import reading
-from nowcast.config_data import RadarConfig
-from nowcast.config_forecasts import PlotConfig
+from nowcast.config.data import RadarConfig
+from nowcast.config.plot import PlotConfig
+from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError, UsageError
-from nowcast.forecast import open_forecast
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
-from nowcast.printable import printable
+from nowcast.evaluation.cases import MODEL, origin_of
+from nowcast.factories.radar import reading
+from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME, open_forecast
 from nowcast.radar import RATE, find_files, open_files
-from nowcast.radar.cropping import degrees_of, knows_degrees
-from nowcast.radar.georeference import grid_differs, place_of_grid
+from nowcast.radar.placing.cropping import degrees_of, knows_degrees
+from nowcast.radar.placing.georeference import grid_differs, place_of_grid
 from nowcast.radar.times import Times, show
-from nowcast.verification.drawing.frames import draw_film, draw_frames
+from nowcast.report.pictures.frames import draw_film, draw_frames
 
 log = logging.getLogger(__name__)
 

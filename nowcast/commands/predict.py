@@ -14,13 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nowcast.commands.cycle import run_cycle
-from nowcast.commands.frame_files import signature_of
-from nowcast.commands.frames import FrameSource
-from nowcast.commands.opening import Opening
-from nowcast.commands.publication import forecast_path, output_folder
-from nowcast.commands.reports import Journal, Report, open_journal
-from nowcast.config_predict import PredictConfig
+from nowcast.config.predict import PredictConfig
 from nowcast.errors import (
     CannotCreateError,
     ConfigError,
@@ -33,6 +27,12 @@ from nowcast.explain import explain
 from nowcast.files import is_locked, only_writer
 from nowcast.forecast.dataset import LATEST
 from nowcast.periods import parse_period, parse_time
+from nowcast.service.cycle import run_cycle
+from nowcast.service.live_files import signature_of
+from nowcast.service.live_frames import FrameSource
+from nowcast.service.model_cache import Opening
+from nowcast.service.publication import forecast_path, output_folder
+from nowcast.service.report import Journal, Report, open_journal
 
 log = logging.getLogger(__name__)
 

@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nowcast.commands.radar_files import reading
-from nowcast.config import PrepareConfig
+from nowcast.config.prepare import PrepareConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.factories.radar import reading
 from nowcast.files import only_writer
 from nowcast.periods import Period, parse_period
 from nowcast.radar import find_files
-from nowcast.radar.cadence import targets_of
-from nowcast.radar.cropping import Columns, box_of, columns_of
-from nowcast.radar.file import RadarFile, ReadOptions
-from nowcast.radar.formats import describe_file
-from nowcast.radar.georeference import Place
 from nowcast.radar.grid import CRS
-from nowcast.radar.neighbours import misfits
-from nowcast.radar.opening import provenance_of
-from nowcast.radar.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
-from nowcast.radar.processes import in_processes
-from nowcast.radar.resampling import Resample, to_grid, to_pixel_size
-from nowcast.radar.series import Series, Span, alike_files, build_series, near
-from nowcast.radar.store import fingerprint, read_records, refuse_other_settings
-from nowcast.radar.units import MARSHALL_PALMER
+from nowcast.radar.placing.cropping import Columns, box_of, columns_of
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.placing.resampling import Resample, to_grid, to_pixel_size
+from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.formats import describe_file
+from nowcast.radar.reading.units import MARSHALL_PALMER
+from nowcast.radar.series.cadence import targets_of
+from nowcast.radar.series.neighbours import misfits
+from nowcast.radar.series.opening import provenance_of
+from nowcast.radar.series.series import Series, Span, alike_files, build_series, near
+from nowcast.radar.store.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
+from nowcast.radar.store.processes import in_processes
+from nowcast.radar.store.store import fingerprint, read_records, refuse_other_settings
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@ score.
 """
 
 import logging
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,33 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nowcast import __version__
-from nowcast.commands.beside_rain import build_inputs, open_fields
-from nowcast.commands.inputs import build_scaling, moving_mnist_windows, pack_radar
-from nowcast.commands.radar_files import open_radar
-from nowcast.commands.resuming import ended_early, resume, why_nothing_is_left
-from nowcast.commands.same_grid import place_for_checkpoint
-from nowcast.commands.sweep import refuse_other_direction, refuse_undefined_score
-from nowcast.config import TrainConfig
-from nowcast.config_data import MovingMnistConfig, RadarConfig
-from nowcast.config_models import FCLSTMConfig
+from nowcast.config.data import MovingMnistConfig, RadarConfig
+from nowcast.config.models import FCLSTMConfig
+from nowcast.config.train import TrainConfig
 from nowcast.errors import ConfigError, DataError
+from nowcast.factories.extra_inputs import build_inputs, open_fields
+from nowcast.factories.radar import open_radar
+from nowcast.factories.windows import build_scaling, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.model import build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
-from nowcast.sequences import PackedRates, RadarWindows, Sampling, Windows
-from nowcast.training import LOSSES, Precision, choose_precision, stop_request
+from nowcast.radar.placing.grid_match import place_for_checkpoint
+from nowcast.report.pictures.charts import draw_curves
+from nowcast.sequences.packed import PackedRates
+from nowcast.sequences.windows import RadarWindows, Sampling, Windows
 from nowcast.training.choice import decided_by_loss
 from nowcast.training.loop import Plan, Trainer, as_json, in_words
+from nowcast.training.losses import LOSSES
 from nowcast.training.optimizers import build_optimizer, build_schedule
-from nowcast.verification import draw_curves
+from nowcast.training.precision import Precision, choose_precision
+from nowcast.training.resuming import (
+    Defaults,
+    ended_early,
+    no_defaults,
+    resume,
+    why_nothing_is_left,
+)
+from nowcast.training.signals import stop_request
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +59,11 @@ class Opened:
     data: dict[str, Any] | None = None
 
 
-def train(config: TrainConfig, folder: Path) -> float:
-    """Train, or go on training, in `folder`. → the best validation score, for a sweeper to
-    optimise.
+def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -> float:
+    """Train, or go on training, in `folder`. → the best validation score, NaN if it is undefined.
+
+    defaults: the values in configs/ of keys that an earlier version did not know.
     """
-    refuse_other_direction(config.training.monitor)
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     opened = open_windows(config)
@@ -66,7 +73,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     with only_writer(folder):
         trainer = build_trainer(config, settings, opened.training, precision, folder)
         trainer.place, trainer.data = opened.place, opened.data
-        resume(trainer, settings, folder)
+        resume(trainer, settings, folder, defaults)
         run(trainer, opened)
         return summarise(trainer)
 
@@ -208,10 +215,7 @@ def build_trainer(
 
 
 def summarise(trainer: Trainer) -> float:
-    """Write summary.json and the curves, and log how it went. → the best validation score.
-
-    Errors: ConfigError if a sweep is to choose by a score that is undefined.
-    """
+    """Write summary.json and the curves, and log how it went. → the best validation score."""
     folder, history, best, monitor = (
         trainer.folder,
         trainer.progress.history,
@@ -251,6 +255,4 @@ def summarise(trainer: Trainer) -> float:
             " has" if others == 1 else "s have",
         )
     log.info("checkpoint %s, curves %s", checkpoint, folder / "curves.png")
-    if math.isnan(score):
-        refuse_undefined_score(monitor)
     return score

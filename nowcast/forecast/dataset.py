@@ -38,14 +38,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast import __version__
-from nowcast.apart import apart
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
 from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
-from nowcast.radar.units import quantity_of, rate_factor
+from nowcast.radar.reading.units import quantity_of, rate_factor
 from nowcast.signals import uninterrupted
-from nowcast.untrusted import refuse_unsound
+from nowcast.untrusted.files import refuse_unsound
+from nowcast.untrusted.isolation import apart
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nowcast.model.activations import activation
-from nowcast.model.fclstm import FCLSTM
+from nowcast.model.fc_lstm_layer import FCLSTM
 from nowcast.model.stacks import activate, refuse_guide
 
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError
 from nowcast.model.activations import ACTIVATIONS, Function
 from nowcast.model.keras_hdf5 import (
@@ -30,7 +29,8 @@ from nowcast.model.keras_hdf5 import (
     old_cells_of,
     old_configuration,
 )
-from nowcast.untrusted import refuse_unpacking, refuse_unsound, refuse_unsound_content
+from nowcast.untrusted.files import refuse_unpacking, refuse_unsound, refuse_unsound_content
+from nowcast.untrusted.isolation import apart
 
 OUR_NAMES = {
     "strides": "stride", "padding": "padding", "dilation_rate": "dilation",

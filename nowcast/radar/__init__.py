@@ -2,12 +2,12 @@
 the same form.
 """
 
-from nowcast.radar.file import ReadOptions
-from nowcast.radar.finding import find_files, newest_files
+from nowcast.radar.finding.files import find_files, newest_files
 from nowcast.radar.grid import RATE, build_grid, check_grid, timestep_of
-from nowcast.radar.opening import open_files, open_grid
+from nowcast.radar.reading.file import ReadOptions
+from nowcast.radar.reading.units import ZR_RELATIONS, dbz_to_rate, rate_factor, rate_to_dbz
+from nowcast.radar.series.opening import open_files, open_grid
 from nowcast.radar.synthetic import Weather, synthetic_frames, synthetic_grid, write_synthetic
-from nowcast.radar.units import ZR_RELATIONS, dbz_to_rate, rate_factor, rate_to_dbz
 
 __all__ = [
     "RATE", "ZR_RELATIONS", "ReadOptions", "Weather", "build_grid", "check_grid", "dbz_to_rate",

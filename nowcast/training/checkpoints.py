@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from nowcast.checks import saved_model
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.untrusted.saved_models import saved_model
 
 SCHEMA = 3
 """Raised whenever an older program could no longer read a new checkpoint, or could not tell

@@ -23,7 +23,9 @@ from tqdm import tqdm
 from nowcast import __version__
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
-from nowcast.sequences import RAIN_ALONE, Batch, Inputs, Pick, Windows, build_batch
+from nowcast.sequences.batch import Batch, build_batch
+from nowcast.sequences.inputs import RAIN_ALONE, Inputs
+from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import Row, best_row_before_ties, mean_csi, rank
 from nowcast.training.losses import Loss

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.apart import apart
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
-from nowcast.untrusted import refuse_unsound
+from nowcast.untrusted.files import refuse_unsound
+from nowcast.untrusted.isolation import apart
 from nowcast.verification.remarks import remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 

@@ -14,7 +14,7 @@ import xarray as xr
 from workplace import PREDICT, TIMES, TRAIN, Tell, lay_out, leftovers, run, start
 
 from nowcast.forecast.dataset import open_forecast
-from nowcast.training import read_checkpoint
+from nowcast.training.checkpoints import read_checkpoint
 
 KILLS = 50
 LONG = ("training.epochs=20", "training.patience=20")

@@ -40,7 +40,7 @@ from workplace import (
     write_frame,
 )  # fmt: skip
 
-from nowcast.training import read_checkpoint
+from nowcast.training.checkpoints import read_checkpoint
 
 FAULTS = [
     Fault("no HOME", "HOME is not set", 0, "", environment={"HOME": None}, made=equal),

@@ -29,8 +29,7 @@ from workplace import (
 
 from nowcast.forecast.dataset import open_forecast
 from nowcast.radar.grid import RATE
-from nowcast.training import read_checkpoint
-from nowcast.training.checkpoints import SCHEMA, write_checkpoint
+from nowcast.training.checkpoints import SCHEMA, read_checkpoint, write_checkpoint
 
 MARKER = "hostile"
 

@@ -12,12 +12,12 @@ import pytest
 
 from nowcast.errors import InputOutputError
 from nowcast.files import sha256
-from nowcast.forecast import open_forecast
+from nowcast.forecast.dataset import open_forecast
 from nowcast.forecast.exported import read_exported
-from nowcast.radar.store import read_record
+from nowcast.radar.store.store import read_record
 from nowcast.sequences.fields import hold
 from nowcast.sequences.moving_mnist import open_digits
-from nowcast.training import read_checkpoint
+from nowcast.training.checkpoints import read_checkpoint
 from nowcast.verification.counts_files import open_counts
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -53,7 +53,9 @@ def test_a_disk_that_fails_is_told_as_such(
 
     plainly = open
     # what is read apart fails here, too
-    monkeypatch.setattr("nowcast.apart._state", type("Inside", (), {"is_inside": True})())
+    monkeypatch.setattr(
+        "nowcast.untrusted.isolation._state", type("Inside", (), {"is_inside": True})()
+    )
     monkeypatch.setattr(builtins, "open", fails)
     monkeypatch.setattr(io, "open", fails)
     with pytest.raises(

@@ -25,10 +25,15 @@ from nowcast.errors import (
     Interrupted,
     MissingInputError,
 )
-from nowcast.forecast import build_forecast, find_forecasts, open_forecast, write_forecast
-from nowcast.forecast.dataset import read_reference_time
-from nowcast.radar.cropping import degrees_of
+from nowcast.forecast.dataset import (
+    build_forecast,
+    find_forecasts,
+    open_forecast,
+    read_reference_time,
+    write_forecast,
+)
 from nowcast.radar.grid import build_grid, check_grid
+from nowcast.radar.placing.cropping import degrees_of
 from nowcast.radar.synthetic import synthetic_grid
 from nowcast.signals import Stop
 

@@ -154,7 +154,7 @@ def test_looking_at_frames_needs_no_torch() -> None:
     torch takes to load.
     """
     code = (
-        "import sys, nowcast.commands.frames; sys.exit(bool({'torch', 'pysteps', 'cv2'} &"
+        "import sys, nowcast.service.live_frames; sys.exit(bool({'torch', 'pysteps', 'cv2'} &"
         " set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nowcast.commands.deadline import deadline
 from nowcast.errors import DataError, TryLaterError
 from nowcast.forecast.exported import ExportedForecaster, read_exported
 from nowcast.forecast.graphs import GraphError, peak_memory
+from nowcast.service.deadline import deadline
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -14,7 +14,7 @@ from helpers import Outcome
 from torch import Tensor, nn
 
 from nowcast.errors import DeviceError
-from nowcast.forecast import open_forecast
+from nowcast.forecast.dataset import open_forecast
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import _available, _left_in_groups, free_memory, memory_allowed
 from nowcast.forecast.tiling import WORKSPACE, Tiling, choose_tiling, forecast_in_tiles
@@ -381,10 +381,10 @@ def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
         counts.add(len(arguments[-1].tiles))
         return forecast_in_tiles(*arguments)
 
-    monkeypatch.setattr("nowcast.commands.cases_made.forecast_in_tiles", counted)
+    monkeypatch.setattr("nowcast.evaluation.window_cases.forecast_in_tiles", counted)
     for name, allowed in (("whole", 10**9), ("tiled", 6 * 10**6)):
         monkeypatch.setattr(
-            "nowcast.commands.cases_made.memory_allowed",
+            "nowcast.evaluation.window_cases.memory_allowed",
             lambda said, device, allowed=allowed: allowed,
         )
         outcomes.append(run(*words, f"output={tmp_path}/{name}"))

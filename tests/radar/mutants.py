@@ -29,10 +29,10 @@ import originals
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import check_grid
-from nowcast.radar.file import ReadOptions
-from nowcast.radar.georeference import place_differs, place_of_grid
 from nowcast.radar.grid import TIMESTEP
-from nowcast.radar.opening import open_files
+from nowcast.radar.placing.georeference import place_differs, place_of_grid
+from nowcast.radar.reading.file import ReadOptions
+from nowcast.radar.series.opening import open_files
 
 # of computing for one mutant, and ten times as many to wait; a sound file takes far less
 SECONDS = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nowcast.radar.file import ReadOptions
+from nowcast.radar.reading.file import ReadOptions
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SHAPE = (12, 16)

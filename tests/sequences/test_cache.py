@@ -12,8 +12,9 @@ import pytest
 from nowcast.files import only_writer
 from nowcast.periods import parse_period
 from nowcast.radar import build_grid
-from nowcast.sequences import fields, pack
+from nowcast.sequences import fields
 from nowcast.sequences.cache import clean, series_in
+from nowcast.sequences.packed import pack
 from nowcast.sequences.stored import StoredArray
 
 ALWAYS = parse_period("", ["1990-01-01", "2090-01-01"])

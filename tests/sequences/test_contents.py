@@ -7,7 +7,8 @@ import pytest
 
 from nowcast import files
 from nowcast.errors import MissingInputError
-from nowcast.sequences import contents, contents_of
+from nowcast.sequences import contents
+from nowcast.sequences.contents import contents_of
 
 
 @pytest.fixture

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from nowcast.errors import DataError
-from nowcast.sequences import Field, Fields, Inputs, Scaling, build_batch, fields, hold
+from nowcast.sequences import fields
+from nowcast.sequences.batch import build_batch
+from nowcast.sequences.fields import Field, Fields, hold
+from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.stored import StoredArray
 
 NAN = math.nan

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from nowcast.errors import DataError, MissingInputError
-from nowcast.sequences import MovingMnistWindows, open_digits
-from nowcast.sequences.moving_mnist import moving_digits
+from nowcast.sequences.moving_mnist import MovingMnistWindows, moving_digits, open_digits
 
 ROOM = 64 - 28  # pixels between the leftmost and the rightmost place of a digit
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist" / "train-images-idx3-ubyte.gz"

@@ -13,7 +13,8 @@ from xarray.core import indexing
 from nowcast.errors import DataError
 from nowcast.periods import Period, parse_period
 from nowcast.radar import RATE, build_grid, open_grid, write_synthetic
-from nowcast.sequences import pack, packed
+from nowcast.sequences import packed
+from nowcast.sequences.packed import pack
 
 NAN = np.nan
 ALWAYS = parse_period("", ["1990-01-01", "2090-01-01"])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nowcast.periods import Period
-from nowcast.sequences import PackedRates, RadarWindows, Sampling, Scaling
-from nowcast.sequences.packed import sum_tiles
+from nowcast.sequences.packed import PackedRates, sum_tiles
 from nowcast.sequences.sampling import CropSampler
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import RadarWindows, Sampling
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowcast.errors import ConfigError
-from nowcast.sequences import Scaling
+from nowcast.sequences.scaling import Scaling
 
 NAN = math.nan
 KINDS = ("log", "linear")

@@ -8,17 +8,10 @@ from torch.utils.data import DataLoader
 from nowcast.errors import ConfigError, DataError
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.radar import synthetic_grid
-from nowcast.sequences import (
-    Batch,
-    PackedRates,
-    Pick,
-    RadarWindows,
-    Sampling,
-    Scaling,
-    build_batch,
-    pack,
-)
-from nowcast.sequences.windows import apply_symmetry
+from nowcast.sequences.batch import Batch, build_batch
+from nowcast.sequences.packed import PackedRates, pack
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import Pick, RadarWindows, Sampling, apply_symmetry
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.model import EncoderForecaster, NextFrame
-from nowcast.sequences import Pick, Scaling
-from nowcast.training import LOSSES, Precision
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import Pick
 from nowcast.training.loop import Plan, Trainer
+from nowcast.training.losses import LOSSES
 from nowcast.training.optimizers import build_optimizer, build_schedule
+from nowcast.training.precision import Precision
 
 SIZE = 8
 

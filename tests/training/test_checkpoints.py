@@ -24,8 +24,10 @@ from torch import Tensor
 import nowcast
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
 from nowcast.files import sha256
-from nowcast.sequences import Scaling
-from nowcast.training import checkpoints, read_checkpoint, stop_request, write_checkpoint
+from nowcast.sequences.scaling import Scaling
+from nowcast.training import checkpoints
+from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
+from nowcast.training.signals import stop_request
 
 VALUES = torch.arange(1000.0)
 

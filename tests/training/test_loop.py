@@ -12,15 +12,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nowcast.commands.resuming import say_what_changed
 from nowcast.errors import InternalError, Interrupted
-from nowcast.sequences import Inputs, build_batch
-from nowcast.training import LOSSES, read_checkpoint
+from nowcast.sequences.batch import build_batch
+from nowcast.sequences.inputs import Inputs
+from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import decided_by_loss, mean_csi, rank
 from nowcast.training.loop import linear_share
+from nowcast.training.losses import LOSSES
 from nowcast.training.optimizers import build_schedule
+from nowcast.training.resuming import say_what_changed
 from nowcast.training.signals import StopRequest
-from nowcast.verification import Counts
+from nowcast.verification.counts import Counts
 
 NAN = float("nan")
 CALLS = 8
@@ -759,7 +761,7 @@ def test_the_validation_csi_is_the_mean_over_what_was_observed_in_every_epoch_th
     """One hit and one miss at 0.5 mm/h, 1 / 2; a false alarm at 30 mm/h, which nothing observed
     reaches, adds no term.
     """
-    from nowcast.verification import count
+    from nowcast.verification.counts import count
 
     observed = torch.tensor([[[1.0, 1.0, 0.0]]])
     for forecast in (1.0, 40.0):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nowcast.sequences import Scaling, build_batch
-from nowcast.training import LOSSES
-from nowcast.training.losses import balanced_weights
+from nowcast.sequences.batch import build_batch
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.losses import LOSSES, balanced_weights
 
 NAN = float("nan")
 

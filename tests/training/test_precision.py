@@ -5,10 +5,13 @@ from itertools import islice
 import pytest
 import torch
 
-from nowcast.checks import device_and_precision
+from nowcast.config.checks import device_and_precision
 from nowcast.errors import ConfigError, DeviceError
 from nowcast.model import EncoderForecaster
-from nowcast.training import LOSSES, Precision, choose_precision, read_checkpoint, stop_request
+from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.losses import LOSSES
+from nowcast.training.precision import Precision, choose_precision
+from nowcast.training.signals import stop_request
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

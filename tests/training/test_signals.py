@@ -16,7 +16,8 @@ from helpers import Outcome
 
 from nowcast.errors import Interrupted
 from nowcast.radar import Weather, write_synthetic
-from nowcast.training import read_checkpoint, stop_request
+from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.signals import stop_request
 
 SETTINGS = (
     "data=radar", "data.path=rain.nc", 'data.train=["2020-06-01T00:00","2020-06-01T03:55"]',

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nowcast.errors import DataError, InternalError
-from nowcast.verification import Counts, common_pixels, count, scores
 from nowcast.verification import counts as counts_module
-from nowcast.verification.counts import class_numbers, joint_histogram
+from nowcast.verification import scores
+from nowcast.verification.counts import Counts, class_numbers, common_pixels, count, joint_histogram
 
 NAN = float("nan")
 THRESHOLDS = (0.1, 0.5, 2.0, 10.0)

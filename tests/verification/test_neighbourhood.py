@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nowcast.errors import DataError, InternalError
-from nowcast.verification import count, neighbourhood
+from nowcast.verification import neighbourhood
+from nowcast.verification.counts import count
 from nowcast.verification.neighbourhood import fss, fss_sums
 
 NAN = float("nan")

@@ -12,9 +12,9 @@ import pytest
 import torch
 import xarray as xr
 
-from nowcast.verification import common_pixels, count, scores
+from nowcast.verification import scores
 from nowcast.verification.continuous import error_sums
-from nowcast.verification.counts import joint_histogram
+from nowcast.verification.counts import common_pixels, count, joint_histogram
 from nowcast.verification.scores import CATEGORICAL, Contingency
 
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)

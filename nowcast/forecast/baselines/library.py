@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from nowcast.errors import InternalError, MissingLibraryError
-from nowcast.untrusted import importing_plainly
+from nowcast.untrusted.files import importing_plainly
 
 AR_FRAMES = 3
 """Frames that an autoregression of order 2 is made of."""

@@ -1,0 +1,81 @@
+"""`--check`: whether a configuration is right and the inputs that it names exist, with nothing
+read, made or changed.
+"""
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nowcast.cli.arguments import split_options
+from nowcast.errors import MissingInputError
+
+OPTION = "--check"
+_SET_HERE = (
+    "hydra/launcher",
+    "hydra/sweeper",
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra.run.",
+    "hydra.sweep.",
+)
+
+
+def words_to_check(words: Sequence[str], folder: str) -> list[str]:
+    """The words of a command by which Hydra composes it, or each job of its sweep, in this
+    process and into `folder` only.
+    """
+    others, options = split_options([word for word in words if word != OPTION])
+    kept = [word for word in others if not word.lstrip("+~").startswith(_SET_HERE)]
+    elsewhere = [
+        f'hydra.run.dir="{folder}"',
+        f'hydra.sweep.dir="{folder}"',
+        "hydra.output_subdir=null",
+    ]
+    return [*kept, *elsewhere, "hydra/launcher=basic", "hydra/sweeper=basic", *options]
+
+
+def check_inputs(config: Any, places: Sequence[str]) -> None:
+    """Look for each file that a command's configuration, already composed, names; `places`: those
+    of its command line.
+
+    Errors: MissingInputError, naming key and path; ConfigError for a pattern of times that is none.
+    """
+    for key, path in _named_files(config):
+        if not Path(path).expanduser().exists():
+            raise MissingInputError(f"{key}: {path}: no such file or folder; check the path.")
+    for key in ("forecasts", "counts"):
+        several = getattr(config, key, None)
+        if several is not None and not glob.glob(str(Path(several).expanduser())):
+            raise MissingInputError(
+                f"{key}: {several}: no file there; check the path, and quote it on the command"
+                " line."
+            )
+    from nowcast.radar.finding.files import newest_files
+
+    for path, form in _frames(config, places):
+        newest_files(path, 1, form)
+
+
+def _named_files(config: Any) -> Iterator[tuple[str, str]]:
+    """(key, path) of single files and stores."""
+    for key in ("checkpoint", "mask", "grid"):
+        if getattr(config, key, None) is not None:
+            yield key, getattr(config, key)
+    for name, path in getattr(config, "input_paths", {}).items():
+        yield f"input_paths.{name}", path
+    for name, field in getattr(getattr(config, "inputs", None), "fields", {}).items():
+        yield f"inputs.fields.{name}.path", field.path
+
+
+def _frames(config: Any, places: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """(path, format) of the frames that a command reads."""
+    data = getattr(config, "data", None)
+    form = getattr(data, "format", "auto")
+    if type(config).__name__ == "PlotConfig":
+        yield from ((place, "auto") for place in places)
+        places = ()
+    if places:
+        yield from ((place, form) for place in places)
+    elif data is not None and getattr(config, "counts", None) is None:
+        yield data.path, form

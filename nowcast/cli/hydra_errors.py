@@ -1,0 +1,73 @@
+"""What Hydra and OmegaConf raise, as errors that a person can act on."""
+
+import errno
+from traceback import walk_tb
+
+from nowcast.errors import (
+    CannotCreateError,
+    ConfigError,
+    InputOutputError,
+    InternalError,
+    UsageError,
+)
+from nowcast.explain import explain
+
+
+def error_of_sweep(error: Exception) -> Exception:
+    """The end of a sweep whose jobs have told why they failed."""
+    failed = InternalError("not every job of the sweep succeeded; see the lines above.")
+    failed.exit_code = explain(error)[1]
+    return failed
+
+
+def error_of_hydra(error: Exception) -> Exception:
+    """What Hydra raises before a job begins, its plain exceptions as ours."""
+    if type(error).__module__.startswith("hydra"):
+        return error
+    if isinstance(error, ConfigError):
+        return ConfigError(str(error).splitlines()[0])  # OmegaConf adds lines of its own
+    if isinstance(error, RecursionError):
+        return ConfigError(
+            "configuration: its defaults lists, brackets or interpolations go in a circle or too"
+            " deep; make it plainer."
+        )
+    if isinstance(error, OverflowError) or getattr(error, "full_key", None):
+        where = getattr(error, "full_key", None) or "configuration"
+        return ConfigError(f"{where}: {str(error).splitlines()[0]}; give another value.")
+    if isinstance(error, OSError):
+        if error.errno == errno.ENOSPC:
+            return InputOutputError(
+                "output: the disk is full; free some space, or choose another output."
+            )
+        return CannotCreateError(
+            f"{error.filename or 'output'}: cannot create this folder ({error.strerror}); choose"
+            " another output."
+        )
+    # OmegaConf's, for a key within one that is null
+    if isinstance(error, AssertionError) and "NoneType" in str(error):
+        return ConfigError(
+            "an override reaches into a key that is null; give that one first, as model@beside=…"
+            " for beside.key=…."
+        )
+    if isinstance(error, ValueError):
+        return (
+            ConfigError(str(error))
+            if str(error).startswith("Invalid defaults list")
+            else UsageError(f"{error}.")
+        )
+    if _is_raised_by_hydra(error):
+        return ConfigError(
+            "configuration: cannot be composed"
+            f" ({(str(error) or type(error).__name__).splitlines()[0]}); look at what it sets below"
+            " hydra and defaults."
+        )
+    return error
+
+
+def _is_raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf itself stumbled, as over `hydra: null`."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] in (
+        "hydra",
+        "omegaconf",
+    )

@@ -1,0 +1,161 @@
+"""A command line composed by Hydra and run: once, or for every job of a sweep."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+from nowcast.cli.hydra_errors import error_of_hydra, error_of_sweep
+from nowcast.cli.schemas import register_schemas
+from nowcast.config.effects import configs_folder
+from nowcast.console import is_text
+from nowcast.errors import (
+    ConfigError,
+    UsageError,
+)
+from nowcast.explain import report
+
+Task = Callable[[Any, Path], float | None]
+
+
+def task_of(command: str, *more: Any) -> Task:
+    """The task `command(config, *more)` of nowcast.commands, whose imports wait until the
+    configuration is composed.
+    """
+
+    def task(config: Any, folder: Path) -> None:
+        from nowcast.startup import importing
+
+        with importing():
+            room = import_module(f"nowcast.commands.{command}")
+        getattr(room, command)(config, *more)
+
+    return task
+
+
+def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = ()) -> None:
+    """Run the task of `command` with the configuration of these words, or show its keys
+    (--keys), or only check it (--check).
+    """
+    from nowcast.cli.arguments import split_options
+
+    if "--keys" in overrides:
+        register_schemas()
+        from nowcast.cli.keys import print_keys
+
+        print_keys(command, split_options(overrides)[0])
+    elif "--check" in overrides:
+        from nowcast.cli.checking import check_inputs, words_to_check
+
+        with TemporaryDirectory() as folder:
+            compose_and_run(
+                command,
+                words_to_check(overrides, folder),
+                lambda config, _: check_inputs(config, places),
+            )
+        print("configuration is right")
+    else:
+        compose_and_run(command, overrides, task)
+
+
+def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
+    """Compose the configuration of `command` with Hydra and run the task, once or for every job
+    of a sweep.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
+
+    from nowcast.cli.arguments import in_one_piece
+    from nowcast.cli.paths import quote_paths
+    from nowcast.cli.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
+    from nowcast.cli.trusted_hydra import check_configurations, refuse_pickle
+
+    _refuse_no_text(overrides)
+    refuse_pickle(overrides)
+    check_configurations()
+    # Hydra raises what went wrong, instead of printing and exiting with 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [f"nowcast {command}", *in_one_piece(quote_paths(overrides))]
+    argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
+    register_schemas()
+    forget_sweep()
+    failures: list[Exception] = []
+
+    def job(composed: DictConfig) -> float | None:
+        hydra_config = HydraConfig.get()
+        try:
+            _refuse_unknown_keys(composed)
+            return task(
+                OmegaConf.to_object(composed),
+                Path(os.path.relpath(hydra_config.runtime.output_dir)),
+            )
+        except Exception as error:
+            if hydra_config.mode == RunMode.MULTIRUN:
+                report(
+                    error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): "
+                )
+                error.said = True  # type: ignore[attr-defined]
+                raise  # the sweeper goes on with the others, and raises again at its end
+            failures.append(error)  # raised below: Hydra would add a line of its own
+            return None
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name=command)(
+            job
+        )()
+    except Exception as error:
+        failed = error_of_sweep(error) if getattr(error, "said", False) else error_of_hydra(error)
+        if failed is not error:
+            failed.__cause__ = error
+        failures.append(failed)
+    finally:
+        remove_empty_run()
+    if sweep_folder() is not None:
+        print_sweep()
+    if failures:
+        raise failures[0]
+
+
+def _refuse_no_text(words: Sequence[str]) -> None:
+    """Errors: UsageError for a word that no configuration can hold."""
+    for word in words:
+        if not is_text(word):
+            raise UsageError(
+                f"{word}: is not in UTF-8; rename the file, or give a link to it that has another"
+                " name."
+            )
+
+
+def _refuse_unknown_keys(composed: Any) -> None:
+    """`+key=…` can add what no code reads: a slip, unless at the top an interpolation refers to
+    it.
+    """
+    from omegaconf import OmegaConf
+
+    written = OmegaConf.to_yaml(composed)
+    known = OmegaConf.get_type(composed).__dataclass_fields__  # type: ignore[union-attr]  # a command's configuration has a type
+    for key in set(composed) - set(known):
+        if f"${{{key}" not in written:
+            raise ConfigError(
+                f"{key}: no such key or group; leave it out, or see '--cfg job' for the keys that"
+                " there are."
+            )
+    for group in composed:
+        node = composed._get_node(group)
+        schema = getattr(getattr(node, "_metadata", None), "object_type", None)
+        known = getattr(schema, "__dataclass_fields__", None)
+        for key in set(node or ()) - set(known) if known else ():
+            raise ConfigError(
+                f"{group}.{key}: no such key; leave it out, or see '--cfg job' for those that there"
+                " are."
+            )
+
+
+def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise UsageError(f"{message}; see '{parser.prog} --help'.")

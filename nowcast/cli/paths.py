@@ -1,0 +1,46 @@
+"""Paths on the command line, taken as they stand: Hydra would read a comma in them as two
+values, and brackets as a list.
+"""
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from nowcast.cli.arguments import split_options
+
+PATHS = {
+    "data.path", "data.cache", "output", "checkpoint", "forecasts", "counts", "mask", "grid",
+    "log_file", "status", "metrics",
+}  # fmt: skip
+"""The keys of one path each."""
+
+
+def quote_paths(words: list[str]) -> list[str]:
+    """The words of a command, each path that Hydra cannot take as one value put into quotes.
+
+    With -m a comma lists several paths.
+    """
+    others, options = split_options(words)
+    is_sweep = "hydra.mode=MULTIRUN" in others or any(
+        one == "-m" or one.startswith("--mu") for one in options
+    )
+    return [_quoted(word, is_sweep) for word in others] + options
+
+
+def _quoted(word: str, is_sweep: bool) -> str:
+    key, _, value = word.partition("=")
+    if (
+        key.lstrip("+") not in PATHS
+        or not value
+        or value[0] in "'\"[{"
+        or "${" in value
+        or "\\" in value
+    ):
+        return word
+    try:
+        parsed = OverridesParser.create().parse_override(word)
+    except HydraException:
+        pass
+    else:
+        if is_sweep or not parsed.is_sweep_override():
+            return word
+    return f'{key}="{value}"' if '"' not in value else f"{key}='{value}'"

@@ -1,0 +1,278 @@
+"""What a configuration may name: values, and Hydra's own plugins; never code of its own choice, nor
+a file to write a log to.
+
+Hydra calls what stands under `_target_`, and Python's logging what stands under `()` and `class`;
+it imports what stands under `hydra.searchpath` as `pkg://`. All else in YAML is data, and bounded:
+it cannot become much more than it is.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
+from omegaconf import Container, DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from nowcast.cli.yaml_files import check_yaml
+from nowcast.config.effects import configs_folder
+from nowcast.errors import ConfigError, UsageError
+
+_TARGET = "_target_"
+_RUN = "hydra.mode=RUN"
+"""What Hydra appends to the overrides of a run whose mode is not given."""
+_HYDRAS_OWN = "pkg://hydra.conf"
+_OUR_TARGETS = {"nowcast.cli.sweep.RememberSweep"}
+_LOGGING = {
+    "class": {"logging.StreamHandler", "logging.NullHandler"},
+    "()": {"colorlog.ColoredFormatter"},
+    "stream": {"ext://sys.stdout", "ext://sys.stderr"},
+}
+"""Which classes the logging of Hydra may use: none that opens a file, which it could empty, or
+a connection.
+"""
+_NOT_FROM_FILES = {
+    "custom_search_space": "a function",
+    "env_set": "environment variables, which libraries load code by",
+}
+# where Hydra may write config.yaml and two others, over any that are there
+_COPIES = {None, ".hydra"}
+_MOST_LOADED = 1000  # files of one configuration, each as often as it is named
+_MOST_RESOLVED = 2000  # interpolations of one configuration
+_LONGEST = 2**13  # signs of a text that an interpolation gives
+_resolved: Counter[str] = Counter()
+
+
+class CheckedSource(FileConfigSource):
+    """A folder of configurations; a file of a user is looked through before it is read."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = os.path.join(self.path, self._normalize_file_name(config_path))
+        if os.path.exists(path) and not os.path.realpath(path).startswith(
+            f"{os.path.realpath(configs_folder())}{os.sep}"
+        ):
+            check_yaml(path)
+        return super().load_config(config_path)
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader of configurations; of one that names code it raises ConfigError, before Hydra
+    acts on it.
+
+    Launchers send it to the processes of their jobs, which compose again. Hydra composes a run
+    twice, first to learn its mode; what that gave serves the run, unless one of the overrides, or a
+    default that is missing, means something else to a sweep.
+    """
+
+    _for_mode: tuple[list[str], DictConfig] | None = None
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        _refuse_packages(config_search_path)
+        super().__init__(config_search_path)
+        _check_sources(self.repository)
+
+    def _process_config_searchpath(
+        self,
+        config_name: str | None,
+        parsed_overrides: list[Override],
+        repo: CachingConfigRepository,
+    ) -> None:
+        initialize, load = repo.initialize_sources, repo.load_config
+        loaded = Counter[str]()
+
+        def initialize_checked(config_search_path: ConfigSearchPath) -> None:
+            _refuse_packages(config_search_path)
+            initialize(config_search_path)
+            _check_sources(repo.delegate)
+
+        def load_counted(config_path: str) -> ConfigResult | None:
+            loaded.update([config_path])
+            if loaded.total() > _MOST_LOADED:
+                raise ConfigError(
+                    f"{config_path}: the defaults lists name {_MOST_LOADED} files and more, one of"
+                    f" them {loaded[config_path]} times."
+                )
+            return load(config_path)
+
+        repo.initialize_sources, repo.load_config = initialize_checked, load_counted  # type: ignore[method-assign]
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        *args: Any,
+        **kwargs: Any,
+    ) -> DictConfig:
+        _bound_interpolations()  # in the process of a job too
+        _resolved.clear()
+        before, self._for_mode = self._for_mode, None
+        if before is not None and run_mode == RunMode.RUN and overrides == [*before[0], _RUN]:
+            config = before[1]
+            config.hydra.mode = RunMode.RUN
+            config.hydra.overrides.hydra.append(_RUN)
+            return config
+        config = super().load_configuration(config_name, overrides, run_mode, *args, **kwargs)
+        refuse_code(config)
+        if (
+            run_mode == RunMode.MULTIRUN
+            and config.hydra.mode is None
+            and not _means_other_to_a_sweep(config, overrides)
+        ):
+            self._for_mode = list(overrides), config
+        return config
+
+
+def _check_sources(repository: Any) -> None:
+    """Let all folders of a repository be looked through."""
+    assert isinstance(repository, ConfigRepository)
+    repository.sources = [
+        (
+            CheckedSource(source.provider, source.path)
+            if source.scheme() == FileConfigSource.scheme()
+            else source
+        )
+        for source in repository.sources
+    ]
+
+
+def _bound_interpolations() -> None:
+    """Let OmegaConf refuse what interpolations of interpolations would make without end."""
+    resolve = Container.resolve_parse_tree
+    if hasattr(resolve, "__wrapped__"):
+        return
+
+    @wraps(resolve)
+    def resolve_bounded(*args: Any, **kwargs: Any) -> Any:
+        _resolved["interpolations"] += 1
+        if _resolved["interpolations"] > _MOST_RESOLVED:
+            raise ConfigError(
+                f"more than {_MOST_RESOLVED} interpolations; write the values themselves."
+            )
+        value = resolve(*args, **kwargs)
+        if isinstance(value, str) and len(value) > _LONGEST:
+            raise ConfigError(f"a text of more than {_LONGEST} signs; write a shorter one.")
+        return value
+
+    Container.resolve_parse_tree = resolve_bounded  # type: ignore[method-assign]
+
+
+def _refuse_packages(config_search_path: ConfigSearchPath) -> None:
+    """Errors: ConfigError for a place of configurations that is a package, which is imported to
+    be looked into; those that Hydra and its installed plugins bring may be.
+    """
+    for place in config_search_path.get_path():
+        key = "--config-path" if place.provider == "main" else str(place.provider).partition(" ")[0]
+        given = key in ("--config-path", "hydra.searchpath")
+        if given and str(place.path).startswith("pkg://") and place.path != _HYDRAS_OWN:
+            raise ConfigError(
+                f"{key}: {place.path!r} is a package, which is code; give a folder, as"
+                " file:///etc/nowcast."
+            )
+
+
+def _means_other_to_a_sweep(config: DictConfig, overrides: Sequence[str]) -> bool:
+    return (
+        any(sign in word for word in overrides for sign in ",(")
+        or "???" in config.hydra.runtime.choices.values()
+    )
+
+
+def check_configurations() -> None:
+    """From here on, Hydra composes by CheckedLoader."""
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
+
+
+def refuse_pickle(words: Sequence[str]) -> None:
+    """Errors: UsageError for Hydra's --experimental-rerun, however shortened, which unpickles a
+    file.
+    """
+    for word in words:
+        if re.match(r"--e\w*", word):
+            raise UsageError(
+                f"{word}: nowcast runs nothing that is pickled; give the overrides of that run"
+                " again."
+            )
+
+
+def refuse_code(config: DictConfig) -> None:
+    """Errors: ConfigError where a composed configuration names code that is not Hydra's own."""
+    targets = _OUR_TARGETS | set(_registered(ConfigStore.instance().repo))
+    for keys, value in _values(config, ()):
+        name, key = ".".join(map(str, keys)), keys[-1]
+        hydras = keys[0] == "hydra"
+        if key == _TARGET and not (hydras and value in targets):
+            raise ConfigError(
+                f"{name}: {value!r} is code, which a configuration cannot name; leave it out."
+            )
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ConfigError(f"{name}: no number here is so large; give a smaller one.")
+        if keys == ("hydra", "output_subdir") and value not in _COPIES:
+            raise ConfigError(
+                f"{name}: {value!r} could hold files of the names that Hydra writes there; leave it"
+                " out."
+            )
+        if not hydras or len(keys) < 3:
+            continue
+        if keys[1] in ("job_logging", "hydra_logging"):
+            _check_logging(name, key, value)
+        if key in _NOT_FROM_FILES and value:
+            raise ConfigError(
+                f"{name}: a configuration cannot set {_NOT_FROM_FILES[key]}; leave it out."
+            )
+
+
+def _check_logging(name: str, key: Any, value: Any) -> None:
+    late = isinstance(value, str) and "${" in value  # it could become anything
+    kind = key if key in _LOGGING else "stream" if str(value).startswith("ext://") else None
+    if late or (kind and str(value) not in _LOGGING[kind]):
+        known = ", ".join(sorted(_LOGGING[kind or "class"]))
+        raise ConfigError(
+            f"{name}: {str(value)!r} is nothing that logging may use, which goes to the terminal"
+            f" only; choose hydra/job_logging=stderr and hydra/hydra_logging=stderr, or of {known},"
+            " and redirect stderr to keep a log."
+        )
+
+
+def _values(
+    node: DictConfig | ListConfig, keys: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All keys below a node, with their values; those of interpolations that cannot be resolved
+    yet as they are written.
+    """
+    if node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    for key in list(node.keys()) if isinstance(node, DictConfig) else range(len(node)):
+        within: Any = node
+        try:
+            value = within[key]
+        except OmegaConfBaseException:
+            value = within._get_node(key)._value()
+        yield (*keys, key), value
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _values(value, (*keys, key))
+
+
+def _registered(group: dict[str, Any]) -> Iterator[str]:
+    """The targets of the configurations that Hydra and its installed plugins bring with them."""
+    for entry in group.values():
+        if isinstance(entry, dict):
+            yield from _registered(entry)
+        elif isinstance(entry.node, DictConfig):
+            yield from (
+                value
+                for keys, value in _values(entry.node, ())
+                if keys[-1] == _TARGET and isinstance(value, str)
+            )

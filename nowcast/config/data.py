@@ -1,0 +1,221 @@
+"""What a user may set of the data: where frames come from, what the model sees of them, and
+which of them it learns from.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nowcast.config.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.errors import ConfigError
+
+
+@dataclass
+class DataConfig:
+    """Where frames come from; `name` says which kind of source."""
+
+    name: str
+    path: str
+
+
+@dataclass
+class RadarConfig(DataConfig):
+    """Radar files, how to read them where they do not say so themselves, and which days are for
+    what.
+    """
+
+    format: str
+    variable: str | None
+    units: str | None
+    accumulation_minutes: float | None
+    zr: Any
+    missing_value: Any  # a number, or a list of them
+    dry_value: Any
+    max_rate: float
+    above_max_rate: str
+    cache: str
+    cache_gb: float
+    train: list[str] | None
+    validation: list[str] | None
+    test: list[str] | None
+
+    def __post_init__(self) -> None:
+        not_empty("data.path", self.path)
+        positive("data.max_rate", self.max_rate)
+        positive("data.cache_gb", self.cache_gb)
+        if self.accumulation_minutes is not None:
+            positive("data.accumulation_minutes", self.accumulation_minutes)
+        one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
+        self.missing_value, self.dry_value = (
+            _numbers(key, getattr(self, key)) for key in ("missing_value", "dry_value")
+        )
+        both = {*_list(self.missing_value)} & {*_list(self.dry_value)}
+        if both:
+            raise ConfigError(
+                f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; name it in"
+                " one of them."
+            )
+        numbers = (
+            isinstance(self.zr, list)
+            and len(self.zr) == 2
+            and all(
+                isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < math.inf
+                for one in self.zr
+            )
+        )
+        if not (self.zr is None or isinstance(self.zr, str) or numbers):
+            raise ConfigError(
+                "data.zr: give a and b of Z = a R^b, as in [200, 1.6], or the name of a relation,"
+                f" not {self.zr}."
+            )
+
+
+def _numbers(key: str, given: Any) -> float | list[float] | None:
+    """Numbers as the files store them. Errors: ConfigError where they are none."""
+    if given is None:
+        return None
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in _list(given)):
+        raise ConfigError(
+            f"data.{key}: give a number as the files store it, as -9999, or a list, as [-9999,-1],"
+            f" not {given}."
+        )
+    return [float(one) for one in given] if isinstance(given, list) else float(given)
+
+
+def _list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
+@dataclass
+class MovingMnistConfig(DataConfig):
+    """Digits that move and bounce, made as they are needed from MNIST's images."""
+
+    digits_per_sequence: int
+    train_sequences: int
+    validation_sequences: int
+    test_sequences: int
+
+    def __post_init__(self) -> None:
+        for name in (
+            "digits_per_sequence",
+            "train_sequences",
+            "validation_sequences",
+            "test_sequences",
+        ):
+            at_least(f"data.{name}", getattr(self, name), 1)
+
+
+@dataclass
+class ScalingConfig:
+    """How rates in mm/h become the numbers a model sees."""
+
+    kind: str
+    maximum: float
+    reference: float
+
+    def __post_init__(self) -> None:
+        one_of("scaling.kind", self.kind, ("log", "linear"))
+        positive("scaling.maximum", self.maximum)
+        positive("scaling.reference", self.reference)
+
+
+@dataclass
+class SamplingConfig:
+    """Which windows an epoch of training draws."""
+
+    windows_per_epoch: int | None
+    rain_power: float
+    unbiased: bool
+    crop: int | None
+    stride: int
+    min_wet_share: float
+    flip: bool
+    rotate: bool
+    frame_dropout: float
+
+    def __post_init__(self) -> None:
+        at_least("sampling.stride", self.stride, 1)
+        share("sampling.min_wet_share", self.min_wet_share)
+        share("sampling.frame_dropout", self.frame_dropout)
+        not_negative("sampling.rain_power", self.rain_power)
+        for name in ("windows_per_epoch", "crop"):
+            if getattr(self, name) is not None:
+                at_least(f"sampling.{name}", getattr(self, name), 1)
+        if self.windows_per_epoch is None and (self.rain_power or self.crop):
+            raise ConfigError(
+                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor"
+                " cropped; set a number."
+            )
+
+
+@dataclass
+class FieldConfig:
+    """A further field on the grid of the radar, as an input of the model: (value - offset) / scale.
+
+    path: NetCDF or Zarr; variable: in it; max_age_minutes: how long a field with times holds after
+    its own.
+    """
+
+    path: str
+    variable: str
+    offset: float = 0.0
+    scale: float = 1.0
+    max_age_minutes: float = 60.0
+
+
+@dataclass
+class InputsConfig:
+    """What the model sees beside the rain, each a channel (or two) of its input."""
+
+    mask: bool
+    time_of_day: bool
+    # of FieldConfig once checked; Hydra could set none on the command line if it were said here
+    fields: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.fields = {
+            name: about if isinstance(about, FieldConfig) else _field(name, about)
+            for name, about in self.fields.items()
+        }
+        for name, field in self.fields.items():
+            not_empty(f"inputs.fields.{name}.path", field.path)
+            positive(f"inputs.fields.{name}.max_age_minutes", field.max_age_minutes)
+            if (
+                field.scale == 0
+                or not math.isfinite(field.scale)
+                or not math.isfinite(field.offset)
+            ):
+                raise ConfigError(
+                    f"inputs.fields.{name}: offset and scale must be numbers, and the scale not 0,"
+                    f" unlike {field.offset}, {field.scale}."
+                )
+
+    @property
+    def beside_rain(self) -> list[str]:
+        """The keys of what is asked for."""
+        asked = [key for key in ("mask", "time_of_day") if getattr(self, key)]
+        return [f"inputs.{key}" for key in (*asked, *(["fields"] if self.fields else []))]
+
+
+def _field(name: str, about: Any) -> FieldConfig:
+    """The field that `about` describes.
+
+    Errors: ConfigError where a key is missing, unknown, or no number.
+    """
+    wanted = "give {path: …, variable: …}, and if need be offset, scale and max_age_minutes"
+    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= {
+        one.name for one in fields(FieldConfig)
+    }:
+        raise ConfigError(f"inputs.fields.{name}: {wanted}, not {about}.")
+    numbers = {key: value for key, value in about.items() if key not in ("path", "variable")}
+    if not all(isinstance(value, int | float) for value in numbers.values()):
+        raise ConfigError(
+            f"inputs.fields.{name}: {', '.join(numbers)} must be numbers, not"
+            f" {list(numbers.values())}."
+        )
+    return FieldConfig(
+        str(about["path"]),
+        str(about["variable"]),
+        **{key: float(value) for key, value in numbers.items()},
+    )

@@ -1,0 +1,196 @@
+"""What a user may set of `nowcast evaluate`: types and limits.
+
+The values stand in configs/.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nowcast.config.checks import (
+    at_least,
+    device_and_precision,
+    not_empty,
+    odd,
+    one_of,
+    share,
+    steps,
+    thresholds,
+    west_south_east_north,
+)
+from nowcast.config.data import DataConfig, MovingMnistConfig
+from nowcast.config.effects import default_values, refuse_without_effect
+from nowcast.errors import ConfigError
+
+BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
+FOLLOW_RAIN = ("extrapolation", "sprog", "steps")
+"""Baselines that see more than the newest frame."""
+
+_MADE = ("model", "baselines")  # cases forecast here and now, from radar
+_RADAR = (*_MADE, "forecasts")
+_SEEN = (*_RADAR, "digits")  # all whose frames are read
+_ALL = (*_SEEN, "counts")
+EFFECTS = {
+    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN, "input_steps": _RADAR,
+    "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE, "stride": _MADE,
+    "min_wet_share": _MADE, "missing_frames": ("model",), "drop_frames": ("model", "digits"),
+    "input_paths": ("model",), "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
+    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
+    "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
+    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
+    "digits"), "precision": (*_MADE, "digits"),
+}  # fmt: skip
+"""In which modes of `nowcast evaluate` each key changes something: a model, or baselines
+without one, on radar; a model on digits; forecast files; counts. What has no place or no times,
+as digits, is refused where it is looked for.
+"""
+_WITHOUT_EFFECT = {
+    "model": "changes nothing for a trained model on radar; leave it out.",
+    "baselines": "is for a checkpoint, which is not given; leave it out.",
+    "digits": (
+        "changes nothing on moving_mnist, whose frames have no times and are never missing; leave"
+        " it out."
+    ),
+    "forecasts": (
+        "forecasts are what they are, and this changes nothing in them; leave it out, and choose"
+        " files by their paths."
+    ),
+    "counts": (
+        "counts are what they are, and this changes nothing in them; leave it out, or evaluate"
+        " again with it."
+    ),
+}
+
+
+@dataclass
+class EvaluateConfig:
+    """All of `nowcast evaluate`."""
+
+    checkpoint: str | None
+    forecasts: str | None
+    counts: str | None
+    baseline: Any
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
+    data: DataConfig
+    period: list[str] | None
+    stride: int
+    min_wet_share: float
+    missing_frames: int
+    drop_frames: int
+    input_paths: dict[str, str]
+    region: list[float] | None
+    mask: str | None
+    mask_variable: str | None
+    common_pixels: bool
+    thresholds: list[float]
+    fss_scales: list[int]
+    interval_blocks: str
+    event_min_wet_share: float
+    event_gap_hours: int
+    resamples: int
+    seed: int
+    batch_size: int
+    output: str
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        for key in ("checkpoint", "forecasts", "counts", "mask", "output"):
+            not_empty(key, getattr(self, key))
+        self.baseline = _baselines(self.baseline)
+        self._check_what_is_scored()
+        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        at_least("members", self.members, 2)
+        if self.region is not None:
+            west_south_east_north("region", self.region)
+        if self.region is not None and self.mask is not None:
+            raise ConfigError("region, mask: give one of them.")
+        if (self.mask is None) != (self.mask_variable is None):
+            raise ConfigError(
+                "mask, mask_variable: give both, as mask=basin.nc mask_variable=basin."
+            )
+        thresholds("thresholds", self.thresholds)
+        for scale in self.fss_scales:
+            odd("fss_scales", scale)
+        if sorted(set(self.fss_scales)) != list(self.fss_scales):
+            raise ConfigError(
+                "fss_scales: give widths in pixels, each above the one before, not"
+                f" {list(self.fss_scales)}."
+            )
+        one_of("interval_blocks", self.interval_blocks, ("day", "event"))
+        for key in ("min_wet_share", "event_min_wet_share"):
+            share(key, getattr(self, key))
+        for key in ("stride", "batch_size", "event_gap_hours"):
+            at_least(key, getattr(self, key), 1)
+        for key in ("missing_frames", "drop_frames", "resamples", "seed"):
+            at_least(key, getattr(self, key), 0)
+        device_and_precision(self.device, self.precision)
+
+    def _check_what_is_scored(self) -> None:
+        given = [
+            key for key in ("checkpoint", "forecasts", "counts") if getattr(self, key) is not None
+        ]
+        if len(given) > 1:
+            raise ConfigError(
+                f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts"
+                " of earlier evaluations."
+            )
+        if not given and not self.baseline:
+            raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
+        refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
+        if (
+            self.mode != "counts"
+            and "steps" not in self.baseline
+            and self.members != default_values("evaluate")["members"]
+        ):
+            raise ConfigError(
+                "members: is for the ensemble of steps, which is not among the baselines; leave it"
+                " out."
+            )
+        if (
+            self.forecasts is not None
+            and self.input_steps is not None
+            and not set(self.baseline) & set(FOLLOW_RAIN)
+        ):
+            raise ConfigError(
+                "input_steps: is for baselines that see more than one frame,"
+                f" {', '.join(FOLLOW_RAIN)}; leave it out."
+            )
+
+    @property
+    def mode(self) -> str:
+        """What is scored: forecasts, counts, digits, or on radar a model or baselines."""
+        given = next(
+            (key for key in ("forecasts", "counts") if getattr(self, key) is not None), None
+        )
+        if given or self.checkpoint is None:
+            return given or "baselines"
+        return "digits" if isinstance(self.data, MovingMnistConfig) else "model"
+
+
+def _baselines(given: Any) -> list[str]:
+    """One name, a list of them, or null."""
+    names = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or len(set(map(str, names))) < len(names):
+        raise ConfigError(
+            f"baseline: give one, or a list of different ones, of {', '.join(BASELINES)}, not"
+            f" {given}."
+        )
+    for name in names:
+        one_of("baseline", name, BASELINES)
+    return names
+
+
+def baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
+    """Errors: ConfigError where a number of frames is out of range, or given beside a
+    checkpoint.
+    """
+    for key, count in (("input_steps", input_steps), ("lead_steps", lead_steps)):
+        if count is not None:
+            steps(key, count)
+            if checkpoint is not None:
+                raise ConfigError(
+                    f"{key}: is for baselines without a checkpoint, which has its own; leave out"
+                    " one of the two."
+                )

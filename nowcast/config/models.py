@@ -1,0 +1,166 @@
+"""What a user may set of each model: types and limits.
+
+`nowcast/model/` says what each key means.
+"""
+
+from dataclasses import dataclass
+
+from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes
+from nowcast.errors import ConfigError
+
+
+@dataclass
+class ModelConfig:
+    """What every model has; `name` says which it is."""
+
+    name: str
+    hidden_channels: list[int]
+    output_activation: str
+
+    def __post_init__(self) -> None:
+        if MODEL_CONFIGS.get(self.name) is not type(self):
+            raise ConfigError(
+                f"model.name: {self.name!r} is not the model of these keys; choose with model=…."
+            )
+        one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
+        sizes("model.hidden_channels", self.hidden_channels)
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether forecasts are fed back, so that true frames can take their place in training."""
+        return False
+
+
+@dataclass
+class EncoderForecasterConfig(ModelConfig):
+    """The encoder–forecaster of Shi et al. 2015."""
+
+    kernel_size: int
+    input_kernel_size: int
+    patch_size: int
+    feedback: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.patch_size", self.patch_size, 1)
+        for key in ("kernel_size", "input_kernel_size"):
+            odd(f"model.{key}", getattr(self, key))
+
+    @property
+    def feeds_back(self) -> bool:
+        return self.feedback
+
+
+@dataclass
+class StridedEncoderForecasterConfig(ModelConfig):
+    """The encoder–forecaster of the HKO-7 benchmark."""
+
+    outer_channels: int
+    strides: list[int]
+    conv_kernel_sizes: list[int]
+    kernel_size: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.outer_channels", self.outer_channels, 1)
+        odd("model.kernel_size", self.kernel_size)
+        for key in ("strides", "conv_kernel_sizes"):
+            sizes(f"model.{key}", getattr(self, key), len(self.hidden_channels))
+        for kernel, stride in zip(self.conv_kernel_sizes, self.strides, strict=True):
+            if not 3 <= kernel <= stride + 2:
+                raise ConfigError(
+                    f"model.conv_kernel_sizes: at a stride of {stride} must be 3 to {stride + 2},"
+                    f" not {kernel}."
+                )
+
+
+@dataclass
+class FCLSTMConfig(ModelConfig):
+    """The fully connected encoder–forecaster of Shi et al. 2015."""
+
+    grid_size: list[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height_and_width("model.grid_size", self.grid_size)
+
+
+@dataclass
+class NextFrameConfig(ModelConfig):
+    """The next-frame model of Keras' examples."""
+
+    kernel_sizes: list[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes("model.kernel_sizes", self.kernel_sizes, len(self.hidden_channels))
+        for kernel in self.kernel_sizes:
+            odd("model.kernel_sizes", kernel)
+
+    @property
+    def feeds_back(self) -> bool:
+        return True
+
+
+MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
+    "encoder_forecaster": EncoderForecasterConfig,
+    "encoder_forecaster_strided": StridedEncoderForecasterConfig,
+    "fc_lstm": FCLSTMConfig,
+    "next_frame": NextFrameConfig,
+}
+"""The keys of each model, by its name."""
+
+
+@dataclass
+class LayerConfig:
+    """What every layer by itself has; `name` says which it is."""
+
+    name: str
+    proj_size: int
+    bidirectional: bool
+
+    def __post_init__(self) -> None:
+        if LAYER_CONFIGS.get(self.name) is not type(self):
+            raise ConfigError(
+                f"layer.name: {self.name!r} is not the layer of these keys; choose with layer=…."
+            )
+        at_least("layer.proj_size", self.proj_size, 0)
+
+
+@dataclass
+class ConvLSTMConfig(LayerConfig):
+    """A stack of ConvLSTM layers over frames."""
+
+    hidden_channels: list[int]
+    kernel_size: int
+    input_kernel_size: int
+    stride: int
+    padding: str
+    dilation: int
+    peephole: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes("layer.hidden_channels", self.hidden_channels)
+        for key in ("kernel_size", "input_kernel_size", "stride", "dilation"):
+            at_least(f"layer.{key}", getattr(self, key), 1)
+        one_of("layer.padding", self.padding, ("same", "valid"))
+        one_of("layer.peephole", self.peephole, ("channel", "pixel", "none"))
+
+
+@dataclass
+class LSTMConfig(LayerConfig):
+    """A stack of LSTM layers over frames as vectors."""
+
+    hidden_size: int
+    num_layers: int
+    peephole: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("hidden_size", "num_layers"):
+            at_least(f"layer.{key}", getattr(self, key), 1)
+
+
+LAYER_CONFIGS: dict[str, type[LayerConfig]] = {"conv_lstm": ConvLSTMConfig, "lstm": LSTMConfig}
+"""The keys of each layer that `nowcast describe` shows by itself, by its name."""

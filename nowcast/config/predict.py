@@ -1,0 +1,203 @@
+"""What a user may set of a forecast and of all that is around it when nobody watches: types and
+limits.
+"""
+
+from dataclasses import dataclass, fields
+
+from nowcast.config.checks import (
+    at_least,
+    device_and_precision,
+    not_empty,
+    not_negative,
+    one_of,
+    positive,
+)
+from nowcast.config.data import RadarConfig
+from nowcast.config.effects import default_values, refuse_without_effect
+from nowcast.config.evaluate import BASELINES, baseline_steps
+from nowcast.errors import ConfigError, TryLaterError
+
+_LONGEST = 1e7  # seconds, minutes or hours
+
+MODEL, NONE = "model", "none"
+"""Names in a chain of methods, beside those of the baselines: by the checkpoint; and nothing at
+all.
+"""
+
+
+_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths")
+_OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
+"""What a model that only lends its steps may keep, so that a configuration of the model need
+not change for a baseline.
+"""
+
+
+@dataclass
+class PredictConfig:
+    """All of `nowcast predict`."""
+
+    checkpoint: str | None
+    baseline: str | None
+    input_steps: int | None
+    lead_steps: int | None
+    members: int
+    seed: int
+    data: RadarConfig
+    at: str | None
+    period: list[str] | None
+    max_age: float | None
+    retry: float
+    on_bad_file: str
+    missing_frames: int
+    max_gap: float
+    gap_filling: str
+    other_grid: bool
+    fallback: list[str]
+    fallback_exit_code: int
+    max_wet_ratio: float
+    input_paths: dict[str, str]
+    max_memory_gb: float | None
+    output: str
+    latest: str | None
+    keep_hours: float | None
+    keep_files: int | None
+    lock_wait: float
+    deadline: float | None
+    watch: bool
+    poll: float
+    log_format: str
+    log_file: str | None
+    status: str | None
+    metrics: str | None
+    device: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        for key in ("checkpoint", "log_file", "status", "metrics"):
+            not_empty(key, getattr(self, key))
+        self._check_methods()
+        self._check_when()
+        at_least("members", self.members, 2)
+        for key in ("seed", "missing_frames"):
+            at_least(key, getattr(self, key), 0)
+        for key in ("retry", "max_gap", "lock_wait"):
+            not_negative(key, getattr(self, key))
+        for key in ("max_age", "max_memory_gb", "keep_hours", "deadline", "poll", "max_wet_ratio"):
+            if getattr(self, key) is not None:
+                positive(key, getattr(self, key))
+        for key in ("max_age", "max_gap", "retry", "lock_wait", "deadline", "poll", "keep_hours"):
+            if (getattr(self, key) or 0) > _LONGEST:
+                raise ConfigError(
+                    f"{key}: nothing is so long; give {_LONGEST:g} at most, not"
+                    f" {getattr(self, key):g}."
+                )
+        if self.keep_files is not None:
+            at_least("keep_files", self.keep_files, 1)
+        for key, choices in {
+            "on_bad_file": ("skip", "fail"),
+            "gap_filling": ("advection", "interpolation"),
+            "log_format": ("text", "json"),
+        }.items():
+            one_of(key, getattr(self, key), choices)
+        for key, suffix in (("status", ".json"), ("metrics", ".prom")):
+            given = getattr(self, key)
+            if given is not None and not given.endswith(suffix):
+                raise ConfigError(
+                    f"{key}: the name of this file ends in {suffix}, unlike {given!r}."
+                )
+        if self.log_file is not None and not self.log_file.endswith((".log", ".jsonl")):
+            raise ConfigError(
+                f"log_file: the name of a log ends in .log or .jsonl, unlike {self.log_file!r}."
+            )
+        if self.max_wet_ratio < 1:
+            raise ConfigError(
+                "max_wet_ratio: a forecast may always be as wet as the newest frame; give 1 or"
+                f" more, not {self.max_wet_ratio:g}."
+            )
+        if self.latest is not None:
+            one_of("latest", self.latest, ("symlink", "copy"))
+        if not self.output.endswith(".nc"):
+            raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
+        device_and_precision(self.device, self.precision)
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods in the order in which they are tried."""
+        return list(self.fallback) if self.baseline is None else [self.baseline]
+
+    def _check_methods(self) -> None:
+        if self.baseline is not None:
+            one_of("baseline", self.baseline, BASELINES)
+        if self.baseline is None and self.checkpoint is None:
+            raise ConfigError(
+                "checkpoint: give a trained model, or a baseline as baseline=…:"
+                f" {', '.join(BASELINES)}."
+            )
+        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        for name in self.fallback:
+            one_of("fallback", name, (MODEL, *BASELINES, NONE))
+        if (
+            not self.fallback
+            or self.fallback[0] != MODEL
+            or len(set(self.fallback)) < len(self.fallback)
+        ):
+            raise ConfigError(
+                f"fallback: begins with {MODEL}, and names each once, as in [model, extrapolation,"
+                f" persistence, none], not {list(self.fallback)}."
+            )
+        if NONE in self.fallback[:-1]:
+            raise ConfigError(
+                f"fallback: {NONE} is the last or not there; nothing after it would be tried."
+            )
+        if self.baseline is not None and len(self.fallback) > 1:
+            raise ConfigError("baseline, fallback: give one of them; a baseline stands alone.")
+        if self.baseline is not None:
+            refuse_without_effect(
+                self,
+                "predict",
+                _EFFECTS,
+                "baseline",
+                f"is for a model, and {self.baseline} is none; leave it out.",
+            )
+        for key in _OF_ITS_MACHINE if self.baseline is not None and self.checkpoint is None else ():
+            if getattr(self, key) not in (None, "auto", "cpu", "fp32"):
+                raise ConfigError(
+                    f"{key}: {self.baseline} is computed on the CPU in fp32, frame by frame; leave"
+                    " it out."
+                )
+        if "steps" not in self.methods and self.members != default_values("predict")["members"]:
+            raise ConfigError(
+                "members: is for the ensemble of steps, which is not to forecast; leave it out."
+            )
+        if self.fallback_exit_code not in (0, TryLaterError.exit_code):
+            raise ConfigError(
+                f"fallback_exit_code: 0 or {TryLaterError.exit_code}, not"
+                f" {self.fallback_exit_code}."
+            )
+
+    def _check_when(self) -> None:
+        given = [key for key in ("at", "period") if getattr(self, key) is not None] + [
+            "watch"
+        ] * self.watch
+        if len(given) > 1:
+            raise ConfigError(
+                f"{', '.join(given)}: give one of them: a time, a period to fill, or to watch for"
+                " new frames."
+            )
+        if self.period is not None and len(self.period) != 2:
+            raise ConfigError(
+                "period: give the first and the last time, as from=… to=…, not"
+                f" {list(self.period)}."
+            )
+        if self.period is not None and "%" not in self.output:
+            raise ConfigError(
+                f"output: {self.output!r} is one file, and a period has many; give strftime codes,"
+                " as %Y%m%dT%H%MZ.nc."
+            )
+
+
+_EFFECTS = {
+    field.name: ("model",) if field.name in _OF_A_MODEL else ("model", "baseline")
+    for field in fields(PredictConfig)
+}
+"""Whether a key changes something in a forecast by a model, and by a baseline in its place."""

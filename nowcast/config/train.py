@@ -1,0 +1,190 @@
+"""What a user may set of `nowcast train`: types and limits. The values stand in configs/."""
+
+from dataclasses import dataclass
+
+from nowcast.config.checks import (
+    at_least,
+    device_and_precision,
+    not_empty,
+    not_negative,
+    one_of,
+    positive,
+    share,
+    steps,
+    thresholds,
+)
+from nowcast.config.data import (
+    DataConfig,
+    InputsConfig,
+    MovingMnistConfig,
+    RadarConfig,
+    SamplingConfig,
+    ScalingConfig,
+)
+from nowcast.config.models import ModelConfig
+from nowcast.errors import ConfigError
+
+
+@dataclass
+class ValidationConfig:
+    """Which windows validation scores."""
+
+    stride: int
+    min_wet_share: float
+
+    def __post_init__(self) -> None:
+        at_least("validation.stride", self.stride, 1)
+        share("validation.min_wet_share", self.min_wet_share)
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW or RMSProp. `decay` is the one's β2 and the other's α, `momentum` the one's β1."""
+
+    name: str
+    lr: float
+    weight_decay: float
+    decay: float
+    momentum: float
+
+    def __post_init__(self) -> None:
+        one_of("optimizer.name", self.name, ("adamw", "rmsprop"))
+        positive("optimizer.lr", self.lr)
+        not_negative("optimizer.weight_decay", self.weight_decay)
+        for key in ("decay", "momentum"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(
+                    f"optimizer.{key}: must be at least 0 and below 1, not {getattr(self, key)}."
+                )
+
+
+@dataclass
+class ScheduleConfig:
+    """The learning rate over the steps of a run."""
+
+    name: str
+    warmup_steps: int
+    final_share: float
+
+    def __post_init__(self) -> None:
+        one_of("schedule.name", self.name, ("constant", "cosine"))
+        at_least("schedule.warmup_steps", self.warmup_steps, 0)
+        share("schedule.final_share", self.final_share)
+
+
+@dataclass
+class TrainingConfig:
+    """How long and how to train."""
+
+    epochs: int
+    batch_size: int
+    gradient_clip: float | None
+    ema_decay: float
+    scheduled_sampling: list[float]
+    monitor: str
+    patience: int
+    workers: int
+
+    def __post_init__(self) -> None:
+        one_of("training.monitor", self.monitor, ("csi", "loss"))
+        for key in ("epochs", "batch_size", "patience"):
+            at_least(f"training.{key}", getattr(self, key), 1)
+        at_least("training.workers", self.workers, 0)
+        if self.gradient_clip is not None:
+            positive("training.gradient_clip", self.gradient_clip)
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(
+                f"training.ema_decay: must be at least 0 (off) and below 1, not {self.ema_decay}."
+            )
+        if len(self.scheduled_sampling) != 2 or not all(
+            0 <= one <= 1 for one in self.scheduled_sampling
+        ):
+            raise ConfigError(
+                "training.scheduled_sampling: give the share of true frames fed back at the first"
+                " and at the last step, each from 0 to 1, as in [1, 0], not"
+                f" {self.scheduled_sampling}."
+            )
+
+
+@dataclass
+class TrainConfig:
+    """All of `nowcast train`."""
+
+    data: DataConfig
+    input_steps: int
+    lead_steps: int
+    inputs: InputsConfig
+    scaling: ScalingConfig
+    sampling: SamplingConfig
+    validation: ValidationConfig
+    model: ModelConfig
+    loss: str
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    training: TrainingConfig
+    thresholds: list[float]
+    seed: int
+    device: str
+    precision: str
+    resume: str
+    output: str
+
+    def __post_init__(self) -> None:
+        not_empty("output", self.output)
+        steps("input_steps", self.input_steps)
+        steps("lead_steps", self.lead_steps)
+        one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
+        thresholds("thresholds", self.thresholds)
+        device_and_precision(self.device, self.precision)
+        one_of("resume", self.resume, ("auto", "never"))
+        at_least("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
+        if any(self.training.scheduled_sampling) and not self.model.feeds_back:
+            raise ConfigError(
+                f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set"
+                " [0, 0], or choose model.feedback=true of the encoder_forecaster, or"
+                " model=next_frame."
+            )
+        beside = self.inputs.beside_rain
+        if beside and self.model.feeds_back:
+            raise ConfigError(
+                f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and"
+                " they are rain alone; leave out these inputs, or choose a model that feeds"
+                " nothing back."
+            )
+        if isinstance(self.data, MovingMnistConfig) and set(beside) - {"inputs.mask"}:
+            raise ConfigError(
+                f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place;"
+                " leave these out."
+            )
+        if self.sampling.frame_dropout and not self.inputs.mask:
+            raise ConfigError(
+                "sampling.frame_dropout: without a mask the model would learn that missing frames"
+                " are dry; set inputs.mask=true too."
+            )
+        if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
+            raise ConfigError(
+                "loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or"
+                " another loss."
+            )
+        if self.loss == "cross_entropy" and isinstance(self.data, RadarConfig):
+            raise ConfigError(
+                "loss: cross_entropy needs frames in [0, 1], which rain is not; choose mse, mae or"
+                " balanced."
+            )
+        if isinstance(self.data, MovingMnistConfig) and (
+            self.scaling.kind,
+            self.scaling.maximum,
+        ) != ("linear", 1.0):
+            raise ConfigError(
+                "scaling: the frames of moving_mnist are in [0, 1] already; set scaling=linear"
+                " scaling.maximum=1."
+            )
+        if isinstance(self.data, RadarConfig):
+            for split in ("train", "validation"):
+                if getattr(self.data, split) is None:
+                    raise ConfigError(
+                        f"data.{split}: training needs these days; give the first and the last, as"
+                        " [2018-05-10, 2018-05-15]."
+                    )

@@ -1,0 +1,59 @@
+"""What reaches a terminal or a log: tables that are not wrapped, and text of strangers without
+control characters.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)}  # C0 with ESC and newlines, DEL, C1
+# change the direction of what follows
+_ORDER = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+_LINES = {0x2028, 0x2029}
+_ESCAPES = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for code in _CONTROLS | _ORDER | _LINES
+}
+_BUT_NEWLINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+
+def printable(text: str) -> str:
+    """`text` in one line, with characters that would change how a terminal shows it written as
+    \\x1b or \\u202e.
+    """
+    return text.translate(_ESCAPES)
+
+
+def printable_lines(text: str) -> str:
+    """The same of several lines."""
+    return text.translate(_BUT_NEWLINES)
+
+
+def is_text(text: str) -> bool:
+    """Whether files can hold it: a text without NUL, and without halves of signs, as Python
+    makes them of names that are no UTF-8.
+    """
+    return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)
+
+
+EDGELESS = 10_000
+"""Columns of a pipe or a file, which has no edge to wrap at."""
+
+
+def console(*, markup: bool = True) -> "Console":
+    """Standard output, as wide as it is, or without an edge.
+
+    What is printed may be of strangers: no control character reaches the terminal.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    class Printable(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable_lines(text), **options)
+
+    made = Printable(highlight=False, markup=markup)
+    if not made.is_terminal:
+        made.width = EDGELESS
+    return made

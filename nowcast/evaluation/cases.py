@@ -1,0 +1,84 @@
+"""What `nowcast evaluate` scores: cases, and where they come from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
+from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.place import first_row
+from nowcast.radar.times import show
+from nowcast.report.pictures.frames import Origin
+
+MODEL = "model"
+"""The name in tables and pictures of the forecasts of a checkpoint."""
+Predictor = Callable[[Tensor], Tensor]
+"""The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Some cases, in mm/h, NaN = missing.
+
+    times: (b,) forecast reference times; the numbers of the sequences, as minutes, where frames
+    have none.
+    observed: (b, lead, h, w).
+    forecasts: each (b, lead, m, h, w), by name, the one that is to be judged first.
+    """
+
+    times: NDArray[np.datetime64]
+    observed: Tensor
+    forecasts: Mapping[str, Tensor]
+
+
+class Source(Protocol):
+    """Where cases come from; any of them can be had again.
+
+    times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where
+    they have no place.
+    predictors: what forecasts again, by name. remarks: what is to be known of the cases, in
+    sentences.
+    """
+
+    times: NDArray[np.datetime64]
+    lead_minutes: list[float]
+    grid: xr.Dataset | None
+    predictors: Mapping[str, Predictor]
+    remarks: list[str]
+
+    def read(self, indices: Sequence[int]) -> Cases: ...
+
+
+def may_miss(config: EvaluateConfig, input_steps: int) -> int:
+    """How many input frames other than the newest a case may lack, as `nowcast predict` has it:
+    for a model `missing_frames`, for baselines that follow the rain none, for others all.
+    """
+    if config.checkpoint is not None:
+        return config.missing_frames
+    return 0 if set(config.baseline) & set(FOLLOW_RAIN) else input_steps - 1
+
+
+def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
+    """The remark that cases of these reference times are left out."""
+    others = f"or more than {allowed} of the others" if allowed else "or another one"
+    return (
+        f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest"
+        f" input frame is missing, {others}"
+    )
+
+
+def label_of(time: np.datetime64, source: Source) -> str:
+    """A case in words."""
+    if source.grid is None:
+        return f"sequence {int(time.astype('datetime64[m]').astype(int))}"
+    return f"{np.datetime_as_string(time, unit='m').replace('T', ' ')} UTC"
+
+
+def origin_of(grid: xr.Dataset | None) -> Origin:
+    """'lower' where row 0 of the grid lies in the south."""
+    return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"

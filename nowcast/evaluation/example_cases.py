@@ -1,0 +1,96 @@
+"""Which cases a report shows: the best, the median and the worst by one score, not all of one
+hour.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.evaluation.cases import Cases, Source, label_of
+from nowcast.report.page import Showcase
+from nowcast.verification import scores
+from nowcast.verification.counts import Counts
+
+LEAST_WET = 0.005
+"""Share of the observed pixels of a case that reach the threshold, from which its score says
+something.
+"""
+APART = np.timedelta64(3, "h")
+"""Cases shown are so far from one another, where there are enough."""
+
+
+def judged_threshold(thresholds: Sequence[float]) -> int:
+    """Which threshold cases are compared at: the one nearest to 1 mm/h."""
+    return int(np.argmin(np.abs(np.log(np.asarray(thresholds)))))
+
+
+def case_csi(counts: Counts) -> NDArray[np.float64]:
+    """(b,): CSI of each case over all lead times at the judged threshold; NaN for cases with
+    hardly any rain.
+    """
+    threshold = judged_threshold(counts.thresholds)
+    whole = counts.pooled()
+    observed = (whole.hits + whole.misses)[:, 0, threshold]
+    share = observed / whole.pixels[:, 0].clamp(min=1)
+    csi: NDArray[np.float64] = scores.csi(whole)[:, 0, threshold]
+    return np.where(share.numpy() >= LEAST_WET, csi, np.nan)
+
+
+def choose(
+    quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3
+) -> dict[str, list[int]]:
+    """The best of the upper third of all cases, the worst of the lower, of those between the
+    nearest to the median: at most `each` of them, none twice; undefined ones are left out.
+    """
+    defined = np.flatnonzero(np.isfinite(quality))
+    if defined.size == 0:
+        return {}
+    falling = defined[np.argsort(-quality[defined], kind="stable")]
+    third = max(1, falling.size // 3)
+    between = falling[third : max(third, falling.size - third)]
+    middle = np.abs(quality[between] - np.median(quality[defined]))
+    orders = {
+        "best": falling[:third],
+        "median": between[np.argsort(middle, kind="stable")],
+        "worst": falling[third:][: -third - 1 : -1],
+    }
+    chosen = {label: _apart(order.tolist(), times, each) for label, order in orders.items()}
+    return {label: indices for label, indices in chosen.items() if indices}
+
+
+def showcases_of(source: Source, quality: NDArray[np.float64]) -> list[Showcase]:
+    """The chosen cases with their frames, forecast or read once more."""
+    return [
+        _showcase(
+            label,
+            label_of(source.times[index], source),
+            float(quality[index]),
+            source.read([index]),
+        )
+        for label, indices in choose(quality, source.times).items()
+        for index in indices
+    ]
+
+
+def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> list[int]:
+    """The first of `order` that are APART from one another; where they are too few, what comes
+    next. In that order.
+    """
+    picked: list[int] = []
+    for index in order:
+        if len(picked) < each and all(
+            abs(times[index] - times[other]) >= APART for other in picked
+        ):
+            picked.append(index)
+    rest = [index for index in order if index not in picked]
+    return sorted(picked + rest[: each - len(picked)], key=order.index)
+
+
+def _showcase(label: str, case: str, score: float, cases: Cases) -> Showcase:
+    frames = {name: forecast.mean(dim=2) for name, forecast in cases.forecasts.items()}
+    rows = {
+        name: field[0].float().cpu().numpy()
+        for name, field in {"observed": cases.observed, **frames}.items()
+    }
+    return Showcase(label, case, score, rows)

@@ -1,0 +1,206 @@
+"""Cases read from forecast files, with baselines forecast beside them."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.config.data import RadarConfig
+from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
+from nowcast.console import printable
+from nowcast.errors import ConfigError, DataError
+from nowcast.evaluation.cases import MODEL, Cases, Predictor, left_out, may_miss
+from nowcast.evaluation.forecast_grid import onto_grid
+from nowcast.factories.baselines import open_baseline
+from nowcast.factories.radar import open_radar
+from nowcast.factories.windows import pack_radar
+from nowcast.forecast.dataset import find_forecasts, open_forecast
+from nowcast.periods import Period
+from nowcast.radar.grid import RATE
+from nowcast.sequences.clock import clock_of
+from nowcast.sequences.packed import PackedRates
+
+log = logging.getLogger(__name__)
+
+CHAIN = "chain"
+"""What forecasts by several methods are called, each made by the first of a chain that could."""
+
+
+class FileCases:
+    """Cases read from forecast files, one a file, and baselines forecast beside them."""
+
+    def __init__(
+        self,
+        name: str,
+        paths: Sequence[Path],
+        first: xr.Dataset,
+        rates: PackedRates,
+        grid: xr.Dataset,
+        baselines: Mapping[str, Predictor],
+        input_steps: int,
+        allowed: int,
+    ) -> None:
+        self.name, self.rates, self.predictors, self.input_steps = (
+            name,
+            rates,
+            baselines,
+            input_steps,
+        )
+        self.grid: xr.Dataset | None = grid
+        self.observed_grid = grid
+        self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
+        self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
+        usable, beyond, without_input = [], list[Path](), []
+        for path in paths:
+            forecast = self._open(path)
+            _refuse_unlike(path, forecast, first)
+            reference, ticks = forecast["forecast_reference_time"].values, self._ticks(forecast)
+            if ticks is None:
+                beyond.append(path)
+            elif self._lacks_input(ticks):
+                without_input.append(reference)
+            else:
+                usable.append((path, reference))
+        if beyond:
+            self.remarks.append(
+                f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond"
+                f" the observed frames; the first: {beyond[0]}"
+            )
+        if without_input:
+            self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
+        for remark in self.remarks:
+            log.warning("%s", remark)
+        self.paths = [path for path, _ in usable]
+        self.times = np.array([time for _, time in usable], dtype="datetime64[ns]")
+        _refuse_twice(self.paths, self.times)
+
+    def read(self, indices: Sequence[int]) -> Cases:
+        """These cases, read."""
+        forecasts = [self._open(self.paths[index]) for index in indices]
+        frames = torch.stack([self._frames(forecast) for forecast in forecasts])
+        past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
+        values = torch.stack(
+            [
+                torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
+                for forecast in forecasts
+            ]
+        )
+        if values.ndim == 4:
+            values = values[:, :, None]
+        beside = {name: baseline(past) for name, baseline in self.predictors.items()}
+        return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
+
+    def _open(self, path: Path) -> xr.Dataset:
+        """A forecast in the order of the observed rows and columns; what is remarkable about
+        its grid is noted once.
+        """
+        forecast, remark = onto_grid(path, open_forecast(path), self.observed_grid)
+        if remark and remark not in self.remarks:
+            self.remarks.append(remark)
+        return forecast
+
+    def _frames(self, forecast: xr.Dataset) -> Tensor:
+        """The frames up to the reference time and those of the valid times, (t, h, w), NaN
+        where one is absent.
+        """
+        ticks = self._ticks(forecast)
+        assert ticks is not None
+        frames = np.full((len(ticks), *self.rates.frames.shape[1:]), np.nan, np.float32)
+        for frame, row in zip(frames, self.clock.rows[ticks], strict=True):
+            if row >= 0:
+                frame[:] = self.rates.frames[row]
+        return torch.from_numpy(frames)
+
+    def _ticks(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
+        """Where these frames stand on the clock of the observations; None if some lie beyond
+        it, or between its ticks.
+        """
+        reference = forecast["forecast_reference_time"].values
+        past = reference - self.rates.timestep * np.arange(self.input_steps)[::-1]
+        wanted = np.concatenate([past, forecast["time"].values])
+        ticks = np.searchsorted(self.clock.times, wanted).clip(max=self.clock.times.size - 1)
+        found = self.clock.times.size > 0 and bool((self.clock.times[ticks] == wanted).all())
+        return ticks if found else None
+
+    def _lacks_input(self, ticks: NDArray[np.int64]) -> bool:
+        """Whether baselines lack their newest frame, or more others than they may."""
+        missing = self.clock.missing[ticks[: self.input_steps]]
+        return bool(self.input_steps and (missing[-1] or missing.sum() > self.allowed))
+
+
+def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
+    paths = find_forecasts(path)
+    first = open_forecast(paths[0])
+    made_by, times = Counter[str](), list[Any]()
+    for one in map(open_forecast, paths):
+        made_by[printable(str(one.attrs.get("method", MODEL)))] += 1
+        times += [one["forecast_reference_time"].values, one["time"].values[-1]]
+    name = _name_of(made_by)
+    if name in config.baseline:
+        raise ConfigError(
+            f"baseline: {path} was made by {name} itself; leave it out of the baselines."
+        )
+    moving = set(config.baseline) & set(FOLLOW_RAIN)
+    if config.input_steps is None and moving:
+        raise ConfigError(
+            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as"
+            " input_steps=5."
+        )
+    input_steps = (config.input_steps or 1) if config.baseline else 0
+    before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(
+        input_steps - 1, 0
+    )
+    period = Period(min(times) - before, max(times))
+    grid = open_radar(data, Period(min(times), max(times)), around=period)
+    rates = pack_radar(data, grid, period)
+    baselines = {
+        name: open_baseline(
+            name, grid, data,
+            input_steps=input_steps, lead_steps=first.sizes["time"],
+            timestep_minutes=float(grid.attrs["timestep_minutes"]), members=config.members,
+            seed=config.seed,
+        )
+        for name in config.baseline
+    }  # fmt: skip
+    return FileCases(
+        name, paths, first, rates, grid, baselines, input_steps, may_miss(config, input_steps)
+    )
+
+
+def _name_of(made_by: Counter[str]) -> str:
+    """The method that made all forecasts; CHAIN where some were made by another, as where
+    frames were missing, which is said.
+    """
+    if len(made_by) == 1:
+        return next(iter(made_by))
+    parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
+    log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
+    return CHAIN
+
+
+def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:
+    if not np.array_equal(forecast["lead_time"], first["lead_time"]):
+        raise DataError(
+            f"{path}: other lead times than in the first forecast file; score them apart."
+        )
+    if forecast[RATE].shape[:-2] != first[RATE].shape[:-2]:
+        raise DataError(
+            f"{path}: another number of members than in the first forecast file; score them apart."
+        )
+
+
+def _refuse_twice(paths: Sequence[Path], times: NDArray[np.datetime64]) -> None:
+    """Errors: DataError where two files forecast from the same time."""
+    first: dict[str, Path] = {}
+    for path, time in zip(paths, times.astype("datetime64[s]").astype(str), strict=True):
+        if first.setdefault(time, path) != path:
+            raise DataError(
+                f"{path}: forecasts from {time} UTC, as {first[time]} does; score them apart."
+            )

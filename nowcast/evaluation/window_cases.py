@@ -1,0 +1,349 @@
+"""Cases made here and now: the windows of a series or of moving digits, forecast by a model and
+by baselines.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nowcast.config.data import MovingMnistConfig, RadarConfig
+from nowcast.config.evaluate import EvaluateConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.evaluation.cases import MODEL, Cases, Predictor, left_out, may_miss
+from nowcast.factories.baselines import open_baseline
+from nowcast.factories.extra_inputs import open_fields
+from nowcast.factories.models import (
+    refuse_other_size,
+    refuse_other_timestep,
+    refuse_too_many_missing,
+)
+from nowcast.factories.radar import open_radar
+from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
+from nowcast.forecast.forecaster import Forecaster
+from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
+from nowcast.periods import Period, parse_period
+from nowcast.radar.grid import RATE
+from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
+from nowcast.sequences.clock import clock_of
+from nowcast.sequences.packed import PackedRates
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import Pick, RadarWindows, Windows
+from nowcast.training.precision import Precision
+
+log = logging.getLogger(__name__)
+
+
+class WindowCases:
+    """Cases made here and now: windows of a series, those of `picks`, forecast by each of
+    `predictors`.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        picks: Sequence[Pick],
+        predictors: Mapping[str, Predictor],
+        lead_minutes: list[float],
+        grid: xr.Dataset | None,
+        device: torch.device,
+        drop_frames: int = 0,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.windows, self.picks, self.predictors = windows, picks, predictors
+        self.lead_minutes, self.grid, self.device, self.drop_frames = (
+            lead_minutes,
+            grid,
+            device,
+            drop_frames,
+        )
+        self.remarks = list(remarks)
+        self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
+
+    def read(self, indices: Sequence[int]) -> Cases:
+        """These cases, forecast."""
+        steps = self.windows.input_steps
+        sequence = torch.stack([self.windows[self.picks[index]] for index in indices]).to(
+            self.device
+        )
+        past, observed = sequence[:, :steps], sequence[:, steps:, 0]
+        forecasts = {}
+        missing = self._missing(indices, steps).to(past.device)
+        for name, predictor in self.predictors.items():
+            seen = past
+            if isinstance(predictor, ModelPredictor) and bool(missing.any()):
+                seen = predictor.forecaster.inputs.without(past, missing)
+            forecasts[name] = predictor(seen)
+        return Cases(self.times[list(indices)], observed, forecasts)
+
+    def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
+        """The input frames that are missing or taken away, (b, steps)."""
+        missing = frames_taken_away(
+            [self._seed(index) for index in indices], steps, self.drop_frames
+        )
+        if isinstance(self.windows, RadarWindows):
+            starts = [self.picks[index].start for index in indices]
+            missing |= torch.from_numpy(
+                np.stack([self.windows.clock.missing[start : start + steps] for start in starts])
+            )
+        return missing
+
+    def _time(self, pick: Pick) -> np.datetime64:
+        if not isinstance(self.windows, RadarWindows):
+            return np.datetime64(pick.start, "m")
+        return self.windows.clock.times[pick.start + self.windows.input_steps - 1]  # type: ignore[no-any-return]
+
+    def _seed(self, index: int) -> int:
+        if not isinstance(self.windows, RadarWindows):
+            return self.picks[index].start
+        return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
+
+
+@dataclass
+class ModelPredictor:
+    """A trained model on its device, in tiles where the whole grid does not fit into memory.
+
+    turn: of the frames for the model, and of its forecast back.
+    """
+
+    forecaster: Forecaster
+    precision: Precision
+    turn: Turn = AS_STORED
+    _tiling: Tiling | None = None
+
+    def __call__(self, past: Tensor) -> Tensor:
+        """The past (b, t, 1 + k, h, w) → rates (b, lead, 1, h, w)."""
+        if self._tiling is None:  # the first batch is the largest
+            self._tiling = choose_tiling(
+                self.forecaster, past.shape, memory_allowed(None, self.precision.device)
+            )
+        with self.precision.autocast():
+            made = forecast_in_tiles(
+                self.forecaster, self.turn(past), self.forecaster.lead_steps, self._tiling
+            )
+        forecast: Tensor = self.turn(made)
+        return forecast
+
+
+def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
+    """Which `count` of `steps` input frames a case loses, (b, steps), never the newest: by its
+    seed the same ones in every run.
+    """
+    missing = torch.zeros(len(seeds), steps, dtype=torch.bool)
+    for row, seed in zip(missing, seeds, strict=True):
+        row[np.random.default_rng(seed).permutation(steps - 1)[:count]] = True
+    return missing
+
+
+def open_digit_cases(
+    config: EvaluateConfig, data: MovingMnistConfig, precision: Precision
+) -> WindowCases:
+    if config.checkpoint is None:
+        raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
+    strangers = set(config.baseline) - {"persistence", "zero"}
+    if strangers:
+        raise ConfigError(
+            f"baseline: {', '.join(sorted(strangers))} is for radar; choose persistence or zero"
+            " beside digits."
+        )
+    forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
+    _refuse_other_kind(
+        config.checkpoint, checkpoint["config"]["data"]["name"], data.path, on_digits=True
+    )
+    windows = moving_mnist_windows(data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
+    steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
+    predictors: dict[str, Predictor] = {MODEL: ModelPredictor(forecaster, precision)}
+    for name in config.baseline:
+        predictors[name] = open_baseline(
+            name,
+            None,
+            None,
+            **steps,
+            timestep_minutes=1.0,
+            members=config.members,
+            seed=config.seed,
+        )
+    lead_minutes = list(np.arange(1.0, forecaster.lead_steps + 1))
+    picks = windows.epoch(0)
+    return WindowCases(
+        windows, picks, predictors, lead_minutes, None, precision.device, config.drop_frames
+    )
+
+
+def open_radar_cases(
+    config: EvaluateConfig, data: RadarConfig, precision: Precision
+) -> WindowCases:
+    period = _period(config, data)
+    opened = (
+        open_forecaster(config.checkpoint, precision) if config.checkpoint is not None else None
+    )
+    input_steps, lead_steps = (
+        (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
+    )
+    grid = open_radar(data, period)
+    minutes = float(grid.attrs["timestep_minutes"])
+    reach = _reach(period, grid, input_steps, lead_steps)
+    grid = open_radar(data, period, around=reach)
+    predictors: dict[str, Predictor] = {}
+    remarks: list[str] = []
+    scaling, fields = Scaling("linear", 1.0, 1.0), None
+    if opened:
+        forecaster, checkpoint = opened
+        for key in ("drop_frames", "missing_frames"):
+            refuse_too_many_missing(key, getattr(config, key), forecaster.input_steps)
+        _refuse_other_kind(
+            str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False
+        )
+        _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
+        refuse_other_timestep(checkpoint["config"], minutes, data.path)
+        refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
+        turn = turn_of(checkpoint.get("place"), grid)
+        remarks += filter(
+            None,
+            [
+                refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True),
+                turn.remark,
+            ],
+        )
+        for remark in remarks:
+            log.warning("%s: %s", data.path, remark)
+        fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
+        predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
+        scaling = forecaster.scaling
+    for name in config.baseline:
+        predictors[name] = open_baseline(
+            name, grid, data,
+            input_steps=input_steps, lead_steps=lead_steps, timestep_minutes=minutes,
+            members=config.members, seed=config.seed,
+        )  # fmt: skip
+    rates = pack_radar(data, grid, reach)
+    starts, without_input = _choose(config, rates, period, input_steps, lead_steps)
+    remarks += without_input
+    windows = RadarWindows(
+        rates,
+        reach,
+        input_steps=input_steps,
+        lead_steps=lead_steps,
+        scaling=scaling,
+        fields=fields,
+        starts=starts,
+    )
+    lead_minutes = [minutes * step for step in range(1, lead_steps + 1)]
+    picks = windows.epoch(0)
+    return WindowCases(
+        windows,
+        picks,
+        predictors,
+        lead_minutes,
+        grid,
+        precision.device,
+        config.drop_frames,
+        remarks,
+    )
+
+
+def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) -> Period:
+    """The frames of all cases of a period, which are those whose forecast reference time lies in
+    it: so no case is lost between two periods, and their counts add up to those of both.
+    """
+    timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60), "s")
+    return Period(period.start - timestep * (input_steps - 1), period.end + timestep * lead_steps)
+
+
+def _choose(
+    config: EvaluateConfig, rates: PackedRates, period: Period, input_steps: int, lead_steps: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Where the cases start whose reference time lies in the period, every `stride`-th timestep
+    from its start on, and remarks.
+
+    A case lies between the first frame and the last. An input frame that is missing leaves it out
+    unless `may_miss` allows that; an observed one costs its pixels. Errors: DataError without a
+    case.
+    """
+    clock, steps, allowed = clock_of(rates), input_steps + lead_steps, may_miss(config, input_steps)
+    everywhere = Period(rates.times[0], rates.times[-1]) if rates.times.size else period
+    starts = clock.starts(everywhere, steps)
+    times = clock.times[starts + input_steps - 1]
+    starts = starts[
+        (times >= period.start)
+        & (times <= period.end)
+        & ((times - period.start) // rates.timestep % config.stride == 0)
+    ]
+    if not starts.size:
+        raise DataError(
+            f"no case of {steps} frames from {period}; the data hold {everywhere}. Give another"
+            " period, or fewer steps."
+        )
+    newest = clock.missing[starts + input_steps - 1]
+    usable = ~newest & (clock.missing_in(starts, input_steps) <= allowed)
+    remarks = (
+        [left_out(clock.times[starts[~usable] + input_steps - 1], starts.size, allowed)]
+        if not usable.all()
+        else []
+    )
+    wet = clock.mean_of(rates.wet_share, starts, steps) >= config.min_wet_share
+    if not (usable & wet).any():
+        allow = (
+            ", or allow missing frames with missing_frames=1"
+            if config.checkpoint is not None and remarks
+            else ""
+        )
+        why = remarks[0] if remarks and not usable.any() else "none is wet enough"
+        raise DataError(f"no case from {period}: {why}; give another period{allow}.")
+    for remark in remarks:
+        log.warning("%s", remark)
+    return starts[usable & wet], remarks
+
+
+def _steps(config: EvaluateConfig) -> tuple[int, int]:
+    """Errors: ConfigError where baselines without a checkpoint are not told how much they see
+    and forecast.
+    """
+    if config.input_steps is None or config.lead_steps is None:
+        raise ConfigError(
+            "checkpoint: give a trained model to score, or forecasts=… or counts=…; to score"
+            " baselines alone give input_steps and lead_steps."
+        )
+    return config.input_steps, config.lead_steps
+
+
+def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits: bool) -> None:
+    if (trained_on == "moving_mnist") != on_digits:
+        kind, given = ("radar", "moving_mnist") if on_digits else ("moving_mnist", path)
+        raise ConfigError(
+            f"data: the model of {checkpoint} was trained on {kind}, and {given} is something else."
+        )
+
+
+def _period(config: EvaluateConfig, data: RadarConfig) -> Period:
+    if config.period is not None:
+        return parse_period("period", config.period)
+    if data.test is not None:
+        return parse_period("data.test", data.test)
+    raise ConfigError(
+        "period: give the first and the last day to score, as period=[2018-05-17,2018-05-20], or"
+        " set data.test."
+    )
+
+
+def _warn_of_known_days(period: Period, trained_on: dict[str, object]) -> None:
+    """Scores over days that the model has seen tell nothing of days that it has not."""
+    for split in ("train", "validation"):
+        days = trained_on.get(split)
+        if not isinstance(days, list):
+            continue
+        known = parse_period(f"data.{split}", days)
+        if period.start <= known.end and known.start <= period.end:
+            log.warning(
+                "the period %s overlaps the %s days of this model (%s): its scores will flatter it",
+                period,
+                split,
+                known,
+            )

@@ -1,0 +1,120 @@
+"""Baselines as the commands build them: from their configuration and from the data."""
+
+import logging
+import math
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast.config.data import RadarConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.factories.radar import open_radar
+from nowcast.factories.windows import pack_radar
+from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.forecast.baselines.building import build_baseline
+from nowcast.periods import parse_period
+from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
+from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.place import pixel_size
+from nowcast.sequences.packed import PackedRates
+
+log = logging.getLogger(__name__)
+
+NOMINAL_KM = 1.0
+"""Taken for the width of a pixel where the files do not tell it."""
+
+EARTH_KM = 6371.0
+
+_BLOCK_BYTES = 64 * 2**20
+
+
+def open_baseline(
+    name: str,
+    grid: xr.Dataset | None,
+    data: RadarConfig | None,
+    *,
+    input_steps: int,
+    lead_steps: int,
+    timestep_minutes: float,
+    members: int,
+    seed: int,
+) -> Baseline:
+    """The baseline of this name for the frames of `grid`, which are those of `data`; for frames
+    without a place both are None.
+
+    Errors: ConfigError where climatology has no days to be the mean of; as open_radar, pack_radar
+    and build_baseline.
+    """
+    return build_baseline(
+        name,
+        input_steps=input_steps,
+        lead_steps=lead_steps,
+        timestep_minutes=timestep_minutes,
+        pixel_km=pixel_km(grid) if name == "steps" else NOMINAL_KM,
+        members=members,
+        seed=seed,
+        climatology=mean_rate(grid, data) if name == "climatology" else None,
+    )
+
+
+def pixel_km(grid: xr.Dataset | None) -> float:
+    """Width of a pixel: by x in metres, else in the middle of the grid by latitude and
+    longitude, else a nominal 1 km, which is said.
+    """
+    place = place_of_grid(grid)
+    size = pixel_size(place)
+    if size is not None and size[2] == "m":
+        return size[1] / 1000
+    if size is not None and size[2] == "degrees":
+        latitude = float(place["y"].values[place["y"].size // 2])
+        return EARTH_KM * math.radians(size[1]) * math.cos(math.radians(latitude))
+    if LATITUDE in place and LONGITUDE in place and place[LATITUDE].ndim == 2:
+        row, column = (length // 2 for length in place[LATITUDE].shape)
+        latitude, longitude = (
+            np.radians(place[name].values[row, column - 1 : column + 1])
+            for name in (LATITUDE, LONGITUDE)
+        )
+        east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
+        return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
+    log.warning(
+        "the data do not say how large a pixel is: steps takes it for %g km wide", NOMINAL_KM
+    )
+    return NOMINAL_KM
+
+
+def mean_rate(grid: xr.Dataset | None, data: RadarConfig | None) -> NDArray[np.float64]:
+    """The mean rate [mm/h] of each pixel (h, w) over data.train, NaN where never covered; memory is
+    flat however many frames.
+
+    Errors: ConfigError where data.train is not given, DataError where its frames are of another
+    size than those of `grid`.
+    """
+    if grid is None or data is None or data.train is None:
+        raise ConfigError(
+            "data.train: climatology is the mean over these days; give the first and the last, as"
+            " [2018-05-10, 2018-05-15]."
+        )
+    period = parse_period("data.train", data.train)
+    known = open_radar(data, period)
+    theirs, ours = known[RATE].shape[1:], grid[RATE].shape[1:]
+    if theirs != ours:
+        raise DataError(
+            f"{data.path}: frames of {theirs} in data.train, but of {ours} here; climatology needs"
+            " one size."
+        )
+    return mean_over_time(pack_radar(data, known, period))
+
+
+def mean_over_time(rates: PackedRates) -> NDArray[np.float64]:
+    """(h, w) mean of what is covered, NaN where nothing ever is."""
+    shape = rates.frames.shape[1:]
+    total, count = np.zeros(shape), np.zeros(shape, np.int64)
+    block = max(1, _BLOCK_BYTES // (4 * shape[0] * shape[1]))
+    for start in range(0, len(rates.times), block):
+        frames = np.asarray(rates.frames[start : start + block])
+        covered = ~np.isnan(frames)
+        total += np.where(covered, frames, 0).sum(axis=0, dtype=np.float64)
+        count += covered.sum(axis=0)
+    mean: NDArray[np.float64] = np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+    return mean

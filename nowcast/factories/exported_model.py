@@ -1,0 +1,69 @@
+"""A model that was exported, computed by ONNX Runtime.
+
+PyTorch is imported only where frames are missing, or fields lie beside them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import ConfigError, DataError, DeviceError
+from nowcast.forecast.exported import read_exported
+from nowcast.forecast.memory import memory_allowed
+from nowcast.radar.grid import RATE
+from nowcast.radar.placing.grid_match import AS_STORED, Turn
+from nowcast.sequences.scene import Past
+from nowcast.untrusted.saved_models import saved_model
+
+
+class ExportedModel:
+    """See `nowcast.factories.models.Model`. It takes frames of one size."""
+
+    computed_on = "CPU, fp32, ONNX Runtime"
+
+    def __init__(self, path: str, config: PredictConfig) -> None:
+        for key, known in {"device": "cpu", "precision": "fp32"}.items():
+            if getattr(config, key) not in ("auto", known):
+                raise ConfigError(
+                    f"{key}: an exported model is computed on the CPU in fp32; leave {key} out, or"
+                    " forecast by its checkpoint."
+                )
+        self.path, self.config, self.exported = path, config, read_exported(path)
+        self.about: Mapping[str, Any] = self.exported.about
+        saved_model(self.about, path)
+
+    def prepare(self) -> None:
+        """Nothing: it takes all frames at once."""
+
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        size = list(past.rain[RATE].shape[1:])
+        if size != self.about["grid_size"]:
+            raise DataError(
+                f"{self.config.data.path}: frames of {size}, and {self.path} was exported for"
+                f" {self.about['grid_size']}; export it with grid_size={size}, or forecast by its"
+                " checkpoint."
+            )
+        needs, allowed = self.exported.memory_bytes, memory_allowed(self.config.max_memory_gb)
+        if needs > allowed:
+            raise DeviceError(
+                f"{self.path}: needs {needs / 1e9:.2g} GB to forecast, and {allowed / 1e9:.2g} GB"
+                " may be taken, and does not forecast in tiles; free some, allow more"
+                " (max_memory_gb), or forecast by its checkpoint."
+            )
+        forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(past)))[0, :, 0])
+        return forecast
+
+    def _raw(self, past: Past) -> NDArray[np.float32]:
+        inputs = self.about["config"].get("inputs", {})
+        if not past.missing.any() and not inputs.get("fields") and not inputs.get("time_of_day"):
+            rain: NDArray[np.float32] = past.rain[RATE].values[np.newaxis, :, np.newaxis]
+            return rain
+        from nowcast.factories.extra_inputs import build_inputs, raw_frames
+
+        frames: NDArray[np.float32] = raw_frames(
+            past, self.about["config"], self.config.input_paths, build_inputs(self.about["config"])
+        ).numpy()
+        return frames

@@ -1,0 +1,161 @@
+"""What `nowcast inspect` shows of a checkpoint or an exported model.
+
+PyTorch is imported for a checkpoint only.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nowcast.console import printable
+from nowcast.errors import DataError
+from nowcast.files import sha256
+from nowcast.forecast.exported import SUFFIX
+from nowcast.startup import importing
+
+SUFFIXES = (".pt", SUFFIX)
+
+Document = Mapping[str, Any]
+
+
+def is_model(path: str) -> bool:
+    """Return whether a path names a checkpoint or an exported model, by how it ends."""
+    return path.lower().endswith(SUFFIXES) and not Path(path).is_dir()
+
+
+def model_document(path: str) -> dict[str, Any]:
+    """Return what is known of a model: plain values, None where an older version did not write
+    them.
+
+    Errors: as `read_checkpoint` and `read_exported`; DataError if the file does not describe a
+    model.
+    """
+    try:
+        made = _exported(path) if path.lower().endswith(SUFFIX) else _checkpoint(path)
+        model_rows(made)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(
+            f"{path}: does not describe a model of nowcast ({type(error).__name__}: {error})."
+        ) from error
+    return {**made, "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
+
+
+def _checkpoint(path: str) -> dict[str, Any]:
+    with importing():
+        from nowcast.training.checkpoints import read_checkpoint
+    checkpoint = read_checkpoint(path)
+    progress = checkpoint["progress"]
+    done = progress["history"][progress["epoch"] - 1] if progress["epoch"] else None
+    return {
+        "kind": "checkpoint",
+        "schema": checkpoint["schema"],
+        "written": checkpoint.get("written"),
+        "versions": checkpoint["versions"],
+        "parameters": sum(
+            one.numel()
+            for name, one in checkpoint["weights"].items()
+            if not name.endswith("num_batches_tracked")
+        ),
+        "epoch": progress["epoch"],
+        "steps_into_next_epoch": progress["step"],
+        "scores": done,
+        "best_epoch": checkpoint.get("best_epoch"),
+        "data": checkpoint.get("data"),
+        "place": checkpoint.get("place"),
+        "config": checkpoint["config"],
+    }
+
+
+def _exported(path: str) -> dict[str, Any]:
+    from nowcast.forecast.exported import read_exported
+
+    about = read_exported(path).about
+    return {"kind": "exported model", **about}
+
+
+def model_rows(about: Document) -> list[tuple[str, str]]:
+    """Return what a person wants to know of a model, as names and texts."""
+    config, model = about["config"], about["config"]["model"]
+    shape = ", ".join(f"{key} {value}" for key, value in model.items() if key != "name")
+    size = f"{about['parameters']:,} parameters; " if "parameters" in about else ""
+    minutes = config["timestep_minutes"]
+    spacing = "without times" if minutes is None else f"every {minutes:g} minutes"
+    scaling = ", ".join(
+        f"{value:g}" if isinstance(value, float) else f"{value}"
+        for value in config["scaling"].values()
+    )
+    rows = [
+        ("model", f"{model['name']}: {size}{shape}"),
+        (
+            "frames",
+            f"{config['input_steps']} → {config['lead_steps']} {spacing}; scaling {scaling}",
+        ),
+        ("inputs", ", ".join(["rain", *_beside(config.get("inputs", {}))])),
+        ("data", _data(config["data"], about.get("data"))),
+        (
+            "days",
+            "; ".join(
+                f"{split} {_days(config['data'][split])}"
+                for split in _SPLITS
+                if config["data"].get(split)
+            ),
+        ),
+        ("settings", _settings(config)),
+        *([("epoch", _epoch(about, config))] if "epoch" in about else []),
+        (
+            "written",
+            f"{about.get('written') or 'at a time not recorded'} by {_versions(about['versions'])}",
+        ),
+    ]
+    if "exported_from_sha256" in about:
+        rows.append(("made from", f"a checkpoint of SHA-256 {about['exported_from_sha256']}"))
+    return [(name, printable(text)) for name, text in rows if text]
+
+
+_SPLITS = ("train", "validation", "test")
+
+
+def _beside(inputs: Document) -> list[str]:
+    """The inputs next to the rain."""
+    return [*(key for key in ("mask", "time_of_day") if inputs.get(key)), *inputs.get("fields", {})]
+
+
+def _data(data: Document, frames: Document | None) -> str:
+    known = (
+        f": {frames['frames']:,} frames of {frames['size'][0]} × {frames['size'][1]}, SHA-256"
+        f" {frames['sha256']}"
+        if frames
+        else ""
+    )
+    return f"{data['name']}, {data['path']}{known}"
+
+
+def _days(days: list[str]) -> str:
+    return f"{days[0]} to {days[1]}"
+
+
+def _settings(config: Document) -> str:
+    optimizer, training = config["optimizer"], config["training"]
+    return (
+        f"loss {config['loss']}, {optimizer['name']} at {optimizer['lr']:g},"
+        f" {config['schedule']['name']} schedule, {training['epochs']} epochs at most, batches of"
+        f" {training['batch_size']}, seed {config['seed']}; --json has all"
+    )
+
+
+def _epoch(about: Document, config: Document) -> str:
+    steps, scores = about["steps_into_next_epoch"], about["scores"]
+    done = f"{about['epoch']}" + (f" and {steps} steps of the next" if steps else "")
+    if scores is None:
+        return done
+    csi = scores["validation_csi"]
+    best = about["best_epoch"] and about["best_epoch"] != about["epoch"]
+    return (
+        f"{done}: validation CSI {'undefined' if csi != csi else f'{csi:.4f}'}, loss"
+        f" {scores['validation_loss']:.5g}; monitored is the {config['training']['monitor']}"
+        + (f", best in epoch {about['best_epoch']}" if best else "")
+    )
+
+
+def _versions(versions: Document) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

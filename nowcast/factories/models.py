@@ -1,0 +1,113 @@
+"""The model that `nowcast predict` forecasts by, whatever computes it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import ConfigError, DataError, DeviceError
+from nowcast.forecast.exported import SUFFIX
+from nowcast.forecast.memory import memory_allowed
+from nowcast.radar.placing.grid_match import AS_STORED, Turn
+from nowcast.sequences.scene import Past
+from nowcast.startup import importing
+
+
+class Model(Protocol):
+    """A trained model, opened.
+
+    about: config, place and versions, as a checkpoint has them. computed_on: device and numbers, in
+    words.
+    """
+
+    @property
+    def about(self) -> Mapping[str, Any]: ...
+
+    @property
+    def computed_on(self) -> str: ...
+
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        """The past, of `input_steps` frames → forecast rates (lead, h, w) [mm/h], both as the
+        files have them: the frames, and what lies on their grid, are turned for the model and
+        its forecast is turned back. Errors: DataError for a grid that it cannot take;
+        DeviceError for one that is too large.
+        """
+
+    def prepare(self) -> None:
+        """Do what of the next forecast can be done before its newest frame is there."""
+
+
+def open_model(checkpoint: str, config: PredictConfig) -> Model:
+    """The model of a checkpoint, or that was exported. Errors: as each."""
+    with importing():  # of PyTorch, which takes longer than all the rest, where it is a checkpoint
+        if Path(checkpoint).suffix == SUFFIX:
+            from nowcast.factories.exported_model import ExportedModel
+
+            return ExportedModel(checkpoint, config)
+        from nowcast.factories.trained_model import TrainedModel
+    return TrainedModel(checkpoint, config)
+
+
+def steps_of(model: Model) -> tuple[int, int]:
+    """Frames that it sees, and forecasts."""
+    return model.about["config"]["input_steps"], model.about["config"]["lead_steps"]
+
+
+def spacing(model: Model, checkpoint: str) -> np.timedelta64:
+    """The timestep that it was trained on. Errors: DataError where its frames had no times."""
+    minutes = model.about["config"]["timestep_minutes"]
+    if minutes is None:
+        raise DataError(
+            f"{checkpoint}: trained on frames without times, so it cannot forecast radar; give one"
+            " trained on radar."
+        )
+    return np.timedelta64(round(minutes * 60), "s")
+
+
+def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> None:
+    """Errors: ConfigError where not even the newest frame would be left."""
+    if missing_frames >= input_steps:
+        raise ConfigError(
+            f"{key}: the model sees {input_steps} frames, and the newest is never missing; "
+            f"give {input_steps - 1} at most, not {missing_frames}."
+        )
+
+
+def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str) -> None:
+    """Errors: DataError where the model of a configuration takes frames of one size (h, w)
+    alone, and this is another.
+    """
+    wanted = config["model"].get("grid_size")
+    if wanted not in (None, list(size)):
+        raise DataError(
+            f"{where}: frames of {list(size)}, but the model takes those of"
+            f" model.grid_size={wanted} alone; give data of that size, or train another model on"
+            " this."
+        )
+
+
+def refuse_too_long(lead_steps: int, size: Sequence[int], where: str) -> None:
+    """Errors: DeviceError if the frames (h, w) of a forecast would take more than half of the
+    memory that is free.
+    """
+    needs, free = 4 * lead_steps * math.prod(size), memory_allowed(None)
+    if needs > free:
+        raise DeviceError(
+            f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and"
+            f" {free / 1e9:.2g} GB may be taken; free some, or forecast fewer."
+        )
+
+
+def refuse_other_timestep(config: Mapping[str, Any], minutes: float, where: str) -> None:
+    """Errors: DataError where the data's frames are spaced otherwise than those the model was
+    trained on.
+    """
+    if config["timestep_minutes"] != minutes:
+        raise DataError(
+            f"{where}: frames every {minutes:g} minutes, but the model was trained on"
+            f" {config['timestep_minutes']:g}; give data of that spacing, or train a model on this."
+        )

@@ -1,0 +1,52 @@
+"""Radar files as a configuration names them; without torch, whose import takes longer than to
+look at a few files.
+"""
+
+import xarray as xr
+
+from nowcast.config.data import RadarConfig
+from nowcast.errors import ConfigError
+from nowcast.periods import Period
+from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
+from nowcast.radar.series.series import Span
+
+
+def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None) -> xr.Dataset:
+    """The precipitation grid that `data` describes, frames unread; with periods, only their frames.
+
+    around: frames there are taken too, where they fit those of the periods. Of a pattern of times,
+    only files of these periods are looked for and opened.
+    """
+    asked = [(one.start, one.end) for one in periods]
+    wider = [] if around is None else [(around.start, around.end)]
+    spans: list[Span | None] = [*asked, *wider]
+    files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
+    return open_files(list(dict.fromkeys(files)), reading(data), asked, wider)
+
+
+def reading(data: RadarConfig) -> ReadOptions:
+    """How `data` says that its files are to be read.
+
+    Errors: ConfigError where it names no Z-R relation that is known.
+    """
+    if isinstance(data.zr, str) and data.zr not in ZR_RELATIONS:
+        raise ConfigError(
+            f"data.zr: {data.zr!r} is unknown; choose {', '.join(ZR_RELATIONS)}, or give [a,b] of Z"
+            " = a R^b."
+        )
+    zr = (
+        ZR_RELATIONS[data.zr]
+        if isinstance(data.zr, str)
+        else data.zr and (float(data.zr[0]), float(data.zr[1]))
+    )
+    return ReadOptions(
+        format=data.format,
+        variable=data.variable,
+        units=data.units,
+        accumulation_minutes=data.accumulation_minutes,
+        zr=zr,
+        missing_value=data.missing_value,
+        dry_value=data.dry_value,
+        max_rate=data.max_rate,
+        above_max_rate=data.above_max_rate,
+    )

@@ -1,0 +1,76 @@
+"""The model of a checkpoint, computed by PyTorch."""
+
+import logging
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from nowcast.config.predict import PredictConfig
+from nowcast.factories.extra_inputs import raw_frames
+from nowcast.factories.windows import open_forecaster
+from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.streaming import WarmForecaster
+from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
+from nowcast.radar.placing.grid_match import AS_STORED, Turn
+from nowcast.sequences.scene import Past
+from nowcast.training.precision import choose_precision
+
+log = logging.getLogger(__name__)
+
+
+class TrainedModel:
+    """See `nowcast.factories.models.Model`.
+
+    A grid that is too large for the memory is forecast in tiles.
+    """
+
+    def __init__(self, checkpoint: str, config: PredictConfig) -> None:
+        self.config = config
+        self.precision = choose_precision(config.device, config.precision)
+        forecaster, self.about = open_forecaster(checkpoint, self.precision)
+        self.warm = WarmForecaster(forecaster)
+        self.computed_on = str(self.precision)
+
+    def prepare(self) -> None:
+        with self.precision.autocast():
+            self.warm.prepare()
+
+    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        raw = turn(
+            raw_frames(
+                past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs
+            )
+        )
+        forecast: NDArray[np.float32] = turn(self._forecast(raw).cpu().numpy())
+        return forecast
+
+    def _forecast(self, raw: Tensor) -> Tensor:
+        """The frames as the model sees them, (1, t, 1 + k, h, w) → forecast rates (lead, h, w)
+        [mm/h].
+        """
+        forecaster = self.warm.forecaster
+        tiling = choose_tiling(
+            forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device)
+        )
+        if len(tiling.tiles) == 1:
+            with self.precision.autocast():
+                return self.warm(raw.to(self.precision.device))[0, :, 0]
+        log.info("forecast in %s", tiling)
+        with (
+            self.precision.autocast(),
+            tqdm(
+                desc="forecasting", unit="tile", leave=False, disable=None, file=sys.stderr
+            ) as bar,
+        ):
+
+            def progress(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            def part(past: Tensor) -> Tensor:
+                return forecaster(past.to(self.precision.device))
+
+            return forecast_in_tiles(part, raw, forecaster.lead_steps, tiling, progress)[0, :, 0]

@@ -1,0 +1,141 @@
+"""What the commands have in common: opening what their configuration names."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm import tqdm
+
+from nowcast import __version__
+from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
+from nowcast.errors import ConfigError, DataError
+from nowcast.factories.extra_inputs import build_inputs
+from nowcast.factories.radar import reading
+from nowcast.forecast.exported import SUFFIX
+from nowcast.forecast.forecaster import Forecaster
+from nowcast.model import build_model
+from nowcast.periods import Period
+from nowcast.sequences.contents import contents_of
+from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
+from nowcast.sequences.packed import PackedRates, pack
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.checkpoints import Checkpoint, read_checkpoint
+from nowcast.training.precision import Precision
+
+
+def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
+    """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
+    with tqdm(desc="unpacking", unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
+
+        def progress(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        return pack(
+            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
+        )
+
+
+def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:
+    """What the files of these frames hold, and how they are read: it changes with either, and
+    with nothing else.
+    """
+    series = grid.encoding["series"].within(period.start, period.end)
+    paths = [series.files[k].path for k in np.unique(series.file_of)]
+    return json.dumps([contents_of(paths, data.cache), asdict(reading(data)), __version__])
+
+
+def moving_mnist_windows(
+    data: MovingMnistConfig, split: str, input_steps: int, lead_steps: int, seed: int
+) -> MovingMnistWindows:
+    """The sequences of a split: 'train' anew in every epoch, 'validation' and 'test' always the
+    same ones.
+
+    Digits of one split never appear in another: the last 5,000 images are the test's, the 5,000
+    before validation's.
+    """
+    digits = open_digits(data.path)
+    if len(digits) <= 10_000:
+        raise DataError(
+            f"{data.path}: has {len(digits)} images, too few to split; data.path must name MNIST's"
+            " 60,000 of training."
+        )
+    parts = {
+        "train": digits[:-10_000],
+        "validation": digits[-10_000:-5_000],
+        "test": digits[-5_000:],
+    }
+    return MovingMnistWindows(
+        parts[split],
+        input_steps=input_steps,
+        lead_steps=lead_steps,
+        count=getattr(data, f"{split}_sequences"),
+        digits_per_sequence=data.digits_per_sequence,
+        fresh=split == "train",
+        seed=len(parts) * seed + list(parts).index(split),
+    )
+
+
+def build_scaling(config: dict[str, Any]) -> Scaling:
+    """The scaling that a configuration or checkpoint names."""
+    return Scaling(**config["scaling"])
+
+
+def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkpoint]:
+    """The model of a checkpoint, ready to forecast on the device, and the checkpoint."""
+    if Path(path).suffix == SUFFIX:
+        raise DataError(
+            f"{path}: is an exported model, which predict alone forecasts by; give the best.pt that"
+            " it was made of."
+        )
+    checkpoint = read_checkpoint(path)
+    try:
+        forecaster = _rebuild(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise DataError(
+            f"{path}: describes no model that this nowcast can build ({reason}); train it again."
+        ) from error
+    forecaster.model.to(precision.device).eval()
+    return forecaster, checkpoint
+
+
+def _rebuild(checkpoint: Checkpoint) -> Forecaster:
+    """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where
+    there are some.
+    """
+    config, weights = checkpoint["config"], checkpoint["weights"]
+    inputs = build_inputs(config)
+    if checkpoint["ema"] is not None:
+        weights = {
+            k.removeprefix("module."): v
+            for k, v in checkpoint["ema"].items()
+            if k.startswith("module.")
+        }
+    with torch.device("meta"):  # takes no memory, however large a model is described
+        expected = build_model(config["model"], inputs.channels, output_channels=1).state_dict()
+    if {name: value.shape for name, value in expected.items()} != {
+        name: value.shape for name, value in weights.items()
+    }:
+        raise ValueError("its weights are those of another model")
+    model = build_model(config["model"], inputs.channels, output_channels=1)
+    model.load_state_dict(weights)
+    steps = config["input_steps"], config["lead_steps"]
+    return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
+
+
+def require_radar(data: DataConfig) -> RadarConfig:
+    """Errors: ConfigError where the command needs radar data and the configuration names
+    another source.
+    """
+    if isinstance(data, RadarConfig):
+        return data
+    kind = "moving_mnist" if isinstance(data, MovingMnistConfig) else data.name
+    raise ConfigError(
+        f"data: {kind} has no times to forecast from; choose data=radar or data=radolan."
+    )

@@ -1,0 +1,224 @@
+"""Which files a path means: a file, a folder, a glob, or a pattern of times that is followed
+without listing the world.
+"""
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from nowcast.errors import MissingInputError
+from nowcast.radar.finding import time_patterns as patterns
+from nowcast.radar.reading.formats import FORMATS, bare_suffix, check_format
+from nowcast.radar.times import show
+
+log = logging.getLogger(__name__)
+
+Span = tuple[np.datetime64, np.datetime64]
+
+MARGIN = timedelta(hours=1)
+"""A name may give the start of an accumulation whose time is its end, so files are looked for
+this much around a period.
+"""
+
+# raa01-ry_10000-2108230850-dwd---bin, raa01-yw2017.002_10000-1801010050-dwd---bin,
+# DE1200_RV2108230850_000
+_RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", re.IGNORECASE)
+
+_BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
+
+
+def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
+    """The radar files that `path` means, in the order of time for a pattern of times, else by name.
+
+    period: first and last time. Of a pattern of times only folders and files are looked at that may
+    hold it, an hour around it
+        included; which frames are of the period only the files tell. Other paths are not cut.
+    form: the format of the files, by which a folder is searched.
+    Errors: MissingInputError where there are none, ConfigError for a '%' that is no code of a time,
+    or a format that is unknown.
+    """
+    whole = Path(path).expanduser()
+    if patterns.is_time_pattern(whole):
+        span = patterns.EVER if period is None else _widened(period)
+        places = sorted(patterns.follow(whole, span), key=_by_time)
+        return _given(
+            [file for _, place in places for file in _files_at(place, form)], path, period
+        )
+    if patterns.is_there(whole):
+        return search(whole, form) if _is_plain_folder(whole) else [whole]
+    if glob.has_magic(str(whole)):
+        matching = _matching(whole)
+        if matching:
+            return matching
+        raise MissingInputError(
+            f"{path}: no file matches this pattern; check it, and quote it on the command line."
+        )
+    raise MissingInputError(
+        f"{path}: no such file or folder; check the path, or run 'nowcast fetch' for the sample."
+    )
+
+
+def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]:
+    """The newest `count` files of a pattern of times, oldest first, without listing older
+    folders; else as find_files.
+    """
+    whole = Path(path).expanduser()
+    if not patterns.is_time_pattern(whole):
+        return find_files(path, form=form)
+    newest = islice(
+        chain.from_iterable(
+            reversed(_files_at(found, form)) for _, found in patterns.follow(whole)
+        ),
+        count,
+    )
+    return _given(list(newest)[::-1], path, None)
+
+
+def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
+    """Whether `file` would be among those that `path` means, if it was there.
+
+    Errors: ConfigError, MissingInputError as find_files.
+    """
+    ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
+    return any(
+        _would_find(Path(way(Path(path).expanduser())), Path(way(file.parent), file.name), form)
+        for way in ways
+    )
+
+
+def _would_find(whole: Path, file: Path, form: str) -> bool:
+    def is_in(folder: Path) -> bool:
+        within = file.relative_to(folder).parts
+        return _is_named(file, _suffixes(form)) and not any(
+            patterns.is_passing(part) for part in within
+        )
+
+    if patterns.is_time_pattern(whole):
+        return patterns.matches(whole, file) or any(
+            patterns.matches(whole, one) and is_in(one) for one in file.parents
+        )
+    if patterns.is_there(whole):
+        return whole == file or (_is_plain_folder(whole) and whole in file.parents and is_in(whole))
+    return glob.has_magic(str(whole)) and patterns.matches(whole, file)
+
+
+def search(folder: Path, form: str = "auto") -> list[Path]:
+    """The files in a folder or below whose names are those of radar files.
+
+    Errors: MissingInputError where there are none.
+    """
+    inside = sorted(_below(folder, _suffixes(form), set()))
+    if not inside:
+        kind = "radar file" if form == "auto" else f"file named as those of data.format={form} are"
+        raise MissingInputError(f"{folder}: no {kind} in this folder or below; check the path.")
+    return inside
+
+
+def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
+    """Files of these suffixes; a Zarr store is one, and not looked into; a folder linked to twice
+    is entered once.
+
+    Left out is what is gone, is no file or folder, or is a link that leads nowhere. Errors:
+    MissingInputError if it cannot be listed.
+    """
+    real = folder.resolve()
+    if real in entered:
+        return
+    entered.add(real)
+    for entry in patterns.list_folder(folder):
+        if patterns.is_passing(entry.name):
+            continue
+        path, kind = folder / entry.name, patterns.kind_of(entry)
+        if kind == "file" and _is_named(path, suffixes):
+            yield path
+        elif kind == "folder":
+            yield from _within(path, suffixes, entered)
+
+
+def _within(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
+    """A folder in another one: itself if it is a Zarr store, else what is below; nothing, with
+    a warning, if it may not be entered.
+    """
+    try:
+        if _is_plain_folder(folder):
+            yield from _below(folder, suffixes, entered)
+        elif ".zarr" in suffixes:
+            yield folder
+    except MissingInputError as error:
+        _warn_once(str(error))
+
+
+@lru_cache
+def _warn_once(problem: str) -> None:
+    log.warning("%s It is left out.", problem)
+
+
+def _is_named(path: Path, suffixes: set[str]) -> bool:
+    """Whether a file has the name of one of these formats.
+
+    One without suffix must look like RADOLAN's, for LICENSE has none either; beside MeteoNet's rain
+    lie coordinates and quality.
+    """
+    if _BESIDE_METEONET.fullmatch(path.name):
+        return False
+    return (bare_suffix(path) in suffixes - {""}) or (
+        "" in suffixes and _RADOLAN.fullmatch(path.name) is not None
+    )
+
+
+def _suffixes(form: str) -> set[str]:
+    if form != "auto":
+        check_format(form)
+    return {
+        suffix
+        for name, known in FORMATS.items()
+        if form in ("auto", name)
+        for suffix in known.suffixes
+    }
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and not FORMATS["zarr"].tells(path, b"")
+
+
+def _files_at(path: Path, form: str) -> list[Path]:
+    """A file or store itself, or what a folder holds, by name."""
+    return sorted(_below(path, _suffixes(form), set())) if _is_plain_folder(path) else [path]
+
+
+def _matching(whole: Path) -> list[Path]:
+    """The files and stores that a glob matches, those inside of stores left out."""
+    matches = [Path(match) for match in glob.glob(str(whole), recursive=True)]
+    stores = {match for match in matches if match.is_dir() and not _is_plain_folder(match)}
+    files = {
+        m
+        for m in matches
+        if m.is_file() and not patterns.is_passing(m.name) and stores.isdisjoint(m.parents)
+    }
+    return sorted(stores | files)
+
+
+def _given(files: list[Path], path: str | Path, period: Span | None) -> list[Path]:
+    if files:
+        return files
+    when = "" if period is None else f" from {show(period[0])} to {show(period[1])}"
+    raise MissingInputError(
+        f"{path}: no file{when} matches this pattern of times; check it, or give another period."
+    )
+
+
+def _by_time(found: tuple[patterns.Span, Path]) -> tuple[datetime, Path]:
+    return found[0].start, found[1]
+
+
+def _widened(period: Span) -> patterns.Span:
+    start, end = (time.astype("datetime64[us]").item() for time in period)
+    return patterns.Span(start - MARGIN, end + MARGIN + timedelta(microseconds=1))

@@ -1,0 +1,136 @@
+"""Look through radar files of any kind: those alike are grouped, each frame is read once, what
+cannot be read is listed.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from nowcast.errors import ConfigError, DataError, NowcastError
+from nowcast.radar.inspection.inspection import Frame, look_at
+from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.formats import describe_file, read_frames
+from nowcast.radar.reading.rates import to_rate
+from nowcast.radar.reading.storage import frames_a_block
+from nowcast.radar.series.series import unlike
+from nowcast.radar.store.processes import Advance, in_processes
+from nowcast.untrusted.isolation import apart
+
+_WORTH_A_PROCESS = 50_000_000  # pixels; to read fewer takes no longer than to start a process
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file of which something cannot be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class Group:
+    """Files of one format, variable, units and grid."""
+
+    files: list[RadarFile] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some frames of a file, few enough to be held in memory."""
+
+    group: int
+    file: RadarFile
+    frames: slice
+
+
+def group_files(
+    paths: Iterable[Path], options: ReadOptions
+) -> tuple[list[Group], list[Unreadable]]:
+    """Describe each file → the groups in the order of their first files, and what could not be
+    described.
+    """
+    groups: list[Group] = []
+    unreadable: list[Unreadable] = []
+    for path in paths:
+        try:
+            file = describe_file(path, options)
+        except ConfigError:
+            raise
+        except NowcastError as error:
+            unreadable.append(Unreadable(path, _reason(path, error)))
+            continue
+        group = next((group for group in groups if not unlike(group.files[0], file)), None)
+        if group is None:
+            groups.append(Group([file]))
+        else:
+            # one copy of what is the same
+            group.files.append(replace(file, place=group.files[0].place))
+    return groups, unreadable
+
+
+def blocks_of(groups: list[Group]) -> list[Block]:
+    """All frames of all files, in blocks of a bounded size."""
+    blocks = []
+    for number, group in enumerate(groups):
+        for file in group.files:
+            size, count = frames_a_block(*file.layout.shape), len(file.times)
+            # not needed for reading, and large to send to another process
+            file = replace(file, place={})
+            blocks += [
+                Block(number, file, slice(first, min(first + size, count)))
+                for first in range(0, count, size)
+            ]
+    return blocks
+
+
+def look_through(
+    blocks: list[Block], options: ReadOptions, workers: int
+) -> Iterator[tuple[list[Frame], list[Unreadable]]]:
+    """Read each block, in order, in so many processes, whose number changes no result: its
+    frames, and what could not be read.
+    """
+    pixels = sum(
+        (block.frames.stop - block.frames.start) * np.prod(block.file.layout.shape)
+        for block in blocks
+    )
+    workers = workers if pixels >= _WORTH_A_PROCESS else 1
+    return in_processes(_look_at_block, options, blocks, workers, lambda count: None)
+
+
+def _look_at_block(
+    options: ReadOptions, block: Block, advance: Advance
+) -> tuple[list[Frame], list[Unreadable]]:
+    advance(1)
+    try:
+        return apart(block.file.path, _look_at_frames, block.file, block.frames, options), []
+    except NowcastError:  # which frames it is, one by one tells
+        frames, unreadable = [], []
+        for k in range(block.frames.start, block.frames.stop):
+            try:
+                frames += apart(
+                    block.file.path, _look_at_frames, block.file, slice(k, k + 1), options
+                )
+            except NowcastError as error:
+                unreadable.append(Unreadable(block.file.path, _reason(block.file.path, error)))
+        return frames, unreadable
+
+
+def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> list[Frame]:
+    height, width = file.layout.shape
+    times = file.times[frames]
+    stored = read_frames(file, frames, slice(0, height), slice(0, width), options)
+    if len(stored) != len(times):
+        raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
+    seen, unlimited = [], replace(options, max_rate=np.inf)
+    for k in range(len(times)):  # one by one, for memory
+        rate, infinite = to_rate(stored[k : k + 1], file, times[k : k + 1], unlimited)
+        seen.append(look_at(times[k], rate[0], options.max_rate, options.above_max_rate, infinite))
+    return seen
+
+
+def _reason(path: Path, error: NowcastError) -> str:
+    """The message without the path that it begins with."""
+    return str(error).removeprefix(f"{path}: ")

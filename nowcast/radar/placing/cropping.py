@@ -1,0 +1,268 @@
+"""Which pixels lie in a box of degrees; and the degrees of pixels."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import xarray as xr
+from pyproj.exceptions import ProjError
+
+from nowcast.errors import DataError
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.placing.longitudes import unwrapped
+
+Floats = npt.NDArray[np.float64]
+Box = tuple[float, float, float, float]
+"""West, south, east and north in degrees."""
+Columns = slice | list[int]
+
+_EDGE = 1e-9  # degrees; a centre on the edge of a box is in it, whatever turn it was rounded in
+
+
+def box_of(place: Place, box: Box, where: str) -> tuple[slice, Columns]:
+    """Rows and columns of the smallest rectangle of pixels that holds every pixel whose centre is
+    in the box.
+
+    Columns are their numbers where a grid goes round the Earth and the box lies across its seam.
+    Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not
+    known.
+    """
+    inside = in_box(place, box, where, "crop")
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), _across_the_seam(place, columns) or slice(
+        int(columns[0]), int(columns[-1]) + 1
+    )
+
+
+def columns_of(place: Place, columns: Columns) -> Place:
+    """The place of these columns; across the seam of the grid, x goes on rising or falling."""
+    kept = {
+        name: variable.isel({"x": columns}) if "x" in variable.dims else variable
+        for name, variable in place.items()
+    }
+    for name in {"x", LONGITUDE} & kept.keys() if isinstance(columns, list) else ():
+        kept[name] = kept[name].copy(data=unwrapped(kept[name].values))
+    return kept
+
+
+def _across_the_seam(place: Place, columns: npt.NDArray[np.intp]) -> list[int] | None:
+    """Columns from the one after the widest gap on, where the grid goes round the Earth; None
+    where it does not, or they do not.
+    """
+    if not goes_round(place) or columns[0] != 0 or columns[-1] != place["x"].size - 1:
+        return None
+    gaps = np.diff(columns)
+    if gaps.size == 0 or gaps.max() == 1:
+        return None
+    start = int(gaps.argmax()) + 1
+    return [*columns[start:].tolist(), *columns[:start].tolist()]
+
+
+def goes_round(place: Place) -> bool:
+    """Whether the last column of a grid of degrees is next to the first."""
+    if not in_degrees(place) or place["x"].size < 3:
+        return False
+    x = np.asarray(place["x"].values, dtype=np.float64)
+    step = (x[-1] - x[0]) / (x.size - 1)
+    return bool(abs(abs(step) * x.size - 360.0) < abs(step) / 2)
+
+
+def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_]:
+    """Which pixel centres are in the box, of a shape that broadcasts to (y, x).
+
+    `key`: what the box was given as.
+
+    A box whose east is less than its west lies across the date line. Errors: DataError naming
+    `where` where no pixel is inside, or the place of the pixels is not known.
+    """
+    west, south, east, north = box
+    width = east - west if east > west else east - west + 360.0
+    longitude, latitude = degrees_of(place, where)
+    with np.errstate(invalid="ignore"):  # beyond the projection
+        turned = (longitude - west + _EDGE) % 360.0 <= width + 2 * _EDGE
+    inside: npt.NDArray[np.bool_] = turned & (latitude >= south) & (latitude <= north)
+    if not inside.any():
+        reach = (
+            f"{np.nanmin(longitude):.2f} to {np.nanmax(longitude):.2f} E, {np.nanmin(latitude):.2f}"
+            f" to {np.nanmax(latitude):.2f} N"
+        )
+        raise DataError(
+            f"{where}: no pixel lies in the {key} {list(box)}; its pixels lie from {reach}: give"
+            f" another {key}."
+        )
+    return inside
+
+
+def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
+    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x).
+
+    Errors: DataError where they cannot be known.
+    """
+    if LONGITUDE in place and LATITUDE in place:
+        return unwrapped(place[LONGITUDE].values), np.asarray(place[LATITUDE].values, dtype=float)
+    if in_degrees(place):
+        return unwrapped(place["x"].values)[None, :], place["y"].values[:, None]
+    if has_projection(place):
+        try:
+            longitude, latitude = to_degrees(
+                place, *np.meshgrid(place["x"].values, place["y"].values)
+            )
+        except (
+            ProjError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # all that pyproj raises of odd attributes
+            raise DataError(
+                f"{where}: no projection can be made of its grid mapping ({str(error)[:80]});"
+                " correct the attributes of that."
+            ) from error
+        return unwrapped(longitude), latitude
+    raise DataError(
+        f"{where}: says neither the projection nor the latitude and longitude of its pixels, so"
+        " they have no place."
+    )
+
+
+def knows_degrees(place: Place) -> bool:
+    """Whether degrees_of can tell where the pixels are."""
+    return (LONGITUDE in place and LATITUDE in place) or in_degrees(place) or has_projection(place)
+
+
+def box_in_degrees(place: Place) -> Box | None:
+    """The west, south, east and north of all pixel centres, the east above 180 across the date
+    line; None where they have no place.
+
+    Of a grid on a projection a part of the pixels is looked at, its sides among them, which tells
+    to about a pixel.
+    """
+    if not knows_degrees(place):
+        return None
+    part = {name: _thinned(variable) for name, variable in place.items() if name != CRS} | (
+        {CRS: place[CRS]} if CRS in place else {}
+    )
+    longitude, latitude = degrees_of(part, "")
+    north, east = (
+        latitude[np.isfinite(latitude)],
+        np.unique(longitude[np.isfinite(longitude)] % 360.0),
+    )
+    if not north.size or not east.size:
+        return None
+    gaps = np.diff(np.append(east, east[0] + 360.0))  # of the circle; the widest lies outside
+    last = int(gaps.argmax())
+    west = (east[(last + 1) % east.size] + 180.0) % 360.0 - 180.0
+    width = (east[last] - east[(last + 1) % east.size]) % 360.0
+    return tuple(round(float(one), 4) for one in (west, north.min(), west + width, north.max()))  # type: ignore[return-value]
+
+
+def _thinned(variable: xr.Variable) -> xr.Variable:
+    """About 200 of the points along each axis, the first and the last among them."""
+    return variable[
+        tuple(
+            np.unique(np.linspace(0, size - 1, 200).round().astype(int)) for size in variable.shape
+        )
+    ]
+
+
+def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
+    """Points on the axes of `place` → longitude and latitude; infinite where the projection
+    does not reach.
+    """
+    if in_degrees(place):
+        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    longitude, latitude = (
+        _rotation(place).transform(x, y)
+        if _is_rotated(place)
+        else _projection(place)(x, y, inverse=True)
+    )
+    return np.asarray(longitude), np.asarray(latitude)
+
+
+def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Floats, Floats]:
+    """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its
+    own that starts in the west.
+    """
+    if in_degrees(place):
+        return _in_its_turn(place, longitude), np.asarray(latitude, dtype=float)
+    if _is_rotated(place):
+        x, y = _rotation(place).transform(longitude, latitude, direction="INVERSE")
+        return _in_its_turn(place, x), np.asarray(y)
+    x, y = _projection(place)(longitude, latitude)
+    return np.asarray(x), np.asarray(y)
+
+
+def _in_its_turn(place: Place, longitude: Any) -> Floats:
+    x = place["x"].values
+    west = float(x.min()) - abs(float(x[-1] - x[0])) / max(len(x) - 1, 1) / 2
+    return np.asarray(west + (np.asarray(longitude, dtype=float) - west) % 360.0)
+
+
+def in_degrees(place: Place) -> bool:
+    """Whether x is the longitude and y the latitude."""
+    names = [
+        place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")
+    ]
+    return names == [LONGITUDE, LATITUDE]
+
+
+def has_projection(place: Place) -> bool:
+    """Whether x and y lie in metres on a projection that is known, or in degrees about a pole
+    that is.
+    """
+    if CRS not in place or "x" not in place or "y" not in place:
+        return False
+    return _is_rotated(place) or all(place[axis].attrs.get("units") == "m" for axis in ("x", "y"))
+
+
+def _is_rotated(place: Place) -> bool:
+    names = [
+        place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")
+    ]
+    rotated = (
+        CRS in place and place[CRS].attrs.get("grid_mapping_name") == "rotated_latitude_longitude"
+    )
+    return rotated and names == ["grid_longitude", "grid_latitude"]
+
+
+def _projection(place: Place) -> pyproj.Proj:
+    return _made_projection(_frozen(place))
+
+
+def _rotation(place: Place) -> pyproj.Transformer:
+    """Degrees about the rotated pole → longitude and latitude."""
+    return _made_rotation(_frozen(place))
+
+
+def _frozen(place: Place) -> tuple[tuple[str, Any], ...]:
+    """The grid mapping without texts, which repeat it."""
+    attrs = {
+        key: np.asarray(value).tolist()
+        for key, value in place[CRS].attrs.items()
+        if key not in ("crs_wkt", "spatial_ref")
+    }
+    return tuple(
+        (key, tuple(value) if isinstance(value, list) else value) for key, value in attrs.items()
+    )
+
+
+@lru_cache(maxsize=8)
+def _made_projection(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Proj:
+    """Making one takes longer than using it."""
+    return pyproj.Proj(_crs(attrs))
+
+
+@lru_cache(maxsize=8)
+def _made_rotation(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Transformer:
+    crs = _crs(attrs)
+    assert crs.source_crs is not None  # that with the true pole
+    return pyproj.Transformer.from_crs(crs, crs.source_crs, always_xy=True)
+
+
+def _crs(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:
+    return pyproj.CRS.from_cf(
+        {key: list(value) if isinstance(value, tuple) else value for key, value in attrs}
+    )

@@ -1,0 +1,79 @@
+"""Where a grid lies, in words."""
+
+from typing import Any
+
+import numpy as np
+
+from nowcast.radar.grid import CRS, LATITUDE
+from nowcast.radar.placing.georeference import Place, ellipsoid_of
+
+_MERIDIANS = (
+    "straight_vertical_longitude_from_pole",
+    "longitude_of_central_meridian",
+    "longitude_of_projection_origin",
+)
+
+
+def pixel_size(place: Place) -> tuple[float, float, str] | None:
+    """(height, width, "m" or "degrees") of a pixel; None where the axes are not known or not
+    regular.
+    """
+    if "x" not in place or "y" not in place:
+        return None
+    sizes = []
+    for name in ("y", "x"):
+        steps = np.abs(np.diff(np.asarray(place[name].values, dtype=np.float64)))
+        if steps.size == 0 or np.ptp(steps) > 1e-3 * steps.max():
+            return None
+        sizes.append(float(np.round(np.mean(steps), 6)))
+    units = str(place["x"].attrs.get("units", ""))
+    return (sizes[0], sizes[1], "degrees" if units.startswith("degree") else units)
+
+
+def first_row(place: Place) -> str | None:
+    """Where row 0 lies: "north" or "south"; None where the file does not say."""
+    name = next((name for name in ("y", LATITUDE) if name in place), None)
+    if name is None or place[name].shape[0] < 2:
+        return None
+    rows = np.asarray(place[name].values, dtype=np.float64)
+    down = np.nanmean(rows[0]) > np.nanmean(rows[-1])
+    return "north" if down else "south"
+
+
+def crs_in_words(place: Place) -> str:
+    """As 'polar stereographic, true at 60°, meridian 14°, bessel', from the CF grid mapping."""
+    if CRS not in place:
+        if str(place["x"].attrs.get("units", "")).startswith("degree") if "x" in place else False:
+            return "latitude and longitude"
+        return (
+            "not stated; latitude and longitude of each pixel are"
+            if LATITUDE in place
+            else "not stated"
+        )
+    attrs = place[CRS].attrs
+    words = [str(attrs["grid_mapping_name"]).replace("_", " ")]
+    if "standard_parallel" in attrs:
+        words.append(f"true at {_degrees(attrs['standard_parallel'])}")
+    if words[0] != "polar stereographic" and "latitude_of_projection_origin" in attrs:
+        words.append(f"origin {_degrees(attrs['latitude_of_projection_origin'])}")
+    words += [f"meridian {_degrees(attrs[name])}" for name in _MERIDIANS if name in attrs][:1]
+    return ", ".join([*words, _ellipsoid(attrs)])
+
+
+def _ellipsoid(attrs: dict[str, Any]) -> str:
+    name = str(attrs.get("reference_ellipsoid_name", "unknown"))
+    if name not in ("unknown", "undefined"):
+        return name
+    axes = ellipsoid_of(attrs)
+    if axes is None:
+        return "ellipsoid not stated"
+    a, b = axes
+    return (
+        f"sphere of {a / 1000:.6g} km"
+        if a == b
+        else f"ellipsoid of {a / 1000:.7g} and {b / 1000:.7g} km"
+    )
+
+
+def _degrees(value: Any) -> str:
+    return " and ".join(f"{float(one):.6g}°" for one in np.atleast_1d(value))

@@ -1,0 +1,271 @@
+"""Other pixels: larger ones on the same projection by exact area averages, or those of another
+grid.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from nowcast.errors import ConfigError, DataError
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
+from nowcast.radar.placing.cropping import from_degrees, has_projection, in_degrees, to_degrees
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.placing.longitudes import unwrapped
+
+Floats = npt.NDArray[np.floating[Any]]
+Resample = Callable[[Floats], npt.NDArray[np.float64]]
+"""Rates (y, x), NaN = missing → those of the other pixels."""
+
+_MOST_POINTS = 2**29  # of a resampling to another grid; each is 4 bytes in memory
+LEAST_AREA = 0.5  # of a pixel must be covered; else it is missing
+
+
+@dataclass(frozen=True, eq=False)
+class Overlaps:
+    """How pixels along one axis make others: pixel j of the new ones is made of `index[j]`,
+    each covering `share[j]` of it.
+    """
+
+    index: npt.NDArray[np.intp]  # (new, most parts)
+    share: npt.NDArray[np.float64]  # (new, most parts); 0 where a pixel is made of fewer
+
+    def along_rows(self, values: Floats) -> Floats:
+        """W · values: (y, x) → (new y, x)."""
+        return np.asarray(
+            sum(
+                share[:, None] * values[index]
+                for index, share in zip(self.index.T, self.share.T, strict=True)
+            )
+        )
+
+    def along_columns(self, values: Floats) -> Floats:
+        """values · Wᵀ: (y, x) → (y, new x)."""
+        return np.asarray(
+            sum(
+                values[:, index] * share
+                for index, share in zip(self.index.T, self.share.T, strict=True)
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Averaging:
+    """Exact averages over the area of larger pixels: (W_y R W_xᵀ) / (W_y V W_xᵀ), with R the
+    rates, 0 where missing, V = 1 where they are not, and W the share of each new pixel that an
+    old one covers. Missing where W_y V W_xᵀ, the share covered, is below one half. Where all is
+    covered, the sum of rate × area is that of the source.
+    """
+
+    y: Overlaps
+    x: Overlaps
+
+    def __call__(self, rate: Floats) -> npt.NDArray[np.float64]:
+        there = ~np.isnan(rate)
+        total = self._sum(np.where(there, rate, 0.0).astype(np.float64, copy=False))
+        area = self._sum(there.astype(np.float64))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(area >= LEAST_AREA - 1e-9, total / area, np.nan)
+
+    def _sum(self, values: npt.NDArray[np.float64]) -> Floats:
+        return self.x.along_columns(self.y.along_rows(values))
+
+
+@dataclass(frozen=True, eq=False)
+class PointAverages:
+    """Means over points spread evenly in each new pixel, each point with the rate of the old
+    pixel that it lies in.
+    """
+
+    # (points, new y, new x): row × width + column of the old pixel; -1 beyond its grid
+    index: npt.NDArray[np.int32]
+
+    def __call__(self, rate: Floats) -> npt.NDArray[np.float64]:
+        values = np.append(rate.ravel(), rate.dtype.type(np.nan))
+        total, count = np.zeros(self.index.shape[1:]), np.zeros(self.index.shape[1:])
+        for index in self.index:
+            at_point = values[index]
+            there = ~np.isnan(at_point)
+            total += np.where(there, at_point, 0.0)
+            count += there
+        with np.errstate(invalid="ignore"):
+            return np.where(
+                count >= LEAST_AREA * len(self.index), total / np.maximum(count, 1.0), np.nan
+            )
+
+
+def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample | None, Place]:
+    """How to make pixels of `pixel_size` metres on the same projection, their edges on its
+    multiples; and their place.
+
+    None where the pixels have this size already. Latitude and longitude are computed anew where the
+    projection is known.
+    Errors: ConfigError where pixels would become smaller, or larger than the grid, or x and y are
+    not in metres.
+    """
+    if in_degrees(place):
+        raise ConfigError(
+            f"pixel_size: {where} has pixels in degrees, which have no one size in metres; give"
+            " grid=FILE, a file whose grid is taken over."
+        )
+    if not all(axis in place and place[axis].attrs.get("units") == "m" for axis in ("x", "y")):
+        raise ConfigError(
+            f"pixel_size: {where} does not say where its pixels are in metres (x and y); leave"
+            " pixel_size out."
+        )
+    spacings = {axis: spacing_of(place[axis], where) for axis in ("y", "x")}
+    if all(math.isclose(abs(spacing), pixel_size, rel_tol=1e-6) for spacing in spacings.values()):
+        return None, place
+    finest = max(abs(spacing) for spacing in spacings.values())
+    if pixel_size < finest * (1 - 1e-6):
+        raise ConfigError(
+            f"pixel_size: {pixel_size:g} m is finer than the {finest:g} m of {where}, and averaging"
+            f" makes pixels only coarser; give at least {finest:g}, or null."
+        )
+    extent = min(abs(spacings[axis]) * place[axis].size for axis in spacings)
+    if pixel_size > extent:
+        raise ConfigError(
+            f"pixel_size: a pixel of {pixel_size:g} m is larger than the whole grid of {where};"
+            f" give at most {extent:g}, or null."
+        )
+    axes = {axis: _coarsen(place[axis], spacings[axis], pixel_size) for axis in ("y", "x")}
+    new: Place = {axis: centres for axis, (_, centres) in axes.items()}
+    if CRS in place:
+        new[CRS] = place[CRS]
+    if LATITUDE in place and LONGITUDE in place and has_projection(new):
+        degrees = to_degrees(new, *np.meshgrid(new["x"].values, new["y"].values))
+        for name, values in zip(
+            (LONGITUDE, LATITUDE), (unwrapped(degrees[0]), degrees[1]), strict=True
+        ):
+            new[name] = xr.Variable(("y", "x"), values, place[name].attrs)
+    return Averaging(axes["y"][0], axes["x"][0]), new
+
+
+def to_grid(source: Place, target: Place, where: str, target_where: str) -> PointAverages:
+    """How to make the pixels of another grid of those at `source`.
+
+    In each new pixel k × k points are spread evenly, and each takes the old pixel in which it lies:
+    k is the number of old pixels that a new one is wide, rounded up, so that none is left out;
+    where edges meet, this is the exact average. A new pixel with less than half of its points
+    covered is missing. Latitudes are taken as the same on any ellipsoid, as radar services do.
+    Errors: DataError where either grid says not enough of its place; ConfigError where the other is
+    too coarse.
+    """
+    for place, name in ((source, where), (target, target_where)):
+        if not (has_projection(place) or in_degrees(place)):
+            raise DataError(
+                f"{name}: has no x and y on a projection or in degrees, so it cannot be put on"
+                " another grid, nor another on it."
+            )
+    shape = (target["y"].size, target["x"].size)
+    rows, columns = _pixels_of(source, target, 0.0, 0.0, where, target_where)
+    points = _points_across(rows, columns)
+    if points**2 * rows.size > _MOST_POINTS:
+        raise ConfigError(
+            f"grid: a pixel of {target_where} is {points} pixels of {where} wide, which is too"
+            " coarse; give another grid, or pixel_size."
+        )
+    offsets = (np.arange(points) + 0.5) / points - 0.5
+    index = np.empty((points**2, *shape), dtype=np.int32)
+    for k, (dy, dx) in enumerate((dy, dx) for dy in offsets for dx in offsets):
+        index[k] = _flat(
+            *_pixels_of(source, target, float(dy), float(dx), where, target_where), source
+        )
+    return PointAverages(index)
+
+
+def spacing_of(axis: xr.Variable, where: str) -> float:
+    """The distance of neighbouring pixels, negative along a falling axis.
+
+    Errors: DataError where it is not the same all along.
+    """
+    centres = np.asarray(axis.values, dtype=np.float64)
+    name = axis.dims[0]
+    if centres.size < 2:
+        raise DataError(
+            f"{where}: a single pixel along {name}, so the size of pixels is not known; it cannot"
+            " be resampled."
+        )
+    spacing = float((centres[-1] - centres[0]) / (centres.size - 1))
+    if spacing == 0 or np.abs(np.diff(centres) - spacing).max() > 1e-2 * abs(spacing):
+        raise DataError(
+            f"{where}: its pixels are not evenly spaced along {name}, so they cannot be resampled."
+        )
+    return spacing
+
+
+def overlaps(
+    first_edge: float, size: float, count: int, new_edge: float, new_size: float, new_count: int
+) -> Overlaps:
+    """Pixels of `size` from `first_edge` on, and larger ones of `new_size` from `new_edge` on,
+    both rising → their overlaps.
+    """
+    starts = new_edge + new_size * np.arange(new_count)
+    first = np.floor((starts - first_edge) / size + 1e-9).astype(np.intp)
+    index = first[:, None] + np.arange(math.ceil(new_size / size - 1e-9) + 1)
+    old_starts = first_edge + size * index
+    length = np.minimum(old_starts + size, starts[:, None] + new_size) - np.maximum(
+        old_starts, starts[:, None]
+    )
+    share = length / new_size
+    # 1e-9: a neighbour touched by rounding alone
+    share[(share < 1e-9) | (index < 0) | (index >= count)] = 0.0
+    return Overlaps(np.clip(index, 0, count - 1), share)
+
+
+def _coarsen(axis: xr.Variable, spacing: float, new_size: float) -> tuple[Overlaps, xr.Variable]:
+    """The overlaps along an axis and its new centres, which run the way of the old ones."""
+    # a falling axis is measured backwards; multiples stay multiples
+    sign = 1.0 if spacing > 0 else -1.0
+    size = abs(spacing)
+    first_edge = sign * float(axis.values[0]) - size / 2
+    first = math.floor(round(first_edge / new_size, 6))
+    last = math.ceil(round((first_edge + size * axis.size) / new_size, 6))
+    made_of = overlaps(first_edge, size, axis.size, first * new_size, new_size, last - first)
+    centres = sign * new_size * (first + np.arange(last - first) + 0.5)
+    return made_of, xr.Variable(axis.dims, centres, axis.attrs)
+
+
+def _pixels_of(
+    source: Place, target: Place, dy: float, dx: float, where: str, target_where: str
+) -> tuple[Floats, Floats]:
+    """Rows and columns of `source`, not rounded, at points `dy`, `dx` pixels off the centres of
+    `target`: (y, x) each.
+    """
+    y = target["y"].values + dy * spacing_of(target["y"], target_where)
+    x = target["x"].values + dx * spacing_of(target["x"], target_where)
+    at_x, at_y = from_degrees(source, *to_degrees(target, *np.meshgrid(x, y)))
+    with np.errstate(invalid="ignore"):
+        rows = (at_y - source["y"].values[0]) / spacing_of(source["y"], where)
+        columns = (at_x - source["x"].values[0]) / spacing_of(source["x"], where)
+    return rows, columns
+
+
+def _points_across(rows: Floats, columns: Floats) -> int:
+    """How many old pixels a new one is wide, at its widest in the middle of the grids, rounded
+    up.
+    """
+    widths = [1.0]
+    for part in (rows, columns):
+        for axis in (0, 1):
+            steps = np.abs(np.diff(part, axis=axis))
+            if np.isfinite(steps).any():
+                # few cross the 360th degree
+                widths.append(float(np.quantile(steps[np.isfinite(steps)], 0.5, method="lower")))
+    return math.ceil(max(widths) - 0.01)
+
+
+def _flat(rows: Floats, columns: Floats, source: Place) -> npt.NDArray[np.int32]:
+    height, width = source["y"].size, source["x"].size
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
+        )
+    row, column = (
+        np.floor(np.where(inside, part, 0.0) + 0.5).astype(np.int32) for part in (rows, columns)
+    )
+    return np.asarray(np.where(inside, row * width + column, -1), dtype=np.int32)

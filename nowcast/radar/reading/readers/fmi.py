@@ -1,0 +1,195 @@
+"""FMI's reflectivity composites as PGM, gzipped or not: a binary P5 image, what it shows said
+in the comments of its header.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from nowcast.errors import DataError
+from nowcast.radar.finding.filename_times import time_from_name
+from nowcast.radar.grid import CRS
+from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
+from nowcast.radar.reading.units import quantity_of
+
+HEADER = 2**16  # bytes within which a header ends
+SCALE, OFFSET, MISSING = 0.5, -32.0, 255  # dBZ = v / 2 - 32; 0 is no echo
+# The files do not say which earth they mean: on this sphere, and on no other, corners and metres a
+# pixel agree.
+EARTH_RADIUS = 6371288.0
+_CORNERS = (
+    "centrallongitude",
+    "centrallatitude",
+    "truelatitude",
+    "bottomleft",
+    "topright",
+    "metersperpixel_x",
+    "metersperpixel_y",
+)
+# "P5", width, height, maximum: between them white space and comments; one white space before the
+# pixels.
+_START = re.compile(
+    rb"P5" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,4})" * 2 + rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s"
+)
+_COMMENT = re.compile(r"^#[ \t]*(\w+)[ \t]+(.*?)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Header:
+    """size: in bytes. shape: (y, x). said: what the comments say, the last of those that begin
+    alike.
+    """
+
+    size: int
+    shape: tuple[int, int]
+    said: dict[str, str]
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What `path` holds: one frame.
+
+    Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
+    """
+    header = _header(path)
+    said = header.said
+    variable, units = said.get("param", ""), options.units or "dBZ"
+    if quantity_of(units) != "reflectivity":
+        raise DataError(
+            f"{path}: FMI's PGM holds dBZ, which data.units={units!r} does not fit; leave"
+            " data.units out."
+        )
+    if options.units is None and "reflectivity" not in variable.lower():
+        raise DataError(
+            f"{path}: holds {variable or 'a quantity not named'!r}; nowcast reads FMI's PGM of"
+            " reflectivity: set data.units=dBZ if it is."
+        )
+    layout = Layout(variable or "reflectivity", header.shape, units, packing=(SCALE, OFFSET))
+    about = {
+        "institution": "Finnish Meteorological Institute",
+        "product": said.get("productname", ""),
+    }
+    times = np.array([_time(path, said)], dtype="datetime64[ns]")
+    return RadarFile(
+        path,
+        "fmi",
+        layout,
+        times,
+        _place_of(path, header),
+        {key: text for key, text in about.items() if text},
+    )
+
+
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
+    """The frame of `file` in dBZ: float64 (time, y, x), northern row first, NaN = missing.
+
+    Errors: as describe.
+    """
+    header = _header(file.path)
+    if header.shape != file.layout.shape:
+        raise DataError(f"{file.path}: has another grid than when it was opened; open it again.")
+    height, width = header.shape
+    data = unpacked(
+        file.path, header.size + height * width + 1
+    )  # one more, so that a gzipped file is read, and checked, to its end
+    if len(data) != header.size + height * width:
+        raise wrong_size(file.path, len(data) - header.size, height, width, 1)
+    raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[
+        frames, rows, columns
+    ]
+    return unpack(
+        raw,
+        {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET},
+        options.missing_value,
+        file.dry(options),
+    )
+
+
+def _header(path: Path) -> Header:
+    data = unpacked(path, HEADER)
+    start = _START.match(data)
+    if start is None:
+        raise DataError(
+            f"{path}: its PGM header cannot be read: no width, height and maximum follow P5; look"
+            " into it."
+        )
+    width, height, top = (int(number) for number in start.groups())
+    if 0 in (width, height):
+        raise DataError(
+            f"{path}: is {height} x {width} pixels large, so it holds no frame; look into it."
+        )
+    if top != MISSING:
+        raise DataError(
+            f"{path}: its greatest number is {top}; which dBZ FMI's numbers mean is known for"
+            f" {MISSING} only."
+        )
+    text = start[0].decode("latin-1").replace("\r", "\n")
+    return Header(start.end(), (height, width), dict(_COMMENT.findall(text)))
+
+
+def _time(path: Path, said: dict[str, str]) -> np.datetime64:
+    time = time_from_name(said.get("obstime", "")) or time_from_name(path.name)
+    if time is None:
+        raise DataError(
+            f"{path}: neither its 'obstime' nor its name says when, as 201609281445 (UTC); give it"
+            " such a name."
+        )
+    return time
+
+
+def _place_of(path: Path, header: Header) -> Place:
+    """Empty where the file says nothing of its place.
+
+    Errors: DataError where what it says makes no sense.
+    """
+    said = header.said
+    if "type" not in said and "bottomleft" not in said:
+        return {}
+    if said.get("type") != "stereographic":
+        raise DataError(
+            f"{path}: its projection is {said.get('type', 'not named')!r}; nowcast reads FMI's"
+            " 'stereographic' PGM."
+        )
+    try:
+        numbers = tuple(float(word) for name in _CORNERS for word in said[name].split())
+        place, off = _place(numbers, header.shape)
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: its header does not say where its corners lie ({error}); look into it."
+        ) from error
+    if not off < 0.01:
+        raise DataError(
+            f"{path}: its corners, {header.shape[0]} x {header.shape[1]} pixels and metres a pixel"
+            " do not agree; look into it."
+        )
+    return dict(place)
+
+
+@lru_cache(maxsize=8)
+def _place(numbers: tuple[float, ...], shape: tuple[int, int]) -> tuple[Place, float]:
+    """The place of a grid, and how far the distance of its corners is off the pixels between them,
+    as a share of 1.
+
+    numbers: those of `_CORNERS`. Errors: ValueError where they are too few, or no place on earth.
+    """
+    import pyproj
+
+    lon_0, lat_0, lat_ts, west, south, east, north, across, up = numbers
+    if abs(lat_0) != 90 or not (0 < lat_ts * lat_0 / 90 <= 90):
+        raise ValueError(f"stereographic around latitude {lat_0:g}, true at {lat_ts:g}")
+    text = f"+proj=stere +lat_0={lat_0} +lat_ts={lat_ts} +lon_0={lon_0} +R={EARTH_RADIUS} +units=m"
+    crs = grid_mapping_from_proj(text, "FMI")
+    assert crs is not None  # polar stereographic has a CF name
+    (left, right), (bottom, top) = pyproj.Proj(text)([west, east], [south, north])
+    dx, dy = (right - left) / shape[1], (top - bottom) / shape[0]
+    x = left + dx * (np.arange(shape[1]) + 0.5)
+    y = top - dy * (np.arange(shape[0]) + 0.5)
+    return {"x": axis_in_metres("x", x), "y": axis_in_metres("y", y), CRS: crs}, max(
+        abs(dx / across - 1), abs(dy / up - 1)
+    )

@@ -1,0 +1,195 @@
+"""GRIB edition 2: rain rates, sums and reflectivity as MRMS and weather centres give them, one
+message a frame; gzipped or not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from nowcast.errors import DataError
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.readers.grib_message import (
+    BITMAPPED,
+    OpenMessage,
+    only_reader,
+    open_bytes,
+)
+from nowcast.radar.reading.readers.grib_parameters import Parameter
+from nowcast.radar.reading.storage import Values, explain, missing_numbers
+from nowcast.radar.reading.units import quantity_of
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: where it lies in the file, what it holds, until when, and on which grid (a
+    digest).
+    """
+
+    start: int
+    stop: int
+    parameter: Parameter
+    time: np.datetime64
+    grid: str
+
+    def open(self, path: Path) -> OpenMessage:
+        return OpenMessage(path, self.start, self.stop)
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What `path` holds.
+
+    Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do.
+    """
+    messages = _rain(_messages(path), options, path)
+    if len({message.grid for message in messages}) > 1:
+        raise DataError(
+            f"{path}: its messages lie on different grids; split this file into one grid a file."
+        )
+    units, minutes = _units(messages, options, path)
+    with only_reader, messages[0].open(path) as handle:
+        shape, place = handle.shape(), handle.place()
+        attrs = {
+            "institution": handle.text("centreDescription"),
+            "title": messages[0].parameter.title,
+        }
+    layout = Layout(messages[0].parameter.name, shape, units, minutes)
+    return RadarFile(
+        path, "grib", layout, np.array([message.time for message in messages]), place, attrs
+    )
+
+
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> Values:
+    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing.
+
+    A message is unpacked whole. Errors: as describe.
+    """
+    messages = _rain(_messages(file.path), options, file.path)[frames]
+    height, width = (
+        len(range(size)[part])
+        for size, part in zip(file.layout.shape, (rows, columns), strict=True)
+    )
+    values = np.empty((len(messages), height, width))
+    for frame, message in zip(values, messages, strict=True):
+        with only_reader, message.open(file.path) as handle:
+            if handle.shape() != file.layout.shape:
+                raise DataError(f"{file.path}: has changed since it was opened; open it again.")
+            frame[:] = handle.values()[rows, columns]
+        numbers, dry = file.dry(options)
+        at_dry = np.isin(frame, [*message.parameter.dry, *numbers])
+        for number in missing_numbers(BITMAPPED, message.parameter.missing, options.missing_value):
+            frame[frame == number] = np.nan
+        frame[at_dry] = dry
+    return values
+
+
+def _rain(messages: tuple[Message, ...], options: ReadOptions, path: Path) -> list[Message]:
+    """The messages of rain: those asked for, else those known as rain, else all where
+    data.units says what they are.
+    """
+    known = {message.parameter.name: message.parameter for message in messages}
+    names = [name for name, parameter in known.items() if parameter.is_rain] or (
+        list(known) if options.units else []
+    )
+    if options.variable is not None:
+        names = [name for name in known if name == options.variable]
+    listed = ", ".join(f"{name} [{parameter.units}]" for name, parameter in known.items())
+    if not names:
+        missing = "rain that nowcast knows" if options.variable is None else f"{options.variable!r}"
+        raise DataError(
+            f"{path}: has no {missing} (it has: {listed}); set data.variable to the rain, and"
+            " data.units."
+        )
+    if len(names) > 1:
+        raise DataError(
+            f"{path}: several variables may be the rain: {listed}; choose one with data.variable."
+        )
+    return [message for message in messages if message.parameter.name == names[0]]
+
+
+def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[str, float | None]:
+    """(units, minutes of accumulation or None): of the message, or of the options where it is
+    silent; data.units overrules it.
+    """
+    parameter = messages[0].parameter
+    units = options.units or parameter.units
+    quantity = quantity_of(units)
+    if quantity is None:
+        raise DataError(
+            f"{path}: {parameter.name!r} is in {units!r}; nowcast reads 'mm h-1', 'mm' with"
+            " data.accumulation_minutes, or 'dBZ': say which with data.units, or name another"
+            " variable with data.variable."
+        )
+    if quantity != "amount":
+        return units, None
+    spans = sorted({message.parameter.minutes or 0.0 for message in messages})
+    if len(spans) > 1:
+        raise DataError(
+            f"{path}: its frames are sums over {spans[0]:g} to {spans[-1]:g} minutes; nowcast needs"
+            " one length."
+        )
+    minutes = spans[0] or options.accumulation_minutes
+    if minutes is None:
+        raise DataError(
+            f"{path}: {parameter.name!r} is an amount in {units!r}, but over how many minutes is"
+            " not said; set data.accumulation_minutes (or data.units, if it is a rate)."
+        )
+    return units, minutes
+
+
+def _messages(path: Path) -> tuple[Message, ...]:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise explain(path, error) from error
+    return _catalogue(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=256)
+def _catalogue(path: Path, changed: int, size: int) -> tuple[Message, ...]:
+    """Every message of a file; `changed` and `size` tell a file replaced from the one read
+    before.
+    """
+    with open_bytes(path) as file:
+        spans = list(_spans(file, path))
+    messages = []
+    for start, stop in spans:
+        with only_reader, OpenMessage(path, start, stop) as handle:
+            messages.append(
+                Message(start, stop, handle.parameter(), handle.time(), handle.text("md5Section3"))
+            )
+    if not messages:
+        raise explain(path, DataError("no message in it"))
+    return tuple(messages)
+
+
+def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
+    """The (start, stop) of each message, whole from 'GRIB' to '7777'."""
+    start, size = 0, file.seek(0, 2)
+    file.seek(0)
+    while head := file.read(16):
+        if head[:4] == b"GRIB" and head[7:8] == b"\1":
+            raise DataError(
+                f"{path}: GRIB of edition 1; nowcast reads edition 2: convert it (grib_set -s"
+                " edition=2)."
+            )
+        stop = start + int.from_bytes(head[8:16])
+        if head[:4] == b"GRIB" and stop > size:
+            raise DataError(
+                f"{path}: this GRIB file is truncated, or still being written: its message at byte"
+                f" {start} says that it is {stop - start} bytes long, and {size - start} are there;"
+                " compare it with its source."
+            )
+        file.seek(stop - 4 if start + 16 < stop <= size else start)
+        if head[:4] != b"GRIB" or file.read(4) != b"7777":
+            raise DataError(
+                f"{path}: cannot be read at byte {start}: no whole GRIB message is there; look into"
+                " it with grib_ls."
+            )
+        yield start, stop
+        start = stop

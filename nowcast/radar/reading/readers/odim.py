@@ -1,0 +1,316 @@
+"""ODIM HDF5, the format of OPERA and of many national composites: RATE, ACRR, and reflectivity
+(DBZH, TH and their like).
+
+Follows "EUMETNET OPERA weather radar information model for implementation with the HDF5 file
+format", 2.0 to 2.4. An attribute holds for what lies below it, the nearest first:
+datasetN/dataM/what, datasetN/what, what; some services set it on dataM itself. A file that leaves
+out gain or offset is taken to mean 1 or 0. One that leaves out nodata or undetect flags nothing so:
+then a flag such as -9999000 is a negative rain, which `frames` refuses until data.missing_value
+names it.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nowcast.errors import DataError
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.reading import hdf5, storage
+from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.times import Times, instant, show
+
+RAIN = {"RATE": "mm h-1", "ACRR": "mm"}
+REFLECTIVITY = {name: "dBZ" for name in ("DBZH", "TH", "DBZV", "TV", "DBZHC", "DBZVC", "DBZ")}
+OBJECTS = {"COMP", "IMAGE"}  # Cartesian; all others are polar, profiles or pictures
+_QUALITY = {"QIND"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """datasetN/dataM: its numbers, and the groups in which its attributes may stand, the
+    nearest first.
+    """
+
+    path: str
+    quantity: str
+    data: hdf5.Node
+    what: tuple[hdf5.Node | None, ...]
+    where: tuple[hdf5.Node | None, ...]
+    how: tuple[hdf5.Node | None, ...]
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What `path` holds.
+
+    Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
+    """
+    with hdf5.open_file(path) as file:
+        images = _rain_images(file, path, options)
+        first = images[0]
+        units = _units(first, path, options)
+        amount = quantity_of(units) == "amount"
+        minutes = _minutes(images, path, options) if amount else None
+        zr = _zr(first, path) if quantity_of(units) == "reflectivity" else None
+        layout = Layout(first.quantity, first.data.shape, units, minutes, zr, _packing(first, path))
+        return RadarFile(
+            path,
+            "odim",
+            layout,
+            _times(images, path, options),
+            _place(first, path),
+            _provenance(file, first),
+        )
+
+
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> storage.Values:
+    """Frames of `file`: float64 (time, y, x) in its units, nodata NaN, undetect 0 (-inf of dBZ).
+
+    Errors: as describe.
+    """
+    with hdf5.open_file(file.path) as root:
+        images = _rain_images(root, file.path, options)[frames]
+        if any(image.data.shape != file.layout.shape for image in images):
+            raise DataError(
+                f"{file.path}: its images have another size than when it was opened; open it again."
+            )
+        return np.array(
+            [_decode(image, rows, columns, file, options) for image in images], dtype=np.float64
+        )
+
+
+def _decode(
+    image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions
+) -> storage.Values:
+    """Values in the units of `file`.
+
+    What is nodata and undetect alike is missing, and so is an undetect that the user calls so.
+    """
+    nodata, undetect = (hdf5.number(image.what, name, file.path) for name in ("nodata", "undetect"))
+    stored = storage.unsigned_where_meant(image.data[rows, columns], nodata, undetect)
+    gain, offset = _packing(image, file.path)
+    attrs = {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}
+    numbers, dry = file.dry(options)
+    flagged = storage.undetected(undetect, nodata, options.missing_value)
+    return storage.unpack(stored, attrs, options.missing_value, ([*flagged, *numbers], dry))
+
+
+def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
+    """The images of the quantity that is asked for or is the only rain, in the order of time.
+
+    Errors: DataError.
+    """
+    kind = hdf5.text([hdf5.group(file, "what")], "object")
+    if kind is not None and kind.upper() not in OBJECTS:
+        raise DataError(
+            f"{path}: holds an ODIM object {kind!r}; nowcast reads composites"
+            f" ({', '.join(sorted(OBJECTS))}): make one."
+        )
+    images = list(_all_images(file))
+    if not images:
+        raise DataError(
+            f"{path}: has no image datasetN/dataM/data of numbers, so it is no ODIM file that"
+            " nowcast reads; look into it."
+        )
+    chosen = _choose(images, path, options)
+    for image in chosen:
+        stated = [hdf5.number(image.where, name, path) for name in ("ysize", "xsize")]
+        hdf5.check_size(image.path, image.data, (chosen[0].path, chosen[0].data), stated, path)
+    amount = quantity_of(_units(chosen[0], path, options)) == "amount"
+    chosen.sort(key=lambda image: _time(image, path, amount or len(chosen) > 1))
+    return chosen
+
+
+def _all_images(file: hdf5.Node) -> Iterator[Image]:
+    for outer in _numbered(file, "dataset"):
+        for inner in _numbered(file[outer], "data"):
+            nodes = (file[outer][inner], file[outer], file)
+            what, where, how = (
+                [hdf5.group(node, kind) for node in nodes] for kind in ("what", "where", "how")
+            )
+            what = [what[0], nodes[0], what[1], nodes[1], what[2]]
+            data = hdf5.image(nodes[0], "data")
+            if data is not None:
+                quantity = (hdf5.text(what, "quantity") or "").upper()
+                yield Image(
+                    f"{outer}/{inner}", quantity, data, tuple(what), tuple(where), tuple(how)
+                )
+
+
+def _numbered(parent: hdf5.Node, word: str) -> list[str]:
+    """The groups word1, word2, … of a group, by number."""
+    names = [
+        name
+        for name in parent
+        if re.fullmatch(rf"{word}\d+", name) and hdf5.group(parent, name) is not None
+    ]
+    return sorted(names, key=lambda name: int(name.removeprefix(word)))
+
+
+def _choose(images: list[Image], path: Path, options: ReadOptions) -> list[Image]:
+    """Those of the quantity or path asked for; else of the only rain quantity, else of the only
+    reflectivity.
+    """
+    if options.variable is not None:
+        asked = options.variable.strip("/").removesuffix("/data")
+        images = (
+            [i for i in images if i.path == asked or i.path.startswith(f"{asked}/")]
+            or [i for i in images if i.quantity == asked.upper()]
+            or _refuse(path, images, f"has no {options.variable!r}")
+        )
+        if len({i.quantity for i in images}) == 1 and images[0].quantity not in _QUALITY:
+            return images
+    for known in (RAIN, REFLECTIVITY):
+        found = sorted({i.quantity for i in images if i.quantity in known})
+        if len(found) == 1:
+            return [i for i in images if i.quantity == found[0]]
+        if found:
+            _refuse(path, images, f"has several quantities of rain, {' and '.join(found)}")
+    return _refuse(path, images, "has no rain")
+
+
+def _refuse(path: Path, images: list[Image], problem: str) -> list[Image]:
+    has = ", ".join(f"{image.path} {image.quantity or 'without a quantity'}" for image in images)
+    raise DataError(f"{path}: {problem} (it has: {has}); set data.variable to a quantity or path.")
+
+
+def _units(image: Image, path: Path, options: ReadOptions) -> str:
+    units = options.units or {**RAIN, **REFLECTIVITY}.get(image.quantity, "")
+    if quantity_of(units) is None:
+        holds = (
+            f"is in {units!r}"
+            if units
+            else f"is {image.quantity or 'of no quantity'}, which is not rain"
+        )
+        raise DataError(
+            f"{path}: {image.path} {holds}; nowcast reads 'mm h-1', 'mm' or 'dBZ': say which with"
+            " data.units, or name another with data.variable."
+        )
+    return units
+
+
+def _packing(image: Image, path: Path) -> tuple[float, float]:
+    gain, offset = (hdf5.number(image.what, name, path) for name in ("gain", "offset"))
+    packing = 1.0 if gain is None else gain, 0.0 if offset is None else offset
+    if packing[0] == 0 or not all(map(math.isfinite, packing)):
+        raise DataError(
+            f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}, by which"
+            " nothing can be read; correct them."
+        )
+    return packing
+
+
+def _times(images: list[Image], path: Path, options: ReadOptions) -> Times:
+    ends = len(images) > 1 or quantity_of(_units(images[0], path, options)) == "amount"
+    times = np.array([_time(image, path, ends) for image in images], dtype="datetime64[ns]")
+    for k in np.flatnonzero(np.diff(times) == np.timedelta64(0, "ns")):
+        _refuse(path, images, f"has several images of {images[0].quantity} for {show(times[k])}")
+    return times
+
+
+def _time(image: Image, path: Path, end: bool) -> np.datetime64:
+    """The end of what the image was gathered over, or the nominal time of the product; the
+    other one where it is alone.
+    """
+    pairs = [("enddate", "endtime"), ("date", "time")]
+    for date, time in pairs if end else reversed(pairs):
+        found = _clock(image, date, time, path)
+        if found is not None:
+            return found
+    raise DataError(
+        f"{path}: {image.path} has neither date and time nor enddate and endtime, so its time is"
+        " not known; look into it."
+    )
+
+
+def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | None:
+    """Two attributes, YYYYMMDD and HHmmss (or HHmm) in UTC, as one time; None where the file
+    has not both.
+    """
+    day, clock = hdf5.text(image.what, date), hdf5.text(image.what, time)
+    if day is None or clock is None:
+        return None
+    match = re.fullmatch(r"(\d{4})(\d\d)(\d\d) (\d\d)(\d\d)(\d\d)?", f"{day} {clock}")
+    try:
+        if match is None:
+            raise ValueError("not YYYYMMDD and HHmmss")
+        return instant("{}-{}-{}T{}:{}:{}".format(*match.groups("00")))
+    except ValueError as error:
+        raise DataError(
+            f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; correct them."
+        ) from error
+
+
+def _minutes(images: list[Image], path: Path, options: ReadOptions) -> float:
+    """Over how many whole minutes amounts were gathered: from start to end as the file says,
+    else as the options say.
+    """
+    spans = set()
+    for image in images:
+        start, end = (
+            _clock(image, "startdate", "starttime", path),
+            _clock(image, "enddate", "endtime", path),
+        )
+        spans.add(
+            None
+            if start is None or end is None
+            else round(float((end - start) / np.timedelta64(1, "m")))
+        )
+    if len(spans) > 1:
+        raise DataError(
+            f"{path}: its images are sums over different lengths of time; set data.variable to the"
+            " path of one."
+        )
+    span = spans.pop()
+    if span is not None and span > 0:
+        return float(span)
+    if options.accumulation_minutes is None:
+        says = (
+            "does not say over how long it was gathered"
+            if span is None
+            else "ends no minute after it starts"
+        )
+        raise DataError(
+            f"{path}: {images[0].path} is an amount that {says}; set data.accumulation_minutes."
+        )
+    return options.accumulation_minutes
+
+
+def _zr(image: Image, path: Path) -> ZR | None:
+    a, b = (hdf5.number(image.how, name, path) for name in ("zr_a", "zr_b"))
+    return (a, b) if a is not None and b is not None and a > 0 and b > 0 else None
+
+
+def _place(image: Image, path: Path) -> Place:
+    """ODIM's first row is the northernmost, its corners are outer corners, its pixel size is in
+    the units of the projection.
+    """
+    projection = hdf5.text(image.where, "projdef")
+    if projection is None:
+        return {}
+    x, y = (hdf5.number(image.where, name, path) for name in ("xscale", "yscale"))
+    corners = []
+    for name in ("LL", "UL", "UR", "LR"):
+        lon, lat = (hdf5.number(image.where, f"{name}_{part}", path) for part in ("lon", "lat"))
+        if lon is not None and lat is not None:
+            corners.append((name, lon, lat))
+    pixel = None if x is None or y is None else (x, -y)
+    return hdf5.place_of_footprint(
+        hdf5.Footprint(projection, image.data.shape, pixel, None, tuple(corners), None, str(path))
+    )
+
+
+def _provenance(file: hdf5.Node, image: Image) -> dict[str, str]:
+    said = {
+        "institution": hdf5.text(image.what, "source"),
+        "source": hdf5.text([file], "Conventions") or hdf5.text(image.what, "version"),
+        "product": hdf5.text(image.what, "product"),
+        "license": hdf5.text(image.how, "license"),
+    }
+    return {name: value for name, value in said.items() if value is not None}

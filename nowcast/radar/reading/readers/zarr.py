@@ -1,0 +1,183 @@
+"""Zarr stores, of version 3 or 2: a folder that holds a CF dataset of any number of frames."""
+
+import json
+import math
+import os
+import warnings
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.errors import DataError
+from nowcast.radar.reading import storage
+from nowcast.radar.reading.cf.variables import describe_dataset
+from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.readers.zarr_chunks import Box, chunks_of, mark_lost
+from nowcast.radar.reading.storage import library
+from nowcast.signals import uninterrupted
+from nowcast.untrusted.files import refuse_huge, refuse_irregular, refuse_unpacking
+
+
+def describe(path: Path, options: ReadOptions) -> RadarFile:
+    """What the store at `path` holds.
+
+    Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do.
+    """
+    group, variable = _within(options.variable or "")
+    with uninterrupted(), _open(path, group) as file:
+        if not group and not any(one.ndim >= 2 for one in file.variables.values()):
+            _refuse_groups(path)
+        described = describe_dataset(
+            file, path, replace(options, variable=variable or None), "zarr"
+        )
+    name = f"{group}/{described.layout.variable}" if group else described.layout.variable
+    return replace(described, layout=replace(described.layout, variable=name))
+
+
+def read(
+    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
+) -> storage.Values:
+    """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing.
+
+    Errors: as describe.
+    """
+    assert file.layout.dims is not None
+    time, y, x = file.layout.dims
+    with uninterrupted():
+        variable = file.layout.variable
+        stored, array = _stored(file.path, variable, _changed(file.path, variable))
+        missing, dry = (
+            storage.missing_numbers(options.missing_value, file.layout.missing),
+            file.dry(options),
+        )
+
+        def values_of(box: Box) -> storage.Values:
+            index = {
+                name: part for name, part in zip((time, y, x), box, strict=True) if name is not None
+            }
+            part = stored[tuple(index.get(str(name), 0) for name in stored.dims)].transpose(*index)
+            raw = part.values if time is not None else part.values[np.newaxis]
+            return storage.unpack(raw, stored.attrs, missing, dry)
+
+        axes = (
+            None if time is None else stored.dims.index(time),
+            stored.dims.index(y),
+            stored.dims.index(x),
+        )
+        chunks = chunks_of(array, file.path / variable, axes)
+        first, second, third = (
+            slice(*part.indices(size)[:2])
+            for part, size in zip((frames, rows, columns), chunks.shape, strict=True)
+        )
+        box = (first, second, third)
+        values = values_of(box)
+        # what zarr gives for a chunk that is absent
+        fill = 0 if array.metadata.fill_value is None else array.metadata.fill_value
+        blank = storage.unpack(
+            np.full((1, 1, 1), fill, array.dtype), stored.attrs, missing, dry
+        ).item()
+        if not np.isnan(blank):
+            mark_lost(values, box, chunks, blank, values_of)
+        return values
+
+
+def refuse_foreign(path: Path) -> None:
+    """Errors: DataError where something of the store lies elsewhere, is unpickled, or is of a
+    size that no radar has.
+    """
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise DataError(
+                        f"{path}: {entry.name} is a link to elsewhere, and nowcast follows none out"
+                        " of a store; copy it in."
+                    )
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                    continue
+                if not entry.is_file():
+                    refuse_irregular(entry.path)
+                if entry.name in ("zarr.json", ".zarray"):
+                    _refuse_array(
+                        json.loads(Path(entry.path).read_bytes()),
+                        f"{path}: {folder.relative_to(path)}",
+                    )
+
+
+def _refuse_array(about: Any, what: str) -> None:
+    """about: the metadata of an array (or of a group, of which there is nothing to fear)."""
+    if "shape" not in about:
+        return
+    chunks = about.get("chunks") or about.get("chunk_grid", {}).get("configuration", {}).get(
+        "chunk_shape", []
+    )
+    for shape in (about["shape"], chunks):
+        refuse_huge(shape, what)
+    if chunks and min(chunks) < 1:
+        raise DataError(
+            f"{what} has chunks of the size {' x '.join(map(str, chunks))}, which hold nothing."
+        )
+    refuse_unpacking(math.prod(chunks), f"{what}: a chunk")
+    codecs = json.dumps([about.get(key) for key in ("compressor", "filters", "codecs")])
+    if "pickle" in codecs:
+        raise DataError(
+            f"{what} is pickled, which could run anything; write it again as plain numbers."
+        )
+
+
+def _within(name: str) -> tuple[str, str]:
+    """Grid/rain → the group Grid and rain in it; '' is the root."""
+    group, _, variable = name.strip("/").rpartition("/")
+    return group, variable
+
+
+def _refuse_groups(path: Path) -> None:
+    """Errors: DataError where all that may be rain lies in groups, naming it."""
+    inside = [
+        os.path.relpath(folder, path)
+        for folder, _, names in os.walk(path)
+        for name in {"zarr.json", ".zarray"}.intersection(names)
+        if len(json.loads(Path(folder, name).read_bytes()).get("shape", [])) >= 2
+    ]
+    if inside:
+        raise DataError(
+            f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as"
+            f" data.variable={inside[0]}."
+        )
+
+
+def _open(path: Path, group: str) -> xr.Dataset:
+    library("zarr", "zarr", path)
+    refuse_foreign(path)
+    # of codecs and types that version 3 has not settled, and xarray's of unknown ones
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return xr.open_dataset(
+            path, engine="zarr", group=group or None, consolidated=False, chunks=None, cache=False,
+            decode_times=False, decode_coords=False, mask_and_scale=False,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _stored(path: Path, variable: str, changed: int) -> tuple[xr.Variable, Any]:
+    """The variable as stored, read where it is indexed, and its array in zarr; `changed` tells
+    a store that was written again, or is longer, from the one before.
+    """
+    group, name = _within(variable)
+    opened = _open(path, group)[name].variable
+    return opened, library("zarr", "zarr", path).open_array(path / variable, mode="r")
+
+
+def _changed(path: Path, variable: str) -> int:
+    """When the shape of `variable` was last written."""
+    for name in ("zarr.json", ".zarray"):
+        if (path / variable / name).exists():
+            return (path / variable / name).stat().st_mtime_ns
+    raise FileNotFoundError(f"{variable} has no zarr.json or .zarray")

@@ -1,0 +1,258 @@
+"""Further fields on the grid of the radar, from NetCDF and Zarr: elevation, satellite, weather
+models.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
+from nowcast.radar.placing.georeference import Place, same_coordinates
+from nowcast.radar.reading import storage
+from nowcast.radar.reading.cf.axes import y_and_x
+from nowcast.radar.reading.cf.place import place_of
+from nowcast.radar.reading.cf.time_units import is_time_unit
+from nowcast.radar.reading.cf.times import decode, ends_of, find_time, intervals_of, methods_of
+from nowcast.radar.reading.readers.zarr import refuse_foreign
+from nowcast.radar.reading.storage import explained, library
+from nowcast.radar.reading.units import dry_in
+from nowcast.radar.times import Times, show
+from nowcast.untrusted.files import refuse_unsound
+from nowcast.untrusted.isolation import apart, if_running
+
+# A component or a direction of a vector: mirrored or turned, such a field would need other values
+# too.
+_VECTOR = re.compile(
+    r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FieldFile:
+    """A variable of a file, on the grid of the radar; its frames unread.
+
+    name: its CF standard name, or else its own.
+    times: (n,) rising, in UTC; None for one that has no time.
+    variable, dims: the file's names of it, and of its (time, y, x); None for a time that is no
+    dimension.
+    size: (y, x) in pixels. first: the frame of the file that is the first here.
+    """
+
+    path: Path
+    name: str
+    times: Times | None
+    variable: str
+    dims: tuple[str | None, str, str]
+    size: tuple[int, int]
+    first: int = 0
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is a component or a direction of wind or the like, by its name."""
+        return _VECTOR.fullmatch(self.name.lower()) is not None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n, y, x); n is 1 without times."""
+        return (1 if self.times is None else self.times.size), *self.size
+
+    def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
+        """Frames first … last − 1, (n, y, x), NaN = missing.
+
+        Errors: DataError where the file is damaged.
+        """
+        if first == last:
+            return np.empty((0, *self.size), np.float32)
+        return apart(
+            self.path,
+            _read,
+            self.path,
+            self.variable,
+            self.dims,
+            self.first + first,
+            self.first + last,
+        )
+
+    def between(self, start: np.datetime64, end: np.datetime64) -> "FieldFile":
+        """What of it holds at some time from `start` to `end`: its frames of that period, and
+        the one before.
+        """
+        if self.times is None:
+            return self
+        first = max(0, int(np.searchsorted(self.times, start, side="right")) - 1)
+        last = max(first, int(np.searchsorted(self.times, end, side="right")))
+        return replace(self, times=self.times[first:last], first=self.first + first)
+
+    def close(self) -> None:
+        """Close the file."""
+        if_running(_opened.cache_clear)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a file says of a variable."""
+
+    name: str
+    times: Times | None
+    dims: tuple[str | None, str, str]
+    size: tuple[int, int]
+    place: Place
+
+
+def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
+    """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
+
+    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without
+    zarr; DataError naming the file, what is wrong and what to do, where it cannot be read, lacks
+    the variable, or lies on another grid.
+    """
+    where = Path(path).expanduser()
+    if not where.exists():
+        raise MissingInputError(
+            f"{path}: no such field file; check its path in inputs.fields, input_paths or mask."
+        )
+    found = apart(where, _find, where, variable, path)
+    if found.times is not None:
+        _check_times(found.times, path)
+    _check_place(found, variable, grid, path)
+    return FieldFile(where, found.name, found.times, variable, found.dims, found.size)
+
+
+def _find(where: Path, variable: str, path: str) -> _Found:
+    with explained(where):
+        file = _open(where)
+        if variable not in file.variables:
+            raise DataError(
+                f"{path}: has no variable {variable!r}, only"
+                f" {', '.join(map(str, file.variables)) or 'none'}; name one."
+            )
+        field = file[variable]
+        time = _time_of(file, field, where)
+        along = None if time is None else str((*time.dims, "time")[0])
+        field = field.squeeze(
+            [name for name in field.dims if field.sizes[name] == 1 and name != along], drop=True
+        )
+        space = [str(name) for name in field.dims if name != along]
+        if field.dtype.kind not in "iufb" or len(space) != 2:
+            raise DataError(
+                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over"
+                " y, x, or time, y, x."
+            )
+        y, x = y_and_x(file, space, path)
+        times = None if time is None else _known_at(file, field, time, where)
+        name = str(field.attrs.get("standard_name", variable))
+        dims = (along if along in field.dims else None), y, x
+        return _Found(
+            name, times, dims, (field.sizes[y], field.sizes[x]), place_of(file, field, y, x, path)
+        )
+
+
+def _read(
+    path: Path, variable: str, dims: tuple[str | None, str, str], first: int, last: int
+) -> npt.NDArray[np.float32]:
+    """Frames first … last − 1, (n, y, x), NaN = missing."""
+    with explained(path):
+        time, y, x = dims
+        field = _open(path)[variable]
+        field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
+        part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
+        raw = part.values
+        # of NetCDF; Zarr declares its own
+        blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)
+        dry = dry_in(
+            str(part.attrs.get("units", ""))
+        )  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
+        values = (
+            storage.unpack(raw, part.attrs, blank, ((), dry))
+            .astype(np.float32)
+            .reshape(-1, *part.shape[-2:])
+        )
+        values[~np.isfinite(values)] = np.nan
+        return values
+
+
+def _open(path: Path) -> xr.Dataset:
+    about = path.stat()
+    return _opened(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
+    """An open file, its values as stored; `changed` and `size` tell one that was replaced from
+    the one before.
+    """
+    how: dict[str, Any] = {
+        "decode_times": False,
+        "decode_coords": False,
+        "mask_and_scale": False,
+        "cache": False,
+    }
+    with warnings.catch_warnings():  # xarray's own, of fill values and the like
+        warnings.simplefilter("ignore")
+        if path.is_dir():
+            library("zarr", "zarr", path)
+            refuse_foreign(path)
+            return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **how)
+        refuse_unsound(path)
+        return xr.open_dataset(path.absolute(), engine="netcdf4", **how)
+
+
+def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray | None:
+    """When the field holds: a time along one of its dimensions, or one of its own; None of a
+    field without.
+    """
+    if not any(is_time_unit(file[name].attrs.get("units")) for name in file.variables):
+        return None
+    time = find_time(file, path)
+    of_field = str(field.attrs.get("coordinates", "")).split()
+    if time.ndim == 0:
+        return time if time.name in ("time", "valid_time", *of_field) else None
+    return time if time.dims[0] in field.dims else None
+
+
+def _known_at(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: Path) -> Times:
+    """The end of the time that each frame of the field stands for."""
+    labels = np.atleast_1d(decode(time, path))
+    _check_times(labels, str(path))
+    intervals = intervals_of(file, time, labels, path)
+    return ends_of(labels, intervals, methods_of(field, time), None)
+
+
+def _check_times(times: Times, path: str) -> None:
+    if times.size == 0 or np.isnat(times).any():
+        raise DataError(f"{path}: has no time, or a frame without one; mend this file.")
+    late = np.flatnonzero(np.diff(times) <= np.timedelta64(0, "ns"))
+    if late.size:
+        raise DataError(
+            f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one"
+            " frame a time."
+        )
+
+
+def _check_place(found: _Found, variable: str, grid: xr.Dataset, path: str) -> None:
+    """Errors: DataError where the field is not on the grid, as far as both say where they are."""
+    advice = (
+        "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon,"
+        " or gdalwarp)."
+    )
+    wanted = grid[RATE].shape[1:]
+    if found.size != wanted:
+        raise DataError(
+            f"{path}: {variable!r} has {found.size[0]} × {found.size[1]} pixels, the radar"
+            f" {wanted[0]} × {wanted[1]}; {advice}"
+        )
+    for name in ("y", "x", LATITUDE, LONGITUDE):
+        if name not in found.place or name not in grid.coords:
+            continue
+        if not same_coordinates(grid[name].variable, found.place[name]):
+            raise DataError(
+                f"{path}: the {name} of {variable!r} is not that of the radar; {advice}"
+            )

@@ -1,0 +1,118 @@
+"""Open radar files as one canonical grid: the public door of this room."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.core.indexing import LazilyIndexedArray
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.radar.finding.files import find_files
+from nowcast.radar.grid import build_grid
+from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.rates import FrameArray
+from nowcast.radar.series.neighbours import misfits
+from nowcast.radar.series.series import Span, build_series, describe_files
+from nowcast.radar.times import show
+
+log = logging.getLogger(__name__)
+
+
+def open_grid(
+    path: str | Path, *, period: tuple[np.datetime64, np.datetime64] | None = None, **reading: Any
+) -> xr.Dataset:
+    """Open a file, a folder, a glob or a time pattern as one canonical grid (see `grid`).
+
+    Reads no frame.
+
+    period: first and last time; frames outside it are left out, and of a time pattern
+    (`data/%Y/%m/%d/rain_%H%M.h5`) only the
+        folders and files of that period are looked at.
+    reading: the fields of ReadOptions, as `units="mm", accumulation_minutes=5`.
+
+    Frames are read, converted and checked when they are asked for:
+    `grid.precipitation_rate[a:b].values` is float32 in mm/h.
+    Errors: MissingInputError where nothing is there, DataError where files cannot be used; each
+    names the file and what to do.
+    """
+    options = ReadOptions(**reading)
+    return open_files(
+        find_files(path, period, options.format), options, [] if period is None else [period]
+    )
+
+
+def open_files(
+    paths: list[Path],
+    options: ReadOptions,
+    periods: Sequence[Span] = (),
+    around: Sequence[Span] = (),
+) -> xr.Dataset:
+    """Open these files as one canonical grid, of all their frames or those of some periods;
+    otherwise as open_grid.
+
+    periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two
+    frames differ.
+    around: frames there are taken too, where they fit those of the periods.
+    """
+    spans = [*periods, *around]
+    files = describe_files(paths, options, spans)
+    series = build_series(files, options, periods, around) if files else None
+    if series is None or series.times.size == 0:
+        first, last = min(start for start, _ in periods), max(end for _, end in periods)
+        raise MissingInputError(
+            f"{paths[0]}: no frame from {show(first)} to {show(last)}; give another period."
+        )
+    for problem in misfits(series, options).values():
+        raise DataError(problem)
+    say_overruled(files[0], options)
+    array = FrameArray(series, options)
+    grid = build_grid(
+        LazilyIndexedArray(array),
+        series.times,
+        files[0].place,
+        provenance_of(series.files),
+        series.timestep_minutes,
+    )
+    grid.encoding["series"] = series  # which files the frames are of
+    grid.set_close(array.close)
+    return grid
+
+
+def provenance_of(files: Sequence[RadarFile]) -> dict[str, str | int]:
+    """What files say of their origin, and what their rain was converted from."""
+    file = files[0]
+    layout = file.layout
+    over = (
+        "" if layout.accumulation_minutes is None else f" per {layout.accumulation_minutes:g} min"
+    )
+    by = "" if layout.zr is None else f" by Z = {layout.zr[0]:g} R^{layout.zr[1]:g}"
+    origin = f"{layout.variable} [{layout.units}{over}]{by}"
+    return {
+        **file.attrs,
+        "source_files": len(files),
+        "source_format": file.format,
+        "converted_from": origin,
+    }
+
+
+def say_overruled(file: RadarFile, options: ReadOptions) -> None:
+    """Tell of options that are not used, as the file itself says otherwise."""
+    asked = options.accumulation_minutes
+    minutes = file.layout.accumulation_minutes
+    if asked is not None and minutes is not None and minutes != asked:
+        log.warning(
+            "%s: holds sums over %g minutes, so data.accumulation_minutes=%g is not used.",
+            file.path,
+            minutes,
+            asked,
+        )
+    if options.zr is not None and file.layout.zr not in (None, options.zr):
+        log.warning(
+            "%s: says Z = %g R^%g, so data.zr=%s is not used.",
+            file.path,
+            *file.layout.zr,
+            list(options.zr),
+        )

@@ -1,0 +1,365 @@
+"""The figures of the report, each a chart in SVG made from the dataset of scores: one panel a call,
+all forecasts in it.
+
+References:
+    Roebber 2009, Visualizing multiple measures of forecast quality, Weather and Forecasting 24,
+    601-608. Roberts & Lean 2008, Scale-selective verification of rainfall accumulations, Monthly
+    Weather Review 136, 78-97.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.report.svg import (
+    DASHED,
+    DOTTED,
+    FAINT,
+    GROUND,
+    INK,
+    SOFT,
+    Chart,
+    Line,
+    label_room,
+    lines_of,
+    nice_ticks,
+    plain,
+    power_of_ten,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_TENTHS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+_MINUTES = (1, 1.5, 2, 3, 5, 6, 10)
+
+
+def names_of(scores: "xr.Dataset") -> list[str]:
+    """The forecasts, in the order that gives them their colours."""
+    return [str(name) for name in scores["forecast"].values]
+
+
+def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
+    """An event in words: '≥ 0.5 mm/h'."""
+    unit = {"mm h-1": " mm/h"}.get(scores["threshold"].attrs.get("units", ""), "")
+    return f"≥ {threshold:g}{unit}"
+
+
+def against_lead(
+    scores: "xr.Dataset", name: str, title: str, threshold: float | None = None
+) -> str:
+    """A score of all cases against lead time, a line for each forecast, with its interval as a
+    band where there is one.
+    """
+    here = _all_cases(scores, [name], threshold)
+    names, minutes = names_of(scores), here["lead_time"].values
+    lines = _lines(here, name, "lead_time")
+    low, high = _range(lines, 0.0 if threshold is None else 0.05)
+    chart = Chart(
+        title, "lead time, minutes", (0, 1.02 * minutes.max()), (low, high), right=label_room(names)
+    )
+    _numbers(chart, nice_ticks(0, minutes.max(), 7, _MINUTES), nice_ticks(low, high))
+    chart.lines(minutes, lines)
+    chart.label_ends(lines, names)
+    return chart.svg(f"{title} against lead time, for {_listed(names)}.")
+
+
+def fss_by_scale(scores: "xr.Dataset", threshold: float) -> str:
+    """Mean over lead times of the FSS against the width of the neighbourhood, and from where on it
+    is useful.
+
+    Useful is 1/2 + f/2, f the share of observed events (Roberts & Lean 2008): half way from a
+    random forecast to a perfect one.
+    """
+    here = _all_cases(scores, ["fss_mean", "hits", "misses", "pixels"], threshold)
+    title, names, scales = at_or_above(scores, threshold), names_of(scores), here["scale"].values
+    lines = _lines(here, "fss_mean", "scale")
+    ends = (scales[0] / 1.1, scales[-1] * 1.1)
+    chart = Chart(
+        title,
+        "width of the neighbourhood, pixels",
+        ends,
+        (0, 1),
+        log_x=True,
+        right=label_room(names),
+    )
+    chart.x_ticks(scales.tolist(), [f"{scale:g}" for scale in scales])
+    chart.y_ticks(_TENTHS, [plain(tick) for tick in _TENTHS])
+    events = (here["hits"] + here["misses"]).isel(forecast=0).sum().item()
+    pixels = here["pixels"].isel(forecast=0).sum().item()
+    if pixels:
+        useful = 0.5 + 0.5 * events / pixels
+        chart.line(ends, (useful, useful), SOFT, dash=DASHED)
+        chart.words(
+            chart.right - 3,
+            float(chart.y(useful)) + 12,
+            "useful",
+            colour=SOFT,
+            size=10,
+            anchor="end",
+        )
+    chart.lines(scales, lines)
+    chart.label_ends(lines, names)
+    return chart.svg(
+        f"Fractions skill score {title} against the width of the neighbourhood, for"
+        f" {_listed(names)}."
+    )
+
+
+def performance(scores: "xr.Dataset") -> str:
+    """Performance diagram (Roebber 2009) of counts pooled over lead times: success ratio 1 − FAR,
+    and POD, a dot a threshold.
+
+    Curves of equal CSI: 1 / CSI = 1 / SR + 1 / POD − 1. Straight lines of equal bias: POD / SR.
+    """
+    side = 440
+    chart = Chart(
+        "",
+        "success ratio (1 − FAR)",
+        (0, 1),
+        (0, 1),
+        width=46 + side + 84,
+        height=44 + side + 42,
+        left=46,
+        right=84,
+        top=44,
+    )
+    chart.words(chart.left, 12, "probability of detection (POD)")
+    chart.x_ticks(_TENTHS, [plain(tick) for tick in _TENTHS], grid=False)
+    chart.y_ticks(_TENTHS, [plain(tick) for tick in _TENTHS], grid=False)
+    _performance_lines(chart)
+    here, names = _all_cases(scores, ["far_pooled", "pod_pooled"]), names_of(scores)
+    for number in reversed(range(len(names))):
+        _performance_of(
+            chart, here.isel(forecast=number), f"var(--line-{number})", 1.6 if number else 2.3
+        )
+    thresholds = ", ".join(f"{threshold:g}" for threshold in scores["threshold"].values)
+    return chart.svg(
+        f"Performance diagram: success ratio and probability of detection of {_listed(names)} at"
+        f" {thresholds}."
+    )
+
+
+def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> str:
+    """Mean over lead times of the CSI of each part of the cases (each day, hour, …), a row a
+    part and a dot a forecast.
+    """
+    parts = np.flatnonzero(scores["part_kind"].values == kind)
+    of_kind = scores[["csi_mean", "cases"]].isel(part=parts).sel(threshold=threshold)
+    labels, names = (
+        [_part_label(str(part), kind) for part in of_kind["part"].values],
+        names_of(scores),
+    )
+    step = float(np.clip(900 / len(labels), 4, 17))
+    highest = of_kind["csi_mean"].max().item()
+    top = _nice_top(highest if np.isfinite(highest) else 1.0)
+    title, left = f"by {kind.replace('_', ' ')}", 16 + 6.2 * max(map(len, labels))
+    ends = (len(labels) - 0.4, -0.6)
+    chart = Chart(
+        title, "CSI", (0, top), ends, width=380, height=70 + step * len(labels), left=left, right=50
+    )
+    rows, every = np.arange(len(labels)), int(np.ceil(12 / step))
+    ticks = nice_ticks(0, top, 4)
+    chart.x_ticks(ticks, [plain(tick) for tick in ticks])
+    chart.y_ticks(rows[::every].tolist(), [f"{label}\u2002" for label in labels[::every]])
+    for line in reversed(lines_of(names, of_kind["csi_mean"].transpose("forecast", "part").values)):
+        chart.dots(line.values, rows, line.marker, line.colour, 3.4 if step > 8 else 2.0)
+    for height, cases in zip(chart.y(rows[::every]), of_kind["cases"].values[::every], strict=True):
+        chart.words(
+            chart.right + 46, height + 3.8, f"{cases:,}", size=9.5, colour=SOFT, anchor="end"
+        )
+    chart.words(chart.right + 46, 17, "cases", size=9.5, colour=SOFT, anchor="end")
+    return chart.svg(f"CSI {at_or_above(scores, threshold)} {title}, for {_listed(names)}.")
+
+
+def spectrum(scores: "xr.Dataset", lead: float) -> str:
+    """Radially averaged power of the observed frames and of each forecast against wavelength,
+    at one lead time.
+    """
+    here, names = _waves(scores, ["forecast_power", "observed_power"], lead), names_of(scores)
+    lines, observed = (
+        _lines(here, "forecast_power", "wavenumber"),
+        here["observed_power"].isel(forecast=0).values,
+    )
+    everything = np.concatenate([observed, *[line.values for line in lines]])
+    positive = everything[everything > 0]
+    least, most = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    powers = range(int(np.floor(np.log10(least))), int(np.floor(np.log10(most))) + 2)
+    wavelengths, ends = _wavelengths(here)
+    title = f"power after {lead:g} min, mm²/h²"
+    chart = Chart(
+        title,
+        "wavelength, pixels",
+        ends,
+        (10.0 ** powers[0], 10.0 ** powers[-1]),
+        log_x=True,
+        log_y=True,
+    )
+    shown = powers[:: -(-len(powers) // 8)]
+    chart.y_ticks([10.0**power for power in shown], [power_of_ten(power) for power in shown])
+    _wavelength_ticks(chart, ends)
+    chart.lines(wavelengths, lines)
+    chart.line(wavelengths, observed, INK, 2.2, dash=DOTTED)
+    return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {_listed(names)}.")
+
+
+def power_ratio(scores: "xr.Dataset", lead: float) -> str:
+    """Power of each forecast by that of the observed frames, against wavelength: below 1 is too
+    smooth.
+    """
+    here, names = _waves(scores, ["power_ratio"], lead), names_of(scores)
+    lines = _lines(here, "power_ratio", "wavenumber")
+    everything = np.concatenate([line.values for line in lines])
+    lowest = everything[everything > 0].min(initial=0.1)
+    powers = range(int(np.clip(np.floor(np.log10(lowest)), -4, -1)), 2)
+    wavelengths, ends = _wavelengths(here)
+    title = f"forecast / observed, {lead:g} min"
+    height = (10.0 ** powers[0], 10.0 ** powers[-1])
+    chart = Chart(
+        title, "wavelength, pixels", ends, height, log_x=True, log_y=True, right=label_room(names)
+    )
+    chart.y_ticks([10.0**power for power in powers], [f"{10.0**power:g}" for power in powers])
+    _wavelength_ticks(chart, ends)
+    chart.line(ends, (1, 1), INK, 1.6, dash=DOTTED)
+    chart.lines(wavelengths, lines)
+    chart.label_ends(lines, names)
+    return chart.svg(
+        f"Ratio of power, forecast to observed, after {lead:g} minutes, for {_listed(names)}."
+    )
+
+
+def _all_cases(
+    scores: "xr.Dataset", names: Sequence[str], threshold: float | None = None
+) -> "xr.Dataset":
+    """These scores, and their intervals where they have them, of all cases together."""
+    wanted = [
+        f"{name}{bound}"
+        for name in names
+        for bound in ("", "_low", "_high")
+        if f"{name}{bound}" in scores
+    ]
+    here = scores[wanted].isel(part=0)
+    return here if threshold is None else here.sel(threshold=threshold)
+
+
+def _lines(here: "xr.Dataset", name: str, dim: str) -> list[Line]:
+    """One score of each forecast along one dimension, with its interval where the dataset has
+    it.
+    """
+    names = [name, *(f"{name}_{side}" for side in ("low", "high") if f"{name}_{side}" in here)]
+    return lines_of(names_of(here), *[here[one].transpose("forecast", dim).values for one in names])
+
+
+def _numbers(chart: Chart, x: Sequence[float], y: Sequence[float]) -> None:
+    chart.x_ticks(x, [plain(tick) for tick in x])
+    chart.y_ticks(y, [plain(tick) for tick in y])
+
+
+def _range(lines: Sequence[Line], least: float) -> tuple[float, float]:
+    """From 0, or from below it where a score is, to a little above the highest, or to `least`."""
+    values = np.concatenate(
+        [part for line in lines for part in (line.values, line.low, line.high) if part is not None]
+    )
+    values = values[np.isfinite(values)]
+    low, high = min(0.0, values.min(initial=0.0)), values.max(initial=least)
+    return (0.0, 1.0) if low == high or not values.size else (1.06 * low, 1.06 * high)
+
+
+def _performance_lines(chart: Chart) -> None:
+    """The background: curves of equal CSI, named at the right, and lines of equal bias, named
+    where they leave the square.
+    """
+    for csi in np.arange(1, 10) / 10:
+        x = np.linspace(csi, 1, 60)
+        chart.line(x, np.minimum(1, 1 / (1 / csi + 1 - 1 / x)), FAINT, 1.2)
+        chart.words(chart.right + 5, float(chart.y(csi)) + 3.8, f"{csi:.1f}", size=9.5, colour=SOFT)
+    for bias in (0.25, 0.5, 1.0, 2.0, 4.0):
+        end = (min(1.0, 1 / bias), min(1.0, bias))
+        chart.line((0, end[0]), (0, end[1]), SOFT, 0.7, dash=DASHED)
+        place, height = float(chart.x(end[0])), float(chart.y(end[1]))
+        if bias < 1:
+            chart.words(chart.right + 40, height + 3.8, f"{bias:g}", size=9.5, colour=SOFT)
+        else:
+            chart.words(place, chart.top - 6, f"{bias:g}", size=9.5, colour=SOFT, anchor="middle")
+    chart.words(
+        float(chart.x(0.375)),
+        chart.top - 6,
+        "bias",
+        size=9.5,
+        colour=SOFT,
+        anchor="middle",
+        bold=True,
+    )
+    for offset, word in ((5, "CSI"), (40, "bias")):
+        chart.words(chart.right + offset, chart.top + 12, word, size=9.5, colour=SOFT, bold=True)
+
+
+def _performance_of(chart: Chart, one: "xr.Dataset", colour: str, width: float) -> None:
+    """One forecast: crosses of intervals, a line through its thresholds, and a numbered dot for
+    each.
+    """
+    right, up = 1 - one["far_pooled"].values, one["pod_pooled"].values
+    if "far_pooled_low" in one and "pod_pooled_low" in one:
+        bounds = [one[f"pod_pooled_{side}"].values for side in ("low", "high")]
+        sides = [1 - one[f"far_pooled_{side}"].values for side in ("high", "low")]
+        for k, (x, y) in enumerate(zip(right, up, strict=True)):
+            chart.line((x, x), (bounds[0][k], bounds[1][k]), colour, opacity=0.4)
+            chart.line((sides[0][k], sides[1][k]), (y, y), colour, opacity=0.4)
+    chart.line(right, up, colour, width)
+    for x, y, threshold in zip(right, up, one["threshold"].values, strict=True):
+        if np.isfinite(x) and np.isfinite(y):
+            chart.dots([x], [y], "o", GROUND, 9.5)
+            chart.dots([x], [y], "o", colour, 8.5)
+            place = float(chart.x(x)), float(chart.y(y)) + 3
+            chart.words(
+                *place, f"{threshold:g}", size=8.5, colour=GROUND, anchor="middle", bold=True
+            )
+
+
+def _waves(scores: "xr.Dataset", names: Sequence[str], lead: float) -> "xr.Dataset":
+    """At one lead time, without the mean, which has no wavelength."""
+    return (
+        scores[list(names)]
+        .isel(part=0, wavenumber=scores["wavenumber"].values > 0)
+        .sel(lead_time=lead)
+    )
+
+
+def _wavelengths(here: "xr.Dataset") -> tuple[NDArray[Any], tuple[float, float]]:
+    """In pixels, and the ends of their axis: long waves left."""
+    wavelengths = 1 / here["wavenumber"].values
+    return wavelengths, (float(wavelengths.max()) * 1.02, float(wavelengths.min()) / 1.02)
+
+
+def _wavelength_ticks(chart: Chart, ends: tuple[float, float]) -> None:
+    ticks = [2**power for power in range(1, 14) if ends[1] <= 2**power <= ends[0]]
+    chart.x_ticks(ticks, [str(tick) for tick in ticks])
+
+
+def _part_label(part: str, kind: str) -> str:
+    """A part in few words: '2018-05-17', '14 h', '2018-05-17 03 to 11 h', '5 to 10 %'."""
+    words = part.removeprefix(kind.replace("_", " ")).strip()
+    if kind == "event":
+        first, last = (hour.split("T") for hour in words.split(" to "))
+        return f"{' '.join(first)} to {last[1] if last[0] == first[0] else ' '.join(last)[5:]} h"
+    return f"{words} h" if kind == "hour" else words
+
+
+def _nice_top(value: float) -> float:
+    """The end of an axis from 0 that holds `value`: a round number."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(
+        next(
+            step * power
+            for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+            if value <= step * power * 1.0001
+        )
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

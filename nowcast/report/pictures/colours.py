@@ -1,0 +1,91 @@
+"""Colours: of rain rates, in discrete classes with a familiar and a colour-blind-safe choice,
+and of the lines of forecasts.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nowcast.untrusted.files import importing_plainly
+
+if TYPE_CHECKING:
+    from matplotlib.colors import BoundaryNorm, Colormap
+
+RATE_CLASSES = {
+    0.1: "#c9e4f8",
+    0.5: "#8cc4ee",
+    1.0: "#4a97dc",
+    2.0: "#1f5fb4",
+    5.0: "#2a9d58",
+    10.0: "#f4dc3f",
+    20.0: "#f5962a",
+    30.0: "#dd2c27",
+    50.0: "#96127f",
+}
+"""Lowest rate of each class, mm/h, and its colour as weather services show radar; below the
+first is dry: white.
+"""
+_INFERNO = (
+    "#f2ea69",
+    "#fcb014",
+    "#f47918",
+    "#d94d3d",
+    "#b0315b",
+    "#801f6c",
+    "#510e6c",
+    "#1e0c45",
+    "#000004",
+)
+COLOURS = {"radar": RATE_CLASSES, "colour_blind": dict(zip(RATE_CLASSES, _INFERNO, strict=True))}
+"""Scales of the same classes by name. 'colour_blind' (after matplotlib's inferno, reversed)
+darkens from class to class, so that their order can also be seen without telling red from
+green, or in black and white.
+"""
+DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
+
+_LINES = (
+    "#1f5fb4",
+    "#e07b00",
+    "#2a9d58",
+    "#96127f",
+    "#4fb3d9",
+    "#8c6d1f",
+    "#666666",
+    "#dd2c27",
+    "#000000",
+)
+_MARKERS = "osD^vPX*d"
+_KNOWN = ("model", "persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
+"""The forecasts that `evaluate` names itself: each looks the same in all pictures of all
+evaluations.
+"""
+
+
+def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
+    """Discrete colours: a rate at or above the lowest of its class has the colour of the class;
+    dry is white, masked is grey.
+    """
+    with importing_plainly():
+        from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    classes = COLOURS[colours]
+    *within, above = classes.values()
+    scale = ListedColormap(within).with_extremes(under=DRY, over=above, bad=NOT_COVERED)
+    return scale, BoundaryNorm(list(classes), ncolors=len(within))
+
+
+def forecast_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{"color", "marker"} of the line of each forecast, by name: fixed for what `evaluate`
+    names itself, then what is left, in turn.
+    """
+    left = [
+        number
+        for number in range(len(_LINES))
+        if number >= len(_KNOWN) or _KNOWN[number] not in names
+    ]
+    others = [name for name in names if name not in _KNOWN]
+    number_of = {name: number for number, name in enumerate(_KNOWN)}
+    number_of |= {name: left[place % len(left)] for place, name in enumerate(others)}
+    return {
+        name: {"color": _LINES[number_of[name]], "marker": _MARKERS[number_of[name]]}
+        for name in names
+    }

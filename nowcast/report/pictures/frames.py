@@ -1,0 +1,347 @@
+"""Rain rates as rows of frames, or as a film: what was observed beside each forecast, with one
+legend in mm/h.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nowcast.errors import ConfigError, DataError
+from nowcast.report.pictures import canvas, films
+from nowcast.report.pictures.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
+from nowcast.report.pictures.graticule import Graticule, build_graticule
+from nowcast.untrusted.files import importing_plainly
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Origin = Literal["lower", "upper"]
+Frame = npt.NDArray[Any] | None
+"""(h, w), mm/h, NaN = not covered; None where nothing was observed."""
+Frames = Sequence[Any] | npt.ArrayLike
+"""A frame for each time: (t, h, w), or a list with None among it."""
+Degrees = tuple[npt.ArrayLike, npt.ArrayLike]
+"""Longitude and latitude of pixel centres, of shapes that broadcast to (h, w)."""
+Row = tuple[str, list[tuple[str, Frame]]]
+"""A name, and its frames: when, and what."""
+
+_FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
+_PANEL = 1.9  # inches, the width of a frame of a panel
+_FILM_DPI = 120
+_FILM_WIDTHS = (6.0, 4.6, 3.6)
+"""Inches of a panel of a film that has one, two, three and more columns."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the frames of a picture are drawn. shape: their height and width in pixels."""
+
+    shape: tuple[int, int]
+    origin: Origin
+    colours: str
+    graticule: Graticule | None
+
+    @property
+    def tall(self) -> float:
+        """Height of a panel by its width."""
+        return float(np.clip(self.shape[0] / self.shape[1], 0.5, 2.0))
+
+
+def draw_frames(
+    path: str | Path,
+    observed: Frames | None,
+    forecasts: Mapping[str, Frames],
+    lead_minutes: Sequence[float],
+    title: str,
+    *,
+    past: Frames | None = None,
+    reference_time: datetime | None = None,
+    origin: Origin = "lower",
+    columns: int = 5,
+    colours: str = "radar",
+    degrees: Degrees | None = None,
+) -> Path:
+    """Rain rates, mm/h, as rows of frames: the past if given, what was then observed if known, and
+    each forecast.
+
+    `observed` and each of `forecasts` are (lead, h, w); `columns` lead times are picked, evenly,
+    with the first and the last. `past` is (t, h, w) of the timestep of `lead_minutes`, its last
+    frame at the reference time; the newest `columns` are drawn. A frame of `observed` or `past` may
+    be None. `origin` says whether row 0 of an array is the south ('lower') or the north ('upper'),
+    `colours` is 'radar' or 'colour_blind', and `degrees` gives lines of latitude and longitude.
+
+    Errors: DataError where shapes differ; CannotCreateError, InputOutputError.
+    """
+    future = _future(observed, forecasts, len(lead_minutes))
+    look = _look(future, origin, colours, degrees)
+    picked = np.unique(np.linspace(0, len(lead_minutes) - 1, columns).round().astype(int))
+    rows: list[Row] = []
+    if past is not None:
+        rows.append(_past_row(past, lead_minutes, len(picked), reference_time))
+    for name, frames in future.items():
+        rows.append(
+            (name, [(_when(lead_minutes[step], reference_time), frames[step]) for step in picked])
+        )
+    return canvas.save(_panel_figure(rows, title, look), path)
+
+
+def draw_film(
+    path: str | Path,
+    observed: Frames | None,
+    forecasts: Mapping[str, Frames],
+    lead_minutes: Sequence[float],
+    title: str,
+    *,
+    frames_per_second: float,
+    reference_time: datetime | None = None,
+    origin: Origin = "lower",
+    colours: str = "radar",
+    degrees: Degrees | None = None,
+) -> Path:
+    """All lead times one after the other, what was observed and each forecast side by side, as
+    `path` ends in .gif or .mp4.
+
+    Otherwise as draw_frames. Errors: as there; MissingLibraryError for an MP4 without
+    imageio-ffmpeg.
+    """
+    future = _future(observed, forecasts, len(lead_minutes))
+    look = _look(future, origin, colours, degrees)
+    times = [_when(minutes, reference_time) for minutes in lead_minutes]
+    pictures = _film(future, times, title, look)
+    if Path(path).suffix == ".gif":
+        return films.write_gif(
+            path,
+            pictures,
+            frames_per_second,
+            [DRY, NOT_COVERED, INK, EDGE, *COLOURS[colours].values()],
+        )
+    if Path(path).suffix == ".mp4":
+        return films.write_mp4(path, pictures, frames_per_second)
+    raise ConfigError(f"{path}: a film ends in .gif or .mp4; choose one of them.")
+
+
+def _future(
+    observed: Frames | None, forecasts: Mapping[str, Frames], leads: int
+) -> dict[str, list[Frame]]:
+    """All rows by name. Errors: DataError where they do not fit together."""
+    rows = ({} if observed is None else {"observed": observed}) | dict(forecasts)
+    future = {name: _as_frames(frames) for name, frames in rows.items()}
+    shapes = {frame.shape for frames in future.values() for frame in frames if frame is not None}
+    if (
+        len(shapes) != 1
+        or len(next(iter(shapes))) != 2
+        or any(len(frames) != leads for frames in future.values())
+    ):
+        have = {name: f"{len(frames)} frames" for name, frames in future.items()}
+        raise DataError(
+            f"frames to draw: {have} of shapes {sorted(shapes)}; give all as ({leads}, h, w), one"
+            " frame for each lead time."
+        )
+    return future
+
+
+def _as_frames(frames: Frames) -> list[Frame]:
+    return [None if frame is None else np.asarray(frame) for frame in frames]  # type: ignore[union-attr]
+
+
+def _look(
+    future: Mapping[str, list[Frame]], origin: Origin, colours: str, degrees: Degrees | None
+) -> Look:
+    height, width = next(
+        frame.shape for frames in future.values() for frame in frames if frame is not None
+    )
+    graticule = (
+        None if degrees is None else build_graticule(*_broadcast(degrees, (height, width)), origin)
+    )
+    return Look((height, width), origin, colours, graticule)
+
+
+def _broadcast(
+    degrees: Degrees, shape: tuple[int, int]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    longitude, latitude = degrees
+    return np.broadcast_to(np.asarray(longitude), shape), np.broadcast_to(
+        np.asarray(latitude), shape
+    )
+
+
+def _panel_figure(rows: list[Row], title: str, look: Look) -> "Figure":
+    columns = max(len(frames) for _, frames in rows)
+    figure = canvas.new_figure(
+        (_PANEL + 0.05) * columns + 1.2, (_PANEL * look.tall + 0.1) * len(rows) + 1.1
+    )
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    above: list[str] = []
+    for number, ((name, frames), line) in enumerate(zip(rows, panels, strict=True)):
+        for panel in line:
+            _empty(panel)
+        line[0].set_ylabel(_wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
+        times = [when for when, _ in frames]
+        lowest = number == len(rows) - 1
+        for panel, (when, frame) in zip(line[columns - len(frames) :], frames, strict=True):
+            _draw_frame(panel, frame, look)
+            _draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
+            panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
+        above = times
+    figure.suptitle(title, fontsize=11, color=INK)
+    _draw_legend(figure, panels, look)
+    return figure
+
+
+def _film(
+    future: Mapping[str, list[Frame]], times: Sequence[str], title: str, look: Look
+) -> Iterator[films.Picture]:
+    """The pictures of a film, (h, w, 3): one figure whose frames and time change."""
+    with importing_plainly():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    columns = min(len(future), len(_FILM_WIDTHS))
+    lines = -(-len(future) // columns)
+    width = _FILM_WIDTHS[columns - 1]
+    figure = canvas.new_figure(
+        width * columns + 1.3, (width * look.tall + 0.3) * lines + 1.2, _FILM_DPI
+    )
+    panels = figure.subplots(lines, columns, squeeze=False)
+    heading = figure.suptitle(f"{title}\n{times[0]}", fontsize=13, color=INK)
+    drawn = []
+    for number, panel in enumerate(panels.flat):
+        _empty(panel)
+        if number >= len(future):
+            continue
+        name, frames = list(future.items())[number]
+        panel.set_title(_wrapped(name, width), fontsize=11, color=INK)
+        drawn.append((*_draw_frame(panel, frames[0], look), frames))
+        _draw_graticule(
+            panel, look, at_left=number % columns == 0, at_bottom=number + columns >= len(future)
+        )
+    _draw_legend(figure, panels, look)
+    drawing: Any = FigureCanvasAgg(figure)
+    for step, when in enumerate(times):
+        heading.set_text(f"{title}\n{when}")
+        for image, blank, frames in drawn:
+            _show(image, blank, frames[step])
+        drawing.draw()
+        # laid out once, so that nothing moves from one picture to the next
+        figure.set_layout_engine("none")
+        yield np.asarray(drawing.buffer_rgba())[..., :3].copy()
+
+
+def _wrapped(name: str, inches: float) -> str:
+    """A name in as many lines as it needs within so many inches."""
+    return fill(name, max(8, round(10 * inches)))
+
+
+def _empty(panel: "Axes") -> None:
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)
+
+
+def _draw_frame(panel: "Axes", frame: Frame, look: Look) -> tuple[Any, Any]:
+    """Draw one frame. → its image, and the words that stand in its place where there is none."""
+    height, width = look.shape
+    colours, norm = rate_colours(look.colours)
+    edges = (
+        -0.5,
+        width - 0.5,
+        *((-0.5, height - 0.5) if look.origin == "lower" else (height - 0.5, -0.5)),
+    )
+    image = panel.imshow(
+        np.ma.masked_invalid([[np.nan]]),
+        cmap=colours,
+        norm=norm,
+        origin=look.origin,
+        interpolation="nearest",
+        extent=edges,
+    )
+    words = panel.text(
+        0.5,
+        0.5,
+        "not observed",
+        transform=panel.transAxes,
+        ha="center",
+        va="center",
+        color=EDGE,
+        fontsize=9,
+    )
+    panel.spines[:].set_visible(True)
+    panel.spines[:].set_color(EDGE)
+    _show(image, words, frame)
+    return image, words
+
+
+def _show(image: Any, words: Any, frame: Frame) -> None:
+    image.set_visible(frame is not None)
+    words.set_visible(frame is None)
+    if frame is not None:
+        rows, columns = (_some(length) for length in frame.shape)
+        image.set_data(np.ma.masked_invalid(frame[rows, columns]))
+
+
+def _some(length: int) -> slice:
+    """Every pixel, or every second, … so that there are not many more than can be seen."""
+    return slice(None, None, max(1, length // _FINEST))
+
+
+def _draw_graticule(panel: "Axes", look: Look, *, at_left: bool, at_bottom: bool) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines = look.graticule
+    if lines is None:
+        return
+    panel.add_collection(
+        LineCollection(list(lines.lines), colors=INK, linewidths=0.5, alpha=0.45), autolim=False
+    )
+    panel.tick_params(length=2, width=0.5, labelsize=6.5, color=EDGE, labelcolor=INK, pad=1.5)
+    if at_left:
+        panel.set_yticks([place for place, _ in lines.left], [label for _, label in lines.left])
+    if at_bottom:
+        panel.set_xticks([place for place, _ in lines.bottom], [label for _, label in lines.bottom])
+
+
+def _draw_legend(figure: "Figure", panels: Any, look: Look) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.patches import Patch
+
+    colours, norm = rate_colours(look.colours)
+    classes = list(COLOURS[look.colours])
+    scale = ScalarMappable(norm, colours)
+    bar = figure.colorbar(
+        scale, ax=panels, extend="max", ticks=classes, format="%g", aspect=28, pad=0.015, shrink=0.9
+    )
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("mm/h")
+    blanks = {f"dry, below {classes[0]:g} mm/h": DRY, "not covered": NOT_COVERED}
+    patches = [
+        Patch(facecolor=colour, edgecolor=EDGE, label=label) for label, colour in blanks.items()
+    ]
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8.5
+    )
+
+
+def _past_row(
+    past: Frames, lead_minutes: Sequence[float], count: int, start: datetime | None
+) -> Row:
+    timestep = lead_minutes[1] - lead_minutes[0] if len(lead_minutes) > 1 else lead_minutes[0]
+    newest = _as_frames(past)[-count:]
+    return "past", [
+        (_when(timestep * (step + 1 - len(newest)), start), frame)
+        for step, frame in enumerate(newest)
+    ]
+
+
+def _when(minutes: float, reference_time: datetime | None) -> str:
+    relative = f"{minutes:+g} min" if minutes else "0 min"
+    clock = (
+        ""
+        if reference_time is None
+        else f"{reference_time + timedelta(minutes=float(minutes)):%H:%M}  "
+    )
+    return clock + relative.replace("-", "−")

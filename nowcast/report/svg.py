@@ -1,0 +1,329 @@
+"""Charts as SVG inside a page: small, made at once, and coloured by the page, so that they are
+readable in light, dark and print.
+
+Written out here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty
+panels of a report.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.report.pictures.colours import forecast_styles
+
+INK, SOFT, FAINT, GROUND = "var(--ink)", "var(--soft)", "var(--faint)", "var(--ground)"
+"""The page's colours of words and axes, of what stands behind them, of the grid, of the page
+itself.
+"""
+DOTTED, DASHED = "1 3", "5 4"
+_LABEL_GAP, _LONGEST_LABEL = 12.5, 16
+_DIAMOND, _TRIANGLE = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)], [(0, -1.2), (1.2, 1), (-1.2, 1)]
+_CORNERS: dict[str, list[tuple[float, float]]] = {
+    "s": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+    "D": _DIAMOND,
+    "^": _TRIANGLE,
+    "v": [(x, -y) for x, y in _TRIANGLE],
+    "P": [(-.4, -1.2), (.4, -1.2), (.4, -.4), (1.2, -.4), (1.2, .4), (.4, .4), (.4, 1.2), (-.4,
+    1.2), (-.4, .4), (-1.2, .4), (-1.2, -.4), (-.4, -.4)], "X": [(0, -.5), (.7, -1.2), (1.2, -.7),
+    (.5, 0), (1.2, .7), (.7, 1.2), (0, .5), (-.7, 1.2), (-1.2, .7), (-.5, 0), (-1.2, -.7), (-.7,
+    -1.2)], "*": [(.3 * 5 ** (k % 2 == 0) * np.sin(k * np.pi / 5),
+    -.3 * 5 ** (k % 2 == 0) * np.cos(k * np.pi / 5)) for k in range(10)], "d": [(.6 * x, y) for x,
+    y in _DIAMOND],
+}  # fmt: skip
+"""Of matplotlib's markers, by the letters that they have there; what is not here is a disc."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One forecast in a chart: its number, its marker, its values (n,), NaN = a gap, and the
+    bounds of its interval if known.
+    """
+
+    number: int
+    marker: str
+    values: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
+
+    @property
+    def colour(self) -> str:
+        """The page's colour of this forecast."""
+        return f"var(--line-{self.number})"
+
+    @property
+    def width(self) -> float:
+        """The first forecast stands out a little."""
+        return 1.6 if self.number else 2.3
+
+
+def lines_of(names: Sequence[str], values: NDArray[Any], *bounds: NDArray[Any]) -> list[Line]:
+    """A line for each forecast from (forecast, n), and the bounds of its interval."""
+    styles = forecast_styles(names)
+    rows = zip(names, values, *bounds, strict=True)
+    return [Line(number, styles[name]["marker"], *row) for number, (name, *row) in enumerate(rows)]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to pixels: `start` and `end` in values lie at `first` and `last` in pixels;
+    `log`: evenly by factors.
+    """
+
+    start: float
+    end: float
+    first: float
+    last: float
+    log: bool = False
+
+    def __call__(self, values: Any) -> Any:
+        """Pixels; NaN where a value is none, or beyond the ends."""
+        low, high = sorted((self.start, self.end))
+        inside = np.where(
+            (np.asarray(values) >= low) & (np.asarray(values) <= high), values, np.nan
+        )
+        start, end, place = (
+            np.log(one) if self.log else one for one in (self.start, self.end, inside)
+        )
+        return self.first + (place - start) / (end - start) * (self.last - self.first)
+
+
+class Chart:
+    """A chart of `width` × `height` CSS pixels, to be drawn upon.
+
+    Args:
+        title: above it, bold.
+        x_label: below it.
+        x, y: values at the ends of the axes: left and right, bottom and top.
+        log_x, log_y: whether an axis is logarithmic.
+        left, right, top: pixels between the edge and the axes.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        x_label: str,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        *,
+        log_x: bool = False,
+        log_y: bool = False,
+        width: float = 350,
+        height: float = 240,
+        left: float = 44,
+        right: float = 12,
+        top: float = 28,
+    ) -> None:
+        self.width, self.height, self.title = width, height, title
+        self.left, self.right, self.top, self.bottom = left, width - right, top, height - 42
+        self.x = Scale(*x, self.left, self.right, log_x)
+        self.y = Scale(*y, self.bottom, self.top, log_y)
+        self._parts: list[str] = []
+        self.words((self.left + self.right) / 2, self.bottom + 33, x_label, anchor="middle")
+        self.words(self.left, top - 11, title, size=12, bold=True)
+
+    def x_ticks(self, ticks: Sequence[float], labels: Sequence[str], *, grid: bool = True) -> None:
+        """Labels below the axis at these values, and lines up from there."""
+        for place, label in zip(self.x(ticks), labels, strict=True):
+            if grid:
+                self._stroke(f"M{place:.1f} {self.bottom:g}V{self.top:g}", FAINT, 0.8)
+            self.words(place, self.bottom + 14, label, anchor="middle")
+        self._stroke(f"M{self.left:g} {self.bottom:g}H{self.right:g}", SOFT, 0.8)
+
+    def y_ticks(self, ticks: Sequence[float], labels: Sequence[str], *, grid: bool = True) -> None:
+        """Labels left of the axis at these values, and lines to the right from there."""
+        for place, label in zip(self.y(ticks), labels, strict=True):
+            if grid:
+                self._stroke(f"M{self.left:g} {place:.1f}H{self.right:g}", FAINT, 0.8)
+            self.words(self.left - 6, place + 3.8, label, anchor="end")
+        self._stroke(f"M{self.left:g} {self.bottom:g}V{self.top:g}", SOFT, 0.8)
+
+    def line(
+        self,
+        x: Any,
+        y: Any,
+        colour: str,
+        width: float = 1.0,
+        *,
+        dash: str = "",
+        opacity: float = 1.0,
+    ) -> None:
+        """A line through these values, with a gap where one is NaN."""
+        path, pen = [], "M"
+        for right, up in zip(self.x(x), self.y(y), strict=True):
+            if np.isfinite(right) and np.isfinite(up):
+                path.append(f"{pen}{right:.1f} {up:.1f}")
+                pen = "L"
+            else:
+                pen = "M"
+        self._stroke("".join(path), colour, width, dash, opacity)
+
+    def dots(self, x: Any, y: Any, marker: str, colour: str, size: float = 2.4) -> None:
+        """Markers at these values, about twice `size` wide."""
+        disc = (
+            f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0"
+            f" {-2 * size:g} 0z"
+        )
+        path = []
+        for right, up in zip(self.x(x), self.y(y), strict=True):
+            if not (np.isfinite(right) and np.isfinite(up)):
+                continue
+            corners = [
+                f"{right + size * dx:.1f} {up + size * dy:.1f}"
+                for dx, dy in _CORNERS.get(marker, ())
+            ]
+            path.append(f"M{'L'.join(corners)}z" if corners else f"M{right:.1f} {up:.1f}{disc}")
+        if path:
+            self._parts.append(f'<path d="{"".join(path)}" fill="{colour}"/>')
+
+    def band(self, x: Any, low: Any, high: Any, colour: str) -> None:
+        """What lies between two lines, lightly, with a gap where one is NaN."""
+        xs, lows, highs = self.x(x), self.y(low), self.y(high)
+        finite = np.isfinite(xs) & np.isfinite(lows) & np.isfinite(highs)
+        for run in np.split(np.arange(len(xs)), np.flatnonzero(~finite)):
+            run = run[finite[run]]
+            corners = [f"{xs[k]:.1f} {lows[k]:.1f}" for k in run] + [
+                f"{xs[k]:.1f} {highs[k]:.1f}" for k in run[::-1]
+            ]
+            if len(run) > 1:
+                self._parts.append(
+                    f'<path d="M{"L".join(corners)}z" fill="{colour}" fill-opacity=".1"/>'
+                )
+
+    def bar(self, x: float, width: float, y: float, colour: str) -> None:
+        """A bar from the bottom up to y."""
+        left, right, up = self.x(x - width / 2), self.x(x + width / 2), self.y(y)
+        self._parts.append(
+            f'<path d="M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z"'
+            f' fill="{colour}"/>'
+        )
+
+    def words(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 10.5,
+        colour: str = INK,
+        anchor: str = "start",
+        bold: bool = False,
+    ) -> None:
+        """Words at this pixel, on whose baseline they stand; whatever they hold, they are only
+        text.
+        """
+        weight = ' font-weight="700"' if bold else ""
+        align = f' text-anchor="{anchor}"' if anchor != "start" else ""
+        escaped = html.escape(text)
+        self._parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"'
+            f' fill="{colour}"{align}{weight}>{escaped}</text>'
+        )
+
+    def lines(self, x: NDArray[Any], lines: Sequence[Line]) -> None:
+        """The lines of all forecasts over their intervals, the first one on top."""
+        for line in lines:
+            if line.low is not None and line.high is not None:
+                self.band(x, line.low, line.high, line.colour)
+        for line in reversed(lines):
+            self.line(x, line.values, line.colour, line.width)
+            if len(x) <= 24:
+                self.dots(x, line.values, line.marker, line.colour)
+        if not any(np.isfinite(line.values).any() for line in lines):
+            middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
+            self.words(*middle, "undefined: no such events", colour=SOFT, anchor="middle")
+
+    def label_ends(self, lines: Sequence[Line], names: Sequence[str]) -> None:
+        """The name of each forecast right of the axes, as near to where its line ends as the
+        others let it.
+        """
+        heights = {line.number: self.y(line.values) for line in lines}
+        ends = {
+            number: places[np.isfinite(places)][-1]
+            for number, places in heights.items()
+            if np.isfinite(places).any()
+        }
+        for number, height in zip(
+            ends, spread(list(ends.values()), _LABEL_GAP, self.top, self.bottom), strict=True
+        ):
+            self.words(
+                self.right + 7, height + 3.8, short(names[number]), colour=f"var(--line-{number})"
+            )
+
+    def svg(self, description: str) -> str:
+        """The chart as an element of a page. `description` is read out to the blind."""
+        size = f'viewBox="0 0 {self.width:g} {self.height:g}" style="max-width:{self.width:g}px"'
+        return (
+            f'<svg {size} role="img"'
+            f' aria-label="{html.escape(description)}">{"".join(self._parts)}</svg>'
+        )
+
+    def _stroke(
+        self, path: str, colour: str, width: float, dash: str = "", opacity: float = 1.0
+    ) -> None:
+        if path:
+            dashes = f' stroke-dasharray="{dash}"' if dash else ""
+            lightly = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
+            self._parts.append(
+                f'<path d="{path}" fill="none" stroke="{colour}"'
+                f' stroke-width="{width:g}"{dashes}{lightly}/>'
+            )
+
+
+def label_room(names: Sequence[str]) -> float:
+    """Pixels to the right of the axes that the names of the forecasts need."""
+    return 14 + 6.4 * min(_LONGEST_LABEL, max(map(len, names), default=0))
+
+
+def short(name: str) -> str:
+    """A name cut to what fits beside a line."""
+    return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+
+
+def nice_ticks(
+    low: float, high: float, most: int = 6, steps: Sequence[float] = (1, 2, 2.5, 5, 10)
+) -> list[float]:
+    """At most about `most` round numbers from low to high, as far apart as one of `steps` times
+    a power of ten.
+    """
+    rough = (high - low) / most
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next((one * power for one in steps if one * power >= rough * 0.9999), 10 * power)
+    return [
+        float(number * step)
+        for number in range(int(np.ceil(low / step - 1e-6)), int(np.floor(high / step + 1e-6)) + 1)
+    ]
+
+
+def plain(value: float) -> str:
+    """A number without an exponent, its thousands parted, with a true minus."""
+    text = f"{value:,.9f}".rstrip("0").rstrip(".").replace("-", "−")
+    return "0" if text == "−0" else text
+
+
+def power_of_ten(power: int) -> str:
+    """'10⁻³'."""
+    return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def spread(wanted: Sequence[float] | NDArray[Any], gap: float, low: float, high: float) -> Numbers:
+    """Places as near to those wanted as lets neighbours be `gap` apart, between `low` and
+    `high` while there is room.
+    """
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(order))
+    # neighbours that touch, each by where it would have the first of them
+    runs: list[list[float]] = []
+    for place in np.asarray(wanted, dtype=np.float64)[order] - steps:
+        runs.append([place])
+        while len(runs) > 1 and np.mean(runs[-2]) > np.mean(runs[-1]):
+            runs[-2:] = [runs[-2] + runs[-1]]
+    places = np.array([np.mean(run) for run in runs for _ in run])
+    result = np.empty(len(order))
+    result[order] = np.clip(places, low, max(low, high - gap * (len(order) - 1))) + steps
+    return result

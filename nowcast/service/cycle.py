@@ -1,0 +1,210 @@
+"""One cycle: the newest frames, or those up to a time → a forecast that is published, or a
+stated reason why there is none.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.config.predict import MODEL, NONE, PredictConfig
+from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.forecast.dataset import LATEST, build_forecast
+from nowcast.forecast.plausibility import refuse_implausible, wet_share
+from nowcast.radar.finding.files import would_find
+from nowcast.radar.grid import RATE
+from nowcast.service.deadline import deadline
+from nowcast.service.live_frames import FrameSource
+from nowcast.service.model_cache import Opening
+from nowcast.service.publication import (
+    METHOD_REASON,
+    forecast_path,
+    output_folder,
+    publish,
+    published,
+    tidy_up,
+)
+from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report
+
+if TYPE_CHECKING:
+    from nowcast.service.methods import Made
+
+_SHAPES_RAIN = (
+    "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap",
+    "gap_filling", "fallback", "input_paths", "precision",
+)  # fmt: skip
+_DIGESTS = "input_digests"
+"""The attribute of a forecast file that tells which frames it was made from."""
+_KNOW_NOTHING_OF_NOW = ("climatology", "zero")
+"""Methods whose forecast is as wet as it is, whatever the newest frame."""
+_READS_RAIN = (
+    "path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value",
+    "dry_value", "max_rate", "above_max_rate",
+)  # fmt: skip
+
+
+def run_cycle(
+    config: PredictConfig,
+    source: FrameSource,
+    opening: Opening,
+    report: Report,
+    at: np.datetime64 | None,
+    now: np.datetime64,
+) -> None:
+    """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is
+    filled in as far as it comes.
+
+    A forecast that is there is made again where the frames that it was made from are others by now,
+    and a fallback always: it is replaced where a better method has its frames by now.
+
+    now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
+    Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for
+    it.
+    """
+    with deadline(config.deadline):
+        with report.timed("find"):
+            try:
+                reference_time = newest_time(source, config, now) if at is None else at
+            finally:  # that of a frame that is too old is of interest, too
+                seen = source.seen if at is None else at
+                report.age = (
+                    None
+                    if at is not None or seen is None
+                    else float((now - seen) / np.timedelta64(1, "s"))
+                )
+            report.reference_time, report.path = (
+                reference_time,
+                forecast_path(config.output, reference_time),
+            )
+            refuse_among_radar(report.path, config)
+            checksum = opening.checksum()
+            recipe = recipe_of(config, checksum)
+            there = published(report.path, reference_time, recipe)
+            changed = there is not None and is_outdated(there, report, source)
+            report.checkpoint = checksum
+        if there is not None and METHOD_REASON not in there and not changed:
+            report.outcome, forecast = ALREADY_THERE, None
+        else:
+            with report.timed("model"):
+                methods = opening.methods(checksum)
+            with report.timed("forecast"):
+                made = methods.forecast(source, reference_time)
+            with report.timed("check"):
+                note(report, made, config)
+            forecast = dataset_of(made, config, recipe)
+            if there is not None and there.get(METHOD_REASON) == made.reason and not changed:
+                report.outcome, forecast = ALREADY_THERE, None
+    with report.timed("write"):
+        if forecast is not None:
+            publish(forecast, report.path, config, reference_time, now)
+            report.outcome = FORECAST if report.reason is None else FALLBACK
+        tidy_up(config, reference_time, now)
+    if report.reason is not None and config.fallback_exit_code:
+        raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
+
+
+def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -> bool:
+    """Whether frames that the forecast at `report.path` was made from, whose attributes are
+    `there`, changed since; remarked if so.
+    """
+    assert report.path is not None
+    try:
+        digests = dict(json.loads(there.get(_DIGESTS, "{}")))
+        changed = source.changed_since(digests, report.path.stat().st_mtime)
+    # gone meanwhile, or the attribute was changed by others
+    except (OSError, ValueError, TypeError):
+        return False
+    if changed:
+        frames = ", ".join(f"{time:.16}" for time in changed)
+        report.remarks.append(
+            f"{report.path}: made again, because frames changed after it was made: {frames} UTC"
+        )
+    return bool(changed)
+
+
+def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
+    """Errors: as `FrameSource.newest`; TryLaterError where there is no frame at all and the
+    chain of methods ends in `none`.
+    """
+    try:
+        return source.newest(now)
+    except MissingInputError as error:
+        if config.methods[-1] == NONE:
+            raise TryLaterError(str(error)) from error
+        raise
+
+
+def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
+    """What a forecast file says of how it was made, whoever asked for it and however: the same
+    recipe and time give the same file.
+
+    checksum: of the checkpoint, where there is one.
+    """
+    given = asdict(config)
+    reads = _READS_RAIN + (("train",) if "climatology" in config.methods else ())
+    shaping = {key: given[key] for key in _SHAPES_RAIN} | {
+        "data": {key: given["data"][key] for key in reads}
+    }
+    if config.baseline is not None and checksum:
+        return {"config": json.dumps(shaping | {"steps_of_checkpoint_sha256": checksum})}
+    return {**({"checkpoint_sha256": checksum} if checksum else {}), "config": json.dumps(shaping)}
+
+
+def note(report: Report, made: "Made", config: PredictConfig) -> None:
+    """Errors: InternalError where the forecast may not be published."""
+    past = made.past.rain[RATE].values
+    newest, covered = past[-1], np.isfinite(past).any(axis=0)
+    report.method, report.reason = made.method, made.reason
+    report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
+    report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
+    wet_ratio = config.max_wet_ratio if made.method not in _KNOW_NOTHING_OF_NOW else np.inf
+    refuse_implausible(
+        made.rates,
+        newest,
+        config.data.max_rate,
+        wet_ratio,
+        covered if made.method == MODEL else None,
+    )
+
+
+def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -> xr.Dataset:
+    """The forecast dataset, with what it was made from."""
+    past = made.past
+    shown = {
+        "missing_input_times": past.missing,
+        "filled_input_times": past.filled,
+        "input_times": ~past.missing & ~past.filled,
+    }
+    provenance = {
+        **made.made_with,
+        **({"method": made.method} if made.method != MODEL else {}),
+        **({METHOD_REASON: made.reason} if made.reason else {}),
+        **recipe,
+        "inputs": config.data.path,
+        _DIGESTS: past.digests,
+        **{
+            key: [f"{time:.19}Z" for time in past.times[which].astype(str)]
+            for key, which in shown.items()
+        },
+    }
+    return build_forecast(made.rates, past.rain, past.times[-1], past.timestep, provenance)
+
+
+def refuse_among_radar(path: Path, config: PredictConfig) -> None:
+    """Errors: ConfigError where the forecast, or `latest.nc`, would be taken for a radar file
+    by the cycle after it.
+    """
+    latest = [output_folder(config.output) / LATEST] if config.latest else []
+    # of a folder that is gone, which is no reason where the forecast is there
+    with suppress(MissingInputError):
+        for one in (path, *latest):
+            if would_find(config.data.path, one, config.data.format):
+                raise ConfigError(
+                    f"output: {one} would be read as a radar file, by data.path={config.data.path};"
+                    " give forecasts another folder or name."
+                )

@@ -1,0 +1,198 @@
+"""The past that a forecast is made from: a frame each timestep up to its reference time, short
+gaps filled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import DataError, MissingInputError
+from nowcast.forecast.gaps import fill_gaps, is_enough, wholly_missing
+from nowcast.radar.grid import build_grid
+from nowcast.radar.series.opening import provenance_of
+from nowcast.radar.times import Times
+from nowcast.sequences.scene import Past
+from nowcast.service.live_files import FrameFiles, Rate, digest_of
+from nowcast.service.live_reading import is_blank, read_frame
+from nowcast.service.retry import BadFiles
+from nowcast.service.timeline import Timeline
+
+_MINUTE = np.timedelta64(1, "m")
+_ADVISED = np.timedelta64(30, "m")  # beyond, rain between two frames is a guess
+
+
+@dataclass(frozen=True)
+class Need:
+    """Which frames a method needs, up to its reference time: `steps` of them, of which
+    `may_miss` others than the newest may be missing. timestep: their spacing, None: that of the
+    files.
+    """
+
+    steps: int
+    may_miss: int
+    timestep: np.timedelta64 | None
+
+
+class MissingFramesError(MissingInputError):
+    """Too many frames of a forecast are missing. what: which, the same whatever else there is
+    in the folder.
+    """
+
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(what + more)
+        self.what = what
+
+
+def past_of(
+    line: Timeline,
+    files: FrameFiles,
+    reference_time: np.datetime64,
+    need: Need,
+    config: PredictConfig,
+    bad: BadFiles,
+) -> Past:
+    """The frames of `need` on this line, read from its files. Errors: as `FrameSource.past`."""
+    timestep = _timestep(line, need, files.path)
+    longest = int(np.timedelta64(round(config.max_gap * 60), "s") / timestep)
+    rates = _read(line, files, reference_time, timestep, need.steps, longest, bad)
+    times = reference_time - timestep * np.arange(len(rates))[::-1]
+    absent = np.array([rate is None for rate in rates])
+    unknown = np.full(line.files[0].layout.shape, np.nan, np.float32)
+    frames = np.stack([unknown if rate is None else rate for rate in rates])
+    missing = wholly_missing(frames)
+    digests = {
+        f"{time:.19}Z": None if gone else digest_of(frame)
+        for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
+    }
+    filled = fill_gaps(frames, missing, longest, config.gap_filling)
+    missing &= ~filled
+    wanted = slice(len(rates) - need.steps, None)
+    if not is_enough(missing[wanted], need.may_miss):
+        raise _refusal(line, times[wanted], missing[wanted], absent[wanted], need, config, bad)
+    bad.remarks += line.mended(times)
+    if filled.any():
+        made = ", ".join(f"{time:.16}" for time in times[filled])
+        bad.remarks.append(
+            f"no frame at {made} UTC: filled by {config.gap_filling} of the frames around"
+        )
+    used = list({file.path: file for time in times[~absent] for file, _ in line.at(time)}.values())
+    rain = build_grid(
+        frames[wanted], times[wanted], used[0].place, provenance_of(used), float(timestep / _MINUTE)
+    )
+    return Past(rain, missing[wanted], filled[wanted], timestep, digests)
+
+
+def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
+    minutes, known = line.minutes, need.timestep
+    if known is not None and np.unique(line.times).size > need.steps and minutes != known / _MINUTE:
+        raise DataError(
+            f"{path}: frames every {minutes:g} minutes, but the model was trained on"
+            f" {known / _MINUTE:g}; give data of that spacing, or train a model on this."
+        )
+    if known is None and not np.isfinite(minutes):
+        raise DataError(
+            f"{path}: holds a single frame, and the spacing of one is not known; give more files."
+        )
+    return np.timedelta64(round(minutes * 60), "s") if known is None else known
+
+
+def _read(
+    line: Timeline,
+    files: FrameFiles,
+    newest: np.datetime64,
+    timestep: np.timedelta64,
+    steps: int,
+    longest: int,
+    bad: BadFiles,
+) -> list[Rate | None]:
+    """The frames of so many steps up to the newest; and where the first of them is missing, all
+    from the one that is there before on, if the gap is no longer than `longest` steps. None is
+    a frame that is not there.
+    """
+    rates = [read_frame(files, line, newest - k * timestep, bad) for k in reversed(range(steps))]
+    there = [
+        k
+        for k, rate in enumerate(rates)
+        if rate is not None
+        and not is_blank(
+            rate, line, newest - (steps - 1 - k) * timestep, bad, is_newest=k == steps - 1
+        )
+    ]
+    if not there or there[0] == 0:
+        return rates
+    for back in range(1, longest - there[0] + 1):
+        rate = read_frame(files, line, newest - (steps - 1 + back) * timestep, bad)
+        if rate is not None and not np.isnan(rate).all():
+            return [rate, *[None] * (back - 1), *rates]
+    return rates
+
+
+def _refusal(
+    line: Timeline,
+    times: Times,
+    missing: NDArray[np.bool_],
+    absent: NDArray[np.bool_],
+    need: Need,
+    config: PredictConfig,
+    bad: BadFiles,
+) -> MissingFramesError:
+    """Which frame is missing, of several the newest or else the first, and what would help; no
+    setting helps where the newest is.
+    """
+    k = -1 if missing[-1] else int(missing.argmax())
+    what = (
+        f"no frame at {times[k]:.16} UTC"
+        if absent[k]
+        else f"the frame at {times[k]:.16} UTC holds no measured pixel"
+    )
+    if not missing[-1]:
+        what_for = f", and the forecast needs {need.steps} frames up to {times[-1]:.16}"
+        advice, settings = (
+            "Give the missing files, or another 'at'",
+            _that_would_help(line, times, missing, need, config),
+        )
+    elif absent[-1]:
+        what_for, advice, settings = "", "Wait for its file, or give another 'at'", []
+    else:
+        is_newest_of_all = config.at is None and config.period is None
+        what_for, advice = "", "Give another 'at'"
+        settings = ["on_bad_file=skip"] if is_newest_of_all and not bad.skip else []
+    first, last = line.held[0], line.held[-1]
+    held = f"; the data hold {first:.16} to {last:.16}" if not first <= times[k] <= last else ""
+    setting = (
+        f", or set {', '.join(settings[:-1])}{' or ' if settings[1:] else ''}{settings[-1]}"
+        if settings
+        else ""
+    )
+    left_out = next(
+        (f" Of note is {remark}." for remark in bad.remarks if "left out (" in remark), ""
+    )
+    return MissingFramesError(
+        f"{config.data.path}: {what}", f"{what_for}{held}. {advice}{setting}.{left_out}"
+    )
+
+
+def _that_would_help(
+    line: Timeline, times: Times, missing: NDArray[np.bool_], need: Need, config: PredictConfig
+) -> list[str]:
+    """The settings by each of which there would be a forecast, although these frames before the
+    newest are missing.
+    """
+    timestep = times[-1] - times[-2]
+    earlier = times[0] - timestep * np.arange(1, int(_ADVISED / timestep) + 1)
+    there = np.append(
+        earlier[np.isin(earlier, np.concatenate([line.times, line.held]))][:1], times[~missing]
+    )
+    after = np.searchsorted(there, times[missing])
+    gaps = np.where(after > 0, there[after] - there[after - 1], 2 * _ADVISED)
+    enough = np.sort(gaps)[-1 - need.may_miss]
+    filling = [f"max_gap={enough / _MINUTE:g}"] if enough <= _ADVISED else []
+    if config.baseline is not None:
+        return filling
+    return [
+        *filling,
+        "fallback=[model,extrapolation,persistence]",
+        f"missing_frames={missing.sum()}",
+    ]

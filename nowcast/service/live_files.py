@@ -1,0 +1,253 @@
+"""Radar files that come and go, looked at again and again: what is known of one that has not
+changed is kept.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.config.data import RadarConfig
+from nowcast.errors import DataError, MissingInputError
+from nowcast.factories.radar import reading
+from nowcast.periods import Period
+from nowcast.radar import find_files, newest_files
+from nowcast.radar.finding.time_patterns import is_time_pattern
+from nowcast.radar.placing.georeference import place_differs
+from nowcast.radar.reading.file import RadarFile
+from nowcast.radar.reading.formats import read_frames
+from nowcast.radar.reading.rates import read_rates
+from nowcast.radar.reading.storage import close_files
+from nowcast.radar.series.neighbours import rate_by
+from nowcast.radar.series.series import describe_files
+from nowcast.radar.times import show
+
+Rate = NDArray[np.float32]
+Signature = tuple[int, ...]
+"""Changes when a file does."""
+
+YOUNG = 60.0
+"""Seconds after a change within which a file that cannot be used may still be being written."""
+
+
+class ChangedError(DataError):
+    """A file became another while it was looked at."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything;
+    the share of covered pixels.
+    """
+
+    rate: Rate
+    remark: str | None
+    covered: float
+
+
+class FrameFiles:
+    """The files that a configuration names."""
+
+    def __init__(self, data: RadarConfig) -> None:
+        self.path, self.form = data.path, data.format
+        self.options = reading(data)
+        self._described: dict[Path, tuple[Signature, RadarFile | DataError]] = {}
+        self._in_use: set[Path] = set()
+        self._open: set[Path] = set()
+        self._frames: dict[tuple[Path, Signature, int], Frame | DataError | MissingInputError] = {}
+        self._frames_before = self._frames
+        self._last: RadarFile | None = None
+
+    def is_pattern(self) -> bool:
+        """Whether they are named by a pattern of times, so that some can be looked for without
+        all others.
+        """
+        return is_time_pattern(self.path)
+
+    def find(self, period: Period) -> list[Path]:
+        """Those of a period where they are named by a pattern of times, else all.
+
+        Errors: MissingInputError, ConfigError.
+        """
+        return find_files(self.path, (period.start, period.end), self.form)
+
+    def newest(self, count: int) -> list[Path]:
+        """The newest where they are named by a pattern of times, else all.
+
+        Errors: MissingInputError, ConfigError.
+        """
+        return newest_files(self.path, count, self.form)
+
+    def forget_others(self) -> None:
+        """Forget files that were not described since this was last called."""
+        self._described = {
+            path: known for path, known in self._described.items() if path in self._in_use
+        }
+        self._in_use.clear()
+
+    def close(self) -> None:
+        """Hold no file open: one that is cannot be written again by others, and takes up the
+        disk where it is removed.
+        """
+        close_files({str(path) for path in self._open})
+        self._open.clear()
+
+    def forget_frames(self) -> None:
+        """Forget frames that were not read since this was last called."""
+        self._frames_before, self._frames = self._frames, {}
+
+    def describe(self, path: Path) -> RadarFile | None:
+        """What a file holds; None where it is gone.
+
+        Errors: DataError, MissingInputError where it cannot be read.
+        """
+        signature = signature_of(path)
+        if signature is None:
+            return None
+        self._in_use.add(path)
+        self._open.add(path)
+        before, known = self._described.get(path, (None, None))
+        if before != signature or known is None:
+            try:
+                known = self._with_one_copy(describe_files([path], self.options)[0])
+            except MissingInputError:
+                if signature_of(path) is None:
+                    return None
+                raise
+            except DataError as error:
+                if is_young(path):
+                    raise
+                known = error
+            self._described[path] = signature, known
+        if isinstance(known, DataError):
+            raise known
+        return known
+
+    def read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame | None:
+        """A frame of a file, which is of the time `at`; None where the file is gone.
+
+        Errors: DataError, ChangedError among it where the file is not what it was described as;
+        MissingInputError.
+        """
+        signature, _ = self._described[file.path]
+        self._open.add(file.path)
+        key = file.path, signature, index
+        frame = self._frames.get(key) or self._frames_before.get(key) or self._try(file, index, at)
+        changed = signature_of(file.path)
+        if changed is None:
+            return None
+        if changed != signature:
+            raise ChangedError(
+                f"{file.path}: became another file while it was looked at; forecast again."
+            )
+        if isinstance(frame, Frame) or not is_young(file.path):
+            self._frames[key] = frame
+        if isinstance(frame, Frame):
+            return frame
+        raise frame
+
+    def _try(
+        self, file: RadarFile, index: int, at: np.datetime64
+    ) -> Frame | DataError | MissingInputError:
+        try:
+            return self._read(file, index, at)
+        except (DataError, MissingInputError) as error:
+            return error
+
+    def _read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame:
+        everything, options = slice(None), self.options
+        rates, high = read_rates(file, index, np.array([at]), everything, everything, options)
+        instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
+        remark = (
+            f"{file.path}: {high} values at {show(at)} UTC are above"
+            f" data.max_rate={options.max_rate:g} mm/h and {instead}"
+        )
+        return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
+
+    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Rate:
+        """A frame, but by another (scale, offset) than its file says.
+
+        Errors: DataError, MissingInputError.
+        """
+        everything = slice(None)
+        stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
+        return rate_by(packing, stored, file, self.options)
+
+    def _with_one_copy(self, file: RadarFile) -> RadarFile:
+        """Of what is the same in the file before."""
+        last = self._last
+        if last is not None and not place_differs(last.place, file.place):
+            file = replace(file, place=last.place)
+        if last is not None and last.layout == file.layout and last.attrs == file.attrs:
+            file = replace(file, layout=last.layout, attrs=last.attrs)
+        self._last = file
+        return file
+
+
+def digest_of(rate: Rate) -> str:
+    """A short checksum of a frame: the same for the same rain, however its file stores it."""
+    canonical = np.where(np.isnan(rate), np.float32(-1.0), rate + np.float32(0.0))
+    return hashlib.blake2b(np.ascontiguousarray(canonical).data, digest_size=8).hexdigest()
+
+
+def changed_at(path: Path) -> float:
+    """When a file last changed or came to its place, in seconds since 1970; infinite for a
+    folder, which does not tell.
+    """
+    try:
+        about = path.stat()
+    except OSError:
+        return math.inf
+    return math.inf if path.is_dir() else max(about.st_mtime, about.st_ctime)
+
+
+def is_young(path: Path) -> bool:
+    """Whether a file changed so lately that it may still be being written; one that cannot be
+    looked at did not.
+    """
+    try:
+        signature = signature_of(path)
+    except MissingInputError:
+        return False
+    is_file = path.is_file() or path.is_dir()  # a named pipe is never finished
+    return (
+        is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
+    )
+
+
+def signature_of(path: Path) -> Signature | None:
+    """(time of the last change [ns], size, …); of a Zarr store those of its folders and of what
+    describes them; None of what is gone.
+    """
+    try:
+        parts = [path, *_descriptions(path)] if path.is_dir() else [path]
+        return tuple(
+            number
+            for about in map(Path.stat, parts)
+            for number in (about.st_mtime_ns, about.st_size)
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MissingInputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions."
+        ) from error
+
+
+def _descriptions(store: Path) -> Iterable[Path]:
+    """The folders of a Zarr store down to those of its chunks, and the files that say what is
+    in them.
+    """
+    for folder in sorted(one for one in store.iterdir() if one.is_dir()):
+        yield folder
+        yield from sorted(
+            one for one in folder.iterdir() if one.name in (".zarray", "zarr.json", "c")
+        )
+    yield from sorted(
+        one for one in store.iterdir() if one.name in (".zgroup", ".zmetadata", "zarr.json")
+    )

@@ -1,0 +1,169 @@
+"""The methods that a forecast is made by: the model, or where frames are missing another of a
+declared chain.
+
+PyTorch is imported by those that need it alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast import __version__
+from nowcast.config.predict import MODEL, NONE, PredictConfig
+from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.factories.models import (
+    Model,
+    open_model,
+    refuse_other_size,
+    refuse_too_long,
+    refuse_too_many_missing,
+    spacing,
+    steps_of,
+)
+from nowcast.forecast.baselines.library import LEAST_STEPS, refuse_absent
+from nowcast.radar.grid import RATE
+from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
+from nowcast.sequences.scene import Past
+from nowcast.service.input_window import MissingFramesError, Need
+from nowcast.service.live_frames import FrameSource
+from nowcast.startup import importing
+
+
+@dataclass(frozen=True)
+class Made:
+    """A forecast (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h; the past that it was
+    made of, by which method, with what.
+
+    reason: why not by the first method of the chain.
+    """
+
+    past: Past
+    rates: NDArray[np.float32]
+    method: str
+    made_with: Mapping[str, Any]
+    reason: str | None = None
+
+
+class Methods:
+    """The methods of a configuration, their model opened once."""
+
+    def __init__(self, config: PredictConfig) -> None:
+        self.config = config
+        self.model: Model | None = None
+        if config.checkpoint is not None:
+            # so that it opens anywhere
+            lends_its_steps = replace(config, device="cpu", precision="fp32", max_memory_gb=None)
+            self.model = open_model(
+                config.checkpoint, config if config.baseline is None else lends_its_steps
+            )
+            refuse_too_many_missing(
+                "missing_frames", config.missing_frames, steps_of(self.model)[0]
+            )
+        # now, rather than in the night when it is needed
+        for name in set(config.methods) & set(LEAST_STEPS):
+            refuse_absent(name)
+        if config.max_gap and config.gap_filling == "advection":
+            refuse_absent("gap_filling=advection")
+
+    def prepare(self) -> None:
+        """Do what of the next forecast can be done before its newest frame is there."""
+        if self.model is not None:
+            self.model.prepare()
+
+    def forecast(self, source: FrameSource, reference_time: np.datetime64) -> Made:
+        """By the first method of the chain that has the frames it needs.
+
+        Errors: MissingInputError where none has; TryLaterError where the chain ends in `none`.
+        """
+        reasons: list[str] = []
+        for name in self.config.methods:
+            if name == NONE:
+                raise TryLaterError(
+                    f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}"
+                )
+            try:
+                past, rates, made_with = (
+                    self._by_model(source, reference_time)
+                    if name == MODEL
+                    else self._by_baseline(name, source, reference_time)
+                )
+            except MissingInputError as error:
+                if name == self.config.methods[-1] and not reasons:
+                    raise
+                what = error.what if isinstance(error, MissingFramesError) else str(error)
+                reasons.append(f"{name}: {what}")
+            else:
+                return Made(past, rates, name, made_with, "; ".join(reasons) or None)
+        raise MissingInputError(
+            f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing"
+            " files."
+        )
+
+    def _by_model(
+        self, source: FrameSource, at: np.datetime64
+    ) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
+        config, model = self.config, self.model
+        assert model is not None and config.checkpoint is not None
+        past = source.past(
+            at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint))
+        )
+        refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
+        refuse_too_long(steps_of(model)[1], past.rain[RATE].shape[1:], config.checkpoint)
+        place = model.about.get("place")
+        turn = turn_of(place, past.rain)
+        remarks = [
+            refuse_other_grid(place, past.rain, config.data.path, allowed=config.other_grid),
+            turn.remark,
+        ]
+        made_with = {
+            "checkpoint": config.checkpoint,
+            "checkpoint_versions": model.about["versions"],
+            **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
+            "computed_on": model.computed_on,
+            **({"remarks": "; ".join(filter(None, remarks))} if any(remarks) else {}),
+        }
+        return past, model.rates(past, turn), made_with
+
+    def _by_baseline(
+        self, name: str, source: FrameSource, at: np.datetime64
+    ) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
+        config, model = self.config, self.model
+        input_steps, lead_steps = steps_of(model) if model else _steps(config, name)
+        known = None if model is None else spacing(model, str(config.checkpoint))
+        if config.baseline is None:  # a fallback has what frames there are
+            input_steps = LEAST_STEPS.get(name, 1)
+        past = source.past(
+            at, Need(input_steps, 0 if name in LEAST_STEPS else input_steps - 1, known)
+        )
+        refuse_too_long(lead_steps, past.rain[RATE].shape[1:], "lead_steps")
+        with importing():
+            import torch
+
+            from nowcast.factories.baselines import open_baseline
+        baseline = open_baseline(
+            name, past.rain, config.data, input_steps=input_steps, lead_steps=lead_steps,
+            timestep_minutes=past.timestep / np.timedelta64(1, "m"), members=config.members,
+            seed=config.seed,
+        )  # fmt: skip
+        rates = baseline(torch.from_numpy(past.rain[RATE].values)[None, :, None])[0].numpy()
+        made_with = {
+            "source": f"nowcast {__version__}: {baseline.method}",
+            "references": baseline.references,
+            **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
+        }
+        return past, rates if baseline.members > 1 else rates[:, 0], made_with
+
+
+def _steps(config: PredictConfig, name: str) -> tuple[int, int]:
+    """Errors: ConfigError where there is neither a checkpoint nor both keys."""
+    for key in ("input_steps", "lead_steps"):
+        if getattr(config, key) is None:
+            raise ConfigError(
+                f"{key}: {name} has no checkpoint to take this from; give both input_steps and"
+                " lead_steps."
+            )
+    assert config.input_steps is not None and config.lead_steps is not None
+    return config.input_steps, config.lead_steps

@@ -1,0 +1,59 @@
+"""The model of a run of cycles: opened once, and again where its checkpoint becomes another one."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import TryLaterError
+from nowcast.explain import explain
+from nowcast.files import sha256
+from nowcast.startup import importing
+
+if TYPE_CHECKING:
+    from nowcast.service.methods import Methods
+
+log = logging.getLogger(__name__)
+
+
+class Opening:
+    """Opens the methods of a configuration, without torch until they are asked for."""
+
+    def __init__(self, config: PredictConfig) -> None:
+        self.config = config
+        self.opened: tuple[str, Methods] | None = None
+
+    def checksum(self) -> str:
+        """Of the checkpoint to forecast by: that of the file, or where it cannot be used any
+        more, of the one that is open, which is said. Errors: MissingInputError, DataError where
+        none is open.
+        """
+        if self.config.checkpoint is None:
+            return ""
+        if self.opened is None:
+            return sha256(self.config.checkpoint)
+        before = self.opened
+        try:
+            found = sha256(self.config.checkpoint)
+            if found != before[0]:
+                self.methods(found)
+        except Exception as error:
+            self.opened = before
+            log.warning("%s The model that was opened before goes on.", explain(error)[0])
+        return self.opened[0]
+
+    def methods(self, checksum: str) -> "Methods":
+        """Those of the checkpoint with this checksum.
+
+        Errors: as `Methods`; TryLaterError where it is another by now.
+        """
+        with importing():
+            from nowcast.service.methods import Methods  # not needed to see that all is done
+
+        if self.opened is None or self.opened[0] != checksum:
+            opened = Methods(self.config)
+            if self.config.checkpoint is not None and sha256(self.config.checkpoint) != checksum:
+                raise TryLaterError(
+                    f"{self.config.checkpoint}: was replaced while it was read; try again."
+                )
+            self.opened = checksum, opened
+        return self.opened[1]

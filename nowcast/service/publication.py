@@ -1,0 +1,236 @@
+"""Where forecasts are published: whole, once, with `latest.nc` beside them, and old ones
+removed.
+"""
+
+import filecmp
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError
+from nowcast.files import link_whole, remove_leftovers, written_whole
+from nowcast.forecast.dataset import (
+    LATEST,
+    is_damaged,
+    is_forecast,
+    open_forecast,
+    read_reference_time,
+    write_forecast,
+)
+from nowcast.radar.finding.time_patterns import follow
+
+log = logging.getLogger(__name__)
+
+METHOD_REASON = "method_reason"
+"""Attribute of a forecast by a fallback: why not by the first method of the chain."""
+CODES = "YymdjHMS"
+"""Those of strftime that mean the same in every language, and that `radar.finding.time_patterns`
+reads again.
+"""
+
+_CODE = re.compile(r"%(.?)", re.DOTALL)
+_HOUR, _DAY = np.timedelta64(1, "h"), 24
+_MINUTE = timedelta(minutes=1)
+
+
+def forecast_path(output: str, reference_time: np.datetime64) -> Path:
+    """The file of a forecast from this time.
+
+    Errors: ConfigError where `output` holds another code than `CODES`.
+    """
+    time = reference_time.astype("datetime64[s]").item()
+
+    def told(code: re.Match[str]) -> str:
+        if code[1] != "%" and code[1] not in tuple(CODES):
+            known = " ".join(f"%{one}" for one in CODES)
+            raise ConfigError(
+                f"output: {code[0]!r} is no code of a time; use {known}, and %% for a percent sign."
+            )
+        return "%" if code[1] == "%" else str(time.strftime(code[0]))
+
+    return Path(_CODE.sub(told, output)).expanduser()
+
+
+def output_folder(output: str) -> Path:
+    """The folder below which all forecasts are, above the first that is named by a time."""
+    parts = Path(output).expanduser().parts[:-1]
+    fixed = next((k for k, part in enumerate(parts) if _has_codes(part)), len(parts))
+    return Path(*(part.replace("%%", "%") for part in parts[:fixed]))
+
+
+def published(
+    path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]
+) -> Mapping[str, Any] | None:
+    """The attributes of `path` where it is a whole forecast from this time that has those of
+    `recipe`, so was made in the same way.
+
+    Errors: CannotCreateError where it is a file that neither is a forecast nor was one.
+    """
+    if not path.is_file():
+        return None
+    try:
+        there = open_forecast(path)
+    except DataError as error:
+        if read_reference_time(path) is None and not is_damaged(path):
+            raise CannotCreateError(
+                f"{path}: is there already and no forecast; choose another output."
+            ) from error
+        log.warning("%s It is made anew.", error)
+        return None
+    same = there["forecast_reference_time"].values == reference_time
+    return (
+        there.attrs
+        if same and all(there.attrs.get(name) == value for name, value in recipe.items())
+        else None
+    )
+
+
+def publish(
+    forecast: xr.Dataset,
+    path: Path,
+    config: PredictConfig,
+    reference_time: np.datetime64,
+    now: np.datetime64,
+) -> None:
+    """Write a forecast; on a disk that is full, once what is older than is to be kept is gone.
+
+    Errors: CannotCreateError, InputOutputError.
+    """
+    try:
+        write_forecast(forecast, path)
+    except InputOutputError:
+        if config.keep_hours is None and config.keep_files is None:
+            raise
+        tidy_up(config, reference_time, now)
+        write_forecast(forecast, path)
+
+
+def tidy_up(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
+    """Remove what killed processes left of the day before this time, switch `latest.nc` to the
+    newest forecast of all, and remove what is older than is to be kept. A forecast from a time that
+    is still to come, as a clock that jumped leaves it, is not the newest.
+
+    Errors: CannotCreateError where a `latest.nc` is no forecast; InputOutputError.
+    """
+    folder, path = output_folder(config.output), forecast_path(config.output, reference_time)
+    before = {
+        forecast_path(config.output, reference_time - hours * _HOUR).parent
+        for hours in range(_DAY + 1)
+    }
+    for one in before - {folder}:
+        remove_leftovers(one)
+    if config.latest is None and config.keep_hours is None and config.keep_files is None:
+        return
+    until = max(reference_time, now)
+    time, newest = newest_forecast(config.output, until) or (reference_time, path)
+    if config.latest is not None and newest != folder / LATEST and newest.is_file():
+        _switch_latest(config.latest, folder / LATEST, newest, time, until)
+    if config.keep_hours is not None or config.keep_files is not None:
+        _remove_old(config, folder, time, {path, newest, folder / LATEST})
+
+
+def newest_forecast(output: str, until: np.datetime64) -> tuple[np.datetime64, Path] | None:
+    """The newest of the forecasts that `output` names, none later than `until`, and its
+    reference time; None where there is none.
+    """
+    for _, path in _named(output):
+        time = read_reference_time(path)
+        if time is not None and time <= until:
+            return time, path
+    return None
+
+
+def _named(output: str) -> Iterator[tuple[np.datetime64, Path]]:
+    """(time, path) of what has a name that `output` gives, the newest first: by its name where
+    that tells the minute, else as it says itself, and then forecasts alone.
+    """
+    told = list[tuple[np.datetime64, Path]]()
+    for span, path in follow(Path(re.sub(r"([*?[])", r"[\1]", output)).expanduser()):
+        if path.is_symlink():
+            continue
+        if span.end - span.start <= _MINUTE:
+            yield np.datetime64(span.start, "s"), path
+        elif (time := read_reference_time(path)) is not None:
+            told.append((time, path))
+    yield from sorted(told, reverse=True)
+
+
+def _has_codes(text: str) -> bool:
+    return any(code != "%" for code in _CODE.findall(text))
+
+
+def _switch_latest(
+    kind: str, latest: Path, newest: Path, time: np.datetime64, until: np.datetime64
+) -> None:
+    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a
+    later one that is not after `until`. A damaged one is replaced.
+    """
+    shown = read_reference_time(latest)
+    if shown is None and latest.exists() and not latest.is_symlink():
+        if not latest.is_file() or not is_damaged(latest):
+            raise CannotCreateError(
+                f"{latest}: is there already and no forecast; remove it, or set latest=null."
+            )
+        log.warning("%s: cannot be read, and is made anew.", latest)
+    if shown is not None and time < shown <= until:
+        return
+    if kind == "symlink":
+        if not latest.is_symlink() or os.path.realpath(latest) != os.path.realpath(newest):
+            link_whole(latest, newest)
+    elif (
+        latest.is_symlink() or not latest.exists() or not filecmp.cmp(latest, newest, shallow=False)
+    ):
+        with written_whole(latest) as temporary:
+            shutil.copyfile(newest, temporary)
+
+
+def _remove_old(
+    config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]
+) -> None:
+    """Remove the forecasts that are too old or too many, counted from `newest`, and the folders
+    below `folder` that this empties.
+    """
+    untouched = {os.path.realpath(path) for path in kept}
+    ours = [
+        (time, path) for time, path in _named(config.output) if time <= newest and is_forecast(path)
+    ]
+    for place, (time, path) in enumerate(ours):
+        too_many = config.keep_files is not None and place >= config.keep_files
+        too_old = config.keep_hours is not None and newest - time >= np.timedelta64(
+            round(config.keep_hours * 3600), "s"
+        )
+        if (
+            not (too_many or too_old)
+            or os.path.realpath(path) in untouched
+            or read_reference_time(path) is None
+        ):
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputOutputError(
+                f"{path}: cannot be removed ({error.strerror}), though it is older than is to be"
+                " kept; check the permissions of its folder."
+            ) from error
+        log.debug("%s: removed", path)
+        _remove_empty(path.parent, folder)
+
+
+def _remove_empty(emptied: Path, folder: Path) -> None:
+    """Remove `emptied` and the folders above it up to `folder`, as far as nothing is in them."""
+    while emptied != folder:
+        remove_leftovers(emptied)
+        try:
+            emptied.rmdir()
+        except OSError:  # something is in it
+            return
+        emptied = emptied.parent

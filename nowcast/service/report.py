@@ -1,0 +1,260 @@
+"""What became of a cycle, and where that is said: a line of the log, a status file, metrics."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nowcast import __version__
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import (
+    CannotCreateError,
+    InputOutputError,
+    Interrupted,
+    NowcastError,
+    TryLaterError,
+)
+from nowcast.explain import explain
+from nowcast.files import refuse_unwritable
+from nowcast.service.log_lines import FIELDS, log_lines
+from nowcast.service.metrics import write_metrics
+from nowcast.service.status import write_status
+
+log = logging.getLogger(__name__)
+
+FORECAST, FALLBACK, ALREADY_THERE, FAILED = "forecast", "fallback", "already there", "failed"
+_WRITERS = {"status": write_status, "metrics": write_metrics}
+"""What writes the file of a key."""
+_LEVELS = {FALLBACK: logging.WARNING, FAILED: logging.ERROR}
+
+
+@dataclass
+class Report:
+    """What became of a cycle, noted as it goes.
+
+    outcome: forecast or fallback once that is published, already there, or failed. reason: why not
+    by the model, or why not at all.
+    age: seconds from the forecast reference time to `now`. wet_share: of the forecast, all lead
+    times; input_wet_share: of the newest frame.
+    remarks: what was departed from. checkpoint: its SHA-256, or empty. seconds: of each part.
+    started: when the cycle began, on the monotonic clock.
+    """
+
+    outcome: str = FAILED
+    reference_time: np.datetime64 | None = None
+    path: Path | None = None
+    method: str | None = None
+    reason: str | None = None
+    exit_code: int = 0
+    age: float | None = None
+    wet_share: float | None = None
+    input_wet_share: float | None = None
+    remarks: list[str] = field(default_factory=list)
+    checkpoint: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    error: Exception | None = None
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the time that the block takes to `seconds[part]`."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - start
+
+    def fail(self, error: Exception) -> None:
+        """Note what ended the cycle, beside why it was a fallback, if it was one that is
+        published.
+        """
+        message, self.exit_code = explain(error)
+        self.error, message = error, " ".join(message.split())
+        if self.outcome != FALLBACK or self.reason is None:
+            self.reason = message
+        elif self.reason not in message:
+            self.reason = f"{self.reason.rstrip('.')}; {message}"
+
+    def fields(self) -> dict[str, Any]:
+        """The report as JSON has it: times in UTC as ISO 8601 has them, null for what is not
+        known.
+        """
+        return {
+            "outcome": self.outcome,
+            "method": self.method,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "forecast_reference_time": (
+                None if self.reference_time is None else f"{self.reference_time:.19}Z"
+            ),
+            "path": None if self.path is None or self.outcome == FAILED else str(self.path),
+            "age_seconds": None if self.age is None else round(self.age, 1),
+            "wet_share": None if self.wet_share is None else round(self.wet_share, 6),
+            "input_wet_share": (
+                None if self.input_wet_share is None else round(self.input_wet_share, 6)
+            ),
+            "remarks": self.remarks,
+            "checkpoint_sha256": self.checkpoint or None,
+            "nowcast_version": __version__,
+            "duration_seconds": round(time.monotonic() - self.started, 3),
+            "seconds": {part: round(seconds, 3) for part, seconds in self.seconds.items()},
+        }
+
+    def line(self) -> str:
+        """The report as text has it, on one line."""
+        of = "" if self.reference_time is None else f" from {self.reference_time:.16} UTC"
+        by = "" if self.method is None else f" by {self.method}"
+        code = f"exit code {self.exit_code}"
+        if self.outcome == FAILED:
+            said, why = f"{FAILED}{of}, {code}: {self.reason}", None
+        else:
+            said = f"{self.outcome}{of}{by}: {self.path}"
+            why = f"not by the model: {self.reason}" if self.outcome == FALLBACK else self.reason
+        notes = [why, code if self.exit_code and self.outcome != FAILED else None, *self.remarks]
+        return "; ".join(
+            [f"{said} ({self._details()})", *(note.rstrip(".") for note in notes if note)]
+        )
+
+    def _details(self) -> str:
+        age = None if self.age is None else _age(self.age)
+        wet = (
+            None
+            if self.wet_share is None or np.isnan(self.wet_share)
+            else f"wet {100 * self.wet_share:.1f} %"
+        )
+        about = ", ".join(one for one in (age, wet) if one)
+        parts = [f"{part} {seconds:.1f}" for part, seconds in self.seconds.items()]
+        took = ", ".join([*parts, f"in all {time.monotonic() - self.started:.1f} s"])
+        return f"{about}; {took}" if about else took
+
+
+class Journal:
+    """Says what became of each cycle, as a configuration asks for it; `open_journal` opens it."""
+
+    def __init__(self, config: PredictConfig) -> None:
+        given = {key: getattr(config, key) for key in _WRITERS}
+        self.files = {
+            key: Path(path).expanduser() for key, path in given.items() if path is not None
+        }
+        self.is_stderr = config.log_file is None
+        # to the command line, which says them alike
+        self.leaves_last_words = self.is_stderr and config.log_format == "text"
+        self.ends_with_it = config.period is None and not config.watch
+        self.is_blank = True
+        self.failure: NowcastError | None = None
+        self.logged: BaseException | None = None
+
+    def refuse_unwritable(self) -> None:
+        """Errors: CannotCreateError for the first of the files that cannot be written; they are
+        then left alone.
+        """
+        refused = list[NowcastError]()
+        for key, path in list(self.files.items()):
+            try:
+                # a disk that is full may have room by then
+                with suppress(InputOutputError), _named(key):
+                    refuse_unwritable(path)
+            except CannotCreateError as error:
+                del self.files[key]
+                refused.append(error)
+        if refused:
+            raise refused[0]
+
+    def write(self, report: Report) -> None:
+        """Say it in the log, in the status file and in the metrics.
+
+        What cannot be written is logged, and kept as `failure`: it is no reason to lose the cycles
+        that follow.
+        """
+        fields, self.is_blank = report.fields(), False
+        if not self._is_left_to_the_command_line(report):
+            trace = report.error if os.environ.get("NOWCAST_DEBUG") else None
+            log.log(
+                _LEVELS.get(report.outcome, logging.INFO),
+                "%s",
+                report.line(),
+                extra={FIELDS: fields},
+                exc_info=trace,
+            )
+            self.logged = report.error
+            self._mark(report.error)
+        for key, path in self.files.items():
+            try:
+                with _named(key):
+                    _WRITERS[key](path, fields)
+            except NowcastError as error:
+                self._keep(error)
+
+    def close(self, error: Exception | Interrupted) -> None:
+        """Say what ended the process, where that was no cycle: before the first of them it
+        stands in the status as one that failed, but for a lock, as then another process says
+        what becomes of its own.
+        """
+        if self.is_blank and isinstance(error, Exception) and not isinstance(error, TryLaterError):
+            report = Report()
+            report.fail(error)
+            self.write(report)
+        if not self.leaves_last_words and error is not self.logged and error is not self.failure:
+            message, code = (
+                ("stopped.", error.exit_code) if isinstance(error, Interrupted) else explain(error)
+            )
+            level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
+            log.log(level, "%s", message, extra={FIELDS: {"message": message, "exit_code": code}})
+            self._mark(error)
+
+    def _is_left_to_the_command_line(self, report: Report) -> bool:
+        """A failure that ends the process is one line of text on stderr as those of all
+        commands are.
+        """
+        return report.outcome == FAILED and self.ends_with_it and self.leaves_last_words
+
+    def _keep(self, error: NowcastError) -> None:
+        log.warning("%s", error)
+        self._mark(error)
+        self.failure = self.failure or error
+
+    def _mark(self, error: BaseException | None) -> None:
+        """Where the log that has it is stderr, it is not to be said there once more."""
+        if error is not None and self.is_stderr:
+            error.said = True  # type: ignore[attr-defined]
+
+
+@contextmanager
+def open_journal(config: PredictConfig) -> Iterator[Journal]:
+    """A journal, and the log of all the process as `log_format` and `log_file` want it.
+
+    Errors: CannotCreateError where `log_file`, `status` or `metrics` cannot be written; once the
+    block is done, the first of what the journal could not.
+    """
+    with log_lines(config.log_format, config.log_file):
+        journal = Journal(config)
+        try:
+            journal.refuse_unwritable()
+            yield journal
+            if journal.failure is not None:
+                raise journal.failure
+        except (Exception, Interrupted) as error:
+            journal.close(error)
+            raise
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Name the key in what goes wrong with its file."""
+    try:
+        yield
+    except (CannotCreateError, InputOutputError) as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
+def _age(seconds: float) -> str:
+    units = (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800), ("days", 86400, float("inf")))
+    return next(
+        f"{seconds / length:.0f} {unit} old" for unit, length, below in units if seconds < below
+    )

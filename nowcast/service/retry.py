@@ -1,0 +1,112 @@
+"""What cannot be used of the radar files, and the patience with those that are still being
+written.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from nowcast.errors import DataError, MissingInputError, NowcastError
+from nowcast.service.live_files import (
+    YOUNG,
+    ChangedError,
+    FrameFiles,
+    Signature,
+    is_young,
+    signature_of,
+)
+
+Result = TypeVar("Result")
+
+_PAUSE = 0.3  # seconds before a file that may still be being written is looked at again
+_REMARKS = 10  # in a cycle
+
+
+@dataclass
+class BadFiles:
+    """What could not be used, in one look at the files: the error itself, or where it is to be
+    skipped a remark.
+
+    unfinished: the files of which it may be because they are still being written, as they were
+    then.
+    """
+
+    skip: bool
+    remarks: list[str] = field(default_factory=list)
+    unfinished: dict[Path, Signature | None] = field(default_factory=dict)
+
+    def add(self, path: Path, error: DataError | MissingInputError, what: str = "left out") -> None:
+        """Errors: the error, unless it is to be skipped."""
+        self.suspect(path, has_changed=isinstance(error, ChangedError))
+        if not self.skip:
+            raise error
+        self.remarks.append(f"{path}: {what} ({str(error).removeprefix(f'{path}: ').rstrip('.')})")
+
+    def suspect(self, path: Path, has_changed: bool = False) -> None:
+        """That a file may still be being written, if it changed a moment ago."""
+        if has_changed or is_young(path):
+            self.unfinished[path] = signature_of(path)
+
+
+class Patience:
+    """Looks at files anew for up to `retry` seconds in a cycle, which `take_remarks` ends,
+    while some may still be being written; for as long at each of them, however many the cycles,
+    unless it changes.
+    """
+
+    def __init__(self, files: FrameFiles, retry: float, skip: bool) -> None:
+        self.files, self.retry, self.skip = files, retry, skip
+        self._remarks: dict[str, None] = {}
+        self._until: float | None = None
+        self._since: dict[Path, tuple[Signature | None, float]] = {}
+
+    def look(self, look: Callable[[BadFiles], Result]) -> Result:
+        """What a look at the files gives, once nothing in it can be because a file is still
+        being written, or patience is over.
+        """
+        while True:
+            bad = BadFiles(self.skip)
+            failure, found = None, None
+            try:
+                found = look(bad)
+            except NowcastError as error:
+                failure = error
+            finally:
+                self.files.close()
+            if bad.unfinished and self._may_wait(bad.unfinished):
+                continue
+            self._remarks |= dict.fromkeys(bad.remarks)
+            if failure is not None:
+                raise failure
+            assert found is not None
+            return found
+
+    def take_remarks(self) -> list[str]:
+        """What was departed from in this cycle, each once; what follows is of the next."""
+        remarks = list(self._remarks)
+        self._remarks, self._until = {}, None
+        self._since = {
+            path: known
+            for path, known in self._since.items()
+            if time.monotonic() - known[1] < 2 * YOUNG
+        }
+        left = len(remarks) - _REMARKS
+        return remarks if left <= 0 else [*remarks[:_REMARKS], f"and {left} more such remarks"]
+
+    def _may_wait(self, unfinished: Mapping[Path, Signature | None]) -> bool:
+        """Wait a moment, unless `retry` is over, in this cycle or for all of these files;
+        whether it was not.
+        """
+        now = time.monotonic()
+        for path, signature in unfinished.items():
+            if path not in self._since or self._since[path][0] != signature:
+                self._since[path] = signature, now
+        end = max(self._since[path][1] for path in unfinished) + self.retry
+        if end > now and self._until is None:
+            self._until = now + self.retry
+        left = 0.0 if self._until is None else min(end, self._until) - now
+        if left > 0:
+            time.sleep(min(_PAUSE, left))
+        return left > 0

@@ -1,0 +1,255 @@
+"""The frames of many files in the order of time, also where some of the files cannot be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.radar.reading.file import RadarFile
+from nowcast.radar.series.series import alike_files
+from nowcast.radar.times import JITTER_SECONDS, SILENT_SECONDS, Times, show, timestep_of
+from nowcast.service.live_files import FrameFiles
+from nowcast.service.retry import BadFiles
+
+TOLD_BY = 8
+"""How many of the newest frames tell the spacing."""
+_NOTHING = np.timedelta64(0, "s")
+_OLDER = 0.7  # by how much less each difference between two frames counts than the one after it
+_JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which frames of the files are laid out: those from `back` before `until` on, and in any case
+    the newest `count` up to then.
+
+    until: None: up to the newest of all. span: instead of these, the frames of a period.
+    """
+
+    until: np.datetime64 | None = None
+    back: np.timedelta64 = _NOTHING
+    count: int = TOLD_BY
+    span: tuple[np.datetime64, np.datetime64] | None = None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Frame k is frame `frame_of[k]` of file `file_of[k]`, of the time `times[k]`.
+
+    times: (n,) rising, on one clock; a time with two frames comes twice. stamps: (n,) as the files
+    have them.
+    minutes: between frames; NaN of a single one.
+    held: (m,) rising, the stamps of all files that can be used, also of frames that were not
+    wanted. later: the first file with a frame after those that were.
+    """
+
+    files: tuple[RadarFile, ...]
+    times: Times
+    stamps: Times
+    file_of: NDArray[np.intp]
+    frame_of: NDArray[np.intp]
+    minutes: float
+    held: Times
+    later: Path | None = None
+
+    def at(self, time: np.datetime64) -> list[tuple[RadarFile, int]]:
+        """The frames of a time: file, and number within it."""
+        first, last = (
+            np.searchsorted(self.times, time, "left"),
+            np.searchsorted(self.times, time, "right"),
+        )
+        return [(self.files[self.file_of[k]], int(self.frame_of[k])) for k in range(first, last)]
+
+    def mended(self, times: Times) -> list[str]:
+        """What is remarkable about the order of the frames of these times, and about the clock
+        that they were put on.
+        """
+        there = np.isin(self.times, times)
+        files = [self.files[k] for k in np.unique(self.file_of[there])]
+        unsorted = [
+            file.path for file in files if (np.diff(file.times) < np.timedelta64(0, "ns")).any()
+        ]
+        seconds = np.abs(self.stamps - self.times)[there] / np.timedelta64(1, "s")
+        off = int((seconds > SILENT_SECONDS).sum())
+        said = (
+            f"{off} frames were up to {seconds.max():.0f} s off the {self.minutes:g}-minute clock"
+            " and were put on it"
+            if off
+            else ""
+        )
+        return [
+            *(
+                f"{path}: its frames were not in the order of time and were sorted"
+                for path in unsorted
+            ),
+            *([said] if off else []),
+        ]
+
+
+def lay_out(
+    source: FrameFiles,
+    paths: Sequence[Path],
+    timestep: np.timedelta64 | None,
+    bad: BadFiles,
+    wanted: Wanted = Wanted(),
+) -> Timeline:
+    """The wanted frames of these files, without those that are `bad`: that cannot be used, or not
+    together with most others.
+
+    timestep: of the clock, if it has frames; None: that of the newest frames.
+    """
+    described = []
+    for path in paths:
+        try:
+            file = source.describe(path)
+        except (DataError, MissingInputError) as error:
+            bad.add(path, error)
+        else:
+            described += [] if file is None else [file]
+    every = [file.times for file in described]
+    held = np.unique(np.concatenate(every)) if every else np.array([], "datetime64[ns]")
+    first, last = _span_of(held, wanted, timestep)
+    files, others = alike_files(
+        [file for file in described if ((file.times >= first) & (file.times <= last)).any()]
+    )
+    for path, reason in others.items():
+        bad.add(path, DataError(reason))
+    after = [file for file in described if (file.times > last).any()]
+    later = min(after, key=lambda file: file.times[file.times > last].min()).path if after else None
+    if not files:
+        nothing = np.array([], "datetime64[ns]"), np.array([], np.intp)
+        return Timeline(
+            (), nothing[0], nothing[0], nothing[1], nothing[1], float("nan"), held, later
+        )
+    stamps = np.concatenate([file.times for file in files])
+    file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
+    frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
+    inside = np.flatnonzero((stamps >= first) & (stamps <= last))
+    order = inside[np.argsort(stamps[inside], kind="stable")]
+    stamps, file_of, frame_of = stamps[order], file_of[order], frame_of[order]
+    minutes = timestep_of(stamps) if wanted.span else spacing_of(stamps, timestep)
+    times, kept = _on_a_clock(stamps, minutes, [files[k].path for k in file_of], bad)
+    order = kept[np.argsort(times[kept], kind="stable")]
+    return Timeline(
+        tuple(files),
+        times[order],
+        stamps[order],
+        file_of[order],
+        frame_of[order],
+        minutes,
+        held,
+        later,
+    )
+
+
+def _span_of(
+    held: Times, wanted: Wanted, timestep: np.timedelta64 | None
+) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last stamp that is wanted."""
+    if held.size == 0:
+        return np.datetime64("NaT"), np.datetime64("NaT")
+    if wanted.span is not None:
+        start, end = wanted.span[0] - _JITTER, wanted.span[1] + _JITTER
+        if ((held >= start) & (held <= end)).sum() >= TOLD_BY // 2:
+            return start, end
+        # a few around tell the spacing
+        middle = np.searchsorted(held, start), np.searchsorted(held, end, "right")
+        around = held[max(int(middle[0]) - TOLD_BY // 2, 0) : int(middle[1]) + TOLD_BY // 2]
+        return around[0], around[-1]
+    until = held[-1] if wanted.until is None else wanted.until + _JITTER
+    newest = held[held <= until][-wanted.count :]
+    if newest.size == 0:
+        return held[0], held[: wanted.count][-1]  # all lie later, which is for others to say
+    return min(newest[0], until - wanted.back - 2 * _JITTER), until
+
+
+def _on_a_clock(
+    stamps: Times, minutes: float, paths: list[Path], bad: BadFiles
+) -> tuple[Times, NDArray[np.intp]]:
+    """Stamps (n,), rising → the nearest ticks of the clock of the newest of them, and which of them
+    lie there.
+
+    A frame off the clock is bad where it is the newest, or where the frame of a tick is missing
+    around it. Others are left out, which
+    is remarked: they may be of an earlier clock.
+    """
+    if stamps.size == 0 or not np.isfinite(minutes):
+        return stamps, np.arange(stamps.size)
+    step = np.timedelta64(round(minutes * 60e9), "ns")
+    off = _off(stamps, _phase_of(stamps, step), step)
+    kept = np.abs(off) <= min(_JITTER, step // 4)
+    between = f"does not fit the {minutes:g}-minute spacing of the others around it"
+    aside = list[int]()
+    for k in np.flatnonzero(~kept).tolist():
+        ends = stamps[:k][kept[:k]][-1:], stamps[k:][kept[k:]][:1]
+        is_newest, is_alone = ends[1].size == 0, (~kept).sum() == 1 and ends[0].size == 1
+        if is_newest or (is_alone and ends[1][0] - ends[0][0] > 3 * step // 2):
+            why = DataError(
+                f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to go"
+                " without it."
+            )
+            bad.add(paths[k], why, f"the frame of {show(stamps[k])} UTC left out")
+        elif ends[0].size:
+            aside.append(k)
+    if aside:
+        first, last = show(stamps[aside[0]]), show(stamps[aside[-1]])
+        bad.remarks.append(
+            f"{len(aside)} frames from {first} to {last} UTC do not fit the {minutes:g}-minute"
+            " spacing, and are left out"
+        )
+    return stamps - off, np.flatnonzero(kept)
+
+
+def _phase_of(stamps: Times, step: np.timedelta64) -> np.datetime64:
+    """A tick of the clock that most of the newest frames lie on: of equals one counted from
+    midnight, else that of the newest.
+    """
+    newest = np.unique(stamps)[-TOLD_BY:]
+    tolerance = min(_JITTER, step // 4)
+    candidates = [newest[-1].astype("datetime64[D]").astype("datetime64[ns]"), *newest[::-1]]
+    fitting = [np.abs(_off(newest, phase, step)) <= tolerance for phase in candidates]
+    best = int(np.argmax([fit.sum() for fit in fitting]))
+    phase: np.datetime64 = candidates[best]
+    if best == 0:
+        return phase
+    around = _off(newest[fitting[best]], phase, step)
+    return phase + np.timedelta64(round(float(np.median(around / np.timedelta64(1, "s")))), "s")
+
+
+def _off(stamps: Times, phase: np.datetime64, step: np.timedelta64) -> NDArray[np.timedelta64]:
+    return np.asarray((stamps - phase + step // 2) % step - step // 2)
+
+
+def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
+    """The spacing of the newest frames in minutes; but that which is asked for where two of
+    them are so far apart.
+    """
+    minutes = newest_spacing(times)
+    if timestep is None:
+        return minutes
+    wanted = float(timestep / np.timedelta64(1, "m"))
+    apart = np.diff(np.unique(times)) / np.timedelta64(1, "m")
+    least = apart[apart >= min(0.5, wanted / 2)].min(initial=np.inf)
+    return wanted if abs(least - wanted) <= min(0.5, wanted / 4) else minutes
+
+
+def newest_spacing(times: Times) -> float:
+    """The spacing in minutes that the newest frames have, in whole minutes from two minutes on; NaN
+    of fewer than two.
+
+    The newest difference counts 1, each older one 0.7 of the one after it; of equals the smaller
+    wins. So a missing frame changes nothing, and a new spacing is known from its second difference
+    on.
+    """
+    seconds = np.diff(np.unique(times)[-TOLD_BY:]) / np.timedelta64(1, "s")
+    if seconds.size == 0:
+        return float("nan")
+    if np.ptp(seconds) > 0.01:
+        unit = 60.0 if np.median(seconds) >= 120 else 1.0
+        seconds = np.maximum(np.round(seconds / unit), 1.0) * unit
+    values, which = np.unique(np.round(seconds, 3), return_inverse=True)
+    votes = np.bincount(which, _OLDER ** np.arange(seconds.size)[::-1])
+    return float(values[np.argmax(votes)]) / 60.0

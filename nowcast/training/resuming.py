@@ -1,0 +1,161 @@
+"""Going on from last.pt: which settings must be the same as there, and a line for what is not."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nowcast.errors import ConfigError
+from nowcast.training.checkpoints import Checkpoint, read_checkpoint
+from nowcast.training.loop import Trainer
+from nowcast.training.optimizers import scheduled_rate
+
+log = logging.getLogger(__name__)
+
+Settings = Mapping[str, Any]
+Defaults = Callable[[set[str]], Mapping[str, Any]]
+"""The values that keys have in configs/, with the groups that were chosen for this run."""
+Change = tuple[str, Any, Any]
+"""A key with its value before and now."""
+
+MAY_CHANGE = ("training", "device", "precision", "resume", "output", "data.cache", "data.cache_gb")
+"""Keys and groups that may differ between a run and the checkpoint that it resumes from."""
+MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
+"""Of those groups: they say what a step is, and which epoch is the best."""
+UNSAID = ("resume", "output", "data.cache", "data.cache_gb")
+"""Keys that make no difference to the result."""
+SHOWN = 5
+
+
+def no_defaults(keys: set[str]) -> Mapping[str, Any]:
+    """No values: outside of the command line none are composed."""
+    return {}
+
+
+def resume(
+    trainer: Trainer, settings: Settings, folder: Path, defaults: Defaults = no_defaults
+) -> None:
+    """Go on from last.pt in `folder` if it exists; with resume=never clear what an earlier run
+    left.
+
+    Errors: ConfigError if last.pt has other settings.
+    """
+    last = folder / "last.pt"
+    if settings["resume"] == "never":
+        for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
+            (folder / name).unlink(missing_ok=True)
+    if not last.exists():
+        return
+    checkpoint = read_checkpoint(last)
+    changes = list(changes_between(checkpoint.get("config", {}), settings, defaults))
+    refused = [change for change in changes if not may_change(change[0])]
+    if refused:
+        raise ConfigError(
+            f"{in_words(refused)}: not as in {last}, from which resume=auto would go on; give"
+            " another output, the same settings, or resume=never to start again there, which"
+            " removes that run."
+        )
+    trainer.restore(checkpoint)
+    log.info(
+        "going on from %s, %d of %d epochs done", last, trainer.progress.epoch, trainer.plan.epochs
+    )
+    say_what_changed(trainer, checkpoint, [change for change in changes if change[0] not in UNSAID])
+
+
+def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Change]) -> None:
+    """Log what makes the result another than that of one training without a stop."""
+    if changes:
+        log.info("going on with other settings: %s", in_words(changes))
+    before, now = checkpoint.get("data"), trainer.data
+    if before and now and before.get("sha256") != now["sha256"]:
+        log.warning(
+            "going on with other data: the frames of these days are not those that %s was"
+            " trained on",
+            "last.pt",
+        )
+    was, rate = checkpoint["schedule"]["_last_lr"][0], scheduled_rate(trainer.schedule)
+    if trainer.progress.epoch < trainer.plan.epochs and not math.isclose(was, rate, rel_tol=1e-6):
+        log.warning(
+            "the schedule now ends after %d epochs, so the learning rate goes on at %.3g, after"
+            " %.3g: not as in one training of %d epochs",
+            trainer.plan.epochs,
+            rate,
+            was,
+            trainer.plan.epochs,
+        )
+
+
+def why_nothing_is_left(trainer: Trainer) -> str | None:
+    """Return why training has ended before an epoch is trained, or None if one is to be trained."""
+    progress, plan = trainer.progress, trainer.plan
+    if progress.epoch >= plan.epochs:
+        return (
+            f"{progress.epoch} of {plan.epochs} epochs are done; to train longer, raise"
+            " training.epochs"
+        )
+    if trainer.stalled():
+        return ended_early(trainer)
+    return None
+
+
+def ended_early(trainer: Trainer) -> str:
+    """Return why training ended before all epochs, and how to go on."""
+    assert trainer.best is not None
+    return (
+        f"ended early after epoch {trainer.progress.epoch} of {trainer.plan.epochs}: validation has"
+        f" not improved since epoch {trainer.best['epoch']:.0f}; to go on, raise"
+        f" training.patience={trainer.plan.patience}"
+    )
+
+
+def changes_between(
+    before: Settings, now: Settings, defaults: Defaults = no_defaults
+) -> Iterator[Change]:
+    """Yield the keys with another value than before.
+
+    A key that an earlier version did not know is no change at its default. Of a group with another
+    name only the name is a change.
+    """
+    old, new = dict(flat(before)), dict(flat(now))
+    renamed = [
+        key.removesuffix("name")
+        for key in new
+        if key.endswith(".name") and key in old and old[key] != new[key]
+    ]
+    unknown = {key for key in new if key not in old}
+    standard = defaults(unknown) if unknown else {}
+    for key, value in new.items():
+        if key.startswith(tuple(renamed)) and not key.endswith(".name"):
+            continue
+        if old.get(key, standard.get(key)) != value:
+            yield key, old.get(key, standard.get(key)), value
+    for key in old:
+        if key.startswith("inputs.fields.") and key not in new:
+            yield key, old[key], None
+
+
+def may_change(key: str) -> bool:
+    return key not in MUST_NOT_CHANGE and any(f"{key}.".startswith(f"{one}.") for one in MAY_CHANGE)
+
+
+def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested settings under dotted keys."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def in_words(changes: list[Change]) -> str:
+    """Name each key with its value before and now, and count those that are too many to name."""
+    said = [f"{key} {_shown(before)} → {_shown(now)}" for key, before, now in changes[:SHOWN]]
+    return ", ".join(said) + (f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else "")
+
+
+def _shown(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    )

@@ -1,0 +1,315 @@
+"""How fast is the ConvLSTM?
+
+Training step and forecast against the cells that people copy, in one process, in turns.
+
+    make bench, or python scripts/benchmarks/layer.py [--work mnist radar large]
+    [--precision fp32 bf16] [--device cpu|cuda] [--rounds 7] [--batch 32]
+
+Each round runs every contestant once, one after the other, so that whatever else the machine does
+falls on all of them alike; a ratio is taken within a round, and the table has the median and the
+quartiles over the rounds. 1 is the plain cell as
+published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over
+all steps; a training step is forward and backward of the mean square of the output, a forecast is
+forward without gradients.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from nowcast.model import ConvLSTM
+from nowcast.model.compiling import keep_cache_private
+
+HIDDEN = 64
+
+
+class Work(NamedTuple):
+    """What is computed: batch, steps, channels, height, width of the frames after patching, and
+    the kernel size.
+    """
+
+    b: int
+    t: int
+    c: int
+    h: int
+    w: int
+    kernel: int
+
+
+WORKS = {
+    "mnist": Work(4, 10, 16, 16, 16, 5),  # 64×64 in patches of 4
+    "radar": Work(2, 20, 4, 50, 50, 3),  # 100×100 in patches of 2, 5 + 15 frames
+    "large": Work(1, 20, 16, 64, 64, 3),  # 256×256 in patches of 4
+}
+
+
+class PlainLayer(nn.Module):
+    """As ndrplz/ConvLSTM_pytorch: one convolution over cat(x, h) at each step."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels + HIDDEN, 4 * HIDDEN, kernel, padding=kernel // 2)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        b, t, _, h, w = frames.shape
+        hidden = cell = torch.zeros(b, HIDDEN, h, w, device=frames.device)
+        outputs = []
+        for step in range(t):
+            gates = self.conv(torch.cat([frames[:, step], hidden], dim=1))
+            i, f, o, g = torch.split(gates, HIDDEN, dim=1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs, dim=1)
+
+
+class EightLayer(nn.Module):
+    """As automan000/Convolutional_LSTM_PyTorch: eight convolutions at each step, and peepholes
+    that stay at zero.
+    """
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.x = nn.ModuleList(
+            nn.Conv2d(channels, HIDDEN, kernel, padding=kernel // 2) for _ in range(4)
+        )
+        self.h = nn.ModuleList(
+            nn.Conv2d(HIDDEN, HIDDEN, kernel, padding=kernel // 2, bias=False) for _ in range(4)
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        b, t, _, h, w = frames.shape
+        hidden = cell = torch.zeros(b, HIDDEN, h, w, device=frames.device)
+        peephole = torch.zeros(1, HIDDEN, h, w, device=frames.device)
+        outputs = []
+        for step in range(t):
+            x = frames[:, step]
+            i = torch.sigmoid(self.x[0](x) + self.h[0](hidden) + cell * peephole)
+            f = torch.sigmoid(self.x[1](x) + self.h[1](hidden) + cell * peephole)
+            cell = f * cell + i * torch.tanh(self.x[2](x) + self.h[2](hidden))
+            o = torch.sigmoid(self.x[3](x) + self.h[3](hidden) + cell * peephole)
+            hidden = o * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs, dim=1)
+
+
+def build_ours(work: Work) -> nn.Module:
+    return ConvLSTM(work.c, [HIDDEN, HIDDEN], work.kernel, peephole="none", return_state=False)
+
+
+def build_stack(layer: Callable[[int, int], nn.Module], work: Work) -> nn.Module:
+    return nn.Sequential(layer(work.c, work.kernel), layer(HIDDEN, work.kernel))
+
+
+def build_keras(work: Work) -> nn.Module | None:
+    """Keras' ConvLSTM2D on PyTorch, channels last as it likes them; None where Keras is not
+    installed.
+    """
+    os.environ["KERAS_BACKEND"] = "torch"
+    try:
+        import keras
+    except ImportError:
+        return None
+    layers = [
+        keras.layers.ConvLSTM2D(HIDDEN, work.kernel, padding="same", return_sequences=True)
+        for _ in range(2)
+    ]
+    model = keras.Sequential([keras.Input((work.t, work.h, work.w, work.c)), *layers])
+    return model  # type: ignore[no-any-return]
+
+
+@dataclass
+class Contestant:
+    """A model in one precision, and what was measured of it."""
+
+    name: str
+    precision: str
+    model: nn.Module
+    frames: Tensor
+    compiled: bool = False
+
+    def autocast(self) -> Any:
+        dtype = {"fp32": None, "bf16": torch.bfloat16}[self.precision]
+        return torch.autocast(self.frames.device.type, dtype) if dtype else nullcontext()
+
+    def train(self) -> None:
+        self.model.zero_grad()
+        with self.autocast():
+            output = self.model(self.frames)
+        output.float().square().mean().backward()
+
+    @torch.no_grad()
+    def forecast(self) -> None:
+        with self.autocast():
+            self.model(self.frames)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}{', compiled' if self.compiled else ''}"
+
+
+def contestants(work: Work, precisions: list[str], device: str) -> Iterator[Contestant]:
+    """The plain cell in fp32 comes first: it is 1."""
+    frames = torch.rand(work.b, work.t, work.c, work.h, work.w, device=device)
+    builders = {
+        "plain cell": partial(build_stack, PlainLayer),
+        "nowcast": build_ours,
+        "eight convolutions": partial(build_stack, EightLayer),
+    }
+    for precision in precisions:
+        for name, build in builders.items():
+            torch.manual_seed(0)
+            model = build(work).to(device)
+            yield Contestant(name, precision, model, frames)
+            if device == "cuda":
+                yield Contestant(name, precision, torch.compile(model), frames, compiled=True)  # type: ignore[arg-type]
+    model = (
+        build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None
+    )  # Keras takes the GPU where it sees one
+    if model is not None:
+        yield Contestant("Keras ConvLSTM2D", "fp32", model, frames.movedim(2, -1).contiguous())
+
+
+def seconds(task: Callable[[], None], device: str) -> float:
+    synchronise(device)
+    started = time.perf_counter()
+    task()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_bytes(task: Callable[[], None], device: str) -> int:
+    """The most that PyTorch's allocator held during the task, beyond what it held before."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        task()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        task()
+    events = [
+        event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]  # type: ignore[union-attr]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += int(event.nbytes())
+        peak = max(peak, held)
+    return peak
+
+
+def peak_flops(precision: str, device: str) -> float:
+    """The best of a few large convolutions, channels last, in operations a second: some CPUs
+    convolve faster than they multiply matrices.
+    """
+    b, n, channels, kernel = 64 if device == "cuda" else 8, 64 if device == "cuda" else 32, 256, 3
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    frames = torch.rand(b, channels, n, n, device=device, dtype=dtype).contiguous(
+        memory_format=torch.channels_last
+    )
+    layer = nn.Conv2d(channels, channels, kernel, padding=1, device=device, dtype=dtype).to(
+        memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
+    operations = 2 * b * n**2 * channels**2 * kernel**2
+    with torch.no_grad():
+        return max(operations / seconds(lambda: layer(frames), device) for _ in range(6))
+
+
+def flops(task: Callable[[], None]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        task()
+    return counter.get_total_flops()
+
+
+def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
+    """Rows of the table for one work."""
+    those = list(contestants(work, arguments.precision, arguments.device))
+    peaks = {
+        precision: peak_flops(precision, arguments.device) for precision in arguments.precision
+    }
+    rows = []
+    for kind in ("train", "forecast"):
+        tasks = [getattr(one, kind) for one in those]
+        operations = [flops(task) for task in tasks]
+        for task in tasks:
+            task()  # the first run without a counter compiles
+        memory = [peak_bytes(task, arguments.device) for task in tasks]
+        rounds = []
+        for _ in tqdm(range(arguments.rounds), f"{name} {kind}", disable=None, leave=False):
+            rounds.append([seconds(task, arguments.device) for task in tasks])
+        for k, one in enumerate(those):
+            ratios = [times[0] / times[k] for times in rounds]
+            low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+            typical = statistics.median(times[k] for times in rounds)
+            share = operations[k] / typical / peaks[one.precision]
+            rows.append(
+                f"| {name} | {kind} | {one.label} | {one.precision} | {typical * 1e3:.0f} |"
+                f" **{middle:.2f}** ({low:.2f}–{high:.2f}) | {memory[k] / memory[0]:.2f} |"
+                f" {share:.0%} |"
+            )
+    return rows
+
+
+def machine(device: str) -> str:
+    """What this runs on, in one line."""
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        cpu = Path("/proc/cpuinfo")
+        facts = cpu.read_text() if cpu.exists() else ""
+        name = facts.partition("model name\t: ")[2].partition("\n")[0] or platform.processor()
+        units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in facts]
+        name += f", {torch.get_num_threads()} threads, {units[0] if units else 'no vector units'}"
+    return f"{name}, PyTorch {torch.__version__}, {platform.system()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument(
+        "--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"]
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--batch", type=int, help="sequences in a batch, instead of each work's own"
+    )
+    arguments = parser.parse_args()
+    keep_cache_private()
+    # fp32 is the measure of all
+    arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]
+    print(
+        f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is"
+        " faster\n"
+    )
+    print("| work | what | layer | precision | ms | speed | memory | share of convolution peak |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in arguments.work:
+        work = WORKS[name]._replace(**({"b": arguments.batch} if arguments.batch else {}))
+        for row in measure(name, work, arguments):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""`nowcast plot` as a person meets it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import Outcome
+
+from nowcast.commands import plot
+from nowcast.forecast.dataset import build_forecast, write_forecast
+from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
+
+Run = Callable[..., Outcome]
+START = np.datetime64("2020-01-01T00:25")
+STEP = np.timedelta64(5, "m")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An hour of rain, rain.nc, and a forecast from its sixth frame that is it, forecast.nc."""
+    monkeypatch.chdir(tmp_path)
+    write_synthetic("rain.nc", 12, 20, 24, seed=1, start="2020-01-01T00:00")
+    write("forecast.nc")
+    return tmp_path
+
+
+def write(
+    name: str,
+    method: str | None = None,
+    steps: int = 3,
+    members: int = 0,
+    shift: int = 0,
+    start: int = 0,
+) -> None:
+    """A forecast file; of an ensemble the members' rates are those of the rain times 1, 2, 3, …"""
+    grid = open_grid("rain.nc").load()
+    if shift:
+        grid = grid.assign_coords(x=grid["x"] + shift)
+    rates = grid[RATE].values[6 : 6 + steps]
+    if members:
+        rates = rates[:, None] * np.arange(1, members + 1, dtype=np.float32)[:, None, None]
+    provenance = {} if method is None else {"method": method}
+    write_forecast(build_forecast(rates, grid, START + start * STEP, STEP, provenance), name)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What would be drawn, in place of drawing it."""
+    calls: list[dict[str, Any]] = []
+
+    def note(path: str, **shown: Any) -> Path:
+        calls.append({"path": path, **shown})
+        return Path(path)
+
+    monkeypatch.setattr(plot, "draw_frames", note)
+    monkeypatch.setattr(plot, "draw_film", note)
+    return calls
+
+
+def test_a_forecast_becomes_a_panel(run: Run, folder: Path) -> None:
+    outcome = run("plot", "forecast.nc", "columns=2")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "forecast.png\n", "")
+    assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_forecast_becomes_a_film_beside_what_was_observed(run: Run, folder: Path) -> None:
+    outcome = run(
+        "plot",
+        "forecast.nc",
+        "data=radar",
+        "data.path=rain.nc",
+        "output=films/f.gif",
+        "colours=colour_blind",
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "films/f.gif\n", "")
+    assert (folder / "films" / "f.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_what_is_drawn_is_what_the_file_says(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    assert run("plot", "forecast.nc", "data=radar", "data.path=rain.nc", "columns=4").code == 0
+    [shown] = drawn
+    rain = open_grid("rain.nc")[RATE].values
+    np.testing.assert_array_equal(shown["forecasts"]["model"], rain[6:9])
+    np.testing.assert_array_equal(shown["observed"], rain[6:9])
+    np.testing.assert_array_equal(shown["past"], rain[2:6])
+    assert shown["lead_minutes"] == [5, 10, 15]
+    assert shown["title"] == "Forecast from 2020-01-01 00:25 UTC"
+    assert shown["reference_time"].isoformat() == "2020-01-01T00:25:00"
+    assert (shown["origin"], shown["colours"], shown["columns"]) == ("lower", "radar", 4)
+    longitude, latitude = shown["degrees"]
+    assert longitude.shape == latitude.shape == (20, 24)
+    assert latitude[0, 0] < latitude[-1, 0] and longitude[0, 0] < longitude[0, -1]
+
+
+def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    write("steps.nc", "steps", members=3)
+    write("p.nc", "persistence")
+    write("q.nc", "persistence")
+    assert (
+        run(
+            "plot", "forecast.nc", "steps.nc", "p.nc", "q.nc", "output=f.mp4", "frames_per_second=2"
+        ).code
+        == 0
+    )
+    [shown] = drawn
+    names = ["model", "steps, mean of 3 members", "persistence, p.nc", "persistence, q.nc"]
+    assert (list(shown["forecasts"]), shown["path"], shown["frames_per_second"]) == (
+        names,
+        "f.mp4",
+        2,
+    )
+    one = shown["forecasts"]["model"]
+    # the mean of 1, 2 and 3 times it
+    np.testing.assert_allclose(shown["forecasts"][names[1]], 2 * one, rtol=1e-6)
+    assert shown["observed"] is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        (["fc/p.nc", "fc/q.nc"], ["p.nc", "q.nc"]),
+        (["a/fc/x.nc", "b/fc/x.nc"], ["a", "b"]),
+        (["runs/a/x.nc", "runs/b/c/x.nc", "runs/b/d/x.nc"], ["a", "b/c", "b/d"]),
+        (["x.nc", "old/x.nc"], ["x.nc", "old/x.nc"]),
+        (["a/1.nc", "b/2.nc"], ["a/1.nc", "b/2.nc"]),
+    ],
+)
+def test_forecasts_of_one_method_are_told_apart_by_their_folders(
+    paths: list[str], parts: list[str]
+) -> None:
+    assert plot.differing_parts(paths) == parts
+
+
+def test_models_in_two_folders_are_named_by_them(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        write(f"{name}/x.nc")
+    assert run("plot", "one/x.nc", "two/x.nc").code == 0
+    assert list(drawn[0]["forecasts"]) == ["model, one", "model, two"]
+
+
+def test_a_pixel_that_a_member_lacks_is_missing_in_the_mean(folder: Path) -> None:
+    rates = np.array([[[[1.0, np.nan]], [[3.0, 4.0]]]], dtype=np.float32)
+    mean = plot.rates_of(xr.Dataset({RATE: (("time", "realization", "y", "x"), rates)}))
+    np.testing.assert_array_equal(mean, [[[2.0, np.nan]]])
+
+
+def test_lines_of_latitude_and_longitude_only_where_the_file_has_them(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    grid = synthetic_grid(12, 20, 24)
+    nowhere = grid.drop_vars([name for name in grid.coords if name != "time"])
+    write_forecast(build_forecast(grid[RATE].values[:2], nowhere, START, STEP, {}), "nowhere.nc")
+    assert run("plot", "nowhere.nc").code == 0
+    assert (drawn[0]["degrees"], drawn[0]["origin"]) == (None, "upper")
+
+
+def test_times_that_were_not_observed_stay_blank(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    write("late.nc", start=4)  # from 00:45: the rain ends at 00:55
+    outcome = run("plot", "late.nc", "data=radar", "data.path=rain.nc")
+    assert outcome.code == 0
+    assert "1 of 3 times were not observed: 2020-01-01T01:00 UTC" in outcome.err
+    assert [frame is None for frame in drawn[0]["observed"]] == [False, False, True]
+    assert [frame is None for frame in drawn[0]["past"]] == [False] * 5
+
+
+def test_observations_of_a_pattern_of_times(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    write_synthetic("archive/2020/rain_0000.nc", 12, 20, 24, seed=1, start="2020-01-01T00:00")
+    # would not fit
+    write_synthetic("archive/2021/rain_0000.nc", 2, 5, 5, seed=1, start="2021-01-01T00:00")
+    assert (
+        run("plot", "forecast.nc", "data=radar", "data.path=archive/%Y/*.nc", "output=f.gif").code
+        == 0
+    )
+    np.testing.assert_array_equal(drawn[0]["observed"], open_grid("rain.nc")[RATE].values[6:9])
+
+
+def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
+    outcome = run("plot", "--help")
+    assert outcome.code == 0
+    assert (
+        "data=radar|radolan|synthetic" in outcome.out
+        and "  nowcast plot forecast.nc" in outcome.out
+    )
+    assert "colours: radar" in run("plot", "--cfg", "job").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ([], 2, "plot: give a forecast file, as 'nowcast plot forecast.nc'"),
+        (["forecast.nc", "./forecast.nc"], 2, "./forecast.nc: given twice"),
+        (["page.nc"], 65, "page.nc: not a whole NetCDF file"),
+        (["rain.nc"], 65, "rain.nc: no forecast file"),
+        (["nothing.nc"], 66, "nothing.nc: no such forecast file"),
+        (["forecast.nc", "other.nc"], 65, "other.nc: cannot be drawn beside forecast.nc (another grid: 'x' differs); draw them apart."),
+        (["forecast.nc", "later.nc"], 65, "(it starts at 2020-01-01T00:30, the other at 2020-01-01T00:25 UTC)"),
+        (["forecast.nc", "short.nc"], 65, "short.nc: cannot be drawn beside forecast.nc (other lead times)"),
+        (["forecast.nc", "data=radar", "data.path=small.nc"], 65, "small.nc: not on the grid of the forecast (20×24 and 5×5 pixels)"),
+        (["forecast.nc", "data=radar", "data.path=early.nc"], 66, "early.nc: none of the forecast's times was observed"),
+        (["forecast.nc", "data=radar", "data.path=none.nc"], 66, "none.nc: no such file or folder"),
+        (["forecast.nc", "data=radar"], 78, "data.path: needs a value"),
+        (["forecast.nc", "data=moving_mnist"], 78, "data: moving_mnist has neither times nor a place"),
+        (["forecast.nc", "output=f.jpg"], 78, "output: a picture ends in .png, .gif or .mp4, unlike 'f.jpg'"),
+        (["forecast.nc", "colours=rainbow"], 78, "colours: "),
+        (["forecast.nc", "columns=0"], 78, "columns: a panel has 1 to 50, not 0."),
+        (["forecast.nc", "frames_per_second=0"], 78, "frames_per_second: give 0.1 to 50, not 0."),
+        (["forecast.nc", "output=rain.nc/f.png"], 73, "cannot create this folder"),
+        (["forecast.nc", "output=rain.nc/f.gif"], 73, "cannot create this folder"),
+        (["forecast.nc", "colour=radar"], 78, "colour: no such key"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_said_in_one_line(
+    run: Run, folder: Path, words: list[str], code: int, says: str
+) -> None:
+    Path("page.nc").write_text("<!DOCTYPE html><html>not found</html>")
+    write("other.nc", shift=500)
+    write("later.nc", start=1)
+    write("short.nc", steps=2)
+    write_synthetic("small.nc", 12, 5, 5, start="2020-01-01T00:00")
+    write_synthetic("early.nc", 3, 20, 24, start="2020-01-01T00:00")
+    before = sorted(os.listdir())
+    outcome = run("plot", *words)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert says in outcome.err and len(outcome.err.splitlines()) == 1
+    assert sorted(os.listdir()) == before

@@ -1,0 +1,232 @@
+"""Frames stand side by side under one legend, in panels and in films that can be read back."""
+
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
+from test_pictures import assert_whole_png
+
+from nowcast.errors import (
+    CannotCreateError,
+    ConfigError,
+    DataError,
+    InputOutputError,
+    MissingLibraryError,
+)
+from nowcast.report.pictures import films, frames
+from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
+
+START = datetime(2026, 6, 2, 23, 54)
+STEPS = [np.full((8, 12), rate, dtype="float32") for rate in (0.0, 0.2, 7.0, 60.0, np.nan)]
+"""A frame of each of five lead times, all of one colour."""
+COLOURS = [DRY, RATE_CLASSES[0.1], RATE_CLASSES[5.0], RATE_CLASSES[50.0], NOT_COVERED]
+MINUTES = [6.0, 12.0, 18.0, 24.0, 30.0]
+
+
+def bytes_of(colour: str) -> tuple[int, ...]:
+    return tuple(round(255 * part) for part in to_rgb(colour))
+
+
+def texts(rows: list[frames.Row], **look: object) -> list[str]:
+    """All that is written in a panel."""
+    settings = {"shape": (8, 12), "origin": "lower", "colours": "radar", "graticule": None, **look}
+    figure = frames._panel_figure(rows, "title", frames.Look(**settings))  # type: ignore[arg-type]
+    return [text.get_text() for panel in figure.axes for text in panel.texts if text.get_visible()]
+
+
+def test_frames_with_and_without_past_and_observation(tmp_path: Path) -> None:
+    field = np.random.default_rng(0).gamma(0.5, 8.0, (6, 8, 12)).astype("float32")
+    field[:, 0] = np.nan
+    minutes = [6, 12, 18, 24, 30, 36]
+    forecasts = {"model": field, "persistence": torch.from_numpy(field)}
+    observed = [None, *field[1:]]
+    degrees = np.linspace(5, 8, 12)[None, :], np.linspace(50, 52, 8)[:, None]
+    full = frames.draw_frames(
+        tmp_path / "a" / "full.png", observed, forecasts, minutes, "title", past=[*field[:2], None],
+        reference_time=START, columns=2, colours="colour_blind", degrees=degrees,
+    )  # fmt: skip
+    assert_whole_png(full)
+    bare = frames.draw_frames(
+        tmp_path / "b" / "bare.png", None, {"model": field[:1]}, [6], "title", origin="upper"
+    )
+    assert_whole_png(bare)
+
+
+def test_what_was_not_observed_is_said() -> None:
+    observed = ("observed", [("+6 min", STEPS[1]), ("+12 min", None)])
+    assert texts([observed]) == ["not observed"]
+    assert texts([("model", [("+6 min", STEPS[1]), ("+12 min", STEPS[4])])]) == []
+
+
+def test_times_are_named_by_clock_and_lead() -> None:
+    assert frames._when(6, START) == "00:00  +6 min"
+    assert frames._when(-12, None) == "−12 min"
+    assert frames._when(0, None) == "0 min"
+    name, row = frames._past_row(np.arange(4), [6, 12], 3, None)
+    assert (name, row) == ("past", [("−12 min", 1), ("−6 min", 2), ("0 min", 3)])
+
+
+def test_frames_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    field = np.zeros((2, 4, 4))
+    for observed, forecast, minutes in [
+        (field, field[:1], [6, 12]),
+        (None, field, [6]),
+        (field[:, :3], field, [6, 12]),
+    ]:
+        with pytest.raises(DataError, match="one frame for each lead time"):
+            frames.draw_frames(tmp_path / "x.png", observed, {"model": forecast}, minutes, "title")
+    with pytest.raises(DataError, match="one frame for each lead time"):
+        frames.draw_film(tmp_path / "x.gif", [None], {}, [6], "title", frames_per_second=4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_south_is_drawn_at_the_bottom_wherever_row_0_is(tmp_path: Path) -> None:
+    """Rain in row 0 alone, of 2 rows."""
+    field = np.array([[[9.0, 9.0], [0.0, 0.0]]])
+    lowest = {}
+    for origin in ("lower", "upper"):
+        [picture] = frames._film(
+            {"model": [field[0]]},
+            ["+6 min"],
+            "title",
+            frames.Look((2, 2), origin, "radar", None),  # type: ignore[arg-type]
+        )
+        wet = np.argwhere((picture == bytes_of(RATE_CLASSES[5.0])).all(axis=2))
+        # left of the legend
+        lowest[origin] = wet[wet[:, 1] < 0.8 * picture.shape[1]].mean(axis=0)[0] / picture.shape[0]
+    assert lowest["upper"] < 0.4 < 0.5 < lowest["lower"]
+
+
+def test_a_large_grid_is_drawn_from_some_of_its_pixels() -> None:
+    field = np.zeros((2500, 3999), dtype="float32")
+    figure = frames._panel_figure(
+        [("model", [("+6 min", field)])], "title", frames.Look((2500, 3999), "lower", "radar", None)
+    )
+    [image] = figure.axes[0].images
+    assert image.get_array().shape == (1250, 1333)
+    assert image.get_extent() == [-0.5, 3998.5, -0.5, 2499.5]
+
+
+def middles(picture: np.ndarray, panels: int) -> list[tuple[int, ...]]:
+    """The colours at the middle of each of the panels, side by side left of the legend."""
+    panel = frames._FILM_WIDTHS[panels - 1] * frames._FILM_DPI
+    return [
+        tuple(picture[len(picture) // 2, int(panel * (number + 0.55))].tolist())
+        for number in range(panels)
+    ]
+
+
+def test_a_gif_has_every_lead_time_in_the_exact_colours_and_loops(tmp_path: Path) -> None:
+    forecasts = {"model": STEPS, "still": [STEPS[2]] * 5}
+    path = frames.draw_film(
+        tmp_path / "a.gif",
+        None,
+        forecasts,
+        MINUTES,
+        "title",
+        frames_per_second=4,
+        reference_time=START,
+    )
+    with Image.open(path) as film:
+        assert (film.n_frames, film.info["duration"], film.info["loop"]) == (5, 250, 0)  # type: ignore[attr-defined]
+        pictures = []
+        for number in range(5):
+            film.seek(number)
+            pictures.append(np.asarray(film.convert("RGB")))
+    for picture, colour in zip(pictures, COLOURS, strict=True):
+        assert middles(picture, 2) == [bytes_of(colour), bytes_of(RATE_CLASSES[5.0])]
+    still = [picture[picture.shape[0] // 5 :, picture.shape[1] // 2 :] for picture in pictures]
+    # nothing moves but the time above
+    assert all(np.array_equal(still[0], one) for one in still[1:])
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_an_mp4_is_even_and_browsers_can_play_it(tmp_path: Path) -> None:
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    observed = [None, *STEPS[1:]]
+    path = frames.draw_film(
+        tmp_path / "a.mp4", observed, {"model": STEPS}, MINUTES, "title", frames_per_second=2.5
+    )
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-i",
+        str(path),
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]
+    decoded = subprocess.run(command, capture_output=True, check=True)
+    about = next(line for line in decoded.stderr.decode().splitlines() if "Video: h264" in line)
+    assert "yuv420p(tv, bt709" in about and "2.50 fps" in about.replace("2.5 fps", "2.50 fps")
+    width, height = map(int, re.search(r" (\d{3,4})x(\d{3,4})", about).groups())  # type: ignore[union-attr]
+    assert width % 2 == height % 2 == 0
+    pictures = np.frombuffer(decoded.stdout, np.uint8).reshape(5, height, width, 3)
+    for picture, colour in zip(pictures[1:], COLOURS[1:], strict=True):
+        assert np.abs(np.array(middles(picture, 2)) - bytes_of(colour)).max() <= 8
+    # plays before it is all there
+    assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_odd_pictures_are_made_even_with_white() -> None:
+    odd = np.zeros((3, 5, 3), dtype=np.uint8)
+    even = films._even(odd)
+    assert even.shape == (4, 6, 3)
+    assert (even[3] == 255).all() and (even[:, 5] == 255).all() and not even[:3, :5].any()
+
+
+def test_colours_beyond_the_palette_take_the_nearest() -> None:
+    """512 greens: 255 of them find a place, the others go to the nearest of these, and what is
+    given stays exact.
+    """
+    picture = np.zeros((3, 256, 3), dtype=np.uint8)
+    picture[..., 1], picture[2, :, 2] = np.arange(256), 1
+    palette = films._palette(picture, ["#ff0000"])
+    assert palette.shape == (256, 3) and palette[0].tolist() == [255, 0, 0]
+    drawn = np.asarray(films._indexed(picture, palette).convert("RGB")).astype(int)
+    assert np.abs(drawn - picture).max() <= 1
+
+
+def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(name: str) -> None:
+        frames.draw_film(
+            tmp_path / name, None, {"model": STEPS}, MINUTES, "title", frames_per_second=4
+        )
+
+    with pytest.raises(ConfigError, match="ends in .gif or .mp4"):
+        draw("a.webm")
+    (tmp_path / "a.gif").mkdir()
+    with pytest.raises(CannotCreateError, match="no ordinary file"):
+        draw("a.gif")
+    (tmp_path / "a.gif").rmdir()
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(MissingLibraryError, match=r"pip install 'nowcast\[video\]'"):
+        draw("a.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_of_ffmpeg_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    broken = tmp_path / "ffmpeg"
+    broken.write_text(
+        "#!/bin/sh\necho 'Some words' >&2\necho 'No space left on device' >&2\nexit 1\n"
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
+    with pytest.raises(
+        InputOutputError,
+        match=r"a\.mp4: ffmpeg failed \(No space left on device\); nothing was left behind",
+    ):
+        films.write_mp4(tmp_path / "a.mp4", [np.zeros((400, 400, 3), np.uint8)] * 3, 4)
+    assert [file.name for file in tmp_path.iterdir()] == ["ffmpeg"]

@@ -1,0 +1,218 @@
+"""Cycles that follow each other: of a period, after a late frame, with another checkpoint."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import Outcome
+
+from nowcast.forecast.dataset import open_forecast
+
+Run = Callable[..., Outcome]
+TIMES = [f"2020-01-01T06:{minute:02d}" for minute in range(0, 30, 5)]
+
+
+@pytest.fixture
+def words(
+    radar_file: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Of predict, in a folder with a file a frame; the model sees three of them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "radar").mkdir()
+    shutil.copy(trained / "best.pt", tmp_path)
+    with xr.open_dataset(radar_file, engine="netcdf4") as series:
+        for time in TIMES:
+            series.sel(time=[time]).to_netcdf(
+                tmp_path / f"radar/{time[-5:-3]}{time[-2:]}.nc", engine="netcdf4"
+            )
+    return [
+        "checkpoint=best.pt", "data=radar", "data.path=radar", "data.cache=cache", "device=cpu",
+        "precision=fp32", "retry=0", "output=out/%H%M.nc", "max_wet_ratio=1e9",
+    ]  # fmt: skip
+
+
+def test_a_period_is_filled_around_a_hole_which_is_told_with_its_own_exit_code(
+    run: Run, words: list[str]
+) -> None:
+    Path("radar/0610.nc").rename("0610.nc")
+    period = ["from=2020-01-01T06:10", "to=2020-01-01T06:25"]
+    outcome = run("predict", *words, *period)
+    assert outcome.code == 66 and "3 of 4 forecasts failed, the first so: " in outcome.err
+    assert [path.name for path in Path("out").iterdir()] == ["0625.nc"]
+    Path("0610.nc").rename("radar/0610.nc")
+    assert run("predict", *words, *period).code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "0610.nc",
+        "0615.nc",
+        "0620.nc",
+        "0625.nc",
+    ]
+    outcome = run("predict", *words, *period)
+    assert outcome.code == 0 and outcome.err.count("already there") == 4
+
+
+def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(
+    run: Run, words: list[str]
+) -> None:
+    chain = ["fallback=[model,persistence,none]", "fallback_exit_code=75"]
+    Path("radar/0620.nc").rename("0620.nc")
+    outcome = run("predict", *words, *chain)
+    assert outcome.code == 75 and open_forecast("out/0625.nc").attrs["method"] == "persistence"
+    made = Path("out/0625.nc").stat().st_mtime_ns
+    assert (
+        run("predict", *words, *chain).code == 75 and Path("out/0625.nc").stat().st_mtime_ns == made
+    )
+    Path("0620.nc").rename("radar/0620.nc")
+    assert run("predict", *words, *chain).code == 0
+    assert "method" not in open_forecast("out/0625.nc").attrs
+
+
+def test_steps_of_another_checkpoint_are_another_forecast(run: Run, words: list[str]) -> None:
+    words = [*(word for word in words if "max_wet" not in word), "model=persistence"]
+    assert run("predict", *words).code == 0 and "already there" in run("predict", *words).err
+    Path("other.pt").write_bytes(Path("best.pt").read_bytes())
+    # by what it holds, not by its name
+    assert "already there" in run("predict", *words, "checkpoint=other.pt").err
+
+
+def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None:
+    outcome = run(
+        "predict", *words, "from=2020-01-01T06:10", "to=2020-01-01T06:25", "output=out/%Y%m%d.nc"
+    )
+    assert outcome.code == 78 and "gives one name to several of these times" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "clashing",
+    [
+        ["data.path=radar", "output=radar/%Y%m%dT%H%MZ.nc"],
+        ["data.path=radar", "output=radar/forecasts/%H%M.nc", "watch=true"],
+        ["data.path=radar/*.nc", "output=radar/f_%H%M.nc"],
+        ["data.path=radar/%H%M.nc", "output=radar/%H%M.nc"],
+        ['data.path="radar/[0l]*.nc"', "output=radar/f_%H%M.nc", "latest=symlink"],
+        [
+            "data.path=radar/*.nc",
+            "output=radar/%Y%m%d%H%M.nc",
+            "from=2020-01-01T06:10",
+            "to=2020-01-01T06:25",
+        ],
+    ],
+)
+def test_forecasts_among_the_radar_files_are_refused_before_there_is_one(
+    run: Run, words: list[str], clashing: list[str]
+) -> None:
+    def files() -> list[Path]:
+        return sorted(path for path in Path().rglob("*") if path.is_file())
+
+    before = files()
+    outcome = run("predict", *words, *clashing)
+    assert outcome.code == 78
+    assert (
+        "output: radar/" in outcome.err
+        and "would be read as a radar file, by data.path=radar" in outcome.err
+    )
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ["data.path=radar/0*.nc", "output=radar/f_%H%M.nc", "latest=symlink"],
+        ["data.path=radar/*.nc", "output=radar/forecasts/%H%M.nc"],
+        ["data.path=radar/%H%M.nc", "output=radar/%Y%m%dT%H%MZ.nc"],
+    ],
+)
+def test_forecasts_may_lie_beside_radar_files_of_other_names(
+    run: Run, words: list[str], beside: list[str]
+) -> None:
+    for _ in range(2):
+        assert run("predict", *words, *beside).code == 0
+
+
+def test_what_is_there_is_no_work_even_where_its_frames_are_gone(
+    run: Run, words: list[str]
+) -> None:
+    at = ["at=2020-01-01T06:25"]
+    assert run("predict", *words, *at).code == 0
+    shutil.rmtree("radar")
+    Path("radar").mkdir()
+    outcome = run("predict", *words, *at)
+    assert outcome.code == 0 and "already there" in outcome.err
+
+
+def replace_frame(name: str, factor: float) -> None:
+    """Another frame of the same time takes the place of one, in one step, as a service that
+    corrects it does.
+    """
+    with xr.open_dataset(f"radar/{name}", engine="netcdf4") as file:
+        changed = file.load()
+    variable = next(str(one) for one in changed.data_vars if changed[one].ndim == 3)
+    changed[variable] = changed[variable] * factor
+    changed.to_netcdf("corrected.nc", engine="netcdf4")
+    Path("corrected.nc").replace(f"radar/{name}")
+
+
+@pytest.mark.parametrize("path", ["radar", "radar/%H%M.nc"])
+def test_a_forecast_whose_input_changed_afterwards_is_told_and_made_again(
+    run: Run, words: list[str], path: str
+) -> None:
+    words = [*words, f"data.path={path}", *(["at=2020-01-01T06:25"] if path == "radar" else [])]
+    assert run("predict", *words).code == 0 and "already there" in run("predict", *words).err
+    [made] = Path("out").iterdir()
+    before = open_forecast(made)["precipitation_rate"].values
+    replace_frame("0625.nc", 1.5)
+    outcome = run("predict", *words)
+    assert (
+        outcome.code == 0
+        and "made again, because frames changed after it was made: 2020-01-01T06:25 UTC"
+        in outcome.err
+    )
+    assert not np.array_equal(
+        open_forecast(made)["precipitation_rate"].values, before, equal_nan=True
+    )
+    assert "already there" in run("predict", *words).err
+    os.utime("radar/0620.nc")  # touched, and the same
+    assert "already there" in run("predict", *words).err
+
+
+def test_a_frame_that_came_late_takes_the_place_of_the_one_made_for_it(
+    run: Run, words: list[str]
+) -> None:
+    words = [*words, "max_gap=15", "gap_filling=interpolation"]
+    Path("radar/0620.nc").rename("0620.nc")
+    assert (
+        run("predict", *words).code == 0
+        and "filled_input_times" in open_forecast("out/0625.nc").attrs
+    )
+    assert "already there" in run("predict", *words).err
+    shutil.copyfile("0620.nc", "radar/0620.nc")
+    assert "frames changed after it was made: 2020-01-01T06:20 UTC" in run("predict", *words).err
+    assert open_forecast("out/0625.nc").attrs["filled_input_times"] == "[]"
+    assert "already there" in run("predict", *words).err
+
+
+def test_a_folder_whose_history_has_another_spacing_gives_lead_times_of_the_newest(
+    run: Run, words: list[str]
+) -> None:
+    with xr.open_dataset("radar/0600.nc", engine="netcdf4") as file:
+        frame = file.load()
+    for minute in range(40, 60):
+        frame.assign_coords(time=[np.datetime64(f"2020-01-01T05:{minute}", "ns")]).to_netcdf(
+            f"radar/05{minute}.nc", engine="netcdf4"
+        )
+    for path in ("radar", "radar/*.nc", "radar/%H%M.nc"):
+        given = [
+            *words,
+            "checkpoint=null",
+            "model=persistence",
+            "input_steps=2",
+            "lead_steps=3",
+            f"data.path={path}",
+        ]
+        outcome = run("predict", *given, f"output=out{len(path)}/%H%M.nc")
+        assert outcome.code == 0, outcome.err
+        assert open_forecast(f"out{len(path)}/0625.nc")["lead_time"].values.tolist() == [5, 10, 15]
