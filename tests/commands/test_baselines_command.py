@@ -334,11 +334,12 @@ def test_more_frames_than_memory_holds_are_refused_before_they_are_made(
 ) -> None:
     words = (
         "input_steps=3",
-        "lead_steps=1000000000",
+        "lead_steps=10000",
+        "max_memory_gb=0.05",
         "data=radar",
         f"data.path={radar_file}",
         f"output={tmp_path}/a.nc",
     )
     outcome = run("predict", "model=persistence", *words)
-    assert outcome.code == 69 and "1000000000 frames of [34, 41] need 5.6e+03 GB" in outcome.err
+    assert outcome.code == 69 and "10000 frames of [34, 41] need 0.056 GB" in outcome.err
     assert list(tmp_path.iterdir()) == []
