@@ -24,7 +24,7 @@ from nowcast.radar.finding.archives import archive_in_words
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions
 from nowcast.radar.reading.storage import Values, explain, explained, unpacked
 from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 START = 1024  # bytes from which a format is told
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -54,7 +54,7 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
-    return apart(path, _describe, path, options, repeats=True)
+    return isolated(path, _describe, path, options, repeats=True)
 
 
 def read_frames(
@@ -64,7 +64,7 @@ def read_frames(
 
     Errors: as describe_file.
     """
-    return apart(file.path, _read, without_place(file), frames, rows, columns, options)
+    return isolated(file.path, _read, without_place(file), frames, rows, columns, options)
 
 
 def without_place(file: RadarFile) -> RadarFile:
