@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
+from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.radar.finding.archives import archive_in_words
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions
 from nowcast.radar.reading.storage import Values, explain, explained, unpacked
@@ -157,19 +157,12 @@ def _is_knmi(path: Path, start: bytes) -> bool:
 
 
 def _hdf5_has(path: Path, names: set[str]) -> bool:
-    """Whether an HDF5 file has these groups or datasets.
-
-    NetCDF files by their suffix are not looked into without h5py.
-    """
+    """Whether an HDF5 file has these groups or datasets."""
     from nowcast.radar.reading.hdf5 import open_file
 
     try:
         with open_file(path) as file:
             return all(name in file for name in names)
-    except MissingLibraryError:
-        if bare_suffix(path) in FORMATS["netcdf"].suffixes:
-            return False
-        raise
     except (DataError, MissingInputError):  # its reader says what is wrong
         return False
 
