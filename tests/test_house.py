@@ -23,7 +23,7 @@ FLOORS = (
     ("radar",),
     ("config",),
     ("untrusted", "files", "explain"),
-    ("console", "periods", "signals"),
+    ("console", "periods", "signals", "plugins"),
     ("errors", "startup", "__init__"),
 )
 """The rooms, the highest floor first. A room knows only rooms on floors below its own."""
