@@ -2,12 +2,14 @@
 which of them it learns from.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nowcast.config.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.config.effects import SHAPES, SHAPES_MADE_OF_DAYS, SHAPES_NOT
 from nowcast.errors import ConfigError
 from nowcast.radar.reading.options import ReadOptions
 from nowcast.sequences.options import Sampling
@@ -17,8 +19,8 @@ from nowcast.sequences.options import Sampling
 class DataConfig:
     """Where frames come from; `name` says which kind of source."""
 
-    name: str
-    path: str
+    name: str = dataclasses.field(metadata=SHAPES_NOT)
+    path: str = dataclasses.field(metadata=SHAPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +29,11 @@ class RadarConfig(ReadOptions, DataConfig):
     what.
     """
 
-    cache: str
-    cache_gb: float
-    train: list[str] | None
-    validation: list[str] | None
-    test: list[str] | None
+    cache: str = dataclasses.field(metadata=SHAPES_NOT)
+    cache_gb: float = dataclasses.field(metadata=SHAPES_NOT)
+    train: list[str] | None = dataclasses.field(metadata=SHAPES_MADE_OF_DAYS)
+    validation: list[str] | None = dataclasses.field(metadata=SHAPES_NOT)
+    test: list[str] | None = dataclasses.field(metadata=SHAPES_NOT)
 
     def __post_init__(self) -> None:
         not_empty("data.path", self.path)
