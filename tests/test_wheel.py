@@ -26,7 +26,7 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
     with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(site)
     assert {"page.css", "page.js"} <= {
-        path.name for path in (site / "nowcast" / "verification" / "page").iterdir()
+        path.name for path in (site / "nowcast" / "report").iterdir()
     }
     code = (
         "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train',"
