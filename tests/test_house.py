@@ -66,6 +66,8 @@ ROOMS_OF_A_WORD = {
     "keras": set(),
     "matplotlib": {"report"},
     "contourpy": {"report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "rich": {"verification", "console", "commands", "cli"},
     "torch": {
         "model", "sequences", "training", "forecast", "verification", "factories", "service",
