@@ -1,6 +1,6 @@
 """Damaged radar files, opened beside intact ones of their series in a process that may crash.
 
-    python tests/radar/mutants.py FORMAT FIRST COUNT FOLDER
+    python tests/radar/reading/mutants.py FORMAT FIRST COUNT FOLDER
 
 makes mutant FIRST and the COUNT - 1 after it below FOLDER, and says of each, in a line of JSON,
 what came of it.
