@@ -6,12 +6,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
+from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 
 LARGEST = 320
@@ -63,7 +63,7 @@ class Case:
     rows: list[Row]
 
 
-def strip(frames: NDArray[np.floating], origin: Literal["lower", "upper"]) -> tuple[str, int]:
+def strip(frames: NDArray[np.floating], origin: Origin) -> tuple[str, int]:
     """Rates (lead, h, w) → a data: URI of a PNG with all frames below one another, north up, and
     how many it holds.
 
@@ -115,9 +115,7 @@ def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
     return mean.astype(frames.dtype), n
 
 
-def cases_of(
-    showcases: Sequence[Showcase], leads: int, origin: Literal["lower", "upper"]
-) -> list[Case]:
+def cases_of(showcases: Sequence[Showcase], leads: int, origin: Origin) -> list[Case]:
     """Return what a page shows of the cases.
 
     Raises:
@@ -133,7 +131,7 @@ def legend() -> list[tuple[str, str]]:
     return list(zip((DRY, *RATE_CLASSES.values(), NOT_COVERED), words, strict=True))
 
 
-def _case(showcase: Showcase, leads: int, origin: Literal["lower", "upper"]) -> Case:
+def _case(showcase: Showcase, leads: int, origin: Origin) -> Case:
     shapes = {name: np.shape(frames) for name, frames in showcase.rows.items()}
     if len(set(shapes.values())) != 1 or any(
         len(shape) != 3 or shape[0] != leads for shape in shapes.values()
@@ -147,7 +145,7 @@ def _case(showcase: Showcase, leads: int, origin: Literal["lower", "upper"]) -> 
     return Case(showcase.label, showcase.reference_time, score, rows)
 
 
-def _row(name: str, field: NDArray[np.floating], origin: Literal["lower", "upper"]) -> Row:
+def _row(name: str, field: NDArray[np.floating], origin: Origin) -> Row:
     small, averaged = smaller(field)
     image, count = strip(small, origin)
     _, height, width = small.shape

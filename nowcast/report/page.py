@@ -10,11 +10,12 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nowcast.files import written_whole
+from nowcast.radar.placing.place import Origin
 from nowcast.report import diagrams, sections
 from nowcast.report.about import about_of
 from nowcast.report.example_frames import Showcase, cases_of, legend
@@ -35,7 +36,7 @@ def write_report(
     counts: "xr.Dataset",
     showcases: Sequence[Showcase],
     score_name: str,
-    origin: Literal["lower", "upper"],
+    origin: Origin,
     settings: Mapping[str, str],
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
@@ -70,7 +71,7 @@ def values_of(
     scores: "xr.Dataset",
     counts: "xr.Dataset",
     showcases: Sequence[Showcase] = (),
-    origin: Literal["lower", "upper"] = "upper",
+    origin: Origin = "upper",
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
