@@ -48,6 +48,8 @@ from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
+MODEL = "model"
+"""The method of a forecast that names none: a trained model."""
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
 # xarray may leave out what is zero

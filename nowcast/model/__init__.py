@@ -56,3 +56,10 @@ __all__ = [
     "StridedEncoderForecaster",
     "build_model",
 ]
+
+FACE = {
+    "describe": "what a model is made of and what it costs",
+    "stacks": "what the networks have in common",
+    "watched": "who would notice that a cell is not called",
+}
+"""The modules that other rooms may import, and what they give."""
