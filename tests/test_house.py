@@ -22,7 +22,8 @@ FLOORS = (
     ("model", "sequences", "verification"),
     ("radar",),
     ("config",),
-    ("untrusted", "files", "explain"),
+    ("untrusted", "explain"),
+    ("files",),
     ("console", "periods", "signals"),
     ("errors", "startup", "__init__"),
 )
