@@ -39,6 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 FACE = {
+    "reading.options": "what a user may say about files",
     "grid": "the canonical grid and its names",
     "times": "times and the regular clock",
     "finding.time_patterns": "patterns of times in paths",

@@ -2,6 +2,7 @@
 and scored on."""
 
 FACE = {
+    "options": "what windows are drawn, and how",
     "windows": "windows of frames",
     "scene": "what a forecast is made of",
     "batch": "windows as tensors",
