@@ -30,6 +30,11 @@ class ModelConfig:
         """Whether forecasts are fed back, so that true frames can take their place in training."""
         return False
 
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether the model takes fields that are known for each lead time."""
+        return False
+
 
 @dataclass
 class EncoderForecasterConfig(ModelConfig):
@@ -45,6 +50,10 @@ class EncoderForecasterConfig(ModelConfig):
         at_least("model.patch_size", self.patch_size, 1)
         for key in ("kernel_size", "input_kernel_size"):
             odd(f"model.{key}", getattr(self, key))
+
+    @property
+    def takes_ahead(self) -> bool:
+        return True
 
     @property
     def feeds_back(self) -> bool:

@@ -78,8 +78,11 @@ class WindowCases:
         missing = self._missing(indices, steps).to(past.device)
         for name, predictor in self.predictors.items():
             seen = past
-            if isinstance(predictor, ModelPredictor) and bool(missing.any()):
-                seen = predictor.forecaster.inputs.without(past, missing)
+            if isinstance(predictor, ModelPredictor):
+                inputs = predictor.forecaster.inputs
+                seen = inputs.window(sequence, steps)
+                if bool(missing.any()):
+                    seen = inputs.without(seen, missing)
             forecasts[name] = predictor(seen)
         return Cases(self.times[list(indices)], observed, forecasts)
 

@@ -55,6 +55,7 @@ FACE = {
     "placing.resampling": "larger pixels, or those of another grid",
     "series.series": "many files as one series",
     "series.opening": "series as one grid",
+    "series.fields_ahead": "forecasts of further fields on the grid",
     "series.fields": "further fields on the grid",
     "series.neighbours": "frames that do not fit their neighbours",
     "series.cadence": "a coarser clock",
