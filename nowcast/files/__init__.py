@@ -24,3 +24,6 @@ __all__ = [
     "written_together",
     "written_whole",
 ]
+
+FACE: dict[str, str] = {}
+"""No module: other rooms import this one only."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from helpers import Outcome
 
-from nowcast.cli.app import group_options
+from nowcast.cli.help import group_options
 
 Run = Callable[..., Outcome]
 MODELS = group_options("model", "describe")

@@ -167,7 +167,7 @@ def test_it_turns_frames_that_are_stored_the_other_way_round(
 
 def test_it_imports_no_pytorch(words: list[str], exported: Path, tmp_path: Path) -> None:
     told = (
-        "import sys\nfrom nowcast.cli.app import main\ntry:\n    main()\nfinally:\n    print('torch' in"
+        "import sys\nfrom nowcast.cli import main\ntry:\n    main()\nfinally:\n    print('torch' in"
         " sys.modules)"
     )
     command = [

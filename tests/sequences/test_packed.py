@@ -221,7 +221,7 @@ import sys, time
 import numpy as np
 from nowcast.radar import build_grid
 from nowcast.periods import parse_period
-from nowcast.sequences import pack
+from nowcast.sequences.packed import pack
 
 rates = np.arange(10 * 4 * 5, dtype=np.float32).reshape(10, 4, 5)
 grid = build_grid(rates, np.datetime64("2020-06-01", "ns") + np.arange(10) * np.timedelta64(5, "m"), {}, {}, 5.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nowcast.radar.reading.file import ReadOptions
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 SHAPE = (12, 16)
 COUNT = 4  # files of a series, five minutes apart
 

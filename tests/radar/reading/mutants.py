@@ -1,6 +1,6 @@
 """Damaged radar files, opened beside intact ones of their series in a process that may crash.
 
-    python tests/radar/mutants.py FORMAT FIRST COUNT FOLDER
+    python tests/radar/reading/mutants.py FORMAT FIRST COUNT FOLDER
 
 makes mutant FIRST and the COUNT - 1 after it below FOLDER, and says of each, in a line of JSON,
 what came of it.
@@ -10,6 +10,7 @@ import faulthandler
 import gzip
 import json
 import logging
+import os
 import resource
 import shutil
 import signal
@@ -267,7 +268,8 @@ def outcomes(form: str, count: int, folder: Path, *, every: bool) -> list[dict[s
             str(folder),
             *(["every"] if every else []),
         ]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        ran = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
         done += [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
         if ran.returncode != 0:
             tail = " | ".join(ran.stderr.strip().splitlines()[-25:])
