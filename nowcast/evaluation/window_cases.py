@@ -194,7 +194,7 @@ def open_radar_cases(
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     reach = _reach(period, grid, input_steps, lead_steps)
-    grid = open_radar(data, period, around=reach)
+    grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
     remarks: list[str] = []
     scaling, fields = Scaling("linear", 1.0, 1.0), None

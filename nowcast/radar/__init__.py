@@ -54,6 +54,8 @@ FACE = {
     "placing.cropping": "boxes of degrees",
     "placing.resampling": "larger pixels, or those of another grid",
     "series.series": "many files as one series",
+    "series.describing": "files described, and what is wrong with them",
+    "series.building": "files laid out in time",
     "series.opening": "series as one grid",
     "series.fields_ahead": "forecasts of further fields on the grid",
     "series.fields": "further fields on the grid",

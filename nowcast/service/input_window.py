@@ -85,7 +85,7 @@ def scene_of(
 
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
-    minutes, known = line.minutes, need.timestep
+    minutes, known = line.timestep_minutes, need.timestep
     if known is not None and np.unique(line.times).size > need.steps and minutes != known / _MINUTE:
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on"

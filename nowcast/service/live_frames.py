@@ -129,8 +129,8 @@ class FrameSource:
         line = self.patience.look(lambda bad: self._look(self.files.find(period), None, bad, span))
         first, last = line.held[0], line.held[-1]
         step = (
-            np.timedelta64(round(line.minutes * 60), "s")
-            if np.isfinite(line.minutes)
+            np.timedelta64(round(line.timestep_minutes * 60), "s")
+            if np.isfinite(line.timestep_minutes)
             else np.timedelta64(1, "D")
         )
         start, end = max(first, period.start), min(last, period.end)
@@ -245,8 +245,8 @@ class FrameSource:
             paths = self.files.newest(count)
             line = self._reaching(paths, reference_time, need, gap, bad)
             step = (
-                np.timedelta64(round(line.minutes * 60), "s")
-                if np.isfinite(line.minutes)
+                np.timedelta64(round(line.timestep_minutes * 60), "s")
+                if np.isfinite(line.timestep_minutes)
                 else _LONGEST_STEP
             )
             first = reference_time - (need.steps - 1) * step - gap
@@ -265,7 +265,7 @@ class FrameSource:
         """The frames of these files as far back as `need` and the gaps that may be filled reach."""
         line = self._look(paths, need.timestep, bad, Wanted(until))
         step = need.timestep or np.timedelta64(
-            round(line.minutes * 60) if np.isfinite(line.minutes) else 0, "s"
+            round(line.timestep_minutes * 60) if np.isfinite(line.timestep_minutes) else 0, "s"
         )
         back = (need.steps - 1) * step + gap
         if line.times[0] <= until - back:

@@ -18,7 +18,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError, TryLaterError
 from nowcast.periods import Period
-from nowcast.radar.series import series
+from nowcast.radar.series import describing
 from nowcast.sequences.scene import Scene
 from nowcast.service import retry as patience
 from nowcast.service.input_window import Need
@@ -127,13 +127,13 @@ def values_of(past: Scene) -> list[float]:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that are described from now on."""
     names: list[str] = []
-    describe = series.describe_file
+    describe = describing.describe_file
 
-    def describing(path: Path, options: object) -> object:
+    def noting(path: Path, options: object) -> object:
         names.append(path.name)
         return describe(path, options)
 
-    monkeypatch.setattr(series, "describe_file", describing)
+    monkeypatch.setattr(describing, "describe_file", noting)
     return names
 
 
@@ -240,7 +240,9 @@ def test_what_is_gone_is_forgotten(folder: Path) -> None:
     (folder / "00.nc").unlink()
     for _ in range(2):
         source.newest(None)
-    assert folder / "00.nc" not in source.files._described and len(source.files._described) == 4
+    assert (
+        folder / "00.nc" not in source.files._known._known and len(source.files._known._known) == 4
+    )
 
 
 def test_a_landing_is_noticed(write: Callable[..., Path], folder: Path) -> None:
