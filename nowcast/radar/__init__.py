@@ -1,13 +1,35 @@
 """Radar files → one canonical grid of rain rates (time, y, x) in mm/h; and synthetic rain of
 the same form.
+
+A name is imported when it is first used: a configuration needs only `reading.options`.
 """
 
-from nowcast.radar.finding.files import find_files, newest_files, would_find
-from nowcast.radar.grid import RATE, build_grid, check_grid, timestep_of
-from nowcast.radar.reading.file import ReadOptions
-from nowcast.radar.reading.units import ZR_RELATIONS, dbz_to_rate, rate_factor, rate_to_dbz
-from nowcast.radar.series.opening import open_files, open_grid
-from nowcast.radar.synthetic import Weather, synthetic_frames, synthetic_grid, write_synthetic
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nowcast.radar.finding.files import find_files, newest_files, would_find
+    from nowcast.radar.grid import RATE, build_grid, check_grid, timestep_of
+    from nowcast.radar.reading.options import ReadOptions
+    from nowcast.radar.reading.units import ZR_RELATIONS, dbz_to_rate, rate_factor, rate_to_dbz
+    from nowcast.radar.series.opening import open_files, open_grid
+    from nowcast.radar.synthetic import Weather, synthetic_frames, synthetic_grid, write_synthetic
+else:
+    _HOMES = {
+        "finding.files": ("find_files", "newest_files", "would_find"),
+        "grid": ("RATE", "build_grid", "check_grid", "timestep_of"),
+        "reading.options": ("ReadOptions",),
+        "reading.units": ("ZR_RELATIONS", "dbz_to_rate", "rate_factor", "rate_to_dbz"),
+        "series.opening": ("open_files", "open_grid"),
+        "synthetic": ("Weather", "synthetic_frames", "synthetic_grid", "write_synthetic"),
+    }
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{home}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "RATE", "ZR_RELATIONS", "ReadOptions", "Weather", "build_grid", "check_grid", "dbz_to_rate",
@@ -21,6 +43,7 @@ FACE = {
     "times": "times and the regular clock",
     "finding.time_patterns": "patterns of times in paths",
     "reading.file": "one file described",
+    "reading.options": "what a user may say about files",
     "reading.formats": "the formats and their readers",
     "reading.rates": "frames of a series in mm/h",
     "reading.storage": "the files that are kept open",

@@ -2,6 +2,7 @@
 and scored on."""
 
 FACE = {
+    "options": "which windows are drawn",
     "windows": "windows of frames",
     "scene": "what a forecast is made of",
     "batch": "windows as tensors",

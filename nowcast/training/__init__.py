@@ -4,6 +4,7 @@ What only training needs is not imported here, for a forecast starts sooner with
 nowcast.training.loop import Trainer`, `from nowcast.training.optimizers import …`."""
 
 FACE = {
+    "options": "how long and how to train",
     "loop": "epochs of training and validation",
     "losses": "the losses by name",
     "optimizers": "optimizers and schedules by name",

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nowcast.errors import DataError, MissingLibraryError
+from nowcast.errors import DataError
 from nowcast.untrusted import netcdf3
 
 MAX_PIXELS = 2**26
@@ -59,7 +59,7 @@ def refuse_unsound(path: str | Path) -> None:
     """Look through a file that may be HDF5 or NetCDF, once until it changes.
 
     Errors: DataError if it is no file, is cut short, has data in another file, or data of a size
-    that no radar has; MissingLibraryError; OSError if it is damaged.
+    that no radar has; OSError if it is damaged.
     """
     refuse_irregular(path)
     about = os.stat(path)
@@ -182,12 +182,8 @@ def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
 
 
 def _look_through(source: str | BinaryIO, path: str | Path) -> None:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"{path}: reading it needs h5py: pip install 'nowcast[hdf5]'."
-        ) from error
+    import h5py
+
     away: list[str] = []
     try:
         with h5py.File(source, "r", locking=False) as root:

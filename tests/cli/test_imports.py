@@ -76,7 +76,11 @@ def test_a_forecast_imports_what_it_needs_and_a_picture_of_it_no_torch(words: li
     again = loaded_by(*words)  # it is there
     assert "nowcast.forecast.dataset" in again
     assert (
-        again & (NEVER | {"torch", "nowcast.model", "nowcast.training", "nowcast.service.methods"})
+        again
+        & (
+            NEVER
+            | {"torch", "nowcast.model", "nowcast.training.checkpoints", "nowcast.service.methods"}
+        )
         == set()
     )
     (output,) = [word.removeprefix("output=") for word in words if word.startswith("output=")]
@@ -94,3 +98,9 @@ def test_help_imports_no_library_of_numbers(words: list[str]) -> None:
         loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4", "hydra"})
         == set()
     )
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_configuration_is_composed_without_libraries_of_numbers(command: str) -> None:
+    words = [command, "--cfg", "job", "output=out"]
+    assert loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4"}) == set()

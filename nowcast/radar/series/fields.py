@@ -26,7 +26,7 @@ from nowcast.radar.reading.storage import explained, library
 from nowcast.radar.reading.units import dry_in
 from nowcast.radar.times import Times, show
 from nowcast.untrusted.files import refuse_unsound
-from nowcast.untrusted.isolation import apart, if_running
+from nowcast.untrusted.isolation import if_running, isolated
 
 # A component or a direction of a vector: mirrored or turned, such a field would need other values
 # too.
@@ -71,7 +71,7 @@ class FieldFile:
         """
         if first == last:
             return np.empty((0, *self.size), np.float32)
-        return apart(
+        return isolated(
             self.path,
             _read,
             self.path,
@@ -119,7 +119,7 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
         raise MissingInputError(
             f"{path}: no such field file; check its path in inputs.fields, input_paths or mask."
         )
-    found = apart(where, _find, where, variable, path)
+    found = isolated(where, _find, where, variable, path)
     if found.times is not None:
         _check_times(found.times, path)
     _check_place(found, variable, grid, path)
