@@ -26,7 +26,8 @@ FLOORS = (
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar",),
-    ("untrusted", "files", "explain"),
+    ("untrusted", "explain"),
+    ("files",),
     ("console", "periods", "signals", "plugins"),
     ("errors", "startup", "__init__"),
 )

@@ -39,11 +39,11 @@ __all__ = [
 ]  # fmt: skip
 
 FACE = {
+    "reading.options": "what a user may say about files",
     "grid": "the canonical grid and its names",
     "times": "times and the regular clock",
     "finding.time_patterns": "patterns of times in paths",
     "reading.file": "one file described",
-    "reading.options": "what a user may say about files",
     "reading.formats": "the formats and their readers",
     "reading.rates": "frames of a series in mm/h",
     "reading.storage": "the files that are kept open",

@@ -2,7 +2,7 @@
 and scored on."""
 
 FACE = {
-    "options": "which windows are drawn",
+    "options": "what windows are drawn, and how",
     "windows": "windows of frames",
     "scene": "what a forecast is made of",
     "batch": "windows as tensors",

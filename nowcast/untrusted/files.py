@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nowcast.errors import DataError
+from nowcast.files import FileVersion
 from nowcast.untrusted import netcdf3
 
 MAX_PIXELS = 2**26
@@ -62,18 +63,15 @@ def refuse_unsound(path: str | Path) -> None:
     that no radar has; OSError if it is damaged.
     """
     refuse_irregular(path)
-    about = os.stat(path)
-    _refuse_unsound(
-        os.path.abspath(path), str(path), about.st_ino, about.st_mtime_ns, about.st_size
-    )
+    _refuse_unsound(os.path.abspath(path), str(path), FileVersion.of(path))
 
 
 @lru_cache(maxsize=_OPENS)
-def _refuse_unsound(path: str, name: str, inode: int, changed: int, size: int) -> None:
+def _refuse_unsound(path: str, name: str, version: FileVersion) -> None:
     with open(path, "rb") as file:
         _refuse_cut_short(file, name)
         if _is_hdf5(file):
-            if size <= _SEARCHED:
+            if version.size <= _SEARCHED:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     _refuse_endless(content, name)
             _look_through(path, name)

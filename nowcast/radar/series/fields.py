@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
+from nowcast.files import FileVersion
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.placing.georeference import Place, same_coordinates
 from nowcast.radar.reading import storage
@@ -180,15 +181,12 @@ def _read(
 
 
 def _open(path: Path) -> xr.Dataset:
-    about = path.stat()
-    return _opened(path, about.st_mtime_ns, about.st_size)
+    return _opened(path, FileVersion.of(path))
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
-    """An open file, its values as stored; `changed` and `size` tell one that was replaced from
-    the one before.
-    """
+def _opened(path: Path, version: FileVersion) -> xr.Dataset:
+    """An open file of this version, its values as stored."""
     how: dict[str, Any] = {
         "decode_times": False,
         "decode_coords": False,

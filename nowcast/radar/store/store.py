@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
-from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.files import FileVersion, refuse_fault_of_machine, written_whole
 from nowcast.radar.grid import CRS, DIMS, LATITUDE, LONGITUDE, RATE, UNITS
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import storage
@@ -77,9 +77,9 @@ def day_path(store: Path, day: np.datetime64) -> Path:
 
 def fingerprint(path: Path) -> str:
     """Tells a file from its later self: name, size and time of change."""
-    about = path.stat()
+    about = FileVersion.of(path)
     return hashlib.sha256(
-        f"{path.name} {about.st_size} {about.st_mtime_ns}".encode(errors="surrogateescape")
+        f"{path.name} {about.size} {about.mtime_ns}".encode(errors="surrogateescape")
     ).hexdigest()[:16]
 
 
