@@ -22,7 +22,7 @@ FLOORS = (
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar",),
-    ("untrusted", "files", "explain"),
+    ("untrusted", "files", "explain", "baselines"),
     ("console", "periods", "signals", "plugins"),
     ("errors", "startup", "__init__"),
 )
