@@ -14,6 +14,8 @@ from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
 from nowcast.model.fc_lstm import FCLSTMForecaster
 from nowcast.model.fc_lstm_layer import FCLSTM
 from nowcast.model.next_frame import NextFrame
+from nowcast.plugins import MODELS as ADDED_MODELS
+from nowcast.plugins import load_plugin, plugins
 
 MODELS: dict[str, type[nn.Module]] = {
     "encoder_forecaster": EncoderForecaster,
@@ -32,7 +34,8 @@ output_channels for c. Models that feed their forecasts back take true frames in
 def build_model(
     settings: Mapping[str, Any], channels: int = 1, output_channels: int | None = None
 ) -> nn.Module:
-    """The model that `settings` name, with the arguments they give it.
+    """The model that `settings` name, ours or of an installed package, with the arguments they
+    give it.
 
     output_channels: of a forecast frame, where it has others than a past one, which a model that
     feeds frames back cannot take.
@@ -40,7 +43,11 @@ def build_model(
     arguments = {key: value for key, value in settings.items() if key != "name"}
     if output_channels not in (None, channels):
         arguments["output_channels"] = output_channels
-    return MODELS[settings["name"]](channels=channels, **arguments)
+    name = settings["name"]
+    added = name not in MODELS and name in plugins(ADDED_MODELS)
+    kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
+    model: nn.Module = kind(channels=channels, **arguments)
+    return model
 
 
 __all__ = [
