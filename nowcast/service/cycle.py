@@ -16,7 +16,7 @@ from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
-from nowcast.radar.finding.files import would_find
+from nowcast.radar import would_find
 from nowcast.radar.grid import RATE
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource

@@ -69,7 +69,7 @@ def test_what_was_imported_is_never_looked_through_again_and_rubbish_stays_rubbi
         del sys.modules["never_seen_before"]
 
 
-def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
+def test_a_forecast_imports_what_it_needs_and_a_picture_of_it_no_torch(words: list[str]) -> None:
     loaded = loaded_by(*words)
     assert {"torch", "xarray", "netCDF4", "nowcast.forecast.forecaster"} <= loaded
     assert loaded & NEVER == set()
@@ -83,6 +83,9 @@ def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
         )
         == set()
     )
+    (output,) = [word.removeprefix("output=") for word in words if word.startswith("output=")]
+    drawn = loaded_by("plot", output, f"output={Path(output).with_name('drawn.png')}")
+    assert "matplotlib" in drawn and "torch" not in drawn
 
 
 def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
