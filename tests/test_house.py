@@ -26,7 +26,7 @@ FLOORS = (
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar",),
-    ("untrusted", "explain"),
+    ("untrusted", "explain", "baselines"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
     ("errors", "startup", "__init__"),

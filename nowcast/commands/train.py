@@ -20,8 +20,10 @@ from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
-from nowcast.model import build_model
+from nowcast.model import MODELS, build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
+from nowcast.plugins import MODELS as ADDED_MODELS
+from nowcast.plugins import package_of, plugins
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.report.pictures.charts import draw_curves
 from nowcast.sequences.options import EVERY_WINDOW
@@ -74,9 +76,15 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
     with only_writer(folder):
         trainer = build_trainer(config, settings, opened.training, precision, folder)
         trainer.place, trainer.data = opened.place, opened.data
+        trainer.packages = added_by(config.model.name)
         resume(trainer, settings, folder, defaults)
         run(trainer, opened)
         return summarise(trainer)
+
+
+def added_by(model: str) -> dict[str, str]:
+    """Return the package that adds a model, by "model"; empty for one of ours."""
+    return {} if model in MODELS else {"model": package_of(plugins(ADDED_MODELS)[model])}
 
 
 def run(trainer: Trainer, opened: Opened) -> None:

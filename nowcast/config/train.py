@@ -158,7 +158,7 @@ class TrainConfig:
                 "sampling.frame_dropout: without a mask the model would learn that missing frames"
                 " are dry; set inputs.mask=true too."
             )
-        if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
+        if self.loss == "cross_entropy" and not self.model.gives_probabilities:
             raise ConfigError(
                 "loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or"
                 " another loss."

@@ -13,6 +13,8 @@ from nowcast.model.encoder_forecaster import EncoderForecaster
 from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
 from nowcast.model.fc_lstm import FCLSTM, FCLSTMForecaster
 from nowcast.model.next_frame import NextFrame
+from nowcast.plugins import MODELS as ADDED_MODELS
+from nowcast.plugins import load_plugin, plugins
 
 MODELS: dict[str, type[nn.Module]] = {
     "encoder_forecaster": EncoderForecaster,
@@ -35,7 +37,8 @@ def build_model(
     output_channels: int | None = None,
     ahead_channels: int = 0,
 ) -> nn.Module:
-    """The model that `settings` name, with the arguments they give it.
+    """The model that `settings` name, ours or of an installed package, with the arguments they
+    give it.
 
     output_channels: of a forecast frame, where it has others than a past one, which a model that
     feeds frames back cannot take. ahead_channels: of fields known for each lead time, which only
@@ -46,7 +49,11 @@ def build_model(
         arguments["output_channels"] = output_channels
     if ahead_channels:
         arguments["ahead_channels"] = ahead_channels
-    return MODELS[settings["name"]](channels=channels, **arguments)
+    name = settings["name"]
+    added = name not in MODELS and name in plugins(ADDED_MODELS)
+    kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
+    model: nn.Module = kind(channels=channels, **arguments)
+    return model
 
 
 __all__ = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 _DIGESTS = "input_digests"
 """The attribute of a forecast file that tells which frames it was made from."""
-_KNOW_NOTHING_OF_NOW = ("climatology", "zero")
-"""Methods whose forecast is as wet as it is, whatever the newest frame."""
 
 
 def run_cycle(
@@ -149,7 +148,8 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
     report.method, report.reason = made.method, made.reason
     report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
     report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
-    wet_ratio = config.max_wet_ratio if made.method not in _KNOW_NOTHING_OF_NOW else np.inf
+    sees_rain = made.method == MODEL or baseline_record(made.method).sees_rain
+    wet_ratio = config.max_wet_ratio if sees_rain else np.inf
     refuse_implausible(
         made.rates,
         newest,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast import __version__
+from nowcast.baselines import baseline_record, names_where
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
@@ -23,7 +24,7 @@ from nowcast.factories.models import (
     spacing,
     steps_of,
 )
-from nowcast.forecast.baselines.library import LEAST_STEPS, refuse_absent
+from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import MissingFramesError, Need
@@ -62,7 +63,7 @@ class Methods:
                 "missing_frames", config.missing_frames, steps_of(self.model)[0]
             )
         # now, rather than in the night when it is needed
-        for name in set(config.methods) & set(LEAST_STEPS):
+        for name in names_where("needs_pysteps", config.baselines):
             refuse_absent(name)
         if config.max_gap and config.gap_filling == "advection":
             refuse_absent("gap_filling=advection")
@@ -131,11 +132,12 @@ class Methods:
     ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
         config, model = self.config, self.model
         input_steps, lead_steps = steps_of(model) if model else _steps(config, name)
+        record = baseline_record(name)
         known = None if model is None else spacing(model, str(config.checkpoint))
         if config.baseline is None:  # a fallback has what frames there are
-            input_steps = LEAST_STEPS.get(name, 1)
+            input_steps = record.least_steps
         scene = source.scene(
-            at, Need(input_steps, 0 if name in LEAST_STEPS else input_steps - 1, known)
+            at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps")
         with importing():

@@ -78,6 +78,8 @@ class Trainer:
         self.inputs = inputs
         # of the grid of the frames, as plain values, for those who forecast
         self.place: Mapping[str, Any] | None = None
+        # the package that adds the model, if it is none of ours, for those who forecast
+        self.packages: Mapping[str, str] = {}
         # what the frames were, as plain values, for those who resume or inspect
         self.data: Mapping[str, Any] | None = None
         self.averaged = (
@@ -318,6 +320,7 @@ class Trainer:
             "data": self.data,
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "best_epoch": self.best["epoch"] if self.best else None,
+            "packages": dict(self.packages),
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),
