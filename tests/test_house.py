@@ -61,6 +61,7 @@ ROOMS_OF_A_WORD = {
         "radar", "forecast", "verification", "sequences", "report", "factories", "service",
         "evaluation", "commands",
     },
+    "pandas": {"verification"},
     "netCDF4": {"radar", "forecast"},
     "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},
