@@ -15,13 +15,11 @@ from nowcast.report import words as html_words
 from nowcast.report.diagrams import at_or_above, names_of
 from nowcast.report.example_frames import Showcase, cases_section
 from nowcast.verification.remarks import remarks_of
-from nowcast.verification.scores import CATEGORICAL
+from nowcast.verification.scoring import numbers_of, shown_in
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_BY_LEAD = ("mae", "mse", "mean_error", "pearson", "b_mse", "b_mae", "ssim", "crps")
-_BRIER = ("brier", "brier_reliability", "brier_resolution", "brier_uncertainty")
 _KINDS = ("day", "event", "hour", "wet_share")
 
 
@@ -62,17 +60,19 @@ def against_lead(scores: "xr.Dataset") -> str:
         ),
         _key(scores),
     ]
-    for name, long_name in (("csi", "Critical success index"), ("hss", "Heidke skill score")):
-        label = html_tables.LABELS[name]
+    for score in shown_in("by_lead", of_events=True):
+        label = score.title
         charts = [
-            diagrams.against_lead(scores, name, f"{label} {at_or_above(scores, value)}", value)
+            diagrams.against_lead(
+                scores, score.name, f"{label} {at_or_above(scores, value)}", value
+            )
             for value in scores["threshold"].values
         ]
-        parts.append(f"<h3>{long_name} ({label})</h3>{_charts(charts)}")
+        parts.append(f"<h3>{score.heading} ({label})</h3>{_charts(charts)}")
     others = [
-        diagrams.against_lead(scores, name, html_tables.LABELS[name])
-        for name in _BY_LEAD
-        if name in scores
+        diagrams.against_lead(scores, score.name, score.title)
+        for score in shown_in("by_lead", of_events=False)
+        if score.name in scores
     ]
     return "".join([*parts, "<h3>Errors and correlation, all rates</h3>", _charts(others)])
 
@@ -181,7 +181,8 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> str:
             for number in many
         ]
     )
-    brier = "".join(html_tables.all_scores(scores, _BRIER, number) for number in many)
+    shown = numbers_of("ensembles")
+    brier = "".join(html_tables.all_scores(scores, shown, number) for number in many)
     of_probability = (
         "How often an event came when it was forecast with a probability, all lead times together."
         " On the diagonal a forecast means what it says; the dotted line is how often the event"
@@ -224,7 +225,7 @@ def spectra(scores: "xr.Dataset") -> str:
 def all_scores(scores: "xr.Dataset") -> str:
     """The categorical scores in numbers."""
     tables = "".join(
-        html_tables.all_scores(scores, list(CATEGORICAL), number)
+        html_tables.all_scores(scores, numbers_of("all"), number)
         for number in range(scores.sizes["forecast"])
     )
     words = (

@@ -7,27 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nowcast.report.diagrams import at_or_above, names_of
+from nowcast.verification.scoring import Score, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, more_than_chance, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
 
-LABELS = {
-    "csi": "CSI", "hss": "HSS", "pod": "POD", "far": "FAR", "pofd": "POFD", "ets": "ETS",
-    "frequency_bias": "bias", "accuracy": "accuracy", "pss": "PSS", "sedi": "SEDI",
-    "mse": "MSE, mm²/h²", "rmse": "RMSE, mm/h", "mae": "MAE, mm/h",
-    "mean_error": "mean error, mm/h", "pearson": "Pearson correlation",
-    "correlation": "correlation, not centred", "b_mse": "B-MSE, mm²/h²", "b_mae": "B-MAE, mm/h",
-    "ssim": "SSIM", "fss": "FSS", "crps": "CRPS, mm/h", "crps_fair": "fair CRPS, mm/h",
-    "brier": "Brier score", "brier_reliability": "its reliability",
-    "brier_resolution": "its resolution", "brier_uncertainty": "its uncertainty",
-    "roc_area": "area under the ROC curve",
-}  # fmt: skip
-"""Scores as tables and figures call them."""
-HEADLINE_EVENTS, HEADLINE_ERRORS = ("csi", "hss"), ("mse", "mae", "pearson", "ssim", "crps")
 _UNDEFINED = '<span class="undefined" title="undefined: 0/0">–</span>'
 
 
@@ -53,16 +40,16 @@ def headline(scores: "xr.Dataset") -> str:
     """
     names = [html.escape(name) for name in names_of(scores)]
     tables = []
-    for score in HEADLINE_EVENTS:
+    for score in shown_in("headline", of_events=True):
         rows = [
             [at_or_above(scores, value), *_cells(scores, score, value)]
             for value in scores["threshold"].values
         ]
-        tables.append(table([LABELS[score], *names], rows, kind="scores"))
+        tables.append(table([score.title, *names], rows, kind="scores"))
     errors = [
-        [LABELS[score], *_cells(scores, score)]
-        for score in HEADLINE_ERRORS
-        if f"{score}_mean" in scores
+        [score.title, *_cells(scores, score)]
+        for score in shown_in("headline", of_events=False)
+        if f"{score.name}_mean" in scores
     ]
     return "".join([*tables, table(["all rates", *names], errors, kind="scores")])
 
@@ -120,30 +107,30 @@ def differences(scores: "xr.Dataset") -> str:
     first, *others = (html.escape(name) for name in names_of(scores))
     head = [f"{first} minus …", *others]
     tables = []
-    for score in HEADLINE_EVENTS:
+    for score in shown_in("headline", of_events=True):
         rows = [
             [
-                f"{LABELS[score]} {at_or_above(scores, value)}",
+                f"{score.title} {at_or_above(scores, value)}",
                 *_difference_cells(scores, score, threshold=value),
             ]
             for value in scores["threshold"].values
         ]
         tables.append(table(head, rows, kind="scores"))
     rows = [
-        [LABELS[score], *_difference_cells(scores, score)]
-        for score in HEADLINE_ERRORS
-        if f"{score}_mean_difference" in scores
+        [score.title, *_difference_cells(scores, score)]
+        for score in shown_in("headline", of_events=False)
+        if f"{score.name}_mean_difference" in scores
     ]
     return "".join([*tables, table(head, rows, kind="scores")])
 
 
-def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> str:
+def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> str:
     """All these scores of one forecast by threshold, each as its mean over lead times and
     pooled.
     """
     columns = [
-        scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values
-        for name in names
+        scores[f"{score.name}_{how}"].isel(part=0, forecast=forecast).values
+        for score in shown
         for how in ("mean", "pooled")
     ]
     rows = [
@@ -153,8 +140,8 @@ def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> str
     head = [
         "",
         *[
-            f"{LABELS[name]}<br><small>{how}</small>"
-            for name in names
+            f"{score.title}<br><small>{how}</small>"
+            for score in shown
             for how in ("mean", "pooled")
         ],
     ]
@@ -187,31 +174,32 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> list[str]:
+def _cells(scores: "xr.Dataset", score: Score, threshold: float | None = None) -> list[str]:
     """The mean of one score for each forecast, with its interval below, the best bold where it
     is so by more than chance.
     """
     where = {} if threshold is None else {"threshold": threshold}
-    here = scores[_with_bounds(scores, f"{score}_mean")].sel(where)
-    winner = significantly_better(scores, score, **where)
-    values = here[f"{score}_mean"].isel(part=0).values
-    places = _places(score, values)
+    mean = f"{score.name}_mean"
+    here = scores[_with_bounds(scores, mean)].sel(where)
+    winner = significantly_better(scores, score.name, **where)
+    values = here[mean].isel(part=0).values
+    places = score.decimals_of(values)
     cells = []
     for number, name in enumerate(names_of(scores)):
         text = _number(values[number], places)
         if winner.certain and name == winner.forecast:
             text = f'<b title="better than each other forecast by more than chance">{text}</b>'
-        cells.append(text + _interval(here, f"{score}_mean", places, forecast=number))
+        cells.append(text + _interval(here, mean, places, forecast=number))
     return cells
 
 
-def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[str]:
+def _difference_cells(scores: "xr.Dataset", score: Score, **where: float) -> list[str]:
     """The mean of the first forecast minus that of each other, with its interval below, bold
     where it is more than chance.
     """
-    name = f"{score}_mean_difference"
+    name = f"{score.name}_mean_difference"
     here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
-    places = _places(score, here[name].values)
+    places = score.decimals_of(here[name].values)
     cells = []
     for number in range(1, here.sizes["forecast"]):
         place = {"forecast": 0, "other_forecast": number}
@@ -235,14 +223,6 @@ def _interval(here: "xr.Dataset", name: str, places: int, **place: int) -> str:
         return ""
     signed = name.endswith("difference")
     return f"<small>{_number(low, places, signed)} to {_number(high, places, signed)}</small>"
-
-
-def _places(score: str, values: NDArray[np.float64]) -> int:
-    """Decimals to print: three of what lies between −1 and 1, three figures of what has a unit."""
-    largest = np.nanmax(np.abs(values), initial=0.0)
-    if "," not in LABELS[score] or largest == 0:
-        return 3
-    return int(np.clip(2 - np.floor(np.log10(largest)), 0, 7))
 
 
 def _number(value: float, places: int = 3, signed: bool = False) -> str:

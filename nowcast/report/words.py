@@ -7,10 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nowcast.report.tables import LABELS, has_intervals
-from nowcast.verification import neighbourhood, probabilistic
+from nowcast.report.tables import has_intervals
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS
+from nowcast.verification.scoring import SCORES
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
 if TYPE_CHECKING:
@@ -177,17 +176,10 @@ def rough(scores: "xr.Dataset") -> str:
 
 def definitions() -> str:
     """Each score as its function documents it."""
-    functions: dict[str, Callable[..., Any]] = {
-        name: score.function for name, score in (CATEGORICAL | CONTINUOUS).items()
-    }
-    functions |= {
-        "fss": neighbourhood.fss,
-        "crps": probabilistic.crps,
-        "brier": probabilistic.brier,
-    }
     rows = "".join(
-        f"<dt>{LABELS[name]}</dt><dd>{_first_paragraph(function)}</dd>"
-        for name, function in functions.items()
+        f"<dt>{score.title}</dt><dd>{_first_paragraph(score.function)}</dd>"
+        for score in SCORES.values()
+        if score.place.defined
     )
     letters = (
         "a hits, b false alarms, c misses, d correct negatives, n their sum; f forecast and o"

@@ -25,6 +25,7 @@ from nowcast.report import words as html_words
 from nowcast.report.page import Showcase, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.scoring import SCORES
 from nowcast.verification.tally import Tally
 
 BROWSER = (
@@ -227,10 +228,10 @@ def test_numbers_have_three_figures_a_true_minus_and_no_minus_zero() -> None:
     assert html_tables._number(-0.25) == "−0.250"
     assert html_tables._number(0.25, signed=True) == "+0.250"
     assert (
-        html_tables._number(12345.6, html_tables._places("b_mse", np.array([12345.6]))) == "12,346"
+        html_tables._number(12345.6, SCORES["b_mse"].decimals_of(np.array([12345.6]))) == "12,346"
     )
     assert (
-        html_tables._number(0.0001278, html_tables._places("mse", np.array([0.0001278, np.nan])))
+        html_tables._number(0.0001278, SCORES["mse"].decimals_of(np.array([0.0001278, np.nan])))
         == "0.000128"
     )
     assert "–" in html_tables._number(np.nan)
