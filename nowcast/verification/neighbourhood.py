@@ -1,4 +1,4 @@
-"""Events counted in the windows round each pixel, from which `scores.fss` is made."""
+"""Events counted in the windows round each pixel, the sums of `scores.fss`."""
 
 from collections.abc import Sequence
 

@@ -278,9 +278,10 @@ def fss(difference: Any, reference: Any) -> Scores:
     Range 0 to 1, perfect 1. NaN where there is no event at all.
 
     p_f and p_o are the fractions of the windows round each pixel in which there are events.
-    `difference` and `reference` are arrays of one shape, from `fss_sums`, added over cases: they
-    have counts for fractions, whose divisor cancels. The border rule is told there. Roberts & Lean
-    call a scale useful from FSS = 1/2 + (observed share of pixels with events) / 2 on.
+    `difference` and `reference` are arrays of one shape, from `neighbourhood.fss_sums`, added over
+    cases: they have counts for fractions, whose divisor cancels. The border rule is told there.
+    Roberts & Lean call a scale useful from FSS = 1/2 + (observed share of pixels with events) / 2
+    on.
 
     Roberts & Lean 2008, Monthly Weather Review 136, 78-97. https://doi.org/10.1175/2007MWR2123.1
     """

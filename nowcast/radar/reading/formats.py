@@ -5,9 +5,8 @@ A reader is imported when a file of its format is met.
 A reader is a module of `nowcast.radar.reading.readers` with two functions:
 
     describe(path, options) -> RadarFile       what the file holds, frames unread
-    read(file, frames, rows, columns, options) -> Values
-                                               float64 (time, y, x) in the units of `file.layout`,
-                                               NaN = missing
+    read(request) -> Values                    float64 (time, y, x) in the units of the file's
+                                               layout, NaN = missing
 
 Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
 """
@@ -21,7 +20,7 @@ from types import ModuleType
 
 from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
 from nowcast.radar.finding.archives import archive_in_words
-from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions
+from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, explained, unpacked
 from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
 from nowcast.untrusted.isolation import apart
@@ -57,14 +56,13 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
     return apart(path, _describe, path, options, repeats=True)
 
 
-def read_frames(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
-    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing.
+def read_frames(request: ReadRequest) -> Values:
+    """What is asked of a file, in the units of its layout: float64 (time, y, x), NaN = missing.
 
     Errors: as describe_file.
     """
-    return apart(file.path, _read, without_place(file), frames, rows, columns, options)
+    file = without_place(request.file)
+    return apart(file.path, _read, replace(request, file=file))
 
 
 def without_place(file: RadarFile) -> RadarFile:
@@ -72,11 +70,9 @@ def without_place(file: RadarFile) -> RadarFile:
     return replace(file, place={})
 
 
-def _read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
-    with explained(file.path):
-        values: Values = reader(file.format).read(file, frames, rows, columns, options)
+def _read(request: ReadRequest) -> Values:
+    with explained(request.file.path):
+        values: Values = reader(request.file.format).read(request)
         return values
 
 

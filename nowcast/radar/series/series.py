@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nowcast.errors import DataError
 from nowcast.radar.placing.georeference import place_differs
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import describe_file, read_frames
 from nowcast.radar.times import JITTER_SECONDS, Times, onto_clock, show, timestep_of
 
@@ -226,9 +226,8 @@ def alike_files(files: Sequence[RadarFile]) -> tuple[list[RadarFile], dict[Path,
 def _check_equal(
     a: RadarFile, i: int, b: RadarFile, j: int, time: np.datetime64, options: ReadOptions
 ) -> None:
-    everything = slice(None)
-    one = read_frames(a, slice(i, i + 1), everything, everything, options)
-    two = read_frames(b, slice(j, j + 1), everything, everything, options)
+    one = read_frames(ReadRequest(a, options, slice(i, i + 1)))
+    two = read_frames(ReadRequest(b, options, slice(j, j + 1)))
     if not np.array_equal(one, two, equal_nan=True):
         where = f"{a.path} and {b.path}" if a.path != b.path else f"{a.path} (frames {i} and {j})"
         raise DataError(f"{where}: two different frames for {show(time)}; keep the right one only.")
