@@ -13,12 +13,12 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError, UsageError
-from nowcast.evaluation.cases import MODEL, origin_of
 from nowcast.factories.radar import reading
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME, open_forecast
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, open_forecast
 from nowcast.radar import RATE, find_files, open_files
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
+from nowcast.radar.placing.place import origin_of
 from nowcast.radar.times import Times, show
 from nowcast.report.pictures.frames import draw_film, draw_frames
 

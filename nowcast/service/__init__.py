@@ -1,0 +1,11 @@
+"""One unattended cycle: live frames, methods, publication, report."""
+
+FACE = {
+    "cycle": "one cycle from the newest frames to a published forecast",
+    "live_frames": "frames as they land",
+    "live_files": "whether files have changed",
+    "model_cache": "models that stay open",
+    "publication": "where a forecast is published",
+    "report": "status, metrics and log lines",
+}
+"""The modules that other rooms may import, and what they give."""

@@ -15,7 +15,7 @@ from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames, without_place
 from nowcast.radar.series.series import Series
 from nowcast.radar.times import Times, show
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
     """
     file = without_place(request.file)
-    return apart(file.path, _read_rates, replace(request, file=file), times)
+    return isolated(file.path, _read_rates, replace(request, file=file), times)
 
 
 def _read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:

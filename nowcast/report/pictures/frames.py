@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
 from nowcast.report.pictures.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
 from nowcast.report.pictures.graticule import Graticule, build_graticule
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Origin = Literal["lower", "upper"]
 Frame = npt.NDArray[Any] | None
 """(h, w), mm/h, NaN = not covered; None where nothing was observed."""
 Frames = Sequence[Any] | npt.ArrayLike
