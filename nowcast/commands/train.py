@@ -65,6 +65,7 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
+    loss_of(config.loss)  # a package that cannot be used is refused before frames are read
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     opened = open_windows(config)

@@ -236,5 +236,5 @@ SCORES: dict[str, Score] = {score.name: score for score in _ALL}
 """Every score by name, in the order of scores.csv."""
 CATEGORICAL = {name: score for name, score in SCORES.items() if score.needs == TABLE}
 """Those whose function takes a `scores.Table`."""
-CONTINUOUS = {name: score for name, score in SCORES.items() if score.needs[:-2] == ERROR_SUMS}
+CONTINUOUS = {name: score for name, score in SCORES.items() if set(ERROR_SUMS) <= set(score.needs)}
 """Those whose function takes sums of errors."""

@@ -76,7 +76,7 @@ def test_a_package_that_cannot_be_used_is_named(
     assert outcome.code != 0 and "Traceback" not in told
     assert "fourth: " in told and "tenlines 1.0" in told and fault in told
     assert "update the package, or remove it" in told
-    assert not [*(tmp_path / "run").rglob("*.pt")]
+    assert not (tmp_path / "run" / "cache").exists()
 
 
 def test_a_configuration_names_no_code(run: Run, radar_file: Path, tmp_path: Path) -> None:
