@@ -31,7 +31,7 @@ from nowcast.radar.placing.georeference import (
 )
 from nowcast.radar.reading.cf.times import minutes_of_cell_methods
 from nowcast.radar.reading.cf.variables import PROVENANCE
-from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.odim import RAIN, REFLECTIVITY
 from nowcast.radar.reading.storage import (
     Values,
@@ -106,18 +106,17 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
         return RadarFile(path, "geotiff", layout, times, _place(file, path), attrs)
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked.
 
     Errors: as describe.
     """
+    file, options = request.file, request.options
     (top, bottom, _), (left, right, _) = (
-        part.indices(size) for part, size in zip((rows, columns), file.layout.shape, strict=True)
+        part.indices(size) for part, size in zip(request.box[1:], file.layout.shape, strict=True)
     )
     with _open(file.path) as stored:
-        bands = _bands(stored, options, file.path)[frames]
+        bands = _bands(stored, options, file.path)[request.frames]
         window = ((top, bottom), (left, right))
         values = np.empty((len(bands), bottom - top, right - left))
         for frame, band in zip(values, bands, strict=True):
@@ -132,7 +131,7 @@ def read(
                 "scale_factor": scale,
                 "add_offset": offset,
             }
-            numbers, dry = file.dry(options)
+            numbers, dry = request.dry
             flagged = undetected(undetect, declared, nodata, options.missing_value)
             frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
             if declared is None:  # then a mask, or an alpha band, may say where nothing is

@@ -12,7 +12,7 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.files import FileVersion
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.grib_message import (
     BITMAPPED,
     OpenMessage,
@@ -63,25 +63,24 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing.
 
     A message is unpacked whole. Errors: as describe.
     """
-    messages = _rain(_messages(file.path), options, file.path)[frames]
+    file, options = request.file, request.options
+    messages = _rain(_messages(file.path), options, file.path)[request.frames]
     height, width = (
         len(range(size)[part])
-        for size, part in zip(file.layout.shape, (rows, columns), strict=True)
+        for size, part in zip(file.layout.shape, request.box[1:], strict=True)
     )
     values = np.empty((len(messages), height, width))
     for frame, message in zip(values, messages, strict=True):
         with only_reader, message.open(file.path) as handle:
             if handle.shape() != file.layout.shape:
                 raise DataError(f"{file.path}: has changed since it was opened; open it again.")
-            frame[:] = handle.values()[rows, columns]
-        numbers, dry = file.dry(options)
+            frame[:] = handle.values()[request.box[1:]]
+        numbers, dry = request.dry
         at_dry = np.isin(frame, [*message.parameter.dry, *numbers])
         for number in missing_numbers(BITMAPPED, message.parameter.missing, options.missing_value):
             frame[frame == number] = np.nan

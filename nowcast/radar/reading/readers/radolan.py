@@ -19,7 +19,7 @@ import numpy.typing as npt
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
 from nowcast.radar.reading.units import quantity_of
 
@@ -89,15 +89,14 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """The frame of `file`: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing.
 
     Errors: as describe.
 
     Missing are pixels that no radar sees, and those whose number is not rain but clutter.
     """
+    file = request.file
     header = _header(file.path)
     if (header.product, header.shape) != (file.layout.variable, file.layout.shape):
         raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
@@ -110,13 +109,13 @@ def read(
             file.path, len(data) - header.size, height, width, size // (height * width)
         )
     raw = np.frombuffer(data, "<u2" if size == 2 * height * width else np.uint8, offset=header.size)
-    number, missing = _decode(raw.reshape(1, height, width)[frames, rows, columns])
+    number, missing = _decode(raw.reshape(1, height, width)[request.box])
     scale, offset = _packing(header)
     values = unpack(
         number,
         {"scale_factor": scale, "add_offset": offset},
-        options.missing_value,
-        file.dry(options),
+        request.options.missing_value,
+        request.dry,
     )
     values[missing] = np.nan
     return values
