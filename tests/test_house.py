@@ -12,9 +12,10 @@ PACKAGE = ROOT / "nowcast"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    ("__main__",),
+    ("__main__", "__init__"),
     ("cli",),
     ("commands",),
+    ("api",),
     ("service", "evaluation"),
     ("factories",),
     ("report",),
@@ -24,7 +25,7 @@ FLOORS = (
     ("config",),
     ("untrusted", "files", "explain"),
     ("console", "periods", "signals"),
-    ("errors", "startup", "__init__"),
+    ("errors", "startup"),
 )
 """The rooms, the highest floor first. A room knows only rooms on floors below its own."""
 
@@ -47,7 +48,7 @@ ROOMS_OF_A_WORD = {
     "tqdm": {"training", "factories", "commands", "evaluation"},
     "xarray": {
         "radar", "forecast", "verification", "sequences", "report", "factories", "service",
-        "evaluation", "commands",
+        "evaluation", "commands", "api",
     },
     "netCDF4": {"radar", "forecast"},
     "cftime": {"radar"},
@@ -69,7 +70,7 @@ ROOMS_OF_A_WORD = {
     "rich": {"verification", "console", "commands", "cli"},
     "torch": {
         "model", "sequences", "training", "forecast", "verification", "factories", "service",
-        "evaluation", "commands",
+        "evaluation", "commands", "api",
     },
 }  # fmt: skip
 """A library, and the rooms that it may stand in."""

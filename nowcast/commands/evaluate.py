@@ -20,7 +20,7 @@ from nowcast import __version__
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
-from nowcast.evaluation.cases import Cases, Source, label_of, origin_of
+from nowcast.evaluation.cases import Cases, Source, label_of
 from nowcast.evaluation.example_cases import case_csi, judged_threshold, showcases_of
 from nowcast.evaluation.file_cases import open_file_cases
 from nowcast.evaluation.regions import region_of
@@ -30,7 +30,7 @@ from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.report.page import Showcase, write_report
 from nowcast.report.pictures.charts import draw_csi
-from nowcast.report.pictures.frames import Origin, draw_frames
+from nowcast.report.pictures.frames import Origin, draw_frames, origin_of
 from nowcast.training.precision import Precision, choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset

@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
-from nowcast.radar.placing.georeference import place_of_grid
-from nowcast.radar.placing.place import first_row
 from nowcast.radar.times import show
-from nowcast.report.pictures.frames import Origin
 
 MODEL = "model"
 """The name in tables and pictures of the forecasts of a checkpoint."""
@@ -77,8 +74,3 @@ def label_of(time: np.datetime64, source: Source) -> str:
     if source.grid is None:
         return f"sequence {int(time.astype('datetime64[m]').astype(int))}"
     return f"{np.datetime_as_string(time, unit='m').replace('T', ' ')} UTC"
-
-
-def origin_of(grid: xr.Dataset | None) -> Origin:
-    """'lower' where row 0 of the grid lies in the south."""
-    return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"

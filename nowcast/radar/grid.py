@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
@@ -25,6 +26,7 @@ __all__ = [
     "UNITS",
     "build_grid",
     "check_grid",
+    "frames_at",
     "timestep_of",
 ]
 
@@ -107,3 +109,13 @@ def check_grid(dataset: xr.Dataset) -> None:
         )
     if TIMESTEP not in dataset.attrs:
         raise DataError(f"the dataset needs the attribute {TIMESTEP!r}, the spacing of its frames.")
+
+
+def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | None]:
+    """Return the frame (y, x) in mm/h of each time; None for a time that the grid lacks."""
+    there, wanted = grid["time"].values, times.astype("datetime64[ns]")
+    places = np.searchsorted(there, wanted)
+    return [
+        grid[RATE][k].values if k < there.size and there[k] == time else None
+        for k, time in zip(places.tolist(), wanted, strict=True)
+    ]
