@@ -8,7 +8,11 @@ folder.
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+
+TYPE_CHECKING = False  # typing is not loaded by then
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 is_ours = False
 """Whether this process runs a command of nowcast, so that its settings may be changed."""
@@ -60,8 +64,8 @@ class importing:  # noqa: N801, used as a function
 
 
 def lazily(
-    face: str, homes: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    face: str, homes: "Mapping[str, Sequence[str]]"
+) -> "tuple[Callable[[str], object], Callable[[], list[str]], list[str]]":
     """Return `__getattr__`, `__dir__` and `__all__` of a package whose names are imported once they
     are used (PEP 562).
 

@@ -123,7 +123,8 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
-    model = build_model(config["model"], inputs.channels, output_channels=1)
+    with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
+        model = build_model(config["model"], inputs.channels, output_channels=1)
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
