@@ -22,21 +22,24 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # typing is not imported before `settle`
 
 if TYPE_CHECKING:
-    from nowcast.api.forecasting import RadarForecaster as RadarForecaster
-    from nowcast.api.forecasting import load_forecaster as load_forecaster
-    from nowcast.api.plotting import plot as plot
-    from nowcast.api.scoring import score as score
-    from nowcast.forecast.dataset import open_forecast as open_forecast
-    from nowcast.forecast.dataset import write_forecast as write_forecast
-    from nowcast.radar.series.opening import open_grid as open_grid
+    from nowcast.api.forecasting import RadarForecaster, load_forecaster
+    from nowcast.api.plotting import plot
+    from nowcast.api.scoring import score
+    from nowcast.forecast.dataset import open_forecast, write_forecast
+    from nowcast.radar.series.opening import open_grid
 else:
-    __getattr__, __dir__, __all__ = lazily(
+    __getattr__, __dir__ = lazily(
         __name__,
         {
-            "nowcast.api.forecasting": ("RadarForecaster", "load_forecaster"),
-            "nowcast.api.plotting": ("plot",),
-            "nowcast.api.scoring": ("score",),
-            "nowcast.forecast.dataset": ("open_forecast", "write_forecast"),
-            "nowcast.radar.series.opening": ("open_grid",),
+            "api.forecasting": ("RadarForecaster", "load_forecaster"),
+            "api.plotting": ("plot",),
+            "api.scoring": ("score",),
+            "forecast.dataset": ("open_forecast", "write_forecast"),
+            "radar.series.opening": ("open_grid",),
         },
     )
+
+__all__ = [
+    "RadarForecaster", "__version__", "load_forecaster", "open_forecast", "open_grid", "plot",
+    "score", "write_forecast",
+]  # fmt: skip

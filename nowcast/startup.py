@@ -65,11 +65,11 @@ class importing:  # noqa: N801, used as a function
 
 def lazily(
     face: str, homes: "Mapping[str, Sequence[str]]"
-) -> "tuple[Callable[[str], object], Callable[[], list[str]], list[str]]":
-    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names are imported once they
-    are used (PEP 562).
+) -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
+    """Return `__getattr__` and `__dir__` of a package whose names are imported once they are used
+    (PEP 562).
 
-    homes: the names by the module that has them.
+    homes: the names by the module of the package that has them.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
 
@@ -78,11 +78,11 @@ def lazily(
             raise AttributeError(f"module {face!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value: object = getattr(import_module(home_of[name]), name)
+        value: object = getattr(import_module(f"{face}.{home_of[name]}"), name)
         setattr(sys.modules[face], name, value)
         return value
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[face]), *home_of})
 
-    return get, names, sorted(home_of)
+    return get, names

@@ -23,9 +23,10 @@ from nowcast.periods import Period
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.reading.rates import to_rate
 from nowcast.radar.reading.units import dbz_to_rate, rate_factor, rate_to_dbz
+from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.scaling import Scaling
-from nowcast.sequences.windows import RadarWindows, Sampling
+from nowcast.sequences.windows import RadarWindows
 from nowcast.verification.counts import Counts, count
 
 START = np.datetime64("2020-01-01T00:00", "ns")
@@ -153,7 +154,7 @@ def test_windows_are_all_the_runs_of_their_split_with_their_input_and_no_others(
             "lead_steps": lead_steps,
             "scaling": Scaling("linear", 10.0, 1.0),
         }
-        source = RadarWindows(series(present), period, **steps, sampling=Sampling())
+        source = RadarWindows(series(present), period, **steps, sampling=EVERY_WINDOW)
         found = [source[pick].flatten().tolist() for pick in source.epoch(0)]
         np.testing.assert_array_equal(found, expected)
         assert len(source) == len(expected)

@@ -26,9 +26,11 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
     with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(site)
     assert (site / "nowcast" / "py.typed").is_file()
-    assert {"page.css", "page.js"} <= {
-        path.name for path in (site / "nowcast" / "verification" / "page").iterdir()
-    }
+    templates, packed = (
+        {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+        for root in (folder / "nowcast" / "report" / "templates" for folder in (ROOT, site))
+    )
+    assert templates and packed == templates
     code = (
         "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train',"
         " '--cfg', 'job']; nowcast.cli.main()"

@@ -10,15 +10,15 @@ import xarray as xr
 
 from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
-from nowcast.config.predict import MODEL
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
+from nowcast.radar.placing.place import origin_of
 from nowcast.radar.times import show
-from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure, origin_of
+from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
 
 if TYPE_CHECKING:
     from nowcast.report.pictures.figure import Picture

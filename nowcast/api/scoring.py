@@ -14,9 +14,8 @@ from nowcast.api.settings import configured
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
-from nowcast.evaluation.cases import MODEL
 from nowcast.evaluation.forecast_grid import onto_grid
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset

@@ -3,3 +3,6 @@
 from nowcast.cli.process import main
 
 __all__ = ["main"]
+
+FACE: dict[str, str] = {}
+"""No module: other rooms import this one only."""

@@ -51,7 +51,7 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
                 f"{key}: {several}: no file there; check the path, and quote it on the command"
                 " line."
             )
-    from nowcast.radar.finding.files import newest_files
+    from nowcast.radar import newest_files
 
     for path, form in _frames(config, places):
         newest_files(path, 1, form)

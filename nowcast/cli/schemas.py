@@ -1,5 +1,7 @@
 """The types of every command's configuration, told to Hydra."""
 
+from typing import Any
+
 from nowcast.config.data import (
     MovingMnistConfig,
     RadarConfig,
@@ -20,6 +22,7 @@ def register_schemas() -> None:
     model.
     """
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
     store = ConfigStore.instance()
     for name, node in {
@@ -28,4 +31,18 @@ def register_schemas() -> None:
         "prepare": PrepareConfig, "plot": PlotConfig, "radar": RadarConfig,
         "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS, **LAYER_CONFIGS,
     }.items():  # fmt: skip
-        store.store(group="schema", name=name, node=node)
+        schema = OmegaConf.structured(node)
+        _let_set(schema)
+        store.store(group="schema", name=name, node=schema)
+
+
+def _let_set(node: Any) -> None:
+    """Let the values of a schema be set: to OmegaConf a frozen dataclass is read-only, even before
+    any value is given.
+    """
+    from omegaconf import DictConfig
+
+    if isinstance(node, DictConfig):
+        node._set_flag("readonly", None)
+        for key in () if node._is_none() or node._is_missing() else node:
+            _let_set(node._get_node(key))

@@ -1,0 +1,14 @@
+"""The commands, one a module: each takes its configuration and does the work."""
+
+FACE = {
+    "describe": "shapes and costs of a model",
+    "evaluate": "scores of forecasts",
+    "export": "a model without PyTorch",
+    "fetch": "the sample data",
+    "inspect": "what files hold",
+    "plot": "a picture or a film of forecasts",
+    "predict": "forecasts of the newest frame, a time or a period",
+    "prepare": "a store of prepared rain",
+    "train": "a trained model",
+}
+"""The modules that other rooms may import, and what they give."""

@@ -28,9 +28,10 @@ from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
 from nowcast.factories.windows import require_radar
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.radar.placing.place import Origin, origin_of
 from nowcast.report.page import Showcase, write_report
 from nowcast.report.pictures.charts import draw_csi
-from nowcast.report.pictures.frames import Origin, draw_frames, origin_of
+from nowcast.report.pictures.frames import draw_frames
 from nowcast.training.precision import Precision, choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset

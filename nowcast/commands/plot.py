@@ -17,10 +17,9 @@ from nowcast.api.plotting import (
 )
 from nowcast.config.data import RadarConfig
 from nowcast.config.plot import PlotConfig
-from nowcast.config.predict import MODEL
 from nowcast.errors import DataError, UsageError
 from nowcast.factories.radar import reading
-from nowcast.forecast.dataset import open_forecast
+from nowcast.forecast.dataset import MODEL, open_forecast
 from nowcast.radar import find_files, open_files
 
 

@@ -28,7 +28,7 @@ from nowcast.files import is_locked, only_writer
 from nowcast.forecast.dataset import LATEST
 from nowcast.periods import parse_period, parse_time
 from nowcast.service.cycle import run_cycle
-from nowcast.service.live_files import signature_of
+from nowcast.service.live_files import version_of
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import Opening
 from nowcast.service.publication import forecast_path, output_folder
@@ -159,7 +159,7 @@ class Cycles:
         of the clock, or the folder cannot be listed any more.
         """
         try:
-            return self.source.landed(now()), self.config.checkpoint and signature_of(
+            return self.source.landed(now()), self.config.checkpoint and version_of(
                 Path(self.config.checkpoint)
             )
         except (MissingInputError, OSError) as error:

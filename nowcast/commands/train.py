@@ -3,7 +3,7 @@ score.
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from nowcast.config.train import TrainConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
-from nowcast.factories.windows import build_scaling, moving_mnist_windows, pack_radar
+from nowcast.factories.windows import moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.model import build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.report.pictures.charts import draw_curves
+from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates
-from nowcast.sequences.windows import RadarWindows, Sampling, Windows
+from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.choice import decided_by_loss
-from nowcast.training.loop import Plan, Trainer, as_json, in_words
+from nowcast.training.loop import Trainer, as_json, in_words
 from nowcast.training.losses import LOSSES
 from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.training.precision import Precision, choose_precision
@@ -117,19 +118,19 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     steps: dict[str, Any] = {
         "input_steps": config.input_steps,
         "lead_steps": config.lead_steps,
-        "scaling": build_scaling(asdict(config)),
+        "scaling": config.scaling,
         "fields": open_fields(asdict(config), grid, both, data.cache),
     }
     training_windows = RadarWindows(
         rates,
         train,
         **steps,
-        sampling=Sampling(**asdict(config.sampling)),
+        sampling=config.sampling,
         shuffle=True,
         seed=config.seed,
     )
     validation_windows = RadarWindows(
-        rates, validation, **steps, sampling=Sampling(**asdict(config.validation))
+        rates, validation, **steps, sampling=replace(EVERY_WINDOW, **asdict(config.validation))
     )
     return Opened(
         training_windows,
@@ -208,10 +209,10 @@ def build_trainer(
     schedule = build_schedule(
         optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"]
     )
-    plan = Plan(**settings["training"], thresholds=config.thresholds)
     return Trainer(
-        model, optimizer, schedule, LOSSES[config.loss], precision, plan, folder, settings, inputs
-    )
+        model, optimizer, schedule, LOSSES[config.loss], precision, config.training,
+        config.thresholds, folder, settings, inputs,
+    )  # fmt: skip
 
 
 def summarise(trainer: Trainer) -> float:

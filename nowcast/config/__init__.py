@@ -1,0 +1,16 @@
+"""What a user may set: one module a command, next to data and models."""
+
+FACE = {
+    "data": "where frames come from and what a model sees of them",
+    "models": "the settings of each network",
+    "effects": "whether a key that was set changes anything",
+    "describe": "the keys of `nowcast describe`",
+    "evaluate": "the keys of `nowcast evaluate`",
+    "export": "the keys of `nowcast export`",
+    "inspect": "the keys of `nowcast inspect`",
+    "plot": "the keys of `nowcast plot`",
+    "predict": "the keys of `nowcast predict`",
+    "prepare": "the keys of `nowcast prepare`",
+    "train": "the keys of `nowcast train`",
+}
+"""The modules that other rooms may import, and what they give."""

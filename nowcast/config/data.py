@@ -2,43 +2,38 @@
 which of them it learns from.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nowcast.config.checks import at_least, not_empty, not_negative, one_of, positive, share
+from nowcast.config.effects import SHAPES, SHAPES_MADE_OF_DAYS, SHAPES_NOT
 from nowcast.errors import ConfigError
+from nowcast.radar.reading.options import ReadOptions
+from nowcast.sequences.options import Sampling
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataConfig:
     """Where frames come from; `name` says which kind of source."""
 
-    name: str
-    path: str
+    name: str = dataclasses.field(metadata=SHAPES_NOT)
+    path: str = dataclasses.field(metadata=SHAPES)
 
 
-@dataclass
-class RadarConfig(DataConfig):
+@dataclass(frozen=True, kw_only=True)
+class RadarConfig(ReadOptions, DataConfig):
     """Radar files, how to read them where they do not say so themselves, and which days are for
     what.
     """
 
-    format: str
-    variable: str | None
-    units: str | None
-    accumulation_minutes: float | None
-    zr: Any
-    missing_value: Any  # a number, or a list of them
-    dry_value: Any
-    max_rate: float
-    above_max_rate: str
-    cache: str
-    cache_gb: float
-    train: list[str] | None
-    validation: list[str] | None
-    test: list[str] | None
+    cache: str = dataclasses.field(metadata=SHAPES_NOT)
+    cache_gb: float = dataclasses.field(metadata=SHAPES_NOT)
+    train: list[str] | None = dataclasses.field(metadata=SHAPES_MADE_OF_DAYS)
+    validation: list[str] | None = dataclasses.field(metadata=SHAPES_NOT)
+    test: list[str] | None = dataclasses.field(metadata=SHAPES_NOT)
 
     def __post_init__(self) -> None:
         not_empty("data.path", self.path)
@@ -47,9 +42,8 @@ class RadarConfig(DataConfig):
         if self.accumulation_minutes is not None:
             positive("data.accumulation_minutes", self.accumulation_minutes)
         one_of("data.above_max_rate", self.above_max_rate, ("mask", "clip"))
-        self.missing_value, self.dry_value = (
-            _numbers(key, getattr(self, key)) for key in ("missing_value", "dry_value")
-        )
+        for key in ("missing_value", "dry_value"):
+            object.__setattr__(self, key, _numbers(key, getattr(self, key)))
         both = {*_list(self.missing_value)} & {*_list(self.dry_value)}
         if both:
             raise ConfigError(
@@ -87,7 +81,7 @@ def _list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [] if given is None else [given]
 
 
-@dataclass
+@dataclass(frozen=True)
 class MovingMnistConfig(DataConfig):
     """Digits that move and bounce, made as they are needed from MNIST's images."""
 
@@ -106,33 +100,9 @@ class MovingMnistConfig(DataConfig):
             at_least(f"data.{name}", getattr(self, name), 1)
 
 
-@dataclass
-class ScalingConfig:
-    """How rates in mm/h become the numbers a model sees."""
-
-    kind: str
-    maximum: float
-    reference: float
-
-    def __post_init__(self) -> None:
-        one_of("scaling.kind", self.kind, ("log", "linear"))
-        positive("scaling.maximum", self.maximum)
-        positive("scaling.reference", self.reference)
-
-
-@dataclass
-class SamplingConfig:
-    """Which windows an epoch of training draws."""
-
-    windows_per_epoch: int | None
-    rain_power: float
-    unbiased: bool
-    crop: int | None
-    stride: int
-    min_wet_share: float
-    flip: bool
-    rotate: bool
-    frame_dropout: float
+@dataclass(frozen=True)
+class SamplingConfig(Sampling):
+    """Sampling, with the limits of its values."""
 
     def __post_init__(self) -> None:
         at_least("sampling.stride", self.stride, 1)

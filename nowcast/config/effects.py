@@ -11,6 +11,25 @@ from typing import Any
 import nowcast
 from nowcast.errors import ConfigError
 
+SHAPES: Mapping[str, Any] = {"shapes_forecast": True}
+SHAPES_NOT: Mapping[str, Any] = {"shapes_forecast": False}
+SHAPES_MADE_OF_DAYS: Mapping[str, Any] = {"shapes_forecast": "days"}
+"""What a key of `nowcast predict` says of itself, as `field(metadata=…)`: whether another value of
+it makes another forecast; or only another one by a method that is made of days of the past.
+"""
+
+
+def shaping_values(config: Any, made_of_days: bool, always: Collection[str] = ()) -> dict[str, Any]:
+    """Return the keys that shape a forecast with their values: those of `always`, and of the other
+    fields those that say so; each has to say whether it does.
+    """
+    wanted = (True, "days") if made_of_days else (True,)
+    return {
+        one.name: getattr(config, one.name)
+        for one in fields(config)
+        if one.name in always or one.metadata["shapes_forecast"] in wanted
+    }
+
 
 def refuse_without_effect(
     config: Any, command: str, effects: Mapping[str, Collection[str]], mode: str, why: str

@@ -2,7 +2,8 @@
 limits.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from nowcast.config.checks import (
     at_least,
@@ -13,9 +14,16 @@ from nowcast.config.checks import (
     positive,
 )
 from nowcast.config.data import RadarConfig
-from nowcast.config.effects import default_values, refuse_without_effect
+from nowcast.config.effects import (
+    SHAPES,
+    SHAPES_NOT,
+    default_values,
+    refuse_without_effect,
+    shaping_values,
+)
 from nowcast.config.evaluate import BASELINES, baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
+from nowcast.radar.reading.options import ReadOptions
 
 _LONGEST = 1e7  # seconds, minutes or hours
 
@@ -34,43 +42,45 @@ not change for a baseline.
 
 @dataclass
 class PredictConfig:
-    """All of `nowcast predict`."""
+    """All of `nowcast predict`. Each key says whether it shapes the forecast: an output that is
+    there is made again where one of these has another value.
+    """
 
-    checkpoint: str | None
-    baseline: str | None
-    input_steps: int | None
-    lead_steps: int | None
-    members: int
-    seed: int
-    data: RadarConfig
-    at: str | None
-    period: list[str] | None
-    max_age: float | None
-    retry: float
-    on_bad_file: str
-    missing_frames: int
-    max_gap: float
-    gap_filling: str
-    other_grid: bool
-    fallback: list[str]
-    fallback_exit_code: int
-    max_wet_ratio: float
-    input_paths: dict[str, str]
-    max_memory_gb: float | None
-    output: str
-    latest: str | None
-    keep_hours: float | None
-    keep_files: int | None
-    lock_wait: float
-    deadline: float | None
-    watch: bool
-    poll: float
-    log_format: str
-    log_file: str | None
-    status: str | None
-    metrics: str | None
-    device: str
-    precision: str
+    checkpoint: str | None = field(metadata=SHAPES_NOT)
+    baseline: str | None = field(metadata=SHAPES)
+    input_steps: int | None = field(metadata=SHAPES)
+    lead_steps: int | None = field(metadata=SHAPES)
+    members: int = field(metadata=SHAPES)
+    seed: int = field(metadata=SHAPES)
+    data: RadarConfig = field(metadata=SHAPES)
+    at: str | None = field(metadata=SHAPES_NOT)
+    period: list[str] | None = field(metadata=SHAPES_NOT)
+    max_age: float | None = field(metadata=SHAPES_NOT)
+    retry: float = field(metadata=SHAPES_NOT)
+    on_bad_file: str = field(metadata=SHAPES_NOT)
+    missing_frames: int = field(metadata=SHAPES)
+    max_gap: float = field(metadata=SHAPES)
+    gap_filling: str = field(metadata=SHAPES)
+    other_grid: bool = field(metadata=SHAPES_NOT)
+    fallback: list[str] = field(metadata=SHAPES)
+    fallback_exit_code: int = field(metadata=SHAPES_NOT)
+    max_wet_ratio: float = field(metadata=SHAPES_NOT)
+    input_paths: dict[str, str] = field(metadata=SHAPES)
+    max_memory_gb: float | None = field(metadata=SHAPES_NOT)
+    output: str = field(metadata=SHAPES_NOT)
+    latest: str | None = field(metadata=SHAPES_NOT)
+    keep_hours: float | None = field(metadata=SHAPES_NOT)
+    keep_files: int | None = field(metadata=SHAPES_NOT)
+    lock_wait: float = field(metadata=SHAPES_NOT)
+    deadline: float | None = field(metadata=SHAPES_NOT)
+    watch: bool = field(metadata=SHAPES_NOT)
+    poll: float = field(metadata=SHAPES_NOT)
+    log_format: str = field(metadata=SHAPES_NOT)
+    log_file: str | None = field(metadata=SHAPES_NOT)
+    status: str | None = field(metadata=SHAPES_NOT)
+    metrics: str | None = field(metadata=SHAPES_NOT)
+    device: str = field(metadata=SHAPES_NOT)
+    precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
         for key in ("checkpoint", "log_file", "status", "metrics"):
@@ -124,6 +134,16 @@ class PredictConfig:
     def methods(self) -> list[str]:
         """The methods in the order in which they are tried."""
         return list(self.fallback) if self.baseline is None else [self.baseline]
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """The keys that shape the forecast, with their values; those of `data` last, among them all
+        that say how files are read.
+        """
+        made_of_days = "climatology" in self.methods
+        values = shaping_values(self, made_of_days)
+        reading = [one.name for one in fields(ReadOptions)]
+        return values | {"data": shaping_values(values.pop("data"), made_of_days, reading)}
 
     def _check_methods(self) -> None:
         if self.baseline is not None:

@@ -19,18 +19,17 @@ from nowcast.config.data import (
     MovingMnistConfig,
     RadarConfig,
     SamplingConfig,
-    ScalingConfig,
 )
 from nowcast.config.models import ModelConfig
 from nowcast.errors import ConfigError
+from nowcast.sequences.options import Candidates
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.options import Plan
 
 
-@dataclass
-class ValidationConfig:
-    """Which windows validation scores."""
-
-    stride: int
-    min_wet_share: float
+@dataclass(frozen=True)
+class ValidationConfig(Candidates):
+    """Which windows validation scores, with the limits of the values."""
 
     def __post_init__(self) -> None:
         at_least("validation.stride", self.stride, 1)
@@ -72,18 +71,9 @@ class ScheduleConfig:
         share("schedule.final_share", self.final_share)
 
 
-@dataclass
-class TrainingConfig:
-    """How long and how to train."""
-
-    epochs: int
-    batch_size: int
-    gradient_clip: float | None
-    ema_decay: float
-    scheduled_sampling: list[float]
-    monitor: str
-    patience: int
-    workers: int
+@dataclass(frozen=True)
+class TrainingConfig(Plan):
+    """How long and how to train, with the limits of the values."""
 
     def __post_init__(self) -> None:
         one_of("training.monitor", self.monitor, ("csi", "loss"))
@@ -114,7 +104,7 @@ class TrainConfig:
     input_steps: int
     lead_steps: int
     inputs: InputsConfig
-    scaling: ScalingConfig
+    scaling: Scaling
     sampling: SamplingConfig
     validation: ValidationConfig
     model: ModelConfig

@@ -12,8 +12,6 @@ from torch import Tensor
 from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
 from nowcast.radar.times import show
 
-MODEL = "model"
-"""The name in tables and pictures of the forecasts of a checkpoint."""
 Predictor = Callable[[Tensor], Tensor]
 """The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h."""
 

@@ -16,12 +16,12 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import MODEL, Cases, Predictor, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, left_out, may_miss
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
-from nowcast.forecast.dataset import find_forecasts, open_forecast
+from nowcast.forecast.dataset import MODEL, find_forecasts, open_forecast
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE
 from nowcast.sequences.clock import clock_of

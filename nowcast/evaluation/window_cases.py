@@ -15,7 +15,7 @@ from torch import Tensor
 from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import MODEL, Cases, Predictor, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, left_out, may_miss
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.extra_inputs import open_fields
 from nowcast.factories.models import (
@@ -25,6 +25,7 @@ from nowcast.factories.models import (
 )
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
+from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles

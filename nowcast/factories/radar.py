@@ -2,6 +2,8 @@
 look at a few files.
 """
 
+from dataclasses import fields
+
 import xarray as xr
 
 from nowcast.config.data import RadarConfig
@@ -34,19 +36,8 @@ def reading(data: RadarConfig) -> ReadOptions:
             f"data.zr: {data.zr!r} is unknown; choose {', '.join(ZR_RELATIONS)}, or give [a,b] of Z"
             " = a R^b."
         )
-    zr = (
-        ZR_RELATIONS[data.zr]
-        if isinstance(data.zr, str)
-        else data.zr and (float(data.zr[0]), float(data.zr[1]))
-    )
-    return ReadOptions(
-        format=data.format,
-        variable=data.variable,
-        units=data.units,
-        accumulation_minutes=data.accumulation_minutes,
-        zr=zr,
-        missing_value=data.missing_value,
-        dry_value=data.dry_value,
-        max_rate=data.max_rate,
-        above_max_rate=data.above_max_rate,
-    )
+    given = {one.name: getattr(data, one.name) for one in fields(ReadOptions)}
+    if data.zr is not None:
+        a, b = ZR_RELATIONS[data.zr] if isinstance(data.zr, str) else data.zr
+        given["zr"] = float(a), float(b)
+    return ReadOptions(**given)

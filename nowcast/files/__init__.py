@@ -5,9 +5,11 @@ from nowcast.files.faults import fault_of_machine, refuse_fault_of_machine
 from nowcast.files.leftovers import remove_leftovers
 from nowcast.files.locks import is_locked, only_writer
 from nowcast.files.together import settled, written_together
+from nowcast.files.version import FileVersion
 from nowcast.files.whole import link_whole, refuse_unwritable, written_whole
 
 __all__ = [
+    "FileVersion",
     "fault_of_machine",
     "is_locked",
     "link_whole",
@@ -22,3 +24,6 @@ __all__ = [
     "written_together",
     "written_whole",
 ]
+
+FACE: dict[str, str] = {}
+"""No module: other rooms import this one only."""

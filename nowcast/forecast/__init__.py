@@ -2,3 +2,19 @@
 
 What needs torch is not imported here: `from nowcast.forecast.forecaster import Forecaster`, `from
 nowcast.forecast.baselines.building import build_baseline`."""
+
+FACE = {
+    "dataset": "the forecast file, written and read",
+    "forecaster": "forecasts by a trained model",
+    "streaming": "forecasts of one window after the other",
+    "tiling": "forecasts of large grids in tiles",
+    "memory": "how much memory a forecast may take",
+    "gaps": "missing input frames filled",
+    "plausibility": "whether a forecast may be published",
+    "exported": "an exported model, read and computed",
+    "exporting": "a model exported",
+    "baselines.baseline": "what a baseline is",
+    "baselines.building": "a baseline by its name",
+    "baselines.library": "whether pysteps is installed, and what it needs",
+}
+"""The modules that other rooms may import, and what they give."""

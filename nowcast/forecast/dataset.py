@@ -45,9 +45,11 @@ from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.radar.reading.units import quantity_of, rate_factor
 from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_unsound
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
+MODEL = "model"
+"""The method of a forecast that names none: a trained model."""
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
 # xarray may leave out what is zero
@@ -168,7 +170,7 @@ def open_forecast(path: str | Path) -> xr.Dataset:
             f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
         )
     try:
-        dataset, rates = apart(path, _load, path)
+        dataset, rates = isolated(path, _load, path)
         if rates is not None:
             dataset[RATE] = _read_rates(path, rates)
     except NowcastError:
@@ -240,7 +242,7 @@ def _read_rates(path: Path, about: _Rates) -> xr.Variable:
         )
     rates = np.empty(about.shape, np.float32)
     for step in range(about.shape[0]):
-        rates[step] = apart(path, _read_step, path, step)
+        rates[step] = isolated(path, _read_step, path, step)
     return xr.Variable(about.dims, rates, about.attrs)
 
 
@@ -256,7 +258,7 @@ def read_reference_time(path: Path) -> np.datetime64 | None:
     if not path.is_file():
         return None
     try:
-        return apart(path, _reference_time, path)
+        return isolated(path, _reference_time, path)
     except DataError:
         return None
 
@@ -305,7 +307,7 @@ def is_damaged(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(len(_SIGNATURE))
     try:
-        apart(path, _open, path)
+        isolated(path, _open, path)
         return False
     except (*_UNREADABLE, DataError):
         return start == _SIGNATURE or not start.strip(b"\0")

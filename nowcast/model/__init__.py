@@ -11,8 +11,7 @@ from nowcast.model.cell import ConvLSTMCell
 from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nowcast.model.encoder_forecaster import EncoderForecaster
 from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
-from nowcast.model.fc_lstm import FCLSTMForecaster
-from nowcast.model.fc_lstm_layer import FCLSTM
+from nowcast.model.fc_lstm import FCLSTM, FCLSTMForecaster
 from nowcast.model.next_frame import NextFrame
 
 MODELS: dict[str, type[nn.Module]] = {
@@ -57,3 +56,10 @@ __all__ = [
     "StridedEncoderForecaster",
     "build_model",
 ]
+
+FACE = {
+    "describe": "what a model is made of and what it costs",
+    "stacks": "what the networks have in common",
+    "watched": "who would notice that a cell is not called",
+}
+"""The modules that other rooms may import, and what they give."""

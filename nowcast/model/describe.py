@@ -31,7 +31,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nowcast.model.convlstm import ConvLSTMNd
-from nowcast.model.fc_lstm_layer import FCLSTM
+from nowcast.model.fc_lstm import FCLSTM
 from nowcast.model.stacks import Local
 
 Dimensions = tuple[int, ...]

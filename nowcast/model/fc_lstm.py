@@ -1,15 +1,95 @@
-"""The fully connected encoder–forecaster that Shi et al. 2015 (arXiv 1506.04214) measure theirs
-against, section 4.1.
+"""The fully connected LSTM and its encoder–forecaster, against which Shi et al. 2015 (arXiv
+1506.04214) measure the ConvLSTM: equation (1) and section 4.1.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from nowcast.model.activations import activation
-from nowcast.model.fc_lstm_layer import FCLSTM
+from nowcast.model.convlstm import ConvLSTMNd
+from nowcast.model.convolution import whole
 from nowcast.model.stacks import activate, refuse_guide
+
+
+class _ConvLSTM0d(ConvLSTMNd):
+    """A ConvLSTM over grids of no axis: its convolutions are matrix products."""
+
+    dimensions = 0
+
+
+class FCLSTM(nn.Module):
+    """`torch.nn.LSTM` over vectors (b, t, n), with the peepholes of the paper's equation (1), a
+    number for each of them:
+
+        i_t = σ(W_xi x_t + W_hi h_{t−1} + w_ci ∘ c_{t−1} + b_i), and so on as equation (3) of
+        `ConvLSTM2d`
+
+    Without peepholes it is `torch.nn.LSTM` itself.
+
+    Args:
+        input_size: length of a vector; 0 for a layer without input, driven by its state alone,
+        which peepholes need.
+        hidden_size: length of h and c.
+        num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in `torch.nn.LSTM`;
+        batch_first is the default.
+        peephole: whether gates see the cell.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        peephole: bool = True,
+    ) -> None:
+        super().__init__()
+        input_size, hidden_size = whole(input_size, "input_size"), whole(hidden_size, "hidden_size")
+        num_layers, proj_size = whole(num_layers, "num_layers"), whole(proj_size, "proj_size")
+        habits: dict[str, Any] = {
+            "bias": bias, "batch_first": batch_first, "dropout": dropout,
+            "bidirectional": bidirectional, "proj_size": proj_size,
+        }  # fmt: skip
+        self.layers = (
+            _ConvLSTM0d(input_size, hidden_size, 1, num_layers, **habits)
+            if peephole
+            else nn.LSTM(input_size, hidden_size, num_layers, **habits)
+        )
+
+    def forward(
+        self,
+        vectors: Tensor | PackedSequence | None,
+        state: tuple[Tensor, Tensor] | None = None,
+        steps: int | None = None,
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Vectors (b, t, n) → `(output, (h_n, c_n))`, output (b, t, directions · (proj or hidden)).
+
+        Args:
+            vectors: (b, t, n), or a PackedSequence; with `steps` and peepholes one vector (b, n) to
+            repeat, or None for a
+                layer without input.
+            state: (h_0, c_0), each (layers · directions, b, size); zeros where not given.
+            steps: number of steps of a repeated vector, or of a layer without input.
+
+        Errors: ValueError for `steps`, or for no vectors, without peepholes: `torch.nn.LSTM` knows
+        neither.
+        """
+        if isinstance(self.layers, nn.LSTM) and (steps is not None or vectors is None):
+            raise ValueError(
+                "steps: torch.nn.LSTM repeats no vector and wants an input; take peephole=True."
+            )
+        if steps is None:
+            return self.layers(vectors, state)  # type: ignore[no-any-return]
+        return self.layers(vectors, state, steps=steps)  # type: ignore[no-any-return]
 
 
 class FCLSTMForecaster(nn.Module):

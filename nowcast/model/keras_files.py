@@ -30,7 +30,7 @@ from nowcast.model.keras_hdf5 import (
     old_configuration,
 )
 from nowcast.untrusted.files import refuse_unpacking, refuse_unsound, refuse_unsound_content
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 OUR_NAMES = {
     "strides": "stride", "padding": "padding", "dilation_rate": "dilation",
@@ -101,8 +101,8 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
                     "2."
                 )
                 content = io.BytesIO(archive.read("model.weights.h5"))
-                return apart(path, _read_hdf5, path, [content], configs)[0], keras_2
-        return apart(
+                return isolated(path, _read_hdf5, path, [content], configs)[0], keras_2
+        return isolated(
             path,
             _read_hdf5,
             path,

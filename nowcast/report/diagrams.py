@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nowcast.report.svg import (
@@ -24,6 +25,7 @@ from nowcast.report.svg import (
     Line,
     label_room,
     lines_of,
+    listed,
     nice_ticks,
     plain,
     power_of_ten,
@@ -49,7 +51,7 @@ def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
 
 def against_lead(
     scores: "xr.Dataset", name: str, title: str, threshold: float | None = None
-) -> str:
+) -> Markup:
     """A score of all cases against lead time, a line for each forecast, with its interval as a
     band where there is one.
     """
@@ -63,10 +65,10 @@ def against_lead(
     _numbers(chart, nice_ticks(0, minutes.max(), 7, _MINUTES), nice_ticks(low, high))
     chart.lines(minutes, lines)
     chart.label_ends(lines, names)
-    return chart.svg(f"{title} against lead time, for {_listed(names)}.")
+    return chart.svg(f"{title} against lead time, for {listed(names)}.")
 
 
-def fss_by_scale(scores: "xr.Dataset", threshold: float) -> str:
+def fss_by_scale(scores: "xr.Dataset", threshold: float) -> Markup:
     """Mean over lead times of the FSS against the width of the neighbourhood, and from where on it
     is useful.
 
@@ -104,11 +106,11 @@ def fss_by_scale(scores: "xr.Dataset", threshold: float) -> str:
     chart.label_ends(lines, names)
     return chart.svg(
         f"Fractions skill score {title} against the width of the neighbourhood, for"
-        f" {_listed(names)}."
+        f" {listed(names)}."
     )
 
 
-def performance(scores: "xr.Dataset") -> str:
+def performance(scores: "xr.Dataset") -> Markup:
     """Performance diagram (Roebber 2009) of counts pooled over lead times: success ratio 1 − FAR,
     and POD, a dot a threshold.
 
@@ -137,12 +139,12 @@ def performance(scores: "xr.Dataset") -> str:
         )
     thresholds = ", ".join(f"{threshold:g}" for threshold in scores["threshold"].values)
     return chart.svg(
-        f"Performance diagram: success ratio and probability of detection of {_listed(names)} at"
+        f"Performance diagram: success ratio and probability of detection of {listed(names)} at"
         f" {thresholds}."
     )
 
 
-def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> str:
+def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> Markup:
     """Mean over lead times of the CSI of each part of the cases (each day, hour, …), a row a
     part and a dot a forecast.
     """
@@ -171,10 +173,10 @@ def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> str:
             chart.right + 46, height + 3.8, f"{cases:,}", size=9.5, colour=SOFT, anchor="end"
         )
     chart.words(chart.right + 46, 17, "cases", size=9.5, colour=SOFT, anchor="end")
-    return chart.svg(f"CSI {at_or_above(scores, threshold)} {title}, for {_listed(names)}.")
+    return chart.svg(f"CSI {at_or_above(scores, threshold)} {title}, for {listed(names)}.")
 
 
-def spectrum(scores: "xr.Dataset", lead: float) -> str:
+def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
     """Radially averaged power of the observed frames and of each forecast against wavelength,
     at one lead time.
     """
@@ -202,10 +204,10 @@ def spectrum(scores: "xr.Dataset", lead: float) -> str:
     _wavelength_ticks(chart, ends)
     chart.lines(wavelengths, lines)
     chart.line(wavelengths, observed, INK, 2.2, dash=DOTTED)
-    return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {_listed(names)}.")
+    return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {listed(names)}.")
 
 
-def power_ratio(scores: "xr.Dataset", lead: float) -> str:
+def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
     """Power of each forecast by that of the observed frames, against wavelength: below 1 is too
     smooth.
     """
@@ -226,7 +228,7 @@ def power_ratio(scores: "xr.Dataset", lead: float) -> str:
     chart.lines(wavelengths, lines)
     chart.label_ends(lines, names)
     return chart.svg(
-        f"Ratio of power, forecast to observed, after {lead:g} minutes, for {_listed(names)}."
+        f"Ratio of power, forecast to observed, after {lead:g} minutes, for {listed(names)}."
     )
 
 
@@ -359,7 +361,3 @@ def _nice_top(value: float) -> float:
             if value <= step * power * 1.0001
         )
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
 from nowcast.report.diagrams import at_or_above, names_of
 from nowcast.report.svg import (
@@ -33,7 +34,9 @@ _TICKS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 _LABELS = [plain(tick) for tick in _TICKS]
 
 
-def reliability(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> str:
+def reliability(
+    scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]
+) -> tuple[Markup, Markup]:
     """Observed frequency of the event against the probability it was forecast with, and, below,
     how often that was.
     """
@@ -65,11 +68,13 @@ def reliability(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]
         for number in reversed(ensembles):
             panel.line(given[number], values[number], lines[number].colour, lines[number].width)
             panel.dots(given[number], values[number], lines[number].marker, lines[number].colour)
-    reliability = chart.svg(f"Reliability diagram {title}.")
-    return f"<div>{reliability}{often.svg(f'How often each probability was given, {title}.')}</div>"
+    return (
+        chart.svg(f"Reliability diagram {title}."),
+        often.svg(f"How often each probability was given, {title}."),
+    )
 
 
-def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> str:
+def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Markup:
     """POD against POFD of warning from k members on; forecasts of one member are points.
 
     Areas are given in words.
@@ -103,7 +108,7 @@ def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> str
     )
 
 
-def rank_histogram(scores: "xr.Dataset", forecast: int, members: int) -> str:
+def rank_histogram(scores: "xr.Dataset", forecast: int, members: int) -> Markup:
     """Share of the observations at each rank among the members of one forecast; the line is
     what it would be were it flat.
     """

@@ -3,16 +3,15 @@ itself, moved by its style.
 """
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.errors import DataError
+from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 
 LARGEST = 320
@@ -40,7 +39,31 @@ class Showcase:
     rows: Mapping[str, NDArray[np.floating]]
 
 
-def strip(frames: NDArray[np.floating], origin: Literal["lower", "upper"]) -> tuple[str, int]:
+@dataclass(frozen=True)
+class Row:
+    """The frames of one forecast of a case: one picture (data: URI) of `count` frames of height
+    × width pixels, each averaged over `averaged` × `averaged` pixels.
+    """
+
+    name: str
+    image: str
+    count: int
+    height: int
+    width: int
+    averaged: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case as a page shows it."""
+
+    label: str
+    time: str
+    score: str
+    rows: list[Row]
+
+
+def strip(frames: NDArray[np.floating], origin: Origin) -> tuple[str, int]:
     """Rates (lead, h, w) → a data: URI of a PNG with all frames below one another, north up, and
     how many it holds.
 
@@ -92,46 +115,23 @@ def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
     return mean.astype(frames.dtype), n
 
 
-def cases_section(
-    showcases: Sequence[Showcase], lead_minutes: Sequence[float], origin: Literal["lower", "upper"]
-) -> str:
-    """The cases as rows of frames, with one slider over lead time for all of them.
+def cases_of(showcases: Sequence[Showcase], leads: int, origin: Origin) -> list[Case]:
+    """Return what a page shows of the cases.
 
-    Errors: DataError where the frames of a case do not fit together or not to the lead times.
+    Raises:
+        DataError: the frames of a case do not fit together, or not the number of lead times.
     """
-    first = f"+{lead_minutes[0]:g} min"
-    minutes = " ".join(f"{lead:g}" for lead in lead_minutes)
-    player = (
-        '<div class="player"><button type="button" id="play"'
-        ' aria-pressed="false">Play</button><label for="lead">lead time</label><input type="range"'
-        f' id="lead" min="0" max="{len(lead_minutes) - 1}" value="0" step="1"'
-        f' data-minutes="{minutes}" aria-valuetext="{first}"><output for="lead"'
-        f' id="when">{first}</output></div>'
-    )
-    cases = "".join(_case(showcase, len(lead_minutes), origin) for showcase in showcases)
-    return f'<div id="player" style="--step:0">{player}{legend()}{cases}</div>'
+    return [_case(showcase, leads, origin) for showcase in showcases]
 
 
-def legend() -> str:
-    """The one colour scale of all frames."""
-    words = [
-        f"dry, below {min(RATE_CLASSES):g}",
-        *(f"{rate:g}" for rate in RATE_CLASSES),
-        "not covered",
-    ]
-    words[-2] += " mm/h and more"
-    colours = (DRY, *RATE_CLASSES.values(), NOT_COVERED)
-    classes = "".join(
-        f'<li><i style="background:{colour}"></i>{word}</li>'
-        for word, colour in zip(words, colours, strict=True)
-    )
-    return (
-        '<ul class="rates" aria-label="colours: the lowest rate of each class,'
-        f' mm/h">{classes}</ul>'
-    )
+def legend() -> list[tuple[str, str]]:
+    """Return the colour scale of all frames: each colour with its words."""
+    *rates, highest = (f"{rate:g}" for rate in RATE_CLASSES)
+    words = [f"dry, below {min(RATE_CLASSES):g}", *rates, f"{highest} mm/h and more", "not covered"]
+    return list(zip((DRY, *RATE_CLASSES.values(), NOT_COVERED), words, strict=True))
 
 
-def _case(showcase: Showcase, leads: int, origin: Literal["lower", "upper"]) -> str:
+def _case(showcase: Showcase, leads: int, origin: Origin) -> Case:
     shapes = {name: np.shape(frames) for name, frames in showcase.rows.items()}
     if len(set(shapes.values())) != 1 or any(
         len(shape) != 3 or shape[0] != leads for shape in shapes.values()
@@ -140,30 +140,13 @@ def _case(showcase: Showcase, leads: int, origin: Literal["lower", "upper"]) -> 
             f"{showcase.reference_time}: frames have shapes {shapes}; give all as ({leads}, h, w),"
             " one for each lead time."
         )
-    frames = "".join(
-        _row(name, np.asarray(field), showcase, origin) for name, field in showcase.rows.items()
-    )
-    label, time = html.escape(showcase.label), html.escape(showcase.reference_time)
     score = f"{showcase.score:.3f}" if np.isfinite(showcase.score) else "undefined"
-    return (
-        f'<section class="case"><h3><b>{label}</b> {time} <span>{score}</span></h3><div'
-        f' class="frames">{frames}</div></section>'
-    )
+    rows = [_row(name, np.asarray(field), origin) for name, field in showcase.rows.items()]
+    return Case(showcase.label, showcase.reference_time, score, rows)
 
 
-def _row(
-    name: str, field: NDArray[np.floating], showcase: Showcase, origin: Literal["lower", "upper"]
-) -> str:
-    small, times = smaller(field)
-    uri, count = strip(small, origin)
-    _, h, w = small.shape
-    words = html.escape(
-        f"{name}: rain rates at the lead time of the slider, forecast from"
-        f" {showcase.reference_time}"
-    )
-    note = f" <small>averaged over {times} × {times} pixels</small>" if times > 1 else ""
-    return (
-        f'<figure><figcaption>{html.escape(name)}{note}</figcaption><div class="frame"'
-        f' style="aspect-ratio:{w}/{h}"><img src="{uri}" alt="{words}"'
-        f' style="--n:{count};--h:{h}"></div></figure>'
-    )
+def _row(name: str, field: NDArray[np.floating], origin: Origin) -> Row:
+    small, averaged = smaller(field)
+    image, count = strip(small, origin)
+    _, height, width = small.shape
+    return Row(name, image, count, height, width, averaged)

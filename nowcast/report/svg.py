@@ -1,16 +1,18 @@
 """Charts as SVG inside a page: small, made at once, and coloured by the page, so that they are
 readable in light, dark and print.
 
-Written out here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty
-panels of a report.
+Drawn here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty
+panels of a report. Python's XML library writes the elements: each is a path or words whose
+attributes are computed, so a template would repeat them and add nothing.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nowcast.report.pictures.colours import forecast_styles
@@ -119,11 +121,15 @@ class Chart:
         right: float = 12,
         top: float = 28,
     ) -> None:
-        self.width, self.height, self.title = width, height, title
         self.left, self.right, self.top, self.bottom = left, width - right, top, height - 42
         self.x = Scale(*x, self.left, self.right, log_x)
         self.y = Scale(*y, self.bottom, self.top, log_y)
-        self._parts: list[str] = []
+        self._svg = Element(
+            "svg",
+            viewBox=f"0 0 {width:g} {height:g}",
+            style=f"max-width:{width:g}px",
+            role="img",
+        )
         self.words((self.left + self.right) / 2, self.bottom + 33, x_label, anchor="middle")
         self.words(self.left, top - 11, title, size=12, bold=True)
 
@@ -179,7 +185,7 @@ class Chart:
             ]
             path.append(f"M{'L'.join(corners)}z" if corners else f"M{right:.1f} {up:.1f}{disc}")
         if path:
-            self._parts.append(f'<path d="{"".join(path)}" fill="{colour}"/>')
+            self._path("".join(path), fill=colour)
 
     def band(self, x: Any, low: Any, high: Any, colour: str) -> None:
         """What lies between two lines, lightly, with a gap where one is NaN."""
@@ -191,16 +197,13 @@ class Chart:
                 f"{xs[k]:.1f} {highs[k]:.1f}" for k in run[::-1]
             ]
             if len(run) > 1:
-                self._parts.append(
-                    f'<path d="M{"L".join(corners)}z" fill="{colour}" fill-opacity=".1"/>'
-                )
+                self._path(f"M{'L'.join(corners)}z", fill=colour, fill_opacity=".1")
 
     def bar(self, x: float, width: float, y: float, colour: str) -> None:
         """A bar from the bottom up to y."""
         left, right, up = self.x(x - width / 2), self.x(x + width / 2), self.y(y)
-        self._parts.append(
-            f'<path d="M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z"'
-            f' fill="{colour}"/>'
+        self._path(
+            f"M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z", fill=colour
         )
 
     def words(
@@ -217,13 +220,12 @@ class Chart:
         """Words at this pixel, on whose baseline they stand; whatever they hold, they are only
         text.
         """
-        weight = ' font-weight="700"' if bold else ""
-        align = f' text-anchor="{anchor}"' if anchor != "start" else ""
-        escaped = html.escape(text)
-        self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"'
-            f' fill="{colour}"{align}{weight}>{escaped}</text>'
-        )
+        attributes = {"x": f"{x:.1f}", "y": f"{y:.1f}", "font-size": f"{size:g}", "fill": colour}
+        if anchor != "start":
+            attributes["text-anchor"] = anchor
+        if bold:
+            attributes["font-weight"] = "700"
+        SubElement(self._svg, "text", attributes).text = text
 
     def lines(self, x: NDArray[Any], lines: Sequence[Line]) -> None:
         """The lines of all forecasts over their intervals, the first one on top."""
@@ -255,29 +257,33 @@ class Chart:
                 self.right + 7, height + 3.8, short(names[number]), colour=f"var(--line-{number})"
             )
 
-    def svg(self, description: str) -> str:
-        """The chart as an element of a page. `description` is read out to the blind."""
-        size = f'viewBox="0 0 {self.width:g} {self.height:g}" style="max-width:{self.width:g}px"'
-        return (
-            f'<svg {size} role="img"'
-            f' aria-label="{html.escape(description)}">{"".join(self._parts)}</svg>'
-        )
+    def svg(self, description: str) -> Markup:
+        """Return the chart as an element of a page. `description` is read out to the blind."""
+        self._svg.set("aria-label", description)
+        return Markup(tostring(self._svg, encoding="unicode"))
 
     def _stroke(
         self, path: str, colour: str, width: float, dash: str = "", opacity: float = 1.0
     ) -> None:
         if path:
-            dashes = f' stroke-dasharray="{dash}"' if dash else ""
-            lightly = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
-            self._parts.append(
-                f'<path d="{path}" fill="none" stroke="{colour}"'
-                f' stroke-width="{width:g}"{dashes}{lightly}/>'
-            )
+            more = {"stroke_dasharray": dash} if dash else {}
+            if opacity < 1:
+                more["stroke_opacity"] = f"{opacity:g}"
+            self._path(path, fill="none", stroke=colour, stroke_width=f"{width:g}", **more)
+
+    def _path(self, path: str, **attributes: str) -> None:
+        names = {name.replace("_", "-"): value for name, value in attributes.items()}
+        SubElement(self._svg, "path", {"d": path, **names})
 
 
 def label_room(names: Sequence[str]) -> float:
     """Pixels to the right of the axes that the names of the forecasts need."""
     return 14 + 6.4 * min(_LONGEST_LABEL, max(map(len, names), default=0))
+
+
+def listed(words: Sequence[str]) -> str:
+    """'1', '1 and 2', '1, 2 and 5'."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def short(name: str) -> str:

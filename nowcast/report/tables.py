@@ -1,16 +1,16 @@
-"""The tables of the report: the headline with intervals, what differs by more than chance, all
-scores, data, settings.
+"""The tables of the report as plain values: the headline with intervals, what differs by more
+than chance, all scores, missing pixels.
 """
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.report.diagrams import at_or_above, names_of
-from nowcast.verification.swaps import LEAST_BLOCKS, more_than_chance, significantly_better
+from nowcast.verification.swaps import more_than_chance, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,166 +28,122 @@ LABELS = {
 }  # fmt: skip
 """Scores as tables and figures call them."""
 HEADLINE_EVENTS, HEADLINE_ERRORS = ("csi", "hss"), ("mse", "mae", "pearson", "ssim", "crps")
-_UNDEFINED = '<span class="undefined" title="undefined: 0/0">–</span>'
+UNDEFINED = "–"
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", kind: str = ""
-) -> str:
-    """A table of cells that are HTML already; the first of each row is its heading."""
-    first = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, *cells in rows
-    )
-    caption = f"<caption>{caption}</caption>" if caption else ""
-    return (
-        f'<div class="wide"><table class="{kind}">{caption}<thead><tr>{first}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, and in small type below it an interval or a remark."""
+
+    text: str
+    small: str = ""
+    is_bold: bool = False
 
 
-def headline(scores: "xr.Dataset") -> str:
+@dataclass(frozen=True)
+class Table:
+    """A table: its head, rows of a heading and cells, a caption, and the class of its style."""
+
+    head: list[Cell]
+    rows: list[tuple[str, list[Cell]]]
+    caption: str = ""
+    kind: str = "scores"
+
+
+def headline(scores: "xr.Dataset") -> list[Table]:
     """CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval, the
     best bold where that is no chance.
     """
-    names = [html.escape(name) for name in names_of(scores)]
-    tables = []
-    for score in HEADLINE_EVENTS:
-        rows = [
-            [at_or_above(scores, value), *_cells(scores, score, value)]
-            for value in scores["threshold"].values
-        ]
-        tables.append(table([LABELS[score], *names], rows, kind="scores"))
+    names = names_of(scores)
+    tables = [
+        _table(
+            [LABELS[score], *names],
+            [
+                (at_or_above(scores, value), _cells(scores, score, value))
+                for value in scores["threshold"].values
+            ],
+        )
+        for score in HEADLINE_EVENTS
+    ]
     errors = [
-        [LABELS[score], *_cells(scores, score)]
+        (LABELS[score], _cells(scores, score))
         for score in HEADLINE_ERRORS
         if f"{score}_mean" in scores
     ]
-    return "".join([*tables, table(["all rates", *names], errors, kind="scores")])
+    return [*tables, _table(["all rates", *names], errors)]
 
 
-def has_intervals(scores: "xr.Dataset") -> bool:
-    """Whether there are any: not without resampling, nor of fewer than four days."""
-    return "csi_mean_low" in scores and bool(scores["csi_mean_low"].notnull().any())
+def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:
+    """The thresholds at which each forecast has the best CSI by more than chance, and those at
+    which none has.
+    """
+    found: dict[str, list[str]] = {name: [] for name in names_of(scores)}
+    undecided: list[str] = []
+    for threshold in scores["threshold"].values:
+        winner = significantly_better(scores, "csi", threshold=threshold)
+        is_known = winner.certain and winner.forecast is not None
+        where = found[str(winner.forecast)] if is_known else undecided
+        where.append(f"{threshold:g}")
+    return {name: where for name, where in found.items() if where}, undecided
 
 
-def verdict(scores: "xr.Dataset") -> str:
-    """In words, at which thresholds which forecast has the best CSI by more than chance."""
-    names, thresholds = names_of(scores), scores["threshold"].values
-    if len(names) < 2:
-        return f"{html.escape(names[0])} stands alone here: there is nothing to compare it with."
-    if not scores.attrs["resamples"]:
-        return "Resampling is off, so no difference is tested: nothing is bold."
-    if scores.attrs["blocks"] < LEAST_BLOCKS:
-        return (
-            f"The cases lie in {_blocks(scores)}: too few to call any forecast better than another,"
-            " so nothing is bold."
-        )
-    winners = [significantly_better(scores, "csi", threshold=threshold) for threshold in thresholds]
-    found = [
-        (winner.forecast if winner.certain else None, f"{threshold:g}")
-        for winner, threshold in zip(winners, thresholds, strict=True)
-    ]
-    unit = (
-        at_or_above(scores, thresholds[0]).rpartition(" ")[2]
-        if "mm/h" in at_or_above(scores, thresholds[0])
-        else ""
-    )
-    sentences = []
-    for name in names:
-        where = [threshold for winner, threshold in found if winner == name]
-        if where:
-            sentences.append(
-                f"<b>{html.escape(name)}</b> has the best CSI by more than chance at"
-                f" {listed(where)} {unit}."
-            )
-    nowhere = [threshold for winner, threshold in found if winner is None]
-    if nowhere:
-        sentences.append(
-            f"At {listed(nowhere)} {unit} no forecast is better than all others by more than"
-            " chance."
-        )
-    return " ".join(sentences)
-
-
-def _blocks(scores: "xr.Dataset") -> str:
-    return f"{scores.attrs['blocks']} block{'s' * (scores.attrs['blocks'] != 1)}"
-
-
-def differences(scores: "xr.Dataset") -> str:
+def differences(scores: "xr.Dataset") -> list[Table]:
     """The first forecast minus each other, with intervals; bold where it is more than chance."""
-    first, *others = (html.escape(name) for name in names_of(scores))
+    first, *others = names_of(scores)
     head = [f"{first} minus …", *others]
-    tables = []
-    for score in HEADLINE_EVENTS:
-        rows = [
+    tables = [
+        _table(
+            head,
             [
-                f"{LABELS[score]} {at_or_above(scores, value)}",
-                *_difference_cells(scores, score, threshold=value),
-            ]
-            for value in scores["threshold"].values
-        ]
-        tables.append(table(head, rows, kind="scores"))
-    rows = [
-        [LABELS[score], *_difference_cells(scores, score)]
+                (
+                    f"{LABELS[score]} {at_or_above(scores, value)}",
+                    _difference_cells(scores, score, threshold=value),
+                )
+                for value in scores["threshold"].values
+            ],
+        )
+        for score in HEADLINE_EVENTS
+    ]
+    errors = [
+        (LABELS[score], _difference_cells(scores, score))
         for score in HEADLINE_ERRORS
         if f"{score}_mean_difference" in scores
     ]
-    return "".join([*tables, table(head, rows, kind="scores")])
+    return [*tables, _table(head, errors)]
 
 
-def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> str:
+def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> Table:
     """All these scores of one forecast by threshold, each as its mean over lead times and
     pooled.
     """
-    columns = [
-        scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values
-        for name in names
-        for how in ("mean", "pooled")
-    ]
+    ways = [(name, how) for name in names for how in ("mean", "pooled")]
+    columns = [scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values for name, how in ways]
     rows = [
-        [at_or_above(scores, value), *map(_number, cells)]
+        (at_or_above(scores, value), [Cell(number(one)) for one in cells])
         for value, *cells in zip(scores["threshold"].values, *columns, strict=True)
     ]
-    head = [
-        "",
-        *[
-            f"{LABELS[name]}<br><small>{how}</small>"
-            for name in names
-            for how in ("mean", "pooled")
-        ],
-    ]
-    return table(head, rows, html.escape(names_of(scores)[forecast]), kind="scores small")
+    head = [Cell(""), *[Cell(LABELS[name], small=how) for name, how in ways]]
+    return Table(head, rows, names_of(scores)[forecast], "scores small")
 
 
-def missing(counts: "xr.Dataset") -> str:
+def missing(counts: "xr.Dataset") -> Table:
     """Pixels that were to be scored, and those that were not, by forecast."""
     total = int(counts["total"].sum())
     rows = []
-    for number, name in enumerate(names_of(counts)):
-        lacking = int(counts["missing"].isel(forecast=number).sum())
-        share = f"{100 * lacking / total:.3g} %" if total else "–"
-        rows.append([html.escape(name), f"{total:,}", f"{lacking:,}", share])
-    return table(
-        ["forecast", "pixels of observed frames", "not scored, for they are missing", "share"],
-        rows,
-        kind="scores",
+    for place, name in enumerate(names_of(counts)):
+        lacking = int(counts["missing"].isel(forecast=place).sum())
+        share = f"{100 * lacking / total:.3g} %" if total else UNDEFINED
+        rows.append((name, [Cell(f"{total:,}"), Cell(f"{lacking:,}"), Cell(share)]))
+    return _table(
+        ["forecast", "pixels of observed frames", "not scored, for they are missing", "share"], rows
     )
 
 
-def pairs(values: Mapping[str, str]) -> str:
-    """Keys and values as they are, escaped."""
-    rows = [[html.escape(key), html.escape(value)] for key, value in values.items()]
-    return table(["", ""], rows, kind="pairs")
+def _table(head: Sequence[str], rows: Iterable[tuple[str, list[Cell]]]) -> Table:
+    return Table([Cell(text) for text in head], list(rows))
 
 
-def listed(words: Sequence[str]) -> str:
-    """'1', '1 and 2', '1, 2 and 5'."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> list[str]:
+def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> list[Cell]:
     """The mean of one score for each forecast, with its interval below, the best bold where it
     is so by more than chance.
     """
@@ -195,32 +151,33 @@ def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> 
     here = scores[_with_bounds(scores, f"{score}_mean")].sel(where)
     winner = significantly_better(scores, score, **where)
     values = here[f"{score}_mean"].isel(part=0).values
-    places = _places(score, values)
-    cells = []
-    for number, name in enumerate(names_of(scores)):
-        text = _number(values[number], places)
-        if winner.certain and name == winner.forecast:
-            text = f'<b title="better than each other forecast by more than chance">{text}</b>'
-        cells.append(text + _interval(here, f"{score}_mean", places, forecast=number))
-    return cells
+    places = decimals(score, values)
+    return [
+        Cell(
+            number(values[place], places),
+            _interval(here, f"{score}_mean", places, forecast=place),
+            winner.certain and name == winner.forecast,
+        )
+        for place, name in enumerate(names_of(scores))
+    ]
 
 
-def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[str]:
+def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[Cell]:
     """The mean of the first forecast minus that of each other, with its interval below, bold
     where it is more than chance.
     """
     name = f"{score}_mean_difference"
     here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
-    places = _places(score, here[name].values)
-    cells = []
-    for number in range(1, here.sizes["forecast"]):
-        place = {"forecast": 0, "other_forecast": number}
-        text = _number(here[name].isel(place).item(), places, signed=True)
-        is_bold = more_than_chance(here[f"{name}_p"].isel(place))
-        cells.append(
-            (f"<b>{text}</b>" if is_bold else text) + _interval(here, name, places, **place)
+    places = decimals(score, here[name].values)
+    pairs = [{"forecast": 0, "other_forecast": other} for other in range(1, here.sizes["forecast"])]
+    return [
+        Cell(
+            number(here[name].isel(pair).item(), places, signed=True),
+            _interval(here, name, places, **pair),
+            bool(more_than_chance(here[f"{name}_p"].isel(pair))),
         )
-    return cells
+        for pair in pairs
+    ]
 
 
 def _with_bounds(scores: "xr.Dataset", name: str) -> list[str]:
@@ -234,10 +191,10 @@ def _interval(here: "xr.Dataset", name: str, places: int, **place: int) -> str:
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
     signed = name.endswith("difference")
-    return f"<small>{_number(low, places, signed)} to {_number(high, places, signed)}</small>"
+    return f"{number(low, places, signed)} to {number(high, places, signed)}"
 
 
-def _places(score: str, values: NDArray[np.float64]) -> int:
+def decimals(score: str, values: NDArray[np.float64]) -> int:
     """Decimals to print: three of what lies between −1 and 1, three figures of what has a unit."""
     largest = np.nanmax(np.abs(values), initial=0.0)
     if "," not in LABELS[score] or largest == 0:
@@ -245,9 +202,9 @@ def _places(score: str, values: NDArray[np.float64]) -> int:
     return int(np.clip(2 - np.floor(np.log10(largest)), 0, 7))
 
 
-def _number(value: float, places: int = 3, signed: bool = False) -> str:
+def number(value: float, places: int = 3, signed: bool = False) -> str:
     """With a true minus; '–' where undefined."""
     if not np.isfinite(value):
-        return _UNDEFINED
+        return UNDEFINED
     value = round(value, places) + 0.0  # no −0.000
     return f"{value:{'+' if signed and value else ''},.{places}f}".replace("-", "−")

@@ -1,2 +1,18 @@
 """Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained
 and scored on."""
+
+FACE = {
+    "options": "what windows are drawn, and how",
+    "windows": "windows of frames",
+    "scene": "what a forecast is made of",
+    "batch": "windows as tensors",
+    "inputs": "what a model sees of the past",
+    "scaling": "mm/h to the numbers of a model",
+    "packed": "a series unpacked once",
+    "stored": "an array in a file",
+    "clock": "a series on its clock",
+    "fields": "further fields at the times of frames",
+    "contents": "what files hold, whatever their names",
+    "moving_mnist": "moving digits",
+}
+"""The modules that other rooms may import, and what they give."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nowcast.errors import MissingInputError
-from nowcast.files import sha256, written_whole
+from nowcast.files import FileVersion, sha256, written_whole
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
                 [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
             )
         files = sorted({file.resolve() for file in files})
-        facts = [(str(path), *_facts(path.stat())) for path in files]
+        facts = [(str(path), *_facts(FileVersion.of(path))) for path in files]
         note = Path(folder) / f"{_digest(facts)}.contents"
         if note.is_file() and len(known := note.read_text()) == 64:
             return known
@@ -57,8 +57,8 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
     return found
 
 
-def _facts(about: os.stat_result) -> tuple[int, int, int]:
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+def _facts(version: FileVersion) -> tuple[int, int, int]:
+    return version.size, version.mtime_ns, version.ctime_ns
 
 
 def _digest(values: object) -> str:

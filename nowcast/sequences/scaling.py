@@ -5,11 +5,12 @@ Dry is exactly 0, so zero padding means "no rain".
 
 import math
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nowcast.errors import ConfigError
+
+if TYPE_CHECKING:  # it is part of a configuration, too, which is composed without PyTorch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class Scaling:
                     " above 0."
                 )
 
-    def scale(self, rates: Tensor) -> Tensor:
+    def scale(self, rates: "Tensor") -> "Tensor":
         """Rates in mm/h → scaled values, of any shape."""
         if self.kind == "linear":
             return rates / self.maximum
-        return torch.log1p(rates / self.reference) / math.log1p(self.maximum / self.reference)
+        return (rates / self.reference).log1p() / math.log1p(self.maximum / self.reference)
 
-    def unscale(self, values: Tensor) -> Tensor:
+    def unscale(self, values: "Tensor") -> "Tensor":
         """Scaled values → rates in mm/h; values below 0, which no rain has, are dry."""
         values = values.clamp(min=0)
         if self.kind == "linear":
             return values * self.maximum
-        return self.reference * torch.expm1(values * math.log1p(self.maximum / self.reference))
+        return self.reference * (values * math.log1p(self.maximum / self.reference)).expm1()

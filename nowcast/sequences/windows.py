@@ -12,6 +12,7 @@ from torch import Tensor
 from nowcast.errors import ConfigError, DataError
 from nowcast.periods import Period
 from nowcast.sequences.clock import clock_of, run_of
+from nowcast.sequences.options import EVERY_WINDOW, Sampling
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
 from nowcast.sequences.scaling import Scaling
@@ -34,27 +35,6 @@ class Pick:
     symmetry: int = 0
     dropped: tuple[int, ...] = ()
     weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which windows an epoch draws; as `sampling` in the configuration, where the fields are
-    explained.
-
-    Flips and turns make new weather of old where the weather has no side of its own: not where
-    mountains or a coast anchor the rain and the crops are few, nor beside vectors such as wind,
-    whose components would have to turn along.
-    """
-
-    windows_per_epoch: int | None = None
-    rain_power: float = 0.0
-    unbiased: bool = False
-    crop: int | None = None
-    stride: int = 1
-    min_wet_share: float = 0.0
-    flip: bool = False
-    rotate: bool = False
-    frame_dropout: float = 0.0
 
 
 class Windows(Protocol):
@@ -113,7 +93,7 @@ class RadarWindows:
         input_steps: int,
         lead_steps: int,
         scaling: Scaling,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = EVERY_WINDOW,
         shuffle: bool = False,
         seed: int = 0,
         fields: BesideRain | None = None,

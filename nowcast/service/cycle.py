@@ -5,7 +5,6 @@ stated reason why there is none.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
-from nowcast.radar.finding.files import would_find
+from nowcast.radar import would_find
 from nowcast.radar.grid import RATE
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
@@ -34,18 +33,10 @@ from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report
 if TYPE_CHECKING:
     from nowcast.service.methods import Made
 
-_SHAPES_RAIN = (
-    "baseline", "input_steps", "lead_steps", "members", "seed", "missing_frames", "max_gap",
-    "gap_filling", "fallback", "input_paths", "precision",
-)  # fmt: skip
 _DIGESTS = "input_digests"
 """The attribute of a forecast file that tells which frames it was made from."""
 _KNOW_NOTHING_OF_NOW = ("climatology", "zero")
 """Methods whose forecast is as wet as it is, whatever the newest frame."""
-_READS_RAIN = (
-    "path", "format", "variable", "units", "accumulation_minutes", "zr", "missing_value",
-    "dry_value", "max_rate", "above_max_rate",
-)  # fmt: skip
 
 
 def run_cycle(
@@ -145,11 +136,7 @@ def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
 
     checksum: of the checkpoint, where there is one.
     """
-    given = asdict(config)
-    reads = _READS_RAIN + (("train",) if "climatology" in config.methods else ())
-    shaping = {key: given[key] for key in _SHAPES_RAIN} | {
-        "data": {key: given["data"][key] for key in reads}
-    }
+    shaping = config.shaping
     if config.baseline is not None and checksum:
         return {"config": json.dumps(shaping | {"steps_of_checkpoint_sha256": checksum})}
     return {**({"checkpoint_sha256": checksum} if checksum else {}), "config": json.dumps(shaping)}

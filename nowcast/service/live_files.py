@@ -5,7 +5,6 @@ changed is kept.
 import hashlib
 import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from nowcast.config.data import RadarConfig
 from nowcast.errors import DataError, MissingInputError
 from nowcast.factories.radar import reading
+from nowcast.files import FileVersion
 from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.finding.time_patterns import is_time_pattern
@@ -28,8 +28,7 @@ from nowcast.radar.series.series import describe_files
 from nowcast.radar.times import show
 
 Rate = NDArray[np.float32]
-Signature = tuple[int, ...]
-"""Changes when a file does."""
+_Key = tuple[Path, FileVersion, int]
 
 YOUNG = 60.0
 """Seconds after a change within which a file that cannot be used may still be being written."""
@@ -56,10 +55,12 @@ class FrameFiles:
     def __init__(self, data: RadarConfig) -> None:
         self.path, self.form = data.path, data.format
         self.options = reading(data)
-        self._described: dict[Path, tuple[Signature, RadarFile | DataError]] = {}
+        self._described: dict[Path, tuple[FileVersion, RadarFile | DataError]] = {}
         self._in_use: set[Path] = set()
         self._open: set[Path] = set()
-        self._frames: dict[tuple[Path, Signature, int], Frame | DataError | MissingInputError] = {}
+        self._frames: dict[
+            tuple[Path, FileVersion, int], Frame | DataError | MissingInputError
+        ] = {}
         self._frames_before = self._frames
         self._last: RadarFile | None = None
 
@@ -106,24 +107,24 @@ class FrameFiles:
 
         Errors: DataError, MissingInputError where it cannot be read.
         """
-        signature = signature_of(path)
-        if signature is None:
+        version = version_of(path)
+        if version is None:
             return None
         self._in_use.add(path)
         self._open.add(path)
         before, known = self._described.get(path, (None, None))
-        if before != signature or known is None:
+        if before != version or known is None:
             try:
                 known = self._with_one_copy(describe_files([path], self.options)[0])
             except MissingInputError:
-                if signature_of(path) is None:
+                if version_of(path) is None:
                     return None
                 raise
             except DataError as error:
                 if is_young(path):
                     raise
                 known = error
-            self._described[path] = signature, known
+            self._described[path] = version, known
         if isinstance(known, DataError):
             raise known
         return known
@@ -134,14 +135,14 @@ class FrameFiles:
         Errors: DataError, ChangedError among it where the file is not what it was described as;
         MissingInputError.
         """
-        signature, _ = self._described[file.path]
+        version, _ = self._described[file.path]
         self._open.add(file.path)
-        key = file.path, signature, index
+        key = file.path, version, index
         frame = self._frames.get(key) or self._frames_before.get(key) or self._try(file, index, at)
-        changed = signature_of(file.path)
+        changed = version_of(file.path)
         if changed is None:
             return None
-        if changed != signature:
+        if changed != version:
             raise ChangedError(
                 f"{file.path}: became another file while it was looked at; forecast again."
             )
@@ -200,10 +201,10 @@ def changed_at(path: Path) -> float:
     folder, which does not tell.
     """
     try:
-        about = path.stat()
+        version = FileVersion.of(path)
     except OSError:
         return math.inf
-    return math.inf if path.is_dir() else max(about.st_mtime, about.st_ctime)
+    return math.inf if path.is_dir() else max(version.mtime_ns, version.ctime_ns) / 1e9
 
 
 def is_young(path: Path) -> bool:
@@ -211,43 +212,20 @@ def is_young(path: Path) -> bool:
     looked at did not.
     """
     try:
-        signature = signature_of(path)
+        version = version_of(path)
     except MissingInputError:
         return False
     is_file = path.is_file() or path.is_dir()  # a named pipe is never finished
-    return (
-        is_file and signature is not None and abs(time.time() - max(signature[::2]) / 1e9) < YOUNG
-    )
+    return is_file and version is not None and abs(time.time() - version.changed_ns / 1e9) < YOUNG
 
 
-def signature_of(path: Path) -> Signature | None:
-    """(time of the last change [ns], size, …); of a Zarr store those of its folders and of what
-    describes them; None of what is gone.
-    """
+def version_of(path: Path) -> FileVersion | None:
+    """The version of a file; None if it is gone. Errors: MissingInputError if it cannot be seen."""
     try:
-        parts = [path, *_descriptions(path)] if path.is_dir() else [path]
-        return tuple(
-            number
-            for about in map(Path.stat, parts)
-            for number in (about.st_mtime_ns, about.st_size)
-        )
+        return FileVersion.of(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise MissingInputError(
             f"{path}: cannot be read ({error.strerror}); check its permissions."
         ) from error
-
-
-def _descriptions(store: Path) -> Iterable[Path]:
-    """The folders of a Zarr store down to those of its chunks, and the files that say what is
-    in them.
-    """
-    for folder in sorted(one for one in store.iterdir() if one.is_dir()):
-        yield folder
-        yield from sorted(
-            one for one in folder.iterdir() if one.name in (".zarray", "zarr.json", "c")
-        )
-    yield from sorted(
-        one for one in store.iterdir() if one.name in (".zgroup", ".zmetadata", "zarr.json")
-    )

@@ -14,7 +14,7 @@ from nowcast.radar.series.opening import say_overruled
 from nowcast.radar.times import Times, show
 from nowcast.sequences.scene import Past
 from nowcast.service.input_window import Need, past_of
-from nowcast.service.live_files import FrameFiles, changed_at, digest_of, signature_of
+from nowcast.service.live_files import FrameFiles, changed_at, digest_of, version_of
 from nowcast.service.live_reading import is_blank, read_frame
 from nowcast.service.retry import BadFiles, Patience
 from nowcast.service.timeline import TOLD_BY, Timeline, Wanted, lay_out
@@ -156,7 +156,7 @@ class FrameSource:
             paths = self.files.newest(_WATCHED)
         except MissingInputError:
             return due
-        return due, tuple((path, signature_of(path)) for path in paths)
+        return due, tuple((path, version_of(path)) for path in paths)
 
     def take_remarks(self) -> list[str]:
         """What was departed from in this cycle, each once; what follows is of the next."""

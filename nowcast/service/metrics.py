@@ -1,17 +1,10 @@
 """The metrics of a chain of forecasts, for the textfile collector of Prometheus' node exporter."""
 
-import logging
 import math
 import re
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from nowcast.files import written_whole
-
-log = logging.getLogger(__name__)
+from nowcast.service.chain import OUTCOMES, Chain, Published
 
 _FORECAST_REFERENCE, _LAST_SUCCESS = (
     "nowcast_forecast_reference_timestamp_seconds",
@@ -23,22 +16,24 @@ _CYCLES, _PART, _INFO = (
     "nowcast_forecast_info",
 )
 _CHECKPOINT, _BUILD = "nowcast_checkpoint_info", "nowcast_build_info"
+_FALLBACK = "nowcast_fallback"
+_WET, _INPUT_WET = "nowcast_wet_share", "nowcast_input_wet_share"
 _SHORT = 12  # digits of a checksum that tell checkpoints apart
 _ABOUT = {
     _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
     _FORECAST_REFERENCE: ("gauge", "Time of the newest frame that it was made from."),
-    "nowcast_fallback": (
+    _FALLBACK: (
         "gauge",
         "1 where it was made by another method than the model that was asked for, else 0.",
     ),
     _INFO: ("gauge", "Always 1; its label is the method that it was made by."),
     _CHECKPOINT: ("gauge", "Always 1; its label is the start of the SHA-256 of the checkpoint."),
     _BUILD: ("gauge", "Always 1; its label is the version of nowcast that made it."),
-    "nowcast_wet_share": (
+    _WET: (
         "gauge",
         "Share of its pixels at or above 0.1 mm/h, all lead times, 0 to 1.",
     ),
-    "nowcast_input_wet_share": ("gauge", "The same of the newest frame that it was made from."),
+    _INPUT_WET: ("gauge", "The same of the newest frame that it was made from."),
     "nowcast_last_cycle_timestamp_seconds": (
         "gauge",
         "When the last cycle ended, whatever became of it.",
@@ -52,109 +47,85 @@ _ABOUT = {
     _PART: ("gauge", "How long each part of it took."),
     _CYCLES: ("counter", "Cycles by what became of them."),
 }
-_OF_THE_CYCLE = (
-    "nowcast_last_cycle",
-    "nowcast_last_exit_code",
-    "nowcast_forecast_age",
-    "nowcast_cycle_",
+_SAMPLE = re.compile(
+    r'(?P<name>[a-z0-9_]+)(?:\{[a-z0-9]+="(?P<label>[^"\\\n]*)"\})? (?P<value>\S+)'
 )
-_LAST_FORECAST = tuple(name for name in _ABOUT if not name.startswith((*_OF_THE_CYCLE, _CYCLES)))
-_SAMPLE = re.compile(r'(?P<name>[a-z0-9_]+)(?P<labels>\{[a-z0-9]+="[^"\\\n]*"\})? (?P<value>\S+)')
 
-Samples = dict[tuple[str, str], float]
-"""Values by the name of their metric and its labels, as `{part="find"}` or nothing."""
+Sample = tuple[str, str, float]
+"""The name of a metric, its label as `part="find"` or nothing, and its value."""
 
 
-def write_metrics(path: Path, cycle: Mapping[str, Any]) -> None:
-    """Write the metrics of a cycle, as `Report.fields` has it, in Prometheus' text format, whole or
-    not at all, for all to read.
-
-    What is said of the last forecast outlives cycles that made none, and cycles are counted on:
-    both are read from the file itself. One that cannot be understood is begun anew, which is
-    logged. Errors: CannotCreateError, InputOutputError.
+def as_metrics(chain: Chain) -> str:
+    """Return the chain in Prometheus' text format, version 0.0.4: help and type once before the
+    samples of a name.
     """
-    old, now = _read(path), datetime.now(UTC).timestamp()
-    is_new = cycle["outcome"] in ("forecast", "fallback")
-    kept = {
-        key: value
-        for key, value in old.items()
-        if key[0] == _CYCLES or (key[0] in _LAST_FORECAST and not is_new)
-    }
-    outcomes = {
-        (_CYCLES, f'{{outcome="{name}"}}'): (
-            kept.get((_CYCLES, f'{{outcome="{name}"}}'), 0.0)
-            + (name == cycle["outcome"].replace(" ", "_"))
-        )
-        for name in ("forecast", "fallback", "already_there", "failed")
-    }
-    samples = {
-        **kept,
-        **(_of_forecast(cycle, now) if is_new else {}),
-        **_of_cycle(cycle, now),
-        **outcomes,
-    }
-    with written_whole(path) as temporary:
-        temporary.write_text(_text(samples), encoding="utf-8")
-    with suppress(OSError):  # of a file system that has no permissions
-        path.chmod(0o644)
-
-
-def _of_forecast(cycle: Mapping[str, Any], now: float) -> Samples:
-    reference_time = datetime.fromisoformat(cycle["forecast_reference_time"]).timestamp()
-    checkpoint = cycle["checkpoint_sha256"]
-    return {
-        (_LAST_SUCCESS, ""): now,
-        (_FORECAST_REFERENCE, ""): reference_time,
-        ("nowcast_fallback", ""): float(cycle["outcome"] == "fallback"),
-        (_INFO, f'{{method="{cycle["method"]}"}}'): 1.0,
-        **({(_CHECKPOINT, f'{{sha256="{checkpoint[:_SHORT]}"}}'): 1.0} if checkpoint else {}),
-        (_BUILD, f'{{version="{cycle["nowcast_version"]}"}}'): 1.0,
-        ("nowcast_wet_share", ""): _number(cycle["wet_share"]),
-        ("nowcast_input_wet_share", ""): _number(cycle["input_wet_share"]),
-    }
-
-
-def _of_cycle(cycle: Mapping[str, Any], now: float) -> Samples:
-    return {
-        ("nowcast_last_cycle_timestamp_seconds", ""): now,
-        ("nowcast_last_exit_code", ""): float(cycle["exit_code"]),
-        ("nowcast_forecast_age_seconds", ""): _number(cycle["age_seconds"]),
-        ("nowcast_cycle_duration_seconds", ""): cycle["duration_seconds"],
-        **{(_PART, f'{{part="{part}"}}'): seconds for part, seconds in cycle["seconds"].items()},
-    }
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _text(samples: Samples) -> str:
-    """The text format, version 0.0.4: help and type once before the samples of a name."""
+    samples = [*_of_forecast(chain.last), *_of_cycle(chain)]
     lines = []
     for name, (kind, about) in _ABOUT.items():
-        values = {labels: value for (one, labels), value in samples.items() if one == name}
-        if values:
+        own = [(label, value) for one, label, value in samples if one == name]
+        if own:
             lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{labels} {_shown(value)}" for labels, value in values.items()]
+            lines += [f"{name}{label and f'{{{label}}}'} {_shown(value)}" for label, value in own]
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: float) -> str:
-    return "NaN" if math.isnan(value) else repr(round(value, 6))
+def from_metrics(text: str) -> Chain:
+    """Return what metrics of `as_metrics` say of the chain, apart from the last cycle.
 
-
-def _read(path: Path) -> Samples:
-    """The samples of a file that was written here; none where there is none, or none that can
-    be understood.
+    Errors: ValueError, TypeError and others for any other text.
     """
-    if not path.is_file():  # a device may have no end
-        return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found = [_SAMPLE.fullmatch(line) for line in lines if not line.startswith("#")]
-        return {(one["name"], one["labels"] or ""): float(one["value"]) for one in found}  # type: ignore[index]
-    except (OSError, ValueError, TypeError) as error:
-        log.warning(
-            "%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error
-        )
-        return {}
+    found = [_SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
+    values = {(one["name"], one["label"]): float(one["value"]) for one in found}  # type: ignore[index]
+    cycles = {outcome: int(values.get((_CYCLES, _word(outcome)), 0)) for outcome in OUTCOMES}
+    return Chain(since=math.nan, cycles=cycles, last=_last(values))
+
+
+def _last(values: dict[tuple[str, str | None], float]) -> Published | None:
+    labels = {name: label for name, label in values if label is not None}
+    if (_LAST_SUCCESS, None) not in values:
+        return None
+    return Published(
+        at=values[_LAST_SUCCESS, None],
+        reference_time=values[_FORECAST_REFERENCE, None],
+        method=labels[_INFO],
+        is_fallback=bool(values[_FALLBACK, None]),
+        checkpoint=labels.get(_CHECKPOINT, ""),
+        version=labels.get(_BUILD, ""),
+        wet_share=values[_WET, None],
+        input_wet_share=values[_INPUT_WET, None],
+    )
+
+
+def _of_forecast(last: Published | None) -> Iterator[Sample]:
+    if last is None:
+        return
+    yield _LAST_SUCCESS, "", last.at
+    yield _FORECAST_REFERENCE, "", last.reference_time
+    yield _FALLBACK, "", last.is_fallback
+    yield _INFO, f'method="{last.method}"', 1.0
+    if last.checkpoint:
+        yield _CHECKPOINT, f'sha256="{last.checkpoint[:_SHORT]}"', 1.0
+    if last.version:
+        yield _BUILD, f'version="{last.version}"', 1.0
+    yield _WET, "", last.wet_share
+    yield _INPUT_WET, "", last.input_wet_share
+
+
+def _of_cycle(chain: Chain) -> Iterator[Sample]:
+    age = chain.cycle["age_seconds"]
+    yield "nowcast_last_cycle_timestamp_seconds", "", chain.ended
+    yield "nowcast_last_exit_code", "", chain.cycle["exit_code"]
+    yield "nowcast_forecast_age_seconds", "", math.nan if age is None else age
+    yield "nowcast_cycle_duration_seconds", "", chain.cycle["duration_seconds"]
+    for part, seconds in chain.cycle["seconds"].items():
+        yield _PART, f'part="{part}"', seconds
+    for outcome, number in chain.cycles.items():
+        yield _CYCLES, f'outcome="{_word(outcome)}"', number
+
+
+def _word(outcome: str) -> str:
+    return outcome.replace(" ", "_")
+
+
+def _shown(value: float) -> str:
+    return "NaN" if math.isnan(value) else repr(round(float(value), 6))

@@ -22,15 +22,19 @@ from nowcast.errors import (
 )
 from nowcast.explain import explain
 from nowcast.files import refuse_unwritable
+from nowcast.service.chain import Form, write_chain
 from nowcast.service.log_lines import FIELDS, log_lines
-from nowcast.service.metrics import write_metrics
-from nowcast.service.status import write_status
+from nowcast.service.metrics import as_metrics, from_metrics
+from nowcast.service.status import as_status, from_status
 
 log = logging.getLogger(__name__)
 
 FORECAST, FALLBACK, ALREADY_THERE, FAILED = "forecast", "fallback", "already there", "failed"
-_WRITERS = {"status": write_status, "metrics": write_metrics}
-"""What writes the file of a key."""
+_FORMS = {
+    "status": Form(as_status, from_status),
+    "metrics": Form(as_metrics, from_metrics, for_all=True),
+}
+"""How the file of a key shows the chain of cycles."""
 _LEVELS = {FALLBACK: logging.WARNING, FAILED: logging.ERROR}
 
 
@@ -138,7 +142,7 @@ class Journal:
     """Says what became of each cycle, as a configuration asks for it; `open_journal` opens it."""
 
     def __init__(self, config: PredictConfig) -> None:
-        given = {key: getattr(config, key) for key in _WRITERS}
+        given = {key: getattr(config, key) for key in _FORMS}
         self.files = {
             key: Path(path).expanduser() for key, path in given.items() if path is not None
         }
@@ -187,7 +191,7 @@ class Journal:
         for key, path in self.files.items():
             try:
                 with _named(key):
-                    _WRITERS[key](path, fields)
+                    write_chain(path, fields, _FORMS[key])
             except NowcastError as error:
                 self._keep(error)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from nowcast.errors import DataError, MissingInputError, NowcastError
+from nowcast.files import FileVersion
 from nowcast.service.live_files import (
     YOUNG,
     ChangedError,
     FrameFiles,
-    Signature,
     is_young,
-    signature_of,
+    version_of,
 )
 
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ class BadFiles:
 
     skip: bool
     remarks: list[str] = field(default_factory=list)
-    unfinished: dict[Path, Signature | None] = field(default_factory=dict)
+    unfinished: dict[Path, FileVersion | None] = field(default_factory=dict)
 
     def add(self, path: Path, error: DataError | MissingInputError, what: str = "left out") -> None:
         """Errors: the error, unless it is to be skipped."""
@@ -47,7 +47,7 @@ class BadFiles:
     def suspect(self, path: Path, has_changed: bool = False) -> None:
         """That a file may still be being written, if it changed a moment ago."""
         if has_changed or is_young(path):
-            self.unfinished[path] = signature_of(path)
+            self.unfinished[path] = version_of(path)
 
 
 class Patience:
@@ -60,7 +60,7 @@ class Patience:
         self.files, self.retry, self.skip = files, retry, skip
         self._remarks: dict[str, None] = {}
         self._until: float | None = None
-        self._since: dict[Path, tuple[Signature | None, float]] = {}
+        self._since: dict[Path, tuple[FileVersion | None, float]] = {}
 
     def look(self, look: Callable[[BadFiles], Result]) -> Result:
         """What a look at the files gives, once nothing in it can be because a file is still
@@ -95,14 +95,14 @@ class Patience:
         left = len(remarks) - _REMARKS
         return remarks if left <= 0 else [*remarks[:_REMARKS], f"and {left} more such remarks"]
 
-    def _may_wait(self, unfinished: Mapping[Path, Signature | None]) -> bool:
+    def _may_wait(self, unfinished: Mapping[Path, FileVersion | None]) -> bool:
         """Wait a moment, unless `retry` is over, in this cycle or for all of these files;
         whether it was not.
         """
         now = time.monotonic()
-        for path, signature in unfinished.items():
-            if path not in self._since or self._since[path][0] != signature:
-                self._since[path] = signature, now
+        for path, version in unfinished.items():
+            if path not in self._since or self._since[path][0] != version:
+                self._since[path] = version, now
         end = max(self._since[path][1] for path in unfinished) + self.retry
         if end > now and self._until is None:
             self._until = now + self.retry

@@ -2,3 +2,16 @@
 
 What only training needs is not imported here, for a forecast starts sooner without: `from
 nowcast.training.loop import Trainer`, `from nowcast.training.optimizers import …`."""
+
+FACE = {
+    "options": "how long and how to train",
+    "loop": "epochs of training and validation",
+    "losses": "the losses by name",
+    "optimizers": "optimizers and schedules by name",
+    "precision": "the device and its arithmetic",
+    "checkpoints": "checkpoints, written and read",
+    "resuming": "training that goes on",
+    "choice": "the best epoch",
+    "signals": "Ctrl-C and SIGTERM",
+}
+"""The modules that other rooms may import, and what they give."""

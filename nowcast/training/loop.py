@@ -29,34 +29,12 @@ from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import Row, best_row_before_ties, mean_csi, rank
 from nowcast.training.losses import Loss
+from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
 from nowcast.training.signals import StopRequest
 from nowcast.verification.counts import Counts, count
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how to train.
-
-    `monitor` is 'csi' (higher is better) or 'loss' (lower is better), on validation; see
-    `choice.rank`.
-
-    scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in
-    their place, at the
-        first and at the last step of training (Bengio et al. 2015, arXiv 1506.03099).
-    """
-
-    epochs: int
-    batch_size: int
-    gradient_clip: float | None
-    ema_decay: float
-    scheduled_sampling: Sequence[float]
-    patience: int
-    monitor: str
-    thresholds: Sequence[float]
-    workers: int
 
 
 @dataclass
@@ -88,12 +66,14 @@ class Trainer:
         loss: Loss,
         precision: Precision,
         plan: Plan,
+        thresholds: Sequence[float],
         folder: Path,
         config: dict[str, Any],
         inputs: Inputs = RAIN_ALONE,
     ) -> None:
         self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
+        self.thresholds = thresholds  # of the CSI of validation [mm/h]
         self.inputs = inputs
         # of the grid of the frames, as plain values, for those who forecast
         self.place: Mapping[str, Any] | None = None
@@ -218,7 +198,7 @@ class Trainer:
         batches = [
             picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
         ]
-        loss_sum, counts = 0.0, Counts.zeros(self.plan.thresholds, windows.lead_steps)
+        loss_sum, counts = 0.0, Counts.zeros(self.thresholds, windows.lead_steps)
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
                 forecast = model(batch.past, windows.lead_steps)
@@ -230,9 +210,7 @@ class Trainer:
                 torch.ones_like(batch.weights),
             )
             loss_sum += loss.item() * batch.rates.shape[0]
-            counts += count(
-                windows.scaling.unscale(forecast), batch.future_rates, self.plan.thresholds
-            )
+            counts += count(windows.scaling.unscale(forecast), batch.future_rates, self.thresholds)
             self._heed(stop)
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
@@ -300,7 +278,7 @@ class Trainer:
                 "the validation windows have no event at or above %g mm/h, so their CSI is"
                 " undefined and the validation loss chooses best.pt; for a CSI give data.validation"
                 " days with rain, or lower thresholds, or set training.monitor=loss",
-                min(self.plan.thresholds),
+                min(self.thresholds),
             )
         with written_whole(self.folder / "metrics.jsonl") as path:
             path.write_text("".join(as_json(row) + "\n" for row in self.progress.history))

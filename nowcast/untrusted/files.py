@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nowcast import startup
-from nowcast.errors import DataError, MissingLibraryError
+from nowcast.errors import DataError
+from nowcast.files import FileVersion
 from nowcast.untrusted import netcdf3
 
 MAX_PIXELS = 2**26
@@ -64,21 +65,18 @@ def refuse_unsound(path: str | Path) -> None:
     """Look through a file that may be HDF5 or NetCDF, once until it changes.
 
     Errors: DataError if it is no file, is cut short, has data in another file, or data of a size
-    that no radar has; MissingLibraryError; OSError if it is damaged.
+    that no radar has; OSError if it is damaged.
     """
     refuse_irregular(path)
-    about = os.stat(path)
-    _refuse_unsound(
-        os.path.abspath(path), str(path), about.st_ino, about.st_mtime_ns, about.st_size
-    )
+    _refuse_unsound(os.path.abspath(path), str(path), FileVersion.of(path))
 
 
 @lru_cache(maxsize=_OPENS)
-def _refuse_unsound(path: str, name: str, inode: int, changed: int, size: int) -> None:
+def _refuse_unsound(path: str, name: str, version: FileVersion) -> None:
     with open(path, "rb") as file:
         _refuse_cut_short(file, name)
         if _is_hdf5(file):
-            if size <= _SEARCHED:
+            if version.size <= _SEARCHED:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     _refuse_endless(content, name)
             _look_through(path, name)
@@ -187,12 +185,8 @@ def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
 
 
 def _look_through(source: str | BinaryIO, path: str | Path) -> None:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"{path}: reading it needs h5py: pip install 'nowcast[hdf5]'."
-        ) from error
+    import h5py
+
     away: list[str] = []
     try:
         with h5py.File(source, "r", locking=False) as root:

@@ -1,7 +1,7 @@
 """Work on files that may crash the library that reads them: it is done in a process of its own.
 
 HDF5, netCDF, ecCodes and GDAL can end their process by a signal, compute for hours or ask for all
-memory, because of one wrong byte. `apart` calls a function in one process that is forked at the
+memory, because of one wrong byte. `isolated` calls a function in one process that is forked at the
 first call and serves all calls after it. It has limits of memory and of computing. If it dies, the
 caller gets a DataError that names the file, and the next call forks another one.
 
@@ -55,7 +55,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 Result = TypeVar("Result")
 
 
-def apart(
+def isolated(
     path: str | Path, function: Callable[..., Result], *args: Any, repeats: bool = False
 ) -> Result:
     """function(*args), called in the process that may die; `path` is the file that a failure is
@@ -95,7 +95,7 @@ def if_running(function: Callable[..., None], *args: Any) -> None:
     if _state.is_inside:
         function(*args)
     elif _state.worker is not None and _state.worker.is_usable():
-        apart("", function, *args)
+        isolated("", function, *args)
 
 
 class _State:

@@ -10,7 +10,7 @@ import xarray as xr
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.untrusted.files import refuse_unsound
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 from nowcast.verification.remarks import remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
@@ -66,7 +66,7 @@ def open_counts(path: str | Path) -> xr.Dataset:
             f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote."
         )
     try:
-        counts = apart(path, _load, path)
+        counts = isolated(path, _load, path)
     except NowcastError:
         raise
     except PermissionError as error:

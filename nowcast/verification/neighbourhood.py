@@ -1,18 +1,12 @@
-"""Events counted in the windows round each pixel, and the fractions skill score that these
-counts give.
-"""
+"""Events counted in the windows round each pixel, the sums of `scores.fss`."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from nowcast.errors import DataError
 from nowcast.verification.counts import check_pair, refuse_infinite
-from nowcast.verification.scores import as_float64, ratio
 
 _PIXELS_AT_ONCE = 2**16
 """A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
@@ -61,22 +55,6 @@ def fss_sums(
     products = torch.cat(parts).unflatten(0, (b, lead)).cpu()
     reference = products[..., 0, 0] + products[..., 1, 1]
     return {"fss_difference": reference - 2 * products[..., 0, 1], "fss_reference": reference}
-
-
-def fss(difference: Any, reference: Any) -> npt.NDArray[np.float64]:
-    """Fractions skill score: 1 − Σ (p_f − p_o)² / Σ (p_f² + p_o²).
-
-    Range 0 to 1, perfect 1. NaN where there is no event at all.
-
-    p_f and p_o are the fractions of the windows round each pixel in which there are events.
-    `difference` and `reference` are arrays of one shape, from `fss_sums`, added over cases: they
-    have counts for fractions, whose divisor cancels. The border rule is told there. Roberts & Lean
-    call a scale useful from FSS = 1/2 + (observed share of pixels with events) / 2 on.
-
-    Roberts & Lean 2008, Monthly Weather Review 136, 78-97. https://doi.org/10.1175/2007MWR2123.1
-    """
-    difference, reference = as_float64(difference), as_float64(reference)
-    return ratio(reference - difference, reference)
 
 
 class _Windows:

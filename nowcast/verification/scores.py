@@ -261,6 +261,23 @@ def b_mae(sums: Sums) -> Scores:
     return _of_frame(sums, "weighted_absolute_error")
 
 
+def fss(difference: Any, reference: Any) -> Scores:
+    """Fractions skill score: 1 − Σ (p_f − p_o)² / Σ (p_f² + p_o²).
+
+    Range 0 to 1, perfect 1. NaN where there is no event at all.
+
+    p_f and p_o are the fractions of the windows round each pixel in which there are events.
+    `difference` and `reference` are arrays of one shape, from `neighbourhood.fss_sums`, added over
+    cases: they have counts for fractions, whose divisor cancels. The border rule is told there.
+    Roberts & Lean call a scale useful from FSS = 1/2 + (observed share of pixels with events) / 2
+    on.
+
+    Roberts & Lean 2008, Monthly Weather Review 136, 78-97. https://doi.org/10.1175/2007MWR2123.1
+    """
+    difference, reference = as_float64(difference), as_float64(reference)
+    return ratio(reference - difference, reference)
+
+
 class Score(NamedTuple):
     """A score as reports show it."""
 

@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from nowcast.verification import probabilistic
 from nowcast.verification.continuous import ERROR_SUMS
 from nowcast.verification.counts import Counts
-from nowcast.verification.neighbourhood import fss
 from nowcast.verification.parts import weighted_sum
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, Score, Scores, ratio
+from nowcast.verification.scores import (
+    CATEGORICAL,
+    CONTINUOUS,
+    Contingency,
+    Score,
+    Scores,
+    fss,
+    ratio,
+)
 
 Sums = Mapping[str, NDArray[Any]]
 """By name, (n, forecast, lead_time, …); `members`, which is no sum, (1, forecast, 1)."""

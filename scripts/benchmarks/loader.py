@@ -29,9 +29,10 @@ from tqdm import tqdm
 from nowcast.periods import Period
 from nowcast.radar import RATE, open_grid, write_synthetic
 from nowcast.sequences import stored
+from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
-from nowcast.sequences.windows import Pick, RadarWindows, Sampling
+from nowcast.sequences.windows import Pick, RadarWindows
 
 ALWAYS = Period(np.datetime64("1990-01-01", "ns"), np.datetime64("2090-01-01", "ns"))
 Read = Callable[[Pick], NDArray[np.float32]]
@@ -59,7 +60,7 @@ def build_contestants(
         )
 
     def windows(series: PackedRates) -> RadarWindows:
-        sampling = Sampling(windows_per_epoch=1000, crop=crop)
+        sampling = replace(EVERY_WINDOW, windows_per_epoch=1000, crop=crop)
         scaling = Scaling("linear", 1.0, 1.0)
         return RadarWindows(
             series, ALWAYS, input_steps=steps - 1, lead_steps=1, scaling=scaling, sampling=sampling

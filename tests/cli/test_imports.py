@@ -70,16 +70,23 @@ def test_what_was_imported_is_never_looked_through_again_and_rubbish_stays_rubbi
         del sys.modules["never_seen_before"]
 
 
-def test_a_forecast_imports_what_it_needs_and_no_more(words: list[str]) -> None:
+def test_a_forecast_imports_what_it_needs_and_a_picture_of_it_no_torch(words: list[str]) -> None:
     loaded = loaded_by(*words)
     assert {"torch", "xarray", "netCDF4", "nowcast.forecast.forecaster"} <= loaded
     assert loaded & NEVER == set()
     again = loaded_by(*words)  # it is there
     assert "nowcast.forecast.dataset" in again
     assert (
-        again & (NEVER | {"torch", "nowcast.model", "nowcast.training", "nowcast.service.methods"})
+        again
+        & (
+            NEVER
+            | {"torch", "nowcast.model", "nowcast.training.checkpoints", "nowcast.service.methods"}
+        )
         == set()
     )
+    (output,) = [word.removeprefix("output=") for word in words if word.startswith("output=")]
+    drawn = loaded_by("plot", output, f"output={Path(output).with_name('drawn.png')}")
+    assert "matplotlib" in drawn and "torch" not in drawn
 
 
 def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
@@ -92,3 +99,9 @@ def test_help_imports_no_library_of_numbers(words: list[str]) -> None:
         loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4", "hydra"})
         == set()
     )
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_configuration_is_composed_without_libraries_of_numbers(command: str) -> None:
+    words = [command, "--cfg", "job", "output=out"]
+    assert loaded_by(*words) & (NEVER | {"numpy", "torch", "xarray", "pandas", "netCDF4"}) == set()

@@ -1,6 +1,7 @@
 """Every file of configs/ composes, and every value has one home."""
 
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,18 @@ from omegaconf import OmegaConf
 
 from nowcast.cli.help import GROUPS, group_options
 from nowcast.cli.schemas import register_schemas
+from nowcast.config import data as config_data
 from nowcast.config import models as config_models
 from nowcast.config import train as config
 from nowcast.config.effects import configs_folder
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.config.predict import PredictConfig
 from nowcast.config.train import TrainConfig
-from nowcast.model import build_model
+from nowcast.model import MODELS, build_model
+from nowcast.radar import ReadOptions
+from nowcast.sequences.options import Candidates, Sampling
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.options import Plan
 
 OPTIONS = [(group, option) for group in GROUPS["train"] for option in group_options(group, "train")]
 
@@ -48,13 +54,52 @@ def test_predict_and_evaluate_compose() -> None:
     assert isinstance(composed("evaluate", "checkpoint=a.pt"), EvaluateConfig)
 
 
+SCHEMAS = [
+    thing
+    for room in (config, config_data, config_models)
+    for thing in vars(room).values()
+    if isinstance(thing, type) and is_dataclass(thing) and thing is not config_data.FieldConfig
+]
+
+
 def test_no_schema_holds_a_default_since_values_live_in_yaml() -> None:
-    things = [*vars(config).values(), *vars(config_models).values()]
-    schemas = [thing for thing in things if isinstance(thing, type) and is_dataclass(thing)]
     defaults = [
-        f"{s.__name__}.{f.name}" for s in schemas for f in fields(s) if f.default is not MISSING
+        f"{s.__name__}.{f.name}"
+        for s in SCHEMAS
+        for f in fields(s)
+        if f.default is not MISSING and f.name not in {one.name for one in fields(ReadOptions)}
     ]
-    assert schemas and not defaults
+    assert SCHEMAS and not defaults
+
+
+@pytest.mark.parametrize("key", [one.name for one in fields(ReadOptions)])
+def test_what_python_reads_files_by_is_what_the_commands_do(key: str) -> None:
+    """The one schema with defaults: `ReadOptions()`, which configs/data/radar.yaml repeats."""
+    values = OmegaConf.load(configs_folder() / "data" / "radar.yaml")
+    assert values[key] == getattr(ReadOptions(), key)
+
+
+def test_a_field_of_a_room_is_declared_there_only() -> None:
+    own = {s: set(vars(s).get("__annotations__", {})) for s in SCHEMAS}
+    twice = {
+        f"{s.__name__}.{key}": base.__name__
+        for s, keys in own.items()
+        for base in s.__mro__[1:]
+        for key in keys & set(vars(base).get("__annotations__", {}))
+    }
+    rooms = {ReadOptions, Candidates, Sampling, Plan, Scaling}
+    assert not twice
+    assert {base for s in SCHEMAS for base in s.__mro__} >= rooms
+
+
+@pytest.mark.parametrize("name", config_models.MODEL_CONFIGS)
+def test_what_a_model_is_by_default_is_what_its_file_says(name: str) -> None:
+    values = OmegaConf.load(configs_folder() / "model" / f"{name}.yaml")
+    made = signature(MODELS[name]).parameters
+    keys = {one.name for one in fields(config_models.MODEL_CONFIGS[name])} - {"name"}
+    assert keys == set(made) - {"channels", "output_channels"}
+    given = {key: made[key].default for key in keys if made[key].default is not Parameter.empty}
+    assert given == {key: values[key] for key in given}
 
 
 def test_the_demo_never_sees_its_test_days() -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import netCDF4
 import numpy as np
 import pyproj
@@ -394,7 +395,6 @@ def test_one_flipped_bit_in_any_chunk_is_refused_or_changes_no_value(path: Path)
     Of a few bits of what is compressed nothing depends, as of which of two equal bytes one is a
     copy.
     """
-    h5py = pytest.importorskip("h5py")
     ensemble = ensemble_of("both")
     write_forecast(ensemble, path)
     content = path.read_bytes()

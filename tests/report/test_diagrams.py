@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def parsed(element: str) -> ElementTree.Element:
     """As a browser reads it, where <svg> needs no names of its own."""
     return ElementTree.fromstring(
-        element.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        str(element).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     )
 
 
@@ -225,10 +225,13 @@ def test_an_unskilled_ensemble_lies_on_the_diagonals() -> None:
         },
     )
     assert "area 0.500" in words(diagrams_ensemble.roc(scores, 1.0, [0]))
-    assert "≥ 1 mm/h" in words(diagrams_ensemble.reliability(scores, 1.0, [0]))
+    assert "≥ 1 mm/h" in words(diagrams_ensemble.reliability(scores, 1.0, [0])[0])
     (curve,), (flat,) = (
-        points(draw(scores, 1.0, [0]), "line-0")[:1]
-        for draw in (diagrams_ensemble.roc, diagrams_ensemble.reliability)
+        points(chart, "line-0")[:1]
+        for chart in (
+            diagrams_ensemble.roc(scores, 1.0, [0]),
+            diagrams_ensemble.reliability(scores, 1.0, [0])[0],
+        )
     )
     start, *_, end = points(diagrams_ensemble.roc(scores, 1.0, [0]), "soft")[-1]
     slope = (end[1] - start[1]) / (end[0] - start[0])

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from jinja2 import UndefinedError
 from PIL import Image
 
+import nowcast.report
 from nowcast.errors import CannotCreateError, DataError
 from nowcast.report import example_frames as html_frames
-from nowcast.report import sections as html_sections
-from nowcast.report import tables as html_tables
-from nowcast.report import words as html_words
-from nowcast.report.page import Showcase, write_report
+from nowcast.report.page import Showcase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.report.tables import decimals, number
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.tally import Tally
 
@@ -78,24 +78,36 @@ def scores_of(counts: xr.Dataset, resamples: int = 50) -> xr.Dataset:
     return scores_dataset(counts, **about)
 
 
-def showcase(label: str = "best", forecast: str = "good") -> Showcase:
+def showcase(
+    label: str = "best", forecast: str = "good", time: str = "2018-05-17 12:00 UTC"
+) -> Showcase:
     """A wet pixel that moves a column a lead time, and a forecast that leaves it where it was."""
     observed = np.zeros((len(LEADS), 16, 20), "float32")
     for step in range(len(LEADS)):
         observed[step, 8, 4 + step] = 60.0
     return Showcase(
         label,
-        "2018-05-17 12:00 UTC",
+        time,
         0.5,
         {"observed": observed, forecast: np.repeat(observed[:1], len(LEADS), 0)},
     )
+
+
+def shown(template: str, scores: xr.Dataset, counts: xr.Dataset) -> str:
+    """A section of the page, with single spaces."""
+    return " ".join(render(f"sections/{template}.html.jinja", values_of(scores, counts)).split())
+
+
+def verdict(section: str) -> str:
+    return section.partition('<p class="verdict">')[2].partition("</p>")[0].strip()
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two forecasts, one with a hostile name, one an ensemble."""
     counts = counts_of(3, members=4, names=("steps", HOSTILE), thresholds=[2.0])
-    cases = [showcase(label, HOSTILE) for label in ("best", "median", "worst")]
+    counts = counts.assign_attrs(grid=f"grid {HOSTILE}", remarks=f"remark {HOSTILE}")
+    cases = [showcase(label, HOSTILE, HOSTILE) for label in ("best", "median", "worst")]
     path = tmp_path_factory.mktemp("report") / "report.html"
     settings = {"checkpoint": f"/data/{HOSTILE}.pt", "thresholds": "[0.5, 2.0]"}
     return write_report(path, scores_of(counts), counts, cases, f"CSI {HOSTILE}", "upper", settings)
@@ -167,17 +179,35 @@ def test_names_and_settings_of_users_stay_text(page: Path) -> None:
     elements = Elements(text)
     assert sum(tag == "script" for tag, _ in elements.found) == 1
     assert HOSTILE not in text
-    assert "/data/&lt;script&gt;" in text and "CSI &lt;script&gt;" in text
+    for before in ("/data/", "CSI ", "grid ", "remark ", "</b> ", "forecast from "):
+        assert f"{before}&lt;script&gt;" in text
+
+
+def test_nothing_in_the_templates_is_exempt_from_escaping() -> None:
+    """Only the charts are elements already, and only `Chart.svg` says so."""
+    room = Path(nowcast.report.__file__).parent
+    templates = [path.read_text() for path in room.rglob("*.jinja")]
+    assert templates and not any(
+        re.search(r"\bsafe\b|autoescape|Markup", text) for text in templates
+    )
+    makers = {path.name for path in room.rglob("*.py") if "Markup(" in path.read_text()}
+    assert makers == {"svg.py"}
+
+
+def test_a_value_that_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="settings"):
+        render("sections/settings.html.jinja", {})
 
 
 def test_bold_is_what_is_better_by_more_than_chance() -> None:
-    scores = scores_of(counts_of(6))
+    counts = counts_of(6)
+    scores = scores_of(counts)
+    section = shown("headline", scores, counts)
     assert (
-        html_tables.verdict(scores)
-        == "<b>good</b> has the best CSI by more than chance at 0.5 and 2 mm/h. "
+        verdict(section) == "<b>good</b> has the best CSI by more than chance at 0.5 and 2 mm/h. "
         "At 80 mm/h no forecast is better than all others by more than chance."
     )
-    first = html_tables.headline(scores).split("</tr>")[1]
+    first = section.split("</tr>")[1]
     mean, low, high = (
         scores[f"csi_mean{side}"].sel(forecast="good", threshold=0.5)
         for side in ("", "_low", "_high")
@@ -188,27 +218,30 @@ def test_bold_is_what_is_better_by_more_than_chance() -> None:
     )
     assert first.count("<b ") == 1
     worse = scores.assign(csi_mean_difference_p=scores["csi_mean_difference_p"] * 0 + 0.06)
-    assert "<b " not in html_tables.headline(worse).split("HSS")[0]
+    section = shown("headline", worse, counts)
+    assert "<b " not in section.split("HSS")[0]
     assert (
-        html_tables.verdict(worse)
+        verdict(section)
         == "At 0.5, 2 and 80 mm/h no forecast is better than all others by more than chance."
     )
 
 
 def test_without_intervals_nothing_is_bold_and_the_reason_is_said() -> None:
-    one_day, off = scores_of(counts_of(1)), scores_of(counts_of(3), resamples=0)
-    for scores, reason in (
-        (one_day, "all cases lie in a single block (a day, UTC)"),
-        (off, "resampling is off"),
+    one_day, three = counts_of(1), counts_of(3)
+    for scores, counts, reason in (
+        (scores_of(one_day), one_day, "all cases lie in a single block (a day, UTC)"),
+        (scores_of(three, resamples=0), three, "resampling is off"),
     ):
-        section = html_sections.headline(scores)
+        section = shown("headline", scores, counts)
         assert "<b" not in section and "<small>" not in section and "nothing is bold" in section
         assert reason in section
-        assert html_words.rough(scores) == ""
+        assert 'class="warning"' not in section
 
 
 def test_few_blocks_are_warned_of_and_of_very_few_nothing_is_bold() -> None:
-    very_few, few = (html_sections.headline(scores_of(counts_of(days))) for days in (3, 6))
+    very_few, few, enough = (
+        shown("headline", scores_of(counts), counts) for counts in map(counts_of, (3, 6, 10))
+    )
     assert (
         "The cases lie in 3 blocks: too few to call any forecast better" in very_few
         and "<b" not in very_few
@@ -219,29 +252,24 @@ def test_few_blocks_are_warned_of_and_of_very_few_nothing_is_bold() -> None:
         and "<b>" in few
         and "<b " in few
     )
-    assert "rough" not in html_sections.headline(scores_of(counts_of(10)))
+    assert "rough" not in enough
 
 
 def test_numbers_have_three_figures_a_true_minus_and_no_minus_zero() -> None:
-    assert html_tables._number(-0.0001) == "0.000"
-    assert html_tables._number(-0.25) == "−0.250"
-    assert html_tables._number(0.25, signed=True) == "+0.250"
-    assert (
-        html_tables._number(12345.6, html_tables._places("b_mse", np.array([12345.6]))) == "12,346"
-    )
-    assert (
-        html_tables._number(0.0001278, html_tables._places("mse", np.array([0.0001278, np.nan])))
-        == "0.000128"
-    )
-    assert "–" in html_tables._number(np.nan)
+    assert number(-0.0001) == "0.000"
+    assert number(-0.25) == "−0.250"
+    assert number(0.25, signed=True) == "+0.250"
+    assert number(12345.6, decimals("b_mse", np.array([12345.6]))) == "12,346"
+    assert number(0.0001278, decimals("mse", np.array([0.0001278, np.nan]))) == "0.000128"
+    assert "–" in number(np.nan)
 
 
 def test_the_data_section_counts_what_is_missing() -> None:
     counts = counts_of(1)
-    section = html_sections.data(scores_of(counts), counts)
+    section = shown("data", scores_of(counts), counts)
     pixels = 4 * len(LEADS) * 16 * 20
     missing = pixels // 16
-    assert f"<td>{pixels:,}</td><td>{missing:,}</td><td>6.25 %</td>" in section
+    assert f"<td>{pixels:,}</td> <td>{missing:,}</td> <td>6.25 %</td>" in section
     assert "2018-05-17 01:10 to 2018-05-17 19:10 UTC" in section
     assert "93.8 %" in section
 
@@ -249,21 +277,21 @@ def test_the_data_section_counts_what_is_missing() -> None:
 def test_ensembles_have_their_section_and_others_do_not(page: Path) -> None:
     assert "steps (4 members)" in page.read_text()
     counts = counts_of(1)
-    assert html_sections.ensembles(scores_of(counts), counts) == ""
+    assert values_of(scores_of(counts), counts)["ensembles"] is None
 
 
 def test_forecasts_scored_over_different_pixels_are_called_so() -> None:
     counts = counts_of(1)
-    assert "over different pixels" not in html_words.rules(scores_of(counts), counts)
+    assert "over different pixels" not in shown("how", scores_of(counts), counts)
     apart = counts.assign_attrs(common_pixels=0)
-    assert "over different pixels" in html_words.rules(scores_of(apart), apart)
+    assert "over different pixels" in shown("how", scores_of(apart), apart)
 
 
 def test_without_cases_and_rivals_the_report_says_so() -> None:
-    assert "No frames to show" in html_sections.cases([], LEADS, "CSI", "upper")
-    assert html_tables.verdict(scores_of(counts_of(1).isel(forecast=[0]))).startswith(
-        "good stands alone here"
-    )
+    counts = counts_of(1).isel(forecast=[0])
+    scores = scores_of(counts)
+    assert "No frames to show" in shown("cases", scores, counts)
+    assert verdict(shown("headline", scores, counts)).startswith("good stands alone here")
 
 
 def test_digits_without_times_have_a_report_without_period_parts_or_fss(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@ drawing all alike.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nowcast.periods import Period
+from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates, sum_tiles
 from nowcast.sequences.sampling import CropSampler
 from nowcast.sequences.scaling import Scaling
-from nowcast.sequences.windows import RadarWindows, Sampling
+from nowcast.sequences.windows import RadarWindows
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")
@@ -145,7 +147,7 @@ def test_any_size_of_crop_lies_within_the_grid_and_reaches_its_ends(crop):
 
 def test_picks_carry_the_weights_only_where_the_loss_is_to_be_unbiased():
     def picks(**settings):
-        sampling = Sampling(windows_per_epoch=200, rain_power=1.0, crop=32, **settings)
+        sampling = replace(EVERY_WINDOW, windows_per_epoch=200, rain_power=1.0, crop=32, **settings)
         scaling = Scaling("linear", 1.0, 1.0)
         return RadarWindows(
             rain(), ALWAYS, input_steps=1, lead_steps=1, scaling=scaling, sampling=sampling

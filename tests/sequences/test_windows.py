@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.radar import synthetic_grid
 from nowcast.sequences.batch import Batch, build_batch
+from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
-from nowcast.sequences.windows import Pick, RadarWindows, Sampling, apply_symmetry
+from nowcast.sequences.windows import Pick, RadarWindows, apply_symmetry
 
 FIVE_MINUTES = np.timedelta64(5, "m").astype("timedelta64[ns]")
 START = np.datetime64("2020-06-01T00:00", "ns")
@@ -38,7 +40,7 @@ def series(steps=12, *, height=4, width=6, slots=None, mean_rate=None, wet_share
 def windows(rates, period=ALWAYS, *, input_steps=2, lead_steps=1, **settings):
     steps = {"input_steps": input_steps, "lead_steps": lead_steps, "scaling": SCALING}
     steps |= {key: settings.pop(key) for key in ("shuffle", "seed") if key in settings}
-    return RadarWindows(rates, period, **steps, sampling=Sampling(**settings))
+    return RadarWindows(rates, period, **steps, sampling=replace(EVERY_WINDOW, **settings))
 
 
 def starts(source, epoch=0):
@@ -265,7 +267,7 @@ def test_fields_lie_beside_the_rain_of_their_times_and_turn_with_it():
         lead_steps=1,
         scaling=SCALING,
         fields=Beside(),
-        sampling=Sampling(crop=2),
+        sampling=replace(EVERY_WINDOW, crop=2),
     )
     window = source[Pick(5, top=1, left=3, symmetry=1)]
     assert window.shape == (3, 3, 2, 2)

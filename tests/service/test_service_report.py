@@ -461,6 +461,32 @@ def test_counters_outlive_the_process_whatever_labels_stand_beside_them(
     assert "cannot be understood" not in caplog.text
 
 
+def test_status_and_metrics_show_one_chain_but_a_back_fill_is_no_newest_forecast(
+    tmp_path: Path,
+) -> None:
+    status, metrics = tmp_path / "status.json", tmp_path / "nowcast.prom"
+    older = made(method="older")
+    older.reference_time = NOON - np.timedelta64(1, "h")
+    shown = []
+    for report in (failed(), made(FALLBACK, method="zero"), older, failed()):
+        with open_journal(config(status=str(status), metrics=str(metrics), watch=True)) as journal:
+            journal.write(report)
+        shown.append((json.loads(status.read_text()), samples(metrics)))
+    for said, found in shown:
+        assert [said["counters"][name] for name in ("forecasts", "fallbacks", "failures")] == [
+            found[f'nowcast_cycles_total{{outcome="{name}"}}']
+            for name in ("forecast", "fallback", "failed")
+        ]
+    assert [said["last_success"] and said["last_success"]["method"] for said, _ in shown] == [
+        None, "zero", "zero", "zero",
+    ]  # fmt: skip
+    labels = [[name for name in found if "forecast_info" in name] for _, found in shown]
+    zero, backfilled = (
+        [f'nowcast_forecast_info{{method="{method}"}}'] for method in ("zero", "older")
+    )
+    assert labels == [[], zero, backfilled, backfilled]
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -471,6 +497,8 @@ def test_counters_outlive_the_process_whatever_labels_stand_beside_them(
         b'{"counters": 3}',
         b"<html>",
         b'{"last_success": 7, "counters": {}}',
+        b'{"last_success": 7, "consecutive_failures": 0, "counters": {"since": "2026-11-21T12:06:03Z",'
+        b' "forecasts": 1, "fallbacks": 0, "already_there": 0, "failures": 0}}',
         b"[" * 100_000,
     ],
     ids=lambda damaged: str(damaged[:12]),

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from nowcast.model import EncoderForecaster, NextFrame
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick
-from nowcast.training.loop import Plan, Trainer
+from nowcast.training.loop import Trainer
 from nowcast.training.losses import LOSSES
 from nowcast.training.optimizers import build_optimizer, build_schedule
+from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
 
 SIZE = 8
@@ -69,7 +70,7 @@ def make_trainer(
     model = MODELS[kind]().to(device)
     settings = {
         "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100,
-        "monitor": "loss", "thresholds": [0.5, 2.0], "workers": 0, "scheduled_sampling": [0.0, 0.0],
+        "monitor": "loss", "workers": 0, "scheduled_sampling": [0.0, 0.0],
         **plan,
     }  # fmt: skip
     optimizer_ = build_optimizer(
@@ -90,6 +91,7 @@ def make_trainer(
         loss,
         Precision(torch.device(device), precision),
         Plan(**settings),
+        [0.5, 2.0],
         folder,
         config,
     )

@@ -20,7 +20,7 @@ import pytest
 from nowcast.errors import ConfigError, DataError, DeviceError, Interrupted
 from nowcast.signals import Stop
 from nowcast.untrusted import isolation as room
-from nowcast.untrusted.isolation import apart, if_running
+from nowcast.untrusted.isolation import if_running, isolated
 
 
 @pytest.fixture(autouse=True)
@@ -73,38 +73,38 @@ def same(values):
 
 
 def test_results_and_errors_come_back():
-    assert apart("a.nc", add, 1, 2) == 3
+    assert isolated("a.nc", add, 1, 2) == 3
     with pytest.raises(ConfigError, match="of the function"):
-        apart("a.nc", fail)
+        isolated("a.nc", fail)
     with pytest.raises(Exception, match="cannot be sent"):
-        apart("a.nc", fail_strangely)
+        isolated("a.nc", fail_strangely)
 
 
 def test_it_is_another_process_and_the_same_for_all_calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (pid, folder), (again, _) = apart("a.nc", where), apart("a.nc", where)
+    (pid, folder), (again, _) = isolated("a.nc", where), isolated("a.nc", where)
     assert pid == again != os.getpid() and folder == str(tmp_path)
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")  # relative paths mean what they mean here
-    assert apart("a.nc", where) == (pid, str(tmp_path / "below"))
+    assert isolated("a.nc", where) == (pid, str(tmp_path / "below"))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i2", "M8[ns]", "?"])
 def test_large_arrays_arrive_as_they_are(dtype):
     values = np.arange(300_000).astype(dtype).reshape(300, 1000)
     for given in (values, values.T, values[::2]):
-        got = apart("a.nc", same, given)["a"]
+        got = isolated("a.nc", same, given)["a"]
         assert got.dtype == values.dtype and np.array_equal(got, given)
         got[0] = got[1]  # it is the caller's own
 
 
 def test_of_arrays_that_repeat_there_is_one():
     values, others = np.arange(100_000.0), [np.full(100_000, float(k)) for k in range(6)]
-    one, two = (apart("a.nc", same, values, repeats=True)["a"] for _ in range(2))
+    one, two = (isolated("a.nc", same, values, repeats=True)["a"] for _ in range(2))
     assert one is two and np.array_equal(one, values)
     for other in others:
-        assert np.array_equal(apart("a.nc", same, other, repeats=True)["a"], other)
-    assert np.array_equal(apart("a.nc", same, values, repeats=True)["a"], values)
+        assert np.array_equal(isolated("a.nc", same, other, repeats=True)["a"], other)
+    assert np.array_equal(isolated("a.nc", same, values, repeats=True)["a"], values)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
@@ -113,31 +113,31 @@ def test_a_crash_is_bad_data_and_the_next_call_works(number):
         DataError,
         match=rf"^a\.nc: the library of its format crashed on it \({signal.Signals(number).name}\)",
     ):
-        apart("a.nc", crash, number)
-    assert apart("b.nc", add, 1, 2) == 3
+        isolated("a.nc", crash, number)
+    assert isolated("b.nc", add, 1, 2) == 3
 
 
 def test_who_kills_it_is_not_blamed_on_the_file():
     with pytest.raises(DeviceError, match=r"a\.nc: the process that reads it was killed"):
-        apart("a.nc", crash, signal.SIGKILL)
-    pid, _ = apart("a.nc", where)
+        isolated("a.nc", crash, signal.SIGKILL)
+    pid, _ = isolated("a.nc", where)
     os.kill(pid, signal.SIGKILL)  # between two calls
     time.sleep(0.1)
-    assert apart("b.nc", add, 1, 2) == 3
+    assert isolated("b.nc", add, 1, 2) == 3
 
 
 def test_endless_computing_is_bad_data(monkeypatch):
     monkeypatch.setattr(room, "COMPUTING", 0)
     with pytest.raises(DataError, match=r"a\.nc: reading it took more than 0 seconds of computing"):
-        apart("a.nc", compute)
+        isolated("a.nc", compute)
     for _ in range(3):  # the limit is that of each call
-        assert apart("b.nc", add, 1, 2) == 3
+        assert isolated("b.nc", add, 1, 2) == 3
 
 
 def test_endless_waiting_is_bad_data(monkeypatch):
     monkeypatch.setattr(room, "WAITING", 0.2)
     with pytest.raises(DataError, match=r"a\.nc: reading it took longer than 0\.2 seconds"):
-        apart("a.nc", time.sleep, 30)
+        isolated("a.nc", time.sleep, 30)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit it")
@@ -145,13 +145,13 @@ def test_memory_is_bounded(monkeypatch):
     room._state.drop()  # the process of an earlier test has its limit already
     monkeypatch.setattr(room, "MEMORY", 2**28)
     with pytest.raises(DataError, match=r"a\.nc: asks for more memory"):
-        apart("a.nc", swell)
-    assert apart("b.nc", add, 1, 2) == 3
+        isolated("a.nc", swell)
+    assert isolated("b.nc", add, 1, 2) == 3
 
 
 def test_what_is_said_there_is_said_here(caplog, capfd):
     with pytest.warns(UserWarning, match="old"):
-        apart("a.nc", talk)
+        isolated("a.nc", talk)
     assert [(record.name, record.getMessage()) for record in caplog.records] == [
         ("there", "said of it")
     ]
@@ -159,24 +159,24 @@ def test_what_is_said_there_is_said_here(caplog, capfd):
 
 
 def test_a_signal_ends_the_wait_at_once_and_the_work():
-    pid, _ = apart("a.nc", where)
+    pid, _ = isolated("a.nc", where)
     stop, start = Stop(), time.monotonic()
     before = signal.signal(signal.SIGUSR1, stop)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     try:
         with pytest.raises(Interrupted):
-            apart("a.nc", time.sleep, 30)
+            isolated("a.nc", time.sleep, 30)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert time.monotonic() - start < 5
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert apart("b.nc", add, 1, 2) == 3
+    assert isolated("b.nc", add, 1, 2) == 3
 
 
 def test_who_reads_from_a_pipe_of_the_caller_sees_its_end():
     reading, writing = os.pipe()
-    assert apart("a", add, 1, 2) == 3
+    assert isolated("a", add, 1, 2) == 3
     os.close(writing)
     os.set_blocking(reading, False)  # a pipe that somebody still holds raises BlockingIOError
     assert os.read(reading, 1) == b""
@@ -187,7 +187,7 @@ def test_threads_take_turns():
     found = {}
     threads = [
         threading.Thread(
-            target=lambda k=k: found.update({k: apart("a.nc", add, k, np.ones(10**5))[0]})
+            target=lambda k=k: found.update({k: isolated("a.nc", add, k, np.ones(10**5))[0]})
         )
         for k in range(8)
     ]
@@ -199,17 +199,17 @@ def test_threads_take_turns():
 
 
 def of_a_worker(number):
-    return apart("a.nc", where)[0]
+    return isolated("a.nc", where)[0]
 
 
 def test_each_process_has_its_own():
-    mine, _ = apart("a.nc", where)
+    mine, _ = isolated("a.nc", where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         with get_context("fork").Pool(2) as pool:
             theirs = set(pool.map(of_a_worker, range(4), chunksize=1))
     assert mine not in theirs
-    assert apart("a.nc", where)[0] == mine
+    assert isolated("a.nc", where)[0] == mine
 
 
 def test_nothing_is_started_to_close_files():
@@ -223,8 +223,8 @@ def test_nothing_is_started_to_close_files():
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_parent_however_that_ends(how, tmp_path):
     code = (
-        "import os, pathlib, time; from nowcast.untrusted.isolation import apart\n"
-        "pathlib.Path('pid').write_text(str(apart('', os.getpid))); apart('', time.sleep, 60)"
+        "import os, pathlib, time; from nowcast.untrusted.isolation import isolated\n"
+        "pathlib.Path('pid').write_text(str(isolated('', os.getpid))); isolated('', time.sleep, 60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -242,4 +242,4 @@ def test_it_ends_with_its_parent_however_that_ends(how, tmp_path):
 
 def test_a_library_that_aborts_within_c_is_survived():
     with pytest.raises(DataError, match="crashed on it"):
-        apart("a.nc", ctypes.string_at, 0)
+        isolated("a.nc", ctypes.string_at, 0)

@@ -19,7 +19,8 @@ from torch import Tensor
 from nowcast.errors import DataError, InternalError
 from nowcast.verification import neighbourhood
 from nowcast.verification.counts import count
-from nowcast.verification.neighbourhood import fss, fss_sums
+from nowcast.verification.neighbourhood import fss_sums
+from nowcast.verification.scores import fss
 
 NAN = float("nan")
 THRESHOLDS = (0.1, 0.5, 2.0, 10.0)

@@ -11,8 +11,7 @@ from counts_by_hand import OPTIONS, by_hand, tallied
 from nowcast.verification import probabilistic, scores
 from nowcast.verification.counts_files import merge_counts
 from nowcast.verification.dataset import scores_dataset
-from nowcast.verification.neighbourhood import fss
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency
+from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, fss
 from nowcast.verification.table import write_scores
 
 HOURS = ["2018-05-17T22", "2018-05-18T10", "2018-05-18T22", "2018-05-19T01"]

@@ -16,7 +16,7 @@ from nowcast.radar.reading.rates import to_rate
 from nowcast.radar.reading.storage import frames_a_block
 from nowcast.radar.series.series import unlike
 from nowcast.radar.store.processes import Advance, in_processes
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 _WORTH_A_PROCESS = 50_000_000  # pixels; to read fewer takes no longer than to start a process
 
@@ -105,12 +105,12 @@ def _look_at_block(
 ) -> tuple[list[Frame], list[Unreadable]]:
     advance(1)
     try:
-        return apart(block.file.path, _look_at_frames, block.file, block.frames, options), []
+        return isolated(block.file.path, _look_at_frames, block.file, block.frames, options), []
     except NowcastError:  # which frames it is, one by one tells
         frames, unreadable = [], []
         for k in range(block.frames.start, block.frames.stop):
             try:
-                frames += apart(
+                frames += isolated(
                     block.file.path, _look_at_frames, block.file, slice(k, k + 1), options
                 )
             except NowcastError as error:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE, RATE
-from nowcast.radar.placing.longitudes import apart
+from nowcast.radar.placing.longitudes import degrees_apart
 
 if TYPE_CHECKING:
     import pyproj
@@ -75,7 +75,7 @@ def same_coordinates(one: xr.Variable, other: xr.Variable) -> bool:
     with np.errstate(invalid="ignore"):
         off, steps = (a - b, [np.diff(a, axis=axis) for axis in range(a.ndim) if a.shape[axis] > 1])
         if circle:
-            off, steps = apart(a, b), [apart(step, 0.0) for step in steps]
+            off, steps = degrees_apart(a, b), [degrees_apart(step, 0.0) for step in steps]
         most = max((float(np.nanmax(np.abs(step), initial=0.0)) for step in steps), default=0.0)
         close = np.abs(off) <= 1e-3 * most + 1e-9 * np.abs(b)
     return bool(np.all(close | (np.isnan(a) & np.isnan(b)) | (a == b)))
@@ -272,7 +272,7 @@ def _same_attribute(key: str, one: Any, other: Any) -> bool:
     if isinstance(one, str) or isinstance(other, str) or np.shape(one) != np.shape(other):
         return bool(np.array_equal(one, other))
     if "longitude" in key:
-        return bool((apart(one, other) < 1e-9).all())
+        return bool((degrees_apart(one, other) < 1e-9).all())
     return bool(
         np.allclose(np.asarray(one, float), np.asarray(other, float), rtol=1e-12, atol=1e-12)
     )

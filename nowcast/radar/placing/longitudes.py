@@ -29,7 +29,7 @@ def unwrapped(longitudes: npt.ArrayLike) -> Floats:
     return values
 
 
-def apart(one: Any, other: Any) -> Any:
+def degrees_apart(one: Any, other: Any) -> Any:
     """How many degrees, from 0 to 180, two longitudes lie apart."""
     return np.abs((np.asarray(one) - np.asarray(other) + 180.0) % _TURN - 180.0)
 

@@ -1,11 +1,15 @@
 """Where a grid lies, in words."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 
 from nowcast.radar.grid import CRS, LATITUDE
-from nowcast.radar.placing.georeference import Place, ellipsoid_of
+from nowcast.radar.placing.georeference import Place, ellipsoid_of, place_of_grid
+
+Origin = Literal["lower", "upper"]
+"""Where row 0 of a frame is drawn: at the lower edge where it lies in the south."""
 
 _MERIDIANS = (
     "straight_vertical_longitude_from_pole",
@@ -38,6 +42,11 @@ def first_row(place: Place) -> str | None:
     rows = np.asarray(place[name].values, dtype=np.float64)
     down = np.nanmean(rows[0]) > np.nanmean(rows[-1])
     return "north" if down else "south"
+
+
+def origin_of(grid: xr.Dataset | None) -> Origin:
+    """Return 'lower' if row 0 of the grid lies in the south."""
+    return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"
 
 
 def crs_in_words(place: Place) -> str:

@@ -1,36 +1,15 @@
-"""One radar file, described; and what a user may say about files."""
+"""One radar file, described."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nowcast.radar.placing.georeference import Place
+from nowcast.radar.reading.options import ZR, ReadOptions
 from nowcast.radar.reading.storage import Dry, missing_numbers
 from nowcast.radar.reading.units import dry_in
 from nowcast.radar.times import Times
 
-ZR = tuple[float, float]
-"""a and b of Z = a R^b."""
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a user may say about files: each is for what a file leaves open, but `format` and
-    `units`, which overrule the file.
-
-    missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both
-    overrule what the file calls them.
-    """
-
-    format: str = "auto"
-    variable: str | None = None
-    units: str | None = None
-    accumulation_minutes: float | None = None
-    zr: ZR | None = None
-    missing_value: float | Sequence[float] | None = None
-    dry_value: float | Sequence[float] | None = None
-    max_rate: float = 1000.0
-    above_max_rate: str = "mask"
+__all__ = ["ZR", "Layout", "RadarFile", "ReadOptions"]
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from nowcast.errors import ConfigError, DataError, MissingInputError, MissingLibraryError
+from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.radar.finding.archives import archive_in_words
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions
 from nowcast.radar.reading.storage import Values, explain, explained, unpacked
 from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 START = 1024  # bytes from which a format is told
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -54,7 +54,7 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
-    return apart(path, _describe, path, options, repeats=True)
+    return isolated(path, _describe, path, options, repeats=True)
 
 
 def read_frames(
@@ -64,7 +64,7 @@ def read_frames(
 
     Errors: as describe_file.
     """
-    return apart(file.path, _read, without_place(file), frames, rows, columns, options)
+    return isolated(file.path, _read, without_place(file), frames, rows, columns, options)
 
 
 def without_place(file: RadarFile) -> RadarFile:
@@ -157,19 +157,12 @@ def _is_knmi(path: Path, start: bytes) -> bool:
 
 
 def _hdf5_has(path: Path, names: set[str]) -> bool:
-    """Whether an HDF5 file has these groups or datasets.
-
-    NetCDF files by their suffix are not looked into without h5py.
-    """
+    """Whether an HDF5 file has these groups or datasets."""
     from nowcast.radar.reading.hdf5 import open_file
 
     try:
         with open_file(path) as file:
             return all(name in file for name in names)
-    except MissingLibraryError:
-        if bare_suffix(path) in FORMATS["netcdf"].suffixes:
-            return False
-        raise
     except (DataError, MissingInputError):  # its reader says what is wrong
         return False
 

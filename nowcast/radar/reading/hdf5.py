@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from nowcast.errors import DataError
@@ -23,7 +24,6 @@ from nowcast.radar.placing.georeference import (
     grid_mapping_from_proj,
 )
 from nowcast.radar.reading import storage
-from nowcast.radar.reading.storage import library
 from nowcast.untrusted.files import refuse_irregular, refuse_unsound, refuse_unsound_content
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,8 @@ _EARTH_KM = 10_000.0  # an Earth with a smaller radius is measured in km
 def open_file(path: Path) -> Iterator[Node]:
     """The root of an HDF5 file, gzipped or not.
 
-    Errors: MissingInputError, DataError where it is damaged, MissingLibraryError.
+    Errors: MissingInputError, DataError where it is damaged.
     """
-    h5py = library("h5py", "hdf5", path)
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
             with h5py.File(_sound(path), "r", locking=False) as file:

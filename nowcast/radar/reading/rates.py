@@ -14,7 +14,7 @@ from nowcast.radar.reading.file import RadarFile, ReadOptions
 from nowcast.radar.reading.formats import read_frames, without_place
 from nowcast.radar.series.series import Series
 from nowcast.radar.times import Times, show
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,9 @@ def read_rates(
 
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
     """
-    return apart(file.path, _read_rates, without_place(file), first, times, rows, columns, options)
+    return isolated(
+        file.path, _read_rates, without_place(file), first, times, rows, columns, options
+    )
 
 
 def _read_rates(

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError, NowcastError
-from nowcast.files import fault_of_machine
+from nowcast.files import FileVersion, fault_of_machine
 from nowcast.radar.finding.archives import archive_in_words
 from nowcast.untrusted.files import (
     refuse_huge,
@@ -64,11 +64,10 @@ class _Handles:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.files: OrderedDict[tuple[str, int, int], netCDF4.Dataset] = OrderedDict()
+        self.files: OrderedDict[tuple[str, FileVersion], netCDF4.Dataset] = OrderedDict()
 
     def get(self, path: Path, variable: str) -> netCDF4.Dataset:
-        about = path.stat()
-        key = (str(path), about.st_mtime_ns, about.st_size)
+        key = str(path), FileVersion.of(path)
         if key not in self.files:
             while len(self.files) >= MAX_OPEN:
                 self.files.popitem(last=False)[1].close()
@@ -326,12 +325,11 @@ def kept_unpacked(path: Path) -> bytes:
 
     Errors: OSError, MissingInputError, DataError.
     """
-    about = path.stat()
-    return _kept_unpacked(path, about.st_mtime_ns, about.st_size)
+    return _kept_unpacked(path, FileVersion.of(path))
 
 
 @lru_cache(maxsize=1)
-def _kept_unpacked(path: Path, changed: int, size: int) -> bytes:
+def _kept_unpacked(path: Path, version: FileVersion) -> bytes:
     return unpacked(path)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError
+from nowcast.files import FileVersion
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.placing.georeference import Place, same_coordinates
 from nowcast.radar.reading import storage
@@ -26,7 +27,7 @@ from nowcast.radar.reading.storage import explained, library
 from nowcast.radar.reading.units import dry_in
 from nowcast.radar.times import Times, show
 from nowcast.untrusted.files import refuse_unsound
-from nowcast.untrusted.isolation import apart, if_running
+from nowcast.untrusted.isolation import if_running, isolated
 
 # A component or a direction of a vector: mirrored or turned, such a field would need other values
 # too.
@@ -71,7 +72,7 @@ class FieldFile:
         """
         if first == last:
             return np.empty((0, *self.size), np.float32)
-        return apart(
+        return isolated(
             self.path,
             _read,
             self.path,
@@ -119,7 +120,7 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
         raise MissingInputError(
             f"{path}: no such field file; check its path in inputs.fields, input_paths or mask."
         )
-    found = apart(where, _find, where, variable, path)
+    found = isolated(where, _find, where, variable, path)
     if found.times is not None:
         _check_times(found.times, path)
     _check_place(found, variable, grid, path)
@@ -180,15 +181,12 @@ def _read(
 
 
 def _open(path: Path) -> xr.Dataset:
-    about = path.stat()
-    return _opened(path, about.st_mtime_ns, about.st_size)
+    return _opened(path, FileVersion.of(path))
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, changed: int, size: int) -> xr.Dataset:
-    """An open file, its values as stored; `changed` and `size` tell one that was replaced from
-    the one before.
-    """
+def _opened(path: Path, version: FileVersion) -> xr.Dataset:
+    """An open file of this version, its values as stored."""
     how: dict[str, Any] = {
         "decode_times": False,
         "decode_coords": False,

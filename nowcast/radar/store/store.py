@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
-from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.files import FileVersion, refuse_fault_of_machine, written_whole
 from nowcast.radar.grid import CRS, DIMS, LATITUDE, LONGITUDE, RATE, UNITS
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import storage
 from nowcast.radar.times import Times
-from nowcast.untrusted.isolation import apart
+from nowcast.untrusted.isolation import isolated
 
 HIGH, SPECKLE = "high_pixels", "speckle_pixels"
 _SETTINGS, _SOURCES, _LEFT_OUT = (
@@ -77,9 +77,9 @@ def day_path(store: Path, day: np.datetime64) -> Path:
 
 def fingerprint(path: Path) -> str:
     """Tells a file from its later self: name, size and time of change."""
-    about = path.stat()
+    about = FileVersion.of(path)
     return hashlib.sha256(
-        f"{path.name} {about.st_size} {about.st_mtime_ns}".encode(errors="surrogateescape")
+        f"{path.name} {about.size} {about.mtime_ns}".encode(errors="surrogateescape")
     ).hexdigest()[:16]
 
 
@@ -98,7 +98,7 @@ def read_record(path: Path) -> DayRecord:
         raise ConfigError(
             f"output: {path} was not written by 'nowcast prepare'; choose another output."
         )
-    return apart(path, _read_record, path)
+    return isolated(path, _read_record, path)
 
 
 def _read_record(path: Path) -> DayRecord:
@@ -161,9 +161,9 @@ def kept_frames(path: Path, times: Times) -> Iterator[Frame]:
     everything = slice(None)
     for k in np.flatnonzero(np.isin(there, times)):
         one = {"time": slice(int(k), int(k) + 1)}
-        rate = apart(path, _read_rate, path, {**one, "y": everything, "x": everything})
+        rate = isolated(path, _read_rate, path, {**one, "y": everything, "x": everything})
         high, speckle = (
-            int(apart(path, storage.read_values, path, name, one)[0]) for name in (HIGH, SPECKLE)
+            int(isolated(path, storage.read_values, path, name, one)[0]) for name in (HIGH, SPECKLE)
         )
         yield Frame(there[k], rate, high, speckle)
     storage.close_files({str(path)})

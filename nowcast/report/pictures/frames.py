@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from nowcast.errors import ConfigError, DataError
-from nowcast.radar.placing.georeference import place_of_grid
-from nowcast.radar.placing.place import first_row
+from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
 from nowcast.report.pictures.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
 from nowcast.report.pictures.graticule import Graticule, build_graticule
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
     from nowcast.report.pictures.figure import Picture
 
-Origin = Literal["lower", "upper"]
 Frame = npt.NDArray[Any] | None
 """(h, w), mm/h, NaN = not covered; None where nothing was observed."""
 Frames = Sequence[Any] | npt.ArrayLike
@@ -188,11 +185,6 @@ def draw_film(
     if Path(path).suffix == ".mp4":
         return films.write_mp4(path, pictures, frames_per_second)
     raise ConfigError(f"{path}: a film ends in .gif or .mp4; choose one of them.")
-
-
-def origin_of(grid: xr.Dataset | None) -> Origin:
-    """Return 'lower' for a grid whose row 0 lies in the south, else 'upper'."""
-    return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"
 
 
 def _future(

@@ -10,6 +10,7 @@ import shutil
 import zlib
 from pathlib import Path
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -22,8 +23,6 @@ from nowcast.radar.placing.georeference import grid_mapping_from_proj
 from nowcast.radar.series.fields import open_field
 from nowcast.untrusted import files as untrusted
 from nowcast.verification.counts_files import open_counts
-
-h5py = pytest.importorskip("h5py")
 
 SECRET = 7.0
 

@@ -10,7 +10,7 @@ from nowcast.errors import DataError
 from nowcast.radar import build_grid, open_grid
 from nowcast.radar.placing.cropping import box_of, columns_of, degrees_of, in_box
 from nowcast.radar.placing.georeference import axis_in_degrees, grid_differs, place_differs
-from nowcast.radar.placing.longitudes import apart, unwrapped
+from nowcast.radar.placing.longitudes import degrees_apart, unwrapped
 from nowcast.radar.placing.place import pixel_size
 from nowcast.radar.placing.resampling import to_grid
 from nowcast.radar.reading.hdf5 import Footprint, place_of_footprint
@@ -40,7 +40,7 @@ def test_longitudes_go_on_where_they_jumped(said, read):
 
 
 def test_a_full_turn_is_no_distance():
-    assert apart([359.0, -170.0, 10.0], [-1.0, 190.0, 20.0]).tolist() == [0.0, 0.0, 10.0]
+    assert degrees_apart([359.0, -170.0, 10.0], [-1.0, 190.0, 20.0]).tolist() == [0.0, 0.0, 10.0]
 
 
 @pytest.mark.parametrize(

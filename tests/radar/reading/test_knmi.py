@@ -4,15 +4,14 @@ import gzip
 import locale
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyproj
 import pytest
 from pytest import approx
 
 from nowcast.errors import DataError
 from nowcast.radar import check_grid, open_grid
-
-h5py = pytest.importorskip("h5py")
-pyproj = pytest.importorskip("pyproj")
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "knmi_rap_5min_hdf5"
 # an Earth in km

@@ -1,21 +1,19 @@
 """ODIM HDF5: tiny files written by hand, and OPERA's own."""
 
 import gzip
-import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+import pyproj
 import pytest
 from pytest import approx
 
-from nowcast.errors import DataError, MissingInputError, MissingLibraryError
+from nowcast.errors import DataError, MissingInputError
 from nowcast.radar import check_grid, open_grid
 from nowcast.radar.reading import formats
 from nowcast.radar.reading.file import ReadOptions
-
-h5py = pytest.importorskip("h5py")
-pyproj = pytest.importorskip("pyproj")
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "opera_odyssey_odim_hdf5"
 LAEA = "+proj=laea +lat_0=55.0 +lon_0=10.0 +x_0=1950000.0 +y_0=-2100000.0 +units=m +ellps=WGS84"
@@ -541,14 +539,6 @@ def test_other_hdf5_files_are_not_taken_for_odim(tmp_path):
         open_grid(path)
     with pytest.raises(DataError, match="has no image datasetN/dataM/data"):
         open_grid(path, format="odim")
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_the_extra_that_is_needed_is_named(write, monkeypatch):
-    path = write(one())
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingLibraryError, match=r"needs h5py: pip install 'nowcast\[hdf5\]'"):
-        open_grid(path)
 
 
 @pytest.fixture

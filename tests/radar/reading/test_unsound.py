@@ -8,6 +8,7 @@ import os
 import socket
 from pathlib import Path
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -129,7 +130,6 @@ def test_a_pipe_within_a_zarr_store_is_refused(tmp_path):
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 4000])
 def test_groups_within_one_another_without_end_are_refused(tmp_path, depth):
-    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         group = file
         for _ in range(depth):
@@ -139,7 +139,6 @@ def test_groups_within_one_another_without_end_are_refused(tmp_path, depth):
 
 
 def test_an_attribute_that_crashes_the_library_is_bad_data(tmp_path):
-    h5py = pytest.importorskip("h5py")
     path = tmp_path / "a.nc"
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("time", 1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
-from nowcast.radar.placing.longitudes import apart
+from nowcast.radar.placing.longitudes import degrees_apart
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.cf.time_units import is_time_unit
 
@@ -150,11 +150,15 @@ def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
     )
     shorter = np.cos(np.radians(north))  # a degree of longitude, to one of latitude
     shares = [
-        (_usual(apart(np.diff(east, axis=axis), 0.0) * shorter.take(range(1, shorter.shape[axis]),
-        axis)),
-         _usual(np.abs(np.diff(north, axis=axis))))
+        (
+            _usual(
+                degrees_apart(np.diff(east, axis=axis), 0.0)
+                * shorter.take(range(1, shorter.shape[axis]), axis)
+            ),
+            _usual(np.abs(np.diff(north, axis=axis))),
+        )
         for axis in (0, 1)
-    ]  # fmt: skip
+    ]
     if shares[0][0] > shares[0][1] and shares[1][1] > shares[1][0]:
         return "X", "Y"
     return (

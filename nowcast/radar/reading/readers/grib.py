@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from nowcast.errors import DataError
+from nowcast.files import FileVersion
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.reading.readers.grib_message import (
     BITMAPPED,
@@ -144,17 +145,15 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
 
 def _messages(path: Path) -> tuple[Message, ...]:
     try:
-        about = path.stat()
+        version = FileVersion.of(path)
     except OSError as error:
         raise explain(path, error) from error
-    return _catalogue(path, about.st_mtime_ns, about.st_size)
+    return _catalogue(path, version)
 
 
 @lru_cache(maxsize=256)
-def _catalogue(path: Path, changed: int, size: int) -> tuple[Message, ...]:
-    """Every message of a file; `changed` and `size` tell a file replaced from the one read
-    before.
-    """
+def _catalogue(path: Path, version: FileVersion) -> tuple[Message, ...]:
+    """Every message of a file of this version."""
     with open_bytes(path) as file:
         spans = list(_spans(file, path))
     messages = []

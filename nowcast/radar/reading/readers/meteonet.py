@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from nowcast.errors import DataError
+from nowcast.files import FileVersion
 from nowcast.radar.placing.georeference import Place, axis_in_degrees
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.reading.storage import Values, explain, unpack
@@ -54,7 +55,7 @@ _WORDS = {"datetime", "numpy.core.multiarray", "numpy._core.multiarray", "_recon
           "encode", "latin1", "O8", "b", "|", ""}  # fmt: skip
 """All that a pickled array of dates says but the dates; a time zone would be another word."""
 _MOST_KEPT = 2
-_kept: OrderedDict[tuple[str, int, int, int], tuple["Stream", ExitStack]] = OrderedDict()
+_kept: OrderedDict[tuple[str, FileVersion, int], tuple["Stream", ExitStack]] = OrderedDict()
 _reading = threading.RLock()
 
 
@@ -142,14 +143,14 @@ def _stream(path: Path) -> Stream:
 
     A fork must not share where its parent reads, so it opens its own.
     """
-    about = path.stat()
-    key = (str(path), about.st_mtime_ns, about.st_size, os.getpid())
+    version = FileVersion.of(path)
+    key = str(path), version, os.getpid()
     if key not in _kept:
         while len(_kept) >= _MOST_KEPT:
             _kept.popitem(last=False)[1][1].close()
         with ExitStack() as opened:
             stream = _open(path, opened)
-            _verify(path, about.st_mtime_ns, about.st_size)
+            _verify(path, version)
             _kept[key] = stream, opened.pop_all()
     _kept.move_to_end(key)
     return _kept[key][0]
@@ -183,7 +184,7 @@ def _open(path: Path, opened: ExitStack) -> Stream:
 
 
 @lru_cache(maxsize=256)
-def _verify(path: Path, changed: int, size: int) -> None:
+def _verify(path: Path, version: FileVersion) -> None:
     """Read all data once, block by block.
 
     Errors: zipfile.BadZipFile where their checksum is another: frames would be wrong.

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.errors import DataError
+from nowcast.files import FileVersion
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.cf.variables import describe_dataset
 from nowcast.radar.reading.file import RadarFile, ReadOptions
@@ -49,7 +50,7 @@ def read(
     time, y, x = file.layout.dims
     with uninterrupted():
         variable = file.layout.variable
-        stored, array = _stored(file.path, variable, _changed(file.path, variable))
+        stored, array = _stored(file.path, variable, _version(file.path, variable))
         missing, dry = (
             storage.missing_numbers(options.missing_value, file.layout.missing),
             file.dry(options),
@@ -166,18 +167,18 @@ def _open(path: Path, group: str) -> xr.Dataset:
 
 
 @lru_cache(maxsize=4)
-def _stored(path: Path, variable: str, changed: int) -> tuple[xr.Variable, Any]:
-    """The variable as stored, read where it is indexed, and its array in zarr; `changed` tells
-    a store that was written again, or is longer, from the one before.
+def _stored(path: Path, variable: str, version: FileVersion) -> tuple[xr.Variable, Any]:
+    """The variable as stored, read where it is indexed, and its array in zarr; `version` is
+    another one if the store was written again, or is longer.
     """
     group, name = _within(variable)
     opened = _open(path, group)[name].variable
     return opened, library("zarr", "zarr", path).open_array(path / variable, mode="r")
 
 
-def _changed(path: Path, variable: str) -> int:
-    """When the shape of `variable` was last written."""
+def _version(path: Path, variable: str) -> FileVersion:
+    """That of the file with the shape of `variable`."""
     for name in ("zarr.json", ".zarray"):
         if (path / variable / name).exists():
-            return (path / variable / name).stat().st_mtime_ns
+            return FileVersion.of(path / variable / name)
     raise FileNotFoundError(f"{variable} has no zarr.json or .zarray")
