@@ -31,10 +31,25 @@ output_channels for c. Models that feed their forecasts back take true frames in
 def build_model(
     settings: Mapping[str, Any], channels: int = 1, output_channels: int | None = None
 ) -> nn.Module:
-    """The model that `settings` name, with the arguments they give it.
+    """Build a model from its settings.
 
-    output_channels: of a forecast frame, where it has others than a past one, which a model that
-    feeds frames back cannot take.
+    Args:
+        settings: `name`, one of `MODELS`, and the arguments of that model.
+        channels: of a past frame.
+        output_channels: of a forecast frame, if it has others than a past one, which a model that
+            feeds frames back cannot take.
+
+    Returns:
+        The model, on the CPU: frames (b, t, c, h, w) → (b, lead_steps, c, h, w).
+
+    Raises:
+        KeyError: for an unknown name.
+        TypeError, ValueError: for arguments that the model does not take.
+
+    Example:
+        >>> settings = {"name": "next_frame", "hidden_channels": [4], "kernel_sizes": [3]}
+        >>> type(build_model(settings)).__name__
+        'NextFrame'
     """
     arguments = {key: value for key, value in settings.items() if key != "name"}
     if output_channels not in (None, channels):

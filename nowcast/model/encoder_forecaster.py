@@ -37,6 +37,12 @@ class EncoderForecaster(nn.Module):
         output_channels: of a forecast frame; None: as many as of a past one.
 
     Errors: ValueError where frames that are fed back have other channels than past ones.
+
+    Example:
+        >>> import torch
+        >>> model = EncoderForecaster(1, [4, 4], kernel_size=3, input_kernel_size=3, patch_size=2)
+        >>> model(torch.rand(2, 5, 1, 8, 8), lead_steps=3).shape
+        torch.Size([2, 3, 1, 8, 8])
     """
 
     def __init__(

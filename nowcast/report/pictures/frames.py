@@ -89,10 +89,8 @@ def draw_frames(
         CannotCreateError, InputOutputError: if the file cannot be written.
 
     Example:
-        >>> import numpy as np, tempfile
         >>> rain = np.ones((2, 8, 8))  # (lead, h, w) in mm/h
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> draw_frames(f"{folder.name}/rain.png", None, {"model": rain}, [5, 10], "Rain").name
+        >>> draw_frames("rain.png", None, {"model": rain}, [5, 10], "Rain").name
         'rain.png'
     """
     return canvas.save(frames_figure(observed, forecasts, lead_minutes, title, **shown), path)
@@ -165,11 +163,27 @@ def draw_film(
     colours: str = "radar",
     degrees: Degrees | None = None,
 ) -> Path:
-    """All lead times one after the other, what was observed and each forecast side by side, as
-    `path` ends in .gif or .mp4.
+    """Draw all lead times one after the other, what was observed and each forecast side by side.
 
-    Otherwise as draw_frames. Errors: as there; MissingLibraryError for an MP4 without
-    imageio-ffmpeg.
+    Args:
+        path: of a .gif or .mp4, which is written whole or not at all.
+        frames_per_second: of the film.
+        observed, forecasts, lead_minutes, title, reference_time, origin, colours, degrees: as of
+            `frames_figure`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: if `path` ends otherwise.
+        DataError: if shapes differ.
+        MissingLibraryError: for an MP4 without imageio-ffmpeg.
+        CannotCreateError, InputOutputError: if the file cannot be written.
+
+    Example:
+        >>> rain = np.ones((2, 8, 8))  # (lead, h, w) in mm/h
+        >>> draw_film("rain.gif", None, {"model": rain}, [5, 10], "Rain", frames_per_second=2).name
+        'rain.gif'
     """
     future = _future(observed, forecasts, len(lead_minutes))
     look = _look(future, origin, colours, degrees)
