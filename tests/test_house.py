@@ -197,15 +197,26 @@ def imports_at_start(path: Path) -> set[str]:
     return {name for node in ast.walk(tree) if id(node) not in later for name in imports_in(node)}
 
 
+LAZY = {
+    f"{module}.{name.rpartition('.')[2]}": name
+    for module, path in MODULES.items()
+    if path.name == "__init__.py"
+    for name in imports_of(path) - imports_at_start(path)
+}
+"""The names of faces that are imported when they are used, and where they live."""
+
+
 def reached(start: str, imports: Callable[[Path], set[str]]) -> set[str]:
     """The modules and libraries that one module imports, and what these import in turn."""
     found, todo = set[str](), {start}
     while todo:
         name = todo.pop()
         found.add(name)
-        if name in MODULES and name != "nowcast":  # whose names are imported when they are used
+        if name in MODULES:
+            is_face = MODULES[name].name == "__init__.py"
+            known = imports_at_start(MODULES[name]) if is_face else imports(MODULES[name])
             parents = {name.rpartition(".")[0]} - {""}
-            todo |= ({module_of(one) for one in imports(MODULES[name])} | parents) - found
+            todo |= ({module_of(LAZY.get(one, one)) for one in known} | parents) - found
     return found
 
 

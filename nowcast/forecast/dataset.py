@@ -98,8 +98,8 @@ def build_forecast(
 ) -> xr.Dataset:
     """Build the forecast dataset of rates on the grid that they were forecast from.
 
-    Its `time` is the valid time, `forecast_reference_time` that of the last observed frame, `lead_time`
-    the difference in minutes. The georeference is the grid's.
+    Its `time` is the valid time, `forecast_reference_time` that of the last observed frame,
+    `lead_time` the difference in minutes. The georeference is the grid's.
 
     Args:
         rates: (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x); NaN = unknown.
@@ -192,11 +192,11 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     """Read a forecast file whole into memory.
 
     Args:
-        path: of a file that `nowcast predict` or `write_forecast` wrote, or another one of that form.
+        path: of a file that `nowcast predict` or `write_forecast` wrote, or one of that form.
 
     Returns:
-        The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x) in
-        mm h-1.
+        The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
+        in mm h-1.
 
     Raises:
         MissingInputError: if there is no such file.

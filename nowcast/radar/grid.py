@@ -102,7 +102,7 @@ def check_grid(dataset: xr.Dataset) -> None:
     Example:
         >>> check_grid(xr.Dataset())
         Traceback (most recent call last):
-        nowcast.errors.DataError: this dataset has no 'precipitation_rate', only []; use radar.open_grid.
+        nowcast.errors.DataError: this dataset has no 'precipitation_rate', only []; …
     """
     if RATE not in dataset:
         raise DataError(
@@ -145,7 +145,7 @@ def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | 
         times: (n,) datetime64 in UTC.
 
     Returns:
-        For each time its frame (y, x) in mm/h, NaN = not covered; None for a time that the grid lacks.
+        A frame (y, x) in mm/h, NaN = not covered, or None if the grid lacks it, for each time.
 
     Raises:
         DataError: if a file cannot be read.

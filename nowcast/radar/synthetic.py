@@ -76,8 +76,8 @@ def synthetic_frames(
 ) -> Iterator[Frame]:
     """Make frames of rain, one after the other; the same for the same seed.
 
-    The rain moves by `weather.velocity` each step and leaves the picture for good (the field is larger
-    than the picture). The first frames of a longer run are those of a shorter one.
+    The rain moves by `weather.velocity` each step and leaves the picture for good (the field is
+    larger than the picture). The first frames of a longer run are those of a shorter one.
 
     Args:
         steps: how many frames.
@@ -117,8 +117,9 @@ def synthetic_grid(
     weather: Weather | None = None, coverage: bool = False, start: str = START,
     timestep_minutes: float = 5.0,
 ) -> xr.Dataset:  # fmt: skip
-    """Make a canonical grid of rain in memory: 1 km pixels on a polar stereographic projection, row 0 in
-    the south.
+    """Make a canonical grid of rain in memory: 1 km pixels on a polar stereographic projection.
+
+    Row 0 lies in the south.
 
     Args:
         steps, height, width, seed, weather, coverage: as of `synthetic_frames`.
@@ -150,11 +151,12 @@ def write_synthetic(
     weather: Weather | None = None, coverage: bool = False, start: str = START,
     timestep_minutes: float = 5.0,
 ) -> Path:  # fmt: skip
-    """Write rain to a NetCDF file that `open_grid` opens, never holding more than a few frames in memory.
+    """Write rain to a NetCDF file that `open_grid` opens; a few frames at a time are in memory.
 
     Args:
         path: of the file, which is written whole or not at all.
-        steps, height, width, seed, weather, coverage, start, timestep_minutes: as of `synthetic_grid`.
+        steps, height, width, seed, weather, coverage, start, timestep_minutes: as of
+            `synthetic_grid`.
 
     Returns:
         The path.

@@ -73,10 +73,10 @@ def pack(
 ) -> PackedRates:
     """Unpack the frames of a period into a folder, or use what an earlier run left there.
 
-    The place is named by what it was made from, so other data never meet it. Each file is written whole
-    or not at all; of two processes that want the same one, the second waits for the first. Memory stays
-    flat however long the series. More frames, by a day that was added to the period or to one of its
-    files, are another series: all is unpacked again.
+    The place is named by what it was made from, so other data never meet it. Each file is written
+    whole or not at all; of two processes that want the same one, the second waits for the first.
+    Memory stays flat however long the series. More frames, by a day that was added to the period or
+    to one of its files, are another series: all is unpacked again.
 
     Args:
         grid: a canonical grid.

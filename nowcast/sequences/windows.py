@@ -89,7 +89,8 @@ class RadarWindows:
         >>> from nowcast.radar import open_grid
         >>> from nowcast.sequences import pack
         >>> from nowcast.sequences.scaling import Scaling
-        >>> day, scaling = parse_period("day", ["2018-05-18", "2018-05-18"]), Scaling("log", 100, 0.5)
+        >>> day = parse_period("day", ["2018-05-18", "2018-05-18"])
+        >>> scaling = Scaling("log", 100, 0.5)
         >>> rates = pack(open_grid("archive/*.nc"), day, "cache", "example")
         >>> windows = RadarWindows(rates, day, input_steps=3, lead_steps=4, scaling=scaling)
         >>> len(windows.epoch(0))  # every window of 7 of the 25 frames

@@ -71,8 +71,9 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU, without ever running code from it, its checksum verified before
-    anything of it is used.
+    """Read a checkpoint onto the CPU, without ever running code from it.
+
+    Its checksum is verified before anything of it is used.
 
     Args:
         path: of a checkpoint that `nowcast train` wrote.

@@ -41,23 +41,12 @@ else:
             ),
             "tally": ("Tally",),
         },
-    )
+    )  # fmt: skip
 
 __all__ = [
-    "Contingency",
-    "Tally",
-    "accuracy",
-    "csi",
-    "ets",
-    "far",
-    "frequency_bias",
-    "hss",
-    "pod",
-    "pofd",
-    "pss",
-    "scores_dataset",
-    "sedi",
-]
+    "Contingency", "Tally", "accuracy", "csi", "ets", "far", "frequency_bias", "hss", "pod", "pofd",
+    "pss", "scores_dataset", "sedi",
+]  # fmt: skip
 
 FACE = {
     "counts": "counts of classes",

@@ -56,19 +56,19 @@ def build_baseline(
         input_steps, lead_steps: frames that it sees, and forecasts.
         timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise.
         members, seed: of the ensemble of STEPS.
-        climatology: the mean rates (h, w) in mm/h, NaN = missing, that the baseline of that name gives.
+        climatology: the mean rates (h, w) in mm/h, NaN = missing, for the baseline of that name.
 
     Returns:
         The baseline: the past (b, t, 1, h, w) in mm/h → (b, lead, m, h, w) in mm/h.
 
     Raises:
-        ConfigError: for another name, too few input_steps, or frames without times if they are needed.
+        ConfigError: for another name, too few input_steps, or no times if they are needed.
         MissingLibraryError: if pysteps or OpenCV is absent.
 
     Example:
         >>> baseline = build_baseline(
-        ...     "persistence", input_steps=2, lead_steps=3, timestep_minutes=5, pixel_km=1, members=1,
-        ...     seed=0,
+        ...     "persistence", input_steps=2, lead_steps=3, timestep_minutes=5, pixel_km=1,
+        ...     members=1, seed=0,
         ... )
         >>> baseline(torch.rand(1, 2, 1, 8, 8)).shape
         torch.Size([1, 3, 1, 8, 8])

@@ -36,7 +36,7 @@ _BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
 
 
 def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
-    """Find the radar files that a path means, in the order of time for a pattern of times, else by name.
+    """Find the radar files that a path means: a pattern of times in its order, others by name.
 
     Args:
         path: of a file, a folder or a store; a glob; or a pattern of times, as
@@ -122,8 +122,8 @@ def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
 
     Example:
         >>> from pathlib import Path
-        >>> would_find("archive/*.nc", Path("archive/new.nc")), would_find("archive", Path("new.nc"))
-        (True, False)
+        >>> [would_find("archive/*.nc", Path(name)) for name in ("archive/new.nc", "new.nc")]
+        [True, False]
     """
     ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
     return any(

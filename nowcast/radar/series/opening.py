@@ -31,8 +31,8 @@ def open_grid(
     Args:
         path: of a file, a folder or a store; a glob; or a pattern of times, as
             `data/%Y/%m/%d/rain_%H%M.h5`.
-        period: first and last time in UTC; frames outside it are left out, and of a pattern of times
-            only the folders and files of that period are looked at.
+        period: first and last time in UTC; frames outside it are left out, and of a pattern of
+            times only the folders and files of that period are looked at.
         reading: the fields of `ReadOptions`, as `units="mm", accumulation_minutes=5`.
 
     Returns:
