@@ -8,7 +8,7 @@ from nowcast.errors import DataError, MissingInputError
 from nowcast.forecast.gaps import is_enough
 from nowcast.radar.grid import RATE, TIMESTEP, build_grid, frames_at
 from nowcast.radar.placing.georeference import place_of_grid
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import Need, complete
 
 _MINUTE = np.timedelta64(1, "m")
@@ -20,7 +20,7 @@ class GridFrames:
     def __init__(self, grid: xr.Dataset, config: PredictConfig) -> None:
         self.grid, self.config = grid, config
 
-    def past(self, reference_time: np.datetime64, need: Need) -> Past:
+    def scene(self, reference_time: np.datetime64, need: Need) -> Scene:
         """Return the frames of `need` up to the reference time, short gaps filled.
 
         Errors: DataError if the grid's frames are spaced otherwise; MissingInputError if too many
@@ -50,7 +50,7 @@ class GridFrames:
             about,
             float(timestep / _MINUTE),
         )
-        return Past(rain, missing[wanted], filled[wanted], timestep, digests)
+        return Scene(rain, timestep, missing[wanted], filled[wanted], digests=digests)
 
     def _timestep(self, need: Need) -> np.timedelta64:
         minutes = float(self.grid.attrs[TIMESTEP])
