@@ -166,7 +166,7 @@ def _check_equal(series: Series, first: int, second: int, options: ReadOptions) 
 
 
 def _frame(series: Series, k: int, options: ReadOptions) -> Values:
-    file, index, everything = series.files[series.file_of[k]], int(series.frame_of[k]), slice(None)
+    file, index = series.files[series.file_of[k]], int(series.frame_of[k])
     return read_frames(ReadRequest(file, options, slice(index, index + 1)))
 
 
