@@ -50,6 +50,7 @@ ROOMS_OF_A_WORD = {
         "evaluation", "commands",
     },
     "pandas": {"verification"},
+    "filelock": {"files"},
     "netCDF4": {"radar", "forecast"},
     "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},
