@@ -211,7 +211,9 @@ def build_trainer(
 ) -> Trainer:
     """A trainer at its first step."""
     inputs = build_inputs(settings)
-    model = build_model(settings["model"], inputs.channels, output_channels=1).to(precision.device)
+    model = build_model(
+        settings["model"], inputs.channels, output_channels=1, ahead_channels=len(inputs.ahead)
+    ).to(precision.device)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps_per_epoch = -(-len(windows) // config.training.batch_size)
     schedule = build_schedule(

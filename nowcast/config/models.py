@@ -38,6 +38,11 @@ class ModelConfig:
         """Whether the values of a forecast are from 0 to 1."""
         return False
 
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether the model takes fields that are known for each lead time."""
+        return False
+
 
 @dataclass
 class NetworkConfig(ModelConfig):
@@ -70,6 +75,10 @@ class EncoderForecasterConfig(NetworkConfig):
         at_least("model.patch_size", self.patch_size, 1)
         for key in ("kernel_size", "input_kernel_size"):
             odd(f"model.{key}", getattr(self, key))
+
+    @property
+    def takes_ahead(self) -> bool:
+        return True
 
     @property
     def feeds_back(self) -> bool:

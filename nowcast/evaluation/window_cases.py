@@ -79,8 +79,11 @@ class WindowCases:
         missing = self._missing(indices, steps).to(past.device)
         for name, predictor in self.predictors.items():
             seen = past
-            if isinstance(predictor, ModelPredictor) and bool(missing.any()):
-                seen = predictor.forecaster.inputs.without(past, missing)
+            if isinstance(predictor, ModelPredictor):
+                inputs = predictor.forecaster.inputs
+                seen = inputs.window(sequence, steps)
+                if bool(missing.any()):
+                    seen = inputs.without(seen, missing)
             forecasts[name] = predictor(seen)
         return Cases(self.times[list(indices)], observed, forecasts)
 
@@ -193,7 +196,7 @@ def open_radar_cases(
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     reach = _reach(period, grid, input_steps, lead_steps)
-    grid = open_radar(data, period, around=reach)
+    grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
     remarks: list[str] = []
     scaling, fields = Scaling("linear", 1.0, 1.0), None

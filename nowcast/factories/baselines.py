@@ -98,7 +98,7 @@ def mean_rate(grid: xr.Dataset | None, data: RadarConfig | None) -> NDArray[np.f
             " [2018-05-10, 2018-05-15]."
         )
     period = parse_period("data.train", data.train)
-    known = open_radar(data, period)
+    known = open_radar(data, period, opened=grid)
     theirs, ours = known[RATE].shape[1:], grid[RATE].shape[1:]
     if theirs != ours:
         raise DataError(

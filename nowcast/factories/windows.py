@@ -131,12 +131,12 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
             if k.startswith("module.")
         }
     with torch.device("meta"):  # takes no memory, however large a model is described
-        expected = build_model(config["model"], inputs.channels, output_channels=1).state_dict()
+        expected = build_model(config["model"], inputs.channels, 1, len(inputs.ahead)).state_dict()
     if {name: value.shape for name, value in expected.items()} != {
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
-    model = build_model(config["model"], inputs.channels, output_channels=1)
+    model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nowcast import __version__
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
+from nowcast.model.stacks import call_model
 from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.windows import Pick, Windows
@@ -169,7 +170,7 @@ class Trainer:
 
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
-            forecast = self.model(batch.past, batch.future.shape[1], guide)
+            forecast = call_model(self.model, batch.past, batch.future.shape[1], guide, batch.ahead)
         loss = self.loss(
             forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
         )
@@ -203,7 +204,7 @@ class Trainer:
         loss_sum, counts = 0.0, Counts.zeros(self.thresholds, windows.lead_steps)
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
-                forecast = model(batch.past, windows.lead_steps)
+                forecast = call_model(model, batch.past, windows.lead_steps, None, batch.ahead)
             loss = self.loss(
                 forecast,
                 batch.future,
