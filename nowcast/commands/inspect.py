@@ -20,11 +20,12 @@ from nowcast.factories.model_files import is_model, model_document, model_rows
 from nowcast.factories.radar import reading
 from nowcast.radar import ReadOptions, find_files
 from nowcast.radar.inspection.inspection import Inspection, inspect_frames
-from nowcast.radar.inspection.survey import Group, Unreadable, blocks_of, group_files, look_through
+from nowcast.radar.inspection.survey import Group, blocks_of, group_files, look_through
 from nowcast.radar.placing.cropping import box_in_degrees
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.place import crs_in_words, first_row, pixel_size
 from nowcast.radar.reading.formats import format_named
+from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.neighbours import odd_packings
 from nowcast.radar.times import show
 
@@ -95,7 +96,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
 
 def look_at_files(
     files: list[Path], options: ReadOptions, workers: int
-) -> tuple[list[Group], list[Unreadable]]:
+) -> tuple[list[Group], list[Problem]]:
     """Read all frames of these files once: groups of files alike, with their frames; and what
     could not be read.
     """
@@ -151,7 +152,7 @@ def print_path(
     console: Console,
     path: str,
     series: list[tuple[Group, Inspection]],
-    unreadable: list[Unreadable],
+    unreadable: list[Problem],
     options: ReadOptions,
 ) -> None:
     """A block for each series found at a path, and the files that cannot be read."""

@@ -25,11 +25,12 @@ from nowcast.radar.placing.resampling import Resample, to_grid, to_pixel_size
 from nowcast.radar.reading.file import RadarFile, ReadOptions
 from nowcast.radar.reading.formats import describe_file
 from nowcast.radar.reading.units import MARSHALL_PALMER
+from nowcast.radar.series.building import build_series
 from nowcast.radar.series.cadence import targets_of
-from nowcast.radar.series.neighbours import misfits
+from nowcast.radar.series.describing import Problem, alike_files, refuse
 from nowcast.radar.series.opening import provenance_of
-from nowcast.radar.series.series import Series, Span, alike_files, build_series, near
-from nowcast.radar.store.preparation import DayPlan, Preparation, describe_each, make_day, plan_days
+from nowcast.radar.series.series import Series, Span, near
+from nowcast.radar.store.preparation import DayPlan, Preparation, describe_part, make_day, plan_days
 from nowcast.radar.store.processes import in_processes
 from nowcast.radar.store.store import fingerprint, read_records, refuse_other_settings
 
@@ -104,7 +105,7 @@ def around(period: Period | None, config: PrepareConfig) -> list[Span]:
 
 def describe_sources(
     paths: list[Path], options: ReadOptions, config: PrepareConfig, period: Period | None = None
-) -> tuple[Series, list[str]]:
+) -> tuple[Series, list[Problem]]:
     """The series of all good files that have frames in the period, and why the others are not among
     them.
 
@@ -115,38 +116,30 @@ def describe_sources(
     groups = [
         paths[start : start + _FILES_AT_ONCE] for start in range(0, len(paths), _FILES_AT_ONCE)
     ]
-    described: list[RadarFile | str] = []
+    usable, bad = list[RadarFile](), list[Problem]()
     with progress("looking at files", "file", len(paths)) as advance:
-        for group in in_processes(describe_each, options, groups, config.workers, advance):
-            described.extend(group)
-    bad = [one for one in described if isinstance(one, str)]
+        for files, problems in in_processes(
+            describe_part, options, groups, config.workers, advance
+        ):
+            usable += files
+            bad += problems
     refuse_bad(bad, config)
-    usable = [one for one in described if not isinstance(one, str)]
     inside = [file for file in usable if not spans or near(file.times, spans).any()]
     if usable and not inside:
         raise MissingInputError(
             f"{config.data.path}: no frame in {period}; give another period, or more files."
         )
-    files, others = alike_files(inside)
-    refuse_bad(list(others.values()), config)
-    bad.extend(others.values())
+    others: list[Problem] = []
+    files = alike_files(inside, others.append)
+    refuse_bad(others, config)
+    bad += others
     if not files:
         raise DataError(
             f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}"
         )
-    while True:
-        try:
-            series = build_series(tuple(files), options, asked, spans)
-            for problem in misfits(series, options).values():
-                raise DataError(problem)
-            break
-        # a time off the clock of the others, or a frame that comes twice and cannot be read
-        except DataError as error:
-            good = [file for file in files if not str(error).startswith(f"{file.path}: ")]
-            if config.on_bad_file == "fail" or len(good) == len(files) or not good:
-                raise
-            files = good
-            bad.append(str(error))
+    # also a time off the clock of the others, or a frame that comes twice and cannot be read
+    on_bad = refuse if config.on_bad_file == "fail" else bad.append
+    series = build_series(files, options, asked, spans, on_bad)
     if not np.isfinite(series.timestep_minutes):
         raise DataError(
             f"{config.data.path}: holds a single frame, and the spacing of one is not known; give"
@@ -155,11 +148,11 @@ def describe_sources(
     return series, bad
 
 
-def refuse_bad(reasons: Sequence[str], config: PrepareConfig) -> None:
+def refuse_bad(problems: Sequence[Problem], config: PrepareConfig) -> None:
     """Errors: DataError with the first reason, unless bad files are to be skipped."""
-    if reasons and config.on_bad_file == "fail":
-        others = f" ({len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
-        raise DataError(f"{reasons[0]}{others} Or leave bad files out with on_bad_file=skip.")
+    if problems and config.on_bad_file == "fail":
+        others = f" ({len(problems) - 1} more like it)" if len(problems) > 1 else ""
+        raise DataError(f"{problems[0]}{others} Or leave bad files out with on_bad_file=skip.")
 
 
 def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> Preparation:
@@ -255,7 +248,7 @@ def progress(what: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]
 
 
 def summarise(
-    store: Path, made: int, bad: list[str], unread: dict[str, str], config: PrepareConfig
+    store: Path, made: int, bad: list[Problem], unread: dict[str, str], config: PrepareConfig
 ) -> None:
     """List what was left out, now and by earlier runs, and say what the store holds and how it
     is used.

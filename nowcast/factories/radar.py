@@ -13,17 +13,24 @@ from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
 from nowcast.radar.series.series import Span
 
 
-def open_radar(data: RadarConfig, *periods: Period, around: Period | None = None) -> xr.Dataset:
+def open_radar(
+    data: RadarConfig,
+    *periods: Period,
+    around: Period | None = None,
+    opened: xr.Dataset | None = None,
+) -> xr.Dataset:
     """The precipitation grid that `data` describes, frames unread; with periods, only their frames.
 
     around: frames there are taken too, where they fit those of the periods. Of a pattern of times,
     only files of these periods are looked for and opened.
+    opened: a grid that was opened of `data` before, whose files are not described again.
     """
     asked = [(one.start, one.end) for one in periods]
     wider = [] if around is None else [(around.start, around.end)]
     spans: list[Span | None] = [*asked, *wider]
     files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
-    return open_files(list(dict.fromkeys(files)), reading(data), asked, wider)
+    known = None if opened is None else opened.encoding.get("known")
+    return open_files(list(dict.fromkeys(files)), reading(data), asked, wider, known)
 
 
 def reading(data: RadarConfig) -> ReadOptions:

@@ -5,7 +5,7 @@ changed is kept.
 import hashlib
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,12 @@ from nowcast.files import FileVersion
 from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.finding.time_patterns import is_time_pattern
-from nowcast.radar.placing.georeference import place_differs
 from nowcast.radar.reading.file import RadarFile, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import read_rates
 from nowcast.radar.reading.storage import close_files
+from nowcast.radar.series.describing import KnownFiles
 from nowcast.radar.series.neighbours import rate_by
-from nowcast.radar.series.series import describe_files
 from nowcast.radar.times import show
 
 Rate = NDArray[np.float32]
@@ -55,14 +54,13 @@ class FrameFiles:
     def __init__(self, data: RadarConfig) -> None:
         self.path, self.form = data.path, data.format
         self.options = reading(data)
-        self._described: dict[Path, tuple[FileVersion, RadarFile | DataError]] = {}
+        self._known = KnownFiles(self.options)
         self._in_use: set[Path] = set()
         self._open: set[Path] = set()
         self._frames: dict[
             tuple[Path, FileVersion, int], Frame | DataError | MissingInputError
         ] = {}
         self._frames_before = self._frames
-        self._last: RadarFile | None = None
 
     def is_pattern(self) -> bool:
         """Whether they are named by a pattern of times, so that some can be looked for without
@@ -86,9 +84,7 @@ class FrameFiles:
 
     def forget_others(self) -> None:
         """Forget files that were not described since this was last called."""
-        self._described = {
-            path: known for path, known in self._described.items() if path in self._in_use
-        }
+        self._known.keep(self._in_use)
         self._in_use.clear()
 
     def close(self) -> None:
@@ -107,27 +103,20 @@ class FrameFiles:
 
         Errors: DataError, MissingInputError where it cannot be read.
         """
-        version = version_of(path)
-        if version is None:
+        if version_of(path) is None:
             return None
         self._in_use.add(path)
         self._open.add(path)
-        before, known = self._described.get(path, (None, None))
-        if before != version or known is None:
-            try:
-                known = self._with_one_copy(describe_files([path], self.options)[0])
-            except MissingInputError:
-                if version_of(path) is None:
-                    return None
-                raise
-            except DataError as error:
-                if is_young(path):
-                    raise
-                known = error
-            self._described[path] = version, known
-        if isinstance(known, DataError):
-            raise known
-        return known
+        try:
+            return self._known.describe(path)
+        except MissingInputError:
+            if version_of(path) is None:
+                return None
+            raise
+        except DataError:
+            if is_young(path):
+                self._known.forget([path])
+            raise
 
     def read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame | None:
         """A frame of a file, which is of the time `at`; None where the file is gone.
@@ -135,7 +124,7 @@ class FrameFiles:
         Errors: DataError, ChangedError among it where the file is not what it was described as;
         MissingInputError.
         """
-        version, _ = self._described[file.path]
+        version = self._known.version(file.path)
         self._open.add(file.path)
         key = file.path, version, index
         frame = self._frames.get(key) or self._frames_before.get(key) or self._try(file, index, at)
@@ -178,16 +167,6 @@ class FrameFiles:
         """
         stored = read_frames(ReadRequest(file, self.options, slice(index, index + 1)))
         return rate_by(packing, stored, file, self.options)
-
-    def _with_one_copy(self, file: RadarFile) -> RadarFile:
-        """Of what is the same in the file before."""
-        last = self._last
-        if last is not None and not place_differs(last.place, file.place):
-            file = replace(file, place=last.place)
-        if last is not None and last.layout == file.layout and last.attrs == file.attrs:
-            file = replace(file, layout=last.layout, attrs=last.attrs)
-        self._last = file
-        return file
 
 
 def digest_of(rate: Rate) -> str:

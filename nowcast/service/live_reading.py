@@ -6,6 +6,7 @@ import numpy as np
 
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.reading.file import RadarFile
+from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.neighbours import fits_only_repacked, packing_problem, strange_coverage
 from nowcast.radar.times import show
 from nowcast.service.live_files import Frame, FrameFiles, Rate
@@ -27,7 +28,7 @@ def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFi
             if problem:
                 raise DataError(f"{file.path}: {problem}.")
         except (DataError, MissingInputError) as error:
-            bad.add(file.path, error, f"the frame of {show(at)} UTC left out")
+            bad.report(Problem.of(file.path, error, at))
             continue
         found.append((file, index, frame.rate))
         bad.remarks += [] if frame.remark is None else [frame.remark]

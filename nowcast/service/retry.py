@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from nowcast.errors import DataError, MissingInputError, NowcastError
+import numpy as np
+
+from nowcast.errors import NowcastError
 from nowcast.files import FileVersion
+from nowcast.radar.series.describing import Problem
+from nowcast.radar.times import show
 from nowcast.service.live_files import (
     YOUNG,
     ChangedError,
@@ -22,6 +26,11 @@ Result = TypeVar("Result")
 
 _PAUSE = 0.3  # seconds before a file that may still be being written is looked at again
 _REMARKS = 10  # in a cycle
+
+
+def left_out(time: np.datetime64 | None) -> str:
+    """That a file is left out, or its frame of a time."""
+    return "left out" if time is None else f"the frame of {show(time)} UTC left out"
 
 
 @dataclass
@@ -37,12 +46,16 @@ class BadFiles:
     remarks: list[str] = field(default_factory=list)
     unfinished: dict[Path, FileVersion | None] = field(default_factory=dict)
 
-    def add(self, path: Path, error: DataError | MissingInputError, what: str = "left out") -> None:
+    def add(self, path: Path, error: NowcastError, what: str = "left out") -> None:
         """Errors: the error, unless it is to be skipped."""
         self.suspect(path, has_changed=isinstance(error, ChangedError))
         if not self.skip:
             raise error
         self.remarks.append(f"{path}: {what} ({str(error).removeprefix(f'{path}: ').rstrip('.')})")
+
+    def report(self, problem: Problem) -> None:
+        """As `add`, of what keeps a file or one of its frames out of a series."""
+        self.add(problem.path, problem.error, left_out(problem.time))
 
     def suspect(self, path: Path, has_changed: bool = False) -> None:
         """That a file may still be being written, if it changed a moment ago."""

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import DataError
 from nowcast.radar.reading.file import RadarFile
-from nowcast.radar.series.series import alike_files
-from nowcast.radar.times import JITTER_SECONDS, SILENT_SECONDS, Times, show, timestep_of
+from nowcast.radar.series.building import Placed, series_on
+from nowcast.radar.series.describing import Problem, alike_files, describe_files
+from nowcast.radar.series.series import JITTER, Series
+from nowcast.radar.times import SILENT_SECONDS, Times, show, timestep_of
 from nowcast.service.live_files import FrameFiles
 from nowcast.service.retry import BadFiles
 
@@ -18,7 +20,6 @@ TOLD_BY = 8
 """How many of the newest frames tell the spacing."""
 _NOTHING = np.timedelta64(0, "s")
 _OLDER = 0.7  # by how much less each difference between two frames counts than the one after it
-_JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,14 @@ class Wanted:
     span: tuple[np.datetime64, np.datetime64] | None = None
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """Frame k is frame `frame_of[k]` of file `file_of[k]`, of the time `times[k]`.
+@dataclass(frozen=True, eq=False)
+class Timeline(Series):
+    """A series in which a time with two frames comes twice.
 
-    times: (n,) rising, on one clock; a time with two frames comes twice. stamps: (n,) as the files
-    have them.
-    minutes: between frames; NaN of a single one.
     held: (m,) rising, the stamps of all files that can be used, also of frames that were not
     wanted. later: the first file with a frame after those that were.
     """
 
-    files: tuple[RadarFile, ...]
-    times: Times
-    stamps: Times
-    file_of: NDArray[np.intp]
-    frame_of: NDArray[np.intp]
-    minutes: float
     held: Times
     later: Path | None = None
 
@@ -74,12 +66,8 @@ class Timeline:
         ]
         seconds = np.abs(self.stamps - self.times)[there] / np.timedelta64(1, "s")
         off = int((seconds > SILENT_SECONDS).sum())
-        said = (
-            f"{off} frames were up to {seconds.max():.0f} s off the {self.minutes:g}-minute clock"
-            " and were put on it"
-            if off
-            else ""
-        )
+        clock = f"the {self.timestep_minutes:g}-minute clock and were put on it"
+        said = f"{off} frames were up to {seconds.max():.0f} s off {clock}" if off else ""
         return [
             *(
                 f"{path}: its frames were not in the order of time and were sorted"
@@ -101,48 +89,27 @@ def lay_out(
 
     timestep: of the clock, if it has frames; None: that of the newest frames.
     """
-    described = []
-    for path in paths:
-        try:
-            file = source.describe(path)
-        except (DataError, MissingInputError) as error:
-            bad.add(path, error)
-        else:
-            described += [] if file is None else [file]
+    described = list(describe_files(paths, source.describe, bad.report))
     every = [file.times for file in described]
     held = np.unique(np.concatenate(every)) if every else np.array([], "datetime64[ns]")
     first, last = _span_of(held, wanted, timestep)
-    files, others = alike_files(
-        [file for file in described if ((file.times >= first) & (file.times <= last)).any()]
-    )
-    for path, reason in others.items():
-        bad.add(path, DataError(reason))
+    inside = [file for file in described if ((file.times >= first) & (file.times <= last)).any()]
+    files = alike_files(inside, bad.report)
     after = [file for file in described if (file.times > last).any()]
     later = min(after, key=lambda file: file.times[file.times > last].min()).path if after else None
     if not files:
-        nothing = np.array([], "datetime64[ns]"), np.array([], np.intp)
-        return Timeline(
-            (), nothing[0], nothing[0], nothing[1], nothing[1], float("nan"), held, later
-        )
-    stamps = np.concatenate([file.times for file in files])
-    file_of = np.repeat(np.arange(len(files)), [len(file.times) for file in files])
-    frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
-    inside = np.flatnonzero((stamps >= first) & (stamps <= last))
-    order = inside[np.argsort(stamps[inside], kind="stable")]
-    stamps, file_of, frame_of = stamps[order], file_of[order], frame_of[order]
-    minutes = timestep_of(stamps) if wanted.span else spacing_of(stamps, timestep)
-    times, kept = _on_a_clock(stamps, minutes, [files[k].path for k in file_of], bad)
-    order = kept[np.argsort(times[kept], kind="stable")]
-    return Timeline(
-        tuple(files),
-        times[order],
-        stamps[order],
-        file_of[order],
-        frame_of[order],
-        minutes,
-        held,
-        later,
-    )
+        nothing = np.array([], np.intp)
+        return Timeline((), held[:0], held[:0], nothing, nothing, float("nan"), held, later)
+
+    def clock(stamps: Times, paths: Sequence[Path]) -> Placed:
+        kept = np.flatnonzero((stamps >= first) & (stamps <= last))
+        kept = kept[np.argsort(stamps[kept], kind="stable")]
+        stamps = stamps[kept]
+        minutes = timestep_of(stamps) if wanted.span else spacing_of(stamps, timestep)
+        times, fit = _on_a_clock(stamps, minutes, [paths[k] for k in kept.tolist()], bad)
+        return kept[fit], times[fit], minutes
+
+    return Timeline(**vars(series_on(files, clock)), held=held, later=later)
 
 
 def _span_of(
@@ -152,18 +119,18 @@ def _span_of(
     if held.size == 0:
         return np.datetime64("NaT"), np.datetime64("NaT")
     if wanted.span is not None:
-        start, end = wanted.span[0] - _JITTER, wanted.span[1] + _JITTER
+        start, end = wanted.span[0] - JITTER, wanted.span[1] + JITTER
         if ((held >= start) & (held <= end)).sum() >= TOLD_BY // 2:
             return start, end
         # a few around tell the spacing
         middle = np.searchsorted(held, start), np.searchsorted(held, end, "right")
         around = held[max(int(middle[0]) - TOLD_BY // 2, 0) : int(middle[1]) + TOLD_BY // 2]
         return around[0], around[-1]
-    until = held[-1] if wanted.until is None else wanted.until + _JITTER
+    until = held[-1] if wanted.until is None else wanted.until + JITTER
     newest = held[held <= until][-wanted.count :]
     if newest.size == 0:
         return held[0], held[: wanted.count][-1]  # all lie later, which is for others to say
-    return min(newest[0], until - wanted.back - 2 * _JITTER), until
+    return min(newest[0], until - wanted.back - 2 * JITTER), until
 
 
 def _on_a_clock(
@@ -180,7 +147,7 @@ def _on_a_clock(
         return stamps, np.arange(stamps.size)
     step = np.timedelta64(round(minutes * 60e9), "ns")
     off = _off(stamps, _phase_of(stamps, step), step)
-    kept = np.abs(off) <= min(_JITTER, step // 4)
+    kept = np.abs(off) <= min(JITTER, step // 4)
     between = f"does not fit the {minutes:g}-minute spacing of the others around it"
     aside = list[int]()
     for k in np.flatnonzero(~kept).tolist():
@@ -191,7 +158,7 @@ def _on_a_clock(
                 f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to go"
                 " without it."
             )
-            bad.add(paths[k], why, f"the frame of {show(stamps[k])} UTC left out")
+            bad.report(Problem.of(paths[k], why, stamps[k]))
         elif ends[0].size:
             aside.append(k)
     if aside:
@@ -208,7 +175,7 @@ def _phase_of(stamps: Times, step: np.timedelta64) -> np.datetime64:
     midnight, else that of the newest.
     """
     newest = np.unique(stamps)[-TOLD_BY:]
-    tolerance = min(_JITTER, step // 4)
+    tolerance = min(JITTER, step // 4)
     candidates = [newest[-1].astype("datetime64[D]").astype("datetime64[ns]"), *newest[::-1]]
     fitting = [np.abs(_off(newest, phase, step)) <= tolerance for phase in candidates]
     best = int(np.argmax([fit.sum() for fit in fitting]))

@@ -15,8 +15,9 @@ from helpers import Outcome
 
 from nowcast.files import only_writer
 from nowcast.radar import ReadOptions, open_grid, write_synthetic
+from nowcast.radar.series.building import build_series
 from nowcast.radar.series.cadence import targets_of
-from nowcast.radar.series.series import build_series, describe_files
+from nowcast.radar.series.describing import KnownFiles
 from nowcast.radar.store.preparation import Preparation, make_day, plan_days
 from nowcast.radar.store.speckle import remove_speckle
 from nowcast.radar.store.store import day_path, read_records
@@ -364,7 +365,7 @@ def test_memory_does_not_grow_with_the_day(tmp_path: Path) -> None:
             tmp_path / f"{name}.nc", steps, 100, 100, start="2020-01-01", timestep_minutes=4
         )
         options = ReadOptions()
-        series = build_series(describe_files([path], options), options)
+        series = build_series([KnownFiles(options).describe(path)], options)
         everything = slice(0, 100)
         preparation = Preparation(
             tmp_path / name, series, options, False, everything, everything, 0, None,

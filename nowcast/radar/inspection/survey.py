@@ -8,25 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nowcast.errors import ConfigError, DataError, NowcastError
+from nowcast.errors import DataError, NowcastError
 from nowcast.radar.inspection.inspection import Frame, look_at
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
-from nowcast.radar.reading.formats import describe_file, read_frames
+from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import to_rate
 from nowcast.radar.reading.storage import frames_a_block
-from nowcast.radar.series.series import unlike
+from nowcast.radar.series.describing import KnownFiles, Problem, describe_files, kinds_of
 from nowcast.radar.store.processes import Advance, in_processes
 from nowcast.untrusted.isolation import isolated
 
 _WORTH_A_PROCESS = 50_000_000  # pixels; to read fewer takes no longer than to start a process
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file of which something cannot be read, and why."""
-
-    path: Path
-    reason: str
 
 
 @dataclass
@@ -46,29 +38,15 @@ class Block:
     frames: slice
 
 
-def group_files(
-    paths: Iterable[Path], options: ReadOptions
-) -> tuple[list[Group], list[Unreadable]]:
+def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group], list[Problem]]:
     """Describe each file → the groups in the order of their first files, and what could not be
     described.
     """
-    groups: list[Group] = []
-    unreadable: list[Unreadable] = []
-    for path in paths:
-        try:
-            file = describe_file(path, options)
-        except ConfigError:
-            raise
-        except NowcastError as error:
-            unreadable.append(Unreadable(path, _reason(path, error)))
-            continue
-        group = next((group for group in groups if not unlike(group.files[0], file)), None)
-        if group is None:
-            groups.append(Group([file]))
-        else:
-            # one copy of what is the same
-            group.files.append(replace(file, place=group.files[0].place))
-    return groups, unreadable
+    unreadable: list[Problem] = []
+    files = describe_files(
+        paths, KnownFiles(options).describe, unreadable.append, caught=(NowcastError,)
+    )
+    return [Group(kind) for kind in kinds_of(files)], unreadable
 
 
 def blocks_of(groups: list[Group]) -> list[Block]:
@@ -88,7 +66,7 @@ def blocks_of(groups: list[Group]) -> list[Block]:
 
 def look_through(
     blocks: list[Block], options: ReadOptions, workers: int
-) -> Iterator[tuple[list[Frame], list[Unreadable]]]:
+) -> Iterator[tuple[list[Frame], list[Problem]]]:
     """Read each block, in order, in so many processes, whose number changes no result: its
     frames, and what could not be read.
     """
@@ -102,7 +80,7 @@ def look_through(
 
 def _look_at_block(
     options: ReadOptions, block: Block, advance: Advance
-) -> tuple[list[Frame], list[Unreadable]]:
+) -> tuple[list[Frame], list[Problem]]:
     advance(1)
     try:
         return isolated(block.file.path, _look_at_frames, block.file, block.frames, options), []
@@ -114,7 +92,7 @@ def _look_at_block(
                     block.file.path, _look_at_frames, block.file, slice(k, k + 1), options
                 )
             except NowcastError as error:
-                unreadable.append(Unreadable(block.file.path, _reason(block.file.path, error)))
+                unreadable.append(Problem.of(block.file.path, error))
         return frames, unreadable
 
 
@@ -128,8 +106,3 @@ def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> lis
         rate, infinite = to_rate(stored[k : k + 1], file, times[k : k + 1], unlimited)
         seen.append(look_at(times[k], rate[0], options.max_rate, options.above_max_rate, infinite))
     return seen
-
-
-def _reason(path: Path, error: NowcastError) -> str:
-    """The message without the path that it begins with."""
-    return str(error).removeprefix(f"{path}: ")

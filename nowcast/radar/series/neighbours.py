@@ -6,18 +6,19 @@ where no frame nearby shares it, and a packing only where the rain itself fits t
 by their packing, and not by its own.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import Rate, is_impossible, to_rate
 from nowcast.radar.reading.storage import Values
+from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.series import Series
 
 Packing = tuple[float, float]
@@ -107,7 +108,7 @@ def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
     packings = [file.layout.packing for file in files]
     starts = [k for k, one in enumerate(packings) if k == 0 or packings[k - 1] != one]
     odd = []
-    for first, end in zip(starts, [*starts[1:], len(files)], strict=True):
+    for first, end in zip(starts, [*starts[1:], len(files)], strict=False):
         if first == 0 or end - first > _FEW:
             continue
         follows = packings[end] if end < len(files) else packings[max(first - 2, 0)]
@@ -116,12 +117,11 @@ def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
     return odd
 
 
-def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
+def misfits(series: Series, options: ReadOptions) -> Iterator[Problem]:
     """Files of a series that are packed otherwise than those around them, by mistake as their
     rain says; and why.
     """
     order = list(dict.fromkeys(series.file_of.tolist()))
-    found = {}
     for k, beside in odd_packings([series.files[one] for one in order]):
         file, other = series.files[order[k]], series.files[order[beside]]
         stored, there = _first_frame(file, options), _first_frame(other, options)
@@ -129,11 +129,9 @@ def misfits(series: Series, options: ReadOptions) -> dict[Path, str]:
         packings = file.layout.packing, other.layout.packing
         own, again = (rate_by(packing, stored, file, options) for packing in packings)
         if fits_only_repacked(own, again, rate_by(other.layout.packing, there, other, options)):
-            found[file.path] = (
-                f"{file.path}: {packing_problem(file, other.layout.packing)}; mend it, or leave it"
-                " out."
-            )
-    return found
+            problem = packing_problem(file, other.layout.packing)
+            error = DataError(f"{file.path}: {problem}; mend it, or leave it out.")
+            yield Problem.of(file.path, error)
 
 
 def _first_frame(file: RadarFile, options: ReadOptions) -> Values:

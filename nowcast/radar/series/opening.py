@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import LazilyIndexedArray
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import MissingInputError
 from nowcast.radar.finding.files import find_files
 from nowcast.radar.grid import build_grid
 from nowcast.radar.reading.file import RadarFile, ReadOptions
 from nowcast.radar.reading.rates import FrameArray
-from nowcast.radar.series.neighbours import misfits
-from nowcast.radar.series.series import Span, build_series, describe_files
+from nowcast.radar.series.building import build_series
+from nowcast.radar.series.describing import KnownFiles, describe_files, kinds_of
+from nowcast.radar.series.series import Span, near
 from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def open_files(
     options: ReadOptions,
     periods: Sequence[Span] = (),
     around: Sequence[Span] = (),
+    known: KnownFiles | None = None,
 ) -> xr.Dataset:
     """Open these files as one canonical grid, of all their frames or those of some periods;
     otherwise as open_grid.
@@ -56,17 +58,19 @@ def open_files(
     periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two
     frames differ.
     around: frames there are taken too, where they fit those of the periods.
+    known: what was described before; it learns of these files.
     """
     spans = [*periods, *around]
-    files = describe_files(paths, options, spans)
+    known = known or KnownFiles(options)
+    described = describe_files(paths, known.describe)
+    wanted = (file for file in described if not spans or near(file.times, spans).any())
+    files = next(iter(kinds_of(wanted, only_one=True)), [])
     series = build_series(files, options, periods, around) if files else None
     if series is None or series.times.size == 0:
         first, last = min(start for start, _ in periods), max(end for _, end in periods)
         raise MissingInputError(
             f"{paths[0]}: no frame from {show(first)} to {show(last)}; give another period."
         )
-    for problem in misfits(series, options).values():
-        raise DataError(problem)
     say_overruled(files[0], options)
     array = FrameArray(series, options)
     grid = build_grid(
@@ -76,7 +80,8 @@ def open_files(
         provenance_of(series.files),
         series.timestep_minutes,
     )
-    grid.encoding["series"] = series  # which files the frames are of
+    # which files the frames are of, and what is known of them and others
+    grid.encoding |= {"series": series, "known": known}
     grid.set_close(array.close)
     return grid
 

@@ -14,12 +14,12 @@ from xarray.core.indexing import LazilyIndexedArray
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.grid import DIMS
 from nowcast.radar.placing.cropping import Columns
-from nowcast.radar.placing.georeference import Place, place_differs
+from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.resampling import Resample
 from nowcast.radar.reading.file import RadarFile, ReadOptions
-from nowcast.radar.reading.formats import describe_file
 from nowcast.radar.reading.rates import FrameArray
 from nowcast.radar.series.cadence import LEAST_TIME, Target
+from nowcast.radar.series.describing import KnownFiles, Problem, describe_files
 from nowcast.radar.series.series import Series
 from nowcast.radar.store.processes import Advance
 from nowcast.radar.store.speckle import remove_speckle
@@ -67,27 +67,19 @@ class DayPlan:
         return np.unique([k for target in self.targets for k, _ in target.parts]).astype(np.intp)
 
 
-def describe_each(
+def describe_part(
     options: ReadOptions, paths: Sequence[Path], advance: Advance
-) -> list[RadarFile | str]:
-    """What each file holds, or why it cannot be used."""
-    described: list[RadarFile | str] = []
-    last: RadarFile | None = None
-    for path in paths:
-        try:
-            file = describe_file(path, options)
-        except (DataError, MissingInputError) as error:
-            described.append(str(error))
-        else:
-            # one copy
-            last = (
-                file
-                if last is None or place_differs(last.place, file.place)
-                else replace(file, place=last.place)
-            )
-            described.append(last)
-        advance(1)
-    return described
+) -> tuple[list[RadarFile], list[Problem]]:
+    """Describe some files → those that can be used, and what is wrong with the others."""
+
+    def one_by_one() -> Iterator[Path]:
+        for path in paths:
+            yield path
+            advance(1)
+
+    problems: list[Problem] = []
+    describe = KnownFiles(options).describe
+    return list(describe_files(one_by_one(), describe, problems.append)), problems
 
 
 def plan_days(

@@ -10,7 +10,7 @@ import xarray as xr
 from helpers import TINY, Outcome
 
 from nowcast.radar import open_grid
-from nowcast.radar.series import series
+from nowcast.radar.series import describing
 
 Run = Callable[..., Outcome]
 
@@ -48,19 +48,19 @@ def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """The folders that are listed and the files that are described."""
     seen: dict[str, set[str]] = {"folders": set(), "files": set()}
-    scandir, describe = os.scandir, series.describe_file
+    scandir, describe = os.scandir, describing.describe_file
 
     def listing(folder: str) -> object:
         if "radar" in str(folder):
             seen["folders"].add(str(folder))
         return scandir(folder)
 
-    def describing(path: Path, options: object) -> object:
+    def noting(path: Path, options: object) -> object:
         seen["files"].add(path.name)
         return describe(path, options)
 
     monkeypatch.setattr(os, "scandir", listing)
-    monkeypatch.setattr(series, "describe_file", describing)
+    monkeypatch.setattr(describing, "describe_file", noting)
     return seen
 
 

@@ -9,6 +9,7 @@ import pytest
 from nowcast.errors import DataError
 from nowcast.radar import open_grid
 from nowcast.radar.reading.file import ReadOptions
+from nowcast.radar.series.describing import KnownFiles, describe_files
 from nowcast.radar.series.neighbours import (
     fits_only_repacked,
     odd_packings,
@@ -16,7 +17,6 @@ from nowcast.radar.series.neighbours import (
     repacked,
     strange_coverage,
 )
-from nowcast.radar.series.series import describe_files
 
 NAN = float("nan")
 
@@ -103,7 +103,7 @@ def test_a_packing_that_makes_impossible_numbers_of_a_good_file_says_nothing_of_
         units="dBZ",
     ).parent
     options = ReadOptions(zr=(200.0, 1.6))
-    first, second = describe_files(sorted(folder.glob("*.nc")), options)
+    first, second = describe_files(sorted(folder.glob("*.nc")), KnownFiles(options).describe)
     stored = rain(0)[np.newaxis] * 0.5 - 32.0
     assert np.isnan(rate_by(second.layout.packing, stored, first, options)).all()
     assert np.isfinite(rate_by(first.layout.packing, stored, first, options)).all()
@@ -131,7 +131,8 @@ def packed(write: Write, *scales: float) -> Path:
 def test_one_or_two_files_packed_otherwise_are_odd(
     write: Write, scales: tuple[float, ...], odd: list[int]
 ) -> None:
-    files = describe_files(sorted(packed(write, *scales).glob("*.nc")), ReadOptions())
+    paths = sorted(packed(write, *scales).glob("*.nc"))
+    files = list(describe_files(paths, KnownFiles(ReadOptions()).describe))
     assert [k for k, _ in odd_packings(files)] == odd
 
 
