@@ -46,7 +46,9 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
     if "--keys" in overrides:
         register_schemas()
         from nowcast.cli.keys import print_keys
+        from nowcast.cli.trusted_hydra import check_configurations
 
+        check_configurations()
         print_keys(command, split_options(overrides)[0])
     elif "--check" in overrides:
         from nowcast.cli.checking import check_inputs, words_to_check

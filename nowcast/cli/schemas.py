@@ -10,11 +10,12 @@ from nowcast.config.describe import DescribeConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.config.export import ExportConfig
 from nowcast.config.inspect import InspectConfig
-from nowcast.config.models import LAYER_CONFIGS, MODEL_CONFIGS
+from nowcast.config.models import LAYER_CONFIGS, MODEL_CONFIGS, model_config
 from nowcast.config.plot import PlotConfig
 from nowcast.config.predict import PredictConfig
 from nowcast.config.prepare import PrepareConfig
 from nowcast.config.train import TrainConfig
+from nowcast.plugins import MODELS, plugins
 
 
 def register_schemas() -> None:
@@ -34,6 +35,22 @@ def register_schemas() -> None:
         schema = OmegaConf.structured(node)
         _let_set(schema)
         store.store(group="schema", name=name, node=schema)
+
+
+def offer_model(config_path: str) -> None:
+    """Tell Hydra the keys of the model that a path of a configuration names, as "model/mine", if
+    an installed package adds it: only then is that package imported.
+    """
+    group, _, name = config_path.strip("/").rpartition("/")
+    if group != "model" or name in MODEL_CONFIGS or name not in plugins(MODELS):
+        return
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    schema = OmegaConf.structured(model_config(name))
+    _let_set(schema)
+    schema.name = name
+    ConfigStore.instance().store(group=group, name=name, node=schema)
 
 
 def _let_set(node: Any) -> None:

@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from nowcast.cli.schemas import offer_model
 from nowcast.cli.yaml_files import check_yaml
 from nowcast.config.effects import configs_folder
 from nowcast.errors import ConfigError, UsageError
@@ -103,8 +104,13 @@ class CheckedLoader(ConfigLoaderImpl):
                     f"{config_path}: the defaults lists name {_MOST_LOADED} files and more, one of"
                     f" them {loaded[config_path]} times."
                 )
+            offer_model(config_path)
             return load(config_path)
 
+        for source in repo.get_sources():
+            if source.scheme() == "structured":
+                # Hydra made a copy, which would know no model that is offered later
+                source.store = ConfigStore.instance()  # type: ignore[attr-defined]
         repo.initialize_sources, repo.load_config = initialize_checked, load_counted  # type: ignore[method-assign]
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 

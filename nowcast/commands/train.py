@@ -20,8 +20,10 @@ from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
-from nowcast.model import build_model
+from nowcast.model import MODELS, build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
+from nowcast.plugins import MODELS as ADDED_MODELS
+from nowcast.plugins import package_of, plugins
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.report.pictures.charts import draw_curves
 from nowcast.sequences.options import EVERY_WINDOW
@@ -74,9 +76,15 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
     with only_writer(folder):
         trainer = build_trainer(config, settings, opened.training, precision, folder)
         trainer.place, trainer.data = opened.place, opened.data
+        trainer.packages = added_by(config.model.name)
         resume(trainer, settings, folder, defaults)
         run(trainer, opened)
         return summarise(trainer)
+
+
+def added_by(model: str) -> dict[str, str]:
+    """Return the package that adds a model, by "model"; empty for one of ours."""
+    return {} if model in MODELS else {"model": package_of(plugins(ADDED_MODELS)[model])}
 
 
 def run(trainer: Trainer, opened: Opened) -> None:
@@ -203,7 +211,9 @@ def build_trainer(
 ) -> Trainer:
     """A trainer at its first step."""
     inputs = build_inputs(settings)
-    model = build_model(settings["model"], inputs.channels, output_channels=1).to(precision.device)
+    model = build_model(
+        settings["model"], inputs.channels, output_channels=1, ahead_channels=len(inputs.ahead)
+    ).to(precision.device)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps_per_epoch = -(-len(windows) // config.training.batch_size)
     schedule = build_schedule(

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
+from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
@@ -12,6 +13,14 @@ _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{key}: {value!r} is not one of {', '.join(choices)}.")
+
+
+def a_baseline(key: str, name: str, *others: str) -> None:
+    """A name of a baseline, or of one of the others; packages are looked through if it is neither
+    one of ours.
+    """
+    if name not in (*RECORDS, *others):
+        one_of(key, name, (*others[:1], *baseline_names(), *others[1:]))
 
 
 def at_least(key: str, value: int, least: int) -> None:

@@ -123,69 +123,124 @@ class SamplingConfig(Sampling):
 class FieldConfig:
     """A further field on the grid of the radar, as an input of the model: (value - offset) / scale.
 
-    path: NetCDF or Zarr; variable: in it; max_age_minutes: how long a field with times holds after
-    its own.
+    path: NetCDF or Zarr; variable: in it.
     """
 
     path: str
     variable: str
     offset: float = 0.0
     scale: float = 1.0
+
+
+@dataclass
+class FieldBesideConfig(FieldConfig):
+    """A field known with each frame. max_age_minutes: how long one with times holds."""
+
     max_age_minutes: float = 60.0
 
 
 @dataclass
-class InputsConfig:
-    """What the model sees beside the rain, each a channel (or two) of its input."""
+class FieldAheadConfig(FieldConfig):
+    """A field known for each lead time, as of a weather model.
 
-    mask: bool
+    max_age_minutes: how old a run may be; delay_minutes: how long after its reference time it is
+    there.
+    """
+
+    max_age_minutes: float = 720.0
+    delay_minutes: float = 0.0
+
+
+@dataclass
+class AheadConfig:
+    """What the model knows of each lead time."""
+
     time_of_day: bool
-    # of FieldConfig once checked; Hydra could set none on the command line if it were said here
+    # of FieldAheadConfig once checked; Hydra could set none on the command line otherwise
     fields: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.fields = {
-            name: about if isinstance(about, FieldConfig) else _field(name, about)
-            for name, about in self.fields.items()
-        }
+        self.fields = _fields("inputs.ahead.fields", self.fields, FieldAheadConfig)
         for name, field in self.fields.items():
-            not_empty(f"inputs.fields.{name}.path", field.path)
-            positive(f"inputs.fields.{name}.max_age_minutes", field.max_age_minutes)
-            if (
-                field.scale == 0
-                or not math.isfinite(field.scale)
-                or not math.isfinite(field.offset)
-            ):
-                raise ConfigError(
-                    f"inputs.fields.{name}: offset and scale must be numbers, and the scale not 0,"
-                    f" unlike {field.offset}, {field.scale}."
-                )
+            not_negative(f"inputs.ahead.fields.{name}.delay_minutes", field.delay_minutes)
+
+    @property
+    def asked_for(self) -> list[str]:
+        """The keys of what is asked for."""
+        keys = ("time_of_day", "fields")
+        return [f"inputs.ahead.{key}" for key in keys if getattr(self, key)]
+
+
+@dataclass
+class InputsConfig:
+    """What the model sees next to the rain, each a channel (or two) of its input."""
+
+    mask: bool
+    time_of_day: bool
+    # of FieldBesideConfig once checked; Hydra could set none on the command line otherwise
+    fields: dict[str, Any]
+    ahead: AheadConfig
+
+    def __post_init__(self) -> None:
+        self.fields = _fields("inputs.fields", self.fields, FieldBesideConfig)
+        twice = sorted(set(self.fields) & set(self.ahead.fields))
+        if twice:
+            raise ConfigError(
+                f"inputs.ahead.fields: {', '.join(twice)} is a name in inputs.fields too; give"
+                " each field a name of its own."
+            )
 
     @property
     def beside_rain(self) -> list[str]:
         """The keys of what is asked for."""
-        asked = [key for key in ("mask", "time_of_day") if getattr(self, key)]
-        return [f"inputs.{key}" for key in (*asked, *(["fields"] if self.fields else []))]
+        keys = ("mask", "time_of_day", "fields")
+        return [
+            *(f"inputs.{key}" for key in keys if getattr(self, key)),
+            *self.ahead.asked_for,
+        ]
 
 
-def _field(name: str, about: Any) -> FieldConfig:
+def _fields(
+    key: str,
+    given: Mapping[str, Any],
+    kind: type[FieldBesideConfig] | type[FieldAheadConfig],
+) -> dict[str, Any]:
+    """The fields below a key, checked. Errors: ConfigError naming what is wrong."""
+    found = {
+        name: about if isinstance(about, kind) else _field(f"{key}.{name}", about, kind)
+        for name, about in given.items()
+    }
+    for name, field in found.items():
+        not_empty(f"{key}.{name}.path", field.path)
+        positive(f"{key}.{name}.max_age_minutes", field.max_age_minutes)
+        if field.scale == 0 or not math.isfinite(field.scale) or not math.isfinite(field.offset):
+            raise ConfigError(
+                f"{key}.{name}: offset and scale must be numbers, and the scale not 0, unlike"
+                f" {field.offset}, {field.scale}."
+            )
+    return found
+
+
+def _field(
+    key: str, about: Any, kind: type[FieldBesideConfig] | type[FieldAheadConfig]
+) -> FieldBesideConfig | FieldAheadConfig:
     """The field that `about` describes.
 
     Errors: ConfigError where a key is missing, unknown, or no number.
     """
-    wanted = "give {path: …, variable: …}, and if need be offset, scale and max_age_minutes"
-    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= {
-        one.name for one in fields(FieldConfig)
-    }:
-        raise ConfigError(f"inputs.fields.{name}: {wanted}, not {about}.")
-    numbers = {key: value for key, value in about.items() if key not in ("path", "variable")}
+    known = [one.name for one in fields(kind)]
+    wanted = (
+        f"give {{path: …, variable: …}}, and if need be {', '.join(known[2:-1])} and {known[-1]}"
+    )
+    if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= set(known):
+        raise ConfigError(f"{key}: {wanted}, not {about}.")
+    numbers = {name: value for name, value in about.items() if name not in ("path", "variable")}
     if not all(isinstance(value, int | float) for value in numbers.values()):
         raise ConfigError(
-            f"inputs.fields.{name}: {', '.join(numbers)} must be numbers, not"
-            f" {list(numbers.values())}."
+            f"{key}: {', '.join(numbers)} must be numbers, not {list(numbers.values())}."
         )
-    return FieldConfig(
+    return kind(
         str(about["path"]),
         str(about["variable"]),
-        **{key: float(value) for key, value in numbers.items()},
+        **{name: float(value) for name, value in numbers.items()},
     )

@@ -6,7 +6,9 @@ The values stand in configs/.
 from dataclasses import dataclass
 from typing import Any
 
+from nowcast.baselines import RECORDS, baseline_names, names_where
 from nowcast.config.checks import (
+    a_baseline,
     at_least,
     device_and_precision,
     not_empty,
@@ -20,10 +22,6 @@ from nowcast.config.checks import (
 from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
 from nowcast.errors import ConfigError
-
-BASELINES = ("persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
-FOLLOW_RAIN = ("extrapolation", "sprog", "steps")
-"""Baselines that see more than the newest frame."""
 
 _MADE = ("model", "baselines")  # cases forecast here and now, from radar
 _RADAR = (*_MADE, "forecasts")
@@ -141,7 +139,7 @@ class EvaluateConfig:
         refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
         if (
             self.mode != "counts"
-            and "steps" not in self.baseline
+            and not names_where("ensemble", self.baseline)
             and self.members != default_values("evaluate")["members"]
         ):
             raise ConfigError(
@@ -151,11 +149,11 @@ class EvaluateConfig:
         if (
             self.forecasts is not None
             and self.input_steps is not None
-            and not set(self.baseline) & set(FOLLOW_RAIN)
+            and not names_where("follows_rain", self.baseline)
         ):
             raise ConfigError(
                 "input_steps: is for baselines that see more than one frame,"
-                f" {', '.join(FOLLOW_RAIN)}; leave it out."
+                f" {', '.join(names_where('follows_rain', RECORDS))}; leave it out."
             )
 
     @property
@@ -174,11 +172,11 @@ def _baselines(given: Any) -> list[str]:
     names = [] if given is None else [given] if isinstance(given, str) else given
     if not isinstance(names, list) or len(set(map(str, names))) < len(names):
         raise ConfigError(
-            f"baseline: give one, or a list of different ones, of {', '.join(BASELINES)}, not"
-            f" {given}."
+            "baseline: give one, or a list of different ones, of"
+            f" {', '.join(baseline_names())}, not {given}."
         )
     for name in names:
-        one_of("baseline", name, BASELINES)
+        a_baseline("baseline", name)
     return names
 
 

@@ -6,33 +6,63 @@
 from dataclasses import dataclass
 
 from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes
-from nowcast.errors import ConfigError
+from nowcast.errors import ConfigError, MissingLibraryError
+from nowcast.plugins import MODELS, load_plugin, package_of, plugins
 
 
 @dataclass
 class ModelConfig:
-    """What every model has; `name` says which it is."""
+    """What every model has, also one of an installed package; `name` says which it is.
+
+    Such a package has an entry point of the group `nowcast.models` that names a torch.nn.Module
+    class `Net`. `Net.Config` is a dataclass made from this one; its further fields, each with a
+    default, are the keys `model.…`. A model is built as
+    `Net(channels=…, output_channels=…, **keys)`, and called as those of `nowcast.model.MODELS`.
+    """
 
     name: str
-    hidden_channels: list[int]
-    output_activation: str
 
     def __post_init__(self) -> None:
-        if MODEL_CONFIGS.get(self.name) is not type(self):
+        if model_config(self.name) is not type(self):
             raise ConfigError(
                 f"model.name: {self.name!r} is not the model of these keys; choose with model=…."
             )
-        one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
-        sizes("model.hidden_channels", self.hidden_channels)
 
     @property
     def feeds_back(self) -> bool:
         """Whether forecasts are fed back, so that true frames can take their place in training."""
         return False
 
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether the model takes fields that are known for each lead time."""
+        return False
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the values of a forecast are from 0 to 1."""
+        return False
+
 
 @dataclass
-class EncoderForecasterConfig(ModelConfig):
+class NetworkConfig(ModelConfig):
+    """What every model of nowcast has."""
+
+    hidden_channels: list[int]
+    output_activation: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
+        sizes("model.hidden_channels", self.hidden_channels)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        return self.output_activation == "sigmoid"
+
+
+@dataclass
+class EncoderForecasterConfig(NetworkConfig):
     """The encoder–forecaster of Shi et al. 2015."""
 
     kernel_size: int
@@ -47,12 +77,16 @@ class EncoderForecasterConfig(ModelConfig):
             odd(f"model.{key}", getattr(self, key))
 
     @property
+    def takes_ahead(self) -> bool:
+        return True
+
+    @property
     def feeds_back(self) -> bool:
         return self.feedback
 
 
 @dataclass
-class StridedEncoderForecasterConfig(ModelConfig):
+class StridedEncoderForecasterConfig(NetworkConfig):
     """The encoder–forecaster of the HKO-7 benchmark."""
 
     outer_channels: int
@@ -75,7 +109,7 @@ class StridedEncoderForecasterConfig(ModelConfig):
 
 
 @dataclass
-class FCLSTMConfig(ModelConfig):
+class FCLSTMConfig(NetworkConfig):
     """The fully connected encoder–forecaster of Shi et al. 2015."""
 
     grid_size: list[int]
@@ -86,7 +120,7 @@ class FCLSTMConfig(ModelConfig):
 
 
 @dataclass
-class NextFrameConfig(ModelConfig):
+class NextFrameConfig(NetworkConfig):
     """The next-frame model of Keras' examples."""
 
     kernel_sizes: list[int]
@@ -108,7 +142,23 @@ MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
     "fc_lstm": FCLSTMConfig,
     "next_frame": NextFrameConfig,
 }
-"""The keys of each model, by its name."""
+"""The keys of each model that comes with nowcast, by its name."""
+
+
+def model_config(name: str) -> type[ModelConfig] | None:
+    """Return the keys of a model, ours or of an installed package; None for an unknown name.
+
+    Errors: MissingLibraryError if the package that adds it cannot be used.
+    """
+    if name in MODEL_CONFIGS or name not in plugins(MODELS):
+        return MODEL_CONFIGS.get(name)
+    config = getattr(load_plugin(MODELS, name), "Config", None)
+    if not (isinstance(config, type) and issubclass(config, ModelConfig)):
+        raise MissingLibraryError(
+            f"{name}: the entry point in {MODELS} has no Config made from ModelConfig; update the"
+            f" package {package_of(plugins(MODELS)[name])}."
+        )
+    return config
 
 
 @dataclass

@@ -5,7 +5,9 @@ limits.
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from nowcast.baselines import baseline_names, names_where
 from nowcast.config.checks import (
+    a_baseline,
     at_least,
     device_and_precision,
     not_empty,
@@ -21,7 +23,7 @@ from nowcast.config.effects import (
     refuse_without_effect,
     shaping_values,
 )
-from nowcast.config.evaluate import BASELINES, baseline_steps
+from nowcast.config.evaluate import baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
 from nowcast.radar.reading.options import ReadOptions
 
@@ -136,26 +138,31 @@ class PredictConfig:
         return list(self.fallback) if self.baseline is None else [self.baseline]
 
     @property
+    def baselines(self) -> list[str]:
+        """Those of the methods that are baselines."""
+        return [name for name in self.methods if name not in (MODEL, NONE)]
+
+    @property
     def shaping(self) -> dict[str, Any]:
         """The keys that shape the forecast, with their values; those of `data` last, among them all
         that say how files are read.
         """
-        made_of_days = "climatology" in self.methods
+        made_of_days = bool(names_where("needs_days", self.baselines))
         values = shaping_values(self, made_of_days)
         reading = [one.name for one in fields(ReadOptions)]
         return values | {"data": shaping_values(values.pop("data"), made_of_days, reading)}
 
     def _check_methods(self) -> None:
         if self.baseline is not None:
-            one_of("baseline", self.baseline, BASELINES)
+            a_baseline("baseline", self.baseline)
         if self.baseline is None and self.checkpoint is None:
             raise ConfigError(
                 "checkpoint: give a trained model, or a baseline as baseline=…:"
-                f" {', '.join(BASELINES)}."
+                f" {', '.join(baseline_names())}."
             )
         baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
         for name in self.fallback:
-            one_of("fallback", name, (MODEL, *BASELINES, NONE))
+            a_baseline("fallback", name, MODEL, NONE)
         if (
             not self.fallback
             or self.fallback[0] != MODEL
@@ -185,7 +192,8 @@ class PredictConfig:
                     f"{key}: {self.baseline} is computed on the CPU in fp32, frame by frame; leave"
                     " it out."
                 )
-        if "steps" not in self.methods and self.members != default_values("predict")["members"]:
+        usual = default_values("predict")["members"]
+        if self.members != usual and not names_where("ensemble", self.baselines):
             raise ConfigError(
                 "members: is for the ensemble of steps, which is not to forecast; leave it out."
             )

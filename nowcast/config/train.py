@@ -143,6 +143,11 @@ class TrainConfig:
                 " they are rain alone; leave out these inputs, or choose a model that feeds"
                 " nothing back."
             )
+        if self.inputs.ahead.asked_for and not self.model.takes_ahead:
+            raise ConfigError(
+                f"{', '.join(self.inputs.ahead.asked_for)}: {self.model.name} takes nothing that is"
+                " known ahead; leave this out, or choose model=encoder_forecaster."
+            )
         if isinstance(self.data, MovingMnistConfig) and set(beside) - {"inputs.mask"}:
             raise ConfigError(
                 f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place;"
@@ -153,7 +158,7 @@ class TrainConfig:
                 "sampling.frame_dropout: without a mask the model would learn that missing frames"
                 " are dry; set inputs.mask=true too."
             )
-        if self.loss == "cross_entropy" and self.model.output_activation != "sigmoid":
+        if self.loss == "cross_entropy" and not self.model.gives_probabilities:
             raise ConfigError(
                 "loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or"
                 " another loss."

@@ -9,7 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
+from nowcast.baselines import names_where
+from nowcast.config.evaluate import EvaluateConfig
 from nowcast.radar.times import show
 
 Predictor = Callable[[Tensor], Tensor]
@@ -55,7 +56,7 @@ def may_miss(config: EvaluateConfig, input_steps: int) -> int:
     """
     if config.checkpoint is not None:
         return config.missing_frames
-    return 0 if set(config.baseline) & set(FOLLOW_RAIN) else input_steps - 1
+    return 0 if names_where("follows_rain", config.baseline) else input_steps - 1
 
 
 def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:

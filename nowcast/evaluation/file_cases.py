@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.baselines import names_where
 from nowcast.config.data import RadarConfig
-from nowcast.config.evaluate import FOLLOW_RAIN, EvaluateConfig
+from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Cases, Predictor, left_out, may_miss
@@ -147,7 +148,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
         raise ConfigError(
             f"baseline: {path} was made by {name} itself; leave it out of the baselines."
         )
-    moving = set(config.baseline) & set(FOLLOW_RAIN)
+    moving = names_where("follows_rain", config.baseline)
     if config.input_steps is None and moving:
         raise ConfigError(
             f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as"

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.baselines import RECORDS, baseline_record
 from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
@@ -78,8 +79,11 @@ class WindowCases:
         missing = self._missing(indices, steps).to(past.device)
         for name, predictor in self.predictors.items():
             seen = past
-            if isinstance(predictor, ModelPredictor) and bool(missing.any()):
-                seen = predictor.forecaster.inputs.without(past, missing)
+            if isinstance(predictor, ModelPredictor):
+                inputs = predictor.forecaster.inputs
+                seen = inputs.window(sequence, steps)
+                if bool(missing.any()):
+                    seen = inputs.without(seen, missing)
             forecasts[name] = predictor(seen)
         return Cases(self.times[list(indices)], observed, forecasts)
 
@@ -147,10 +151,11 @@ def open_digit_cases(
 ) -> WindowCases:
     if config.checkpoint is None:
         raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
-    strangers = set(config.baseline) - {"persistence", "zero"}
+    strangers = [name for name in config.baseline if baseline_record(name).is_for_radar]
     if strangers:
+        others = [name for name, record in RECORDS.items() if not record.is_for_radar]
         raise ConfigError(
-            f"baseline: {', '.join(sorted(strangers))} is for radar; choose persistence or zero"
+            f"baseline: {', '.join(sorted(strangers))} is for radar; choose {' or '.join(others)}"
             " beside digits."
         )
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision)

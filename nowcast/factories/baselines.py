@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from nowcast.baselines import baseline_record
 from nowcast.config.data import RadarConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.factories.radar import open_radar
@@ -46,15 +47,16 @@ def open_baseline(
     Errors: ConfigError where climatology has no days to be the mean of; as open_radar, pack_radar
     and build_baseline.
     """
+    record = baseline_record(name)
     return build_baseline(
         name,
         input_steps=input_steps,
         lead_steps=lead_steps,
         timestep_minutes=timestep_minutes,
-        pixel_km=pixel_km(grid) if name == "steps" else NOMINAL_KM,
+        pixel_km=pixel_km(grid) if record.needs_spacing else NOMINAL_KM,
         members=members,
         seed=seed,
-        climatology=mean_rate(grid, data) if name == "climatology" else None,
+        climatology=mean_rate(grid, data) if record.needs_days else None,
     )
 
 

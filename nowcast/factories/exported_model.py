@@ -13,9 +13,8 @@ from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import read_exported
 from nowcast.forecast.memory import memory_allowed
-from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.untrusted.saved_models import saved_model
 
 
@@ -38,8 +37,8 @@ class ExportedModel:
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""
 
-    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
-        size = list(past.rain[RATE].shape[1:])
+    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        size = list(scene.size)
         if size != self.about["grid_size"]:
             raise DataError(
                 f"{self.config.data.path}: frames of {size}, and {self.path} was exported for"
@@ -53,17 +52,17 @@ class ExportedModel:
                 " may be taken, and does not forecast in tiles; free some, allow more"
                 " (max_memory_gb), or forecast by its checkpoint."
             )
-        forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(past)))[0, :, 0])
+        forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(scene)))[0, :, 0])
         return forecast
 
-    def _raw(self, past: Past) -> NDArray[np.float32]:
+    def _raw(self, scene: Scene) -> NDArray[np.float32]:
         inputs = self.about["config"].get("inputs", {})
-        if not past.missing.any() and not inputs.get("fields") and not inputs.get("time_of_day"):
-            rain: NDArray[np.float32] = past.rain[RATE].values[np.newaxis, :, np.newaxis]
+        if not scene.missing.any() and not inputs.get("fields") and not inputs.get("time_of_day"):
+            rain: NDArray[np.float32] = scene.rates[np.newaxis, :, np.newaxis]
             return rain
-        from nowcast.factories.extra_inputs import build_inputs, raw_frames
+        from nowcast.factories.extra_inputs import build_inputs, raw_window
 
-        frames: NDArray[np.float32] = raw_frames(
-            past, self.about["config"], self.config.input_paths, build_inputs(self.about["config"])
+        frames: NDArray[np.float32] = raw_window(
+            scene, self.about["config"], self.config.input_paths, build_inputs(self.about["config"])
         ).numpy()
         return frames

@@ -1,11 +1,12 @@
-"""What lies beside the rain, as the commands open it: fields and the time of day; and frames of
-rain that are missing.
+"""What is known beside and ahead of the rain: fields and functions of the time, opened; and frames
+of rain that are missing.
 """
 
 import json
 import logging
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,27 +18,25 @@ from torch import Tensor
 from nowcast import __version__
 from nowcast.errors import ConfigError
 from nowcast.periods import Period
-from nowcast.radar.grid import RATE
 from nowcast.radar.series.fields import FieldFile, open_field
+from nowcast.radar.series.fields_ahead import FieldAheadFile, open_field_ahead
 from nowcast.sequences.contents import contents_of
-from nowcast.sequences.fields import Field, Fields, hold
-from nowcast.sequences.inputs import Inputs
-from nowcast.sequences.scene import Past
+from nowcast.sequences.fields import WAVES, Ahead, Beside, Field, FieldAhead, Fields, hold
+from nowcast.sequences.inputs import Channel, Inputs
+from nowcast.sequences.scene import Scene
 from nowcast.sequences.stored import StoredArray
 
 log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Any] = {"mask": False, "time_of_day": False, "fields": {}}
 """The inputs of checkpoints from before there was a choice."""
+_NOTHING_AHEAD: Mapping[str, Any] = {"time_of_day": False, "fields": {}}
 
 
 def build_inputs(config: Mapping[str, Any]) -> Inputs:
-    """What the model of a configuration or checkpoint sees beside the rain."""
+    """The channels that the model of a configuration or checkpoint sees."""
     inputs = config.get("inputs", _NOTHING)
-    scalings = tuple(
-        (float(about["offset"]), float(about["scale"])) for _, about in _fields_of(inputs)
-    )
-    return Inputs(inputs["mask"], inputs["time_of_day"], scalings)
+    return Inputs(inputs["mask"], _channels(inputs), _channels(inputs.get("ahead", _NOTHING_AHEAD)))
 
 
 def open_fields(
@@ -47,8 +46,8 @@ def open_fields(
     cache: str | None,
     paths: Mapping[str, str] | None = None,
 ) -> Fields | None:
-    """What lies beside the rain of `grid` in a period, by a configuration or checkpoint; None where
-    nothing is asked for.
+    """What is known beside and ahead of the rain of `grid` in a period, by a configuration or
+    checkpoint; None if nothing is asked for.
 
     Large fields are unpacked into `cache`; without one all are held in memory. `paths`: where
     fields lie now, by name, if not where they lay in training.
@@ -56,47 +55,50 @@ def open_fields(
     the rain; as open_field.
     """
     inputs = config.get("inputs", _NOTHING)
-    named = _fields_of(inputs)
-    _refuse_strangers(paths or {}, [name for name, _ in named])
-    times = grid["time"].values
-    times = times[(times >= period.start) & (times <= period.end)]
-    fields = []
+    ahead = inputs.get("ahead", _NOTHING_AHEAD)
+    named, named_ahead = _fields_of(inputs), _fields_of(ahead)
+    _refuse_strangers(paths or {}, [name for name, _ in (*named, *named_ahead)])
+    sampling = config.get("sampling", {})
+    beside: dict[str, Beside] = _waves(inputs)
     for name, about in named:
         path = (paths or {}).get(name, about["path"])
-        with closing(open_field(path, about["variable"], grid)) as file:
-            if file.is_vector:
-                _refuse_turning(name, file.name, config.get("sampling", {}))
-            part = file.between(period.start, period.end)
-            frames = (
-                part.read(0, part.shape[0])
-                if cache is None
-                else _held(part, cache, f"{about['variable']} {period}")
-            )
-        fields.append(
-            Field(frames, part.times, np.timedelta64(round(about["max_age_minutes"] * 60e9), "ns"))
-        )
-        _say_missing(name, path, fields[-1], times)
-    return Fields(inputs["time_of_day"], tuple(fields)) if fields or inputs["time_of_day"] else None
+        beside[name] = _open_field(name, path, about, grid, period, cache, sampling)
+    known: dict[str, Ahead] = _waves(ahead)
+    for name, about in named_ahead:
+        path = (paths or {}).get(name, about["path"])
+        known[name] = _open_field_ahead(name, path, about, grid, period, cache, sampling)
+    return Fields(beside, known) if beside or known else None
 
 
-def raw_frames(
-    past: Past, config: Mapping[str, Any], input_paths: Mapping[str, str], inputs: Inputs
-) -> Tensor:
-    """The past, and what lies beside its rain by the configuration of a checkpoint, (1, t, 1 +
-    k, h, w); its missing frames as the model is to see them, which is said.
-    """
-    raw = past.rain[RATE].values[:, np.newaxis]
+def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[str, str]) -> Scene:
+    """The scene with what the model of a checkpoint wants to know beside and ahead of its rain."""
+    lead_steps, timestep = config.get("lead_steps", 0), scene.timestep
+    times = scene.reference_time + timestep * np.arange(1, lead_steps + 1)
     fields = open_fields(
-        config, past.rain, Period(past.times[0], past.times[-1]), None, input_paths
+        config, scene.grid, Period(scene.times[0], scene.reference_time), None, input_paths
     )
-    if fields is not None:
-        height, width = raw.shape[2:]
-        raw = np.concatenate(
-            [raw, fields.read(past.times, slice(0, height), slice(0, width))], axis=1
-        )
-    tensor = torch.from_numpy(raw)[None]
-    if not past.missing.any():
-        return tensor
+    if fields is None:
+        return scene
+    everywhere = slice(0, scene.size[0]), slice(0, scene.size[1])
+    return replace(
+        scene,
+        beside={name: one.at(scene.times, *everywhere) for name, one in fields.beside.items()},
+        ahead={
+            name: one.at_leads(scene.reference_time, times, *everywhere)
+            for name, one in fields.ahead.items()
+        },
+    )
+
+
+def raw_window(
+    scene: Scene, config: Mapping[str, Any], input_paths: Mapping[str, str], inputs: Inputs
+) -> Tensor:
+    """The scene as the model of a checkpoint is to see it, (1, t, 1 + k, h, w): with its fields,
+    and its missing frames replaced, which is logged.
+    """
+    raw = inputs.of_scene(with_inputs(scene, config, input_paths))
+    if not scene.missing.any():
+        return raw
     instead = (
         "masked for the model"
         if inputs.mask
@@ -104,13 +106,88 @@ def raw_frames(
     )
     log.warning(
         "no frame at %s UTC: %s",
-        ", ".join(f"{time:.16}" for time in past.times[past.missing]),
+        ", ".join(f"{time:.16}" for time in scene.times[scene.missing]),
         instead,
     )
-    return inputs.without(tensor, torch.from_numpy(past.missing)[None])
+    return inputs.without(raw, torch.from_numpy(scene.missing)[None])
 
 
-def _held(file: FieldFile, cache: str, what: str) -> NDArray[np.float32] | StoredArray:
+def _channels(inputs: Mapping[str, Any]) -> tuple[Channel, ...]:
+    """The channels of `inputs`, or of `inputs.ahead`: functions of the time, then fields."""
+    return (
+        *map(Channel, _waves(inputs)),
+        *(
+            Channel(name, float(about["offset"]), float(about["scale"]))
+            for name, about in _fields_of(inputs)
+        ),
+    )
+
+
+def _waves(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The functions of the time that are asked for, by the names of their channels."""
+    return {
+        name: wave
+        for key, waves in WAVES.items()
+        if inputs.get(key)
+        for name, wave in waves.items()
+    }
+
+
+def _open_field(
+    name: str,
+    path: str,
+    about: Mapping[str, Any],
+    grid: xr.Dataset,
+    period: Period,
+    cache: str | None,
+    sampling: Mapping[str, Any],
+) -> Field:
+    with closing(open_field(path, about["variable"], grid)) as file:
+        if file.is_vector:
+            _refuse_turning(f"inputs.fields.{name}", file.name, sampling)
+        part = file.between(period.start, period.end)
+        frames = (
+            part.read(0, part.shape[0])
+            if cache is None
+            else _held(part, cache, f"{about['variable']} {period}")
+        )
+    found = Field(frames, part.times, _minutes(about["max_age_minutes"]))
+    times = grid["time"].values
+    _say_missing(name, path, found, times[(times >= period.start) & (times <= period.end)])
+    return found
+
+
+def _open_field_ahead(
+    name: str,
+    path: str,
+    about: Mapping[str, Any],
+    grid: xr.Dataset,
+    period: Period,
+    cache: str | None,
+    sampling: Mapping[str, Any],
+) -> FieldAhead:
+    delay, max_age = _minutes(about["delay_minutes"]), _minutes(about["max_age_minutes"])
+    with closing(open_field_ahead(path, about["variable"], grid)) as file:
+        if file.is_vector:
+            _refuse_turning(f"inputs.ahead.fields.{name}", file.name, sampling)
+        part = file.between(period.start - delay - max_age, period.end)
+        what = f"{about['variable']} {part.references} {part.leads}"
+        frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, what)
+    found = FieldAhead(frames, part.references, part.leads, delay, max_age)
+    if not part.references.size:
+        log.warning(
+            "%s: holds no run for %s; inputs.ahead.fields.%s is missing there", path, period, name
+        )
+    return found
+
+
+def _minutes(minutes: float) -> np.timedelta64:
+    return np.timedelta64(round(minutes * 60e9), "ns")
+
+
+def _held(
+    file: FieldFile | FieldAheadFile, cache: str, what: str
+) -> NDArray[np.float32] | StoredArray:
     """All frames of a field, of which a large one is unpacked once: the file is known by what
     it holds.
     """
@@ -138,11 +215,11 @@ def _refuse_strangers(paths: Mapping[str, str], known: list[str]) -> None:
         )
 
 
-def _refuse_turning(name: str, variable: str, sampling: Mapping[str, Any]) -> None:
+def _refuse_turning(key_of_field: str, variable: str, sampling: Mapping[str, Any]) -> None:
     for key in ("flip", "rotate"):
         if sampling.get(key):
             raise ConfigError(
-                f"sampling.{key}: would mirror or turn inputs.fields.{name} ({variable}) with the"
+                f"sampling.{key}: would mirror or turn {key_of_field} ({variable}) with the"
                 f" rain, but not the way that it points; set sampling.{key}=false, or leave out"
                 " this field."
             )

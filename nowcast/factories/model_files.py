@@ -117,7 +117,10 @@ _SPLITS = ("train", "validation", "test")
 
 def _beside(inputs: Document) -> list[str]:
     """The inputs next to the rain."""
-    return [*(key for key in ("mask", "time_of_day") if inputs.get(key)), *inputs.get("fields", {})]
+    keys = [key for key in ("mask", "time_of_day") if inputs.get(key)]
+    ahead = inputs.get("ahead", {})
+    known = [*(["time_of_day"] if ahead.get("time_of_day") else []), *ahead.get("fields", {})]
+    return [*keys, *inputs.get("fields", {}), *(f"{name} (ahead)" for name in known)]
 
 
 def _data(data: Document, frames: Document | None) -> str:

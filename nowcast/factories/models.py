@@ -13,7 +13,7 @@ from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.startup import importing
 
 
@@ -30,8 +30,8 @@ class Model(Protocol):
     @property
     def computed_on(self) -> str: ...
 
-    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
-        """The past, of `input_steps` frames → forecast rates (lead, h, w) [mm/h], both as the
+    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+        """The scene, of `input_steps` frames → forecast rates (lead, h, w) [mm/h], both as the
         files have them: the frames, and what lies on their grid, are turned for the model and
         its forecast is turned back. Errors: DataError for a grid that it cannot take;
         DeviceError for one that is too large.

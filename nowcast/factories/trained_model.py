@@ -9,13 +9,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nowcast.config.predict import PredictConfig
-from nowcast.factories.extra_inputs import raw_frames
+from nowcast.factories.extra_inputs import raw_window
 from nowcast.factories.windows import open_forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.streaming import WarmForecaster
 from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.training.precision import choose_precision
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class TrainedModel:
         with self.precision.autocast():
             self.warm.prepare()
 
-    def rates(self, past: Past, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
         raw = turn(
-            raw_frames(
-                past, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs
+            raw_window(
+                scene, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs
             )
         )
         forecast: NDArray[np.float32] = turn(self._forecast(raw).cpu().numpy())

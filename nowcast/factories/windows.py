@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from nowcast import __version__
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
-from nowcast.errors import ConfigError, DataError
+from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import reading
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import build_model
 from nowcast.periods import Period
+from nowcast.plugins import MODELS, plugins
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
@@ -94,6 +95,7 @@ def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkp
             " it was made of."
         )
     checkpoint = read_checkpoint(path)
+    refuse_missing_package(checkpoint, path)
     try:
         forecaster = _rebuild(checkpoint)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
@@ -103,6 +105,17 @@ def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkp
         ) from error
     forecaster.model.to(precision.device).eval()
     return forecaster, checkpoint
+
+
+def refuse_missing_package(checkpoint: Checkpoint, path: str) -> None:
+    """Errors: MissingLibraryError if the model comes from a package that is not installed."""
+    package = checkpoint.get("packages", {}).get("model")
+    name = checkpoint["config"].get("model", {}).get("name")
+    if package is not None and name not in plugins(MODELS):
+        raise MissingLibraryError(
+            f"{path}: its model {name} comes from the package {package}, which is not installed;"
+            " install it."
+        )
 
 
 def _rebuild(checkpoint: Checkpoint) -> Forecaster:
@@ -118,12 +131,12 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
             if k.startswith("module.")
         }
     with torch.device("meta"):  # takes no memory, however large a model is described
-        expected = build_model(config["model"], inputs.channels, output_channels=1).state_dict()
+        expected = build_model(config["model"], inputs.channels, 1, len(inputs.ahead)).state_dict()
     if {name: value.shape for name, value in expected.items()} != {
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
-    model = build_model(config["model"], inputs.channels, output_channels=1)
+    model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)

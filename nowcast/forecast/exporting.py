@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 import torch
 from torch import Tensor, nn
 
-from nowcast.errors import DataError, MissingLibraryError
+from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.forecast.exported import PAST, RATES
 from nowcast.forecast.forecaster import Forecaster, where_covered
 
@@ -35,7 +35,8 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
     """An ONNX model of a forecaster that is on the CPU, for frames of (height, width) pixels, one
     past at a time.
 
-    Errors: MissingLibraryError; DataError where the model has an operation that ONNX lacks.
+    Errors: MissingLibraryError; ConfigError for fields ahead; DataError where the
+    model has an operation that ONNX lacks.
     """
     try:
         import onnx  # noqa: F401
@@ -44,6 +45,11 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
         raise MissingLibraryError(
             f"export: needs {error.name}: pip install 'nowcast[export]'."
         ) from error
+    if forecaster.inputs.ahead:
+        raise ConfigError(
+            "checkpoint: a model with inputs.ahead cannot be exported yet, for an exported model"
+            " takes past frames only; forecast by its checkpoint."
+        )
     past = random_past(forecaster, grid_size)
     with _silence(), torch.no_grad():
         try:

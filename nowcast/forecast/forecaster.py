@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.errors import InternalError
+from nowcast.model.stacks import call_model
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -28,15 +29,18 @@ class Forecaster:
 
     @torch.inference_mode()
     def __call__(self, past: Tensor) -> Tensor:
-        """The past (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w) in mm/h.
+        """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w)
+        in mm/h.
 
-        Channel 0 of the past is the rain in mm/h, the others what lies beside it, as `Inputs` wants
-        them; NaN = not covered. A pixel that no past frame covers is NaN in the forecast; where
-        only some frames lack it, it is dry in those. The forecast is float32 in any precision of
-        the model. Errors: InternalError where the model gives no number.
+        Channel 0 is the rain in mm/h; NaN = not covered. A pixel that no past frame covers is NaN
+        in the forecast; where only some frames lack it, it is dry in those. The forecast is
+        float32 in any precision of the model.
+
+        Errors: InternalError where the model gives no number.
         """
-        frames = self.inputs.frames(past, self.scaling)
-        return self.rates(self.model(frames, self.lead_steps), past)
+        frames = self.inputs.frames(past[:, : self.input_steps], self.scaling)
+        ahead = self.inputs.ahead_frames(past, self.input_steps)
+        return self.rates(call_model(self.model, frames, self.lead_steps, ahead=ahead), past)
 
     def rates(self, forecast: Tensor, past: Tensor) -> Tensor:
         """What the model gives, (b, lead, 1, h, w), and the past that it is of → the same as of

@@ -32,13 +32,17 @@ class WarmForecaster:
     def __call__(self, past: Tensor) -> Tensor:
         """As `Forecaster.__call__`."""
         forecaster, model = self.forecaster, self.forecaster.model
-        states = self._after(past[:, :-1])
-        self._next = past[:, 1:]
+        steps = forecaster.input_steps
+        states = self._after(past[:, : steps - 1])
+        self._next = past[:, 1:steps]
         if states is None or not isinstance(model, Streaming):
             return forecaster(past)
-        newest = forecaster.inputs.frames(past[:, -1:], forecaster.scaling)
+        newest = forecaster.inputs.frames(past[:, steps - 1 : steps], forecaster.scaling)
+        ahead = forecaster.inputs.ahead_frames(past, steps)
+        wanted = {} if ahead is None else {"ahead": ahead}
         return forecaster.rates(
-            model.unfold(model.encode(newest, states), newest, forecaster.lead_steps), past
+            model.unfold(model.encode(newest, states), newest, forecaster.lead_steps, **wanted),
+            past,
         )
 
     @torch.inference_mode()

@@ -13,6 +13,8 @@ from nowcast.model.encoder_forecaster import EncoderForecaster
 from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
 from nowcast.model.fc_lstm import FCLSTM, FCLSTMForecaster
 from nowcast.model.next_frame import NextFrame
+from nowcast.plugins import MODELS as ADDED_MODELS
+from nowcast.plugins import load_plugin, plugins
 
 MODELS: dict[str, type[nn.Module]] = {
     "encoder_forecaster": EncoderForecaster,
@@ -24,22 +26,34 @@ MODELS: dict[str, type[nn.Module]] = {
 
 `forecast = model(frames, lead_steps, guide)`: frames (b, t, c, h, w) → (b, lead_steps, c, h, w), or
 output_channels for c. Models that feed their forecasts back take true frames in their place as
-`guide`, of the shape of the forecast, NaN where there are none; others refuse one.
+`guide`, of the shape of the forecast, NaN where there are none; others refuse one. A model with
+`ahead_channels` also takes `ahead`, fields (b, lead_steps, ahead_channels, h, w).
 """
 
 
 def build_model(
-    settings: Mapping[str, Any], channels: int = 1, output_channels: int | None = None
+    settings: Mapping[str, Any],
+    channels: int = 1,
+    output_channels: int | None = None,
+    ahead_channels: int = 0,
 ) -> nn.Module:
-    """The model that `settings` name, with the arguments they give it.
+    """The model that `settings` name, ours or of an installed package, with the arguments they
+    give it.
 
     output_channels: of a forecast frame, where it has others than a past one, which a model that
-    feeds frames back cannot take.
+    feeds frames back cannot take. ahead_channels: of fields known for each lead time, which only
+    some models take.
     """
     arguments = {key: value for key, value in settings.items() if key != "name"}
     if output_channels not in (None, channels):
         arguments["output_channels"] = output_channels
-    return MODELS[settings["name"]](channels=channels, **arguments)
+    if ahead_channels:
+        arguments["ahead_channels"] = ahead_channels
+    name = settings["name"]
+    added = name not in MODELS and name in plugins(ADDED_MODELS)
+    kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
+    model: nn.Module = kind(channels=channels, **arguments)
+    return model
 
 
 __all__ = [

@@ -35,6 +35,8 @@ class EncoderForecaster(nn.Module):
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
         feedback: whether the forecaster sees the frame before.
         output_channels: of a forecast frame; None: as many as of a past one.
+        ahead_channels: of fields known for each lead time, which the innermost forecaster layer
+            takes as patches; 0: none, as in the paper.
 
     Errors: ValueError where frames that are fed back have other channels than past ones.
     """
@@ -49,6 +51,7 @@ class EncoderForecaster(nn.Module):
         output_activation: str = "identity",
         feedback: bool = False,
         output_channels: int | None = None,
+        ahead_channels: int = 0,
     ) -> None:
         super().__init__()
         if feedback and output_channels not in (None, channels):
@@ -56,7 +59,9 @@ class EncoderForecaster(nn.Module):
                 f"output_channels: {output_channels} cannot be fed back as frames of {channels}"
                 " channels."
             )
-        self.patch_size, self.feedback = patch_size, feedback
+        if feedback and ahead_channels:
+            raise ValueError("ahead_channels: a model with feedback takes no fields ahead.")
+        self.patch_size, self.feedback, self.ahead_channels = patch_size, feedback, ahead_channels
         self.multiple = patch_size
         self.spread, self.input_spread = kernel_size // 2, input_kernel_size // 2
         """Cells that one convolution looks to each side."""
@@ -69,20 +74,28 @@ class EncoderForecaster(nn.Module):
             )
 
         self.encoder = layers([patch_channels, *hidden_channels[:-1]])
-        self.forecaster = layers([*hidden_channels[1:], patch_channels if feedback else 0])
+        innermost = (patch_channels if feedback else 0) + ahead_channels * patch_size**2
+        self.forecaster = layers([*hidden_channels[1:], innermost])
         self.output = nn.Conv2d(
             sum(hidden_channels), (output_channels or channels) * patch_size**2, kernel_size=1
         )
         self.output_activation = activation(output_activation)
 
-    def forward(self, frames: Tensor, lead_steps: int, guide: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        lead_steps: int,
+        guide: Tensor | None = None,
+        ahead: Tensor | None = None,
+    ) -> Tensor:
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps,
         c, h, w).
 
         guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast
         ones, NaN where none.
+        ahead: fields (b, lead_steps, ahead_channels, h, w), scaled, missing pixels 0; None: zeros.
         """
-        return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
+        return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide, ahead)
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
         """See `nowcast.model.stacks.Streaming`."""
@@ -95,7 +108,12 @@ class EncoderForecaster(nn.Module):
         return after
 
     def unfold(
-        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+        self,
+        states: States,
+        newest: Tensor,
+        lead_steps: int,
+        guide: Tensor | None = None,
+        ahead: Tensor | None = None,
     ) -> Tensor:
         """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is
         looked at.
@@ -103,7 +121,8 @@ class EncoderForecaster(nn.Module):
         if self.feedback:
             return roll_out(self._follow, newest, states, lead_steps, guide)
         refuse_guide(guide)
-        return self._unfold(None, lead_steps, states, newest.shape[-2:])[0]
+        patches = self._ahead_patches(newest, lead_steps, ahead)
+        return self._unfold(patches, lead_steps, states, newest.shape[-2:])[0]
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
@@ -117,6 +136,17 @@ class EncoderForecaster(nn.Module):
         fed_back = layers * self.input_spread if self.feedback else 0
         cells = input_steps * self.spread + (2 * layers - 1) * self.input_spread
         return self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
+
+    def _ahead_patches(
+        self, newest: Tensor, lead_steps: int, ahead: Tensor | None
+    ) -> Tensor | None:
+        """The input of the innermost layer for each lead time; None of the paper's network."""
+        if not self.ahead_channels:
+            return None
+        if ahead is None:
+            shape = len(newest), lead_steps, self.ahead_channels, *newest.shape[-2:]
+            ahead = newest.new_zeros(shape)
+        return to_patches(ahead, self.patch_size)
 
     def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
         """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.model.activations import Function
@@ -41,7 +41,8 @@ class Streaming(Protocol):
     need not wait for the last.
 
     `model(frames, lead_steps, guide)` is `model.unfold(model.encode(frames), frames[:, -1:],
-    lead_steps, guide)`, and `encode(new, encode(old))` is `encode` of both in a row.
+    lead_steps, guide)`, and so with `ahead`; and
+    `encode(new, encode(old))` is `encode` of both in a row.
     """
 
     def encode(self, frames: Tensor, states: States | None = None) -> States:
@@ -55,6 +56,24 @@ class Streaming(Protocol):
         """The states after the newest frame (b, 1, c, h, w), and that frame → forecast frames
         (b, lead_steps, c, h, w).
         """
+
+
+def call_model(
+    model: nn.Module,
+    frames: Tensor,
+    lead_steps: int,
+    guide: Tensor | None = None,
+    ahead: Tensor | None = None,
+) -> Tensor:
+    """Call a model with what it declares that it wants.
+
+    A model with `ahead_channels` takes fields that are known for each lead time.
+    """
+    declares = getattr(model, "module", model)  # within an average of its weights
+    wanted = {"ahead": ahead} if getattr(declares, "ahead_channels", 0) else {}
+    guides = () if guide is None else (guide,)
+    forecast: Tensor = model(frames, lead_steps, *guides, **wanted)
+    return forecast
 
 
 def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:

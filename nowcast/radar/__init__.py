@@ -57,6 +57,7 @@ FACE = {
     "series.describing": "files described, and what is wrong with them",
     "series.building": "files laid out in time",
     "series.opening": "series as one grid",
+    "series.fields_ahead": "forecasts of further fields on the grid",
     "series.fields": "further fields on the grid",
     "series.neighbours": "frames that do not fit their neighbours",
     "series.cadence": "a coarser clock",

@@ -19,8 +19,8 @@ class About:
 
     Args:
         names: of the forecasts, in the order that gives them their colours.
-        members: how many members each forecast has.
         events: each threshold in words, '≥ 0.5 mm/h'.
+        minutes: the lead times.
         period: the first and the last forecast reference time; empty for cases without times.
         blocks, block: how many blocks the bootstrap draws, and what one is.
         confidence: of the intervals, percent.
@@ -28,7 +28,6 @@ class About:
 
     title: str
     names: list[str]
-    members: list[int]
     events: list[str]
     minutes: list[float]
     period: str
@@ -49,7 +48,6 @@ def about_of(scores: "xr.Dataset", counts: "xr.Dataset") -> About:
     return About(
         title=str(attrs["title"]),
         names=names_of(scores),
-        members=counts["members"].values.tolist(),
         events=[at_or_above(scores, threshold) for threshold in scores["threshold"].values],
         minutes=scores["lead_time"].values.tolist(),
         period=period(counts),

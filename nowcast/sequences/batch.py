@@ -19,6 +19,7 @@ class Batch:
     frames: the same, scaled, 0 where missing.
     mask: True where something was measured.
     past: what the model sees of the first frames, (b, input_steps, c, h, w).
+    ahead: what it sees for each lead time, (b, lead, a, h, w); None of a model that wants nothing.
     weights: (b,) of each window in the loss, 1 in the mean.
     """
 
@@ -28,6 +29,7 @@ class Batch:
     past: Tensor
     weights: Tensor
     input_steps: int
+    ahead: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
@@ -69,4 +71,5 @@ def build_batch(
         past,
         of_windows.to(raw.device),
         input_steps=input_steps,
+        ahead=inputs.ahead_frames(raw, input_steps),
     )

@@ -1,11 +1,12 @@
-"""What lies beside the rain on its grid, at the times of its frames: time of day, and fields of
-their own times or none.
+"""What is known next to the rain on its grid: with each frame (beside), and for each lead time
+(ahead).
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,35 +62,134 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Fields:
-    """All that lies beside the rain, as `Inputs` wants it: the time of day first, then the
-    fields.
+class FieldAhead:
+    """Forecasts of one field on the grid of the radar, as of a weather model.
+
+    frames: (runs × leads, y, x) in its own units, NaN = missing, all leads of a run together.
+    references: (runs,) when each run begins, rising. leads: (leads,) after it, rising.
+    delay: how long after its reference time a run is there. max_age: how old a run may be.
     """
 
-    time_of_day: bool
-    fields: tuple[Field, ...] = ()
+    frames: NDArray[np.float32] | StoredArray
+    references: NDArray[np.datetime64]
+    leads: NDArray[np.timedelta64]
+    delay: np.timedelta64
+    max_age: np.timedelta64
+
+    def at_leads(
+        self,
+        reference_time: np.datetime64,
+        times: NDArray[np.datetime64],
+        rows: slice,
+        columns: slice,
+    ) -> NDArray[np.float32]:
+        """The newest run that is there at the reference time, its latest frame at or before each of
+        these times, (lead, h, w); NaN if there is none.
+        """
+        values = np.full(
+            (len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32
+        )
+        run = int(np.searchsorted(self.references + self.delay, reference_time, side="right")) - 1
+        if run < 0 or reference_time - self.references[run] > self.max_age:
+            return values
+        step = np.diff(self.leads).max() if self.leads.size > 1 else np.timedelta64(0, "ns")
+        for k, lead in enumerate(times - self.references[run]):
+            frame = int(np.searchsorted(self.leads, lead, side="right")) - 1
+            if frame >= 0 and lead - self.leads[frame] <= step:
+                values[k] = self.frames[run * self.leads.size + frame, rows, columns]
+        return values
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A function of the time alone, the same at each pixel: known beside and ahead."""
+
+    value: Callable[[NDArray[np.datetime64]], NDArray[np.float32]]
+
+    def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """(t, h, w) of these times; `rows` and `columns` have a start and a stop."""
+        shape = len(times), _length(rows), _length(columns)
+        return np.broadcast_to(self.value(times)[:, None, None], shape)
+
+    def at_leads(
+        self,
+        reference_time: np.datetime64,
+        times: NDArray[np.datetime64],
+        rows: slice,
+        columns: slice,
+    ) -> NDArray[np.float32]:
+        """(lead, h, w) of these times."""
+        return self.at(times, rows, columns)
+
+
+def sine_of_day(times: NDArray[np.datetime64]) -> NDArray[np.float32]:
+    """Sine of the time of day (UTC): 0 at midnight, 1 at 6 h."""
+    return np.sin(_angle_of_day(times)).astype(np.float32)
+
+
+def cosine_of_day(times: NDArray[np.datetime64]) -> NDArray[np.float32]:
+    """Cosine of the time of day (UTC): 1 at midnight, 0 at 6 h."""
+    return np.cos(_angle_of_day(times)).astype(np.float32)
+
+
+def _angle_of_day(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    angle: NDArray[np.float64] = (
+        2 * np.pi * ((times - times.astype("datetime64[D]")) / np.timedelta64(1, "D"))
+    )
+    return angle
+
+
+WAVES: Mapping[str, Mapping[str, Wave]] = {
+    "time_of_day": {
+        "time_of_day_sine": Wave(sine_of_day),
+        "time_of_day_cosine": Wave(cosine_of_day),
+    },
+}
+"""Inputs that are functions of the time: key in `inputs` and `inputs.ahead` → channels by name."""
+
+
+class Beside(Protocol):
+    """A field known with each frame."""
+
+    def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """(t, h, w) of a part of the grid: nothing in it is of a later time than its frame."""
+
+
+class Ahead(Protocol):
+    """A field known for each lead time."""
+
+    def at_leads(
+        self,
+        reference_time: np.datetime64,
+        times: NDArray[np.datetime64],
+        rows: slice,
+        columns: slice,
+    ) -> NDArray[np.float32]:
+        """(lead, h, w) of a part of the grid, as it is known at the reference time."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """All that is known next to the rain, by name, in the order of `Inputs`."""
+
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    ahead: Mapping[str, Ahead] = field(default_factory=dict)
 
     def read(
-        self, times: NDArray[np.datetime64], rows: slice, columns: slice
+        self, times: NDArray[np.datetime64], input_steps: int, rows: slice, columns: slice
     ) -> NDArray[np.float32]:
-        """For the frames of these times, (t, k, h, w) of a part of the grid: nothing in it is of a
-        later time than its frame.
+        """For a window of these times, (t, k, h, w) of a part of the grid: fields beside, then
+        those ahead, which are NaN in the past.
 
-        `rows` and `columns` have a start and a stop where there are no fields to tell the size of
-        the grid.
+        `rows` and `columns` have a start and a stop.
         """
-        found = [field.at(times, rows, columns) for field in self.fields]
-        if self.time_of_day:
-            shape = found[0].shape if found else (len(times), _length(rows), _length(columns))
-            waves = [np.broadcast_to(wave[:, None, None], shape) for wave in day_waves(times)]
-            found = [*waves, *found]
+        found = [one.at(times, rows, columns) for one in self.beside.values()]
+        past, future = times[:input_steps], times[input_steps:]
+        for one in self.ahead.values():
+            known = one.at_leads(past[-1], future, rows, columns)
+            unknown = np.full((len(past), *known.shape[1:]), np.nan, np.float32)
+            found.append(np.concatenate([unknown, known]))
         return np.stack(found, axis=1)
-
-
-def day_waves(times: NDArray[np.datetime64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sine and cosine of the time of day (UTC): 0 and 1 at midnight, 1 and 0 at 6 h."""
-    angle = 2 * np.pi * ((times - times.astype("datetime64[D]")) / np.timedelta64(1, "D"))
-    return np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
 
 
 def hold(

@@ -1,80 +1,132 @@
-"""What a model sees of the past: the rain, and beside it what was measured at all, the time of
-day, and further fields.
-"""
+"""What a model sees: the rain, its mask, and the fields known beside and ahead of it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.scene import Scene
+
+
+class Channel(NamedTuple):
+    """A field that a model sees as (value - offset) / scale, 0 where missing."""
+
+    name: str
+    offset: float = 0.0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The channels of a model's input, in this order:
+    """The channels of a model's input, by name and in this order:
 
         the rain, scaled, 0 where missing
         mask           1 where it was measured, 0 where not
-        time_of_day    sine and cosine of the hour
-        fields         (value - offset) / scale of each, 0 where missing
+        beside         fields known with each frame
 
-    They are made of raw frames (b, t, 1 + k, h, w): the rain in mm/h, then sine and cosine of the
-    hour, then the fields in their own units, NaN = missing. `fields` holds the (offset, scale) of
-    each.
+    and of the input that it has for each lead time:
+
+        ahead          fields known for each lead time
+
+    They are made of a raw window (b, t, 1 + k, h, w), NaN = missing: the rain in mm/h, then the
+    fields in their own units. Without fields ahead, t are the past frames. With some, the frames
+    of the lead times follow, whose rain is not looked at.
     """
 
     mask: bool = False
-    time_of_day: bool = False
-    fields: tuple[tuple[float, float], ...] = ()
+    beside: tuple[Channel, ...] = ()
+    ahead: tuple[Channel, ...] = ()
 
     @property
     def raw_channels(self) -> int:
         """1 + k."""
-        return 1 + 2 * self.time_of_day + len(self.fields)
+        return 1 + len(self.beside) + len(self.ahead)
 
     @property
     def channels(self) -> int:
-        """Of what the model sees."""
-        return self.raw_channels + self.mask
+        """Channels of a past frame as the model sees it."""
+        return 1 + self.mask + len(self.beside)
+
+    def of_scene(self, scene: Scene) -> Tensor:
+        """The raw window (1, t, 1 + k, h, w) of a scene, its fields found by their names.
+
+        Raises: KeyError: the scene lacks a field.
+        """
+        beside = [scene.beside[channel.name] for channel in self.beside]
+        past = np.stack([scene.rates, *beside], axis=1)
+        if self.ahead:
+            ahead = np.stack([scene.ahead[channel.name] for channel in self.ahead], axis=1)
+            unknown = np.full((len(past) + len(ahead), self.raw_channels, *scene.size), np.nan)
+            window = unknown.astype(np.float32)
+            window[: len(past), : past.shape[1]] = past
+            window[len(past) :, past.shape[1] :] = ahead
+            past = window
+        return torch.from_numpy(past)[None]
+
+    def window(self, raw: Tensor, input_steps: int) -> Tensor:
+        """Past and future of a raw window as far as a forecast may see it: of the future, only the
+        fields ahead.
+        """
+        if not self.ahead:
+            return raw[:, :input_steps]
+        known = raw.clone()
+        known[:, input_steps:, : 1 + len(self.beside)] = torch.nan
+        return known
 
     def frames(self, raw: Tensor, scaling: Scaling) -> Tensor:
-        """Raw frames (b, t, 1 + k, h, w) → what the model sees of them, (b, t, channels, h, w).
+        """Past frames of a raw window (b, t, 1 + k, h, w) → (b, t, channels, h, w).
 
-        Errors: ValueError where k is not that of these inputs.
+        Raises: ValueError: k is not that of these inputs.
         """
         if raw.shape[2] != self.raw_channels:
             raise ValueError(
                 f"raw: frames of {self.raw_channels} channels are wanted, not {tuple(raw.shape)}."
             )
-        rain, clock, fields = raw.split([1, 2 * self.time_of_day, len(self.fields)], dim=2)
+        rain, beside, _ = raw.split([1, len(self.beside), len(self.ahead)], dim=2)
         measured = [(~rain.isnan()).to(rain.dtype)] if self.mask else []
-        scaled = [
-            (field - offset) / scale
-            for field, (offset, scale) in zip(fields.split(1, dim=2), self.fields, strict=False)
-        ]
-        return torch.cat([scaling.scale(rain), *measured, clock, *scaled], dim=2).nan_to_num(0.0)
+        scaled = _scaled(beside, self.beside)
+        return torch.cat([scaling.scale(rain), *measured, *scaled], dim=2).nan_to_num(0.0)
+
+    def ahead_frames(self, raw: Tensor, input_steps: int) -> Tensor | None:
+        """A raw window (b, t + lead, 1 + k, h, w) → fields ahead (b, lead, a, h, w), if any."""
+        if not self.ahead:
+            return None
+        future = raw[:, input_steps:, 1 + len(self.beside) :]
+        return torch.cat(_scaled(future, self.ahead), dim=2).nan_to_num(0.0)
 
     def without(self, raw: Tensor, missing: Tensor) -> Tensor:
-        """Raw frames (b, t, 1 + k, h, w), the rain of some of them `missing` (b, t), never of all →
-        as the model is to see them.
+        """A raw window (b, t, 1 + k, h, w), the rain of some past frames `missing` (b, n), never of
+        all → as the model is to see it.
 
         A model with a mask channel is told: the rain is NaN. Any other would take that for dry, so
-        it sees the frame before once more, or where there is none before, the one after.
+        it sees the frame before once more, or if there is none before, the one after.
         """
-        rain, beside = raw[:, :, :1], raw[:, :, 1:]
+        past = missing.shape[1]
+        rain, beside = raw[:, :past, :1], raw[:, :past, 1:]
         if self.mask:
             rain = rain.masked_fill(missing[:, :, None, None, None], torch.nan)
         else:
-            steps = torch.arange(missing.shape[1], device=missing.device).expand_as(missing)
+            steps = torch.arange(past, device=missing.device).expand_as(missing)
             before = steps.masked_fill(missing, -1).cummax(dim=1).values
             first = (~missing).int().argmax(dim=1, keepdim=True)
             rain = rain[
                 torch.arange(len(rain), device=rain.device)[:, None],
                 torch.where(before < 0, first, before),
             ]
-        return torch.cat([rain, beside], dim=2)
+        seen = torch.cat([rain, beside], dim=2)
+        return seen if raw.shape[1] == past else torch.cat([seen, raw[:, past:]], dim=1)
+
+
+def _scaled(fields: Tensor, channels: tuple[Channel, ...]) -> list[Tensor]:
+    """Fields (b, t, k, h, w) in their own units → each (b, t, 1, h, w) as the model sees it."""
+    return [
+        (one - channel.offset) / channel.scale
+        for one, channel in zip(fields.split(1, dim=2), channels, strict=False)
+    ]
 
 
 RAIN_ALONE = Inputs()
-"""Nothing beside the rain."""
+"""Nothing next to the rain."""

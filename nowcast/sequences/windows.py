@@ -12,6 +12,7 @@ from torch import Tensor
 from nowcast.errors import ConfigError, DataError
 from nowcast.periods import Period
 from nowcast.sequences.clock import clock_of, run_of
+from nowcast.sequences.fields import Fields
 from nowcast.sequences.options import EVERY_WINDOW, Sampling
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
@@ -53,15 +54,6 @@ class Windows(Protocol):
     def __getitem__(self, pick: Pick) -> Tensor: ...
 
 
-class BesideRain(Protocol):
-    """What lies beside the rain on the same grid, as further channels."""
-
-    def read(
-        self, times: NDArray[np.datetime64], rows: slice, columns: slice
-    ) -> NDArray[np.float32]:
-        """For the frames of these times (t,): (t, k, h, w)."""
-
-
 class RadarWindows:
     """Windows of a packed radar series within a period.
 
@@ -78,7 +70,7 @@ class RadarWindows:
         sampling: which windows an epoch draws.
         shuffle: whether all are taken in a new random order in every epoch, or in order of time.
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
-        fields: what lies beside the rain; None for nothing.
+        fields: what is known beside and ahead of the rain; None for nothing.
         starts: the windows; None for all to learn from.
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are
@@ -96,7 +88,7 @@ class RadarWindows:
         sampling: Sampling = EVERY_WINDOW,
         shuffle: bool = False,
         seed: int = 0,
-        fields: BesideRain | None = None,
+        fields: Fields | None = None,
         starts: NDArray[np.int64] | None = None,
     ) -> None:
         self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
@@ -220,7 +212,7 @@ class RadarWindows:
         )
         parts = [self._frames(self.clock.rows[ticks], rows, columns)[:, np.newaxis]]
         if self.fields is not None:
-            parts.append(self.fields.read(self.clock.times[ticks], rows, columns))
+            parts.append(self.fields.read(self.clock.times[ticks], self.input_steps, rows, columns))
         return [apply_symmetry(part, pick.symmetry) for part in parts]
 
     def _frames(

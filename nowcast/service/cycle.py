@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.radar import would_find
-from nowcast.radar.grid import RATE
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import Opening
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 _DIGESTS = "input_digests"
 """The attribute of a forecast file that tells which frames it was made from."""
-_KNOW_NOTHING_OF_NOW = ("climatology", "zero")
-"""Methods whose forecast is as wet as it is, whatever the newest frame."""
 
 
 def run_cycle(
@@ -144,12 +142,14 @@ def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
 
 def note(report: Report, made: "Made", config: PredictConfig) -> None:
     """Errors: InternalError where the forecast may not be published."""
-    past = made.past.rain[RATE].values
-    newest, covered = past[-1], np.isfinite(past).any(axis=0)
+    rates = made.scene.rates
+    newest = rates[-1]
+    covered = np.asarray(np.isfinite(rates).any(axis=0))
     report.method, report.reason = made.method, made.reason
     report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
     report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
-    wet_ratio = config.max_wet_ratio if made.method not in _KNOW_NOTHING_OF_NOW else np.inf
+    sees_rain = made.method == MODEL or baseline_record(made.method).sees_rain
+    wet_ratio = config.max_wet_ratio if sees_rain else np.inf
     refuse_implausible(
         made.rates,
         newest,
@@ -161,11 +161,11 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
 
 def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -> xr.Dataset:
     """The forecast dataset, with what it was made from."""
-    past = made.past
+    scene = made.scene
     shown = {
-        "missing_input_times": past.missing,
-        "filled_input_times": past.filled,
-        "input_times": ~past.missing & ~past.filled,
+        "missing_input_times": scene.missing,
+        "filled_input_times": scene.filled,
+        "input_times": ~scene.missing & ~scene.filled,
     }
     provenance = {
         **made.made_with,
@@ -173,13 +173,13 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         **({METHOD_REASON: made.reason} if made.reason else {}),
         **recipe,
         "inputs": config.data.path,
-        _DIGESTS: past.digests,
+        _DIGESTS: scene.digests,
         **{
-            key: [f"{time:.19}Z" for time in past.times[which].astype(str)]
+            key: [f"{time:.19}Z" for time in scene.times[which].astype(str)]
             for key, which in shown.items()
         },
     }
-    return build_forecast(made.rates, past.rain, past.times[-1], past.timestep, provenance)
+    return build_forecast(made.rates, scene.grid, scene.reference_time, scene.timestep, provenance)
 
 
 def refuse_among_radar(path: Path, config: PredictConfig) -> None:

@@ -1,4 +1,4 @@
-"""The past that a forecast is made from: a frame each timestep up to its reference time, short
+"""The scene that a forecast is made from: a frame each timestep up to its reference time, short
 gaps filled.
 """
 
@@ -13,7 +13,7 @@ from nowcast.forecast.gaps import fill_gaps, is_enough, wholly_missing
 from nowcast.radar.grid import build_grid
 from nowcast.radar.series.opening import provenance_of
 from nowcast.radar.times import Times
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.service.live_files import FrameFiles, Rate, digest_of
 from nowcast.service.live_reading import is_blank, read_frame
 from nowcast.service.retry import BadFiles
@@ -45,15 +45,15 @@ class MissingFramesError(MissingInputError):
         self.what = what
 
 
-def past_of(
+def scene_of(
     line: Timeline,
     files: FrameFiles,
     reference_time: np.datetime64,
     need: Need,
     config: PredictConfig,
     bad: BadFiles,
-) -> Past:
-    """The frames of `need` on this line, read from its files. Errors: as `FrameSource.past`."""
+) -> Scene:
+    """The frames of `need` on this line, read from its files. Errors: as `FrameSource.scene`."""
     timestep = _timestep(line, need, files.path)
     longest = int(np.timedelta64(round(config.max_gap * 60), "s") / timestep)
     rates = _read(line, files, reference_time, timestep, need.steps, longest, bad)
@@ -81,7 +81,7 @@ def past_of(
     rain = build_grid(
         frames[wanted], times[wanted], used[0].place, provenance_of(used), float(timestep / _MINUTE)
     )
-    return Past(rain, missing[wanted], filled[wanted], timestep, digests)
+    return Scene(rain, timestep, missing[wanted], filled[wanted], digests=digests)
 
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:

@@ -12,8 +12,8 @@ from nowcast.errors import MissingInputError, TryLaterError
 from nowcast.periods import Period
 from nowcast.radar.series.opening import say_overruled
 from nowcast.radar.times import Times, show
-from nowcast.sequences.scene import Past
-from nowcast.service.input_window import Need, past_of
+from nowcast.sequences.scene import Scene
+from nowcast.service.input_window import Need, scene_of
 from nowcast.service.live_files import FrameFiles, changed_at, digest_of, version_of
 from nowcast.service.live_reading import is_blank, read_frame
 from nowcast.service.retry import BadFiles, Patience
@@ -69,20 +69,20 @@ class FrameSource:
         limit = self.config.max_age
         return limit is not None and bool(now - time > np.timedelta64(round(limit * 60), "s"))
 
-    def past(self, reference_time: np.datetime64, need: Need) -> Past:
+    def scene(self, reference_time: np.datetime64, need: Need) -> Scene:
         """The frames of `need` up to the reference time; where some are missing between two that
         are no more than `max_gap` apart, they are made of these.
 
         Errors: DataError where frames are spaced otherwise, or where their spacing is not known;
         MissingInputError where too many are missing; as fill_gaps.
         """
-        return self.patience.look(lambda bad: self._find_past(reference_time, need, bad))
+        return self.patience.look(lambda bad: self._find_scene(reference_time, need, bad))
 
     def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
         """The times of a published forecast's frames that are others now, or there by now: frames
         that are gone are no change.
 
-        digests: of the frames that it was made from, as `Past.digests`. made: when it was, in
+        digests: of the frames that it was made from, as `Scene.digests`. made: when it was, in
         seconds since 1970. Frames whose file did not change since are not read again.
         """
         times = {
@@ -222,14 +222,14 @@ class FrameSource:
                 return newest
         return None
 
-    def _find_past(self, reference_time: np.datetime64, need: Need, bad: BadFiles) -> Past:
+    def _find_scene(self, reference_time: np.datetime64, need: Need, bad: BadFiles) -> Scene:
         self.files.forget_frames()
         line = self._look_back(reference_time, need, bad)
-        past = past_of(line, self.files, reference_time, need, self.config, bad)
+        scene = scene_of(line, self.files, reference_time, need, self.config, bad)
         if not self._told_overruled:
             say_overruled(line.files[0], self.files.options)
             self._told_overruled = True
-        return past
+        return scene
 
     def _look_back(self, reference_time: np.datetime64, need: Need, bad: BadFiles) -> Timeline:
         """Of a pattern of times only the files of the frames that are needed, or that gaps may

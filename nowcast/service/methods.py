@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast import __version__
+from nowcast.baselines import baseline_record, names_where
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
@@ -23,10 +24,9 @@ from nowcast.factories.models import (
     spacing,
     steps_of,
 )
-from nowcast.forecast.baselines.library import LEAST_STEPS, refuse_absent
-from nowcast.radar.grid import RATE
+from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import MissingFramesError, Need
 from nowcast.service.live_frames import FrameSource
 from nowcast.startup import importing
@@ -34,13 +34,13 @@ from nowcast.startup import importing
 
 @dataclass(frozen=True)
 class Made:
-    """A forecast (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h; the past that it was
+    """A forecast (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h; the scene that it was
     made of, by which method, with what.
 
     reason: why not by the first method of the chain.
     """
 
-    past: Past
+    scene: Scene
     rates: NDArray[np.float32]
     method: str
     made_with: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Methods:
                 "missing_frames", config.missing_frames, steps_of(self.model)[0]
             )
         # now, rather than in the night when it is needed
-        for name in set(config.methods) & set(LEAST_STEPS):
+        for name in names_where("needs_pysteps", config.baselines):
             refuse_absent(name)
         if config.max_gap and config.gap_filling == "advection":
             refuse_absent("gap_filling=advection")
@@ -85,7 +85,7 @@ class Methods:
                     f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}"
                 )
             try:
-                past, rates, made_with = (
+                scene, rates, made_with = (
                     self._by_model(source, reference_time)
                     if name == MODEL
                     else self._by_baseline(name, source, reference_time)
@@ -96,7 +96,7 @@ class Methods:
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
                 reasons.append(f"{name}: {what}")
             else:
-                return Made(past, rates, name, made_with, "; ".join(reasons) or None)
+                return Made(scene, rates, name, made_with, "; ".join(reasons) or None)
         raise MissingInputError(
             f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing"
             " files."
@@ -104,18 +104,18 @@ class Methods:
 
     def _by_model(
         self, source: FrameSource, at: np.datetime64
-    ) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
+    ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
-        past = source.past(
+        scene = source.scene(
             at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint))
         )
-        refuse_other_size(model.about["config"], past.rain[RATE].shape[1:], config.data.path)
-        refuse_too_long(steps_of(model)[1], past.rain[RATE].shape[1:], config.checkpoint)
+        refuse_other_size(model.about["config"], scene.size, config.data.path)
+        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint)
         place = model.about.get("place")
-        turn = turn_of(place, past.rain)
+        turn = turn_of(place, scene.grid)
         remarks = [
-            refuse_other_grid(place, past.rain, config.data.path, allowed=config.other_grid),
+            refuse_other_grid(place, scene.grid, config.data.path, allowed=config.other_grid),
             turn.remark,
         ]
         made_with = {
@@ -125,36 +125,37 @@ class Methods:
             "computed_on": model.computed_on,
             **({"remarks": "; ".join(filter(None, remarks))} if any(remarks) else {}),
         }
-        return past, model.rates(past, turn), made_with
+        return scene, model.rates(scene, turn), made_with
 
     def _by_baseline(
         self, name: str, source: FrameSource, at: np.datetime64
-    ) -> tuple[Past, NDArray[np.float32], Mapping[str, Any]]:
+    ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
         config, model = self.config, self.model
         input_steps, lead_steps = steps_of(model) if model else _steps(config, name)
+        record = baseline_record(name)
         known = None if model is None else spacing(model, str(config.checkpoint))
         if config.baseline is None:  # a fallback has what frames there are
-            input_steps = LEAST_STEPS.get(name, 1)
-        past = source.past(
-            at, Need(input_steps, 0 if name in LEAST_STEPS else input_steps - 1, known)
+            input_steps = record.least_steps
+        scene = source.scene(
+            at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
-        refuse_too_long(lead_steps, past.rain[RATE].shape[1:], "lead_steps")
+        refuse_too_long(lead_steps, scene.size, "lead_steps")
         with importing():
             import torch
 
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
-            name, past.rain, config.data, input_steps=input_steps, lead_steps=lead_steps,
-            timestep_minutes=past.timestep / np.timedelta64(1, "m"), members=config.members,
+            name, scene.grid, config.data, input_steps=input_steps, lead_steps=lead_steps,
+            timestep_minutes=scene.timestep_minutes, members=config.members,
             seed=config.seed,
         )  # fmt: skip
-        rates = baseline(torch.from_numpy(past.rain[RATE].values)[None, :, None])[0].numpy()
+        rates = baseline(torch.from_numpy(scene.rates)[None, :, None])[0].numpy()
         made_with = {
             "source": f"nowcast {__version__}: {baseline.method}",
             "references": baseline.references,
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
-        return past, rates if baseline.members > 1 else rates[:, 0], made_with
+        return scene, rates if baseline.members > 1 else rates[:, 0], made_with
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

@@ -13,22 +13,19 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.training.migrations import Checkpoint as Checkpoint
+from nowcast.training.migrations import migrate
 from nowcast.untrusted.saved_models import saved_model
 
 SCHEMA = 3
 """Raised whenever an older program could no longer read a new checkpoint, or could not tell
-whether it is whole.
-"""
-
-Checkpoint = dict[str, Any]
-"""schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng,
-progress: tensors and plain values alone.
+whether it is whole; with an entry in MIGRATIONS, so that this program still reads the older one.
 """
 
 _DIGESTS_FROM = 3  # the first schema whose files end in a digest
@@ -101,7 +98,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise _damaged(path, "it lacks its checksum")
     if "config" in checkpoint:
         saved_model(checkpoint, path)
-    return checkpoint
+    return _migrated(checkpoint, path)
+
+
+def _migrated(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Errors: DataError if an earlier schema is none, or says something else than that schema."""
+    try:
+        return migrate(checkpoint, SCHEMA)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: no checkpoint of schema {checkpoint['schema']}, as it says"
+            f" ({type(error).__name__}: {error}); train it again."
+        ) from error
 
 
 def _add_digest(path: Path) -> None:

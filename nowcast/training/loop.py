@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nowcast import __version__
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
+from nowcast.model.stacks import call_model
 from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.windows import Pick, Windows
@@ -77,6 +78,8 @@ class Trainer:
         self.inputs = inputs
         # of the grid of the frames, as plain values, for those who forecast
         self.place: Mapping[str, Any] | None = None
+        # the package that adds the model, if it is none of ours, for those who forecast
+        self.packages: Mapping[str, str] = {}
         # what the frames were, as plain values, for those who resume or inspect
         self.data: Mapping[str, Any] | None = None
         self.averaged = (
@@ -167,7 +170,7 @@ class Trainer:
 
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
-            forecast = self.model(batch.past, batch.future.shape[1], guide)
+            forecast = call_model(self.model, batch.past, batch.future.shape[1], guide, batch.ahead)
         loss = self.loss(
             forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
         )
@@ -201,7 +204,7 @@ class Trainer:
         loss_sum, counts = 0.0, Counts.zeros(self.thresholds, windows.lead_steps)
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
-                forecast = model(batch.past, windows.lead_steps)
+                forecast = call_model(model, batch.past, windows.lead_steps, None, batch.ahead)
             loss = self.loss(
                 forecast,
                 batch.future,
@@ -317,6 +320,7 @@ class Trainer:
             "data": self.data,
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "best_epoch": self.best["epoch"] if self.best else None,
+            "packages": dict(self.packages),
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
             "optimizer": self.optimizer.state_dict(),

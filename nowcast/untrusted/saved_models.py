@@ -49,6 +49,11 @@ def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
         raise DataError(
             f"{path}: says {odd}={config[odd]!r}, and these are keys with values; train it again."
         )
+    packages = about.get("packages", {})
+    if not isinstance(packages, dict) or not all(isinstance(one, str) for one in packages.values()):
+        raise DataError(
+            f"{path}: says packages={packages!r}, and these are names of packages; train it again."
+        )
     if place is not None and not _is_place(place):
         raise DataError(
             f"{path}: what it says of the grid of its training cannot be used; train it again."

@@ -1,12 +1,11 @@
 """Scores in files: `scores.nc`, and `scores.csv` as a plain table."""
 
-import csv
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -44,36 +43,37 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     }
     with written_whole(netcdf) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    with (
-        written_whole(table) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file, lineterminator="\n").writerows(map(_as_text, _csv_rows(dataset)))
+    with written_whole(table) as temporary:
+        _table(dataset).map(_as_text).to_csv(
+            temporary, index=False, na_rep="nan", lineterminator="\n", encoding="utf-8"
+        )
     return netcdf, table
 
 
-def _csv_rows(dataset: xr.Dataset) -> Iterator[list[object]]:
-    columns = _columns(dataset)
-    yield ["part", "forecast", "lead_minutes", "threshold", "aggregate", *columns]
+def _table(dataset: xr.Dataset) -> pd.DataFrame:
+    """The rows of the plain table; a cell of no number is ''."""
     parts, forecasts, leads, thresholds = (
         dataset[dim].values.tolist() for dim in ("part", "forecast", "lead_time", "threshold")
     )
-    for number, part in enumerate(parts):
-        shown = [
-            *((lead, "") for lead in leads if number == 0),
-            *(("", aggregate) for aggregate in AGGREGATES),
-        ]
-        cells = [values[number, :, -len(shown) :].ravel() for values in columns.values()]
-        keys = product([part], forecasts, shown, thresholds)
-        for (_, forecast, (lead, aggregate), threshold), numbers in zip(
-            keys, zip(*cells, strict=True), strict=True
-        ):
-            yield [part, forecast, lead, threshold, aggregate, *numbers]
+    rows = [*((lead, "") for lead in leads), *(("", aggregate) for aggregate in AGGREGATES)]
+    table = pd.DataFrame(
+        [
+            (part, forecast, lead, threshold, aggregate)
+            for part, forecast, (lead, aggregate), threshold in product(
+                parts, forecasts, rows, thresholds
+            )
+        ],
+        columns=["part", "forecast", "lead_minutes", "threshold", "aggregate"],
+        dtype=object,
+    )
+    numbers = {name: values.ravel() for name, values in _columns(dataset).items()}
+    whole = pd.concat([table, pd.DataFrame(numbers)], axis="columns")
+    return whole[(whole["part"] == parts[0]) | (whole["aggregate"] != "")]
 
 
-def _as_text(row: list[object]) -> list[object]:
-    """A row whose texts no spreadsheet computes; numbers stay numbers."""
-    return [_plain(cell) if isinstance(cell, str) else cell for cell in row]
+def _as_text(cell: object) -> object:
+    """A cell; text so that no spreadsheet computes it."""
+    return _plain(cell) if isinstance(cell, str) else cell
 
 
 def _plain(text: str) -> str:

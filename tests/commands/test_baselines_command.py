@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from helpers import SPLITS, Outcome
 
-from nowcast.config.evaluate import BASELINES
+from nowcast.baselines import RECORDS
 from nowcast.factories.baselines import mean_over_time, pixel_km
 from nowcast.forecast import memory
 from nowcast.forecast.baselines.building import build_baseline
@@ -55,7 +55,7 @@ def rates_of(radar_file: Path) -> xr.DataArray:
     return open_grid(radar_file)["precipitation_rate"]
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", RECORDS)
 def test_each_is_written_as_a_forecast_file(
     name: str, run: Run, data: list[str], radar_file: Path
 ) -> None:

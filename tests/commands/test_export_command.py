@@ -25,7 +25,7 @@ from nowcast.model import build_model
 from nowcast.radar import open_grid
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import Turn
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.training.checkpoints import write_checkpoint
 
 pytest.importorskip("onnxruntime")
@@ -157,10 +157,10 @@ def test_it_turns_frames_that_are_stored_the_other_way_round(
         open_grid(radar_file).isel(time=slice(70, 73)).load(),
     )
     for missing in (np.zeros(3, bool), np.array([False, True, False])):
-        wanted = model.rates(Past(rain, missing, np.zeros(3, bool), np.timedelta64(5, "m"), {}))
+        wanted = model.rates(Scene(rain, np.timedelta64(5, "m"), missing, np.zeros(3, bool)))
         for turn, axes in ((Turn(rows=True), ["y"]), (Turn(rows=True, columns=True), ["y", "x"])):
             other = rain.isel({axis: slice(None, None, -1) for axis in axes}).copy(deep=True)
-            flipped = Past(other, missing, np.zeros(3, bool), np.timedelta64(5, "m"), {})
+            flipped = Scene(other, np.timedelta64(5, "m"), missing, np.zeros(3, bool))
             np.testing.assert_array_equal(turn(model.rates(flipped, turn)), wanted)
     assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
 

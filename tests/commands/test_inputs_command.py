@@ -377,3 +377,111 @@ def test_scores_with_missing_frames_are_others_over_the_same_pixels(
 def test_forecast_files_are_scored_as_they_are(run: Run, data: list[str]) -> None:
     outcome = run("evaluate", *data, "forecasts=forecasts", "drop_frames=1")
     assert outcome.code == 78 and "drop_frames" in outcome.err
+
+
+# ---- inputs known for each lead time
+
+
+def write_runs(radar_file: Path, path: Path, runs: int = 9) -> None:
+    """Hourly runs of a weather model with leads of 0, 60 and 120 minutes: rain = run + lead."""
+    with xr.open_dataset(radar_file, engine="netcdf4") as radar:
+        place = {name: radar[name].load() for name in ("y", "x")}
+    count = np.arange(runs)
+    rain = np.add.outer(count, np.arange(3.0))[:, :, None, None]
+    xr.Dataset(
+        {"rain": (("run", "lead", "y", "x"), np.broadcast_to(rain, (runs, 3, 34, 41)))},
+        {
+            **place,
+            "run": ("run", count, {
+                "units": "hours since 2020-01-01", "standard_name": "forecast_reference_time",
+            }),
+            "lead": ("lead", [0, 60, 120], {
+                "units": "minutes", "standard_name": "forecast_period",
+            }),
+        },
+    ).to_netcdf(path, engine="netcdf4")  # fmt: skip
+
+
+AHEAD = (
+    "inputs.ahead.time_of_day=true",
+    "+inputs.ahead.fields.nwp={path:nwp.nc,variable:rain,scale:5,delay_minutes:30}",
+)
+
+
+@pytest.fixture(scope="module")
+def knows_ahead(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that knows the hour and the rain of a weather model ahead."""
+    folder = tmp_path_factory.mktemp("ahead")
+    write_runs(radar_file, folder / "nwp.nc")
+    words = ["train", *TINY, "data=radar", f"data.path={radar_file}", *SPLITS]
+    with contextlib.chdir(folder):
+        more = ["output=run", "training.epochs=1", "data.cache=cache", *AHEAD]
+        assert exit_code(*words, *more) == 0
+    return folder
+
+
+def test_what_is_known_ahead_goes_from_training_to_forecasts_and_scores(
+    run: Run, data: list[str], knows_ahead: Path
+) -> None:
+    words = [*data, f"checkpoint={knows_ahead}/run/best.pt", "at=2020-01-01T07:00"]
+    at_home = [f"+input_paths.nwp={knows_ahead}/nwp.nc"]
+    assert run("predict", *words, *at_home, "output=a.nc").code == 0
+    with xr.open_dataset(knows_ahead / "nwp.nc", engine="netcdf4") as nwp:
+        nwp.load()
+    (nwp.assign(rain=nwp.rain * 3)).to_netcdf("other.nc", engine="netcdf4")
+    later = nwp.assign(rain=nwp.rain.where(nwp.run < np.datetime64("2020-01-01T07:00"), 99.0))
+    later.to_netcdf("later.nc", engine="netcdf4")
+    for path, same in (("other.nc", False), ("later.nc", True)):
+        assert run("predict", *words, f"+input_paths.nwp={path}", "output=b.nc").code == 0
+        with (
+            xr.open_dataset("a.nc", engine="netcdf4") as one,
+            xr.open_dataset("b.nc", engine="netcdf4") as two,
+        ):
+            equal = one.precipitation_rate.equals(two.precipitation_rate)
+        assert equal is same, path  # a run that is not there yet changes nothing
+        Path("b.nc").unlink()
+    scored = run("evaluate", words[-2], *data, *at_home, PERIOD, "output=scores")
+    assert scored.code == 0, scored.err
+
+
+def test_a_forecast_of_a_case_is_that_of_predict(
+    run: Run, data: list[str], knows_ahead: Path
+) -> None:
+    words = [*data, f"checkpoint={knows_ahead}/run/best.pt"]
+    at_home = f"+input_paths.nwp={knows_ahead}/nwp.nc"
+    assert run("predict", *words, at_home, "at=2020-01-01T06:30", "output=a.nc").code == 0
+    scores = {}
+    for name, more in (("windows", [words[-1], at_home]), ("files", ["forecasts=a.nc"])):
+        period = ["period=['2020-01-01T06:30','2020-01-01T06:30']"] if name == "windows" else []
+        done = run("evaluate", *data, *more, *period, f"output={name}", "baseline=[]")
+        assert done.code == 0, done.err
+        with xr.open_dataset(f"{name}/scores.nc", engine="netcdf4") as found:
+            scores[name] = found.mse_mean.values.ravel()[0]
+    np.testing.assert_allclose(scores["windows"], scores["files"], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("export", "checkpoint={run}/best.pt", "grid_size=[34,41]"), 78, "inputs.ahead cannot be"),
+        (
+            ("train", *TINY, "data=radar", "data.path=a.nc", *SPLITS, "model=next_frame",
+             "model.hidden_channels=[4,4]", "model.kernel_sizes=[3,3]", AHEAD[0]),
+            78,
+            "inputs.ahead.time_of_day: next_frame",
+        ),
+        (
+            ("train", *TINY, "data=radar", "data.path=a.nc", *SPLITS,
+             "+inputs.ahead.fields.nwp={path:a.nc}"),
+            78,
+            "inputs.ahead.fields.nwp: give {path",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_known_ahead_is_refused(
+    run: Run, data: list[str], knows_ahead: Path, words: tuple[str, ...], code: int, told: str
+) -> None:
+    outcome = run(
+        *(word.format(run=knows_ahead / "run") if "{run}" in word else word for word in words)
+    )
+    assert outcome.code == code and told in outcome.err

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nowcast.errors import InternalError
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling
 
 NAN = math.nan
@@ -102,7 +102,7 @@ def test_a_model_with_more_inputs_sees_them_and_forecasts_rain() -> None:
         2,
         1,
         5.0,
-        Inputs(True, False, ((5, 2),)),
+        Inputs(True, (Channel("field", 5, 2),)),
     )
     # where the field alone is known is no rain
     np.testing.assert_allclose(cast(raw)[0, 0, 0, 0], [10.0, 0.0, NAN], rtol=1e-6)

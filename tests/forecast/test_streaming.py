@@ -14,7 +14,7 @@ from nowcast.errors import InternalError
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.streaming import WarmForecaster
 from nowcast.model import build_model
-from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling
 
 STEPS = 4
@@ -68,7 +68,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     "inputs",
-    [Inputs(), Inputs(mask=True), Inputs(mask=True, time_of_day=True, fields=((1.0, 2.0),))],
+    [
+        Inputs(),
+        Inputs(mask=True),
+        Inputs(True, (Channel("sine"), Channel("cosine"), Channel("field", 1.0, 2.0))),
+    ],
     ids=["rain alone", "mask", "all inputs"],
 )
 @pytest.mark.parametrize("settings", [SETTINGS, STRIDED], ids=lambda settings: settings["name"])

@@ -22,7 +22,7 @@ from nowcast.model import build_model
 from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
 from nowcast.radar import write_synthetic
-from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling
 
 RAIN_ALONE = Inputs()
@@ -130,7 +130,10 @@ def test_the_halo_is_as_far_as_a_forecast_looks_and_no_further(
     [
         (encoder_forecaster(2, 3, 3, 4), RAIN_ALONE),
         (encoder_forecaster(2, 3, 3, 2, feedback=True), RAIN_ALONE),
-        (encoder_forecaster(2, 3, 3, 2), Inputs(mask=True, time_of_day=True, fields=((5.0, 2.0),))),
+        (
+            encoder_forecaster(2, 3, 3, 2),
+            Inputs(True, (Channel("sine"), Channel("cosine"), Channel("field", 5.0, 2.0))),
+        ),
         (strided([3, 2], [5, 3], 3), RAIN_ALONE),
         (next_frame(3, 3), RAIN_ALONE),
     ],

@@ -11,14 +11,15 @@ from torch import Tensor
 from nowcast.errors import DataError
 from nowcast.sequences import fields
 from nowcast.sequences.batch import build_batch
-from nowcast.sequences.fields import Field, Fields, hold
-from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.fields import WAVES, Field, FieldAhead, Fields, hold
+from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.stored import StoredArray
 
 NAN = math.nan
 SCALING = Scaling("linear", 10.0, 1.0)
 HOUR = np.timedelta64(60, "m")
+CLOCK = tuple(map(Channel, WAVES["time_of_day"]))
 
 
 def at(*clock: str) -> "np.ndarray[tuple[int], np.dtype[np.datetime64]]":
@@ -40,7 +41,7 @@ def test_rain_alone_is_what_models_have_always_seen() -> None:
 
 
 def test_all_channels_by_hand() -> None:
-    inputs = Inputs(mask=True, time_of_day=True, fields=((100.0, 50.0), (0.0, -2.0)))
+    inputs = Inputs(True, (*CLOCK, Channel("height", 100.0, 50.0), Channel("cloud", 0.0, -2.0)))
     assert (inputs.channels, inputs.raw_channels) == (6, 5)
     frames = raw(
         [5.0, NAN, 0.0], [0.5, 0.5, 0.5], [-1.0, -1.0, -1.0], [200.0, 100.0, NAN], [NAN, 3.0, 4.0]
@@ -51,13 +52,13 @@ def test_all_channels_by_hand() -> None:
 
 def test_frames_of_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="3 channels are wanted"):
-        Inputs(time_of_day=True).frames(torch.zeros(1, 2, 1, 3, 3), SCALING)
+        Inputs(beside=CLOCK).frames(torch.zeros(1, 2, 1, 3, 3), SCALING)
 
 
 def test_a_batch_has_all_channels_of_the_past_and_the_rain_of_the_future() -> None:
     windows = torch.rand(2, 5, 3, 4, 4)
     windows[0, 1, 0] = NAN
-    inputs = Inputs(mask=True, time_of_day=True)
+    inputs = Inputs(True, CLOCK)
     batch = build_batch(windows, SCALING, 3, inputs, [0.5, 1.5])
     assert torch.equal(batch.past, inputs.frames(windows[:, :3], SCALING))
     assert batch.past[0, :, 1, 0, 0].tolist() == [1, 0, 1]
@@ -75,7 +76,7 @@ def numbered(steps: int) -> Tensor:
 
 
 def test_a_model_with_a_mask_sees_that_frames_are_missing() -> None:
-    inputs = Inputs(mask=True, fields=((0.0, 1.0),))
+    inputs = Inputs(True, (Channel("field"),))
     seen = inputs.without(numbered(4), torch.tensor([[True, False, True, False]]))
     np.testing.assert_array_equal(seen[0, :, :, 0, 0], [[NAN, 0], [2, -1], [NAN, -2], [4, -3]])
     assert inputs.frames(seen, SCALING)[0, :, 1, 0, 0].tolist() == [0, 1, 0, 1]
@@ -95,7 +96,7 @@ def test_a_model_without_one_sees_the_frame_before_or_else_after(
     missing: str, seen: list[int]
 ) -> None:
     away = torch.tensor([[one == "#" for one in missing], [False] * 4])
-    given = Inputs(fields=((0.0, 1.0),)).without(numbered(4).expand(2, -1, -1, -1, -1), away)
+    given = Inputs(beside=(Channel("field"),)).without(numbered(4).expand(2, -1, -1, -1, -1), away)
     assert given[0, :, 0, 0, 0].tolist() == seen
     # what lies beside the rain is not missing
     assert given[0, :, 1, 0, 0].tolist() == [0, -1, -2, -3]
@@ -106,8 +107,8 @@ def test_a_model_without_one_sees_the_frame_before_or_else_after(
 
 
 def test_the_time_of_day_is_a_point_on_a_circle() -> None:
-    read = Fields(time_of_day=True).read(
-        at("00:00", "06:00", "12:00", "21:00"), slice(1, 3), slice(0, 5)
+    read = Fields(WAVES["time_of_day"]).read(
+        at("00:00", "06:00", "12:00", "21:00"), 4, slice(1, 3), slice(0, 5)
     )
     assert read.shape == (4, 2, 2, 5) and read.dtype == np.float32
     half = math.sqrt(0.5)
@@ -117,8 +118,8 @@ def test_the_time_of_day_is_a_point_on_a_circle() -> None:
 
 def test_a_field_without_times_is_the_same_in_every_frame_and_cropped_like_the_rain() -> None:
     heights = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
-    read = Fields(False, (Field(heights, None, HOUR),)).read(
-        at("00:00", "05:00"), slice(1, 3), slice(2, 4)
+    read = Fields({"height": Field(heights, None, HOUR)}).read(
+        at("00:00", "05:00"), 2, slice(1, 3), slice(2, 4)
     )
     assert read[:, 0].tolist() == [[[6, 7], [10, 11]]] * 2
 
@@ -142,7 +143,9 @@ def test_no_field_of_a_later_time_can_change_what_a_frame_has() -> None:
     later[2] = 1e9
     past = at("02:00", "02:30", "02:55")
     one, other = (
-        Fields(True, (Field(values, times, HOUR),)).read(past, slice(0, 2), slice(0, 2))
+        Fields({**WAVES["time_of_day"], "cloud": Field(values, times, HOUR)}).read(
+            past, 3, slice(0, 2), slice(0, 2)
+        )
         for values in (frames, later)
     )
     assert np.array_equal(one, other)
@@ -151,6 +154,50 @@ def test_no_field_of_a_later_time_can_change_what_a_frame_has() -> None:
 def test_a_field_of_another_period_is_missing_everywhere() -> None:
     nothing = Field(np.empty((0, 2, 2), np.float32), at(), HOUR)
     assert np.isnan(nothing.at(at("01:00"), slice(0, 2), slice(0, 2))).all()
+
+
+# ---- what is known ahead
+
+
+def runs() -> FieldAhead:
+    """Runs at 00:00 and 06:00 of hourly leads 0 to 2; frame = 10 × run + lead."""
+    frames = np.array([0, 1, 2, 10, 11, 12], np.float32).reshape(6, 1, 1)
+    leads = np.arange(3) * HOUR.astype("timedelta64[ns]")
+    return FieldAhead(frames, at("00:00", "06:00"), leads, HOUR, 8 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("reference", "times", "expected"),
+    [
+        ("00:59", ("01:00",), [NAN]),  # the run of 00:00 is there an hour later
+        ("01:00", ("01:05", "02:00", "02:55"), [1, 2, 2]),
+        ("02:00", ("03:00", "03:05"), [2, NAN]),  # beyond its last lead
+        ("06:59", ("07:00",), [NAN]),  # the newer run is not there, the older one is over
+        ("07:00", ("07:05", "08:00"), [11, 12]),
+        ("15:00", ("15:05",), [NAN]),  # too old
+    ],
+)
+def test_of_forecasts_ahead_the_newest_run_that_is_there_holds_at_each_lead_time(
+    reference: str, times: tuple[str, ...], expected: list[float]
+) -> None:
+    here = slice(0, 1), slice(0, 1)
+    known = runs().at_leads(at(reference)[0], at(*times), *here)
+    np.testing.assert_array_equal(known.ravel(), expected)
+
+
+def test_a_window_has_fields_ahead_in_its_future_and_the_model_sees_no_rain_of_it() -> None:
+    fields = Fields({}, {**WAVES["time_of_day"], "nwp": runs()})
+    known = fields.read(at("00:00", "01:00", "02:00"), 2, slice(0, 1), slice(0, 1))
+    np.testing.assert_allclose(known[:2], NAN)
+    np.testing.assert_allclose(known[2].ravel(), [0.5, math.sqrt(0.75), 2], rtol=1e-6)
+    inputs = Inputs(ahead=(*CLOCK, Channel("nwp", 1.0, 2.0)))
+    window = torch.cat([torch.ones(3, 1, 1, 1), torch.from_numpy(known)], dim=1)[None]
+    seen = inputs.window(window, 2)
+    np.testing.assert_array_equal(seen[0, :, 0].ravel(), [1, 1, NAN])
+    batch = build_batch(window, SCALING, 2, inputs)
+    assert batch.past.shape == (1, 2, 1, 1, 1) and batch.ahead is not None
+    np.testing.assert_allclose(batch.ahead.ravel(), [0.5, math.sqrt(0.75), 0.5], rtol=1e-6)
+    assert build_batch(window[:, :, :1], SCALING, 2).ahead is None
 
 
 # ---- large fields

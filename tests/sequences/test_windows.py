@@ -252,7 +252,7 @@ def test_symmetries_transpose_and_then_mirror(symmetry, expected):
 class Beside:
     """Two fields: the number of the frame everywhere, and the first plus the place."""
 
-    def read(self, times, rows, columns):
+    def read(self, times, input_steps, rows, columns):
         step = ((times - START) / FIVE_MINUTES).astype(np.float32)[:, None, None]
         place = (10 * np.arange(4)[rows, None] + np.arange(6)[columns]).astype(np.float32)
         return np.stack([step + 0 * place, step + place], axis=1)

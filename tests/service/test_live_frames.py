@@ -19,7 +19,7 @@ from nowcast.config.predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError, TryLaterError
 from nowcast.periods import Period
 from nowcast.radar.series import describing
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 from nowcast.service import retry as patience
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
@@ -120,8 +120,8 @@ def folder(write: Callable[..., Path]) -> Path:
     return write("20.nc", [20]).parent
 
 
-def values_of(past: Past) -> list[float]:
-    return [float(frame.mean()) for frame in past.rain["precipitation_rate"].values]
+def values_of(past: Scene) -> list[float]:
+    return [float(frame.mean()) for frame in past.rates]
 
 
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -145,20 +145,20 @@ THREE = Need(3, 0, FIVE)
 def test_the_newest_frames_are_taken_in_the_order_of_time(folder: Path) -> None:
     source = source_of(folder)
     assert source.newest(None) == at(20)
-    past = source.past(at(20), THREE)
+    past = source.scene(at(20), THREE)
     assert past.times.tolist() == np.array(minutes(10, 15, 20)).tolist() and past.timestep == FIVE
     assert values_of(past) == [10, 15, 20] and not past.missing.any() and not past.filled.any()
-    assert past.rain.attrs["source_files"] == 3 and past.rain.attrs["timestep_minutes"] == 5
+    assert past.grid.attrs["source_files"] == 3 and past.grid.attrs["timestep_minutes"] == 5
     assert source.take_remarks() == []
 
 
 def test_a_forecast_of_a_time_is_of_the_same_frames_whatever_lands_later(
     write: Callable[..., Path], folder: Path
 ) -> None:
-    before = source_of(folder).past(at(20), THREE).rain
+    before = source_of(folder).scene(at(20), THREE).grid
     write("25.nc", [25])
     write("30.nc", [30])
-    xr.testing.assert_identical(source_of(folder).past(at(20), THREE).rain, before)
+    xr.testing.assert_identical(source_of(folder).scene(at(20), THREE).grid, before)
 
 
 def test_frames_later_than_now_are_left_out(write: Callable[..., Path], folder: Path) -> None:
@@ -195,19 +195,19 @@ def test_frames_of_the_model_s_spacing_are_enough_where_most_others_are_missing(
     for minute in (0, 10, 20, 30, 35):
         write(f"{minute}.nc", [minute])
     source = source_of(write("40.nc", [40]).parent)
-    assert values_of(source.past(at(40), THREE)) == [30, 35, 40]
+    assert values_of(source.scene(at(40), THREE)) == [30, 35, 40]
 
 
 def test_a_single_frame_is_enough_where_one_is_needed(write: Callable[..., Path]) -> None:
     source = source_of(write("0.nc", [0]))
     assert source.reference_times(Period(at(-5), at(5))) == [at(0)] == [source.newest(None)]
-    assert values_of(source.past(at(0), Need(1, 0, FIVE))) == [0]
+    assert values_of(source.scene(at(0), Need(1, 0, FIVE))) == [0]
     with pytest.raises(MissingInputError, match="no frame at 2019-12-31T23:50"):
-        source.past(at(0), THREE)
+        source.scene(at(0), THREE)
     with pytest.raises(
         DataError, match="holds a single frame, and the spacing of one is not known"
     ):
-        source.past(at(0), Need(1, 0, None))
+        source.scene(at(0), Need(1, 0, None))
 
 
 # ---- known files
@@ -217,7 +217,7 @@ def test_an_unchanged_file_is_described_and_read_once(
     write: Callable[..., Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, source = described(monkeypatch), source_of(folder, on_bad_file="skip")
-    source.past(source.newest(None), THREE)
+    source.scene(source.newest(None), THREE)
     assert sorted(names) == ["00.nc", "05.nc", "10.nc", "15.nc", "20.nc"]
     write("25.nc", [25])
     write("10.nc", [10], [3])
@@ -229,7 +229,7 @@ def test_an_unchanged_file_is_described_and_read_once(
             reads.append(file.path.name) or read(file, *rest)
         ),
     )
-    past = source.past(source.newest(None), Need(4, 0, FIVE))
+    past = source.scene(source.newest(None), Need(4, 0, FIVE))
     assert sorted(names[5:]) == ["10.nc", "25.nc"] and sorted(reads) == ["10.nc", "25.nc"]
     assert values_of(past) == [3, 15, 20, 25]
 
@@ -329,11 +329,11 @@ def test_a_bad_file_is_named_or_left_out(
     make(write, "10.nc", 10)
     with pytest.raises(DataError) as failure:
         source = source_of(folder)
-        source.past(source.newest(None), Need(3, 1, FIVE))
+        source.scene(source.newest(None), Need(3, 1, FIVE))
     assert str(failure.value).startswith(f"{folder}/10.nc: ") and reason in str(failure.value)
 
     source = source_of(folder, on_bad_file="skip")
-    past = source.past(source.newest(None), Need(3, 1, FIVE))
+    past = source.scene(source.newest(None), Need(3, 1, FIVE))
     assert (
         past.missing.tolist() == [True, False, False]
         and np.isnan(values_of(past)[0])
@@ -347,7 +347,7 @@ def test_a_bad_file_is_named_or_left_out(
             "no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Of note is .*10.nc: .*left out"
         ),
     ):
-        source.past(at(20), THREE)
+        source.scene(at(20), THREE)
 
 
 @pytest.mark.parametrize(
@@ -359,14 +359,14 @@ def test_of_a_bad_newest_file_the_frame_before_is_the_newest(
     BAD[kind][0](write, "20.nc", 20)
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15)
-    assert values_of(source.past(at(15), THREE)) == [5, 10, 15]
+    assert values_of(source.scene(at(15), THREE)) == [5, 10, 15]
     assert [remark.split(": ")[0] for remark in source.take_remarks()] == [f"{folder}/20.nc"]
 
 
 def test_one_bad_frame_of_a_file_is_one_missing_frame(write: Callable[..., Path]) -> None:
     path = write("all.nc", [0, 5, 10, 15, 20], [0, 5, -999, 15, 20])
     source = source_of(path, on_bad_file="skip")
-    past = source.past(source.newest(None), Need(3, 1, FIVE))
+    past = source.scene(source.newest(None), Need(3, 1, FIVE))
     assert past.missing.tolist() == [True, False, False] and values_of(past)[1:] == [15, 20]
 
 
@@ -376,7 +376,7 @@ def test_a_frame_without_a_measured_pixel_is_missing(
 ) -> None:
     write("15.nc", [15], [np.nan])
     source = source_of(folder, on_bad_file=on_bad_file)
-    assert source.past(source.newest(None), Need(3, 1, FIVE)).missing.tolist() == [
+    assert source.scene(source.newest(None), Need(3, 1, FIVE)).missing.tolist() == [
         False,
         True,
         False,
@@ -387,7 +387,7 @@ def test_a_frame_without_a_measured_pixel_is_missing(
     with pytest.raises(
         MissingInputError, match="the frame at 2020-01-01T00:15 UTC holds no measured pixel"
     ):
-        source.past(at(20), THREE)
+        source.scene(at(20), THREE)
     write("20.nc", [20], [np.nan])
     assert source.newest(None) == at(10 if on_bad_file == "skip" else 20)
 
@@ -403,7 +403,7 @@ def test_a_time_that_comes_twice_is_used_where_both_are_the_same(
 ) -> None:
     again = write("again.nc", [15])
     source = source_of(folder)
-    assert values_of(source.past(at(20), THREE)) == [10, 15, 20]
+    assert values_of(source.scene(at(20), THREE)) == [10, 15, 20]
     assert source.take_remarks() == [
         f"{folder}/15.nc and {again}: the same frame of 2020-01-01T00:15 UTC came twice"
     ]
@@ -411,12 +411,12 @@ def test_a_time_that_comes_twice_is_used_where_both_are_the_same(
     with pytest.raises(
         DataError, match="15.nc and .*again.nc: two different frames for 2020-01-01T00:15"
     ):
-        source.past(at(20), THREE)
+        source.scene(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
-    assert source.past(at(20), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
+    assert source.scene(at(20), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
     assert "both left out" in source.take_remarks()[0]
     spoil(again, "truncated")
-    assert values_of(source.past(at(20), THREE)) == [10, 15, 20]
+    assert values_of(source.scene(at(20), THREE)) == [10, 15, 20]
 
 
 def test_where_no_file_can_be_used_it_says_why(folder: Path) -> None:
@@ -436,7 +436,7 @@ def test_a_jitter_of_seconds_is_put_on_the_clock_and_said(
 ) -> None:
     write("15.nc", [15 + 12 / 60], [15])
     source = source_of(folder)
-    assert values_of(source.past(source.newest(None), THREE)) == [10, 15, 20]
+    assert values_of(source.scene(source.newest(None), THREE)) == [10, 15, 20]
     assert source.take_remarks() == [
         "1 frames were up to 12 s off the 5-minute clock and were put on it"
     ]
@@ -445,8 +445,8 @@ def test_a_jitter_of_seconds_is_put_on_the_clock_and_said(
 def test_rates_above_the_limit_are_said(write: Callable[..., Path], folder: Path) -> None:
     write("20.nc", [20], np.where(np.eye(6)[None] == 1, 2000.0, 1.0))
     source = source_of(folder)
-    past = source.past(source.newest(None), THREE)
-    assert int(past.rain["precipitation_rate"].isnull().sum()) == 6
+    past = source.scene(source.newest(None), THREE)
+    assert int(past.grid["precipitation_rate"].isnull().sum()) == 6
     assert (
         "6 values at 2020-01-01T00:20 UTC are above data.max_rate=1000 mm/h and count as missing"
         in source.take_remarks()[0]
@@ -476,7 +476,7 @@ def test_a_file_still_being_written_is_waited_for(
     thread = later(0.5, lambda: path.write_bytes(whole))
     source = source_of(folder, on_bad_file=on_bad_file, retry=60.0)
     assert source.newest(None) == at(25)
-    assert values_of(source.past(at(25), THREE)) == [15, 20, 25]
+    assert values_of(source.scene(at(25), THREE)) == [15, 20, 25]
     assert source.take_remarks() == []
     thread.join()
 
@@ -516,7 +516,7 @@ def test_a_file_is_waited_for_once_unless_it_changes(
     source = source_of(folder, on_bad_file="skip", retry=10.0)
     for seconds in (10, 0, 0):
         assert source.newest(None) == at(15) and waited() == pytest.approx(seconds)
-        source.past(at(15), THREE)
+        source.scene(at(15), THREE)
         [remark] = source.take_remarks()
         assert remark.startswith(f"{folder}/20.nc: left out") and waited() == 0
     spoil(folder / "20.nc", "truncated")
@@ -561,7 +561,7 @@ def test_a_file_that_goes_while_it_is_looked_at_is_a_missing_frame(
         return paths
 
     monkeypatch.setattr(source.files, "newest", find_and_lose)
-    assert source.past(at(20), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
+    assert source.scene(at(20), Need(3, 1, FIVE)).missing.tolist() == [False, True, False]
 
 
 def test_a_file_replaced_while_it_is_looked_at_is_looked_at_again(
@@ -577,7 +577,7 @@ def test_a_file_replaced_while_it_is_looked_at_is_looked_at_again(
         return read(file, *rest)
 
     monkeypatch.setattr(source.files, "_read", read_another)
-    past = source.past(at(20), Need(3, 1, FIVE))
+    past = source.scene(at(20), Need(3, 1, FIVE))
     assert past.missing.tolist() == [False, True, False]
 
 
@@ -616,9 +616,9 @@ def test_short_gaps_are_filled(
     need = Need(5, 4, FIVE)
     if not missing:
         with pytest.raises(MissingInputError, match="no frame at 2020-01-01T00:20"):
-            source.past(at(20), need)
+            source.scene(at(20), need)
         return
-    past = source.past(at(20), need)
+    past = source.scene(at(20), need)
     assert "".join("m" if one else "." for one in past.missing) == missing
     assert "".join("x" if one else "." for one in past.filled) == filled
     expected = np.where(past.missing, np.nan, 100.0 + np.arange(0, 25, 5))
@@ -632,7 +632,7 @@ def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: P
     flip(write("10.nc", [10]))
     write("15.nc", [15], [np.nan])
     source = source_of(folder, on_bad_file="skip", max_gap=15)
-    past = source.past(at(20), THREE)
+    past = source.scene(at(20), THREE)
     assert past.filled.tolist() == [True, True, False] and not past.missing.any()
     np.testing.assert_allclose(values_of(past), [10, 15, 20], rtol=1e-6)
     assert (
@@ -700,14 +700,14 @@ def test_the_advice_on_missing_frames_is_what_would_help(
     folder = [write(f"{minute}.nc", [minute], [100 + minute]) for minute in there].pop().parent
     need = Need(steps, settings.get("missing_frames", 0), FIVE)
     with pytest.raises(MissingInputError) as failure:
-        source_of(folder, **settings).past(at(20), need)
+        source_of(folder, **settings).scene(at(20), need)
     said = str(failure.value).removeprefix(f"{folder}: ")
     assert said.startswith("no frame at ") and said.endswith(says) and len(said) < 280
     if "max_gap=" in says:
         enough = float(says.partition("max_gap=")[2].partition(",")[0].rstrip("."))
-        assert source_of(folder, **{**settings, "max_gap": enough}).past(at(20), need).filled.any()
+        assert source_of(folder, **{**settings, "max_gap": enough}).scene(at(20), need).filled.any()
         with pytest.raises(MissingInputError):
-            source_of(folder, **{**settings, "max_gap": enough - 1}).past(at(20), need)
+            source_of(folder, **{**settings, "max_gap": enough - 1}).scene(at(20), need)
 
 
 @pytest.mark.parametrize(
@@ -723,7 +723,7 @@ def test_the_advice_on_a_newest_frame_without_a_measured_pixel(
 ) -> None:
     write("20.nc", [20], [np.nan])
     with pytest.raises(MissingInputError) as failure:
-        source_of(folder, **settings).past(at(20), THREE)
+        source_of(folder, **settings).scene(at(20), THREE)
     assert (
         str(failure.value)
         == f"{folder}: the frame at 2020-01-01T00:20 UTC holds no measured pixel. {says}"
@@ -745,7 +745,7 @@ def test_of_a_pattern_only_the_newest_files_are_looked_at(
     pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, source = described(monkeypatch), source_of(pattern)
-    assert values_of(source.past(source.newest(None), THREE)) == [165, 170, 175]
+    assert values_of(source.scene(source.newest(None), THREE)) == [165, 170, 175]
     # eight tell the spacing
     assert sorted(names) == [f"2020010102{minute}.nc" for minute in range(20, 60, 5)]
 
@@ -755,9 +755,9 @@ def test_of_a_pattern_more_are_looked_at_where_the_newest_cannot_be_used(pattern
         spoil(Path(pattern).with_name(f"2020010102{minute}.nc"), "truncated")
     source = source_of(pattern, on_bad_file="skip")
     assert source.newest(None) == at(145)
-    assert values_of(source.past(at(145), THREE)) == [135, 140, 145]
+    assert values_of(source.scene(at(145), THREE)) == [135, 140, 145]
     assert source.newest(at(122)) == at(120)
-    assert values_of(source.past(at(120), THREE)) == [110, 115, 120]
+    assert values_of(source.scene(at(120), THREE)) == [110, 115, 120]
 
 
 # ---- back-fill
@@ -802,12 +802,12 @@ def test_a_coverage_that_no_frame_around_shares_is_bad_until_the_next_shows_it(
         DataError,
         match=r"20.nc: covers 100% of its pixels at 2020-01-01T00:20 UTC, the frames around it 67%",
     ):
-        source_of(folder).past(at(20), THREE)
+        source_of(folder).scene(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15) and "20.nc: the frame of" in source.take_remarks()[0]
     write("25.nc", [25], covering(1, 25))
     assert source.newest(None) == at(25)
-    assert np.nanmax(source.past(at(25), THREE).rain["precipitation_rate"].values) == 25
+    assert np.nanmax(source.scene(at(25), THREE).grid["precipitation_rate"].values) == 25
     write("25.nc", [25], covering(1 / 6, 25))
     assert source.newest(None) == at(15), (
         "neither the frame that covers more nor the one that covers less"
@@ -838,7 +838,7 @@ def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_doe
             r" theirs"
         ),
     ):
-        source_of(folder, max_wet_ratio=1e9).past(at(20), THREE)
+        source_of(folder, max_wet_ratio=1e9).scene(at(20), THREE)
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15)
     source.take_remarks()
@@ -865,7 +865,7 @@ def test_a_new_packing_by_which_the_old_one_makes_no_sense_is_taken(
             file["rain"].scale_factor, file["rain"].add_offset = scale, offset
     source = source_of(path.parent, data={"zr": [200.0, 1.6]}, on_bad_file="skip")
     assert source.newest(None) == at(20)
-    past = source.past(at(20), THREE).rain["precipitation_rate"].values
+    past = source.scene(at(20), THREE).grid["precipitation_rate"].values
     np.testing.assert_allclose(past[2], past[0], rtol=1e-6)
 
 
@@ -902,7 +902,7 @@ def test_frames_of_an_earlier_clock_refuse_nothing(
     folder = write("210.nc", [10]).parent
     source = source_of(folder, on_bad_file=on_bad_file)
     assert source.newest(None) == at(10)
-    past = source.past(at(10), Need(3, 0, None))
+    past = source.scene(at(10), Need(3, 0, None))
     assert values_of(past) == [0, 5, 10] and past.timestep == FIVE
     assert source.reference_times(Period(at(-1), at(10))) == minutes(0, 5, 10)
 
@@ -913,4 +913,4 @@ def test_a_folder_on_another_grid_before_refuses_nothing(write: Callable[..., Pa
     for minute in range(0, 45, 5):
         write(f"{minute + 200:03}.nc", [minute])
     source = source_of(write("240.nc", [40]).parent)
-    assert source.newest(None) == at(40) and values_of(source.past(at(40), THREE)) == [30, 35, 40]
+    assert source.newest(None) == at(40) and values_of(source.scene(at(40), THREE)) == [30, 35, 40]

@@ -25,7 +25,7 @@ import nowcast
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
 from nowcast.files import sha256
 from nowcast.sequences.scaling import Scaling
-from nowcast.training import checkpoints
+from nowcast.training import checkpoints, migrations
 from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
 from nowcast.training.signals import stop_request
 
@@ -366,17 +366,73 @@ def test_a_checkpoint_is_read_wherever_it_was_moved(path, tmp_path) -> None:
     assert torch.equal(read_checkpoint(str(tmp_path / "renamed.ckpt"))["weights"]["a"], VALUES)
 
 
-OLD = Path(__file__).with_name("written_by_0.1.0.pt")
-"""last.pt as nowcast 0.1.0 wrote it: two epochs on the rain of the fixture `radar_file`, with
-two hidden channels.
+OLD = [
+    Path(__file__).with_name(f"written_by_{name}.pt") for name in ("schema_1", "schema_2", "0.1.0")
+]
+"""last.pt as each schema that landed had it: two epochs on the rain of the fixture `radar_file`,
+with two hidden channels.
 """
+each_landed = pytest.mark.parametrize("old", OLD, ids=lambda path: path.stem)
 
 
-def test_a_checkpoint_of_a_landed_version_forecasts(run, radar_file, tmp_path, monkeypatch) -> None:
+def test_a_checkpoint_of_an_earlier_schema_is_migrated_step_by_step(path, monkeypatch) -> None:
+    """Through a schema that is made up, from each that landed."""
+
+    def halve(checkpoint):
+        weights = {name: value / 2 for name, value in checkpoint["weights"].items()}
+        return {**checkpoint, "weights": weights, "unit": "half"}
+
+    before = [read_checkpoint(old) for old in OLD]
+    monkeypatch.setattr(checkpoints, "SCHEMA", checkpoints.SCHEMA + 1)
+    with pytest.raises(DataError, match="no checkpoint of schema 3, as it says"):
+        read_checkpoint(OLD[-1])
+    monkeypatch.setitem(migrations.MIGRATIONS, checkpoints.SCHEMA - 1, halve)
+    for old, was in zip(OLD, before, strict=True):
+        now = read_checkpoint(old)
+        assert now["unit"] == "half" and now["schema"] == was["schema"]
+        assert all(
+            torch.equal(now["weights"][key] * 2, was["weights"][key]) for key in was["weights"]
+        )
+    write_checkpoint(path, {"weights": {"a": VALUES}})
+    assert torch.equal(read_checkpoint(path)["weights"]["a"], VALUES), "of that schema itself"
+
+
+def test_there_is_a_migration_from_every_schema() -> None:
+    assert set(migrations.MIGRATIONS) == set(range(1, checkpoints.SCHEMA))
+
+
+def test_schema_1_is_what_the_same_training_left_as_schema_2() -> None:
+    """Both were trained on the same windows from the same weights; all moments of the optimizer
+    belong to the parameters that they belonged to.
+    """
+    first, second = read_checkpoint(OLD[0]), read_checkpoint(OLD[1])
+    for part in ("weights", "ema"):
+        assert first[part].keys() == second[part].keys()
+        for name, values in second[part].items():
+            torch.testing.assert_close(first[part][name], values, rtol=1e-3, atol=1e-5)
+    for place, about in second["optimizer"]["state"].items():
+        for key, values in about.items():
+            torch.testing.assert_close(
+                first["optimizer"]["state"][place][key], values, rtol=1e-2, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schema": 0}, {"schema": -1}, {"schema": 1, "ema": 3}], ids=str
+)
+def test_what_is_no_checkpoint_of_its_schema_is_refused(path, changes) -> None:
+    torch.save({**torch.load(OLD[0], weights_only=True), **changes}, path)
+    refused(path, rf"no checkpoint of schema {changes['schema']}, as it says")
+
+
+@each_landed
+def test_a_checkpoint_of_a_landed_version_forecasts(
+    old, run, radar_file, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = run(
         "predict",
-        f"checkpoint={OLD}",
+        f"checkpoint={old}",
         "data=radar",
         f"data.path={radar_file}",
         "output=forecast.nc",
@@ -385,15 +441,18 @@ def test_a_checkpoint_of_a_landed_version_forecasts(run, radar_file, tmp_path, m
     assert outcome.code == 0, outcome.err
     with xr.open_dataset("forecast.nc", engine="netcdf4") as forecast:
         assert forecast["precipitation_rate"].shape == (4, 34, 41)
-        assert forecast.attrs["checkpoint_sha256"] == sha256(OLD)
+        assert forecast.attrs["checkpoint_sha256"] == sha256(old)
 
 
+@each_landed
 @pytest.mark.usefixtures("without_pictures")
-def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monkeypatch) -> None:
+def test_a_training_of_a_landed_version_goes_on(
+    old, run, radar_file, tmp_path, monkeypatch
+) -> None:
     """Though it knows neither its best epoch nor keys that came later."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    shutil.copy(OLD, "run/last.pt")
+    shutil.copy(old, "run/last.pt")
     shutil.copy(radar_file, "rain.nc")
     words = [
         "train",
@@ -404,6 +463,8 @@ def test_a_training_of_a_landed_version_goes_on(run, radar_file, tmp_path, monke
         "data.path=rain.nc",
         "output=run",
     ]
+    # the default that the two had, for rain that is no reflectivity
+    words += [] if "0.1.0" in old.name else ["data.zr=[200.0,1.6]"]
     outcome = run(*words, "training.epochs=3")
     assert outcome.code == 0, outcome.err
     assert "going on with other settings: training.epochs 2 → 3\n" in outcome.err

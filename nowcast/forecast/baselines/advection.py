@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.baselines import Forecast, Making
 from nowcast.forecast.baselines.library import quiet
 from nowcast.radar.grid import WET_RATE
 
@@ -26,6 +27,10 @@ Rates = NDArray[np.float64]
 
 WET_DB, DRY_DB = -10.0, -15.0
 """`WET_RATE`, from which on rain counts, in dB, and the dB of less."""
+
+
+def build_extrapolation(making: Making) -> Forecast:
+    return Advection(making.name, making.lead_steps, making.remarks)
 
 
 class Model(Protocol):

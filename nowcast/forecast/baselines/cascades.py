@@ -9,8 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nowcast.forecast.baselines.advection import DRY_DB, WET_DB, Rates, to_db, to_rate
-from nowcast.forecast.baselines.library import AR_FRAMES
+from nowcast.baselines import AR_FRAMES, Forecast, Making
+from nowcast.forecast.baselines.advection import (
+    DRY_DB,
+    WET_DB,
+    Advection,
+    Rates,
+    to_db,
+    to_rate,
+)
+
+
+def build_sprog(making: Making) -> Forecast:
+    return Advection(making.name, making.lead_steps, making.remarks, Sprog(making.lead_steps))
+
+
+def build_steps(making: Making) -> Forecast:
+    assert making.timestep_minutes is not None
+    steps = Steps(
+        making.lead_steps, making.timestep_minutes, making.pixel_km, making.members, making.seed
+    )
+    return Advection(making.name, making.lead_steps, making.remarks, steps)
 
 
 @dataclass(frozen=True)

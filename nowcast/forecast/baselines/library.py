@@ -12,13 +12,6 @@ import numpy as np
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
-AR_FRAMES = 3
-"""Frames that an autoregression of order 2 is made of."""
-LEAST_STEPS = {"extrapolation": 2, "sprog": AR_FRAMES, "steps": AR_FRAMES}
-"""Frames that the baselines which need pysteps must see, none of them missing; the others need
-the newest alone.
-"""
-
 _LIBRARIES = ("pysteps", "cv2")  # the second is what the first follows rain with
 
 

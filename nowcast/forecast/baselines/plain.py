@@ -1,9 +1,26 @@
 """Baselines that need no motion: the newest frame, no rain, the mean rain of the place."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from nowcast.baselines import Forecast, Making
+
+
+def build_persistence(making: Making) -> Forecast:
+    return partial(persistence, lead_steps=making.lead_steps)
+
+
+def build_zero(making: Making) -> Forecast:
+    return partial(zero, lead_steps=making.lead_steps)
+
+
+def build_climatology(making: Making) -> Forecast:
+    assert making.mean_rate is not None
+    mean_rate = torch.from_numpy(making.mean_rate)
+    return partial(climatology, lead_steps=making.lead_steps, mean_rate=mean_rate)
 
 
 def persistence(past: Tensor, lead_steps: int) -> Tensor:

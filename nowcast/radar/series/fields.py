@@ -58,7 +58,7 @@ class FieldFile:
     @property
     def is_vector(self) -> bool:
         """Whether it is a component or a direction of wind or the like, by its name."""
-        return _VECTOR.fullmatch(self.name.lower()) is not None
+        return is_vector(self.name)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,7 +94,7 @@ class FieldFile:
 
     def close(self) -> None:
         """Close the file."""
-        if_running(_opened.cache_clear)
+        if_running(close_opened)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +123,13 @@ def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
     found = isolated(where, _find, where, variable, path)
     if found.times is not None:
         _check_times(found.times, path)
-    _check_place(found, variable, grid, path)
+    check_place(found.size, found.place, variable, grid, path)
     return FieldFile(where, found.name, found.times, variable, found.dims, found.size)
 
 
 def _find(where: Path, variable: str, path: str) -> _Found:
     with explained(where):
-        file = _open(where)
+        file = open_dataset(where)
         if variable not in file.variables:
             raise DataError(
                 f"{path}: has no variable {variable!r}, only"
@@ -162,7 +162,7 @@ def _read(
     """Frames first … last − 1, (n, y, x), NaN = missing."""
     with explained(path):
         time, y, x = dims
-        field = _open(path)[variable]
+        field = open_dataset(path)[variable]
         field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
         raw = part.values
@@ -180,7 +180,18 @@ def _read(
         return values
 
 
-def _open(path: Path) -> xr.Dataset:
+def is_vector(name: str) -> bool:
+    """Whether a field of this name is a component or a direction of wind or the like."""
+    return _VECTOR.fullmatch(name.lower()) is not None
+
+
+def close_opened() -> None:
+    """Close the file that was opened last, in the process that reads."""
+    _opened.cache_clear()
+
+
+def open_dataset(path: Path) -> xr.Dataset:
+    """A file of fields, its values as stored; only in the process that reads."""
     return _opened(path, FileVersion.of(path))
 
 
@@ -235,22 +246,24 @@ def _check_times(times: Times, path: str) -> None:
         )
 
 
-def _check_place(found: _Found, variable: str, grid: xr.Dataset, path: str) -> None:
+def check_place(
+    size: tuple[int, int], place: Place, variable: str, grid: xr.Dataset, path: str
+) -> None:
     """Errors: DataError where the field is not on the grid, as far as both say where they are."""
     advice = (
         "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon,"
         " or gdalwarp)."
     )
     wanted = grid[RATE].shape[1:]
-    if found.size != wanted:
+    if size != wanted:
         raise DataError(
-            f"{path}: {variable!r} has {found.size[0]} × {found.size[1]} pixels, the radar"
+            f"{path}: {variable!r} has {size[0]} × {size[1]} pixels, the radar"
             f" {wanted[0]} × {wanted[1]}; {advice}"
         )
     for name in ("y", "x", LATITUDE, LONGITUDE):
-        if name not in found.place or name not in grid.coords:
+        if name not in place or name not in grid.coords:
             continue
-        if not same_coordinates(grid[name].variable, found.place[name]):
+        if not same_coordinates(grid[name].variable, place[name]):
             raise DataError(
                 f"{path}: the {name} of {variable!r} is not that of the radar; {advice}"
             )

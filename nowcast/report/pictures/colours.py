@@ -5,6 +5,7 @@ and of the lines of forecasts.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nowcast.baselines import RECORDS
 from nowcast.untrusted.files import importing_plainly
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _LINES = (
     "#000000",
 )
 _MARKERS = "osD^vPX*d"
-_KNOWN = ("model", "persistence", "extrapolation", "sprog", "steps", "climatology", "zero")
+_KNOWN = ("model", *RECORDS)
 """The forecasts that `evaluate` names itself: each looks the same in all pictures of all
 evaluations.
 """

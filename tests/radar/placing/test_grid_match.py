@@ -25,7 +25,7 @@ from nowcast.radar.placing.grid_match import (
     refuse_other_grid,
     turn_of,
 )
-from nowcast.sequences.scene import Past
+from nowcast.sequences.scene import Scene
 
 POLAR = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040 +units=m"
 
@@ -252,7 +252,7 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
 
 def past_of(path, first, steps=3):
     rain = open_grid(path).isel(time=slice(first, first + steps)).load()
-    return Past(rain, np.zeros(steps, bool), np.zeros(steps, bool), np.timedelta64(5, "m"), {})
+    return Scene(rain, np.timedelta64(5, "m"), np.zeros(steps, bool), np.zeros(steps, bool))
 
 
 @pytest.mark.parametrize("in_tiles", [False, True])

@@ -1,0 +1,180 @@
+"""The table of baselines: what each is called and needs, and what makes it.
+
+Nothing heavy is imported: `build` names a function of `nowcast.forecast.baselines`. A package adds
+a record of its own by an entry point of the group `nowcast.baselines`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nowcast.errors import ConfigError, MissingLibraryError
+from nowcast.plugins import BASELINES, load_plugin, plugins
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+AR_FRAMES = 3
+"""Frames that an autoregression of order 2 is made of."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a baseline is made from.
+
+    timestep_minutes, pixel_km: spacing of frames and pixels. members, seed: of an ensemble.
+    mean_rate: (h, w) over days of the past [mm/h], NaN = missing, for a record with needs_days.
+    remarks: where it departs from its method, each with the number of cases; to be filled.
+    """
+
+    name: str
+    lead_steps: int
+    timestep_minutes: float | None
+    pixel_km: float
+    members: int
+    seed: int
+    mean_rate: "NDArray[np.float64] | None"
+    remarks: Counter[str]
+
+
+Forecast = Callable[[Any], Any]
+"""Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing."""
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """One baseline.
+
+    name: as in `baseline=`.
+    build: the function from a Making to a Forecast, or "module:function" to import it late.
+    method, references: what it does and where that was published, for a forecast file.
+    least_steps: frames that it must see; where they are several, none may be missing.
+    ensemble: whether it makes `members` forecasts of one past.
+    sees_rain: whether its forecast depends on the past rain.
+    needs_days: whether it is made of the mean rate over data.train.
+    needs_spacing: whether it needs times of the frames and the size of a pixel.
+    """
+
+    name: str
+    build: str | Callable[[Making], Forecast]
+    method: str
+    references: str
+    least_steps: int = 1
+    ensemble: bool = False
+    sees_rain: bool = True
+    needs_days: bool = False
+    needs_spacing: bool = False
+    needs_pysteps: bool = False
+
+    @property
+    def follows_rain(self) -> bool:
+        """Whether it sees more than the newest frame."""
+        return self.least_steps > 1
+
+    @property
+    def is_for_radar(self) -> bool:
+        """Whether digits, which bounce and have no days, are nothing for it."""
+        return self.follows_rain or self.needs_days
+
+    def make(self, making: Making) -> Forecast:
+        """Return the forecasting function."""
+        if callable(self.build):
+            return self.build(making)
+        module, _, function = self.build.partition(":")
+        forecast: Forecast = getattr(import_module(module), function)(making)
+        return forecast
+
+
+_HERE = "nowcast.forecast.baselines"
+_PYSTEPS = "Pulkkinen et al. 2019, https://doi.org/10.5194/gmd-12-4185-2019"
+_GERMANN = (
+    "Germann and Zawadzki 2002, https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2"
+)
+_SEED = "Seed 2003, https://doi.org/10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2"
+_BOWLER = "Bowler et al. 2006, https://doi.org/10.1256/qj.04.100"
+_WILKS = "Wilks 2019, Statistical Methods in the Atmospheric Sciences"
+
+RECORDS: dict[str, BaselineRecord] = {
+    record.name: record
+    for record in (
+        BaselineRecord(
+            "persistence",
+            f"{_HERE}.plain:build_persistence",
+            "persistence: the newest frame, unchanged",
+            _GERMANN,
+        ),
+        BaselineRecord(
+            "extrapolation",
+            f"{_HERE}.advection:build_extrapolation",
+            "the newest frame, moved along with the rain",
+            f"{_GERMANN}; {_PYSTEPS}",
+            least_steps=2,
+            needs_pysteps=True,
+        ),
+        BaselineRecord(
+            "sprog",
+            f"{_HERE}.cascades:build_sprog",
+            "S-PROG: rain moved along, smoothed as it becomes unpredictable",
+            f"{_SEED}; {_PYSTEPS}",
+            least_steps=AR_FRAMES,
+            needs_pysteps=True,
+        ),
+        BaselineRecord(
+            "steps",
+            f"{_HERE}.cascades:build_steps",
+            "STEPS: an ensemble of rain moved along, with noise in rain and motion",
+            f"{_BOWLER}; {_PYSTEPS}",
+            least_steps=AR_FRAMES,
+            needs_pysteps=True,
+            ensemble=True,
+            needs_spacing=True,
+        ),
+        BaselineRecord(
+            "climatology",
+            f"{_HERE}.plain:build_climatology",
+            "climatology: the mean rate of each pixel over days of the past",
+            _WILKS,
+            needs_days=True,
+            sees_rain=False,
+        ),
+        BaselineRecord(
+            "zero", f"{_HERE}.plain:build_zero", "no rain anywhere", _WILKS, sees_rain=False
+        ),
+    )
+}
+"""The baselines that come with nowcast, in the order in which messages and reports name them."""
+
+
+def baseline_names() -> tuple[str, ...]:
+    """Return the names of all baselines: ours, then those of installed packages."""
+    return (*RECORDS, *(name for name in plugins(BASELINES) if name not in RECORDS))
+
+
+def baseline_record(name: str) -> BaselineRecord:
+    """Return the record of a baseline.
+
+    Errors: ConfigError for an unknown name; MissingLibraryError if the package that adds it cannot
+    be used.
+    """
+    if name in RECORDS:
+        return RECORDS[name]
+    if name not in plugins(BASELINES):
+        raise ConfigError(
+            f"baseline: {name!r} is unknown; choose {', '.join(baseline_names())}, or install the"
+            " package that adds it."
+        )
+    record: Any = load_plugin(BASELINES, name)
+    if not isinstance(record, BaselineRecord) or record.name != name:
+        raise MissingLibraryError(
+            f"{name}: the entry point in {BASELINES} is no BaselineRecord of this name; update the"
+            " package that adds it."
+        )
+    return record
+
+
+def names_where(has: str, among: Collection[str]) -> list[str]:
+    """Return those of these baselines whose record has a property, as `ensemble`."""
+    return [name for name in among if getattr(baseline_record(name), has)]

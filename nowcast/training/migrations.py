@@ -1,0 +1,90 @@
+"""Checkpoints of earlier schemas, made into what this version reads."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+Checkpoint = dict[str, Any]
+"""schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng,
+progress: tensors and plain values alone.
+"""
+
+_PARTS = {
+    "from_input.weight": "weight_ih",
+    "from_hidden.weight": "weight_hh",
+    "bias": "bias",
+    "peephole": "peephole",
+}
+"""What schema 1 calls the weights of a cell, in the order that schema 2 has them."""
+_IN_CELL = re.compile(rf"(.*(?:encoder|forecaster)\.\d+)\.({'|'.join(map(re.escape, _PARTS))})")
+
+
+def migrate(checkpoint: Checkpoint, to: int) -> Checkpoint:
+    """Return a checkpoint as schema `to` has it; `schema` still says what the file had.
+
+    Errors: KeyError for a schema without migration; those of a migration if the checkpoint is none
+    of its schema.
+    """
+    migrated = checkpoint
+    for schema in range(checkpoint["schema"], to):
+        migrated = MIGRATIONS[schema](migrated)
+    return migrated
+
+
+def _name_cells(checkpoint: Checkpoint) -> Checkpoint:
+    """1 → 2: a layer holds cells, whose weights are named as in `torch.nn.LSTM`."""
+    if "optimizer" not in checkpoint:
+        return checkpoint
+    old = list(checkpoint["weights"])
+    new = sorted(old, key=lambda name: _place(name, old))
+    state = checkpoint["optimizer"]["state"]
+    moved = {
+        place: {key: _flat(name, value) for key, value in state[old.index(name)].items()}
+        for place, name in enumerate(new)
+        if old.index(name) in state
+    }
+    ema, rng = checkpoint["ema"], checkpoint["rng"]
+    return {
+        **checkpoint,
+        "weights": _renamed(checkpoint["weights"]),
+        "ema": None if ema is None else _renamed(ema),
+        "optimizer": {**checkpoint["optimizer"], "state": moved},
+        "rng": rng["cpu"] if isinstance(rng, dict) else rng,
+    }
+
+
+def _say_inputs_and_place(checkpoint: Checkpoint) -> Checkpoint:
+    """2 → 3: models saw nothing but rain, and the grid was not noted."""
+    none = {"mask": False, "time_of_day": False, "fields": {}}
+    config = {"config": {"inputs": none, **checkpoint["config"]}} if "config" in checkpoint else {}
+    return {"place": None, **checkpoint, **config}
+
+
+MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
+    1: _name_cells,
+    2: _say_inputs_and_place,
+}
+"""By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
+
+
+def _place(name: str, names: list[str]) -> tuple[int, int]:
+    """Where a parameter stands: its layer, and its place in the layer."""
+    found = _IN_CELL.fullmatch(name)
+    if found is None:
+        return names.index(name), 0
+    layer = next(place for place, one in enumerate(names) if one.startswith(f"{found[1]}."))
+    return layer, list(_PARTS).index(found[2])
+
+
+def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        _IN_CELL.sub(lambda found: f"{found[1]}.cells.0.{_PARTS[found[2]]}", name): _flat(name, one)
+        for name, one in weights.items()
+    }
+
+
+def _flat(name: str, value: Tensor) -> Tensor:
+    """A bias, or what an optimizer keeps of it, (n, 1, 1) → (n,)."""
+    return value.flatten() if name.endswith(".bias") and value.ndim == 3 else value
