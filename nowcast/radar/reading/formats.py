@@ -36,7 +36,7 @@ from nowcast.plugins import READERS, load_plugin, package_of, plugins
 from nowcast.radar.finding.archives import archive_in_words
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, explained, first_line, unpacked
-from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
+from nowcast.radar.reading.units import ZR_RELATIONS, choose_units, quantity_of
 from nowcast.untrusted.isolation import isolated
 
 START = 1024  # bytes from which a format is told
@@ -100,13 +100,8 @@ def _described(path: Path, options: ReadOptions) -> RadarFile:
     name = format_of(path) if options.format == "auto" else options.format
     with _package_named(name, path):
         file: RadarFile = replace(reader(name).describe(path, options), format=name)
-    quantity = quantity_of(file.layout.units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {file.layout.units!r} is no unit of rain; set data.units to 'mm h-1', 'mm' or"
-            " 'dBZ'."
-        )
-    if quantity != "reflectivity":
+    units = choose_units(None, file.layout.units, f"{path}: its rain")
+    if quantity_of(units) != "reflectivity":
         return file
     zr = file.layout.zr or options.zr or format_named(name).zr
     if zr is None:

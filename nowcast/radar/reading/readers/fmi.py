@@ -15,7 +15,7 @@ from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 HEADER = 2**16  # bytes within which a header ends
 SCALE, OFFSET, MISSING = 0.5, -32.0, 255  # dBZ = v / 2 - 32; 0 is no echo
@@ -57,7 +57,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     """
     header = _header(path)
     said = header.said
-    variable, units = said.get("param", ""), options.units or "dBZ"
+    variable, units = said.get("param", ""), choose_units(options.units, "dBZ", f"{path}: its rain")
     if quantity_of(units) != "reflectivity":
         raise DataError(
             f"{path}: FMI's PGM holds dBZ, which data.units={units!r} does not fit; leave"

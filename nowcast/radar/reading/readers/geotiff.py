@@ -42,7 +42,7 @@ from nowcast.radar.reading.storage import (
     unpack,
     unsigned_where_meant,
 )
-from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
+from nowcast.radar.reading.units import ZR_RELATIONS, choose_minutes, choose_units, quantity_of
 from nowcast.radar.times import instant
 from nowcast.untrusted.files import refuse_huge
 
@@ -215,25 +215,11 @@ def _units(
             f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one"
             " with data.variable."
         )
-    units = options.units or stated.pop()
-    quantity = quantity_of(units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {f'is in {units!r}' if units else 'has no units'}; nowcast reads 'mm h-1',"
-            " 'mm' with data.accumulation_minutes, or 'dBZ': say which with data.units."
-        )
-    if quantity != "amount":
+    units = choose_units(options.units, stated.pop(), f"{path}:")
+    if quantity_of(units) != "amount":
         return units, None
-    minutes = (
-        minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", ""))
-        or options.accumulation_minutes
-    )
-    if minutes is None:
-        raise DataError(
-            f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set"
-            " data.accumulation_minutes (or data.units, if it is a rate)."
-        )
-    return units, minutes
+    minutes = minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", ""))
+    return units, choose_minutes(options.accumulation_minutes, minutes, units, f"{path}: holds")
 
 
 def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:

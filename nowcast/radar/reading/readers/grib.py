@@ -21,7 +21,7 @@ from nowcast.radar.reading.readers.grib_message import (
 )
 from nowcast.radar.reading.readers.grib_parameters import Parameter
 from nowcast.radar.reading.storage import Values, explain, missing_numbers
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import ANOTHER_VARIABLE, choose_minutes, choose_units, quantity_of
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,9 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
     silent; data.units overrules it.
     """
     parameter = messages[0].parameter
-    units = options.units or parameter.units
-    quantity = quantity_of(units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {parameter.name!r} is in {units!r}; nowcast reads 'mm h-1', 'mm' with"
-            " data.accumulation_minutes, or 'dBZ': say which with data.units, or name another"
-            " variable with data.variable."
-        )
-    if quantity != "amount":
+    what = f"{path}: {parameter.name!r}"
+    units = choose_units(options.units, parameter.units, what, ANOTHER_VARIABLE)
+    if quantity_of(units) != "amount":
         return units, None
     spans = sorted({message.parameter.minutes or 0.0 for message in messages})
     if len(spans) > 1:
@@ -133,13 +127,7 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
             f"{path}: its frames are sums over {spans[0]:g} to {spans[-1]:g} minutes; nowcast needs"
             " one length."
         )
-    minutes = spans[0] or options.accumulation_minutes
-    if minutes is None:
-        raise DataError(
-            f"{path}: {parameter.name!r} is an amount in {units!r}, but over how many minutes is"
-            " not said; set data.accumulation_minutes (or data.units, if it is a rate)."
-        )
-    return units, minutes
+    return units, choose_minutes(options.accumulation_minutes, spans[0], units, f"{what} is")
 
 
 def _messages(path: Path) -> tuple[Message, ...]:

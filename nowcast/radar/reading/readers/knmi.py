@@ -17,7 +17,7 @@ from nowcast.errors import DataError
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import hdf5, storage
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant, show
 
 # of rain; others are of quality, height, adjustment …
@@ -161,14 +161,13 @@ def _refuse(path: Path, images: list[Image], problem: str) -> None:
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
-    units = options.units or UNITS.get(image.unit, "")
-    if quantity_of(units) is None:
-        raise DataError(
-            f"{path}: {image.path} {image.parameter} is in {(options.units or image.unit)!r};"
-            " nowcast reads 'mm h-1', 'mm' or 'dBZ': say which with data.units, or name another"
-            " image with data.variable."
-        )
-    return units
+    return choose_units(
+        options.units,
+        UNITS.get(image.unit, ""),
+        f"{path}: {image.path} {image.parameter}",
+        ", or name another image with data.variable",
+        f"is in {image.unit!r}",
+    )
 
 
 def _calibration(image: Image, path: Path) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from nowcast.files import FileVersion
 from nowcast.radar.placing.georeference import Place, axis_in_degrees
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, unpack
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant
 from nowcast.untrusted.files import refuse_huge
 
@@ -101,7 +101,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its frames are {stream.shape[1]} x {stream.shape[2]}; MeteoNet's zones have"
             f" {known}."
         )
-    units = options.units or "mm"
+    units = choose_units(options.units, "mm", f"{path}: its rain")
     minutes = MINUTES if quantity_of(units) == "amount" else None
     layout = Layout("rainfall", stream.shape[1:], units, minutes, packing=(SCALE, 0.0))
     about = {"institution": "Météo-France", "title": "MeteoNet", "license": "Licence Ouverte 2.0"}

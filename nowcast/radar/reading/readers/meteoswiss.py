@@ -20,7 +20,7 @@ from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_crs
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its image is {image.height} x {image.width}; where one of MeteoSwiss lies is"
             f" known for {SHAPE[0]} x {SHAPE[1]} only."
         )
-    units = options.units or "mm"
+    units = choose_units(options.units, "mm", f"{path}: its rain")
     minutes = _minutes(path, said, options) if quantity_of(units) == "amount" else None
     times = np.array([time], dtype="datetime64[ns]")
     version = re.search(r"\bVERSION=(\S+)", said)

@@ -21,7 +21,7 @@ from nowcast.errors import DataError
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import hdf5, storage
 from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions, ReadRequest
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant, show
 
 RAIN = {"RATE": "mm h-1", "ACRR": "mm"}
@@ -177,18 +177,13 @@ def _refuse(path: Path, images: list[Image], problem: str) -> list[Image]:
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
-    units = options.units or {**RAIN, **REFLECTIVITY}.get(image.quantity, "")
-    if quantity_of(units) is None:
-        holds = (
-            f"is in {units!r}"
-            if units
-            else f"is {image.quantity or 'of no quantity'}, which is not rain"
-        )
-        raise DataError(
-            f"{path}: {image.path} {holds}; nowcast reads 'mm h-1', 'mm' or 'dBZ': say which with"
-            " data.units, or name another with data.variable."
-        )
-    return units
+    return choose_units(
+        options.units,
+        {**RAIN, **REFLECTIVITY}.get(image.quantity, ""),
+        f"{path}: {image.path}",
+        ", or name another with data.variable",
+        f"is {image.quantity or 'of no quantity'}, which is not rain",
+    )
 
 
 def _packing(image: Image, path: Path) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 HEADER = 2**12  # bytes within which a header ends
 ETX = b"\x03"
@@ -74,7 +74,8 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows where"
             f" RADOLAN's {known} lie."
         )
-    units = options.units or ("mm" if header.product in SUMS else "dBZ")
+    stated = "mm" if header.product in SUMS else "dBZ"
+    units = choose_units(options.units, stated, f"{path}: its rain")
     minutes = header.minutes if quantity_of(units) == "amount" else None
     layout = Layout(header.product, header.shape, units, minutes, packing=_packing(header))
     times = np.array([header.time], dtype="datetime64[ns]")
