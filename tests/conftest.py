@@ -55,6 +55,18 @@ def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mine(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the README's Python needs: archive/rain.nc and runs/mine/best.pt."""
+    from nowcast.radar import Weather, write_synthetic
+
+    folder, rainy = tmp_path_factory.mktemp("mine"), Weather(wet_share=0.5)
+    write_synthetic(folder / "archive/rain.nc", 25, 34, 41, weather=rainy, start="2018-05-18T14:00")
+    (folder / "runs/mine").mkdir(parents=True)
+    (folder / "runs/mine/best.pt").symlink_to(trained / "best.pt")
+    return folder
+
+
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read in this process, so that what a test changes in it counts."""

@@ -16,9 +16,10 @@ PACKAGE = ROOT / "nowcast"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    ("__main__",),
+    ("__main__", "__init__"),
     ("cli",),
     ("commands",),
+    ("api",),
     ("service", "evaluation"),
     ("factories",),
     ("config",),
@@ -29,7 +30,7 @@ FLOORS = (
     ("untrusted", "explain", "baselines"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
-    ("errors", "startup", "__init__"),
+    ("errors", "startup"),
 )
 """The rooms, the highest floor first. A room knows only rooms on floors below its own."""
 
@@ -59,7 +60,7 @@ ROOMS_OF_A_WORD = {
     "tqdm": {"training", "factories", "commands", "evaluation"},
     "xarray": {
         "radar", "forecast", "verification", "sequences", "report", "factories", "service",
-        "evaluation", "commands",
+        "evaluation", "commands", "api",
     },
     "pandas": {"verification"},
     "netCDF4": {"radar", "forecast"},
@@ -84,7 +85,7 @@ ROOMS_OF_A_WORD = {
     "rich": {"verification", "console", "commands", "cli"},
     "torch": {
         "model", "sequences", "training", "forecast", "verification", "factories", "service",
-        "evaluation", "commands",
+        "evaluation", "commands", "api",
     },
 }  # fmt: skip
 """A library, and the rooms that it may stand in."""
@@ -197,6 +198,15 @@ def imports_at_start(path: Path) -> set[str]:
     return {name for node in ast.walk(tree) if id(node) not in later for name in imports_in(node)}
 
 
+LAZY = {
+    f"{module}.{name.rpartition('.')[2]}": name
+    for module, path in MODULES.items()
+    if path.name == "__init__.py"
+    for name in imports_of(path) - imports_at_start(path)
+}
+"""The names of faces that are imported when they are used, and where they live."""
+
+
 def reached(start: str, imports: Callable[[Path], set[str]]) -> set[str]:
     """The modules and libraries that one module imports, and what these import in turn."""
     found, todo = set[str](), {start}
@@ -204,8 +214,10 @@ def reached(start: str, imports: Callable[[Path], set[str]]) -> set[str]:
         name = todo.pop()
         found.add(name)
         if name in MODULES:
+            is_face = MODULES[name].name == "__init__.py"
+            known = imports_at_start(MODULES[name]) if is_face else imports(MODULES[name])
             parents = {name.rpartition(".")[0]} - {""}
-            todo |= ({module_of(one) for one in imports(MODULES[name])} | parents) - found
+            todo |= ({module_of(LAZY.get(one, one)) for one in known} | parents) - found
     return found
 
 

@@ -2,6 +2,7 @@
 and with short training.
 """
 
+import json
 import re
 import shlex
 import subprocess
@@ -60,7 +61,8 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
         assert ran.returncode == (69 if lacking else 0), f"{command}\n{ran.stderr}"
 
 
-def test_the_python_of_the_readme_runs() -> None:
+def test_the_python_of_the_readme_runs(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mine)
     conv = torch.nn.Conv2d(3 + 4, 4 * 4, 3, padding=1)
     copied = torch.nn.ModuleDict(
         {"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])}
@@ -68,6 +70,20 @@ def test_the_python_of_the_readme_runs() -> None:
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
         names = {"copied_convlstm": copied, "frames": torch.rand(2, 5, 3, 8, 8)}
         exec(compile(block, "README.md", "exec"), names)
+
+
+def test_the_notebook_runs_and_stores_no_output(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine)
+    notebook = json.loads((ROOT / "notebooks/quickstart.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        assert cell["outputs"] == [] and cell["execution_count"] is None
+        exec(compile("".join(cell["source"]), "quickstart.ipynb", "exec"), names)
+    for line in [line.strip() for cell in cells for line in cell["source"]]:
+        assert line in README, f"not in the README: {line}"
 
 
 def test_every_file_that_the_readme_points_to_is_there() -> None:

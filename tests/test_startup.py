@@ -91,9 +91,14 @@ def test_settings_of_libraries_in_the_working_folder_are_out_of_sight_while_they
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MATPLOTLIBRC", "mine")
+    monkeypatch.setattr("nowcast.startup.is_ours", True)
     with importing_plainly():
         assert Path.cwd() == tmp_path
     (tmp_path / "matplotlibrc").symlink_to("nowhere")
+    monkeypatch.setattr("nowcast.startup.is_ours", False)
+    with importing_plainly():  # in a process of somebody else
+        assert Path.cwd() == tmp_path and os.environ["MATPLOTLIBRC"] == "mine"
+    monkeypatch.setattr("nowcast.startup.is_ours", True)
     with importing_plainly():
         assert not Path("matplotlibrc").exists() and Path.cwd() != tmp_path
         assert os.environ["MATPLOTLIBRC"] == str(tmp_path / "mine")

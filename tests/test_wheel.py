@@ -25,6 +25,7 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
     elsewhere.mkdir()
     with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(site)
+    assert (site / "nowcast" / "py.typed").is_file()
     templates, packed = (
         {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
         for root in (folder / "nowcast" / "report" / "templates" for folder in (ROOT, site))

@@ -136,7 +136,8 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
-    model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
+    with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
+        model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
     steps = config["input_steps"], config["lead_steps"]
     return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)

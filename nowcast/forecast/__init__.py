@@ -3,6 +3,28 @@
 What needs torch is not imported here: `from nowcast.forecast.forecaster import Forecaster`, `from
 nowcast.forecast.baselines.building import build_baseline`."""
 
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
+
+if TYPE_CHECKING:
+    from nowcast.forecast.baselines.building import build_baseline
+    from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "baselines.building": ("build_baseline",),
+            "dataset": (
+                "build_forecast",
+                "open_forecast",
+                "write_forecast",
+            ),
+        },
+    )
+
+__all__ = ["build_baseline", "build_forecast", "open_forecast", "write_forecast"]
+
 FACE = {
     "dataset": "the forecast file, written and read",
     "forecaster": "forecasts by a trained model",

@@ -96,13 +96,29 @@ def build_forecast(
     timestep: np.timedelta64,
     provenance: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Rates (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x), on the grid they were forecast
-    from → the forecast dataset.
+    """Build the forecast dataset of rates on the grid that they were forecast from.
 
-    Its `time` is the valid time; `forecast_reference_time` is that of the last observed frame;
-    `lead_time` is the difference. Georeference is the grid's. `provenance` becomes global
-    attributes, what is not text of it as JSON; among them `source` and `references`, by which
-    method and where that is published, if it is not a trained ConvLSTM.
+    Its `time` is the valid time, `forecast_reference_time` that of the last observed frame,
+    `lead_time` the difference in minutes. The georeference is the grid's.
+
+    Args:
+        rates: (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x); NaN = unknown.
+        grid: a canonical grid.
+        forecast_reference_time: time of the last observed frame, in UTC.
+        timestep: from one lead time to the next.
+        provenance: global attributes, as JSON unless text; among them `source` and `references`, by
+            which method and where that is published, if it is not a trained ConvLSTM.
+
+    Returns:
+        `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11.
+
+    Example:
+        >>> from nowcast.radar import synthetic_grid
+        >>> grid, step = synthetic_grid(2, 4, 4), np.timedelta64(5, "m")
+        >>> rates = np.zeros((3, 4, 4), np.float32)
+        >>> forecast = build_forecast(rates, grid, grid["time"].values[-1], step, {})
+        >>> forecast["lead_time"].values
+        array([ 5., 10., 15.])
     """
     leads = timestep * np.arange(1, len(rates) + 1)
     start = forecast_reference_time.astype("datetime64[ns]")
@@ -150,9 +166,22 @@ def build_forecast(
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
-    """Write the file whole or not at all, compressed.
+    """Write a forecast file whole or not at all, compressed.
 
-    Errors: CannotCreateError, InputOutputError.
+    Args:
+        dataset: as `build_forecast` and `RadarForecaster.forecast` make it.
+        path: of the NetCDF file.
+
+    Returns:
+        None.
+
+    Raises:
+        CannotCreateError, InputOutputError: if it cannot be written.
+
+    Example:
+        >>> from nowcast import load_forecaster, open_grid
+        >>> forecast = load_forecaster("runs/mine/best.pt").forecast(open_grid("archive/*.nc"))
+        >>> write_forecast(forecast, "forecasts/newest.nc")
     """
     stored = _as_stored(dataset)
     with written_whole(path) as temporary, uninterrupted():
@@ -160,9 +189,24 @@ def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast file whole into memory, as it was built.
+    """Read a forecast file whole into memory.
 
-    Errors: MissingInputError, InputOutputError, DataError.
+    Args:
+        path: of a file that `nowcast predict` or `write_forecast` wrote, or one of that form.
+
+    Returns:
+        The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
+        in mm h-1.
+
+    Raises:
+        MissingInputError: if there is no such file.
+        InputOutputError: if the disk fails.
+        DataError: if it is damaged or no forecast.
+        DeviceError: if memory does not hold it.
+
+    Example:
+        >>> open_forecast("forecasts/one.nc").sizes["time"]
+        4
     """
     path = Path(path)
     if not path.is_file():

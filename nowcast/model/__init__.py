@@ -37,12 +37,26 @@ def build_model(
     output_channels: int | None = None,
     ahead_channels: int = 0,
 ) -> nn.Module:
-    """The model that `settings` name, ours or of an installed package, with the arguments they
-    give it.
+    """Build a model, ours or of an installed package, from its settings.
 
-    output_channels: of a forecast frame, where it has others than a past one, which a model that
-    feeds frames back cannot take. ahead_channels: of fields known for each lead time, which only
-    some models take.
+    Args:
+        settings: `name`, one of `MODELS`, and the arguments of that model.
+        channels: of a past frame.
+        output_channels: of a forecast frame, if it has others than a past one, which a model that
+            feeds frames back cannot take.
+        ahead_channels: of fields known for each lead time, which only some models take.
+
+    Returns:
+        The model, on the CPU: frames (b, t, c, h, w) → (b, lead_steps, c, h, w).
+
+    Raises:
+        KeyError: for an unknown name.
+        TypeError, ValueError: for arguments that the model does not take.
+
+    Example:
+        >>> settings = {"name": "next_frame", "hidden_channels": [4], "kernel_sizes": [3]}
+        >>> type(build_model(settings)).__name__
+        'NextFrame'
     """
     arguments = {key: value for key, value in settings.items() if key != "name"}
     if output_channels not in (None, channels):

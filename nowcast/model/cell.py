@@ -115,6 +115,11 @@ class ConvLSTMCell(nn.Module):
         bias: (4 hidden); None where there is none.
         peephole: W_ci, W_cf, W_co, (3, hidden, *ones or *grid); None where there are none.
         weight_hr: W_hr, (proj, hidden, *ones); None where there is no projection.
+
+    Example:
+        >>> cell = ConvLSTMCell(1, 4, 3)
+        >>> cell.weight_ih.shape, cell.bias.shape
+        (torch.Size([16, 1, 3, 3]), torch.Size([16]))
     """
 
     weight_ih: nn.Parameter | None

@@ -417,7 +417,13 @@ class ConvLSTMNd(nn.Module):
 
 
 class ConvLSTM1d(ConvLSTMNd):
-    """`ConvLSTM2d` over grids of one axis: (b, t, c, w)."""
+    """`ConvLSTM2d` over grids of one axis: (b, t, c, w).
+
+    Example:
+        >>> output, (h, c) = ConvLSTM1d(1, 4, 3)(torch.rand(2, 5, 1, 8))
+        >>> output.shape, h.shape
+        (torch.Size([2, 5, 4, 8]), torch.Size([1, 2, 4, 8]))
+    """
 
     dimensions = 1
 
@@ -487,13 +493,23 @@ class ConvLSTM2d(ConvLSTMNd):
         torch.optim.AdamW([{"params": layer.cells[0].weight_hh, "weight_decay": 1e-3}, {"params":
         layer.cells[0].weight_ih}]) torch.nn.utils.parametrizations.spectral_norm(layer.cells[0],
         "weight_hh")
+
+    Example:
+        >>> output, (h, c) = ConvLSTM2d(1, 4, 3)(torch.rand(2, 5, 1, 8, 9))
+        >>> output.shape, c.shape
+        (torch.Size([2, 5, 4, 8, 9]), torch.Size([1, 2, 4, 8, 9]))
     """
 
     dimensions = 2
 
 
 class ConvLSTM3d(ConvLSTMNd):
-    """`ConvLSTM2d` over grids of three axes: (b, t, c, d, h, w)."""
+    """`ConvLSTM2d` over grids of three axes: (b, t, c, d, h, w).
+
+    Example:
+        >>> ConvLSTM3d(1, 4, 3)(torch.rand(2, 5, 1, 4, 4, 4))[0].shape
+        torch.Size([2, 5, 4, 4, 4, 4])
+    """
 
     dimensions = 3
 

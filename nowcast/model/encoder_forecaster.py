@@ -39,6 +39,12 @@ class EncoderForecaster(nn.Module):
             takes as patches; 0: none, as in the paper.
 
     Errors: ValueError where frames that are fed back have other channels than past ones.
+
+    Example:
+        >>> import torch
+        >>> model = EncoderForecaster(1, [4, 4], kernel_size=3, input_kernel_size=3, patch_size=2)
+        >>> model(torch.rand(2, 5, 1, 8, 8), lead_steps=3).shape
+        torch.Size([2, 3, 1, 8, 8])
     """
 
     def __init__(

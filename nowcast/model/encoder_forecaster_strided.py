@@ -31,6 +31,14 @@ class StridedEncoderForecaster(nn.Module):
         kernel_size: of the convolutions within the ConvLSTMs.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
         output_channels: of a forecast frame; None: as many as of a past one.
+
+    Example:
+        >>> import torch
+        >>> model = StridedEncoderForecaster(
+        ...     1, [4], outer_channels=2, strides=[2], conv_kernel_sizes=[3], kernel_size=3
+        ... )
+        >>> model(torch.rand(2, 5, 1, 8, 8), lead_steps=3).shape
+        torch.Size([2, 3, 1, 8, 8])
     """
 
     def __init__(

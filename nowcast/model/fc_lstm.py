@@ -37,6 +37,12 @@ class FCLSTM(nn.Module):
         num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in `torch.nn.LSTM`;
         batch_first is the default.
         peephole: whether gates see the cell.
+
+    Example:
+        >>> import torch
+        >>> output, (h, c) = FCLSTM(3, 4)(torch.rand(2, 5, 3))
+        >>> output.shape, h.shape
+        (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
     def __init__(
@@ -105,6 +111,12 @@ class FCLSTMForecaster(nn.Module):
         grid_size: height and width of a frame.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
         output_channels: of a forecast frame; None: as many as of a past one.
+
+    Example:
+        >>> import torch
+        >>> model = FCLSTMForecaster(1, hidden_channels=[16], grid_size=[4, 4])
+        >>> model(torch.rand(2, 5, 1, 4, 4), lead_steps=3).shape
+        torch.Size([2, 3, 1, 4, 4])
     """
 
     def __init__(

@@ -34,6 +34,12 @@ class NextFrame(nn.Module):
         hidden_channels: of each layer.
         kernel_sizes: of each layer, for input and state alike.
         output_activation: 'sigmoid' for frames that are probabilities, or 'identity'.
+
+    Example:
+        >>> import torch
+        >>> model = NextFrame(1, hidden_channels=[4], kernel_sizes=[3])
+        >>> model(torch.rand(2, 5, 1, 8, 8), lead_steps=3).shape
+        torch.Size([2, 3, 1, 8, 8])
     """
 
     def __init__(

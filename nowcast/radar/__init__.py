@@ -4,8 +4,9 @@ the same form.
 A name is imported when it is first used: a configuration needs only `reading.options`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
 
 if TYPE_CHECKING:
     from nowcast.radar.finding.files import find_files, newest_files, would_find
@@ -15,21 +16,17 @@ if TYPE_CHECKING:
     from nowcast.radar.series.opening import open_files, open_grid
     from nowcast.radar.synthetic import Weather, synthetic_frames, synthetic_grid, write_synthetic
 else:
-    _HOMES = {
-        "finding.files": ("find_files", "newest_files", "would_find"),
-        "grid": ("RATE", "build_grid", "check_grid", "timestep_of"),
-        "reading.options": ("ReadOptions",),
-        "reading.units": ("ZR_RELATIONS", "dbz_to_rate", "rate_factor", "rate_to_dbz"),
-        "series.opening": ("open_files", "open_grid"),
-        "synthetic": ("Weather", "synthetic_frames", "synthetic_grid", "write_synthetic"),
-    }
-
-    def __getattr__(name: str) -> Any:
-        for home, names in _HOMES.items():
-            if name in names:
-                return getattr(import_module(f"{__name__}.{home}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "finding.files": ("find_files", "newest_files", "would_find"),
+            "grid": ("RATE", "build_grid", "check_grid", "timestep_of"),
+            "reading.options": ("ReadOptions",),
+            "reading.units": ("ZR_RELATIONS", "dbz_to_rate", "rate_factor", "rate_to_dbz"),
+            "series.opening": ("open_files", "open_grid"),
+            "synthetic": ("Weather", "synthetic_frames", "synthetic_grid", "write_synthetic"),
+        },
+    )
 
 __all__ = [
     "RATE", "ZR_RELATIONS", "ReadOptions", "Weather", "build_grid", "check_grid", "dbz_to_rate",

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
@@ -25,6 +26,7 @@ __all__ = [
     "UNITS",
     "build_grid",
     "check_grid",
+    "frames_at",
     "timestep_of",
 ]
 
@@ -44,12 +46,26 @@ def build_grid(
     attrs: Mapping[str, Any],
     timestep_minutes: float | None = None,
 ) -> xr.Dataset:
-    """A canonical grid from `rate` (time, y, x) in mm/h (an array, or a lazy one of xarray's), its
-    times and its place.
+    """Build a canonical grid from rates, times and place.
 
-    `place` holds what is known of x, y, latitude, longitude and crs. The spacing is taken from the
-    times unless given.
-    Errors: DataError where the result breaks a rule of the grid.
+    Args:
+        rate: (time, y, x) in mm/h, float32, NaN = not covered; an array, or a lazy one of xarray's.
+        times: (time,) datetime64 in UTC, strictly increasing.
+        place: what is known of x, y, latitude, longitude and crs, by name.
+        attrs: what is known of the origin.
+        timestep_minutes: the spacing; None takes it from the times.
+
+    Returns:
+        The grid, `precipitation_rate` (time, y, x) in mm h-1.
+
+    Raises:
+        DataError: if the result breaks a rule of the grid.
+
+    Example:
+        >>> times = np.array(["2020-01-01T00:00", "2020-01-01T00:05"], "datetime64[ns]")
+        >>> grid = build_grid(np.zeros((2, 4, 4), np.float32), times, {}, {"title": "no rain"})
+        >>> grid["precipitation_rate"].dims, grid.attrs["timestep_minutes"]
+        (('time', 'y', 'x'), 5.0)
     """
     about: dict[str, Any] = {
         "standard_name": "lwe_precipitation_rate",
@@ -72,9 +88,21 @@ def build_grid(
 
 
 def check_grid(dataset: xr.Dataset) -> None:
-    """Errors: DataError naming the rule of the canonical grid that `dataset` breaks.
+    """Check the rules of the canonical grid; reads no frame.
 
-    Reads no frame.
+    Args:
+        dataset: what is to be one.
+
+    Returns:
+        None.
+
+    Raises:
+        DataError: if the dataset breaks a rule, which is named.
+
+    Example:
+        >>> check_grid(xr.Dataset())
+        Traceback (most recent call last):
+        nowcast.errors.DataError: this dataset has no 'precipitation_rate', only []; …
     """
     if RATE not in dataset:
         raise DataError(
@@ -107,3 +135,31 @@ def check_grid(dataset: xr.Dataset) -> None:
         )
     if TIMESTEP not in dataset.attrs:
         raise DataError(f"the dataset needs the attribute {TIMESTEP!r}, the spacing of its frames.")
+
+
+def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | None]:
+    """Return the frames of a canonical grid at some times; only these are read.
+
+    Args:
+        grid: a canonical grid.
+        times: (n,) datetime64 in UTC.
+
+    Returns:
+        A frame (y, x) in mm/h, NaN = not covered, or None if the grid lacks it, for each time.
+
+    Raises:
+        DataError: if a file cannot be read.
+
+    Example:
+        >>> from nowcast.radar import synthetic_grid
+        >>> grid = synthetic_grid(2, 4, 4, start="2020-01-01T00:00")
+        >>> times = np.array(["2020-01-01T00:05", "2020-01-01T00:10"], "datetime64[ns]")
+        >>> [frame is None for frame in frames_at(grid, times)]
+        [False, True]
+    """
+    there, wanted = grid["time"].values, times.astype("datetime64[ns]")
+    places = np.searchsorted(there, wanted)
+    return [
+        grid[RATE][k].values if k < there.size and there[k] == time else None
+        for k, time in zip(places.tolist(), wanted, strict=True)
+    ]

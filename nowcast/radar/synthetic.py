@@ -45,7 +45,12 @@ _CENTRE = (-4200e3, 0.0)  # (y, x) in metres: the middle of Germany
 
 @dataclass(frozen=True)
 class Weather:
-    """What the rain is like. Lengths in pixels, times in time steps."""
+    """What the rain is like. Lengths in pixels, times in time steps.
+
+    Example:
+        >>> Weather(wet_share=0.5).median_rate
+        0.7
+    """
 
     wet_share: float = 0.1  # mean share of pixels with rain
     median_rate: float = 0.7  # mm/h, of the wet pixels, before those below LEAST_RATE are dried
@@ -69,11 +74,24 @@ def synthetic_frames(
     weather: Weather | None = None,
     coverage: bool = False,
 ) -> Iterator[Frame]:
-    """`steps` frames (height, width) of rain [mm/h], one after the other; dry is exactly 0.
+    """Make frames of rain, one after the other; the same for the same seed.
 
     The rain moves by `weather.velocity` each step and leaves the picture for good (the field is
-    larger than the picture). With `coverage`, the corners lie beyond the radars and are NaN. The
-    first frames of a longer run are those of a shorter one.
+    larger than the picture). The first frames of a longer run are those of a shorter one.
+
+    Args:
+        steps: how many frames.
+        height, width: their size in pixels.
+        seed: of all that is drawn.
+        weather: what the rain is like.
+        coverage: whether the corners lie beyond the radars and are NaN.
+
+    Returns:
+        The frames (height, width) in mm/h; dry is exactly 0.
+
+    Example:
+        >>> [frame.shape for frame in synthetic_frames(2, 8, 9)]
+        [(8, 9), (8, 9)]
     """
     weather = weather or Weather()
     rng = np.random.default_rng(seed)
@@ -99,8 +117,21 @@ def synthetic_grid(
     weather: Weather | None = None, coverage: bool = False, start: str = START,
     timestep_minutes: float = 5.0,
 ) -> xr.Dataset:  # fmt: skip
-    """The same frames as a canonical grid in memory: 1 km pixels on a polar stereographic
-    projection, row 0 in the south.
+    """Make a canonical grid of rain in memory: 1 km pixels on a polar stereographic projection.
+
+    Row 0 lies in the south.
+
+    Args:
+        steps, height, width, seed, weather, coverage: as of `synthetic_frames`.
+        start: time of the first frame, in UTC.
+        timestep_minutes: spacing of the frames.
+
+    Returns:
+        The grid, `precipitation_rate` (time, y, x) in mm/h.
+
+    Example:
+        >>> dict(synthetic_grid(3, 8, 9).sizes)
+        {'time': 3, 'y': 8, 'x': 9}
     """
     frames = synthetic_frames(steps, height, width, seed=seed, weather=weather, coverage=coverage)
     rate = np.empty((steps, height, width), dtype=np.float32)
@@ -120,11 +151,24 @@ def write_synthetic(
     weather: Weather | None = None, coverage: bool = False, start: str = START,
     timestep_minutes: float = 5.0,
 ) -> Path:  # fmt: skip
-    """Write the same frames to a NetCDF file that `open_grid` opens, never holding more than a few
-    in memory.
+    """Write rain to a NetCDF file that `open_grid` opens; a few frames at a time are in memory.
 
-    Errors: CannotCreateError, InputOutputError where it cannot be written; then nothing is left
-    behind.
+    Args:
+        path: of the file, which is written whole or not at all.
+        steps, height, width, seed, weather, coverage, start, timestep_minutes: as of
+            `synthetic_grid`.
+
+    Returns:
+        The path.
+
+    Raises:
+        CannotCreateError, InputOutputError: if it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_synthetic(f"{folder}/rain.nc", 2, 8, 9).name
+        'rain.nc'
     """
     path = Path(path)
     frames = synthetic_frames(steps, height, width, seed=seed, weather=weather, coverage=coverage)

@@ -38,11 +38,20 @@ def instant(said: datetime | str) -> np.datetime64:
 
 
 def timestep_of(times: Times) -> float:
-    """The spacing of `times` (any order) in minutes: the most common difference, the smaller of
-    equals; NaN for fewer than two.
+    """Return the spacing of times: the most common difference, the smaller of equals.
 
     Differences are counted to the whole minute where frames are at least two minutes apart, else to
     the second.
+
+    Args:
+        times: (n,) datetime64, in any order.
+
+    Returns:
+        Minutes; NaN for fewer than two times.
+
+    Example:
+        >>> timestep_of(np.array(["2020-01-01T00:00", "2020-01-01T00:05"], "datetime64[ns]"))
+        5.0
     """
     seconds = np.diff(np.unique(times.astype("datetime64[ns]"))) / np.timedelta64(1, "s")
     if seconds.size == 0:

@@ -1,8 +1,29 @@
 """What a person looks at: the page of an evaluation, its charts, pictures and films."""
 
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
+
+if TYPE_CHECKING:
+    from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "pictures.frames": (
+                "draw_film",
+                "draw_frames",
+                "frames_figure",
+            ),
+        },
+    )
+
+__all__ = ["draw_film", "draw_frames", "frames_figure"]
+
 FACE = {
     "page": "the page of an evaluation",
     "pictures.charts": "charts of scores and of training as PNG",
+    "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
 }
 """The modules that other rooms may import, and what they give."""

@@ -1,6 +1,24 @@
 """Sequences: from a precipitation grid (or Moving-MNIST) to the windows that a model is trained
 and scored on."""
 
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
+
+if TYPE_CHECKING:
+    from nowcast.sequences.packed import pack
+    from nowcast.sequences.windows import RadarWindows
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "packed": ("pack",),
+            "windows": ("RadarWindows",),
+        },
+    )
+
+__all__ = ["RadarWindows", "pack"]
+
 FACE = {
     "options": "what windows are drawn, and how",
     "windows": "windows of frames",

@@ -71,16 +71,34 @@ def pack(
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit_bytes: float = math.inf,
 ) -> PackedRates:
-    """Unpack the frames of `grid` in `period` into `folder`, or use what an earlier run left there.
+    """Unpack the frames of a period into a folder, or use what an earlier run left there.
 
-    The place is named by what it was made from, `source` (what the files hold, how they were read)
-    and the times of the frames taken, so other data never meet it. Each file is written whole or
-    not at all; of two processes that want the same one, the second waits for the first. Memory
-    stays flat however long the series. `progress` is told the frames done and their total. After a
-    new series was made, older ones go until `folder` holds at most `limit_bytes`.
+    The place is named by what it was made from, so other data never meet it. Each file is written
+    whole or not at all; of two processes that want the same one, the second waits for the first.
+    Memory stays flat however long the series. More frames, by a day that was added to the period or
+    to one of its files, are another series: all is unpacked again.
 
-    More frames, by a day that was added to the period or to one of its files, are another series:
-    all is unpacked again.
+    Args:
+        grid: a canonical grid.
+        period: whose frames are taken.
+        folder: the cache.
+        source: what the files hold and how they were read.
+        progress: is told the frames done and their total.
+        limit_bytes: after a new series was made, older ones go until the folder holds no more.
+
+    Returns:
+        The series, frames (time, y, x) in mm/h, NaN = not covered.
+
+    Raises:
+        DataError: if the grid holds a single frame, or an unpacked series is damaged.
+        CannotCreateError, InputOutputError: if the folder cannot be written.
+
+    Example:
+        >>> from nowcast.periods import parse_period
+        >>> from nowcast.radar import open_grid
+        >>> day = parse_period("day", ["2018-05-18", "2018-05-18"])
+        >>> pack(open_grid("archive/*.nc"), day, "cache", "example").frames.shape
+        (25, 34, 41)
     """
     times = grid["time"].values
     first, last = (

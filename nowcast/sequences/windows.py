@@ -75,6 +75,18 @@ class RadarWindows:
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are
     not square.
+
+    Example:
+        >>> from nowcast.periods import parse_period
+        >>> from nowcast.radar import open_grid
+        >>> from nowcast.sequences import pack
+        >>> from nowcast.sequences.scaling import Scaling
+        >>> day = parse_period("day", ["2018-05-18", "2018-05-18"])
+        >>> scaling = Scaling("log", 100, 0.5)
+        >>> rates = pack(open_grid("archive/*.nc"), day, "cache", "example")
+        >>> windows = RadarWindows(rates, day, input_steps=3, lead_steps=4, scaling=scaling)
+        >>> len(windows.epoch(0))  # every window of 7 of the 25 frames
+        19
     """
 
     def __init__(

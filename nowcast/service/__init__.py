@@ -2,6 +2,8 @@
 
 FACE = {
     "cycle": "one cycle from the newest frames to a published forecast",
+    "methods": "forecasts by the first method that has its frames",
+    "grid_frames": "frames of a grid that is open",
     "live_frames": "frames as they land",
     "live_files": "whether files have changed",
     "model_cache": "models that stay open",

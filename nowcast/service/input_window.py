@@ -2,7 +2,9 @@
 gaps filled.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,12 @@ class Need:
     timestep: np.timedelta64 | None
 
 
+class Frames(Protocol):
+    """Where a method gets the frames that it needs."""
+
+    def scene(self, reference_time: np.datetime64, need: Need) -> Scene: ...
+
+
 class MissingFramesError(MissingInputError):
     """Too many frames of a forecast are missing. what: which, the same whatever else there is
     in the folder.
@@ -61,13 +69,7 @@ def scene_of(
     absent = np.array([rate is None for rate in rates])
     unknown = np.full(line.files[0].layout.shape, np.nan, np.float32)
     frames = np.stack([unknown if rate is None else rate for rate in rates])
-    missing = wholly_missing(frames)
-    digests = {
-        f"{time:.19}Z": None if gone else digest_of(frame)
-        for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
-    }
-    filled = fill_gaps(frames, missing, longest, config.gap_filling)
-    missing &= ~filled
+    missing, filled, digests = complete(frames, times, longest, config.gap_filling)
     wanted = slice(len(rates) - need.steps, None)
     if not is_enough(missing[wanted], need.may_miss):
         raise _refusal(line, times[wanted], missing[wanted], absent[wanted], need, config, bad)
@@ -82,6 +84,23 @@ def scene_of(
         frames[wanted], times[wanted], used[0].place, provenance_of(used), float(timestep / _MINUTE)
     )
     return Scene(rain, timestep, missing[wanted], filled[wanted], digests=digests)
+
+
+def complete(
+    frames: NDArray[np.float32], times: Times, longest: int, filling: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Mapping[str, str | None]]:
+    """Fill gaps of up to `longest` steps in the frames (t, h, w), in place.
+
+    → which frames are still missing (t,), which were filled (t,), and the digests of the frames as
+    they were before. Errors: as fill_gaps.
+    """
+    missing = wholly_missing(frames)
+    digests = {
+        f"{time:.19}Z": None if gone else digest_of(frame)
+        for time, frame, gone in zip(times.astype(str), frames, missing, strict=True)
+    }
+    filled = fill_gaps(frames, missing, longest, filling)
+    return missing & ~filled, filled, digests
 
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:

@@ -3,6 +3,25 @@
 What only training needs is not imported here, for a forecast starts sooner without: `from
 nowcast.training.loop import Trainer`, `from nowcast.training.optimizers import …`."""
 
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
+
+if TYPE_CHECKING:
+    from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "checkpoints": (
+                "read_checkpoint",
+                "write_checkpoint",
+            ),
+        },
+    )
+
+__all__ = ["read_checkpoint", "write_checkpoint"]
+
 FACE = {
     "options": "how long and how to train",
     "loop": "epochs of training and validation",

@@ -47,18 +47,45 @@ _UNREADABLE = (
 
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole or not at all. Errors: CannotCreateError, InputOutputError."""
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        path: of the file.
+        checkpoint: what `nowcast train` keeps of a model, as `Checkpoint` describes it.
+
+    Returns:
+        None.
+
+    Raises:
+        CannotCreateError, InputOutputError: if it cannot be written.
+
+    Example:
+        >>> write_checkpoint("copy.pt", read_checkpoint("runs/mine/best.pt"))
+    """
     with written_whole(path) as temporary:
         torch.save({"schema": SCHEMA, **checkpoint}, temporary)
         _add_digest(temporary)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU, without ever running code from it, its checksum verified
-    before anything of it is used.
+    """Read a checkpoint onto the CPU, without ever running code from it.
 
-    Errors: MissingInputError where there is none; InputOutputError where a disk or a network fails;
-    DataError where it is damaged, foreign, or of a newer schema.
+    Its checksum is verified before anything of it is used.
+
+    Args:
+        path: of a checkpoint that `nowcast train` wrote.
+
+    Returns:
+        The checkpoint, as `Checkpoint` describes it.
+
+    Raises:
+        MissingInputError: if there is none.
+        InputOutputError: if a disk or a network fails.
+        DataError: if it is damaged, foreign, or of a newer schema.
+
+    Example:
+        >>> read_checkpoint("runs/mine/best.pt")["config"]["input_steps"]
+        3
     """
     path = Path(path)
     if not path.is_file():

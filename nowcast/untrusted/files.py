@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nowcast import startup
 from nowcast.errors import DataError
 from nowcast.files import FileVersion
 from nowcast.untrusted import netcdf3
@@ -45,7 +46,11 @@ _OPENS = 4096  # files that are known to hold all that is theirs
 def importing_plainly() -> Iterator[None]:
     """Within the block, Matplotlib and pysteps are imported without the settings files that
     they look for in the working folder. Where Matplotlib keeps its cache is not logged.
+    In a process that runs no command of nowcast the block changes nothing.
     """
+    if not startup.is_ours:
+        yield
+        return
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not any(os.path.lexists(name) for name in _SETTINGS_FILES):
         yield

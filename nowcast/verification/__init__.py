@@ -1,6 +1,53 @@
 """Forecasts against observations: sums that add up, scores divided once at the end, intervals,
 reports and pictures."""
 
+from typing import TYPE_CHECKING
+
+from nowcast.startup import lazily
+
+if TYPE_CHECKING:
+    from nowcast.verification.dataset import scores_dataset
+    from nowcast.verification.scores import (
+        Contingency,
+        accuracy,
+        csi,
+        ets,
+        far,
+        frequency_bias,
+        hss,
+        pod,
+        pofd,
+        pss,
+        sedi,
+    )
+    from nowcast.verification.tally import Tally
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "dataset": ("scores_dataset",),
+            "scores": (
+                "Contingency",
+                "accuracy",
+                "csi",
+                "ets",
+                "far",
+                "frequency_bias",
+                "hss",
+                "pod",
+                "pofd",
+                "pss",
+                "sedi",
+            ),
+            "tally": ("Tally",),
+        },
+    )  # fmt: skip
+
+__all__ = [
+    "Contingency", "Tally", "accuracy", "csi", "ets", "far", "frequency_bias", "hss", "pod", "pofd",
+    "pss", "scores_dataset", "sedi",
+]  # fmt: skip
+
 FACE = {
     "counts": "counts of classes",
     "counts_files": "counts in files",

@@ -60,6 +60,22 @@ def scores_dataset(
         resamples: how often; 0 leaves all intervals and p values NaN. Fewer than four days or
         events have no intervals.
         seed: of the draws and swaps.
+
+    Returns:
+        The scores, each with its units and its perfect value as attributes.
+
+    Example:
+        >>> import torch
+        >>> from nowcast.verification import Tally
+        >>> tally, rain = Tally([0.5], [5]), torch.ones(1, 1, 8, 8)  # (case, lead, h, w) in mm/h
+        >>> time = np.array(["2020-01-01T00:00"], "datetime64[m]")
+        >>> _ = tally.add(time, rain, {"model": rain[:, :, None]})
+        >>> scores = scores_dataset(
+        ...     tally.dataset(), event_min_wet_share=0.05, event_gap_hours=6, interval_blocks="day",
+        ...     resamples=0, seed=0,
+        ... )
+        >>> scores["csi"].sel(part="all").values
+        array([[[1.]]])
     """
     labels, kinds, weights = parts_of(counts, event_min_wet_share, event_gap_hours)
     groups = groups_of(counts, interval_blocks, event_min_wet_share, event_gap_hours)

@@ -62,7 +62,15 @@ class Table(Protocol):
 
 
 class Contingency(NamedTuple):
-    """A 2×2 table, or arrays of them: `csi(Contingency(28, 72, 23, 2680))`."""
+    """A 2×2 table, or arrays of them.
+
+    Attributes:
+        hits, false_alarms, misses, correct_negatives: counts of any shape.
+
+    Example:
+        >>> Contingency(28, 72, 23, 2680).hits
+        28
+    """
 
     hits: Any
     false_alarms: Any
@@ -74,6 +82,16 @@ def csi(table: Table) -> Scores:
     """Critical success index, threat score: a / (a + b + c).
 
     Range 0 to 1, perfect 1. Wilks 2019; Shi et al. 2017.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(csi(Contingency(28, 72, 23, 2680))), 3)
+        0.228
     """
     a, b, c, _ = _abcd(table)
     return ratio(a, a + b + c)
@@ -83,6 +101,16 @@ def hss(table: Table) -> Scores:
     """Heidke skill score: 2(ad − bc) / ((a + c)(c + d) + (a + b)(b + d)).
 
     Range −1 to 1, perfect 1, chance 0. Wilks 2019.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(hss(Contingency(28, 72, 23, 2680))), 3)
+        0.355
     """
     a, b, c, d = _abcd(table)
     return ratio(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d))
@@ -92,6 +120,16 @@ def pod(table: Table) -> Scores:
     """Probability of detection: a / (a + c).
 
     Range 0 to 1, perfect 1. Wilks 2019, hit rate. NaN without observed events.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(pod(Contingency(28, 72, 23, 2680))), 3)
+        0.549
     """
     a, _, c, _ = _abcd(table)
     return ratio(a, a + c)
@@ -101,6 +139,16 @@ def far(table: Table) -> Scores:
     """False alarm ratio: b / (a + b).
 
     Range 0 to 1, perfect 0. Wilks 2019. NaN without forecast events.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(far(Contingency(28, 72, 23, 2680))), 3)
+        0.72
     """
     a, b, _, _ = _abcd(table)
     return ratio(b, a + b)
@@ -110,6 +158,16 @@ def pofd(table: Table) -> Scores:
     """Probability of false detection, the false alarm rate: b / (b + d).
 
     Range 0 to 1, perfect 0. Wilks 2019.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(pofd(Contingency(28, 72, 23, 2680))), 3)
+        0.026
     """
     _, b, _, d = _abcd(table)
     return ratio(b, b + d)
@@ -122,6 +180,16 @@ def ets(table: Table) -> Scores:
 
     Multiplied by n, since n(a − r) = ad − bc exactly: a table with nothing but hits is then 0/0,
     whatever the rounding.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(ets(Contingency(28, 72, 23, 2680))), 3)
+        0.216
     """
     a, b, c, d = _abcd(table)
     skill = a * d - b * c
@@ -132,6 +200,16 @@ def frequency_bias(table: Table) -> Scores:
     """Events forecast for each observed: (a + b) / (a + c).
 
     Range 0 to ∞, perfect 1. Wilks 2019. NaN without observed events.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(frequency_bias(Contingency(28, 72, 23, 2680))), 3)
+        1.961
     """
     a, b, c, _ = _abcd(table)
     return ratio(a + b, a + c)
@@ -144,6 +222,16 @@ def accuracy(table: Table) -> Scores:
 
     Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the
     0.982 of no tornado ever.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(accuracy(Contingency(28, 72, 23, 2680))), 3)
+        0.966
     """
     a, b, c, d = _abcd(table)
     return ratio(a + d, a + b + c + d)
@@ -157,6 +245,16 @@ def pss(table: Table) -> Scores:
     POD − POFD, also called Hanssen & Kuipers' discriminant and the true skill statistic (Peirce
     1884; Hanssen & Kuipers 1965; Wilks 2019). NaN without observed events, or without observed
     non-events.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(pss(Contingency(28, 72, 23, 2680))), 3)
+        0.523
     """
     a, b, c, d = _abcd(table)
     return ratio(a * d - b * c, (a + c) * (b + d))
@@ -170,6 +268,16 @@ def sedi(table: Table) -> Scores:
     Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not fade
     as an event becomes rare. NaN where a, b, c or d is 0, for then a logarithm is infinite: so a
     perfect forecast is approached, never reached.
+
+    Args:
+        table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
+
+    Returns:
+        The score, of that shape; NaN if undefined.
+
+    Example:
+        >>> round(float(sedi(Contingency(28, 72, 23, 2680))), 3)
+        0.753
     """
     a, b, c, d = _abcd(table)
     full = (a > 0) & (b > 0) & (c > 0) & (d > 0)

@@ -55,6 +55,14 @@ class Tally:
         common: whether a pixel that is missing in any forecast is missing in all.
         ssim: whether frames lie in [0, 1], so that their SSIM is summed.
         timed: whether reference times are times; False where they number cases.
+
+    Example:
+        >>> tally = Tally([0.5, 2], [5, 10])
+        >>> rain = torch.ones(1, 2, 8, 8)  # (case, lead, h, w) in mm/h
+        >>> counts = tally.add(np.array(["2020-01-01T00:00"], "datetime64[m]"), rain,
+        ...     {"model": rain[:, :, None]})
+        >>> tally.dataset()["joint"].sum().item()  # pixels of two frames
+        128
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from helpers import Outcome
 
+from nowcast.api import plotting
 from nowcast.commands import plot
 from nowcast.forecast.dataset import build_forecast, write_forecast
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
@@ -56,8 +57,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"path": path, **shown})
         return Path(path)
 
-    monkeypatch.setattr(plot, "draw_frames", note)
-    monkeypatch.setattr(plot, "draw_film", note)
+    monkeypatch.setattr(plotting, "draw_frames", note)
+    monkeypatch.setattr(plotting, "draw_film", note)
     return calls
 
 
@@ -151,7 +152,7 @@ def test_models_in_two_folders_are_named_by_them(
 
 def test_a_pixel_that_a_member_lacks_is_missing_in_the_mean(folder: Path) -> None:
     rates = np.array([[[[1.0, np.nan]], [[3.0, 4.0]]]], dtype=np.float32)
-    mean = plot.rates_of(xr.Dataset({RATE: (("time", "realization", "y", "x"), rates)}))
+    mean = plotting.rates_of(xr.Dataset({RATE: (("time", "realization", "y", "x"), rates)}))
     np.testing.assert_array_equal(mean, [[[2.0, np.nan]]])
 
 

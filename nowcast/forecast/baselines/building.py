@@ -20,13 +20,30 @@ def build_baseline(
     seed: int,
     climatology: Rates | None = None,
 ) -> Baseline:
-    """The baseline of this name.
+    """Build a baseline by its name.
 
-    timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise. members, seed: of
-    its ensemble.
-    climatology: the mean rates (h, w) in mm/h, NaN = missing, that the baseline of that name gives.
-    Errors: ConfigError for another name, for too few input_steps, for frames without times where
-    they are needed; MissingLibraryError where pysteps or OpenCV is not there.
+    Args:
+        name: persistence, extrapolation, sprog, steps, climatology or zero.
+        input_steps, lead_steps: frames that it sees, and forecasts.
+        timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise.
+        members, seed: of the ensemble of STEPS.
+        climatology: the mean rates (h, w) in mm/h, NaN = missing, for the baseline of that name.
+
+    Returns:
+        The baseline: the past (b, t, 1, h, w) in mm/h → (b, lead, m, h, w) in mm/h.
+
+    Raises:
+        ConfigError: for another name, too few input_steps, or no times if they are needed.
+        MissingLibraryError: if pysteps or OpenCV is absent.
+
+    Example:
+        >>> import torch
+        >>> baseline = build_baseline(
+        ...     "persistence", input_steps=2, lead_steps=3, timestep_minutes=5, pixel_km=1,
+        ...     members=1, seed=0,
+        ... )
+        >>> baseline(torch.rand(1, 2, 1, 8, 8)).shape
+        torch.Size([1, 3, 1, 8, 8])
     """
     record = baseline_record(name)
     if input_steps < record.least_steps:

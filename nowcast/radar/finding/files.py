@@ -36,14 +36,26 @@ _BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
 
 
 def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
-    """The radar files that `path` means, in the order of time for a pattern of times, else by name.
+    """Find the radar files that a path means: a pattern of times in its order, others by name.
 
-    period: first and last time. Of a pattern of times only folders and files are looked at that may
-    hold it, an hour around it
-        included; which frames are of the period only the files tell. Other paths are not cut.
-    form: the format of the files, by which a folder is searched.
-    Errors: MissingInputError where there are none, ConfigError for a '%' that is no code of a time,
-    or a format that is unknown.
+    Args:
+        path: of a file, a folder or a store; a glob; or a pattern of times, as
+            `radar/%Y/%m/%d/rain_%H%M.h5`.
+        period: first and last time. Of a pattern of times only folders and files are looked at that
+            may hold it, an hour around it included; which frames are of the period only the files
+            tell. Other paths are not cut.
+        form: the format of the files, by which a folder is searched.
+
+    Returns:
+        The paths.
+
+    Raises:
+        MissingInputError: if there are none.
+        ConfigError: for a '%' that is no code of a time, or an unknown format.
+
+    Example:
+        >>> [path.name for path in find_files("archive/*.nc")]
+        ['rain.nc']
     """
     whole = Path(path).expanduser()
     if patterns.is_time_pattern(whole):
@@ -67,8 +79,21 @@ def find_files(path: str | Path, period: Span | None = None, form: str = "auto")
 
 
 def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]:
-    """The newest `count` files of a pattern of times, oldest first, without listing older
-    folders; else as find_files.
+    """Find the newest files of a pattern of times, without listing older folders.
+
+    Args:
+        path, form: as of `find_files`.
+        count: how many, at most; other paths than patterns of times give all.
+
+    Returns:
+        The paths, oldest first.
+
+    Raises:
+        MissingInputError, ConfigError: as `find_files`.
+
+    Example:
+        >>> [path.name for path in newest_files("archive/*.nc", count=1)]
+        ['rain.nc']
     """
     whole = Path(path).expanduser()
     if not patterns.is_time_pattern(whole):
@@ -83,9 +108,22 @@ def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]
 
 
 def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
-    """Whether `file` would be among those that `path` means, if it was there.
+    """Return whether a file would be among those that a path means, if it was there.
 
-    Errors: ConfigError, MissingInputError as find_files.
+    Args:
+        path, form: as of `find_files`.
+        file: the path of the file.
+
+    Returns:
+        Whether it would be found.
+
+    Raises:
+        ConfigError, MissingInputError: as `find_files`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> [would_find("archive/*.nc", Path(name)) for name in ("archive/new.nc", "new.nc")]
+        [True, False]
     """
     ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
     return any(

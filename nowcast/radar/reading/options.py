@@ -23,6 +23,10 @@ class ReadOptions:
 
     missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both
     overrule what the file calls them.
+
+    Example:
+        >>> ReadOptions(units="mm", accumulation_minutes=5).max_rate
+        1000.0
     """
 
     format: str = "auto"

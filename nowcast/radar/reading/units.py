@@ -48,8 +48,18 @@ _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³", "-0123")
 def rate_to_dbz(
     rate: Floats, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1]
 ) -> Floats:
-    """Rain rate R [mm/h] → reflectivity 10 log10(a R^b) [dBZ], any shape; no rain is -inf, NaN
-    stays NaN.
+    """Return the reflectivity of rain, 10 log10(a R^b).
+
+    Args:
+        rate: R in mm/h, any shape.
+        a, b: of Z = a R^b; by default those of Marshall and Palmer.
+
+    Returns:
+        Reflectivity in dBZ of the same shape; no rain is -inf, NaN stays NaN.
+
+    Example:
+        >>> rate_to_dbz(1.0).round(2)
+        np.float64(23.01)
     """
     with np.errstate(divide="ignore"):
         return np.asarray(10.0 * np.log10(a) + 10.0 * b * np.log10(rate), dtype=_dtype_of(rate))
@@ -61,8 +71,19 @@ def dbz_to_rate(
     b: float = MARSHALL_PALMER[1],
     noise_dbz: float = NOISE_DBZ,
 ) -> Floats:
-    """Reflectivity [dBZ] → rain rate (10^(dBZ/10) / a)^(1/b) [mm/h], any shape; exactly 0 below
-    `noise_dbz`, NaN stays NaN.
+    """Return the rain rate of a reflectivity, (10^(dBZ/10) / a)^(1/b).
+
+    Args:
+        dbz: reflectivity in dBZ, any shape.
+        a, b: of Z = a R^b; by default those of Marshall and Palmer.
+        noise_dbz: below it the rate is exactly 0.
+
+    Returns:
+        Rates in mm/h of the same shape; NaN stays NaN.
+
+    Example:
+        >>> dbz_to_rate(np.array([23.0103, -32.0])).round(2)
+        array([1., 0.])
     """
     with np.errstate(over="ignore"):
         rate = (10.0 ** (np.asarray(dbz) / 10.0) / a) ** (1.0 / b)
@@ -87,11 +108,21 @@ def dry_in(units: str) -> float:
 
 
 def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
-    """The number that turns a rate, or an amount gathered over `accumulation_minutes`, into mm/h.
+    """Return the number that turns values in some units into mm/h.
 
-    `rate_factor("mm", 5) == 12`, for 1 mm in 5 minutes is 12 mm in an hour.
-    Errors: DataError where the units are neither a rate nor an amount, or the minutes of an amount
-    are not known.
+    Args:
+        units: of a rate (`mm h-1`) or an amount (`mm`).
+        accumulation_minutes: over which an amount was gathered.
+
+    Returns:
+        The factor: 1 mm in 5 minutes is 12 mm in an hour.
+
+    Raises:
+        DataError: if the units are neither, or the minutes of an amount are unknown.
+
+    Example:
+        >>> rate_factor("mm", 5)
+        12.0
     """
     quantity, plain = quantity_of(units), _plain(units)
     if quantity == "rate":

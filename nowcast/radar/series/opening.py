@@ -25,19 +25,29 @@ log = logging.getLogger(__name__)
 def open_grid(
     path: str | Path, *, period: tuple[np.datetime64, np.datetime64] | None = None, **reading: Any
 ) -> xr.Dataset:
-    """Open a file, a folder, a glob or a time pattern as one canonical grid (see `grid`).
+    """Open radar files as one canonical grid; reads no frame.
 
-    Reads no frame.
+    Frames are read, converted and checked when they are asked for.
 
-    period: first and last time; frames outside it are left out, and of a time pattern
-    (`data/%Y/%m/%d/rain_%H%M.h5`) only the
-        folders and files of that period are looked at.
-    reading: the fields of ReadOptions, as `units="mm", accumulation_minutes=5`.
+    Args:
+        path: of a file, a folder or a store; a glob; or a pattern of times, as
+            `data/%Y/%m/%d/rain_%H%M.h5`.
+        period: first and last time in UTC; frames outside it are left out, and of a pattern of
+            times only the folders and files of that period are looked at.
+        reading: the fields of `ReadOptions`, as `units="mm", accumulation_minutes=5`.
 
-    Frames are read, converted and checked when they are asked for:
-    `grid.precipitation_rate[a:b].values` is float32 in mm/h.
-    Errors: MissingInputError where nothing is there, DataError where files cannot be used; each
-    names the file and what to do.
+    Returns:
+        `precipitation_rate` (time, y, x) in mm/h, float32, NaN = not covered, on times in UTC, with
+        x, y, latitude, longitude and crs as far as the files say them.
+
+    Raises:
+        MissingInputError: if nothing is there.
+        DataError: if files cannot be used; it names the file and what to do.
+
+    Example:
+        >>> grid = open_grid("archive/*.nc")
+        >>> grid["precipitation_rate"].shape, grid.attrs["timestep_minutes"]
+        ((25, 34, 41), 5.0)
     """
     options = ReadOptions(**reading)
     return open_files(
@@ -52,13 +62,27 @@ def open_files(
     around: Sequence[Span] = (),
     known: KnownFiles | None = None,
 ) -> xr.Dataset:
-    """Open these files as one canonical grid, of all their frames or those of some periods;
-    otherwise as open_grid.
+    """Open radar files as one canonical grid, of all their frames or those of some periods.
 
-    periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two
-    frames differ.
-    around: frames there are taken too, where they fit those of the periods.
-    known: what was described before; it learns of these files.
+    Args:
+        paths: of the files.
+        options: how they are read.
+        periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two
+            frames differ; none takes all frames.
+        around: frames there are taken too, if they fit those of the periods.
+        known: what was described before; it learns of these files.
+
+    Returns:
+        The grid, as `open_grid` gives it.
+
+    Raises:
+        MissingInputError: if the periods hold no frame.
+        DataError: if files cannot be used.
+
+    Example:
+        >>> from nowcast.radar import ReadOptions, find_files
+        >>> open_files(find_files("archive"), ReadOptions()).sizes["time"]
+        25
     """
     spans = [*periods, *around]
     known = known or KnownFiles(options)

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from nowcast.report.pictures.figure import Picture
+
 DPI = 150
 
 
-def new_figure(width: float, height: float, dpi: int = DPI) -> "Figure":
+def new_figure(width: float, height: float, dpi: int = DPI) -> "Picture":
     """A figure of so many inches."""
     with importing_plainly():
-        from matplotlib.figure import Figure
+        from nowcast.report.pictures.figure import Picture
 
-    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    return Picture(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def save(figure: "Figure", path: str | Path) -> Path:

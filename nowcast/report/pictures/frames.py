@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from nowcast.report.pictures.figure import Picture
+
 Frame = npt.NDArray[Any] | None
 """(h, w), mm/h, NaN = not covered; None where nothing was observed."""
 Frames = Sequence[Any] | npt.ArrayLike
@@ -37,6 +39,17 @@ _PANEL = 1.9  # inches, the width of a frame of a panel
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
+
+
+class FrameOptions(TypedDict, total=False):
+    """What `frames_figure` may be told beyond the frames; it says what each means."""
+
+    past: Frames | None
+    reference_time: datetime | None
+    origin: Origin
+    columns: int
+    colours: str
+    degrees: Degrees | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,34 @@ def draw_frames(
     forecasts: Mapping[str, Frames],
     lead_minutes: Sequence[float],
     title: str,
+    **shown: Unpack[FrameOptions],
+) -> Path:
+    """Draw rain rates as rows of frames into a PNG file.
+
+    Args:
+        path: of the file, which is written whole or not at all.
+        observed, forecasts, lead_minutes, title, shown: as of `frames_figure`.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: if shapes differ.
+        CannotCreateError, InputOutputError: if the file cannot be written.
+
+    Example:
+        >>> rain = np.ones((2, 8, 8))  # (lead, h, w) in mm/h
+        >>> draw_frames("rain.png", None, {"model": rain}, [5, 10], "Rain").name
+        'rain.png'
+    """
+    return canvas.save(frames_figure(observed, forecasts, lead_minutes, title, **shown), path)
+
+
+def frames_figure(
+    observed: Frames | None,
+    forecasts: Mapping[str, Frames],
+    lead_minutes: Sequence[float],
+    title: str,
     *,
     past: Frames | None = None,
     reference_time: datetime | None = None,
@@ -67,17 +108,34 @@ def draw_frames(
     columns: int = 5,
     colours: str = "radar",
     degrees: Degrees | None = None,
-) -> Path:
-    """Rain rates, mm/h, as rows of frames: the past if given, what was then observed if known, and
-    each forecast.
+) -> "Picture":
+    """Draw rain rates as rows of frames: the past, what was then observed, and each forecast.
 
-    `observed` and each of `forecasts` are (lead, h, w); `columns` lead times are picked, evenly,
-    with the first and the last. `past` is (t, h, w) of the timestep of `lead_minutes`, its last
-    frame at the reference time; the newest `columns` are drawn. A frame of `observed` or `past` may
-    be None. `origin` says whether row 0 of an array is the south ('lower') or the north ('upper'),
-    `colours` is 'radar' or 'colour_blind', and `degrees` gives lines of latitude and longitude.
+    Args:
+        observed: (lead, h, w) in mm/h, NaN = not covered; a frame may be None; None draws no row.
+        forecasts: each (lead, h, w) in mm/h, by the name that stands at its row.
+        lead_minutes: of the frames; `columns` of them are picked evenly, with the first and last.
+        title: above all.
+        past: (t, h, w) in mm/h of the same spacing, the last frame at the reference time; the
+            newest `columns` are drawn.
+        reference_time: from which clock times are shown.
+        origin: 'lower' if row 0 of the arrays lies in the south, 'upper' if in the north.
+        columns: frames in a row.
+        colours: 'radar' or 'colour_blind'.
+        degrees: longitude and latitude of the pixel centres, for their lines; None draws none.
 
-    Errors: DataError where shapes differ; CannotCreateError, InputOutputError.
+    Returns:
+        A Matplotlib figure that no display holds.
+
+    Raises:
+        DataError: if shapes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> rain = np.ones((2, 8, 8))  # (lead, h, w) in mm/h
+        >>> figure = frames_figure(rain, {"model": rain}, [5, 10], "Rain")
+        >>> len(figure.axes)  # two rows of two, and the legend
+        5
     """
     future = _future(observed, forecasts, len(lead_minutes))
     look = _look(future, origin, colours, degrees)
@@ -89,7 +147,7 @@ def draw_frames(
         rows.append(
             (name, [(_when(lead_minutes[step], reference_time), frames[step]) for step in picked])
         )
-    return canvas.save(_panel_figure(rows, title, look), path)
+    return _panel_figure(rows, title, look)
 
 
 def draw_film(
@@ -105,11 +163,27 @@ def draw_film(
     colours: str = "radar",
     degrees: Degrees | None = None,
 ) -> Path:
-    """All lead times one after the other, what was observed and each forecast side by side, as
-    `path` ends in .gif or .mp4.
+    """Draw all lead times one after the other, what was observed and each forecast side by side.
 
-    Otherwise as draw_frames. Errors: as there; MissingLibraryError for an MP4 without
-    imageio-ffmpeg.
+    Args:
+        path: of a .gif or .mp4, which is written whole or not at all.
+        frames_per_second: of the film.
+        observed, forecasts, lead_minutes, title, reference_time, origin, colours, degrees: as of
+            `frames_figure`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: if `path` ends otherwise.
+        DataError: if shapes differ.
+        MissingLibraryError: for an MP4 without imageio-ffmpeg.
+        CannotCreateError, InputOutputError: if the file cannot be written.
+
+    Example:
+        >>> rain = np.ones((2, 8, 8))  # (lead, h, w) in mm/h
+        >>> draw_film("rain.gif", None, {"model": rain}, [5, 10], "Rain", frames_per_second=2).name
+        'rain.gif'
     """
     future = _future(observed, forecasts, len(lead_minutes))
     look = _look(future, origin, colours, degrees)
@@ -172,7 +246,7 @@ def _broadcast(
     )
 
 
-def _panel_figure(rows: list[Row], title: str, look: Look) -> "Figure":
+def _panel_figure(rows: list[Row], title: str, look: Look) -> "Picture":
     columns = max(len(frames) for _, frames in rows)
     figure = canvas.new_figure(
         (_PANEL + 0.05) * columns + 1.2, (_PANEL * look.tall + 0.1) * len(rows) + 1.1

@@ -1,0 +1,162 @@
+"""Forecasts of a trained model from a grid in memory."""
+
+import logging
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import xarray as xr
+
+from nowcast.api.settings import configured
+from nowcast.config.predict import PredictConfig
+from nowcast.errors import DataError, MissingInputError
+from nowcast.factories.models import steps_of
+from nowcast.files import sha256
+from nowcast.periods import parse_time
+from nowcast.radar.grid import check_grid
+from nowcast.service.cycle import dataset_of, note
+from nowcast.service.grid_frames import GridFrames
+from nowcast.service.methods import Methods
+from nowcast.service.report import Report
+
+log = logging.getLogger(__name__)
+
+
+class ForecastSettings(TypedDict, total=False):
+    """Keys of `nowcast predict` that shape a forecast; configs/predict.yaml explains each."""
+
+    device: str
+    precision: str
+    max_memory_gb: float | None
+    input_paths: dict[str, str]
+    missing_frames: int
+    max_gap: float
+    gap_filling: str
+    other_grid: bool
+    max_wet_ratio: float
+
+
+class RadarForecaster:
+    """A trained model that forecasts from radar grids; `load_forecaster` opens one.
+
+    Attributes:
+        input_steps: frames that the model sees.
+        lead_steps: frames that it forecasts.
+        timestep_minutes: spacing of both, in minutes.
+
+    Example:
+        >>> from nowcast import load_forecaster
+        >>> from nowcast.radar import synthetic_grid
+        >>> grid = synthetic_grid(3, 16, 16, start="2020-01-01T00:00")
+        >>> model = load_forecaster("runs/mine/best.pt")
+        >>> model.input_steps, model.lead_steps, model.timestep_minutes
+        (3, 4, 5.0)
+        >>> forecast = model.forecast(grid, at="2020-01-01T00:10")
+        >>> dict(forecast.sizes)
+        {'time': 4, 'y': 16, 'x': 16}
+    """
+
+    def __init__(self, config: PredictConfig, checksum: str) -> None:
+        self._config, self._checksum = config, checksum
+        self._methods = Methods(config)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the checkpoint says of itself: its configuration, place and versions."""
+        assert self._methods.model is not None
+        return self._methods.model.about
+
+    @property
+    def input_steps(self) -> int:
+        assert self._methods.model is not None
+        return steps_of(self._methods.model)[0]
+
+    @property
+    def lead_steps(self) -> int:
+        assert self._methods.model is not None
+        return steps_of(self._methods.model)[1]
+
+    @property
+    def timestep_minutes(self) -> float | None:
+        minutes: float | None = self.about["config"]["timestep_minutes"]
+        return minutes
+
+    def forecast(self, grid: xr.Dataset, at: str | np.datetime64 | None = None) -> xr.Dataset:
+        """Forecast from the frames of a grid up to a time, as `nowcast predict` does.
+
+        Args:
+            grid: a canonical grid, as `open_grid` opens it: `precipitation_rate` (time, y, x) in
+                mm/h, NaN = not covered. Only the frames that the model sees are read.
+            at: forecast reference time in UTC; None takes the newest frame.
+
+        Returns:
+            The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
+            at each valid time, with `forecast_reference_time` and `lead_time` in minutes.
+
+        Raises:
+            ConfigError: if `at` is no time.
+            DataError: if the grid is not canonical, or another one than the model was trained on.
+            MissingInputError: if more frames are missing than `missing_frames` allows.
+            DeviceError: if the memory is too small.
+            InternalError: if the forecast is not finite, or not plausible.
+        """
+        check_grid(grid)
+        if not grid.sizes["time"]:
+            raise DataError("the grid holds no frame; open files that have some.")
+        times = grid["time"].values
+        moment = parse_time("at", at) if isinstance(at, str) else times[-1] if at is None else at
+        config = replace(self._config, data=replace(self._config.data, path=_name_of(grid)))
+        methods = copy(self._methods)  # with the same model
+        methods.config = config
+        made = methods.forecast(GridFrames(grid, config), moment.astype("datetime64[ns]"))
+        report = Report()
+        note(report, made, config)
+        for remark in report.remarks:
+            log.warning("%s", remark)
+        return dataset_of(made, config, {"checkpoint_sha256": self._checksum})
+
+
+def load_forecaster(path: str | Path, **settings: Unpack[ForecastSettings]) -> RadarForecaster:
+    """Open a trained model that forecasts from grids.
+
+    Args:
+        path: of a checkpoint that `nowcast train` wrote, or a model of `nowcast export` (.onnx).
+        settings: keys of `nowcast predict`, as `device="cpu"` or `missing_frames=1`; their defaults
+            stand in configs/predict.yaml.
+
+    Returns:
+        The model on its device. It may be used from several threads.
+
+    Raises:
+        MissingInputError: if there is no such file.
+        DataError: if it is damaged or no model.
+        ConfigError: if a setting is unknown or beyond its limits.
+        DeviceError: if the device is absent.
+
+    Example:
+        >>> model = load_forecaster("runs/mine/best.pt", device="cpu", precision="fp32")
+        >>> model.lead_steps
+        4
+    """
+    config = configured(
+        "predict", PredictConfig, ForecastSettings.__optional_keys__, settings, "the grid",
+        checkpoint=str(path),
+    )  # fmt: skip
+    if not Path(path).is_file():
+        raise MissingInputError(
+            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as runs/…/best.pt."
+        )
+    checksum = sha256(path)
+    return RadarForecaster(config, checksum)
+
+
+def _name_of(grid: xr.Dataset) -> str:
+    """Where the frames of a grid lie, for messages and the forecast's attributes."""
+    series = grid.encoding.get("series")
+    if series is None:
+        return "the grid"
+    first, last = str(series.files[0].path), series.files[-1].path
+    return first if len(series.files) == 1 else f"{first} to {last.name}"

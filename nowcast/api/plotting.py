@@ -1,0 +1,222 @@
+"""Pictures of forecasts in memory, and of what was then observed."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+import numpy as np
+import xarray as xr
+
+from nowcast.api.settings import configured
+from nowcast.config.plot import PlotConfig
+from nowcast.console import printable
+from nowcast.errors import DataError, MissingInputError
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME
+from nowcast.radar.grid import RATE, check_grid, frames_at
+from nowcast.radar.placing.cropping import degrees_of, knows_degrees
+from nowcast.radar.placing.georeference import grid_differs, place_of_grid
+from nowcast.radar.placing.place import origin_of
+from nowcast.radar.times import show
+from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
+
+if TYPE_CHECKING:
+    from nowcast.report.pictures.figure import Picture
+
+log = logging.getLogger(__name__)
+
+Frames = list[Any]
+"""Arrays (h, w) in mm/h; None where nothing was observed."""
+
+
+class PlotSettings(TypedDict, total=False):
+    """Keys of `nowcast plot` that shape a picture; configs/plot.yaml explains each."""
+
+    colours: str
+    columns: int
+    frames_per_second: float
+
+
+@overload
+def plot(
+    forecasts: xr.Dataset | Mapping[str, xr.Dataset],
+    grid: xr.Dataset | None = None,
+    output: None = None,
+    **settings: Unpack[PlotSettings],
+) -> "Picture": ...
+
+
+@overload
+def plot(
+    forecasts: xr.Dataset | Mapping[str, xr.Dataset],
+    grid: xr.Dataset | None = None,
+    *,
+    output: str | Path,
+    **settings: Unpack[PlotSettings],
+) -> Path: ...
+
+
+def plot(
+    forecasts: xr.Dataset | Mapping[str, xr.Dataset],
+    grid: xr.Dataset | None = None,
+    output: str | Path | None = None,
+    **settings: Unpack[PlotSettings],
+) -> "Picture | Path":
+    """Draw forecasts side by side, below what was then observed, as `nowcast plot` does.
+
+    Args:
+        forecasts: one, or several of one reference time by the names to show. Rates are in mm/h;
+            of an ensemble the mean of its members is drawn.
+        grid: a canonical grid, as `open_grid` opens it, with what was then observed; None draws the
+            forecasts only.
+        output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
+        settings: keys of `nowcast plot`, as `colours="colour_blind"`; their defaults stand in
+            configs/plot.yaml.
+
+    Returns:
+        The path that was written, or without `output` a Matplotlib figure, which a notebook shows.
+
+    Raises:
+        ConfigError: if a setting is unknown or beyond its limits.
+        DataError: if forecasts or grid do not fit together.
+        MissingInputError: if no time of the forecast was observed.
+        CannotCreateError, InputOutputError: if the file cannot be written.
+
+    Example:
+        >>> from nowcast import load_forecaster, open_grid
+        >>> grid = open_grid("archive/*.nc")
+        >>> forecast = load_forecaster("runs/mine/best.pt").forecast(grid, at="2018-05-18T15:00")
+        >>> figure = plot(forecast, grid)
+        >>> print(figure.get_suptitle())
+        Forecast from 2018-05-18 15:00 UTC
+    """
+    named = {method_of(forecasts): forecasts} if isinstance(forecasts, xr.Dataset) else forecasts
+    config = configured(
+        "plot", PlotConfig, PlotSettings.__optional_keys__, settings, "the grid",
+        output="forecast.png" if output is None else str(output),
+    )  # fmt: skip
+    if not named:
+        raise DataError("there is no forecast to draw; give one or several.")
+    first = next(iter(named.values()))
+    for name, one in named.items():
+        problem = forecasts_differ(first, one)
+        if problem:
+            raise DataError(f"{name}: cannot be drawn with the first ({problem}); draw them apart.")
+    if grid is not None:
+        check_grid(grid)
+    written = None if output is None else config.output
+    before = frames_before(config, written)
+    seen = (None, None) if grid is None else observed_frames(grid, first, before, "the grid")
+    return draw(named, seen, config, method_of(first), written)
+
+
+def draw(
+    forecasts: Mapping[str, xr.Dataset],
+    seen: tuple[Frames | None, Frames | None],
+    config: PlotConfig,
+    where: str,
+    output: str | None,
+) -> "Picture | Path":
+    """Draw forecasts of one grid and reference time by their names, into a file if one is given.
+
+    seen: the frames at the valid times and before, as `observed_frames` gives them. where: what
+    messages call the forecasts.
+    """
+    first = next(iter(forecasts.values()))
+    reference_time = first[REFERENCE_TIME].values
+    observed, past = seen
+    place = place_of_grid(first)
+    shown: dict[str, Any] = {
+        "observed": observed,
+        "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
+        "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
+        "title": f"Forecast from {show(reference_time).replace('T', ' ')} UTC",
+        "reference_time": reference_time.astype("datetime64[us]").item(),
+        "origin": origin_of(first),
+        "colours": config.colours,
+        "degrees": degrees_of(place, where) if knows_degrees(place) else None,
+    }
+    if output is None:
+        return frames_figure(past=past, columns=config.columns, **shown)
+    if is_panel(output):
+        return draw_frames(output, past=past, columns=config.columns, **shown)
+    return draw_film(output, frames_per_second=config.frames_per_second, **shown)
+
+
+def is_panel(output: str | None) -> bool:
+    """Return whether one picture is drawn, rather than a film."""
+    return output is None or Path(output).suffix == ".png"
+
+
+def frames_before(config: PlotConfig, output: str | None) -> int:
+    """Return how many frames up to the reference time are drawn."""
+    return config.columns if is_panel(output) else 0
+
+
+def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
+    """Return the name of a forecast's method, as tables of scores have it, and what tells it from
+    others of that name.
+    """
+    members = forecast.sizes.get(REALIZATION, 1)
+    parts = [str(forecast.attrs.get("method", MODEL)), *([] if where is None else [where])]
+    name = printable(", ".join(parts))
+    return name if members == 1 else f"{name}, mean of {members} members"
+
+
+def rates_of(forecast: xr.Dataset) -> Any:
+    """Return the rates (lead, y, x) in mm/h; of an ensemble the mean of its members, missing
+    where one of them is.
+    """
+    rates = forecast[RATE]
+    return (rates.mean(REALIZATION, skipna=False) if REALIZATION in rates.dims else rates).values
+
+
+def observed_times(forecast: xr.Dataset, before: int) -> tuple[Any, Any]:
+    """Return the valid times, and `before` times up to the reference time."""
+    valid, reference = forecast["time"].values, forecast[REFERENCE_TIME].values
+    return valid, reference - (valid[0] - reference) * np.arange(before)[::-1]
+
+
+def observed_frames(
+    grid: xr.Dataset, forecast: xr.Dataset, before: int, where: str
+) -> tuple[Frames, Frames | None]:
+    """Return the frames of the valid times, and `before` frames up to the reference time or None
+    if all of these are missing.
+
+    Errors: MissingInputError if no valid time was observed, DataError if the grid is another.
+    """
+    problem = grid_differs(forecast, grid)
+    if problem:
+        raise DataError(
+            f"{where}: not on the grid of the forecast ({problem}); give observations on the same"
+            " grid."
+        )
+    valid, earlier = observed_times(forecast, before)
+    observed = frames_at(grid, valid)
+    absent = [show(time) for time, frame in zip(valid, observed, strict=True) if frame is None]
+    if len(absent) == len(observed):
+        raise MissingInputError(
+            f"{where}: none of the forecast's times was observed, {show(valid[0])} to"
+            f" {show(valid[-1])} UTC; give the files of these times, or leave out data."
+        )
+    if absent:
+        log.warning(
+            "%s: %d of %d times were not observed: %s UTC",
+            where,
+            len(absent),
+            len(observed),
+            ", ".join(absent),
+        )
+    past = frames_at(grid, earlier)
+    return list(observed), list(past) if any(frame is not None for frame in past) else None
+
+
+def forecasts_differ(first: xr.Dataset, other: xr.Dataset) -> str:
+    """Return why two forecasts cannot stand side by side; empty if they can."""
+    if other[REFERENCE_TIME].values != first[REFERENCE_TIME].values:
+        times = [show(one[REFERENCE_TIME].values) for one in (other, first)]
+        return f"it starts at {times[0]}, the other at {times[1]} UTC"
+    if not np.array_equal(other[LEAD_TIME].values, first[LEAD_TIME].values):
+        return "other lead times"
+    problem = grid_differs(other, first)
+    return f"another grid: {problem}" if problem else ""
