@@ -38,7 +38,8 @@ def lists_of_scores(path: Path) -> list[str]:
 
 def test_scores_are_listed_in_their_records_only() -> None:
     assert lists_of_scores(RECORDS)
-    others = set(PACKAGE.rglob("*.py")) - {RECORDS, LOSSES}
+    faces = set(PACKAGE.rglob("__init__.py"))  # which name functions, as csi is one
+    others = set(PACKAGE.rglob("*.py")) - {RECORDS, LOSSES} - faces
     assert [line for path in sorted(others) for line in lists_of_scores(path)] == []
 
 
