@@ -41,7 +41,7 @@ class FileCases:
         self,
         name: str,
         paths: Sequence[Path],
-        first: xr.Dataset,
+        heads: Sequence[xr.Dataset],
         rates: PackedRates,
         grid: xr.Dataset,
         baselines: Mapping[str, Predictor],
@@ -56,13 +56,13 @@ class FileCases:
         )
         self.grid: xr.Dataset | None = grid
         self.observed_grid = grid
-        self.lead_minutes = [float(minutes) for minutes in first["lead_time"].values]
+        self.lead_minutes = [float(minutes) for minutes in heads[0]["lead_time"].values]
         self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
         usable, beyond, without_input = [], list[Path](), []
-        for path in paths:
-            forecast = self._open(path)
-            _refuse_unlike(path, forecast, first)
-            reference, ticks = forecast["forecast_reference_time"].values, self._ticks(forecast)
+        for path, head in zip(paths, heads, strict=True):
+            self._turned(path, head)
+            _refuse_unlike(path, head, heads[0])
+            reference, ticks = head["forecast_reference_time"].values, self._ticks(head)
             if ticks is None:
                 beyond.append(path)
             elif self._lacks_input(ticks):
@@ -84,7 +84,8 @@ class FileCases:
 
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, read."""
-        forecasts = [self._open(self.paths[index]) for index in indices]
+        paths = [self.paths[index] for index in indices]
+        forecasts = [self._turned(path, open_forecast(path)) for path in paths]
         frames = torch.stack([self._frames(forecast) for forecast in forecasts])
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
         values = torch.stack(
@@ -98,11 +99,11 @@ class FileCases:
         beside = {name: baseline(past) for name, baseline in self.predictors.items()}
         return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
 
-    def _open(self, path: Path) -> xr.Dataset:
+    def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
         """A forecast in the order of the observed rows and columns; what is remarkable about
         its grid is noted once.
         """
-        forecast, remark = onto_grid(path, open_forecast(path), self.observed_grid)
+        forecast, remark = onto_grid(path, forecast, self.observed_grid)
         if remark and remark not in self.remarks:
             self.remarks.append(remark)
         return forecast
@@ -138,12 +139,12 @@ class FileCases:
 
 def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
     paths = find_forecasts(path)
-    first = open_forecast(paths[0])
-    made_by, times = Counter[str](), list[Any]()
+    heads, made_by, times = list[xr.Dataset](), Counter[str](), list[Any]()
     for one in map(open_forecast, paths):
+        heads.append(_head_of(one, heads[0] if heads else one))
         made_by[printable(str(one.attrs.get("method", MODEL)))] += 1
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
-    name = _name_of(made_by)
+    first, name = heads[0], _name_of(made_by)
     if name in config.baseline:
         raise ConfigError(
             f"baseline: {path} was made by {name} itself; leave it out of the baselines."
@@ -171,7 +172,7 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
         for name in config.baseline
     }  # fmt: skip
     return FileCases(
-        name, paths, first, rates, grid, baselines, input_steps, may_miss(config, input_steps)
+        name, paths, heads, rates, grid, baselines, input_steps, may_miss(config, input_steps)
     )
 
 
@@ -184,6 +185,18 @@ def _name_of(made_by: Counter[str]) -> str:
     parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
     log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
     return CHAIN
+
+
+def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
+    """A forecast without its rates, for their shape only; with the place of the first forecast if
+    that is the same, so that many take no more memory than one.
+    """
+    rate = forecast[RATE]
+    empty = rate.copy(data=np.broadcast_to(np.float32(np.nan), rate.shape))
+    head = forecast[[RATE]].assign({RATE: empty})
+    places = [name for name in head.coords if {"y", "x"} & set(head[name].dims)]
+    same = [name for name in places if name in first and head[name].identical(first[name])]
+    return head.assign_coords({name: first[name] for name in same})
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:

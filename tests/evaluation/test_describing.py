@@ -1,13 +1,16 @@
 """How often `nowcast evaluate` looks into each file of the archive."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from helpers import Outcome
 
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.evaluation import file_cases
+from nowcast.evaluation.cases import Cases
+from nowcast.radar.reading.file import RadarFile
+from nowcast.radar.reading.options import ReadOptions
 from nowcast.radar.series import describing
 from nowcast.radar.synthetic import write_synthetic
 
@@ -50,4 +53,33 @@ def test_each_file_is_described_once(
         "data.cache=cache", "output=scores", "device=cpu", "precision=fp32",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
+    assert described == {path.name: 1 for path in archive.iterdir()}
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_each_forecast_file_is_opened_once_before_the_cases_are_read(
+    run: Run, archive: Path, described: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, steps = ["data=radar", f"data.path={archive}/*.nc"], ["input_steps=2", "lead_steps=2"]
+    for at in ("01:00", "01:10"):
+        made = run("predict", "model=persistence", *words, *steps, f"at=2020-01-01T{at}")
+        assert made.code == 0, made.err
+    described.clear()
+    count, opening = Counter[Path](), file_cases.open_forecast
+
+    def counting(path: Path) -> object:
+        count[path] += 1
+        return opening(path)
+
+    def first_read(self: file_cases.FileCases, indices: Sequence[int]) -> Cases:
+        before.append(dict(count))
+        return read(self, indices)
+
+    read, before = file_cases.FileCases.read, list[dict[Path, int]]()
+    monkeypatch.setattr(file_cases, "open_forecast", counting)
+    monkeypatch.setattr(file_cases.FileCases, "read", first_read)
+    outcome = run("evaluate", *words, "forecasts=forecasts", "data.cache=cache", "output=scores",
+                  "baseline=climatology", "data.train=['2020-01-01T00:00','2020-01-01T00:55']")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert list(before[0].values()) == [1, 1]
     assert described == {path.name: 1 for path in archive.iterdir()}
