@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from nowcast.verification.continuous import ERROR_SUMS
+from nowcast.verification.scores import ERROR_SUMS
 from nowcast.verification.tally import Tally
 
 OPTIONS: dict[str, Any] = {

@@ -63,6 +63,7 @@ ROOMS_OF_A_WORD = {
         "evaluation", "commands", "api",
     },
     "pandas": {"verification"},
+    "filelock": {"files"},
     "netCDF4": {"radar", "forecast"},
     "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},

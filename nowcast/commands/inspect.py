@@ -24,7 +24,7 @@ from nowcast.radar.inspection.survey import Group, blocks_of, group_files, look_
 from nowcast.radar.placing.cropping import box_in_degrees
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.place import crs_in_words, first_row, pixel_size
-from nowcast.radar.reading.formats import FORMATS
+from nowcast.radar.reading.formats import format_named
 from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.neighbours import odd_packings
 from nowcast.radar.times import show
@@ -198,7 +198,7 @@ def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
         else f"every {found.timestep_minutes:g} minutes"
     )
     return [
-        ("format", FORMATS[file.format].title),
+        ("format", format_named(file.format).title),
         ("variable", f"{layout.variable} in {layout.units}{over}{by}"),
         (
             "grid",

@@ -31,7 +31,7 @@ from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.choice import decided_by_loss
 from nowcast.training.loop import Trainer, as_json, in_words
-from nowcast.training.losses import LOSSES
+from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.training.precision import Precision, choose_precision
 from nowcast.training.resuming import (
@@ -67,6 +67,7 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
+    loss_of(config.loss)  # a package that cannot be used is refused before frames are read
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     opened = open_windows(config)
@@ -220,7 +221,7 @@ def build_trainer(
         optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"]
     )
     return Trainer(
-        model, optimizer, schedule, LOSSES[config.loss], precision, config.training,
+        model, optimizer, schedule, loss_of(config.loss), precision, config.training,
         config.thresholds, folder, settings, inputs,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from nowcast.config.models import ModelConfig
 from nowcast.errors import ConfigError
 from nowcast.sequences.options import Candidates
 from nowcast.sequences.scaling import Scaling
-from nowcast.training.options import Plan
+from nowcast.training.options import OUR_LOSSES, Plan, loss_names
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ class TrainConfig:
         not_empty("output", self.output)
         steps("input_steps", self.input_steps)
         steps("lead_steps", self.lead_steps)
-        one_of("loss", self.loss, ("mse", "mae", "balanced", "cross_entropy"))
+        if self.loss not in OUR_LOSSES:
+            one_of("loss", self.loss, loss_names())
         thresholds("thresholds", self.thresholds)
         device_and_precision(self.device, self.precision)
         one_of("resume", self.resume, ("auto", "never"))

@@ -1,13 +1,15 @@
 """One writer of a folder at a time, by a lock file that a dead process does not hold.
 
-The lock is the system's own (flock), which ends with its process. On a file system without locks,
-as NFS without its lock
-service, the file itself is the lock: it names host and process, and one whose process is dead is
-replaced.
+The lock is the system's own, taken by filelock, and ends with its process. On a file system without
+locks, as NFS without its lock service, the file itself is the lock: it names host and process, and
+one whose process is dead is replaced.
+
+filelock's FileLock is not used, because it lacks what is needed here: it cannot lock a file that
+another user left and that may only be read, falls back to a file only where the kernel has no flock
+at all (ENOSYS, not ENOLCK), and leaves its file in the folder. So the file is opened here.
 """
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -15,6 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from nowcast.errors import CannotCreateError, InputOutputError, TryLaterError
 from nowcast.files.disk import (
@@ -102,14 +106,12 @@ def _try(path: Path) -> int:
     """
     lock, is_new = _open(path)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(lock, blocking=False):
+            raise _HeldError
         # who lets go of a lock removes its file, so this one is worth nothing
         if not _is_of(lock, path):
             raise FileNotFoundError
-    except BlockingIOError:
-        os.close(lock)
-        raise _HeldError from None
-    except FileNotFoundError:
+    except (_HeldError, FileNotFoundError):
         os.close(lock)
         raise
     except OSError as error:

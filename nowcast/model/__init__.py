@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from nowcast.model.cell import ConvLSTMCell
+from nowcast.model.cell import ConvLSTMCell, Variant
 from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nowcast.model.encoder_forecaster import EncoderForecaster
 from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
@@ -82,6 +82,7 @@ __all__ = [
     "FCLSTMForecaster",
     "NextFrame",
     "StridedEncoderForecaster",
+    "Variant",
     "build_model",
 ]
 

@@ -5,7 +5,7 @@ variants in use.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,22 @@ class Variant:
     def named_activations(self) -> tuple[str, str]:
         """Both activations, of a variant that gives them by name."""
         return cast(str, self.activation), cast(str, self.recurrent_activation)
+
+
+class VariantOptions(TypedDict, total=False):
+    """The fields of `Variant` as keywords."""
+
+    bias: bool
+    proj_size: int
+    stride: Size
+    padding: Padding
+    dilation: Size
+    activation: str | Function
+    recurrent_activation: str | Function
+    peephole: Peephole
+    unit_forget_bias: bool
+    input_init: str
+    recurrent_init: str
 
 
 class ConvLSTMCell(nn.Module):

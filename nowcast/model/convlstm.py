@@ -4,18 +4,18 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import signature
 from operator import index
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from nowcast.model.activations import Function
-from nowcast.model.cell import ConvLSTMCell, Peephole, State, Variant
-from nowcast.model.convolution import Padding, Size, as_size, whole
+from nowcast.model.cell import ConvLSTMCell, State, Variant, VariantOptions
+from nowcast.model.convolution import Size, as_size, whole
 from nowcast.model.unroll import unroll
 
 Stacked = Tensor | tuple[Tensor, ...]
@@ -44,22 +44,12 @@ class ConvLSTMNd(nn.Module):
         kernel_size: Size | list[Size],
         num_layers: int | None = None,
         *,
+        variant: Variant | None = None,
         input_kernel_size: Size | list[Size] | None = None,
-        bias: bool = True,
         batch_first: bool = True,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        proj_size: int = 0,
-        stride: Size = 1,
-        padding: Padding = "same",
-        dilation: Size = 1,
-        activation: str | Function = "tanh",
-        recurrent_activation: str | Function = "sigmoid",
-        peephole: Peephole = "channel",
         grid_size: Size | None = None,
-        unit_forget_bias: bool = False,
-        input_init: str = "uniform",
-        recurrent_init: str = "uniform",
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         return_sequences: bool = True,
@@ -68,6 +58,7 @@ class ConvLSTMNd(nn.Module):
         stateful: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[VariantOptions],
     ) -> None:
         super().__init__()
         hidden = [
@@ -107,11 +98,7 @@ class ConvLSTMNd(nn.Module):
         self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful = go_backwards, stateful
-        self.variant = Variant(
-            bias, whole(proj_size, "proj_size"), as_size(stride, "stride"), padding,
-            as_size(dilation, "dilation"), activation, recurrent_activation,
-            peephole, unit_forget_bias, input_init, recurrent_init,
-        )  # fmt: skip
+        self.variant = _variant(variant, options)
         self.directions = 2 if bidirectional else 1
         self.cells = nn.ModuleList()
         """One cell for each layer and direction, in the order of the states of `torch.nn.LSTM`."""
@@ -421,7 +408,7 @@ class ConvLSTMNd(nn.Module):
         ]
         defaults = {
             name: p.default for name, p in signature(ConvLSTMNd.__init__).parameters.items()
-        }
+        } | vars(Variant())
         for name in (*_SHOWN, *vars(self.variant)):
             value = getattr(self, name, None) if name in _SHOWN else getattr(self.variant, name)
             if value != defaults[name]:
@@ -464,6 +451,9 @@ class ConvLSTM2d(ConvLSTMNd):
         kernel_size: of the state-to-state convolution W_h·, which always keeps the size of the
         grid.
         num_layers: layers on top of each other; 1, or as many as a list gives.
+        variant: what kind of layer, as `Variant(bias=False, stride=2)`; or its fields as keywords:
+        bias, proj_size, stride, padding, dilation, activation, recurrent_activation, peephole,
+        unit_forget_bias, input_init and recurrent_init. Not both.
         input_kernel_size: of the input-to-state convolution W_x·; `kernel_size` where not given.
         bias: whether gates have a bias.
         batch_first: whether sequences are (b, t, …) or (t, b, …). States never are.
@@ -540,6 +530,28 @@ def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
     if not value or (layers is not None and len(value) != layers):
         raise ValueError(f"{name}: give one value, or a list of one for each layer, not {value}.")
     return value  # type: ignore[no-any-return]
+
+
+def _variant(variant: Variant | None, options: VariantOptions) -> Variant:
+    """Return the variant given as a value or as keywords, its sizes as plain numbers.
+
+    Errors: ValueError if it is given both ways; TypeError for a keyword that is none of its fields.
+    """
+    if variant is not None and options:
+        raise ValueError(
+            f"variant: is given, and so is {', '.join(options)}; give all in Variant(...), or all"
+            " as keywords."
+        )
+    unknown = [name for name in options if name not in VariantOptions.__annotations__]
+    if unknown:
+        raise TypeError(f"{unknown[0]}: is no argument of a ConvLSTM; see ConvLSTM2d for them.")
+    given = variant or Variant(**options)
+    return replace(
+        given,
+        proj_size=whole(given.proj_size, "proj_size"),
+        stride=as_size(given.stride, "stride"),
+        dilation=as_size(given.dilation, "dilation"),
+    )
 
 
 def _usable(state: Tensor) -> Tensor:

@@ -12,18 +12,14 @@ from markupsafe import Markup
 
 from nowcast.report import diagrams, ensemble_diagrams, tables
 from nowcast.report.diagrams import at_or_above, names_of
-from nowcast.report.tables import LABELS, Table
-from nowcast.verification import probabilistic
-from nowcast.verification import scores as score_functions
+from nowcast.report.tables import Table
 from nowcast.verification.remarks import remarks_of
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS
+from nowcast.verification.scoring import SCORES, numbers_of, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_BY_LEAD = ("mae", "mse", "mean_error", "pearson", "b_mse", "b_mae", "ssim", "crps")
-_BRIER = ("brier", "brier_reliability", "brier_resolution", "brier_uncertainty")
 _KINDS = ("day", "event", "hour", "wet_share")
 
 Charts = list[Markup]
@@ -92,15 +88,17 @@ def headline(scores: "xr.Dataset") -> Headline:
 def curves(scores: "xr.Dataset") -> Curves:
     """Return CSI and HSS at each threshold, and errors, all forecasts in each chart."""
     by_event = []
-    for name, long_name in (("csi", "Critical success index"), ("hss", "Heidke skill score")):
-        label = LABELS[name]
+    for score in shown_in("by_lead", of_events=True):
+        name, label = score.name, score.title
         charts = [
             diagrams.against_lead(scores, name, f"{label} {at_or_above(scores, value)}", value)
             for value in scores["threshold"].values
         ]
-        by_event.append((f"{long_name} ({label})", charts))
+        by_event.append((f"{score.heading} ({label})", charts))
     of_all = [
-        diagrams.against_lead(scores, name, LABELS[name]) for name in _BY_LEAD if name in scores
+        diagrams.against_lead(scores, score.name, score.title)
+        for score in shown_in("by_lead", of_events=False)
+        if score.name in scores
     ]
     return Curves(by_event, of_all)
 
@@ -139,7 +137,7 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
         [ensemble_diagrams.reliability(scores, threshold, many) for threshold in thresholds],
         [ensemble_diagrams.roc(scores, threshold, many) for threshold in thresholds],
         [ensemble_diagrams.rank_histogram(scores, place, members[place]) for place in many],
-        [tables.all_scores(scores, _BRIER, place) for place in many],
+        [tables.all_scores(scores, numbers_of("ensembles"), place) for place in many],
     )
 
 
@@ -159,7 +157,7 @@ def spectra(scores: "xr.Dataset") -> Charts:
 def all_scores(scores: "xr.Dataset") -> list[Table]:
     """Return the categorical scores in numbers, a table a forecast."""
     return [
-        tables.all_scores(scores, list(CATEGORICAL), place)
+        tables.all_scores(scores, numbers_of("all"), place)
         for place in range(scores.sizes["forecast"])
     ]
 
@@ -180,15 +178,11 @@ def data(counts: "xr.Dataset") -> Data:
 
 def definitions() -> list[tuple[str, str]]:
     """Return each score with the first paragraph of its function's docstring."""
-    functions: dict[str, Callable[..., Any]] = {
-        name: score.function for name, score in (CATEGORICAL | CONTINUOUS).items()
-    }
-    functions |= {
-        "fss": score_functions.fss,
-        "crps": probabilistic.crps,
-        "brier": probabilistic.brier,
-    }
-    return [(LABELS[name], _first_paragraph(function)) for name, function in functions.items()]
+    return [
+        (score.title, _first_paragraph(score.function))
+        for score in SCORES.values()
+        if score.place.defined
+    ]
 
 
 def _first_paragraph(function: Callable[..., Any]) -> str:

@@ -7,27 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nowcast.report.diagrams import at_or_above, names_of
+from nowcast.verification.scoring import Score, shown_in
 from nowcast.verification.swaps import more_than_chance, significantly_better
 
 if TYPE_CHECKING:
     import xarray as xr
 
-LABELS = {
-    "csi": "CSI", "hss": "HSS", "pod": "POD", "far": "FAR", "pofd": "POFD", "ets": "ETS",
-    "frequency_bias": "bias", "accuracy": "accuracy", "pss": "PSS", "sedi": "SEDI",
-    "mse": "MSE, mm²/h²", "rmse": "RMSE, mm/h", "mae": "MAE, mm/h",
-    "mean_error": "mean error, mm/h", "pearson": "Pearson correlation",
-    "correlation": "correlation, not centred", "b_mse": "B-MSE, mm²/h²", "b_mae": "B-MAE, mm/h",
-    "ssim": "SSIM", "fss": "FSS", "crps": "CRPS, mm/h", "crps_fair": "fair CRPS, mm/h",
-    "brier": "Brier score", "brier_reliability": "its reliability",
-    "brier_resolution": "its resolution", "brier_uncertainty": "its uncertainty",
-    "roc_area": "area under the ROC curve",
-}  # fmt: skip
-"""Scores as tables and figures call them."""
-HEADLINE_EVENTS, HEADLINE_ERRORS = ("csi", "hss"), ("mse", "mae", "pearson", "ssim", "crps")
 UNDEFINED = "–"
 
 
@@ -57,18 +44,18 @@ def headline(scores: "xr.Dataset") -> list[Table]:
     names = names_of(scores)
     tables = [
         _table(
-            [LABELS[score], *names],
+            [score.title, *names],
             [
                 (at_or_above(scores, value), _cells(scores, score, value))
                 for value in scores["threshold"].values
             ],
         )
-        for score in HEADLINE_EVENTS
+        for score in shown_in("headline", of_events=True)
     ]
     errors = [
-        (LABELS[score], _cells(scores, score))
-        for score in HEADLINE_ERRORS
-        if f"{score}_mean" in scores
+        (score.title, _cells(scores, score))
+        for score in shown_in("headline", of_events=False)
+        if f"{score.name}_mean" in scores
     ]
     return [*tables, _table(["all rates", *names], errors)]
 
@@ -96,33 +83,34 @@ def differences(scores: "xr.Dataset") -> list[Table]:
             head,
             [
                 (
-                    f"{LABELS[score]} {at_or_above(scores, value)}",
+                    f"{score.title} {at_or_above(scores, value)}",
                     _difference_cells(scores, score, threshold=value),
                 )
                 for value in scores["threshold"].values
             ],
         )
-        for score in HEADLINE_EVENTS
+        for score in shown_in("headline", of_events=True)
     ]
     errors = [
-        (LABELS[score], _difference_cells(scores, score))
-        for score in HEADLINE_ERRORS
-        if f"{score}_mean_difference" in scores
+        (score.title, _difference_cells(scores, score))
+        for score in shown_in("headline", of_events=False)
+        if f"{score.name}_mean_difference" in scores
     ]
     return [*tables, _table(head, errors)]
 
 
-def all_scores(scores: "xr.Dataset", names: Sequence[str], forecast: int) -> Table:
+def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> Table:
     """All these scores of one forecast by threshold, each as its mean over lead times and
     pooled.
     """
-    ways = [(name, how) for name in names for how in ("mean", "pooled")]
-    columns = [scores[f"{name}_{how}"].isel(part=0, forecast=forecast).values for name, how in ways]
+    ways = [(score, how) for score in shown for how in ("mean", "pooled")]
+    here = scores.isel(part=0, forecast=forecast)
+    columns = [here[f"{score.name}_{how}"].values for score, how in ways]
     rows = [
         (at_or_above(scores, value), [Cell(number(one)) for one in cells])
         for value, *cells in zip(scores["threshold"].values, *columns, strict=True)
     ]
-    head = [Cell(""), *[Cell(LABELS[name], small=how) for name, how in ways]]
+    head = [Cell(""), *[Cell(score.title, small=how) for score, how in ways]]
     return Table(head, rows, names_of(scores)[forecast], "scores small")
 
 
@@ -143,32 +131,33 @@ def _table(head: Sequence[str], rows: Iterable[tuple[str, list[Cell]]]) -> Table
     return Table([Cell(text) for text in head], list(rows))
 
 
-def _cells(scores: "xr.Dataset", score: str, threshold: float | None = None) -> list[Cell]:
+def _cells(scores: "xr.Dataset", score: Score, threshold: float | None = None) -> list[Cell]:
     """The mean of one score for each forecast, with its interval below, the best bold where it
     is so by more than chance.
     """
     where = {} if threshold is None else {"threshold": threshold}
-    here = scores[_with_bounds(scores, f"{score}_mean")].sel(where)
-    winner = significantly_better(scores, score, **where)
-    values = here[f"{score}_mean"].isel(part=0).values
-    places = decimals(score, values)
+    mean = f"{score.name}_mean"
+    here = scores[_with_bounds(scores, mean)].sel(where)
+    winner = significantly_better(scores, score.name, **where)
+    values = here[mean].isel(part=0).values
+    places = score.decimals_of(values)
     return [
         Cell(
             number(values[place], places),
-            _interval(here, f"{score}_mean", places, forecast=place),
+            _interval(here, mean, places, forecast=place),
             winner.certain and name == winner.forecast,
         )
         for place, name in enumerate(names_of(scores))
     ]
 
 
-def _difference_cells(scores: "xr.Dataset", score: str, **where: float) -> list[Cell]:
+def _difference_cells(scores: "xr.Dataset", score: Score, **where: float) -> list[Cell]:
     """The mean of the first forecast minus that of each other, with its interval below, bold
     where it is more than chance.
     """
-    name = f"{score}_mean_difference"
+    name = f"{score.name}_mean_difference"
     here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
-    places = decimals(score, here[name].values)
+    places = score.decimals_of(here[name].values)
     pairs = [{"forecast": 0, "other_forecast": other} for other in range(1, here.sizes["forecast"])]
     return [
         Cell(
@@ -192,14 +181,6 @@ def _interval(here: "xr.Dataset", name: str, places: int, **place: int) -> str:
         return ""
     signed = name.endswith("difference")
     return f"{number(low, places, signed)} to {number(high, places, signed)}"
-
-
-def decimals(score: str, values: NDArray[np.float64]) -> int:
-    """Decimals to print: three of what lies between −1 and 1, three figures of what has a unit."""
-    largest = np.nanmax(np.abs(values), initial=0.0)
-    if "," not in LABELS[score] or largest == 0:
-        return 3
-    return int(np.clip(2 - np.floor(np.log10(largest)), 0, 7))
 
 
 def number(value: float, places: int = 3, signed: bool = False) -> str:

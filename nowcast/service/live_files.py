@@ -18,7 +18,7 @@ from nowcast.files import FileVersion
 from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
 from nowcast.radar.finding.time_patterns import is_time_pattern
-from nowcast.radar.reading.file import RadarFile
+from nowcast.radar.reading.file import RadarFile, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import read_rates
 from nowcast.radar.reading.storage import close_files
@@ -150,8 +150,9 @@ class FrameFiles:
             return error
 
     def _read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame:
-        everything, options = slice(None), self.options
-        rates, high = read_rates(file, index, np.array([at]), everything, everything, options)
+        options = self.options
+        request = ReadRequest(file, options, slice(index, index + 1))
+        rates, high = read_rates(request, np.array([at]))
         instead = "were lowered to it" if options.above_max_rate == "clip" else "count as missing"
         remark = (
             f"{file.path}: {high} values at {show(at)} UTC are above"
@@ -164,8 +165,7 @@ class FrameFiles:
 
         Errors: DataError, MissingInputError.
         """
-        everything = slice(None)
-        stored = read_frames(file, slice(index, index + 1), everything, everything, self.options)
+        stored = read_frames(ReadRequest(file, self.options, slice(index, index + 1)))
         return rate_by(packing, stored, file, self.options)
 
 

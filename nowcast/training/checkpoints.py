@@ -123,9 +123,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         )
     if schema >= _DIGESTS_FROM and not whole:
         raise _damaged(path, "it lacks its checksum")
-    if "config" in checkpoint:
-        saved_model(checkpoint, path)
-    return _migrated(checkpoint, path)
+    migrated = _migrated(checkpoint, path)
+    if "config" in migrated:
+        saved_model(migrated, path)
+    return migrated
 
 
 def _migrated(checkpoint: Checkpoint, path: Path) -> Checkpoint:

@@ -8,6 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nowcast.errors import MissingLibraryError
+from nowcast.plugins import LOSSES, load_plugin, package_of, plugins
+from nowcast.training.options import OUR_LOSSES
+
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the
 others (b, lead, c, h, w), the first two scaled.
@@ -49,12 +53,19 @@ def cross_entropy(
     return (terms * mask * _of_pixels(weights)).sum() / forecast.shape[0]
 
 
-LOSSES: dict[str, Loss] = {
-    "mse": mse,
-    "mae": mae,
-    "balanced": balanced,
-    "cross_entropy": cross_entropy,
-}
+def loss_of(name: str) -> Loss:
+    """Return the loss of this name: a function of this module, or what an installed package names
+    in an entry point of the group `nowcast.losses`.
+
+    Errors: MissingLibraryError if no package adds the name, or it cannot be used.
+    """
+    loss: Loss = globals()[name] if name in OUR_LOSSES else load_plugin(LOSSES, name)
+    if not callable(loss):
+        raise MissingLibraryError(
+            f"{name}: what the package {package_of(plugins(LOSSES)[name])} adds to {LOSSES} is no"
+            " function; update the package, or remove it."
+        )
+    return loss
 
 
 def balanced_weights(rates: Tensor) -> Tensor:

@@ -1,6 +1,13 @@
-"""How long and how to train. Nothing heavy is imported: it is part of a configuration, too."""
+"""How long and how to train, and by which loss. Nothing heavy is imported: it is part of a
+configuration, too.
+"""
 
 from dataclasses import dataclass
+
+from nowcast.plugins import LOSSES, plugins
+
+OUR_LOSSES = ("mse", "mae", "balanced", "cross_entropy")
+"""Functions of `nowcast.training.losses`."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +28,8 @@ class Plan:
     monitor: str
     patience: int
     workers: int
+
+
+def loss_names() -> tuple[str, ...]:
+    """Return the names of all losses: ours, then those of installed packages."""
+    return (*OUR_LOSSES, *(name for name in plugins(LOSSES) if name not in OUR_LOSSES))

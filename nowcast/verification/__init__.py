@@ -53,6 +53,7 @@ FACE = {
     "counts_files": "counts in files",
     "tally": "all counts as one dataset",
     "scores": "scores of a forecast",
+    "scoring": "the record of each score",
     "probabilistic": "scores of ensembles",
     "dataset": "the dataset of scores",
     "table": "scores in files",

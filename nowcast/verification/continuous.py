@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from nowcast.verification.counts import check_pair, class_numbers, pieces, refuse_infinite
+from nowcast.verification.scores import ERROR_SUMS
 
-ERROR_SUMS = (
-    "squared_error", "absolute_error", "error", "forecast_sum", "observed_sum", "forecast_square",
-    "observed_square", "product", "weighted_squared_error", "weighted_absolute_error",
-)  # fmt: skip
 BALANCE = {2.0: 2.0, 5.0: 5.0, 10.0: 10.0, 30.0: 30.0}
 """The weight of a pixel from each observed rate on, mm/h; below the first it is 1 (Shi et al.
 2017).

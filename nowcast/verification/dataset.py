@@ -19,17 +19,10 @@ from nowcast.verification.intervals import (
     studentised_interval,
 )
 from nowcast.verification.parts import parts_of, weigh
-from nowcast.verification.scores import Scores
-from nowcast.verification.scoring import (
-    TABLE,
-    Shown,
-    Sums,
-    mean_over_leads,
-    pooled,
-    scores_of,
-    sums_of,
-)
+from nowcast.verification.scores import Scores, Sums
+from nowcast.verification.scoring import TABLE, Score, scores_of
 from nowcast.verification.spectra import power_ratio
+from nowcast.verification.sums import mean_over_leads, pooled, sums_of
 from nowcast.verification.swaps import p_values, swapped, swaps_of
 
 AGGREGATES = {
@@ -158,7 +151,7 @@ def _counted(sums: Sums, weighed: xr.Dataset) -> Variables:
     return counted
 
 
-def _scored(name: str, score: Shown, sums: Sums) -> Variables:
+def _scored(name: str, score: Score, sums: Sums) -> Variables:
     """A score of all parts, in three ways."""
     values = _three_ways(score, sums)
     return {
@@ -168,7 +161,7 @@ def _scored(name: str, score: Shown, sums: Sums) -> Variables:
 
 
 def _intervals(
-    name: str, score: Shown, scored: Variables, by_group: Sums, draws: NDArray[Any]
+    name: str, score: Score, scored: Variables, by_group: Sums, draws: NDArray[Any]
 ) -> Variables:
     """Bounds of a score of the whole, in three ways, and what each forecast has above each
     other one.
@@ -195,7 +188,7 @@ def _intervals(
     return variables | _bounds(f"{name}_mean_difference", bounds, dims, attrs)
 
 
-def _interval_of(score: Shown) -> Callable[..., tuple[Scores, Scores]]:
+def _interval_of(score: Score) -> Callable[..., tuple[Scores, Scores]]:
     return amount_interval if score.range == (0.0, math.inf) else studentised_interval
 
 
@@ -205,7 +198,7 @@ def _without_each(by_group: Sums, needs: tuple[str, ...]) -> Sums:
 
 
 def _chance(
-    score: Shown, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]
+    score: Score, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]
 ) -> xr.Variable:
     """Of each two forecasts the p value of the difference of their means over lead times;
     shape: of these means, (forecast, …).
@@ -221,7 +214,7 @@ def _chance(
 
 
 def _differences(
-    score: Shown, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]
+    score: Score, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]
 ) -> Scores:
     """After each choice of swaps, (choice, …), the mean over lead times of one forecast less
     that of the other.
@@ -233,15 +226,15 @@ def _differences(
             name: swapped(by_group[name][:, one], by_group[name][:, other], piece)
             for name in score.needs
         }
-        mean = mean_over_leads(score.function(sums))
+        mean = mean_over_leads(score.of(sums))
         parts.append(mean[:, 0] - mean[:, 1])
     return np.concatenate(parts)
 
 
-def _three_ways(score: Shown, sums: Sums) -> dict[str, Scores]:
+def _three_ways(score: Score, sums: Sums) -> dict[str, Scores]:
     """By lead time (n, forecast, lead_time, …); pooled and as mean (n, forecast, …)."""
-    by_lead = score.function(sums)
-    whole = score.function(pooled({name: sums[name] for name in score.needs}))
+    by_lead = score.of(sums)
+    whole = score.of(pooled({name: sums[name] for name in score.needs}))
     return {"": by_lead, "_pooled": whole[:, :, 0], "_mean": mean_over_leads(by_lead)}
 
 
@@ -313,11 +306,11 @@ def _ensembles(sums: Sums) -> Variables:
     return variables
 
 
-def _dims(score: Shown, way: str) -> tuple[str, ...]:
+def _dims(score: Score, way: str) -> tuple[str, ...]:
     return ("forecast", *(() if way else ("lead_time",)), *score.dims)
 
 
-def _attrs(score: Shown, way: str) -> dict[str, Any]:
+def _attrs(score: Score, way: str) -> dict[str, Any]:
     long_name = f"{score.long_name}: {AGGREGATES[way[1:]]}" if way else score.long_name
     return {
         **_named(long_name, score.units),

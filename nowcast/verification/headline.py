@@ -2,12 +2,12 @@
 terminal and for logs.
 """
 
-import math
 from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
+from nowcast.verification.scoring import Score, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_EVENT_SCORES = {"csi": "CSI", "hss": "HSS"}
-_ERRORS = {"mse": "MSE, mm²/h²", "mae": "MAE, mm/h", "crps": "CRPS, mm/h", "ssim": "SSIM"}
 _BEST, _PARTLY_UNDEFINED, _UNDEFINED = "*", "†", "–"
 _BLOCKS = {
     "day": ("day", "days"),
@@ -47,9 +45,8 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    blocks = [dict(_event_rows(dataset, name)) for name in _EVENT_SCORES] + [
-        dict(_error_rows(dataset))
-    ]
+    blocks = [dict(_event_rows(dataset, score)) for score in shown_in("terminal", of_events=True)]
+    blocks.append(dict(_error_rows(dataset)))
     units = "mm/h" if dataset["threshold"].attrs.get("units") == "mm h-1" else ""
     table = _table(
         units, [str(forecast) for forecast in dataset["forecast"].values], blocks, stacked
@@ -125,33 +122,27 @@ def _text(cell: _Cell, width: int, marks: int, interval: int, stacked: bool) -> 
     return Text.assemble(" " * (width - len(value)), (value, style), (below, "dim"))
 
 
-def _event_rows(dataset: "xr.Dataset", name: str) -> Iterator[tuple[str, list[_Cell]]]:
+def _event_rows(dataset: "xr.Dataset", score: Score) -> Iterator[tuple[str, list[_Cell]]]:
     for threshold in dataset["threshold"].values:
-        yield (
-            f"{_EVENT_SCORES[name]} ≥ {threshold:g}",
-            _cells(dataset, name, 3, threshold=threshold),
-        )
+        yield f"{score.title} ≥ {threshold:g}", _cells(dataset, score, threshold=threshold)
 
 
 def _error_rows(dataset: "xr.Dataset") -> Iterator[tuple[str, list[_Cell]]]:
-    for name, label in _ERRORS.items():
-        if f"{name}_mean" in dataset:
-            largest = dataset[f"{name}_mean"].sel(part="all").max().item()
-            yield (
-                label,
-                _cells(dataset, name, 2 - math.floor(math.log10(largest)) if largest > 0 else 3),
-            )
+    for score in shown_in("terminal", of_events=False):
+        if f"{score.name}_mean" in dataset:
+            yield score.title, _cells(dataset, score)
 
 
-def _cells(dataset: "xr.Dataset", name: str, decimals: int, **where: Any) -> list[_Cell]:
+def _cells(dataset: "xr.Dataset", score: Score, **where: Any) -> list[_Cell]:
     """A score of each forecast: '–' where undefined; with marks, and with an interval where
     there is one.
     """
+    name = score.name
     best = significantly_better(dataset, name, **where)
     left_out = dataset[name].sel(part="all", **where).isnull().any("lead_time").values
     mean = dataset[f"{name}_mean"].sel(part="all", **where).values
     low, high = (dataset[f"{name}_mean_{bound}"].sel(**where).values for bound in ("low", "high"))
-    digits = f"z.{max(0, decimals)}f"  # z: no −0.000
+    digits = f"z.{score.decimals_of(mean)}f"  # z: no −0.000
     cells = []
     for number, forecast in enumerate(dataset["forecast"].values):
         defined, bounded = mean[number] == mean[number], low[number] == low[number]

@@ -8,8 +8,7 @@ takes sums by name, as `error_sums` gives them, with `pixels`, how many pixels e
 `frames`, how many frames have such a pixel. A score is float64 of the shape it was given. Products
 are taken in float64, for those of int64 can overflow.
 
-`CATEGORICAL` and `CONTINUOUS` list all there are, with name, units, range and the score of a
-perfect forecast.
+`scoring.SCORES` lists all there are, with names, units, range and the score of a perfect forecast.
 
 References:
     Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9.
@@ -30,8 +29,7 @@ References:
     https://arxiv.org/abs/1706.03458
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -41,6 +39,11 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 Sums: TypeAlias = Mapping[Any, Any]
 """Sums by name, arrays of one shape or of shapes that broadcast: a dict, or a dataset."""
 
+ERROR_SUMS = (
+    "squared_error", "absolute_error", "error", "forecast_sum", "observed_sum", "forecast_square",
+    "observed_square", "product", "weighted_squared_error", "weighted_absolute_error",
+)  # fmt: skip
+"""What `continuous.error_sums` gives of each frame, by name and in this order."""
 _ROUNDING = 1e-12
 """The share of a sum of squares that is taken for rounding in a variance."""
 
@@ -369,6 +372,14 @@ def b_mae(sums: Sums) -> Scores:
     return _of_frame(sums, "weighted_absolute_error")
 
 
+def ssim(sums: Sums) -> Scores:
+    """Structural similarity, mean of the frames: Σ SSIM / frames.
+
+    Range −1 to 1, perfect 1. `structure.ssim_sums` has the formula of a frame.
+    """
+    return _of_frame(sums, "ssim")
+
+
 def fss(difference: Any, reference: Any) -> Scores:
     """Fractions skill score: 1 − Σ (p_f − p_o)² / Σ (p_f² + p_o²).
 
@@ -384,47 +395,6 @@ def fss(difference: Any, reference: Any) -> Scores:
     """
     difference, reference = as_float64(difference), as_float64(reference)
     return ratio(reference - difference, reference)
-
-
-class Score(NamedTuple):
-    """A score as reports show it."""
-
-    function: Callable[[Any], Scores]
-    long_name: str
-    units: str
-    range: tuple[float, float]
-    perfect: float
-
-
-_UNIT, _SKILL, _POSITIVE, _REAL = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
-
-CATEGORICAL = {
-    "csi": Score(csi, "critical success index", "1", _UNIT, 1.0),
-    "hss": Score(hss, "Heidke skill score", "1", _SKILL, 1.0),
-    "pod": Score(pod, "probability of detection", "1", _UNIT, 1.0),
-    "far": Score(far, "false alarm ratio", "1", _UNIT, 0.0),
-    "pofd": Score(pofd, "probability of false detection", "1", _UNIT, 0.0),
-    "ets": Score(ets, "equitable threat score", "1", (-1 / 3, 1.0), 1.0),
-    "frequency_bias": Score(frequency_bias, "frequency bias", "1", _POSITIVE, 1.0),
-    "accuracy": Score(accuracy, "accuracy, proportion correct", "1", _UNIT, 1.0),
-    "pss": Score(pss, "Peirce skill score", "1", _SKILL, 1.0),
-    "sedi": Score(sedi, "symmetric extremal dependence index", "1", _SKILL, 1.0),
-}
-"""Scores of a `Table`, by name."""
-
-CONTINUOUS = {
-    "mse": Score(mse, "mean squared error", "mm2 h-2", _POSITIVE, 0.0),
-    "rmse": Score(rmse, "root mean squared error", "mm h-1", _POSITIVE, 0.0),
-    "mae": Score(mae, "mean absolute error", "mm h-1", _POSITIVE, 0.0),
-    "mean_error": Score(mean_error, "mean error, forecast minus observed", "mm h-1", _REAL, 0.0),
-    "pearson": Score(pearson, "Pearson correlation", "1", _SKILL, 1.0),
-    "correlation": Score(
-        correlation, "correlation as in Shi et al. 2015, not centred", "1", _UNIT, 1.0
-    ),
-    "b_mse": Score(b_mse, "balanced squared error, sum over a frame", "mm2 h-2", _POSITIVE, 0.0),
-    "b_mae": Score(b_mae, "balanced absolute error, sum over a frame", "mm h-1", _POSITIVE, 0.0),
-}
-"""Scores of `Sums`, by name."""
 
 
 def _abcd(table: Table) -> tuple[Scores, Scores, Scores, Scores]:

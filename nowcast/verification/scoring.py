@@ -1,173 +1,240 @@
-"""The scores that reports show, over sums (n, forecast, lead_time, …), for n parts or n draws
-of a bootstrap at once.
+"""The scores: one record each. Files, headlines and the report take all they say of a score here.
+
+A score added to `SCORES` stands in scores.nc and scores.csv wherever the sums it needs are counted,
+and in the report where its `Place` says.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
-import torch
-import xarray as xr
-from numpy.typing import NDArray
 
-from nowcast.verification import probabilistic
-from nowcast.verification.continuous import ERROR_SUMS
-from nowcast.verification.counts import Counts
-from nowcast.verification.parts import weighted_sum
-from nowcast.verification.scores import (
-    CATEGORICAL,
-    CONTINUOUS,
-    Contingency,
-    Score,
-    Scores,
-    fss,
-    ratio,
-)
+from nowcast.verification import probabilistic, scores
+from nowcast.verification.scores import ERROR_SUMS, Contingency, Scores, Sums
 
-Sums = Mapping[str, NDArray[Any]]
-"""By name, (n, forecast, lead_time, …); `members`, which is no sum, (1, forecast, 1)."""
-LEAD_AXIS = 2
-TABLE = ("hits", "false_alarms", "misses", "correct_negatives")
-_FRACTIONS = ("fss_difference", "fss_reference")
-_OF_ENSEMBLES = ("probability", "members")
-_TAKEN_OVER = (
-    *ERROR_SUMS, "frames", "ssim", *_FRACTIONS, "forecast_power", "observed_power", "probability",
-    "rank", "crps_error",
-)  # fmt: skip
+TABLE = Contingency._fields
+FRACTIONS = ("fss_difference", "fss_reference")
+_UNITS_IN_WORDS = {"1": "", "mm h-1": "mm/h", "mm2 h-2": "mm²/h²"}
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A score as it stands in a dataset of scores."""
+class Place:
+    """Where a score is shown. A number orders the scores of one place; None: not shown there.
 
-    function: Callable[[Sums], Scores]
-    """Sums → (n, forecast, lead_time, …)."""
-    needs: tuple[str, ...]
-    """The sums that it is made of."""
-    dims: tuple[str, ...]
-    """What follows lead_time."""
+    terminal: in the headline for the terminal and for logs.
+    headline: in the first tables of the report; there and in the terminal a score has its interval.
+    by_lead: among the report's figures against lead time.
+    numbers: the section of the report whose table of all numbers has it.
+    defined: whether the report prints how it is defined, the first paragraph of its function.
+    """
+
+    terminal: int | None = None
+    headline: int | None = None
+    by_lead: int | None = None
+    numbers: Literal["all", "ensembles"] | None = None
+    defined: bool = True
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of sums (n, forecast, lead_time, …).
+
+    function: the score, documented.
+    needs: the sums that it is made of.
+    takes: the arguments of `function`, from these sums.
+    name, long_name, label: in files and code; in full; and as tables and figures call it.
+    units: of its value; "1" if it has none.
+    perfect: the value of a perfect forecast, if one value is.
+    range: the lowest and the highest value that it can have.
+    dims: what follows lead_time.
+    decimals: printed in headlines and the report; None prints three significant figures.
+    """
+
+    name: str
+    function: Callable[..., Scores]
     long_name: str
-    units: str
-    perfect: float | None
+    label: str
     range: tuple[float, float]
-    """Lowest and highest value that the score can have."""
+    perfect: float | None
+    needs: tuple[str, ...]
+    takes: Callable[[Sums], tuple[Any, ...]]
+    units: str = "1"
+    dims: tuple[str, ...] = ()
+    decimals: int | None = 3
+    place: Place = Place()
+
+    def of(self, sums: Sums) -> Scores:
+        """Return the score of sums (n, forecast, lead_time, …), of their shape up to `dims`."""
+        return self.function(*self.takes(sums))
+
+    @property
+    def title(self) -> str:
+        """The label with its units: 'MSE, mm²/h²'."""
+        return ", ".join(filter(None, (self.label, _UNITS_IN_WORDS[self.units])))
+
+    @property
+    def heading(self) -> str:
+        """The long name, as a heading begins."""
+        return self.long_name[0].upper() + self.long_name[1:]
+
+    @property
+    def of_events(self) -> bool:
+        """Whether there is one for each threshold."""
+        return "threshold" in self.dims
+
+    def decimals_of(self, values: Any) -> int:
+        """Return how many decimals to print of these values, which may be NaN."""
+        largest = np.nanmax(np.abs(values), initial=0.0)
+        if self.decimals is not None:
+            return self.decimals
+        if largest == 0:
+            return 3
+        return int(np.clip(2 - np.floor(np.log10(largest)), 0, 7))
 
 
-def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
-    """Counts of n parts or groups, as `weigh` gives them → what scores are made of."""
-    joint = torch.from_numpy(weighed["joint"].values)
-    counts = Counts(tuple(weighed["threshold"].values.tolist()), joint)
-    sums = {name: getattr(counts, name).numpy() for name in (*TABLE, "pixels")}
-    sums["members"] = weighed["members"].values[None, :, None]
-    sums |= {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
-    if "crps_spread" in weighed:
-        sums |= _spread_of_pairs(
-            weighed["crps_spread"].values, weighed["members"].values[None, :, None]
-        )
-    return sums | {
-        name: sums[name].astype(np.float64) for name in _FRACTIONS if name in sums
-    }  # lead times together may exceed int64
+def scores_of(sums: Sums) -> dict[str, Score]:
+    """Return the scores that can be made of these sums, by name."""
+    return {name: score for name, score in SCORES.items() if set(score.needs) <= set(sums)}
 
 
-def pooled(sums: Sums) -> dict[str, NDArray[Any]]:
-    """The same with all lead times added into one."""
-    return {
-        name: values if name == "members" else values.sum(LEAD_AXIS, keepdims=True)
-        for name, values in sums.items()
-    }
-
-
-def drawn(sums: Sums, draws: NDArray[Any], needs: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """What is needed of the sums of groups, (group, …) → of draws, (n, …) float64; draws (n,
-    group): how often each came.
-    """
-    weights = draws.astype(np.float64)
-    some = {name: sums[name] for name in needs}
-    for name in some.keys() - {"members"}:
-        columns = sums[name].reshape(len(sums[name]), -1)
-        some[name] = weighted_sum(weights, columns).reshape(-1, *sums[name].shape[1:])
-    return some
-
-
-def mean_over_leads(by_lead: Scores) -> Scores:
-    """(n, forecast, lead_time, …) → (n, forecast, …): the mean of what is defined; NaN where
-    nothing is.
-    """
-    return ratio(np.nansum(by_lead, axis=LEAD_AXIS), (~np.isnan(by_lead)).sum(axis=LEAD_AXIS))
-
-
-def scores_of(sums: Sums) -> dict[str, Shown]:
-    """The scores that can be made of these sums, by name."""
-    return {name: score for name, score in _SCORES.items() if set(score.needs) <= set(sums)}
-
-
-def _categorical(score: Score) -> Shown:
-    def function(sums: Sums) -> Scores:
-        return score.function(Contingency(*[sums[name] for name in TABLE]))
-
-    return Shown(
-        function, TABLE, ("threshold",), score.long_name, score.units, score.perfect, score.range
+def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool) -> list[Score]:
+    """Return the scores of a place in their order, those of events or those of all rates."""
+    here = [score for score in SCORES.values() if getattr(score.place, place) is not None]
+    return sorted(
+        (score for score in here if score.of_events == of_events),
+        key=lambda score: int(getattr(score.place, place)),
     )
 
 
-def _continuous(score: Score) -> Shown:
-    return Shown(
-        score.function,
-        (*ERROR_SUMS, "pixels", "frames"),
-        (),
-        score.long_name,
-        score.units,
-        score.perfect,
-        score.range,
-    )
+def numbers_of(section: Literal["all", "ensembles"]) -> list[Score]:
+    """Return the scores in the table of all numbers of a section of the report."""
+    return [score for score in SCORES.values() if score.place.numbers == section]
 
 
-def _ssim(sums: Sums) -> Scores:
-    """Mean structural similarity of a frame: Σ SSIM / frames."""
-    return ratio(sums["ssim"], sums["frames"])
+def _picked(*names: str) -> Callable[[Sums], tuple[Any, ...]]:
+    return lambda sums: tuple(sums[name] for name in names)
 
 
-def _spread_of_pairs(spread: NDArray[Any], members: NDArray[Any]) -> dict[str, Scores]:
-    """Σ_{i<j} |x_i − x_j| by the number of pairs, plain and fair, which can be added over
-    ensembles of other sizes.
-    """
-    m = members.astype(np.float64)
-    return {"crps_pairs": spread / m**2, "crps_pairs_fair": ratio(spread, m * (m - 1))}
+def _table(sums: Sums) -> tuple[Any, ...]:
+    return (Contingency(*(sums[name] for name in TABLE)),)
 
 
-def _crps(pairs: str, long_name: str, lowest: float) -> Shown:
-    def function(sums: Sums) -> Scores:
-        return probabilistic.crps(sums["crps_error"], sums[pairs], sums["pixels"], 1)
-
-    return Shown(
-        function, ("crps_error", pairs, "pixels"), (), long_name, "mm h-1", 0.0, (lowest, math.inf)
-    )
+def _all(sums: Sums) -> tuple[Any, ...]:
+    return (sums,)
 
 
-def _brier(function: Callable[..., Scores], long_name: str, perfect: float | None) -> Shown:
-    def of_members(sums: Sums) -> Scores:
-        return function(sums["probability"], sums["members"][..., None])
-
-    return Shown(of_members, _OF_ENSEMBLES, ("threshold",), long_name, "1", perfect, (0.0, 1.0))
+def _crps(pairs: str) -> Callable[[Sums], tuple[Any, ...]]:
+    """`crps_sums` are divided by the number of pairs before they are added: one member here."""
+    return lambda sums: (sums["crps_error"], sums[pairs], sums["pixels"], 1)
 
 
-_SCORES = {
-    **{name: _categorical(score) for name, score in CATEGORICAL.items()},
-    **{name: _continuous(score) for name, score in CONTINUOUS.items()},
-    "ssim": Shown(_ssim, ("ssim", "frames"), (), "structural similarity of a frame", "1", 1.0,
-    (-1.0, 1.0)), "fss": Shown(
-        lambda sums: fss(*[sums[name] for name in _FRACTIONS]),
-        _FRACTIONS, ("threshold", "scale"), "fractions skill score", "1", 1.0, (0.0, 1.0),
+def _probability(sums: Sums) -> tuple[Any, ...]:
+    return sums["probability"], sums["members"][..., None]
+
+
+_UNIT, _SKILL, _POSITIVE, _REAL = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
+_event = partial(Score, needs=TABLE, takes=_table, dims=("threshold",), place=Place(numbers="all"))
+_error = partial(Score, needs=(*ERROR_SUMS, "pixels", "frames"), takes=_all)
+_rate = partial(_error, units="mm h-1", decimals=None)
+_square = partial(_error, units="mm2 h-2", decimals=None)
+_brier = partial(
+    Score,
+    needs=("probability", "members"),
+    takes=_probability,
+    dims=("threshold",),
+    range=_UNIT,
+    place=Place(numbers="ensembles", defined=False),
+)
+_ALL = (
+    _event(
+        "csi", scores.csi, "critical success index", "CSI", _UNIT, 1.0,
+        place=Place(terminal=1, headline=1, by_lead=1, numbers="all"),
     ),
-    "crps": _crps("crps_pairs", "continuous ranked probability score", 0.0),
-    "crps_fair": _crps("crps_pairs_fair",
-    "continuous ranked probability score, fair to ensembles of any size", -math.inf),
-    "brier": _brier(probabilistic.brier, "Brier score", 0.0),
-    "brier_reliability": _brier(probabilistic.brier_reliability,
-    "reliability part of the Brier score", 0.0), "brier_resolution": _brier(lambda sums,
-    _: probabilistic.brier_resolution(sums), "resolution part of the Brier score", None),
-    "brier_uncertainty": _brier(lambda sums, _: probabilistic.brier_uncertainty(sums),
-    "uncertainty in the Brier score", None),
-}  # fmt: skip
+    _event(
+        "hss", scores.hss, "Heidke skill score", "HSS", _SKILL, 1.0,
+        place=Place(terminal=2, headline=2, by_lead=2, numbers="all"),
+    ),
+    _event("pod", scores.pod, "probability of detection", "POD", _UNIT, 1.0),
+    _event("far", scores.far, "false alarm ratio", "FAR", _UNIT, 0.0),
+    _event("pofd", scores.pofd, "probability of false detection", "POFD", _UNIT, 0.0),
+    _event("ets", scores.ets, "equitable threat score", "ETS", (-1 / 3, 1.0), 1.0),
+    _event("frequency_bias", scores.frequency_bias, "frequency bias", "bias", _POSITIVE, 1.0),
+    _event("accuracy", scores.accuracy, "accuracy, proportion correct", "accuracy", _UNIT, 1.0),
+    _event("pss", scores.pss, "Peirce skill score", "PSS", _SKILL, 1.0),
+    _event("sedi", scores.sedi, "symmetric extremal dependence index", "SEDI", _SKILL, 1.0),
+    _square(
+        "mse", scores.mse, "mean squared error", "MSE", _POSITIVE, 0.0,
+        place=Place(terminal=1, headline=1, by_lead=2),
+    ),
+    _rate("rmse", scores.rmse, "root mean squared error", "RMSE", _POSITIVE, 0.0),
+    _rate(
+        "mae", scores.mae, "mean absolute error", "MAE", _POSITIVE, 0.0,
+        place=Place(terminal=2, headline=2, by_lead=1),
+    ),
+    _rate(
+        "mean_error", scores.mean_error, "mean error, forecast minus observed", "mean error",
+        _REAL, 0.0, place=Place(by_lead=3),
+    ),
+    _error(
+        "pearson", scores.pearson, "Pearson correlation", "Pearson correlation", _SKILL, 1.0,
+        place=Place(headline=3, by_lead=4),
+    ),
+    _error(
+        "correlation", scores.correlation, "correlation as in Shi et al. 2015, not centred",
+        "correlation, not centred", _UNIT, 1.0,
+    ),
+    _square(
+        "b_mse", scores.b_mse, "balanced squared error, sum over a frame", "B-MSE", _POSITIVE, 0.0,
+        place=Place(by_lead=5),
+    ),
+    _rate(
+        "b_mae", scores.b_mae, "balanced absolute error, sum over a frame", "B-MAE", _POSITIVE,
+        0.0, place=Place(by_lead=6),
+    ),
+    Score(
+        "ssim", scores.ssim, "structural similarity of a frame", "SSIM", _SKILL, 1.0,
+        needs=("ssim", "frames"), takes=_all,
+        place=Place(terminal=4, headline=4, by_lead=7, defined=False),
+    ),
+    Score(
+        "fss", scores.fss, "fractions skill score", "FSS", _UNIT, 1.0,
+        needs=FRACTIONS, takes=_picked(*FRACTIONS), dims=("threshold", "scale"),
+    ),
+    Score(
+        "crps", probabilistic.crps, "continuous ranked probability score", "CRPS", _POSITIVE, 0.0,
+        needs=("crps_error", "crps_pairs", "pixels"), takes=_crps("crps_pairs"),
+        units="mm h-1", decimals=None, place=Place(terminal=3, headline=5, by_lead=8),
+    ),
+    Score(
+        "crps_fair", probabilistic.crps,
+        "continuous ranked probability score, fair to ensembles of any size", "fair CRPS", _REAL,
+        0.0, needs=("crps_error", "crps_pairs_fair", "pixels"), takes=_crps("crps_pairs_fair"),
+        units="mm h-1", decimals=None, place=Place(defined=False),
+    ),
+    _brier(
+        "brier", probabilistic.brier, "Brier score", "Brier score", perfect=0.0,
+        place=Place(numbers="ensembles"),
+    ),
+    _brier(
+        "brier_reliability", probabilistic.brier_reliability,
+        "reliability part of the Brier score", "its reliability", perfect=0.0,
+    ),
+    _brier(
+        "brier_resolution", probabilistic.brier_resolution,
+        "resolution part of the Brier score", "its resolution", perfect=None,
+        takes=_picked("probability"),
+    ),
+    _brier(
+        "brier_uncertainty", probabilistic.brier_uncertainty, "uncertainty in the Brier score",
+        "its uncertainty", perfect=None, takes=_picked("probability"),
+    ),
+)  # fmt: skip
+SCORES: dict[str, Score] = {score.name: score for score in _ALL}
+"""Every score by name, in the order of scores.csv."""
+CATEGORICAL = {name: score for name, score in SCORES.items() if score.needs == TABLE}
+"""Those whose function takes a `scores.Table`."""
+CONTINUOUS = {name: score for name, score in SCORES.items() if set(ERROR_SUMS) <= set(score.needs)}
+"""Those whose function takes sums of errors."""

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from nowcast.files import written_whole
 from nowcast.verification.dataset import AGGREGATES
-from nowcast.verification.scoring import TABLE
+from nowcast.verification.scoring import TABLE, shown_in
 
 COUNTED = (*TABLE, "pixels")
-WITH_INTERVALS = ("csi", "hss")
-"""The scores whose intervals stand in the plain table."""
 _FORMULA = ("=", "+", "-", "@")
 """How a text begins that a spreadsheet computes, after any blanks."""
 _WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it saves
@@ -101,9 +99,10 @@ def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
             continue
         for scale in dataset["scale"].values:
             columns[f"{name}_{scale}"] = _column(dataset, *[way.sel(scale=scale) for way in ways])
-    for name in [f"{name}_{bound}" for name in WITH_INTERVALS for bound in ("low", "high")]:
-        columns[name] = _column(dataset, None, None, None)
-        columns[name][0, :, -1] = dataset[name.replace("_", "_mean_")].values
+    names = [score.name for score in shown_in("headline", of_events=True)]
+    for name, bound in product(names, ("low", "high")):
+        columns[f"{name}_{bound}"] = _column(dataset, None, None, None)
+        columns[f"{name}_{bound}"][0, :, -1] = dataset[f"{name}_mean_{bound}"].values
     return columns
 
 

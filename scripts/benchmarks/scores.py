@@ -47,7 +47,8 @@ from tqdm import tqdm
 from nowcast.verification.continuous import error_sums
 from nowcast.verification.counts import Counts, joint_histogram
 from nowcast.verification.neighbourhood import fss_sums
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, fss
+from nowcast.verification.scores import fss
+from nowcast.verification.scoring import CATEGORICAL, CONTINUOUS
 
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 SCALES = (1, 5, 11, 21, 41)

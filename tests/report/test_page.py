@@ -23,8 +23,9 @@ from nowcast.errors import CannotCreateError, DataError
 from nowcast.report import example_frames as html_frames
 from nowcast.report.page import Showcase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
-from nowcast.report.tables import decimals, number
+from nowcast.report.tables import number
 from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.scoring import SCORES
 from nowcast.verification.tally import Tally
 
 BROWSER = (
@@ -259,8 +260,8 @@ def test_numbers_have_three_figures_a_true_minus_and_no_minus_zero() -> None:
     assert number(-0.0001) == "0.000"
     assert number(-0.25) == "−0.250"
     assert number(0.25, signed=True) == "+0.250"
-    assert number(12345.6, decimals("b_mse", np.array([12345.6]))) == "12,346"
-    assert number(0.0001278, decimals("mse", np.array([0.0001278, np.nan]))) == "0.000128"
+    assert number(12345.6, SCORES["b_mse"].decimals_of(np.array([12345.6]))) == "12,346"
+    assert number(0.0001278, SCORES["mse"].decimals_of(np.array([0.0001278, np.nan]))) == "0.000128"
     assert "–" in number(np.nan)
 
 

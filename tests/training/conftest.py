@@ -13,7 +13,7 @@ from nowcast.model import EncoderForecaster, NextFrame
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick
 from nowcast.training.loop import Trainer
-from nowcast.training.losses import LOSSES
+from nowcast.training.losses import mse
 from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
@@ -57,7 +57,7 @@ class Showers:
 def make_trainer(
     folder: Path,
     *,
-    loss: Any = LOSSES["mse"],
+    loss: Any = mse,
     precision: str = "fp32",
     device: str = "cpu",
     lr: float = 3e-3,

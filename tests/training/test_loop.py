@@ -18,7 +18,7 @@ from nowcast.sequences.inputs import Inputs
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import decided_by_loss, mean_csi, rank
 from nowcast.training.loop import linear_share
-from nowcast.training.losses import LOSSES
+from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_schedule
 from nowcast.training.resuming import say_what_changed
 from nowcast.training.signals import StopRequest
@@ -41,7 +41,7 @@ class Scripted:
 
     def __call__(self, *args):
         self.calls += 1
-        value = LOSSES["mse"](*args)
+        value = loss_of("mse")(*args)
         return self.happen(value) if self.calls == self.at else value
 
 
@@ -84,7 +84,7 @@ def validation_loss(model, windows):
             windows.scaling,
             windows.input_steps,
         )
-        return LOSSES["mse"](
+        return loss_of("mse")(
             model(batch.past, windows.lead_steps),
             batch.future,
             batch.future_mask,

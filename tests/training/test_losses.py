@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nowcast.sequences.batch import build_batch
 from nowcast.sequences.scaling import Scaling
-from nowcast.training.losses import LOSSES, balanced_weights
+from nowcast.training.losses import balanced_weights, loss_of
+from nowcast.training.options import OUR_LOSSES
 
 NAN = float("nan")
 
@@ -22,7 +23,7 @@ def pixels(*values: float) -> Tensor:
 
 def loss(name: str, forecast: Tensor, rates: Tensor, maximum: float = 10.0) -> float:
     batch = build_batch(rates, Scaling("linear", maximum, 1.0), input_steps=0)
-    return LOSSES[name](
+    return loss_of(name)(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     ).item()
 
@@ -95,7 +96,7 @@ def test_cross_entropy_of_a_certain_miss_is_finite() -> None:
     assert math.isfinite(loss("cross_entropy", pixels(0.0, 1.0), pixels(1, 0), maximum=1.0))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OUR_LOSSES)
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(forecast=st.floats(0, 1, width=32))
 def test_what_is_forecast_where_nothing_was_measured_costs_nothing(
@@ -107,11 +108,11 @@ def test_what_is_forecast_where_nothing_was_measured_costs_nothing(
     )
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OUR_LOSSES)
 def test_only_measured_pixels_have_a_gradient(name: str) -> None:
     batch = build_batch(pixels(0.3, NAN, 1.0), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6, 0.7).requires_grad_()
-    LOSSES[name](
+    loss_of(name)(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     ).backward()
     assert forecast.grad is not None
@@ -120,11 +121,11 @@ def test_only_measured_pixels_have_a_gradient(name: str) -> None:
     assert gradient[0] < 0 and gradient[2] < 0  # both were too low
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OUR_LOSSES)
 def test_a_batch_without_a_measured_pixel_costs_zero_and_moves_nothing(name: str) -> None:
     batch = build_batch(pixels(NAN, NAN), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6).requires_grad_()
-    value = LOSSES[name](
+    value = loss_of(name)(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     )
     value.backward()
@@ -139,14 +140,14 @@ def test_a_window_counts_by_its_weight_over_the_pixels_of_all() -> None:
     )
     batch = build_batch(rates, Scaling("linear", 10.0, 1.0), 0, weights=[3.0, 0.5])
     of = (forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights)
-    assert LOSSES["mse"](*of).item() == pytest.approx((3 * 0.25 + 0.5 * (0.09 + 0.81)) / 3)
-    assert LOSSES["mae"](*of).item() == pytest.approx((3 * 0.5 + 0.5 * (0.3 + 0.9)) / 3)
-    assert LOSSES["balanced"](*of).item() == pytest.approx((3 * 0.75 + 0.5 * (0.39 + 1.71)) / 3)
+    assert loss_of("mse")(*of).item() == pytest.approx((3 * 0.25 + 0.5 * (0.09 + 0.81)) / 3)
+    assert loss_of("mae")(*of).item() == pytest.approx((3 * 0.5 + 0.5 * (0.3 + 0.9)) / 3)
+    assert loss_of("balanced")(*of).item() == pytest.approx((3 * 0.75 + 0.5 * (0.39 + 1.71)) / 3)
     expected = (3 * -math.log(0.5) + 0.5 * (-math.log(0.7) - math.log(0.1))) / 2
-    assert LOSSES["cross_entropy"](*of).item() == pytest.approx(expected)
+    assert loss_of("cross_entropy")(*of).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OUR_LOSSES)
 def test_at_weights_of_one_a_loss_has_the_bits_that_it_has_without(name: str) -> None:
     torch.manual_seed(0)
     forecast, rates = (
@@ -169,7 +170,7 @@ def test_at_weights_of_one_a_loss_has_the_bits_that_it_has_without(name: str) ->
             / 3
         ),
     }
-    value = LOSSES[name](forecast, batch.future, mask, batch.future_rates, batch.weights)
+    value = loss_of(name)(forecast, batch.future, mask, batch.future_rates, batch.weights)
     assert torch.equal(value, plain[name])
 
 

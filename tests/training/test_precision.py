@@ -9,7 +9,7 @@ from nowcast.config.checks import device_and_precision
 from nowcast.errors import ConfigError, DeviceError
 from nowcast.model import EncoderForecaster
 from nowcast.training.checkpoints import read_checkpoint
-from nowcast.training.losses import LOSSES
+from nowcast.training.losses import loss_of
 from nowcast.training.precision import Precision, choose_precision
 from nowcast.training.signals import stop_request
 
@@ -219,7 +219,7 @@ def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the
     build_trainer, showers, tmp_path
 ) -> None:
     def steep(*args):
-        return 1e4 * LOSSES["mse"](*args)
+        return 1e4 * loss_of("mse")(*args)
 
     trainer = build_trainer(tmp_path, precision="fp16", loss=steep)
     before = [p.clone() for p in trainer.model.parameters()]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nowcast.errors import DataError, InternalError
-from nowcast.verification.continuous import ERROR_SUMS, _case_sums, error_sums
+from nowcast.verification.continuous import _case_sums, error_sums
+from nowcast.verification.scores import ERROR_SUMS
 
 NAN = float("nan")
 

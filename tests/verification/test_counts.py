@@ -14,6 +14,7 @@ from nowcast.errors import DataError, InternalError
 from nowcast.verification import counts as counts_module
 from nowcast.verification import scores
 from nowcast.verification.counts import Counts, class_numbers, common_pixels, count, joint_histogram
+from nowcast.verification.scoring import CATEGORICAL
 
 NAN = float("nan")
 THRESHOLDS = (0.1, 0.5, 2.0, 10.0)
@@ -181,7 +182,7 @@ def test_pooled_counts_are_the_sums_over_lead_times() -> None:
 def test_a_frame_without_pixels_scores_nan() -> None:
     counts = count(torch.full((1, 2, 2), NAN), torch.ones(1, 2, 2), [0.5])
     assert counts.pixels.item() == 0
-    assert all(math.isnan(score.function(counts).item()) for score in scores.CATEGORICAL.values())
+    assert all(math.isnan(score.function(counts).item()) for score in CATEGORICAL.values())
 
 
 def test_no_case_and_no_pixel_count_nothing() -> None:

@@ -15,7 +15,8 @@ import xarray as xr
 from nowcast.verification import scores
 from nowcast.verification.continuous import error_sums
 from nowcast.verification.counts import common_pixels, count, joint_histogram
-from nowcast.verification.scores import CATEGORICAL, Contingency
+from nowcast.verification.scores import Contingency
+from nowcast.verification.scoring import CATEGORICAL, CONTINUOUS
 
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
 NAN = float("nan")
@@ -169,7 +170,7 @@ def test_pysteps_agrees_on_the_errors_over_common_pixels(of_pysteps: Any) -> Non
     )
     for name, their_name in ERRORS_IN_PYSTEPS.items():
         np.testing.assert_allclose(
-            scores.CONTINUOUS[name].function(sums), theirs[their_name], rtol=1e-12, err_msg=name
+            CONTINUOUS[name].function(sums), theirs[their_name], rtol=1e-12, err_msg=name
         )
 
 
@@ -187,7 +188,7 @@ def test_pysteps_takes_the_means_of_its_correlation_over_pixels_that_the_other_f
     )
     for name in ("mse", "rmse", "mae", "mean_error"):
         np.testing.assert_allclose(
-            scores.CONTINUOUS[name].function(sums), theirs[ERRORS_IN_PYSTEPS[name]], rtol=1e-12
+            CONTINUOUS[name].function(sums), theirs[ERRORS_IN_PYSTEPS[name]], rtol=1e-12
         )
     assert (abs(scores.pearson(sums) - theirs["corr_p"]) > 1e-6).all()
     together = [
@@ -234,7 +235,7 @@ def test_scores_agrees_on_the_errors_of_fields_with_gaps(categorical: Any) -> No
     for name, function in theirs.items():
         values = function(*fields, preserve_dims=["lead"])
         np.testing.assert_allclose(
-            scores.CONTINUOUS[name].function(sums), values, rtol=1e-12, err_msg=name
+            CONTINUOUS[name].function(sums), values, rtol=1e-12, err_msg=name
         )
 
 

@@ -8,8 +8,9 @@ import torch
 import xarray as xr
 
 from nowcast.verification import scores
-from nowcast.verification.continuous import ERROR_SUMS, error_sums
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency
+from nowcast.verification.continuous import error_sums
+from nowcast.verification.scores import ERROR_SUMS, Contingency
+from nowcast.verification.scoring import CATEGORICAL, CONTINUOUS
 
 NAN = float("nan")
 FINLEY = Contingency(hits=28, false_alarms=72, misses=23, correct_negatives=2680)

@@ -8,10 +8,11 @@ import pytest
 import xarray as xr
 from counts_by_hand import OPTIONS, by_hand, tallied
 
-from nowcast.verification import probabilistic, scores
+from nowcast.verification import probabilistic
 from nowcast.verification.counts_files import merge_counts
 from nowcast.verification.dataset import scores_dataset
-from nowcast.verification.scores import CATEGORICAL, CONTINUOUS, Contingency, fss
+from nowcast.verification.scores import Contingency, fss
+from nowcast.verification.scoring import CATEGORICAL, CONTINUOUS
 from nowcast.verification.table import write_scores
 
 HOURS = ["2018-05-17T22", "2018-05-18T10", "2018-05-18T22", "2018-05-19T01"]
@@ -422,4 +423,4 @@ def test_scores_of_a_perfect_forecast_carry_what_perfect_is() -> None:
             perfect[f"{name}_mean"].sel(part="all").item()
             == perfect[f"{name}_mean"].attrs["perfect"]
         ), name
-    assert scores.CATEGORICAL["far"].perfect == 0
+    assert CATEGORICAL["far"].perfect == 0

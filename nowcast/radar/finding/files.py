@@ -16,7 +16,7 @@ import numpy as np
 
 from nowcast.errors import MissingInputError
 from nowcast.radar.finding import time_patterns as patterns
-from nowcast.radar.reading.formats import FORMATS, bare_suffix, check_format
+from nowcast.radar.reading.formats import FORMATS, bare_suffix, format_named, formats
 from nowcast.radar.times import show
 
 log = logging.getLogger(__name__)
@@ -213,14 +213,8 @@ def _is_named(path: Path, suffixes: set[str]) -> bool:
 
 
 def _suffixes(form: str) -> set[str]:
-    if form != "auto":
-        check_format(form)
-    return {
-        suffix
-        for name, known in FORMATS.items()
-        if form in ("auto", name)
-        for suffix in known.suffixes
-    }
+    searched = formats().values() if form == "auto" else [format_named(form)]
+    return {suffix for known in searched for suffix in known.suffixes}
 
 
 def _is_plain_folder(path: Path) -> bool:

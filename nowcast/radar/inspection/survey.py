@@ -10,7 +10,7 @@ import numpy as np
 
 from nowcast.errors import DataError, NowcastError
 from nowcast.radar.inspection.inspection import Frame, look_at
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import to_rate
 from nowcast.radar.reading.storage import frames_a_block
@@ -97,9 +97,8 @@ def _look_at_block(
 
 
 def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> list[Frame]:
-    height, width = file.layout.shape
     times = file.times[frames]
-    stored = read_frames(file, frames, slice(0, height), slice(0, width), options)
+    stored = read_frames(ReadRequest(file, options, frames))
     if len(stored) != len(times):
         raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
     seen, unlimited = [], replace(options, max_rate=np.inf)

@@ -1,6 +1,6 @@
 """One radar file, described."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nowcast.radar.placing.georeference import Place
@@ -53,6 +53,30 @@ class RadarFile:
     place: Place
     attrs: dict[str, str]
 
-    def dry(self, options: ReadOptions) -> Dry:
-        """The numbers that the user says mean dry, and what dry is in the units of this file."""
-        return missing_numbers(options.dry_value), dry_in(self.layout.units)
+
+def _whole() -> slice:
+    return slice(None)
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a reader reads: these frames, rows and columns of a file, by what the user says of it.
+
+    All of them where not given.
+    """
+
+    file: RadarFile
+    options: ReadOptions
+    frames: slice = field(default_factory=_whole)
+    rows: slice = field(default_factory=_whole)
+    columns: slice = field(default_factory=_whole)
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Return frames, rows and columns, the index of an array (time, y, x)."""
+        return self.frames, self.rows, self.columns
+
+    @property
+    def dry(self) -> Dry:
+        """Return the numbers that the user says mean dry, and what dry is in the file's units."""
+        return missing_numbers(self.options.dry_value), dry_in(self.file.layout.units)

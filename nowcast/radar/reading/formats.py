@@ -2,28 +2,41 @@
 
 A reader is imported when a file of its format is met.
 
-A reader is a module of `nowcast.radar.reading.readers` with two functions:
+A reader is a module with two functions:
 
     describe(path, options) -> RadarFile       what the file holds, frames unread
-    read(file, frames, rows, columns, options) -> Values
-                                               float64 (time, y, x) in the units of `file.layout`,
-                                               NaN = missing
+    read(request) -> Values                    float64 (time, y, x) in the units of the file's
+                                               layout, NaN = missing
 
 Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
+
+Ours are in `nowcast.radar.reading.readers`. A package adds its own by an entry point of the group
+`nowcast.readers`, whose name is that of the format, and which names a `Format`. Formats of packages
+are tried first, because ours take any HDF5, NetCDF or TIFF file.
 """
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.errors import (
+    ConfigError,
+    DataError,
+    MissingInputError,
+    MissingLibraryError,
+    NowcastError,
+)
+from nowcast.plugins import READERS, load_plugin, package_of, plugins
 from nowcast.radar.finding.archives import archive_in_words
-from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions
-from nowcast.radar.reading.storage import Values, explain, explained, unpacked
-from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
+from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions, ReadRequest
+from nowcast.radar.reading.storage import Values, explain, explained, first_line, unpacked
+from nowcast.radar.reading.units import ZR_RELATIONS, choose_units, quantity_of
 from nowcast.untrusted.isolation import isolated
 
 START = 1024  # bytes from which a format is told
@@ -37,16 +50,16 @@ class Format:
     suffixes: of the files that a folder is searched for, in lower case, without .gz.
     tells: whether a file is of this format, from its path and its first bytes (unpacked where
     gzipped).
-    module: of `nowcast.radar.reading.readers`.
     zr: (a, b) of Z = a R^b that the service is known to use, where neither its files nor the user
     say.
+    module: its reader, as "my_package.reader"; None for ours, called like the format.
     """
 
     title: str
     suffixes: tuple[str, ...]
     tells: Callable[[Path, bytes], bool]
-    module: str
     zr: ZR | None = None
+    module: str | None = None
 
 
 def describe_file(path: Path, options: ReadOptions) -> RadarFile:
@@ -57,14 +70,13 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
     return isolated(path, _describe, path, options, repeats=True)
 
 
-def read_frames(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
-    """Frames of `file`, in the units of its layout: float64 (time, y, x), NaN = missing.
+def read_frames(request: ReadRequest) -> Values:
+    """What is asked of a file, in the units of its layout: float64 (time, y, x), NaN = missing.
 
     Errors: as describe_file.
     """
-    return isolated(file.path, _read, without_place(file), frames, rows, columns, options)
+    file = without_place(request.file)
+    return isolated(file.path, _read, replace(request, file=file))
 
 
 def without_place(file: RadarFile) -> RadarFile:
@@ -72,11 +84,10 @@ def without_place(file: RadarFile) -> RadarFile:
     return replace(file, place={})
 
 
-def _read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
-    with explained(file.path):
-        values: Values = reader(file.format).read(file, frames, rows, columns, options)
+def _read(request: ReadRequest) -> Values:
+    name, path = request.file.format, request.file.path
+    with explained(path), _package_named(name, path):
+        values: Values = reader(name).read(request)
         return values
 
 
@@ -87,16 +98,12 @@ def _describe(path: Path, options: ReadOptions) -> RadarFile:
 
 def _described(path: Path, options: ReadOptions) -> RadarFile:
     name = format_of(path) if options.format == "auto" else options.format
-    file: RadarFile = reader(name).describe(path, options)
-    quantity = quantity_of(file.layout.units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {file.layout.units!r} is no unit of rain; set data.units to 'mm h-1', 'mm' or"
-            " 'dBZ'."
-        )
-    if quantity != "reflectivity":
+    with _package_named(name, path):
+        file: RadarFile = replace(reader(name).describe(path, options), format=name)
+    units = choose_units(None, file.layout.units, f"{path}: its rain")
+    if quantity_of(units) != "reflectivity":
         return file
-    zr = file.layout.zr or options.zr or FORMATS[name].zr
+    zr = file.layout.zr or options.zr or format_named(name).zr
     if zr is None:
         raise DataError(
             f"{path}: {file.layout.variable!r} is reflectivity, and by which Z-R relation it"
@@ -109,16 +116,61 @@ def _described(path: Path, options: ReadOptions) -> RadarFile:
 def reader(name: str) -> ModuleType:
     """The module that reads a format.
 
-    Errors: ConfigError for a name unknown, MissingLibraryError naming the extra it needs.
+    Errors: as format_named; MissingLibraryError naming the extra it needs.
     """
-    check_format(name)
-    return import_module(f"nowcast.radar.reading.readers.{FORMATS[name].module}")
+    return import_module(format_named(name).module or f"nowcast.radar.reading.readers.{name}")
 
 
-def check_format(name: str) -> None:
-    """Errors: ConfigError where no format is called so."""
-    if name not in FORMATS:
-        raise ConfigError(f"data.format: {name!r} is unknown; choose auto, {', '.join(FORMATS)}.")
+def format_named(name: str) -> Format:
+    """Return the format of this name, ours or that of an installed package.
+
+    Errors: ConfigError for an unknown name; MissingLibraryError for a package that cannot be used.
+    """
+    known = FORMATS.get(name) or _installed(tuple(sys.path)).get(name)
+    if known is None:
+        raise ConfigError(f"data.format: {name!r} is unknown; choose auto, {', '.join(formats())}.")
+    return known
+
+
+def formats() -> dict[str, Format]:
+    """Return all formats by name, in the order in which they are tried.
+
+    Errors: MissingLibraryError for a package that cannot be used.
+    """
+    return _installed(tuple(sys.path)) | FORMATS
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> dict[str, Format]:
+    """Formats of packages; path: where Python looks for them."""
+    return {name: _loaded(name) for name in plugins(READERS) if name not in FORMATS}
+
+
+def _loaded(name: str) -> Format:
+    known = load_plugin(READERS, name)
+    if not isinstance(known, Format) or known.module is None:
+        raise MissingLibraryError(
+            f"{name}: what the package {package_of(plugins(READERS)[name])} adds to {READERS} is no"
+            " Format that names its module; update the package, or remove it."
+        )
+    return known
+
+
+@contextmanager
+def _package_named(name: str, path: Path) -> Iterator[None]:
+    """Within this block a fault in the reader of a package is told of the package, too."""
+    try:
+        yield
+    except (NowcastError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a reader may fail in any way
+        if name in FORMATS:
+            raise
+        raise DataError(
+            f"{path}: the reader {name} of the package {package_of(plugins(READERS)[name])} fails"
+            f" ({type(error).__name__}: {first_line(error)}); check the file, or update the"
+            " package."
+        ) from error
 
 
 def format_of(path: Path) -> str:
@@ -127,9 +179,10 @@ def format_of(path: Path) -> str:
     Errors: MissingInputError, DataError.
     """
     start = start_of(path)
-    for name, known in FORMATS.items():
-        if known.tells(path, start):
-            return name
+    for name, known in formats().items():
+        with _package_named(name, path):
+            if known.tells(path, start):
+                return name
     archive = archive_in_words(path, start)
     raise (
         DataError(f"{path}: this is {archive}.")
@@ -184,17 +237,31 @@ def _is_meteonet(path: Path, start: bytes) -> bool:
 
 
 FORMATS: dict[str, Format] = {
-    "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim,
-    "odim"), "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi, "knmi"),
-    "netcdf": Format("CF NetCDF", (".nc", ".nc4", ".cdf"), lambda path,
-    start: start.startswith((_HDF5, b"CDF")), "netcdf"), "zarr": Format("Zarr", (".zarr",),
-    _is_zarr, "zarr"), "meteoswiss": Format("MeteoSwiss GIF", (".gif",), lambda path,
-    start: start.startswith((b"GIF87a", b"GIF89a")), "meteoswiss"), "fmi": Format("FMI PGM",
-    (".pgm",), lambda path, start: start.startswith(b"P5"), "fmi", ZR_RELATIONS["fmi"]),
-    "grib": Format("GRIB2 (MRMS)", (".grib2", ".grb2", ".grib", ".grb"), lambda path,
-    start: start.startswith(b"GRIB"), "grib"), "geotiff": Format("GeoTIFF", (".tif", ".tiff"),
-    lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "geotiff"),
-    "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, "radolan",
-    ZR_RELATIONS["dwd"]), "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet, "meteonet"),
-}  # fmt: skip
-"""Every format by its name in `data.format`, in the order in which they are tried."""
+    "odim": Format("ODIM HDF5 (OPERA, national composites)", (".h5", ".hdf", ".hdf5"), _is_odim),
+    "knmi": Format("KNMI HDF5", (".h5", ".hdf", ".hdf5"), _is_knmi),
+    "netcdf": Format(
+        "CF NetCDF",
+        (".nc", ".nc4", ".cdf"),
+        lambda path, start: start.startswith((_HDF5, b"CDF")),
+    ),
+    "zarr": Format("Zarr", (".zarr",), _is_zarr),
+    "meteoswiss": Format(
+        "MeteoSwiss GIF", (".gif",), lambda path, start: start.startswith((b"GIF87a", b"GIF89a"))
+    ),
+    "fmi": Format(
+        "FMI PGM", (".pgm",), lambda path, start: start.startswith(b"P5"), ZR_RELATIONS["fmi"]
+    ),
+    "grib": Format(
+        "GRIB2 (MRMS)",
+        (".grib2", ".grb2", ".grib", ".grb"),
+        lambda path, start: start.startswith(b"GRIB"),
+    ),
+    "geotiff": Format(
+        "GeoTIFF",
+        (".tif", ".tiff"),
+        lambda path, start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ),
+    "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, ZR_RELATIONS["dwd"]),
+    "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet),
+}
+"""Our formats by their name in `data.format`, in the order in which they are tried."""

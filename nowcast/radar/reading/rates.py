@@ -1,6 +1,7 @@
 """The frames of a series as a lazy array: read when asked for, in mm/h, checked."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xarray.core import indexing
 
 from nowcast.errors import DataError
 from nowcast.radar.reading import storage, units
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames, without_place
 from nowcast.radar.series.series import Series
 from nowcast.radar.times import Times, show
@@ -85,7 +86,9 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
     def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Rate:
         file = self.series.files[self.series.file_of[run[0]]]
         first = int(self.series.frame_of[run[0]])
-        rate, high = read_rates(file, first, self.series.times[run], rows, columns, self.options)
+        frames = slice(first, first + len(run))
+        request = ReadRequest(file, self.options, frames, rows, columns)
+        rate, high = read_rates(request, self.series.times[run])
         self.high += high
         if high and not self.said:
             self.said = True
@@ -106,25 +109,20 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         return rate
 
 
-def read_rates(
-    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
-) -> tuple[Rate, int]:
-    """Frames of `file` from number `first` on, which are of these times → as to_rate.
+def read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
+    """What is asked of a file, whose frames are of these times → as to_rate.
 
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
     """
-    return isolated(
-        file.path, _read_rates, without_place(file), first, times, rows, columns, options
-    )
+    file = without_place(request.file)
+    return isolated(file.path, _read_rates, replace(request, file=file), times)
 
 
-def _read_rates(
-    file: RadarFile, first: int, times: Times, rows: slice, columns: slice, options: ReadOptions
-) -> tuple[Rate, int]:
-    stored = read_frames(file, slice(first, first + len(times)), rows, columns, options)
+def _read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
+    file, stored = request.file, read_frames(request)
     if len(stored) != len(times):
         raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
-    return to_rate(stored, file, times, options)
+    return to_rate(stored, file, times, request.options)
 
 
 def to_rate(

@@ -28,6 +28,8 @@ MARSHALL_PALMER = ZR_RELATIONS["marshall_palmer"]
 # 0 dBZ is 0.04 mm/h by Marshall–Palmer; below it radars report noise or "no echo" (-32, -30, -10 …)
 NOISE_DBZ = 0.0
 
+ANOTHER_VARIABLE = ", or name another variable with data.variable"
+
 # What one unit is in mm/h; 1 kg of water on 1 m2 stands 1 mm high.
 _RATES = {
     "h-1 mm": 1.0, "min-1 mm": 60.0, "mm s-1": 3600.0, "day-1 mm": 1 / 24,
@@ -100,6 +102,41 @@ def quantity_of(units: str) -> Quantity | None:
     if plain in _AMOUNTS:
         return "amount"
     return "reflectivity" if plain == "dbz" else None
+
+
+def choose_units(
+    asked: str | None, stated: str, what: str, advice: str = "", unsaid: str = "has no units"
+) -> str:
+    """Return the units of a file's values: those of the user (data.units), else of the file.
+
+    Args:
+        stated: by the file, its format or its service; "" if unknown.
+        what: begins the message: the file, and which of its values.
+        advice: ends it: what may be done instead of giving units. unsaid: if nobody states units.
+
+    Errors: DataError if they are neither a rate, an amount nor a reflectivity.
+    """
+    units = asked or stated
+    if quantity_of(units) is None:
+        raise DataError(
+            f"{what} {f'is in {units!r}' if units else unsaid}; nowcast reads 'mm h-1', 'mm' with"
+            f" data.accumulation_minutes, or 'dBZ': say which with data.units{advice}."
+        )
+    return units
+
+
+def choose_minutes(asked: float | None, stated: float | None, units: str, what: str) -> float:
+    """Return the minutes that an amount was gathered over: those of the file, else of the user.
+
+    what: begins the message, up to its verb. Errors: DataError if neither says them.
+    """
+    minutes = stated or asked
+    if minutes is None:
+        raise DataError(
+            f"{what} an amount in {units!r}, but over how many minutes is not said; set"
+            " data.accumulation_minutes (or data.units, if it is a rate)."
+        )
+    return minutes
 
 
 def dry_in(units: str) -> float:

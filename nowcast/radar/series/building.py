@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import DataError
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.storage import Values
 from nowcast.radar.series.describing import OnBad, Problem, refuse
@@ -166,8 +166,8 @@ def _check_equal(series: Series, first: int, second: int, options: ReadOptions) 
 
 
 def _frame(series: Series, k: int, options: ReadOptions) -> Values:
-    file, index, everything = series.files[series.file_of[k]], int(series.frame_of[k]), slice(None)
-    return read_frames(file, slice(index, index + 1), everything, everything, options)
+    file, index = series.files[series.file_of[k]], int(series.frame_of[k])
+    return read_frames(ReadRequest(file, options, slice(index, index + 1)))
 
 
 def _span(paths: Sequence[Path]) -> str:

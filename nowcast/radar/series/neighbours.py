@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.reading import storage
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import Rate, is_impossible, to_rate
 from nowcast.radar.reading.storage import Values
@@ -135,7 +135,7 @@ def misfits(series: Series, options: ReadOptions) -> Iterator[Problem]:
 
 
 def _first_frame(file: RadarFile, options: ReadOptions) -> Values:
-    return read_frames(file, slice(0, 1), slice(None), slice(None), options)
+    return read_frames(ReadRequest(file, options, slice(0, 1)))
 
 
 def _wet_share(rate: Rate) -> float:

@@ -2,6 +2,8 @@
 format.
 """
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import originals
@@ -9,6 +11,7 @@ import pytest
 from pytest import approx
 
 from nowcast.radar import open_grid
+from nowcast.radar.reading.file import ReadRequest
 from nowcast.radar.reading.formats import describe_file, read_frames
 from nowcast.radar.reading.storage import unpack, unsigned_where_meant
 
@@ -117,15 +120,15 @@ def test_a_number_may_be_said_to_mean_dry_or_missing_in_every_format(form, tmp_p
         if "shared" in str(paths[0]):
             continue
         file = describe_file(paths[0], options)
-        whole = slice(0, 1), slice(None), slice(None)
-        stored = read_frames(file, *whole, options)
+        request = ReadRequest(file, options, slice(0, 1))
+        stored = read_frames(request)
         wet = np.unravel_index(np.nanargmax(stored), stored.shape)
         number = _as_stored(file, stored[wet])
         there = stored == stored[wet]
-        for said, expected in (("dry_value", file.dry(options)[1]), ("missing_value", np.nan)):
+        for said, expected in (("dry_value", request.dry[1]), ("missing_value", np.nan)):
             for numbers in (number, [-4321.0, number]):
                 named = type(options)(**{**options.__dict__, said: numbers})
-                found = read_frames(file, *whole, named)
+                found = read_frames(replace(request, options=named))
                 assert (
                     np.isnan(found[there]).all()
                     if np.isnan(expected)

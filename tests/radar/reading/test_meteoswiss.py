@@ -186,7 +186,7 @@ def test_what_has_another_table_is_refused(write):
 
 
 def test_units_that_are_none_are_refused(write):
-    refused(write(gif(frame())), "'furlong' is no unit of rain", units="furlong")
+    refused(write(gif(frame())), "its rain is in 'furlong'; .* data.units", units="furlong")
 
 
 def test_an_image_of_another_size_is_refused(write):

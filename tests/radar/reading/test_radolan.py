@@ -211,7 +211,7 @@ def test_what_is_not_known_is_refused(write):
         write(radolan(RY.replace("900x 900", "450x 450"), shape=(450, 450))),
         "its grid is 450 x 450; .* 900 x 900, 1100 x 900",
     )
-    refused(write(radolan(RY)), "'furlong' is no unit of rain", units="furlong")
+    refused(write(radolan(RY)), "its rain is in 'furlong'; .* data.units", units="furlong")
 
 
 @pytest.mark.parametrize(

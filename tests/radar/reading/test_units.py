@@ -3,7 +3,14 @@ import pytest
 from pytest import approx
 
 from nowcast.errors import DataError
-from nowcast.radar.reading.units import dbz_to_rate, quantity_of, rate_factor, rate_to_dbz
+from nowcast.radar.reading.units import (
+    choose_minutes,
+    choose_units,
+    dbz_to_rate,
+    quantity_of,
+    rate_factor,
+    rate_to_dbz,
+)
 
 
 def test_one_millimetre_an_hour_is_23_dbz_by_marshall_palmer():
@@ -77,3 +84,29 @@ def test_quantities_are_told_apart():
         "amount",
         "reflectivity",
     ]
+
+
+def test_the_units_of_the_user_go_before_those_of_the_file() -> None:
+    assert choose_units(None, "mm", "a.nc: 'rain'") == "mm"
+    assert choose_units("dBZ", "mm", "a.nc: 'rain'") == "dBZ"
+    assert choose_units("dBZ", "", "a.nc: 'rain'") == "dBZ"
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated", "holds"),
+    [("furlong", "mm", "is in 'furlong'"), (None, "K", "is in 'K'"), (None, "", "has no units")],
+)
+def test_units_that_are_not_of_rain_are_refused(asked: str | None, stated: str, holds: str) -> None:
+    with pytest.raises(DataError) as error:
+        choose_units(asked, stated, "a.nc: 'rain'", ", or go home")
+    assert str(error.value) == (
+        f"a.nc: 'rain' {holds}; nowcast reads 'mm h-1', 'mm' with data.accumulation_minutes, or"
+        " 'dBZ': say which with data.units, or go home."
+    )
+
+
+def test_the_minutes_of_the_file_go_before_those_of_the_user() -> None:
+    assert choose_minutes(10, 5, "mm", "a.nc: holds") == 5
+    assert choose_minutes(10, None, "mm", "a.nc: holds") == 10
+    with pytest.raises(DataError, match=r"^a.nc: holds an amount in 'mm', but .* is not said; set"):
+        choose_minutes(None, None, "mm", "a.nc: holds")

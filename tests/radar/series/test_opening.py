@@ -18,9 +18,10 @@ def reads(monkeypatch, in_this_process):
     seen = []
     real = frames.read_frames
 
-    def counting(file, which, *rest):
-        seen.append((file.path.name, which.start, which.stop - which.start))
-        return real(file, which, *rest)
+    def counting(request):
+        which = request.frames
+        seen.append((request.file.path.name, which.start, which.stop - which.start))
+        return real(request)
 
     monkeypatch.setattr(frames, "read_frames", counting)
     return seen

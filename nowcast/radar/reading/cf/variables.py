@@ -25,7 +25,7 @@ from nowcast.radar.reading.cf.times import (
 )
 from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
 from nowcast.radar.reading.products import on_known_grid, product_of
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import ANOTHER_VARIABLE, choose_minutes, choose_units, quantity_of
 from nowcast.radar.times import Times, show
 
 # CF standard names of what radars measure as rain.
@@ -230,31 +230,19 @@ def _find_units(
     """
     stated = str(field.attrs.get("units", ""))
     product = product_of(file, field)
-    text = options.units or (stated if quantity_of(stated) else product.units or stated)
-    quantity = quantity_of(text)
-    if quantity is None:
-        holds = f"is in {text!r}" if text else "has no units"
-        raise DataError(
-            f"{path}: {field.name!r} {holds}; nowcast reads 'mm h-1', 'mm' with"
-            " data.accumulation_minutes, or 'dBZ': say which with data.units, or name another"
-            " variable with data.variable."
-        )
+    stated = stated if quantity_of(stated) else product.units or stated
+    what = f"{path}: {field.name!r}"
+    text = choose_units(options.units, stated, what, ANOTHER_VARIABLE)
     methods = methods_of(field, time)
     refuse_climatology(methods, path)
-    if quantity != "amount":
+    if quantity_of(text) != "amount":
         return text, None
     minutes = (
         (None if intervals is None else intervals.minutes(path))
         or minutes_of_cell_methods(methods)
         or product.minutes
-        or options.accumulation_minutes
     )
-    if minutes is None:
-        raise DataError(
-            f"{path}: {field.name!r} is an amount in {text!r}, but over how many minutes is not"
-            " said; set data.accumulation_minutes (or data.units, if it is a rate)."
-        )
-    return text, minutes
+    return text, choose_minutes(options.accumulation_minutes, minutes, text, f"{what} is")
 
 
 def _show(variable: xr.DataArray) -> str:

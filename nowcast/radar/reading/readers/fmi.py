@@ -13,9 +13,9 @@ from nowcast.errors import DataError
 from nowcast.radar.finding.filename_times import time_from_name
 from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 HEADER = 2**16  # bytes within which a header ends
 SCALE, OFFSET, MISSING = 0.5, -32.0, 255  # dBZ = v / 2 - 32; 0 is no echo
@@ -57,7 +57,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     """
     header = _header(path)
     said = header.said
-    variable, units = said.get("param", ""), options.units or "dBZ"
+    variable, units = said.get("param", ""), choose_units(options.units, "dBZ", f"{path}: its rain")
     if quantity_of(units) != "reflectivity":
         raise DataError(
             f"{path}: FMI's PGM holds dBZ, which data.units={units!r} does not fit; leave"
@@ -84,13 +84,12 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """The frame of `file` in dBZ: float64 (time, y, x), northern row first, NaN = missing.
 
     Errors: as describe.
     """
+    file = request.file
     header = _header(file.path)
     if header.shape != file.layout.shape:
         raise DataError(f"{file.path}: has another grid than when it was opened; open it again.")
@@ -100,14 +99,12 @@ def read(
     )  # one more, so that a gzipped file is read, and checked, to its end
     if len(data) != header.size + height * width:
         raise wrong_size(file.path, len(data) - header.size, height, width, 1)
-    raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[
-        frames, rows, columns
-    ]
+    raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[request.box]
     return unpack(
         raw,
         {"_FillValue": MISSING, "scale_factor": SCALE, "add_offset": OFFSET},
-        options.missing_value,
-        file.dry(options),
+        request.options.missing_value,
+        request.dry,
     )
 
 

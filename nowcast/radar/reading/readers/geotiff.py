@@ -31,7 +31,7 @@ from nowcast.radar.placing.georeference import (
 )
 from nowcast.radar.reading.cf.times import minutes_of_cell_methods
 from nowcast.radar.reading.cf.variables import PROVENANCE
-from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.odim import RAIN, REFLECTIVITY
 from nowcast.radar.reading.storage import (
     Values,
@@ -42,7 +42,7 @@ from nowcast.radar.reading.storage import (
     unpack,
     unsigned_where_meant,
 )
-from nowcast.radar.reading.units import ZR_RELATIONS, quantity_of
+from nowcast.radar.reading.units import ZR_RELATIONS, choose_minutes, choose_units, quantity_of
 from nowcast.radar.times import instant
 from nowcast.untrusted.files import refuse_huge
 
@@ -106,18 +106,17 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
         return RadarFile(path, "geotiff", layout, times, _place(file, path), attrs)
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked.
 
     Errors: as describe.
     """
+    file, options = request.file, request.options
     (top, bottom, _), (left, right, _) = (
-        part.indices(size) for part, size in zip((rows, columns), file.layout.shape, strict=True)
+        part.indices(size) for part, size in zip(request.box[1:], file.layout.shape, strict=True)
     )
     with _open(file.path) as stored:
-        bands = _bands(stored, options, file.path)[frames]
+        bands = _bands(stored, options, file.path)[request.frames]
         window = ((top, bottom), (left, right))
         values = np.empty((len(bands), bottom - top, right - left))
         for frame, band in zip(values, bands, strict=True):
@@ -132,7 +131,7 @@ def read(
                 "scale_factor": scale,
                 "add_offset": offset,
             }
-            numbers, dry = file.dry(options)
+            numbers, dry = request.dry
             flagged = undetected(undetect, declared, nodata, options.missing_value)
             frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
             if declared is None:  # then a mask, or an alpha band, may say where nothing is
@@ -216,25 +215,11 @@ def _units(
             f"{path}: its bands are in different units ({', '.join(sorted(stated))}); choose one"
             " with data.variable."
         )
-    units = options.units or stated.pop()
-    quantity = quantity_of(units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {f'is in {units!r}' if units else 'has no units'}; nowcast reads 'mm h-1',"
-            " 'mm' with data.accumulation_minutes, or 'dBZ': say which with data.units."
-        )
-    if quantity != "amount":
+    units = choose_units(options.units, stated.pop(), f"{path}:")
+    if quantity_of(units) != "amount":
         return units, None
-    minutes = (
-        minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", ""))
-        or options.accumulation_minutes
-    )
-    if minutes is None:
-        raise DataError(
-            f"{path}: holds an amount in {units!r}, but over how many minutes is not said; set"
-            " data.accumulation_minutes (or data.units, if it is a rate)."
-        )
-    return units, minutes
+    minutes = minutes_of_cell_methods(_said(file, bands[0]).get("cell_methods", ""))
+    return units, choose_minutes(options.accumulation_minutes, minutes, units, f"{path}: holds")
 
 
 def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nowcast.errors import DataError
 from nowcast.files import FileVersion
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.grib_message import (
     BITMAPPED,
     OpenMessage,
@@ -21,7 +21,7 @@ from nowcast.radar.reading.readers.grib_message import (
 )
 from nowcast.radar.reading.readers.grib_parameters import Parameter
 from nowcast.radar.reading.storage import Values, explain, missing_numbers
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import ANOTHER_VARIABLE, choose_minutes, choose_units, quantity_of
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,24 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing.
 
     A message is unpacked whole. Errors: as describe.
     """
-    messages = _rain(_messages(file.path), options, file.path)[frames]
+    file, options = request.file, request.options
+    messages = _rain(_messages(file.path), options, file.path)[request.frames]
     height, width = (
         len(range(size)[part])
-        for size, part in zip(file.layout.shape, (rows, columns), strict=True)
+        for size, part in zip(file.layout.shape, request.box[1:], strict=True)
     )
     values = np.empty((len(messages), height, width))
     for frame, message in zip(values, messages, strict=True):
         with only_reader, message.open(file.path) as handle:
             if handle.shape() != file.layout.shape:
                 raise DataError(f"{file.path}: has changed since it was opened; open it again.")
-            frame[:] = handle.values()[rows, columns]
-        numbers, dry = file.dry(options)
+            frame[:] = handle.values()[request.box[1:]]
+        numbers, dry = request.dry
         at_dry = np.isin(frame, [*message.parameter.dry, *numbers])
         for number in missing_numbers(BITMAPPED, message.parameter.missing, options.missing_value):
             frame[frame == number] = np.nan
@@ -118,15 +117,9 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
     silent; data.units overrules it.
     """
     parameter = messages[0].parameter
-    units = options.units or parameter.units
-    quantity = quantity_of(units)
-    if quantity is None:
-        raise DataError(
-            f"{path}: {parameter.name!r} is in {units!r}; nowcast reads 'mm h-1', 'mm' with"
-            " data.accumulation_minutes, or 'dBZ': say which with data.units, or name another"
-            " variable with data.variable."
-        )
-    if quantity != "amount":
+    what = f"{path}: {parameter.name!r}"
+    units = choose_units(options.units, parameter.units, what, ANOTHER_VARIABLE)
+    if quantity_of(units) != "amount":
         return units, None
     spans = sorted({message.parameter.minutes or 0.0 for message in messages})
     if len(spans) > 1:
@@ -134,13 +127,7 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
             f"{path}: its frames are sums over {spans[0]:g} to {spans[-1]:g} minutes; nowcast needs"
             " one length."
         )
-    minutes = spans[0] or options.accumulation_minutes
-    if minutes is None:
-        raise DataError(
-            f"{path}: {parameter.name!r} is an amount in {units!r}, but over how many minutes is"
-            " not said; set data.accumulation_minutes (or data.units, if it is a rate)."
-        )
-    return units, minutes
+    return units, choose_minutes(options.accumulation_minutes, spans[0], units, f"{what} is")
 
 
 def _messages(path: Path) -> tuple[Message, ...]:

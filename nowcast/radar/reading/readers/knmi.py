@@ -16,8 +16,8 @@ import numpy as np
 from nowcast.errors import DataError
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import hdf5, storage
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant, show
 
 # of rain; others are of quality, height, adjustment …
@@ -64,35 +64,31 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
         )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> storage.Values:
+def read(request: ReadRequest) -> storage.Values:
     """Frames of `file`: float64 (time, y, x) in its units, missing and out of image NaN.
 
     Errors: as describe.
     """
+    file = request.file
     with hdf5.open_file(file.path) as root:
-        images = _rain_images(root, file.path, options)[frames]
+        images = _rain_images(root, file.path, request.options)[request.frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(
                 f"{file.path}: its images have another size than when it was opened; open it again."
             )
-        return np.array(
-            [_decode(image, rows, columns, file, options) for image in images], dtype=np.float64
-        )
+        return np.array([_decode(image, request) for image in images], dtype=np.float64)
 
 
-def _decode(
-    image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions
-) -> storage.Values:
+def _decode(image: Image, request: ReadRequest) -> storage.Values:
     """Values in the image's units.
 
     A stored 0 is never missing: KNMI calls it so in reflectivity, where it means no echo.
     """
+    file, inside = request.file, image.data[request.box[1:]]
     calibration = [hdf5.group(image.node, "calibration")]
     outside = hdf5.number(calibration, "calibration_out_of_image", file.path)
     missing = hdf5.number(calibration, "calibration_missing_data", file.path) or None
-    stored = storage.unsigned_where_meant(image.data[rows, columns], outside, missing)
+    stored = storage.unsigned_where_meant(inside, outside, missing)
     gain, offset = _calibration(image, file.path)
     attrs = {
         "_FillValue": outside,
@@ -100,7 +96,7 @@ def _decode(
         "scale_factor": gain,
         "add_offset": offset,
     }
-    return storage.unpack(stored, attrs, options.missing_value, file.dry(options))
+    return storage.unpack(stored, attrs, request.options.missing_value, request.dry)
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
@@ -165,14 +161,13 @@ def _refuse(path: Path, images: list[Image], problem: str) -> None:
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
-    units = options.units or UNITS.get(image.unit, "")
-    if quantity_of(units) is None:
-        raise DataError(
-            f"{path}: {image.path} {image.parameter} is in {(options.units or image.unit)!r};"
-            " nowcast reads 'mm h-1', 'mm' or 'dBZ': say which with data.units, or name another"
-            " image with data.variable."
-        )
-    return units
+    return choose_units(
+        options.units,
+        UNITS.get(image.unit, ""),
+        f"{path}: {image.path} {image.parameter}",
+        ", or name another image with data.variable",
+        f"is in {image.unit!r}",
+    )
 
 
 def _calibration(image: Image, path: Path) -> tuple[float, float]:

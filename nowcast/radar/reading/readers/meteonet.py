@@ -26,9 +26,9 @@ import numpy as np
 from nowcast.errors import DataError
 from nowcast.files import FileVersion
 from nowcast.radar.placing.georeference import Place, axis_in_degrees
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, unpack
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant
 from nowcast.untrusted.files import refuse_huge
 
@@ -101,31 +101,30 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its frames are {stream.shape[1]} x {stream.shape[2]}; MeteoNet's zones have"
             f" {known}."
         )
-    units = options.units or "mm"
+    units = choose_units(options.units, "mm", f"{path}: its rain")
     minutes = MINUTES if quantity_of(units) == "amount" else None
     layout = Layout("rainfall", stream.shape[1:], units, minutes, packing=(SCALE, 0.0))
     about = {"institution": "Météo-France", "title": "MeteoNet", "license": "Licence Ouverte 2.0"}
     return RadarFile(path, "meteonet", layout, times, dict(_place(stream.shape[1:])), about)
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """Frames of `file` in mm: float64 (time, y, x), northern row first, NaN = missing.
 
     Errors: as describe.
     """
+    file = request.file
     with _explained(file.path), _reading:
         stream = _stream(file.path)
         if stream.shape[1:] != file.layout.shape or stream.shape[0] != len(file.times):
             raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
-        first, last, _ = frames.indices(stream.shape[0])
-        raw = stream.frames(first, max(last - first, 0))[:, rows, columns]
+        first, last, _ = request.frames.indices(stream.shape[0])
+        raw = stream.frames(first, max(last - first, 0))[:, *request.box[1:]]
     return unpack(
         raw,
         {"_FillValue": MISSING, "scale_factor": SCALE},
-        options.missing_value,
-        file.dry(options),
+        request.options.missing_value,
+        request.dry,
     )
 
 

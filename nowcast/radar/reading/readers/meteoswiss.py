@@ -18,9 +18,9 @@ import numpy.typing as npt
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_crs
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +55,7 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its image is {image.height} x {image.width}; where one of MeteoSwiss lies is"
             f" known for {SHAPE[0]} x {SHAPE[1]} only."
         )
-    units = options.units or "mm"
+    units = choose_units(options.units, "mm", f"{path}: its rain")
     minutes = _minutes(path, said, options) if quantity_of(units) == "amount" else None
     times = np.array([time], dtype="datetime64[ns]")
     version = re.search(r"\bVERSION=(\S+)", said)
@@ -69,16 +69,14 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """The frame of `file` in mm: float64 (time, y, x), northern row first, NaN = missing.
 
     Errors: as describe.
     """
-    numbers = _numbers(file.path)[None][frames, rows, columns]
+    numbers = _numbers(request.file.path)[None][request.box]
     # 0 is dry by the table, too
-    kept = unpack(numbers, {"_FillValue": MISSING}, options.missing_value, file.dry(options))
+    kept = unpack(numbers, {"_FillValue": MISSING}, request.options.missing_value, request.dry)
     missing = np.isnan(kept)
     return np.where(missing, np.nan, _table()[np.where(missing, 0, kept).astype(np.uint8)])
 

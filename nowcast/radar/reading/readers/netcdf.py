@@ -12,7 +12,7 @@ import xarray as xr
 from nowcast.errors import DataError
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.cf.variables import describe_dataset
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.signals import uninterrupted
 
 
@@ -107,15 +107,14 @@ def _refuse_groups(opened: netCDF4.Dataset, path: Path) -> None:
         )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> storage.Values:
+def read(request: ReadRequest) -> storage.Values:
     """Frames of `file`, in the file's own units: float64 (time, y, x), NaN = missing.
 
     One read. Errors: as describe.
     """
-    assert file.layout.dims is not None
-    time, y, x = file.layout.dims
-    index = {time if time is not None else "": frames, y: rows, x: columns}
-    missing = storage.missing_numbers(options.missing_value, file.layout.missing)
-    return storage.read_values(file.path, file.layout.variable, index, missing, file.dry(options))
+    file, layout = request.file, request.file.layout
+    assert layout.dims is not None
+    time, y, x = layout.dims
+    index = {time if time is not None else "": request.frames, y: request.rows, x: request.columns}
+    missing = storage.missing_numbers(request.options.missing_value, layout.missing)
+    return storage.read_values(file.path, layout.variable, index, missing, request.dry)

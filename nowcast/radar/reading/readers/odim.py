@@ -20,8 +20,8 @@ import numpy as np
 from nowcast.errors import DataError
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.reading import hdf5, storage
-from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.file import ZR, Layout, RadarFile, ReadOptions, ReadRequest
+from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant, show
 
 RAIN = {"RATE": "mm h-1", "ACRR": "mm"}
@@ -67,38 +67,34 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
         )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> storage.Values:
+def read(request: ReadRequest) -> storage.Values:
     """Frames of `file`: float64 (time, y, x) in its units, nodata NaN, undetect 0 (-inf of dBZ).
 
     Errors: as describe.
     """
+    file = request.file
     with hdf5.open_file(file.path) as root:
-        images = _rain_images(root, file.path, options)[frames]
+        images = _rain_images(root, file.path, request.options)[request.frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(
                 f"{file.path}: its images have another size than when it was opened; open it again."
             )
-        return np.array(
-            [_decode(image, rows, columns, file, options) for image in images], dtype=np.float64
-        )
+        return np.array([_decode(image, request) for image in images], dtype=np.float64)
 
 
-def _decode(
-    image: Image, rows: slice, columns: slice, file: RadarFile, options: ReadOptions
-) -> storage.Values:
+def _decode(image: Image, request: ReadRequest) -> storage.Values:
     """Values in the units of `file`.
 
     What is nodata and undetect alike is missing, and so is an undetect that the user calls so.
     """
+    file, said_missing = request.file, request.options.missing_value
     nodata, undetect = (hdf5.number(image.what, name, file.path) for name in ("nodata", "undetect"))
-    stored = storage.unsigned_where_meant(image.data[rows, columns], nodata, undetect)
+    stored = storage.unsigned_where_meant(image.data[request.box[1:]], nodata, undetect)
     gain, offset = _packing(image, file.path)
     attrs = {"_FillValue": nodata, "scale_factor": gain, "add_offset": offset}
-    numbers, dry = file.dry(options)
-    flagged = storage.undetected(undetect, nodata, options.missing_value)
-    return storage.unpack(stored, attrs, options.missing_value, ([*flagged, *numbers], dry))
+    numbers, dry = request.dry
+    flagged = storage.undetected(undetect, nodata, said_missing)
+    return storage.unpack(stored, attrs, said_missing, ([*flagged, *numbers], dry))
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
@@ -181,18 +177,13 @@ def _refuse(path: Path, images: list[Image], problem: str) -> list[Image]:
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
-    units = options.units or {**RAIN, **REFLECTIVITY}.get(image.quantity, "")
-    if quantity_of(units) is None:
-        holds = (
-            f"is in {units!r}"
-            if units
-            else f"is {image.quantity or 'of no quantity'}, which is not rain"
-        )
-        raise DataError(
-            f"{path}: {image.path} {holds}; nowcast reads 'mm h-1', 'mm' or 'dBZ': say which with"
-            " data.units, or name another with data.variable."
-        )
-    return units
+    return choose_units(
+        options.units,
+        {**RAIN, **REFLECTIVITY}.get(image.quantity, ""),
+        f"{path}: {image.path}",
+        ", or name another with data.variable",
+        f"is {image.quantity or 'of no quantity'}, which is not rain",
+    )
 
 
 def _packing(image: Image, path: Path) -> tuple[float, float]:

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS
 from nowcast.radar.placing.georeference import Place, axis_in_metres, grid_mapping_from_proj
-from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions
+from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
-from nowcast.radar.reading.units import quantity_of
+from nowcast.radar.reading.units import choose_units, quantity_of
 
 HEADER = 2**12  # bytes within which a header ends
 ETX = b"\x03"
@@ -74,7 +74,8 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
             f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows where"
             f" RADOLAN's {known} lie."
         )
-    units = options.units or ("mm" if header.product in SUMS else "dBZ")
+    stated = "mm" if header.product in SUMS else "dBZ"
+    units = choose_units(options.units, stated, f"{path}: its rain")
     minutes = header.minutes if quantity_of(units) == "amount" else None
     layout = Layout(header.product, header.shape, units, minutes, packing=_packing(header))
     times = np.array([header.time], dtype="datetime64[ns]")
@@ -89,15 +90,14 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     )
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> Values:
+def read(request: ReadRequest) -> Values:
     """The frame of `file`: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing.
 
     Errors: as describe.
 
     Missing are pixels that no radar sees, and those whose number is not rain but clutter.
     """
+    file = request.file
     header = _header(file.path)
     if (header.product, header.shape) != (file.layout.variable, file.layout.shape):
         raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
@@ -110,13 +110,13 @@ def read(
             file.path, len(data) - header.size, height, width, size // (height * width)
         )
     raw = np.frombuffer(data, "<u2" if size == 2 * height * width else np.uint8, offset=header.size)
-    number, missing = _decode(raw.reshape(1, height, width)[frames, rows, columns])
+    number, missing = _decode(raw.reshape(1, height, width)[request.box])
     scale, offset = _packing(header)
     values = unpack(
         number,
         {"scale_factor": scale, "add_offset": offset},
-        options.missing_value,
-        file.dry(options),
+        request.options.missing_value,
+        request.dry,
     )
     values[missing] = np.nan
     return values

@@ -16,7 +16,7 @@ from nowcast.errors import DataError
 from nowcast.files import FileVersion
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.cf.variables import describe_dataset
-from nowcast.radar.reading.file import RadarFile, ReadOptions
+from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.zarr_chunks import Box, chunks_of, mark_lost
 from nowcast.radar.reading.storage import library
 from nowcast.signals import uninterrupted
@@ -39,21 +39,20 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     return replace(described, layout=replace(described.layout, variable=name))
 
 
-def read(
-    file: RadarFile, frames: slice, rows: slice, columns: slice, options: ReadOptions
-) -> storage.Values:
+def read(request: ReadRequest) -> storage.Values:
     """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing.
 
     Errors: as describe.
     """
+    file = request.file
     assert file.layout.dims is not None
     time, y, x = file.layout.dims
     with uninterrupted():
         variable = file.layout.variable
         stored, array = _stored(file.path, variable, _version(file.path, variable))
         missing, dry = (
-            storage.missing_numbers(options.missing_value, file.layout.missing),
-            file.dry(options),
+            storage.missing_numbers(request.options.missing_value, file.layout.missing),
+            request.dry,
         )
 
         def values_of(box: Box) -> storage.Values:
@@ -72,7 +71,7 @@ def read(
         chunks = chunks_of(array, file.path / variable, axes)
         first, second, third = (
             slice(*part.indices(size)[:2])
-            for part, size in zip((frames, rows, columns), chunks.shape, strict=True)
+            for part, size in zip(request.box, chunks.shape, strict=True)
         )
         box = (first, second, third)
         values = values_of(box)
