@@ -15,7 +15,7 @@ _MINUTE = np.timedelta64(1, "m")
 
 
 class GridFrames:
-    """The frames of a canonical grid, of which only those are read that a method needs."""
+    """The frames of a canonical grid; only those that a method needs are read."""
 
     def __init__(self, grid: xr.Dataset, config: PredictConfig) -> None:
         self.grid, self.config = grid, config
