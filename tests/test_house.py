@@ -30,7 +30,7 @@ FLOORS = (
     ("untrusted", "explain", "baselines"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
-    ("errors", "startup"),
+    ("arrays", "errors", "startup"),
 )
 """The rooms, the highest floor first. A room knows only rooms on floors below its own."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Frames = list[Any]
+ObservedFrames = list[Any]
 """Arrays (h, w) in mm/h; None where nothing was observed."""
 
 
@@ -112,7 +112,7 @@ def plot(
 
 def draw(
     forecasts: Mapping[str, xr.Dataset],
-    seen: tuple[Frames | None, Frames | None],
+    seen: tuple[ObservedFrames | None, ObservedFrames | None],
     config: PlotConfig,
     where: str,
     output: str | None,
@@ -179,7 +179,7 @@ def observed_times(forecast: xr.Dataset, before: int) -> tuple[Any, Any]:
 
 def observed_frames(
     grid: xr.Dataset, forecast: xr.Dataset, before: int, where: str
-) -> tuple[Frames, Frames | None]:
+) -> tuple[ObservedFrames, ObservedFrames | None]:
     """Return the frames of the valid times, and `before` frames up to the reference time or None
     if all of these are missing.
 

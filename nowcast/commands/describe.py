@@ -21,7 +21,7 @@ from nowcast.console import EDGELESS
 from nowcast.console import console as standard_output
 from nowcast.errors import ConfigError
 from nowcast.model import FCLSTM, ConvLSTM, build_model
-from nowcast.model.describe import Description, Dimensions, Row
+from nowcast.model.describe import Description, Dimensions, LayerRow
 from nowcast.model.describe import describe as describe_model
 
 CAPTION = """\
@@ -33,9 +33,9 @@ forecasting memory: the most that is alive while a layer runs, weights aside"""
 WIDTH = 80
 """Columns that every table fits."""
 
-Fields = dict[str, Callable[[Row], str]]
+Columns = dict[str, Callable[[LayerRow], str]]
 
-SHAPES: Fields = {
+SHAPES: Columns = {
     "input": lambda row: dimensions(row.input_shape),
     "kernel": lambda row: dimensions(row.kernel_shape),
     "recurrent kernel": lambda row: dimensions(row.recurrent_kernel_shape),
@@ -43,7 +43,7 @@ SHAPES: Fields = {
     "cell": lambda row: dimensions(row.cell_shape),
     "hidden": lambda row: dimensions(row.hidden_shape),
 }
-COSTS: Fields = {
+COSTS: Columns = {
     "steps": lambda row: "" if row.steps is None else str(row.steps),
     "parameters": lambda row: short(row.parameters),
     "multiply–adds": lambda row: short(row.multiply_adds, "MAC"),
@@ -142,7 +142,7 @@ def tables(names: Sequence[str], models: Sequence[Description], width: int) -> l
     return [table_of_models(names, models)]
 
 
-def table_of_layers(described: Description, fields: Fields) -> Table:
+def table_of_layers(described: Description, fields: Columns) -> Table:
     """A row for each layer and gate that has any of the fields."""
     table = Table("layer", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for field in fields:
@@ -171,7 +171,7 @@ def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Tabl
         tuple(model.layers[-1] for model in models),
     ]
     for rows in (*layers, tuple(total(model) for model in models)):
-        present = [row or Row("", "") for row in rows]
+        present = [row or LayerRow("", "") for row in rows]
         table.add_row("", *(f"{row.name} {row.kind}" for row in present), style="bold")
         for field, show in FIELDS.items():
             cells = [show(row) if row else "" for row in rows]
@@ -189,9 +189,9 @@ def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Tabl
     return table
 
 
-def total(described: Description) -> Row:
+def total(described: Description) -> LayerRow:
     """The sums of the layers, and of the memory in forecasting the largest."""
-    return Row(
+    return LayerRow(
         "total",
         "",
         parameters=described.parameters,

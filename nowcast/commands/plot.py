@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from nowcast.api.plotting import (
-    Frames,
+    ObservedFrames,
     draw,
     forecasts_differ,
     frames_before,
@@ -29,7 +29,7 @@ def plot(config: PlotConfig, files: Sequence[str]) -> Path:
     """
     forecasts = open_alike(files)
     first = next(iter(forecasts.values()))
-    seen: tuple[Frames | None, Frames | None] = None, None
+    seen: tuple[ObservedFrames | None, ObservedFrames | None] = None, None
     if config.data is not None:
         before = frames_before(config, config.output)
         grid = open_around(config.data, first, before)

@@ -29,10 +29,11 @@ from nowcast.radar.series.building import build_series
 from nowcast.radar.series.cadence import targets_of
 from nowcast.radar.series.describing import Problem, alike_files, refuse
 from nowcast.radar.series.opening import provenance_of
-from nowcast.radar.series.series import Series, Span, near
+from nowcast.radar.series.series import Series, near
 from nowcast.radar.store.preparation import DayPlan, Preparation, describe_part, make_day, plan_days
 from nowcast.radar.store.processes import in_processes
 from nowcast.radar.store.store import fingerprint, read_records, refuse_other_settings
+from nowcast.radar.times import TimeSpan
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
     return paths
 
 
-def around(period: Period | None, config: PrepareConfig) -> list[Span]:
+def around(period: Period | None, config: PrepareConfig) -> list[TimeSpan]:
     """The frames that those of a period are made of: the first and last of a coarser clock need
     some that lie before and after it.
     """

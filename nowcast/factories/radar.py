@@ -10,7 +10,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.errors import ConfigError
 from nowcast.periods import Period
 from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
-from nowcast.radar.series.series import Span
+from nowcast.radar.times import TimeSpan
 
 
 def open_radar(
@@ -27,7 +27,7 @@ def open_radar(
     """
     asked = [(one.start, one.end) for one in periods]
     wider = [] if around is None else [(around.start, around.end)]
-    spans: list[Span | None] = [*asked, *wider]
+    spans: list[TimeSpan | None] = [*asked, *wider]
     files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
     known = None if opened is None else opened.encoding.get("known")
     return open_files(list(dict.fromkeys(files)), reading(data), asked, wider, known)

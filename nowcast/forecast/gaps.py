@@ -17,9 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nowcast.arrays import Float64Array
 from nowcast.errors import InternalError
-
-Rates = NDArray[np.float64]
 
 
 def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -59,12 +58,16 @@ def fill_gaps(
     return filled
 
 
-def interpolation(before: Rates, after: Rates, shares: Sequence[float]) -> Rates:
+def interpolation(
+    before: Float64Array, after: Float64Array, shares: Sequence[float]
+) -> Float64Array:
     """(1 − s) B + s A for each share s → (s, h, w); NaN where B or A is."""
     return np.stack([(1 - s) * before + s * after for s in shares])
 
 
-def advection(before: Rates, after: Rates, velocity: Rates, shares: Sequence[float]) -> Rates:
+def advection(
+    before: Float64Array, after: Float64Array, velocity: Float64Array, shares: Sequence[float]
+) -> Float64Array:
     """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each share s → (s, h, w); of the two the one that
     is there where the other is NaN or comes from outside of the grid; NaN where both are.
 
@@ -76,12 +79,12 @@ def advection(before: Rates, after: Rates, velocity: Rates, shares: Sequence[flo
     forward = extrapolate(before, velocity, list(shares), **moves)
     backward = extrapolate(after, -velocity, [1 - s for s in reversed(shares)], **moves)[::-1]
     weights = np.asarray(shares)[:, None, None]
-    both: Rates = (1 - weights) * forward + weights * backward
+    both: Float64Array = (1 - weights) * forward + weights * backward
     both = np.where(np.isnan(forward), backward, both)
     return np.where(np.isnan(backward), forward, both)
 
 
-def motion_between(before: Rates, after: Rates) -> Rates | None:
+def motion_between(before: Float64Array, after: Float64Array) -> Float64Array | None:
     """v (2, h, w), x and y in pixels from one frame to the other; None where there is nothing to
     follow.
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.model.stacks import States, Streaming
+from nowcast.model.stacks import CellStates, Streaming
 from nowcast.model.watched import runs_only_forward
 
 
@@ -25,7 +25,7 @@ class WarmForecaster:
         self.forecaster = forecaster
         self._next: Tensor | None = None
         """The frames that the next window begins with, if it is this one moved on by a frame."""
-        self._taken_in: tuple[Tensor, States] | None = None
+        self._taken_in: tuple[Tensor, CellStates] | None = None
         """Frames, and the states after them."""
 
     @torch.inference_mode()
@@ -64,7 +64,7 @@ class WarmForecaster:
             )
         self._next = None
 
-    def _after(self, frames: Tensor) -> States | None:
+    def _after(self, frames: Tensor) -> CellStates | None:
         """The states after just these frames, where they have been taken in."""
         if self._taken_in is None or self._taken_in[0].shape != frames.shape:
             return None

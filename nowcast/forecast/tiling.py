@@ -31,7 +31,7 @@ of resident memory on a CPU in fp32: 1.14 to 1.60 for the models of configs/mode
 LEAST_TILE = 64
 """Pixels along each side from which a tile is worth it."""
 
-Span = tuple[int, int]
+Extent = tuple[int, int]
 """First pixel along an axis, and the one past the last."""
 
 
@@ -54,7 +54,7 @@ class Tiling:
     allowed_bytes: int
 
     @property
-    def tiles(self) -> list[tuple[Span, Span]]:
+    def tiles(self) -> list[tuple[Extent, Extent]]:
         """Rows and columns of each tile, without its halo."""
         return list(product(pairwise(self.rows), pairwise(self.columns)))
 
@@ -182,7 +182,7 @@ def _cuts(size: int, multiple: int, halo: int) -> list[_Cut]:
     return cuts
 
 
-def _widened(start: int, end: int, halo: int, size: int) -> Span:
+def _widened(start: int, end: int, halo: int, size: int) -> Extent:
     return max(0, start - halo), min(size, end + halo)
 
 

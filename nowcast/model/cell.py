@@ -22,7 +22,7 @@ from nowcast.model.convolution import (
     whole,
 )
 
-State = tuple[Tensor, Tensor]
+CellState = tuple[Tensor, Tensor]
 """Hidden state H (b, proj or hidden, *grid) and cell state C (b, hidden, *grid)."""
 
 Peephole = Literal["none", "channel", "pixel"]
@@ -219,8 +219,11 @@ class ConvLSTMCell(nn.Module):
                 nn.init.ones_(self.bias[self.hidden_channels : 2 * self.hidden_channels])
 
     def forward(
-        self, frame: Tensor | None, state: State | None = None, recurrent_mask: Tensor | None = None
-    ) -> State:
+        self,
+        frame: Tensor | None,
+        state: CellState | None = None,
+        recurrent_mask: Tensor | None = None,
+    ) -> CellState:
         """One frame (b, c, *grid) and the state before it → the state after it; zeros where no
         state is given.
 
@@ -228,7 +231,7 @@ class ConvLSTMCell(nn.Module):
         """
         self.check(None if frame is None else frame.shape, state)
         x = (
-            self.gates_of_bias(cast(State, state)[0].dtype)
+            self.gates_of_bias(cast(CellState, state)[0].dtype)
             if frame is None
             else self.gates_of_input(frame)
         )
@@ -240,7 +243,7 @@ class ConvLSTMCell(nn.Module):
             recurrent_mask,
         )
 
-    def check(self, frame: Sequence[int] | None, state: State | None) -> None:
+    def check(self, frame: Sequence[int] | None, state: CellState | None) -> None:
         """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or
         either of them the cell.
         """
@@ -300,7 +303,7 @@ class ConvLSTMCell(nn.Module):
 
     def step(
         self, x: Tensor, hidden: Tensor, cell: Tensor, recurrent_mask: Tensor | None = None
-    ) -> State:
+    ) -> CellState:
         """One step of equation (3), from the input's share of the gates x = W_x· * X_t + b (b, 4
         hidden, *grid).
 
@@ -322,7 +325,7 @@ class ConvLSTMCell(nn.Module):
             else convolve(hidden, self.weight_hr, None, unit(self.dimensions))
         ), cell
 
-    def zero_state(self, x: Tensor) -> State:
+    def zero_state(self, x: Tensor) -> CellState:
         """The state before anything was seen, from gates (b, 4 hidden, *grid): H in their
         precision, C in float32 at least.
         """

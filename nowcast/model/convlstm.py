@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from nowcast.model.cell import ConvLSTMCell, State, Variant, VariantOptions
+from nowcast.model.cell import CellState, ConvLSTMCell, Variant, VariantOptions
 from nowcast.model.convolution import Size, as_size, whole
 from nowcast.model.unroll import unroll
 
@@ -116,7 +116,7 @@ class ConvLSTMNd(nn.Module):
                 )
                 self.cells.append(cell)
             channels, grid = cell.output_channels * self.directions, cell.grid_size
-        self._carried: list[State] | None = None
+        self._carried: list[CellState] | None = None
         if device is not None or dtype is not None:
             self.to(device=device, dtype=dtype)
 
@@ -177,7 +177,7 @@ class ConvLSTMNd(nn.Module):
         if self.go_backwards and sequence is not None:
             sequence = _reverse(sequence, ends)
 
-        finals: list[State] = []
+        finals: list[CellState] = []
         for layer in range(self.num_layers):
             if layer:
                 sequence = functional.dropout(cast(Tensor, sequence), self.dropout, self.training)
@@ -204,10 +204,10 @@ class ConvLSTMNd(nn.Module):
         self,
         k: int,
         sequence: Tensor | None,
-        state: State | None,
+        state: CellState | None,
         steps: int,
         lengths: Tensor | None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, CellState]:
         """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order
         of time, state after the last.
         """
@@ -335,7 +335,9 @@ class ConvLSTMNd(nn.Module):
                 f" {list(effective_steps)}."
             )
 
-    def _split(self, state: tuple[Stacked, Stacked] | None, batched: bool) -> list[State | None]:
+    def _split(
+        self, state: tuple[Stacked, Stacked] | None, batched: bool
+    ) -> list[CellState | None]:
         """The state of each cell; what the layer carries where none is given."""
         if state is None:
             if self._carried is None:
@@ -357,7 +359,7 @@ class ConvLSTMNd(nn.Module):
     def _as_asked(
         self,
         output: Tensor,
-        finals: list[State],
+        finals: list[CellState],
         packed: PackedSequence | None,
         ends: Tensor | None,
         batched: bool,

@@ -46,7 +46,7 @@ and the forecast.
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """A layer, or a part of one: a gate, or the projection.
 
     Shapes are without batch and time; None is what it has not.
@@ -82,7 +82,7 @@ class Row:
     multiply_adds: int = 0
     activation_bytes_training: int | None = None
     activation_bytes_forecasting: int | None = None
-    parts: tuple["Row", ...] = ()
+    parts: tuple["LayerRow", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Description:
     multiply_adds: int
     activation_bytes_training: int
     activation_bytes_forecasting: int
-    layers: tuple[Row, ...]
+    layers: tuple[LayerRow, ...]
 
 
 def describe(
@@ -372,11 +372,11 @@ def _plain_shapes(
     }
 
 
-def _row(layer: _Layer, training: _Run, forecasting: _Run) -> Row:
+def _row(layer: _Layer, training: _Run, forecasting: _Run) -> LayerRow:
     """What is known of a layer, from its weights and from both runs."""
     weights, shapes = layer.weights, forecasting.shapes.get(layer.name, {})
     parts = _parts(layer, shapes.get("gates_shape"), forecasting) if "weight_hh" in weights else ()
-    return Row(
+    return LayerRow(
         layer.name,
         layer.kind,
         kernel_shape=_shape(weights.get("weight_ih", weights.get("weight"))),
@@ -392,7 +392,7 @@ def _row(layer: _Layer, training: _Run, forecasting: _Run) -> Row:
     )
 
 
-def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[Row, ...]:
+def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[LayerRow, ...]:
     """The four gates, each with its quarter of the weights and of the convolutions, and the
     projection where there is one.
     """
@@ -408,7 +408,7 @@ def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[Ro
             *(quarter[k] for quarter in quarters.values()),
             *([peepholes[gate]] if gate in peepholes else []),
         ]
-        parts.append(Row(
+        parts.append(LayerRow(
             gate,
             "gate",
             kernel_shape=_shape(quarters["weight_ih"][k]) if "weight_ih" in quarters else None,
@@ -420,7 +420,7 @@ def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[Ro
         ))  # fmt: skip
     if "weight_hr" in weights:
         projection = weights["weight_hr"]
-        parts.append(Row(
+        parts.append(LayerRow(
             "projection", "projection", kernel_shape=_shape(projection),
             parameters=projection.numel(), multiply_adds=run.multiply_adds[layer.name, True],
         ))  # fmt: skip

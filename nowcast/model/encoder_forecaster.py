@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
-from nowcast.model.stacks import States, activate, from_patches, refuse_guide, roll_out, to_patches
+from nowcast.model.stacks import (
+    CellStates,
+    activate,
+    from_patches,
+    refuse_guide,
+    roll_out,
+    to_patches,
+)
 
 
 class EncoderForecaster(nn.Module):
@@ -103,10 +110,10 @@ class EncoderForecaster(nn.Module):
         """
         return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide, ahead)
 
-    def encode(self, frames: Tensor, states: States | None = None) -> States:
+    def encode(self, frames: Tensor, states: CellStates | None = None) -> CellStates:
         """See `nowcast.model.stacks.Streaming`."""
         before: Sequence[tuple[Tensor, Tensor] | None] = states or [None] * len(self.encoder)
-        after: States = []
+        after: CellStates = []
         sequence = to_patches(frames, self.patch_size)
         for layer, state in zip(self.encoder, before, strict=True):
             sequence, state = layer(sequence, state)
@@ -115,7 +122,7 @@ class EncoderForecaster(nn.Module):
 
     def unfold(
         self,
-        states: States,
+        states: CellStates,
         newest: Tensor,
         lead_steps: int,
         guide: Tensor | None = None,
@@ -154,20 +161,20 @@ class EncoderForecaster(nn.Module):
             ahead = newest.new_zeros(shape)
         return to_patches(ahead, self.patch_size)
 
-    def _follow(self, frames: Tensor, states: States) -> tuple[Tensor, States]:
+    def _follow(self, frames: Tensor, states: CellStates) -> tuple[Tensor, CellStates]:
         """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""
         return self._unfold(
             to_patches(frames, self.patch_size), frames.shape[1], states, frames.shape[-2:]
         )
 
     def _unfold(
-        self, patches: Tensor | None, steps: int, states: States, size: Sequence[int]
-    ) -> tuple[Tensor, States]:
+        self, patches: Tensor | None, steps: int, states: CellStates, size: Sequence[int]
+    ) -> tuple[Tensor, CellStates]:
         """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b,
         steps, c, h, w), states after.
         """
         hidden_states: list[Tensor] = []
-        after: States = []
+        after: CellStates = []
         sequence = patches
         for layer, state in zip(reversed(self.forecaster), reversed(states), strict=True):
             sequence, state = layer(sequence, state, steps=steps if sequence is None else None)

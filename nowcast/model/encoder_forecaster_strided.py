@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
-from nowcast.model.stacks import States, activate, pad_to_multiple, refuse_guide
+from nowcast.model.stacks import CellStates, activate, pad_to_multiple, refuse_guide
 
 
 class StridedEncoderForecaster(nn.Module):
@@ -90,10 +90,10 @@ class StridedEncoderForecaster(nn.Module):
         """
         return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide)
 
-    def encode(self, frames: Tensor, states: States | None = None) -> States:
+    def encode(self, frames: Tensor, states: CellStates | None = None) -> CellStates:
         """See `nowcast.model.stacks.Streaming`."""
         before: Sequence[tuple[Tensor, Tensor] | None] = states or [None] * len(self.encoder)
-        after: States = []
+        after: CellStates = []
         sequence = pad_to_multiple(frames, self.multiple)
         for down, layer, state in zip(self.downs, self.encoder, before, strict=True):
             sequence, state = layer(self._each(down, sequence), state)
@@ -101,7 +101,7 @@ class StridedEncoderForecaster(nn.Module):
         return after
 
     def unfold(
-        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+        self, states: CellStates, newest: Tensor, lead_steps: int, guide: Tensor | None = None
     ) -> Tensor:
         """See `nowcast.model.stacks.Streaming`; of the newest frame only its size is looked at."""
         refuse_guide(guide)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nowcast.model.activations import ACTIVATIONS
-from nowcast.model.cell import ConvLSTMCell, State
+from nowcast.model.cell import CellState, ConvLSTMCell
 from nowcast.model.convolution import (
     Shape,
     channels_last,
@@ -37,7 +37,7 @@ DEVICES = ("cpu", "cuda", "meta")
 """Where the fast path has been held against the plain one; other devices take the plain one."""
 
 
-class Inputs(NamedTuple):
+class StepInputs(NamedTuple):
     """What the result depends on: frames (t or 1, b, c, *grid), the weights of a
     `ConvLSTMCell`, H and C before the first step.
     """
@@ -85,8 +85,8 @@ def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTM
 
 
 def unroll_fast(
-    cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: State | None
-) -> tuple[Tensor, State]:
+    cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: CellState | None
+) -> tuple[Tensor, CellState]:
     """`nowcast.model.unroll.unroll` for a cell that `has_fast_path`."""
     device, dtype = cell.weight_hh.device.type, cell.weight_hh.dtype
     autocast = device != "meta" and torch.is_autocast_enabled(device) and dtype != torch.float64
@@ -97,7 +97,7 @@ def unroll_fast(
         if state is None
         else (state[0].to(dtype), state[1].to(torch.promote_types(dtype, torch.float32)))
     )
-    inputs = Inputs(
+    inputs = StepInputs(
         None if frames is None else frames.to(dtype),
         None if cell.weight_ih is None else cell.weight_ih.to(dtype),
         cell.weight_hh.to(dtype),
@@ -121,7 +121,7 @@ class _Unrolled(torch.autograd.Function):
     def forward(
         ctx: Any, cell: ConvLSTMCell, steps: int, *inputs: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        tape = _forward(cell, steps, Inputs(*inputs), keep=True)  # type: ignore[arg-type]
+        tape = _forward(cell, steps, StepInputs(*inputs), keep=True)  # type: ignore[arg-type]
         ctx.cell, ctx.grid = cell, tape.grid
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
@@ -132,8 +132,8 @@ class _Unrolled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # read once: reading may unpack, or compute anew
-        n, saved = len(Inputs._fields), ctx.saved_tensors
-        inputs, output, rest = Inputs(*saved[:n]), saved[n], saved[n + 1 :]
+        n, saved = len(StepInputs._fields), ctx.saved_tensors
+        inputs, output, rest = StepInputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
         batched = any(
             gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
@@ -152,7 +152,7 @@ class _Unrolled(torch.autograd.Function):
         return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
 
 
-def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
+def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     """All steps; `keep` what back-propagation needs."""
     weight, seen = channels_last(x.weight_hh), x.hidden
     if x.frames is not None and x.weight_ih is not None:
@@ -193,7 +193,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: Inputs, keep: bool) -> Tape:
     return Tape(grid, output, hidden, kept_gates, cells)
 
 
-def _bases(cell: ConvLSTMCell, steps: int, x: Inputs, at_once: int) -> Iterator[Tensor]:
+def _bases(cell: ConvLSTMCell, steps: int, x: StepInputs, at_once: int) -> Iterator[Tensor]:
     """W_x· * X + b of each step, (b, p, 4 hidden), or (1, 1, 4 hidden) without input."""
     bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
     if x.frames is None or x.weight_ih is None:
@@ -215,8 +215,10 @@ class _Backward:
     The gradients of what all steps share add up here, in float32 at least.
     """
 
-    def __init__(self, cell: ConvLSTMCell, x: Inputs, tape: Tape, wanted: Sequence[bool]) -> None:
-        self.cell, self.x, self.tape, self.wanted = cell, x, tape, Inputs(*wanted)  # type: ignore[arg-type]
+    def __init__(
+        self, cell: ConvLSTMCell, x: StepInputs, tape: Tape, wanted: Sequence[bool]
+    ) -> None:
+        self.cell, self.x, self.tape, self.wanted = cell, x, tape, StepInputs(*wanted)  # type: ignore[arg-type]
         self.memory = memory = tape.cells[-1]
         gates = 4 * cell.hidden_channels
         self.once = unit(cell.dimensions)
@@ -320,7 +322,7 @@ class _Backward:
         x, grid = self.x, self.tape.grid
         if self.repeated is not None:
             self._add_input(slice(0, 1), self.repeated.to(x.weight_hh.dtype))
-        found = Inputs(
+        found = StepInputs(
             self.frames,
             self.weight_ih,
             self.weight_hh,
@@ -338,7 +340,7 @@ class _Backward:
 def _differentiable_backward(
     cell: ConvLSTMCell,
     steps: int,
-    x: Inputs,
+    x: StepInputs,
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
@@ -362,7 +364,7 @@ def _differentiable_backward(
         outputs.append(state[0])
     results = [
         (y, d)
-        for y, d in zip((torch.stack(outputs), *cast(State, state)), gradients, strict=True)
+        for y, d in zip((torch.stack(outputs), *cast(CellState, state)), gradients, strict=True)
         if d is not None
     ]
     sources = [

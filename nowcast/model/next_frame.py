@@ -10,7 +10,7 @@ from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
 from nowcast.model.stacks import activate, roll_out
 
-State = tuple[list[tuple[Tensor, Tensor]], Tensor]
+NextFrameState = tuple[list[tuple[Tensor, Tensor]], Tensor]
 """(H, C) of each layer, and what the last layer gave for the two frames before, (b, 2, c', h,
 w).
 """
@@ -87,7 +87,9 @@ class NextFrame(nn.Module):
         """
         return (input_steps - 1) * max(self.spreads) + lead_steps * (sum(self.spreads) + 1)
 
-    def follow(self, frames: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def follow(
+        self, frames: Tensor, state: NextFrameState | None = None
+    ) -> tuple[Tensor, NextFrameState]:
         """Frames (b, t, c, h, w) → for each the frame to follow it, and the state after the
         last; zeros where none is given.
         """

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from nowcast.model.activations import Function
 
-State = TypeVar("State")
+StateT = TypeVar("StateT")
 
 
 @runtime_checkable
@@ -31,7 +31,7 @@ class Local(Protocol):
         """
 
 
-States = list[tuple[Tensor, Tensor]]
+CellStates = list[tuple[Tensor, Tensor]]
 """(H, C) of each layer, from the frames inward."""
 
 
@@ -45,13 +45,13 @@ class Streaming(Protocol):
     `encode(new, encode(old))` is `encode` of both in a row.
     """
 
-    def encode(self, frames: Tensor, states: States | None = None) -> States:
+    def encode(self, frames: Tensor, states: CellStates | None = None) -> CellStates:
         """Frames (b, t, c, h, w), scaled, missing pixels 0, taken in after `states`, by default
         at the beginning → the states after.
         """
 
     def unfold(
-        self, states: States, newest: Tensor, lead_steps: int, guide: Tensor | None = None
+        self, states: CellStates, newest: Tensor, lead_steps: int, guide: Tensor | None = None
     ) -> Tensor:
         """The states after the newest frame (b, 1, c, h, w), and that frame → forecast frames
         (b, lead_steps, c, h, w).
@@ -115,9 +115,9 @@ def refuse_guide(guide: Tensor | None) -> None:
 
 
 def roll_out(
-    advance: Callable[[Tensor, State], tuple[Tensor, State]],
+    advance: Callable[[Tensor, StateT], tuple[Tensor, StateT]],
     frames: Tensor,
-    state: State,
+    state: StateT,
     lead_steps: int,
     guide: Tensor | None,
 ) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.model.cell import ConvLSTMCell, State
+from nowcast.model.cell import CellState, ConvLSTMCell
 from nowcast.model.convolution import grid_after
 from nowcast.model.fast_path import has_fast_path, unroll_fast
 
@@ -19,10 +19,10 @@ def unroll(
     cell: ConvLSTMCell,
     frames: Tensor | None,
     steps: int,
-    state: State | None,
+    state: CellState | None,
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
-) -> tuple[Tensor, State]:
+) -> tuple[Tensor, CellState]:
     """Frames (t, b, c, *grid) → hidden states (t, b, c', *grid') and the state after the last step.
 
     Args:
@@ -44,10 +44,10 @@ def unroll_plainly(
     cell: ConvLSTMCell,
     frames: Tensor | None,
     steps: int,
-    state: State | None,
+    state: CellState | None,
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
-) -> tuple[Tensor, State]:
+) -> tuple[Tensor, CellState]:
     """`unroll` step by step: the cell is called as a module at each of them, so that its hooks
     run and tracers see the equation.
     """
@@ -55,7 +55,7 @@ def unroll_plainly(
     outputs, memories = [], []
     for frame in _each_step(frames, steps):
         state = cell(frame, state, mask) if recurrent_dropout else cell(frame, state)
-        hidden, memory = cast(State, state)
+        hidden, memory = cast(CellState, state)
         outputs.append(hidden)
         if lengths is not None:
             memories.append(memory)
@@ -79,7 +79,7 @@ def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
 
 
 def _recurrent_mask(
-    cell: ConvLSTMCell, frames: Tensor | None, state: State | None, share: float
+    cell: ConvLSTMCell, frames: Tensor | None, state: CellState | None, share: float
 ) -> Tensor:
     """Return a mask (b, proj or hidden, *grid): zero for this share of it, and else the number
     that keeps the mean.

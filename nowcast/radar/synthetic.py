@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import InputOutputError
 from nowcast.files import written_whole
 from nowcast.radar.grid import CRS, RATE, build_grid
 
-Frame = npt.NDArray[np.float32]
 Waves = npt.NDArray[np.complex64]
 
 LEAST_RATE = 0.1  # mm/h; it is dry below, as for most radar products
@@ -73,7 +73,7 @@ def synthetic_frames(
     seed: int = 0,
     weather: Weather | None = None,
     coverage: bool = False,
-) -> Iterator[Frame]:
+) -> Iterator[Float32Array]:
     """Make frames of rain, one after the other; the same for the same seed.
 
     The rain moves by `weather.velocity` each step and leaves the picture for good (the field is
@@ -193,7 +193,7 @@ def write_synthetic(
     return path
 
 
-def _spectra(rows: int, columns: int, weather: Weather) -> tuple[Frame, Frame, Waves]:
+def _spectra(rows: int, columns: int, weather: Weather) -> tuple[Float32Array, Float32Array, Waves]:
     """Of each wave (rows, columns // 2 + 1): its amplitude, the share it keeps in a step, and
     the phase it moves by.
     """
@@ -218,7 +218,7 @@ def _noise(rng: np.random.Generator, rows: int, columns: int) -> Waves:
     )
 
 
-def _rain(field: Frame, share: float, weather: Weather) -> Frame:
+def _rain(field: Float32Array, share: float, weather: Weather) -> Float32Array:
     """Standard normal values → mm/h: the highest `share` of them rain, and their ranks become
     those of a log-normal.
     """

@@ -12,6 +12,8 @@ from nowcast.errors import DataError
 log = logging.getLogger(__name__)
 
 Times = npt.NDArray[np.datetime64]
+TimeSpan = tuple[np.datetime64, np.datetime64]
+"""First and last time."""
 JITTER_SECONDS = 30.0  # a radar's time stamp may be this far off its clock
 # below this it is rounding in the file ("hours since" as a float), not worth a word
 SILENT_SECONDS = 0.5

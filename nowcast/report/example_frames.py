@@ -40,7 +40,7 @@ class Showcase:
 
 
 @dataclass(frozen=True)
-class Row:
+class ExampleRow:
     """The frames of one forecast of a case: one picture (data: URI) of `count` frames of height
     × width pixels, each averaged over `averaged` × `averaged` pixels.
     """
@@ -60,7 +60,7 @@ class Case:
     label: str
     time: str
     score: str
-    rows: list[Row]
+    rows: list[ExampleRow]
 
 
 def strip(frames: NDArray[np.floating], origin: Origin) -> tuple[str, int]:
@@ -145,8 +145,8 @@ def _case(showcase: Showcase, leads: int, origin: Origin) -> Case:
     return Case(showcase.label, showcase.reference_time, score, rows)
 
 
-def _row(name: str, field: NDArray[np.floating], origin: Origin) -> Row:
+def _row(name: str, field: NDArray[np.floating], origin: Origin) -> ExampleRow:
     small, averaged = smaller(field)
     image, count = strip(small, origin)
     _, height, width = small.shape
-    return Row(name, image, count, height, width, averaged)
+    return ExampleRow(name, image, count, height, width, averaged)

@@ -11,7 +11,7 @@ from nowcast.radar.grid import RATE
 from nowcast.radar.placing.georeference import Place, place_of_grid
 from nowcast.radar.times import Times
 
-Fields = Mapping[str, NDArray[np.float32]]
+NamedFields = Mapping[str, NDArray[np.float32]]
 """Fields on the grid of the rain by name, each (n, h, w), NaN = missing."""
 
 
@@ -38,8 +38,8 @@ class Scene:
     timestep: np.timedelta64
     missing: NDArray[np.bool_]
     filled: NDArray[np.bool_]
-    beside: Fields = field(default_factory=dict)
-    ahead: Fields = field(default_factory=dict)
+    beside: NamedFields = field(default_factory=dict)
+    ahead: NamedFields = field(default_factory=dict)
     digests: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nowcast.arrays import Float32Array
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import DataError, MissingInputError
 from nowcast.forecast.gaps import fill_gaps, is_enough, wholly_missing
@@ -16,7 +17,7 @@ from nowcast.radar.grid import build_grid
 from nowcast.radar.series.opening import provenance_of
 from nowcast.radar.times import Times
 from nowcast.sequences.scene import Scene
-from nowcast.service.live_files import FrameFiles, Rate, digest_of
+from nowcast.service.live_files import FrameFiles, digest_of
 from nowcast.service.live_reading import is_blank, read_frame
 from nowcast.service.retry import BadFiles
 from nowcast.service.timeline import Timeline
@@ -37,7 +38,7 @@ class Need:
     timestep: np.timedelta64 | None
 
 
-class Frames(Protocol):
+class FrameReader(Protocol):
     """Where a method gets the frames that it needs."""
 
     def scene(self, reference_time: np.datetime64, need: Need) -> Scene: ...
@@ -125,7 +126,7 @@ def _read(
     steps: int,
     longest: int,
     bad: BadFiles,
-) -> list[Rate | None]:
+) -> list[Float32Array | None]:
     """The frames of so many steps up to the newest; and where the first of them is missing, all
     from the one that is there before on, if the gap is no longer than `longest` steps. None is
     a frame that is not there.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nowcast.arrays import Float32Array
 from nowcast.config.data import RadarConfig
 from nowcast.errors import DataError, MissingInputError
 from nowcast.factories.radar import reading
@@ -26,7 +26,6 @@ from nowcast.radar.series.describing import KnownFiles
 from nowcast.radar.series.neighbours import rate_by
 from nowcast.radar.times import show
 
-Rate = NDArray[np.float32]
 _Key = tuple[Path, FileVersion, int]
 
 YOUNG = 60.0
@@ -38,12 +37,12 @@ class ChangedError(DataError):
 
 
 @dataclass(frozen=True)
-class Frame:
+class LiveFrame:
     """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything;
     the share of covered pixels.
     """
 
-    rate: Rate
+    rate: Float32Array
     remark: str | None
     covered: float
 
@@ -58,7 +57,7 @@ class FrameFiles:
         self._in_use: set[Path] = set()
         self._open: set[Path] = set()
         self._frames: dict[
-            tuple[Path, FileVersion, int], Frame | DataError | MissingInputError
+            tuple[Path, FileVersion, int], LiveFrame | DataError | MissingInputError
         ] = {}
         self._frames_before = self._frames
 
@@ -118,7 +117,7 @@ class FrameFiles:
                 self._known.forget([path])
             raise
 
-    def read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame | None:
+    def read(self, file: RadarFile, index: int, at: np.datetime64) -> LiveFrame | None:
         """A frame of a file, which is of the time `at`; None where the file is gone.
 
         Errors: DataError, ChangedError among it where the file is not what it was described as;
@@ -135,21 +134,21 @@ class FrameFiles:
             raise ChangedError(
                 f"{file.path}: became another file while it was looked at; forecast again."
             )
-        if isinstance(frame, Frame) or not is_young(file.path):
+        if isinstance(frame, LiveFrame) or not is_young(file.path):
             self._frames[key] = frame
-        if isinstance(frame, Frame):
+        if isinstance(frame, LiveFrame):
             return frame
         raise frame
 
     def _try(
         self, file: RadarFile, index: int, at: np.datetime64
-    ) -> Frame | DataError | MissingInputError:
+    ) -> LiveFrame | DataError | MissingInputError:
         try:
             return self._read(file, index, at)
         except (DataError, MissingInputError) as error:
             return error
 
-    def _read(self, file: RadarFile, index: int, at: np.datetime64) -> Frame:
+    def _read(self, file: RadarFile, index: int, at: np.datetime64) -> LiveFrame:
         options = self.options
         request = ReadRequest(file, options, slice(index, index + 1))
         rates, high = read_rates(request, np.array([at]))
@@ -158,9 +157,9 @@ class FrameFiles:
             f"{file.path}: {high} values at {show(at)} UTC are above"
             f" data.max_rate={options.max_rate:g} mm/h and {instead}"
         )
-        return Frame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
+        return LiveFrame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
 
-    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Rate:
+    def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Float32Array:
         """A frame, but by another (scale, offset) than its file says.
 
         Errors: DataError, MissingInputError.
@@ -169,7 +168,7 @@ class FrameFiles:
         return rate_by(packing, stored, file, self.options)
 
 
-def digest_of(rate: Rate) -> str:
+def digest_of(rate: Float32Array) -> str:
     """A short checksum of a frame: the same for the same rain, however its file stores it."""
     canonical = np.where(np.isnan(rate), np.float32(-1.0), rate + np.float32(0.0))
     return hashlib.blake2b(np.ascontiguousarray(canonical).data, digest_size=8).hexdigest()

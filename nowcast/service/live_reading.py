@@ -4,19 +4,22 @@ from collections import Counter
 
 import numpy as np
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import DataError, MissingInputError
 from nowcast.radar.reading.file import RadarFile
 from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.neighbours import fits_only_repacked, packing_problem, strange_coverage
 from nowcast.radar.times import show
-from nowcast.service.live_files import Frame, FrameFiles, Rate
+from nowcast.service.live_files import FrameFiles, LiveFrame
 from nowcast.service.retry import BadFiles
 from nowcast.service.timeline import Timeline
 
 
-def read_frame(source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles) -> Rate | None:
+def read_frame(
+    source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles
+) -> Float32Array | None:
     """The frame of a time [mm/h, NaN = missing]; None if none can be used, or if two differ."""
-    found: list[tuple[RadarFile, int, Rate]] = []
+    found: list[tuple[RadarFile, int, Float32Array]] = []
     for file, index in line.at(at):
         try:
             frame = source.read(file, index, at)
@@ -58,7 +61,7 @@ def packing_unfit(
     file: RadarFile,
     index: int,
     at: np.datetime64,
-    frame: Frame,
+    frame: LiveFrame,
     bad: BadFiles,
 ) -> str:
     """Why a frame cannot be packed as its file says; empty where it can.
@@ -86,7 +89,7 @@ def packing_unfit(
     return ""
 
 
-def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame: Frame) -> str:
+def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame: LiveFrame) -> str:
     """Why the coverage of a frame cannot be right; empty where it can, or where the frame
     covers nothing.
     """
@@ -119,11 +122,11 @@ def _frames_near(line: Timeline, at: np.datetime64) -> list[tuple[RadarFile, int
     ]
 
 
-def _first_frame(source: FrameFiles, line: Timeline, at: np.datetime64) -> Frame | None:
+def _first_frame(source: FrameFiles, line: Timeline, at: np.datetime64) -> LiveFrame | None:
     return next((_frame(source, file, index, at) for file, index in line.at(at)), None)
 
 
-def _frame(source: FrameFiles, file: RadarFile, index: int, at: np.datetime64) -> Frame | None:
+def _frame(source: FrameFiles, file: RadarFile, index: int, at: np.datetime64) -> LiveFrame | None:
     """A frame to compare with; None where it cannot be read, which is told where it is needed."""
     try:
         return source.read(file, index, at)
@@ -131,7 +134,9 @@ def _frame(source: FrameFiles, file: RadarFile, index: int, at: np.datetime64) -
         return None
 
 
-def is_blank(rate: Rate, line: Timeline, at: np.datetime64, bad: BadFiles, is_newest: bool) -> bool:
+def is_blank(
+    rate: Float32Array, line: Timeline, at: np.datetime64, bad: BadFiles, is_newest: bool
+) -> bool:
     """Whether a frame holds no measured pixel; the newest may be a file whose values are still
     to be written.
     """

@@ -27,7 +27,7 @@ from nowcast.factories.models import (
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
-from nowcast.service.input_window import Frames, MissingFramesError, Need
+from nowcast.service.input_window import FrameReader, MissingFramesError, Need
 from nowcast.startup import importing
 
 
@@ -72,7 +72,7 @@ class Methods:
         if self.model is not None:
             self.model.prepare()
 
-    def forecast(self, source: Frames, reference_time: np.datetime64) -> Made:
+    def forecast(self, source: FrameReader, reference_time: np.datetime64) -> Made:
         """By the first method of the chain that has the frames it needs.
 
         Errors: MissingInputError where none has; TryLaterError where the chain ends in `none`.
@@ -102,7 +102,7 @@ class Methods:
         )
 
     def _by_model(
-        self, source: Frames, at: np.datetime64
+        self, source: FrameReader, at: np.datetime64
     ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
@@ -127,7 +127,7 @@ class Methods:
         return scene, model.rates(scene, turn), made_with
 
     def _by_baseline(
-        self, name: str, source: Frames, at: np.datetime64
+        self, name: str, source: FrameReader, at: np.datetime64
     ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
         config, model = self.config, self.model
         input_steps, lead_steps = steps_of(model) if model else _steps(config, name)

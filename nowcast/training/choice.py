@@ -10,11 +10,11 @@ import numpy as np
 from nowcast.verification.counts import Counts
 from nowcast.verification.scores import csi
 
-Row = dict[str, float]
+EpochRow = dict[str, float]
 """The metrics of one epoch."""
 
 
-def rank(row: Row, monitor: str) -> tuple[float, float]:
+def rank(row: EpochRow, monitor: str) -> tuple[float, float]:
     """Sort key of an epoch, the larger the better; `monitor` is 'csi' or 'loss'.
 
     Epochs of equal CSI are ordered by their validation loss. An undefined CSI equals 0: both say
@@ -24,7 +24,7 @@ def rank(row: Row, monitor: str) -> tuple[float, float]:
     return 0.0 if math.isnan(skill) else skill, -row["validation_loss"]
 
 
-def best_row_before_ties(history: Sequence[Row], monitor: str) -> Row:
+def best_row_before_ties(history: Sequence[EpochRow], monitor: str) -> EpochRow:
     """Return the epoch that nowcast 0.1.0 kept in best.pt: the first of equal CSI, whatever its
     loss.
     """
@@ -38,7 +38,7 @@ def best_row_before_ties(history: Sequence[Row], monitor: str) -> Row:
     return max(history, key=lambda row: rank(row, monitor))
 
 
-def decided_by_loss(history: Sequence[Row], best: Row, monitor: str) -> int:
+def decided_by_loss(history: Sequence[EpochRow], best: EpochRow, monitor: str) -> int:
     """Return how many other epochs have the CSI of the best one, so that only the loss tells
     them apart; 0 if the loss is monitored.
     """

@@ -28,7 +28,7 @@ from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
-from nowcast.training.choice import Row, best_row_before_ties, mean_csi, rank
+from nowcast.training.choice import EpochRow, best_row_before_ties, mean_csi, rank
 from nowcast.training.losses import Loss
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
@@ -47,7 +47,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
 
 
 class Trainer:
@@ -89,9 +89,9 @@ class Trainer:
         )
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
-        self.best: Row | None = None  # the epoch that best.pt holds
+        self.best: EpochRow | None = None  # the epoch that best.pt holds
 
-    def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[Row]:
+    def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of
         every epoch.
 
@@ -194,7 +194,7 @@ class Trainer:
         return loss.item()
 
     @torch.no_grad()
-    def _validate(self, windows: Windows, stop: StopRequest) -> Row:
+    def _validate(self, windows: Windows, stop: StopRequest) -> EpochRow:
         model = self.averaged or self.model
         model.eval()
         picks = windows.epoch(0)
@@ -272,7 +272,7 @@ class Trainer:
             )
             raise Interrupted(stop.signal_number)
 
-    def _finish_epoch(self, row: Row) -> None:
+    def _finish_epoch(self, row: EpochRow) -> None:
         if self.best is None or rank(row, self.plan.monitor) > rank(self.best, self.plan.monitor):
             self.best = row
             self.save(self.folder / "best.pt")

@@ -18,10 +18,10 @@ from nowcast.model import (
     NextFrame,
     fast_path,
 )
-from nowcast.model.describe import BETWEEN, Description, Row, describe
+from nowcast.model.describe import BETWEEN, Description, LayerRow, describe
 
 
-def row(described: Description, name: str) -> Row:
+def row(described: Description, name: str) -> LayerRow:
     return next(row for row in described.layers if row.name == name)
 
 

@@ -34,7 +34,7 @@ def bytes_of(colour: str) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in to_rgb(colour))
 
 
-def texts(rows: list[frames.Row], **look: object) -> list[str]:
+def texts(rows: list[frames.PanelRow], **look: object) -> list[str]:
     """All that is written in a panel."""
     settings = {"shape": (8, 12), "origin": "lower", "colours": "radar", "graticule": None, **look}
     figure = frames._panel_figure(rows, "title", frames.Look(**settings))  # type: ignore[arg-type]

@@ -14,16 +14,15 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.arrays import Float64Array
 from nowcast.baselines import Forecast, Making
 from nowcast.forecast.baselines.library import quiet
 from nowcast.radar.grid import WET_RATE
 
 log = logging.getLogger(__name__)
 
-Rates = NDArray[np.float64]
 
 WET_DB, DRY_DB = -10.0, -15.0
 """`WET_RATE`, from which on rain counts, in dB, and the dB of less."""
@@ -40,10 +39,10 @@ class Model(Protocol):
     def members(self) -> int:
         """How many forecasts it makes."""
 
-    def suits(self, rain: Rates) -> bool:
+    def suits(self, rain: Float64Array) -> bool:
         """Whether the past (t, h, w) [mm/h, NaN = missing] has enough rain for it."""
 
-    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+    def __call__(self, rain: Float64Array, velocity: Float64Array) -> Float64Array:
         """The past and its motion (2, h, w) [pixels a step] → forecasts (m, lead, h, w) [mm/h]."""
 
 
@@ -73,7 +72,7 @@ class Advection:
         ]
         return torch.stack(cases).transpose(1, 2).to(past.device)
 
-    def _case(self, rain: Rates) -> Rates:
+    def _case(self, rain: Float64Array) -> Float64Array:
         """(t, h, w) → (m, lead, h, w)."""
         members = 1 if self.model is None else self.model.members
         shape = (members, self.lead_steps, *rain.shape[1:])
@@ -100,7 +99,7 @@ class Advection:
             log.warning("%s: %s", self.name, text)
 
 
-def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | str:
+def changed(rain: Float64Array, velocity: Float64Array, model: Model) -> Float64Array | str:
     """What a model makes of the past (t, h, w), (m, lead, h, w); or why it makes nothing of
     such rain.
     """
@@ -116,29 +115,29 @@ def changed(rain: Rates, velocity: Rates, model: Model) -> Rates | str:
         )
 
 
-def motion(rain: Rates) -> Rates:
+def motion(rain: Float64Array) -> Float64Array:
     """Of the past (t, h, w), t ≥ 2 → (2, h, w): x and y in pixels a step; 0 where nothing is
     there to follow.
     """
     from pysteps.motion import get_method
 
-    velocity: Rates = get_method("LK")(to_db(np.nan_to_num(rain, nan=0.0)))
+    velocity: Float64Array = get_method("LK")(to_db(np.nan_to_num(rain, nan=0.0)))
     return velocity
 
 
-def extrapolate(rate: Rates, velocity: Rates, lead_steps: int) -> Rates:
+def extrapolate(rate: Float64Array, velocity: Float64Array, lead_steps: int) -> Float64Array:
     """A field (h, w) moved along → (lead, h, w), NaN where it comes from outside or from a NaN."""
     from pysteps.nowcasts import get_method
 
-    moved: Rates = get_method("extrapolation")(rate, velocity, lead_steps)
+    moved: Float64Array = get_method("extrapolation")(rate, velocity, lead_steps)
     return moved
 
 
-def to_db(rate: Rates) -> Rates:
+def to_db(rate: Float64Array) -> Float64Array:
     """10 log₁₀(R), and −15 below 0.1 mm/h; NaN stays."""
     return np.where(rate < WET_RATE, DRY_DB, 10 * np.log10(np.maximum(rate, WET_RATE)))
 
 
-def to_rate(db: Rates) -> Rates:
+def to_rate(db: Float64Array) -> Float64Array:
     """10^(dB / 10), and 0 below 0.1 mm/h; NaN stays."""
     return np.where(db < WET_DB, 0.0, 10 ** (db / 10))

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from nowcast.arrays import Float64Array
 from nowcast.baselines import Making, baseline_record
 from nowcast.errors import ConfigError, InternalError
-from nowcast.forecast.baselines.advection import Rates
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.forecast.baselines.library import require
 
@@ -18,7 +18,7 @@ def build_baseline(
     pixel_km: float,
     members: int,
     seed: int,
-    climatology: Rates | None = None,
+    climatology: Float64Array | None = None,
 ) -> Baseline:
     """Build a baseline by its name.
 

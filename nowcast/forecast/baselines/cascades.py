@@ -9,15 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nowcast.arrays import Float64Array
 from nowcast.baselines import AR_FRAMES, Forecast, Making
-from nowcast.forecast.baselines.advection import (
-    DRY_DB,
-    WET_DB,
-    Advection,
-    Rates,
-    to_db,
-    to_rate,
-)
+from nowcast.forecast.baselines.advection import DRY_DB, WET_DB, Advection, to_db, to_rate
 
 
 def build_sprog(making: Making) -> Forecast:
@@ -42,10 +36,10 @@ class Sprog:
     lead_steps: int
     members: int = 1
 
-    def suits(self, rain: Rates) -> bool:
+    def suits(self, rain: Float64Array) -> bool:
         return all(has_rain(frame, None) for frame in newest_in_db(rain))
 
-    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+    def __call__(self, rain: Float64Array, velocity: Float64Array) -> Float64Array:
         """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (1, lead,
         h, w).
         """
@@ -80,10 +74,10 @@ class Steps:
     members: int
     seed: int
 
-    def suits(self, rain: Rates) -> bool:
+    def suits(self, rain: Float64Array) -> bool:
         return all(has_rain(frame, "tukey") for frame in newest_in_db(rain))
 
-    def __call__(self, rain: Rates, velocity: Rates) -> Rates:
+    def __call__(self, rain: Float64Array, velocity: Float64Array) -> Float64Array:
         """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (members,
         lead, h, w).
         """
@@ -109,12 +103,12 @@ class Steps:
         return to_rate(made)
 
 
-def newest_in_db(rain: Rates) -> Rates:
+def newest_in_db(rain: Float64Array) -> Float64Array:
     """The three newest frames in dB, dry where they are missing."""
     return np.nan_to_num(to_db(rain[-AR_FRAMES:]), nan=DRY_DB)
 
 
-def has_rain(frame: Rates, window: str | None) -> bool:
+def has_rain(frame: Float64Array, window: str | None) -> bool:
     """Whether a frame (h, w) [dB] has rain, in a window of that name as the noise generator of
     pysteps lays over it.
     """
@@ -130,7 +124,7 @@ def cascade_levels(shape: tuple[int, ...]) -> int:
     return int(np.clip(round(np.log2(max(shape))) - 2, 3, 6))
 
 
-def seed_of(newest: Rates, seed: int) -> int:
+def seed_of(newest: Float64Array, seed: int) -> int:
     """Below 2³², the same for the same frame (h, w) and `seed`."""
     content = np.nan_to_num(newest, nan=-1.0).astype("<f4").tobytes()
     return int.from_bytes(hashlib.sha256(f"{seed} ".encode() + content).digest()[:4])

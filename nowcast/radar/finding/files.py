@@ -12,16 +12,13 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
-
 from nowcast.errors import MissingInputError
 from nowcast.radar.finding import time_patterns as patterns
 from nowcast.radar.reading.formats import FORMATS, bare_suffix, format_named, formats
-from nowcast.radar.times import show
+from nowcast.radar.times import TimeSpan, show
 
 log = logging.getLogger(__name__)
 
-Span = tuple[np.datetime64, np.datetime64]
 
 MARGIN = timedelta(hours=1)
 """A name may give the start of an accumulation whose time is its end, so files are looked for
@@ -35,7 +32,7 @@ _RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", 
 _BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
 
 
-def find_files(path: str | Path, period: Span | None = None, form: str = "auto") -> list[Path]:
+def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "auto") -> list[Path]:
     """Find the radar files that a path means: a pattern of times in its order, others by name.
 
     Args:
@@ -238,7 +235,7 @@ def _matching(whole: Path) -> list[Path]:
     return sorted(stores | files)
 
 
-def _given(files: list[Path], path: str | Path, period: Span | None) -> list[Path]:
+def _given(files: list[Path], path: str | Path, period: TimeSpan | None) -> list[Path]:
     if files:
         return files
     when = "" if period is None else f" from {show(period[0])} to {show(period[1])}"
@@ -247,10 +244,10 @@ def _given(files: list[Path], path: str | Path, period: Span | None) -> list[Pat
     )
 
 
-def _by_time(found: tuple[patterns.Span, Path]) -> tuple[datetime, Path]:
+def _by_time(found: tuple[patterns.PatternSpan, Path]) -> tuple[datetime, Path]:
     return found[0].start, found[1]
 
 
-def _widened(period: Span) -> patterns.Span:
+def _widened(period: TimeSpan) -> patterns.PatternSpan:
     start, end = (time.astype("datetime64[us]").item() for time in period)
-    return patterns.Span(start - MARGIN, end + MARGIN + timedelta(microseconds=1))
+    return patterns.PatternSpan(start - MARGIN, end + MARGIN + timedelta(microseconds=1))

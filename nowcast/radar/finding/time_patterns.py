@@ -28,17 +28,17 @@ Known = Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Span:
+class PatternSpan:
     """Times from `start` to just before `end`, in UTC."""
 
     start: datetime
     end: datetime
 
-    def meets(self, other: "Span") -> bool:
+    def meets(self, other: "PatternSpan") -> bool:
         return self.start < other.end and other.start < self.end
 
 
-EVER = Span(datetime.min, datetime.max)
+EVER = PatternSpan(datetime.min, datetime.max)
 
 
 def is_time_pattern(path: str | Path) -> bool:
@@ -87,7 +87,7 @@ def kind_of(entry: os.DirEntry[str]) -> str:
         return ""
 
 
-def follow(pattern: Path, period: Span = EVER) -> Iterator[tuple[Span, Path]]:
+def follow(pattern: Path, period: PatternSpan = EVER) -> Iterator[tuple[PatternSpan, Path]]:
     """What matches the pattern and may lie within the period: (its time as far as its path tells,
     path), the newest first.
 
@@ -116,7 +116,7 @@ def matches(pattern: Path, path: Path) -> bool:
     return _match([_step(part, pattern) for part in pattern.parts], path.parts, {})
 
 
-def span_of(known: Known) -> Span | None:
+def span_of(known: Known) -> PatternSpan | None:
     """The time that these numbers allow: a year, a month of it, a day …; EVER without a year;
     None where there is no such time.
     """
@@ -134,7 +134,7 @@ def span_of(known: Known) -> Span | None:
         return None
 
 
-def _span(year: int, known: Known) -> Span | None:
+def _span(year: int, known: Known) -> PatternSpan | None:
     if "j" in known:
         start = datetime(year, 1, 1) + timedelta(days=known["j"] - 1)
         if (
@@ -144,10 +144,12 @@ def _span(year: int, known: Known) -> Span | None:
         ):
             return None
     elif "m" not in known:
-        return Span(datetime(year, 1, 1), datetime(year + 1, 1, 1))
+        return PatternSpan(datetime(year, 1, 1), datetime(year + 1, 1, 1))
     elif "d" not in known:
         month = known["m"]
-        return Span(datetime(year, month, 1), datetime(year + month // 12, month % 12 + 1, 1))
+        return PatternSpan(
+            datetime(year, month, 1), datetime(year + month // 12, month % 12 + 1, 1)
+        )
     else:
         start = datetime(year, known["m"], known["d"])
     length = timedelta(days=1)
@@ -159,14 +161,14 @@ def _span(year: int, known: Known) -> Span | None:
         if code not in known:
             break
         start, length = start + known[code] * unit, unit
-    return Span(start, start + length)
+    return PatternSpan(start, start + length)
 
 
 @dataclass(frozen=True)
 class _Node:
     """A path that matches the first `depth` components."""
 
-    span: Span
+    span: PatternSpan
     path: Path
     depth: int
     known: Known
@@ -244,7 +246,7 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
 
 def _told(
     names: re.Pattern[str], name: str, hidden: bool, known: Known
-) -> tuple[Span, Known] | None:
+) -> tuple[PatternSpan, Known] | None:
     """The time that a name tells beside what is known of it; None where it is none of these
     names, or contradicts.
     """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.series.neighbours import strange_coverage
@@ -29,11 +30,9 @@ _BOXES = 16  # along each axis, in which coverage is counted
 # changes at one minute of the hour, to those at the others, from which they are no chance
 _TWICE_AS_MUCH = 1.5
 
-Rate = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class InspectedFrame:
     """What is kept of one frame.
 
     `wet`, `total` and `top` are of its plausible values, those above the limit left out or lowered.
@@ -131,8 +130,8 @@ class Inspection:
 
 
 def look_at(
-    time: np.datetime64, rate: Rate, max_rate: float, above_max_rate: str, infinite: int = 0
-) -> Frame:
+    time: np.datetime64, rate: Float32Array, max_rate: float, above_max_rate: str, infinite: int = 0
+) -> InspectedFrame:
     """One frame (y, x) in mm/h, NaN = missing, before any limit → what is kept of it.
 
     See ReadOptions for the limit.
@@ -147,7 +146,7 @@ def look_at(
     # one bit pattern each for missing and for dry
     filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))
     wet = filled >= WET_RATE
-    return Frame(
+    return InspectedFrame(
         time=time,
         valid=rate.size - int(missing.sum()),
         wet=int(wet.sum()),
@@ -161,7 +160,7 @@ def look_at(
     )
 
 
-def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
+def inspect_frames(frames: Sequence[InspectedFrame], pixels: int) -> Inspection:
     """The frames of one series, in any order, each of so many pixels → what they show.
 
     There must be one.
@@ -223,7 +222,10 @@ def inspect_frames(frames: Sequence[Frame], pixels: int) -> Inspection:
 
 
 def _find_jumps(
-    frames: Sequence[Frame], times: Times, neighbours: npt.NDArray[np.intp], timestep: float
+    frames: Sequence[InspectedFrame],
+    times: Times,
+    neighbours: npt.NDArray[np.intp],
+    timestep: float,
 ) -> tuple[tuple[Jump, ...], int | None, float]:
     """Changes of the mean rain far above what is usual, and the minute of the hour at which
     changes are larger than at others.
@@ -297,7 +299,7 @@ def _first_of_largest(values: Sequence[float]) -> int:
     return int(np.argmax(np.nan_to_num(np.array(values), nan=-1.0)))
 
 
-def _maximum(rate: Rate) -> float:
+def _maximum(rate: Float32Array) -> float:
     """The largest value; NaN where all is missing."""
     return float(np.fmax.reduce(rate, axis=None))
 
@@ -312,7 +314,7 @@ def _coverage(valid: npt.NDArray[np.bool_]) -> bytes:
     ).tobytes()
 
 
-def _changed_coverage(before: Frame, after: Frame) -> float:
+def _changed_coverage(before: InspectedFrame, after: InspectedFrame) -> float:
     """The share of pixels that at least changed, of those that the frame which covers more of
     them covers.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nowcast.errors import DataError, NowcastError
-from nowcast.radar.inspection.inspection import Frame, look_at
+from nowcast.radar.inspection.inspection import InspectedFrame, look_at
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.rates import to_rate
@@ -26,7 +26,7 @@ class Group:
     """Files of one format, variable, units and grid."""
 
     files: list[RadarFile] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[InspectedFrame] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def blocks_of(groups: list[Group]) -> list[Block]:
 
 def look_through(
     blocks: list[Block], options: ReadOptions, workers: int
-) -> Iterator[tuple[list[Frame], list[Problem]]]:
+) -> Iterator[tuple[list[InspectedFrame], list[Problem]]]:
     """Read each block, in order, in so many processes, whose number changes no result: its
     frames, and what could not be read.
     """
@@ -80,7 +80,7 @@ def look_through(
 
 def _look_at_block(
     options: ReadOptions, block: Block, advance: Advance
-) -> tuple[list[Frame], list[Problem]]:
+) -> tuple[list[InspectedFrame], list[Problem]]:
     advance(1)
     try:
         return isolated(block.file.path, _look_at_frames, block.file, block.frames, options), []
@@ -96,7 +96,7 @@ def _look_at_block(
         return frames, unreadable
 
 
-def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> list[Frame]:
+def _look_at_frames(file: RadarFile, frames: slice, options: ReadOptions) -> list[InspectedFrame]:
     times = file.times[frames]
     stored = read_frames(ReadRequest(file, options, frames))
     if len(stored) != len(times):

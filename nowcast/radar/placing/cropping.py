@@ -9,12 +9,12 @@ import pyproj
 import xarray as xr
 from pyproj.exceptions import ProjError
 
+from nowcast.arrays import Float64Array
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.longitudes import unwrapped
 
-Floats = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 """West, south, east and north in degrees."""
 Columns = slice | list[int]
@@ -96,7 +96,7 @@ def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_
     return inside
 
 
-def degrees_of(place: Place, where: str) -> tuple[Floats, Floats]:
+def degrees_of(place: Place, where: str) -> tuple[Float64Array, Float64Array]:
     """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x).
 
     Errors: DataError where they cannot be known.
@@ -168,7 +168,7 @@ def _thinned(variable: xr.Variable) -> xr.Variable:
     ]
 
 
-def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
+def to_degrees(place: Place, x: Any, y: Any) -> tuple[Float64Array, Float64Array]:
     """Points on the axes of `place` → longitude and latitude; infinite where the projection
     does not reach.
     """
@@ -182,7 +182,7 @@ def to_degrees(place: Place, x: Any, y: Any) -> tuple[Floats, Floats]:
     return np.asarray(longitude), np.asarray(latitude)
 
 
-def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Floats, Floats]:
+def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Float64Array, Float64Array]:
     """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its
     own that starts in the west.
     """
@@ -195,7 +195,7 @@ def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Floats, F
     return np.asarray(x), np.asarray(y)
 
 
-def _in_its_turn(place: Place, longitude: Any) -> Floats:
+def _in_its_turn(place: Place, longitude: Any) -> Float64Array:
     x = place["x"].values
     west = float(x.min()) - abs(float(x[-1] - x[0])) / max(len(x) - 1, 1) / 2
     return np.asarray(west + (np.asarray(longitude, dtype=float) - west) % 360.0)

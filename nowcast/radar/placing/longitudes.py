@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nowcast.arrays import Float64Array
+
 _TURN = 360.0
 
 
-def unwrapped(longitudes: npt.ArrayLike) -> Floats:
+def unwrapped(longitudes: npt.ArrayLike) -> Float64Array:
     """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours,
     as 359.9, 0.1 → -0.1, 0.1.
 
@@ -34,14 +35,14 @@ def degrees_apart(one: Any, other: Any) -> Any:
     return np.abs((np.asarray(one) - np.asarray(other) + 180.0) % _TURN - 180.0)
 
 
-def _jumps(values: Floats) -> bool:
+def _jumps(values: Float64Array) -> bool:
     with np.errstate(invalid="ignore"):
         return any(
             bool((np.abs(np.diff(values, axis=axis)) > 180.0).any()) for axis in range(values.ndim)
         )
 
 
-def _along_axes(values: Floats) -> Floats:
+def _along_axes(values: Float64Array) -> Float64Array:
     """Each row without a jump, and rows that start next to each other; NaN spreads."""
     rows = np.unwrap(values, period=_TURN, axis=-1)
     if values.ndim == 1:
@@ -50,7 +51,7 @@ def _along_axes(values: Floats) -> Floats:
     return np.asarray(rows + (starts - rows[:, :1]))
 
 
-def _around_the_middle(values: Floats) -> Floats:
+def _around_the_middle(values: Float64Array) -> Float64Array:
     """Each within half a turn of the middle of all."""
     radians = np.radians(values[np.isfinite(values)])
     middle = np.degrees(np.arctan2(np.sin(radians).mean(), np.cos(radians).mean()))

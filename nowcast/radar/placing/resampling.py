@@ -5,20 +5,19 @@ grid.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from nowcast.arrays import FloatArray
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 from nowcast.radar.placing.cropping import from_degrees, has_projection, in_degrees, to_degrees
 from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.longitudes import unwrapped
 
-Floats = npt.NDArray[np.floating[Any]]
-Resample = Callable[[Floats], npt.NDArray[np.float64]]
+Resample = Callable[[FloatArray], npt.NDArray[np.float64]]
 """Rates (y, x), NaN = missing → those of the other pixels."""
 
 _MOST_POINTS = 2**29  # of a resampling to another grid; each is 4 bytes in memory
@@ -34,7 +33,7 @@ class Overlaps:
     index: npt.NDArray[np.intp]  # (new, most parts)
     share: npt.NDArray[np.float64]  # (new, most parts); 0 where a pixel is made of fewer
 
-    def along_rows(self, values: Floats) -> Floats:
+    def along_rows(self, values: FloatArray) -> FloatArray:
         """W · values: (y, x) → (new y, x)."""
         return np.asarray(
             sum(
@@ -43,7 +42,7 @@ class Overlaps:
             )
         )
 
-    def along_columns(self, values: Floats) -> Floats:
+    def along_columns(self, values: FloatArray) -> FloatArray:
         """values · Wᵀ: (y, x) → (y, new x)."""
         return np.asarray(
             sum(
@@ -64,14 +63,14 @@ class Averaging:
     y: Overlaps
     x: Overlaps
 
-    def __call__(self, rate: Floats) -> npt.NDArray[np.float64]:
+    def __call__(self, rate: FloatArray) -> npt.NDArray[np.float64]:
         there = ~np.isnan(rate)
         total = self._sum(np.where(there, rate, 0.0).astype(np.float64, copy=False))
         area = self._sum(there.astype(np.float64))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(area >= LEAST_AREA - 1e-9, total / area, np.nan)
 
-    def _sum(self, values: npt.NDArray[np.float64]) -> Floats:
+    def _sum(self, values: npt.NDArray[np.float64]) -> FloatArray:
         return self.x.along_columns(self.y.along_rows(values))
 
 
@@ -84,7 +83,7 @@ class PointAverages:
     # (points, new y, new x): row × width + column of the old pixel; -1 beyond its grid
     index: npt.NDArray[np.int32]
 
-    def __call__(self, rate: Floats) -> npt.NDArray[np.float64]:
+    def __call__(self, rate: FloatArray) -> npt.NDArray[np.float64]:
         values = np.append(rate.ravel(), rate.dtype.type(np.nan))
         total, count = np.zeros(self.index.shape[1:]), np.zeros(self.index.shape[1:])
         for index in self.index:
@@ -232,7 +231,7 @@ def _coarsen(axis: xr.Variable, spacing: float, new_size: float) -> tuple[Overla
 
 def _pixels_of(
     source: Place, target: Place, dy: float, dx: float, where: str, target_where: str
-) -> tuple[Floats, Floats]:
+) -> tuple[FloatArray, FloatArray]:
     """Rows and columns of `source`, not rounded, at points `dy`, `dx` pixels off the centres of
     `target`: (y, x) each.
     """
@@ -245,7 +244,7 @@ def _pixels_of(
     return rows, columns
 
 
-def _points_across(rows: Floats, columns: Floats) -> int:
+def _points_across(rows: FloatArray, columns: FloatArray) -> int:
     """How many old pixels a new one is wide, at its widest in the middle of the grids, rounded
     up.
     """
@@ -259,7 +258,7 @@ def _points_across(rows: Floats, columns: Floats) -> int:
     return math.ceil(max(widths) - 0.01)
 
 
-def _flat(rows: Floats, columns: Floats, source: Place) -> npt.NDArray[np.int32]:
+def _flat(rows: FloatArray, columns: FloatArray, source: Place) -> npt.NDArray[np.int32]:
     height, width = source["y"].size, source["x"].size
     with np.errstate(invalid="ignore"):
         inside = (

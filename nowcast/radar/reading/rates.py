@@ -9,6 +9,7 @@ import numpy.typing as npt
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import DataError
 from nowcast.radar.reading import storage, units
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
@@ -19,7 +20,6 @@ from nowcast.untrusted.isolation import isolated
 
 log = logging.getLogger(__name__)
 
-Rate = npt.NDArray[np.float32]
 # mm/h; a negative rate closer to 0 is rounding, one further off a fill value the file does not
 # declare
 _LEAST_RATE = -0.01
@@ -83,7 +83,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         block = storage.frames_a_block(*shape)
         return [run[start : start + block] for run in runs for start in range(0, len(run), block)]
 
-    def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Rate:
+    def _read_run(self, run: npt.NDArray[np.intp], rows: slice, columns: slice) -> Float32Array:
         file = self.series.files[self.series.file_of[run[0]]]
         first = int(self.series.frame_of[run[0]])
         frames = slice(first, first + len(run))
@@ -109,7 +109,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         return rate
 
 
-def read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
+def read_rates(request: ReadRequest, times: Times) -> tuple[Float32Array, int]:
     """What is asked of a file, whose frames are of these times → as to_rate.
 
     Errors: as read_frames and to_rate; DataError if the file has fewer frames.
@@ -118,7 +118,7 @@ def read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
     return isolated(file.path, _read_rates, replace(request, file=file), times)
 
 
-def _read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
+def _read_rates(request: ReadRequest, times: Times) -> tuple[Float32Array, int]:
     file, stored = request.file, read_frames(request)
     if len(stored) != len(times):
         raise DataError(f"{file.path}: has fewer frames than when it was opened; open it again.")
@@ -127,7 +127,7 @@ def _read_rates(request: ReadRequest, times: Times) -> tuple[Rate, int]:
 
 def to_rate(
     stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions
-) -> tuple[Rate, int]:
+) -> tuple[Float32Array, int]:
     """Values in the units of `file` (time, y, x) → (mm/h as float32, how many values were above
     max_rate).
 

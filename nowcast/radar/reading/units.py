@@ -7,11 +7,10 @@ import re
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from nowcast.arrays import FloatArray
 from nowcast.errors import DataError
 
-Floats = npt.NDArray[np.floating[Any]]
 Quantity = Literal["rate", "amount", "reflectivity"]
 
 ZR_RELATIONS: dict[str, tuple[float, float]] = {
@@ -48,8 +47,8 @@ _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³", "-0123")
 
 
 def rate_to_dbz(
-    rate: Floats, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1]
-) -> Floats:
+    rate: FloatArray, a: float = MARSHALL_PALMER[0], b: float = MARSHALL_PALMER[1]
+) -> FloatArray:
     """Return the reflectivity of rain, 10 log10(a R^b).
 
     Args:
@@ -68,11 +67,11 @@ def rate_to_dbz(
 
 
 def dbz_to_rate(
-    dbz: Floats,
+    dbz: FloatArray,
     a: float = MARSHALL_PALMER[0],
     b: float = MARSHALL_PALMER[1],
     noise_dbz: float = NOISE_DBZ,
-) -> Floats:
+) -> FloatArray:
     """Return the rain rate of a reflectivity, (10^(dBZ/10) / a)^(1/b).
 
     Args:
@@ -200,6 +199,6 @@ def _plain(units: str) -> str:
     )
 
 
-def _dtype_of(values: Floats) -> np.dtype[Any]:
+def _dtype_of(values: FloatArray) -> np.dtype[Any]:
     dtype = np.asarray(values).dtype
     return dtype if np.issubdtype(dtype, np.floating) else np.dtype(float)

@@ -13,8 +13,8 @@ from nowcast.radar.reading.formats import read_frames
 from nowcast.radar.reading.storage import Values
 from nowcast.radar.series.describing import OnBad, Problem, refuse
 from nowcast.radar.series.neighbours import misfits
-from nowcast.radar.series.series import JITTER, Series, Span, near, within
-from nowcast.radar.times import Times, onto_clock, show, timestep_of
+from nowcast.radar.series.series import JITTER, Series, near, within
+from nowcast.radar.times import Times, TimeSpan, onto_clock, show, timestep_of
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ def series_on(files: Sequence[RadarFile], clock: Clock) -> Series:
 def build_series(
     files: Sequence[RadarFile],
     options: ReadOptions,
-    periods: Sequence[Span] = (),
-    around: Sequence[Span] = (),
+    periods: Sequence[TimeSpan] = (),
+    around: Sequence[TimeSpan] = (),
     on_bad: OnBad = refuse,
 ) -> Series:
     """Put the frames of files of one kind on one clock and in one order, each once.
@@ -71,7 +71,7 @@ def build_series(
             files = [file for file in files if file.path not in bad]
 
 
-def _clock_of(periods: Sequence[Span], around: Sequence[Span]) -> Clock:
+def _clock_of(periods: Sequence[TimeSpan], around: Sequence[TimeSpan]) -> Clock:
     """The clock of the frames that are asked for; others are kept if they fit it."""
 
     def clock(stamps: Times, paths: Sequence[Path]) -> Placed:
@@ -88,7 +88,7 @@ def _clock_of(periods: Sequence[Span], around: Sequence[Span]) -> Clock:
     return clock
 
 
-def _asked(stamps: Times, periods: Sequence[Span]) -> npt.NDArray[np.bool_]:
+def _asked(stamps: Times, periods: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
     return within(stamps, periods) if periods else np.ones(stamps.shape, bool)
 
 
@@ -107,7 +107,7 @@ def _fitting(
     ticks: Times,
     asked: npt.NDArray[np.bool_],
     minutes: float,
-    spans: Sequence[Span],
+    spans: Sequence[TimeSpan],
 ) -> npt.NDArray[np.intp]:
     """Which frames are kept: those asked for, and others of the spans that fit their clock, whose
     ticks are put into `ticks`.
@@ -130,7 +130,7 @@ def _fitting(
     return np.flatnonzero(kept & within(ticks, spans))
 
 
-def _once_each(series: Series, options: ReadOptions, periods: Sequence[Span]) -> Series:
+def _once_each(series: Series, options: ReadOptions, periods: Sequence[TimeSpan]) -> Series:
     """Keep a frame that comes twice once; two that differ are left out if neither is asked for.
 
     Errors: DataError if they differ.

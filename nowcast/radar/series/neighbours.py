@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import DataError
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.reading import storage
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames
-from nowcast.radar.reading.rates import Rate, is_impossible, to_rate
+from nowcast.radar.reading.rates import is_impossible, to_rate
 from nowcast.radar.reading.storage import Values
 from nowcast.radar.series.describing import Problem
 from nowcast.radar.series.series import Series
@@ -59,7 +60,9 @@ def repacked(stored: Values, own: Packing, other: Packing) -> Values:
     return (stored - own[1]) / own[0] * other[0] + other[1]
 
 
-def rate_by(packing: Packing, stored: Values, file: RadarFile, options: ReadOptions) -> Rate:
+def rate_by(
+    packing: Packing, stored: Values, file: RadarFile, options: ReadOptions
+) -> Float32Array:
     """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file were packed
     by another (scale, offset).
 
@@ -68,11 +71,13 @@ def rate_by(packing: Packing, stored: Values, file: RadarFile, options: ReadOpti
     """
     again = repacked(stored, file.layout.packing, packing)
     again[is_impossible(again, file)] = np.nan
-    rate: Rate = to_rate(again, file, file.times[:1], options)[0][0]
+    rate: Float32Array = to_rate(again, file, file.times[:1], options)[0][0]
     return rate
 
 
-def fits_only_repacked(rate: Rate, again: Rate, beside: Rate) -> bool | None:
+def fits_only_repacked(
+    rate: Float32Array, again: Float32Array, beside: Float32Array
+) -> bool | None:
     """Whether a frame (y, x) [mm/h] does not fit the one beside it, and does as `again`, by the
     packing of that one.
 
@@ -138,12 +143,12 @@ def _first_frame(file: RadarFile, options: ReadOptions) -> Values:
     return read_frames(ReadRequest(file, options, slice(0, 1)))
 
 
-def _wet_share(rate: Rate) -> float:
+def _wet_share(rate: Float32Array) -> float:
     covered = np.isfinite(rate)
     return float((rate[covered] >= WET_RATE).mean()) if covered.any() else 0.0
 
 
-def _level(rate: Rate) -> float:
+def _level(rate: Float32Array) -> float:
     """The logarithm of the mean rate where it rains; NaN of too few pixels."""
     rainy = rate[rate > 0]
     return float(np.log(rainy.mean(dtype=np.float64))) if rainy.size >= _RAINY else float("nan")

@@ -16,8 +16,8 @@ from nowcast.radar.reading.file import RadarFile, ReadOptions
 from nowcast.radar.reading.rates import FrameArray
 from nowcast.radar.series.building import build_series
 from nowcast.radar.series.describing import KnownFiles, describe_files, kinds_of
-from nowcast.radar.series.series import Span, near
-from nowcast.radar.times import show
+from nowcast.radar.series.series import near
+from nowcast.radar.times import TimeSpan, show
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def open_grid(
 def open_files(
     paths: list[Path],
     options: ReadOptions,
-    periods: Sequence[Span] = (),
-    around: Sequence[Span] = (),
+    periods: Sequence[TimeSpan] = (),
+    around: Sequence[TimeSpan] = (),
     known: KnownFiles | None = None,
 ) -> xr.Dataset:
     """Open radar files as one canonical grid, of all their frames or those of some periods.

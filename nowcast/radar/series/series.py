@@ -7,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.radar.reading.file import RadarFile
-from nowcast.radar.times import JITTER_SECONDS, Times
+from nowcast.radar.times import JITTER_SECONDS, Times, TimeSpan
 
-Span = tuple[np.datetime64, np.datetime64]
-"""First and last time."""
 JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
 
 
@@ -43,12 +41,12 @@ class Series:
         )
 
 
-def near(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
+def near(times: Times, spans: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
     """Which of the times lie in one of the spans, or may be put into it by their clock."""
     return within(times, [(start - JITTER, end + JITTER) for start, end in spans])
 
 
-def within(times: Times, spans: Sequence[Span]) -> npt.NDArray[np.bool_]:
+def within(times: Times, spans: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
     """Which of the times lie in one of the spans, both ends included."""
     inside = np.zeros(times.shape, bool)
     for start, end in spans:

@@ -23,7 +23,7 @@ from nowcast.radar.series.describing import KnownFiles, Problem, describe_files
 from nowcast.radar.series.series import Series
 from nowcast.radar.store.processes import Advance
 from nowcast.radar.store.speckle import remove_speckle
-from nowcast.radar.store.store import DayRecord, Frame, day_path, kept_frames, write_day
+from nowcast.radar.store.store import DayRecord, StoredFrame, day_path, kept_frames, write_day
 from nowcast.radar.times import Times, show
 
 _BLOCK_BYTES, _BLOCK_FRAMES = 32 * 2**20, 12  # read at a time
@@ -155,12 +155,12 @@ def make_day(
 
 def _made_frames(
     preparation: Preparation, plan: DayPlan, left_out: dict[str, str], advance: Advance
-) -> Iterator[Frame]:
+) -> Iterator[StoredFrame]:
     """The frames of a plan, each from those of the series; `left_out` learns of those that
     could not be read.
     """
     stream = _source_frames(preparation, plan.needed, left_out, advance)
-    held: dict[int, Frame | None] = {}
+    held: dict[int, StoredFrame | None] = {}
     for target in plan.targets:
         last = target.parts[-1][0]
         while last not in held:
@@ -174,7 +174,7 @@ def _made_frames(
             yield _mean(target.time, parts)
 
 
-def _mean(time: np.datetime64, parts: list[tuple[Frame, float]]) -> Frame:
+def _mean(time: np.datetime64, parts: list[tuple[StoredFrame, float]]) -> StoredFrame:
     """The mean in time; a pixel that is there for less than two thirds of it is missing."""
     total, covered = np.zeros(parts[0][0].rate.shape), np.zeros(parts[0][0].rate.shape)
     for frame, share in parts:
@@ -183,7 +183,7 @@ def _mean(time: np.datetime64, parts: list[tuple[Frame, float]]) -> Frame:
         covered += there * share
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.where(covered >= LEAST_TIME - 1e-9, total / covered, np.nan).astype(np.float32)
-    return Frame(
+    return StoredFrame(
         time, rate, sum(frame.high for frame, _ in parts), sum(frame.speckle for frame, _ in parts)
     )
 
@@ -193,7 +193,7 @@ def _source_frames(
     needed: npt.NDArray[np.intp],
     left_out: dict[str, str],
     advance: Advance,
-) -> Iterator[tuple[int, Frame | None]]:
+) -> Iterator[tuple[int, StoredFrame | None]]:
     """The frames of the series, cropped, cleaned and resampled; None for one that cannot be
     read.
     """
@@ -257,11 +257,11 @@ def _values(
 
 def _finished(
     preparation: Preparation, time: np.datetime64, rate: npt.NDArray[np.float32], high: int
-) -> Frame:
+) -> StoredFrame:
     speckle = 0
     if preparation.speckle_neighbours:
         cleaned, speckle = remove_speckle(rate, preparation.speckle_neighbours)
         rate = cleaned.astype(np.float32, copy=False)
     if preparation.resample is not None:
         rate = preparation.resample(rate).astype(np.float32)
-    return Frame(time, rate, high, speckle)
+    return StoredFrame(time, rate, high, speckle)

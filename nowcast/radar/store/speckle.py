@@ -1,13 +1,10 @@
 """Speckle: wet pixels that stand alone, as clutter, birds and interference leave them."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from nowcast.arrays import FloatArray
 from nowcast.radar.grid import WET_RATE
-
-Rate = npt.NDArray[np.floating[Any]]
 
 
 def wet_neighbours(wet: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -19,7 +16,7 @@ def wet_neighbours(wet: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     return np.asarray(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - wet, dtype=np.uint8)
 
 
-def remove_speckle(rate: Rate, neighbours: int) -> tuple[Rate, int]:
+def remove_speckle(rate: FloatArray, neighbours: int) -> tuple[FloatArray, int]:
     """Rates (y, x) in mm/h → the same with lonely wet pixels dry, and how many these were.
 
     A wet pixel (0.1 mm/h or more) with fewer than `neighbours` wet ones among the 8 around it

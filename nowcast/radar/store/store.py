@@ -48,7 +48,7 @@ _BLOCK_BYTES = 64 * 2**20  # frames held before they are written
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class StoredFrame:
     """One frame of the store: rates (y, x) in mm/h."""
 
     time: np.datetime64
@@ -150,7 +150,7 @@ def refuse_other_settings(records: Iterable[DayRecord], settings: Mapping[str, A
             )
 
 
-def kept_frames(path: Path, times: Times) -> Iterator[Frame]:
+def kept_frames(path: Path, times: Times) -> Iterator[StoredFrame]:
     """The frames of a day at these of its times, in order.
 
     Errors: DataError where it is damaged.
@@ -165,7 +165,7 @@ def kept_frames(path: Path, times: Times) -> Iterator[Frame]:
         high, speckle = (
             int(isolated(path, storage.read_values, path, name, one)[0]) for name in (HIGH, SPECKLE)
         )
-        yield Frame(there[k], rate, high, speckle)
+        yield StoredFrame(there[k], rate, high, speckle)
     storage.close_files({str(path)})
 
 
@@ -177,7 +177,7 @@ def _read_rate(path: Path, index: dict[str, slice]) -> npt.NDArray[np.float32]:
 def write_day(
     path: Path,
     place: Place,
-    frames: Iterator[Frame],
+    frames: Iterator[StoredFrame],
     attrs: Mapping[str, Any],
     settings: Mapping[str, Any],
     sources: Iterable[str],
@@ -279,7 +279,7 @@ def _lay_out(
         rate.coordinates = f"{LATITUDE} {LONGITUDE}"
 
 
-def _append(file: netCDF4.Dataset, frames: list[Frame], at: int) -> None:
+def _append(file: netCDF4.Dataset, frames: list[StoredFrame], at: int) -> None:
     there = slice(at, at + len(frames))
     file["time"][there] = [(frame.time - _EPOCH) / np.timedelta64(1, "m") for frame in frames]
     file[HIGH][there] = [frame.high for frame in frames]

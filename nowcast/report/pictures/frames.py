@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from nowcast.report.pictures.figure import Picture
 
-Frame = npt.NDArray[Any] | None
+Panel = npt.NDArray[Any] | None
 """(h, w), mm/h, NaN = not covered; None where nothing was observed."""
-Frames = Sequence[Any] | npt.ArrayLike
+PanelFrames = Sequence[Any] | npt.ArrayLike
 """A frame for each time: (t, h, w), or a list with None among it."""
 Degrees = tuple[npt.ArrayLike, npt.ArrayLike]
 """Longitude and latitude of pixel centres, of shapes that broadcast to (h, w)."""
-Row = tuple[str, list[tuple[str, Frame]]]
+PanelRow = tuple[str, list[tuple[str, Panel]]]
 """A name, and its frames: when, and what."""
 
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
@@ -44,7 +44,7 @@ _FILM_WIDTHS = (6.0, 4.6, 3.6)
 class FrameOptions(TypedDict, total=False):
     """What `frames_figure` may be told beyond the frames; it says what each means."""
 
-    past: Frames | None
+    past: PanelFrames | None
     reference_time: datetime | None
     origin: Origin
     columns: int
@@ -69,8 +69,8 @@ class Look:
 
 def draw_frames(
     path: str | Path,
-    observed: Frames | None,
-    forecasts: Mapping[str, Frames],
+    observed: PanelFrames | None,
+    forecasts: Mapping[str, PanelFrames],
     lead_minutes: Sequence[float],
     title: str,
     **shown: Unpack[FrameOptions],
@@ -97,12 +97,12 @@ def draw_frames(
 
 
 def frames_figure(
-    observed: Frames | None,
-    forecasts: Mapping[str, Frames],
+    observed: PanelFrames | None,
+    forecasts: Mapping[str, PanelFrames],
     lead_minutes: Sequence[float],
     title: str,
     *,
-    past: Frames | None = None,
+    past: PanelFrames | None = None,
     reference_time: datetime | None = None,
     origin: Origin = "lower",
     columns: int = 5,
@@ -140,7 +140,7 @@ def frames_figure(
     future = _future(observed, forecasts, len(lead_minutes))
     look = _look(future, origin, colours, degrees)
     picked = np.unique(np.linspace(0, len(lead_minutes) - 1, columns).round().astype(int))
-    rows: list[Row] = []
+    rows: list[PanelRow] = []
     if past is not None:
         rows.append(_past_row(past, lead_minutes, len(picked), reference_time))
     for name, frames in future.items():
@@ -152,8 +152,8 @@ def frames_figure(
 
 def draw_film(
     path: str | Path,
-    observed: Frames | None,
-    forecasts: Mapping[str, Frames],
+    observed: PanelFrames | None,
+    forecasts: Mapping[str, PanelFrames],
     lead_minutes: Sequence[float],
     title: str,
     *,
@@ -202,8 +202,8 @@ def draw_film(
 
 
 def _future(
-    observed: Frames | None, forecasts: Mapping[str, Frames], leads: int
-) -> dict[str, list[Frame]]:
+    observed: PanelFrames | None, forecasts: Mapping[str, PanelFrames], leads: int
+) -> dict[str, list[Panel]]:
     """All rows by name. Errors: DataError where they do not fit together."""
     rows = ({} if observed is None else {"observed": observed}) | dict(forecasts)
     future = {name: _as_frames(frames) for name, frames in rows.items()}
@@ -221,12 +221,12 @@ def _future(
     return future
 
 
-def _as_frames(frames: Frames) -> list[Frame]:
+def _as_frames(frames: PanelFrames) -> list[Panel]:
     return [None if frame is None else np.asarray(frame) for frame in frames]  # type: ignore[union-attr]
 
 
 def _look(
-    future: Mapping[str, list[Frame]], origin: Origin, colours: str, degrees: Degrees | None
+    future: Mapping[str, list[Panel]], origin: Origin, colours: str, degrees: Degrees | None
 ) -> Look:
     height, width = next(
         frame.shape for frames in future.values() for frame in frames if frame is not None
@@ -246,7 +246,7 @@ def _broadcast(
     )
 
 
-def _panel_figure(rows: list[Row], title: str, look: Look) -> "Picture":
+def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
     columns = max(len(frames) for _, frames in rows)
     figure = canvas.new_figure(
         (_PANEL + 0.05) * columns + 1.2, (_PANEL * look.tall + 0.1) * len(rows) + 1.1
@@ -270,7 +270,7 @@ def _panel_figure(rows: list[Row], title: str, look: Look) -> "Picture":
 
 
 def _film(
-    future: Mapping[str, list[Frame]], times: Sequence[str], title: str, look: Look
+    future: Mapping[str, list[Panel]], times: Sequence[str], title: str, look: Look
 ) -> Iterator[films.Picture]:
     """The pictures of a film, (h, w, 3): one figure whose frames and time change."""
     with importing_plainly():
@@ -317,7 +317,7 @@ def _empty(panel: "Axes") -> None:
     panel.spines[:].set_visible(False)
 
 
-def _draw_frame(panel: "Axes", frame: Frame, look: Look) -> tuple[Any, Any]:
+def _draw_frame(panel: "Axes", frame: Panel, look: Look) -> tuple[Any, Any]:
     """Draw one frame. → its image, and the words that stand in its place where there is none."""
     height, width = look.shape
     colours, norm = rate_colours(look.colours)
@@ -350,7 +350,7 @@ def _draw_frame(panel: "Axes", frame: Frame, look: Look) -> tuple[Any, Any]:
     return image, words
 
 
-def _show(image: Any, words: Any, frame: Frame) -> None:
+def _show(image: Any, words: Any, frame: Panel) -> None:
     image.set_visible(frame is not None)
     words.set_visible(frame is None)
     if frame is not None:
@@ -401,8 +401,8 @@ def _draw_legend(figure: "Figure", panels: Any, look: Look) -> None:
 
 
 def _past_row(
-    past: Frames, lead_minutes: Sequence[float], count: int, start: datetime | None
-) -> Row:
+    past: PanelFrames, lead_minutes: Sequence[float], count: int, start: datetime | None
+) -> PanelRow:
     timestep = lead_minutes[1] - lead_minutes[0] if len(lead_minutes) > 1 else lead_minutes[0]
     newest = _as_frames(past)[-count:]
     return "past", [

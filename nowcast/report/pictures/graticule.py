@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nowcast.arrays import Float64Array
+
 Mark = tuple[float, str]
 """Where along an edge of the picture a line ends, in pixels, and the label of the line."""
 
@@ -27,7 +28,7 @@ class Graticule:
     meridians meet the lowest row.
     """
 
-    lines: Sequence[Floats]
+    lines: Sequence[Float64Array]
     left: Sequence[Mark]
     bottom: Sequence[Mark]
 
@@ -47,7 +48,7 @@ def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: s
         np.ma.masked_invalid(np.where(np.isfinite(degrees), degrees, np.nan)) for degrees in some
     )
     east = _in_one_turn(east)
-    lines, left, bottom = list[Floats](), list[Mark](), list[Mark]()
+    lines, left, bottom = list[Float64Array](), list[Mark](), list[Mark]()
     for level in _levels(north):
         lines += _lines(columns, rows, north, level)
         left += [(place, _label(level, "N", "S")) for place in _crossings(rows, north[:, 0], level)]
@@ -95,7 +96,7 @@ def _levels(degrees: Any) -> list[float]:
 
 def _lines(
     columns: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], degrees: Any, level: float
-) -> list[Floats]:
+) -> list[Float64Array]:
     if min(degrees.shape) < 2:
         return []
     from contourpy import LineType, contour_generator

@@ -4,7 +4,7 @@ import numpy as np
 
 from nowcast.radar.series.cadence import Target
 from nowcast.radar.store.preparation import _mean
-from nowcast.radar.store.store import Frame
+from nowcast.radar.store.store import StoredFrame
 
 NAN = np.nan
 NOON = np.datetime64("2020-06-01T12:00", "ns")
@@ -15,7 +15,7 @@ def test_a_pixel_needs_two_thirds_of_the_time_and_is_the_mean_over_what_it_has()
     third = 1 / 3
     target = Target(NOON, tuple((k, third) for k in range(3)))
     parts = [
-        (Frame(NOON, np.array([values], np.float32), k, 10 * k), share)
+        (StoredFrame(NOON, np.array([values], np.float32), k, 10 * k), share)
         for values, (k, share) in zip(rates, target.parts, strict=True)
     ]
     made = _mean(target.time, parts)
@@ -24,5 +24,5 @@ def test_a_pixel_needs_two_thirds_of_the_time_and_is_the_mean_over_what_it_has()
 
 
 def test_frames_that_cover_more_of_the_time_count_more() -> None:
-    one, other = (Frame(NOON, np.full((1, 1), rate, np.float32), 0, 0) for rate in (1.0, 4.0))
+    one, other = (StoredFrame(NOON, np.full((1, 1), rate, np.float32), 0, 0) for rate in (1.0, 4.0))
     assert _mean(NOON, [(one, 2 / 3), (other, 1 / 3)]).rate[0, 0] == np.float32(2.0)

@@ -13,7 +13,7 @@ import xarray as xr
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar import check_grid, open_grid, synthetic_grid, write_synthetic
 from nowcast.radar.store.store import (
-    Frame,
+    StoredFrame,
     day_path,
     fingerprint,
     kept_frames,
@@ -29,10 +29,10 @@ GRID = synthetic_grid(30, 24, 30, coverage=True)
 PROJECTED = {name: GRID[name].variable for name in ("y", "x", "crs")}
 
 
-def frames() -> list[Frame]:
+def frames() -> list[StoredFrame]:
     """Thirty frames from midnight on; k values too high and 2 k specks in frame k."""
     rates = GRID["precipitation_rate"].values
-    return [Frame(time, rates[k], k, 2 * k) for k, time in enumerate(GRID["time"].values)]
+    return [StoredFrame(time, rates[k], k, 2 * k) for k, time in enumerate(GRID["time"].values)]
 
 
 @cache

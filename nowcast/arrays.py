@@ -1,0 +1,10 @@
+"""Names of the arrays that cross the house; each docstring says their shape and unit."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
