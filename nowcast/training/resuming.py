@@ -132,7 +132,7 @@ def changes_between(
         if old.get(key, standard.get(key)) != value:
             yield key, old.get(key, standard.get(key)), value
     for key in old:
-        if key.startswith("inputs.fields.") and key not in new:
+        if key.startswith(("inputs.fields.", "inputs.ahead.fields.")) and key not in new:
             yield key, old[key], None
 
 

@@ -77,6 +77,9 @@ def test_a_field_that_is_left_out_is_a_change() -> None:
         changes_between({"inputs": {"fields": {"height": field}}}, {"inputs": {"fields": {}}})
     )
     assert named(changes) == {"inputs.fields.height.path", "inputs.fields.height.variable"}
+    ahead = {"inputs": {"ahead": {"fields": {"nwp": field}}}}
+    gone = list(changes_between(ahead, {"inputs": {"ahead": {"fields": {}}}}))
+    assert named(gone) == {"inputs.ahead.fields.nwp.path", "inputs.ahead.fields.nwp.variable"}
 
 
 def test_many_changes_are_counted() -> None:
