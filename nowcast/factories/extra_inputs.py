@@ -20,6 +20,7 @@ from nowcast.errors import ConfigError
 from nowcast.periods import Period
 from nowcast.radar.series.fields import FieldFile, open_field
 from nowcast.radar.series.fields_ahead import FieldAheadFile, open_field_ahead
+from nowcast.radar.times import Times
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.fields import WAVES, Ahead, Beside, Field, FieldAhead, Fields, hold
 from nowcast.sequences.inputs import Channel, Inputs
@@ -45,12 +46,14 @@ def open_fields(
     period: Period,
     cache: str | None,
     paths: Mapping[str, str] | None = None,
+    references: Times | None = None,
 ) -> Fields | None:
     """What is known beside and ahead of the rain of `grid` in a period, by a configuration or
     checkpoint; None if nothing is asked for.
 
     Large fields are unpacked into `cache`; without one all are held in memory. `paths`: where
-    fields lie now, by name, if not where they lay in training.
+    fields lie now, by name, if not where they lay in training. `references`: the times that
+    forecasts are made from, None for all of the period.
     Errors: ConfigError for a path of no field, or a vector that would be mirrored or turned with
     the rain; as open_field.
     """
@@ -66,7 +69,9 @@ def open_fields(
     known: dict[str, Ahead] = _waves(ahead)
     for name, about in named_ahead:
         path = (paths or {}).get(name, about["path"])
-        known[name] = _open_field_ahead(name, path, about, grid, period, cache, sampling)
+        known[name] = _open_field_ahead(
+            name, path, about, grid, period, cache, sampling, _within(grid, period, references)
+        )
     return Fields(beside, known) if beside or known else None
 
 
@@ -75,8 +80,9 @@ def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[st
     lead_steps, timestep = config.get("lead_steps", 0), scene.timestep
     times = scene.reference_time + timestep * np.arange(1, lead_steps + 1)
     fields = open_fields(
-        config, scene.grid, Period(scene.times[0], scene.reference_time), None, input_paths
-    )
+        config, scene.grid, Period(scene.times[0], scene.reference_time), None, input_paths,
+        scene.times[-1:],
+    )  # fmt: skip
     if fields is None:
         return scene
     everywhere = slice(0, scene.size[0]), slice(0, scene.size[1])
@@ -165,6 +171,7 @@ def _open_field_ahead(
     period: Period,
     cache: str | None,
     sampling: Mapping[str, Any],
+    references: Times,
 ) -> FieldAhead:
     delay, max_age = _minutes(about["delay_minutes"]), _minutes(about["max_age_minutes"])
     with closing(open_field_ahead(path, about["variable"], grid)) as file:
@@ -174,11 +181,24 @@ def _open_field_ahead(
         what = f"{about['variable']} {part.references} {part.leads}"
         frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, what)
     found = FieldAhead(frames, part.references, part.leads, delay, max_age)
-    if not part.references.size:
+    without = [time for time in references if found.run_at(time) < 0]
+    if without:
         log.warning(
-            "%s: holds no run for %s; inputs.ahead.fields.%s is missing there", path, period, name
+            "%s: no run is there at %d of %d reference times, the first of %s UTC;"
+            " inputs.ahead.fields.%s is missing there",
+            path,
+            len(without),
+            references.size,
+            f"{without[0]:.16}",
+            name,
         )
     return found
+
+
+def _within(grid: xr.Dataset, period: Period, references: Times | None) -> Times:
+    times: Times = grid["time"].values
+    inside = (times >= period.start) & (times <= period.end)
+    return times[inside] if references is None else references
 
 
 def _minutes(minutes: float) -> np.timedelta64:

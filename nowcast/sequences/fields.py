@@ -76,6 +76,13 @@ class FieldAhead:
     delay: np.timedelta64
     max_age: np.timedelta64
 
+    def run_at(self, reference_time: np.datetime64) -> int:
+        """The number of the newest run that is there at a reference time; -1 if none is, or it is
+        older than `max_age`.
+        """
+        run = int(np.searchsorted(self.references + self.delay, reference_time, side="right")) - 1
+        return run if run >= 0 and reference_time - self.references[run] <= self.max_age else -1
+
     def at_leads(
         self,
         reference_time: np.datetime64,
@@ -89,8 +96,8 @@ class FieldAhead:
         values = np.full(
             (len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32
         )
-        run = int(np.searchsorted(self.references + self.delay, reference_time, side="right")) - 1
-        if run < 0 or reference_time - self.references[run] > self.max_age:
+        run = self.run_at(reference_time)
+        if run < 0:
             return values
         step = np.diff(self.leads).max() if self.leads.size > 1 else np.timedelta64(0, "ns")
         for k, lead in enumerate(times - self.references[run]):

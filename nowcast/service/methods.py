@@ -140,21 +140,19 @@ class Methods:
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps")
         with importing():
-            import torch
-
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
             name, scene.grid, config.data, input_steps=input_steps, lead_steps=lead_steps,
             timestep_minutes=scene.timestep_minutes, members=config.members,
             seed=config.seed,
         )  # fmt: skip
-        rates = baseline(torch.from_numpy(scene.rates)[None, :, None])[0].numpy()
+        rates = baseline.rates(scene)
         made_with = {
             "source": f"nowcast {__version__}: {baseline.method}",
             "references": baseline.references,
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
-        return scene, rates if baseline.members > 1 else rates[:, 0], made_with
+        return scene, rates, made_with
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

@@ -4,7 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from nowcast.arrays import Float32Array
+from nowcast.sequences.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,8 @@ class Baseline:
         NaN = missing, in both; a forecast is missing where its method knows nothing.
         """
         return self.forecast(past[:, :, 0].float())
+
+    def rates(self, scene: Scene) -> Float32Array:
+        """A scene → forecast rates (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h."""
+        made: Float32Array = self(torch.from_numpy(scene.rates)[None, :, None])[0].numpy()
+        return made if self.members > 1 else made[:, 0]
