@@ -45,7 +45,12 @@ INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What kind of ConvLSTM; see `ConvLSTM2d` for each."""
+    """What kind of ConvLSTM; see `ConvLSTM2d` for each.
+
+    Example:
+        >>> Variant(peephole="none").padding
+        'same'
+    """
 
     bias: bool = True
     proj_size: int = 0
