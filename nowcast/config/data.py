@@ -167,7 +167,7 @@ class AheadConfig:
     @property
     def asked_for(self) -> list[str]:
         """The keys of what is asked for."""
-        keys = ("time_of_day", "fields")
+        keys = [one.name for one in fields(self)]
         return [f"inputs.ahead.{key}" for key in keys if getattr(self, key)]
 
 
@@ -193,7 +193,7 @@ class InputsConfig:
     @property
     def beside_rain(self) -> list[str]:
         """The keys of what is asked for."""
-        keys = ("mask", "time_of_day", "fields")
+        keys = [one.name for one in fields(self) if one.name != "ahead"]
         return [
             *(f"inputs.{key}" for key in keys if getattr(self, key)),
             *self.ahead.asked_for,

@@ -57,7 +57,8 @@ class ExportedModel:
 
     def _raw(self, scene: Scene) -> NDArray[np.float32]:
         inputs = self.about["config"].get("inputs", {})
-        if not scene.missing.any() and not inputs.get("fields") and not inputs.get("time_of_day"):
+        fields = any(value for key, value in inputs.items() if key not in ("mask", "ahead"))
+        if not scene.missing.any() and not fields:
             rain: NDArray[np.float32] = scene.rates[np.newaxis, :, np.newaxis]
             return rain
         from nowcast.factories.extra_inputs import build_inputs, raw_window

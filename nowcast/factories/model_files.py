@@ -117,10 +117,14 @@ _SPLITS = ("train", "validation", "test")
 
 def _beside(inputs: Document) -> list[str]:
     """The inputs next to the rain."""
-    keys = [key for key in ("mask", "time_of_day") if inputs.get(key)]
-    ahead = inputs.get("ahead", {})
-    known = [*(["time_of_day"] if ahead.get("time_of_day") else []), *ahead.get("fields", {})]
-    return [*keys, *inputs.get("fields", {}), *(f"{name} (ahead)" for name in known)]
+    known = inputs.get("ahead", {})
+    return [*_asked_for(inputs), *(f"{name} (ahead)" for name in _asked_for(known))]
+
+
+def _asked_for(inputs: Document) -> list[str]:
+    """The keys that are switched on, and the fields by name."""
+    keys = [key for key, value in inputs.items() if value is True]
+    return [*keys, *inputs.get("fields", {})]
 
 
 def _data(data: Document, frames: Document | None) -> str:
