@@ -62,9 +62,20 @@ def _say_inputs_and_place(checkpoint: Checkpoint) -> Checkpoint:
     return {"place": None, **checkpoint, **config}
 
 
+def _say_nothing_is_ahead(checkpoint: Checkpoint) -> Checkpoint:
+    """3 → 4: models knew nothing of a lead time."""
+    config = checkpoint.get("config", {})
+    inputs = config.get("inputs") if isinstance(config, dict) else None
+    if not isinstance(inputs, dict):  # an odd one is refused where it is checked
+        return checkpoint
+    none = {"time_of_day": False, "fields": {}}
+    return {**checkpoint, "config": {**config, "inputs": {**inputs, "ahead": none}}}
+
+
 MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     1: _name_cells,
     2: _say_inputs_and_place,
+    3: _say_nothing_is_ahead,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 
