@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +32,12 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
         for root in (folder / "nowcast" / "report" / "templates" for folder in (ROOT, site))
     )
     assert templates and packed == templates
+    (about,) = site.glob("*.dist-info")
+    (command,) = PathDistribution(about).entry_points.select(group="console_scripts")
+    assert command.name == "nowcast"
     code = (
-        "import nowcast, nowcast.cli, sys; print(nowcast.__file__); sys.argv = ['nowcast', 'train',"
-        " '--cfg', 'job']; nowcast.cli.main()"
+        f"import nowcast, {command.module} as room, sys; print(nowcast.__file__);"
+        f" sys.argv = ['nowcast', 'train', '--cfg', 'job']; room.{command.attr}()"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code],
