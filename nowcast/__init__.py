@@ -17,8 +17,6 @@ os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 Some file systems have no locks; files are written under another name, so none is needed.
 """
 
-__version__ = "0.1.0"
-
 TYPE_CHECKING = False  # typing is not imported before `settle`
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from nowcast.api.scoring import score
     from nowcast.forecast.dataset import open_forecast, write_forecast
     from nowcast.radar.series.opening import open_grid
+    from nowcast.version import __version__
 else:
     __getattr__, __dir__ = lazily(
         __name__,
@@ -36,6 +35,7 @@ else:
             "api.scoring": ("score",),
             "forecast.dataset": ("open_forecast", "write_forecast"),
             "radar.series.opening": ("open_grid",),
+            "version": ("__version__",),
         },
     )
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from nowcast import __version__
 from nowcast.cli.help import complete_override, hydra_help
 from nowcast.cli.hydra_run import run, task_of
 from nowcast.errors import (
     UsageError,
 )
+from nowcast.version import __version__
 
 app = typer.Typer(
     help=(

@@ -16,7 +16,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nowcast import __version__
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
@@ -39,6 +38,7 @@ from nowcast.verification.headline import headline_text
 from nowcast.verification.remarks import remarks_attr
 from nowcast.verification.table import write_scores
 from nowcast.verification.tally import Tally
+from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from nowcast import __version__
 from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.models import FCLSTMConfig
 from nowcast.config.train import TrainConfig
@@ -42,6 +41,7 @@ from nowcast.training.resuming import (
     why_nothing_is_left,
 )
 from nowcast.training.signals import stop_request
+from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nowcast
 from nowcast.errors import ConfigError
+from nowcast.version import PACKAGE
 
 SHAPES: Mapping[str, Any] = {"shapes_forecast": True}
 SHAPES_NOT: Mapping[str, Any] = {"shapes_forecast": False}
@@ -93,6 +93,5 @@ def _same(value: Any, default: Any) -> bool:
 
 def configs_folder() -> Path:
     """The folder of values: inside the installed package, or next to it in a checkout."""
-    package = Path(nowcast.__file__).parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
+    installed = PACKAGE / "configs"
+    return installed if installed.is_dir() else PACKAGE.parent / "configs"

@@ -15,7 +15,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast import __version__
 from nowcast.errors import ConfigError
 from nowcast.periods import Period
 from nowcast.radar.series.fields import FieldFile, open_field
@@ -26,6 +25,7 @@ from nowcast.sequences.fields import WAVES, Ahead, Beside, Field, FieldAhead, Fi
 from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scene import Scene
 from nowcast.sequences.stored import StoredArray
+from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from nowcast import __version__
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.factories.extra_inputs import build_inputs
@@ -27,6 +26,7 @@ from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
+from nowcast.version import __version__
 
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:

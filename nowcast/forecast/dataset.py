@@ -37,7 +37,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast import __version__
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
 from nowcast.forecast.memory import free_memory
@@ -46,6 +45,7 @@ from nowcast.radar.reading.units import quantity_of, rate_factor
 from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
+from nowcast.version import __version__
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
 MODEL = "model"

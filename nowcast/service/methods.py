@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast import __version__
 from nowcast.baselines import baseline_record, names_where
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
@@ -29,6 +28,7 @@ from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import FrameReader, MissingFramesError, Need
 from nowcast.startup import importing
+from nowcast.version import __version__
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from nowcast import __version__
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import (
     CannotCreateError,
@@ -26,6 +25,7 @@ from nowcast.service.chain import Form, write_chain
 from nowcast.service.log_lines import FIELDS, log_lines
 from nowcast.service.metrics import as_metrics, from_metrics
 from nowcast.service.status import as_status, from_status
+from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from nowcast import __version__
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
 from nowcast.model.stacks import call_model
@@ -34,6 +33,7 @@ from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
 from nowcast.training.signals import StopRequest
 from nowcast.verification.counts import Counts, count
+from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 
