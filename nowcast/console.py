@@ -37,7 +37,7 @@ def is_text(text: str) -> bool:
     return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)
 
 
-EDGELESS = 10_000
+UNLIMITED_WIDTH = 10_000
 """Columns of a pipe or a file, which has no edge to wrap at."""
 
 
@@ -55,5 +55,5 @@ def console(*, markup: bool = True) -> "Console":
 
     made = Printable(highlight=False, markup=markup)
     if not made.is_terminal:
-        made.width = EDGELESS
+        made.width = UNLIMITED_WIDTH
     return made

@@ -43,7 +43,7 @@ def _working_folder() -> str | None:
         return None
 
 
-class importing:  # noqa: N801, used as a function
+class without_garbage_collection:  # noqa: N801, used as a function
     """Within the block Python does not look for garbage: among the hundreds of thousands of
     objects of an import there is none. Nor does it look among them afterwards, least of all
     twice as the process ends. In a process that did not `settle`, a person's own, the block changes

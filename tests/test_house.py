@@ -163,7 +163,7 @@ def test_nothing_is_swallowed_and_nothing_is_left_to_do(path: Path) -> None:
 
 
 def test_every_room_has_its_tests() -> None:
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - set()
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert rooms <= {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
 
 

@@ -28,9 +28,9 @@ def task_of(command: str, *more: Any) -> Task:
     """
 
     def task(config: Any, folder: Path) -> None:
-        from nowcast.startup import importing
+        from nowcast.startup import without_garbage_collection
 
-        with importing():
+        with without_garbage_collection():
             room = import_module(f"nowcast.commands.{command}")
         getattr(room, command)(config, *more)
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from nowcast.config.describe import DescribeConfig
 from nowcast.config.models import LAYER_CONFIGS
-from nowcast.console import EDGELESS
+from nowcast.console import UNLIMITED_WIDTH
 from nowcast.console import console as standard_output
 from nowcast.errors import ConfigError
 from nowcast.model import FCLSTM, ConvLSTM, build_model
@@ -137,7 +137,7 @@ def tables(names: Sequence[str], models: Sequence[Description], width: int) -> l
     """
     if len(models) == 1:
         rows = [table_of_layers(models[0], fields) for fields in (SHAPES, COSTS)]
-        if all(Console(width=EDGELESS).measure(table).maximum <= width for table in rows):
+        if all(Console(width=UNLIMITED_WIDTH).measure(table).maximum <= width for table in rows):
             return rows
     return [table_of_models(names, models)]
 

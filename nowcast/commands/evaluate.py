@@ -20,7 +20,7 @@ from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.evaluation.cases import Cases, Source, label_of
-from nowcast.evaluation.example_cases import case_csi, judged_threshold, showcases_of
+from nowcast.evaluation.example_cases import case_csi, example_cases_of, judged_threshold
 from nowcast.evaluation.file_cases import open_file_cases
 from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
@@ -28,7 +28,7 @@ from nowcast.factories.windows import require_radar
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.radar.placing.place import Origin, origin_of
-from nowcast.report.page import Showcase, write_report
+from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
 from nowcast.report.pictures.frames import draw_frames
 from nowcast.training.precision import Precision, choose_precision
@@ -49,7 +49,7 @@ class Shown:
     where counts were added up.
     """
 
-    showcases: list[Showcase]
+    example_cases: list[ExampleCase]
     wettest: Cases | None
     wettest_name: str
     lead_minutes: list[float]
@@ -85,7 +85,7 @@ def evaluate(config: EvaluateConfig) -> None:
         report = folder / "report.html"
         paths.append(
             write_report(
-                report, scores, counts, shown.showcases, judged, shown.origin, _settings(counts)
+                report, scores, counts, shown.example_cases, judged, shown.origin, _settings(counts)
             )
         )
     print(headline_text(scores))
@@ -118,7 +118,7 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     counts.attrs |= remarks_attr([*source.remarks, *_departures(source)])
     name = label_of(source.times[wettest], source)
     return counts, Shown(
-        showcases_of(source, quality),
+        example_cases_of(source, quality),
         source.read([wettest]),
         name,
         source.lead_minutes,

@@ -30,7 +30,7 @@ from nowcast.periods import parse_period, parse_time
 from nowcast.service.cycle import run_cycle
 from nowcast.service.live_files import version_of
 from nowcast.service.live_frames import FrameSource
-from nowcast.service.model_cache import Opening
+from nowcast.service.model_cache import ModelCache
 from nowcast.service.publication import forecast_path, output_folder
 from nowcast.service.report import Journal, Report, open_journal
 
@@ -91,7 +91,7 @@ class Cycles:
     def __init__(self, config: PredictConfig, journal: Journal) -> None:
         self.config, self.journal = config, journal
         self.source = FrameSource(config)
-        self.opening = Opening(config)
+        self.model_cache = ModelCache(config)
         self.newest: np.datetime64 | None = None
 
     def run(self, at: np.datetime64 | None) -> Report:
@@ -101,7 +101,7 @@ class Cycles:
         """
         report, failure = Report(), None
         try:
-            run_cycle(self.config, self.source, self.opening, report, at, now())
+            run_cycle(self.config, self.source, self.model_cache, report, at, now())
         except Exception as error:
             report.fail(error)
             failure = error
@@ -182,9 +182,9 @@ class Cycles:
             # which hold the frames and tensors of the cycle
             traceback.clear_frames(error.__traceback__)
             return error
-        if self.opening.opened is not None:
+        if self.model_cache.opened is not None:
             try:
-                self.opening.opened[1].prepare()
+                self.model_cache.opened[1].prepare()
             except Exception as error:
                 log.warning(
                     "the next forecast could not be prepared, and will take longer: %s",

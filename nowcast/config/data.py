@@ -191,7 +191,7 @@ class InputsConfig:
             )
 
     @property
-    def beside_rain(self) -> list[str]:
+    def asked_for(self) -> list[str]:
         """The keys of what is asked for."""
         keys = [one.name for one in fields(self) if one.name != "ahead"]
         return [

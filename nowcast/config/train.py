@@ -137,7 +137,7 @@ class TrainConfig:
                 " [0, 0], or choose model.feedback=true of the encoder_forecaster, or"
                 " model=next_frame."
             )
-        beside = self.inputs.beside_rain
+        beside = self.inputs.asked_for
         if beside and self.model.feeds_back:
             raise ConfigError(
                 f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and"

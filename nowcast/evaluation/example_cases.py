@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.evaluation.cases import Cases, Source, label_of
-from nowcast.report.page import Showcase
+from nowcast.report.page import ExampleCase
 from nowcast.verification import scores
 from nowcast.verification.counts import Counts
 
@@ -59,10 +59,10 @@ def choose(
     return {label: indices for label, indices in chosen.items() if indices}
 
 
-def showcases_of(source: Source, quality: NDArray[np.float64]) -> list[Showcase]:
+def example_cases_of(source: Source, quality: NDArray[np.float64]) -> list[ExampleCase]:
     """The chosen cases with their frames, forecast or read once more."""
     return [
-        _showcase(
+        _example_case(
             label,
             label_of(source.times[index], source),
             float(quality[index]),
@@ -87,10 +87,10 @@ def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> li
     return sorted(picked + rest[: each - len(picked)], key=order.index)
 
 
-def _showcase(label: str, case: str, score: float, cases: Cases) -> Showcase:
+def _example_case(label: str, case: str, score: float, cases: Cases) -> ExampleCase:
     frames = {name: forecast.mean(dim=2) for name, forecast in cases.forecasts.items()}
     rows = {
         name: field[0].float().cpu().numpy()
         for name, field in {"observed": cases.observed, **frames}.items()
     }
-    return Showcase(label, case, score, rows)
+    return ExampleCase(label, case, score, rows)

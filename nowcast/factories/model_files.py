@@ -11,7 +11,7 @@ from nowcast.console import printable
 from nowcast.errors import DataError
 from nowcast.files import sha256
 from nowcast.forecast.exported import SUFFIX
-from nowcast.startup import importing
+from nowcast.startup import without_garbage_collection
 
 SUFFIXES = (".pt", SUFFIX)
 
@@ -41,7 +41,7 @@ def model_document(path: str) -> dict[str, Any]:
 
 
 def _checkpoint(path: str) -> dict[str, Any]:
-    with importing():
+    with without_garbage_collection():
         from nowcast.training.checkpoints import read_checkpoint
     checkpoint = read_checkpoint(path)
     progress = checkpoint["progress"]

@@ -14,7 +14,7 @@ from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
-from nowcast.startup import importing
+from nowcast.startup import without_garbage_collection
 
 
 class Model(Protocol):
@@ -43,7 +43,8 @@ class Model(Protocol):
 
 def open_model(checkpoint: str, config: PredictConfig) -> Model:
     """The model of a checkpoint, or that was exported. Errors: as each."""
-    with importing():  # of PyTorch, which takes longer than all the rest, where it is a checkpoint
+    # to import PyTorch takes longer than all the rest
+    with without_garbage_collection():
         if Path(checkpoint).suffix == SUFFIX:
             from nowcast.factories.exported_model import ExportedModel
 

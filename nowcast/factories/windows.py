@@ -1,4 +1,4 @@
-"""What the commands have in common: opening what their configuration names."""
+"""A configuration → windows to train on, and a checkpoint → the forecaster that it holds."""
 
 import json
 import sys

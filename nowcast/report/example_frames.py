@@ -22,7 +22,7 @@ _BLANK, _MISSING, _GAP = 0, len(RATE_CLASSES) + 1, len(RATE_CLASSES) + 2
 
 
 @dataclass(frozen=True)
-class Showcase:
+class ExampleCase:
     """A case to look at.
 
     Args:
@@ -115,13 +115,13 @@ def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
     return mean.astype(frames.dtype), n
 
 
-def cases_of(showcases: Sequence[Showcase], leads: int, origin: Origin) -> list[Case]:
+def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -> list[Case]:
     """Return what a page shows of the cases.
 
     Raises:
         DataError: the frames of a case do not fit together, or not the number of lead times.
     """
-    return [_case(showcase, leads, origin) for showcase in showcases]
+    return [_case(example_case, leads, origin) for example_case in example_cases]
 
 
 def legend() -> list[tuple[str, str]]:
@@ -131,18 +131,18 @@ def legend() -> list[tuple[str, str]]:
     return list(zip((DRY, *RATE_CLASSES.values(), NOT_COVERED), words, strict=True))
 
 
-def _case(showcase: Showcase, leads: int, origin: Origin) -> Case:
-    shapes = {name: np.shape(frames) for name, frames in showcase.rows.items()}
+def _case(example_case: ExampleCase, leads: int, origin: Origin) -> Case:
+    shapes = {name: np.shape(frames) for name, frames in example_case.rows.items()}
     if len(set(shapes.values())) != 1 or any(
         len(shape) != 3 or shape[0] != leads for shape in shapes.values()
     ):
         raise DataError(
-            f"{showcase.reference_time}: frames have shapes {shapes}; give all as ({leads}, h, w),"
-            " one for each lead time."
+            f"{example_case.reference_time}: frames have shapes {shapes}; give all as"
+            f" ({leads}, h, w), one for each lead time."
         )
-    score = f"{showcase.score:.3f}" if np.isfinite(showcase.score) else "undefined"
-    rows = [_row(name, np.asarray(field), origin) for name, field in showcase.rows.items()]
-    return Case(showcase.label, showcase.reference_time, score, rows)
+    score = f"{example_case.score:.3f}" if np.isfinite(example_case.score) else "undefined"
+    rows = [_row(name, np.asarray(field), origin) for name, field in example_case.rows.items()]
+    return Case(example_case.label, example_case.reference_time, score, rows)
 
 
 def _row(name: str, field: NDArray[np.floating], origin: Origin) -> ExampleRow:

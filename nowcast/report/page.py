@@ -18,7 +18,7 @@ from nowcast.files import written_whole
 from nowcast.radar.placing.place import Origin
 from nowcast.report import diagrams, sections
 from nowcast.report.about import about_of
-from nowcast.report.example_frames import Showcase, cases_of, legend
+from nowcast.report.example_frames import ExampleCase, cases_of, legend
 from nowcast.report.pictures.colours import forecast_styles
 from nowcast.report.svg import listed
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
@@ -27,14 +27,14 @@ from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Showcase", "write_report"]
+__all__ = ["ExampleCase", "write_report"]
 
 
 def write_report(
     path: str | Path,
     scores: "xr.Dataset",
     counts: "xr.Dataset",
-    showcases: Sequence[Showcase],
+    example_cases: Sequence[ExampleCase],
     score_name: str,
     origin: Origin,
     settings: Mapping[str, str],
@@ -45,8 +45,8 @@ def write_report(
         path: the file.
         scores: from `scores_dataset`.
         counts: what the scores are made of.
-        showcases: cases to show, from best to worst; empty for counts of other evaluations.
-        score_name: what `Showcase.score` is.
+        example_cases: cases to show, from best to worst; empty for counts of other evaluations.
+        score_name: what `ExampleCase.score` is.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
 
@@ -59,7 +59,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, showcases, origin)
+        values_of(scores, counts, example_cases, origin)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -70,7 +70,7 @@ def write_report(
 def values_of(
     scores: "xr.Dataset",
     counts: "xr.Dataset",
-    showcases: Sequence[Showcase] = (),
+    example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
@@ -81,7 +81,7 @@ def values_of(
         "colours": colours,
         "headline": sections.headline(scores),
         "curves": sections.curves(scores),
-        "cases": cases_of(showcases, len(about.minutes), origin),
+        "cases": cases_of(example_cases, len(about.minutes), origin),
         "legend": legend(),
         "performance": diagrams.performance(scores),
         "fss": sections.fss(scores),

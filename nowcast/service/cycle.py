@@ -19,7 +19,7 @@ from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.radar import would_find
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
-from nowcast.service.model_cache import Opening
+from nowcast.service.model_cache import ModelCache
 from nowcast.service.publication import (
     METHOD_REASON,
     forecast_path,
@@ -40,7 +40,7 @@ _DIGESTS = "input_digests"
 def run_cycle(
     config: PredictConfig,
     source: FrameSource,
-    opening: Opening,
+    model_cache: ModelCache,
     report: Report,
     at: np.datetime64 | None,
     now: np.datetime64,
@@ -71,7 +71,7 @@ def run_cycle(
                 forecast_path(config.output, reference_time),
             )
             refuse_among_radar(report.path, config)
-            checksum = opening.checksum()
+            checksum = model_cache.checksum()
             recipe = recipe_of(config, checksum)
             there = published(report.path, reference_time, recipe)
             changed = there is not None and is_outdated(there, report, source)
@@ -80,7 +80,7 @@ def run_cycle(
             report.outcome, forecast = ALREADY_THERE, None
         else:
             with report.timed("model"):
-                methods = opening.methods(checksum)
+                methods = model_cache.methods(checksum)
             with report.timed("forecast"):
                 made = methods.forecast(source, reference_time)
             with report.timed("check"):

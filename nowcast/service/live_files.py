@@ -26,8 +26,6 @@ from nowcast.radar.series.describing import KnownFiles
 from nowcast.radar.series.neighbours import rate_by
 from nowcast.radar.times import show
 
-_Key = tuple[Path, FileVersion, int]
-
 YOUNG = 60.0
 """Seconds after a change within which a file that cannot be used may still be being written."""
 

@@ -16,7 +16,7 @@ from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import Need, scene_of
 from nowcast.service.live_files import FrameFiles, changed_at, digest_of, version_of
 from nowcast.service.live_reading import is_blank, read_frame
-from nowcast.service.retry import BadFiles, Patience
+from nowcast.service.retry import BadFiles, Retry
 from nowcast.service.timeline import TOLD_BY, Timeline, Wanted, lay_out
 
 # frames more than a forecast needs, from which their spacing is told where some of them are missing
@@ -42,7 +42,7 @@ class FrameSource:
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
         self.files = FrameFiles(config.data)
-        self.patience = Patience(self.files, config.retry, skip=config.on_bad_file == "skip")
+        self.retry = Retry(self.files, config.retry, skip=config.on_bad_file == "skip")
         self.seen: np.datetime64 | None = None
         self._held_back: np.datetime64 | None = None
         self._told_overruled = False
@@ -56,7 +56,7 @@ class FrameSource:
         """
         self.files.forget_others()
         self.seen = None
-        newest = self.seen = self.patience.look(lambda bad: self._find_newest(now, bad))
+        newest = self.seen = self.retry.look(lambda bad: self._find_newest(now, bad))
         if now is not None and self.is_too_old(newest, now):
             raise TryLaterError(
                 f"{self.files.path}: the newest frame is of {show(newest)} UTC, older than"
@@ -76,7 +76,7 @@ class FrameSource:
         Errors: DataError where frames are spaced otherwise, or where their spacing is not known;
         MissingInputError where too many are missing; as fill_gaps.
         """
-        return self.patience.look(lambda bad: self._find_scene(reference_time, need, bad))
+        return self.retry.look(lambda bad: self._find_scene(reference_time, need, bad))
 
     def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
         """The times of a published forecast's frames that are others now, or there by now: frames
@@ -126,7 +126,7 @@ class FrameSource:
         Errors: MissingInputError where the period holds none; DataError.
         """
         span = Wanted(span=(period.start, period.end))
-        line = self.patience.look(lambda bad: self._look(self.files.find(period), None, bad, span))
+        line = self.retry.look(lambda bad: self._look(self.files.find(period), None, bad, span))
         first, last = line.held[0], line.held[-1]
         step = (
             np.timedelta64(round(line.timestep_minutes * 60), "s")
@@ -160,7 +160,7 @@ class FrameSource:
 
     def take_remarks(self) -> list[str]:
         """What was departed from in this cycle, each once; what follows is of the next."""
-        return self.patience.take_remarks()
+        return self.retry.take_remarks()
 
     def _look(
         self, paths: list[Path], timestep: np.timedelta64 | None, bad: BadFiles, wanted: Wanted

@@ -27,7 +27,7 @@ from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import FrameReader, MissingFramesError, Need
-from nowcast.startup import importing
+from nowcast.startup import without_garbage_collection
 from nowcast.version import __version__
 
 
@@ -139,7 +139,7 @@ class Methods:
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps")
-        with importing():
+        with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
             name, scene.grid, config.data, input_steps=input_steps, lead_steps=lead_steps,

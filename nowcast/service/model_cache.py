@@ -7,7 +7,7 @@ from nowcast.config.predict import PredictConfig
 from nowcast.errors import TryLaterError
 from nowcast.explain import explain
 from nowcast.files import sha256
-from nowcast.startup import importing
+from nowcast.startup import without_garbage_collection
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Methods
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Opening:
+class ModelCache:
     """Opens the methods of a configuration, without torch until they are asked for."""
 
     def __init__(self, config: PredictConfig) -> None:
@@ -46,7 +46,7 @@ class Opening:
 
         Errors: as `Methods`; TryLaterError where it is another by now.
         """
-        with importing():
+        with without_garbage_collection():
             from nowcast.service.methods import Methods  # not needed to see that all is done
 
         if self.opened is None or self.opened[0] != checksum:

@@ -1,5 +1,5 @@
-"""What cannot be used of the radar files, and the patience with those that are still being
-written.
+"""Files that cannot be used: what is wrong with them, and how long one that is still being written
+is tried again.
 """
 
 import time
@@ -63,8 +63,8 @@ class BadFiles:
             self.unfinished[path] = version_of(path)
 
 
-class Patience:
-    """Looks at files anew for up to `retry` seconds in a cycle, which `take_remarks` ends,
+class Retry:
+    """Look at files again for up to `retry` seconds in a cycle, which `take_remarks` ends,
     while some may still be being written; for as long at each of them, however many the cycles,
     unless it changes.
     """
@@ -77,7 +77,7 @@ class Patience:
 
     def look(self, look: Callable[[BadFiles], Result]) -> Result:
         """What a look at the files gives, once nothing in it can be because a file is still
-        being written, or patience is over.
+        being written, or the time for it is over.
         """
         while True:
             bad = BadFiles(self.skip)

@@ -1,5 +1,4 @@
-"""Forecasts against observations: sums that add up, scores divided once at the end, intervals,
-reports and pictures."""
+"""Forecasts against observations: sums that add up, scores divided once at the end, intervals."""
 
 from typing import TYPE_CHECKING
 

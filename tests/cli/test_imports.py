@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nowcast.startup import importing
+from nowcast.startup import without_garbage_collection
 
 LOADED = """
 import sys
@@ -57,12 +57,12 @@ def test_what_was_imported_is_never_looked_through_again_and_rubbish_stays_rubbi
     monkeypatch.setattr("nowcast.startup.is_ours", True)
     try:
         before = gc.get_freeze_count()
-        with importing():
+        with without_garbage_collection():
             assert not gc.isenabled()
             import_module("never_seen_before")
         frozen = gc.get_freeze_count()
         assert gc.isenabled() and frozen >= before + 1000
-        with importing():
+        with without_garbage_collection():
             import_module("never_seen_before")
         assert gc.get_freeze_count() <= frozen
     finally:

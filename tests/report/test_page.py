@@ -21,7 +21,7 @@ from PIL import Image
 import nowcast.report
 from nowcast.errors import CannotCreateError, DataError
 from nowcast.report import example_frames as html_frames
-from nowcast.report.page import Showcase, render, values_of, write_report
+from nowcast.report.page import ExampleCase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.report.tables import number
 from nowcast.verification.dataset import scores_dataset
@@ -79,14 +79,14 @@ def scores_of(counts: xr.Dataset, resamples: int = 50) -> xr.Dataset:
     return scores_dataset(counts, **about)
 
 
-def showcase(
+def example_case(
     label: str = "best", forecast: str = "good", time: str = "2018-05-17 12:00 UTC"
-) -> Showcase:
+) -> ExampleCase:
     """A wet pixel that moves a column a lead time, and a forecast that leaves it where it was."""
     observed = np.zeros((len(LEADS), 16, 20), "float32")
     for step in range(len(LEADS)):
         observed[step, 8, 4 + step] = 60.0
-    return Showcase(
+    return ExampleCase(
         label,
         time,
         0.5,
@@ -108,7 +108,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two forecasts, one with a hostile name, one an ensemble."""
     counts = counts_of(3, members=4, names=("steps", HOSTILE), thresholds=[2.0])
     counts = counts.assign_attrs(grid=f"grid {HOSTILE}", remarks=f"remark {HOSTILE}")
-    cases = [showcase(label, HOSTILE, HOSTILE) for label in ("best", "median", "worst")]
+    cases = [example_case(label, HOSTILE, HOSTILE) for label in ("best", "median", "worst")]
     path = tmp_path_factory.mktemp("report") / "report.html"
     settings = {"checkpoint": f"/data/{HOSTILE}.pt", "thresholds": "[0.5, 2.0]"}
     return write_report(path, scores_of(counts), counts, cases, f"CSI {HOSTILE}", "upper", settings)
@@ -336,7 +336,7 @@ def test_a_frame_has_the_colours_of_its_rates_north_up() -> None:
 
 
 def test_frames_that_never_change_are_kept_once() -> None:
-    still, moving = (np.asarray(field) for field in reversed(showcase().rows.values()))
+    still, moving = (np.asarray(field) for field in reversed(example_case().rows.values()))
     assert html_frames.strip(still, "upper")[1] == 1
     assert html_frames.strip(moving, "upper")[1] == len(LEADS)
 
@@ -354,8 +354,8 @@ def test_large_frames_are_averaged_over_what_is_covered() -> None:
 
 def test_frames_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     counts = counts_of(1)
-    case = showcase()
-    short = Showcase(
+    case = example_case()
+    short = ExampleCase(
         case.label, case.reference_time, case.score, {**case.rows, "good": case.rows["good"][:1]}
     )
     with pytest.raises(DataError, match="2018-05-17 12:00 UTC.*one for each lead time"):

@@ -20,7 +20,7 @@ from nowcast.errors import DataError, MissingInputError, TryLaterError
 from nowcast.periods import Period
 from nowcast.radar.series import describing
 from nowcast.sequences.scene import Scene
-from nowcast.service import retry as patience
+from nowcast.service import retry
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.timeline import newest_spacing
@@ -505,7 +505,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
         seconds, clock[0] = clock[1] - clock[0], clock[1]
         return seconds
 
-    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: clock[1], sleep=wait))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: clock[1], sleep=wait))
     return since
 
 
