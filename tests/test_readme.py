@@ -93,5 +93,7 @@ def test_every_file_that_the_readme_points_to_is_there() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_the_files_that_a_page_names_exist(page: str) -> None:
-    named = re.findall(r"(?<![\w/])((?:nowcast|tests|scripts|configs)/[\w./-]*\w)", (ROOT / page).read_text())
+    named = re.findall(
+        r"(?<![\w/])((?:nowcast|tests|scripts|configs)/[\w./-]*\w)", (ROOT / page).read_text()
+    )
     assert named and not [one for one in named if not (ROOT / one).exists()]

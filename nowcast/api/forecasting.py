@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from nowcast.api.settings import configured
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import steps_of
 from nowcast.files import sha256
 from nowcast.periods import parse_time
@@ -84,7 +85,11 @@ class RadarForecaster:
         minutes: float | None = self.about["config"]["timestep_minutes"]
         return minutes
 
-    def forecast(self, grid: xr.Dataset, at: str | np.datetime64 | None = None) -> xr.Dataset:
+    def forecast(
+        self,
+        grid: xr.Dataset,
+        at: str | date | np.datetime64 | xr.DataArray | None = None,
+    ) -> xr.Dataset:
         """Forecast from the frames of a grid up to a time, as `nowcast predict` does.
 
         Args:
@@ -107,16 +112,31 @@ class RadarForecaster:
         if not grid.sizes["time"]:
             raise DataError("the grid holds no frame; open files that have some.")
         times = grid["time"].values
-        moment = parse_time("at", at) if isinstance(at, str) else times[-1] if at is None else at
+        moment = times[-1] if at is None else _moment(at)
         config = replace(self._config, data=replace(self._config.data, path=_name_of(grid)))
         methods = copy(self._methods)  # with the same model
         methods.config = config
-        made = methods.forecast(GridFrames(grid, config), moment.astype("datetime64[ns]"))
+        made = methods.forecast(GridFrames(grid, config), moment)
         report = Report()
         note(report, made, config)
         for remark in report.remarks:
             log.warning("%s", remark)
         return dataset_of(made, config, {"checkpoint_sha256": self._checksum})
+
+
+def _moment(at: Any) -> np.datetime64:
+    """A time in UTC of any usual kind. Errors: ConfigError if it is none."""
+    if isinstance(at, str):
+        given: np.datetime64 = parse_time("at", at).astype("datetime64[ns]")
+        return given
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        at = at.astimezone(UTC).replace(tzinfo=None)
+    value: Any = getattr(at, "values", at)
+    if isinstance(value, date | np.datetime64 | np.ndarray) and getattr(value, "shape", ()) == ():
+        moment: np.datetime64 = np.array([value]).astype("datetime64[ns]")[0]
+        if not np.isnat(moment):
+            return moment
+    raise ConfigError(f"at: {at!r} is not a time; give one in UTC, as 2018-05-18T15:00.")
 
 
 def load_forecaster(path: str | Path, **settings: Unpack[ForecastSettings]) -> RadarForecaster:

@@ -12,7 +12,7 @@ from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
-from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
@@ -90,7 +90,13 @@ def plot(
         >>> print(figure.get_suptitle())
         Forecast from 2018-05-18 15:00 UTC
     """
-    named = {method_of(forecasts): forecasts} if isinstance(forecasts, xr.Dataset) else forecasts
+    given: Any = forecasts
+    if isinstance(given, xr.Dataset) or not isinstance(given, Mapping):
+        check_forecast(given)
+        given = {method_of(given): given}
+    named: Mapping[str, xr.Dataset] = given
+    for one in named.values():
+        check_forecast(one)
     config = configured(
         "plot", PlotConfig, PlotSettings.__optional_keys__, settings, "the grid",
         output="forecast.png" if output is None else str(output),

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
 from nowcast.evaluation.forecast_grid import onto_grid
-from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset
@@ -70,7 +70,10 @@ def score(
         >>> scores["csi"].dims
         ('part', 'forecast', 'lead_time', 'threshold')
     """
-    cases = [forecasts] if isinstance(forecasts, xr.Dataset) else list(forecasts)
+    given: Any = forecasts
+    cases: list[xr.Dataset] = [*given] if isinstance(given, list | tuple) else [given]
+    for one in cases:
+        check_forecast(one)
     check_grid(grid)
     config = configured(
         "evaluate", EvaluateConfig, ScoreSettings.__optional_keys__, settings, "the grid",

@@ -37,7 +37,15 @@ _NOTHING_AHEAD: Mapping[str, Any] = {"time_of_day": False, "fields": {}}
 def build_inputs(config: Mapping[str, Any]) -> Inputs:
     """The channels that the model of a configuration or checkpoint sees."""
     inputs = config.get("inputs", _NOTHING)
-    return Inputs(inputs["mask"], _channels(inputs), _channels(inputs.get("ahead", _NOTHING_AHEAD)))
+    beside, ahead = _channels(inputs), _channels(inputs.get("ahead", _NOTHING_AHEAD))
+    for key, channels in (("inputs", beside), ("inputs.ahead", ahead)):
+        twice = {one.name for one in channels if [c.name for c in channels].count(one.name) > 1}
+        if twice:
+            raise ConfigError(
+                f"{key}.fields: {', '.join(sorted(twice))} is the name of another channel too; give"
+                " the field another name."
+            )
+    return Inputs(inputs["mask"], beside, ahead)
 
 
 def open_fields(
@@ -86,14 +94,19 @@ def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[st
     if fields is None:
         return scene
     everywhere = slice(0, scene.size[0]), slice(0, scene.size[1])
-    return replace(
-        scene,
-        beside={name: one.at(scene.times, *everywhere) for name, one in fields.beside.items()},
-        ahead={
-            name: one.at_leads(scene.reference_time, times, *everywhere)
-            for name, one in fields.ahead.items()
-        },
-    )
+    ahead = {
+        name: one.at_leads(scene.reference_time, times, *everywhere)
+        for name, one in fields.ahead.items()
+    }
+    for name, frames in ahead.items():
+        without = int(np.isnan(frames).all(axis=(1, 2)).sum())
+        if without:
+            log.warning(
+                "inputs.ahead.fields.%s: no value for %d of %d lead times after %s UTC",
+                name, without, len(frames), f"{scene.reference_time:.16}",
+            )  # fmt: skip
+    beside = {name: one.at(scene.times, *everywhere) for name, one in fields.beside.items()}
+    return replace(scene, beside=beside, ahead=ahead)
 
 
 def raw_window(
@@ -181,6 +194,8 @@ def _open_field_ahead(
         what = f"{about['variable']} {part.references} {part.leads}"
         frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, what)
     found = FieldAhead(frames, part.references, part.leads, delay, max_age)
+    if isinstance(frames, np.ndarray) and frames.size and np.isnan(frames).all():
+        log.warning("%s: %s holds no value for %s", path, about["variable"], period)
     without = [time for time in references if found.run_at(time) < 0]
     if without:
         log.warning(

@@ -328,6 +328,25 @@ def _reference_time(path: Path) -> np.datetime64 | None:
     )
 
 
+def check_forecast(dataset: Any) -> None:
+    """Errors: DataError if this is no forecast dataset, as `build_forecast` makes it."""
+    if not isinstance(dataset, xr.Dataset):
+        raise DataError(
+            f"a forecast is an xarray.Dataset, as open_forecast opens it, not"
+            f" {type(dataset).__name__}."
+        )
+    absent = [name for name in (RATE, "time", LEAD_TIME, REFERENCE_TIME) if name not in dataset]
+    if absent or "time" not in dataset.sizes or not dataset.sizes["time"]:
+        raise DataError(
+            f"this dataset is no forecast: it lacks {', '.join(absent) or 'a lead time'}; give one"
+            " that RadarForecaster.forecast made or open_forecast read."
+        )
+    if dataset[RATE].dtype.kind != "f" or bool(np.isnat(dataset[REFERENCE_TIME].values).any()):
+        raise DataError(
+            "this dataset is no forecast: it has no rates in floating point, or no reference time."
+        )
+
+
 def is_forecast(path: Path) -> bool:
     """Whether nowcast wrote this file, by its first bytes where they tell: much faster than
     `read_reference_time`.

@@ -104,6 +104,10 @@ def check_grid(dataset: xr.Dataset) -> None:
         Traceback (most recent call last):
         nowcast.errors.DataError: this dataset has no 'precipitation_rate', only []; …
     """
+    if not isinstance(dataset, xr.Dataset):
+        raise DataError(
+            f"a grid is an xarray.Dataset, as open_grid opens it, not {type(dataset).__name__}."
+        )
     if RATE not in dataset:
         raise DataError(
             f"this dataset has no {RATE!r}, only {sorted(map(str, dataset.data_vars))}; use"

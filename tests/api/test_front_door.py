@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from helpers import Outcome
 import nowcast
 from nowcast.errors import ConfigError, DataError, InternalError, MissingInputError
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
-from nowcast.radar import RATE
+from nowcast.radar import RATE, synthetic_grid
 
 Run = Callable[..., Outcome]
 ROOT = Path(__file__).parents[2]
@@ -264,3 +265,28 @@ def test_mypy_of_a_person_sees_the_types(tmp_path: Path) -> None:
     ]
     assert types == ["Dataset", "RadarForecaster", "Dataset", "Dataset"]
     assert len(errors) == 1 and 'has no attribute "plott"' in errors[0], done.stdout
+
+
+def test_any_usual_time_is_taken_and_what_is_none_is_refused(mine: Path) -> None:
+    from datetime import UTC, date, datetime, timedelta, timezone
+
+    from nowcast.api.forecasting import _moment
+
+    noon = np.datetime64("2020-01-01T12:00", "ns")
+    east = datetime(2020, 1, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    for at in ("2020-01-01T12:00", datetime(2020, 1, 1, 12), datetime(2020, 1, 1, 12, tzinfo=UTC),
+               east, noon, xr.DataArray(noon)):  # fmt: skip
+        assert _moment(at) == noon
+    assert _moment(date(2020, 1, 1)) == np.datetime64("2020-01-01")
+    for wrong in (3, [noon], np.array([noon, noon]), np.datetime64("NaT"), None):
+        with pytest.raises(ConfigError, match="is not a time"):
+            _moment(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, "a.nc", xr.Dataset(), [xr.Dataset()]])
+def test_what_is_no_forecast_is_refused_by_name(wrong: Any) -> None:
+    grid = synthetic_grid(3, 16, 16)
+    with pytest.raises(DataError, match="forecast"):
+        nowcast.score(wrong, grid)
+    with pytest.raises(DataError, match="forecast"):
+        nowcast.plot(wrong if not isinstance(wrong, list) else {"a": wrong[0]})

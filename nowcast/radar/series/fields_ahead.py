@@ -21,7 +21,17 @@ from nowcast.untrusted.isolation import if_running, isolated
 
 _REFERENCE = ("forecast_reference_time", "reference_time", "init_time", "initial_time", "run")
 _LEAD = ("forecast_period", "lead_time", "leadtime", "step", "prediction_timedelta")
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}  # by the first letter of a unit
+_SECONDS = {
+    unit: seconds
+    for units, seconds in (
+        ("d day days", 86400),
+        ("h hr hrs hour hours", 3600),
+        ("min mins minute minutes", 60),
+        ("s sec secs second seconds", 1),
+    )
+    for unit in units.split()
+}
+"""Seconds of a unit of lead times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +113,8 @@ def open_field_ahead(path: str, variable: str, grid: xr.Dataset) -> FieldAheadFi
         )
     found = isolated(where, _find, where, variable, path)
     zero = np.timedelta64(0, "ns")
+    if not found.leads.size:
+        raise DataError(f"{path}: has no lead time; give a file with some.")
     for steps, what in (
         (np.diff(found.references), "runs"),
         (np.diff(found.leads), "lead times"),
@@ -133,6 +145,16 @@ def _find(where: Path, variable: str, path: str) -> _Found:
             )
         along_run = str(run.dims[0]) if run.ndim and run.dims[0] in field.dims else None
         along_lead = str(lead.dims[0])
+        if " since " not in str(run.attrs.get("units", "")):
+            raise DataError(
+                f"{path}: {run.name!r} has no units as 'hours since 2020-01-01'; give them, as CF"
+                " has them."
+            )
+        if along_run == along_lead or (along_run is None and run.size > 1):
+            raise DataError(
+                f"{path}: {variable!r} has no dimension of its own for the {run.size} runs; give it"
+                " over run, lead, y, x."
+            )
         field = field.squeeze(
             [d for d in field.dims if field.sizes[d] == 1 and d not in (along_run, along_lead)],
             drop=True,
@@ -169,10 +191,13 @@ def _leads(
         if references.size != 1:
             raise DataError(f"{path}: times of several runs need lead times; give forecast_period.")
         return np.asarray(decode(lead, where) - references[0])
-    if units[:1].lower() not in _SECONDS:
-        raise DataError(f"{path}: lead times in {units!r}; give hours, minutes or seconds.")
-    seconds = np.asarray(lead.values, np.float64) * _SECONDS[units[:1].lower()]
-    return np.round(seconds * 1e9).astype("timedelta64[ns]")
+    if units.lower() not in _SECONDS or lead.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path}: lead times are {lead.dtype} in {units!r}; give numbers of hours, minutes or"
+            " seconds."
+        )
+    seconds = np.round(np.asarray(lead.values, np.float64) * _SECONDS[units.lower()])
+    return seconds.astype("timedelta64[s]").astype("timedelta64[ns]")
 
 
 def _read(
