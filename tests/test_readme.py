@@ -44,6 +44,18 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     )
     terrain = xr.Dataset({"height": (("y", "x"), np.zeros((24, 28), np.float32))})
     terrain.to_netcdf(tmp_path / "terrain.nc", engine="netcdf4")
+    runs = xr.Dataset(
+        {"rain": (("run", "lead", "y", "x"), np.zeros((44, 10, 24, 28), np.float32))},
+        {
+            "run": ("run", 6.0 * np.arange(44), {
+                "units": "hours since 2018-05-10", "standard_name": "forecast_reference_time",
+            }),
+            "lead": ("lead", np.arange(10.0), {
+                "units": "hours", "standard_name": "forecast_period",
+            }),
+        },
+    )  # fmt: skip
+    runs.to_netcdf(tmp_path / "nwp.nc", engine="netcdf4")
     found = commands("bash")
     assert {command.split()[1] for command in found} == {
         "train", "predict", "evaluate", "describe", "export", "inspect", "prepare", "plot",
