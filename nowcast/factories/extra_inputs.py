@@ -30,7 +30,7 @@ from nowcast.version import __version__
 log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Any] = {"mask": False, "time_of_day": False, "fields": {}}
-"""The inputs of checkpoints from before there was a choice."""
+"""The inputs of exported models from before there was a choice; checkpoints are migrated."""
 _NOTHING_AHEAD: Mapping[str, Any] = {"time_of_day": False, "fields": {}}
 
 
@@ -89,7 +89,7 @@ def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[st
     times = scene.reference_time + timestep * np.arange(1, lead_steps + 1)
     fields = open_fields(
         config, scene.grid, Period(scene.times[0], scene.reference_time), None, input_paths,
-        scene.times[-1:],
+        scene.times[:0],  # what is missing ahead is logged below, by lead time
     )  # fmt: skip
     if fields is None:
         return scene
@@ -191,7 +191,7 @@ def _open_field_ahead(
         if file.is_vector:
             _refuse_turning(f"inputs.ahead.fields.{name}", file.name, sampling)
         part = file.between(period.start - delay - max_age, period.end)
-        what = f"{about['variable']} {part.references} {part.leads}"
+        what = f"{about['variable']} ahead {period} {delay} {max_age}"
         frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, what)
     found = FieldAhead(frames, part.references, part.leads, delay, max_age)
     if isinstance(frames, np.ndarray) and frames.size and np.isnan(frames).all():

@@ -59,8 +59,8 @@ class Inputs:
         past = np.stack([scene.rates, *beside], axis=1)
         if self.ahead:
             ahead = np.stack([scene.ahead[channel.name] for channel in self.ahead], axis=1)
-            unknown = np.full((len(past) + len(ahead), self.raw_channels, *scene.size), np.nan)
-            window = unknown.astype(np.float32)
+            shape = len(past) + len(ahead), self.raw_channels, *scene.size
+            window = np.full(shape, np.nan, np.float32)
             window[: len(past), : past.shape[1]] = past
             window[len(past) :, past.shape[1] :] = ahead
             past = window
