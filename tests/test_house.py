@@ -26,7 +26,7 @@ FLOORS = (
     ("report",),
     ("forecast", "training"),
     ("model", "sequences", "verification"),
-    ("radar",),
+    ("radar", "motion", "probability"),
     ("untrusted", "explain", "baselines"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
@@ -77,7 +77,7 @@ ROOMS_OF_A_WORD = {
     "onnx": {"forecast"},
     "onnxscript": {"forecast"},
     "onnxruntime": {"forecast"},
-    "cv2": set(),
+    "cv2": {"motion"},
     "keras": set(),
     "matplotlib": {"report"},
     "contourpy": {"report"},
@@ -85,8 +85,8 @@ ROOMS_OF_A_WORD = {
     "markupsafe": {"report"},
     "rich": {"verification", "console", "commands", "cli"},
     "torch": {
-        "model", "sequences", "training", "forecast", "verification", "factories", "service",
-        "evaluation", "commands", "api",
+        "model", "sequences", "motion", "probability", "training", "forecast", "verification",
+        "factories", "service", "evaluation", "commands", "api",
     },
 }  # fmt: skip
 """A library, and the rooms that it may stand in."""

@@ -1,0 +1,7 @@
+"""Where the rain is going: motion fields, trajectories, and frames taken along them."""
+
+FACE = {
+    "advection": "trajectories, and frames along them",
+    "grid": "the coarse grid of a motion field",
+}
+"""The modules that other rooms may import, and what they give."""

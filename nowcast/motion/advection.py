@@ -1,0 +1,108 @@
+"""Semi-Lagrangian advection in PyTorch: trajectories along a motion field, and frames along them.
+
+A motion field is steady over the hour of a forecast and smooth, so it is given on a coarse grid:
+at every `COARSE`-th pixel, from pixel 0 on. Trajectories are computed there and then interpolated.
+All of it runs on any device and is differentiable.
+
+The scheme is the one of Germann and Zawadzki (2002), with midpoint steps: rain that is at x when a
+forecast is made comes to x + d, d the sum of the steps; each step is the motion at its middle.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nowcast.motion.grid import COARSE
+
+_LEAST_MEASURED = 0.5
+"""Share of measured pixels around a point from which on an interpolated value counts."""
+
+
+def displacements(motion: Tensor, steps: int, *, backward: bool = False) -> Tensor:
+    """Return how far the pixels of the coarse grid travel in 1, 2, …, `steps` timesteps.
+
+    Each step is a midpoint step, as of a Runge–Kutta scheme of order 2. Beyond its border the
+    motion field continues with the value at the border.
+
+    Args:
+        motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
+        steps: of the trajectory.
+        backward: whether to go back in time.
+
+    Returns:
+        (b, steps, 2, hc, wc) in pixels, x then y: where a pixel goes to, minus where it is.
+    """
+    sign = -1.0 if backward else 1.0
+    position = torch.zeros_like(motion)
+    travelled = []
+    for _ in range(steps):
+        half = position + 0.5 * sign * _at(motion, position)
+        position = position + sign * _at(motion, half)
+        travelled.append(position)
+    return torch.stack(travelled, dim=1)
+
+
+def refine(coarse: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate fields (b, n, 2, hc, wc) on the coarse grid to every pixel: (b, n, 2, h, w)."""
+    *_, height, width = coarse.shape
+    full = (height - 1) * COARSE + 1, (width - 1) * COARSE + 1
+    fine = functional.interpolate(
+        coarse.flatten(0, 1), size=full, mode="bilinear", align_corners=True
+    )
+    cut: Tensor = fine[..., : size[0], : size[1]].unflatten(0, coarse.shape[:2])
+    return cut
+
+
+def move(frames: Tensor, displacement: Tensor, *, nearest: bool = False) -> Tensor:
+    """Return each frame as it is seen from pixels that are displaced: result(x) = frame(x + d(x)).
+
+    Pixels that come from outside of the frame or from missing pixels are missing. Interpolation is
+    bilinear over the measured pixels, and a value is missing where they weigh less than a half; or
+    it takes the nearest pixel, which keeps every value as it was measured.
+
+    Args:
+        frames: (b, n, c, H, W), NaN = missing.
+        displacement: (b, n, 2, h, w) in pixels, x then y; of the first h × w pixels of the frames,
+            so usually h = H, w = W.
+        nearest: whether to take the nearest pixel.
+
+    Returns:
+        (b, n, c, h, w), NaN = missing.
+    """
+    batch_and_steps, channels = frames.shape[:2], frames.shape[2]
+    flat = frames.flatten(0, 1)
+    measured = (~flat.isnan()).to(flat.dtype)
+    values, weight = functional.grid_sample(
+        torch.cat([flat.nan_to_num(0.0), measured], dim=1),
+        _sampling_grid(displacement.flatten(0, 1), frames.shape[-2:]),
+        mode="nearest" if nearest else "bilinear",
+        padding_mode="zeros",
+        align_corners=True,
+    ).split(channels, dim=1)
+    moved = values / weight.clamp(min=_LEAST_MEASURED)
+    moved = moved.masked_fill(weight < _LEAST_MEASURED, math.nan)
+    unflattened: Tensor = moved.unflatten(0, batch_and_steps)
+    return unflattened
+
+
+def _at(motion: Tensor, travelled: Tensor) -> Tensor:
+    """The motion (b, 2, hc, wc) at the pixels of its own grid after they travelled so far."""
+    grid = _sampling_grid(travelled / COARSE, motion.shape[-2:])
+    return functional.grid_sample(
+        motion, grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def _sampling_grid(displacement: Tensor, size: torch.Size) -> Tensor:
+    """Where `grid_sample` is to look in fields of this size: (n, h, w, 2) from -1 to 1.
+
+    displacement: (n, 2, h, w) in pixels of these fields, x then y, from each pixel.
+    """
+    rows, columns = displacement.shape[-2:]
+    y = torch.arange(rows, device=displacement.device, dtype=displacement.dtype)
+    x = torch.arange(columns, device=displacement.device, dtype=displacement.dtype)
+    across = (x + displacement[:, 0]) * (2 / max(size[1] - 1, 1)) - 1
+    down = (y[:, None] + displacement[:, 1]) * (2 / max(size[0] - 1, 1)) - 1
+    return torch.stack([across, down], dim=-1)

@@ -1,0 +1,7 @@
+"""Forecasts as probabilities: of each of a ladder of thresholds, and the rates that follow."""
+
+FACE = {
+    "ladder": "probabilities of a ladder of thresholds",
+    "neighbourhoods": "the forecast of moved rain as probabilities",
+}
+"""The modules that other rooms may import, and what they give."""

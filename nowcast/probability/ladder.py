@@ -1,0 +1,67 @@
+"""Probabilities of exceeding a ladder of thresholds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+LADDER = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
+"""Thresholds in mm/h of a forecast that names no others."""
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """The probability that the rate is at or above each of some thresholds.
+
+    Args:
+        thresholds: (k,) in mm/h, rising.
+        values: (b, lead, k, h, w) from 0 to 1, falling from threshold to threshold, NaN = missing.
+
+    Raises:
+        ValueError: the thresholds do not rise, or are not as many as the values.
+    """
+
+    thresholds: tuple[float, ...]
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        check_ladder(self.thresholds)
+        if self.values.ndim != 5 or self.values.shape[2] != len(self.thresholds):
+            raise ValueError(
+                f"probabilities: {tuple(self.values.shape)} must be (b, lead, k, h, w) of"
+                f" {len(self.thresholds)} thresholds."
+            )
+
+    def at(self, thresholds: Sequence[float]) -> Tensor:
+        """Return the probabilities (b, lead, n, h, w) at other thresholds in mm/h.
+
+        Between two thresholds of the ladder they are interpolated linearly in the logarithm of the
+        threshold.
+
+        Raises:
+            ValueError: a threshold lies outside the ladder.
+        """
+        return torch.stack([self._at(threshold) for threshold in thresholds], dim=2)
+
+    def _at(self, threshold: float) -> Tensor:
+        ladder = self.thresholds
+        if not ladder[0] <= threshold <= ladder[-1]:
+            raise ValueError(
+                f"threshold {threshold:g} lies outside of {ladder[0]:g} to {ladder[-1]:g} mm/h."
+            )
+        above = next(k for k, rate in enumerate(ladder) if rate >= threshold)
+        if ladder[above] == threshold:
+            return self.values[:, :, above]
+        low, high = ladder[above - 1], ladder[above]
+        share = math.log(threshold / low) / math.log(high / low)
+        return torch.lerp(self.values[:, :, above - 1], self.values[:, :, above], share)
+
+
+def check_ladder(thresholds: Sequence[float]) -> None:
+    """Raises: ValueError if the thresholds in mm/h are not above 0 and rising."""
+    rising = all(low < high for low, high in pairwise(thresholds))
+    if not thresholds or not rising or thresholds[0] <= 0 or not math.isfinite(thresholds[-1]):
+        raise ValueError(f"thresholds: must be above 0 and rise, not {list(thresholds)}.")

@@ -1,0 +1,86 @@
+"""The Lagrangian probability forecast: how much of a neighbourhood of the moved rain reaches a
+threshold, in neighbourhoods that grow with lead time.
+
+Germann and Zawadzki (2004, https://doi.org/10.1175/1520-0450(2004)043<0074:SDOTPO>2.0.CO;2) and
+Theis et al. (2005, https://doi.org/10.1017/S1350482705001763): rain that may be displaced by some
+pixels falls somewhere in the neighbourhood of where it is expected.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SCALES = 6
+"""Neighbourhoods: the pixel itself, and five that are about twice as wide each."""
+
+WIDTHS = tuple(math.sqrt((4**level - 1) / 3) for level in range(SCALES))
+"""Standard deviation of each neighbourhood in pixels: 0, 1, 2.2, 4.6, 9.2, 18.5."""
+
+REACH = 2 * (2 ** (SCALES - 1) - 1)
+"""Pixels from a pixel to the end of its widest neighbourhood."""
+
+GROWTH = 1.0
+"""Pixels by which the width of the neighbourhood grows with each timestep."""
+
+SPREAD = 1.0
+"""Standard deviation, in octaves, of the mixture of neighbourhoods around that width."""
+
+_SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # a cubic B-spline: variance 1
+
+
+def fractions(rates: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Return which share of each neighbourhood of a pixel is at or above each threshold.
+
+    Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
+    2, 4, … pixels apart. Missing pixels, and those outside, do not count.
+
+    Args:
+        rates: (b, h, w) in mm/h, NaN = missing.
+        thresholds: (k,) in mm/h.
+
+    Returns:
+        (b, SCALES, k, h, w) from 0 to 1; where no pixel of a neighbourhood is measured, the share
+        of the next wider one, and 0 without any.
+    """
+    levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
+    measured = (~rates.isnan()).to(rates.dtype)[:, None]
+    above = (rates[:, None] >= levels[:, None, None]).to(rates.dtype)
+    both = torch.cat([above, measured], dim=1)
+    sums = [both]
+    for level in range(SCALES - 1):
+        both = _blur(_blur(both, 2**level, axis=-1), 2**level, axis=-2)
+        sums.append(both)
+    shares: list[Tensor] = []
+    wider = torch.zeros_like(above)
+    for both in reversed(sums):
+        weight = both[:, -1:]
+        wider = torch.where(weight > 1e-6, both[:, :-1] / weight.clamp(min=1e-6), wider)
+        shares.insert(0, wider)
+    return torch.stack(shares, dim=1)
+
+
+def mixture_logits() -> tuple[list[float], list[float]]:
+    """Return (SCALES,) offsets and slopes of the logits of the mixture of neighbourhoods.
+
+    Of lead step n they are offset + slope · log(n), so that the weights are a Gaussian over octaves
+    of width, centred at `GROWTH` · n.
+    """
+    octaves = [math.log2(1 + width) for width in WIDTHS]
+    slopes = [octave / SPREAD**2 / math.log(2) for octave in octaves]
+    offsets = [(octave * math.log2(GROWTH) - octave**2 / 2) / SPREAD**2 for octave in octaves]
+    return offsets, slopes
+
+
+def _blur(fields: Tensor, apart: int, axis: int) -> Tensor:
+    """Convolve (b, k, h, w) along an axis with a B-spline of points so many pixels apart."""
+    reach = 2 * apart
+    padding = (reach, reach) if axis == -1 else (0, 0, reach, reach)
+    padded = functional.pad(fields, padding)
+    length = fields.shape[axis]
+    parts = [
+        weight * padded.narrow(axis, shift * apart, length) for shift, weight in enumerate(_SPLINE)
+    ]
+    return sum(parts[1:], parts[0])
