@@ -2,6 +2,9 @@
 
 FACE = {
     "ladder": "probabilities of a ladder of thresholds",
+    "rates": "a rate from probabilities",
+    "sample": "pixels of past forecasts to learn from",
+    "cuts": "the probabilities from which on a rate scores best",
     "neighbourhoods": "the forecast of moved rain as probabilities",
 }
 """The modules that other rooms may import, and what they give."""
