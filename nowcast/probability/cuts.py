@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nowcast.probability.sample import LEVELS, Sample
+from nowcast.probability.sample import LEVELS, Sample, count_events
 
 LEAST_EVENTS = 20
 """Observed pixels of a sample from which on a cut is fitted."""
@@ -31,10 +31,9 @@ def fit_cuts(sample: Sample) -> Tensor:
     Returns:
         (lead, k), for `nowcast.probability.rates.rates_by_cuts`.
     """
-    codes, classes = sample.codes().long(), sample.classes().long()
-    lead_steps, count = classes.shape
+    codes, classes = sample.codes(), sample.classes()
     counted = classes >= 0
-    inside = torch.zeros(lead_steps, count, dtype=torch.bool)
+    inside = torch.zeros_like(counted)
     found: list[Tensor | None] = []
     for k in reversed(range(len(sample.thresholds))):
         code, event = codes[:, min(k, codes.shape[1] - 1)], classes > k
@@ -43,18 +42,29 @@ def fit_cuts(sample: Sample) -> Tensor:
             continue
         best = _best_codes(code, event, inside, counted)
         inside |= code >= best[:, None]
-        found.insert(0, sample.steps[(best - 1).clamp(max=LEVELS - 1)])
+        found.insert(0, sample.steps[best - 1])
     return torch.stack(_filled(found, sample), dim=1)
+
+
+def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
+    """Return the CSI (lead, k) that cuts have on a sample, NaN where nothing was observed."""
+    codes, classes = sample.codes(), sample.classes()
+    counted = classes >= 0
+    inside = torch.zeros_like(counted)
+    found: list[Tensor] = []
+    for k in reversed(range(len(sample.thresholds))):
+        code, event = codes[:, min(k, codes.shape[1] - 1)], (classes > k) & counted
+        first = torch.searchsorted(sample.steps, cuts[:, k].contiguous(), right=False) + 1
+        inside |= (code.int() >= first[:, None]) & counted
+        hits, either = (inside & event).sum(dim=1), (inside | event).sum(dim=1)
+        found.insert(0, torch.where(event.any(dim=1), hits / either, torch.nan))
+    return torch.stack(found, dim=1)
 
 
 def _best_codes(code: Tensor, event: Tensor, inside: Tensor, counted: Tensor) -> Tensor:
     """(lead, n) each → (lead,) the code from which on a pixel is to belong to the area."""
-    lead_steps = len(code)
-    rows = torch.arange(lead_steps)[:, None].expand_as(code)
-    place = torch.where(inside, LEVELS, code)  # already inside: counted at every cut
-    bins = (rows * (LEVELS + 1) + place) * 2 + event
-    counts = torch.bincount(bins[counted], minlength=lead_steps * (LEVELS + 1) * 2)
-    counts = _with_neighbours(counts.view(lead_steps, LEVELS + 1, 2))
+    place = code.masked_fill(inside, LEVELS)  # already inside: counted at every cut
+    counts = _with_neighbours(count_events(place, event, counted))
     false_alarms, hits = counts.flip(1).cumsum(dim=1).flip(1).unbind(dim=2)
     csi = hits / (hits[:, :1] + false_alarms).clamp(min=1)
     return csi[:, 1:].argmax(dim=1) + 1  # a pixel below the first step is never inside
