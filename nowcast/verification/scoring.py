@@ -231,6 +231,11 @@ _ALL = (
         "brier_uncertainty", probabilistic.brier_uncertainty, "uncertainty in the Brier score",
         "its uncertainty", perfect=None, takes=_picked("probability"),
     ),
+    _brier(
+        "reliability_distance", probabilistic.reliability_distance,
+        "largest distance from the diagonal of the reliability diagram", "off the diagonal",
+        perfect=0.0, place=Place(numbers="ensembles"),
+    ),
 )  # fmt: skip
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}
 """Every score by name, in the order of scores.csv."""
