@@ -45,7 +45,9 @@ class Making:
 
 
 Forecast = Callable[[Any], Any]
-"""Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing."""
+"""Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing; or a
+`nowcast.probability.forecast.Forecast`, which has probabilities too.
+"""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ _PYSTEPS = "Pulkkinen et al. 2019, https://doi.org/10.5194/gmd-12-4185-2019"
 _GERMANN = (
     "Germann and Zawadzki 2002, https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2"
 )
+_GERMANN_2004 = (
+    "Germann and Zawadzki 2004, https://doi.org/10.1175/1520-0450(2004)043<0074:SDOTPO>2.0.CO;2"
+)
+_THEIS = "Theis et al. 2005, https://doi.org/10.1017/S1350482705001763"
 _SEED = "Seed 2003, https://doi.org/10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2"
 _BOWLER = "Bowler et al. 2006, https://doi.org/10.1256/qj.04.100"
 _LINDA = "Pulkkinen et al. 2021, https://doi.org/10.1175/JTECH-D-21-0013.1"
@@ -126,6 +132,14 @@ RECORDS: dict[str, BaselineRecord] = {
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
             needs_pysteps=True,
+        ),
+        BaselineRecord(
+            "lagrangian_probability",
+            f"{_HERE}.lagrangian:build_lagrangian_probability",
+            "Lagrangian probabilities: how much of growing neighbourhoods of the moved rain reaches"
+            " each threshold",
+            f"{_GERMANN_2004}; {_THEIS}",
+            least_steps=2,
         ),
         BaselineRecord(
             "sprog",

@@ -47,6 +47,7 @@ _LINES = (
     "#1f5fb4",
     "#e07b00",
     "#2a9d58",
+    "#e3b21c",
     "#96127f",
     "#4fb3d9",
     "#0f7f7f",
@@ -59,7 +60,7 @@ _LINES = (
     "#8fae1b",
     "#7a2f12",
 )
-_MARKERS = "osD^vPX*dph<>8"
+_MARKERS = "osDp^vPX*dh<>8H"
 _KNOWN = ("model", *RECORDS)
 """The forecasts that `evaluate` names itself: each looks the same in all pictures of all
 evaluations.
