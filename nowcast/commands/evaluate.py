@@ -115,7 +115,9 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     if config.checkpoint is not None:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
-    counts.attrs |= remarks_attr([*source.remarks, *_departures(source)])
+    for remark in tally.remarks:
+        log.warning("%s", remark)
+    counts.attrs |= remarks_attr([*source.remarks, *_departures(source), *tally.remarks])
     name = label_of(source.times[wettest], source)
     return counts, Shown(
         example_cases_of(source, quality),
@@ -146,7 +148,7 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
     ) as bar:
         for first in range(0, count, batch_size):
             cases = source.read(range(first, min(first + batch_size, count)))
-            counts = tally.add(cases.times, cases.observed, cases.forecasts)
+            counts = tally.add(cases.times, cases.observed, cases.forecasts, cases.probabilities)
             quality.append(case_csi(next(iter(counts.values()))))
             rain.append(cases.observed.nan_to_num(0.0).mean(dim=(1, 2, 3)).cpu().numpy())
             bar.update(len(cases.times))

@@ -5,6 +5,7 @@ FACE = {
     "window_cases": "cases that are forecast now",
     "file_cases": "cases read from forecast files",
     "example_cases": "the cases that a report shows",
+    "file_ladders": "the probabilities of forecast files",
     "forecast_grid": "forecast files on the grid of the observations",
     "regions": "which pixels are scored",
 }

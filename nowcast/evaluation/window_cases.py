@@ -16,7 +16,7 @@ from nowcast.baselines import RECORDS, baseline_record
 from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import Cases, Predictor, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, may_miss
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.extra_inputs import open_fields
 from nowcast.factories.models import (
@@ -31,6 +31,7 @@ from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
 from nowcast.periods import Period, parse_period
+from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
 from nowcast.sequences.clock import clock_of
@@ -75,7 +76,7 @@ class WindowCases:
             self.device
         )
         past, observed = sequence[:, :steps], sequence[:, steps:, 0]
-        forecasts = {}
+        forecasts: dict[str, Tensor | Forecast] = {}
         missing = self._missing(indices, steps).to(past.device)
         for name, predictor in self.predictors.items():
             seen = past
@@ -85,7 +86,7 @@ class WindowCases:
                 if bool(missing.any()):
                     seen = inputs.without(seen, missing)
             forecasts[name] = predictor(seen)
-        return Cases(self.times[list(indices)], observed, forecasts)
+        return cases_of(self.times[list(indices)], observed, forecasts)
 
     def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
         """The input frames that are missing or taken away, (b, steps)."""
