@@ -139,12 +139,12 @@ class EvaluateConfig:
         refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
         if (
             self.mode != "counts"
-            and not names_where("ensemble", self.baseline)
+            and not names_where("draws_members", self.baseline)
             and self.members != default_values("evaluate")["members"]
         ):
             raise ConfigError(
-                "members: is for the ensemble of steps, which is not among the baselines; leave it"
-                " out."
+                "members: is for the ensemble of steps and steps_mean, and neither is among the"
+                " baselines; leave it out."
             )
         if (
             self.forecasts is not None

@@ -25,13 +25,13 @@ from nowcast.sequences.packed import pack
 Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[2] / "data" / "radolan.nc"
 NEWEST = np.datetime64("2020-01-01T07:55")
-MOVING = ("extrapolation", "sprog", "steps")
+MOVING = ("extrapolation", "sprog", "steps", "steps_mean", "linda", "anvil")
 STEPS = ("input_steps=4", "lead_steps=3")
 
 
 def members(name: str) -> list[str]:
-    """Only an ensemble has members."""
-    return ["members=3"] if name == "steps" else []
+    """Only the ensemble of STEPS has members."""
+    return ["members=3"] if name.startswith("steps") else []
 
 
 @pytest.fixture

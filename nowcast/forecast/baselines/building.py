@@ -23,10 +23,10 @@ def build_baseline(
     """Build a baseline by its name.
 
     Args:
-        name: persistence, extrapolation, sprog, steps, climatology or zero.
+        name: as in `nowcast.baselines.RECORDS`.
         input_steps, lead_steps: frames that it sees, and forecasts.
         timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise.
-        members, seed: of the ensemble of STEPS.
+        members, seed: of the members of STEPS.
         climatology: the mean rates (h, w) in mm/h, NaN = missing, for the baseline of that name.
 
     Returns:
@@ -65,7 +65,7 @@ def build_baseline(
         Making(name, lead_steps, timestep_minutes, pixel_km, members, seed, climatology, remarks)
     )
     method, made = record.method, members if record.ensemble else 1
-    if record.ensemble:
+    if record.draws_members:
         method += f"; {members} members, seed {seed}, pixels of {pixel_km:.3g} km"
     return Baseline(
         name, input_steps, lead_steps, timestep_minutes, made, method, record.references, forecast,

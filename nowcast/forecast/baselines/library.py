@@ -12,7 +12,8 @@ import numpy as np
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
-_LIBRARIES = ("pysteps", "cv2")  # the second is what the first follows rain with
+_LIBRARIES = ("pysteps", "cv2", "skimage")  # pysteps follows rain with the second, and finds
+# showers with the third
 
 
 def require(name: str) -> None:
