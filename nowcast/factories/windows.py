@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from torch import nn
 from tqdm import tqdm
 
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
@@ -17,9 +18,10 @@ from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import reading
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.model import build_model
+from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
+from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
@@ -139,8 +141,25 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
         model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
-    steps = config["input_steps"], config["lead_steps"]
-    return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
+    return Forecaster(
+        model,
+        build_scaling(config),
+        config["input_steps"],
+        config["lead_steps"],
+        config["timestep_minutes"],
+        inputs,
+        moving=config["model"]["frame"] == "moving",
+        calibration=_calibration(checkpoint, model),
+    )
+
+
+def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None:
+    """What the probabilities of a model are calibrated by; None of a model that gives none."""
+    if not isinstance(model, ProbabilityModel):
+        return None
+    if checkpoint["calibration"] is None:  # saved before the first validation
+        return uncalibrated(model.thresholds, checkpoint["config"]["lead_steps"])
+    return calibration_of(checkpoint["calibration"])
 
 
 def require_radar(data: DataConfig) -> RadarConfig:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nowcast.model.stacks import call_model
-from nowcast.probability.ladder import check_ladder
+from nowcast.model.stacks import Local, call_model
+from nowcast.probability.ladder import check_ladder, running_minimum
 from nowcast.probability.neighbourhoods import REACH, fractions, mixture_logits
 
 LEAST_PROBABILITY = 3e-4
@@ -57,20 +57,17 @@ class ProbabilityModel(nn.Module):
             nn.init.zeros_(parameter)
         self.network, self.thresholds = network, tuple(thresholds)
         self.ahead_channels: int = getattr(network, "ahead_channels", 0)
+        if isinstance(network, Local):
+            self.multiple, self.halo = network.multiple, self._halo
         offsets, slopes = (torch.tensor(part) for part in mixture_logits())
         self.offsets = nn.Parameter(offsets.repeat(len(thresholds), 1))
         self.slopes = nn.Parameter(slopes.repeat(len(thresholds), 1))
 
-    @property
-    def multiple(self) -> Any:
-        """See `nowcast.model.stacks.Local`."""
-        return self.network.multiple
-
-    @property
-    def halo(self) -> Any:
+    def _halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""
-        halo: Any = self.network.halo
-        return lambda input_steps, lead_steps: max(halo(input_steps, lead_steps), REACH)
+        network: Any = self.network
+        halo: int = network.halo(input_steps, lead_steps)
+        return max(halo, REACH)
 
     def forward(
         self,
@@ -102,7 +99,7 @@ class ProbabilityModel(nn.Module):
         shares = fractions(newest, self.thresholds)
         start = torch.einsum("lks,bskhw->blkhw", weights, shares)
         start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        return (torch.logit(start) + correction).cummin(dim=2).values
+        return running_minimum(torch.logit(start) + correction)
 
 
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -1,7 +1,6 @@
 """Forecasts as probabilities: of each of a ladder of thresholds, and the rates that follow."""
 
 FACE = {
-    "forecast": "a forecast: rates, and with some methods probabilities",
     "ladder": "probabilities of a ladder of thresholds",
     "rates": "a rate from probabilities",
     "sample": "pixels of past forecasts to learn from",

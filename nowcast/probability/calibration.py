@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nowcast.probability.cuts import fit_cuts
-from nowcast.probability.ladder import Probabilities
+from nowcast.probability.ladder import Probabilities, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
@@ -40,7 +40,7 @@ class Calibration:
         slopes, offsets = (
             one.to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
         )
-        values = (logits * slopes + offsets).sigmoid().cummin(dim=2).values
+        values = running_minimum((logits * slopes + offsets).sigmoid())
         return Probabilities(self.thresholds, values)
 
     def rates(self, probabilities: Probabilities, rate: str) -> Tensor:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nowcast.probability.ladder import Probabilities
+from nowcast.probability.ladder import Probabilities, running_minimum
 
 
 def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> Tensor:
@@ -34,7 +34,7 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
     """
     levels = torch.tensor(thresholds, dtype=torch.float32, device=scores.device)
     ratio = scores.float() / cuts.to(scores.device, torch.float32)[:, :, None, None]
-    passed = ratio.flip(2).cummax(dim=2).values.flip(2)  # falls from threshold to threshold
+    passed = -running_minimum((-ratio).flip(2)).flip(2)  # falls from threshold to threshold
     reached = (passed >= 1).sum(dim=2, keepdim=True)
     low, high = (
         passed.gather(2, index.clamp(0, len(levels) - 1)).clamp(min=1e-12).log()

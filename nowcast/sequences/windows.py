@@ -249,7 +249,7 @@ class RadarWindows:
         return parts
 
     def _moved(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
-        """The same, taken along with the rain; of the grid, only the part that comes into it is read."""
+        """The same, taken along with the rain; only the part of the grid that it needs is read."""
         height, width = self.rates.frames.shape[1:]
         displacement = window_displacement(
             self.motions([pick]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nowcast.arrays import Float32Array
+from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
 from nowcast.probability.forecast import Forecast
 from nowcast.sequences.scene import Scene
 
@@ -49,11 +49,7 @@ class Baseline:
         made = self.forecast(past[:, :, 0].float())
         return made if isinstance(made, Forecast) else Forecast(made)
 
-    def rates(self, scene: Scene) -> Float32Array:
-        """A scene → forecast rates (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h."""
-        made: Float32Array = self.expect_of(scene).rates[0].numpy()
-        return made if self.members > 1 else made[:, 0]
-
-    def expect_of(self, scene: Scene) -> Forecast:
-        """A scene → its forecast, as one case (1, lead, …)."""
-        return self.expect(torch.from_numpy(scene.rates)[None, :, None])
+    def forecast_of(self, scene: Scene) -> SceneForecast:
+        """A scene → its forecast."""
+        made = self.expect(torch.from_numpy(scene.rates)[None, :, None])
+        return scene_forecast(made, ensemble=self.members > 1)
