@@ -88,6 +88,21 @@ def test_each_is_written_as_a_forecast_file(
         assert np.isfinite(expected).any()
 
 
+def test_probabilities_are_written_by_the_baseline_that_has_some(run: Run, data: list[str]) -> None:
+    pytest.importorskip("cv2")
+    assert run("predict", "model=lagrangian_probability", *STEPS, *data).code == 0
+    forecast = open_forecast("forecast.nc")
+    assert forecast["probability"].dims == ("time", "threshold", "y", "x")
+    likely = forecast["probability"].sel(threshold=1.0) >= 0.5
+    rate = forecast["precipitation_rate"]
+    known = rate.notnull()
+    agree = (likely == (rate >= 1.0)).where(known)
+    assert known.any() and likely.any() and agree.mean() > 0.99  # but for rounding in the file
+    assert "Lagrangian probabilities" in forecast.attrs["source"]
+    assert run("predict", "model=persistence", *STEPS, *data, "output=plain.nc").code == 0
+    assert "probability" not in open_forecast("plain.nc")
+
+
 @pytest.mark.parametrize("name", ["extrapolation", "steps"])
 def test_the_file_holds_what_the_baseline_makes_of_these_frames(
     name: str, run: Run, data: list[str], radar_file: Path

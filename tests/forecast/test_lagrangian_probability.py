@@ -114,9 +114,13 @@ def test_small_and_dry_grids_have_no_rain_ahead(size: tuple[int, int]) -> None:
     assert forecast.rates.shape == (1, 3, 1, *size)
 
 
-def test_callers_that_want_rates_get_them() -> None:
+def test_callers_that_want_rates_get_them_and_a_scene_has_probabilities() -> None:
     past = shower(1)
     one = baseline()
-    torch.testing.assert_close(one(past), one.expect(past).rates, equal_nan=True)
+    whole = one.expect(past)
+    torch.testing.assert_close(one(past), whole.rates, equal_nan=True)
     scene: Any = SimpleNamespace(rates=past[0, :, 0].numpy())
-    np.testing.assert_array_equal(one.rates(scene), one(past)[0, :, 0].numpy())
+    made = one.forecast_of(scene)
+    assert made.probabilities is not None and whole.probabilities is not None
+    np.testing.assert_array_equal(made.rates, whole.rates[0, :, 0].numpy())
+    np.testing.assert_array_equal(made.probabilities.values, whole.probabilities.values[0].numpy())
