@@ -2,6 +2,7 @@
 
 FACE = {
     "advection": "trajectories, and frames along them",
+    "estimation": "motion from the newest frames",
     "grid": "the coarse grid of a motion field",
 }
 """The modules that other rooms may import, and what they give."""
