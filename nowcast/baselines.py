@@ -63,6 +63,7 @@ class BaselineRecord:
     sees_rain: whether its forecast depends on the past rain.
     needs_days: whether it is made of the mean rate over data.train.
     needs_spacing: whether it needs times of the frames and the size of a pixel.
+    needs_pysteps: whether it is made by pysteps, which is optional.
     """
 
     name: str
@@ -127,11 +128,10 @@ RECORDS: dict[str, BaselineRecord] = {
         ),
         BaselineRecord(
             "extrapolation",
-            f"{_HERE}.advection:build_extrapolation",
+            f"{_HERE}.extrapolation:build_extrapolation",
             "the newest frame, moved along with the rain",
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
-            needs_pysteps=True,
         ),
         BaselineRecord(
             "lagrangian_probability",

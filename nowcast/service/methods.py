@@ -63,8 +63,6 @@ class Methods:
         # now, rather than in the night when it is needed
         for name in names_where("needs_pysteps", config.baselines):
             refuse_absent(name)
-        if config.max_gap and config.gap_filling == "advection":
-            refuse_absent("gap_filling=advection")
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""

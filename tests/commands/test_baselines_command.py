@@ -25,7 +25,7 @@ from nowcast.sequences.packed import pack
 Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[2] / "data" / "radolan.nc"
 NEWEST = np.datetime64("2020-01-01T07:55")
-MOVING = ("extrapolation", "sprog", "steps", "steps_mean", "linda", "anvil")
+BY_PYSTEPS = ("sprog", "steps", "steps_mean", "linda", "anvil")
 STEPS = ("input_steps=4", "lead_steps=3")
 
 
@@ -47,8 +47,8 @@ def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
 
 
 def needs_pysteps(name: str) -> None:
-    if name in MOVING:
-        pytest.importorskip("cv2")
+    if name in BY_PYSTEPS:
+        pytest.importorskip("pysteps")
 
 
 def rates_of(radar_file: Path) -> xr.DataArray:
@@ -191,7 +191,7 @@ def test_what_is_not_given_is_named(
     assert not Path("forecast.nc").exists()
 
 
-@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("name", BY_PYSTEPS)
 def test_without_pysteps_it_says_what_to_install(
     name: str, run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def build_baseline(
 
     Raises:
         ConfigError: for another name, too few input_steps, or no times if they are needed.
-        MissingLibraryError: if pysteps or OpenCV is absent.
+        MissingLibraryError: if it needs pysteps, which is absent.
 
     Example:
         >>> import torch

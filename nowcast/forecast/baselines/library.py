@@ -12,32 +12,30 @@ import numpy as np
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
-_LIBRARIES = ("pysteps", "cv2", "skimage")  # pysteps follows rain with the second, and finds
-# showers with the third
+_LIBRARIES = ("pysteps", "skimage")  # pysteps finds showers with the second
 
 
 def require(name: str) -> None:
     """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not
     there, or not whole.
     """
-    with _silence():
-        for library in _LIBRARIES:
-            try:
-                with importing_plainly():
-                    import_module(library)
-            except ImportError as error:
-                raise MissingLibraryError(
-                    f"{name}: needs {library}: pip install 'nowcast[baselines]'."
-                ) from error
-            except (
-                AttributeError,
-                OSError,
-                RuntimeError,
-                ValueError,
-            ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
-                raise MissingLibraryError(
-                    f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
-                ) from error
+    for library in _LIBRARIES:
+        try:
+            with _silence(), importing_plainly():
+                import_module(library)
+        except ImportError as error:
+            raise MissingLibraryError(
+                f"{name}: needs {library}: pip install 'nowcast[baselines]'."
+            ) from error
+        except (
+            AttributeError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
+            raise MissingLibraryError(
+                f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
+            ) from error
 
 
 def refuse_absent(name: str) -> None:
