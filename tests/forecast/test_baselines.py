@@ -474,4 +474,4 @@ def test_extrapolation_scores_as_that_of_pysteps(threshold: float) -> None:
     )
     ours = mean_csi(baseline("extrapolation", lead_steps=6)(past), future, threshold)
     theirs = mean_csi(moved_by_pysteps(past, 6), future, threshold)
-    assert ours > theirs - 0.005 and theirs > 0.3
+    assert ours > theirs - 0.005 and theirs > 0.2
