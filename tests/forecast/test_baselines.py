@@ -416,17 +416,17 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("absent", ["pysteps", "skimage"])
+@pytest.mark.parametrize(("name", "absent"), [("sprog", "pysteps"), ("linda", "skimage")])
 def test_without_its_libraries_it_says_what_to_install(
-    absent: str, monkeypatch: pytest.MonkeyPatch
+    name: str, absent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs_pysteps()
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(
-        MissingLibraryError, match=rf"sprog: needs {absent}: pip install 'nowcast\[baselines\]'"
+        MissingLibraryError, match=rf"{name}: needs {absent}: pip install 'nowcast\[baselines\]'"
     ):
         build_baseline(
-            "sprog",
+            name,
             input_steps=4,
             lead_steps=1,
             timestep_minutes=5.0,

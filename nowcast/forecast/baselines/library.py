@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,14 +12,12 @@ import numpy as np
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
-_LIBRARIES = ("pysteps", "skimage")  # pysteps finds showers with the second
 
-
-def require(name: str) -> None:
-    """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not
+def require(name: str, libraries: Sequence[str]) -> None:
+    """Errors: MissingLibraryError where one of the libraries that the baseline `name` needs is not
     there, or not whole.
     """
-    for library in _LIBRARIES:
+    for library in libraries:
         try:
             with _silence(), importing_plainly():
                 import_module(library)
@@ -38,12 +36,12 @@ def require(name: str) -> None:
             ) from error
 
 
-def refuse_absent(name: str) -> None:
+def refuse_absent(name: str, libraries: Sequence[str]) -> None:
     """As `require`, without importing anything: whether the libraries are installed at all.
 
     Errors: MissingLibraryError.
     """
-    absent = [library for library in _LIBRARIES if find_spec(library) is None]
+    absent = [library for library in libraries if find_spec(library) is None]
     if absent:
         raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
 
