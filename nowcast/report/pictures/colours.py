@@ -1,5 +1,5 @@
 """Colours: of rain rates, in discrete classes with a familiar and a colour-blind-safe choice,
-and of the lines of forecasts.
+of probabilities, and of the lines of forecasts.
 """
 
 from collections.abc import Sequence
@@ -41,6 +41,21 @@ COLOURS = {"radar": RATE_CLASSES, "colour_blind": dict(zip(RATE_CLASSES, _INFERN
 darkens from class to class, so that their order can also be seen without telling red from
 green, or in black and white.
 """
+PROBABILITY_CLASSES = {
+    0.05: "#c7f5e1",
+    0.1: "#95e3ca",
+    0.2: "#5dd0b9",
+    0.3: "#08bcab",
+    0.4: "#04a39c",
+    0.5: "#038c8b",
+    0.6: "#017579",
+    0.7: "#055f66",
+    0.8: "#044a52",
+    0.9: "#02363f",
+}
+"""Lowest probability of each class and its colour, darker by the same step of CIELAB lightness from
+class to class; below the first it is white.
+"""
 DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
 
 _LINES = (
@@ -65,13 +80,27 @@ def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
     """Discrete colours: a rate at or above the lowest of its class has the colour of the class;
     dry is white, masked is grey.
     """
+    classes = COLOURS[colours]
+    *within, above = classes.values()
+    return _scale(within, above, list(classes))
+
+
+def probability_colours() -> tuple["Colormap", "BoundaryNorm"]:
+    """Discrete colours of probabilities: one at or above the lowest of its class has the colour of
+    the class; below the first class it is white, masked is grey.
+    """
+    within = list(PROBABILITY_CLASSES.values())
+    return _scale(within, within[-1], [*PROBABILITY_CLASSES, 1.0])
+
+
+def _scale(
+    within: Sequence[str], above: str, bounds: Sequence[float]
+) -> tuple["Colormap", "BoundaryNorm"]:
     with importing_plainly():
         from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    classes = COLOURS[colours]
-    *within, above = classes.values()
     scale = ListedColormap(within).with_extremes(under=DRY, over=above, bad=NOT_COVERED)
-    return scale, BoundaryNorm(list(classes), ncolors=len(within))
+    return scale, BoundaryNorm(bounds, ncolors=len(within))
 
 
 def forecast_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
