@@ -5,6 +5,8 @@ of probabilities, and of the lines of forecasts.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nowcast.baselines import RECORDS
 from nowcast.untrusted.files import importing_plainly
 
@@ -42,16 +44,16 @@ darkens from class to class, so that their order can also be seen without tellin
 green, or in black and white.
 """
 PROBABILITY_CLASSES = {
-    0.05: "#c7f5e1",
-    0.1: "#95e3ca",
-    0.2: "#5dd0b9",
-    0.3: "#08bcab",
-    0.4: "#04a39c",
-    0.5: "#038c8b",
-    0.6: "#017579",
-    0.7: "#055f66",
-    0.8: "#044a52",
-    0.9: "#02363f",
+    0.05: "#ffe4c6",
+    0.1: "#f1cb9e",
+    0.2: "#ddb37f",
+    0.3: "#c99c63",
+    0.4: "#b3864b",
+    0.5: "#9c7136",
+    0.6: "#845d25",
+    0.7: "#6c4a17",
+    0.8: "#55390d",
+    0.9: "#3e2803",
 }
 """Lowest probability of each class and its colour, darker by the same step of CIELAB lightness from
 class to class; below the first it is white.
@@ -90,7 +92,8 @@ def probability_colours() -> tuple["Colormap", "BoundaryNorm"]:
     the class; below the first class it is white, masked is grey.
     """
     within = list(PROBABILITY_CLASSES.values())
-    return _scale(within, within[-1], [*PROBABILITY_CLASSES, 1.0])
+    bounds = np.array([*PROBABILITY_CLASSES, 1.0], np.float32).tolist()  # as probabilities are
+    return _scale(within, within[-1], bounds)
 
 
 def _scale(
