@@ -21,7 +21,12 @@ from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.evaluation.cases import Cases, Source, label_of
 from nowcast.evaluation.cuts import CutCases
-from nowcast.evaluation.example_cases import case_csi, example_cases_of, judged_threshold
+from nowcast.evaluation.example_cases import (
+    case_csi,
+    drawn_probability,
+    example_cases_of,
+    judged_threshold,
+)
 from nowcast.evaluation.file_cases import open_file_cases
 from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.validation_cases import with_fitted_cuts
@@ -225,4 +230,5 @@ def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
         shown.lead_minutes,
         f"Forecast from {shown.wettest_name}, the wettest of the cases scored",
         origin=shown.origin,
+        probabilities=drawn_probability(case),
     )
