@@ -63,6 +63,7 @@ class BaselineRecord:
     sees_rain: whether its forecast depends on the past rain.
     needs_days: whether it is made of the mean rate over data.train.
     needs_spacing: whether it needs times of the frames and the size of a pixel.
+    libraries: the optional libraries that it needs.
     """
 
     name: str
@@ -75,7 +76,7 @@ class BaselineRecord:
     sees_rain: bool = True
     needs_days: bool = False
     needs_spacing: bool = False
-    needs_pysteps: bool = False
+    libraries: tuple[str, ...] = ()
 
     @property
     def follows_rain(self) -> bool:
@@ -127,11 +128,10 @@ RECORDS: dict[str, BaselineRecord] = {
         ),
         BaselineRecord(
             "extrapolation",
-            f"{_HERE}.advection:build_extrapolation",
+            f"{_HERE}.extrapolation:build_extrapolation",
             "the newest frame, moved along with the rain",
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
-            needs_pysteps=True,
         ),
         BaselineRecord(
             "lagrangian_probability",
@@ -147,7 +147,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "S-PROG: rain moved along, smoothed as it becomes unpredictable",
             f"{_SEED}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
         ),
         BaselineRecord(
             "steps",
@@ -155,7 +155,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "STEPS: an ensemble of rain moved along, with noise in rain and motion",
             f"{_BOWLER}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
             ensemble=True,
             needs_spacing=True,
         ),
@@ -165,7 +165,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "the mean of the members of STEPS",
             f"{_BOWLER}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
             averages_members=True,
             needs_spacing=True,
         ),
@@ -175,7 +175,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "LINDA: rain moved along, growing and fading around each shower",
             f"{_LINDA}; {_PYSTEPS}",
             least_steps=LINDA_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps", "skimage"),
         ),
         BaselineRecord(
             "anvil",
@@ -183,7 +183,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "ANVIL: rain moved along, each scale growing and fading",
             f"{_ANVIL}; {_PYSTEPS}",
             least_steps=ANVIL_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
         ),
         BaselineRecord(
             "climatology",

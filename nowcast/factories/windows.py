@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
@@ -22,10 +25,13 @@ from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
 from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
+from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
+from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.stored import StoredArray
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
 from nowcast.version import __version__
@@ -33,15 +39,32 @@ from nowcast.version import __version__
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
     """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
-    with tqdm(desc="unpacking", unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
+    with _progress_bar("unpacking") as progress:
+        return pack(
+            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
+        )
+
+
+def motion_of_radar(rates: PackedRates, clock: Clock) -> NDArray[np.float16] | StoredArray:
+    """The motion at each time of an unpacked series, with a progress bar on a terminal.
+
+    Returns:
+        (times, 2, hc, wc), as `motion_of`.
+    """
+    with _progress_bar("estimating motion") as progress:
+        return motion_of(rates, clock, progress)
+
+
+@contextmanager
+def _progress_bar(words: str) -> Iterator[Progress]:
+    """A bar on a terminal, told the frames done and their total."""
+    with tqdm(desc=words, unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
 
         def progress(done: int, of: int) -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        return pack(
-            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
-        )
+        yield progress
 
 
 def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:

@@ -1,7 +1,9 @@
 """Motion of the rain from the newest frames: corners of the rain in dB are followed from frame to
 frame (Lucas and Kanade 1981), and their vectors, without outliers, are spread over the coarse grid.
 
-The method and its settings are those of pysteps (Pulkkinen et al. 2019), which is not needed here.
+The method and its settings are those of pysteps (Pulkkinen et al. 2019), which is not needed here;
+other than there, a corner must be found from both frames, and the vectors are spread by kriging,
+which follows them as closely as they agree with each other.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.arrays import Float32Array
+from nowcast.arrays import Float32Array, Float64Array
 from nowcast.motion.grid import COARSE, coarse_size
 
 MOTION_FRAMES = 4
@@ -26,11 +28,16 @@ _CORNERS = {"maxCorners": 1000, "qualityLevel": 0.01, "minDistance": 10, "blockS
 _TRACKING = {
     "winSize": (50, 50), "maxLevel": 3, "criteria": (3, 10, 0), "minEigThreshold": 1e-4,
 }  # fmt: skip
+_ASTRAY = 0.25  # pixels between a corner and where it is found again from its end
 _BORDER = 5  # pixels, the side of the square around a missing pixel in which no corner is taken
 _OUTLIER_NEIGHBOURS, _OUTLIER_DEVIATIONS = 30, 3.0
 _SINGULAR = 1e-9  # of a spread of vectors along one line only
 _CLUSTER = 20  # pixels: vectors that start in one square of this side become one
 _NEIGHBOURS = 20  # vectors that the motion of a point is made of
+_RANGE = 200.0  # pixels over which the covariance of motion falls to 1/e
+_ALIKE = 6.0  # tracks of one square that tell no more than one: frames in turn show the same rain
+_LEAST_VARIANCE = 1e-4  # pixels² per timestep²
+_POINTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
         steps: timesteps between them.
 
     Returns:
-        The corners that were found again; none lies next to a missing pixel.
+        The corners that were found again, and from there back to where they were; none lies next
+        to a missing pixel.
     """
     cv2 = _opencv()
     missing = (np.isnan(first) | np.isnan(second)).astype(np.uint8)
@@ -82,7 +90,9 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
     if corners is None:
         return Tracks(*np.zeros((2, 0, 2), np.float32))
     ends, found, _ = cv2.calcOpticalFlowPyrLK(*images, corners, None, **_TRACKING)
-    tracked = (found[:, 0] == 1) & np.isfinite(ends[:, 0]).all(axis=1)
+    starts, found_back, _ = cv2.calcOpticalFlowPyrLK(*images[::-1], ends, None, **_TRACKING)
+    astray = np.hypot(*(starts - corners)[:, 0].T)
+    tracked = (found & found_back)[:, 0].astype(bool) & (astray <= _ASTRAY)
     places = corners[tracked, 0]
     return Tracks(places, (ends[tracked, 0] - places) / np.float32(steps))
 
@@ -90,7 +100,8 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
 def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
     """Return the motion that tracks show, without outliers, at each point of the coarse grid.
 
-    It is the mean of the nearest vectors, weighted by 1 / distance².
+    It is the mean of the nearest vectors, weighted by ordinary kriging: the better they agree,
+    the less far the mean reaches.
 
     Args:
         tracks: of the pairs of frames; without any the motion is 0.
@@ -100,15 +111,22 @@ def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
         (2, hc, wc) in pixels per timestep, x then y.
     """
     rows, columns = coarse_size(*size)
-    places, vectors = _declustered(*_without_outliers(tracks))
+    places, vectors = _without_outliers(tracks)
     if not len(places):
         return np.zeros((2, rows, columns), np.float32)
+    places, vectors, variance = _declustered(places, vectors)
+    sill = max(float(np.square(vectors - np.median(vectors, axis=0)).mean()), _LEAST_VARIANCE)
+    covariance = sill * np.exp(-_distances(places) / _RANGE) + np.diag(variance)
     y, x = np.mgrid[:rows, :columns] * COARSE
     points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
-    distance, nearest = _nearest(points, places, _NEIGHBOURS)
-    weights = (distance + 0.5) ** -2
-    weights /= weights.sum(axis=1, keepdims=True)
-    motion = (vectors[nearest] * weights[..., np.newaxis]).sum(axis=1)
+    motion = np.empty((len(points), 2))
+    for part in np.array_split(np.arange(len(points)), -(-len(points) // _POINTS_AT_ONCE)):
+        distance, nearest = _nearest(points[part], places, _NEIGHBOURS)
+        weights = _kriging_weights(
+            covariance[nearest[:, :, np.newaxis], nearest[:, np.newaxis]],
+            sill * np.exp(-distance / _RANGE),
+        )
+        motion[part] = (weights[..., np.newaxis] * vectors[nearest]).sum(axis=1)
     return np.ascontiguousarray(motion.T, np.float32).reshape(2, rows, columns)
 
 
@@ -156,12 +174,35 @@ def _without_outliers(tracks: Sequence[Tracks]) -> tuple[Float32Array, Float32Ar
 
 
 def _declustered(places: Float32Array, vectors: Float32Array) -> tuple[Float32Array, ...]:
-    """The medians of places and vectors (n, 2) in each square of the grid that has any."""
+    """The medians of places and vectors (n, 2) in each square of the grid that has any, and the
+    variance of these medians (n,) in pixels², from the scatter in all squares.
+    """
     both = np.concatenate([places, vectors], axis=1)
-    squares, member = np.unique(places // _CLUSTER, axis=0, return_inverse=True)
-    medians = [np.median(both[member.ravel() == k], axis=0) for k in range(len(squares))]
-    made = np.asarray(medians, np.float32).reshape(-1, 4)
-    return made[:, :2], made[:, 2:]
+    squares, member, count = np.unique(
+        places // _CLUSTER, axis=0, return_inverse=True, return_counts=True
+    )
+    order = np.split(np.argsort(member.ravel(), kind="stable"), np.cumsum(count)[:-1])
+    medians = np.stack([np.median(both[one], axis=0) for one in order])
+    scatter = np.square(both - medians[member.ravel()])[:, 2:].mean(axis=1).sum()
+    variance = (_ALIKE * scatter / max(len(both) - len(squares), 1) + _LEAST_VARIANCE) / count
+    return medians[:, :2], medians[:, 2:], variance.astype(np.float32)
+
+
+def _kriging_weights(among: Float64Array, to_point: Float64Array) -> Float64Array:
+    """The weights (m, k) of ordinary kriging, which add up to 1, from the covariances (m, k, k) of
+    k vectors with each other and those (m, k) with a point.
+    """
+    points, count = to_point.shape
+    system, right = np.ones((points, count + 1, count + 1)), np.ones((points, count + 1, 1))
+    system[:, -1, -1], system[:, :-1, :-1], right[:, :-1, 0] = 0, among, to_point
+    weights: Float64Array = np.linalg.solve(system, right)[:, :-1, 0]
+    return weights
+
+
+def _distances(places: Float32Array) -> Float32Array:
+    """Of each place (n, 2) from each: (n, n)."""
+    distance: Float32Array = np.hypot(*(places[:, np.newaxis] - places).transpose(2, 0, 1))
+    return distance
 
 
 def _nearest(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nowcast.baselines import baseline_record, names_where
+from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
@@ -61,10 +61,8 @@ class Methods:
                 "missing_frames", config.missing_frames, steps_of(self.model)[0]
             )
         # now, rather than in the night when it is needed
-        for name in names_where("needs_pysteps", config.baselines):
-            refuse_absent(name)
-        if config.max_gap and config.gap_filling == "advection":
-            refuse_absent("gap_filling=advection")
+        for name in config.baselines:
+            refuse_absent(name, baseline_record(name).libraries)
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""

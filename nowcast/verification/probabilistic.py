@@ -1,4 +1,5 @@
-"""Scores of ensembles, each made of the sums of `ensembles`.
+"""Scores of ensembles, each made of the sums of `ensembles`, and of probabilities, made of those of
+`ladders`: hundredths are counted as members of an ensemble of 100.
 
 Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
 
@@ -42,7 +43,8 @@ def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     Range 0 to ∞, perfect 0. Hersbach 2000.
 
     error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution
-    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1.
+    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1. Of
+    probabilities `ladders.ladder_crps` is the whole sum: its spread is 0.
     """
     return _crps(error, spread, pixels, as_float64(members) ** 2)
 

@@ -97,9 +97,9 @@ def test_rain_from_outside_and_from_missing_pixels_is_missing() -> None:
     assert torch.equal(forecast.rates[0, 1, 0].isnan(), missing.any(dim=0))
 
 
-def test_a_case_with_a_missing_frame_is_missing_and_others_are_not() -> None:
+def test_a_case_without_two_frames_is_missing_and_others_are_not() -> None:
     past = torch.cat([shower(1), shower(1)])
-    past[0, 1] = NAN
+    past[0, :-1] = NAN
     one = baseline()
     rates = one(past)
     assert rates[0].isnan().all() and rates[1].isfinite().float().mean() > 0.8
@@ -114,9 +114,13 @@ def test_small_and_dry_grids_have_no_rain_ahead(size: tuple[int, int]) -> None:
     assert forecast.rates.shape == (1, 3, 1, *size)
 
 
-def test_callers_that_want_rates_get_them() -> None:
+def test_callers_that_want_rates_get_them_and_a_scene_has_probabilities() -> None:
     past = shower(1)
     one = baseline()
-    torch.testing.assert_close(one(past), one.expect(past).rates, equal_nan=True)
+    whole = one.expect(past)
+    torch.testing.assert_close(one(past), whole.rates, equal_nan=True)
     scene: Any = SimpleNamespace(rates=past[0, :, 0].numpy())
-    np.testing.assert_array_equal(one.rates(scene), one(past)[0, :, 0].numpy())
+    made = one.forecast_of(scene)
+    assert made.probabilities is not None and whole.probabilities is not None
+    np.testing.assert_array_equal(made.rates, whole.rates[0, :, 0].numpy())
+    np.testing.assert_array_equal(made.probabilities.values, whole.probabilities.values[0].numpy())

@@ -34,7 +34,7 @@ def build_baseline(
 
     Raises:
         ConfigError: for another name, too few input_steps, or no times if they are needed.
-        MissingLibraryError: if pysteps or OpenCV is absent.
+        MissingLibraryError: if it needs pysteps, which is absent.
 
     Example:
         >>> import torch
@@ -51,8 +51,7 @@ def build_baseline(
             f"input_steps: {name} needs {record.least_steps} frames at least, not {input_steps};"
             " give more, or another baseline."
         )
-    if record.needs_pysteps:
-        require(name)
+    require(name, record.libraries)
     if record.needs_days and climatology is None:
         raise InternalError(f"{name}: built without its mean rates.")
     if record.needs_spacing and timestep_minutes is None:

@@ -2,7 +2,6 @@
 a neighbourhood of the moved rain does (Germann and Zawadzki 2004, Theis et al. 2005).
 """
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -12,19 +11,12 @@ import torch
 from torch import Tensor
 
 from nowcast.baselines import Making
+from nowcast.forecast.baselines.extrapolation import known_motion
 from nowcast.motion.advection import displacements, move, refine
-from nowcast.motion.estimation import estimate_motion
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import LADDER, Probabilities
 from nowcast.probability.neighbourhoods import fractions, mixture_logits
 from nowcast.probability.rates import median_rates
-
-log = logging.getLogger(__name__)
-
-_NO_MOTION = (
-    "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is"
-    " missing"
-)
 
 
 def build_lagrangian_probability(making: Making) -> "LagrangianProbability":
@@ -36,7 +28,8 @@ class LagrangianProbability:
     """The past rain (b, t, h, w) [mm/h] → probabilities of the ladder, and their median as a rate.
 
     Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
-    frame; and all of a case where one of its frames holds no measured pixel.
+    frame; and all of a case whose motion is not known, for want of two frames that hold a measured
+    pixel.
 
     remarks: where it departed from its method, each with the number of cases.
     """
@@ -52,11 +45,10 @@ class LagrangianProbability:
 
     def _case(self, past: Tensor) -> Tensor:
         """(t, h, w) → (lead, k, h, w)."""
-        if bool(past.isnan().all(dim=(1, 2)).any()):
-            self._remark(_NO_MOTION)
+        motion = known_motion(past, self.name, self.remarks)
+        if motion is None:
             return past.new_full((self.lead_steps, len(LADDER), *past.shape[1:]), math.nan)
-        motion = torch.from_numpy(estimate_motion(past.cpu().numpy())).to(past.device)
-        travelled = displacements(motion[None], self.lead_steps, backward=True)
+        travelled = displacements(motion[None].to(past.device), self.lead_steps, backward=True)
         height, width = past.shape[1:]
         way = refine(travelled, (height, width))
         mixtures = self._mixtures(fractions(past[-1:], LADDER)[0], past[-1])
@@ -70,8 +62,3 @@ class LagrangianProbability:
             weights = (offsets + slopes * math.log(step)).softmax(0)
             mixture = torch.einsum("s,skhw->khw", weights, shares)
             yield mixture.masked_fill(newest.isnan(), math.nan)
-
-    def _remark(self, text: str) -> None:
-        self.remarks[text] += 1
-        if self.remarks[text] == 1:
-            log.warning("%s: %s", self.name, text)
