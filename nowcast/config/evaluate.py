@@ -29,14 +29,15 @@ _RADAR = (*_MADE, "forecasts")
 _SEEN = (*_RADAR, "digits")  # all whose frames are read
 _ALL = (*_SEEN, "counts")
 EFFECTS = {
-    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN, "input_steps": _RADAR,
-    "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE, "stride": _MADE,
-    "min_wet_share": _MADE, "missing_frames": ("model",), "drop_frames": ("model", "digits"),
-    "input_paths": ("model",), "rate": ("model",), "fit_cuts": _MADE, "region": _SEEN,
-    "mask": _SEEN, "mask_variable": _SEEN, "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks":
-    (*_RADAR, "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR,
-    "counts"), "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device":
-    (*_MADE, "digits"), "precision": (*_MADE, "digits"),
+    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
+    "input_steps": _RADAR, "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE,
+    "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
+    "drop_frames": ("model", "digits"), "input_paths": ("model",), "rate": ("model",),
+    "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
+    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
+    "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
+    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
+    "digits"), "precision": (*_MADE, "digits"),
 }  # fmt: skip
 """In which modes of `nowcast evaluate` each key changes something: a model, or baselines
 without one, on radar; a model on digits; forecast files; counts. What has no place or no times,
