@@ -16,6 +16,7 @@ class PlotConfig:
 
     data: RadarConfig | None
     colours: str
+    motion: bool
     columns: int
     frames_per_second: float
     output: str

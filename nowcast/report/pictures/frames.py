@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
+from nowcast.report.pictures.arrows import Arrows, draw_arrows, key_of
 from nowcast.report.pictures.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
 from nowcast.report.pictures.graticule import Graticule, build_graticule
 from nowcast.untrusted.files import importing_plainly
@@ -36,6 +37,7 @@ PanelRow = tuple[str, list[tuple[str, Panel]]]
 
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
+_NARROW = 5.5  # inches of a figure in which the legend of arrows is wider than it
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
@@ -50,6 +52,7 @@ class FrameOptions(TypedDict, total=False):
     columns: int
     colours: str
     degrees: Degrees | None
+    arrows: Arrows | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Look:
     origin: Origin
     colours: str
     graticule: Graticule | None
+    arrows: Arrows | None = None
 
     @property
     def tall(self) -> float:
@@ -108,6 +112,7 @@ def frames_figure(
     columns: int = 5,
     colours: str = "radar",
     degrees: Degrees | None = None,
+    arrows: Arrows | None = None,
 ) -> "Picture":
     """Draw rain rates as rows of frames: the past, what was then observed, and each forecast.
 
@@ -123,6 +128,7 @@ def frames_figure(
         columns: frames in a row.
         colours: 'radar' or 'colour_blind'.
         degrees: longitude and latitude of the pixel centres, for their lines; None draws none.
+        arrows: the rain's motion, over every frame; None draws none.
 
     Returns:
         A Matplotlib figure that no display holds.
@@ -138,7 +144,7 @@ def frames_figure(
         5
     """
     future = _future(observed, forecasts, len(lead_minutes))
-    look = _look(future, origin, colours, degrees)
+    look = _look(future, origin, colours, degrees, arrows)
     picked = np.unique(np.linspace(0, len(lead_minutes) - 1, columns).round().astype(int))
     rows: list[PanelRow] = []
     if past is not None:
@@ -162,14 +168,15 @@ def draw_film(
     origin: Origin = "lower",
     colours: str = "radar",
     degrees: Degrees | None = None,
+    arrows: Arrows | None = None,
 ) -> Path:
     """Draw all lead times one after the other, what was observed and each forecast side by side.
 
     Args:
         path: of a .gif or .mp4, which is written whole or not at all.
         frames_per_second: of the film.
-        observed, forecasts, lead_minutes, title, reference_time, origin, colours, degrees: as of
-            `frames_figure`.
+        observed, forecasts, lead_minutes, title, reference_time, origin, colours, degrees, arrows:
+            as of `frames_figure`.
 
     Returns:
         The path.
@@ -186,7 +193,7 @@ def draw_film(
         'rain.gif'
     """
     future = _future(observed, forecasts, len(lead_minutes))
-    look = _look(future, origin, colours, degrees)
+    look = _look(future, origin, colours, degrees, arrows)
     times = [_when(minutes, reference_time) for minutes in lead_minutes]
     pictures = _film(future, times, title, look)
     if Path(path).suffix == ".gif":
@@ -226,7 +233,11 @@ def _as_frames(frames: PanelFrames) -> list[Panel]:
 
 
 def _look(
-    future: Mapping[str, list[Panel]], origin: Origin, colours: str, degrees: Degrees | None
+    future: Mapping[str, list[Panel]],
+    origin: Origin,
+    colours: str,
+    degrees: Degrees | None,
+    arrows: Arrows | None,
 ) -> Look:
     height, width = next(
         frame.shape for frames in future.values() for frame in frames if frame is not None
@@ -234,7 +245,7 @@ def _look(
     graticule = (
         None if degrees is None else build_graticule(*_broadcast(degrees, (height, width)), origin)
     )
-    return Look((height, width), origin, colours, graticule)
+    return Look((height, width), origin, colours, graticule, arrows)
 
 
 def _broadcast(
@@ -347,6 +358,8 @@ def _draw_frame(panel: "Axes", frame: Panel, look: Look) -> tuple[Any, Any]:
     panel.spines[:].set_visible(True)
     panel.spines[:].set_color(EDGE)
     _show(image, words, frame)
+    if frame is not None and look.arrows is not None:
+        draw_arrows(panel, look.arrows, look.shape)
     return image, words
 
 
@@ -392,11 +405,14 @@ def _draw_legend(figure: "Figure", panels: Any, look: Look) -> None:
     bar.ax.tick_params(labelsize=8)
     bar.set_label("mm/h")
     blanks = {f"dry, below {classes[0]:g} mm/h": DRY, "not covered": NOT_COVERED}
-    patches = [
+    handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=EDGE, label=label) for label, colour in blanks.items()
     ]
+    if look.arrows is not None:
+        handles.append(key_of(look.arrows, look.shape))
+    columns = 1 if look.arrows and figure.get_figwidth() < _NARROW else len(handles)
     figure.legend(
-        handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8.5
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
     )
 
 
