@@ -11,8 +11,9 @@ import xarray as xr
 from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.forecast.file_probability import probabilities_of
 from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
@@ -37,6 +38,7 @@ class PlotSettings(TypedDict, total=False):
     colours: str
     motion: bool
     columns: int
+    probability: float | None
     frames_per_second: float
 
 
@@ -69,7 +71,8 @@ def plot(
 
     Args:
         forecasts: one, or several of one reference time by the names to show. Rates are in mm/h;
-            of an ensemble the mean of its members is drawn.
+            of an ensemble the mean of its members is drawn; with `probability=1` also the
+            probability of 1 mm/h, of those that have it.
         grid: a canonical grid, as `open_grid` opens it, with what was then observed; None draws the
             forecasts only.
         output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
@@ -80,7 +83,8 @@ def plot(
         The path that was written, or without `output` a Matplotlib figure, which a notebook shows.
 
     Raises:
-        ConfigError: if a setting is unknown or beyond its limits.
+        ConfigError: if a setting is unknown or beyond its limits, or no forecast has this
+            probability.
         DataError: if forecasts or grid do not fit together.
         MissingInputError: if no time of the forecast was observed.
         CannotCreateError, InputOutputError: if the file cannot be written.
@@ -138,6 +142,7 @@ def draw(
     shown: dict[str, Any] = {
         "observed": observed,
         "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
+        "probabilities": probabilities_at(config.probability, forecasts, where),
         "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
         "title": f"Forecast from {show(reference_time).replace('T', ' ')} UTC",
         "reference_time": reference_time.astype("datetime64[us]").item(),
@@ -204,6 +209,35 @@ def rates_of(forecast: xr.Dataset) -> Any:
     """
     rates = forecast[RATE]
     return (rates.mean(REALIZATION, skipna=False) if REALIZATION in rates.dims else rates).values
+
+
+def probabilities_at(
+    threshold: float | None, forecasts: Mapping[str, xr.Dataset], where: str
+) -> dict[str, Any]:
+    """Return the probabilities (lead, y, x) of a threshold in mm/h by the names of their rows.
+
+    Errors: ConfigError if no forecast has any of this threshold.
+    """
+    if threshold is None:
+        return {}
+    given = {name: probabilities_of(forecast) for name, forecast in forecasts.items()}
+    rows = {
+        f"{name}: probability of {threshold:g} mm/h": one.values[:, one.thresholds.index(threshold)]
+        for name, one in given.items()
+        if one is not None and threshold in one.thresholds
+    }
+    known = sorted({value for one in given.values() if one is not None for value in one.thresholds})
+    if not known:
+        raise ConfigError(
+            f"probability: {where} has no probabilities; leave the key out, or give a forecast by a"
+            " method that has them."
+        )
+    if not rows:
+        listed = ", ".join(f"{value:g}" for value in known)
+        raise ConfigError(
+            f"probability: {where} has none of {threshold:g} mm/h; choose one of {listed}."
+        )
+    return rows
 
 
 def observed_times(forecast: xr.Dataset, before: int) -> tuple[Any, Any]:

@@ -14,8 +14,10 @@ from nowcast.api.settings import configured
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
+from nowcast.evaluation.file_ladders import stacked
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.forecast.file_probability import probabilities_of
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset
@@ -58,8 +60,8 @@ def score(
 
     Raises:
         ConfigError: if a setting is unknown or beyond its limits.
-        DataError: if grids, lead times or members differ, a reference time comes twice, or no
-            pixel can be scored.
+        DataError: if grids, lead times, members or thresholds of probabilities differ, a reference
+            time comes twice, or no pixel can be scored.
         MissingInputError: if a forecast reaches beyond the grid.
 
     Example:
@@ -89,7 +91,7 @@ def score(
     leads = cases[0][LEAD_TIME].values
     tally = Tally(config.thresholds, [float(one) for one in leads], scales=config.fss_scales)
     remarks = dict.fromkeys(_add(tally, next(iter(names)), one, cases[0], grid) for one in cases)
-    for remark in filter(None, remarks):
+    for remark in filter(None, [*remarks, *tally.remarks]):
         log.warning("%s", remark)
     counts = tally.dataset()
     if not counts["joint"].values.any():
@@ -110,12 +112,19 @@ def _add(tally: Tally, name: str, forecast: xr.Dataset, first: xr.Dataset, grid:
     members = [one.sizes.get(REALIZATION, 1) for one in (forecast, first)]
     if members[0] != members[1] or not np.array_equal(forecast[LEAD_TIME], first[LEAD_TIME]):
         raise DataError(f"{where}: other lead times or members than the first; score them apart.")
+    ladders = [probabilities_of(one) for one in (forecast, first)]
+    if len({None if one is None else one.thresholds for one in ladders}) > 1:
+        raise DataError(
+            f"{where}: probabilities of other thresholds than the first; score them apart."
+        )
     forecast, remark = onto_grid(Path(where), forecast, grid)
+    probabilities = stacked([forecast])
     rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
     tally.add(
         forecast[REFERENCE_TIME].values[np.newaxis],
         _observed(grid, forecast["time"].values, where)[None],
         {name: (rates if rates.ndim == 4 else rates[:, None])[None]},
+        {} if probabilities is None else {name: probabilities},
     )
     return remark
 

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nowcast.config.checks import (
-    one_of,
-)
+from nowcast.config.checks import one_of, positive
 from nowcast.config.data import RadarConfig
 from nowcast.errors import ConfigError
 
@@ -18,6 +16,7 @@ class PlotConfig:
     colours: str
     motion: bool
     columns: int
+    probability: float | None
     frames_per_second: float
     output: str
 
@@ -25,6 +24,8 @@ class PlotConfig:
         one_of("colours", self.colours, ("radar", "colour_blind"))
         if not 1 <= self.columns <= 50:
             raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
+        if self.probability is not None:
+            positive("probability", self.probability)
         if not 0.1 <= self.frames_per_second <= 50:
             raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
         if Path(self.output).suffix not in (".png", ".gif", ".mp4"):

@@ -1,7 +1,7 @@
 """What `nowcast evaluate` scores: cases, and where they come from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,10 +11,13 @@ from torch import Tensor
 
 from nowcast.baselines import names_where
 from nowcast.config.evaluate import EvaluateConfig
+from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.times import show
 
-Predictor = Callable[[Tensor], Tensor]
-"""The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h."""
+Predictor = Callable[[Tensor], Tensor | Forecast]
+"""The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h, or these and probabilities."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class Cases:
     have none.
     observed: (b, lead, h, w).
     forecasts: each (b, lead, m, h, w), by name, the one that is to be judged first.
+    probabilities: of those forecasts that have some, by name.
     """
 
     times: NDArray[np.datetime64]
     observed: Tensor
     forecasts: Mapping[str, Tensor]
+    probabilities: Mapping[str, Probabilities] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -48,6 +53,24 @@ class Source(Protocol):
     remarks: list[str]
 
     def read(self, indices: Sequence[int]) -> Cases: ...
+
+
+def made_by(predictor: Predictor, past: Tensor) -> Tensor | Forecast:
+    """Return what a predictor makes of the past (b, t, 1 + k, h, w), with its probabilities."""
+    return predictor.expect(past) if isinstance(predictor, Baseline) else predictor(past)
+
+
+def cases_of(
+    times: NDArray[np.datetime64], observed: Tensor, made: Mapping[str, Tensor | Forecast]
+) -> Cases:
+    """Build cases of what predictors made, by name."""
+    whole = {
+        name: one if isinstance(one, Forecast) else Forecast(one) for name, one in made.items()
+    }
+    probabilities = {
+        name: one.probabilities for name, one in whole.items() if one.probabilities is not None
+    }
+    return Cases(times, observed, {name: one.rates for name, one in whole.items()}, probabilities)
 
 
 def may_miss(config: EvaluateConfig, input_steps: int) -> int:

@@ -20,6 +20,10 @@ APART = np.timedelta64(3, "h")
 """Cases shown are so far from one another, where there are enough."""
 
 
+DRAWN = 1.0
+"""The rate in mm/h whose probability is drawn."""
+
+
 def judged_threshold(thresholds: Sequence[float]) -> int:
     """Which threshold cases are compared at: the one nearest to 1 mm/h."""
     return int(np.argmin(np.abs(np.log(np.asarray(thresholds)))))
@@ -93,4 +97,15 @@ def _example_case(label: str, case: str, score: float, cases: Cases) -> ExampleC
         name: field[0].float().cpu().numpy()
         for name, field in {"observed": cases.observed, **frames}.items()
     }
-    return ExampleCase(label, case, score, rows)
+    return ExampleCase(label, case, score, rows, drawn_probability(cases))
+
+
+def drawn_probability(cases: Cases) -> dict[str, NDArray[np.floating]]:
+    """Return the probability (lead, h, w) of `DRAWN` in the first case, by the name of its row: of
+    the first forecast that has it; nothing if none has.
+    """
+    for name, one in cases.probabilities.items():
+        if one.thresholds[0] <= DRAWN <= one.thresholds[-1]:
+            values = one.at([DRAWN])[0, :, 0].float().cpu().numpy()
+            return {f"{name}: probability of {DRAWN:g} mm/h": values}
+    return {}

@@ -17,13 +17,16 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import Cases, Predictor, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
+from nowcast.evaluation.file_ladders import stacked
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
 from nowcast.forecast.dataset import MODEL, find_forecasts, open_forecast
+from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.periods import Period
+from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -58,6 +61,7 @@ class FileCases:
         self.observed_grid = grid
         self.lead_minutes = [float(minutes) for minutes in heads[0]["lead_time"].values]
         self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
+        self.has_probabilities = _have_probabilities(heads)
         usable, beyond, without_input = [], list[Path](), []
         for path, head in zip(paths, heads, strict=True):
             self._turned(path, head)
@@ -76,6 +80,11 @@ class FileCases:
             )
         if without_input:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
+        if not self.has_probabilities and any(THRESHOLD in head.coords for head in heads):
+            self.remarks.append(
+                "the probabilities of the forecast files were not scored, for not all have some at"
+                " the same thresholds"
+            )
         for remark in self.remarks:
             log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
@@ -96,8 +105,9 @@ class FileCases:
         )
         if values.ndim == 4:
             values = values[:, :, None]
-        beside = {name: baseline(past) for name, baseline in self.predictors.items()}
-        return Cases(self.times[list(indices)], observed, {self.name: values, **beside})
+        read = Forecast(values, stacked(forecasts) if self.has_probabilities else None)
+        beside = {name: made_by(one, past) for name, one in self.predictors.items()}
+        return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
         """A forecast in the order of the observed rows and columns; what is remarkable about
@@ -188,15 +198,24 @@ def _name_of(made_by: Counter[str]) -> str:
 
 
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
-    """A forecast without its rates, for their shape only; with the place of the first forecast if
-    that is the same, so that many take no more memory than one.
+    """A forecast without its rates, for their shape only, and with the thresholds of its
+    probabilities; with the place of the first forecast if that is the same, so that many take no
+    more memory than one.
     """
     rate = forecast[RATE]
     empty = rate.copy(data=np.broadcast_to(np.float32(np.nan), rate.shape))
     head = forecast[[RATE]].assign({RATE: empty})
+    if PROBABILITY in forecast:
+        head = head.assign_coords({THRESHOLD: forecast[THRESHOLD]})
     places = [name for name in head.coords if {"y", "x"} & set(head[name].dims)]
     same = [name for name in places if name in first and head[name].identical(first[name])]
     return head.assign_coords({name: first[name] for name in same})
+
+
+def _have_probabilities(heads: Sequence[xr.Dataset]) -> bool:
+    """Whether all forecasts have probabilities of the same thresholds."""
+    ladders = {tuple(head[THRESHOLD].values) if THRESHOLD in head else () for head in heads}
+    return len(ladders) == 1 and () not in ladders
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:

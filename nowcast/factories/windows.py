@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
@@ -20,10 +21,11 @@ from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import reading
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.model import build_model
+from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
-from nowcast.sequences.clock import Clock
+from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
+from nowcast.sequences.clock import clock_of
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
@@ -43,14 +45,12 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
         )
 
 
-def motion_of_radar(rates: PackedRates, clock: Clock) -> NDArray[np.float16] | StoredArray:
-    """The motion at each time of an unpacked series, with a progress bar on a terminal.
-
-    Returns:
-        (times, 2, hc, wc), as `motion_of`.
+def motion_of_radar(rates: PackedRates) -> NDArray[np.float16] | StoredArray:
+    """The motion at each time of the clock of an unpacked series, with a progress bar on a
+    terminal: (times, 2, hc, wc), as `motion_of`.
     """
     with _progress_bar("estimating motion") as progress:
-        return motion_of(rates, clock, progress)
+        return motion_of(rates, clock_of(rates), progress)
 
 
 @contextmanager
@@ -162,8 +162,25 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
         model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
-    steps = config["input_steps"], config["lead_steps"]
-    return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
+    return Forecaster(
+        model,
+        build_scaling(config),
+        config["input_steps"],
+        config["lead_steps"],
+        config["timestep_minutes"],
+        inputs,
+        moving=config["model"]["frame"] == "moving",
+        calibration=_calibration(checkpoint, model),
+    )
+
+
+def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None:
+    """What the probabilities of a model are calibrated by; None of a model that gives none."""
+    if not isinstance(model, ProbabilityModel):
+        return None
+    if checkpoint["calibration"] is None:  # saved before the first validation
+        return uncalibrated(model.thresholds, checkpoint["config"]["lead_steps"])
+    return calibration_of(checkpoint["calibration"])
 
 
 def require_radar(data: DataConfig) -> RadarConfig:

@@ -5,6 +5,8 @@ from.
     nothing;
                                        (time, realization, y, x) of an ensemble: time comes first,
                                        or CDO reads nothing
+    probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
+                                       it: `file_probability`
     realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
@@ -39,6 +41,15 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.forecast.file_probability import (
+    PROBABILITY,
+    THRESHOLD,
+    FileProbabilities,
+    probability_encoding,
+    probability_problem,
+    probability_variable,
+    threshold_variable,
+)
 from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.radar.reading.units import quantity_of, rate_factor
@@ -74,7 +85,7 @@ _TEXTS = {
 _UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)
 _TITLE, _SOURCE = "Precipitation forecast", "nowcast "
 _LAST = 2**27  # minutes since 1970, in the year 2225
-_AT_ONCE = 2**28  # bytes of rates up to which a file is read in one go
+_AT_ONCE = 2**28  # bytes of a variable up to which it is read in one go
 _HEAD = 2**14  # bytes at the start of a file, among which its attributes are
 _OURS = re.compile(
     rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL
@@ -95,6 +106,7 @@ def build_forecast(
     forecast_reference_time: np.datetime64,
     timestep: np.timedelta64,
     provenance: Mapping[str, Any],
+    probabilities: FileProbabilities | None = None,
 ) -> xr.Dataset:
     """Build the forecast dataset of rates on the grid that they were forecast from.
 
@@ -108,9 +120,12 @@ def build_forecast(
         timestep: from one lead time to the next.
         provenance: global attributes, as JSON unless text; among them `source` and `references`, by
             which method and where that is published, if it is not a trained ConvLSTM.
+        probabilities: of the same times and pixels, if the method gives any; the dataset has them
+            in steps of 0.005, as a file has.
 
     Returns:
-        `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11.
+        `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11; with
+        probabilities also `probability` (time, threshold, y, x).
 
     Example:
         >>> from nowcast.radar import synthetic_grid
@@ -158,11 +173,13 @@ def build_forecast(
             np.arange(1, rates.shape[1] + 1, dtype=np.int32),
             number,
         )
-    return xr.Dataset(
-        {RATE: (dims, rates.astype(np.float32, copy=False), about)},
-        coords,
-        _global_attributes(grid, provenance),
-    )
+    fields = {RATE: xr.Variable(dims, rates.astype(np.float32, copy=False), about)}
+    if probabilities is not None:
+        coords[THRESHOLD] = threshold_variable(probabilities)
+        fields[PROBABILITY] = probability_variable(probabilities)
+        if CRS in grid.coords:
+            fields[PROBABILITY].attrs["grid_mapping"] = CRS
+    return xr.Dataset(fields, coords, _global_attributes(grid, provenance))
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
@@ -196,7 +213,7 @@ def open_forecast(path: str | Path) -> xr.Dataset:
 
     Returns:
         The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
-        in mm h-1.
+        in mm h-1; `probability` (time, threshold, y, x) if the file has it.
 
     Raises:
         MissingInputError: if there is no such file.
@@ -214,9 +231,9 @@ def open_forecast(path: str | Path) -> xr.Dataset:
             f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
         )
     try:
-        dataset, rates = isolated(path, _load, path)
-        if rates is not None:
-            dataset[RATE] = _read_rates(path, rates)
+        dataset, large = isolated(path, _load, path, _AT_ONCE)
+        for one in large:
+            dataset[one.name] = _read_large(path, one)
     except NowcastError:
         raise
     except PermissionError as error:
@@ -244,24 +261,27 @@ def open_forecast(path: str | Path) -> xr.Dataset:
 
 
 @dataclass(frozen=True)
-class _Rates:
-    """Rates that are too large to be read in one go."""
+class _Large:
+    """A variable that is too large to be read in one go."""
 
+    name: str
     dims: tuple[Hashable, ...]
     shape: tuple[int, ...]
     attrs: dict[str, Any]
 
 
-def _load(path: Path) -> tuple[xr.Dataset, _Rates | None]:
-    """All of a file in memory; or all but its rates."""
+def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
+    """All of a file in memory, apart from variables of more bytes than `at_once`."""
     refuse_unsound(path)
     # of times that xarray cannot decode, which are then refused
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
-        if RATE not in file.variables or not file[RATE].ndim or file[RATE].nbytes <= _AT_ONCE:
-            return _plain(file.load()), None
-        rates = file[RATE].variable
-        return _plain(file.drop_vars(RATE).load()), _Rates(rates.dims, rates.shape, rates.attrs)
+        large = []
+        for name in (RATE, PROBABILITY):
+            if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
+                one = file[name].variable
+                large.append(_Large(name, one.dims, one.shape, one.attrs))
+        return _plain(file.drop_vars([one.name for one in large]).load()), large
 
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
@@ -276,23 +296,23 @@ def _plain(dataset: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _read_rates(path: Path, about: _Rates) -> xr.Variable:
-    """Read rates step by step. Errors: DeviceError if memory does not hold them."""
+def _read_large(path: Path, about: _Large) -> xr.Variable:
+    """Read a variable step by step. Errors: DeviceError if memory does not hold it."""
     free, needs = free_memory(), 4 * math.prod(about.shape)
     if free is not None and needs > free:
         raise DeviceError(
             f"{path}: holds {needs / 1e9:.2g} GB of rain, and {free / 1e9:.2g} GB of memory are"
             " free; free some."
         )
-    rates = np.empty(about.shape, np.float32)
+    values = np.empty(about.shape, np.float32)
     for step in range(about.shape[0]):
-        rates[step] = isolated(path, _read_step, path, step)
-    return xr.Variable(about.dims, rates, about.attrs)
+        values[step] = isolated(path, _read_step, path, about.name, step)
+    return xr.Variable(about.dims, values, about.attrs)
 
 
-def _read_step(path: Path, step: int) -> NDArray[np.float32]:
+def _read_step(path: Path, name: str, step: int) -> NDArray[np.float32]:
     with xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
-        return np.asarray(file[RATE][step].values, np.float32)
+        return np.asarray(file[name][step].values, np.float32)
 
 
 def read_reference_time(path: Path) -> np.datetime64 | None:
@@ -345,6 +365,9 @@ def check_forecast(dataset: Any) -> None:
         raise DataError(
             "this dataset is no forecast: it has no rates in floating point, or no reference time."
         )
+    problem = probability_problem(dataset)
+    if problem:
+        raise DataError(f"this dataset is no forecast: {problem}.")
 
 
 def is_forecast(path: Path) -> bool:
@@ -441,14 +464,19 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
             **({**_CHECKED, "chunksizes": variable.shape} if variable.ndim else {}),
             **(_COMPRESSED if variable.ndim == 2 else {}),
         }
-    copy[RATE].encoding = {
+    field = {
         **_CHECKED,
         **_COMPRESSED,
+        "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
+    }
+    copy[RATE].encoding = {
+        **field,
         "chunksizes": (1,) * (copy[RATE].ndim - 2) + copy[RATE].shape[-2:],
         "dtype": "float32",
         "_FillValue": np.float32(np.nan),
-        "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
     }
+    if PROBABILITY in copy:
+        copy[PROBABILITY].encoding = field | probability_encoding(copy[PROBABILITY].shape)
     return copy
 
 
@@ -464,8 +492,9 @@ def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
         variable.attrs = {
             name: str(value) if name in _TEXTS else value for name, value in variable.attrs.items()
         }
-    if RATE in dataset and _same_unit(str(dataset[RATE].attrs.get("units", ""))):
-        dataset[RATE].attrs["units"] = UNITS
+    for name in (RATE, THRESHOLD):
+        if name in dataset and _same_unit(str(dataset[name].attrs.get("units", ""))):
+            dataset[name].attrs["units"] = UNITS
     times = {name: dataset[name] for name in ("time", REFERENCE_TIME) if name in dataset.variables}
     if (
         LEAD_TIME not in dataset.variables
@@ -508,7 +537,9 @@ def _problem(dataset: xr.Dataset) -> str:
     # which no checksum covers in a scalar
     if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):
         return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
-    return "" if dataset[RATE].attrs.get("units") == UNITS else f"{RATE!r} is not in {UNITS!r}"
+    if dataset[RATE].attrs.get("units") != UNITS:
+        return f"{RATE!r} is not in {UNITS!r}"
+    return probability_problem(dataset)
 
 
 def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:

@@ -2,6 +2,7 @@
 
 FACE = {
     "advection": "trajectories, and frames along them",
+    "frames": "windows in the moving frame of reference",
     "estimation": "motion from the newest frames",
     "grid": "the coarse grid of a motion field",
 }

@@ -2,6 +2,11 @@
 
 FACE = {
     "ladder": "probabilities of a ladder of thresholds",
+    "rates": "a rate from probabilities",
+    "sample": "pixels of past forecasts to learn from",
+    "cuts": "the probabilities from which on a rate scores best",
+    "calibration": "what is fitted on validation days",
+    "forecast": "a forecast: rates, and with some methods probabilities",
     "neighbourhoods": "the forecast of moved rain as probabilities",
 }
 """The modules that other rooms may import, and what they give."""

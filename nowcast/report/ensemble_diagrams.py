@@ -20,17 +20,21 @@ from nowcast.report.svg import (
     INK,
     SOFT,
     Chart,
+    Numbers,
     lines_of,
     nice_ticks,
     plain,
     power_of_ten,
     short,
 )
+from nowcast.verification import probabilistic
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _TICKS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+_TOO_MANY = 60
+"""Points of a forecast from which on they are no longer drawn one by one."""
 _LABELS = [plain(tick) for tick in _TICKS]
 
 
@@ -58,20 +62,34 @@ def reliability(
     pixels = (
         here["probability_pixels"].transpose("forecast", "members_above").values.astype(np.float64)
     )
-    share = np.divide(
-        pixels, pixels.sum(1, keepdims=True), out=np.full(pixels.shape, np.nan), where=pixels > 0
-    )
     frequency = here["observed_frequency"].transpose("forecast", "members_above").values
     given = scores["forecast_probability"].transpose("forecast", "members_above").values
-    for panel, values in ((chart, frequency), (often, share)):
-        lines = lines_of(names, values)
+    points = [_points(*rows) for rows in zip(given, pixels, frequency, strict=True)]
+    for panel, which in ((chart, 1), (often, 2)):
         for number in reversed(ensembles):
-            panel.line(given[number], values[number], lines[number].colour, lines[number].width)
-            panel.dots(given[number], values[number], lines[number].marker, lines[number].colour)
+            line, at, values = (
+                lines_of(names, frequency)[number],
+                *(points[number][axis] for axis in (0, which)),
+            )
+            panel.line(at, values, line.colour, line.width)
+            panel.dots(at, values, line.marker, line.colour)
     return (
         chart.svg(f"Reliability diagram {title}."),
         often.svg(f"How often each probability was given, {title}."),
     )
+
+
+def _points(given: Numbers, pixels: Numbers, frequency: Numbers) -> tuple[Numbers, ...]:
+    """The points of one forecast: probability, observed frequency, share of the pixels; in tenths
+    if there are more than can be told apart.
+    """
+    known = int(np.isfinite(given).sum())
+    if known > _TOO_MANY:
+        events = np.nan_to_num(frequency) * pixels
+        counts = np.stack([pixels - events, events], axis=-1)
+        given, pixels, frequency = probabilistic.tenths(counts, known - 1)
+    share = np.divide(pixels, pixels.sum(), out=np.full(pixels.shape, np.nan), where=pixels > 0)
+    return given, frequency, share
 
 
 def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Markup:
@@ -89,13 +107,15 @@ def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Mar
         here["roc_pofd"].transpose("forecast", "members_above").values,
         here["roc_area"].values,
     )
+    given = scores["forecast_probability"].transpose("forecast", "members_above").values
     height = chart.bottom - 10.0
     for line in reversed(
         lines_of(names, here["roc_pod"].transpose("forecast", "members_above").values)
     ):
         if line.number in ensembles:
             chart.line(pofd[line.number], line.values, line.colour, line.width)
-            chart.dots(pofd[line.number], line.values, line.marker, line.colour)
+            if np.isfinite(given[line.number]).sum() <= _TOO_MANY:
+                chart.dots(pofd[line.number], line.values, line.marker, line.colour)
             area = (
                 f"area {areas[line.number]:.3f}" if np.isfinite(areas[line.number]) else "undefined"
             )

@@ -4,7 +4,7 @@ itself, moved by its style.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.radar.placing.place import Origin
-from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.report.pictures.colours import DRY, NOT_COVERED, PROBABILITY_CLASSES, RATE_CLASSES
 
 LARGEST = 320
 """Pixels along the longer side of a frame; larger ones are averaged, so that the page fits into
 a mail.
 """
-_BLANK, _MISSING, _GAP = 0, len(RATE_CLASSES) + 1, len(RATE_CLASSES) + 2
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,20 @@ class ExampleCase:
         score: … by this number.
         rows: mm/h, (lead, h, w), NaN = not covered: 'observed' first, then each forecast, an
         ensemble by its mean.
+        probabilities: 0 to 1, (lead, h, w), NaN = not covered, by the name of their row.
     """
 
     label: str
     reference_time: str
     score: float
     rows: Mapping[str, NDArray[np.floating]]
+    probabilities: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """The frames of one forecast of a case: one picture (data: URI) of `count` frames of height
-    × width pixels, each averaged over `averaged` × `averaged` pixels.
+    """The frames of one forecast of a case, or of its probability: one picture (data: URI) of
+    `count` frames of height × width pixels, each averaged over `averaged` × `averaged` pixels.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ExampleRow:
     height: int
     width: int
     averaged: int
+    is_probability: bool
 
 
 @dataclass(frozen=True)
@@ -63,39 +65,41 @@ class Case:
     rows: list[ExampleRow]
 
 
-def strip(frames: NDArray[np.floating], origin: Origin) -> tuple[str, int]:
-    """Rates (lead, h, w) → a data: URI of a PNG with all frames below one another, north up, and
-    how many it holds.
+def strip(
+    frames: NDArray[np.floating], origin: Origin, colours: Mapping[float, str] = RATE_CLASSES
+) -> tuple[str, int]:
+    """Rates or probabilities (lead, h, w) → a data: URI of a PNG with all frames below one
+    another, north up, and how many it holds.
 
     Each frame has a transparent line above and below, lest a neighbour shows at fractional sizes.
     Frames that are all the same are there once.
     """
     from PIL import Image
 
-    classes = classes_of(frames)
+    classes, gap = classes_of(frames, colours), len(colours) + 2
     if (classes == classes[:1]).all():
         classes = classes[:1]
     if origin == "lower":
         classes = classes[:, ::-1]
-    lined = np.pad(classes, ((0, 0), (1, 1), (0, 0)), constant_values=_GAP)
+    lined = np.pad(classes, ((0, 0), (1, 1), (0, 0)), constant_values=gap)
     image = Image.fromarray(lined.reshape(-1, lined.shape[2]))
     image.putpalette(
-        b"".join(
-            bytes.fromhex(colour[1:]) for colour in (DRY, *RATE_CLASSES.values(), NOT_COVERED, DRY)
-        )
+        b"".join(bytes.fromhex(one[1:]) for one in (DRY, *colours.values(), NOT_COVERED, DRY))
     )
     file = BytesIO()
-    image.save(file, "PNG", optimize=True, bits=4, transparency=_GAP)
+    image.save(file, "PNG", optimize=True, bits=4, transparency=gap)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", len(classes)
 
 
-def classes_of(frames: NDArray[np.floating]) -> NDArray[np.uint8]:
+def classes_of(
+    frames: NDArray[np.floating], colours: Mapping[float, str] = RATE_CLASSES
+) -> NDArray[np.uint8]:
     """The number of the colour of each pixel: 0 dry, then the classes, of which a rate is at or
     above the lowest, then not covered.
     """
-    edges = np.array(list(RATE_CLASSES), dtype=frames.dtype)
+    edges = np.array(list(colours), dtype=frames.dtype)
     classes = np.searchsorted(edges, frames, side="right").astype(np.uint8)
-    classes[np.isnan(frames)] = _MISSING
+    classes[np.isnan(frames)] = len(colours) + 1
     return classes
 
 
@@ -131,8 +135,14 @@ def legend() -> list[tuple[str, str]]:
     return list(zip((DRY, *RATE_CLASSES.values(), NOT_COVERED), words, strict=True))
 
 
+def probability_legend() -> list[tuple[str, str]]:
+    """Return the colour scale of probabilities: each colour with its words."""
+    return [(colour, f"{lowest:g}") for lowest, colour in PROBABILITY_CLASSES.items()]
+
+
 def _case(example_case: ExampleCase, leads: int, origin: Origin) -> Case:
-    shapes = {name: np.shape(frames) for name, frames in example_case.rows.items()}
+    all_rows = {**example_case.rows, **example_case.probabilities}
+    shapes = {name: np.shape(frames) for name, frames in all_rows.items()}
     if len(set(shapes.values())) != 1 or any(
         len(shape) != 3 or shape[0] != leads for shape in shapes.values()
     ):
@@ -141,12 +151,17 @@ def _case(example_case: ExampleCase, leads: int, origin: Origin) -> Case:
             f" ({leads}, h, w), one for each lead time."
         )
     score = f"{example_case.score:.3f}" if np.isfinite(example_case.score) else "undefined"
-    rows = [_row(name, np.asarray(field), origin) for name, field in example_case.rows.items()]
+    rows = [
+        _row(name, np.asarray(frames), origin, is_probability=name in example_case.probabilities)
+        for name, frames in all_rows.items()
+    ]
     return Case(example_case.label, example_case.reference_time, score, rows)
 
 
-def _row(name: str, field: NDArray[np.floating], origin: Origin) -> ExampleRow:
-    small, averaged = smaller(field)
-    image, count = strip(small, origin)
+def _row(
+    name: str, frames: NDArray[np.floating], origin: Origin, *, is_probability: bool
+) -> ExampleRow:
+    small, averaged = smaller(frames)
+    image, count = strip(small, origin, PROBABILITY_CLASSES if is_probability else RATE_CLASSES)
     _, height, width = small.shape
-    return ExampleRow(name, image, count, height, width, averaged)
+    return ExampleRow(name, image, count, height, width, averaged, is_probability)

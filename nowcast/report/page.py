@@ -18,7 +18,7 @@ from nowcast.files import written_whole
 from nowcast.radar.placing.place import Origin
 from nowcast.report import diagrams, sections
 from nowcast.report.about import about_of
-from nowcast.report.example_frames import ExampleCase, cases_of, legend
+from nowcast.report.example_frames import ExampleCase, cases_of, legend, probability_legend
 from nowcast.report.pictures.colours import forecast_styles
 from nowcast.report.svg import listed
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
@@ -83,6 +83,7 @@ def values_of(
         "curves": sections.curves(scores),
         "cases": cases_of(example_cases, len(about.minutes), origin),
         "legend": legend(),
+        "probability_legend": probability_legend(),
         "performance": diagrams.performance(scores),
         "fss": sections.fss(scores),
         "parts": sections.parts(scores),

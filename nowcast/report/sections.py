@@ -56,9 +56,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class Ensembles:
-    """Charts and Brier scores of forecasts with several members, and how many each has."""
+    """Charts and Brier scores of forecasts with several members or with probabilities, and which
+    of the two each has, in words.
+    """
 
-    members: dict[str, int]
+    members: dict[str, str]
     reliability: list[tuple[Markup, Markup]]
     roc: Charts
     ranks: Charts
@@ -125,20 +127,31 @@ def parts(scores: "xr.Dataset") -> Parts | None:
 
 def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
     """Return reliability, ROC, rank histogram and Brier score of forecasts with more than one
-    member.
+    member or with probabilities, which have no ranks.
     """
     names, members = names_of(scores), counts["members"].values.tolist()
     many = [place for place, m in enumerate(members) if m > 1]
     if not many:
         return None
     thresholds = scores["threshold"].values
+    ranked = [place for place in many if place not in _with_probabilities(counts)]
     return Ensembles(
-        {names[place]: members[place] for place in many},
+        {
+            names[place]: f"{members[place]} members" if place in ranked else "probabilities"
+            for place in many
+        },
         [ensemble_diagrams.reliability(scores, threshold, many) for threshold in thresholds],
         [ensemble_diagrams.roc(scores, threshold, many) for threshold in thresholds],
-        [ensemble_diagrams.rank_histogram(scores, place, members[place]) for place in many],
+        [ensemble_diagrams.rank_histogram(scores, place, members[place]) for place in ranked],
         [tables.all_scores(scores, numbers_of("ensembles"), place) for place in many],
     )
+
+
+def _with_probabilities(counts: "xr.Dataset") -> list[int]:
+    """The places of the forecasts whose probabilities were scored."""
+    if "has_probabilities" not in counts:
+        return []
+    return [int(place) for place in np.flatnonzero(counts["has_probabilities"].values)]
 
 
 def spectra(scores: "xr.Dataset") -> Charts:

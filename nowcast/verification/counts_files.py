@@ -11,11 +11,11 @@ from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
-from nowcast.verification.remarks import remarks_attr, remarks_of
+from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
-"""What counts that are added must have in common."""
+"""What counts that are added must have in common, and `has_probabilities` if any has it."""
 _ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
 _OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases", "unscored_cases")
 _WHOLE = {
@@ -27,6 +27,7 @@ _WHOLE = {
     "probability",
     "rank",
     "members",
+    "has_probabilities",
     *_OF_A_BLOCK,
 }
 """What is counted, in whole numbers; all else is a sum of float64."""
@@ -147,8 +148,10 @@ def _problem(counts: xr.Dataset) -> str:
 def _dims_of(key: str) -> tuple[str, ...]:
     if key in _OF_A_BLOCK:
         return ("block",)
-    if key in ("members", "missing"):
-        return ("forecast",) if key == "members" else ("forecast", "block")
+    if key in ("members", "has_probabilities"):
+        return ("forecast",)
+    if key == "missing":
+        return ("forecast", "block")
     return ("forecast", "block", "lead_time", *DIMS.get(key, ()))
 
 
@@ -184,12 +187,12 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
     unlike = [
         key
-        for key in (*_ALIKE_ATTRS, "checkpoint_sha256")
+        for key in (*_ALIKE_ATTRS, "checkpoint_sha256", CUTS_FITTED_ON)
         if first.attrs.get(key) != part.attrs.get(key)
     ]
     unlike += [
         key
-        for key in _ALIKE
+        for key in (*_ALIKE, "has_probabilities")
         if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))
     ]
     unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))

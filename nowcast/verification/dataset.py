@@ -128,12 +128,12 @@ def _coordinates(counts: xr.Dataset, labels: list[str], kinds: list[str]) -> dic
         kinds,
         {"long_name": "what the part is: all, day, hour (of the day), event or wet_share; UTC"},
     )
-    for name, long_name in (
-        ("members_above", "members at or above the threshold"),
-        ("rank", "rank of the observation among the members"),
+    for name, dim, long_name in (
+        ("members_above", "members_above", "members at or above the threshold"),
+        ("rank", "members_below", "rank of the observation among the members"),
     ):
-        if "members_above" in counts.dims:
-            numbers = np.arange(counts.sizes["members_above"])
+        if dim in counts.dims:
+            numbers = np.arange(counts.sizes[dim])
             coordinates[name] = (name, numbers, {"long_name": long_name, "units": "1"})
     return coordinates
 

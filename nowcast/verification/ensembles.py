@@ -34,11 +34,11 @@ def probability_counts(forecast: Tensor, observed: Tensor, thresholds: Sequence[
     Errors: DataError, also where thresholds do not ascend.
     """
     check_thresholds(thresholds)
-    b, leads, m = _sizes(forecast, observed)
+    b, leads, m = sizes(forecast, observed)
     counts = torch.zeros(
         b * leads, len(thresholds), 2 * (m + 1), dtype=torch.int64, device=forecast.device
     )
-    for frame, x, y in _blocks(forecast, observed):
+    for frame, x, y in blocks(forecast, observed):
         for threshold, count in zip(thresholds, counts[frame], strict=True):
             count += torch.bincount(
                 2 * _number_of(x >= threshold) + (y >= threshold), minlength=2 * (m + 1)
@@ -50,9 +50,9 @@ def rank_counts(forecast: Tensor, observed: Tensor) -> Tensor:
     """Pixels by the number of members below the observation and of members equal to it: (b,
     lead, m + 1, m + 1) int64.
     """
-    b, leads, m = _sizes(forecast, observed)
+    b, leads, m = sizes(forecast, observed)
     counts = torch.zeros(b * leads, (m + 1) ** 2, dtype=torch.int64, device=forecast.device)
-    for frame, x, y in _blocks(forecast, observed):
+    for frame, x, y in blocks(forecast, observed):
         counts[frame] += torch.bincount(
             (m + 1) * _number_of(x < y) + _number_of(x == y), minlength=(m + 1) ** 2
         )
@@ -71,13 +71,13 @@ def crps_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
 
     Errors: DataError; InternalError where a rate is infinite.
     """
-    b, leads, m = _sizes(forecast, observed)
+    b, leads, m = sizes(forecast, observed)
     if forecast.device.type == "mps":  # which has no float64
         forecast, observed = forecast.cpu(), observed.cpu()
     wide = torch.promote_types(forecast.dtype, torch.float32)  # which numpy sorts
     error = torch.zeros(b * leads, dtype=torch.float64, device=forecast.device)
     ordered = torch.zeros(b * leads, m, dtype=torch.float64, device=forecast.device)
-    for frame, x, y in _blocks(forecast, observed):
+    for frame, x, y in blocks(forecast, observed):
         x = x.to(wide)
         error[frame] += (x.double() - y).abs_().sum()
         ordered[frame] += _ascending(x).sum(1, dtype=torch.float64)
@@ -96,7 +96,7 @@ def crps_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _blocks(forecast: Tensor, observed: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+def blocks(forecast: Tensor, observed: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The number of a frame, of b · lead, with members (m, n) and observed (n,) of some of its
     pixels, none of them missing.
     """
@@ -132,7 +132,7 @@ def _ascending(x: Tensor) -> Tensor:
     )
 
 
-def _sizes(forecast: Tensor, observed: Tensor) -> tuple[int, int, int]:
+def sizes(forecast: Tensor, observed: Tensor) -> tuple[int, int, int]:
     """b, lead and m, of fields that fit each other."""
     if forecast.ndim != 5 or forecast.shape[2] == 0:
         raise DataError(

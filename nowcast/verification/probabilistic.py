@@ -1,4 +1,5 @@
-"""Scores of ensembles, each made of the sums of `ensembles`.
+"""Scores of ensembles, each made of the sums of `ensembles`, and of probabilities, made of those of
+`ladders`: hundredths are counted as members of an ensemble of 100.
 
 Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
 
@@ -32,6 +33,9 @@ import numpy as np
 from nowcast.errors import DataError
 from nowcast.verification.scores import Scores, as_float64, ratio
 
+_LEAST_SHARE = 0.01
+"""The share of the pixels from which a tenth of probability says something."""
+
 
 def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     """Continuous ranked probability score: Σ error / N − Σ spread / (m² N), mm/h.
@@ -39,7 +43,8 @@ def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     Range 0 to ∞, perfect 0. Hersbach 2000.
 
     error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution
-    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1.
+    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1. Of
+    probabilities `ladders.ladder_crps` is the whole sum: its spread is 0.
     """
     return _crps(error, spread, pixels, as_float64(members) ** 2)
 
@@ -76,6 +81,34 @@ def brier_reliability(probability: Any, members: Any) -> Scores:
     n0, n1 = _n0_n1(probability)
     n = n0 + n1
     return ratio((n * _zero_where_undefined(k / m - ratio(n1, n)) ** 2).sum(-1), n.sum(-1))
+
+
+def reliability_distance(probability: Any, members: Any) -> Scores:
+    """Largest distance from the diagonal of the reliability diagram, in tenths of probability.
+
+    Range 0 to 1, perfect 0. Only tenths (0 to 0.1, …, 0.9 to 1) that hold at least 1 % of the
+    pixels count; in each the mean forecast probability is compared with the observed frequency.
+    """
+    given, n, observed = tenths(probability, members)
+    enough = (n > 0) & (n >= _LEAST_SHARE * n.sum(-1, keepdims=True))
+    distance = np.where(enough, np.abs(given - observed), -1.0).max(-1)
+    return np.where(enough.any(-1), distance, np.nan)
+
+
+def tenths(probability: Any, members: Any) -> tuple[Scores, Scores, Scores]:
+    """Return for each tenth of probability, (…, 10): the mean forecast probability, the pixels, and
+    the observed frequency; NaN where never forecast.
+    """
+    k, m = _k_m(probability, members)
+    n0, n1 = _n0_n1(probability)
+    share = k / m
+    place = np.minimum(np.floor(10 * k / m), 9)
+    inside = [place == tenth for tenth in range(10)]
+    pixels, events, sums = (
+        np.stack([np.where(one, values, 0.0).sum(-1) for one in inside], axis=-1)
+        for values in (n0 + n1, n1, (n0 + n1) * share)
+    )
+    return ratio(sums, pixels), pixels, ratio(events, pixels)
 
 
 def brier_resolution(probability: Any) -> Scores:

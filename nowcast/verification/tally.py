@@ -8,6 +8,7 @@ a tally is that of its blocks, however many cases each has.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import DataError
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import WET_RATE
 from nowcast.verification.continuous import error_sums
 from nowcast.verification.counts import Counts, common_pixels, joint_histogram
 from nowcast.verification.ensembles import crps_sums, probability_counts, rank_counts
+from nowcast.verification.ladders import MEMBERS, ladder_counts, ladder_crps, within
 from nowcast.verification.neighbourhood import fss_sums
 from nowcast.verification.spectra import power_sums, wavenumbers
 from nowcast.verification.structure import ssim_sums
@@ -39,6 +42,7 @@ here.
 """
 _MINUTE = np.timedelta64(1, "m")
 
+NONE: Mapping[str, Probabilities] = MappingProxyType({})
 Sums = dict[str, NDArray[Any]]
 
 
@@ -84,16 +88,24 @@ class Tally:
         self.region, self.common, self.ssim, self.timed = region, common, ssim, timed
         self.extent = (slice(None), slice(None)) if region is None else _extent(region)
         self.members: dict[str, int] = {}
+        self.has_probabilities: dict[str, bool] = {}
+        self.remarks: list[str] = []
         self.shape: tuple[int, int] = (0, 0)
         self._blocks: dict[np.datetime64, dict[str, Sums]] = {}
         self._minutes: dict[np.datetime64, int] = {}
 
     def add(
-        self, times: NDArray[np.datetime64], observed: Tensor, forecasts: Mapping[str, Tensor]
+        self,
+        times: NDArray[np.datetime64],
+        observed: Tensor,
+        forecasts: Mapping[str, Tensor],
+        probabilities: Mapping[str, Probabilities] = NONE,
     ) -> dict[str, Counts]:
         """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m,
-        h, w), mm/h, NaN = missing.
+        h, w), mm/h, NaN = missing; the probabilities of those forecasts that have some.
 
+        With probabilities a forecast is scored as an ensemble is, by them and not by its members.
+        At a threshold outside of their ladder it has no such score, and `remarks` says so.
         The same forecasts come with every call. A case or a frame without one scored pixel is no
         case and no frame of any mean:
         such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K +
@@ -106,15 +118,20 @@ class Tally:
                 ..., *self.extent
             ]
             forecasts = {name: forecast[..., *self.extent] for name, forecast in forecasts.items()}
+            probabilities = _with_values(
+                probabilities, [one.values[..., *self.extent] for one in probabilities.values()]
+            )
         self.shape = (int(observed.shape[-2]), int(observed.shape[-1]))
         of_observed = _observed_sums(observed, self._pixels())
         if self.common:
-            observed, *fields = common_pixels(observed, *forecasts.values())
-            forecasts = dict(zip(forecasts, fields, strict=True))
-        self.members = {name: int(forecast.shape[2]) for name, forecast in forecasts.items()}
+            values = [one.values for one in probabilities.values()]
+            observed, *fields = common_pixels(observed, *forecasts.values(), *values)
+            probabilities = _with_values(probabilities, fields[len(forecasts) :])
+            forecasts = dict(zip(forecasts, fields, strict=False))
+        self._note(forecasts, probabilities)
         counts, scored = {}, np.zeros(len(times), dtype=bool)
         for name, forecast in forecasts.items():
-            sums = self._case_sums(forecast, observed)
+            sums = self._case_sums(forecast, observed, probabilities.get(name))
             counts[name] = Counts(self.thresholds, torch.from_numpy(sums["joint"]))
             scored |= sums["frames"].any(axis=1)
             for case, hour in enumerate(hours):
@@ -140,10 +157,9 @@ class Tally:
         blocks = sorted(self._blocks)
         stacked: dict[str, Any] = {}
         for key in next(iter(self._blocks.values()))[next(iter(self.members))]:
-            parts = [
-                [self._padded(key, self._blocks[hour][name][key]) for hour in blocks]
-                for name in self.members
-            ]
+            parts = [[self._blocks[hour][name][key] for hour in blocks] for name in self.members]
+            if key in ("probability", "rank"):
+                parts = _padded(parts)
             dims = () if key == "missing" else ("lead_time", *DIMS.get(key, ()))
             stacked[key] = (("forecast", "block", *dims), np.array(parts))
         for key in ("observed_wet", "observed_covered", "total", "cases", "unscored_cases"):
@@ -153,6 +169,11 @@ class Tally:
             np.array([self._minutes[hour] for hour in blocks], dtype=np.int64),
         )
         stacked["members"] = ("forecast", np.array(list(self.members.values())))
+        if any(self.has_probabilities.values()):
+            stacked["has_probabilities"] = (
+                "forecast",
+                np.array(list(self.has_probabilities.values()), dtype=np.int64),
+            )
         coords: dict[str, Any] = {
             "forecast": list(self.members),
             "block": np.array(blocks, dtype="datetime64[ns]"),
@@ -207,7 +228,28 @@ class Tally:
             seen[hour] = seen.get(hour, 0) | bit
         return list(hours), bits
 
-    def _case_sums(self, forecast: Tensor, observed: Tensor) -> Sums:
+    def _note(
+        self, forecasts: Mapping[str, Tensor], probabilities: Mapping[str, Probabilities]
+    ) -> None:
+        """Keep how many members each forecast has, and at which thresholds it has no score."""
+        self.has_probabilities = {name: name in probabilities for name in forecasts}
+        self.members = {
+            name: MEMBERS if name in probabilities else int(forecast.shape[2])
+            for name, forecast in forecasts.items()
+        }
+        for name, one in probabilities.items():
+            inside = within(one, self.thresholds)
+            outside = [f"{t:g}" for k, t in enumerate(self.thresholds) if k not in inside]
+            remark = (
+                f"{name}: no scores of probabilities at {', '.join(outside)} mm/h, outside of its"
+                f" thresholds, {one.thresholds[0]:g} to {one.thresholds[-1]:g} mm/h"
+            )
+            if outside and remark not in self.remarks:
+                self.remarks.append(remark)
+
+    def _case_sums(
+        self, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
+    ) -> Sums:
         """All sums of one forecast, each (b, …)."""
         mean = forecast.mean(dim=2)
         sums: dict[str, Tensor] = {
@@ -221,7 +263,12 @@ class Tally:
         sums |= power_sums(mean, observed)
         if self.ssim:
             sums["ssim"] = ssim_sums(mean, observed)
-        if max(self.members.values()) > 1:  # else they say no more than the joint counts
+        if probabilities is not None:
+            sums["probability"] = ladder_counts(probabilities, observed, self.thresholds)
+            sums["crps_error"] = ladder_crps(probabilities, observed)
+            sums["crps_spread"] = torch.zeros_like(sums["crps_error"])
+            sums["rank"] = torch.zeros(*observed.shape[:2], 1, 1, dtype=torch.int64)
+        elif max(self.members.values()) > 1:  # else they say no more than the joint counts
             sums["probability"] = probability_counts(forecast, observed, self.thresholds)
             sums["rank"] = rank_counts(forecast, observed)
             sums |= crps_sums(forecast, observed)
@@ -231,17 +278,19 @@ class Tally:
         """Pixels of a frame that are to be scored."""
         return self.shape[0] * self.shape[1] if self.region is None else int(self.region.sum())
 
-    def _padded(self, key: str, values: NDArray[Any]) -> NDArray[Any]:
-        """A forecast of fewer members has zeros where it has no count."""
-        if key not in ("probability", "rank"):
-            return values
-        most = max(self.members.values()) + 1
-        lengths = dict(zip(("lead_time", *DIMS[key]), values.shape, strict=True))
-        widths = [
-            (0, most - length if dim.startswith("members") else 0)
-            for dim, length in lengths.items()
-        ]
-        return np.pad(values, widths)
+
+def _with_values(
+    probabilities: Mapping[str, Probabilities], values: Sequence[Tensor]
+) -> dict[str, Probabilities]:
+    """The same ladders with other values."""
+    pairs = zip(probabilities.items(), values, strict=True)
+    return {name: Probabilities(one.thresholds, field) for (name, one), field in pairs}
+
+
+def _padded(parts: list[list[NDArray[Any]]]) -> list[list[NDArray[Any]]]:
+    """Sums of the shape of the largest: a forecast of fewer members has zeros."""
+    shape = np.max([one.shape for row in parts for one in row], axis=0)
+    return [[np.pad(one, [(0, n) for n in shape - one.shape]) for one in row] for row in parts]
 
 
 def _extent(region: Tensor) -> tuple[slice, slice]:

@@ -26,13 +26,13 @@ from nowcast.sequences.packed import pack
 Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[2] / "data" / "radolan.nc"
 NEWEST = np.datetime64("2020-01-01T07:55")
-BY_PYSTEPS = ("sprog", "steps")
+BY_PYSTEPS = ("sprog", "steps", "steps_mean", "linda", "anvil")
 STEPS = ("input_steps=4", "lead_steps=3")
 
 
 def members(name: str) -> list[str]:
-    """Only an ensemble has members."""
-    return ["members=3"] if name == "steps" else []
+    """Only the ensemble of STEPS has members."""
+    return ["members=3"] if name.startswith("steps") else []
 
 
 @pytest.fixture
@@ -87,6 +87,21 @@ def test_each_is_written_as_a_forecast_file(
         expected = np.where(covered > 0, np.nansum(train, axis=0) / np.maximum(covered, 1), np.nan)
         np.testing.assert_allclose(rate[1], expected, rtol=1e-5)
         assert np.isfinite(expected).any()
+
+
+def test_probabilities_are_written_by_the_baseline_that_has_some(run: Run, data: list[str]) -> None:
+    pytest.importorskip("cv2")
+    assert run("predict", "model=lagrangian_probability", *STEPS, *data).code == 0
+    forecast = open_forecast("forecast.nc")
+    assert forecast["probability"].dims == ("time", "threshold", "y", "x")
+    likely = forecast["probability"].sel(threshold=1.0) >= 0.5
+    rate = forecast["precipitation_rate"]
+    known = rate.notnull()
+    agree = (likely == (rate >= 1.0)).where(known)
+    assert known.any() and likely.any() and agree.mean() > 0.99  # but for rounding in the file
+    assert "Lagrangian probabilities" in forecast.attrs["source"]
+    assert run("predict", "model=persistence", *STEPS, *data, "output=plain.nc").code == 0
+    assert "probability" not in open_forecast("plain.nc")
 
 
 @pytest.mark.parametrize("name", ["extrapolation", "steps"])

@@ -13,8 +13,10 @@ from nowcast.report.pictures.colours import (
     COLOURS,
     DRY,
     NOT_COVERED,
+    PROBABILITY_CLASSES,
     RATE_CLASSES,
     forecast_styles,
+    probability_colours,
     rate_colours,
 )
 
@@ -104,6 +106,29 @@ def test_a_rate_has_the_colour_of_its_class(name: str) -> None:
     of = COLOURS[name]
     wanted = [DRY, DRY, of[0.1], of[0.5], of[20.0], of[30.0], of[50.0], of[50.0], NOT_COVERED]
     assert [to_hex(colour) for colour in colours(norm(rates))] == wanted
+
+
+def test_probabilities_darken_evenly_from_white_on() -> None:
+    lightness = lab([DRY, *PROBABILITY_CLASSES.values()])[:, 0]
+    steps = -np.diff(lightness)
+    assert steps[0] > 5 and np.ptp(steps[1:]) < 0.5
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_probabilities_are_told_apart_however_one_sees(deficiency: str) -> None:
+    seen = lab(list(PROBABILITY_CLASSES.values()), deficiency)
+    assert (np.diff(seen[:, 0]) < -3).all()
+    assert np.linalg.norm(np.diff(seen, axis=0), axis=1).min() > 7
+    for blank in (DRY, NOT_COVERED):
+        assert np.linalg.norm(seen - lab([blank], deficiency), axis=1).min() > 15
+
+
+def test_a_probability_has_the_colour_of_its_class_and_certainty_that_of_the_last() -> None:
+    colours, norm = probability_colours()
+    values = np.ma.masked_invalid(np.array([0, 0.049, 0.05, 0.1, 0.55, 0.9, 1, np.nan], "float32"))
+    of = PROBABILITY_CLASSES
+    wanted = [DRY, DRY, of[0.05], of[0.1], of[0.5], of[0.9], of[0.9], NOT_COVERED]
+    assert [to_hex(colour) for colour in colours(norm(values))] == wanted
 
 
 def test_a_known_forecast_looks_the_same_whatever_stands_beside_it() -> None:

@@ -116,7 +116,7 @@ def test_the_size_of_the_blocks_changes_nothing_and_bounds_the_memory(
     whole = all_sums(forecast, observed)
     monkeypatch.setattr(ensembles, "_BLOCK_VALUES", block)
     assert_same(all_sums(forecast, observed), whole)
-    assert max(x.numel() for _, x, _ in ensembles._blocks(forecast, observed)) <= max(3, block)
+    assert max(x.numel() for _, x, _ in ensembles.blocks(forecast, observed)) <= max(3, block)
 
 
 def test_a_pixel_missing_in_one_member_or_in_the_observation_is_in_no_count() -> None:

@@ -479,3 +479,15 @@ def test_scores_shares_ties_too_but_keeps_pixels_where_all_are_equal(of_scores: 
         (1 - all_equal) * probabilistic.rank_frequency(rank, 3)[0] + all_equal / 4,
         rtol=1e-12,
     )
+
+
+def test_the_distance_from_the_diagonal_is_of_tenths_that_hold_one_percent() -> None:
+    """100 members: 900 pixels at 3 %, of which 18 come true; 91 at 50 and 54 %; 9 at 95 %, none."""
+    counts = np.zeros((101, 2))
+    counts[3], counts[50], counts[54], counts[95] = (882, 18), (30, 10), (1, 50), (9, 0)
+    given = (40 * 0.5 + 51 * 0.54) / 91
+    distance = probabilistic.reliability_distance(counts, 100)
+    assert distance == pytest.approx(60 / 91 - given)
+    counts[95] *= 2  # 18 of 1009 pixels are enough
+    assert probabilistic.reliability_distance(counts, 100) == pytest.approx(0.95)
+    assert np.isnan(probabilistic.reliability_distance(0 * counts, 100))

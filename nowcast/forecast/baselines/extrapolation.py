@@ -42,16 +42,25 @@ class Extrapolation:
 
     def _case(self, rain: Tensor) -> Tensor:
         """(t, h, w) → (lead, 1, h, w)."""
-        if (~rain.isnan()).flatten(1).any(dim=1).sum() < 2:
-            remark(
-                self.name,
-                self.remarks,
-                "fewer than two frames of the past hold a measured pixel, so no motion is known,"
-                " and all of it is missing",
-            )
+        motion = known_motion(rain, self.name, self.remarks)
+        if motion is None:
             return torch.full((self.lead_steps, 1, *rain.shape[1:]), torch.nan)
-        motion = torch.from_numpy(estimate_motion(rain.numpy()))
         return extrapolate(rain[-1].double(), motion, self.lead_steps)[:, None].float()
+
+
+def known_motion(rain: Tensor, name: str, remarks: Counter[str]) -> Tensor | None:
+    """Return the motion (2, hc, wc) of the past (t, h, w); None, with a remark, where fewer than
+    two frames hold a measured pixel.
+    """
+    if (~rain.isnan()).flatten(1).any(dim=1).sum() < 2:
+        remark(
+            name,
+            remarks,
+            "fewer than two frames of the past hold a measured pixel, so no motion is known, and"
+            " all of it is missing",
+        )
+        return None
+    return torch.from_numpy(estimate_motion(rain.cpu().numpy()))
 
 
 def extrapolate(rate: Tensor, motion: Tensor, lead_steps: int) -> Tensor:

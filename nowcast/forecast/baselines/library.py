@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,35 +13,37 @@ from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
 
-def require(name: str) -> None:
-    """Errors: MissingLibraryError where pysteps, which the baseline `name` needs, is not there, or
-    not whole.
+def require(name: str, libraries: Sequence[str]) -> None:
+    """Errors: MissingLibraryError where one of the libraries that the baseline `name` needs is not
+    there, or not whole.
     """
-    try:
-        with _silence(), importing_plainly():
-            import_module("pysteps")
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"{name}: needs pysteps: pip install 'nowcast[baselines]'."
-        ) from error
-    except (
-        AttributeError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # as of a pystepsrc in the home folder that it cannot read
-        raise MissingLibraryError(
-            f"{name}: pysteps cannot be loaded ({error}); mend that, or install it again."
-        ) from error
+    for library in libraries:
+        try:
+            with _silence(), importing_plainly():
+                import_module(library)
+        except ImportError as error:
+            raise MissingLibraryError(
+                f"{name}: needs {library}: pip install 'nowcast[baselines]'."
+            ) from error
+        except (
+            AttributeError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
+            raise MissingLibraryError(
+                f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
+            ) from error
 
 
-def refuse_absent(name: str) -> None:
-    """As `require`, without importing anything: whether pysteps is installed at all.
+def refuse_absent(name: str, libraries: Sequence[str]) -> None:
+    """As `require`, without importing anything: whether the libraries are installed at all.
 
     Errors: MissingLibraryError.
     """
-    if find_spec("pysteps") is None:
-        raise MissingLibraryError(f"{name}: needs pysteps: pip install 'nowcast[baselines]'.")
+    absent = [library for library in libraries if find_spec(library) is None]
+    if absent:
+        raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
 
 
 @contextmanager

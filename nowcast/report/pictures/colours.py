@@ -1,9 +1,11 @@
 """Colours: of rain rates, in discrete classes with a familiar and a colour-blind-safe choice,
-and of the lines of forecasts.
+of probabilities, and of the lines of forecasts.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nowcast.baselines import RECORDS
 from nowcast.untrusted.files import importing_plainly
@@ -41,20 +43,41 @@ COLOURS = {"radar": RATE_CLASSES, "colour_blind": dict(zip(RATE_CLASSES, _INFERN
 darkens from class to class, so that their order can also be seen without telling red from
 green, or in black and white.
 """
+PROBABILITY_CLASSES = {
+    0.05: "#ffe4c6",
+    0.1: "#f1cb9e",
+    0.2: "#ddb37f",
+    0.3: "#c99c63",
+    0.4: "#b3864b",
+    0.5: "#9c7136",
+    0.6: "#845d25",
+    0.7: "#6c4a17",
+    0.8: "#55390d",
+    0.9: "#3e2803",
+}
+"""Lowest probability of each class and its colour, darker by the same step of CIELAB lightness from
+class to class; below the first it is white.
+"""
 DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
 
 _LINES = (
     "#1f5fb4",
     "#e07b00",
     "#2a9d58",
+    "#e3b21c",
     "#96127f",
     "#4fb3d9",
+    "#0f7f7f",
+    "#d6457f",
+    "#7a5ccc",
     "#8c6d1f",
     "#666666",
     "#dd2c27",
     "#000000",
+    "#8fae1b",
+    "#7a2f12",
 )
-_MARKERS = "osD^vPX*d"
+_MARKERS = "osDp^vPX*dh<>8H"
 _KNOWN = ("model", *RECORDS)
 """The forecasts that `evaluate` names itself: each looks the same in all pictures of all
 evaluations.
@@ -65,13 +88,28 @@ def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
     """Discrete colours: a rate at or above the lowest of its class has the colour of the class;
     dry is white, masked is grey.
     """
+    classes = COLOURS[colours]
+    *within, above = classes.values()
+    return _scale(within, above, list(classes))
+
+
+def probability_colours() -> tuple["Colormap", "BoundaryNorm"]:
+    """Discrete colours of probabilities: one at or above the lowest of its class has the colour of
+    the class; below the first class it is white, masked is grey.
+    """
+    within = list(PROBABILITY_CLASSES.values())
+    bounds = np.array([*PROBABILITY_CLASSES, 1.0], np.float32).tolist()  # as probabilities are
+    return _scale(within, within[-1], bounds)
+
+
+def _scale(
+    within: Sequence[str], above: str, bounds: Sequence[float]
+) -> tuple["Colormap", "BoundaryNorm"]:
     with importing_plainly():
         from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    classes = COLOURS[colours]
-    *within, above = classes.values()
     scale = ListedColormap(within).with_extremes(under=DRY, over=above, bad=NOT_COVERED)
-    return scale, BoundaryNorm(list(classes), ncolors=len(within))
+    return scale, BoundaryNorm(bounds, ncolors=len(within))
 
 
 def forecast_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,12 +1,13 @@
-"""Rain rates as rows of frames, or as a film: what was observed beside each forecast, with one
-legend in mm/h.
+"""Rain rates and probabilities as rows of frames, or as a film: what was observed beside each
+forecast, with a legend in mm/h, and one of probabilities if there are any.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import fill
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -16,7 +17,16 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
 from nowcast.report.pictures.arrows import Arrows, draw_arrows, key_of
-from nowcast.report.pictures.colours import COLOURS, DRY, EDGE, INK, NOT_COVERED, rate_colours
+from nowcast.report.pictures.colours import (
+    COLOURS,
+    DRY,
+    EDGE,
+    INK,
+    NOT_COVERED,
+    PROBABILITY_CLASSES,
+    probability_colours,
+    rate_colours,
+)
 from nowcast.report.pictures.graticule import Graticule, build_graticule
 from nowcast.untrusted.files import importing_plainly
 
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
     from nowcast.report.pictures.figure import Picture
 
 Panel = npt.NDArray[Any] | None
-"""(h, w), mm/h, NaN = not covered; None where nothing was observed."""
+"""(h, w), mm/h or a probability, NaN = not covered; None where nothing was observed."""
 PanelFrames = Sequence[Any] | npt.ArrayLike
 """A frame for each time: (t, h, w), or a list with None among it."""
 Degrees = tuple[npt.ArrayLike, npt.ArrayLike]
@@ -35,6 +45,7 @@ Degrees = tuple[npt.ArrayLike, npt.ArrayLike]
 PanelRow = tuple[str, list[tuple[str, Panel]]]
 """A name, and its frames: when, and what."""
 
+NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
 _NARROW = 5.5  # inches of a figure in which the legend of arrows is wider than it
@@ -47,6 +58,7 @@ class FrameOptions(TypedDict, total=False):
     """What `frames_figure` may be told beyond the frames; it says what each means."""
 
     past: PanelFrames | None
+    probabilities: Mapping[str, PanelFrames]
     reference_time: datetime | None
     origin: Origin
     columns: int
@@ -57,12 +69,16 @@ class FrameOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Look:
-    """How the frames of a picture are drawn. shape: their height and width in pixels."""
+    """How the frames of a picture are drawn.
+
+    shape: their height and width in pixels. probabilities: the rows that hold some, by name.
+    """
 
     shape: tuple[int, int]
     origin: Origin
     colours: str
     graticule: Graticule | None
+    probabilities: frozenset[str] = field(default=frozenset())
     arrows: Arrows | None = None
 
     @property
@@ -107,6 +123,7 @@ def frames_figure(
     title: str,
     *,
     past: PanelFrames | None = None,
+    probabilities: Mapping[str, PanelFrames] = NONE,
     reference_time: datetime | None = None,
     origin: Origin = "lower",
     columns: int = 5,
@@ -123,6 +140,8 @@ def frames_figure(
         title: above all.
         past: (t, h, w) in mm/h of the same spacing, the last frame at the reference time; the
             newest `columns` are drawn.
+        probabilities: each (lead, h, w) from 0 to 1, by the name that stands at its row; they come
+            last, in colours of their own.
         reference_time: from which clock times are shown.
         origin: 'lower' if row 0 of the arrays lies in the south, 'upper' if in the north.
         columns: frames in a row.
@@ -143,8 +162,8 @@ def frames_figure(
         >>> len(figure.axes)  # two rows of two, and the legend
         5
     """
-    future = _future(observed, forecasts, len(lead_minutes))
-    look = _look(future, origin, colours, degrees, arrows)
+    future = _future(observed, {**forecasts, **probabilities}, len(lead_minutes))
+    look = _look(future, origin, colours, degrees, probabilities, arrows)
     picked = np.unique(np.linspace(0, len(lead_minutes) - 1, columns).round().astype(int))
     rows: list[PanelRow] = []
     if past is not None:
@@ -164,6 +183,7 @@ def draw_film(
     title: str,
     *,
     frames_per_second: float,
+    probabilities: Mapping[str, PanelFrames] = NONE,
     reference_time: datetime | None = None,
     origin: Origin = "lower",
     colours: str = "radar",
@@ -175,8 +195,8 @@ def draw_film(
     Args:
         path: of a .gif or .mp4, which is written whole or not at all.
         frames_per_second: of the film.
-        observed, forecasts, lead_minutes, title, reference_time, origin, colours, degrees, arrows:
-            as of `frames_figure`.
+        observed, forecasts, lead_minutes, title, probabilities, reference_time, origin, colours,
+            degrees, arrows: as of `frames_figure`.
 
     Returns:
         The path.
@@ -192,16 +212,17 @@ def draw_film(
         >>> draw_film("rain.gif", None, {"model": rain}, [5, 10], "Rain", frames_per_second=2).name
         'rain.gif'
     """
-    future = _future(observed, forecasts, len(lead_minutes))
-    look = _look(future, origin, colours, degrees, arrows)
+    future = _future(observed, {**forecasts, **probabilities}, len(lead_minutes))
+    look = _look(future, origin, colours, degrees, probabilities, arrows)
     times = [_when(minutes, reference_time) for minutes in lead_minutes]
     pictures = _film(future, times, title, look)
+    of_probabilities = PROBABILITY_CLASSES.values() if probabilities else ()
     if Path(path).suffix == ".gif":
         return films.write_gif(
             path,
             pictures,
             frames_per_second,
-            [DRY, NOT_COVERED, INK, EDGE, *COLOURS[colours].values()],
+            [DRY, NOT_COVERED, INK, EDGE, *COLOURS[colours].values(), *of_probabilities],
         )
     if Path(path).suffix == ".mp4":
         return films.write_mp4(path, pictures, frames_per_second)
@@ -237,6 +258,7 @@ def _look(
     origin: Origin,
     colours: str,
     degrees: Degrees | None,
+    probabilities: Mapping[str, PanelFrames],
     arrows: Arrows | None,
 ) -> Look:
     height, width = next(
@@ -245,7 +267,7 @@ def _look(
     graticule = (
         None if degrees is None else build_graticule(*_broadcast(degrees, (height, width)), origin)
     )
-    return Look((height, width), origin, colours, graticule, arrows)
+    return Look((height, width), origin, colours, graticule, frozenset(probabilities), arrows)
 
 
 def _broadcast(
@@ -271,12 +293,13 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
         times = [when for when, _ in frames]
         lowest = number == len(rows) - 1
         for panel, (when, frame) in zip(line[columns - len(frames) :], frames, strict=True):
-            _draw_frame(panel, frame, look)
+            _draw_frame(panel, name, frame, look)
             _draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
             panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
         above = times
     figure.suptitle(title, fontsize=11, color=INK)
-    _draw_legend(figure, panels, look)
+    certain = np.array([name in look.probabilities for name, _ in rows])
+    _draw_legend(figure, panels[~certain], panels[certain], look)
     return figure
 
 
@@ -302,11 +325,11 @@ def _film(
             continue
         name, frames = list(future.items())[number]
         panel.set_title(_wrapped(name, width), fontsize=11, color=INK)
-        drawn.append((*_draw_frame(panel, frames[0], look), frames))
+        drawn.append((*_draw_frame(panel, name, frames[0], look), frames))
         _draw_graticule(
             panel, look, at_left=number % columns == 0, at_bottom=number + columns >= len(future)
         )
-    _draw_legend(figure, panels, look)
+    _draw_legend(figure, panels, panels if look.probabilities else panels[:0], look)
     drawing: Any = FigureCanvasAgg(figure)
     for step, when in enumerate(times):
         heading.set_text(f"{title}\n{when}")
@@ -328,10 +351,11 @@ def _empty(panel: "Axes") -> None:
     panel.spines[:].set_visible(False)
 
 
-def _draw_frame(panel: "Axes", frame: Panel, look: Look) -> tuple[Any, Any]:
-    """Draw one frame. → its image, and the words that stand in its place where there is none."""
+def _draw_frame(panel: "Axes", name: str, frame: Panel, look: Look) -> tuple[Any, Any]:
+    """Draw one frame of a row. → its image, and the words in its place if there is none."""
     height, width = look.shape
-    colours, norm = rate_colours(look.colours)
+    is_probability = name in look.probabilities
+    colours, norm = probability_colours() if is_probability else rate_colours(look.colours)
     edges = (
         -0.5,
         width - 0.5,
@@ -392,28 +416,50 @@ def _draw_graticule(panel: "Axes", look: Look, *, at_left: bool, at_bottom: bool
         panel.set_xticks([place for place, _ in lines.bottom], [label for _, label in lines.bottom])
 
 
-def _draw_legend(figure: "Figure", panels: Any, look: Look) -> None:
-    from matplotlib.cm import ScalarMappable
+def _draw_legend(figure: "Figure", of_rates: Any, of_probabilities: Any, look: Look) -> None:
+    """Draw the scale of rates beside their panels, and that of probabilities beside theirs."""
     from matplotlib.patches import Patch
 
-    colours, norm = rate_colours(look.colours)
-    classes = list(COLOURS[look.colours])
-    scale = ScalarMappable(norm, colours)
-    bar = figure.colorbar(
-        scale, ax=panels, extend="max", ticks=classes, format="%g", aspect=28, pad=0.015, shrink=0.9
-    )
-    bar.ax.tick_params(labelsize=8)
-    bar.set_label("mm/h")
-    blanks = {f"dry, below {classes[0]:g} mm/h": DRY, "not covered": NOT_COVERED}
+    lowest = min(COLOURS[look.colours])
+    white = f"dry, below {lowest:g} mm/h"
+    lines = len(of_rates) + len(of_probabilities)
+    if of_rates.size:
+        _draw_scale(figure, of_rates, rate_colours(look.colours), "mm/h", lines)
+    if of_probabilities.size:
+        _draw_scale(figure, of_probabilities, probability_colours(), "probability", lines)
+        white = f"{white}; probability below {min(PROBABILITY_CLASSES):g}"
     handles: list[Any] = [
-        Patch(facecolor=colour, edgecolor=EDGE, label=label) for label, colour in blanks.items()
+        Patch(facecolor=colour, edgecolor=EDGE, label=label)
+        for label, colour in {white: DRY, "not covered": NOT_COVERED}.items()
     ]
     if look.arrows is not None:
         handles.append(key_of(look.arrows, look.shape))
-    columns = 1 if look.arrows and figure.get_figwidth() < _NARROW else len(handles)
+    narrow = _NARROW + 2 * bool(of_probabilities.size)
+    columns = 1 if look.arrows and figure.get_figwidth() < narrow else len(handles)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
     )
+
+
+def _draw_scale(
+    figure: "Figure", panels: Any, scale: tuple[Any, Any], label: str, lines: int
+) -> None:
+    """Draw a scale beside panels, which fill so many of all lines."""
+    from matplotlib.cm import ScalarMappable
+
+    colours, norm = scale
+    bar = figure.colorbar(
+        ScalarMappable(norm, colours),
+        ax=panels,
+        extend="max" if label == "mm/h" else "neither",
+        ticks=norm.boundaries,
+        format="%g",
+        aspect=28 * len(panels) / lines,
+        pad=0.015,
+        shrink=0.9,
+    )
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label)
 
 
 def _past_row(
