@@ -25,7 +25,7 @@ from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
 from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
-from nowcast.sequences.clock import clock_of
+from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
@@ -45,12 +45,14 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
         )
 
 
-def motion_of_radar(rates: PackedRates) -> NDArray[np.float16] | StoredArray:
-    """The motion at each time of the clock of an unpacked series, with a progress bar on a
-    terminal: (times, 2, hc, wc), as `motion_of`.
+def motion_of_radar(rates: PackedRates, clock: Clock) -> NDArray[np.float16] | StoredArray:
+    """The motion at each time of an unpacked series, with a progress bar on a terminal.
+
+    Returns:
+        (times, 2, hc, wc), as `motion_of`.
     """
     with _progress_bar("estimating motion") as progress:
-        return motion_of(rates, clock_of(rates), progress)
+        return motion_of(rates, clock, progress)
 
 
 @contextmanager
