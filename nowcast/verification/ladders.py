@@ -66,6 +66,8 @@ def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
     """
     values, ladder = probabilities.values, probabilities.thresholds
     b, leads, _ = sizes(values, observed)
+    if values.device.type == "mps":  # which has no float64
+        values, observed = values.cpu(), observed.cpu()
     rates = (0.0, *ladder, BEYOND * ladder[-1])
     total = torch.zeros(b * leads, dtype=torch.float64)
     for frame, p, y in blocks(values, observed):
