@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 AR_FRAMES = 3
 """Frames that an autoregression of order 2 is made of."""
 
+LINDA_FRAMES = 3
+ANVIL_FRAMES = 4
+"""Frames that an autoregression of order 1 (LINDA) or 2 (ANVIL) of the changes is made of."""
+
 
 @dataclass(frozen=True)
 class Making:
@@ -41,7 +45,9 @@ class Making:
 
 
 Forecast = Callable[[Any], Any]
-"""Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing."""
+"""Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing; or a
+`nowcast.probability.forecast.Forecast`, which has probabilities too.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,11 @@ class BaselineRecord:
     method, references: what it does and where that was published, for a forecast file.
     least_steps: frames that it must see; where they are several, none may be missing.
     ensemble: whether it makes `members` forecasts of one past.
+    averages_members: whether it is the mean of `members` forecasts.
     sees_rain: whether its forecast depends on the past rain.
     needs_days: whether it is made of the mean rate over data.train.
     needs_spacing: whether it needs times of the frames and the size of a pixel.
+    libraries: the optional libraries that it needs.
     """
 
     name: str
@@ -64,15 +72,21 @@ class BaselineRecord:
     references: str
     least_steps: int = 1
     ensemble: bool = False
+    averages_members: bool = False
     sees_rain: bool = True
     needs_days: bool = False
     needs_spacing: bool = False
-    needs_pysteps: bool = False
+    libraries: tuple[str, ...] = ()
 
     @property
     def follows_rain(self) -> bool:
         """Whether it sees more than the newest frame."""
         return self.least_steps > 1
+
+    @property
+    def draws_members(self) -> bool:
+        """Whether `members` and `seed` shape its forecast."""
+        return self.ensemble or self.averages_members
 
     @property
     def is_for_radar(self) -> bool:
@@ -93,8 +107,14 @@ _PYSTEPS = "Pulkkinen et al. 2019, https://doi.org/10.5194/gmd-12-4185-2019"
 _GERMANN = (
     "Germann and Zawadzki 2002, https://doi.org/10.1175/1520-0493(2002)130<2859:SDOTPO>2.0.CO;2"
 )
+_GERMANN_2004 = (
+    "Germann and Zawadzki 2004, https://doi.org/10.1175/1520-0450(2004)043<0074:SDOTPO>2.0.CO;2"
+)
+_THEIS = "Theis et al. 2005, https://doi.org/10.1017/S1350482705001763"
 _SEED = "Seed 2003, https://doi.org/10.1175/1520-0450(2003)042<0381:ADASSA>2.0.CO;2"
 _BOWLER = "Bowler et al. 2006, https://doi.org/10.1256/qj.04.100"
+_LINDA = "Pulkkinen et al. 2021, https://doi.org/10.1175/JTECH-D-21-0013.1"
+_ANVIL = "Pulkkinen et al. 2020, https://doi.org/10.1109/TGRS.2020.2984594"
 _WILKS = "Wilks 2019, Statistical Methods in the Atmospheric Sciences"
 
 RECORDS: dict[str, BaselineRecord] = {
@@ -108,11 +128,18 @@ RECORDS: dict[str, BaselineRecord] = {
         ),
         BaselineRecord(
             "extrapolation",
-            f"{_HERE}.advection:build_extrapolation",
+            f"{_HERE}.extrapolation:build_extrapolation",
             "the newest frame, moved along with the rain",
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
-            needs_pysteps=True,
+        ),
+        BaselineRecord(
+            "lagrangian_probability",
+            f"{_HERE}.lagrangian:build_lagrangian_probability",
+            "Lagrangian probabilities: how much of growing neighbourhoods of the moved rain reaches"
+            " each threshold",
+            f"{_GERMANN_2004}; {_THEIS}",
+            least_steps=2,
         ),
         BaselineRecord(
             "sprog",
@@ -120,7 +147,7 @@ RECORDS: dict[str, BaselineRecord] = {
             "S-PROG: rain moved along, smoothed as it becomes unpredictable",
             f"{_SEED}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
         ),
         BaselineRecord(
             "steps",
@@ -128,9 +155,35 @@ RECORDS: dict[str, BaselineRecord] = {
             "STEPS: an ensemble of rain moved along, with noise in rain and motion",
             f"{_BOWLER}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
-            needs_pysteps=True,
+            libraries=("pysteps",),
             ensemble=True,
             needs_spacing=True,
+        ),
+        BaselineRecord(
+            "steps_mean",
+            f"{_HERE}.cascades:build_steps_mean",
+            "the mean of the members of STEPS",
+            f"{_BOWLER}; {_PYSTEPS}",
+            least_steps=AR_FRAMES,
+            libraries=("pysteps",),
+            averages_members=True,
+            needs_spacing=True,
+        ),
+        BaselineRecord(
+            "linda",
+            f"{_HERE}.linda:build_linda",
+            "LINDA: rain moved along, growing and fading around each shower",
+            f"{_LINDA}; {_PYSTEPS}",
+            least_steps=LINDA_FRAMES,
+            libraries=("pysteps", "skimage"),
+        ),
+        BaselineRecord(
+            "anvil",
+            f"{_HERE}.anvil:build_anvil",
+            "ANVIL: rain moved along, each scale growing and fading",
+            f"{_ANVIL}; {_PYSTEPS}",
+            least_steps=ANVIL_FRAMES,
+            libraries=("pysteps",),
         ),
         BaselineRecord(
             "climatology",

@@ -20,6 +20,7 @@ from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.evaluation.cases import Cases, Source, label_of
+from nowcast.evaluation.cuts import CutCases
 from nowcast.evaluation.example_cases import (
     case_csi,
     drawn_probability,
@@ -28,6 +29,7 @@ from nowcast.evaluation.example_cases import (
 )
 from nowcast.evaluation.file_cases import open_file_cases
 from nowcast.evaluation.regions import region_of
+from nowcast.evaluation.validation_cases import with_fitted_cuts
 from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
 from nowcast.factories.windows import require_radar
 from nowcast.files import sha256, written_together
@@ -40,7 +42,7 @@ from nowcast.training.precision import Precision, choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
-from nowcast.verification.remarks import remarks_attr
+from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
 from nowcast.verification.table import write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
@@ -119,6 +121,8 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
         )
     if config.checkpoint is not None:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
+    if isinstance(source, CutCases):
+        counts.attrs[CUTS_FITTED_ON] = source.fitted_on
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
     for remark in tally.remarks:
         log.warning("%s", remark)
@@ -139,7 +143,9 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
         return open_file_cases(config, config.forecasts, require_radar(config.data))
     if isinstance(config.data, MovingMnistConfig):
         return open_digit_cases(config, config.data, precision)
-    return open_radar_cases(config, require_radar(config.data), precision)
+    data = require_radar(config.data)
+    cases = open_radar_cases(config, data, precision)
+    return with_fitted_cuts(config, data, cases) if config.fit_cuts else cases
 
 
 def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.float64], int]:

@@ -67,7 +67,9 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
-    loss_of(config.loss)  # a package that cannot be used is refused before frames are read
+    loss_of(
+        config.loss, config.model.thresholds
+    )  # a package that cannot be used is refused before frames are read
     precision = choose_precision(config.device, config.precision)
     torch.manual_seed(config.seed)
     opened = open_windows(config)
@@ -129,6 +131,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         "lead_steps": config.lead_steps,
         "scaling": config.scaling,
         "fields": open_fields(asdict(config), grid, both, data.cache),
+        "motion": motion_of_radar(rates) if config.model.frame == "moving" else None,
     }
     training_windows = RadarWindows(
         rates,
@@ -137,6 +140,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         sampling=config.sampling,
         shuffle=True,
         seed=config.seed,
+        take_along=config.model.frame == "moving",
     )
     validation_windows = RadarWindows(
         rates, validation, **steps, sampling=replace(EVERY_WINDOW, **asdict(config.validation))
@@ -221,8 +225,8 @@ def build_trainer(
         optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"]
     )
     return Trainer(
-        model, optimizer, schedule, loss_of(config.loss), precision, config.training,
-        config.thresholds, folder, settings, inputs,
+        model, optimizer, schedule, loss_of(config.loss, config.model.thresholds), precision,
+        config.training, config.thresholds, folder, settings, inputs,
     )  # fmt: skip
 
 

@@ -31,11 +31,11 @@ EFFECTS = {
     "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN, "input_steps": _RADAR,
     "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE, "stride": _MADE,
     "min_wet_share": _MADE, "missing_frames": ("model",), "drop_frames": ("model", "digits"),
-    "input_paths": ("model",), "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
-    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
-    "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
-    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
-    "digits"), "precision": (*_MADE, "digits"),
+    "input_paths": ("model",), "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable":
+    _SEEN, "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks":
+    (*_RADAR, "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR,
+    "counts"), "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device":
+    (*_MADE, "digits"), "precision": (*_MADE, "digits"),
 }  # fmt: skip
 """In which modes of `nowcast evaluate` each key changes something: a model, or baselines
 without one, on radar; a model on digits; forecast files; counts. What has no place or no times,
@@ -77,6 +77,7 @@ class EvaluateConfig:
     missing_frames: int
     drop_frames: int
     input_paths: dict[str, str]
+    fit_cuts: bool
     region: list[float] | None
     mask: str | None
     mask_variable: str | None
@@ -137,14 +138,19 @@ class EvaluateConfig:
         if not given and not self.baseline:
             raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
         refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
+        if self.fit_cuts and not self.baseline:
+            raise ConfigError(
+                "fit_cuts: is for baselines, for a trained model has its own cuts; give baseline=…,"
+                " or leave it out."
+            )
         if (
             self.mode != "counts"
-            and not names_where("ensemble", self.baseline)
+            and not names_where("draws_members", self.baseline)
             and self.members != default_values("evaluate")["members"]
         ):
             raise ConfigError(
-                "members: is for the ensemble of steps, which is not among the baselines; leave it"
-                " out."
+                "members: is for the ensemble of steps and steps_mean, and neither is among the"
+                " baselines; leave it out."
             )
         if (
             self.forecasts is not None

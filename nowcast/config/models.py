@@ -3,9 +3,9 @@
 `nowcast/model/` says what each key means.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes
+from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes, thresholds
 from nowcast.errors import ConfigError, MissingLibraryError
 from nowcast.plugins import MODELS, load_plugin, package_of, plugins
 
@@ -21,11 +21,31 @@ class ModelConfig:
     """
 
     name: str
+    frame: str = field(default="fixed", kw_only=True)
+    head: str = field(default="rate", kw_only=True)
+    thresholds: list[float] = field(default_factory=list, kw_only=True)
 
     def __post_init__(self) -> None:
         if model_config(self.name) is not type(self):
             raise ConfigError(
                 f"model.name: {self.name!r} is not the model of these keys; choose with model=…."
+            )
+        one_of("model.frame", self.frame, ("fixed", "moving"))
+        one_of("model.head", self.head, ("rate", "probability"))
+        if self.head == "probability":
+            self._check_probability()
+
+    def _check_probability(self) -> None:
+        thresholds("model.thresholds", self.thresholds)
+        if self.frame != "moving":
+            raise ConfigError(
+                "model.head: probabilities start from the rain that moves along; set"
+                " model.frame=moving, or model.head=rate."
+            )
+        if self.feeds_back:
+            raise ConfigError(
+                f"model.head: {self.name} feeds its forecasts back as frames, which probabilities"
+                " are not; set model.head=rate, or choose a model that feeds nothing back."
             )
 
     @property
@@ -54,6 +74,11 @@ class NetworkConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
+        if self.head == "probability" and self.output_activation != "identity":
+            raise ConfigError(
+                "model.output_activation: a head of probabilities takes what is added to their"
+                " logits; set identity."
+            )
         sizes("model.hidden_channels", self.hidden_channels)
 
     @property
@@ -69,10 +94,17 @@ class EncoderForecasterConfig(NetworkConfig):
     input_kernel_size: int
     patch_size: int
     feedback: bool
+    output_grid: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.patch_size", self.patch_size, 1)
+        one_of("model.output_grid", self.output_grid, ("pixels", "cells"))
+        if self.feedback and self.output_grid != "pixels":
+            raise ConfigError(
+                "model.output_grid: frames that are fed back are whole; set pixels, or"
+                " model.feedback=false."
+            )
         for key in ("kernel_size", "input_kernel_size"):
             odd(f"model.{key}", getattr(self, key))
 

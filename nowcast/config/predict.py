@@ -193,9 +193,10 @@ class PredictConfig:
                     " it out."
                 )
         usual = default_values("predict")["members"]
-        if self.members != usual and not names_where("ensemble", self.baselines):
+        if self.members != usual and not names_where("draws_members", self.baselines):
             raise ConfigError(
-                "members: is for the ensemble of steps, which is not to forecast; leave it out."
+                "members: is for the ensemble of steps and steps_mean, and neither is to forecast;"
+                " leave it out."
             )
         if self.fallback_exit_code not in (0, TryLaterError.exit_code):
             raise ConfigError(

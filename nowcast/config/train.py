@@ -159,6 +159,8 @@ class TrainConfig:
                 "sampling.frame_dropout: without a mask the model would learn that missing frames"
                 " are dry; set inputs.mask=true too."
             )
+        self._check_moving()
+        self._check_probability()
         if self.loss == "cross_entropy" and not self.model.gives_probabilities:
             raise ConfigError(
                 "loss: cross_entropy needs probabilities; set model.output_activation=sigmoid, or"
@@ -184,3 +186,34 @@ class TrainConfig:
                         f"data.{split}: training needs these days; give the first and the last, as"
                         " [2018-05-10, 2018-05-15]."
                     )
+
+    def _check_moving(self) -> None:
+        """Refuse what cannot be taken along with the rain."""
+        if self.model.frame != "moving":
+            return
+        if isinstance(self.data, MovingMnistConfig):
+            raise ConfigError(
+                "model.frame: the digits of moving_mnist bounce, so nothing moves along with them;"
+                " set model.frame=fixed."
+            )
+        if self.input_steps < 2:
+            raise ConfigError(
+                "model.frame: motion is seen from 2 frames on; set input_steps=2 or more, or"
+                " model.frame=fixed."
+            )
+
+    def _check_probability(self) -> None:
+        """Refuse a loss that is not for the head of the model."""
+        if (self.loss == "exceedance") != (self.model.head == "probability") and (
+            self.loss in OUR_LOSSES
+        ):
+            raise ConfigError(
+                f"loss: {self.loss} is not for model.head={self.model.head}; exceedance belongs to"
+                " model.head=probability, and the other losses to rate."
+            )
+        missing = sorted(set(self.thresholds) - set(self.model.thresholds))
+        if self.model.head == "probability" and missing:
+            raise ConfigError(
+                f"thresholds: {missing} are not among model.thresholds, whose probabilities the"
+                " model gives; add them there, or leave them out."
+            )

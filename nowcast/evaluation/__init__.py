@@ -3,6 +3,8 @@
 FACE = {
     "cases": "what a case and its source are",
     "window_cases": "cases that are forecast now",
+    "cuts": "forecasts with fitted cuts next to plain ones",
+    "validation_cases": "cases that cuts are fitted on",
     "file_cases": "cases read from forecast files",
     "example_cases": "the cases that a report shows",
     "file_ladders": "the probabilities of forecast files",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nowcast.baselines import names_where
 from nowcast.config.evaluate import EvaluateConfig
+from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 from nowcast.radar.times import show
@@ -52,6 +53,11 @@ class Source(Protocol):
     remarks: list[str]
 
     def read(self, indices: Sequence[int]) -> Cases: ...
+
+
+def made_by(predictor: Predictor, past: Tensor) -> Tensor | Forecast:
+    """Return what a predictor makes of the past (b, t, 1 + k, h, w), with its probabilities."""
+    return predictor.expect(past) if isinstance(predictor, Baseline) else predictor(past)
 
 
 def cases_of(

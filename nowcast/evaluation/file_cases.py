@@ -17,7 +17,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
 from nowcast.evaluation.file_ladders import stacked
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.factories.baselines import open_baseline
@@ -106,7 +106,7 @@ class FileCases:
         if values.ndim == 4:
             values = values[:, :, None]
         read = Forecast(values, stacked(forecasts) if self.has_probabilities else None)
-        beside = {name: baseline(past) for name, baseline in self.predictors.items()}
+        beside = {name: made_by(one, past) for name, one in self.predictors.items()}
         return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:

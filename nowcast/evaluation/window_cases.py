@@ -16,7 +16,7 @@ from nowcast.baselines import RECORDS, baseline_record
 from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
-from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, may_miss
+from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.extra_inputs import open_fields
 from nowcast.factories.models import (
@@ -85,7 +85,7 @@ class WindowCases:
                 seen = inputs.window(sequence, steps)
                 if bool(missing.any()):
                     seen = inputs.without(seen, missing)
-            forecasts[name] = predictor(seen)
+            forecasts[name] = made_by(predictor, seen)
         return cases_of(self.times[list(indices)], observed, forecasts)
 
     def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
@@ -187,7 +187,7 @@ def open_digit_cases(
 def open_radar_cases(
     config: EvaluateConfig, data: RadarConfig, precision: Precision
 ) -> WindowCases:
-    period = _period(config, data)
+    period = scored_period(config, data)
     opened = (
         open_forecaster(config.checkpoint, precision) if config.checkpoint is not None else None
     )
@@ -224,14 +224,9 @@ def open_radar_cases(
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
         predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
         scaling = forecaster.scaling
-    for name in config.baseline:
-        predictors[name] = open_baseline(
-            name, grid, data,
-            input_steps=input_steps, lead_steps=lead_steps, timestep_minutes=minutes,
-            members=config.members, seed=config.seed,
-        )  # fmt: skip
+    predictors |= open_baselines(config, data, grid, input_steps, lead_steps)
     rates = pack_radar(data, grid, reach)
-    starts, without_input = _choose(config, rates, period, input_steps, lead_steps)
+    starts, without_input = choose_starts(config, rates, period, input_steps, lead_steps)
     remarks += without_input
     windows = RadarWindows(
         rates,
@@ -256,6 +251,21 @@ def open_radar_cases(
     )
 
 
+def open_baselines(
+    config: EvaluateConfig, data: RadarConfig, grid: xr.Dataset, input_steps: int, lead_steps: int
+) -> dict[str, Predictor]:
+    """The baselines of the configuration for the frames of a grid, by name."""
+    return {
+        name: open_baseline(
+            name, grid, data,
+            input_steps=input_steps, lead_steps=lead_steps,
+            timestep_minutes=float(grid.attrs["timestep_minutes"]), members=config.members,
+            seed=config.seed,
+        )
+        for name in config.baseline
+    }  # fmt: skip
+
+
 def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) -> Period:
     """The frames of all cases of a period, which are those whose forecast reference time lies in
     it: so no case is lost between two periods, and their counts add up to those of both.
@@ -264,7 +274,7 @@ def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) 
     return Period(period.start - timestep * (input_steps - 1), period.end + timestep * lead_steps)
 
 
-def _choose(
+def choose_starts(
     config: EvaluateConfig, rates: PackedRates, period: Period, input_steps: int, lead_steps: int
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Where the cases start whose reference time lies in the period, every `stride`-th timestep
@@ -329,7 +339,7 @@ def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits
         )
 
 
-def _period(config: EvaluateConfig, data: RadarConfig) -> Period:
+def scored_period(config: EvaluateConfig, data: RadarConfig) -> Period:
     if config.period is not None:
         return parse_period("period", config.period)
     if data.test is not None:

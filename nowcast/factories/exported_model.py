@@ -13,6 +13,7 @@ from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import read_exported
 from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
 from nowcast.untrusted.saved_models import saved_model
@@ -37,7 +38,7 @@ class ExportedModel:
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""
 
-    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
+    def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
         size = list(scene.size)
         if size != self.about["grid_size"]:
             raise DataError(
@@ -52,8 +53,7 @@ class ExportedModel:
                 " may be taken, and does not forecast in tiles; free some, allow more"
                 " (max_memory_gb), or forecast by its checkpoint."
             )
-        forecast: NDArray[np.float32] = turn(self.exported(turn(self._raw(scene)))[0, :, 0])
-        return forecast
+        return SceneForecast(turn(self.exported(turn(self._raw(scene)))[0, :, 0]))
 
     def _raw(self, scene: Scene) -> NDArray[np.float32]:
         inputs = self.about["config"].get("inputs", {})

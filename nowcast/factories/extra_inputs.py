@@ -110,10 +110,16 @@ def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[st
 
 
 def raw_window(
-    scene: Scene, config: Mapping[str, Any], input_paths: Mapping[str, str], inputs: Inputs
+    scene: Scene,
+    config: Mapping[str, Any],
+    input_paths: Mapping[str, str],
+    inputs: Inputs,
+    *,
+    moving: bool = False,
 ) -> Tensor:
     """The scene as the model of a checkpoint is to see it, (1, t, 1 + k, h, w): with its fields,
-    and its missing frames replaced, which is logged.
+    and its missing frames replaced, which is logged. In the moving frame they stay NaN: they are
+    replaced where they would be moved to.
     """
     raw = inputs.of_scene(with_inputs(scene, config, input_paths))
     if not scene.missing.any():
@@ -128,7 +134,7 @@ def raw_window(
         ", ".join(f"{time:.16}" for time in scene.times[scene.missing]),
         instead,
     )
-    return inputs.without(raw, torch.from_numpy(scene.missing)[None])
+    return raw if moving else inputs.without(raw, torch.from_numpy(scene.missing)[None])
 
 
 def _channels(inputs: Mapping[str, Any]) -> tuple[Channel, ...]:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
 from nowcast.startup import without_garbage_collection
@@ -30,10 +30,10 @@ class Model(Protocol):
     @property
     def computed_on(self) -> str: ...
 
-    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
-        """The scene, of `input_steps` frames → forecast rates (lead, h, w) [mm/h], both as the
-        files have them: the frames, and what lies on their grid, are turned for the model and
-        its forecast is turned back. Errors: DataError for a grid that it cannot take;
+    def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
+        """The scene, of `input_steps` frames → its forecast, both as the files have them: the
+        frames, and what lies on their grid, are turned for the model and its forecast is turned
+        back. Errors: DataError for a grid that it cannot take;
         DeviceError for one that is too large.
         """
 

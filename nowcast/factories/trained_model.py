@@ -3,17 +3,18 @@
 import logging
 import sys
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from nowcast.config.predict import PredictConfig
 from nowcast.factories.extra_inputs import raw_window
 from nowcast.factories.windows import open_forecaster
+from nowcast.forecast.forecaster import turned
 from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
 from nowcast.forecast.streaming import WarmForecaster
-from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
+from nowcast.forecast.tiling import choose_tiling, tiled_forecast
+from nowcast.probability.forecast import Forecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
 from nowcast.training.precision import choose_precision
@@ -38,26 +39,24 @@ class TrainedModel:
         with self.precision.autocast():
             self.warm.prepare()
 
-    def rates(self, scene: Scene, turn: Turn = AS_STORED) -> NDArray[np.float32]:
-        raw = turn(
-            raw_window(
-                scene, self.about["config"], self.config.input_paths, self.warm.forecaster.inputs
-            )
-        )
-        forecast: NDArray[np.float32] = turn(self._forecast(raw).cpu().numpy())
-        return forecast
+    def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
+        forecaster = self.warm.forecaster
+        raw = raw_window(
+            scene, self.about["config"], self.config.input_paths, forecaster.inputs,
+            moving=forecaster.moving,
+        )  # fmt: skip
+        return scene_forecast(turned(self._forecast(turn(raw)), turn))
 
-    def _forecast(self, raw: Tensor) -> Tensor:
-        """The frames as the model sees them, (1, t, 1 + k, h, w) → forecast rates (lead, h, w)
-        [mm/h].
-        """
+    def _forecast(self, raw: Tensor) -> Forecast:
+        """The frames as the model sees them, (1, t, 1 + k, h, w) → their forecast."""
         forecaster = self.warm.forecaster
         tiling = choose_tiling(
             forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device)
         )
+        device = self.precision.device
         if len(tiling.tiles) == 1:
             with self.precision.autocast():
-                return self.warm(raw.to(self.precision.device))[0, :, 0]
+                return self.warm.forecast(raw.to(device))
         log.info("forecast in %s", tiling)
         with (
             self.precision.autocast(),
@@ -70,7 +69,4 @@ class TrainedModel:
                 bar.total = of
                 bar.update(done - bar.n)
 
-            def part(past: Tensor) -> Tensor:
-                return forecaster(past.to(self.precision.device))
-
-            return forecast_in_tiles(part, raw, forecaster.lead_steps, tiling, progress)[0, :, 0]
+            return tiled_forecast(forecaster, raw, tiling, device, progress)

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
@@ -17,13 +21,17 @@ from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import reading
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
-from nowcast.model import build_model
+from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
+from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
+from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
+from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.stored import StoredArray
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.precision import Precision
 from nowcast.version import __version__
@@ -31,15 +39,32 @@ from nowcast.version import __version__
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
     """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
-    with tqdm(desc="unpacking", unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
+    with _progress_bar("unpacking") as progress:
+        return pack(
+            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
+        )
+
+
+def motion_of_radar(rates: PackedRates, clock: Clock) -> NDArray[np.float16] | StoredArray:
+    """The motion at each time of an unpacked series, with a progress bar on a terminal.
+
+    Returns:
+        (times, 2, hc, wc), as `motion_of`.
+    """
+    with _progress_bar("estimating motion") as progress:
+        return motion_of(rates, clock, progress)
+
+
+@contextmanager
+def _progress_bar(words: str) -> Iterator[Progress]:
+    """A bar on a terminal, told the frames done and their total."""
+    with tqdm(desc=words, unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
 
         def progress(done: int, of: int) -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        return pack(
-            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
-        )
+        yield progress
 
 
 def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:
@@ -139,8 +164,25 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
     with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
         model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
     model.load_state_dict(weights)
-    steps = config["input_steps"], config["lead_steps"]
-    return Forecaster(model, build_scaling(config), *steps, config["timestep_minutes"], inputs)
+    return Forecaster(
+        model,
+        build_scaling(config),
+        config["input_steps"],
+        config["lead_steps"],
+        config["timestep_minutes"],
+        inputs,
+        moving=config["model"]["frame"] == "moving",
+        calibration=_calibration(checkpoint, model),
+    )
+
+
+def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None:
+    """What the probabilities of a model are calibrated by; None of a model that gives none."""
+    if not isinstance(model, ProbabilityModel):
+        return None
+    if checkpoint["calibration"] is None:  # saved before the first validation
+        return uncalibrated(model.thresholds, checkpoint["config"]["lead_steps"])
+    return calibration_of(checkpoint["calibration"])
 
 
 def require_radar(data: DataConfig) -> RadarConfig:

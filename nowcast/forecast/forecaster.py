@@ -1,13 +1,19 @@
 """From past rain to forecast rain by a trained model."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nowcast.errors import InternalError
 from nowcast.model.stacks import call_model
+from nowcast.motion.estimation import estimate_motion
+from nowcast.motion.frames import take_along, take_forward, window_displacement
+from nowcast.probability.calibration import Calibration
+from nowcast.probability.forecast import Forecast
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -18,6 +24,9 @@ class Forecaster:
 
     timestep_minutes: spacing of the frames it was trained on; None for frames without times.
     inputs: what the model sees beside the rain.
+    moving: whether the model sees frames that were taken along with the rain.
+    calibration: of a model that gives probabilities.
+    rate: how the rate follows from probabilities; see `nowcast.probability.calibration`.
     """
 
     model: nn.Module
@@ -26,36 +35,114 @@ class Forecaster:
     lead_steps: int
     timestep_minutes: float | None
     inputs: Inputs = RAIN_ALONE
+    moving: bool = False
+    calibration: Calibration | None = None
+    rate: str = "csi"
 
-    @torch.inference_mode()
     def __call__(self, past: Tensor) -> Tensor:
         """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w)
-        in mm/h.
+        in mm/h; see `forecast`.
+        """
+        return self.forecast(past).rates
+
+    @torch.inference_mode()
+    def forecast(self, past: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Forecast:
+        """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast in mm/h.
 
         Channel 0 is the rain in mm/h; NaN = not covered. A pixel that no past frame covers is NaN
-        in the forecast; where only some frames lack it, it is dry in those. The forecast is
-        float32 in any precision of the model.
+        in the forecast, and so is one whose rain would come from outside the grid; where only some
+        frames lack it, it is dry in those. The forecast is float32 in any precision of the model.
 
+        network: computes `values`; by default the method. Of a large grid, it does so in tiles.
         Errors: InternalError where the model gives no number.
         """
-        frames = self.inputs.frames(past[:, : self.input_steps], self.scaling)
-        ahead = self.inputs.ahead_frames(past, self.input_steps)
-        return self.rates(call_model(self.model, frames, self.lead_steps, ahead=ahead), past)
+        network = network or self.values
+        if not self.moving:
+            return Forecast(self.rates(network(past), past))
+        motion = motion_of(past[:, : self.input_steps, 0])
+        seen = self._taken_along(past, motion)
+        values = network(seen)
+        if self.calibration is None:
+            rates = take_forward(self.rates(values, seen), motion)
+            return Forecast(where_covered(rates, past))
+        moving = self.calibration.probabilities(where_covered(values, seen))
+        fixed = replace(moving, values=where_covered(take_forward(moving.values, motion), past))
+        return Forecast(self.calibration.rates(fixed, self.rate), fixed)
 
-    def rates(self, forecast: Tensor, past: Tensor) -> Tensor:
-        """What the model gives, (b, lead, 1, h, w), and the past that it is of → the same as of
-        a call.
+    def values(self, seen: Tensor) -> Tensor:
+        """What the model gives for a raw window as it sees it: (b, lead, c, h, w) scaled rates, or
+        the logits of probabilities, in float32.
+
+        It depends on the past nearby only, so that a large grid may be computed in tiles.
         """
-        rates = self.scaling.unscale(forecast.float())
-        if not rates.isfinite().all():
-            raise InternalError(
-                "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
-            )
+        past = seen[:, : self.input_steps]
+        frames = self.inputs.frames(past, self.scaling)
+        ahead = self.inputs.ahead_frames(seen, self.input_steps)
+        values = call_model(
+            self.model, frames, self.lead_steps, ahead=ahead, newest=past[:, -1, 0]
+        ).float()
+        refuse_unfinished(values, seen)
+        return values
+
+    def rates(self, values: Tensor, past: Tensor) -> Tensor:
+        """What a model of the fixed frame gives, and the past that it is of → forecast rates."""
+        rates = self.scaling.unscale(values.float())
+        refuse_unfinished(rates, past)
         return where_covered(rates, past)
+
+    def without(self, raw: Tensor, missing: Tensor) -> Tensor:
+        """A raw window, the rain of some past frames `missing` (b, n) → as this is to see it.
+
+        A model of the moving frame sees a frame again where it is moved to, so here it is NaN.
+        """
+        if not self.moving:
+            return self.inputs.without(raw, missing)
+        return blank(raw, missing)
+
+    def _taken_along(self, past: Tensor, motion: Tensor) -> Tensor:
+        """The raw window in the moving frame; frames without a pixel are replaced there."""
+        size, ahead = (past.shape[-2], past.shape[-1]), past.shape[1] - self.input_steps
+        displacement = window_displacement(motion, self.input_steps, ahead, size)
+        seen = take_along(past, displacement, self.input_steps)
+        missing = past[:, : self.input_steps, 0].isnan().all(dim=(2, 3))
+        missing[:, -1] = False
+        return self.inputs.without(seen, missing) if bool(missing.any()) else seen
+
+
+def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
+    """A forecast whose fields (…, h, w) are turned."""
+    rates, probabilities = turn(forecast.rates), forecast.probabilities
+    if probabilities is None:
+        return Forecast(rates)
+    return Forecast(rates, replace(probabilities, values=turn(probabilities.values)))
+
+
+def motion_of(rain: Tensor) -> Tensor:
+    """The motion of past rain (b, t, h, w) in mm/h: (b, 2, hc, wc) in pixels per timestep."""
+    motions = [estimate_motion(case) for case in rain.float().cpu().numpy()]
+    return torch.from_numpy(np.stack(motions)).to(rain.device)
+
+
+def blank(raw: Tensor, missing: Tensor) -> Tensor:
+    """A raw window (b, t, 1 + k, h, w) without the rain of some past frames `missing` (b, n)."""
+    blanked = raw.clone()
+    blanked[:, : missing.shape[1], :1].masked_fill_(missing[:, :, None, None, None], math.nan)
+    return blanked
+
+
+def refuse_unfinished(values: Tensor, past: Tensor) -> None:
+    """Errors: InternalError for a value (b, lead, c, h, w) that is no number where some frame of
+    the past (b, t, 1 + k, h, w) covers the pixel.
+    """
+    uncovered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
+    if not (values.isfinite() | uncovered).all():
+        raise InternalError(
+            "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
+        )
 
 
 def where_covered(rates: Tensor, past: Tensor) -> Tensor:
-    """Forecast rates (b, lead, 1, h, w), NaN where no frame of the past (b, t, 1 + k, h, w)
+    """Forecast rates (b, lead, c, h, w), NaN where no frame of the past (b, t, 1 + k, h, w)
     covers a pixel.
     """
     return rates.masked_fill(past[:, :, :1].isnan().all(dim=1, keepdim=True), math.nan)

@@ -6,10 +6,10 @@ s < 1:
     interpolation   R(x) = (1 − s) B(x) + s A(x)
     advection       R(x) = (1 − s) B(x − s v) + s A(x + (1 − s) v)
 
-with v, the motion from B to A in pixels, as Lucas and Kanade (1981) follow it, by pysteps; rain is
-moved along it by the backward semi-Lagrangian scheme of Germann and Zawadzki (2002). Rain that
-moves and does not change is restored by advection, while interpolation shows half of it at both
-places. Without motion the two are the same.
+with v, the motion from B to A in pixels, by `nowcast.motion`; rain is moved along it by the
+backward semi-Lagrangian scheme of Germann and Zawadzki (2002). Rain that moves and does not change
+is restored by advection, while interpolation shows half of it at both places. Without motion the
+two are the same.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.arrays import Float64Array
-from nowcast.errors import InternalError
+from nowcast.arrays import Float32Array, Float64Array
+from nowcast.motion.estimation import estimate_motion
 
 
 def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -41,7 +41,6 @@ def fill_gaps(
     frame that is there, or after the last, stay as they are.
 
     filling: advection, or interpolation.
-    Errors: MissingLibraryError where advection has no pysteps; InternalError where that fails.
     """
     filled = np.zeros_like(missing)
     there = np.flatnonzero(~missing)
@@ -66,40 +65,36 @@ def interpolation(
 
 
 def advection(
-    before: Float64Array, after: Float64Array, velocity: Float64Array, shares: Sequence[float]
+    before: Float64Array, after: Float64Array, motion: Float32Array, shares: Sequence[float]
 ) -> Float64Array:
     """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each share s → (s, h, w); of the two the one that
     is there where the other is NaN or comes from outside of the grid; NaN where both are.
 
-    velocity: v (2, h, w), x and y in pixels from B to A. shares: rising.
+    motion: v (2, hc, wc) on the coarse grid, x and y in pixels from B to A.
     """
-    from pysteps.extrapolation.semilagrangian import extrapolate
-
-    moves = {"allow_nonfinite_values": True}
-    forward = extrapolate(before, velocity, list(shares), **moves)
-    backward = extrapolate(after, -velocity, [1 - s for s in reversed(shares)], **moves)[::-1]
-    weights = np.asarray(shares)[:, None, None]
+    weights = np.asarray(shares)[:, np.newaxis, np.newaxis]
+    forward = np.stack([_moved(before, s * motion) for s in shares])
+    backward = np.stack([_moved(after, (s - 1) * motion) for s in shares])
     both: Float64Array = (1 - weights) * forward + weights * backward
     both = np.where(np.isnan(forward), backward, both)
     return np.where(np.isnan(backward), forward, both)
 
 
-def motion_between(before: Float64Array, after: Float64Array) -> Float64Array | None:
-    """v (2, h, w), x and y in pixels from one frame to the other; None where there is nothing to
-    follow.
+def _moved(frame: Float64Array, motion: Float32Array) -> Float64Array:
+    """A frame (h, w) moved once along a motion (2, hc, wc)."""
+    import torch
 
-    Errors: as fill_gaps.
+    from nowcast.forecast.baselines.extrapolation import extrapolate
+
+    moved: Float64Array = extrapolate(torch.from_numpy(frame), torch.from_numpy(motion), 1)[
+        0
+    ].numpy()
+    return moved
+
+
+def motion_between(before: Float64Array, after: Float64Array) -> Float32Array | None:
+    """v (2, hc, wc) on the coarse grid, x and y in pixels from one frame to the other; None where
+    there is nothing to follow.
     """
-    from nowcast.forecast.baselines.advection import motion
-    from nowcast.forecast.baselines.library import quiet, require
-
-    require("gap_filling=advection")
-    try:
-        with quiet("gap_filling=advection"):
-            velocity = motion(np.stack([before, after]))
-    except InternalError as error:
-        raise InternalError(
-            f"gap_filling: {error.__cause__}, so rain cannot be followed; set"
-            " gap_filling=interpolation."
-        ) from error
-    return velocity if velocity.any() else None
+    motion = estimate_motion(np.stack([before, after]).astype(np.float32))
+    return motion if motion.any() else None

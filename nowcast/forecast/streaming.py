@@ -6,6 +6,7 @@ from torch import Tensor
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model.stacks import CellStates, Streaming
 from nowcast.model.watched import runs_only_forward
+from nowcast.probability.forecast import Forecast
 
 
 class WarmForecaster:
@@ -14,7 +15,8 @@ class WarmForecaster:
 
     The forecast is that of the forecaster, of any past: where its first frames are not those that
     were taken in, as one came late or is missing, all are taken in anew, and so are those of a
-    model that is not `Streaming`, or has hooks, which would not be called.
+    model that is not `Streaming`, or has hooks, which would not be called. In the moving frame all
+    past frames are taken along anew with each newest one, so nothing can be taken in before.
 
     A window begins at a state of zero, as in training. A state that was carried on from frame to
     frame for ever would save that work altogether, but the model has never seen one of more than
@@ -31,19 +33,22 @@ class WarmForecaster:
     @torch.inference_mode()
     def __call__(self, past: Tensor) -> Tensor:
         """As `Forecaster.__call__`."""
+        return self.forecast(past).rates
+
+    @torch.inference_mode()
+    def forecast(self, past: Tensor) -> Forecast:
+        """As `Forecaster.forecast`."""
         forecaster, model = self.forecaster, self.forecaster.model
         steps = forecaster.input_steps
         states = self._after(past[:, : steps - 1])
         self._next = past[:, 1:steps]
         if states is None or not isinstance(model, Streaming):
-            return forecaster(past)
+            return forecaster.forecast(past)
         newest = forecaster.inputs.frames(past[:, steps - 1 : steps], forecaster.scaling)
         ahead = forecaster.inputs.ahead_frames(past, steps)
         wanted = {} if ahead is None else {"ahead": ahead}
-        return forecaster.rates(
-            model.unfold(model.encode(newest, states), newest, forecaster.lead_steps, **wanted),
-            past,
-        )
+        values = model.unfold(model.encode(newest, states), newest, forecaster.lead_steps, **wanted)
+        return Forecast(forecaster.rates(values, past))
 
     @torch.inference_mode()
     def prepare(self) -> None:
@@ -56,6 +61,7 @@ class WarmForecaster:
             frames is not None
             and frames.shape[1]
             and isinstance(model, Streaming)
+            and not forecaster.moving
             and runs_only_forward(model)
         ):
             self._taken_in = (

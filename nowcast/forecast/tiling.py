@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from nowcast.errors import DeviceError
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
+from nowcast.probability.forecast import Forecast
 
 WORKSPACE = 1.7
 """Memory that a forecast takes, as a multiple of its tensors: convolutions work in some of their
@@ -130,7 +132,7 @@ def forecast_in_tiles(
     tiling: Tiling,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Tensor:
-    """The past (b, t, 1 + k, h, w) as a `Forecaster` takes it → forecast rates (b, lead, 1, h, w).
+    """The past (b, t, 1 + k, h, w) as a `Forecaster` takes it → forecasts (b, lead, c, h, w).
 
     forecast: of a part of the past, in space: the forecaster, on whatever device. What it gives for
     the whole is returned as it
@@ -142,16 +144,41 @@ def forecast_in_tiles(
     if len(tiles) == 1:
         return forecast(past)
     height, width = past.shape[-2:]
-    made = past.new_full((len(past), lead_steps, 1, height, width), math.nan)
+    made: Tensor | None = None
     for done, (rows, columns) in enumerate(tiles, start=1):
         if not past[:, :, 0, slice(*rows), slice(*columns)].isnan().all():
             top, bottom = _widened(*rows, tiling.halo, height)
             left, right = _widened(*columns, tiling.halo, width)
             part = forecast(past[..., top:bottom, left:right])
+            if made is None:
+                made = past.new_full((*part.shape[:3], height, width), math.nan)
             inner = slice(rows[0] - top, rows[1] - top), slice(columns[0] - left, columns[1] - left)
             made[..., slice(*rows), slice(*columns)] = part[..., *inner]
         progress(done, len(tiles))
+    if made is None:
+        return past.new_full((len(past), lead_steps, 1, height, width), math.nan)
     return made
+
+
+def tiled_forecast(
+    forecaster: Forecaster,
+    past: Tensor,
+    tiling: Tiling,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Forecast:
+    """The forecast of a past (b, t, 1 + k, h, w), its network computed tile by tile on a device.
+
+    What the network sees is taken along with the rain on the whole grid, and so is its forecast.
+    """
+
+    def part(seen: Tensor) -> Tensor:
+        return forecaster.values(seen.to(device)).to(past.device)
+
+    def network(seen: Tensor) -> Tensor:
+        return forecast_in_tiles(part, seen, forecaster.lead_steps, tiling, progress)
+
+    return forecaster.forecast(past, network)
 
 
 class _Cut(NamedTuple):

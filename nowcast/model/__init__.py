@@ -13,6 +13,7 @@ from nowcast.model.encoder_forecaster import EncoderForecaster
 from nowcast.model.encoder_forecaster_strided import StridedEncoderForecaster
 from nowcast.model.fc_lstm import FCLSTM, FCLSTMForecaster
 from nowcast.model.next_frame import NextFrame
+from nowcast.model.probability_head import ProbabilityModel
 from nowcast.plugins import MODELS as ADDED_MODELS
 from nowcast.plugins import load_plugin, plugins
 
@@ -31,6 +32,10 @@ output_channels for c. Models that feed their forecasts back take true frames in
 """
 
 
+_NOT_OF_NETWORK = ("name", "frame", "head", "thresholds")
+"""Settings that say how a network is used."""
+
+
 def build_model(
     settings: Mapping[str, Any],
     channels: int = 1,
@@ -40,7 +45,8 @@ def build_model(
     """Build a model, ours or of an installed package, from its settings.
 
     Args:
-        settings: `name`, one of `MODELS`, and the arguments of that model.
+        settings: `name`, one of `MODELS`, and the arguments of that model; with a `head` of
+            'probability' also `thresholds` in mm/h, for a `ProbabilityModel` of it.
         channels: of a past frame.
         output_channels: of a forecast frame, if it has others than a past one, which a model that
             feeds frames back cannot take.
@@ -58,7 +64,11 @@ def build_model(
         >>> type(build_model(settings)).__name__
         'NextFrame'
     """
-    arguments = {key: value for key, value in settings.items() if key != "name"}
+    arguments = {key: value for key, value in settings.items() if key not in _NOT_OF_NETWORK}
+    thresholds = settings.get("thresholds", ())
+    gives_probabilities = settings.get("head") == "probability"
+    if gives_probabilities:
+        output_channels = len(thresholds)
     if output_channels not in (None, channels):
         arguments["output_channels"] = output_channels
     if ahead_channels:
@@ -66,8 +76,8 @@ def build_model(
     name = settings["name"]
     added = name not in MODELS and name in plugins(ADDED_MODELS)
     kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
-    model: nn.Module = kind(channels=channels, **arguments)
-    return model
+    network: nn.Module = kind(channels=channels, **arguments)
+    return ProbabilityModel(network, thresholds) if gives_probabilities else network
 
 
 __all__ = [
@@ -81,12 +91,14 @@ __all__ = [
     "EncoderForecaster",
     "FCLSTMForecaster",
     "NextFrame",
+    "ProbabilityModel",
     "StridedEncoderForecaster",
     "Variant",
     "build_model",
 ]
 
 FACE = {
+    "probability_head": "a network that gives probabilities",
     "describe": "what a model is made of and what it costs",
     "stacks": "what the networks have in common",
     "watched": "who would notice that a cell is not called",

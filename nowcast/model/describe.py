@@ -32,7 +32,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nowcast.model.convlstm import ConvLSTMNd
 from nowcast.model.fc_lstm import FCLSTM
-from nowcast.model.stacks import Local
+from nowcast.model.stacks import Local, call_model
 
 Dimensions = tuple[int, ...]
 
@@ -246,14 +246,16 @@ class _Run(TorchDispatchMode):
             )
         for module, layers in modules.items():
             self._watch(module, layers)
-        arguments = () if lead_steps is None else (lead_steps,)
         with (
             torch.set_grad_enabled(training),
             torch.autograd.graph.saved_tensors_hooks(self._save, _no_backward),
             self,
         ):
             frames = torch.zeros(*frames_shape, device=device)
-            output = model(frames, *arguments)
+            if lead_steps is None:
+                output = model(frames)
+            else:
+                output = call_model(model, frames, lead_steps, newest=frames[:, -1, 0])
         self.output_shape: Dimensions = tuple(
             (output if isinstance(output, Tensor) else output[0]).shape
         )

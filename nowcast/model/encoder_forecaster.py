@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
@@ -44,6 +45,8 @@ class EncoderForecaster(nn.Module):
         output_channels: of a forecast frame; None: as many as of a past one.
         ahead_channels: of fields known for each lead time, which the innermost forecaster layer
             takes as patches; 0: none, as in the paper.
+        output_grid: 'pixels', the last convolution gives every pixel of a patch, as in the paper;
+            or 'cells', it gives one value for each patch, and pixels are interpolated between them.
 
     Errors: ValueError where frames that are fed back have other channels than past ones.
 
@@ -65,8 +68,11 @@ class EncoderForecaster(nn.Module):
         feedback: bool = False,
         output_channels: int | None = None,
         ahead_channels: int = 0,
+        output_grid: str = "pixels",
     ) -> None:
         super().__init__()
+        if feedback and output_grid != "pixels":
+            raise ValueError(f"output_grid: {output_grid} cannot be fed back as frames.")
         if feedback and output_channels not in (None, channels):
             raise ValueError(
                 f"output_channels: {output_channels} cannot be fed back as frames of {channels}"
@@ -75,7 +81,7 @@ class EncoderForecaster(nn.Module):
         if feedback and ahead_channels:
             raise ValueError("ahead_channels: a model with feedback takes no fields ahead.")
         self.patch_size, self.feedback, self.ahead_channels = patch_size, feedback, ahead_channels
-        self.multiple = patch_size
+        self.multiple, self.output_grid = patch_size, output_grid
         self.spread, self.input_spread = kernel_size // 2, input_kernel_size // 2
         """Cells that one convolution looks to each side."""
         patch_channels = channels * patch_size**2
@@ -89,8 +95,9 @@ class EncoderForecaster(nn.Module):
         self.encoder = layers([patch_channels, *hidden_channels[:-1]])
         innermost = (patch_channels if feedback else 0) + ahead_channels * patch_size**2
         self.forecaster = layers([*hidden_channels[1:], innermost])
+        values = patch_size**2 if output_grid == "pixels" else 1
         self.output = nn.Conv2d(
-            sum(hidden_channels), (output_channels or channels) * patch_size**2, kernel_size=1
+            sum(hidden_channels), (output_channels or channels) * values, kernel_size=1
         )
         self.output_activation = activation(output_activation)
 
@@ -148,6 +155,7 @@ class EncoderForecaster(nn.Module):
         layers = len(self.encoder)
         fed_back = layers * self.input_spread if self.feedback else 0
         cells = input_steps * self.spread + (2 * layers - 1) * self.input_spread
+        cells += self.output_grid == "cells"  # between which pixels are interpolated
         return self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
 
     def _ahead_patches(
@@ -181,10 +189,16 @@ class EncoderForecaster(nn.Module):
             hidden_states.insert(0, sequence)
             after.insert(0, state)
         output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
-        output = from_patches(output, self.patch_size)[..., : size[0], : size[1]]
+        output = self._to_pixels(output)[..., : size[0], : size[1]]
         return (
             activate(output, self.output_activation).unflatten(
                 0, (hidden_states[0].shape[0], steps)
             ),
             after,
         )
+
+    def _to_pixels(self, output: Tensor) -> Tensor:
+        """The last convolution's output on cells (n, c, h/p, w/p) → pixels (n, c, h, w)."""
+        if self.output_grid == "pixels":
+            return from_patches(output, self.patch_size)
+        return functional.interpolate(output, scale_factor=self.patch_size, mode="bilinear")

@@ -64,13 +64,17 @@ def call_model(
     lead_steps: int,
     guide: Tensor | None = None,
     ahead: Tensor | None = None,
+    newest: Tensor | None = None,
 ) -> Tensor:
     """Call a model with what it declares that it wants.
 
-    A model with `ahead_channels` takes fields that are known for each lead time.
+    A model with `ahead_channels` takes fields that are known for each lead time; one that
+    `wants_newest` takes the rates (b, h, w) of the newest frame in mm/h, NaN = missing.
     """
     declares = getattr(model, "module", model)  # within an average of its weights
     wanted = {"ahead": ahead} if getattr(declares, "ahead_channels", 0) else {}
+    if getattr(declares, "wants_newest", False):
+        wanted["newest"] = newest
     guides = () if guide is None else (guide,)
     forecast: Tensor = model(frames, lead_steps, *guides, **wanted)
     return forecast

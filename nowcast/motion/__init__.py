@@ -2,6 +2,8 @@
 
 FACE = {
     "advection": "trajectories, and frames along them",
+    "frames": "windows in the moving frame of reference",
+    "estimation": "motion from the newest frames",
     "grid": "the coarse grid of a motion field",
 }
 """The modules that other rooms may import, and what they give."""

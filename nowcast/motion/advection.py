@@ -44,14 +44,30 @@ def displacements(motion: Tensor, steps: int, *, backward: bool = False) -> Tens
     return torch.stack(travelled, dim=1)
 
 
-def refine(coarse: Tensor, size: tuple[int, int]) -> Tensor:
-    """Interpolate fields (b, n, 2, hc, wc) on the coarse grid to every pixel: (b, n, 2, h, w)."""
-    *_, height, width = coarse.shape
-    full = (height - 1) * COARSE + 1, (width - 1) * COARSE + 1
+def refine(coarse: Tensor, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> Tensor:
+    """Interpolate fields on the coarse grid to pixels.
+
+    Args:
+        coarse: (b, n, 2, hc, wc).
+        size: (h, w) of the pixels that are wanted.
+        corner: row and column of the first of them.
+
+    Returns:
+        (b, n, 2, h, w).
+    """
+    first = [start // COARSE for start in corner]
+    ends = [start + length for start, length in zip(corner, size, strict=True)]
+    last = [max(-(-(end - 1) // COARSE), begin + 1) for end, begin in zip(ends, first, strict=True)]
+    part = coarse[..., first[0] : last[0] + 1, first[1] : last[1] + 1]
+    full = (part.shape[-2] - 1) * COARSE + 1, (part.shape[-1] - 1) * COARSE + 1
     fine = functional.interpolate(
-        coarse.flatten(0, 1), size=full, mode="bilinear", align_corners=True
+        part.flatten(0, 1), size=full, mode="bilinear", align_corners=True
     )
-    cut: Tensor = fine[..., : size[0], : size[1]].unflatten(0, coarse.shape[:2])
+    rows, columns = (
+        slice(start - begin * COARSE, end - begin * COARSE)
+        for start, end, begin in zip(corner, ends, first, strict=True)
+    )
+    cut: Tensor = fine[..., rows, columns].unflatten(0, coarse.shape[:2])
     return cut
 
 

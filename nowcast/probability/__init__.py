@@ -1,8 +1,12 @@
 """Forecasts as probabilities: of each of a ladder of thresholds, and the rates that follow."""
 
 FACE = {
-    "forecast": "a forecast: rates, and with some methods probabilities",
     "ladder": "probabilities of a ladder of thresholds",
+    "rates": "a rate from probabilities",
+    "sample": "pixels of past forecasts to learn from",
+    "cuts": "the probabilities from which on a rate scores best",
+    "calibration": "what is fitted on validation days",
+    "forecast": "a forecast: rates, and with some methods probabilities",
     "neighbourhoods": "the forecast of moved rain as probabilities",
 }
 """The modules that other rooms may import, and what they give."""

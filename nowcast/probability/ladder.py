@@ -65,3 +65,11 @@ def check_ladder(thresholds: Sequence[float]) -> None:
     rising = all(low < high for low, high in pairwise(thresholds))
     if not thresholds or not rising or thresholds[0] <= 0 or not math.isfinite(thresholds[-1]):
         raise ValueError(f"thresholds: must be above 0 and rise, not {list(thresholds)}.")
+
+
+def running_minimum(values: Tensor) -> Tensor:
+    """Return the least of the values (b, lead, k, h, w) of each threshold and those below it."""
+    least = [values[:, :, 0]]
+    for k in range(1, values.shape[2]):
+        least.append(torch.minimum(least[-1], values[:, :, k]))
+    return torch.stack(least, dim=2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nowcast.report.diagrams import at_or_above, names_of
-from nowcast.verification.scoring import Score, shown_in
+from nowcast.verification.scoring import Score, headline_events, shown_in
 from nowcast.verification.swaps import more_than_chance, significantly_better
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def headline(scores: "xr.Dataset") -> list[Table]:
                 for value in scores["threshold"].values
             ],
         )
-        for score in shown_in("headline", of_events=True)
+        for score in headline_events("headline", scores.attrs)
     ]
     errors = [
         (score.title, _cells(scores, score))

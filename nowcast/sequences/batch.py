@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nowcast.motion.frames import take_along, window_displacement
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -21,6 +22,8 @@ class Batch:
     past: what the model sees of the first frames, (b, input_steps, c, h, w).
     ahead: what it sees for each lead time, (b, lead, a, h, w); None of a model that wants nothing.
     weights: (b,) of each window in the loss, 1 in the mean.
+    motion: (b, 2, hc, wc) that the windows were taken along here; None if they were not.
+    fixed_rates: (b, lead, 1, h, w) of the future before that [mm/h], NaN = missing.
     """
 
     rates: Tensor
@@ -30,6 +33,8 @@ class Batch:
     weights: Tensor
     input_steps: int
     ahead: Tensor | None = None
+    motion: Tensor | None = None
+    fixed_rates: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
@@ -45,8 +50,18 @@ class Batch:
         return self.mask[:, self.input_steps :]
 
     @property
+    def newest_rates(self) -> Tensor:
+        """(b, h, w) in mm/h, NaN = missing: the newest frame of the past."""
+        return self.rates[:, self.input_steps - 1, 0]
+
+    @property
     def future_rates(self) -> Tensor:
         return self.rates[:, self.input_steps :]
+
+    @property
+    def observed(self) -> Tensor:
+        """(b, lead, 1, h, w) rates of the future in the fixed frame [mm/h], NaN = missing."""
+        return self.future_rates if self.fixed_rates is None else self.fixed_rates
 
 
 def build_batch(
@@ -55,10 +70,17 @@ def build_batch(
     input_steps: int,
     inputs: Inputs = RAIN_ALONE,
     weights: Sequence[float] | None = None,
+    motion: Tensor | None = None,
 ) -> Batch:
     """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing →
-    Batch; `weights` are 1 if not given.
+    Batch; `weights` are 1 if not given. With a `motion` (b, 2, hc, wc) they are first taken along
+    with the rain.
     """
+    fixed = None if motion is None else raw[:, input_steps:, :1]
+    if motion is not None:
+        size, lead_steps = (raw.shape[-2], raw.shape[-1]), raw.shape[1] - input_steps
+        displacement = window_displacement(motion, input_steps, lead_steps, size)
+        raw = take_along(raw, displacement, input_steps)
     rates = raw[:, :, :1]
     past = inputs.frames(raw[:, :input_steps], scaling)
     of_windows = (
@@ -72,4 +94,6 @@ def build_batch(
         of_windows.to(raw.device),
         input_steps=input_steps,
         ahead=inputs.ahead_frames(raw, input_steps),
+        motion=motion,
+        fixed_rates=fixed,
     )

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 FRAMES = "frames.npy"
 _SERIES = re.compile(r"[0-9a-f]{16}")
 _IN_A_SERIES = re.compile(
-    r"(frames|tiles)\.npy|statistics\.npz|\.lock|\.(frames\.npy|tiles\.npy|statistics\.npz)\.[0-9a-f]{8}\.tmp"
+    r"(frames|tiles|motion-[0-9a-f]{16})\.npy|statistics\.npz|\.lock"
+    r"|\.((frames|tiles|motion-[0-9a-f]{16})\.npy|statistics\.npz)\.[0-9a-f]{8}\.tmp"
 )
 _FILES = re.compile(r"field-[0-9a-f]{16}\.npy|[0-9a-f]{16}(\.statistics)?\.npy")
 """Large fields; and series of a version that had no folder for each."""

@@ -107,13 +107,13 @@ class StoredArray:
         return np.ndarray((stop - start, *self.shape[1:]), self.dtype, memory, first - page)
 
 
-def write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
-    """Begin a .npy file of float32 in C order, whose values the caller appends.
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> None:
+    """Begin a .npy file in C order, whose values the caller appends.
 
     Not as a memory map: on a full disk writing to one kills the process.
     """
     header: dict[str, Any] = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
         "fortran_order": False,
         "shape": shape,
     }

@@ -1,5 +1,6 @@
 """Windows: runs of frames, cut from a grid, as the tensors a model takes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.motion.frames import take_along, window_displacement
 from nowcast.periods import Period
 from nowcast.sequences.clock import clock_of, run_of
 from nowcast.sequences.fields import Fields
@@ -17,6 +19,10 @@ from nowcast.sequences.options import EVERY_WINDOW, Sampling
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetries
 from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.stored import StoredArray
+
+Motions = NDArray[np.float16] | StoredArray
+"""The motion of each time of a series, (n, 2, hc, wc) in pixels per timestep."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class RadarWindows:
         seed: the draws of an epoch depend on it and on the number of the epoch alone.
         fields: what is known beside and ahead of the rain; None for nothing.
         starts: the windows; None for all to learn from.
+        motion: of each time of the clock, (n, 2, hc, wc) in pixels per timestep on the coarse grid;
+            None for a model of the fixed frame of reference.
+        take_along: whether windows are taken along with the rain to their reference time, before
+            crops are cut.
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are
     not square.
@@ -102,8 +112,11 @@ class RadarWindows:
         seed: int = 0,
         fields: Fields | None = None,
         starts: NDArray[np.int64] | None = None,
+        motion: Motions | None = None,
+        take_along: bool = False,
     ) -> None:
         self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
+        self.motion, self.take_along = motion, take_along
         self.input_steps, self.lead_steps = input_steps, lead_steps
         self.sampling, self.seed, self.clock = sampling, seed, clock_of(rates)
         height, width = rates.frames.shape[1:]
@@ -200,7 +213,7 @@ class RadarWindows:
         Each is copied once, from the file to its place: a worker that made and freed every window
         by itself would let the system's allocator scatter a gigabyte of holes.
         """
-        parts = [self._parts(pick) for pick in picks]
+        parts = [self._parts(pick) for pick in picks]  # views of the file, if nothing is moved
         steps, _, height, width = parts[0][0].shape
         windows = np.empty(
             (len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32
@@ -217,15 +230,50 @@ class RadarWindows:
         """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k,
         h, w) where there are some.
         """
-        ticks = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
         rows, columns = (
             slice(pick.top, pick.top + self.crop[0]),
             slice(pick.left, pick.left + self.crop[1]),
         )
+        if self.take_along:
+            parts = self._moved(pick, rows, columns)
+        else:
+            parts = self._still(pick, rows, columns)
+        return [apply_symmetry(part, pick.symmetry) for part in parts]
+
+    def _still(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
+        """The window of a pick in the fixed frame of reference."""
+        ticks = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
         parts = [self._frames(self.clock.rows[ticks], rows, columns)[:, np.newaxis]]
         if self.fields is not None:
             parts.append(self.fields.read(self.clock.times[ticks], self.input_steps, rows, columns))
-        return [apply_symmetry(part, pick.symmetry) for part in parts]
+        return parts
+
+    def _moved(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
+        """The same, taken along with the rain; only the part of the grid that it needs is read."""
+        height, width = self.rates.frames.shape[1:]
+        displacement = window_displacement(
+            self.motions([pick]),
+            self.input_steps,
+            self.lead_steps,
+            self.crop,
+            (pick.top, pick.left),
+        )
+        seen_rows = _reached(rows, displacement[:, :, 1], height)
+        seen_columns = _reached(columns, displacement[:, :, 0], width)
+        within = torch.tensor([columns.start - seen_columns.start, rows.start - seen_rows.start])
+        displacement = displacement + within[:, None, None]
+        return [
+            take_along(torch.from_numpy(np.array(part))[None], displacement, self.input_steps)[
+                0
+            ].numpy()
+            for part in self._still(pick, seen_rows, seen_columns)
+        ]
+
+    def motions(self, picks: Sequence[Pick]) -> Tensor:
+        """The motion at the reference times of picks, (b, 2, hc, wc)."""
+        assert self.motion is not None
+        newest = [pick.start + self.input_steps - 1 for pick in picks]
+        return torch.from_numpy(np.stack([self.motion[tick] for tick in newest])).float()
 
     def _frames(
         self, numbers: NDArray[np.int64], rows: slice, columns: slice
@@ -242,6 +290,14 @@ class RadarWindows:
         frames = np.full((len(numbers), *found.shape[1:]), np.nan, np.float32)
         frames[there] = found
         return frames
+
+
+def _reached(within: slice, displacement: Tensor, length: int) -> slice:
+    """The pixels along an axis that those within, displaced, lie between."""
+    first = within.start + math.floor(float(displacement.min())) - 1
+    last = within.stop + math.ceil(float(displacement.max())) + 1
+    # at least the pixels themselves, which the newest frame is made of
+    return slice(max(0, min(first, within.start)), min(length, max(last, within.stop)))
 
 
 def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:

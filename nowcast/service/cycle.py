@@ -147,11 +147,11 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
     covered = np.asarray(np.isfinite(rates).any(axis=0))
     report.method, report.reason = made.method, made.reason
     report.remarks += [made.made_with["remarks"]] if "remarks" in made.made_with else []
-    report.wet_share, report.input_wet_share = wet_share(made.rates), wet_share(newest)
+    report.wet_share, report.input_wet_share = wet_share(made.forecast.rates), wet_share(newest)
     sees_rain = made.method == MODEL or baseline_record(made.method).sees_rain
     wet_ratio = config.max_wet_ratio if sees_rain else np.inf
     refuse_implausible(
-        made.rates,
+        made.forecast.rates,
         newest,
         config.data.max_rate,
         wet_ratio,
@@ -179,7 +179,10 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
             for key, which in shown.items()
         },
     }
-    return build_forecast(made.rates, scene.grid, scene.reference_time, scene.timestep, provenance)
+    return build_forecast(
+        made.forecast.rates, scene.grid, scene.reference_time, scene.timestep, provenance,
+        made.forecast.probabilities,
+    )  # fmt: skip
 
 
 def refuse_among_radar(path: Path, config: PredictConfig) -> None:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nowcast.baselines import baseline_record, names_where
+from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
@@ -24,6 +23,7 @@ from nowcast.factories.models import (
     steps_of,
 )
 from nowcast.forecast.baselines.library import refuse_absent
+from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import FrameReader, MissingFramesError, Need
@@ -33,14 +33,13 @@ from nowcast.version import __version__
 
 @dataclass(frozen=True)
 class Made:
-    """A forecast (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h; the scene that it was
-    made of, by which method, with what.
+    """A forecast; the scene that it was made of, by which method, with what.
 
     reason: why not by the first method of the chain.
     """
 
     scene: Scene
-    rates: NDArray[np.float32]
+    forecast: SceneForecast
     method: str
     made_with: Mapping[str, Any]
     reason: str | None = None
@@ -62,10 +61,8 @@ class Methods:
                 "missing_frames", config.missing_frames, steps_of(self.model)[0]
             )
         # now, rather than in the night when it is needed
-        for name in names_where("needs_pysteps", config.baselines):
-            refuse_absent(name)
-        if config.max_gap and config.gap_filling == "advection":
-            refuse_absent("gap_filling=advection")
+        for name in config.baselines:
+            refuse_absent(name, baseline_record(name).libraries)
 
     def prepare(self) -> None:
         """Do what of the next forecast can be done before its newest frame is there."""
@@ -84,7 +81,7 @@ class Methods:
                     f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}"
                 )
             try:
-                scene, rates, made_with = (
+                scene, forecast, made_with = (
                     self._by_model(source, reference_time)
                     if name == MODEL
                     else self._by_baseline(name, source, reference_time)
@@ -95,7 +92,7 @@ class Methods:
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
                 reasons.append(f"{name}: {what}")
             else:
-                return Made(scene, rates, name, made_with, "; ".join(reasons) or None)
+                return Made(scene, forecast, name, made_with, "; ".join(reasons) or None)
         raise MissingInputError(
             f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing"
             " files."
@@ -103,7 +100,7 @@ class Methods:
 
     def _by_model(
         self, source: FrameReader, at: np.datetime64
-    ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
+    ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
         scene = source.scene(
@@ -124,11 +121,11 @@ class Methods:
             "computed_on": model.computed_on,
             **({"remarks": "; ".join(filter(None, remarks))} if any(remarks) else {}),
         }
-        return scene, model.rates(scene, turn), made_with
+        return scene, model.forecast_of(scene, turn), made_with
 
     def _by_baseline(
         self, name: str, source: FrameReader, at: np.datetime64
-    ) -> tuple[Scene, NDArray[np.float32], Mapping[str, Any]]:
+    ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
         config, model = self.config, self.model
         input_steps, lead_steps = steps_of(model) if model else _steps(config, name)
         record = baseline_record(name)
@@ -146,13 +143,13 @@ class Methods:
             timestep_minutes=scene.timestep_minutes, members=config.members,
             seed=config.seed,
         )  # fmt: skip
-        rates = baseline.rates(scene)
+        forecast = baseline.forecast_of(scene)
         made_with = {
             "source": f"nowcast {__version__}: {baseline.method}",
             "references": baseline.references,
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
-        return scene, rates, made_with
+        return scene, forecast, made_with
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

@@ -23,16 +23,17 @@ from tqdm import tqdm
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
 from nowcast.model.stacks import call_model
+from nowcast.probability.calibration import Calibration, calibration_of
 from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
-from nowcast.sequences.windows import Pick, Windows
+from nowcast.sequences.windows import Pick, RadarWindows, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
-from nowcast.training.choice import EpochRow, best_row_before_ties, mean_csi, rank
+from nowcast.training.choice import EpochRow, best_row_before_ties, rank
 from nowcast.training.losses import Loss
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
 from nowcast.training.signals import StopRequest
-from nowcast.verification.counts import Counts, count
+from nowcast.training.validation import Skill, build_skill
 from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Trainer:
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
         self.best: EpochRow | None = None  # the epoch that best.pt holds
+        self.calibration: Calibration | None = None  # of the epoch validated last
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of
@@ -170,7 +172,14 @@ class Trainer:
 
     def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
         with self.precision.autocast():
-            forecast = call_model(self.model, batch.past, batch.future.shape[1], guide, batch.ahead)
+            forecast = call_model(
+                self.model,
+                batch.past,
+                batch.future.shape[1],
+                guide,
+                batch.ahead,
+                batch.newest_rates,
+            )
         loss = self.loss(
             forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
         )
@@ -201,10 +210,12 @@ class Trainer:
         batches = [
             picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
         ]
-        loss_sum, counts = 0.0, Counts.zeros(self.thresholds, windows.lead_steps)
+        loss_sum, skill = 0.0, None
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
-                forecast = call_model(model, batch.past, windows.lead_steps, None, batch.ahead)
+                forecast = call_model(
+                    model, batch.past, windows.lead_steps, None, batch.ahead, batch.newest_rates
+                )
             loss = self.loss(
                 forecast,
                 batch.future,
@@ -213,7 +224,8 @@ class Trainer:
                 torch.ones_like(batch.weights),
             )
             loss_sum += loss.item() * batch.rates.shape[0]
-            counts += count(windows.scaling.unscale(forecast), batch.future_rates, self.thresholds)
+            skill = skill or self._no_skill(windows, len(picks) * math.prod(batch.rates.shape[-2:]))
+            skill.add(forecast, batch.observed, batch.motion)
             self._heed(stop)
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
@@ -221,7 +233,19 @@ class Trainer:
                 f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1};"
                 f" {self._last_good()}. Lower optimizer.lr."
             )
-        return {"validation_loss": loss_mean, "validation_csi": mean_csi(counts)}
+        assert skill is not None
+        self.calibration = skill.calibration()
+        return {"validation_loss": loss_mean, "validation_csi": skill.csi()}
+
+    def _no_skill(self, windows: Windows, pixels: int) -> Skill:
+        """An empty sum of validation cases, which have so many pixels together."""
+        return build_skill(
+            getattr(self.model, "thresholds", ()),
+            self.thresholds,
+            windows.lead_steps,
+            windows.scaling,
+            pixels,
+        )
 
     def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
         """The windows of each batch, on the device.
@@ -244,7 +268,14 @@ class Trainer:
                 windows.input_steps,
                 self.inputs,
                 [pick.weight for pick in picks],
+                self._motion(windows, picks),
             )
+
+    def _motion(self, windows: Windows, picks: Sequence[Pick]) -> Tensor | None:
+        """The motion that windows are still to be taken along, (b, 2, hc, wc)."""
+        if not isinstance(windows, RadarWindows) or windows.motion is None or windows.take_along:
+            return None
+        return windows.motions(picks).to(self.precision.device)
 
     def _bar(
         self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0
@@ -328,6 +359,7 @@ class Trainer:
             "gradient_scaler": self.gradient_scaler.state_dict(),
             "rng": torch.get_rng_state(),
             "progress": vars(self.progress),
+            "calibration": None if self.calibration is None else self.calibration.state(),
         }
         write_checkpoint(path, checkpoint)
 
@@ -344,6 +376,8 @@ class Trainer:
             self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
         torch.set_rng_state(checkpoint["rng"])
         self.progress = Progress(**checkpoint["progress"])
+        if checkpoint["calibration"] is not None:
+            self.calibration = calibration_of(checkpoint["calibration"])
         history = self.progress.history
         if history:
             epoch = (

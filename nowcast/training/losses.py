@@ -3,10 +3,12 @@
 Every loss counts measured pixels alone, and each sequence by its weight, 1 in the mean.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nowcast.errors import MissingLibraryError
 from nowcast.plugins import LOSSES, load_plugin, package_of, plugins
@@ -49,16 +51,48 @@ def cross_entropy(
     """Cross-entropy of probabilities in [0, 1], summed over each sequence, mean over sequences
     (Shi et al. 2015, 4.1).
     """
-    terms = torch.nn.functional.binary_cross_entropy(forecast, observed, reduction="none")
+    terms = functional.binary_cross_entropy(forecast, observed, reduction="none")
     return (terms * mask * _of_pixels(weights)).sum() / forecast.shape[0]
 
 
-def loss_of(name: str) -> Loss:
+def exceedance(
+    forecast: Tensor,
+    observed: Tensor,
+    mask: Tensor,
+    rates: Tensor,
+    weights: Tensor,
+    thresholds: Sequence[float],
+) -> Tensor:
+    """Cross-entropy of the probability of reaching each threshold, summed over thresholds, each
+    with its weight of `threshold_weights`: a proper score of each probability.
+
+    `forecast`: logits (b, lead, k, h, w). `thresholds`: (k,) in mm/h.
+    """
+    levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
+    events = (rates >= levels[:, None, None]).to(forecast.dtype)
+    terms = functional.binary_cross_entropy_with_logits(forecast, events, reduction="none")
+    by_threshold = terms.new_tensor(threshold_weights(thresholds))[:, None, None]
+    return _masked_mean((terms * by_threshold).sum(dim=2, keepdim=True), mask, weights)
+
+
+def threshold_weights(thresholds: Sequence[float]) -> list[float]:
+    """Return the weights of thresholds in mm/h: threshold ** 0.75, and at least 1.
+
+    Rare rain would otherwise hardly count. One weight for all pixels of a threshold leaves its
+    probabilities unbiased.
+    """
+    return [max(1.0, threshold**0.75) for threshold in thresholds]
+
+
+def loss_of(name: str, thresholds: Sequence[float] = ()) -> Loss:
     """Return the loss of this name: a function of this module, or what an installed package names
     in an entry point of the group `nowcast.losses`.
 
+    thresholds: of the probabilities that a model gives, in mm/h.
     Errors: MissingLibraryError if no package adds the name, or it cannot be used.
     """
+    if name == "exceedance":
+        return partial(exceedance, thresholds=thresholds)
     loss: Loss = globals()[name] if name in OUR_LOSSES else load_plugin(LOSSES, name)
     if not callable(loss):
         raise MissingLibraryError(

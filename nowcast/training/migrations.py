@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from nowcast.probability.ladder import LADDER
+
 Checkpoint = dict[str, Any]
 """schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng,
 progress: tensors and plain values alone.
@@ -72,10 +74,29 @@ def _say_nothing_is_ahead(checkpoint: Checkpoint) -> Checkpoint:
     return {**checkpoint, "config": {**config, "inputs": {**inputs, "ahead": none}}}
 
 
+def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
+    """4 → 5: all models were of the fixed frame of reference and gave rates."""
+    config = checkpoint.get("config", {})
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict):  # an odd one is refused where it is checked
+        return {"calibration": None, **checkpoint}
+    new = {"frame": "fixed", "head": "rate", "thresholds": list(LADDER)}
+    if model.get("name") == "encoder_forecaster":
+        new["output_grid"] = "pixels"
+    if model.get("name") == "next_frame":
+        new["thresholds"] = []
+    return {
+        "calibration": None,
+        **checkpoint,
+        "config": {**config, "model": {**new, **model}},
+    }
+
+
 MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     1: _name_cells,
     2: _say_inputs_and_place,
     3: _say_nothing_is_ahead,
+    4: _say_frame_and_head,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 

@@ -1,10 +1,16 @@
 """Optimizers and learning-rate schedules by name."""
 
 import math
+from typing import Any
 
 from torch import nn
 from torch.optim import AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from nowcast.model.probability_head import mixture_parameters
+
+MIXTURE_RATE = 5.0
+"""Learning rate of the weights of neighbourhoods, as a multiple of that of the network."""
 
 
 def build_optimizer(
@@ -12,13 +18,24 @@ def build_optimizer(
 ) -> Optimizer:
     """'adamw' or 'rmsprop'.
 
-    `decay` is β2 of the one and α of the other; `momentum` is β1 of the one.
+    `decay` is β2 of the one and α of the other; `momentum` is β1 of the one. The weights of
+    neighbourhoods, which begin near their best, have `MIXTURE_RATE` times the learning rate and no
+    decay.
     """
+    groups = _groups(model, lr)
     if name == "adamw":
-        return AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, betas=(momentum, decay))
-    return RMSprop(
-        model.parameters(), lr=lr, weight_decay=weight_decay, alpha=decay, momentum=momentum
-    )
+        return AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(momentum, decay))
+    return RMSprop(groups, lr=lr, weight_decay=weight_decay, alpha=decay, momentum=momentum)
+
+
+def _groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
+    mixture = mixture_parameters(model)
+    of_mixture = {id(parameter) for parameter in mixture}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in of_mixture]
+    groups: list[dict[str, Any]] = [{"params": rest}]
+    if mixture:
+        groups.append({"params": mixture, "lr": MIXTURE_RATE * lr, "weight_decay": 0.0})
+    return groups
 
 
 def build_schedule(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nowcast.plugins import LOSSES, plugins
 
-OUR_LOSSES = ("mse", "mae", "balanced", "cross_entropy")
+OUR_LOSSES = ("mse", "mae", "balanced", "cross_entropy", "exceedance")
 """Functions of `nowcast.training.losses`."""
 
 

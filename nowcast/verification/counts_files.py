@@ -11,7 +11,7 @@ from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
-from nowcast.verification.remarks import remarks_attr, remarks_of
+from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
@@ -187,7 +187,7 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
     unlike = [
         key
-        for key in (*_ALIKE_ATTRS, "checkpoint_sha256")
+        for key in (*_ALIKE_ATTRS, "checkpoint_sha256", CUTS_FITTED_ON)
         if first.attrs.get(key) != part.attrs.get(key)
     ]
     unlike += [

@@ -7,7 +7,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
-from nowcast.verification.scoring import Score, shown_in
+from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
+from nowcast.verification.scoring import Score, headline_events, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    blocks = [dict(_event_rows(dataset, score)) for score in shown_in("terminal", of_events=True)]
+    blocks = [
+        dict(_event_rows(dataset, score)) for score in headline_events("terminal", dataset.attrs)
+    ]
     blocks.append(dict(_error_rows(dataset)))
     units = "mm/h" if dataset["threshold"].attrs.get("units") == "mm h-1" else ""
     table = _table(
@@ -166,6 +169,8 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
         yield (
             f"Cases without one scored pixel, in no number here: {dataset.attrs['unscored_cases']}."
         )
+    if CUTS_FITTED_ON in dataset.attrs:
+        yield f"{WITH_CUTS.strip()}: by cuts fitted on {dataset.attrs[CUTS_FITTED_ON]}."
     one, many = _BLOCKS[dataset.attrs["interval_blocks"]]
     if not dataset.attrs["resamples"]:
         yield "No intervals were asked for."

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 
 _KEY = "remarks"
 
+WITH_CUTS = " (cuts)"
+"""What follows the name of a forecast whose rates are made by fitted cuts."""
+
+CUTS_FITTED_ON = "cuts_fitted_on"
+"""The attribute of counts and scores that names the days on which cuts were fitted."""
+
 
 def remarks_attr(remarks: Sequence[str]) -> dict[str, str]:
     """Remarks as an attribute of counts: a line each, none twice; nothing without a remark."""

@@ -5,7 +5,7 @@ and in the report where its `Place` says.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nowcast.verification import probabilistic, scores
+from nowcast.verification.remarks import CUTS_FITTED_ON
 from nowcast.verification.scores import ERROR_SUMS, Contingency, Scores, Sums
 
 TABLE = Contingency._fields
@@ -107,6 +108,19 @@ def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool)
         (score for score in here if score.of_events == of_events),
         key=lambda score: int(getattr(score.place, place)),
     )
+
+
+def headline_events(
+    place: Literal["terminal", "headline"], attrs: Mapping[Any, Any]
+) -> list[Score]:
+    """Return the event scores of a headline: with fitted cuts also the frequency bias, which is
+    what they cost, next to the CSI.
+
+    attrs: of the counts or the scores.
+    """
+    first, *others = shown_in(place, of_events=True)
+    bias = [SCORES["frequency_bias"]] if CUTS_FITTED_ON in attrs else []
+    return [first, *bias, *others]
 
 
 def numbers_of(section: Literal["all", "ensembles"]) -> list[Score]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nowcast.files import written_whole
 from nowcast.verification.dataset import AGGREGATES
+from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
 from nowcast.verification.scoring import TABLE, shown_in
 
 COUNTED = (*TABLE, "pixels")
@@ -26,7 +27,8 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     The table has a row for each part, forecast, lead time and threshold. A row of an aggregate has
     no `lead_minutes` but 'pooled' or 'mean' as its `aggregate`; parts other than 'all' have only
     these. What knows no threshold (pixels, errors) is the same at each. An undefined score is
-    'nan'; a mean has no counts; intervals stand next to the means of 'all'. A text that a
+    'nan'; a mean has no counts; intervals stand next to the means of 'all'. Where cuts were
+    fitted, the last column says on which days. A text that a
     spreadsheet would compute begins with an apostrophe.
 
     Errors: CannotCreateError, InputOutputError.
@@ -66,6 +68,9 @@ def _table(dataset: xr.Dataset) -> pd.DataFrame:
     )
     numbers = {name: values.ravel() for name, values in _columns(dataset).items()}
     whole = pd.concat([table, pd.DataFrame(numbers)], axis="columns")
+    if CUTS_FITTED_ON in dataset.attrs:
+        has_cuts = whole["forecast"].str.endswith(WITH_CUTS)
+        whole[CUTS_FITTED_ON] = np.where(has_cuts, dataset.attrs[CUTS_FITTED_ON], "")
     return whole[(whole["part"] == parts[0]) | (whole["aggregate"] != "")]
 
 

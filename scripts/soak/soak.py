@@ -29,7 +29,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import soak_faults as faults
@@ -278,9 +277,6 @@ def main() -> None:
     if arguments.folder.exists():
         parser.error(f"{arguments.folder}: is there already; choose another folder.")
     methods = ["model", "extrapolation", "persistence", "none"]
-    if find_spec("pysteps") is None:
-        print("pysteps is not installed, so the chain of fallbacks is without extrapolation.")
-        methods.remove("extrapolation")
     settings = Settings(
         arguments.checkpoint,
         arguments.folder,

@@ -71,9 +71,9 @@ class Watcher:
     process: subprocess.Popen[bytes] | None = None
     read: int = 0  # lines of its log
     memory: list[list[int]] = field(default_factory=list)  # bytes after each cycle, of each process
-    # both from the first extrapolation on, where there is one
+    # both from the first extrapolation on
     handles: list[list[int]] = field(default_factory=list)
-    has_pysteps: bool = False
+    has_opencv: bool = False
 
     @property
     def log(self) -> Path:
@@ -90,7 +90,7 @@ class Watcher:
                 words, cwd=self.folder, stderr=stderr, stdout=stderr, env=environment()
             )
         self.memory.append([])
-        self.has_pysteps = False
+        self.has_opencv = False
         self.handles.append([])
 
     def end(self, by: signal.Signals) -> int:
@@ -127,8 +127,8 @@ class Watcher:
         if held.exists():  # elsewhere than on Linux nobody tells
             pages = int((held / "statm").read_text().split()[1])
             # which it holds from the first extrapolation on
-            if not self.has_pysteps and "cv2" in (held / "maps").read_text():
-                self.has_pysteps = True
+            if not self.has_opencv and "cv2" in (held / "maps").read_text():
+                self.has_opencv = True
                 self.memory[-1].clear()
                 self.handles[-1].clear()
             self.memory[-1].append(pages * os.sysconf("SC_PAGE_SIZE"))

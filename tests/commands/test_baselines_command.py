@@ -5,6 +5,7 @@ radar.
 import json
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ from nowcast.sequences.packed import pack
 Run = Callable[..., Outcome]
 RADOLAN = Path(__file__).parents[2] / "data" / "radolan.nc"
 NEWEST = np.datetime64("2020-01-01T07:55")
-MOVING = ("extrapolation", "sprog", "steps")
+BY_PYSTEPS = ("sprog", "steps", "steps_mean", "linda", "anvil")
 STEPS = ("input_steps=4", "lead_steps=3")
 
 
 def members(name: str) -> list[str]:
-    """Only an ensemble has members."""
-    return ["members=3"] if name == "steps" else []
+    """Only the ensemble of STEPS has members."""
+    return ["members=3"] if name.startswith("steps") else []
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def data(radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
 
 
 def needs_pysteps(name: str) -> None:
-    if name in MOVING:
-        pytest.importorskip("cv2")
+    if name in BY_PYSTEPS and find_spec("pysteps") is None:
+        pytest.skip("pysteps is not installed")
 
 
 def rates_of(radar_file: Path) -> xr.DataArray:
@@ -86,6 +87,21 @@ def test_each_is_written_as_a_forecast_file(
         expected = np.where(covered > 0, np.nansum(train, axis=0) / np.maximum(covered, 1), np.nan)
         np.testing.assert_allclose(rate[1], expected, rtol=1e-5)
         assert np.isfinite(expected).any()
+
+
+def test_probabilities_are_written_by_the_baseline_that_has_some(run: Run, data: list[str]) -> None:
+    pytest.importorskip("cv2")
+    assert run("predict", "model=lagrangian_probability", *STEPS, *data).code == 0
+    forecast = open_forecast("forecast.nc")
+    assert forecast["probability"].dims == ("time", "threshold", "y", "x")
+    likely = forecast["probability"].sel(threshold=1.0) >= 0.5
+    rate = forecast["precipitation_rate"]
+    known = rate.notnull()
+    agree = (likely == (rate >= 1.0)).where(known)
+    assert known.any() and likely.any() and agree.mean() > 0.99  # but for rounding in the file
+    assert "Lagrangian probabilities" in forecast.attrs["source"]
+    assert run("predict", "model=persistence", *STEPS, *data, "output=plain.nc").code == 0
+    assert "probability" not in open_forecast("plain.nc")
 
 
 @pytest.mark.parametrize("name", ["extrapolation", "steps"])
@@ -176,7 +192,7 @@ def test_what_is_not_given_is_named(
     assert not Path("forecast.nc").exists()
 
 
-@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("name", BY_PYSTEPS)
 def test_without_pysteps_it_says_what_to_install(
     name: str, run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +214,6 @@ def test_only_those_that_see_motion_need_every_frame(
         "2020-01-01T07:45:00Z"
     ]
     assert run("predict", "model=persistence", *words, "at=2020-01-01T07:45").code == 66
-    needs_pysteps("extrapolation")
     outcome = run("predict", "model=extrapolation", *words)
     assert (
         outcome.code == 66
@@ -301,7 +316,6 @@ def test_the_radolan_chain(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyP
     Those windows are 20 frames that share none, from midnight on: the first reference time is that
     of its fifth frame. Others of these days differ by 0.02, so it must be these.
     """
-    needs_pysteps("extrapolation")
     if not RADOLAN.exists():
         pytest.skip("data/radolan.nc is not at hand; 'nowcast fetch' brings it")
     monkeypatch.chdir(tmp_path)

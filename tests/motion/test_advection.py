@@ -94,3 +94,12 @@ def test_the_coarse_grid_reaches_to_the_last_pixel() -> None:
     for length in (1, 2, 8, 9, 10, 190):
         points, _ = coarse_size(length, 1)
         assert (points - 1) * COARSE >= length - 1 > (points - 2) * COARSE
+
+
+def test_a_part_of_the_grid_is_refined_as_within_the_whole() -> None:
+    coarse = torch.rand(2, 3, 2, *coarse_size(*SIZE))
+    whole = refine(coarse, SIZE)
+    for size, corner in (((20, 9), (13, 30)), ((1, 1), (48, 56)), ((49, 1), (0, 8))):
+        part = refine(coarse, size, corner)
+        rows = slice(corner[0], corner[0] + size[0])
+        torch.testing.assert_close(part, whole[..., rows, corner[1] : corner[1] + size[1]])

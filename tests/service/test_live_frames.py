@@ -645,7 +645,6 @@ def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: P
 def test_a_filled_gap_stands_in_the_forecast(
     run: Callable[..., Outcome], radar_file: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("cv2")
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         whole.isel(time=[*range(90, 94), 95]).to_netcdf(tmp_path / "gap.nc", engine="netcdf4")
     words = [

@@ -74,6 +74,21 @@ def test_the_caption_says_what_the_numbers_are() -> None:
     assert "rough" not in caption and "†" not in caption
 
 
+def test_the_frequency_bias_stands_below_the_csi_only_where_cuts_were_fitted() -> None:
+    plain = two_forecasts()
+    cut = plain.assign_attrs(cuts_fitted_on="2018-05-09, 96 cases")
+    labels = [
+        [line.split("≥")[0].strip() for line in headline_text(one).splitlines() if "≥" in line]
+        for one in (plain, cut)
+    ]
+    assert list(dict.fromkeys(labels[0])) == ["CSI", "HSS"]
+    assert list(dict.fromkeys(labels[1])) == ["CSI", "bias", "HSS"]
+    mean = plain["frequency_bias_mean"].sel(part="all", threshold=1.0, forecast="model").item()
+    assert row(headline_text(cut), "bias ≥ 1")[0].rstrip("*") == f"{mean:.3f}"
+    assert "(cuts): by cuts fitted on 2018-05-09, 96 cases." in caption_of(cut)
+    assert "cuts" not in caption_of(plain)
+
+
 def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
     assert "It is rough for fewer than 10 days, as a single day moves it much." in caption_of(
         two_forecasts(days=9)

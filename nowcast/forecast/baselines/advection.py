@@ -1,5 +1,4 @@
-"""Rain moved along by pysteps, in float64 on the CPU: extrapolation, and the frame in which S-PROG
-and STEPS work.
+"""Rain moved along by pysteps, in float64 on the CPU: the frame in which S-PROG and STEPS work.
 
 Motion is that of Lucas and Kanade (1981) as pysteps has it: corners of the rain in dB are followed
 from each frame of the past to the next, and their vectors, without outliers, are spread over the
@@ -7,7 +6,6 @@ grid. Rain is moved along it by the backward semi-Lagrangian scheme of Germann a
 Both are in pixels and steps, so neither needs to know their size.
 """
 
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,19 +15,12 @@ import torch
 from torch import Tensor
 
 from nowcast.arrays import Float64Array
-from nowcast.baselines import Forecast, Making
+from nowcast.forecast.baselines.extrapolation import remark
 from nowcast.forecast.baselines.library import quiet
 from nowcast.radar.grid import WET_RATE
 
-log = logging.getLogger(__name__)
-
-
 WET_DB, DRY_DB = -10.0, -15.0
 """`WET_RATE`, from which on rain counts, in dB, and the dB of less."""
-
-
-def build_extrapolation(making: Making) -> Forecast:
-    return Advection(making.name, making.lead_steps, making.remarks)
 
 
 class Model(Protocol):
@@ -54,16 +45,15 @@ class Advection:
     frame, in all members alike; and all of a case where one of its frames holds no measured pixel,
     for then no motion is known.
 
-    model: S-PROG or STEPS; without one the newest frame is moved along as it is. Where there is too
-    little rain for it, it is, too.
-    remarks: where it departed from its method, each with the number of cases, and told in the log,
-    once.
+    model: S-PROG or STEPS. Where there is too little rain for it, the newest frame is moved along
+    as it is.
+    remarks: where it departed from its method, each with the number of cases.
     """
 
     name: str
     lead_steps: int
     remarks: Counter[str]
-    model: Model | None = None
+    model: Model
 
     def __call__(self, past: Tensor) -> Tensor:
         cases = [
@@ -74,29 +64,25 @@ class Advection:
 
     def _case(self, rain: Float64Array) -> Float64Array:
         """(t, h, w) → (m, lead, h, w)."""
-        members = 1 if self.model is None else self.model.members
-        shape = (members, self.lead_steps, *rain.shape[1:])
+        shape = (self.model.members, self.lead_steps, *rain.shape[1:])
         if np.isnan(rain).all(axis=(1, 2)).any():
-            self._remark(
+            remark(
+                self.name,
+                self.remarks,
                 "a frame of the past holds no measured pixel, so no motion is known, and all of the"
-                " forecast is missing"
+                " forecast is missing",
             )
             return np.full(shape, np.nan)
         with quiet(self.name):
             velocity = motion(rain)
             moved = extrapolate(rain[-1], velocity, self.lead_steps)
             known = ~np.isnan(moved)
-            made = moved if self.model is None else changed(rain, velocity, self.model)
+            made = changed(rain, velocity, self.model)
         if not isinstance(made, str) and np.isfinite(made[..., known]).all():
             return np.broadcast_to(np.where(known, made, np.nan), shape)
         reason = made if isinstance(made, str) else "its forecast is not finite"
-        self._remark(f"{reason}: the rain is extrapolated as it is")
+        remark(self.name, self.remarks, f"{reason}: the rain is extrapolated as it is")
         return np.broadcast_to(moved, shape)
-
-    def _remark(self, text: str) -> None:
-        self.remarks[text] += 1
-        if self.remarks[text] == 1:
-            log.warning("%s: %s", self.name, text)
 
 
 def changed(rain: Float64Array, velocity: Float64Array, model: Model) -> Float64Array | str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nowcast.arrays import Float32Array
+from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
+from nowcast.probability.forecast import Forecast
 from nowcast.sequences.scene import Scene
 
 
@@ -18,7 +19,8 @@ class Baseline:
     name: as in `baseline=` and `model=` of the commands.
     members: how many forecasts it makes of one past; 1 where it is deterministic.
     method, references: what it does and where that was published, in words for a forecast file.
-    forecast: the past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, NaN = missing.
+    forecast: the past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, NaN = missing; or
+        these rates with probabilities.
     remarks: where it departed from its method so far, each with the number of cases.
     """
 
@@ -29,7 +31,7 @@ class Baseline:
     members: int
     method: str
     references: str
-    forecast: Callable[[Tensor], Tensor]
+    forecast: Callable[[Tensor], Tensor | Forecast]
     remarks: Counter[str]
 
     def __call__(self, past: Tensor) -> Tensor:
@@ -38,9 +40,16 @@ class Baseline:
 
         NaN = missing, in both; a forecast is missing where its method knows nothing.
         """
-        return self.forecast(past[:, :, 0].float())
+        return self.expect(past).rates
 
-    def rates(self, scene: Scene) -> Float32Array:
-        """A scene → forecast rates (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h."""
-        made: Float32Array = self(torch.from_numpy(scene.rates)[None, :, None])[0].numpy()
-        return made if self.members > 1 else made[:, 0]
+    def expect(self, past: Tensor) -> Forecast:
+        """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates, with
+        probabilities where the method has some.
+        """
+        made = self.forecast(past[:, :, 0].float())
+        return made if isinstance(made, Forecast) else Forecast(made)
+
+    def forecast_of(self, scene: Scene) -> SceneForecast:
+        """A scene → its forecast."""
+        made = self.expect(torch.from_numpy(scene.rates)[None, :, None])
+        return scene_forecast(made, ensemble=self.members > 1)

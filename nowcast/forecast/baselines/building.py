@@ -23,10 +23,10 @@ def build_baseline(
     """Build a baseline by its name.
 
     Args:
-        name: persistence, extrapolation, sprog, steps, climatology or zero.
+        name: as in `nowcast.baselines.RECORDS`.
         input_steps, lead_steps: frames that it sees, and forecasts.
         timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise.
-        members, seed: of the ensemble of STEPS.
+        members, seed: of the members of STEPS.
         climatology: the mean rates (h, w) in mm/h, NaN = missing, for the baseline of that name.
 
     Returns:
@@ -34,7 +34,7 @@ def build_baseline(
 
     Raises:
         ConfigError: for another name, too few input_steps, or no times if they are needed.
-        MissingLibraryError: if pysteps or OpenCV is absent.
+        MissingLibraryError: if it needs pysteps, which is absent.
 
     Example:
         >>> import torch
@@ -51,8 +51,7 @@ def build_baseline(
             f"input_steps: {name} needs {record.least_steps} frames at least, not {input_steps};"
             " give more, or another baseline."
         )
-    if record.needs_pysteps:
-        require(name)
+    require(name, record.libraries)
     if record.needs_days and climatology is None:
         raise InternalError(f"{name}: built without its mean rates.")
     if record.needs_spacing and timestep_minutes is None:
@@ -65,7 +64,7 @@ def build_baseline(
         Making(name, lead_steps, timestep_minutes, pixel_km, members, seed, climatology, remarks)
     )
     method, made = record.method, members if record.ensemble else 1
-    if record.ensemble:
+    if record.draws_members:
         method += f"; {members} members, seed {seed}, pixels of {pixel_km:.3g} km"
     return Baseline(
         name, input_steps, lead_steps, timestep_minutes, made, method, record.references, forecast,

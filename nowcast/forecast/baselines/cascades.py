@@ -19,11 +19,19 @@ def build_sprog(making: Making) -> Forecast:
 
 
 def build_steps(making: Making) -> Forecast:
+    return Advection(making.name, making.lead_steps, making.remarks, _steps(making))
+
+
+def build_steps_mean(making: Making) -> Forecast:
+    mean = StepsMean(_steps(making))
+    return Advection(making.name, making.lead_steps, making.remarks, mean)
+
+
+def _steps(making: Making) -> "Steps":
     assert making.timestep_minutes is not None
-    steps = Steps(
+    return Steps(
         making.lead_steps, making.timestep_minutes, making.pixel_km, making.members, making.seed
     )
-    return Advection(making.name, making.lead_steps, making.remarks, steps)
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,24 @@ class Steps:
             num_workers=1,
         )
         return to_rate(made)
+
+
+@dataclass(frozen=True)
+class StepsMean:
+    """The mean in mm/h of the members of STEPS, as one forecast."""
+
+    steps: Steps
+    members: int = 1
+
+    def suits(self, rain: Float64Array) -> bool:
+        return self.steps.suits(rain)
+
+    def __call__(self, rain: Float64Array, velocity: Float64Array) -> Float64Array:
+        """The past (t, h, w) [mm/h, NaN = missing], t ≥ 3, and its motion (2, h, w) → (1, lead,
+        h, w).
+        """
+        mean: Float64Array = self.steps(rain, velocity).mean(axis=0, keepdims=True)
+        return mean
 
 
 def newest_in_db(rain: Float64Array) -> Float64Array:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,39 +12,36 @@ import numpy as np
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
 
-_LIBRARIES = ("pysteps", "cv2")  # the second is what the first follows rain with
 
-
-def require(name: str) -> None:
-    """Errors: MissingLibraryError where the libraries that the baseline `name` needs are not
+def require(name: str, libraries: Sequence[str]) -> None:
+    """Errors: MissingLibraryError where one of the libraries that the baseline `name` needs is not
     there, or not whole.
     """
-    with _silence():
-        for library in _LIBRARIES:
-            try:
-                with importing_plainly():
-                    import_module(library)
-            except ImportError as error:
-                raise MissingLibraryError(
-                    f"{name}: needs {library}: pip install 'nowcast[baselines]'."
-                ) from error
-            except (
-                AttributeError,
-                OSError,
-                RuntimeError,
-                ValueError,
-            ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
-                raise MissingLibraryError(
-                    f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
-                ) from error
+    for library in libraries:
+        try:
+            with _silence(), importing_plainly():
+                import_module(library)
+        except ImportError as error:
+            raise MissingLibraryError(
+                f"{name}: needs {library}: pip install 'nowcast[baselines]'."
+            ) from error
+        except (
+            AttributeError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
+            raise MissingLibraryError(
+                f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
+            ) from error
 
 
-def refuse_absent(name: str) -> None:
+def refuse_absent(name: str, libraries: Sequence[str]) -> None:
     """As `require`, without importing anything: whether the libraries are installed at all.
 
     Errors: MissingLibraryError.
     """
-    absent = [library for library in _LIBRARIES if find_spec(library) is None]
+    absent = [library for library in libraries if find_spec(library) is None]
     if absent:
         raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
 

@@ -64,14 +64,20 @@ _LINES = (
     "#1f5fb4",
     "#e07b00",
     "#2a9d58",
+    "#e3b21c",
     "#96127f",
     "#4fb3d9",
+    "#0f7f7f",
+    "#d6457f",
+    "#7a5ccc",
     "#8c6d1f",
     "#666666",
     "#dd2c27",
     "#000000",
+    "#8fae1b",
+    "#7a2f12",
 )
-_MARKERS = "osD^vPX*d"
+_MARKERS = "osDp^vPX*dh<>8H"
 _KNOWN = ("model", *RECORDS)
 """The forecasts that `evaluate` names itself: each looks the same in all pictures of all
 evaluations.

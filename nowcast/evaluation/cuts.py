@@ -1,0 +1,102 @@
+"""Fair play: forecasts that nobody trained, with cuts that were fitted on validation days.
+
+A trained model chooses its rates where they score best on validation days. With `fit_cuts=true`
+every other forecast has the same privilege: at each lead time, an event is forecast where its own
+rate, or the probability of the event, reaches a cut.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from tqdm import tqdm
+
+from nowcast.evaluation.cases import Cases, Source
+from nowcast.probability.cuts import fit_cuts
+from nowcast.probability.rates import rates_by_cuts
+from nowcast.probability.sample import Sample, empty_sample
+from nowcast.verification.remarks import WITH_CUTS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The cuts (lead, k) of one forecast, and the thresholds (k,) in mm/h that they are for."""
+
+    thresholds: tuple[float, ...]
+    values: Tensor
+
+
+class CutCases:
+    """Cases of a source, with the same forecasts once more, their rates by cuts.
+
+    A forecast with cuts stands next to the plain one under its name plus ` (cuts)`.
+    """
+
+    def __init__(self, source: Source, cuts: Mapping[str, Cuts], fitted_on: str) -> None:
+        self.source, self.cuts, self.fitted_on = source, cuts, fitted_on
+        self.times, self.lead_minutes, self.grid = source.times, source.lead_minutes, source.grid
+        self.predictors = source.predictors
+        self.remarks = [
+            *source.remarks,
+            f"cuts of {', '.join(cuts)} were fitted on {fitted_on}",
+        ]
+
+    def read(self, indices: Sequence[int]) -> Cases:
+        """These cases, with both."""
+        cases = self.source.read(indices)
+        forecasts: dict[str, Tensor] = {}
+        for name, rates in cases.forecasts.items():
+            forecasts[name] = rates
+            if name in self.cuts:
+                cut = self.cuts[name]
+                scores = _scores(cases, name, cut.thresholds)
+                forecasts[name + WITH_CUTS] = rates_by_cuts(scores, cut.values, cut.thresholds)
+        return replace(cases, forecasts=forecasts)
+
+
+def fit_all(source: Source, thresholds: Sequence[float], batch_size: int) -> dict[str, Cuts]:
+    """Return the cuts of all forecasts of a source, fitted on all of its cases."""
+    samples: dict[str, Sample] = {}
+    for cases in _batches(source, batch_size):
+        for name in cases.forecasts:
+            if name not in samples:
+                samples[name] = _sample(cases, name, thresholds, len(source.times))
+            if samples[name].thresholds:
+                scores = _scores(cases, name, samples[name].thresholds)
+                samples[name].add(scores, cases.observed)
+    return {
+        name: Cuts(one.thresholds, fit_cuts(one)) for name, one in samples.items() if one.thresholds
+    }
+
+
+def _batches(source: Source, batch_size: int) -> Iterator[Cases]:
+    count = len(source.times)
+    with tqdm(
+        total=count, desc="fitting cuts", unit="case", leave=False, disable=None, file=sys.stderr
+    ) as bar:
+        for first in range(0, count, batch_size):
+            yield source.read(range(first, min(first + batch_size, count)))
+            bar.update(min(batch_size, count - first))
+
+
+def _sample(cases: Cases, name: str, thresholds: Sequence[float], count: int) -> Sample:
+    """An empty sample for a forecast; of probabilities for the thresholds within their ladder."""
+    lead_steps, height, width = cases.observed.shape[1:]
+    known = cases.probabilities.get(name)
+    if known is not None:
+        first, last = known.thresholds[0], known.thresholds[-1]
+        thresholds = [one for one in thresholds if first <= one <= last]
+    return empty_sample(thresholds, lead_steps, count * height * width, of_rates=known is None)
+
+
+def _scores(cases: Cases, name: str, thresholds: Sequence[float]) -> Tensor:
+    """What grows with the chance of an event: probabilities (b, lead, k, h, w), or the mean rate
+    (b, lead, 1, h, w) of the members.
+    """
+    if name in cases.probabilities:
+        return cases.probabilities[name].at(thresholds)
+    return cases.forecasts[name].mean(dim=2, keepdim=True)

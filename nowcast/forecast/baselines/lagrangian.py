@@ -1,0 +1,64 @@
+"""The Lagrangian probability forecast: how likely rain is to reach each threshold, from how much of
+a neighbourhood of the moved rain does (Germann and Zawadzki 2004, Theis et al. 2005).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nowcast.baselines import Making
+from nowcast.forecast.baselines.extrapolation import known_motion
+from nowcast.motion.advection import displacements, move, refine
+from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import LADDER, Probabilities
+from nowcast.probability.neighbourhoods import fractions, mixture_logits
+from nowcast.probability.rates import median_rates
+
+
+def build_lagrangian_probability(making: Making) -> "LagrangianProbability":
+    return LagrangianProbability(making.name, making.lead_steps, making.remarks)
+
+
+@dataclass(frozen=True)
+class LagrangianProbability:
+    """The past rain (b, t, h, w) [mm/h] → probabilities of the ladder, and their median as a rate.
+
+    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
+    frame; and all of a case whose motion is not known, for want of two frames that hold a measured
+    pixel.
+
+    remarks: where it departed from its method, each with the number of cases.
+    """
+
+    name: str
+    lead_steps: int
+    remarks: Counter[str]
+
+    def __call__(self, past: Tensor) -> Forecast:
+        cases = torch.stack([self._case(case) for case in past.float()])
+        probabilities = Probabilities(LADDER, cases)
+        return Forecast(median_rates(probabilities), probabilities)
+
+    def _case(self, past: Tensor) -> Tensor:
+        """(t, h, w) → (lead, k, h, w)."""
+        motion = known_motion(past, self.name, self.remarks)
+        if motion is None:
+            return past.new_full((self.lead_steps, len(LADDER), *past.shape[1:]), math.nan)
+        travelled = displacements(motion[None].to(past.device), self.lead_steps, backward=True)
+        height, width = past.shape[1:]
+        way = refine(travelled, (height, width))
+        mixtures = self._mixtures(fractions(past[-1:], LADDER)[0], past[-1])
+        moved = [move(one[None, None], way[:, k : k + 1])[0, 0] for k, one in enumerate(mixtures)]
+        return torch.stack(moved)
+
+    def _mixtures(self, shares: Tensor, newest: Tensor) -> Iterator[Tensor]:
+        """Shares (scale, k, h, w) → for each lead time (k, h, w), NaN where the newest frame is."""
+        offsets, slopes = (shares.new_tensor(values) for values in mixture_logits())
+        for step in range(1, self.lead_steps + 1):
+            weights = (offsets + slopes * math.log(step)).softmax(0)
+            mixture = torch.einsum("s,skhw->khw", weights, shares)
+            yield mixture.masked_fill(newest.isnan(), math.nan)

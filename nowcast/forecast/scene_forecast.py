@@ -1,0 +1,39 @@
+"""The forecast of a scene, as arrays: what is written into a file."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nowcast.arrays import Float32Array
+from nowcast.forecast.file_probability import FileProbabilities
+
+if TYPE_CHECKING:
+    from nowcast.probability.forecast import Forecast
+
+
+@dataclass(frozen=True, eq=False)
+class SceneForecast:
+    """What is forecast from a scene.
+
+    Args:
+        rates: (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h, NaN = missing.
+        probabilities: for the same times and pixels; None if the method gives none.
+    """
+
+    rates: Float32Array
+    probabilities: FileProbabilities | None = None
+
+
+def scene_forecast(forecast: "Forecast", *, ensemble: bool = False) -> SceneForecast:
+    """Return the forecast of one case (1, lead, …) as arrays, on the CPU."""
+    rates: Float32Array = forecast.rates[0].float().cpu().numpy()
+    probabilities = forecast.probabilities
+    return SceneForecast(
+        rates if ensemble else rates[:, 0],
+        None
+        if probabilities is None
+        else FileProbabilities(
+            probabilities.thresholds, np.asarray(probabilities.values[0].float().cpu())
+        ),
+    )

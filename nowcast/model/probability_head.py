@@ -1,0 +1,107 @@
+"""A head that turns a network into a forecast of probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nowcast.model.stacks import Local, call_model
+from nowcast.probability.ladder import check_ladder, running_minimum
+from nowcast.probability.neighbourhoods import REACH, fractions, mixture_logits
+
+LEAST_PROBABILITY = 3e-4
+"""Fractions are kept this far from 0 and 1, so that their logits are finite."""
+
+
+class ProbabilityModel(nn.Module):
+    """The probability of reaching each threshold: the Lagrangian probability forecast, corrected by
+    a network.
+
+        logit p = logit Σₛ wₛ Fₛ + C
+
+    Fₛ is the share of pixels in neighbourhood s of the newest frame that reach the threshold. The
+    weights w of the neighbourhoods are a softmax of offset + slope · log(lead step), learned for
+    each threshold. C is the output of the network, whose last layer begins at zero: an untrained
+    model is the baseline `lagrangian_probability`. No threshold is more probable than a lower one:
+    the logits are a running minimum.
+
+    It belongs to the moving frame of reference, where rain that only moves stands still.
+
+    Args:
+        network: frames (b, t, c, h, w) → (b, lead, k, h, w), with a last layer `output`.
+        thresholds: (k,) in mm/h, rising.
+
+    Raises:
+        ValueError: the thresholds do not rise, or the network has no layer `output`.
+
+    Example:
+        >>> from nowcast.model import EncoderForecaster
+        >>> network = EncoderForecaster(1, [4], 3, 3, patch_size=2, output_channels=3)
+        >>> model = ProbabilityModel(network, thresholds=[0.5, 1, 5])
+        >>> logits = model(torch.rand(2, 5, 1, 8, 8), 4, newest=10 * torch.rand(2, 8, 8))
+        >>> logits.shape
+        torch.Size([2, 4, 3, 8, 8])
+    """
+
+    wants_newest = True
+    """It is called with the rates of the newest frame too."""
+
+    def __init__(self, network: nn.Module, thresholds: Sequence[float]) -> None:
+        super().__init__()
+        check_ladder(thresholds)
+        output = getattr(network, "output", None)
+        if not isinstance(output, nn.Module):
+            raise ValueError("a network for probabilities needs a last layer named 'output'.")
+        for parameter in output.parameters():
+            nn.init.zeros_(parameter)
+        self.network, self.thresholds = network, tuple(thresholds)
+        self.ahead_channels: int = getattr(network, "ahead_channels", 0)
+        if isinstance(network, Local):
+            self.multiple, self.halo = network.multiple, self._halo
+        offsets, slopes = (torch.tensor(part) for part in mixture_logits())
+        self.offsets = nn.Parameter(offsets.repeat(len(thresholds), 1))
+        self.slopes = nn.Parameter(slopes.repeat(len(thresholds), 1))
+
+    def _halo(self, input_steps: int, lead_steps: int) -> int:
+        """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""
+        network: Any = self.network
+        halo: int = max(network.halo(input_steps, lead_steps), REACH)
+        return halo
+
+    def forward(
+        self,
+        frames: Tensor,
+        lead_steps: int,
+        guide: Tensor | None = None,
+        ahead: Tensor | None = None,
+        newest: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits of the probabilities (b, lead_steps, k, h, w), in float32.
+
+        Args:
+            frames: (b, t, c, h, w), scaled, missing pixels 0.
+            lead_steps: frames to forecast.
+            guide: None: what is forecast is not fed back.
+            ahead: fields for each lead time, if the network takes some.
+            newest: (b, h, w) rates of the newest frame in mm/h, NaN = missing.
+        """
+        if newest is None:
+            raise ValueError("newest: give the rates of the newest frame.")
+        correction = call_model(self.network, frames, lead_steps, guide, ahead)
+        with torch.autocast(frames.device.type, enabled=False):
+            return self._corrected(newest.float(), correction.float())
+
+    def _corrected(self, newest: Tensor, correction: Tensor) -> Tensor:
+        lead_steps = correction.shape[1]
+        leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
+        weights = torch.softmax(self.offsets + self.slopes * leads.log()[:, None, None], dim=-1)
+        shares = fractions(newest, self.thresholds)
+        start = torch.einsum("lks,bskhw->blkhw", weights, shares)
+        start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        return running_minimum(torch.logit(start) + correction)
+
+
+def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of neighbourhoods that a model has, which learn faster than a network."""
+    return [model.offsets, model.slopes] if isinstance(model, ProbabilityModel) else []

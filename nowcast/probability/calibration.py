@@ -1,0 +1,105 @@
+"""Probabilities held against what happened: a calibration, and the cuts of the best CSI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nowcast.probability.cuts import fit_cuts
+from nowcast.probability.ladder import Probabilities, running_minimum
+from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
+from nowcast.probability.sample import LEVELS, Sample, count_events
+
+RATES = ("csi", "median", "mean")
+"""How a rate follows from probabilities."""
+
+_PRIOR = 100.0
+"""Strength of the assumption that probabilities are calibrated, in pixels of an even chance."""
+_ITERATIONS = 20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on validation days, for each lead time and threshold.
+
+    Args:
+        thresholds: (k,) in mm/h.
+        slopes, offsets: (lead, k): a calibrated logit is slope · logit + offset (Platt scaling).
+        cuts: (lead, k) the calibrated probabilities from which on rain is forecast.
+    """
+
+    thresholds: tuple[float, ...]
+    slopes: Tensor
+    offsets: Tensor
+    cuts: Tensor
+
+    def probabilities(self, logits: Tensor) -> Probabilities:
+        """Logits (b, lead, k, h, w), NaN = missing → calibrated probabilities."""
+        slopes, offsets = (
+            one.to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
+        )
+        values = running_minimum((logits * slopes + offsets).sigmoid())
+        return Probabilities(self.thresholds, values)
+
+    def rates(self, probabilities: Probabilities, rate: str) -> Tensor:
+        """Return the rates (b, lead, 1, h, w) in mm/h by one of `RATES`."""
+        if rate == "csi":
+            return rates_by_cuts(probabilities.values, self.cuts, self.thresholds)
+        return {"median": median_rates, "mean": mean_rates}[rate](probabilities)
+
+    def state(self) -> dict[str, Any]:
+        """Return it as plain values and tensors, for a checkpoint."""
+        return {**vars(self), "thresholds": list(self.thresholds)}
+
+
+def calibration_of(state: Mapping[str, Any]) -> Calibration:
+    """Return the calibration that `Calibration.state` described."""
+    return Calibration(tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"])
+
+
+def uncalibrated(thresholds: tuple[float, ...], lead_steps: int) -> Calibration:
+    """Return a calibration that leaves probabilities as they are, with cuts of one half."""
+    one = torch.ones(lead_steps, len(thresholds))
+    return Calibration(thresholds, one, one * 0, one / 2)
+
+
+def fit_calibration(sample: Sample) -> Calibration:
+    """Fit a calibration and the cuts on a sample of validation pixels."""
+    slopes, offsets = _fit_logistic(sample)
+    logits = torch.logit(fit_cuts(sample))
+    return Calibration(sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid())
+
+
+def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
+    """Return slopes and offsets (lead, k) of a logistic regression of events on logits, by Newton's
+    method on the counts of each step.
+    """
+    codes, classes = sample.codes(), sample.classes()
+    counts = torch.stack(
+        [
+            count_events(codes[:, k], classes > k, classes >= 0)
+            for k in range(len(sample.thresholds))
+        ],
+        dim=1,
+    ).double()  # (lead, k, LEVELS + 1, 2)
+    steps = torch.logit(sample.steps.double())
+    width = steps[1] - steps[0]
+    logits = torch.cat([steps[:1] - width / 2, steps + width / 2])
+    pixels, events = counts.sum(dim=3), counts[..., 1]
+    # two coefficients from few numbers: what is below the first step or beyond the last is left out
+    pixels[..., [0, LEVELS]], events[..., [0, LEVELS]] = 0.0, 0.0
+    design = torch.stack([logits, torch.ones_like(logits)], dim=1)  # (LEVELS + 1, 2)
+    found = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(*pixels.shape[:2], 2).clone()
+    prior = _PRIOR / 4 * torch.eye(2, dtype=torch.float64)
+    for _ in range(_ITERATIONS):
+        expected = (found @ design.T).sigmoid()
+        gradient = (events - pixels * expected) @ design
+        gradient = gradient - (found - found.new_tensor([1.0, 0.0])) @ prior
+        spread = pixels * expected * (1 - expected)
+        hessian = torch.einsum("lkn,ni,nj->lkij", spread, design, design) + prior
+        found = found + torch.linalg.solve(hessian, gradient)
+        found[..., 0] = found[..., 0].clamp(min=0.2)  # more rain stays more probable
+    slopes, offsets = found.float().unbind(dim=-1)
+    return slopes, offsets

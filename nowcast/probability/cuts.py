@@ -1,0 +1,96 @@
+"""The cuts from which on a forecast of rain scores best, fitted on past forecasts.
+
+A rate at or above a threshold is forecast where its probability reaches a cut. The CSI is highest
+at a cut below one half: for calibrated probabilities at C / (1 + C), C being the CSI that is
+reached there (Lipton et al. 2014, arXiv 1402.1892, whose F1 is 2 C / (1 + C)). So the cuts of rare
+rain are low, and the forecast rain covers more than the observed rain: its frequency bias is above
+1. That is the price of the CSI.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from nowcast.probability.sample import LEVELS, Sample, count_events
+
+LEAST_EVENTS = 20
+"""Observed pixels of a sample from which on a cut is fitted."""
+
+
+def fit_cuts(sample: Sample) -> Tensor:
+    """Return the cuts of the best CSI for each lead time and threshold.
+
+    They are fitted from the highest threshold down, together: the area of a threshold also holds
+    the areas of those above it, so what a cut adds is judged on the pixels outside of these. Each
+    cut is the best over its lead time and the two next to it, which evens out chance.
+
+    A threshold that nearly no pixel reaches has the cut of the one below it; of rates, one that is
+    as many times larger as the threshold.
+
+    Returns:
+        (lead, k), for `nowcast.probability.rates.rates_by_cuts`.
+    """
+    codes, classes = sample.codes(), sample.classes()
+    counted = classes >= 0
+    inside = torch.zeros_like(counted)
+    found: list[Tensor | None] = []
+    for k in reversed(range(len(sample.thresholds))):
+        code, event = codes[:, min(k, codes.shape[1] - 1)], classes > k
+        if int(event.sum(dim=1).min()) < LEAST_EVENTS:
+            found.insert(0, None)
+            continue
+        best = _best_codes(code, event, inside, counted)
+        inside |= code >= best[:, None]
+        found.insert(0, sample.steps[best - 1])
+    return torch.stack(_filled(found, sample), dim=1)
+
+
+def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
+    """Return the CSI (lead, k) that cuts have on a sample, NaN where nothing was observed."""
+    codes, classes = sample.codes(), sample.classes()
+    counted = classes >= 0
+    inside = torch.zeros_like(counted)
+    found: list[Tensor] = []
+    for k in reversed(range(len(sample.thresholds))):
+        code, event = codes[:, min(k, codes.shape[1] - 1)], (classes > k) & counted
+        first = torch.searchsorted(sample.steps, cuts[:, k].contiguous(), right=False) + 1
+        inside |= (code.int() >= first[:, None]) & counted
+        hits, either = (inside & event).sum(dim=1), (inside | event).sum(dim=1)
+        found.insert(0, torch.where(event.any(dim=1), hits / either, torch.nan))
+    return torch.stack(found, dim=1)
+
+
+def _best_codes(code: Tensor, event: Tensor, inside: Tensor, counted: Tensor) -> Tensor:
+    """(lead, n) each → (lead,) the code from which on a pixel is to belong to the area."""
+    place = code.masked_fill(inside, LEVELS)  # already inside: counted at every cut
+    counts = _with_neighbours(count_events(place, event, counted))
+    false_alarms, hits = counts.flip(1).cumsum(dim=1).flip(1).unbind(dim=2)
+    csi = hits / (hits[:, :1] + false_alarms).clamp(min=1)
+    return csi[:, 1:].argmax(dim=1) + 1  # a pixel below the first step is never inside
+
+
+def _with_neighbours(counts: Tensor) -> Tensor:
+    """Add to the counts (lead, …) of each lead time those of the lead times next to it."""
+    summed = counts.clone()
+    summed[1:] += counts[:-1]
+    summed[:-1] += counts[1:]
+    return summed
+
+
+def _filled(found: list[Tensor | None], sample: Sample) -> list[Tensor]:
+    """Give thresholds without a cut one that follows from the threshold below, or else above."""
+    known = [k for k, cut in enumerate(found) if cut is not None]
+    if not known:
+        start = torch.tensor(sample.thresholds[0] if sample.of_rates else 0.5)
+        found = [start.expand(len(sample.classes())), *found[1:]]
+        known = [0]
+    filled = list(found)
+    steps = [(k, k + 1) for k in reversed(range(known[0]))]
+    steps += [(above, below) for below, above in pairwise(range(len(found)))]
+    for k, near in steps:
+        cut = filled[near]
+        if filled[k] is None and cut is not None:
+            factor = sample.thresholds[k] / sample.thresholds[near] if sample.of_rates else 1.0
+            filled[k] = cut * factor
+    return [cut for cut in filled if cut is not None]

@@ -1,0 +1,72 @@
+"""A rate from probabilities, or from another rate: where it passes a cut, rain is forecast."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from nowcast.probability.ladder import Probabilities, running_minimum
+
+
+def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Return rates that are at or above a threshold where a score is at or above its cut.
+
+    Rain that passes the cut of a threshold also passes those below, so that the areas nest. Between
+    two thresholds the rate rises with the score, from the lower one where the lower cut is just
+    passed to the upper one where the upper cut is nearly passed, linearly in logarithms.
+
+    Args:
+        scores: (b, lead, k, h, w), what grows with the chance of reaching each threshold, at least
+            0, NaN = missing; or (b, lead, 1, h, w), one for all thresholds.
+        cuts: (lead, k), above 0, infinite where a threshold is never reached.
+        thresholds: (k,) in mm/h, rising.
+
+    Returns:
+        (b, lead, 1, h, w) in mm/h: 0 below the first cut, at most the last threshold, NaN =
+        missing.
+
+    Example:
+        >>> probabilities = torch.tensor([0.9, 0.2]).view(1, 1, 2, 1, 1)
+        >>> round(rates_by_cuts(probabilities, torch.tensor([[0.5, 0.4]]), (1, 4)).item(), 3)
+        1.842
+    """
+    levels = torch.tensor(thresholds, dtype=torch.float32, device=scores.device)
+    ratio = scores.float() / cuts.to(scores.device, torch.float32)[:, :, None, None]
+    passed = -running_minimum((-ratio).flip(2)).flip(2)  # falls from threshold to threshold
+    reached = (passed >= 1).sum(dim=2, keepdim=True)
+    low, high = (
+        passed.gather(2, index.clamp(0, len(levels) - 1)).clamp(min=1e-12).log()
+        for index in (reached - 1, reached)
+    )
+    share = (low / (low - high).clamp(min=1e-12)).clamp(0, 1)
+    below, above = levels[(reached - 1).clamp(min=0)], levels[reached.clamp(max=len(levels) - 1)]
+    between = below * (above / below) ** share
+    zero = torch.zeros_like(above)
+    rates = torch.where(above > below, between.clamp(max=torch.nextafter(above, zero)), below)
+    rates = torch.where(reached > 0, torch.maximum(rates, below), zero)
+    return rates.masked_fill(scores.isnan().any(dim=2, keepdim=True), math.nan)
+
+
+def median_rates(probabilities: Probabilities) -> Tensor:
+    """Return the rate (b, lead, 1, h, w) in mm/h that is exceeded with a probability of a half."""
+    lead_steps, levels = probabilities.values.shape[1:3]
+    cuts = torch.full((lead_steps, levels), 0.5)
+    return rates_by_cuts(probabilities.values, cuts, probabilities.thresholds)
+
+
+def mean_rates(probabilities: Probabilities) -> Tensor:
+    """Return the expected rate (b, lead, 1, h, w) in mm/h.
+
+    It is the integral of the probabilities over all rates. Between two thresholds they fall
+    exponentially; below the first they stay as they are there, and above the last they are zero.
+    """
+    values, levels = probabilities.values.float(), probabilities.thresholds
+    total = values[:, :, :1] * levels[0]
+    for k, (low, high) in enumerate(pairwise(levels)):
+        upper, lower = values[:, :, k : k + 1], values[:, :, k + 1 : k + 2]
+        fall = (upper.clamp(min=1e-12) / lower.clamp(min=1e-12)).log()
+        mean = torch.where(fall < 1e-4, (upper + lower) / 2, (upper - lower) / fall.clamp(min=1e-4))
+        total = total + mean * (high - low)
+    return total

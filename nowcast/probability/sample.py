@@ -1,0 +1,87 @@
+"""A sample of pixels of past forecasts, from which cuts and a calibration are fitted."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+LEVELS = 255
+"""Steps that scores are rounded down to; codes are from 0, below the first step, to `LEVELS`."""
+
+_BYTES = 2**27  # that a sample may take
+
+
+@dataclass
+class Sample:
+    """Scores of every n-th pixel, with what was observed there.
+
+    A score is a probability for each threshold, or one rate for all. It is stored as the number of
+    the steps that it reaches: steps of equal logit from 0.001 to 0.995, or of equal logarithm from
+    0.01 to 200 mm/h.
+
+    Args:
+        thresholds: (k,) in mm/h, rising.
+        every: n.
+        of_rates: whether scores are rates.
+    """
+
+    thresholds: tuple[float, ...]
+    every: int
+    of_rates: bool = False
+    _codes: list[Tensor] = field(default_factory=list)
+    _classes: list[Tensor] = field(default_factory=list)
+
+    @property
+    def steps(self) -> Tensor:
+        """(LEVELS,) the scores at which the steps begin."""
+        if self.of_rates:
+            return torch.logspace(math.log10(0.01), math.log10(200), LEVELS)
+        return torch.linspace(_logit(0.001), _logit(0.995), LEVELS).sigmoid()
+
+    def add(self, scores: Tensor, observed: Tensor) -> None:
+        """Take in cases.
+
+        Args:
+            scores: (b, lead, k, h, w), or (b, lead, 1, h, w) of rates, NaN = missing.
+            observed: (b, lead, h, w) in mm/h, NaN = missing.
+        """
+        for score, rates in zip(scores, observed, strict=True):
+            first = len(self._codes) % self.every  # not the same pixels of every case
+            picked = score.flatten(2)[:, :, first :: self.every].float().cpu()
+            seen = rates.flatten(1)[:, first :: self.every].float().cpu()
+            codes = torch.bucketize(picked.nan_to_num(0.0).contiguous(), self.steps, right=True)
+            levels = torch.tensor(self.thresholds)
+            classes = torch.bucketize(seen.nan_to_num(0.0).contiguous(), levels, right=True)
+            classes[seen.isnan() | picked.isnan().any(dim=1)] = -1
+            self._codes.append(codes.to(torch.uint8))
+            self._classes.append(classes.to(torch.int8))
+
+    def codes(self) -> Tensor:
+        """(lead, k, n) the scores as numbers of steps, k = 1 of rates."""
+        return torch.cat(self._codes, dim=2)
+
+    def classes(self) -> Tensor:
+        """(lead, n) how many thresholds the observed rate reaches; −1 where a value is missing."""
+        return torch.cat(self._classes, dim=1)
+
+
+def count_events(codes: Tensor, events: Tensor, counted: Tensor) -> Tensor:
+    """Count the pixels (lead, n) of each code: (lead, LEVELS + 1, 2), without and with an event."""
+    rows = torch.arange(len(codes), dtype=torch.int32)[:, None]
+    bins = (rows * (LEVELS + 1) + codes) * 2 + events
+    counts = torch.bincount(bins[counted], minlength=len(codes) * (LEVELS + 1) * 2)
+    return counts.view(len(codes), LEVELS + 1, 2)
+
+
+def empty_sample(
+    thresholds: Sequence[float], lead_steps: int, pixels: int, *, of_rates: bool = False
+) -> Sample:
+    """Return a sample for so many pixels in all, of which as many are taken as memory allows."""
+    each = lead_steps * (1 if of_rates else len(thresholds)) + lead_steps
+    return Sample(tuple(thresholds), max(1, math.ceil(pixels * each / _BYTES)), of_rates)
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

@@ -1,0 +1,124 @@
+"""The motion of the rain at each time of a series: estimated once, and kept next to its frames."""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nowcast.errors import DataError
+from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
+from nowcast.motion.estimation import METHOD, MOTION_FRAMES, Tracks, follow, spread
+from nowcast.motion.grid import COARSE, coarse_size
+from nowcast.radar.store.processes import Advance, in_processes
+from nowcast.sequences.stored import StoredArray, write_header
+
+if TYPE_CHECKING:  # a process that estimates needs none of their libraries
+    from nowcast.sequences.clock import Clock
+    from nowcast.sequences.packed import PackedRates
+
+log = logging.getLogger(__name__)
+
+_TIMES_A_BLOCK = 64
+_BLOCKS_FOR_PROCESSES = 4
+"""Blocks from which on there are more processes than this one: their start takes a second."""
+
+Progress = Callable[[int, int], None]
+Frames = tuple[NDArray[np.float32] | StoredArray, "Clock"]
+
+
+def motion_of(
+    rates: "PackedRates", clock: "Clock", progress: Progress = lambda done, of: None
+) -> NDArray[np.float16] | StoredArray:
+    """Return the motion at each time of a clock, or use what an earlier run left.
+
+    That of a time is estimated from the newest `MOTION_FRAMES` times up to it; missing frames are
+    skipped. If the frames are in a file, a file next to it keeps the motion, written whole or not
+    at all; of two processes that want the same one, the second waits for the first. All cores work
+    on it.
+
+    Args:
+        rates: the series.
+        clock: of the series.
+        progress: is told the times done and their total.
+
+    Returns:
+        (times, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
+
+    Raises:
+        DataError: if the file of an earlier run is damaged.
+        CannotCreateError, InputOutputError: if the folder cannot be written.
+    """
+    shape = (clock.times.size, 2, *coarse_size(*rates.frames.shape[1:]))
+    if not isinstance(rates.frames, StoredArray):
+        return np.concatenate(
+            [np.zeros((0, *shape[1:]), np.float16), *_blocks(rates, clock, progress)]
+        )
+    key = hashlib.sha256(f"{METHOD} {MOTION_FRAMES} {COARSE}".encode())
+    key.update(clock.rows.tobytes() + clock.missing.tobytes())
+    path = rates.frames.path.with_name(f"motion-{key.hexdigest()[:16]}.npy")
+    if not path.exists():
+        with only_writer(path.parent, wait=math.inf):
+            if not path.exists():  # no other process has made it meanwhile
+                log.info("estimating the motion at %d times into %s", len(clock.times), path)
+                with written_whole(path) as temporary, open(temporary, "wb") as file:
+                    write_header(file, shape, np.float16)
+                    for block in _blocks(rates, clock, progress):
+                        file.write(block.data)
+    return _open(path, shape)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> StoredArray:
+    """Errors: InputOutputError if the disk fails; DataError if it is damaged."""
+    try:
+        motion = StoredArray(path)
+        if motion.shape != shape or motion.dtype != np.float16:
+            raise ValueError(f"it holds {motion.dtype} of {motion.shape}")
+    except (OSError, ValueError, EOFError) as error:
+        refuse_fault_of_machine(path, error)
+        raise DataError(
+            f"{path}: this motion is damaged ({error}); delete it, and it is estimated again."
+        ) from error
+    return motion
+
+
+def _blocks(
+    rates: "PackedRates", clock: "Clock", progress: Progress
+) -> Iterator[NDArray[np.float16]]:
+    """The motion at all times, in blocks of them, in order."""
+    total = len(clock.times)
+    blocks = [range(total)[k : k + _TIMES_A_BLOCK] for k in range(0, total, _TIMES_A_BLOCK)]
+    workers = len(os.sched_getaffinity(0)) if len(blocks) >= _BLOCKS_FOR_PROCESSES else 1
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return in_processes(_estimate_block, (rates.frames, clock), blocks, workers, advance)
+
+
+def _estimate_block(shared: Frames, block: range, advance: Advance) -> NDArray[np.float16]:
+    """The motion at the times of a block: (times, 2, hc, wc)."""
+    frames, clock = shared
+
+    @lru_cache(MOTION_FRAMES)
+    def tracked(first: int, second: int) -> Tracks:
+        return follow(frames[clock.rows[first]], frames[clock.rows[second]], second - first)
+
+    motions = []
+    for time in block:
+        newest = range(max(time + 1 - MOTION_FRAMES, 0), time + 1)
+        there = [one for one in newest if not clock.missing[one]]
+        tracks = [tracked(first, second) for first, second in pairwise(there)]
+        motions.append(spread(tracks, frames.shape[1:]).astype(np.float16))
+        advance(1)
+    return np.stack(motions)

@@ -1,0 +1,97 @@
+"""What validation finds: the loss, the CSI, and how probabilities are to be calibrated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from nowcast.motion.frames import take_forward
+from nowcast.probability.calibration import Calibration, fit_calibration
+from nowcast.probability.cuts import csi_of_cuts, fit_cuts
+from nowcast.probability.sample import Sample, empty_sample
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.choice import mean_csi
+from nowcast.verification.counts import Counts, count
+
+
+class Skill(Protocol):
+    """A growing sum of validation cases."""
+
+    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+        """Take in forecasts as the model gives them, and what was observed, both (b, lead, …, h,
+        w); of a model of the moving frame, with their motion (b, 2, hc, wc).
+        """
+
+    def csi(self) -> float:
+        """Mean over lead times and thresholds with an observed event, NaN without any."""
+
+    def calibration(self) -> Calibration | None:
+        """What probabilities are to be calibrated by; None of rates."""
+
+
+@dataclass
+class RateSkill:
+    """Of a model that gives rates."""
+
+    thresholds: Sequence[float]
+    lead_steps: int
+    scaling: Scaling
+    counts: Counts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = Counts.zeros(self.thresholds, self.lead_steps)
+
+    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+        rates = self.scaling.unscale(forecast.float())
+        if motion is not None:
+            rates = take_forward(rates, motion)
+        self.counts += count(rates, observed, self.thresholds)
+
+    def csi(self) -> float:
+        return mean_csi(self.counts)
+
+    def calibration(self) -> None:
+        return None
+
+
+@dataclass
+class ProbabilitySkill:
+    """Of a model that gives probabilities: its CSI is that of the cuts fitted to the same cases."""
+
+    thresholds: Sequence[float]
+    sample: Sample
+
+    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+        probabilities = forecast.float().sigmoid()
+        if motion is not None:
+            probabilities = take_forward(probabilities, motion)
+        self.sample.add(probabilities, observed[:, :, 0])
+
+    def csi(self) -> float:
+        scored = [k for k, one in enumerate(self.sample.thresholds) if one in self.thresholds]
+        return float(csi_of_cuts(self.sample, fit_cuts(self.sample))[:, scored].nanmean())
+
+    def calibration(self) -> Calibration:
+        return fit_calibration(self.sample)
+
+
+def build_skill(
+    ladder: Sequence[float],
+    thresholds: Sequence[float],
+    lead_steps: int,
+    scaling: Scaling,
+    pixels: int,
+) -> Skill:
+    """Return an empty sum for a model.
+
+    Args:
+        ladder: thresholds of its probabilities; empty of a model that gives rates.
+        thresholds: of the CSI, in mm/h.
+        lead_steps: frames of a forecast.
+        scaling: of the rates that a model gives.
+        pixels: of one lead time of all cases together.
+    """
+    if not ladder:
+        return RateSkill(thresholds, lead_steps, scaling)
+    return ProbabilitySkill(thresholds, empty_sample(ladder, lead_steps, pixels))

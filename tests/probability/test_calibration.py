@@ -1,0 +1,76 @@
+"""A calibration that is fitted to past forecasts."""
+
+import pytest
+import torch
+
+from nowcast.probability.calibration import calibration_of, fit_calibration, uncalibrated
+from nowcast.probability.cuts import csi_of_cuts
+from nowcast.probability.sample import Sample
+
+THRESHOLDS = (1.0, 5.0)
+
+
+def drawn() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (1, 2, 2, 300, 300), and rates that happen with these probabilities."""
+    generator = torch.Generator().manual_seed(0)
+    first = 2 * torch.randn(1, 2, 300, 300, generator=generator) - 1
+    second = first - 2 * torch.rand(1, 2, 300, 300, generator=generator)
+    draw = torch.rand(first.shape, generator=generator)
+    rates = torch.where(draw < second.sigmoid(), 7.0, torch.where(draw < first.sigmoid(), 2.0, 0))
+    return torch.stack([first, second], dim=2), rates
+
+
+def sample_of(logits: torch.Tensor, rates: torch.Tensor) -> Sample:
+    sample = Sample(THRESHOLDS, 1)
+    sample.add(logits.sigmoid(), rates)
+    return sample
+
+
+def test_calibrated_probabilities_stay_as_they_are() -> None:
+    calibration = fit_calibration(sample_of(*drawn()))
+    assert calibration.slopes.flatten().tolist() == pytest.approx([1] * 4, abs=0.06)
+    assert calibration.offsets.flatten().tolist() == pytest.approx([0] * 4, abs=0.06)
+
+
+def test_overconfident_probabilities_are_drawn_towards_the_truth() -> None:
+    logits, rates = drawn()
+    calibration = fit_calibration(sample_of(2 * logits + 1, rates))
+    corrected = calibration.probabilities(2 * logits + 1).values
+    torch.testing.assert_close(corrected, logits.sigmoid(), atol=0.03, rtol=0)
+
+
+def test_cuts_are_those_of_calibrated_probabilities() -> None:
+    logits, rates = drawn()
+    calibration = fit_calibration(sample_of(2 * logits + 1, rates))
+    straight = fit_calibration(sample_of(logits, rates))
+    torch.testing.assert_close(calibration.cuts, straight.cuts, atol=0.05, rtol=0)
+
+
+def test_the_rate_by_csi_has_the_csi_of_its_cuts() -> None:
+    logits, rates = drawn()
+    sample = sample_of(logits, rates)
+    calibration = fit_calibration(sample)
+    made = calibration.rates(calibration.probabilities(logits), "csi")[:, :, 0]
+    for k, threshold in enumerate(THRESHOLDS):
+        forecast, event = made >= threshold, rates >= threshold
+        csi = (forecast & event).sum((0, 2, 3)) / (forecast | event).sum((0, 2, 3))
+        told = csi_of_cuts(sample, uncut(calibration.cuts, calibration.slopes, calibration.offsets))
+        torch.testing.assert_close(csi, told[:, k], atol=0.01, rtol=0)
+
+
+def uncut(cuts: torch.Tensor, slopes: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Cuts of the probabilities before they were calibrated."""
+    return ((torch.logit(cuts) - offsets) / slopes).sigmoid()
+
+
+def test_a_calibration_survives_its_state() -> None:
+    calibration = fit_calibration(sample_of(*drawn()))
+    again = calibration_of(calibration.state())
+    assert again.thresholds == calibration.thresholds
+    assert torch.equal(again.cuts, calibration.cuts)
+
+
+def test_without_a_calibration_probabilities_are_those_of_the_logits() -> None:
+    logits, _ = drawn()
+    probabilities = uncalibrated(THRESHOLDS, 2).probabilities(logits)
+    torch.testing.assert_close(probabilities.values, logits.sigmoid())
