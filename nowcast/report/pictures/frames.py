@@ -334,8 +334,8 @@ def _film(
 
 
 def _wrapped(name: str, inches: float) -> str:
-    """A name in as many lines as it needs within so many inches."""
-    return fill(name, max(8, round(10 * inches)))
+    """A name in as many lines as it needs within so many inches, also parted after underscores."""
+    return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
 
 
 def _empty(panel: "Axes") -> None:
