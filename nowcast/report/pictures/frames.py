@@ -299,7 +299,7 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
         above = times
     figure.suptitle(title, fontsize=11, color=INK)
     certain = np.array([name in look.probabilities for name, _ in rows])
-    _draw_legend(figure, panels[~certain], panels[certain], look)
+    _draw_legend(figure, panels[~certain], panels[certain], len(rows), look)
     return figure
 
 
@@ -329,7 +329,7 @@ def _film(
         _draw_graticule(
             panel, look, at_left=number % columns == 0, at_bottom=number + columns >= len(future)
         )
-    _draw_legend(figure, panels, panels if look.probabilities else panels[:0], look)
+    _draw_legend(figure, panels, panels if look.probabilities else panels[:0], lines, look)
     drawing: Any = FigureCanvasAgg(figure)
     for step, when in enumerate(times):
         heading.set_text(f"{title}\n{when}")
@@ -342,8 +342,8 @@ def _film(
 
 
 def _wrapped(name: str, inches: float) -> str:
-    """A name in as many lines as it needs within so many inches."""
-    return fill(name, max(8, round(10 * inches)))
+    """A name in as many lines as it needs within so many inches, also parted after underscores."""
+    return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
 
 
 def _empty(panel: "Axes") -> None:
@@ -416,13 +416,16 @@ def _draw_graticule(panel: "Axes", look: Look, *, at_left: bool, at_bottom: bool
         panel.set_xticks([place for place, _ in lines.bottom], [label for _, label in lines.bottom])
 
 
-def _draw_legend(figure: "Figure", of_rates: Any, of_probabilities: Any, look: Look) -> None:
-    """Draw the scale of rates beside their panels, and that of probabilities beside theirs."""
+def _draw_legend(
+    figure: "Figure", of_rates: Any, of_probabilities: Any, lines: int, look: Look
+) -> None:
+    """Draw the scale of rates beside their panels, and that of probabilities beside theirs, in a
+    figure of so many lines.
+    """
     from matplotlib.patches import Patch
 
     lowest = min(COLOURS[look.colours])
     white = f"dry, below {lowest:g} mm/h"
-    lines = len(of_rates) + len(of_probabilities)
     if of_rates.size:
         _draw_scale(figure, of_rates, rate_colours(look.colours), "mm/h", lines)
     if of_probabilities.size:
