@@ -75,10 +75,12 @@ class Forecaster:
 
         It depends on the past nearby only, so that a large grid may be computed in tiles.
         """
-        frames = self.inputs.frames(seen[:, : self.input_steps], self.scaling)
+        past = seen[:, : self.input_steps]
+        frames = self.inputs.frames(past, self.scaling)
         ahead = self.inputs.ahead_frames(seen, self.input_steps)
-        newest = seen[:, self.input_steps - 1, 0]
-        values = call_model(self.model, frames, self.lead_steps, ahead=ahead, newest=newest).float()
+        values = call_model(
+            self.model, frames, self.lead_steps, ahead=ahead, newest=past[:, -1, 0]
+        ).float()
         refuse_unfinished(values, seen)
         return values
 

@@ -66,8 +66,8 @@ class ProbabilityModel(nn.Module):
     def _halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""
         network: Any = self.network
-        halo: int = network.halo(input_steps, lead_steps)
-        return max(halo, REACH)
+        halo: int = max(network.halo(input_steps, lead_steps), REACH)
+        return halo
 
     def forward(
         self,
