@@ -46,7 +46,7 @@ NEVER = {
 
 SCHEMAS = {
     "nowcast.radar.reading.options", "nowcast.sequences.options", "nowcast.sequences.scaling",
-    "nowcast.training.options",
+    "nowcast.training.options", "nowcast.probability.options",
 }  # fmt: skip
 """The modules of rooms that `config` knows: frozen dataclasses that are a room's values and, with
 limits added, its part of a configuration. So `config` stands above the rooms, which do not know it,

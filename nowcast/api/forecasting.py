@@ -38,6 +38,7 @@ class ForecastSettings(TypedDict, total=False):
     gap_filling: str
     other_grid: bool
     max_wet_ratio: float
+    rate: str
 
 
 class RadarForecaster:

@@ -14,11 +14,13 @@ from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
 from nowcast.forecast.file_probability import probabilities_of
+from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
-from nowcast.radar.placing.place import origin_of
+from nowcast.radar.placing.place import origin_of, pixel_size
 from nowcast.radar.times import show
+from nowcast.report.pictures.arrows import Arrows
 from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class PlotSettings(TypedDict, total=False):
     """Keys of `nowcast plot` that shape a picture; configs/plot.yaml explains each."""
 
     colours: str
+    motion: bool
     columns: int
     probability: float | None
     frames_per_second: float
@@ -146,6 +149,7 @@ def draw(
         "origin": origin_of(first),
         "colours": config.colours,
         "degrees": degrees_of(place, where) if knows_degrees(place) else None,
+        "arrows": arrows_of(first, past, where) if config.motion else None,
     }
     if output is None:
         return frames_figure(past=past, columns=config.columns, **shown)
@@ -160,8 +164,33 @@ def is_panel(output: str | None) -> bool:
 
 
 def frames_before(config: PlotConfig, output: str | None) -> int:
-    """Return how many frames up to the reference time are drawn."""
-    return config.columns if is_panel(output) else 0
+    """Return how many frames up to the reference time are drawn, or followed."""
+    drawn = config.columns if is_panel(output) else 0
+    return max(drawn, MOTION_FRAMES) if config.motion else drawn
+
+
+def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> Arrows | None:
+    """Return the rain's motion over the frames up to the reference time; if fewer than two of them
+    are given, over the first frames of the forecast.
+
+    where: what messages call the forecast. None, which is logged, if nothing moves.
+    """
+    rates = rates_of(forecast)
+    if sum(frame is not None for frame in past or ()) >= 2:
+        missing = np.full(rates.shape[1:], np.nan, np.float32)
+        frames = [missing if frame is None else frame for frame in past or ()]
+    else:
+        frames = list(rates[:MOTION_FRAMES])
+    motion = estimate_motion(np.stack(frames).astype(np.float32))
+    if not motion.any():
+        log.warning("%s: no rain can be followed over its frames, so no arrows are drawn", where)
+        return None
+    minutes = forecast[LEAD_TIME].values
+    steps_an_hour = 60 / float(minutes[1] - minutes[0] if len(minutes) > 1 else minutes[0])
+    size = pixel_size(place_of_grid(forecast))
+    if size is None or size[2] != "m":
+        return Arrows(motion, steps_an_hour, "pixels/h")
+    return Arrows(motion, steps_an_hour * size[1] / 1000, "km/h")
 
 
 def method_of(forecast: xr.Dataset, where: str | None = None) -> str:

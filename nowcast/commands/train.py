@@ -17,7 +17,7 @@ from nowcast.config.train import TrainConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
-from nowcast.factories.windows import moving_mnist_windows, pack_radar
+from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.model import MODELS, build_model
 from nowcast.periods import Period, parse_period, refuse_overlap
@@ -25,6 +25,7 @@ from nowcast.plugins import MODELS as ADDED_MODELS
 from nowcast.plugins import package_of, plugins
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.report.pictures.charts import draw_curves
+from nowcast.sequences.clock import clock_of
 from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.windows import RadarWindows, Windows
@@ -126,12 +127,13 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     rates = pack_radar(data, grid, both)
     for name in ("data.train", "data.validation"):
         refuse_unmeasured(rates, periods[name], name)
+    moving = config.model.frame == "moving"
     steps: dict[str, Any] = {
         "input_steps": config.input_steps,
         "lead_steps": config.lead_steps,
         "scaling": config.scaling,
         "fields": open_fields(asdict(config), grid, both, data.cache),
-        "motion": motion_of_radar(rates) if config.model.frame == "moving" else None,
+        "motion": motion_of_radar(rates, clock_of(rates)) if moving else None,
     }
     training_windows = RadarWindows(
         rates,
@@ -140,7 +142,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         sampling=config.sampling,
         shuffle=True,
         seed=config.seed,
-        take_along=config.model.frame == "moving",
+        take_along=moving,
     )
     validation_windows = RadarWindows(
         rates, validation, **steps, sampling=replace(EVERY_WINDOW, **asdict(config.validation))

@@ -22,20 +22,22 @@ from nowcast.config.checks import (
 from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
 from nowcast.errors import ConfigError
+from nowcast.probability.options import RATES
 
 _MADE = ("model", "baselines")  # cases forecast here and now, from radar
 _RADAR = (*_MADE, "forecasts")
 _SEEN = (*_RADAR, "digits")  # all whose frames are read
 _ALL = (*_SEEN, "counts")
 EFFECTS = {
-    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN, "input_steps": _RADAR,
-    "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE, "stride": _MADE,
-    "min_wet_share": _MADE, "missing_frames": ("model",), "drop_frames": ("model", "digits"),
-    "input_paths": ("model",), "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable":
-    _SEEN, "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks":
-    (*_RADAR, "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR,
-    "counts"), "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device":
-    (*_MADE, "digits"), "precision": (*_MADE, "digits"),
+    "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
+    "input_steps": _RADAR, "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE,
+    "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
+    "drop_frames": ("model", "digits"), "input_paths": ("model",), "rate": ("model",),
+    "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
+    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
+    "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
+    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
+    "digits"), "precision": (*_MADE, "digits"),
 }  # fmt: skip
 """In which modes of `nowcast evaluate` each key changes something: a model, or baselines
 without one, on radar; a model on digits; forecast files; counts. What has no place or no times,
@@ -77,6 +79,7 @@ class EvaluateConfig:
     missing_frames: int
     drop_frames: int
     input_paths: dict[str, str]
+    rate: str
     fit_cuts: bool
     region: list[float] | None
     mask: str | None
@@ -101,6 +104,7 @@ class EvaluateConfig:
         self._check_what_is_scored()
         baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
+        one_of("rate", self.rate, RATES)
         if self.region is not None:
             west_south_east_north("region", self.region)
         if self.region is not None and self.mask is not None:

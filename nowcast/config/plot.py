@@ -14,6 +14,7 @@ class PlotConfig:
 
     data: RadarConfig | None
     colours: str
+    motion: bool
     columns: int
     probability: float | None
     frames_per_second: float

@@ -25,6 +25,7 @@ from nowcast.config.effects import (
 )
 from nowcast.config.evaluate import baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
+from nowcast.probability.options import RATES
 from nowcast.radar.reading.options import ReadOptions
 
 _LONGEST = 1e7  # seconds, minutes or hours
@@ -35,7 +36,7 @@ all.
 """
 
 
-_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths")
+_OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths", "rate")
 _OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
 """What a model that only lends its steps may keep, so that a configuration of the model need
 not change for a baseline.
@@ -54,6 +55,7 @@ class PredictConfig:
     lead_steps: int | None = field(metadata=SHAPES)
     members: int = field(metadata=SHAPES)
     seed: int = field(metadata=SHAPES)
+    rate: str = field(metadata=SHAPES)
     data: RadarConfig = field(metadata=SHAPES)
     at: str | None = field(metadata=SHAPES_NOT)
     period: list[str] | None = field(metadata=SHAPES_NOT)
@@ -109,6 +111,7 @@ class PredictConfig:
             "on_bad_file": ("skip", "fail"),
             "gap_filling": ("advection", "interpolation"),
             "log_format": ("text", "json"),
+            "rate": RATES,
         }.items():
             one_of(key, getattr(self, key), choices)
         for key, suffix in (("status", ".json"), ("metrics", ".prom")):

@@ -27,9 +27,9 @@ from nowcast.factories.models import (
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
 from nowcast.forecast.dataset import MODEL
-from nowcast.forecast.forecaster import Forecaster
+from nowcast.forecast.forecaster import Forecaster, turned
 from nowcast.forecast.memory import memory_allowed
-from nowcast.forecast.tiling import Tiling, choose_tiling, forecast_in_tiles
+from nowcast.forecast.tiling import Tiling, choose_tiling, tiled_forecast
 from nowcast.periods import Period, parse_period
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
@@ -81,10 +81,9 @@ class WindowCases:
         for name, predictor in self.predictors.items():
             seen = past
             if isinstance(predictor, ModelPredictor):
-                inputs = predictor.forecaster.inputs
-                seen = inputs.window(sequence, steps)
+                seen = predictor.forecaster.inputs.window(sequence, steps)
                 if bool(missing.any()):
-                    seen = inputs.without(seen, missing)
+                    seen = predictor.forecaster.without(seen, missing)
             forecasts[name] = made_by(predictor, seen)
         return cases_of(self.times[list(indices)], observed, forecasts)
 
@@ -123,18 +122,17 @@ class ModelPredictor:
     turn: Turn = AS_STORED
     _tiling: Tiling | None = None
 
-    def __call__(self, past: Tensor) -> Tensor:
-        """The past (b, t, 1 + k, h, w) → rates (b, lead, 1, h, w)."""
+    def __call__(self, past: Tensor) -> Forecast:
+        """The past (b, t, 1 + k, h, w) → its forecast."""
         if self._tiling is None:  # the first batch is the largest
             self._tiling = choose_tiling(
                 self.forecaster, past.shape, memory_allowed(None, self.precision.device)
             )
         with self.precision.autocast():
-            made = forecast_in_tiles(
-                self.forecaster, self.turn(past), self.forecaster.lead_steps, self._tiling
+            made = tiled_forecast(
+                self.forecaster, self.turn(past), self._tiling, self.precision.device
             )
-        forecast: Tensor = self.turn(made)
-        return forecast
+        return turned(made, self.turn)
 
 
 def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
@@ -159,7 +157,7 @@ def open_digit_cases(
             f"baseline: {', '.join(sorted(strangers))} is for radar; choose {' or '.join(others)}"
             " beside digits."
         )
-    forecaster, checkpoint = open_forecaster(config.checkpoint, precision)
+    forecaster, checkpoint = open_forecaster(config.checkpoint, precision, config.rate)
     refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
     _refuse_other_kind(
         config.checkpoint, checkpoint["config"]["data"]["name"], data.path, on_digits=True
@@ -189,7 +187,9 @@ def open_radar_cases(
 ) -> WindowCases:
     period = scored_period(config, data)
     opened = (
-        open_forecaster(config.checkpoint, precision) if config.checkpoint is not None else None
+        open_forecaster(config.checkpoint, precision, config.rate)
+        if config.checkpoint is not None
+        else None
     )
     input_steps, lead_steps = (
         (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)

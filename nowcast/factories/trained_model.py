@@ -31,7 +31,7 @@ class TrainedModel:
     def __init__(self, checkpoint: str, config: PredictConfig) -> None:
         self.config = config
         self.precision = choose_precision(config.device, config.precision)
-        forecaster, self.about = open_forecaster(checkpoint, self.precision)
+        forecaster, self.about = open_forecaster(checkpoint, self.precision, config.rate)
         self.warm = WarmForecaster(forecaster)
         self.computed_on = str(self.precision)
 

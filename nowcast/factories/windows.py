@@ -112,8 +112,13 @@ def build_scaling(config: dict[str, Any]) -> Scaling:
     return Scaling(**config["scaling"])
 
 
-def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkpoint]:
-    """The model of a checkpoint, ready to forecast on the device, and the checkpoint."""
+def open_forecaster(
+    path: str, precision: Precision, rate: str = "csi"
+) -> tuple[Forecaster, Checkpoint]:
+    """The model of a checkpoint, ready to forecast on the device, and the checkpoint.
+
+    rate: how it makes a rate from probabilities; see `nowcast.probability.calibration`.
+    """
     if Path(path).suffix == SUFFIX:
         raise DataError(
             f"{path}: is an exported model, which predict alone forecasts by; give the best.pt that"
@@ -122,12 +127,16 @@ def open_forecaster(path: str, precision: Precision) -> tuple[Forecaster, Checkp
     checkpoint = read_checkpoint(path)
     refuse_missing_package(checkpoint, path)
     try:
-        forecaster = _rebuild(checkpoint)
+        forecaster = _rebuild(checkpoint, rate)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise DataError(
             f"{path}: describes no model that this nowcast can build ({reason}); train it again."
         ) from error
+    if rate != "csi" and forecaster.calibration is None:
+        raise ConfigError(
+            f"rate: the model of {path} gives rates, not probabilities; leave it out."
+        )
     forecaster.model.to(precision.device).eval()
     return forecaster, checkpoint
 
@@ -143,7 +152,7 @@ def refuse_missing_package(checkpoint: Checkpoint, path: str) -> None:
         )
 
 
-def _rebuild(checkpoint: Checkpoint) -> Forecaster:
+def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
     """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where
     there are some.
     """
@@ -173,6 +182,7 @@ def _rebuild(checkpoint: Checkpoint) -> Forecaster:
         inputs,
         moving=config["model"]["frame"] == "moving",
         calibration=_calibration(checkpoint, model),
+        rate=rate,
     )
 
 

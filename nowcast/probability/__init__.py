@@ -1,6 +1,7 @@
 """Forecasts as probabilities: of each of a ladder of thresholds, and the rates that follow."""
 
 FACE = {
+    "options": "how a rate follows from probabilities",
     "ladder": "probabilities of a ladder of thresholds",
     "rates": "a rate from probabilities",
     "sample": "pixels of past forecasts to learn from",

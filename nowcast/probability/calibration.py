@@ -12,9 +12,6 @@ from nowcast.probability.ladder import Probabilities, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
-RATES = ("csi", "median", "mean")
-"""How a rate follows from probabilities."""
-
 _PRIOR = 100.0
 """Strength of the assumption that probabilities are calibrated, in pixels of an even chance."""
 _ITERATIONS = 20
@@ -44,7 +41,7 @@ class Calibration:
         return Probabilities(self.thresholds, values)
 
     def rates(self, probabilities: Probabilities, rate: str) -> Tensor:
-        """Return the rates (b, lead, 1, h, w) in mm/h by one of `RATES`."""
+        """Return the rates (b, lead, 1, h, w) in mm/h by one of `options.RATES`."""
         if rate == "csi":
             return rates_by_cuts(probabilities.values, self.cuts, self.thresholds)
         return {"median": median_rates, "mean": mean_rates}[rate](probabilities)

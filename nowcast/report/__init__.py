@@ -22,6 +22,7 @@ __all__ = ["draw_film", "draw_frames", "frames_figure"]
 
 FACE = {
     "page": "the page of an evaluation",
+    "pictures.arrows": "arrows of motion in a picture",
     "pictures.charts": "charts of scores and of training as PNG",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",

@@ -57,7 +57,7 @@ def reliability(
     chart.y_ticks(_TICKS, _LABELS)
     often.y_ticks([1e-6, 1e-3, 1], [power_of_ten(-6), power_of_ten(-3), "1"])
     chart.line((0, 1), (0, 1), SOFT, dash=DASHED)
-    base_rate = here["observed_base_rate"].isel(forecast=ensembles[0]).item()
+    base_rate = here["observed_base_rate"].isel(forecast=ensembles).max().item()
     chart.line((0, 1), (base_rate, base_rate), SOFT, dash=DOTTED)
     pixels = (
         here["probability_pixels"].transpose("forecast", "members_above").values.astype(np.float64)

@@ -155,7 +155,7 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
         newest,
         config.data.max_rate,
         wet_ratio,
-        covered if made.method == MODEL else None,
+        None if made.moving else covered,
     )
 
 

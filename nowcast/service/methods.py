@@ -36,6 +36,7 @@ class Made:
     """A forecast; the scene that it was made of, by which method, with what.
 
     reason: why not by the first method of the chain.
+    moving: whether the forecast is missing where its rain would come from outside the grid.
     """
 
     scene: Scene
@@ -43,6 +44,7 @@ class Made:
     method: str
     made_with: Mapping[str, Any]
     reason: str | None = None
+    moving: bool = False
 
 
 class Methods:
@@ -92,11 +94,18 @@ class Methods:
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
                 reasons.append(f"{name}: {what}")
             else:
-                return Made(scene, forecast, name, made_with, "; ".join(reasons) or None)
+                moving = name != MODEL or self._model_moves()
+                return Made(scene, forecast, name, made_with, "; ".join(reasons) or None, moving)
         raise MissingInputError(
             f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing"
             " files."
         )
+
+    def _model_moves(self) -> bool:
+        """Whether the model is one of the moving frame of reference."""
+        about = self.model.about if self.model else {}
+        frame = about.get("config", {}).get("model", {}).get("frame", "fixed")
+        return bool(frame == "moving")
 
     def _by_model(
         self, source: FrameReader, at: np.datetime64

@@ -6,6 +6,7 @@ pixel that is NaN in any of its probabilities or in the observation is in no cou
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,15 +36,19 @@ def ladder_counts(
         (b, lead, K, MEMBERS + 1, 2) int64, as `probability_counts`; 0 at a threshold outside of the
         ladder.
     """
-    b, leads = observed.shape[:2]
-    counts = torch.zeros(b, leads, len(thresholds), MEMBERS + 1, 2, dtype=torch.int64)
+    values = probabilities.values
+    b, leads, _ = sizes(values, observed)
     inside = within(probabilities, thresholds)
-    if inside:
-        known = ~(probabilities.values.isnan().any(2) | observed.isnan())
-        given = probabilities.at([thresholds[place] for place in inside])
-        for place, values in zip(inside, given.unbind(2), strict=True):
-            counts[:, :, place] = _counts(values, observed >= thresholds[place], known)
-    return counts
+    levels = [thresholds[place] for place in inside]
+    length = 2 * (MEMBERS + 1)
+    counts = torch.zeros(b * leads, len(thresholds), length, dtype=torch.int64)
+    for frame, p, y in blocks(values, observed) if inside else ():
+        given = Probabilities(probabilities.thresholds, p[None, None, :, None]).at(levels)
+        for place, one in zip(inside, given[0, 0, :, 0], strict=True):
+            hundredths = (one * MEMBERS).round_().clamp_(0, MEMBERS).int()
+            numbers = 2 * hundredths + (y >= thresholds[place])
+            counts[frame, place] += torch.bincount(numbers, minlength=length).cpu()
+    return counts.reshape(b, leads, len(thresholds), MEMBERS + 1, 2)
 
 
 def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
@@ -59,19 +64,18 @@ def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
     Raises:
         InternalError: a rate is infinite.
     """
-    values = probabilities.values
+    values, ladder = probabilities.values, probabilities.thresholds
     b, leads, _ = sizes(values, observed)
-    ladder = probabilities.thresholds
+    if values.device.type == "mps":  # which has no float64
+        values, observed = values.cpu(), observed.cpu()
     rates = (0.0, *ladder, BEYOND * ladder[-1])
     total = torch.zeros(b * leads, dtype=torch.float64)
     for frame, p, y in blocks(values, observed):
-        levels = [p[0], *p, torch.zeros_like(y)]
-        beyond = (y - rates[-1]).clamp(min=0).sum(dtype=torch.float64)
-        parts = [
-            _segment(y, rates[k], rates[k + 1], levels[k], levels[k + 1]).sum(dtype=torch.float64)
-            for k in range(len(rates) - 1)
-        ]
-        total[frame] += torch.stack([*parts, beyond]).sum().cpu()
+        # ∫ (P − 1{y ≥ x})² dx = ∫ P² dx + y − 2 ∫ P dx up to y
+        levels = torch.stack([p[0], *p, torch.zeros_like(y)])
+        is_wet = y > 0
+        below = _integral_up_to(y[is_wet], rates, levels[:, is_wet])
+        total[frame] += _integral_of_square(rates, levels) + (_sum(y) - 2 * below)
     if not total.isfinite().all():
         raise InternalError(
             "the probabilities or the observed field hold infinite values; find where they arose,"
@@ -80,23 +84,23 @@ def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
     return total.reshape(b, leads)
 
 
-def _segment(y: Tensor, low: float, high: float, at_low: Tensor, at_high: Tensor) -> Tensor:
-    """(n,): the integral from one rate to the next, between which P is linear."""
-    reached = y.clamp(low, high)
-    at_y = at_low + (at_high - at_low) * ((reached - low) / (high - low))
-    missed = (reached - low) * _mean_square(1 - at_low, 1 - at_y)
-    return missed + (high - reached) * _mean_square(at_y, at_high)
+def _integral_of_square(rates: Sequence[float], levels: Tensor) -> Tensor:
+    """Σ_pixels ∫ P² dx of P, (k, n), that is linear between rates (k,)."""
+    widths = torch.tensor(rates, dtype=torch.float64).diff()
+    squares = (levels * levels).sum(1, dtype=torch.float64).cpu()
+    products = (levels[:-1] * levels[1:]).sum(1, dtype=torch.float64).cpu()
+    return (widths * (squares[:-1] + products + squares[1:])).sum() / 3
 
 
-def _mean_square(first: Tensor, last: Tensor) -> Tensor:
-    """The mean of the square of what goes linearly from one value to another."""
-    return (first * first + first * last + last * last) / 3
+def _integral_up_to(y: Tensor, rates: Sequence[float], levels: Tensor) -> Tensor:
+    """Σ_pixels ∫ P dx from 0 to the rate (n,) of each pixel."""
+    total = torch.zeros((), dtype=torch.float64)
+    for (low, high), at_low, at_high in zip(pairwise(rates), levels[:-1], levels[1:], strict=True):
+        share = (y.clamp(low, high) - low) / (high - low)
+        mean = at_low + (at_high - at_low) * (share / 2)
+        total += (high - low) * _sum(share * mean)
+    return total
 
 
-def _counts(values: Tensor, events: Tensor, known: Tensor) -> Tensor:
-    """(b, lead, MEMBERS + 1, 2) int64 of one threshold, each given as (b, lead, h, w)."""
-    hundredths = (values.nan_to_num() * MEMBERS).round().long().clamp(0, MEMBERS)
-    length = 2 * (MEMBERS + 1)
-    frames = zip((2 * hundredths + events).flatten(0, 1), known.flatten(0, 1), strict=True)
-    counts = [torch.bincount(one[there], minlength=length).cpu() for one, there in frames]
-    return torch.stack(counts).reshape(*values.shape[:2], MEMBERS + 1, 2)
+def _sum(values: Tensor) -> Tensor:
+    return values.sum(dtype=torch.float64).cpu()

@@ -13,6 +13,7 @@ from helpers import Outcome
 from nowcast.api import plotting
 from nowcast.commands import plot
 from nowcast.forecast.dataset import build_forecast, write_forecast
+from nowcast.motion.estimation import estimate_motion
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
 
 Run = Callable[..., Outcome]
@@ -122,6 +123,39 @@ def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(
     # the mean of 1, 2 and 3 times it
     np.testing.assert_allclose(shown["forecasts"][names[1]], 2 * one, rtol=1e-6)
     assert shown["observed"] is None
+
+
+def test_arrows_show_the_motion_up_to_the_forecast_or_over_it(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    """Pixels of 1 km, a frame every 5 minutes: a pixel a timestep is 12 km/h."""
+    write_synthetic("rain.nc", 12, 60, 70, seed=1, start="2020-01-01T00:00")
+    write("forecast.nc")
+    rain = open_grid("rain.nc")[RATE].values
+    assert run("plot", "forecast.nc", "motion=true").code == 0
+    assert run("plot", "forecast.nc", "data=radar", "data.path=rain.nc", "motion=true").code == 0
+    seen = ["data=radar", "data.path=rain.nc", "motion=true"]
+    assert run("plot", "forecast.nc", *seen, "columns=1").code == 0
+    assert run("plot", "forecast.nc", *seen, "output=f.gif").code == 0
+    assert run("plot", "forecast.nc", "data=radar", "data.path=rain.nc").code == 0
+    over, *up_to, none = [shown["arrows"] for shown in drawn]
+    np.testing.assert_array_equal(over.motion, estimate_motion(rain[6:9]))
+    for one in up_to:
+        np.testing.assert_array_equal(one.motion, estimate_motion(rain[2:6]))
+        assert (one.speed, one.unit) == (pytest.approx(12), "km/h")
+    assert none is None and over.motion.any()
+
+
+def test_without_rain_no_arrow_is_drawn_and_that_is_said(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    with xr.open_dataset("forecast.nc", engine="netcdf4") as forecast:
+        dry = forecast.load()
+    dry[RATE][:] = 0
+    dry.to_netcdf("dry.nc", engine="netcdf4")
+    outcome = run("plot", "dry.nc", "motion=true")
+    assert outcome.code == 0 and "dry.nc: no rain can be followed" in outcome.err
+    assert drawn[0]["arrows"] is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,14 @@ from nowcast.errors import DeviceError
 from nowcast.forecast.dataset import open_forecast
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.memory import _available, _left_in_groups, free_memory, memory_allowed
-from nowcast.forecast.tiling import WORKSPACE, Tiling, choose_tiling, forecast_in_tiles
+from nowcast.forecast.tiling import (
+    WORKSPACE,
+    Tiling,
+    choose_tiling,
+    forecast_in_tiles,
+    tiled_forecast,
+)
+from nowcast.probability.forecast import Forecast
 from nowcast.model import build_model
 from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
@@ -380,11 +387,11 @@ def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
     )  # fmt: skip
     outcomes, counts = [], set()
 
-    def counted(*arguments: Any) -> Tensor:
-        counts.add(len(arguments[-1].tiles))
-        return forecast_in_tiles(*arguments)
+    def counted(forecaster: Forecaster, past: Tensor, tiling: Tiling, device: Any) -> Forecast:
+        counts.add(len(tiling.tiles))
+        return tiled_forecast(forecaster, past, tiling, device)
 
-    monkeypatch.setattr("nowcast.evaluation.window_cases.forecast_in_tiles", counted)
+    monkeypatch.setattr("nowcast.evaluation.window_cases.tiled_forecast", counted)
     for name, allowed in (("whole", 10**9), ("tiled", 6 * 10**6)):
         monkeypatch.setattr(
             "nowcast.evaluation.window_cases.memory_allowed",

@@ -21,7 +21,12 @@ from nowcast.errors import (
     MissingLibraryError,
 )
 from nowcast.report.pictures import films, frames
-from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
+from nowcast.report.pictures.colours import (
+    DRY,
+    NOT_COVERED,
+    PROBABILITY_CLASSES,
+    RATE_CLASSES,
+)
 
 START = datetime(2026, 6, 2, 23, 54)
 STEPS = [np.full((8, 12), rate, dtype="float32") for rate in (0.0, 0.2, 7.0, 60.0, np.nan)]
@@ -102,6 +107,20 @@ def test_the_south_is_drawn_at_the_bottom_wherever_row_0_is(tmp_path: Path) -> N
         # left of the legend
         lowest[origin] = wet[wet[:, 1] < 0.8 * picture.shape[1]].mean(axis=0)[0] / picture.shape[0]
     assert lowest["upper"] < 0.4 < 0.5 < lowest["lower"]
+
+
+def test_probabilities_are_the_last_row_with_a_scale_of_their_own() -> None:
+    """A long name is parted between its words."""
+    rain, name = np.ones((2, 8, 8)), "lagrangian_probability: probability of 1 mm/h"
+    rows = {name: np.full((2, 8, 8), 0.55)}
+    figure = frames.frames_figure(rain, {"model": rain}, [5, 10], "Rain", probabilities=rows)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels[::2][:3] == ["observed", "model", labels[4]] and labels[-2:] == [
+        "mm/h", "probability",
+    ]  # fmt: skip
+    assert labels[4].split("\n")[:2] == ["lagrangian_", "probability:"]
+    image = figure.axes[4].get_images()[0]
+    assert image.get_cmap()(image.norm(0.55))[:3] == to_rgb(PROBABILITY_CLASSES[0.5])
 
 
 def test_a_large_grid_is_drawn_from_some_of_its_pixels() -> None:

@@ -220,7 +220,7 @@ def test_counts_with_and_without_probabilities_are_not_added() -> None:
         merge_counts([tallied(slice(0, 2)).dataset(), plain.dataset()], ["a.nc", "b.nc"])
 
 
-def test_infinite_probabilities_of_the_last_threshold_fall_to_zero_at_twice_it() -> None:
+def test_after_the_last_threshold_the_probability_falls_to_zero_at_twice_it() -> None:
     """Rain of 8 mm/h, twice the last threshold, that was certain: what is left is a third of it."""
     given = Probabilities(LADDER, torch.ones(1, 1, 3, 1, 1))
     crps = ladder_crps(given, torch.full((1, 1, 1, 1), 8.0))

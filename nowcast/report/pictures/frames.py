@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
+from nowcast.report.pictures.arrows import Arrows, draw_arrows, key_of
 from nowcast.report.pictures.colours import (
     COLOURS,
     DRY,
@@ -47,6 +48,7 @@ PanelRow = tuple[str, list[tuple[str, Panel]]]
 NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
+_NARROW = 5.5  # inches of a figure in which the legend of arrows is wider than it
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
@@ -62,6 +64,7 @@ class FrameOptions(TypedDict, total=False):
     columns: int
     colours: str
     degrees: Degrees | None
+    arrows: Arrows | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Look:
     colours: str
     graticule: Graticule | None
     probabilities: frozenset[str] = field(default=frozenset())
+    arrows: Arrows | None = None
 
     @property
     def tall(self) -> float:
@@ -125,6 +129,7 @@ def frames_figure(
     columns: int = 5,
     colours: str = "radar",
     degrees: Degrees | None = None,
+    arrows: Arrows | None = None,
 ) -> "Picture":
     """Draw rain rates as rows of frames: the past, what was then observed, and each forecast.
 
@@ -142,6 +147,7 @@ def frames_figure(
         columns: frames in a row.
         colours: 'radar' or 'colour_blind'.
         degrees: longitude and latitude of the pixel centres, for their lines; None draws none.
+        arrows: the rain's motion, over every frame; None draws none.
 
     Returns:
         A Matplotlib figure that no display holds.
@@ -157,7 +163,7 @@ def frames_figure(
         5
     """
     future = _future(observed, {**forecasts, **probabilities}, len(lead_minutes))
-    look = _look(future, origin, colours, degrees, probabilities)
+    look = _look(future, origin, colours, degrees, probabilities, arrows)
     picked = np.unique(np.linspace(0, len(lead_minutes) - 1, columns).round().astype(int))
     rows: list[PanelRow] = []
     if past is not None:
@@ -182,6 +188,7 @@ def draw_film(
     origin: Origin = "lower",
     colours: str = "radar",
     degrees: Degrees | None = None,
+    arrows: Arrows | None = None,
 ) -> Path:
     """Draw all lead times one after the other, what was observed and each forecast side by side.
 
@@ -189,7 +196,7 @@ def draw_film(
         path: of a .gif or .mp4, which is written whole or not at all.
         frames_per_second: of the film.
         observed, forecasts, lead_minutes, title, probabilities, reference_time, origin, colours,
-            degrees: as of `frames_figure`.
+            degrees, arrows: as of `frames_figure`.
 
     Returns:
         The path.
@@ -206,7 +213,7 @@ def draw_film(
         'rain.gif'
     """
     future = _future(observed, {**forecasts, **probabilities}, len(lead_minutes))
-    look = _look(future, origin, colours, degrees, probabilities)
+    look = _look(future, origin, colours, degrees, probabilities, arrows)
     times = [_when(minutes, reference_time) for minutes in lead_minutes]
     pictures = _film(future, times, title, look)
     of_probabilities = PROBABILITY_CLASSES.values() if probabilities else ()
@@ -252,6 +259,7 @@ def _look(
     colours: str,
     degrees: Degrees | None,
     probabilities: Mapping[str, PanelFrames],
+    arrows: Arrows | None,
 ) -> Look:
     height, width = next(
         frame.shape for frames in future.values() for frame in frames if frame is not None
@@ -259,7 +267,7 @@ def _look(
     graticule = (
         None if degrees is None else build_graticule(*_broadcast(degrees, (height, width)), origin)
     )
-    return Look((height, width), origin, colours, graticule, frozenset(probabilities))
+    return Look((height, width), origin, colours, graticule, frozenset(probabilities), arrows)
 
 
 def _broadcast(
@@ -291,7 +299,7 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
         above = times
     figure.suptitle(title, fontsize=11, color=INK)
     certain = np.array([name in look.probabilities for name, _ in rows])
-    _draw_legend(figure, panels[~certain], panels[certain], look)
+    _draw_legend(figure, panels[~certain], panels[certain], len(rows), look)
     return figure
 
 
@@ -321,7 +329,7 @@ def _film(
         _draw_graticule(
             panel, look, at_left=number % columns == 0, at_bottom=number + columns >= len(future)
         )
-    _draw_legend(figure, panels, panels if look.probabilities else panels[:0], look)
+    _draw_legend(figure, panels, panels if look.probabilities else panels[:0], lines, look)
     drawing: Any = FigureCanvasAgg(figure)
     for step, when in enumerate(times):
         heading.set_text(f"{title}\n{when}")
@@ -334,8 +342,8 @@ def _film(
 
 
 def _wrapped(name: str, inches: float) -> str:
-    """A name in as many lines as it needs within so many inches."""
-    return fill(name, max(8, round(10 * inches)))
+    """A name in as many lines as it needs within so many inches, also parted after underscores."""
+    return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
 
 
 def _empty(panel: "Axes") -> None:
@@ -374,6 +382,8 @@ def _draw_frame(panel: "Axes", name: str, frame: Panel, look: Look) -> tuple[Any
     panel.spines[:].set_visible(True)
     panel.spines[:].set_color(EDGE)
     _show(image, words, frame)
+    if frame is not None and look.arrows is not None:
+        draw_arrows(panel, look.arrows, look.shape)
     return image, words
 
 
@@ -406,24 +416,31 @@ def _draw_graticule(panel: "Axes", look: Look, *, at_left: bool, at_bottom: bool
         panel.set_xticks([place for place, _ in lines.bottom], [label for _, label in lines.bottom])
 
 
-def _draw_legend(figure: "Figure", of_rates: Any, of_probabilities: Any, look: Look) -> None:
-    """Draw the scale of rates beside their panels, and that of probabilities beside theirs."""
+def _draw_legend(
+    figure: "Figure", of_rates: Any, of_probabilities: Any, lines: int, look: Look
+) -> None:
+    """Draw the scale of rates beside their panels, and that of probabilities beside theirs, in a
+    figure of so many lines.
+    """
     from matplotlib.patches import Patch
 
     lowest = min(COLOURS[look.colours])
     white = f"dry, below {lowest:g} mm/h"
-    lines = len(of_rates) + len(of_probabilities)
     if of_rates.size:
         _draw_scale(figure, of_rates, rate_colours(look.colours), "mm/h", lines)
     if of_probabilities.size:
         _draw_scale(figure, of_probabilities, probability_colours(), "probability", lines)
         white = f"{white}; probability below {min(PROBABILITY_CLASSES):g}"
-    patches = [
+    handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=EDGE, label=label)
         for label, colour in {white: DRY, "not covered": NOT_COVERED}.items()
     ]
+    if look.arrows is not None:
+        handles.append(key_of(look.arrows, look.shape))
+    narrow = _NARROW + 2 * bool(of_probabilities.size)
+    columns = 1 if look.arrows and figure.get_figwidth() < narrow else len(handles)
     figure.legend(
-        handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=8.5
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
     )
 
 

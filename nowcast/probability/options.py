@@ -1,0 +1,8 @@
+"""How a rate follows from probabilities. Nothing heavy is imported: it is part of a configuration,
+too.
+"""
+
+RATES = ("csi", "median", "mean")
+"""Names of the ways, as in the key `rate`: by the cuts of the best CSI, by a probability of one
+half, or as the expectation.
+"""
