@@ -13,27 +13,30 @@ nowcast fetch radolan || {
     nowcast fetch synthetic
 }
 
-echo; echo "1/3  Training a small ConvLSTM: 10-15 May 2018, validated on 16 May"
+echo; echo "1/3  Training a ConvLSTM in the moving frame: 10-15 May 2018, validated on 16 May"
 nowcast train experiment=demo data=$data output="$out"
 
 echo; echo "2/3  Forecasting the hour after 20 May 2018, 01:15 UTC"
-nowcast predict checkpoint="$out/best.pt" data=$data at=2018-05-20T01:15 output="$out/forecast.nc"
-nowcast plot "$out/forecast.nc" data=$data output="$out/forecast.png"
+at=2018-05-20T01:15
+nowcast predict checkpoint="$out/best.pt" data=$data at=$at output="$out/forecast.nc"
+nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=$data at=$at output="$out/extrapolation.nc"
+nowcast plot "$out/forecast.nc" "$out/extrapolation.nc" data=$data probability=1 output="$out/forecast.png"
 [ $data = synthetic ] || echo "(The sample's latitudes and longitudes are wrong as published, so none are drawn.)"
 
 echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
-nowcast evaluate checkpoint="$out/best.pt" data=$data output="$out/scores"
+nowcast evaluate checkpoint="$out/best.pt" 'baseline=[persistence,extrapolation,lagrangian_probability]' data=$data output="$out/scores"
 
 echo
 awk -F, -v OFS="" 'NR == 1 { for (k = 1; k <= NF; k++) at[$k] = k }
 $at["part"] == "all" && $at["aggregate"] == "mean" { csi[$at["forecast"], $at["threshold"] + 0] = $at["csi"] } END {
-    for (t = 0.5; t <= 2; t *= 2) print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
-        (csi["model", t] > csi["persistence", t] ? "beats" : "DOES NOT beat"), " persistence" }' "$out/scores/scores.csv"
+    split("0.5 1 2 5 10", thresholds, " ")
+    for (k = 1; k <= 5; k++) { t = thresholds[k] + 0; print "CSI at ", t, " mm/h over 5-60 minutes: the model ",
+        (csi["model", t] > csi["extrapolation", t] ? "beats" : "DOES NOT beat"), " extrapolation" } }' "$out/scores/scores.csv"
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"
-echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed above, forecast below)"
+echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed, model, extrapolation, probability of 1 mm/h)"
 echo "The report:     $out/scores/report.html (open it in a browser)"
-echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecast below), csi.png"
+echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecasts below), csi.png"
 echo
 echo "To call nowcast yourself:   . .venv/bin/activate     then, for example:   nowcast inspect $out/best.pt"

@@ -123,6 +123,8 @@ class TrainConfig:
         not_empty("output", self.output)
         steps("input_steps", self.input_steps)
         steps("lead_steps", self.lead_steps)
+        if self.loss == "auto":
+            self.loss = "exceedance" if self.model.head == "probability" else "balanced"
         if self.loss not in OUR_LOSSES:
             one_of("loss", self.loss, loss_names())
         thresholds("thresholds", self.thresholds)
@@ -209,7 +211,8 @@ class TrainConfig:
         ):
             raise ConfigError(
                 f"loss: {self.loss} is not for model.head={self.model.head}; exceedance belongs to"
-                " model.head=probability, and the other losses to rate."
+                " model.head=probability, and the other losses to rate. Leave it out, or set the"
+                " head."
             )
         missing = sorted(set(self.thresholds) - set(self.model.thresholds))
         if self.model.head == "probability" and missing:
