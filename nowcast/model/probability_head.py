@@ -96,8 +96,9 @@ class ProbabilityModel(nn.Module):
         lead_steps = correction.shape[1]
         leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
         weights = torch.softmax(self.offsets + self.slopes * leads.log()[:, None, None], dim=-1)
-        shares = fractions(newest, self.thresholds)
-        start = torch.einsum("lks,bskhw->blkhw", weights, shares)
+        shares = fractions(newest, self.thresholds).transpose(1, 2)  # (b, k, s, h, w)
+        start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
+        start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
         start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         return running_minimum(torch.logit(start) + correction)
 

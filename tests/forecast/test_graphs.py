@@ -161,7 +161,7 @@ class EndlessSession:
 def test_a_deadline_stops_a_computation_of_onnx_runtime() -> None:
     session, start = EndlessSession(), time.monotonic()
     with pytest.raises(TryLaterError, match="deadline"), deadline(0.2):
-        ExportedForecaster({}, session, 1)(np.zeros((1, 3, 1, 4, 5), np.float32))
+        ExportedForecaster({}, session, 1).forecast_along(np.zeros((1, 3, 1, 4, 5), "f4"), None)
     assert session.stopped and time.monotonic() - start < 5
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
