@@ -128,7 +128,7 @@ def test_imports_run_downward_only(path: Path) -> None:
 def test_config_knows_no_more_of_the_rooms_than_their_values() -> None:
     known = {name for path in (PACKAGE / "config").glob("*.py") for name in imports_of(path)}
     rooms = {name.rpartition(".")[0] for name in known if name.startswith("nowcast.")}
-    below_config = {f"nowcast.{room}" for room in ("radar", "sequences", "training")}
+    below_config = {f"nowcast.{room}" for room in ("radar", "sequences", "probability", "training")}
     assert {one for one in rooms if one.startswith(tuple(below_config))} == SCHEMAS
 
 

@@ -24,7 +24,7 @@ class ProbabilityModel(nn.Module):
     weights w of the neighbourhoods are a softmax of offset + slope · log(lead step), learned for
     each threshold. C is the output of the network, whose last layer begins at zero: an untrained
     model is the baseline `lagrangian_probability`. No threshold is more probable than a lower one:
-    the logits are a running minimum.
+    in a forecast the logits are a running minimum. In training each threshold learns for itself.
 
     It belongs to the moving frame of reference, where rain that only moves stands still.
 
@@ -100,7 +100,8 @@ class ProbabilityModel(nn.Module):
         start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
         start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
         start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        return running_minimum(torch.logit(start) + correction)
+        logits = torch.logit(start) + correction
+        return logits if self.training else running_minimum(logits)
 
 
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -39,8 +39,8 @@ def window_displacement(
 def take_along(window: Tensor, displacement: Tensor, input_steps: int) -> Tensor:
     """Take the frames of a window to the forecast reference time, along with the rain.
 
-    Past frames are interpolated. Of future frames the nearest pixel is taken, so that every rate
-    that is learnt from is one that was measured.
+    Past frames are interpolated, but the newest, which stays where it is. Of future frames the
+    nearest pixel is taken, so that every rate that is learnt from is one that was measured.
 
     Args:
         window: (b, t, c, H, W), NaN = missing; the first `input_steps` frames are the past.
@@ -50,11 +50,10 @@ def take_along(window: Tensor, displacement: Tensor, input_steps: int) -> Tensor
     Returns:
         (b, t, c, h, w), NaN = missing.
     """
-    past = move(window[:, :input_steps], displacement[:, :input_steps])
-    if window.shape[1] == input_steps:
-        return past
-    future = move(window[:, input_steps:], displacement[:, input_steps:], nearest=True)
-    return torch.cat([past, future], dim=1)
+    before = input_steps - 1
+    past = move(window[:, :before], displacement[:, :before])
+    rest = move(window[:, before:], displacement[:, before:], nearest=True)
+    return torch.cat([past, rest], dim=1)
 
 
 def take_forward(fields: Tensor, motion: Tensor) -> Tensor:

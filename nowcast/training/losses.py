@@ -69,8 +69,8 @@ def exceedance(
     `forecast`: logits (b, lead, k, h, w). `thresholds`: (k,) in mm/h.
     """
     levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
-    events = (rates >= levels[:, None, None]).to(forecast.dtype)
-    terms = functional.binary_cross_entropy_with_logits(forecast, events, reduction="none")
+    # −log p where the threshold is reached and −log (1 − p) elsewhere, of p by its logit
+    terms = functional.softplus(torch.where(rates >= levels[:, None, None], -forecast, forecast))
     by_threshold = terms.new_tensor(threshold_weights(thresholds))[:, None, None]
     return _masked_mean((terms * by_threshold).sum(dim=2, keepdim=True), mask, weights)
 

@@ -34,7 +34,7 @@ def test_a_checkpoint_is_shown_with_model_settings_data_days_scores_date_version
     shown, saved = rows(outcome.out), read_checkpoint(trained / "last.pt")
     row = saved["progress"]["history"][1]
     assert shown["model"].startswith(
-        "encoder_forecaster: 6,016 parameters; hidden_channels [4, 4]"
+        "encoder_forecaster: 6,016 parameters; frame fixed, head rate, hidden_channels [4, 4]"
     ), shown["model"]
     assert shown["frames"] == "3 → 4 every 5 minutes; scaling log, 100, 0.5"
     assert shown["data"].endswith(

@@ -24,10 +24,10 @@ from nowcast.forecast.tiling import (
     forecast_in_tiles,
     tiled_forecast,
 )
-from nowcast.probability.forecast import Forecast
 from nowcast.model import build_model
 from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
 from nowcast.model.stacks import Local
+from nowcast.probability.forecast import Forecast
 from nowcast.radar import write_synthetic
 from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from nowcast.baselines import RECORDS
 from nowcast.errors import CannotCreateError
 from nowcast.report.pictures import canvas
 from nowcast.report.pictures import charts as pictures
@@ -56,6 +57,21 @@ def test_csi_is_that_of_all_cases_within_its_interval(
         dataset.sel(part="all").drop_vars(["csi_low", "csi_high", "part"]), tmp_path / "csi.png"
     )
     assert not figures[1].axes[1].collections and plain.name == "csi.png"
+
+
+@pytest.mark.parametrize("thresholds", [1, 4])
+def test_the_names_of_many_forecasts_lie_within_the_picture(
+    dataset: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thresholds: int
+) -> None:
+    figures = []
+    monkeypatch.setattr(canvas, "save", lambda figure, path: figures.append(figure) or Path(path))
+    names = [f"{name}{cuts}" for name in RECORDS for cuts in ("", " (cuts)")]
+    many = dataset.isel(forecast=[0] * len(names), threshold=slice(thresholds))
+    pictures.draw_csi(many.assign_coords(forecast=names), tmp_path / "csi.png")
+    figures[0].canvas.draw()
+    legend, picture = figures[0].legends[0].get_window_extent(), figures[0].bbox
+    assert picture.x0 <= legend.x0 and legend.x1 <= picture.x1
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == names
 
 
 def test_csi_with_undefined_scores(dataset: xr.Dataset, tmp_path: Path) -> None:

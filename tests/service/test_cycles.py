@@ -71,6 +71,14 @@ def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(
     assert "method" not in open_forecast("out/0625.nc").attrs
 
 
+def test_a_fallback_with_probabilities_writes_them(run: Run, words: list[str]) -> None:
+    Path("radar/0615.nc").unlink()  # which the model sees, and two frames do not
+    assert run("predict", *words, "fallback=[model,lagrangian_probability,none]").code == 0
+    forecast = open_forecast("out/0625.nc")
+    assert forecast.attrs["method"] == "lagrangian_probability"
+    assert forecast["probability"].notnull().mean() > 0.5
+
+
 def test_steps_of_another_checkpoint_are_another_forecast(run: Run, words: list[str]) -> None:
     words = [*(word for word in words if "max_wet" not in word), "model=persistence"]
     assert run("predict", *words).code == 0 and "already there" in run("predict", *words).err

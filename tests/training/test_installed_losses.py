@@ -56,7 +56,7 @@ def test_a_loss_that_nobody_adds_is_refused_with_those_that_there_are(
     install(site, "nowcast.losses", "fourth", PACKAGE)
     outcome = train(run, radar_file, tmp_path / "run", "loss=third")
     assert outcome.code == 78 and not (tmp_path / "run").exists()
-    words = "loss: 'third' is not one of mse, mae, balanced, cross_entropy, fourth."
+    words = "loss: 'third' is not one of mse, mae, balanced, cross_entropy, exceedance, fourth."
     assert words in " ".join(outcome.err.split())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nowcast.sequences.batch import build_batch
 from nowcast.sequences.scaling import Scaling
-from nowcast.training.losses import balanced_weights, loss_of
+from nowcast.training.losses import balanced_weights, loss_of, threshold_weights
 from nowcast.training.options import OUR_LOSSES
 
 NAN = float("nan")
@@ -23,7 +23,7 @@ def pixels(*values: float) -> Tensor:
 
 def loss(name: str, forecast: Tensor, rates: Tensor, maximum: float = 10.0) -> float:
     batch = build_batch(rates, Scaling("linear", maximum, 1.0), input_steps=0)
-    return loss_of(name)(
+    return loss_of(name, (0.2,))(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     ).item()
 
@@ -112,7 +112,7 @@ def test_what_is_forecast_where_nothing_was_measured_costs_nothing(
 def test_only_measured_pixels_have_a_gradient(name: str) -> None:
     batch = build_batch(pixels(0.3, NAN, 1.0), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6, 0.7).requires_grad_()
-    loss_of(name)(
+    loss_of(name, (0.2,))(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     ).backward()
     assert forecast.grad is not None
@@ -125,12 +125,25 @@ def test_only_measured_pixels_have_a_gradient(name: str) -> None:
 def test_a_batch_without_a_measured_pixel_costs_zero_and_moves_nothing(name: str) -> None:
     batch = build_batch(pixels(NAN, NAN), Scaling("linear", 1.0, 1.0), input_steps=0)
     forecast = pixels(0.2, 0.6).requires_grad_()
-    value = loss_of(name)(
+    value = loss_of(name, (0.2,))(
         forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
     )
     value.backward()
     assert forecast.grad is not None
     assert (value.item(), forecast.grad.flatten().tolist()) == (0.0, [0.0, 0.0])
+
+
+def test_exceedance_by_hand() -> None:
+    # logits of 0.8 and 0.25 at 1 mm/h and at 4 mm/h; the pixel has 2 mm/h; weights 1 and 4 ** 0.75
+    logits = torch.logit(torch.tensor([0.8, 0.25])).reshape(1, 1, 2, 1, 1)
+    batch = build_batch(pixels(2.0), Scaling("linear", 10.0, 1.0), input_steps=0)
+    of = (batch.future, batch.future_mask, batch.future_rates, batch.weights)
+    expected = -math.log(0.8) - 4**0.75 * math.log(0.75)
+    assert loss_of("exceedance", (1.0, 4.0))(logits, *of).item() == pytest.approx(expected)
+
+
+def test_rare_thresholds_weigh_more_and_none_less_than_one() -> None:
+    assert threshold_weights([0.1, 1, 16]) == [1, 1, 8]
 
 
 def test_a_window_counts_by_its_weight_over_the_pixels_of_all() -> None:
@@ -169,8 +182,15 @@ def test_at_weights_of_one_a_loss_has_the_bits_that_it_has_without(name: str) ->
             ).sum()
             / 3
         ),
+        "exceedance": (
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                forecast, (rates >= 0.2).float(), reduction="none"
+            )
+            * mask
+        ).sum()
+        / mask.sum(),
     }
-    value = loss_of(name)(forecast, batch.future, mask, batch.future_rates, batch.weights)
+    value = loss_of(name, (0.2,))(forecast, batch.future, mask, batch.future_rates, batch.weights)
     assert torch.equal(value, plain[name])
 
 

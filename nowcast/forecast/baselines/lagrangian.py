@@ -39,9 +39,9 @@ class LagrangianProbability:
     remarks: Counter[str]
 
     def __call__(self, past: Tensor) -> Forecast:
-        cases = torch.stack([self._case(case) for case in past.float()])
-        probabilities = Probabilities(LADDER, cases)
-        return Forecast(median_rates(probabilities), probabilities)
+        cases = [Probabilities(LADDER, self._case(case)[None]) for case in past.float()]
+        rates = torch.cat([median_rates(one) for one in cases])
+        return Forecast(rates, Probabilities(LADDER, torch.cat([one.values for one in cases])))
 
     def _case(self, past: Tensor) -> Tensor:
         """(t, h, w) → (lead, k, h, w)."""

@@ -29,7 +29,8 @@ def draw_csi(dataset: "xr.Dataset", path: str | Path) -> Path:
     thresholds = dataset["threshold"].values
     columns = min(3, len(thresholds))
     rows = -(-len(thresholds) // columns)
-    figure = canvas.new_figure(3.1 * columns + 0.6, 2.5 * rows + 0.7)
+    width = 3.1 * columns + 0.6
+    figure = canvas.new_figure(width, 2.5 * rows + 0.7)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for number, (panel, threshold) in enumerate(zip(panels.flat, thresholds, strict=False)):
         _draw_csi_panel(panel, dataset.sel(threshold=threshold))
@@ -46,10 +47,15 @@ def draw_csi(dataset: "xr.Dataset", path: str | Path) -> Path:
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(len(labels), 2 * columns),
+        ncols=min(len(labels), 2 * columns, max(1, int(width / _entry_width(labels)))),
         frameon=False,
     )
     return canvas.save(figure, path)
+
+
+def _entry_width(labels: Sequence[str]) -> float:
+    """Inches that the longest entry of a legend takes."""
+    return 0.75 + 0.075 * max(map(len, labels))
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
