@@ -1,6 +1,7 @@
 """A head that turns a network into a forecast of probabilities."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -89,7 +90,9 @@ class ProbabilityModel(nn.Module):
         if newest is None:
             raise ValueError("newest: give the rates of the newest frame.")
         correction = call_model(self.network, frames, lead_steps, guide, ahead)
-        with torch.autocast(frames.device.type, enabled=False):
+        device = frames.device.type
+        autocast = device != "meta" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
             return self._corrected(newest.float(), correction.float())
 
     def _corrected(self, newest: Tensor, correction: Tensor) -> Tensor:

@@ -358,6 +358,26 @@ def test_what_is_no_exported_model_is_refused(exported: Path) -> None:
         open_exported(sealed(newer), "newer.onnx")
 
 
+def test_a_file_of_schema_1_still_forecasts(exported: Path) -> None:
+    """It says nothing of a frame, a head or thresholds."""
+    import onnx
+
+    past = np.random.default_rng(0).random((1, 3, 1, 34, 41), np.float32)
+    model = onnx.load_model_from_string(exported.read_bytes()[:-84])
+    about = json.loads(model.metadata_props[0].value)
+    about["config"]["model"] = {
+        key: value
+        for key, value in about["config"]["model"].items()
+        if key not in ("frame", "head", "thresholds", "output_grid")
+    }
+    del model.metadata_props[:], about["thresholds"], about["schema"]
+    old = open_exported(seal(model.SerializeToString(), {**about, "schema": 1}), "old.onnx")
+    assert old.about["schema"] == 1 and not old.moving
+    made = old.forecast(past)
+    assert made.probabilities is None
+    np.testing.assert_array_equal(made.rates, read_exported(exported).forecast(past).rates)
+
+
 def test_it_stays_whole_where_it_cannot_be_exported(
     run: Run, checkpoint: Path, exported: Path, tmp_path: Path
 ) -> None:
