@@ -61,7 +61,7 @@ def export(config: ExportConfig) -> Path:
     exported = open_exported(content, path)
     motion = steady_motion(forecaster, config.grid_size)
     with torch.inference_mode():
-        made, seconds = _timed(lambda: forecaster.forecast_along(past, motion, forecaster.values))
+        made, seconds = _timed(lambda: forecaster.forecast_along(past, motion))
     ours, ours_seconds = _timed(
         lambda: exported.forecast_along(past.numpy(), None if motion is None else motion.numpy())
     )

@@ -26,7 +26,7 @@ class _FromPastToForecast(nn.Module):
         self.forecaster, self.model = forecaster, forecaster.model
 
     def forward(self, past: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
-        forecast = self.forecaster.forecast_along(past, motion, self.forecaster.values)
+        forecast = self.forecaster.forecast_along(past, motion)
         if forecast.probabilities is None:
             return (forecast.rates,)
         return forecast.rates, forecast.probabilities.values

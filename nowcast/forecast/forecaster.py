@@ -57,10 +57,13 @@ class Forecaster:
         Errors: InternalError where the model gives no number.
         """
         motion = motion_of(past[:, : self.input_steps, 0]) if self.moving else None
-        return self.forecast_along(past, motion, network or self.values)
+        return self.forecast_along(past, motion, network)
 
     def forecast_along(
-        self, past: Tensor, motion: Tensor | None, network: Callable[[Tensor], Tensor]
+        self,
+        past: Tensor,
+        motion: Tensor | None,
+        network: Callable[[Tensor], Tensor] | None = None,
     ) -> Forecast:
         """Return the forecast of a raw window whose motion is known; see `forecast`.
 
@@ -70,8 +73,9 @@ class Forecaster:
         Args:
             past: (b, t, 1 + k, h, w).
             motion: (b, 2, hc, wc) in pixels per timestep, x then y; None in the fixed frame.
-            network: computes `values`.
+            network: computes `values`; by default the method.
         """
+        network = network or self.values
         if motion is None:
             return Forecast(self.rates(network(past), past))
         seen = self._taken_along(past, motion)
