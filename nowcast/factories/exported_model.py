@@ -1,9 +1,11 @@
 """A model that was exported, computed by ONNX Runtime.
 
-PyTorch is imported only where frames are missing, or fields lie beside them.
+PyTorch is imported only where fields lie next to the rain, or frames are missing of a model of the
+fixed frame.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
+from nowcast.factories.models import log_missing
 from nowcast.forecast.exported import read_exported
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.scene_forecast import SceneForecast
@@ -34,6 +37,13 @@ class ExportedModel:
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
         saved_model(self.about, path)
+        if config.rate != "csi":
+            raise ConfigError(
+                f"rate: {path} was exported with the rates of csi; leave it out, or forecast by its"
+                " checkpoint."
+                if self.about.get("thresholds")
+                else f"rate: the model of {path} gives rates, not probabilities; leave it out."
+            )
 
     def prepare(self) -> None:
         """Nothing: it takes all frames at once."""
@@ -53,17 +63,25 @@ class ExportedModel:
                 " may be taken, and does not forecast in tiles; free some, allow more"
                 " (max_memory_gb), or forecast by its checkpoint."
             )
-        return SceneForecast(turn(self.exported(turn(self._raw(scene)))[0, :, 0]))
+        forecast = self.exported.forecast(turn(self._raw(scene)))
+        chances = forecast.probabilities
+        return SceneForecast(
+            turn(forecast.rates), chances and replace(chances, values=turn(chances.values))
+        )
 
     def _raw(self, scene: Scene) -> NDArray[np.float32]:
         inputs = self.about["config"].get("inputs", {})
         fields = any(value for key, value in inputs.items() if key not in ("mask", "ahead"))
-        if not scene.missing.any() and not fields:
+        moving, missing = self.exported.moving, bool(scene.missing.any())
+        if not fields and (moving or not missing):
+            if missing:
+                log_missing(scene, mask=bool(inputs.get("mask")))
             rain: NDArray[np.float32] = scene.rates[np.newaxis, :, np.newaxis]
             return rain
         from nowcast.factories.extra_inputs import build_inputs, raw_window
 
         frames: NDArray[np.float32] = raw_window(
-            scene, self.about["config"], self.config.input_paths, build_inputs(self.about["config"])
-        ).numpy()
+            scene, self.about["config"], self.config.input_paths,
+            build_inputs(self.about["config"]), moving=moving,
+        ).numpy()  # fmt: skip
         return frames

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import ConfigError
+from nowcast.factories.models import log_missing
 from nowcast.periods import Period
 from nowcast.radar.series.fields import FieldFile, open_field
 from nowcast.radar.series.fields_ahead import FieldAheadFile, open_field_ahead
@@ -124,16 +125,7 @@ def raw_window(
     raw = inputs.of_scene(with_inputs(scene, config, input_paths))
     if not scene.missing.any():
         return raw
-    instead = (
-        "masked for the model"
-        if inputs.mask
-        else "the model has no mask and sees the frame before, or after, once more"
-    )
-    log.warning(
-        "no frame at %s UTC: %s",
-        ", ".join(f"{time:.16}" for time in scene.times[scene.missing]),
-        instead,
-    )
+    log_missing(scene, mask=inputs.mask)
     return raw if moving else inputs.without(raw, torch.from_numpy(scene.missing)[None])
 
 

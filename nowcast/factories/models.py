@@ -1,5 +1,6 @@
 """The model that `nowcast predict` forecasts by, whatever computes it."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
 from nowcast.startup import without_garbage_collection
+
+log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -76,6 +79,17 @@ def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> 
             f"{key}: the model sees {input_steps} frames, and the newest is never missing; "
             f"give {input_steps - 1} at most, not {missing_frames}."
         )
+
+
+def log_missing(scene: Scene, *, mask: bool) -> None:
+    """Log which frames are missing, and what a model with or without a mask sees instead."""
+    instead = (
+        "masked for the model"
+        if mask
+        else "the model has no mask and sees the frame before, or after, once more"
+    )
+    times = ", ".join(f"{time:.16}" for time in scene.times[scene.missing])
+    log.warning("no frame at %s UTC: %s", times, instead)
 
 
 def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str) -> None:

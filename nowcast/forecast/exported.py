@@ -2,7 +2,9 @@
 load.
 
 The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates`
-(1, lead, 1, h, w), in mm/h, NaN = not covered. What it was made from stands in its metadata under
+(1, lead, 1, h, w), in mm/h, NaN = not covered. A model of the moving frame has a second input,
+`motion` (1, 2, hc, wc) as `nowcast.motion` estimates it; one of probabilities a second output,
+`probabilities` (1, lead, k, h, w). What it was made from stands in its metadata under
 `nowcast`, as JSON; the last of its metadata is the SHA-256 of all bytes before it, so that one
 flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file, so
 `graphs.py` looks at what the graph would do.
@@ -10,27 +12,34 @@ flipped bit is noticed before anything of it is used. It tells damage, not who w
 
 import hashlib
 import json
+import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nowcast.arrays import Float32Array
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError
 from nowcast.files import refuse_fault_of_machine
+from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.forecast.graphs import GraphError, peak_memory
+from nowcast.forecast.scene_forecast import SceneForecast
+from nowcast.motion.estimation import estimate_motion
+from nowcast.motion.grid import coarse_size
 
 Result = TypeVar("Result")
 
 SUFFIX = ".onnx"
-PAST, RATES = "past", "rates"
-SCHEMA = 1
+PAST, MOTION, RATES, PROBABILITIES = "past", "motion", "rates", "probabilities"
+SCHEMA = 2
 """Raised whenever an older program could no longer read a new file."""
 
 _ABOUT = "nowcast"
@@ -53,7 +62,7 @@ class ExportedForecaster:
 
     about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that;
     schema; grid_size, pixels of the frames that it takes; memory_bytes, about what it takes to
-    forecast them.
+    forecast them; thresholds in mm/h, if it gives probabilities.
     memory_bytes: that, or what its graph is seen to take, whichever is more.
     """
 
@@ -61,19 +70,35 @@ class ExportedForecaster:
     session: Any
     memory_bytes: int
 
-    def __call__(self, past: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The past (1, t, 1 + k, h, w) of a `Forecaster` → forecast rates (1, lead, 1, h, w)
-        [mm/h].
+    @property
+    def moving(self) -> bool:
+        """Whether the model belongs to the moving frame."""
+        return _is_moving(self.about)
+
+    def forecast(self, past: Float32Array) -> SceneForecast:
+        """Return the forecast of a past (1, t, 1 + k, h, w) as a `Forecaster` takes it."""
+        motion = estimate_motion(past[0, :, 0])[np.newaxis] if self.moving else None
+        return self.forecast_along(past, motion)
+
+    def forecast_along(self, past: Float32Array, motion: Float32Array | None) -> SceneForecast:
+        """Return the forecast of a past whose motion (1, 2, hc, wc) is known; None in the fixed
+        frame.
         """
         from onnxruntime import RunOptions
 
         options = RunOptions()
+        given = {PAST: past} if motion is None else {PAST: past, MOTION: motion}
         run, stop = (
-            partial(self.session.run, [RATES], {PAST: past}, options),
+            partial(self.session.run, None, given, options),
             partial(setattr, options, "terminate", True),
         )
-        rates: NDArray[np.float32] = _interruptible(run, stop)[0]
-        return rates
+        rates, *probabilities = _interruptible(run, stop)
+        return SceneForecast(
+            rates[0, :, 0],
+            FileProbabilities(tuple(self.about["thresholds"]), probabilities[0][0])
+            if probabilities
+            else None,
+        )
 
 
 def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
@@ -191,14 +216,18 @@ def _fits(session: Any, about: Mapping[str, Any]) -> bool:
 
     Errors: KeyError, TypeError, ValueError where that says too little.
     """
-    config, size = about["config"], about["grid_size"]
-    (past,), (rates,) = session.get_inputs(), session.get_outputs()
-    takes = past.name == PAST and [*past.shape[:2], *past.shape[3:]] == [
-        1,
-        config["input_steps"],
-        *size,
-    ]
-    gives = rates.name == RATES and rates.shape == [1, config["lead_steps"], 1, *size]
+    config, size, thresholds = about["config"], about["grid_size"], about.get("thresholds") or []
+    inputs = {one.name: one.shape for one in session.get_inputs()}
+    past, leads = inputs.pop(PAST), config["lead_steps"]
+    motion = {MOTION: [1, 2, *coarse_size(*size)]} if _is_moving(about) else {}
+    takes = [*past[:2], *past[3:]] == [1, config["input_steps"], *size] and inputs == motion
+    wanted = [(RATES, [1, leads, 1, *size])]
+    if thresholds:
+        wanted.append((PROBABILITIES, [1, leads, len(thresholds), *size]))
+    gives = [(one.name, one.shape) for one in session.get_outputs()] == wanted
+    rising = all(
+        0 < low < high < math.inf for low, high in pairwise([*thresholds, sys.float_info.max])
+    )
     described = {"model", "timestep_minutes"} <= config.keys() and {
         "versions",
         "exported_from_sha256",
@@ -207,4 +236,9 @@ def _fits(session: Any, about: Mapping[str, Any]) -> bool:
         type(number) is int
         for number in (config["input_steps"], config["lead_steps"], *size, about["memory_bytes"])
     )
-    return takes and gives and described and whole and about["memory_bytes"] > 0
+    return takes and gives and rising and described and whole and about["memory_bytes"] > 0
+
+
+def _is_moving(about: Mapping[str, Any]) -> bool:
+    """Whether a model belongs to the moving frame; files of before there was one do not say."""
+    return bool(about["config"]["model"].get("frame") == "moving")

@@ -1,5 +1,5 @@
-"""From a model in PyTorch to one that needs none of it: the whole way from past rain to
-forecast rain as an ONNX model.
+"""From a model in PyTorch to one that needs none of it: the whole way from past rain, and in the
+moving frame its motion, to forecast rain as an ONNX model.
 """
 
 import io
@@ -13,22 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from nowcast.errors import ConfigError, DataError, MissingLibraryError
-from nowcast.forecast.exported import PAST, RATES
-from nowcast.forecast.forecaster import Forecaster, where_covered
+from nowcast.forecast.exported import MOTION, PAST, PROBABILITIES, RATES
+from nowcast.forecast.forecaster import Forecaster
+from nowcast.motion.grid import coarse_size
 
 
-class _FromPastToRates(nn.Module):
-    """A forecaster as a module that can be traced: no check of what comes out."""
+class _FromPastToForecast(nn.Module):
+    """A forecaster as a module that can be traced."""
 
     def __init__(self, forecaster: Forecaster) -> None:
         super().__init__()
         self.forecaster, self.model = forecaster, forecaster.model
 
-    def forward(self, past: Tensor) -> Tensor:
-        frames = self.forecaster.inputs.frames(past, self.forecaster.scaling)
-        return where_covered(
-            self.forecaster.scaling.unscale(self.model(frames, self.forecaster.lead_steps)), past
-        )
+    def forward(self, past: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+        forecast = self.forecaster.forecast_along(past, motion)
+        if forecast.probabilities is None:
+            return (forecast.rates,)
+        return forecast.rates, forecast.probabilities.values
 
 
 def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes:
@@ -50,16 +51,16 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
             "checkpoint: a model with inputs.ahead cannot be exported yet, for an exported model"
             " takes past frames only; forecast by its checkpoint."
         )
-    past = random_past(forecaster, grid_size)
+    past, motion = random_past(forecaster, grid_size), steady_motion(forecaster, grid_size)
     with _silence(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                _FromPastToRates(forecaster).eval(),
-                (past,),
+                _FromPastToForecast(forecaster).eval(),
+                (past,) if motion is None else (past, motion),
                 dynamo=True,
                 verbose=False,
-                input_names=[PAST],
-                output_names=[RATES],
+                input_names=[PAST] if motion is None else [PAST, MOTION],
+                output_names=[RATES] if forecaster.calibration is None else [RATES, PROBABILITIES],
             )
         except torch.onnx.OnnxExporterError as error:
             raise DataError(
@@ -90,6 +91,15 @@ def random_past(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor:
     past = (40 * torch.rand(shape, generator=generator) - 20).clamp(min=0)
     past[..., : grid_size[0] // 8, :] = math.nan
     return past
+
+
+def steady_motion(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor | None:
+    """A motion (1, 2, hc, wc) that carries rain along and turns it; None in the fixed frame."""
+    if not forecaster.moving:
+        return None
+    y, x = (torch.linspace(-1, 1, points) for points in coarse_size(*grid_size))
+    across, down = torch.broadcast_tensors(1.3 - 0.5 * y[:, None], 0.5 * x - 0.7)
+    return torch.stack([across, down])[None]
 
 
 @contextmanager

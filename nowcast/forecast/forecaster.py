@@ -56,10 +56,28 @@ class Forecaster:
         network: computes `values`; by default the method. Of a large grid, it does so in tiles.
         Errors: InternalError where the model gives no number.
         """
+        motion = motion_of(past[:, : self.input_steps, 0]) if self.moving else None
+        return self.forecast_along(past, motion, network)
+
+    def forecast_along(
+        self,
+        past: Tensor,
+        motion: Tensor | None,
+        network: Callable[[Tensor], Tensor] | None = None,
+    ) -> Forecast:
+        """Return the forecast of a raw window whose motion is known; see `forecast`.
+
+        It holds no branch that depends on values, apart from `refuse_unfinished`, so that it can be
+        traced.
+
+        Args:
+            past: (b, t, 1 + k, h, w).
+            motion: (b, 2, hc, wc) in pixels per timestep, x then y; None in the fixed frame.
+            network: computes `values`; by default the method.
+        """
         network = network or self.values
-        if not self.moving:
+        if motion is None:
             return Forecast(self.rates(network(past), past))
-        motion = motion_of(past[:, : self.input_steps, 0])
         seen = self._taken_along(past, motion)
         values = network(seen)
         if self.calibration is None:
@@ -105,8 +123,8 @@ class Forecaster:
         displacement = window_displacement(motion, self.input_steps, ahead, size)
         seen = take_along(past, displacement, self.input_steps)
         missing = past[:, : self.input_steps, 0].isnan().all(dim=(2, 3))
-        missing[:, -1] = False
-        return self.inputs.without(seen, missing) if bool(missing.any()) else seen
+        newest = torch.zeros_like(missing[:, -1:])
+        return self.inputs.without(seen, torch.cat([missing[:, :-1], newest], dim=1))
 
 
 def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
@@ -134,6 +152,8 @@ def refuse_unfinished(values: Tensor, past: Tensor) -> None:
     """Errors: InternalError for a value (b, lead, c, h, w) that is no number where some frame of
     the past (b, t, 1 + k, h, w) covers the pixel.
     """
+    if torch.compiler.is_exporting():  # a graph cannot refuse
+        return
     uncovered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
     if not (values.isfinite() | uncovered).all():
         raise InternalError(

@@ -1,6 +1,7 @@
 """A head that turns a network into a forecast of probabilities."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -89,15 +90,18 @@ class ProbabilityModel(nn.Module):
         if newest is None:
             raise ValueError("newest: give the rates of the newest frame.")
         correction = call_model(self.network, frames, lead_steps, guide, ahead)
-        with torch.autocast(frames.device.type, enabled=False):
+        device = frames.device.type
+        autocast = device != "meta" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
             return self._corrected(newest.float(), correction.float())
 
     def _corrected(self, newest: Tensor, correction: Tensor) -> Tensor:
         lead_steps = correction.shape[1]
         leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
         weights = torch.softmax(self.offsets + self.slopes * leads.log()[:, None, None], dim=-1)
-        shares = fractions(newest, self.thresholds)
-        start = torch.einsum("lks,bskhw->blkhw", weights, shares)
+        shares = fractions(newest, self.thresholds).transpose(1, 2)  # (b, k, s, h, w)
+        start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
+        start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
         start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         logits = torch.logit(start) + correction
         return logits if self.training else running_minimum(logits)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from nowcast.probability.ladder import Probabilities, running_minimum
 
+_JUST_BELOW = 1 - 2**-24
+"""Times a number in float32: the next lower number, as of `torch.nextafter`, which ONNX lacks."""
+
 
 def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> Tensor:
     """Return rates that are at or above a threshold where a score is at or above its cut.
@@ -44,7 +47,7 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
     below, above = levels[(reached - 1).clamp(min=0)], levels[reached.clamp(max=len(levels) - 1)]
     between = below * (above / below) ** share
     zero = torch.zeros_like(above)
-    rates = torch.where(above > below, between.clamp(max=torch.nextafter(above, zero)), below)
+    rates = torch.where(above > below, torch.minimum(between, above * _JUST_BELOW), below)
     rates = torch.where(reached > 0, torch.maximum(rates, below), zero)
     return rates.masked_fill(scores.isnan().any(dim=2, keepdim=True), math.nan)
 

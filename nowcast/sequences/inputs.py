@@ -109,13 +109,12 @@ class Inputs:
         if self.mask:
             rain = rain.masked_fill(missing[:, :, None, None, None], torch.nan)
         else:
-            steps = torch.arange(past, device=missing.device).expand_as(missing)
-            before = steps.masked_fill(missing, -1).cummax(dim=1).values
-            first = (~missing).int().argmax(dim=1, keepdim=True)
-            rain = rain[
-                torch.arange(len(rain), device=rain.device)[:, None],
-                torch.where(before < 0, first, before),
-            ]
+            steps = torch.arange(past, device=missing.device)
+            there = ~missing[:, None]
+            before = torch.where(there & (steps <= steps[:, None]), steps, -1).amax(dim=2)
+            first = torch.where(there, steps, past - 1).amin(dim=2)
+            instead = torch.where(before < 0, first, before)[:, :, None, None, None]
+            rain = rain.gather(1, instead.expand(rain.shape))
         seen = torch.cat([rain, beside], dim=2)
         return seen if raw.shape[1] == past else torch.cat([seen, raw[:, past:]], dim=1)
 

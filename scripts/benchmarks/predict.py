@@ -3,11 +3,11 @@
 `nowcast predict` beside PyTorch's import and the bare model, in turns.
 
     make bench, or python scripts/benchmarks/predict.py [--size 256] [--lead-steps 18] [--threads 2]
-    [--rounds 9] [--checkpoint best.pt]
+    [--rounds 9] [--model moving] [--checkpoint best.pt]
 
 A folder holds five radar files of one frame each, every five minutes, and a checkpoint of the
-demo's model, of random weights
-where none is given: time does not depend on them. Each round starts, one after the other, a process
+demo's model, or of another `model=`, untrained if none is given: time does not depend on the
+weights. Each round starts, one after the other, a process
 that imports torch and runs the bare model once on such frames; one that forecasts, into a folder
 where no forecast is; one that does so by the model as `nowcast export` writes it; and one that
 finds the forecast there. A ratio is taken within a round; the table has the median and the
@@ -29,8 +29,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from nowcast.cli.schemas import register_schemas
+from nowcast.config.effects import configs_folder
 from nowcast.forecast.dataset import open_forecast
 from nowcast.model import build_model
 from nowcast.radar.grid import RATE
@@ -38,12 +42,6 @@ from nowcast.radar.synthetic import synthetic_grid
 from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
 
 INPUT_STEPS, MINUTES = 5, 5
-DEMO = {
-    "name": "encoder_forecaster", "hidden_channels": [32, 32], "kernel_size": 3,
-    "input_kernel_size": 3, "patch_size": 4, "feedback": False, "output_activation": "identity",
-}  # fmt: skip
-SCALING = {"kind": "log", "maximum": 100, "reference": 0.5}
-"""Of `make demo`."""
 
 BARE, PREDICT, AGAIN = (
     "import torch, the bare model once",
@@ -55,13 +53,13 @@ EXPORTED = "nowcast predict, the model exported"
 BARE_MODEL = """
 import sys
 import torch
-from nowcast.model.encoder_forecaster import EncoderForecaster
+from nowcast.model import build_model
+from nowcast.model.stacks import call_model
 size, input_steps, lead_steps = map(int, sys.argv[2:5])
-settings = eval(sys.argv[1])
-settings.pop("name")
-model = EncoderForecaster(1, **settings).eval()
+model = build_model(eval(sys.argv[1]), output_channels=1).eval()
+frames = torch.rand(1, input_steps, 1, size, size)
 with torch.inference_mode():
-    model(torch.rand(1, input_steps, 1, size, size), lead_steps)
+    call_model(model, frames, lead_steps, newest=frames[:, -1, 0])
 """
 
 
@@ -74,19 +72,24 @@ def write_radar(folder: Path, size: int) -> None:
         frame.drop_encoding().to_netcdf(folder / f"{name}.nc", engine="netcdf4")
 
 
-def write_demo(path: Path, lead_steps: int, settings: dict[str, object] = DEMO) -> None:
-    """A checkpoint of the demo's model, untrained."""
+def write_untrained(path: Path, lead_steps: int, words: str = "experiment=demo") -> None:
+    """A checkpoint of the model that `nowcast train` would begin with."""
     torch.manual_seed(0)
+    register_schemas()
+    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
+        whole = OmegaConf.to_container(compose("train", [words]))
+    assert isinstance(whole, dict)
     config = {
-        "model": settings,
+        "model": whole["model"],
         "inputs": {"mask": False, "time_of_day": False, "fields": {}},
-        "scaling": SCALING,
+        "scaling": {key: whole["scaling"][key] for key in ("kind", "maximum", "reference")},
         "input_steps": INPUT_STEPS,
         "lead_steps": lead_steps,
         "timestep_minutes": float(MINUTES),
     }
-    weights = build_model(settings).state_dict()
-    write_checkpoint(path, {"versions": {}, "config": config, "weights": weights, "ema": None})
+    weights = build_model(config["model"], output_channels=1).state_dict()
+    parts = {"weights": weights, "ema": None, "calibration": None}
+    write_checkpoint(path, {"versions": {}, "config": config, **parts})
 
 
 def commands(folder: Path, size: int, lead_steps: int, checkpoint: Path) -> dict[str, list[str]]:
@@ -167,21 +170,23 @@ def main() -> None:
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument(
-        "--checkpoint", type=Path, help="of the demo's model, 5 frames → lead-steps"
+        "--checkpoint", type=Path, help="of a model that sees the rain only, 5 frames → lead-steps"
     )
+    parser.add_argument("--model", help="of configs/model, in place of the demo's")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "radar").mkdir()
         write_radar(folder / "radar", a.size)
         if a.checkpoint is None:
-            write_demo(folder / "demo.pt", a.lead_steps)
+            words = f"model={a.model}" if a.model else "experiment=demo"
+            write_untrained(folder / "demo.pt", a.lead_steps, words)
         tasks = commands(folder, a.size, a.lead_steps, a.checkpoint or folder / "demo.pt")
         outputs = folder / "forecasts"
         one_round(tasks, a.threads, outputs)
         for path in outputs.glob("*.nc"):
             rates = open_forecast(path)[RATE]
-            assert rates.shape == (a.lead_steps, a.size, a.size) and np.isfinite(rates).all()
+            assert rates.shape == (a.lead_steps, a.size, a.size) and np.isfinite(rates).any()
         rounds = [
             one_round(tasks, a.threads, outputs)
             for _ in tqdm(range(a.rounds), "rounds", disable=None, leave=False)

@@ -33,6 +33,7 @@ Run = Callable[..., Outcome]
 MODEL = {
     "name": "encoder_forecaster", "hidden_channels": [4, 4], "kernel_size": 3,
     "input_kernel_size": 3, "patch_size": 2, "feedback": False, "output_activation": "identity",
+    "frame": "fixed", "head": "rate", "thresholds": [], "output_grid": "pixels",
 }  # fmt: skip
 
 
@@ -149,6 +150,7 @@ def test_it_turns_frames_that_are_stored_the_other_way_round(
         device="auto",
         precision="auto",
         max_memory_gb=None,
+        rate="csi",
         input_paths={},
         data=SimpleNamespace(path=""),
     )
@@ -157,11 +159,12 @@ def test_it_turns_frames_that_are_stored_the_other_way_round(
         open_grid(radar_file).isel(time=slice(70, 73)).load(),
     )
     for missing in (np.zeros(3, bool), np.array([False, True, False])):
-        wanted = model.rates(Scene(rain, np.timedelta64(5, "m"), missing, np.zeros(3, bool)))
+        scene = Scene(rain, np.timedelta64(5, "m"), missing, np.zeros(3, bool))
+        wanted = model.forecast_of(scene).rates
         for turn, axes in ((Turn(rows=True), ["y"]), (Turn(rows=True, columns=True), ["y", "x"])):
             other = rain.isel({axis: slice(None, None, -1) for axis in axes}).copy(deep=True)
             flipped = Scene(other, np.timedelta64(5, "m"), missing, np.zeros(3, bool))
-            np.testing.assert_array_equal(turn(model.rates(flipped, turn)), wanted)
+            np.testing.assert_array_equal(turn(model.forecast_of(flipped, turn).rates), wanted)
     assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
 
 
@@ -261,6 +264,7 @@ def test_a_graph_that_fills_the_memory_is_not_run(
         (["device=cuda"], 78, "device: an exported model is computed on the CPU"),
         (["precision=bf16"], 78, "precision: an exported model is computed on the CPU in fp32"),
         (["max_memory_gb=1e-5"], 69, "GB to forecast, and 1e-05 GB may be taken"),
+        (["rate=median"], 78, "gives rates, not probabilities; leave it out"),
         (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames"),
     ],
 )
@@ -298,13 +302,8 @@ def test_an_odd_number_of_threads_costs_no_forecast(
     threads: str, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert read_exported(exported)(np.zeros((1, 3, 1, 34, 41), np.float32)).shape == (
-        1,
-        2,
-        1,
-        34,
-        41,
-    )
+    made = read_exported(exported).forecast(np.zeros((1, 3, 1, 34, 41), np.float32))
+    assert made.rates.shape == (2, 34, 41)
 
 
 def test_a_baseline_takes_its_steps_from_a_model_that_could_not_be_run(
@@ -353,10 +352,30 @@ def test_what_is_no_exported_model_is_refused(exported: Path) -> None:
     }.items():
         with pytest.raises(DataError, match=says):
             open_exported(no_model, "no.onnx")
-    newer = body.replace(b'{"schema": 1,', b'{"schema": 9,')
+    newer = body.replace(b'{"schema": 2,', b'{"schema": 9,')
     assert newer != body
-    with pytest.raises(DataError, match=r"written by a newer nowcast \(schema 9, here 1\)"):
+    with pytest.raises(DataError, match=r"written by a newer nowcast \(schema 9, here 2\)"):
         open_exported(sealed(newer), "newer.onnx")
+
+
+def test_a_file_of_schema_1_still_forecasts(exported: Path) -> None:
+    """It says nothing of a frame, a head or thresholds."""
+    import onnx
+
+    past = np.random.default_rng(0).random((1, 3, 1, 34, 41), np.float32)
+    model = onnx.load_model_from_string(exported.read_bytes()[:-84])
+    about = json.loads(model.metadata_props[0].value)
+    about["config"]["model"] = {
+        key: value
+        for key, value in about["config"]["model"].items()
+        if key not in ("frame", "head", "thresholds", "output_grid")
+    }
+    del model.metadata_props[:], about["thresholds"], about["schema"]
+    old = open_exported(seal(model.SerializeToString(), {**about, "schema": 1}), "old.onnx")
+    assert old.about["schema"] == 1 and not old.moving
+    made = old.forecast(past)
+    assert made.probabilities is None
+    np.testing.assert_array_equal(made.rates, read_exported(exported).forecast(past).rates)
 
 
 def test_it_stays_whole_where_it_cannot_be_exported(

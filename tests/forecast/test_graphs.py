@@ -114,6 +114,16 @@ def test_sizes_are_worked_out_and_not_taken_from_the_file() -> None:
     )
 
 
+def test_an_operator_that_resizes_is_counted_with_what_it_makes() -> None:
+    """By hand: 20 floats in, 10^12 of them made, 4 bytes each."""
+    nodes = [
+        helper.make_node("Resize", ["past", "", "", "shape"], ["huge"], mode="linear"),
+        helper.make_node("ReduceMax", ["huge"], ["rates"], keepdims=0),
+    ]
+    peak = peak_memory(model(nodes, [constant("shape", [10**6, 10**6])]))
+    assert peak == 4 * 10**12 + 80
+
+
 def test_a_size_that_is_known_only_as_it_runs_is_refused_though_the_file_names_one() -> None:
     nodes = [
         helper.make_node("Cast", ["past"], ["whole"], to=INT64),
@@ -161,7 +171,7 @@ class EndlessSession:
 def test_a_deadline_stops_a_computation_of_onnx_runtime() -> None:
     session, start = EndlessSession(), time.monotonic()
     with pytest.raises(TryLaterError, match="deadline"), deadline(0.2):
-        ExportedForecaster({}, session, 1)(np.zeros((1, 3, 1, 4, 5), np.float32))
+        ExportedForecaster({}, session, 1).forecast_along(np.zeros((1, 3, 1, 4, 5), "f4"), None)
     assert session.stopped and time.monotonic() - start < 5
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
