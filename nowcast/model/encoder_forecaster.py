@@ -201,4 +201,6 @@ class EncoderForecaster(nn.Module):
         """The last convolution's output on cells (n, c, h/p, w/p) → pixels (n, c, h, w)."""
         if self.output_grid == "pixels":
             return from_patches(output, self.patch_size)
-        return functional.interpolate(output, scale_factor=self.patch_size, mode="bilinear")
+        # in float32 at least: gradients of many pixels add up in each cell
+        cells = output.to(torch.promote_types(output.dtype, torch.float32))
+        return functional.interpolate(cells, scale_factor=self.patch_size, mode="bilinear")
