@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nowcast.probability.cuts import fit_cuts
 from nowcast.probability.ladder import Probabilities, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 from nowcast.probability.sample import LEVELS, Sample, count_events
@@ -62,10 +61,12 @@ def uncalibrated(thresholds: tuple[float, ...], lead_steps: int) -> Calibration:
     return Calibration(thresholds, one, one * 0, one / 2)
 
 
-def fit_calibration(sample: Sample) -> Calibration:
-    """Fit a calibration and the cuts on a sample of validation pixels."""
+def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
+    """Fit a calibration on a sample of validation pixels; `cuts` (lead, k) are those of
+    `fit_cuts`, of probabilities before they are calibrated.
+    """
     slopes, offsets = _fit_logistic(sample)
-    logits = torch.logit(fit_cuts(sample))
+    logits = torch.logit(cuts)
     return Calibration(sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 LEVELS = 255
 """Steps that scores are rounded down to; codes are from 0, below the first step, to `LEVELS`."""
 
-_BYTES = 2**27  # that a sample may take
+_BYTES = 2**26  # that a sample may take
 
 
 @dataclass
@@ -70,9 +70,10 @@ class Sample:
 def count_events(codes: Tensor, events: Tensor, counted: Tensor) -> Tensor:
     """Count the pixels (lead, n) of each code: (lead, LEVELS + 1, 2), without and with an event."""
     rows = torch.arange(len(codes), dtype=torch.int32)[:, None]
+    size = len(codes) * (LEVELS + 1) * 2
     bins = (rows * (LEVELS + 1) + codes) * 2 + events
-    counts = torch.bincount(bins[counted], minlength=len(codes) * (LEVELS + 1) * 2)
-    return counts.view(len(codes), LEVELS + 1, 2)
+    counts = torch.bincount(bins.masked_fill(~counted, size).flatten(), minlength=size + 1)
+    return counts[:size].view(len(codes), LEVELS + 1, 2)
 
 
 def empty_sample(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
@@ -68,12 +69,17 @@ class ProbabilitySkill:
             probabilities = take_forward(probabilities, motion)
         self.sample.add(probabilities, observed[:, :, 0])
 
+    @cached_property
+    def cuts(self) -> Tensor:
+        """(lead, k), of all cases that were taken in."""
+        return fit_cuts(self.sample)
+
     def csi(self) -> float:
         scored = [k for k, one in enumerate(self.sample.thresholds) if one in self.thresholds]
-        return float(csi_of_cuts(self.sample, fit_cuts(self.sample))[:, scored].nanmean())
+        return float(csi_of_cuts(self.sample, self.cuts)[:, scored].nanmean())
 
     def calibration(self) -> Calibration:
-        return fit_calibration(self.sample)
+        return fit_calibration(self.sample, self.cuts)
 
 
 def build_skill(

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from nowcast.probability.calibration import calibration_of, fit_calibration, uncalibrated
-from nowcast.probability.cuts import csi_of_cuts
+from nowcast.probability.calibration import (
+    Calibration,
+    calibration_of,
+    fit_calibration,
+    uncalibrated,
+)
+from nowcast.probability.cuts import csi_of_cuts, fit_cuts
 from nowcast.probability.sample import Sample
 
 THRESHOLDS = (1.0, 5.0)
@@ -26,30 +31,34 @@ def sample_of(logits: torch.Tensor, rates: torch.Tensor) -> Sample:
     return sample
 
 
+def fitted(sample: Sample) -> Calibration:
+    return fit_calibration(sample, fit_cuts(sample))
+
+
 def test_calibrated_probabilities_stay_as_they_are() -> None:
-    calibration = fit_calibration(sample_of(*drawn()))
+    calibration = fitted(sample_of(*drawn()))
     assert calibration.slopes.flatten().tolist() == pytest.approx([1] * 4, abs=0.06)
     assert calibration.offsets.flatten().tolist() == pytest.approx([0] * 4, abs=0.06)
 
 
 def test_overconfident_probabilities_are_drawn_towards_the_truth() -> None:
     logits, rates = drawn()
-    calibration = fit_calibration(sample_of(2 * logits + 1, rates))
+    calibration = fitted(sample_of(2 * logits + 1, rates))
     corrected = calibration.probabilities(2 * logits + 1).values
     torch.testing.assert_close(corrected, logits.sigmoid(), atol=0.03, rtol=0)
 
 
 def test_cuts_are_those_of_calibrated_probabilities() -> None:
     logits, rates = drawn()
-    calibration = fit_calibration(sample_of(2 * logits + 1, rates))
-    straight = fit_calibration(sample_of(logits, rates))
+    calibration = fitted(sample_of(2 * logits + 1, rates))
+    straight = fitted(sample_of(logits, rates))
     torch.testing.assert_close(calibration.cuts, straight.cuts, atol=0.05, rtol=0)
 
 
 def test_the_rate_by_csi_has_the_csi_of_its_cuts() -> None:
     logits, rates = drawn()
     sample = sample_of(logits, rates)
-    calibration = fit_calibration(sample)
+    calibration = fitted(sample)
     made = calibration.rates(calibration.probabilities(logits), "csi")[:, :, 0]
     for k, threshold in enumerate(THRESHOLDS):
         forecast, event = made >= threshold, rates >= threshold
@@ -64,7 +73,7 @@ def uncut(cuts: torch.Tensor, slopes: torch.Tensor, offsets: torch.Tensor) -> to
 
 
 def test_a_calibration_survives_its_state() -> None:
-    calibration = fit_calibration(sample_of(*drawn()))
+    calibration = fitted(sample_of(*drawn()))
     again = calibration_of(calibration.state())
     assert again.thresholds == calibration.thresholds
     assert torch.equal(again.cuts, calibration.cuts)

@@ -77,7 +77,7 @@ def test_of_dry_days_cuts_are_those_of_the_median() -> None:
 
 def test_a_sample_takes_no_more_pixels_than_memory_allows() -> None:
     assert empty_sample(THRESHOLDS, 12, 10**6).every == 1
-    assert empty_sample(THRESHOLDS, 12, 10**8).every == 27
+    assert empty_sample(THRESHOLDS, 12, 10**8).every == 54
     sample = Sample(THRESHOLDS, 3)
     sample.add(*calibrated())
     assert sample.classes().shape == (2, 30_000)
