@@ -1,7 +1,6 @@
 """A model that was exported, computed by ONNX Runtime.
 
-PyTorch is imported only where fields lie next to the rain, or frames are missing of a model of the
-fixed frame.
+PyTorch is imported only for fields next to the rain, and for missing frames in the fixed frame.
 """
 
 from collections.abc import Mapping

@@ -240,5 +240,5 @@ def _fits(session: Any, about: Mapping[str, Any]) -> bool:
 
 
 def _is_moving(about: Mapping[str, Any]) -> bool:
-    """Whether a model belongs to the moving frame; files of before there was one do not say."""
+    """Whether a model belongs to the moving frame; files of schema 1 do not say."""
     return bool(about["config"]["model"].get("frame") == "moving")

@@ -60,9 +60,9 @@ class ProbabilityModel(nn.Module):
         self.ahead_channels: int = getattr(network, "ahead_channels", 0)
         if isinstance(network, Local):
             self.multiple, self.halo = network.multiple, self._halo
-        offsets, slopes = (torch.tensor(part) for part in mixture_logits())
-        self.offsets = nn.Parameter(offsets.repeat(len(thresholds), 1))
-        self.slopes = nn.Parameter(slopes.repeat(len(thresholds), 1))
+        offsets, slopes = mixture_logits()
+        self.offsets = nn.Parameter(torch.tensor([offsets] * len(thresholds)))
+        self.slopes = nn.Parameter(torch.tensor([slopes] * len(thresholds)))
 
     def _halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""

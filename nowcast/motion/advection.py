@@ -71,7 +71,9 @@ def refine(coarse: Tensor, size: tuple[int, int], corner: tuple[int, int] = (0, 
     return cut
 
 
-def move(frames: Tensor, displacement: Tensor, *, nearest: bool = False) -> Tensor:
+def move(
+    frames: Tensor, displacement: Tensor, *, nearest: bool = False, alike: bool = False
+) -> Tensor:
     """Return each frame as it is seen from pixels that are displaced: result(x) = frame(x + d(x)).
 
     Pixels that come from outside of the frame or from missing pixels are missing. Interpolation is
@@ -83,20 +85,21 @@ def move(frames: Tensor, displacement: Tensor, *, nearest: bool = False) -> Tens
         displacement: (b, n, 2, h, w) in pixels, x then y; of the first h × w pixels of the frames,
             so usually h = H, w = W.
         nearest: whether to take the nearest pixel.
+        alike: whether the channels miss the same pixels, so that one mask is enough.
 
     Returns:
         (b, n, c, h, w), NaN = missing.
     """
     batch_and_steps, channels = frames.shape[:2], frames.shape[2]
     flat = frames.flatten(0, 1)
-    measured = (~flat.isnan()).to(flat.dtype)
+    measured = (~(flat[:, :1] if alike else flat).isnan()).to(flat.dtype)
     values, weight = functional.grid_sample(
         torch.cat([flat.nan_to_num(0.0), measured], dim=1),
         _sampling_grid(displacement.flatten(0, 1), frames.shape[-2:]),
         mode="nearest" if nearest else "bilinear",
         padding_mode="zeros",
         align_corners=True,
-    ).split(channels, dim=1)
+    ).tensor_split([channels], dim=1)
     moved = values / weight.clamp(min=_LEAST_MEASURED)
     moved = moved.masked_fill(weight < _LEAST_MEASURED, math.nan)
     unflattened: Tensor = moved.unflatten(0, batch_and_steps)

@@ -60,7 +60,8 @@ def take_forward(fields: Tensor, motion: Tensor) -> Tensor:
     """Take fields of a forecast from the moving frame of reference to the fixed one.
 
     Args:
-        fields: (b, lead, c, h, w) as seen from the pixels at the reference time, NaN = missing.
+        fields: (b, lead, c, h, w) as seen from the pixels at the reference time, NaN = missing, in
+            all channels of a pixel.
         motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
 
     Returns:
@@ -68,4 +69,4 @@ def take_forward(fields: Tensor, motion: Tensor) -> Tensor:
         outside.
     """
     back = displacements(motion, fields.shape[1], backward=True)
-    return move(fields, refine(back, (fields.shape[-2], fields.shape[-1])))
+    return move(fields, refine(back, (fields.shape[-2], fields.shape[-1])), alike=True)

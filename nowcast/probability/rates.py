@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nowcast.probability.ladder import Probabilities, running_minimum
+from nowcast.probability.ladder import Probabilities
 
 _JUST_BELOW = 1 - 2**-24
 """Times a number in float32: the next lower number, as of `torch.nextafter`, which ONNX lacks."""
@@ -37,7 +37,10 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
     """
     levels = torch.tensor(thresholds, dtype=torch.float32, device=scores.device)
     ratio = scores.float() / cuts.to(scores.device, torch.float32)[:, :, None, None]
-    passed = -running_minimum((-ratio).flip(2)).flip(2)  # falls from threshold to threshold
+    highest = [ratio[:, :, -1]]
+    for k in reversed(range(len(levels) - 1)):
+        highest.insert(0, torch.maximum(highest[0], ratio[:, :, k]))
+    passed = torch.stack(highest, dim=2)  # falls from threshold to threshold
     reached = (passed >= 1).sum(dim=2, keepdim=True)
     low, high = (
         passed.gather(2, index.clamp(0, len(levels) - 1)).clamp(min=1e-12).log()
