@@ -72,6 +72,8 @@ def _type(hint: Any) -> str:
 def _value(value: Any) -> str:
     if value == "???":
         return "…, which must be given"
+    if isinstance(value, list):  # of thresholds, as they are written in configs/
+        value = [int(one) if isinstance(one, float) and one.is_integer() else one for one in value]
     written: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return written.removesuffix("...\n").strip()
 
