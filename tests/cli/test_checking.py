@@ -105,7 +105,7 @@ def test_a_key_is_shown_with_its_type_value_and_comment(run: Run) -> None:
         "\nsampling.crop=96  (whole number or null)\n    height and width of a random crop in"
         " pixels; null: the whole grid\n" in out
     )
-    assert "\nthresholds=[0.5, 1.0, 2.0, 5.0, 10.0, 30.0]  (list of number)\n" in out
+    assert "\nthresholds=[0.5, 1, 2, 5, 10, 30]  (list of number)\n" in out
     assert "data.path=…, which must be given  (text)\n" in run("predict", "--keys").out
 
 
