@@ -43,9 +43,9 @@ def motion_of(
     """Return the motion at each time of a clock, or use what an earlier run left.
 
     That of a time is estimated from the times up to it that a forecast sees, the newest
-    `MOTION_FRAMES` at most; missing frames are skipped. If the frames are in a file, a file next to it keeps the motion, written whole or not
-    at all; of two processes that want the same one, the second waits for the first. All cores work
-    on it.
+    `MOTION_FRAMES` at most; missing frames are skipped. If the frames are in a file, a file next to
+    it keeps the motion, written whole or not at all; of two processes that want the same one, the
+    second waits for the first. All cores work on it.
 
     Args:
         rates: the series.
