@@ -80,7 +80,8 @@ def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict):  # an odd one is refused where it is checked
         return {"calibration": None, **checkpoint}
-    name, new = model.get("name"), {"frame": "fixed", "head": "rate", "thresholds": []}
+    name = model.get("name")
+    new: dict[str, Any] = {"frame": "fixed", "head": "rate", "thresholds": []}
     if name in ("encoder_forecaster", "encoder_forecaster_strided", "fc_lstm"):
         new["thresholds"] = list(LADDER)
     if name == "encoder_forecaster":
