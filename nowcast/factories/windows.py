@@ -120,7 +120,7 @@ def open_forecaster(
 ) -> tuple[Forecaster, Checkpoint]:
     """The model of a checkpoint, ready to forecast on the device, and the checkpoint.
 
-    rate: how it makes a rate from probabilities; see `nowcast.probability.calibration`.
+    rate: how it makes a rate from probabilities; see `nowcast.probability.options`.
     """
     if Path(path).suffix == SUFFIX:
         raise DataError(
