@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 
 from nowcast.forecast.dataset import open_forecast
 from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.migrations import migrate
 
 PACKAGE = Path(__file__).parent / "example_package"
 AT = ["at=2020-01-01T06:00", "device=cpu", "precision=fp32", "max_wet_ratio=1e9"]
@@ -43,7 +44,9 @@ def fading(installed, radar_file, tmp_path_factory) -> Path:
 
 def test_its_network_is_trained_and_forecast_from(run, fading, radar_file, tmp_path) -> None:
     checkpoint = read_checkpoint(fading)
-    assert checkpoint["config"]["model"] == {"name": "fading", "kernel_size": 5}
+    assert checkpoint["config"]["model"] == {
+        "name": "fading", "kernel_size": 5, "frame": "fixed", "head": "rate", "thresholds": [],
+    }  # fmt: skip
     assert checkpoint["packages"] == {"model": "nowcast-fading 1.0"}
     output = tmp_path / "forecast.nc"
     made = run(
@@ -51,6 +54,13 @@ def test_its_network_is_trained_and_forecast_from(run, fading, radar_file, tmp_p
     )
     assert made.code == 0, made.err
     assert open_forecast(output).sizes["time"] == 2
+
+
+def test_its_training_of_an_earlier_version_goes_on(fading) -> None:
+    """With the keys that all models had later, at the values that its own have."""
+    now = read_checkpoint(fading)["config"]["model"]
+    older = {"config": {"model": {"name": "fading", "kernel_size": 5}}, "schema": 4}
+    assert migrate(older, 5)["config"]["model"] == now
 
 
 def test_its_keys_are_checked_and_shown_as_ours_are(run, installed) -> None:

@@ -133,7 +133,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         "lead_steps": config.lead_steps,
         "scaling": config.scaling,
         "fields": open_fields(asdict(config), grid, both, data.cache),
-        "motion": motion_of_radar(rates, clock_of(rates)) if moving else None,
+        "motion": motion_of_radar(rates, clock_of(rates), config.input_steps) if moving else None,
     }
     training_windows = RadarWindows(
         rates,

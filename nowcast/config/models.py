@@ -36,7 +36,6 @@ class ModelConfig:
             self._check_probability()
 
     def _check_probability(self) -> None:
-        thresholds("model.thresholds", self.thresholds)
         if self.frame != "moving":
             raise ConfigError(
                 "model.head: probabilities start from the rain that moves along; set"
@@ -47,6 +46,7 @@ class ModelConfig:
                 f"model.head: {self.name} feeds its forecasts back as frames, which probabilities"
                 " are not; set model.head=rate, or choose a model that feeds nothing back."
             )
+        thresholds("model.thresholds", self.thresholds)
 
     @property
     def feeds_back(self) -> bool:

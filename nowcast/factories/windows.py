@@ -45,14 +45,17 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
         )
 
 
-def motion_of_radar(rates: PackedRates, clock: Clock) -> NDArray[np.float16] | StoredArray:
-    """The motion at each time of an unpacked series, with a progress bar on a terminal.
+def motion_of_radar(
+    rates: PackedRates, clock: Clock, input_steps: int
+) -> NDArray[np.float16] | StoredArray:
+    """The motion at each time of an unpacked series, as a forecast from `input_steps` frames
+    estimates it, with a progress bar on a terminal.
 
     Returns:
         (times, 2, hc, wc), as `motion_of`.
     """
     with _progress_bar("estimating motion") as progress:
-        return motion_of(rates, clock, progress)
+        return motion_of(rates, clock, progress, input_steps)
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def open_forecaster(
 ) -> tuple[Forecaster, Checkpoint]:
     """The model of a checkpoint, ready to forecast on the device, and the checkpoint.
 
-    rate: how it makes a rate from probabilities; see `nowcast.probability.calibration`.
+    rate: how it makes a rate from probabilities; see `nowcast.probability.options`.
     """
     if Path(path).suffix == SUFFIX:
         raise DataError(

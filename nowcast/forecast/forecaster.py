@@ -1,7 +1,7 @@
 """From past rain to forecast rain by a trained model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nowcast.errors import InternalError
 from nowcast.model.stacks import call_model
+from nowcast.motion.advection import displacements
 from nowcast.motion.estimation import estimate_motion
 from nowcast.motion.frames import take_along, take_forward, window_displacement
 from nowcast.probability.calibration import Calibration
@@ -26,7 +27,7 @@ class Forecaster:
     inputs: what the model sees beside the rain.
     moving: whether the model sees frames that were taken along with the rain.
     calibration: of a model that gives probabilities.
-    rate: how the rate follows from probabilities; see `nowcast.probability.calibration`.
+    rate: how the rate follows from probabilities; see `nowcast.probability.options`.
     """
 
     model: nn.Module
@@ -80,12 +81,33 @@ class Forecaster:
             return Forecast(self.rates(network(past), past))
         seen = self._taken_along(past, motion)
         values = network(seen)
+        way = displacements(motion, self.lead_steps, backward=True)
         if self.calibration is None:
-            rates = take_forward(self.rates(values, seen), motion)
+            rates = take_forward(self.rates(values, seen), way)
             return Forecast(where_covered(rates, past))
-        moving = self.calibration.probabilities(where_covered(values, seen))
-        fixed = replace(moving, values=where_covered(take_forward(moving.values, motion), past))
-        return Forecast(self.calibration.rates(fixed, self.rate), fixed)
+        # all lead times of a large grid at once take much memory; a graph has one operator for all
+        each = self.lead_steps if torch.compiler.is_exporting() else 1
+        parts = [
+            self._by_probabilities(self.calibration, slice(k, k + each), values, way, seen, past)
+            for k in range(0, self.lead_steps, each)
+        ]
+        return joined(parts)
+
+    def _by_probabilities(
+        self,
+        calibration: Calibration,
+        leads: slice,
+        values: Tensor,
+        way: Tensor,
+        seen: Tensor,
+        past: Tensor,
+    ) -> Forecast:
+        """The forecast of some lead times, from logits in the moving frame and the way there."""
+        fitted = calibration.of_leads(leads)
+        moving = fitted.probabilities(where_covered(values[:, leads], seen))
+        forward = take_forward(moving.values, way[:, leads])
+        fixed = replace(moving, values=where_covered(forward, past))
+        return Forecast(fitted.rates(fixed, self.rate), fixed)
 
     def values(self, seen: Tensor) -> Tensor:
         """What the model gives for a raw window as it sees it: (b, lead, c, h, w) scaled rates, or
@@ -125,6 +147,15 @@ class Forecaster:
         missing = past[:, : self.input_steps, 0].isnan().all(dim=(2, 3))
         newest = torch.zeros_like(missing[:, -1:])
         return self.inputs.without(seen, torch.cat([missing[:, :-1], newest], dim=1))
+
+
+def joined(parts: Sequence[Forecast]) -> Forecast:
+    """Forecasts of lead times that follow each other as one; all have probabilities."""
+    ladders = [part.probabilities for part in parts if part.probabilities is not None]
+    values = torch.cat([one.values for one in ladders], dim=1)
+    return Forecast(
+        torch.cat([part.rates for part in parts], dim=1), replace(ladders[0], values=values)
+    )
 
 
 def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:

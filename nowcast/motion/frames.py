@@ -56,17 +56,17 @@ def take_along(window: Tensor, displacement: Tensor, input_steps: int) -> Tensor
     return torch.cat([past, rest], dim=1)
 
 
-def take_forward(fields: Tensor, motion: Tensor) -> Tensor:
+def take_forward(fields: Tensor, way: Tensor) -> Tensor:
     """Take fields of a forecast from the moving frame of reference to the fixed one.
 
     Args:
         fields: (b, lead, c, h, w) as seen from the pixels at the reference time, NaN = missing, in
             all channels of a pixel.
-        motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
+        way: (b, lead, 2, hc, wc) in pixels, x then y, on the coarse grid: from where rain is at
+            each lead time back to where it is at the reference time, as `displacements` gives it.
 
     Returns:
         (b, lead, c, h, w) at the pixels where they are expected; NaN where rain would come from
         outside.
     """
-    back = displacements(motion, fields.shape[1], backward=True)
-    return move(fields, refine(back, (fields.shape[-2], fields.shape[-1])), alike=True)
+    return move(fields, refine(way, (fields.shape[-2], fields.shape[-1])), alike=True)

@@ -31,6 +31,12 @@ class Calibration:
     offsets: Tensor
     cuts: Tensor
 
+    def of_leads(self, leads: slice) -> "Calibration":
+        """Return the calibration of some of the lead times."""
+        return Calibration(
+            self.thresholds, self.slopes[leads], self.offsets[leads], self.cuts[leads]
+        )
+
     def probabilities(self, logits: Tensor) -> Probabilities:
         """Logits (b, lead, k, h, w), NaN = missing → calibrated probabilities."""
         slopes, offsets = (

@@ -31,23 +31,27 @@ _BLOCKS_FOR_PROCESSES = 4
 """Blocks from which on there are more processes than this one: their start takes a second."""
 
 Progress = Callable[[int, int], None]
-Frames = tuple[NDArray[np.float32] | StoredArray, "Clock"]
+Frames = tuple[NDArray[np.float32] | StoredArray, "Clock", int]
 
 
 def motion_of(
-    rates: "PackedRates", clock: "Clock", progress: Progress = lambda done, of: None
+    rates: "PackedRates",
+    clock: "Clock",
+    progress: Progress = lambda done, of: None,
+    input_steps: int = MOTION_FRAMES,
 ) -> NDArray[np.float16] | StoredArray:
     """Return the motion at each time of a clock, or use what an earlier run left.
 
-    That of a time is estimated from the newest `MOTION_FRAMES` times up to it; missing frames are
-    skipped. If the frames are in a file, a file next to it keeps the motion, written whole or not
-    at all; of two processes that want the same one, the second waits for the first. All cores work
-    on it.
+    That of a time is estimated from the times up to it that a forecast sees, the newest
+    `MOTION_FRAMES` at most; missing frames are skipped. If the frames are in a file, a file next to
+    it keeps the motion, written whole or not at all; of two processes that want the same one, the
+    second waits for the first. All cores work on it.
 
     Args:
         rates: the series.
         clock: of the series.
         progress: is told the times done and their total.
+        input_steps: frames that a forecast sees.
 
     Returns:
         (times, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
@@ -57,11 +61,12 @@ def motion_of(
         CannotCreateError, InputOutputError: if the folder cannot be written.
     """
     shape = (clock.times.size, 2, *coarse_size(*rates.frames.shape[1:]))
+    frames = min(input_steps, MOTION_FRAMES)
     if not isinstance(rates.frames, StoredArray):
         return np.concatenate(
-            [np.zeros((0, *shape[1:]), np.float16), *_blocks(rates, clock, progress)]
+            [np.zeros((0, *shape[1:]), np.float16), *_blocks(rates, clock, frames, progress)]
         )
-    key = hashlib.sha256(f"{METHOD} {MOTION_FRAMES} {COARSE}".encode())
+    key = hashlib.sha256(f"{METHOD} {frames} {COARSE}".encode())
     key.update(clock.rows.tobytes() + clock.missing.tobytes())
     path = rates.frames.path.with_name(f"motion-{key.hexdigest()[:16]}.npy")
     if not path.exists():
@@ -70,7 +75,7 @@ def motion_of(
                 log.info("estimating the motion at %d times into %s", len(clock.times), path)
                 with written_whole(path) as temporary, open(temporary, "wb") as file:
                     write_header(file, shape, np.float16)
-                    for block in _blocks(rates, clock, progress):
+                    for block in _blocks(rates, clock, frames, progress):
                         file.write(block.data)
     return _open(path, shape)
 
@@ -90,9 +95,9 @@ def _open(path: Path, shape: tuple[int, ...]) -> StoredArray:
 
 
 def _blocks(
-    rates: "PackedRates", clock: "Clock", progress: Progress
+    rates: "PackedRates", clock: "Clock", of_each: int, progress: Progress
 ) -> Iterator[NDArray[np.float16]]:
-    """The motion at all times, in blocks of them, in order."""
+    """The motion at all times, in blocks of them, in order; of each from so many frames."""
     total = len(clock.times)
     blocks = [range(total)[k : k + _TIMES_A_BLOCK] for k in range(0, total, _TIMES_A_BLOCK)]
     workers = len(os.sched_getaffinity(0)) if len(blocks) >= _BLOCKS_FOR_PROCESSES else 1
@@ -103,12 +108,12 @@ def _blocks(
         done += count
         progress(done, total)
 
-    return in_processes(_estimate_block, (rates.frames, clock), blocks, workers, advance)
+    return in_processes(_estimate_block, (rates.frames, clock, of_each), blocks, workers, advance)
 
 
 def _estimate_block(shared: Frames, block: range, advance: Advance) -> NDArray[np.float16]:
     """The motion at the times of a block: (times, 2, hc, wc)."""
-    frames, clock = shared
+    frames, clock, of_each = shared
 
     @lru_cache(MOTION_FRAMES)
     def tracked(first: int, second: int) -> Tracks:
@@ -116,7 +121,7 @@ def _estimate_block(shared: Frames, block: range, advance: Advance) -> NDArray[n
 
     motions = []
     for time in block:
-        newest = range(max(time + 1 - MOTION_FRAMES, 0), time + 1)
+        newest = range(max(time + 1 - of_each, 0), time + 1)
         there = [one for one in newest if not clock.missing[one]]
         tracks = [tracked(first, second) for first, second in pairwise(there)]
         motions.append(spread(tracks, frames.shape[1:]).astype(np.float16))

@@ -179,8 +179,11 @@ class RadarWindows:
             lost = draw_dropped(
                 generator, len(picks), self.input_steps, self.sampling.frame_dropout
             )
+            # the newest frame is never missing in a forecast, and the moving frame is seen from it
+            kept = self.input_steps - 1 if self.take_along else None
             picks = [
-                replace(pick, dropped=dropped) for pick, dropped in zip(picks, lost, strict=True)
+                replace(pick, dropped=tuple(frame for frame in dropped if frame != kept))
+                for pick, dropped in zip(picks, lost, strict=True)
             ]
         return picks
 

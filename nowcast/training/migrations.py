@@ -80,11 +80,12 @@ def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict):  # an odd one is refused where it is checked
         return {"calibration": None, **checkpoint}
-    new = {"frame": "fixed", "head": "rate", "thresholds": list(LADDER)}
-    if model.get("name") == "encoder_forecaster":
+    name = model.get("name")
+    new: dict[str, Any] = {"frame": "fixed", "head": "rate", "thresholds": []}
+    if name in ("encoder_forecaster", "encoder_forecaster_strided", "fc_lstm"):
+        new["thresholds"] = list(LADDER)
+    if name == "encoder_forecaster":
         new["output_grid"] = "pixels"
-    if model.get("name") == "next_frame":
-        new["thresholds"] = []
     return {
         "calibration": None,
         **checkpoint,

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from nowcast.motion.advection import displacements
 from nowcast.motion.frames import take_forward
 from nowcast.probability.calibration import Calibration, fit_calibration
 from nowcast.probability.cuts import csi_of_cuts, fit_cuts
@@ -46,7 +47,7 @@ class RateSkill:
     def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
         rates = self.scaling.unscale(forecast.float())
         if motion is not None:
-            rates = take_forward(rates, motion)
+            rates = _forward(rates, motion)
         self.counts += count(rates, observed, self.thresholds)
 
     def csi(self) -> float:
@@ -66,7 +67,7 @@ class ProbabilitySkill:
     def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
         probabilities = forecast.float().sigmoid()
         if motion is not None:
-            probabilities = take_forward(probabilities, motion)
+            probabilities = _forward(probabilities, motion)
         self.sample.add(probabilities, observed[:, :, 0])
 
     @cached_property
@@ -101,3 +102,8 @@ def build_skill(
     if not ladder:
         return RateSkill(thresholds, lead_steps, scaling)
     return ProbabilitySkill(thresholds, empty_sample(ladder, lead_steps, pixels))
+
+
+def _forward(fields: Tensor, motion: Tensor) -> Tensor:
+    """Fields (b, lead, c, h, w) of the moving frame in the fixed one."""
+    return take_forward(fields, displacements(motion, fields.shape[1], backward=True))

@@ -102,6 +102,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "model=fc_lstm", "model.grid_size=[64]"], 78, "model.grid_size: give height and width"),
         (["train", "model=next_frame", "model.kernel_sizes=[4,3,1]"], 78, "model.kernel_sizes: must be an odd number"),
         (["train", "training.scheduled_sampling=[1,0]"], 78, "training.scheduled_sampling: encoder_forecaster feeds no frame back"),
+        (["train", "model=next_frame", "model.frame=moving", "model.head=probability"], 78, "model.head: next_frame feeds its forecasts back"),
         (["train", "model=next_frame", "training.scheduled_sampling=[2,0]"], 78, "training.scheduled_sampling: give the share"),
         (["train", "training.gradient_clip=0"], 78, "training.gradient_clip: must be above 0"),
         (["train", "model=small,encoder_forecaster"], 78, "need -m for a sweep"),

@@ -1,11 +1,14 @@
 """Forecasts in the moving frame of reference, of rain whose motion is known."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nowcast.forecast import forecaster as forecaster_module
 from nowcast.forecast.forecaster import Forecaster
@@ -152,6 +155,44 @@ def test_in_tiles_a_forecast_is_that_of_the_whole(inputs: Inputs) -> None:
         tiled.probabilities.values, whole.probabilities.values,
         atol=1e-5, rtol=1e-5, equal_nan=True,
     )  # fmt: skip
+
+
+class _Memory(TorchDispatchMode):
+    """The most bytes of tensors that were alive at once since it began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive, self.most = 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = func(*args, **(kwargs or {}))
+        given = {one.untyped_storage().data_ptr() for one in tree_leaves(args) if _is_tensor(one)}
+        for one in filter(_is_tensor, tree_leaves(made)):
+            storage = one.untyped_storage()
+            if storage.data_ptr() not in given:
+                self.alive += storage.nbytes()
+                self.most = max(self.most, self.alive)
+                weakref.finalize(storage, self._gone, storage.nbytes())
+        return made
+
+    def _gone(self, size: int) -> None:
+        self.alive -= size
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, Tensor)
+
+
+def test_the_forecast_of_a_large_grid_takes_little_more_than_its_probabilities() -> None:
+    """What is made of all lead times at once is not counted where tiles are chosen."""
+    lead_steps = 24
+    calibration = uncalibrated(LADDER, lead_steps)
+    model = replace(of_probabilities(), lead_steps=lead_steps, calibration=calibration)
+    raw, motion = past(), forecaster_module.motion_of(past()[:, :, 0])
+    logits = torch.zeros(1, lead_steps, len(LADDER), *SIZE)
+    with _Memory() as memory:
+        model.forecast_along(raw, motion, lambda _: logits)
+    assert memory.most < 4 * logits.nbytes
 
 
 def test_a_warm_forecaster_gives_the_same_and_takes_nothing_in_before() -> None:

@@ -50,6 +50,16 @@ def test_each_motion_is_that_of_the_newest_frames_up_to_its_time(tmp_path: Path)
     assert np.asarray(motion[5:]).any()
 
 
+def test_a_motion_for_forecasts_from_two_frames_is_estimated_from_two(tmp_path: Path) -> None:
+    rates, clock = packed(tmp_path)
+    motion = motion_of(rates, clock, input_steps=2)
+    for time in (1, 2, 9, 12):  # without a missing frame
+        pair = np.stack([rates.frames[clock.rows[one]] for one in (time - 1, time)])
+        np.testing.assert_array_equal(motion[time], estimate_motion(pair).astype(np.float16))
+    motion_of(rates, clock)
+    assert len(files_of(tmp_path)) == 2  # each has its own file
+
+
 def test_a_series_in_memory_has_the_same_motion_and_no_file(tmp_path: Path) -> None:
     rates, clock = packed(tmp_path)
     held = PackedRates(

@@ -106,3 +106,9 @@ def test_validation_takes_along_whole_windows_as_training_does() -> None:
     batch = build_batch(raw, along.scaling, INPUT_STEPS, motion=still.motions([Pick(2)]))
     torch.testing.assert_close(batch.rates[0], along[Pick(2)], equal_nan=True)
     assert torch.equal(batch.observed[0], raw[0, INPUT_STEPS:])
+
+
+def test_the_newest_frame_is_never_dropped() -> None:
+    windows = windows_of(moving_rain(), Sampling(**{**vars(EVERY_WINDOW), "frame_dropout": 0.9}))
+    dropped = [pick.dropped for epoch in range(20) for pick in windows.epoch(epoch)]
+    assert any(dropped) and all(INPUT_STEPS - 1 not in frames for frames in dropped)
