@@ -100,7 +100,8 @@ class RadarForecaster:
 
         Returns:
             The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
-            at each valid time, with `forecast_reference_time` and `lead_time` in minutes.
+            at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
+            model that gives probabilities also `probability` (time, threshold, y, x).
 
         Raises:
             ConfigError: if `at` is no time.

@@ -105,11 +105,19 @@ def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str
         )
 
 
-def refuse_too_long(lead_steps: int, size: Sequence[int], where: str) -> None:
-    """Errors: DeviceError if the frames (h, w) of a forecast would take more than half of the
-    memory that is free.
+def fields_at_once(model: Model) -> int:
+    """How many fields (h, w) are held for each lead time while a forecast is made: the rate, and of
+    probabilities what the network says, what is taken forward, and all of that put together.
     """
-    needs, free = 4 * lead_steps * math.prod(size), memory_allowed(None)
+    config = model.about["config"]["model"]
+    return 1 + (3 * len(config["thresholds"]) if config.get("head") == "probability" else 0)
+
+
+def refuse_too_long(lead_steps: int, size: Sequence[int], where: str, fields: int = 1) -> None:
+    """Errors: DeviceError if the frames (h, w) of a forecast, each of so many fields, would take
+    more than half of the memory that is free.
+    """
+    needs, free = 4 * lead_steps * fields * math.prod(size), memory_allowed(None)
     if needs > free:
         raise DeviceError(
             f"{where}: {lead_steps} frames of {list(size)} need {needs / 1e9:.2g} GB, and"

@@ -125,7 +125,9 @@ class Forecaster:
         return values
 
     def rates(self, values: Tensor, past: Tensor) -> Tensor:
-        """What a model of the fixed frame gives, and the past that it is of → forecast rates."""
+        """Scaled rates (b, lead, 1, h, w) as a model gives them, and the past that they follow →
+        rates in mm/h, NaN where no frame of the past covers a pixel.
+        """
         rates = self.scaling.unscale(values.float())
         refuse_unfinished(rates, past)
         return where_covered(rates, past)

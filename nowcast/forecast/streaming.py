@@ -16,7 +16,7 @@ class WarmForecaster:
     The forecast is that of the forecaster, of any past: where its first frames are not those that
     were taken in, as one came late or is missing, all are taken in anew, and so are those of a
     model that is not `Streaming`, or has hooks, which would not be called. In the moving frame all
-    past frames are taken along anew with each newest one, so nothing can be taken in before.
+    past frames are taken along again with each newest one, so nothing can be taken in before.
 
     A window begins at a state of zero, as in training. A state that was carried on from frame to
     frame for ever would save that work altogether, but the model has never seen one of more than

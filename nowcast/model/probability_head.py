@@ -110,3 +110,10 @@ class ProbabilityModel(nn.Module):
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the weights of neighbourhoods that a model has, which learn faster than a network."""
     return [model.offsets, model.slopes] if isinstance(model, ProbabilityModel) else []
+
+
+def ladder_of(model: nn.Module) -> tuple[float, ...]:
+    """Return the thresholds in mm/h of the probabilities that a model gives; none if it gives
+    rates.
+    """
+    return model.thresholds if isinstance(model, ProbabilityModel) else ()

@@ -15,6 +15,7 @@ from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
     Model,
+    fields_at_once,
     open_model,
     refuse_other_size,
     refuse_too_long,
@@ -116,7 +117,7 @@ class Methods:
             at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint))
         )
         refuse_other_size(model.about["config"], scene.size, config.data.path)
-        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint)
+        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint, fields_at_once(model))
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
         remarks = [

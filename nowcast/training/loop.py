@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
+from nowcast.model.probability_head import ladder_of
 from nowcast.model.stacks import call_model
 from nowcast.probability.calibration import Calibration, calibration_of
 from nowcast.sequences.batch import Batch, build_batch
@@ -240,7 +241,7 @@ class Trainer:
     def _no_skill(self, windows: Windows, pixels: int) -> Skill:
         """An empty sum of validation cases, which have so many pixels together."""
         return build_skill(
-            getattr(self.model, "thresholds", ()),
+            ladder_of(self.model),
             self.thresholds,
             windows.lead_steps,
             windows.scaling,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from nowcast.motion.advection import displacements
@@ -105,5 +106,9 @@ def build_skill(
 
 
 def _forward(fields: Tensor, motion: Tensor) -> Tensor:
-    """Fields (b, lead, c, h, w) of the moving frame in the fixed one."""
-    return take_forward(fields, displacements(motion, fields.shape[1], backward=True))
+    """Fields (b, lead, c, h, w) of the moving frame in the fixed one, one lead time after the
+    other: all at once take several times the memory.
+    """
+    way = displacements(motion, fields.shape[1], backward=True)
+    leads = zip(fields.split(1, dim=1), way.split(1, dim=1), strict=True)
+    return torch.cat([take_forward(one, back) for one, back in leads], dim=1)
