@@ -15,7 +15,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
 
 install: $(VENV)/installed ## make the virtual environment and install nowcast into it
-demo: install ## the main job on real radar: fetch, train, forecast, score (3 to 10 minutes on 2 CPU cores)
+demo: install ## the main job on real radar: fetch, train, forecast, score (about 10 minutes on 2 CPU cores)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
 test: $(VENV)/installed-test ## the test suite, on up to four cores
