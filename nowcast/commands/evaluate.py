@@ -42,7 +42,7 @@ from nowcast.training.precision import Precision, choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
-from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
+from nowcast.verification.remarks import CUTS_FITTED_ON, RATE_BY, remarks_attr
 from nowcast.verification.table import write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
@@ -121,6 +121,8 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
         )
     if config.checkpoint is not None:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
+        if "has_probabilities" in counts:
+            counts.attrs[RATE_BY] = config.rate
     if isinstance(source, CutCases):
         counts.attrs[CUTS_FITTED_ON] = source.fitted_on
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)

@@ -9,6 +9,8 @@ from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes
 from nowcast.errors import ConfigError, MissingLibraryError
 from nowcast.plugins import MODELS, load_plugin, package_of, plugins
 
+_THRESHOLDS_FROM_TO = 1e-3, 1e4  # mm/h: no rain is outside, and float32 holds it
+
 
 @dataclass
 class ModelConfig:
@@ -47,6 +49,12 @@ class ModelConfig:
                 " are not; set model.head=rate, or choose a model that feeds nothing back."
             )
         thresholds("model.thresholds", self.thresholds)
+        least, most = _THRESHOLDS_FROM_TO
+        if self.thresholds[0] < least or self.thresholds[-1] > most:
+            raise ConfigError(
+                f"model.thresholds: give rates from {least:g} to {most:g} mm/h, not"
+                f" {self.thresholds}."
+            )
 
     @property
     def feeds_back(self) -> bool:

@@ -11,7 +11,7 @@ from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
-from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
+from nowcast.verification.remarks import CUTS_FITTED_ON, RATE_BY, remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
@@ -187,7 +187,7 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:
     unlike = [
         key
-        for key in (*_ALIKE_ATTRS, "checkpoint_sha256", CUTS_FITTED_ON)
+        for key in (*_ALIKE_ATTRS, "checkpoint_sha256", RATE_BY, CUTS_FITTED_ON)
         if first.attrs.get(key) != part.attrs.get(key)
     ]
     unlike += [
@@ -195,7 +195,7 @@ def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: s
         for key in (*_ALIKE, "has_probabilities")
         if (key in first) != (key in part) or (key in first and not _equal(first[key], part[key]))
     ]
-    unlike += sorted(map(str, set(first.data_vars) ^ set(part.data_vars)))
+    unlike += sorted(map(str, (set(first.data_vars) ^ set(part.data_vars)).difference(unlike)))
     if unlike:
         raise DataError(
             f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate"

@@ -103,6 +103,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "model=next_frame", "model.kernel_sizes=[4,3,1]"], 78, "model.kernel_sizes: must be an odd number"),
         (["train", "training.scheduled_sampling=[1,0]"], 78, "training.scheduled_sampling: encoder_forecaster feeds no frame back"),
         (["train", "model=next_frame", "model.frame=moving", "model.head=probability"], 78, "model.head: next_frame feeds its forecasts back"),
+        (["train", "model=moving", "model.thresholds=[1e-46,0.5]"], 78, "model.thresholds: give rates from 0.001 to 10000 mm/h"),
+        (["train", "model=moving", "model.thresholds=[0.5,1e39]"], 78, "model.thresholds: give rates from 0.001 to 10000 mm/h"),
         (["train", "model=next_frame", "training.scheduled_sampling=[2,0]"], 78, "training.scheduled_sampling: give the share"),
         (["train", "training.gradient_clip=0"], 78, "training.gradient_clip: must be above 0"),
         (["train", "model=small,encoder_forecaster"], 78, "need -m for a sweep"),

@@ -202,6 +202,9 @@ def test_counts_made_otherwise_are_not_added() -> None:
         merge_counts([half.dataset() for half in halves], ["a", "b"])
     with pytest.raises(DataError, match=r"\(checkpoint_sha256 differ\)"):
         merge_counts([whole, whole.assign_attrs(checkpoint_sha256="of another model")], ["a", "b"])
+    by_cuts, by_median = (whole.assign_attrs(rate=rate) for rate in ("csi", "median"))
+    with pytest.raises(DataError, match=r"\(rate differ\)"):
+        merge_counts([by_cuts, by_median], ["a", "b"])
     with pytest.raises(DataError, match=r"\(members, .* differ\)"):
         merge_counts(
             [
