@@ -19,6 +19,13 @@ it makes another forecast; or only another one by a method that is made of days 
 """
 
 
+def shapes_unless(value: Any) -> Mapping[str, Any]:
+    """Return what a key says that is newer than forecasts which are there: with this value they
+    are those of before, so it is left out of what shaped them.
+    """
+    return {**SHAPES, "as_before": value}
+
+
 def shaping_values(config: Any, made_of_days: bool, always: Collection[str] = ()) -> dict[str, Any]:
     """Return the keys that shape a forecast with their values: those of `always`, and of the other
     fields those that say so; each has to say whether it does.
@@ -27,7 +34,11 @@ def shaping_values(config: Any, made_of_days: bool, always: Collection[str] = ()
     return {
         one.name: getattr(config, one.name)
         for one in fields(config)
-        if one.name in always or one.metadata["shapes_forecast"] in wanted
+        if (one.name in always or one.metadata["shapes_forecast"] in wanted)
+        and (
+            "as_before" not in one.metadata
+            or getattr(config, one.name) != one.metadata["as_before"]
+        )
     }
 
 

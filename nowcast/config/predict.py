@@ -21,6 +21,7 @@ from nowcast.config.effects import (
     SHAPES_NOT,
     default_values,
     refuse_without_effect,
+    shapes_unless,
     shaping_values,
 )
 from nowcast.config.evaluate import baseline_steps
@@ -55,7 +56,7 @@ class PredictConfig:
     lead_steps: int | None = field(metadata=SHAPES)
     members: int = field(metadata=SHAPES)
     seed: int = field(metadata=SHAPES)
-    rate: str = field(metadata=SHAPES)
+    rate: str = field(metadata=shapes_unless("csi"))
     data: RadarConfig = field(metadata=SHAPES)
     at: str | None = field(metadata=SHAPES_NOT)
     period: list[str] | None = field(metadata=SHAPES_NOT)

@@ -191,6 +191,7 @@ def test_sprog_is_what_pysteps_makes() -> None:
 def test_what_makes_rain_grow_is_what_pysteps_makes_and_the_inflow_is_extrapolated(
     name: str,
 ) -> None:
+    pytest.importorskip("pysteps")
     from pysteps import motion, nowcasts
     from pysteps.utils import transformation
 

@@ -207,7 +207,7 @@ FAKE_DEMO = """#!/bin/sh
 echo "nowcast $*"
 case "$1 $2" in
 "fetch radolan") exit $FETCHED ;;
-evaluate*) mkdir -p "${4#output=}" && cp "$SCORES" "${4#output=}/scores.csv" ;;
+evaluate*) mkdir -p "${5#output=}" && cp "$SCORES" "${5#output=}/scores.csv" ;;
 esac
 """
 
@@ -220,7 +220,9 @@ def test_the_demo_keeps_to_one_path_forecasts_rain_and_says_how_to_call_nowcast(
     fake.write_text(FAKE_DEMO)
     fake.chmod(0o755)
     rows = [
-        f"all,{name},,0.5,mean,{csi}" for name, csi in (("model", "0.4"), ("persistence", "0.3"))
+        f"all,{name},,{threshold},mean,{csi}"
+        for threshold in (0.5, 10)
+        for name, csi in (("model", "0.4"), ("extrapolation", 0.3 if threshold == 0.5 else 0.5))
     ]
     scores.write_text("\n".join(["part,forecast,lead_minutes,threshold,aggregate,csi", *rows, ""]))
     environment = {
@@ -236,10 +238,14 @@ def test_the_demo_keeps_to_one_path_forecasts_rain_and_says_how_to_call_nowcast(
         for line in ran.stdout.splitlines()
         if line.startswith("nowcast ") and "fetch" not in line
     ]
-    assert [line.split()[1] for line in called] == ["train", "predict", "plot", "evaluate"]
+    assert [line.split()[1] for line in called] == [
+        "train", "predict", "predict", "plot", "evaluate",
+    ]  # fmt: skip
     assert all(f"{out}/" in line or line.endswith(f"output={out}") for line in called)
-    assert " at=2018-05-20T01:15 " in called[1] and f"output={out}/forecast.png" in called[2]
-    assert "CSI at 0.5 mm/h over 5-60 minutes: the model beats persistence\n" in ran.stdout
+    assert all(" at=2018-05-20T01:15 " in line for line in called[1:3])
+    assert f"output={out}/forecast.png" in called[3]
+    assert "CSI at 0.5 mm/h over 5-60 minutes: the model beats extrapolation\n" in ran.stdout
+    assert "CSI at 10 mm/h over 5-60 minutes: the model DOES NOT beat ext" in ran.stdout
     assert (
         f". .venv/bin/activate     then, for example:   nowcast inspect {out}/best.pt\n"
         in ran.stdout

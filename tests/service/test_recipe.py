@@ -87,3 +87,13 @@ def test_the_recipe_is_that_of_earlier_versions(config: PredictConfig) -> None:
         ' "accumulation_minutes": null, "zr": null, "missing_value": null, "dry_value": null,'
         ' "max_rate": 1000.0, "above_max_rate": "mask"}}',
     }
+
+
+def test_another_way_to_a_rate_is_another_recipe() -> None:
+    usual, other = (
+        recipe_of(
+            composed("checkpoint=a.pt", "input_steps=null", "lead_steps=null", f"rate={rate}"), "ab"
+        )
+        for rate in ("csi", "median")
+    )
+    assert usual != other

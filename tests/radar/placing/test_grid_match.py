@@ -263,7 +263,9 @@ def test_a_model_that_took_frames_in_before_or_works_in_tiles_turns_them_too(
     from nowcast.forecast.tiling import Tiling
 
     flip(radar_file, tmp_path / "flipped.nc", "y")
-    config = SimpleNamespace(device="cpu", precision="fp32", input_paths={}, max_memory_gb=None)
+    config = SimpleNamespace(
+        device="cpu", precision="fp32", input_paths={}, max_memory_gb=None, rate="csi"
+    )
     if in_tiles:
         cut = Tiling((0, 16, 34), (0, 24, 41), 8, 2, 1)
         monkeypatch.setattr(models_trained, "choose_tiling", lambda *given: cut)
@@ -271,9 +273,9 @@ def test_a_model_that_took_frames_in_before_or_works_in_tiles_turns_them_too(
     turn = turn_of(turned.about["place"], open_grid(tmp_path / "flipped.nc"))
     assert turn.rows
     for first in (20, 21, 22):  # of the later ones all frames but the newest were taken in
-        wanted = usual.rates(past_of(radar_file, first))
+        wanted = usual.forecast_of(past_of(radar_file, first)).rates
         np.testing.assert_array_equal(
-            turned.rates(past_of(tmp_path / "flipped.nc", first), turn), wanted[:, ::-1]
+            turned.forecast_of(past_of(tmp_path / "flipped.nc", first), turn).rates, wanted[:, ::-1]
         )
         assert not np.array_equal(wanted, wanted[:, ::-1], equal_nan=True)
         usual.prepare()
