@@ -20,8 +20,8 @@ it makes another forecast; or only another one by a method that is made of days 
 
 
 def shapes_unless(value: Any) -> Mapping[str, Any]:
-    """Return what a key says that is newer than forecasts which are there: with this value they
-    are those of before, so it is left out of what shaped them.
+    """Return the metadata of a key that came later: with this value forecasts are as before, so the
+    value is not recorded with them and older forecasts are not made again.
     """
     return {**SHAPES, "as_before": value}
 

@@ -16,7 +16,8 @@ from nowcast.training.options import OUR_LOSSES
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the
-others (b, lead, c, h, w), the first two scaled.
+others (b, lead, c, h, w), the first two scaled. With a head of probabilities the forecast is their
+logits (b, lead, k, h, w).
 """
 
 BALANCED_THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
