@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from nowcast.baselines import Forecast, Making
-from nowcast.motion.advection import displacements, move, refine
+from nowcast.motion.advection import displacements
 from nowcast.motion.estimation import estimate_motion
+from nowcast.motion.frames import take_forward
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,9 @@ def extrapolate(rate: Tensor, motion: Tensor, lead_steps: int) -> Tensor:
     """A field (h, w) moved along its motion (2, hc, wc) → (lead, h, w), NaN where it comes from
     outside or from a NaN.
     """
-    origins = displacements(motion[None].to(rate), lead_steps, backward=True)[0]
-    frame, size = rate[None, None, None], (rate.shape[0], rate.shape[1])
-    moved = [move(frame, refine(origin[None, None], size))[0, 0, 0] for origin in origins]
-    return torch.stack(moved)
+    way = displacements(motion[None].to(rate), lead_steps, backward=True)
+    moved = [take_forward(rate[None, None, None], back)[0, 0] for back in way.split(1, dim=1)]
+    return torch.cat(moved)
 
 
 def remark(name: str, remarks: Counter[str], text: str) -> None:

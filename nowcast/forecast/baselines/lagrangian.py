@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nowcast.baselines import Making
 from nowcast.forecast.baselines.extrapolation import known_motion
-from nowcast.motion.advection import displacements, move, refine
+from nowcast.motion.advection import displacements
+from nowcast.motion.frames import take_forward
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import LADDER, Probabilities
 from nowcast.probability.neighbourhoods import fractions, mixture_logits
@@ -48,12 +49,10 @@ class LagrangianProbability:
         motion = known_motion(past, self.name, self.remarks)
         if motion is None:
             return past.new_full((self.lead_steps, len(LADDER), *past.shape[1:]), math.nan)
-        travelled = displacements(motion[None].to(past.device), self.lead_steps, backward=True)
-        height, width = past.shape[1:]
-        way = refine(travelled, (height, width))
+        way = displacements(motion[None].to(past.device), self.lead_steps, backward=True)
         mixtures = self._mixtures(fractions(past[-1:], LADDER)[0], past[-1])
-        moved = [move(one[None, None], way[:, k : k + 1])[0, 0] for k, one in enumerate(mixtures)]
-        return torch.stack(moved)
+        leads = zip(mixtures, way.split(1, dim=1), strict=True)
+        return torch.cat([take_forward(one[None, None], back)[0] for one, back in leads])
 
     def _mixtures(self, shares: Tensor, newest: Tensor) -> Iterator[Tensor]:
         """Shares (scale, k, h, w) → for each lead time (k, h, w), NaN where the newest frame is."""
