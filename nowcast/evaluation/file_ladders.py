@@ -1,4 +1,4 @@
-"""The probabilities of forecast files as they are scored."""
+"""Read the probabilities of forecast files for scoring."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
-"""From a model in PyTorch to one that needs none of it: the whole way from past rain, and in the
-moving frame its motion, to forecast rain as an ONNX model.
+"""Export a model from PyTorch to ONNX: the graph takes past rain, and in the moving frame its
+motion, and gives forecast rain.
 """
 
 import io
