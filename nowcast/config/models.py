@@ -107,7 +107,12 @@ class EncoderForecasterConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.patch_size", self.patch_size, 1)
-        one_of("model.output_grid", self.output_grid, ("pixels", "cells"))
+        one_of("model.output_grid", self.output_grid, ("pixels", "cells", "refined"))
+        if self.output_grid == "refined" and self.frame != "moving":
+            raise ConfigError(
+                "model.output_grid: refined compares the pixels of frames that are taken along; set"
+                " model.frame=moving, or cells."
+            )
         if self.feedback and self.output_grid != "pixels":
             raise ConfigError(
                 "model.output_grid: frames that are fed back are whole; set pixels, or"

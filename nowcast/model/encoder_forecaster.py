@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nowcast.model.activations import activation
 from nowcast.model.convlstm import ConvLSTM
+from nowcast.model.detail import REACH, Detail
 from nowcast.model.stacks import (
     CellStates,
     activate,
@@ -46,7 +47,8 @@ class EncoderForecaster(nn.Module):
         ahead_channels: of fields known for each lead time, which the innermost forecaster layer
             takes as patches; 0: none, as in the paper.
         output_grid: 'pixels', the last convolution gives every pixel of a patch, as in the paper;
-            or 'cells', it gives one value for each patch, and pixels are interpolated between them.
+            'cells', it gives one value for each patch, and pixels are interpolated between them;
+            'refined', the same plus a `Detail` of the newest frames.
 
     Errors: ValueError where frames that are fed back have other channels than past ones.
 
@@ -99,6 +101,8 @@ class EncoderForecaster(nn.Module):
         self.output = nn.Conv2d(
             sum(hidden_channels), (output_channels or channels) * values, kernel_size=1
         )
+        refined = output_grid == "refined"
+        self.detail = Detail(channels, output_channels or channels) if refined else None
         self.output_activation = activation(output_activation)
 
     def forward(
@@ -115,7 +119,15 @@ class EncoderForecaster(nn.Module):
         ones, NaN where none.
         ahead: fields (b, lead_steps, ahead_channels, h, w), scaled, missing pixels 0; None: zeros.
         """
-        return self.unfold(self.encode(frames), frames[:, -1:], lead_steps, guide, ahead)
+        states, newest = self.encode(frames), frames[:, -1:]
+        if self.detail is None:
+            return self.unfold(states, newest, lead_steps, guide, ahead)
+        refuse_guide(guide)
+        patches, detail = (
+            self._ahead_patches(newest, lead_steps, ahead),
+            self.detail(frames, lead_steps),
+        )
+        return self._unfold(patches, lead_steps, states, newest.shape[-2:], detail)[0]
 
     def encode(self, frames: Tensor, states: CellStates | None = None) -> CellStates:
         """See `nowcast.model.stacks.Streaming`."""
@@ -136,8 +148,10 @@ class EncoderForecaster(nn.Module):
         ahead: Tensor | None = None,
     ) -> Tensor:
         """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is
-        looked at.
+        looked at. With a `Detail`, for which one frame is too few, it raises ValueError.
         """
+        if self.detail is not None:
+            raise ValueError("output_grid: refined needs all past frames; call the model itself.")
         if self.feedback:
             return roll_out(self._follow, newest, states, lead_steps, guide)
         refuse_guide(guide)
@@ -155,8 +169,9 @@ class EncoderForecaster(nn.Module):
         layers = len(self.encoder)
         fed_back = layers * self.input_spread if self.feedback else 0
         cells = input_steps * self.spread + (2 * layers - 1) * self.input_spread
-        cells += self.output_grid == "cells"  # between which pixels are interpolated
-        return self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
+        cells += self.output_grid != "pixels"  # between which pixels are interpolated
+        pixels = self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
+        return pixels if self.detail is None else max(pixels, REACH)
 
     def _ahead_patches(
         self, newest: Tensor, lead_steps: int, ahead: Tensor | None
@@ -176,10 +191,15 @@ class EncoderForecaster(nn.Module):
         )
 
     def _unfold(
-        self, patches: Tensor | None, steps: int, states: CellStates, size: Sequence[int]
+        self,
+        patches: Tensor | None,
+        steps: int,
+        states: CellStates,
+        size: Sequence[int],
+        detail: Tensor | None = None,
     ) -> tuple[Tensor, CellStates]:
-        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b,
-        steps, c, h, w), states after.
+        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any, and what is added
+        to frames → frames (b, steps, c, h, w), states after.
         """
         hidden_states: list[Tensor] = []
         after: CellStates = []
@@ -190,12 +210,10 @@ class EncoderForecaster(nn.Module):
             after.insert(0, state)
         output = self.output(torch.cat(hidden_states, dim=2).flatten(0, 1))
         output = self._to_pixels(output)[..., : size[0], : size[1]]
-        return (
-            activate(output, self.output_activation).unflatten(
-                0, (hidden_states[0].shape[0], steps)
-            ),
-            after,
-        )
+        frames = output.unflatten(0, (hidden_states[0].shape[0], steps))
+        if detail is not None:
+            frames = frames + detail
+        return activate(frames, self.output_activation), after
 
     def _to_pixels(self, output: Tensor) -> Tensor:
         """The last convolution's output on cells (n, c, h/p, w/p) → pixels (n, c, h, w)."""

@@ -49,7 +49,7 @@ def checkpoint(path: Path, head: str, mask: bool) -> Path:
     settings = {
         "name": "encoder_forecaster", "hidden_channels": [4, 4], "kernel_size": 3,
         "input_kernel_size": 3, "patch_size": 4, "feedback": False, "frame": "moving",
-        "output_activation": "identity", "output_grid": "cells", "head": head,
+        "output_activation": "identity", "output_grid": "refined", "head": head,
         "thresholds": THRESHOLDS,
     }  # fmt: skip
     model = build_model(settings, 1 + mask, output_channels=1)

@@ -26,7 +26,7 @@ X, Y = 3, 2
 LADDER = (0.5, 1.0, 5.0)
 SETTINGS = {
     "name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3,
-    "input_kernel_size": 3, "patch_size": 4, "output_grid": "cells", "frame": "moving",
+    "input_kernel_size": 3, "patch_size": 4, "output_grid": "refined", "frame": "moving",
     "head": "probability", "thresholds": LADDER,
 }  # fmt: skip
 

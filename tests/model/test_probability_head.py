@@ -17,7 +17,7 @@ from nowcast.probability.neighbourhoods import REACH
 def build(patch_size: int = 4) -> ProbabilityModel:
     torch.manual_seed(0)
     network = EncoderForecaster(
-        1, [4], 3, 3, patch_size=patch_size, output_channels=len(LADDER), output_grid="cells"
+        1, [4], 3, 3, patch_size=patch_size, output_channels=len(LADDER), output_grid="refined"
     )
     return ProbabilityModel(network, LADDER)
 

@@ -97,7 +97,7 @@ def make_trainer(
     )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Threads cost more than they bring on pictures of 8 × 8 pixels."""
     threads = torch.get_num_threads()

@@ -37,7 +37,7 @@ THRESHOLDS = (0.5, 2.0, 5.0)
 SCALING = Scaling("log", 100, 0.5)
 SETTINGS = {
     "name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3,
-    "input_kernel_size": 3, "patch_size": 4, "output_grid": "cells", "frame": "moving",
+    "input_kernel_size": 3, "patch_size": 4, "output_grid": "refined", "frame": "moving",
     "head": "probability", "thresholds": THRESHOLDS,
 }  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""What a forecast gains from single pixels, where a network works on cells of several."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FRAMES = 3
+"""The newest frames that are looked at: how rain changes, and whether that speeds up."""
+
+WIDTH = 16
+"""Channels of each convolution."""
+
+_SPACING = (1, 2, 4)
+"""Pixels between the points of each 3 × 3 convolution."""
+
+REACH = sum(_SPACING)
+"""Pixels from a pixel to the furthest that it depends on."""
+
+
+class Detail(nn.Module):
+    """Three convolutions over the newest frames at full resolution, and from all of them
+
+        D(lead step n) = D₁ / n + D₂,
+
+    for small structures matter most in the first minutes. It begins at zero. It belongs to the
+    moving frame of reference: in the fixed frame the pixels of two frames are not the same rain.
+
+    Args:
+        channels: of a frame.
+        output_channels: of a forecast frame.
+
+    Example:
+        >>> Detail(1, output_channels=9)(torch.rand(2, 5, 1, 8, 8), lead_steps=4).shape
+        torch.Size([2, 4, 9, 8, 8])
+    """
+
+    def __init__(self, channels: int, output_channels: int) -> None:
+        super().__init__()
+        inputs = [FRAMES * channels, WIDTH, WIDTH]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(of, WIDTH, kernel_size=3, padding=apart, dilation=apart)
+            for of, apart in zip(inputs, _SPACING, strict=True)
+        )
+        self.output = nn.Conv2d(len(_SPACING) * WIDTH, 2 * output_channels, kernel_size=1)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, frames: Tensor, lead_steps: int) -> Tensor:
+        """Return (b, lead_steps, output_channels, h, w), in float32 at least.
+
+        Args:
+            frames: (b, t, c, h, w), scaled, missing pixels 0. Before the first, frames are as it.
+            lead_steps: frames to forecast.
+        """
+        before = frames[:, :1].expand(-1, max(0, FRAMES - frames.shape[1]), -1, -1, -1)
+        newest = torch.cat([before, frames[:, -FRAMES:]], dim=1).flatten(1, 2)
+        features, seen = newest.to(memory_format=torch.channels_last), []
+        for convolution in self.convolutions:
+            features = functional.silu(convolution(features))
+            seen.append(features)
+        parts = self.output(torch.cat(seen, dim=1))
+        parts = parts.to(torch.promote_types(parts.dtype, torch.float32)).contiguous()
+        leads = torch.arange(1, lead_steps + 1, device=parts.device, dtype=parts.dtype)
+        fading, lasting = parts.unflatten(1, (2, -1)).unbind(dim=1)
+        return fading[:, None] / leads[:, None, None, None] + lasting[:, None]
