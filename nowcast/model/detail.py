@@ -58,7 +58,7 @@ class Detail(nn.Module):
         for convolution in self.convolutions:
             features = functional.silu(convolution(features))
             seen.append(features)
-        parts = self.output(torch.cat(seen, dim=1))
+        parts: Tensor = self.output(torch.cat(seen, dim=1))
         parts = parts.to(torch.promote_types(parts.dtype, torch.float32)).contiguous()
         leads = torch.arange(1, lead_steps + 1, device=parts.device, dtype=parts.dtype)
         fading, lasting = parts.unflatten(1, (2, -1)).unbind(dim=1)

@@ -68,6 +68,6 @@ def test_it_adds_to_a_sigmoid_before_it_is_taken() -> None:
     network = EncoderForecaster(
         1, [4], 3, 3, patch_size=2, output_activation="sigmoid", output_grid="refined"
     )
-    assert network.detail is not None
+    assert network.detail is not None and network.detail.output.bias is not None
     nn.init.constant_(network.detail.output.bias, 50.0)
     assert network(torch.rand(1, 3, 1, 8, 8), 2).max() <= 1
