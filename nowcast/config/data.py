@@ -109,6 +109,11 @@ class SamplingConfig(Sampling):
         share("sampling.min_wet_share", self.min_wet_share)
         share("sampling.frame_dropout", self.frame_dropout)
         not_negative("sampling.rain_power", self.rain_power)
+        if not 0 <= self.rate_jitter <= 2:
+            raise ConfigError(
+                "sampling.rate_jitter: is a standard deviation of the logarithm of a factor, from 0"
+                f" to 2, not {self.rate_jitter}."
+            )
         for name in ("windows_per_epoch", "crop"):
             if getattr(self, name) is not None:
                 at_least(f"sampling.{name}", getattr(self, name), 1)

@@ -61,5 +61,7 @@ class Detail(nn.Module):
         parts: Tensor = self.output(torch.cat(seen, dim=1))
         parts = parts.to(torch.promote_types(parts.dtype, torch.float32)).contiguous()
         leads = torch.arange(1, lead_steps + 1, device=parts.device, dtype=parts.dtype)
-        fading, lasting = parts.unflatten(1, (2, -1)).unbind(dim=1)
-        return fading[:, None] / leads[:, None, None, None] + lasting[:, None]
+        halves: Tensor = parts.unflatten(1, (2, -1))
+        fading, lasting = halves.unbind(dim=1)
+        detail: Tensor = fading[:, None] / leads[:, None, None, None] + lasting[:, None]
+        return detail

@@ -18,7 +18,8 @@ class Sampling(Candidates):
     """Which windows an epoch draws; as `sampling` in the configuration, where the fields are
     explained.
 
-    Flips and turns make new weather of old where the weather has no side of its own: not where
+    Rates that are scaled up and down make the rain of more seasons, and of radars that see more or
+    less, of a few days. Flips and turns make new weather of old where the weather has no side of its own: not where
     mountains or a coast anchor the rain and the crops are few, nor beside vectors such as wind,
     whose components would have to turn along.
     """
@@ -30,10 +31,11 @@ class Sampling(Candidates):
     flip: bool
     rotate: bool
     frame_dropout: float
+    rate_jitter: float
 
 
 EVERY_WINDOW = Sampling(
     stride=1, min_wet_share=0.0, windows_per_epoch=None, rain_power=0.0, unbiased=False, crop=None,
-    flip=False, rotate=False, frame_dropout=0.0,
+    flip=False, rotate=False, frame_dropout=0.0, rate_jitter=0.0,
 )  # fmt: skip
 """Each window once, whole and unchanged; other ways are made of it by `dataclasses.replace`."""

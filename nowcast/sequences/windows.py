@@ -33,6 +33,7 @@ class Pick:
     symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to
     north, bit 2 transposes before.
     dropped: the input frames that are made missing.
+    factor: what its rates are multiplied by.
     weight: of its loss; 1 in the mean of an epoch.
     """
 
@@ -41,6 +42,7 @@ class Pick:
     left: int = 0
     symmetry: int = 0
     dropped: tuple[int, ...] = ()
+    factor: float = 1.0
     weight: float = 1.0
 
 
@@ -185,6 +187,12 @@ class RadarWindows:
                 replace(pick, dropped=tuple(frame for frame in dropped if frame != kept))
                 for pick, dropped in zip(picks, lost, strict=True)
             ]
+        if self.sampling.rate_jitter:
+            factors = np.exp(generator.normal(0, self.sampling.rate_jitter, len(picks)))
+            picks = [
+                replace(pick, factor=factor)
+                for pick, factor in zip(picks, factors.tolist(), strict=True)
+            ]
         return picks
 
     def _all(self, generator: np.random.Generator) -> list[Pick]:
@@ -222,7 +230,7 @@ class RadarWindows:
             (len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32
         )
         for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
-            window[:, :1] = rates
+            np.multiply(rates, np.float32(pick.factor), out=window[:, :1])
             if pick.dropped:
                 window[list(pick.dropped), 0] = np.nan
             if beside:

@@ -312,6 +312,15 @@ def test_all_windows_can_be_flipped_and_lose_frames_too():
     assert {pick.dropped for pick in picks} == {(), (0,), (1,)}
 
 
+def test_rates_of_a_window_are_multiplied_by_a_factor_of_its_own():
+    source = windows(series(), windows_per_epoch=4000, rate_jitter=0.5)
+    picks = source.epoch(0)
+    logs = np.log([pick.factor for pick in picks])
+    assert (logs.mean(), logs.std()) == pytest.approx((0, 0.5), abs=0.03)
+    pick = replace(picks[0], factor=2.0)
+    torch.testing.assert_close(source[pick], 2 * source[replace(pick, factor=1.0)], equal_nan=True)
+
+
 def test_crops_that_are_not_square_cannot_be_turned():
     with pytest.raises(
         ConfigError,
