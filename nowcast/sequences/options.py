@@ -18,10 +18,10 @@ class Sampling(Candidates):
     """Which windows an epoch draws; as `sampling` in the configuration, where the fields are
     explained.
 
-    Rates that are scaled up and down make the rain of more seasons, and of radars that see more or
-    less, of a few days. Flips and turns make new weather of old where the weather has no side of its own: not where
-    mountains or a coast anchor the rain and the crops are few, nor beside vectors such as wind,
-    whose components would have to turn along.
+    Rates that are multiplied make, of a few days, the rain of more seasons, and of radars that see
+    more or less. Flips and turns make new weather of old where the weather has no side of its own:
+    not where mountains or a coast anchor the rain and the crops are few, nor beside vectors such as
+    wind, whose components would have to turn along.
     """
 
     windows_per_epoch: int | None
