@@ -58,16 +58,23 @@ class CutCases:
         return replace(cases, forecasts=forecasts)
 
 
-def fit_all(source: Source, thresholds: Sequence[float], batch_size: int) -> dict[str, Cuts]:
-    """Return the cuts of all forecasts of a source, fitted on all of its cases."""
+def fit_all(
+    source: Source, thresholds: Sequence[float], batch_size: int, region: Tensor | None = None
+) -> dict[str, Cuts]:
+    """Return the cuts of all forecasts of a source, fitted on all of its cases.
+
+    region: (h, w) bool, the pixels that are taken; None for all.
+    """
     samples: dict[str, Sample] = {}
     for cases in _batches(source, batch_size):
+        observed = _within(cases.observed, region)
         for name in cases.forecasts:
             if name not in samples:
-                samples[name] = _sample(cases, name, thresholds, len(source.times))
+                pixels = len(source.times) * observed[0, 0].numel()
+                samples[name] = _sample(cases, name, thresholds, pixels)
             if samples[name].thresholds:
                 scores = _scores(cases, name, samples[name].thresholds)
-                samples[name].add(scores, cases.observed)
+                samples[name].add(_within(scores, region), observed)
     return {
         name: Cuts(one.thresholds, fit_cuts(one)) for name, one in samples.items() if one.thresholds
     }
@@ -83,14 +90,20 @@ def _batches(source: Source, batch_size: int) -> Iterator[Cases]:
             bar.update(min(batch_size, count - first))
 
 
-def _sample(cases: Cases, name: str, thresholds: Sequence[float], count: int) -> Sample:
-    """An empty sample for a forecast; of probabilities for the thresholds within their ladder."""
-    lead_steps, height, width = cases.observed.shape[1:]
+def _within(fields: Tensor, region: Tensor | None) -> Tensor:
+    """Fields (…, h, w), or of a region (h, w) their pixels in it (…, n)."""
+    return fields if region is None else fields[..., region.to(fields.device)]
+
+
+def _sample(cases: Cases, name: str, thresholds: Sequence[float], pixels: int) -> Sample:
+    """An empty sample for so many pixels of a forecast; of probabilities for the thresholds within
+    their ladder.
+    """
     known = cases.probabilities.get(name)
     if known is not None:
         first, last = known.thresholds[0], known.thresholds[-1]
         thresholds = [one for one in thresholds if first <= one <= last]
-    return empty_sample(thresholds, lead_steps, count * height * width, of_rates=known is None)
+    return empty_sample(thresholds, cases.observed.shape[1], pixels, of_rates=known is None)
 
 
 def _scores(cases: Cases, name: str, thresholds: Sequence[float]) -> Tensor:
