@@ -165,6 +165,7 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
             quality.append(case_csi(next(iter(counts.values()))))
             rain.append(cases.observed.nan_to_num(0.0).mean(dim=(1, 2, 3)).cpu().numpy())
             bar.update(len(cases.times))
+            del cases  # before the next ones are read
     if not quality:
         raise DataError("there is no case to score; give another period, or other forecast files.")
     return np.concatenate(quality), int(np.concatenate(rain).argmax())

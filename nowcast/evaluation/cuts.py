@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -53,8 +54,10 @@ class CutCases:
             forecasts[name] = rates
             if name in self.cuts:
                 cut = self.cuts[name]
-                scores = _scores(cases, name, cut.thresholds)
-                forecasts[name + WITH_CUTS] = rates_by_cuts(scores, cut.values, cut.thresholds)
+                scores = (_scores(one, name, cut.thresholds) for one in _one_by_one(cases))
+                forecasts[name + WITH_CUTS] = torch.cat(
+                    [rates_by_cuts(one, cut.values, cut.thresholds) for one in scores]
+                )
         return replace(cases, forecasts=forecasts)
 
 
@@ -66,7 +69,7 @@ def fit_all(
     region: (h, w) bool, the pixels that are taken; None for all.
     """
     samples: dict[str, Sample] = {}
-    for cases in _batches(source, batch_size):
+    for cases in _all(source, batch_size):
         observed = _within(cases.observed, region)
         for name in cases.forecasts:
             if name not in samples:
@@ -75,19 +78,33 @@ def fit_all(
             if samples[name].thresholds:
                 scores = _scores(cases, name, samples[name].thresholds)
                 samples[name].add(_within(scores, region), observed)
+        del cases, observed  # before the next ones are read
     return {
         name: Cuts(one.thresholds, fit_cuts(one)) for name, one in samples.items() if one.thresholds
     }
 
 
-def _batches(source: Source, batch_size: int) -> Iterator[Cases]:
+def _all(source: Source, batch_size: int) -> Iterator[Cases]:
+    """All cases one by one, read in batches."""
     count = len(source.times)
     with tqdm(
         total=count, desc="fitting cuts", unit="case", leave=False, disable=None, file=sys.stderr
     ) as bar:
         for first in range(0, count, batch_size):
-            yield source.read(range(first, min(first + batch_size, count)))
+            yield from _one_by_one(source.read(range(first, min(first + batch_size, count))))
             bar.update(min(batch_size, count - first))
+
+
+def _one_by_one(cases: Cases) -> Iterator[Cases]:
+    """Each case as cases of its own: what is made of all at once would take much memory."""
+    for place in range(len(cases.times)):
+        one = slice(place, place + 1)
+        forecasts = {name: rates[one] for name, rates in cases.forecasts.items()}
+        probabilities = {
+            name: replace(known, values=known.values[one])
+            for name, known in cases.probabilities.items()
+        }
+        yield Cases(cases.times[one], cases.observed[one], forecasts, probabilities)
 
 
 def _within(fields: Tensor, region: Tensor | None) -> Tensor:

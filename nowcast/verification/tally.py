@@ -113,6 +113,30 @@ class Tally:
         Errors: DataError where a case comes twice; as the functions that count.
         """
         hours, minutes = self._register(times)
+        self._note(forecasts, probabilities)
+        joint: dict[str, list[Tensor]] = {name: [] for name in forecasts}
+        for case, (hour, minute) in enumerate(zip(hours, minutes, strict=True)):
+            one = slice(case, case + 1)  # copies of all cases at once would take much memory
+            ladders = [each.values[one] for each in probabilities.values()]
+            sums = self._case(
+                hour,
+                observed[one],
+                {name: forecast[one] for name, forecast in forecasts.items()},
+                _with_values(probabilities, ladders),
+            )
+            for name, counted in sums.items():
+                joint[name].append(counted)
+            self._minutes[hour] = self._minutes.get(hour, 0) | minute
+        return {name: Counts(self.thresholds, torch.cat(one)) for name, one in joint.items()}
+
+    def _case(
+        self,
+        hour: np.datetime64,
+        observed: Tensor,
+        forecasts: Mapping[str, Tensor],
+        probabilities: Mapping[str, Probabilities],
+    ) -> dict[str, Tensor]:
+        """Add one case, b = 1, to the block of its hour. → its joint counts by forecast."""
         if self.region is not None:
             observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[
                 ..., *self.extent
@@ -128,25 +152,16 @@ class Tally:
             observed, *fields = common_pixels(observed, *forecasts.values(), *values)
             probabilities = _with_values(probabilities, fields[len(forecasts) :])
             forecasts = dict(zip(forecasts, fields, strict=False))
-        self._note(forecasts, probabilities)
-        counts, scored = {}, np.zeros(len(times), dtype=bool)
+        block = self._blocks.setdefault(hour, {})
+        joint, scored = {}, False
         for name, forecast in forecasts.items():
             sums = self._case_sums(forecast, observed, probabilities.get(name))
-            counts[name] = Counts(self.thresholds, torch.from_numpy(sums["joint"]))
-            scored |= sums["frames"].any(axis=1)
-            for case, hour in enumerate(hours):
-                block = self._blocks.setdefault(hour, {})
-                _add(
-                    block.setdefault(name, {}), {key: values[case] for key, values in sums.items()}
-                )
-        for hour, one, is_scored in zip(hours, of_observed, scored.astype(np.int64), strict=True):
-            _add(
-                self._blocks[hour].setdefault("", {}),
-                {**one, "cases": np.array(is_scored), "unscored_cases": np.array(1 - is_scored)},
-            )
-        for hour, minute in zip(hours, minutes, strict=True):
-            self._minutes[hour] = self._minutes.get(hour, 0) | minute
-        return counts
+            joint[name] = torch.from_numpy(sums["joint"])
+            scored |= bool(sums["frames"].any())
+            _add(block.setdefault(name, {}), {key: values[0] for key, values in sums.items()})
+        cases = {"cases": np.array(int(scored)), "unscored_cases": np.array(int(not scored))}
+        _add(block.setdefault("", {}), {**of_observed, **cases})
+        return joint
 
     def dataset(self) -> xr.Dataset:
         """All that was counted. Errors: DataError where that is nothing."""
@@ -306,18 +321,13 @@ def _identity(region: Tensor | None) -> str:
     )
 
 
-def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
-    """For each case: how wet it was, how much was covered."""
-    axes = (1, 2, 3)
-    wet, covered = (
-        (observed >= WET_RATE).sum(axes).cpu().numpy(),
-        (~observed.isnan()).sum(axes).cpu().numpy(),
-    )
-    total = np.array(pixels * observed.shape[1])
-    return [
-        {"observed_wet": one, "observed_covered": of, "total": total}
-        for one, of in zip(wet, covered, strict=True)
-    ]
+def _observed_sums(observed: Tensor, pixels: int) -> Sums:
+    """How wet one case was, how much was covered."""
+    return {
+        "observed_wet": (observed >= WET_RATE).sum().cpu().numpy(),
+        "observed_covered": (~observed.isnan()).sum().cpu().numpy(),
+        "total": np.array(pixels * observed.shape[1]),
+    }
 
 
 def _add(whole: Sums, part: Sums) -> None:
