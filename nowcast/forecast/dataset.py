@@ -365,7 +365,7 @@ def check_forecast(dataset: Any) -> None:
         raise DataError(
             "this dataset is no forecast: it has no rates in floating point, or no reference time."
         )
-    problem = probability_problem(dataset)
+    problem = _problem_of_values(dataset)
     if problem:
         raise DataError(f"this dataset is no forecast: {problem}.")
 
@@ -539,6 +539,14 @@ def _problem(dataset: xr.Dataset) -> str:
         return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
     if dataset[RATE].attrs.get("units") != UNITS:
         return f"{RATE!r} is not in {UNITS!r}"
+    return _problem_of_values(dataset)
+
+
+def _problem_of_values(dataset: xr.Dataset) -> str:
+    """What no forecast says; empty if it says nothing of that kind."""
+    rates = dataset[RATE]
+    if rates.dtype.kind == "f" and np.isinf(rates.values).any():
+        return f"{RATE!r} holds infinite values"
     return probability_problem(dataset)
 
 
