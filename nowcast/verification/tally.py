@@ -105,7 +105,8 @@ class Tally:
         h, w), mm/h, NaN = missing; the probabilities of those forecasts that have some.
 
         With probabilities a forecast is scored as an ensemble is, by them and not by its members.
-        At a threshold outside of their ladder it has no such score, and `remarks` says so.
+        At a threshold outside of their ladder it has no such score, and `remarks` says so. A case
+        whose probabilities are all missing is in no such score.
         The same forecasts come with every call. A case or a frame without one scored pixel is no
         case and no frame of any mean:
         such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K +
@@ -137,6 +138,9 @@ class Tally:
         probabilities: Mapping[str, Probabilities],
     ) -> dict[str, Tensor]:
         """Add one case, b = 1, to the block of its hour. → its joint counts by forecast."""
+        probabilities = {
+            name: one for name, one in probabilities.items() if not bool(one.values.isnan().all())
+        }
         if self.region is not None:
             observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[
                 ..., *self.extent
@@ -155,7 +159,7 @@ class Tally:
         block = self._blocks.setdefault(hour, {})
         joint, scored = {}, False
         for name, forecast in forecasts.items():
-            sums = self._case_sums(forecast, observed, probabilities.get(name))
+            sums = self._case_sums(name, forecast, observed, probabilities.get(name))
             joint[name] = torch.from_numpy(sums["joint"])
             scored |= bool(sums["frames"].any())
             _add(block.setdefault(name, {}), {key: values[0] for key, values in sums.items()})
@@ -263,7 +267,7 @@ class Tally:
                 self.remarks.append(remark)
 
     def _case_sums(
-        self, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
+        self, name: str, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
     ) -> Sums:
         """All sums of one forecast, each (b, …)."""
         mean = forecast.mean(dim=2)
@@ -279,19 +283,43 @@ class Tally:
         if self.ssim:
             sums["ssim"] = ssim_sums(mean, observed)
         if probabilities is not None:
-            sums["probability"] = ladder_counts(probabilities, observed, self.thresholds)
-            sums["crps_error"] = ladder_crps(probabilities, observed)
-            sums["crps_spread"] = torch.zeros_like(sums["crps_error"])
-            sums["rank"] = torch.zeros(*observed.shape[:2], 1, 1, dtype=torch.int64)
+            sums |= _probability_sums(probabilities, observed, self.thresholds)
+        elif self.has_probabilities[name]:
+            sums |= _no_probability_sums(observed, len(self.thresholds))
         elif max(self.members.values()) > 1:  # else they say no more than the joint counts
             sums["probability"] = probability_counts(forecast, observed, self.thresholds)
             sums["rank"] = rank_counts(forecast, observed)
             sums |= crps_sums(forecast, observed)
+            sums["crps_pixels"] = sums["joint"].sum((2, 3))
         return {key: values.cpu().numpy() for key, values in sums.items()}
 
     def _pixels(self) -> int:
         """Pixels of a frame that are to be scored."""
         return self.shape[0] * self.shape[1] if self.region is None else int(self.region.sum())
+
+
+def _probability_sums(
+    probabilities: Probabilities, observed: Tensor, thresholds: Sequence[float]
+) -> dict[str, Tensor]:
+    """The sums of probabilities (b, lead, k, h, w), each (b, …), as those of an ensemble."""
+    missing = probabilities.values.amax(dim=2).isnan() | observed.isnan()
+    return {
+        **_no_probability_sums(observed, len(thresholds)),
+        "probability": ladder_counts(probabilities, observed, thresholds),
+        "crps_error": ladder_crps(probabilities, observed),
+        "crps_pixels": (~missing).sum((2, 3)),
+    }
+
+
+def _no_probability_sums(observed: Tensor, thresholds: int) -> dict[str, Tensor]:
+    """The same sums without probabilities: 0."""
+    shapes = {"probability": (thresholds, MEMBERS + 1, 2), "rank": (1, 1), "crps_pixels": ()}
+    whole = {
+        key: torch.zeros(*observed.shape[:2], *shape, dtype=torch.int64)
+        for key, shape in shapes.items()
+    }
+    none = torch.zeros(observed.shape[:2], dtype=torch.float64)
+    return {**whole, "crps_error": none, "crps_spread": none}
 
 
 def _with_values(

@@ -161,7 +161,7 @@ def test_what_cannot_be_done_is_told(
         (lambda: nowcast.score(forecast, grid.isel(time=slice(74))), MissingInputError, "reaches to"),
         (lambda: nowcast.score(forecast, grid.isel(x=slice(9))), DataError, "grid is not that"),
         (lambda: nowcast.score([forecast, forecast.isel(time=slice(2))], grid), DataError, "lead times"),
-        (lambda: nowcast.score([forecast, forecast.assign_attrs(method="zero")], grid), DataError, "several methods"),
+        (lambda: nowcast.score([forecast, forecast.assign_attrs(method="zero")], grid), DataError, "two forecasts from"),
         (lambda: nowcast.plot({}), DataError, "no forecast to draw"),
         (lambda: nowcast.plot(forecast, colours="x"), ConfigError, "colours"),
         (lambda: nowcast.plot(forecast, grid.isel(time=slice(9))), MissingInputError, "none of"),
