@@ -13,9 +13,16 @@ from torch import Tensor
 from nowcast.api.settings import configured
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import DataError, MissingInputError
-from nowcast.evaluation.file_ladders import Ladder, differences, ladder_of, name_of, stacked
+from nowcast.evaluation.file_ladders import (
+    Ladder,
+    differences,
+    ladder_of,
+    name_of,
+    probabilities_at,
+)
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset
@@ -115,13 +122,12 @@ def _add(
     if members[0] != members[1] or not np.array_equal(forecast[LEAD_TIME], first[LEAD_TIME]):
         raise DataError(f"{where}: other lead times or members than the first; score them apart.")
     forecast, remark = onto_grid(Path(where), forecast, grid)
-    probabilities = stacked([forecast], ladder)
     rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
     tally.add(
         forecast[REFERENCE_TIME].values[np.newaxis],
         _observed(grid, forecast["time"].values, where)[None],
         {name: (rates if rates.ndim == 4 else rates[:, None])[None]},
-        {} if probabilities is None else {name: probabilities},
+        {name: Probabilities(ladder, probabilities_at(ladder, forecast)[None])} if ladder else {},
     )
     return remark
 

@@ -16,7 +16,13 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
-from nowcast.evaluation.file_ladders import differences, ladder_of, name_of, rates_by, stacked
+from nowcast.evaluation.file_ladders import (
+    differences,
+    ladder_of,
+    name_of,
+    probabilities_at,
+    rates_by,
+)
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
@@ -25,6 +31,7 @@ from nowcast.forecast.dataset import find_forecasts, open_forecast
 from nowcast.forecast.file_probability import PROBABILITY
 from nowcast.periods import Period
 from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import RATE
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -85,21 +92,27 @@ class FileCases:
 
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, read."""
-        paths = [self.paths[index] for index in indices]
-        forecasts = [self._turned(path, open_forecast(path)) for path in paths]
-        frames = torch.stack([self._frames(forecast) for forecast in forecasts])
+        wholes: list[Tensor] = []
+        for place, index in enumerate(indices):  # one file after the other is in memory
+            fields = self._fields(self.paths[index])
+            wholes = wholes or [one.new_empty(len(indices), *one.shape) for one in fields]
+            for whole, one in zip(wholes, fields, strict=True):
+                whole[place] = one
+        frames, rates, *chances = wholes
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
-        values = torch.stack(
-            [
-                torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
-                for forecast in forecasts
-            ]
-        )
-        if values.ndim == 4:
-            values = values[:, :, None]
-        read = Forecast(values, stacked(forecasts, self.ladder))
+        read = Forecast(rates, Probabilities(self.ladder, chances[0]) if chances else None)
         beside = {name: made_by(one, past) for name, one in self.predictors.items()}
         return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
+
+    def _fields(self, path: Path) -> list[Tensor]:
+        """Of one forecast file the frames (t, h, w), the rates (lead, m, h, w), and if any file has
+        them the probabilities (lead, k, h, w).
+        """
+        forecast = self._turned(path, open_forecast(path))
+        rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
+        rates = rates if rates.ndim == 4 else rates[:, None]
+        chances = [probabilities_at(self.ladder, forecast)] if self.ladder else []
+        return [self._frames(forecast), rates, *chances]
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
         """A forecast in the order of the observed rows and columns; what is remarkable about

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from nowcast.console import printable
 from nowcast.forecast.dataset import MODEL, RATE_BY
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
-from nowcast.probability.ladder import Probabilities
-from nowcast.radar.grid import RATE
 
 log = logging.getLogger(__name__)
 
@@ -64,18 +63,14 @@ def differences(forecasts: Sequence[xr.Dataset]) -> list[str]:
     return remarks
 
 
-def stacked(forecasts: Sequence[xr.Dataset], ladder: Ladder) -> Probabilities | None:
-    """Return the probabilities of forecasts at the thresholds of a ladder, (b, lead, k, h, w),
-    missing in a forecast without them; None without a ladder.
+def probabilities_at(ladder: Ladder, forecast: xr.Dataset) -> Tensor:
+    """Return the probabilities (lead, k, h, w) of a forecast at the thresholds of a ladder, missing
+    if it has none.
     """
-    if not ladder:
-        return None
-    leads, height, width = (forecasts[0][RATE].sizes[dim] for dim in ("time", "y", "x"))
-    values = torch.full((len(forecasts), leads, len(ladder), height, width), torch.nan)
-    for place, one in zip(values, forecasts, strict=True):
-        if _thresholds(one) == ladder:
-            place.copy_(torch.from_numpy(np.ascontiguousarray(one[PROBABILITY].values)))
-    return Probabilities(ladder, values)
+    if _thresholds(forecast) == ladder:
+        return torch.from_numpy(np.ascontiguousarray(forecast[PROBABILITY].values))
+    leads, height, width = (forecast.sizes[dim] for dim in ("time", "y", "x"))
+    return torch.full((leads, len(ladder), height, width), torch.nan)
 
 
 def _thresholds(forecast: xr.Dataset) -> Ladder:
