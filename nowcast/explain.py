@@ -51,7 +51,7 @@ def say(error: BaseException, message: str) -> None:
 def explain(error: Exception) -> tuple[str, int]:
     """What to tell a person of a failure, and its exit code."""
     if isinstance(error, NowcastError):
-        return str(error), error.exit_code
+        return _without_traceback(str(error)), error.exit_code
     if hasattr(error, "format_message"):  # Typer's usage errors
         return f"{error.format_message()} See 'nowcast --help'.", UsageError.exit_code
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "yaml"):
@@ -74,6 +74,13 @@ def explain(error: Exception) -> tuple[str, int]:
         f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)",
         InternalError.exit_code,
     )
+
+
+def _without_traceback(message: str) -> str:
+    """The message of a failure in a process that loads windows, to which PyTorch adds where."""
+    if "\nOriginal Traceback" not in message:
+        return message
+    return message.rstrip().splitlines()[-1].partition(": ")[2]
 
 
 def _explain_config(error: Exception) -> tuple[str, int]:

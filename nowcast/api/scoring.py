@@ -12,12 +12,17 @@ from torch import Tensor
 
 from nowcast.api.settings import configured
 from nowcast.config.evaluate import EvaluateConfig
-from nowcast.console import printable
 from nowcast.errors import DataError, MissingInputError
-from nowcast.evaluation.file_ladders import stacked
+from nowcast.evaluation.file_ladders import (
+    Ladder,
+    differences,
+    ladder_of,
+    name_of,
+    probabilities_at,
+)
 from nowcast.evaluation.forecast_grid import onto_grid
-from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
-from nowcast.forecast.file_probability import probabilities_of
+from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset
@@ -46,8 +51,9 @@ def score(
     """Score forecasts against what was then observed, as `nowcast evaluate` does.
 
     Args:
-        forecasts: one, or several of one method from different reference times, as
-            `RadarForecaster.forecast` makes them and `open_forecast` reads them.
+        forecasts: one, or several from different reference times, as `RadarForecaster.forecast`
+            makes them and `open_forecast` reads them. Those by several methods are scored together
+            as `chain`; probabilities are scored in the forecasts that have them.
         grid: a canonical grid, as `open_grid` opens it, that reaches as far as the forecasts:
             `precipitation_rate` (time, y, x) in mm/h, NaN = not covered. A frame that it lacks
             counts as one without a measured pixel.
@@ -60,8 +66,8 @@ def score(
 
     Raises:
         ConfigError: if a setting is unknown or beyond its limits.
-        DataError: if grids, lead times, members or thresholds of probabilities differ, a reference
-            time comes twice, or no pixel can be scored.
+        DataError: if grids, lead times or members differ, a reference time comes twice, or no pixel
+            can be scored.
         MissingInputError: if a forecast reaches beyond the grid.
 
     Example:
@@ -83,15 +89,11 @@ def score(
     )  # fmt: skip
     if not cases:
         raise DataError("there is no forecast to score; give one or several.")
-    names = {printable(str(one.attrs.get("method", MODEL))) for one in cases}
-    if len(names) > 1:
-        raise DataError(
-            f"forecasts by several methods, {', '.join(sorted(names))}; score them apart."
-        )
+    name, ladder = name_of(cases), ladder_of(cases)
     leads = cases[0][LEAD_TIME].values
     tally = Tally(config.thresholds, [float(one) for one in leads], scales=config.fss_scales)
-    remarks = dict.fromkeys(_add(tally, next(iter(names)), one, cases[0], grid) for one in cases)
-    for remark in filter(None, [*remarks, *tally.remarks]):
+    remarks = dict.fromkeys(_add(tally, name, ladder, one, cases[0], grid) for one in cases)
+    for remark in filter(None, [*remarks, *differences(cases), *tally.remarks]):
         log.warning("%s", remark)
     counts = tally.dataset()
     if not counts["joint"].values.any():
@@ -106,25 +108,26 @@ def score(
     )
 
 
-def _add(tally: Tally, name: str, forecast: xr.Dataset, first: xr.Dataset, grid: xr.Dataset) -> str:
+def _add(
+    tally: Tally,
+    name: str,
+    ladder: Ladder,
+    forecast: xr.Dataset,
+    first: xr.Dataset,
+    grid: xr.Dataset,
+) -> str:
     """Count one forecast. → a remark on its grid, or nothing. Errors: as `score`."""
     where = f"the forecast from {show(forecast[REFERENCE_TIME].values)} UTC"
     members = [one.sizes.get(REALIZATION, 1) for one in (forecast, first)]
     if members[0] != members[1] or not np.array_equal(forecast[LEAD_TIME], first[LEAD_TIME]):
         raise DataError(f"{where}: other lead times or members than the first; score them apart.")
-    ladders = [probabilities_of(one) for one in (forecast, first)]
-    if len({None if one is None else one.thresholds for one in ladders}) > 1:
-        raise DataError(
-            f"{where}: probabilities of other thresholds than the first; score them apart."
-        )
     forecast, remark = onto_grid(Path(where), forecast, grid)
-    probabilities = stacked([forecast])
     rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
     tally.add(
         forecast[REFERENCE_TIME].values[np.newaxis],
         _observed(grid, forecast["time"].values, where)[None],
         {name: (rates if rates.ndim == 4 else rates[:, None])[None]},
-        {} if probabilities is None else {name: probabilities},
+        {name: Probabilities(ladder, probabilities_at(ladder, forecast)[None])} if ladder else {},
     )
     return remark
 

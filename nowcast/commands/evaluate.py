@@ -27,7 +27,7 @@ from nowcast.evaluation.example_cases import (
     example_cases_of,
     judged_threshold,
 )
-from nowcast.evaluation.file_cases import open_file_cases
+from nowcast.evaluation.file_cases import FileCases, open_file_cases
 from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.validation_cases import with_fitted_cuts
 from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
@@ -123,6 +123,8 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
         counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
         if "has_probabilities" in counts:
             counts.attrs[RATE_BY] = config.rate
+    if isinstance(source, FileCases) and source.rates_by:
+        counts.attrs[RATE_BY] = ", ".join(source.rates_by)
     if isinstance(source, CutCases):
         counts.attrs[CUTS_FITTED_ON] = source.fitted_on
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
@@ -165,6 +167,7 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
             quality.append(case_csi(next(iter(counts.values()))))
             rain.append(cases.observed.nan_to_num(0.0).mean(dim=(1, 2, 3)).cpu().numpy())
             bar.update(len(cases.times))
+            del cases  # before the next ones are read
     if not quality:
         raise DataError("there is no case to score; give another period, or other forecast files.")
     return np.concatenate(quality), int(np.concatenate(rain).argmax())

@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field
 
 from nowcast.config.checks import at_least, height_and_width, odd, one_of, sizes, thresholds
+from nowcast.config.effects import default_values
 from nowcast.errors import ConfigError, MissingLibraryError
 from nowcast.plugins import MODELS, load_plugin, package_of, plugins
 
@@ -36,6 +37,11 @@ class ModelConfig:
         one_of("model.head", self.head, ("rate", "probability"))
         if self.head == "probability":
             self._check_probability()
+        elif self.thresholds not in ([], default_values("train")["model"]["thresholds"]):
+            raise ConfigError(
+                "model.thresholds: are of the probabilities that a model gives, and"
+                f" model.head={self.head} gives none; leave it out, or set model.head=probability."
+            )
 
     def _check_probability(self) -> None:
         if self.frame != "moving":

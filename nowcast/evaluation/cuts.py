@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -53,44 +54,73 @@ class CutCases:
             forecasts[name] = rates
             if name in self.cuts:
                 cut = self.cuts[name]
-                scores = _scores(cases, name, cut.thresholds)
-                forecasts[name + WITH_CUTS] = rates_by_cuts(scores, cut.values, cut.thresholds)
+                scores = (_scores(one, name, cut.thresholds) for one in _one_by_one(cases))
+                forecasts[name + WITH_CUTS] = torch.cat(
+                    [rates_by_cuts(one, cut.values, cut.thresholds) for one in scores]
+                )
         return replace(cases, forecasts=forecasts)
 
 
-def fit_all(source: Source, thresholds: Sequence[float], batch_size: int) -> dict[str, Cuts]:
-    """Return the cuts of all forecasts of a source, fitted on all of its cases."""
+def fit_all(
+    source: Source, thresholds: Sequence[float], batch_size: int, region: Tensor | None = None
+) -> dict[str, Cuts]:
+    """Return the cuts of all forecasts of a source, fitted on all of its cases.
+
+    region: (h, w) bool, the pixels that are taken; None for all.
+    """
     samples: dict[str, Sample] = {}
-    for cases in _batches(source, batch_size):
+    for cases in _all(source, batch_size):
+        observed = _within(cases.observed, region)
         for name in cases.forecasts:
             if name not in samples:
-                samples[name] = _sample(cases, name, thresholds, len(source.times))
+                pixels = len(source.times) * observed[0, 0].numel()
+                samples[name] = _sample(cases, name, thresholds, pixels)
             if samples[name].thresholds:
                 scores = _scores(cases, name, samples[name].thresholds)
-                samples[name].add(scores, cases.observed)
+                samples[name].add(_within(scores, region), observed)
+        del cases, observed  # before the next ones are read
     return {
         name: Cuts(one.thresholds, fit_cuts(one)) for name, one in samples.items() if one.thresholds
     }
 
 
-def _batches(source: Source, batch_size: int) -> Iterator[Cases]:
+def _all(source: Source, batch_size: int) -> Iterator[Cases]:
+    """All cases one by one, read in batches."""
     count = len(source.times)
     with tqdm(
         total=count, desc="fitting cuts", unit="case", leave=False, disable=None, file=sys.stderr
     ) as bar:
         for first in range(0, count, batch_size):
-            yield source.read(range(first, min(first + batch_size, count)))
+            yield from _one_by_one(source.read(range(first, min(first + batch_size, count))))
             bar.update(min(batch_size, count - first))
 
 
-def _sample(cases: Cases, name: str, thresholds: Sequence[float], count: int) -> Sample:
-    """An empty sample for a forecast; of probabilities for the thresholds within their ladder."""
-    lead_steps, height, width = cases.observed.shape[1:]
+def _one_by_one(cases: Cases) -> Iterator[Cases]:
+    """Each case as cases of its own: what is made of all at once would take much memory."""
+    for place in range(len(cases.times)):
+        one = slice(place, place + 1)
+        forecasts = {name: rates[one] for name, rates in cases.forecasts.items()}
+        probabilities = {
+            name: replace(known, values=known.values[one])
+            for name, known in cases.probabilities.items()
+        }
+        yield Cases(cases.times[one], cases.observed[one], forecasts, probabilities)
+
+
+def _within(fields: Tensor, region: Tensor | None) -> Tensor:
+    """Fields (…, h, w), or of a region (h, w) their pixels in it (…, n)."""
+    return fields if region is None else fields[..., region.to(fields.device)]
+
+
+def _sample(cases: Cases, name: str, thresholds: Sequence[float], pixels: int) -> Sample:
+    """An empty sample for so many pixels of a forecast; of probabilities for the thresholds within
+    their ladder.
+    """
     known = cases.probabilities.get(name)
     if known is not None:
         first, last = known.thresholds[0], known.thresholds[-1]
         thresholds = [one for one in thresholds if first <= one <= last]
-    return empty_sample(thresholds, lead_steps, count * height * width, of_rates=known is None)
+    return empty_sample(thresholds, cases.observed.shape[1], pixels, of_rates=known is None)
 
 
 def _scores(cases: Cases, name: str, thresholds: Sequence[float]) -> Tensor:

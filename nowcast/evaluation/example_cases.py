@@ -107,5 +107,7 @@ def drawn_probability(cases: Cases) -> dict[str, NDArray[np.floating]]:
     for name, one in cases.probabilities.items():
         if one.thresholds[0] <= DRAWN <= one.thresholds[-1]:
             values = one.at([DRAWN])[0, :, 0].float().cpu().numpy()
+            if np.isnan(values).all():  # of a case without probabilities
+                continue
             return {f"{name}: probability of {DRAWN:g} mm/h": values}
     return {}

@@ -1,7 +1,6 @@
 """Cases read from forecast files, with baselines forecast beside them."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,29 @@ from torch import Tensor
 from nowcast.baselines import names_where
 from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
-from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
-from nowcast.evaluation.file_ladders import stacked
+from nowcast.evaluation.file_ladders import (
+    differences,
+    ladder_of,
+    name_of,
+    probabilities_at,
+    rates_by,
+)
 from nowcast.evaluation.forecast_grid import onto_grid
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
-from nowcast.forecast.dataset import MODEL, find_forecasts, open_forecast
-from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
+from nowcast.forecast.dataset import find_forecasts, open_forecast
+from nowcast.forecast.file_probability import PROBABILITY
 from nowcast.periods import Period
 from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import RATE
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
 
 log = logging.getLogger(__name__)
-
-CHAIN = "chain"
-"""What forecasts by several methods are called, each made by the first of a chain that could."""
 
 
 class FileCases:
@@ -61,8 +63,7 @@ class FileCases:
         self.observed_grid = grid
         self.lead_minutes = [float(minutes) for minutes in heads[0]["lead_time"].values]
         self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
-        self.has_probabilities = _have_probabilities(heads)
-        usable, beyond, without_input = [], list[Path](), []
+        usable, beyond, without_input, scored = [], list[Path](), [], list[xr.Dataset]()
         for path, head in zip(paths, heads, strict=True):
             self._turned(path, head)
             _refuse_unlike(path, head, heads[0])
@@ -73,6 +74,7 @@ class FileCases:
                 without_input.append(reference)
             else:
                 usable.append((path, reference))
+                scored.append(head)
         if beyond:
             self.remarks.append(
                 f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond"
@@ -80,11 +82,8 @@ class FileCases:
             )
         if without_input:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
-        if not self.has_probabilities and any(THRESHOLD in head.coords for head in heads):
-            self.remarks.append(
-                "the probabilities of the forecast files were not scored, for not all have some at"
-                " the same thresholds"
-            )
+        self.ladder, self.rates_by = ladder_of(scored), sorted(rates_by(scored))
+        self.remarks += differences(scored)
         for remark in self.remarks:
             log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
@@ -93,21 +92,27 @@ class FileCases:
 
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, read."""
-        paths = [self.paths[index] for index in indices]
-        forecasts = [self._turned(path, open_forecast(path)) for path in paths]
-        frames = torch.stack([self._frames(forecast) for forecast in forecasts])
+        wholes: list[Tensor] = []
+        for place, index in enumerate(indices):  # one file after the other is in memory
+            fields = self._fields(self.paths[index])
+            wholes = wholes or [one.new_empty(len(indices), *one.shape) for one in fields]
+            for whole, one in zip(wholes, fields, strict=True):
+                whole[place] = one
+        frames, rates, *chances = wholes
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
-        values = torch.stack(
-            [
-                torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
-                for forecast in forecasts
-            ]
-        )
-        if values.ndim == 4:
-            values = values[:, :, None]
-        read = Forecast(values, stacked(forecasts) if self.has_probabilities else None)
+        read = Forecast(rates, Probabilities(self.ladder, chances[0]) if chances else None)
         beside = {name: made_by(one, past) for name, one in self.predictors.items()}
         return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
+
+    def _fields(self, path: Path) -> list[Tensor]:
+        """Of one forecast file the frames (t, h, w), the rates (lead, m, h, w), and if any file has
+        them the probabilities (lead, k, h, w).
+        """
+        forecast = self._turned(path, open_forecast(path))
+        rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
+        rates = rates if rates.ndim == 4 else rates[:, None]
+        chances = [probabilities_at(self.ladder, forecast)] if self.ladder else []
+        return [self._frames(forecast), rates, *chances]
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
         """A forecast in the order of the observed rows and columns; what is remarkable about
@@ -149,12 +154,11 @@ class FileCases:
 
 def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
     paths = find_forecasts(path)
-    heads, made_by, times = list[xr.Dataset](), Counter[str](), list[Any]()
+    heads, times = list[xr.Dataset](), list[Any]()
     for one in map(open_forecast, paths):
         heads.append(_head_of(one, heads[0] if heads else one))
-        made_by[printable(str(one.attrs.get("method", MODEL)))] += 1
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
-    first, name = heads[0], _name_of(made_by)
+    first, name = heads[0], name_of(heads)
     if name in config.baseline:
         raise ConfigError(
             f"baseline: {path} was made by {name} itself; leave it out of the baselines."
@@ -186,36 +190,19 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
     )
 
 
-def _name_of(made_by: Counter[str]) -> str:
-    """The method that made all forecasts; CHAIN where some were made by another, as where
-    frames were missing, which is said.
-    """
-    if len(made_by) == 1:
-        return next(iter(made_by))
-    parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
-    log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
-    return CHAIN
-
-
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
-    """A forecast without its rates, for their shape only, and with the thresholds of its
-    probabilities; with the place of the first forecast if that is the same, so that many take no
-    more memory than one.
+    """A forecast without the values of its rates and probabilities, for their shapes only; with the
+    place of the first forecast if that is the same, so that many take no more memory than one.
     """
-    rate = forecast[RATE]
-    empty = rate.copy(data=np.broadcast_to(np.float32(np.nan), rate.shape))
-    head = forecast[[RATE]].assign({RATE: empty})
-    if PROBABILITY in forecast:
-        head = head.assign_coords({THRESHOLD: forecast[THRESHOLD]})
+    fields = [name for name in (RATE, PROBABILITY) if name in forecast]
+    empty = {
+        name: forecast[name].copy(data=np.broadcast_to(np.float32(np.nan), forecast[name].shape))
+        for name in fields
+    }
+    head = forecast[fields].assign(empty)
     places = [name for name in head.coords if {"y", "x"} & set(head[name].dims)]
     same = [name for name in places if name in first and head[name].identical(first[name])]
     return head.assign_coords({name: first[name] for name in same})
-
-
-def _have_probabilities(heads: Sequence[xr.Dataset]) -> bool:
-    """Whether all forecasts have probabilities of the same thresholds."""
-    ladders = {tuple(head[THRESHOLD].values) if THRESHOLD in head else () for head in heads}
-    return len(ladders) == 1 and () not in ladders
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:

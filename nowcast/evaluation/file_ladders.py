@@ -1,22 +1,78 @@
-"""Read the probabilities of forecast files for scoring."""
+"""What forecasts that are scored together have in common, and what only some of them have."""
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
-from nowcast.forecast.file_probability import probabilities_of
-from nowcast.probability.ladder import Probabilities
+from nowcast.console import printable
+from nowcast.forecast.dataset import MODEL, RATE_BY
+from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
+
+log = logging.getLogger(__name__)
+
+CHAIN = "chain"
+"""What forecasts by several methods are called, each made by the first of a chain that could."""
+
+Ladder = tuple[float, ...]
 
 
-def stacked(forecasts: Sequence[xr.Dataset]) -> Probabilities | None:
-    """Return the probabilities of forecasts, (b, lead, k, h, w); None if the first has none.
+def name_of(forecasts: Sequence[xr.Dataset]) -> str:
+    """Return the method that made all forecasts; CHAIN if there are several, which are logged."""
+    made_by = Counter(printable(str(one.attrs.get("method", MODEL))) for one in forecasts)
+    if len(made_by) == 1:
+        return next(iter(made_by))
+    parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
+    log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
+    return CHAIN
 
-    All must have them at the same thresholds.
+
+def rates_by(forecasts: Sequence[xr.Dataset]) -> Counter[str]:
+    """Count the ways in which rates followed from probabilities, of the forecasts that say it."""
+    said = (one.attrs.get(RATE_BY) for one in forecasts)
+    return Counter(printable(str(rate)) for rate in said if rate is not None)
+
+
+def ladder_of(forecasts: Sequence[xr.Dataset]) -> Ladder:
+    """Return the thresholds in mm/h at which most forecasts have probabilities; none if none has
+    any.
     """
-    read = [one for one in map(probabilities_of, forecasts) if one is not None]
-    if not read:
-        return None
-    values = [torch.from_numpy(np.ascontiguousarray(one.values)) for one in read]
-    return Probabilities(read[0].thresholds, torch.stack(values))
+    ladders = Counter(filter(None, map(_thresholds, forecasts)))
+    return ladders.most_common(1)[0][0] if ladders else ()
+
+
+def differences(forecasts: Sequence[xr.Dataset]) -> list[str]:
+    """Return, in sentences, what only some of the forecasts have."""
+    ladder, rates, remarks = ladder_of(forecasts), rates_by(forecasts), list[str]()
+    having = sum(_thresholds(one) == ladder for one in forecasts)
+    if ladder and having < len(forecasts):
+        remarks.append(
+            f"probabilities were scored in {having} of {len(forecasts)} forecasts; the others have"
+            f" none at the same thresholds, {ladder[0]:g} to {ladder[-1]:g} mm/h"
+        )
+    if len(rates) > 1:
+        parts = ", ".join(f"{rate} in {count}" for rate, count in rates.most_common())
+        remarks.append(
+            f"rates follow from probabilities in different ways: by rate={parts} forecasts; these"
+            " were scored together"
+        )
+    return remarks
+
+
+def probabilities_at(ladder: Ladder, forecast: xr.Dataset) -> Tensor:
+    """Return the probabilities (lead, k, h, w) of a forecast at the thresholds of a ladder, missing
+    if it has none.
+    """
+    if _thresholds(forecast) == ladder:
+        return torch.from_numpy(np.ascontiguousarray(forecast[PROBABILITY].values))
+    leads, height, width = (forecast.sizes[dim] for dim in ("time", "y", "x"))
+    return torch.full((leads, len(ladder), height, width), torch.nan)
+
+
+def _thresholds(forecast: xr.Dataset) -> Ladder:
+    """The thresholds of its probabilities; none if it has none."""
+    return tuple(forecast[THRESHOLD].values.tolist()) if PROBABILITY in forecast else ()

@@ -8,6 +8,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cuts import CutCases, fit_all
+from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.window_cases import (
     WindowCases,
     choose_starts,
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 
 
 def with_fitted_cuts(config: EvaluateConfig, data: RadarConfig, scored: WindowCases) -> CutCases:
-    """Return the cases with each baseline once more, its rates by cuts fitted on `data.validation`.
+    """Return the cases with each baseline once more, its rates by cuts fitted on `data.validation`
+    and on the pixels that are scored.
 
     Errors: ConfigError if these days are not given or overlap those that are scored; as all that it
     opens.
@@ -33,7 +35,9 @@ def with_fitted_cuts(config: EvaluateConfig, data: RadarConfig, scored: WindowCa
     cases = _open(config, data, days, scored)
     fitted_on = f"{days} UTC, {len(cases.times)} cases"
     log.info("fitting cuts of %s on %s", ", ".join(config.baseline), fitted_on)
-    return CutCases(scored, fit_all(cases, config.thresholds, config.batch_size), fitted_on)
+    region = region_of(config, cases.grid)
+    cuts = fit_all(cases, config.thresholds, config.batch_size, region)
+    return CutCases(scored, cuts, fitted_on)
 
 
 def _validation_days(data: RadarConfig, period: Period, scored: WindowCases) -> Period:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nowcast.errors import ConfigError
 from nowcast.factories.models import log_missing
+from nowcast.factories.radar import into_cache
 from nowcast.periods import Period
 from nowcast.radar.series.fields import FieldFile, open_field
 from nowcast.radar.series.fields_ahead import FieldAheadFile, open_field_ahead
@@ -224,12 +225,9 @@ def _held(
     """All frames of a field, of which a large one is unpacked once: the file is known by what
     it holds.
     """
-    return hold(
-        file.read,
-        file.shape,
-        cache,
-        json.dumps([contents_of([file.path], cache), what, __version__]),
-    )
+    with into_cache():
+        source = json.dumps([contents_of([file.path], cache), what, __version__])
+        return hold(file.read, file.shape, cache, source)
 
 
 def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -2,12 +2,14 @@
 look at a few files.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 
 import xarray as xr
 
 from nowcast.config.data import RadarConfig
-from nowcast.errors import ConfigError
+from nowcast.errors import CannotCreateError, ConfigError
 from nowcast.periods import Period
 from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
 from nowcast.radar.times import TimeSpan
@@ -48,3 +50,18 @@ def reading(data: RadarConfig) -> ReadOptions:
         a, b = ZR_RELATIONS[data.zr] if isinstance(data.zr, str) else data.zr
         given["zr"] = float(a), float(b)
     return ReadOptions(**given)
+
+
+@contextmanager
+def into_cache() -> Iterator[None]:
+    """Name the key of the folder where a block makes files.
+
+    Errors: CannotCreateError if that folder cannot be written.
+    """
+    try:
+        yield
+    except CannotCreateError as error:
+        problem = str(error).partition("; choose another")[0]
+        raise CannotCreateError(
+            f"data.cache: {problem}; choose another folder, or allow writing in this one."
+        ) from error

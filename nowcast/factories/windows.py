@@ -18,7 +18,7 @@ from tqdm import tqdm
 from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.factories.extra_inputs import build_inputs
-from nowcast.factories.radar import reading
+from nowcast.factories.radar import into_cache, reading
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import ProbabilityModel, build_model
@@ -39,7 +39,7 @@ from nowcast.version import __version__
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
     """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
-    with _progress_bar("unpacking") as progress:
+    with into_cache(), _progress_bar("unpacking") as progress:
         return pack(
             grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
         )
@@ -54,7 +54,7 @@ def motion_of_radar(
     Returns:
         (times, 2, hc, wc), as `motion_of`.
     """
-    with _progress_bar("estimating motion") as progress:
+    with into_cache(), _progress_bar("estimating motion") as progress:
         return motion_of(rates, clock, progress, input_steps)
 
 

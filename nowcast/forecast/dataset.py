@@ -59,6 +59,8 @@ from nowcast.untrusted.isolation import isolated
 from nowcast.version import __version__
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
+RATE_BY = "rate"
+"""The attribute that says how rates followed from the probabilities of a model."""
 MODEL = "model"
 """The method of a forecast that names none: a trained model."""
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
@@ -365,7 +367,7 @@ def check_forecast(dataset: Any) -> None:
         raise DataError(
             "this dataset is no forecast: it has no rates in floating point, or no reference time."
         )
-    problem = probability_problem(dataset)
+    problem = _problem_of_values(dataset)
     if problem:
         raise DataError(f"this dataset is no forecast: {problem}.")
 
@@ -539,6 +541,14 @@ def _problem(dataset: xr.Dataset) -> str:
         return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
     if dataset[RATE].attrs.get("units") != UNITS:
         return f"{RATE!r} is not in {UNITS!r}"
+    return _problem_of_values(dataset)
+
+
+def _problem_of_values(dataset: xr.Dataset) -> str:
+    """What no forecast says; empty if it says nothing of that kind."""
+    rates = dataset[RATE]
+    if rates.dtype.kind == "f" and np.isinf(rates.values).any():
+        return f"{RATE!r} holds infinite values"
     return probability_problem(dataset)
 
 

@@ -1,6 +1,6 @@
 """Probabilities held against what happened: a calibration, and the cuts of the best CSI."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,24 @@ class Calibration:
 def calibration_of(state: Mapping[str, Any]) -> Calibration:
     """Return the calibration that `Calibration.state` described."""
     return Calibration(tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"])
+
+
+def check_calibration(
+    state: Mapping[str, Any], thresholds: Sequence[float], lead_steps: int
+) -> None:
+    """Raises: KeyError, TypeError or ValueError if what `Calibration.state` described is not for
+    these thresholds in mm/h and so many lead times.
+    """
+    if list(state["thresholds"]) != list(thresholds):
+        raise ValueError(f"it is for {state['thresholds']} mm/h, and the model for {thresholds}")
+    shape = (lead_steps, len(thresholds))
+    for key in ("slopes", "offsets", "cuts"):
+        values = state[key]
+        if not isinstance(values, Tensor) or values.shape != shape:
+            found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"{key}: {found}, and it must be {shape}, lead times and thresholds")
+        if not values.isfinite().all():
+            raise ValueError(f"{key}: not all of them are numbers")
 
 
 def uncalibrated(thresholds: tuple[float, ...], lead_steps: int) -> Calibration:

@@ -44,8 +44,9 @@ class Sample:
         """Take in cases.
 
         Args:
-            scores: (b, lead, k, h, w), or (b, lead, 1, h, w) of rates, NaN = missing.
-            observed: (b, lead, h, w) in mm/h, NaN = missing.
+            scores: (b, lead, k, h, w), or (b, lead, 1, h, w) of rates, NaN = missing; of some
+                pixels only (…, n).
+            observed: (b, lead, h, w) in mm/h, NaN = missing; or (b, lead, n).
         """
         for score, rates in zip(scores, observed, strict=True):
             first = len(self._codes) % self.every  # not the same pixels of every case

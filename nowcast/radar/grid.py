@@ -6,6 +6,7 @@ Where the file says so: `x` and `y` in metres, 2-D `latitude` and `longitude`, a
 `crs`.
 """
 
+import logging
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from nowcast.errors import DataError
-from nowcast.radar.times import Times, timestep_of
+from nowcast.radar.times import Times, show, timestep_of
 
 __all__ = [
     "CRS",
@@ -27,8 +28,11 @@ __all__ = [
     "build_grid",
     "check_grid",
     "frames_at",
+    "measured_rates",
     "timestep_of",
 ]
+
+log = logging.getLogger(__name__)
 
 RATE = "precipitation_rate"
 UNITS = "mm h-1"
@@ -37,6 +41,8 @@ CRS, LATITUDE, LONGITUDE = "crs", "latitude", "longitude"
 TIMESTEP = "timestep_minutes"
 WET_RATE = 0.1
 """mm/h; a pixel counts as wet from here on."""
+LEAST_RATE = -0.01
+"""mm/h; a negative rate closer to 0 is rounding, one further off no rate."""
 
 
 def build_grid(
@@ -149,10 +155,11 @@ def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | 
         times: (n,) datetime64 in UTC.
 
     Returns:
-        A frame (y, x) in mm/h, NaN = not covered, or None if the grid lacks it, for each time.
+        A frame (y, x) in mm/h, NaN = not covered, or None if the grid lacks it, for each time; as
+        `measured_rates` has it.
 
     Raises:
-        DataError: if a file cannot be read.
+        DataError: if a file cannot be read, or a rate is negative.
 
     Example:
         >>> from nowcast.radar import synthetic_grid
@@ -164,6 +171,38 @@ def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | 
     there, wanted = grid["time"].values, times.astype("datetime64[ns]")
     places = np.searchsorted(there, wanted)
     return [
-        grid[RATE][k].values if k < there.size and there[k] == time else None
+        measured_rates(grid[RATE][k : k + 1].values, there[k : k + 1])[0]
+        if k < there.size and there[k] == time
+        else None
         for k, time in zip(places.tolist(), wanted, strict=True)
     ]
+
+
+def measured_rates(rates: npt.NDArray[np.float32], times: Times) -> npt.NDArray[np.float32]:
+    """Return rates as the readers of files give them: infinite ones are missing, which is logged.
+
+    Args:
+        rates: (time, y, x) in mm/h, NaN = not covered.
+        times: (time,) of the frames.
+
+    Raises:
+        DataError: if a rate is negative, by more than rounding.
+    """
+    infinite, low = np.isinf(rates), rates < 0
+    if not (infinite | low).any():
+        return rates
+    impossible = low & (rates < LEAST_RATE) & ~infinite
+    if impossible.any():
+        frame, row, column = (int(k) for k in np.argwhere(impossible)[0])
+        raise DataError(
+            f"the grid: {RATE} is {rates[frame, row, column]:g} at {show(times[frame])} (row {row},"
+            f" column {column}; {int(impossible.sum())} such values); set what is missing to NaN,"
+            " and what is dry to 0."
+        )
+    for frame in np.flatnonzero(infinite.any(axis=(1, 2))).tolist():
+        log.warning(
+            "the grid: %d infinite values at %s UTC count as missing",
+            int(infinite[frame].sum()),
+            show(times[frame]),
+        )
+    return np.where(infinite, np.float32(np.nan), np.maximum(rates, np.float32(0)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def motion_of(
         (times, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
 
     Raises:
-        DataError: if the file of an earlier run is damaged.
+        DataError: if the file of an earlier run is damaged; of its values, when they are read.
         CannotCreateError, InputOutputError: if the folder cannot be written.
     """
     shape = (clock.times.size, 2, *coarse_size(*rates.frames.shape[1:]))
@@ -80,18 +80,35 @@ def motion_of(
     return _open(path, shape)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> StoredArray:
+class StoredMotion(StoredArray):
+    """The motion in a file; each part is checked when it is read, since the whole may be large.
+
+    Errors: DataError if a value that is read is no number.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        motion = super().__getitem__(key)
+        if not np.isfinite(motion).all():
+            raise _damaged(self.path, "it holds values that are no numbers")
+        return motion
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> StoredMotion:
     """Errors: InputOutputError if the disk fails; DataError if it is damaged."""
     try:
-        motion = StoredArray(path)
+        motion = StoredMotion(path)
         if motion.shape != shape or motion.dtype != np.float16:
             raise ValueError(f"it holds {motion.dtype} of {motion.shape}")
     except (OSError, ValueError, EOFError) as error:
         refuse_fault_of_machine(path, error)
-        raise DataError(
-            f"{path}: this motion is damaged ({error}); delete it, and it is estimated again."
-        ) from error
+        raise _damaged(path, error) from error
     return motion
+
+
+def _damaged(path: Path, why: object) -> DataError:
+    return DataError(
+        f"{path}: this motion is damaged ({why}); delete it, and it is estimated again."
+    )
 
 
 def _blocks(

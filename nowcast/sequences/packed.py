@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nowcast.errors import DataError
 from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
 from nowcast.periods import Period
-from nowcast.radar.grid import RATE, WET_RATE
+from nowcast.radar.grid import RATE, WET_RATE, measured_rates
 from nowcast.sequences.cache import FRAMES, clean, mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
@@ -90,7 +90,8 @@ def pack(
         The series, frames (time, y, x) in mm/h, NaN = not covered.
 
     Raises:
-        DataError: if the grid holds a single frame, or an unpacked series is damaged.
+        DataError: if the grid holds a single frame or a negative rate, or an unpacked series is
+            damaged.
         CannotCreateError, InputOutputError: if the folder cannot be written.
 
     Example:
@@ -211,7 +212,9 @@ def _unpack(
         write_header(frames_file, rates.shape)
         write_header(tiles_file, (steps, 2, -(-height // TILE), -(-width // TILE)))
         for start in range(0, steps, block):
-            values = np.ascontiguousarray(rates[start : start + block].values, dtype=np.float32)
+            part = rates[start : start + block]
+            values = measured_rates(part.values, part["time"].values)
+            values = np.ascontiguousarray(values, dtype=np.float32)
             frames_file.write(values.data)
             tiles = sum_tiles(values)
             tiles_file.write(np.ascontiguousarray(tiles).data)

@@ -14,7 +14,7 @@ import xarray as xr
 from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
-from nowcast.forecast.dataset import LATEST, build_forecast
+from nowcast.forecast.dataset import LATEST, RATE_BY, build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.radar import would_find
 from nowcast.service.deadline import deadline
@@ -167,9 +167,11 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         "filled_input_times": scene.filled,
         "input_times": ~scene.missing & ~scene.filled,
     }
+    by_probabilities = made.method == MODEL and made.forecast.probabilities is not None
     provenance = {
         **made.made_with,
         **({"method": made.method} if made.method != MODEL else {}),
+        **({RATE_BY: config.rate} if by_probabilities else {}),
         **({METHOD_REASON: made.reason} if made.reason else {}),
         **recipe,
         "inputs": config.data.path,

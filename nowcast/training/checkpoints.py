@@ -19,6 +19,7 @@ import torch
 
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.probability.calibration import check_calibration
 from nowcast.training.migrations import Checkpoint as Checkpoint
 from nowcast.training.migrations import migrate
 from nowcast.untrusted.saved_models import saved_model
@@ -126,7 +127,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     migrated = _migrated(checkpoint, path)
     if "config" in migrated:
         saved_model(migrated, path)
+        _refuse_other_calibration(migrated, path)
     return migrated
+
+
+def _refuse_other_calibration(checkpoint: Checkpoint, path: Path) -> None:
+    """Errors: DataError if the calibration is not one of the probabilities of this model."""
+    config, calibration = checkpoint["config"], checkpoint.get("calibration")
+    if calibration is None or not {"model", "lead_steps"} <= config.keys():
+        return
+    try:
+        check_calibration(calibration, config["model"]["thresholds"], config["lead_steps"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: its calibration is not for its model ({error}); use another checkpoint, or"
+            " train again."
+        ) from error
 
 
 def _migrated(checkpoint: Checkpoint, path: Path) -> Checkpoint:

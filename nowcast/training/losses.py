@@ -5,6 +5,7 @@ Every loss counts measured pixels alone, and each sequence by its weight, 1 in t
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,11 +70,45 @@ def exceedance(
 
     `forecast`: logits (b, lead, k, h, w). `thresholds`: (k,) in mm/h.
     """
-    levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
-    # −log p where the threshold is reached and −log (1 − p) elsewhere, of p by its logit
-    terms = functional.softplus(torch.where(rates >= levels[:, None, None], -forecast, forecast))
-    by_threshold = terms.new_tensor(threshold_weights(thresholds))[:, None, None]
-    return _masked_mean((terms * by_threshold).sum(dim=2, keepdim=True), mask, weights)
+    pixels = mask * _of_pixels(weights)
+    total: Tensor = _CrossEntropy.apply(forecast, rates, pixels, thresholds)  # type: ignore[no-untyped-call]
+    return total / mask.sum().clamp(min=1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """−log p where a threshold is reached and −log (1 − p) elsewhere, of p by its logit, summed
+    over thresholds and pixels, each with its weight.
+
+    One threshold after the other: all at once take several times the memory of the logits.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, rates: Tensor, pixels: Tensor, thresholds: Sequence[float]
+    ) -> Tensor:
+        ctx.save_for_backward(logits, rates, pixels)
+        ctx.thresholds = thresholds
+        total = logits.new_zeros(())
+        for k, weight in enumerate(threshold_weights(thresholds)):
+            against = _signs(rates, thresholds[k], logits.dtype).mul_(logits[:, :, k : k + 1])
+            total += weight * functional.softplus(against).mul_(pixels).sum()
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, rates, pixels = ctx.saved_tensors
+        slopes = torch.empty_like(logits)
+        for k, weight in enumerate(threshold_weights(ctx.thresholds)):
+            signs = _signs(rates, ctx.thresholds[k], logits.dtype)
+            slope = (signs * logits[:, :, k : k + 1]).sigmoid_().mul_(signs).mul_(pixels)
+            slopes[:, :, k : k + 1] = slope.mul_(weight * gradients[0])
+        return slopes, None, None, None
+
+
+def _signs(rates: Tensor, threshold: float, dtype: torch.dtype) -> Tensor:
+    """−1 where rates in mm/h reach a threshold, 1 elsewhere and where they are missing."""
+    reached = rates >= torch.tensor(threshold, dtype=rates.dtype, device=rates.device)
+    return 1 - 2 * reached.to(dtype)
 
 
 def threshold_weights(thresholds: Sequence[float]) -> list[float]:

@@ -26,6 +26,7 @@ _WHOLE = {
     "fss_reference",
     "probability",
     "rank",
+    "crps_pixels",
     "members",
     "has_probabilities",
     *_OF_A_BLOCK,
@@ -88,6 +89,9 @@ def open_counts(path: str | Path) -> xr.Dataset:
             f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give"
             " a counts.nc."
         )
+    if "crps_error" in counts and "crps_pixels" not in counts:  # of an earlier version: all pixels
+        pixels = counts["joint"].sum(("forecast_class", "observed_class"))
+        counts = counts.assign(crps_pixels=pixels)
     problem = _problem(counts)
     if problem:
         raise DataError(f"{path}: not as 'nowcast evaluate' wrote it ({problem}); evaluate again.")

@@ -142,7 +142,7 @@ def _all(sums: Sums) -> tuple[Any, ...]:
 
 def _crps(pairs: str) -> Callable[[Sums], tuple[Any, ...]]:
     """`crps_sums` are divided by the number of pairs before they are added: one member here."""
-    return lambda sums: (sums["crps_error"], sums[pairs], sums["pixels"], 1)
+    return lambda sums: (sums["crps_error"], sums[pairs], sums["crps_pixels"], 1)
 
 
 def _probability(sums: Sums) -> tuple[Any, ...]:
@@ -219,13 +219,13 @@ _ALL = (
     ),
     Score(
         "crps", probabilistic.crps, "continuous ranked probability score", "CRPS", _POSITIVE, 0.0,
-        needs=("crps_error", "crps_pairs", "pixels"), takes=_crps("crps_pairs"),
+        needs=("crps_error", "crps_pairs", "crps_pixels"), takes=_crps("crps_pairs"),
         units="mm h-1", decimals=None, place=Place(terminal=3, headline=5, by_lead=8),
     ),
     Score(
         "crps_fair", probabilistic.crps,
         "continuous ranked probability score, fair to ensembles of any size", "fair CRPS", _REAL,
-        0.0, needs=("crps_error", "crps_pairs_fair", "pixels"), takes=_crps("crps_pairs_fair"),
+        0.0, needs=("crps_error", "crps_pairs_fair", "crps_pixels"), takes=_crps("crps_pairs_fair"),
         units="mm h-1", decimals=None, place=Place(defined=False),
     ),
     _brier(

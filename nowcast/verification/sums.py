@@ -14,7 +14,7 @@ from nowcast.verification.scoring import FRACTIONS, TABLE
 LEAD_AXIS = 2
 _TAKEN_OVER = (
     *ERROR_SUMS, "frames", "ssim", *FRACTIONS, "forecast_power", "observed_power", "probability",
-    "rank", "crps_error",
+    "rank", "crps_error", "crps_pixels",
 )  # fmt: skip
 
 

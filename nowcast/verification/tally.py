@@ -105,7 +105,8 @@ class Tally:
         h, w), mm/h, NaN = missing; the probabilities of those forecasts that have some.
 
         With probabilities a forecast is scored as an ensemble is, by them and not by its members.
-        At a threshold outside of their ladder it has no such score, and `remarks` says so.
+        At a threshold outside of their ladder it has no such score, and `remarks` says so. A case
+        whose probabilities are all missing is in no such score.
         The same forecasts come with every call. A case or a frame without one scored pixel is no
         case and no frame of any mean:
         such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K +
@@ -113,6 +114,33 @@ class Tally:
         Errors: DataError where a case comes twice; as the functions that count.
         """
         hours, minutes = self._register(times)
+        self._note(forecasts, probabilities)
+        joint: dict[str, list[Tensor]] = {name: [] for name in forecasts}
+        for case, (hour, minute) in enumerate(zip(hours, minutes, strict=True)):
+            one = slice(case, case + 1)  # copies of all cases at once would take much memory
+            ladders = [each.values[one] for each in probabilities.values()]
+            sums = self._case(
+                hour,
+                observed[one],
+                {name: forecast[one] for name, forecast in forecasts.items()},
+                _with_values(probabilities, ladders),
+            )
+            for name, counted in sums.items():
+                joint[name].append(counted)
+            self._minutes[hour] = self._minutes.get(hour, 0) | minute
+        return {name: Counts(self.thresholds, torch.cat(one)) for name, one in joint.items()}
+
+    def _case(
+        self,
+        hour: np.datetime64,
+        observed: Tensor,
+        forecasts: Mapping[str, Tensor],
+        probabilities: Mapping[str, Probabilities],
+    ) -> dict[str, Tensor]:
+        """Add one case, b = 1, to the block of its hour. → its joint counts by forecast."""
+        probabilities = {
+            name: one for name, one in probabilities.items() if not bool(one.values.isnan().all())
+        }
         if self.region is not None:
             observed = observed.masked_fill(~self.region.to(observed.device), torch.nan)[
                 ..., *self.extent
@@ -128,25 +156,16 @@ class Tally:
             observed, *fields = common_pixels(observed, *forecasts.values(), *values)
             probabilities = _with_values(probabilities, fields[len(forecasts) :])
             forecasts = dict(zip(forecasts, fields, strict=False))
-        self._note(forecasts, probabilities)
-        counts, scored = {}, np.zeros(len(times), dtype=bool)
+        block = self._blocks.setdefault(hour, {})
+        joint, scored = {}, False
         for name, forecast in forecasts.items():
-            sums = self._case_sums(forecast, observed, probabilities.get(name))
-            counts[name] = Counts(self.thresholds, torch.from_numpy(sums["joint"]))
-            scored |= sums["frames"].any(axis=1)
-            for case, hour in enumerate(hours):
-                block = self._blocks.setdefault(hour, {})
-                _add(
-                    block.setdefault(name, {}), {key: values[case] for key, values in sums.items()}
-                )
-        for hour, one, is_scored in zip(hours, of_observed, scored.astype(np.int64), strict=True):
-            _add(
-                self._blocks[hour].setdefault("", {}),
-                {**one, "cases": np.array(is_scored), "unscored_cases": np.array(1 - is_scored)},
-            )
-        for hour, minute in zip(hours, minutes, strict=True):
-            self._minutes[hour] = self._minutes.get(hour, 0) | minute
-        return counts
+            sums = self._case_sums(name, forecast, observed, probabilities.get(name))
+            joint[name] = torch.from_numpy(sums["joint"])
+            scored |= bool(sums["frames"].any())
+            _add(block.setdefault(name, {}), {key: values[0] for key, values in sums.items()})
+        cases = {"cases": np.array(int(scored)), "unscored_cases": np.array(int(not scored))}
+        _add(block.setdefault("", {}), {**of_observed, **cases})
+        return joint
 
     def dataset(self) -> xr.Dataset:
         """All that was counted. Errors: DataError where that is nothing."""
@@ -248,7 +267,7 @@ class Tally:
                 self.remarks.append(remark)
 
     def _case_sums(
-        self, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
+        self, name: str, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
     ) -> Sums:
         """All sums of one forecast, each (b, …)."""
         mean = forecast.mean(dim=2)
@@ -264,19 +283,43 @@ class Tally:
         if self.ssim:
             sums["ssim"] = ssim_sums(mean, observed)
         if probabilities is not None:
-            sums["probability"] = ladder_counts(probabilities, observed, self.thresholds)
-            sums["crps_error"] = ladder_crps(probabilities, observed)
-            sums["crps_spread"] = torch.zeros_like(sums["crps_error"])
-            sums["rank"] = torch.zeros(*observed.shape[:2], 1, 1, dtype=torch.int64)
+            sums |= _probability_sums(probabilities, observed, self.thresholds)
+        elif self.has_probabilities[name]:
+            sums |= _no_probability_sums(observed, len(self.thresholds))
         elif max(self.members.values()) > 1:  # else they say no more than the joint counts
             sums["probability"] = probability_counts(forecast, observed, self.thresholds)
             sums["rank"] = rank_counts(forecast, observed)
             sums |= crps_sums(forecast, observed)
+            sums["crps_pixels"] = sums["joint"].sum((2, 3))
         return {key: values.cpu().numpy() for key, values in sums.items()}
 
     def _pixels(self) -> int:
         """Pixels of a frame that are to be scored."""
         return self.shape[0] * self.shape[1] if self.region is None else int(self.region.sum())
+
+
+def _probability_sums(
+    probabilities: Probabilities, observed: Tensor, thresholds: Sequence[float]
+) -> dict[str, Tensor]:
+    """The sums of probabilities (b, lead, k, h, w), each (b, …), as those of an ensemble."""
+    missing = probabilities.values.amax(dim=2).isnan() | observed.isnan()
+    return {
+        **_no_probability_sums(observed, len(thresholds)),
+        "probability": ladder_counts(probabilities, observed, thresholds),
+        "crps_error": ladder_crps(probabilities, observed),
+        "crps_pixels": (~missing).sum((2, 3)),
+    }
+
+
+def _no_probability_sums(observed: Tensor, thresholds: int) -> dict[str, Tensor]:
+    """The same sums without probabilities: 0."""
+    shapes = {"probability": (thresholds, MEMBERS + 1, 2), "rank": (1, 1), "crps_pixels": ()}
+    whole = {
+        key: torch.zeros(*observed.shape[:2], *shape, dtype=torch.int64)
+        for key, shape in shapes.items()
+    }
+    none = torch.zeros(observed.shape[:2], dtype=torch.float64)
+    return {**whole, "crps_error": none, "crps_spread": none}
 
 
 def _with_values(
@@ -306,18 +349,13 @@ def _identity(region: Tensor | None) -> str:
     )
 
 
-def _observed_sums(observed: Tensor, pixels: int) -> list[Sums]:
-    """For each case: how wet it was, how much was covered."""
-    axes = (1, 2, 3)
-    wet, covered = (
-        (observed >= WET_RATE).sum(axes).cpu().numpy(),
-        (~observed.isnan()).sum(axes).cpu().numpy(),
-    )
-    total = np.array(pixels * observed.shape[1])
-    return [
-        {"observed_wet": one, "observed_covered": of, "total": total}
-        for one, of in zip(wet, covered, strict=True)
-    ]
+def _observed_sums(observed: Tensor, pixels: int) -> Sums:
+    """How wet one case was, how much was covered."""
+    return {
+        "observed_wet": (observed >= WET_RATE).sum().cpu().numpy(),
+        "observed_covered": (~observed.isnan()).sum().cpu().numpy(),
+        "total": np.array(pixels * observed.shape[1]),
+    }
 
 
 def _add(whole: Sums, part: Sums) -> None:

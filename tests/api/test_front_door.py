@@ -88,6 +88,21 @@ def test_missing_frames_are_allowed_or_filled_as_by_the_command(
         strict.forecast(gap, at=AT)
 
 
+def test_infinite_rates_count_as_missing_in_forecasts_and_scores(
+    model: nowcast.RadarForecaster, grid: xr.Dataset
+) -> None:
+    made = []
+    for value in (np.inf, np.nan):
+        spoilt = grid.load().copy(deep=True)
+        spoilt[RATE].values[70:76, 10:14, 12] = value
+        forecast = model.forecast(spoilt, at=AT)
+        scores = nowcast.score(forecast, spoilt, thresholds=[0.5], fss_scales=[], resamples=0)
+        made.append((forecast[RATE].values, scores["csi"].values, scores["mse"].values))
+    assert np.isfinite(made[0][1]).all()
+    for infinite, missing in zip(*made, strict=True):
+        np.testing.assert_array_equal(infinite, missing)
+
+
 def test_without_a_time_the_newest_frame_is_the_last(
     model: nowcast.RadarForecaster, grid: xr.Dataset
 ) -> None:
@@ -139,13 +154,14 @@ def test_what_cannot_be_done_is_told(
         (lambda: model.forecast(grid.isel(time=slice(0))), DataError, "no frame"),
         (lambda: model.forecast(forecast.rename(precipitation_rate="rain")), DataError, "has no"),
         (lambda: model.forecast(grid.assign_attrs(timestep_minutes=10)), DataError, "every 10 min"),
+        (lambda: nowcast.score(forecast + np.float32(np.inf), grid), DataError, "holds infinite values"),
         (lambda: nowcast.score([], grid), DataError, "no forecast to score"),
         (lambda: nowcast.score([forecast] * 2, grid), DataError, "two forecasts from"),
         (lambda: nowcast.score(forecast, grid, thresholds=[2, 1]), ConfigError, "thresholds"),
         (lambda: nowcast.score(forecast, grid.isel(time=slice(74))), MissingInputError, "reaches to"),
         (lambda: nowcast.score(forecast, grid.isel(x=slice(9))), DataError, "grid is not that"),
         (lambda: nowcast.score([forecast, forecast.isel(time=slice(2))], grid), DataError, "lead times"),
-        (lambda: nowcast.score([forecast, forecast.assign_attrs(method="zero")], grid), DataError, "several methods"),
+        (lambda: nowcast.score([forecast, forecast.assign_attrs(method="zero")], grid), DataError, "two forecasts from"),
         (lambda: nowcast.plot({}), DataError, "no forecast to draw"),
         (lambda: nowcast.plot(forecast, colours="x"), ConfigError, "colours"),
         (lambda: nowcast.plot(forecast, grid.isel(time=slice(9))), MissingInputError, "none of"),

@@ -19,6 +19,7 @@ import torch
 import xarray as xr
 from helpers import Outcome
 
+from nowcast import load_forecaster
 from nowcast.commands.export import _compared, export
 from nowcast.config.export import ExportConfig
 from nowcast.errors import DataError
@@ -151,6 +152,18 @@ def test_it_writes_probabilities_and_imports_no_pytorch_though_a_frame_is_missin
     ours, theirs = open_forecast(tmp_path / "a.nc"), open_forecast(tmp_path / "b.nc")
     assert ours["threshold"].values.tolist() == THRESHOLDS
     np.testing.assert_allclose(ours["probability"], theirs["probability"], atol=0.0051)
+
+
+@pytest.mark.parametrize(
+    ("head", "rate"), [("probability", "median"), ("probability", "csi"), ("rate", None)]
+)
+def test_a_forecast_says_how_its_rates_followed_from_probabilities(
+    exported: dict[str, tuple[Path, str]], radar_file: Path, head: str, rate: str | None
+) -> None:
+    path, given = exported[head][0].with_suffix(".pt"), {} if rate is None else {"rate": rate}
+    model = load_forecaster(path, device="cpu", max_wet_ratio=1e9, **given)
+    made = model.forecast(open_grid(radar_file), at="2020-01-01T06:00")
+    assert made.attrs.get("rate") == rate
 
 
 def test_another_rate_is_refused(

@@ -1,10 +1,13 @@
 """`nowcast evaluate fit_cuts=true`: baselines with cuts fitted on validation days."""
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from helpers import Outcome
 
 from nowcast.evaluation.cuts import fit_all
@@ -64,6 +67,26 @@ def test_both_are_scored_and_it_is_said_on_which_days_cuts_were_fitted(
     assert rows.index(["bias", "≥", "0.5"]) - rows.index(["CSI", "≥", "2"]) == 2
     report = Path("scores/report.html").read_text()
     assert f"were fitted on {DAYS}" in report and "<th>bias" in report.replace(' scope="col"', "")
+
+
+def test_cuts_are_fitted_on_the_pixels_that_are_scored(
+    run: Run, words: list[str], radar_file: Path
+) -> None:
+    """A part of the grid that is masked out is as one that was never there."""
+    with xr.open_dataset(radar_file, engine="netcdf4") as whole:
+        whole.isel(y=slice(5, 25), x=slice(10, 30)).load().to_netcdf("part.nc", engine="netcdf4")
+        inside = np.zeros(whole["precipitation_rate"].shape[1:], np.int8)
+        axes = {axis: whole[axis].load() for axis in ("y", "x")}
+    inside[5:25, 10:30] = 1
+    xr.Dataset({"basin": (("y", "x"), inside)}, axes).to_netcdf("basin.nc", engine="netcdf4")
+    words = [*words, "baseline=persistence", *STEPS, PERIOD, VALIDATION]
+    masked = run(*words, "mask=basin.nc", "mask_variable=basin")
+    assert masked.code == 0, masked.err
+    scores = Path("scores/scores.csv").read_text()
+    assert run(*words, "data.path=part.nc").code == 0
+    pd.testing.assert_frame_equal(
+        pd.read_csv("scores/scores.csv"), pd.read_csv(StringIO(scores)), rtol=1e-6
+    )
 
 
 def test_a_trained_model_has_its_own_cuts(run: Run, words: list[str], trained: Path) -> None:

@@ -67,6 +67,22 @@ def test_cuts_of_a_rate_undo_what_is_wrong_with_it_at_every_threshold() -> None:
         assert csi(made["half (cuts)"], observed, threshold) > 0.95
 
 
+def test_cuts_are_fitted_on_the_pixels_of_the_region_only() -> None:
+    """Inside it the forecast is half of the rain, outside twice as much."""
+    observed, region = rain(), torch.zeros(40, 50, dtype=torch.bool)
+    region[10:20, 5:45:2] = True
+    forecast = torch.where(region, observed / 2, 2 * observed)[:, :, None]
+    source = Given(observed, {"mine": forecast})
+    cuts = fit_all(source, THRESHOLDS, 2, region)["mine"].values
+    assert cuts.flatten().tolist() == pytest.approx([0.5, 2, 0.5, 2], rel=0.1)
+    inside = Given(observed[:, :, 10:20, 5:45:2], {"mine": forecast[..., 10:20, 5:45:2]})
+    assert torch.equal(cuts, fit_all(inside, THRESHOLDS, 2)["mine"].values)
+    chance = (forecast / 20).clamp(max=0.9).expand(-1, -1, 2, -1, -1)
+    likely = Given(observed, {"mine": forecast}, {"mine": Probabilities(THRESHOLDS, chance)})
+    cuts = fit_all(likely, THRESHOLDS, 2, region)["mine"].values
+    assert cuts.flatten().tolist() == pytest.approx([0.025, 0.1] * 2, abs=0.01)
+
+
 def test_of_an_ensemble_the_mean_is_cut() -> None:
     observed = rain()
     members = torch.stack([observed, torch.zeros_like(observed)], dim=2)  # half, in the mean

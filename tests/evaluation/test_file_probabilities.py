@@ -12,7 +12,6 @@ from helpers import Outcome
 from torch import Tensor
 
 import nowcast
-from nowcast.errors import DataError
 from nowcast.evaluation import window_cases
 from nowcast.forecast.dataset import build_forecast, write_forecast
 from nowcast.forecast.file_probability import FileProbabilities
@@ -33,12 +32,14 @@ def shares(rates: Tensor, thresholds: tuple[float, ...]) -> Tensor:
     return fractions(rates, thresholds)[:, 2].masked_fill(rates.isnan()[:, None], torch.nan)
 
 
-def forecast(frame: int, ladder: tuple[float, ...] = LADDER, members: int = 0) -> xr.Dataset:
+def forecast(
+    frame: int, ladder: tuple[float, ...] = LADDER, members: int = 0, **about: str
+) -> xr.Dataset:
     """Three lead times by persistence from a frame of rain.nc, with probabilities of a ladder."""
     grid = open_grid("rain.nc").load()
     rates = np.stack([grid[RATE].values[frame]] * 3)
     given = FileProbabilities(ladder, shares(torch.from_numpy(rates), ladder).numpy())
-    start, made = grid["time"].values[frame], {"method": "mine"}
+    start, made = grid["time"].values[frame], {"method": "mine", **about}
     if members:
         rates = np.stack([rates] * members, axis=1)
     return build_forecast(rates, grid, start, STEP, made, given if ladder else None)
@@ -97,19 +98,83 @@ def test_score_counts_as_the_command_does(run: Run, data: list[str]) -> None:
     for name in ("brier", "crps", "roc_area", "reliability_distance_pooled"):
         theirs = scores()[name].sel(forecast=["mine"])
         np.testing.assert_allclose(ours[name], theirs, rtol=1e-6, err_msg=name)
-    with pytest.raises(DataError, match="probabilities of other thresholds"):
-        nowcast.score([forecast(66), forecast(69, (1.0, 2.0))], grid)
 
 
 @undrawn
 @pytest.mark.parametrize("ladder", [(), (0.5, 1.0)])
-def test_probabilities_that_not_all_files_have_are_not_scored(
-    ladder: tuple[float, ...], run: Run, data: list[str]
+def test_probabilities_are_scored_in_the_files_that_have_them(
+    ladder: tuple[float, ...], run: Run, data: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_forecast(forecast(72, ladder), "forecasts/c.nc")
-    outcome = run("evaluate", *data, "thresholds=[0.5,2]", "forecasts=forecasts", "baseline=null")
-    assert outcome.code == 0 and "probabilities of the forecast files were not" in outcome.err
-    assert "brier" not in scores() and scores()["hits"].sum() > 0
+    """As without the third file, whose rates are scored with those of the others."""
+    names, words = (
+        ("brier", "crps", "roc_area", "reliability_distance_pooled"),
+        ("thresholds=[0.5,2]",),
+    )
+    evaluate = ["evaluate", *data, *words, "forecasts=forecasts", "baseline=persistence"]
+    assert run(*evaluate).code == 0
+    two = scores()
+    write_forecast(forecast(72, ladder, method="zero"), "forecasts/c.nc")
+    outcome = run(*evaluate)
+    remark = (
+        "probabilities were scored in 2 of 3 forecasts; the others have none at the same"
+        " thresholds, 0.1 to 2 mm/h"
+    )
+    assert outcome.code == 0 and outcome.err.count(remark) == 1, outcome.err
+    three = scores().sel(forecast="chain")
+    assert three.attrs["remarks"] == remark and three["pixels"].sum() > two["pixels"][0].sum()
+    for name in names:
+        np.testing.assert_array_equal(three[name], two[name].sel(forecast="mine"), err_msg=name)
+    grid, files = open_grid("rain.nc"), [f"forecasts/{name}.nc" for name in "abc"]
+    caplog.clear()
+    ours = nowcast.score(
+        [nowcast.open_forecast(one) for one in files], grid, thresholds=[0.5, 2], fss_scales=[],
+        resamples=0,
+    ).sel(part="all", forecast="chain")  # fmt: skip
+    assert caplog.messages[-1] == remark
+    for name in (*names, "csi", "mse", "pixels"):
+        np.testing.assert_array_equal(ours[name], three[name], err_msg=name)
+
+
+@undrawn
+def test_counts_of_months_with_and_without_a_fallback_add_up(run: Run, data: list[str]) -> None:
+    Path("more").mkdir()
+    Path("both").mkdir()
+    for name, frame, ladder in (("c", 72, LADDER), ("d", 75, ()), ("e", 54, LADDER)):
+        write_forecast(forecast(frame, ladder), f"more/{name}.nc")
+    words = ["evaluate", *data, "thresholds=[0.5,2]", "baseline=null"]
+    Path("more/e.nc").rename("forecasts/e.nc")
+    for folder in ("forecasts", "more"):
+        for path in Path(folder).iterdir():
+            Path("both", path.name).symlink_to(path.absolute())
+        assert run(*words, f"forecasts={folder}", f"output=counts/{folder}").code == 0
+    assert run(*words, "forecasts=both", "output=whole").code == 0
+    assert run("evaluate", "counts=counts/*/counts.nc", "resamples=0", "output=sum").code == 0
+    for name in ("crps", "brier", "csi"):
+        np.testing.assert_allclose(scores("sum")[name], scores("whole")[name], rtol=1e-6)
+
+
+@undrawn
+def test_rates_that_follow_from_probabilities_in_different_ways_are_told(
+    run: Run, data: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["evaluate", *data, "thresholds=[0.5,2]", "forecasts=forecasts", "baseline=null"]
+    for name, frame, rate in (("a", 66, "csi"), ("b", 69, "csi")):
+        write_forecast(forecast(frame, rate=rate), f"forecasts/{name}.nc")
+    outcome = run(*words)
+    assert outcome.code == 0 and "different ways" not in outcome.err
+    assert scores().attrs["rate"] == "csi" and "remarks" not in scores().attrs
+    write_forecast(forecast(72, rate="median"), "forecasts/c.nc")
+    remark = (
+        "rates follow from probabilities in different ways: by rate=csi in 2, median in 1"
+        " forecasts; these were scored together"
+    )
+    outcome = run(*words)
+    assert outcome.code == 0 and outcome.err.count(remark) == 1
+    assert scores().attrs["remarks"] == remark and scores().attrs["rate"] == "csi, median"
+    caplog.clear()
+    files = [nowcast.open_forecast(f"forecasts/{name}.nc") for name in "abc"]
+    nowcast.score(files, open_grid("rain.nc"), resamples=0)
+    assert caplog.messages.count(remark) == 1
 
 
 @undrawn

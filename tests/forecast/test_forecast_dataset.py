@@ -532,6 +532,9 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
         "'precipitation_rate' is not in 'mm h-1'": forecast.assign(
             precipitation_rate=rate.assign_attrs(units="dBZ")
         ),
+        "'precipitation_rate' holds infinite values": forecast.assign(
+            precipitation_rate=rate.copy(data=np.full_like(rate.values, np.inf))
+        ),
     }
     ensemble = ensemble_of("nowhere")
     others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose(

@@ -3,6 +3,7 @@ import pytest
 
 from nowcast.errors import DataError
 from nowcast.radar import build_grid, check_grid
+from nowcast.radar.grid import frames_at
 
 TIMES = np.array(["2020-01-01T00:00", "2020-01-01T00:05"], dtype="datetime64[ns]")
 
@@ -33,3 +34,22 @@ def test_a_built_grid_is_good_and_knows_its_timestep():
 def test_each_broken_rule_is_named(spoil, match):
     with pytest.raises(DataError, match=match):
         check_grid(spoil(good()))
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_an_infinite_rate_is_missing_as_in_a_file_and_is_logged(infinite, caplog):
+    grid = good()
+    grid["precipitation_rate"].values[1, 2, :] = [infinite, 8647.0, np.nan, -0.001]
+    dry, frame = frames_at(grid, TIMES)
+    assert (dry == 0).all() and (frame[:2] == 0).all()
+    np.testing.assert_array_equal(frame[2], np.float32([np.nan, 8647.0, np.nan, 0.0]))
+    [said] = caplog.messages
+    assert said == "the grid: 1 infinite values at 2020-01-01T00:05 UTC count as missing"
+
+
+def test_a_negative_rate_is_refused_as_in_a_file():
+    grid = good()
+    grid["precipitation_rate"].values[1, 2, 3] = -5
+    assert frames_at(grid, TIMES[:1])[0] is not None
+    with pytest.raises(DataError, match=r"is -5 at 2020-01-01T00:05 \(row 2, column 3; 1 such val"):
+        frames_at(grid, TIMES)

@@ -12,7 +12,7 @@ from nowcast.motion.estimation import estimate_motion
 from nowcast.motion.grid import coarse_size
 from nowcast.periods import parse_period
 from nowcast.radar import build_grid, synthetic_grid
-from nowcast.sequences import motions
+from nowcast.sequences import motions, stored
 from nowcast.sequences.cache import clean
 from nowcast.sequences.clock import Clock, clock_of
 from nowcast.sequences.motions import motion_of
@@ -120,6 +120,25 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path, cut: int) -> None:
         motion_of(*series)
     path.unlink()
     assert motion_of(*series).shape[0] == 13
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_motion_that_is_no_number_is_refused_where_it_is_read(
+    tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = packed(tmp_path)
+    motion_of(*series)
+    [path] = tmp_path.rglob("motion*")
+    whole = np.load(path)
+    whole[7, 1, 3, 4] = value
+    np.save(path, whole)
+    for most in (stored._MAP_WHOLE_BYTES, 0):
+        monkeypatch.setattr(stored, "_MAP_WHOLE_BYTES", most)
+        motion = motion_of(*series)
+        np.testing.assert_array_equal(motion[6], whole[6])
+        for key in (7, slice(4, 9), [2, 7], slice(None)):
+            with pytest.raises(DataError, match=rf"{path.name}: this motion is damaged .*; delete"):
+                motion[key]
 
 
 def test_stopped_midway_nothing_is_left(tmp_path: Path) -> None:

@@ -315,3 +315,14 @@ def test_a_digest_is_that_of_the_frames_whatever_held_them(rates, tmp_path):
         )
         == 3
     )
+
+
+def test_infinite_rates_of_a_grid_are_missing_and_negative_ones_refused(tmp_path):
+    rates = np.ones((3, 4, 5), np.float32)
+    rates[1, 2, 3], rates[2, 0, 0] = np.inf, -np.inf
+    frames = np.asarray(pack(grid_of(rates), ALWAYS, tmp_path, "infinite").frames)
+    np.testing.assert_array_equal(frames, np.where(np.isinf(rates), NAN, 1))
+    rates[0, 1, 2] = -1
+    with pytest.raises(DataError, match=r"the grid: precipitation_rate is -1 at 2020-06-01T00:00"):
+        pack(grid_of(rates), ALWAYS, tmp_path, "negative")
+    assert len(list(tmp_path.iterdir())) == 1

@@ -24,6 +24,7 @@ from torch import Tensor
 import nowcast
 from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingInputError
 from nowcast.files import sha256
+from nowcast.probability.calibration import uncalibrated
 from nowcast.sequences.scaling import Scaling
 from nowcast.training import checkpoints, migrations
 from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
@@ -520,4 +521,33 @@ def test_a_place_that_no_grid_has_is_refused_when_it_is_read(place, tmp_path):
     assert read_checkpoint(path)["place"] == PLACE
     write_checkpoint(path, {**about, "place": place})
     with pytest.raises(DataError, match=r"best\.pt: what it says of the grid"):
+        read_checkpoint(path)
+
+
+CALIBRATED = uncalibrated((0.5, 2.0), 3).state()
+PROBABLE = {"input_steps": 5, "lead_steps": 3, "model": {"thresholds": [0.5, 2]}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"slopes": torch.ones(2, 3)}, {"offsets": torch.zeros(2)}, {"cuts": torch.ones(4, 2)},
+        {"cuts": [[0.5, 0.5]] * 3}, {"slopes": torch.full((3, 2), math.nan)}, {"thresholds": [0.5]},
+        {"thresholds": [0.5, 5.0]}, {"thresholds": None},
+    ],
+)  # fmt: skip
+def test_a_calibration_of_another_model_is_refused_when_it_is_read(changed, tmp_path):
+    path = tmp_path / "best.pt"
+    write_checkpoint(path, {"config": PROBABLE, "calibration": CALIBRATED})
+    assert read_checkpoint(path)["calibration"].keys() == CALIBRATED.keys()
+    write_checkpoint(path, {"config": PROBABLE, "calibration": {**CALIBRATED, **changed}})
+    with pytest.raises(DataError, match=r"best\.pt: its calibration is not for its model \(.+\); "):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("calibration", [5, [], {}, {"thresholds": [0.5, 2]}])
+def test_what_is_no_calibration_is_refused_when_it_is_read(calibration, tmp_path):
+    path = tmp_path / "best.pt"
+    write_checkpoint(path, {"config": PROBABLE, "calibration": calibration})
+    with pytest.raises(DataError, match=r"best\.pt: its calibration is not for its model"):
         read_checkpoint(path)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nowcast.sequences.batch import build_batch
 from nowcast.sequences.scaling import Scaling
@@ -140,6 +141,54 @@ def test_exceedance_by_hand() -> None:
     of = (batch.future, batch.future_mask, batch.future_rates, batch.weights)
     expected = -math.log(0.8) - 4**0.75 * math.log(0.75)
     assert loss_of("exceedance", (1.0, 4.0))(logits, *of).item() == pytest.approx(expected)
+
+
+LEVELS = (0.5, 2.0, 8.0)
+
+
+def weighed(dtype: torch.dtype = torch.float32) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Logits (2, 3, 3, 6, 7), and what a loss takes with them: some pixels are missing."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, 3, len(LEVELS), 6, 7, generator=generator, dtype=dtype)
+    rates = 10 * torch.rand(2, 3, 1, 6, 7, generator=generator, dtype=dtype)
+    rates[..., :2] = torch.nan
+    weights = torch.tensor([0.5, 1.5], dtype=dtype)
+    return logits.requires_grad_(), (rates, ~rates.isnan(), rates, weights)
+
+
+def test_the_slopes_of_exceedance_are_those_of_its_formula() -> None:
+    logits, of = weighed(torch.float64)
+    mask, rates, weights = of[1:]
+    assert torch.autograd.gradcheck(lambda x: loss_of("exceedance", LEVELS)(x, *of), logits)
+    terms = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, (rates >= torch.tensor(LEVELS)[:, None, None]).double(), reduction="none"
+    )
+    by_threshold = torch.tensor(threshold_weights(LEVELS))[:, None, None]
+    plain = (terms * by_threshold * mask * weights[:, None, None, None, None]).sum() / mask.sum()
+    value = loss_of("exceedance", LEVELS)(logits, *of)
+    torch.testing.assert_close(value, plain)
+    torch.testing.assert_close(*[torch.autograd.grad(one, logits)[0] for one in (value, plain)])
+
+
+class Sizes(TorchDispatchMode):
+    """Keep the sizes of what is computed, without views of what is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[int] = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+        made = function(*arguments, **(keywords or {}))
+        if isinstance(made, Tensor) and not made._is_view():
+            self.made.append(made.numel())
+        return made
+
+
+def test_exceedance_makes_nothing_as_large_as_the_logits_but_their_slopes() -> None:
+    logits, of = weighed()
+    with Sizes() as sizes:
+        torch.autograd.grad(loss_of("exceedance", LEVELS)(logits, *of), logits)
+    assert len([size for size in sizes.made if size > logits.numel() / len(LEVELS)]) == 1
 
 
 def test_rare_thresholds_weigh_more_and_none_less_than_one() -> None:

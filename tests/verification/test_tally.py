@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nowcast.errors import DataError, MissingInputError
+from nowcast.verification.counts import common_pixels
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.remarks import remarks_of
 from nowcast.verification.tally import Tally
@@ -93,6 +94,19 @@ def test_files_of_two_processes_merge_to_the_whole(tmp_path: Path) -> None:
     merged = merge_counts([open_counts(path) for path in parts], [str(path) for path in parts])
     assert_same(merged, tallied([slice(0, 9)], observed, forecasts))
     assert merged.attrs == open_counts(tmp_path / "a.nc").attrs
+
+
+def test_what_a_tally_copies_is_one_case_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine cases of a large grid would take gigabytes once more."""
+    copied: list[int] = []
+
+    def noting(*given: Tensor) -> list[Tensor]:
+        copied.extend(len(field) for field in given)
+        return common_pixels(*given)
+
+    monkeypatch.setattr("nowcast.verification.tally.common_pixels", noting)
+    tallied([slice(0, 9)], *fields())
+    assert copied == [1] * 9 * 3
 
 
 def test_blocks_are_the_hours_of_reference_times_and_know_their_cases() -> None:

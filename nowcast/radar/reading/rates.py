@@ -11,6 +11,7 @@ from xarray.core import indexing
 
 from nowcast.arrays import Float32Array
 from nowcast.errors import DataError
+from nowcast.radar.grid import LEAST_RATE
 from nowcast.radar.reading import storage, units
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.formats import read_frames, without_place
@@ -20,9 +21,7 @@ from nowcast.untrusted.isolation import isolated
 
 log = logging.getLogger(__name__)
 
-# mm/h; a negative rate closer to 0 is rounding, one further off a fill value the file does not
-# declare
-_LEAST_RATE = -0.01
+_LARGEST = np.finfo(np.float32).max  # mm/h; beyond it a rate is infinite
 _LEAST_DBZ = -90.0  # no radar measures less; -99, -999 and -9999 are fill values
 
 
@@ -147,7 +146,7 @@ def to_rate(
     if low.any():
         _refuse_negative(stored, low, file, times)
     with np.errstate(invalid="ignore"):
-        infinite = np.isinf(rate)
+        infinite = np.abs(rate) > _LARGEST
         high = (rate > options.max_rate) | infinite
     clipped = np.clip(rate, 0.0, options.max_rate)  # NaN stays
     rate = np.where(infinite if options.above_max_rate == "clip" else high, np.nan, clipped)
@@ -163,7 +162,7 @@ def is_impossible(stored: storage.Values, file: RadarFile) -> npt.NDArray[np.boo
     least = (
         _LEAST_DBZ
         if is_dbz
-        else _LEAST_RATE / units.rate_factor(layout.units, layout.accumulation_minutes)
+        else LEAST_RATE / units.rate_factor(layout.units, layout.accumulation_minutes)
     )
     return (stored < least) & (stored > -np.inf)
 

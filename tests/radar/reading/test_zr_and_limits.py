@@ -130,3 +130,8 @@ def test_a_relation_is_named_or_given_by_its_numbers(
     outcome = run("inspect", str(dbz), override)
     assert outcome.code == 0
     assert f"rain in dBZ, Z = {relation}" in outcome.out
+
+
+def test_what_float32_has_no_number_for_is_infinite(write):
+    grid = open_grid(write("a.nc", np.float64([[[1, 1e39]]] * 2)), max_rate=1e300)
+    np.testing.assert_array_equal(grid.precipitation_rate[0].values, [[1, np.nan]])
