@@ -57,7 +57,7 @@ class Forecaster:
         network: computes `values`; by default the method. Of a large grid, it does so in tiles.
         Errors: InternalError where the model gives no number.
         """
-        motion = motion_of(past[:, : self.input_steps, 0]) if self.moving else None
+        motion = motion_of_past(past[:, : self.input_steps, 0]) if self.moving else None
         return self.forecast_along(past, motion, network)
 
     def forecast_along(
@@ -102,12 +102,15 @@ class Forecaster:
         seen: Tensor,
         past: Tensor,
     ) -> Forecast:
-        """The forecast of some lead times, from logits in the moving frame and the way there."""
+        """The forecast of some lead times, from logits in the moving frame and the way there.
+
+        They are calibrated in the fixed frame, in which the calibration was fitted.
+        """
         fitted = calibration.of_leads(leads)
-        moving = fitted.probabilities(where_covered(values[:, leads], seen))
-        forward = take_forward(moving.values, way[:, leads])
-        fixed = replace(moving, values=where_covered(forward, past))
-        return Forecast(fitted.rates(fixed, self.rate), fixed)
+        moving = where_covered(values[:, leads], seen).sigmoid()
+        forward = where_covered(take_forward(moving, way[:, leads]), past)
+        probabilities = fitted.probabilities(forward.logit())
+        return Forecast(fitted.rates(probabilities, self.rate), probabilities)
 
     def values(self, seen: Tensor) -> Tensor:
         """What the model gives for a raw window as it sees it: (b, lead, c, h, w) scaled rates, or
@@ -168,7 +171,7 @@ def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
     return Forecast(rates, replace(probabilities, values=turn(probabilities.values)))
 
 
-def motion_of(rain: Tensor) -> Tensor:
+def motion_of_past(rain: Tensor) -> Tensor:
     """The motion of past rain (b, t, h, w) in mm/h: (b, 2, hc, wc) in pixels per timestep."""
     motions = [estimate_motion(case) for case in rain.float().cpu().numpy()]
     return torch.from_numpy(np.stack(motions)).to(rain.device)

@@ -37,7 +37,7 @@ def known_motion(monkeypatch: pytest.MonkeyPatch) -> None:
         motion = torch.tensor([float(X), Y]).view(1, 2, 1, 1)
         return motion.expand(len(rain), 2, *coarse_size(*rain.shape[-2:]))
 
-    monkeypatch.setattr(forecaster_module, "motion_of", motion_of)
+    monkeypatch.setattr(forecaster_module, "motion_of_past", motion_of)
 
 
 class Newest(nn.Module):
@@ -188,7 +188,7 @@ def test_the_forecast_of_a_large_grid_takes_little_more_than_its_probabilities()
     lead_steps = 24
     calibration = uncalibrated(LADDER, lead_steps)
     model = replace(of_probabilities(), lead_steps=lead_steps, calibration=calibration)
-    raw, motion = past(), forecaster_module.motion_of(past()[:, :, 0])
+    raw, motion = past(), forecaster_module.motion_of_past(past()[:, :, 0])
     logits = torch.zeros(1, lead_steps, len(LADDER), *SIZE)
     with _Memory() as memory:
         model.forecast_along(raw, motion, lambda _: logits)
@@ -214,6 +214,6 @@ def test_the_motion_is_estimated_from_the_frames_that_are_there(
     frames = [torch.roll(rain, (Y * step, X * step), (0, 1)) for step in range(3)]
     raw = torch.stack(frames)[None]
     raw[0, 1] = math.nan
-    motion = forecaster_module.motion_of(raw)[0, :, 2:-2, 2:-2]
+    motion = forecaster_module.motion_of_past(raw)[0, :, 2:-2, 2:-2]
     torch.testing.assert_close(motion[0].mean(), torch.tensor(float(X)), atol=0.3, rtol=0)
     torch.testing.assert_close(motion[1].mean(), torch.tensor(float(Y)), atol=0.3, rtol=0)
