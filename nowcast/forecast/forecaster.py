@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nowcast.errors import InternalError
+from nowcast.errors import DataError, InternalError
 from nowcast.model.stacks import call_model
 from nowcast.motion.advection import displacements
 from nowcast.motion.estimation import estimate_motion
@@ -55,7 +55,7 @@ class Forecaster:
         frames lack it, it is dry in those. The forecast is float32 in any precision of the model.
 
         network: computes `values`; by default the method. Of a large grid, it does so in tiles.
-        Errors: InternalError where the model gives no number.
+        Errors: DataError where the past is infinite, InternalError where the model gives no number.
         """
         motion = motion_of_past(past[:, : self.input_steps, 0]) if self.moving else None
         return self.forecast_along(past, motion, network)
@@ -185,16 +185,19 @@ def blank(raw: Tensor, missing: Tensor) -> Tensor:
 
 
 def refuse_unfinished(values: Tensor, past: Tensor) -> None:
-    """Errors: InternalError for a value (b, lead, c, h, w) that is no number where some frame of
-    the past (b, t, 1 + k, h, w) covers the pixel.
+    """Errors: for a value (b, lead, c, h, w) that is no number where some frame of the past (b, t,
+    1 + k, h, w) covers the pixel: DataError if the past is infinite, else InternalError.
     """
     if torch.compiler.is_exporting():  # a graph cannot refuse
         return
     uncovered = past[:, :, :1].isnan().all(dim=1, keepdim=True)
-    if not (values.isfinite() | uncovered).all():
-        raise InternalError(
-            "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
-        )
+    if (values.isfinite() | uncovered).all():
+        return
+    if past.isinf().any():
+        raise DataError("the past holds infinite values; set what is missing to NaN.")
+    raise InternalError(
+        "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
+    )
 
 
 def where_covered(rates: Tensor, past: Tensor) -> Tensor:

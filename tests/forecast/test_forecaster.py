@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nowcast.errors import InternalError
+from nowcast.errors import DataError, InternalError
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.sequences.inputs import Channel, Inputs
 from nowcast.sequences.scaling import Scaling
@@ -144,6 +144,11 @@ def test_a_forecast_that_is_no_number_is_an_error_not_missing_rain(value: float)
 
     with pytest.raises(InternalError, match="not finite"):
         forecaster(broken)(past([1.0, NAN]))
+
+
+def test_infinite_rain_is_not_blamed_on_the_model() -> None:
+    with pytest.raises(DataError, match="the past holds infinite values"):
+        forecaster()(past([math.inf]))
 
 
 def test_no_gradients_are_kept() -> None:
