@@ -148,7 +148,7 @@ def test_a_forecast_that_is_no_number_is_an_error_not_missing_rain(value: float)
 
 def test_infinite_rain_is_not_blamed_on_the_model() -> None:
     with pytest.raises(DataError, match="the past holds infinite values"):
-        forecaster()(past([math.inf]))
+        forecaster(last_frame)(past([math.inf]))
 
 
 def test_no_gradients_are_kept() -> None:
