@@ -13,6 +13,9 @@ WIDTH = 16
 _SPACING = (1, 2, 4)
 """Pixels between the points of each 3 × 3 convolution."""
 
+FADING = 3
+"""Parts that fade with lead time: not at all, and with its first and second power."""
+
 REACH = sum(_SPACING)
 """Pixels from a pixel to the furthest that it depends on."""
 
@@ -20,7 +23,7 @@ REACH = sum(_SPACING)
 class Detail(nn.Module):
     """Three convolutions over the newest frames at full resolution, and from all of them
 
-        D(lead step n) = D₁ / n + D₂,
+        D(lead step n) = D₀ + D₁ / n + D₂ / n²,
 
     for small structures matter most in the first minutes. It begins at zero. It belongs to the
     moving frame of reference: in the fixed frame the pixels of two frames are not the same rain.
@@ -41,7 +44,7 @@ class Detail(nn.Module):
             nn.Conv2d(of, WIDTH, kernel_size=3, padding=apart, dilation=apart)
             for of, apart in zip(inputs, _SPACING, strict=True)
         )
-        self.output = nn.Conv2d(len(_SPACING) * WIDTH, 2 * output_channels, kernel_size=1)
+        self.output = nn.Conv2d(len(_SPACING) * WIDTH, FADING * output_channels, kernel_size=1)
         for parameter in self.output.parameters():
             nn.init.zeros_(parameter)
 
@@ -61,7 +64,6 @@ class Detail(nn.Module):
         parts: Tensor = self.output(torch.cat(seen, dim=1))
         parts = parts.to(torch.promote_types(parts.dtype, torch.float32)).contiguous()
         leads = torch.arange(1, lead_steps + 1, device=parts.device, dtype=parts.dtype)
-        halves: Tensor = parts.unflatten(1, (2, -1))
-        fading, lasting = halves.unbind(dim=1)
-        detail: Tensor = fading[:, None] / leads[:, None, None, None] + lasting[:, None]
-        return detail
+        share = 1 / leads[:, None, None, None]
+        lasting, fading, fleeting = parts.unflatten(1, (FADING, -1))[:, None].unbind(dim=2)
+        return torch.addcmul(torch.addcmul(lasting, fading, share), fleeting, share.square())

@@ -23,7 +23,8 @@ def fit_cuts(sample: Sample) -> Tensor:
 
     They are fitted from the highest threshold down, together: the area of a threshold also holds
     the areas of those above it, so what a cut adds is judged on the pixels outside of these. Each
-    cut is the best over its lead time and the two next to it, which evens out chance.
+    cut is the best over its lead time, which counts twice, and the two next to it: this evens out
+    chance.
 
     A threshold that nearly no pixel reaches has the cut of the one below it; of rates, one that is
     as many times larger as the threshold.
@@ -71,8 +72,8 @@ def _best_codes(code: Tensor, event: Tensor, inside: Tensor, counted: Tensor) ->
 
 
 def _with_neighbours(counts: Tensor) -> Tensor:
-    """Add to the counts (lead, …) of each lead time those of the lead times next to it."""
-    summed = counts.clone()
+    """Return twice the counts (lead, …) of each lead time and once those next to it."""
+    summed = 2 * counts
     summed[1:] += counts[:-1]
     summed[:-1] += counts[1:]
     return summed

@@ -26,12 +26,13 @@ def test_it_begins_at_zero() -> None:
     torch.testing.assert_close(refined(frames, 3), cells(frames, 3))
 
 
-def test_part_of_it_fades_with_lead_time() -> None:
-    """D(n) = D₁ / n + D₂, so n · D(n) grows by D₂ with each step."""
-    steps = torch.arange(1, 5).double()[:, None, None, None]
-    growth = (disturbed()(torch.rand(1, 3, 1, 9, 11).double(), 4) * steps).diff(dim=1)
-    torch.testing.assert_close(growth, growth[:, :1].expand_as(growth))
-    assert growth.abs().min() > 0
+def test_parts_of_it_fade_with_lead_time() -> None:
+    """D(n) = D₀ + D₁ / n + D₂ / n²: n² · D(n) is a parabola, whose second differences are 2 D₀."""
+    steps = torch.arange(1, 6).double()[:, None, None, None]
+    parabola = disturbed()(torch.rand(1, 3, 1, 9, 11).double(), 5) * steps**2
+    curvature = parabola.diff(n=2, dim=1)
+    torch.testing.assert_close(curvature, curvature[:, :1].expand_as(curvature))
+    assert curvature.abs().min() > 0 and parabola.diff(n=1, dim=1).std(dim=1).min() > 0
 
 
 @pytest.mark.parametrize("frames", [1, FRAMES - 1, FRAMES])
