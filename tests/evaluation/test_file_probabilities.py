@@ -255,6 +255,10 @@ def test_the_probability_of_a_threshold_is_drawn_or_refused(run: Run, data: list
         ("plain.nc", "probability=1"): "probability: plain.nc has no probabilities",
         ("forecasts/a.nc", "probability=3"): "has none of 3 mm/h; choose one of 0.1, 0.5, 1, 2.",
         ("forecasts/a.nc", "probability=0"): "probability: must be above 0",
+        (
+            "forecasts/a.nc",
+            "probability=true",
+        ): "give a threshold of the file in mm/h, as probability=1",
     }
     for words, reason in refusals.items():
         outcome = run("plot", *words)
