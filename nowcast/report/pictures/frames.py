@@ -16,12 +16,13 @@ import numpy.typing as npt
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
-from nowcast.report.pictures.arrows import Arrows, draw_arrows, key_of
+from nowcast.report.pictures.arrows import Arrows, draw_arrows, keys_of
 from nowcast.report.pictures.colours import (
     COLOURS,
     DRY,
     EDGE,
     INK,
+    MISSING,
     NOT_COVERED,
     PROBABILITY_CLASSES,
     probability_colours,
@@ -433,10 +434,10 @@ def _draw_legend(
         white = f"{white}; probability below {min(PROBABILITY_CLASSES):g}"
     handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=EDGE, label=label)
-        for label, colour in {white: DRY, "not covered": NOT_COVERED}.items()
+        for label, colour in {white: DRY, MISSING: NOT_COVERED}.items()
     ]
     if look.arrows is not None:
-        handles.append(key_of(look.arrows, look.shape))
+        handles += keys_of(look.arrows, look.shape)
     narrow = _NARROW + 2 * bool(of_probabilities.size)
     columns = 1 if look.arrows and figure.get_figwidth() < narrow else len(handles)
     figure.legend(
