@@ -187,7 +187,7 @@ def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> 
     if not motion.any():
         log.warning("%s: no rain can be followed over its frames, so no arrows are drawn", where)
         return None
-    motion = where_covered(motion, np.isfinite(seen).any(axis=0))
+    motion = where_covered(motion, np.asarray(np.isfinite(seen).any(axis=0)))
     minutes = forecast[LEAD_TIME].values
     steps_an_hour = 60 / float(minutes[1] - minutes[0] if len(minutes) > 1 else minutes[0])
     size = pixel_size(place_of_grid(forecast))
