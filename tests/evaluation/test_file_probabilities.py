@@ -248,7 +248,7 @@ def test_the_probability_of_a_threshold_is_drawn_or_refused(run: Run, data: list
     outcome = run("plot", "forecasts/a.nc", "probability=1", "columns=2")
     assert (outcome.code, outcome.out, outcome.err) == (0, "forecast.png\n", "")
     figure = nowcast.plot(nowcast.open_forecast("forecasts/a.nc"), probability=0.5)
-    labels = [axes.get_ylabel().replace("\n", " ") for axes in figure.axes]
+    labels = [" ".join(axes.get_ylabel().split()) for axes in figure.axes]
     assert "mine: probability of ≥ 0.5 mm/h" in labels
     write_forecast(forecast(66, ()), "plain.nc")
     refusals = {

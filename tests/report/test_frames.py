@@ -119,6 +119,10 @@ def test_probabilities_are_the_last_row_with_a_scale_of_their_own() -> None:
         "mm/h", "probability",
     ]  # fmt: skip
     assert labels[4].split("\n")[:2] == ["lagrangian_", "probability:"]
+    assert "≥\u00a01" in labels[4]  # stays together
+    figure.draw_without_rendering()
+    whole = figure.legends[0].get_window_extent()
+    assert 0 <= whole.x0 < whole.x1 <= figure.bbox.x1
     image = figure.axes[4].get_images()[0]
     assert image.get_cmap()(image.norm(0.55))[:3] == to_rgb(PROBABILITY_CLASSES[0.5])
 

@@ -49,7 +49,7 @@ PanelRow = tuple[str, list[tuple[str, Panel]]]
 NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
-_NARROW = 5.5  # inches of a figure in which the legend of arrows is wider than it
+_LEGEND, _MORE = 3.7, 1.9  # inches of a legend in one line, and of what else it may say
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
@@ -344,6 +344,7 @@ def _film(
 
 def _wrapped(name: str, inches: float) -> str:
     """A name in as many lines as it needs within so many inches, also parted after underscores."""
+    name = name.replace("≥ ", "≥\u00a0")
     return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
 
 
@@ -438,8 +439,8 @@ def _draw_legend(
     ]
     if look.arrows is not None:
         handles += keys_of(look.arrows, look.shape)
-    narrow = _NARROW + 2 * bool(of_probabilities.size)
-    columns = 1 if look.arrows and figure.get_figwidth() < narrow else len(handles)
+    needs = _LEGEND + _MORE * (bool(of_probabilities.size) + (look.arrows is not None))
+    columns = 1 if figure.get_figwidth() < needs else len(handles)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
     )
