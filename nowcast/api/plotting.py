@@ -20,7 +20,7 @@ from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
 from nowcast.radar.placing.place import origin_of, pixel_size
 from nowcast.radar.times import show
-from nowcast.report.pictures.arrows import Arrows
+from nowcast.report.pictures.arrows import Arrows, where_covered
 from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def plot(
     Args:
         forecasts: one, or several of one reference time by the names to show. Rates are in mm/h;
             of an ensemble the mean of its members is drawn; with `probability=1` also the
-            probability of 1 mm/h, of those that have it.
+            probability of at least 1 mm/h, of those that have it.
         grid: a canonical grid, as `open_grid` opens it, with what was then observed; None draws the
             forecasts only.
         output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
@@ -171,7 +171,8 @@ def frames_before(config: PlotConfig, output: str | None) -> int:
 
 def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> Arrows | None:
     """Return the rain's motion over the frames up to the reference time; if fewer than two of them
-    are given, over the first frames of the forecast.
+    are given, over the first frames of the forecast. It is NaN where none of these frames is
+    covered.
 
     where: what messages call the forecast. None, which is logged, if nothing moves.
     """
@@ -181,10 +182,12 @@ def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> 
         frames = [missing if frame is None else frame for frame in past or ()]
     else:
         frames = list(rates[:MOTION_FRAMES])
-    motion = estimate_motion(np.stack(frames).astype(np.float32))
+    seen = np.stack(frames).astype(np.float32)
+    motion = estimate_motion(seen)
     if not motion.any():
         log.warning("%s: no rain can be followed over its frames, so no arrows are drawn", where)
         return None
+    motion = where_covered(motion, np.asarray(np.isfinite(seen).any(axis=0)))
     minutes = forecast[LEAD_TIME].values
     steps_an_hour = 60 / float(minutes[1] - minutes[0] if len(minutes) > 1 else minutes[0])
     size = pixel_size(place_of_grid(forecast))
@@ -221,10 +224,14 @@ def probabilities_at(
     if threshold is None:
         return {}
     given = {name: probabilities_of(forecast) for name, forecast in forecasts.items()}
-    rows = {
-        f"{name}: probability of {threshold:g} mm/h": one.values[:, one.thresholds.index(threshold)]
+    values = {
+        name: one.values[:, one.thresholds.index(threshold)]
         for name, one in given.items()
         if one is not None and threshold in one.thresholds
+    }
+    rows = {
+        f"{name}: probability of ≥ {threshold:g} mm/h": drawn
+        for name, drawn in _each_once(values, forecasts).items()
     }
     known = sorted({value for one in given.values() if one is not None for value in one.thresholds})
     if not known:
@@ -237,6 +244,22 @@ def probabilities_at(
         raise ConfigError(
             f"probability: {where} has none of {threshold:g} mm/h; choose one of {listed}."
         )
+    return rows
+
+
+def _each_once(values: Mapping[str, Any], forecasts: Mapping[str, xr.Dataset]) -> Mapping[str, Any]:
+    """Return probabilities without those that an earlier row has too, as of one model with several
+    rates: that row is then named by the method only, if no other row is.
+    """
+    rows: dict[str, Any] = {}
+    for name, one in values.items():
+        same = [row for row, drawn in rows.items() if np.array_equal(drawn, one, equal_nan=True)]
+        if not same:
+            rows[name] = one
+            continue
+        method = method_of(forecasts[name])
+        if method not in values and method not in rows:
+            rows = {method if row == same[0] else row: drawn for row, drawn in rows.items()}
     return rows
 
 

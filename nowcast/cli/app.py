@@ -23,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
-        "Exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 device, 70 internal, 73"
-        " cannot create, 74 I/O, 75 try later, 78 config, 130/143 stopped by a signal."
+        "Exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 device, 70 the computation"
+        " failed, 73 cannot create, 74 I/O, 75 try later, 78 config, 130/143 stopped by a signal."
         " NOWCAST_DEBUG=1 shows the traceback of an error."
     ),
 )
@@ -262,7 +262,7 @@ def fetch(
     ] = "radolan",
     folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data"),
 ) -> None:
-    """Fetch the sample data: ten days of real radar, or synthetic rain in its place."""
+    """Fetch the sample data: eleven days of real radar, or synthetic rain in its place."""
     from nowcast.commands.fetch import fetch
 
     print(fetch(sample, folder))

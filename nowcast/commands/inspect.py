@@ -289,8 +289,10 @@ def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
     table = Table.grid("", "", padding=(0, 2, 0, 0))
     for name, text in rows:
         table.add_row(f"  {printable(name)}", printable(text))
-    console.print(table)
-    console.print()
+    with console.capture() as drawn:
+        console.print(table)
+    # a table fills every line with spaces up to its longest
+    print("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")
 
 
 def _progress(things: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterable[T]:

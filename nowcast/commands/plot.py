@@ -77,14 +77,20 @@ def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
 
 
 def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]:
-    """The method of each forecast, as in tables of scores; with the folder or file where
-    several have the same.
+    """The method of each forecast, as in tables of scores; if several have the same, with its rate
+    where these differ, and with the folder or file where even that is the same.
     """
     methods = [str(forecast.attrs.get("method", MODEL)) for forecast in forecasts]
-    alike = {
-        method: [file for file, one in zip(files, methods, strict=True) if one == method]
-        for method in methods
-    }
+    rates = [forecast.attrs.get("rate") for forecast in forecasts]
+    kinds = {method: {rate for one, rate in zip(methods, rates, strict=True) if one == method}
+             for method in methods}  # fmt: skip
+    said = [
+        f"rate={rate}" if rate is not None and len(kinds[method]) > 1 else None
+        for method, rate in zip(methods, rates, strict=True)
+    ]
+    alike: dict[tuple[str, str | None], list[str]] = {}
+    for file, method, rate in zip(files, methods, said, strict=True):
+        alike.setdefault((method, rate), []).append(file)
     told_apart = {
         file: where
         for same in alike.values()
@@ -92,8 +98,8 @@ def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]
         for file, where in zip(same, differing_parts(same), strict=True)
     }
     return [
-        method_of(forecast, told_apart.get(file))
-        for file, forecast in zip(files, forecasts, strict=True)
+        method_of(forecast, ", ".join(filter(None, (rate, told_apart.get(file)))) or None)
+        for file, forecast, rate in zip(files, forecasts, said, strict=True)
     ]
 
 

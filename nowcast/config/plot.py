@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nowcast.config.checks import one_of, positive
 from nowcast.config.data import RadarConfig
@@ -16,7 +17,7 @@ class PlotConfig:
     colours: str
     motion: bool
     columns: int
-    probability: float | None
+    probability: Any  # a number or None; a type of its own would be refused in words of OmegaConf
     frames_per_second: float
     output: str
 
@@ -25,7 +26,13 @@ class PlotConfig:
         if not 1 <= self.columns <= 50:
             raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
         if self.probability is not None:
-            positive("probability", self.probability)
+            given = self.probability
+            if isinstance(given, bool) or not isinstance(given, int | float):
+                raise ConfigError(
+                    "probability: give a threshold of the file in mm/h, as probability=1, not"
+                    f" {given}."
+                )
+            positive("probability", given)
         if not 0.1 <= self.frames_per_second <= 50:
             raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
         if Path(self.output).suffix not in (".png", ".gif", ".mp4"):

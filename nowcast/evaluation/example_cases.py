@@ -109,5 +109,5 @@ def drawn_probability(cases: Cases) -> dict[str, NDArray[np.floating]]:
             values = one.at([DRAWN])[0, :, 0].float().cpu().numpy()
             if np.isnan(values).all():  # of a case without probabilities
                 continue
-            return {f"{name}: probability of {DRAWN:g} mm/h": values}
+            return {f"{name}: probability of ≥ {DRAWN:g} mm/h": values}
     return {}

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.radar.placing.place import Origin
-from nowcast.report.pictures.colours import DRY, NOT_COVERED, PROBABILITY_CLASSES, RATE_CLASSES
+from nowcast.report.pictures.colours import (
+    DRY,
+    MISSING,
+    NOT_COVERED,
+    PROBABILITY_CLASSES,
+    RATE_CLASSES,
+)
 
 LARGEST = 320
 """Pixels along the longer side of a frame; larger ones are averaged, so that the page fits into
@@ -131,7 +137,7 @@ def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -
 def legend() -> list[tuple[str, str]]:
     """Return the colour scale of all frames: each colour with its words."""
     *rates, highest = (f"{rate:g}" for rate in RATE_CLASSES)
-    words = [f"dry, below {min(RATE_CLASSES):g}", *rates, f"{highest} mm/h and more", "not covered"]
+    words = [f"dry, below {min(RATE_CLASSES):g}", *rates, f"{highest} mm/h and more", MISSING]
     return list(zip((DRY, *RATE_CLASSES.values(), NOT_COVERED), words, strict=True))
 
 

@@ -107,7 +107,13 @@ def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> T
     here = scores.isel(part=0, forecast=forecast)
     columns = [here[f"{score.name}_{how}"].values for score, how in ways]
     rows = [
-        (at_or_above(scores, value), [Cell(number(one)) for one in cells])
+        (
+            at_or_above(scores, value),
+            [
+                Cell(number(one, score.decimals_of([one])))
+                for one, (score, _) in zip(cells, ways, strict=True)
+            ],
+        )
         for value, *cells in zip(scores["threshold"].values, *columns, strict=True)
     ]
     head = [Cell(""), *[Cell(score.title, small=how) for score, how in ways]]

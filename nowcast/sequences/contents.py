@@ -40,9 +40,8 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
         if note.is_file() and len(known := note.read_text()) == 64:
             return known
         total = sum(size for _, size, *_ in facts)
-        log.info(
-            "reading %d files (%.1f GB) to know them by what they hold", len(files), total / 1e9
-        )
+        what = "1 file" if len(files) == 1 else f"{len(files)} files"
+        log.info("computing the checksum of %s (%s)", what, _size_in_words(total))
         shared = os.path.commonpath(files) if files else ""
         found = _digest([(os.path.relpath(path, shared), sha256(path)) for path in files])
     except OSError as error:
@@ -59,6 +58,10 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
 
 def _facts(version: FileVersion) -> tuple[int, int, int]:
     return version.size, version.mtime_ns, version.ctime_ns
+
+
+def _size_in_words(size: int) -> str:
+    return f"{size / 1e6:.3g} MB" if size < 999.5e6 else f"{size / 1e9:.1f} GB"
 
 
 def _digest(values: object) -> str:

@@ -28,7 +28,7 @@ from nowcast.service.publication import (
     published,
     tidy_up,
 )
-from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report
+from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, not_by_model
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Made
@@ -94,7 +94,7 @@ def run_cycle(
             report.outcome = FORECAST if report.reason is None else FALLBACK
         tidy_up(config, reference_time, now)
     if report.reason is not None and config.fallback_exit_code:
-        raise TryLaterError(f"forecast by {report.method}, not by the model: {report.reason}")
+        raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
 
 
 def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -> bool:

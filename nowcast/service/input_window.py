@@ -23,6 +23,7 @@ from nowcast.service.retry import BadFiles
 from nowcast.service.timeline import Timeline
 
 _MINUTE = np.timedelta64(1, "m")
+_LISTED = 3  # times of missing frames that a message names
 _ADVISED = np.timedelta64(30, "m")  # beyond, rain between two frames is a guess
 
 
@@ -158,15 +159,12 @@ def _refusal(
     config: PredictConfig,
     bad: BadFiles,
 ) -> MissingFramesError:
-    """Which frame is missing, of several the newest or else the first, and what would help; no
-    setting helps where the newest is.
+    """Which frames are missing, only the newest if it is, and what would help; no setting helps
+    if the newest is missing.
     """
     k = -1 if missing[-1] else int(missing.argmax())
-    what = (
-        f"no frame at {times[k]:.16} UTC"
-        if absent[k]
-        else f"the frame at {times[k]:.16} UTC holds no measured pixel"
-    )
+    named = np.flatnonzero(missing)[-1:] if missing[-1] else np.flatnonzero(missing)
+    what = _in_words(times[named], absent[named])
     if not missing[-1]:
         what_for = f", and the forecast needs {need.steps} frames up to {times[-1]:.16}"
         advice, settings = (
@@ -192,6 +190,24 @@ def _refusal(
     return MissingFramesError(
         f"{config.data.path}: {what}", f"{what_for}{held}. {advice}{setting}.{left_out}"
     )
+
+
+def _in_words(times: Times, absent: NDArray[np.bool_]) -> str:
+    """Say which frames are missing: those without a file, and those without a measured pixel."""
+    blank = times[~absent]
+    said = [
+        f"no frame at {_listed(times[absent])}" if absent.any() else "",
+        f"the frame at {_listed(blank)} holds no measured pixel" if len(blank) == 1 else "",
+        f"the frames at {_listed(blank)} hold no measured pixel" if len(blank) > 1 else "",
+    ]
+    return ", ".join(filter(None, said))
+
+
+def _listed(times: Times) -> str:
+    """The first times, and how many more there are."""
+    first = ", ".join(f"{time:.16}" for time in times[:_LISTED])
+    more = len(times) - _LISTED
+    return f"{first} UTC" + (f" and {more} more" if more > 0 else "")
 
 
 def _that_would_help(

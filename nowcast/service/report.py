@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nowcast.config.predict import PredictConfig
+from nowcast.config.predict import MODEL, PredictConfig
 from nowcast.errors import (
     CannotCreateError,
     InputOutputError,
@@ -119,7 +119,7 @@ class Report:
             said, why = f"{FAILED}{of}, {code}: {self.reason}", None
         else:
             said = f"{self.outcome}{of}{by}: {self.path}"
-            why = f"not by the model: {self.reason}" if self.outcome == FALLBACK else self.reason
+            why = not_by_model(self.reason) if self.outcome == FALLBACK else self.reason
         notes = [why, code if self.exit_code and self.outcome != FAILED else None, *self.remarks]
         return "; ".join(
             [f"{said} ({self._details()})", *(note.rstrip(".") for note in notes if note)]
@@ -136,6 +136,11 @@ class Report:
         parts = [f"{part} {seconds:.1f}" for part, seconds in self.seconds.items()]
         took = ", ".join([*parts, f"in all {time.monotonic() - self.started:.1f} s"])
         return f"{about}; {took}" if about else took
+
+
+def not_by_model(reason: str | None) -> str:
+    """Say why a forecast is not by the model; a reason begins with the method that it is of."""
+    return f"not by the model: {(reason or '').removeprefix(f'{MODEL}: ')}"
 
 
 class Journal:

@@ -160,6 +160,7 @@ _brier = partial(
     takes=_probability,
     dims=("threshold",),
     range=_UNIT,
+    decimals=None,
     place=Place(numbers="ensembles", defined=False),
 )
 _ALL = (

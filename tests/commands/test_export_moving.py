@@ -4,6 +4,7 @@ that is estimated without PyTorch.
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +125,11 @@ def test_the_command_says_how_far_it_is_from_the_checkpoint(
     assert "probability.onnx: 3 → 2 frames of 34 × 41, " in exported["probability"][1]
     assert " in probability; a forecast of known motion takes " in exported["probability"][1]
     assert " mm/h; a forecast of known motion takes " in exported["rate"][1]
+    took = re.search(
+        r"takes ([\d.]+) s by the exported model( \(slower\))? and ([\d.]+) s by the checkpoint\n",
+        exported["rate"][1],
+    )
+    assert took and (took[2] is None or took[1] >= took[3]), exported["rate"][1]
 
 
 def test_it_writes_probabilities_and_imports_no_pytorch_though_a_frame_is_missing(

@@ -78,7 +78,7 @@ def test_files_with_probabilities_are_scored_by_them_next_to_plain_baselines(
     assert (mine["brier_pooled"] < plain["brier_pooled"]).sel(threshold=[0.7, 2]).all()
     assert np.isnan(mine["brier_pooled"].sel(threshold=5))
     report = Path("scores/report.html").read_text()
-    assert "mine (probabilities)" in report and "mine: probability of 1 mm/h" in report
+    assert "mine (probabilities)" in report and "mine: probability of ≥ 1 mm/h" in report
     assert "Rank histogram</h3>" not in report and remark in report
     table = Path("scores/scores.csv").read_text().splitlines()
     assert {"brier", "reliability_distance", "crps"} <= set(table[0].split(","))
@@ -239,7 +239,7 @@ def test_a_predictor_may_give_probabilities_an_ensemble_or_rates(
         assert counts["members"].values.tolist() == [1, 100, 3]
         assert counts["has_probabilities"].values.tolist() == [0, 1, 0]
     [(name, values)] = drawn["probabilities"].items()
-    assert name == "climatology: probability of 1 mm/h"
+    assert name == "climatology: probability of ≥ 1 mm/h"
     rates = drawn["forecasts"]["climatology"]
     np.testing.assert_allclose(values, shares(torch.from_numpy(rates), (1.0,))[:, 0])
 
@@ -248,13 +248,17 @@ def test_the_probability_of_a_threshold_is_drawn_or_refused(run: Run, data: list
     outcome = run("plot", "forecasts/a.nc", "probability=1", "columns=2")
     assert (outcome.code, outcome.out, outcome.err) == (0, "forecast.png\n", "")
     figure = nowcast.plot(nowcast.open_forecast("forecasts/a.nc"), probability=0.5)
-    labels = [axes.get_ylabel().replace("\n", " ") for axes in figure.axes]
-    assert "mine: probability of 0.5 mm/h" in labels
+    labels = [" ".join(axes.get_ylabel().split()) for axes in figure.axes]
+    assert "mine: probability of ≥ 0.5 mm/h" in labels
     write_forecast(forecast(66, ()), "plain.nc")
     refusals = {
         ("plain.nc", "probability=1"): "probability: plain.nc has no probabilities",
         ("forecasts/a.nc", "probability=3"): "has none of 3 mm/h; choose one of 0.1, 0.5, 1, 2.",
         ("forecasts/a.nc", "probability=0"): "probability: must be above 0",
+        (
+            "forecasts/a.nc",
+            "probability=true",
+        ): "give a threshold of the file in mm/h, as probability=1",
     }
     for words, reason in refusals.items():
         outcome = run("plot", *words)

@@ -80,6 +80,7 @@ def test_a_checkpoint_of_a_landed_version_is_shown_without_what_it_does_not_know
     outcome = run("inspect", str(OLD))
     assert (outcome.code, outcome.err) == (0, "")
     assert rows(outcome.out)["data"] == "radar, rain.nc"
+    assert not [line for line in outcome.out.splitlines() if line.endswith(" ")]
     assert rows(outcome.out)["written"].startswith(
         "at a time not recorded by nowcast 0.1.0, torch "
     )

@@ -9,7 +9,8 @@ from test_pictures import assert_whole_png
 
 from nowcast.motion.grid import coarse_size
 from nowcast.report.pictures import frames
-from nowcast.report.pictures.arrows import Arrows
+from nowcast.report.pictures.arrows import Arrows, where_covered
+from nowcast.report.pictures.colours import MISSING
 
 
 def steady(size: tuple[int, int], x: float, y: float) -> Arrows:
@@ -35,7 +36,24 @@ def test_arrows_point_where_the_rain_goes(size: tuple[int, int], origin: frames.
         assert 0 <= one.X.min() <= one.X.max() < size[1]
         assert 0 <= one.Y.min() <= one.Y.max() < size[0]
     [legend] = figure.legends
-    assert [text.get_text() for text in legend.get_texts()][-1] == "motion, at most 60 km/h"
+    assert [text.get_text() for text in legend.get_texts()][-1] == "the longest arrow: 60 km/h"
+
+
+def test_arrows_stand_only_over_what_is_covered_and_the_key_is_of_them() -> None:
+    """The rain of the eastern half, which is not covered, moves faster."""
+    size, covered = (96, 150), np.zeros((96, 150), bool)
+    covered[:, :70] = True
+    motion = steady(size, 3, -4).motion
+    motion[:, :, 10:] *= 5
+    arrows = Arrows(where_covered(motion, covered), 12.0, "km/h")
+    figure = frames.frames_figure(None, {"model": np.ones((1, *size))}, [5], "Rain", arrows=arrows)
+    [drawn] = [one for one in figure.findobj() if isinstance(one, Quiver)]
+    assert drawn.N > 10 and drawn.X.max() < 74
+    [legend] = figure.legends
+    assert legend.get_texts()[-1].get_text() == "the longest arrow: 60 km/h"
+    nowhere = Arrows(where_covered(motion, covered & False), 12.0, "km/h")
+    bare = frames.frames_figure(None, {"model": np.ones((1, *size))}, [5], "Rain", arrows=nowhere)
+    assert [text.get_text() for text in bare.legends[0].get_texts()][1:] == [MISSING]
 
 
 def test_without_motion_the_legend_says_nothing_of_it() -> None:

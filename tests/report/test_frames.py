@@ -111,7 +111,7 @@ def test_the_south_is_drawn_at_the_bottom_wherever_row_0_is(tmp_path: Path) -> N
 
 def test_probabilities_are_the_last_row_with_a_scale_of_their_own() -> None:
     """A long name is parted between its words."""
-    rain, name = np.ones((2, 8, 8)), "lagrangian_probability: probability of 1 mm/h"
+    rain, name = np.ones((2, 8, 8)), "lagrangian_probability: probability of ≥ 1 mm/h"
     rows = {name: np.full((2, 8, 8), 0.55)}
     figure = frames.frames_figure(rain, {"model": rain}, [5, 10], "Rain", probabilities=rows)
     labels = [axes.get_ylabel() for axes in figure.axes]
@@ -119,6 +119,10 @@ def test_probabilities_are_the_last_row_with_a_scale_of_their_own() -> None:
         "mm/h", "probability",
     ]  # fmt: skip
     assert labels[4].split("\n")[:2] == ["lagrangian_", "probability:"]
+    assert "≥\u00a01" in labels[4]  # stays together
+    figure.draw_without_rendering()
+    whole = figure.legends[0].get_window_extent()
+    assert 0 <= whole.x0 < whole.x1 <= figure.bbox.x1
     image = figure.axes[4].get_images()[0]
     assert image.get_cmap()(image.norm(0.55))[:3] == to_rgb(PROBABILITY_CLASSES[0.5])
 

@@ -277,8 +277,16 @@ def test_the_data_section_counts_what_is_missing() -> None:
 
 def test_ensembles_have_their_section_and_others_do_not(page: Path) -> None:
     assert "steps (4 members)" in page.read_text()
+    assert "<h2>Ensembles and probabilities</h2>" in page.read_text()
     counts = counts_of(1)
     assert values_of(scores_of(counts), counts)["ensembles"] is None
+
+
+def test_brier_scores_of_rare_rain_can_be_told_apart() -> None:
+    counts = counts_of(1, members=4)
+    scores = scores_of(counts)
+    scores["brier_pooled"][:] = 0.000423
+    assert "<td>0.000423</td>" in shown("ensembles", scores, counts)
 
 
 def test_forecasts_scored_over_different_pixels_are_called_so() -> None:

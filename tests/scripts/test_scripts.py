@@ -62,7 +62,7 @@ def test_the_command_of_every_script_composes_and_all_its_keys_exist(
     once = [word for word in words if word != "--watch"]
     shown = run(*once, "--cfg", "job")
     assert shown.code == 0, shown.err
-    assert "fallback:\n- model\n- extrapolation\n- persistence\n- none\n" in shown.out
+    assert "fallback:\n- model\n- lagrangian_probability\n- persistence\n- none\n" in shown.out
     # and every value is allowed: the command goes as far as to look for its checkpoint
     names = {"status": "status.json", "metrics": "nowcast.prom", "checkpoint": "best.pt"}
     elsewhere = [f"{key}={tmp_path}/{name}" for key, name in names.items()] + [

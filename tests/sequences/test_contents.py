@@ -54,6 +54,17 @@ def test_changed_content_and_other_names_are_not(archive, tmp_path):
     assert len({before, changed, renamed, contents_of([archive / "c.h5"], tmp_path / "cache")}) == 4
 
 
+def test_the_log_tells_how_much_is_read(archive, tmp_path, caplog):
+    caplog.set_level("INFO")
+    (archive / "a.h5").write_bytes(bytes(1_500_000))
+    contents_of(everything(archive), tmp_path / "cache")
+    contents_of([archive / "a.h5"], tmp_path / "cache")
+    assert caplog.messages == [
+        "computing the checksum of 2 files (1.5 MB)",
+        "computing the checksum of 1 file (1.5 MB)",
+    ]
+
+
 def test_two_files_that_change_places_are_another_archive(archive, tmp_path):
     before = contents_of(everything(archive), tmp_path / "cache")
     (archive / "a.h5").write_bytes(b"second")

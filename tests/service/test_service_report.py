@@ -144,14 +144,15 @@ def samples(path: Path) -> dict[str, float]:
             made(
                 FALLBACK,
                 method="persistence",
-                reason="no frame at 11:50.",
+                reason="model: rain.nc: no frame at 11:50.",
                 remarks=["2 frames filled"],
                 age=None,
                 seconds={},
             ),
             (
                 "fallback from 2026-11-21T12:05 UTC by persistence: forecasts/20261121T1205Z.nc "
-                "(wet 12.3 %; in all 2.7 s); not by the model: no frame at 11:50; 2 frames filled"
+                "(wet 12.3 %; in all 2.7 s); not by the model: rain.nc: no frame at 11:50; 2 frames"
+                " filled"
             ),
         ),
         (

@@ -123,8 +123,8 @@ def degrees_of(place: Place, where: str) -> tuple[Float64Array, Float64Array]:
             ) from error
         return unwrapped(longitude), latitude
     raise DataError(
-        f"{where}: says neither the projection nor the latitude and longitude of its pixels, so"
-        " they have no place."
+        f"{where}: it is not known where its pixels lie on Earth: there is no projection, and"
+        " latitudes and longitudes are absent, or wrong and not used; leave out the box of degrees."
     )
 
 

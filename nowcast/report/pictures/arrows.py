@@ -21,7 +21,7 @@ _MOST = 9  # arrows along the longer side
 class Arrows:
     """Motion to draw.
 
-    motion: (2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
+    motion: (2, hc, wc) in pixels per timestep, x then y, on the coarse grid; NaN draws no arrow.
     speed: of one pixel per timestep, in `unit`.
     unit: as "km/h".
     """
@@ -31,36 +31,64 @@ class Arrows:
     unit: str
 
 
+def where_covered(motion: Float32Array, covered: NDArray[np.bool_]) -> Float32Array:
+    """Return a motion (2, hc, wc), NaN where no pixel (h, w) around a point is covered."""
+    before = COARSE // 2
+    after = (
+        points * COARSE - length - before
+        for points, length in zip(motion.shape[1:], covered.shape, strict=True)
+    )
+    padded = np.pad(covered, [(before, more) for more in after])
+    blocks = padded.reshape(motion.shape[1], COARSE, motion.shape[2], COARSE)
+    return np.where(blocks.any(axis=(1, 3)), motion, np.float32(np.nan))
+
+
 def draw_arrows(panel: "Axes", arrows: Arrows, shape: tuple[int, int]) -> None:
     """Draw some of the arrows into a panel of frames (h, w), the fastest as long as they are
     apart.
     """
-    rows, columns, apart = _places(shape)
-    u, v = arrows.motion[:, rows][:, :, columns]
+    x, y, u, v = _drawn(arrows, shape)
     panel.quiver(
-        columns * COARSE, rows * COARSE, u, v, angles="xy", scale_units="xy",
-        scale=max(float(np.hypot(u, v).max()), 1e-6) / apart, pivot="middle", color=INK,
+        x, y, u, v, angles="xy", scale_units="xy",
+        scale=max(_longest(u, v), 1e-6) / _apart(shape), pivot="middle", color=INK,
         units="inches", width=0.014, headwidth=4, headlength=4, headaxislength=3.6, minlength=0,
     )  # fmt: skip
 
 
-def key_of(arrows: Arrows, shape: tuple[int, int]) -> "Line2D":
-    """The entry of a legend that says how fast the longest arrow is."""
+def keys_of(arrows: Arrows, shape: tuple[int, int]) -> list["Line2D"]:
+    """The entry of a legend that says which speed the longest arrow stands for; none if no arrow
+    is drawn.
+    """
     from matplotlib.lines import Line2D
 
-    rows, columns, _ = _places(shape)
-    longest = float(np.hypot(*arrows.motion[:, rows][:, :, columns]).max()) * arrows.speed
-    return Line2D(
+    _, _, u, v = _drawn(arrows, shape)
+    if not u.size:
+        return []
+    speed = _longest(u, v) * arrows.speed
+    key = Line2D(
         [], [], color=INK, linestyle="none", marker=r"$\longrightarrow$", markersize=17,
-        markeredgewidth=0.3, label=f"motion, at most {float(f'{longest:.2g}'):g} {arrows.unit}",
+        markeredgewidth=0.3, label=f"the longest arrow: {float(f'{speed:.2g}'):g} {arrows.unit}",
     )  # fmt: skip
+    return [key]
 
 
-def _places(shape: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    """The rows and columns of the coarse grid that get an arrow, and the pixels between them."""
-    step = max(1, -(-max(shape) // (_MOST * COARSE)))
+def _drawn(arrows: Arrows, shape: tuple[int, int]) -> tuple[NDArray[np.floating], ...]:
+    """The column, row and motion (x, y) of each arrow that is drawn."""
+    step = _apart(shape) // COARSE
     rows, columns = (
         np.arange(step // 2 if length > step // 2 * COARSE else 0, (length - 1) // COARSE + 1, step)
         for length in shape
     )
-    return rows, columns, step * COARSE
+    u, v = arrows.motion[:, rows][:, :, columns]
+    y, x = np.meshgrid(rows * COARSE, columns * COARSE, indexing="ij")
+    known = np.isfinite(u)
+    return x[known], y[known], u[known], v[known]
+
+
+def _longest(u: NDArray[np.floating], v: NDArray[np.floating]) -> float:
+    return float(np.hypot(u, v).max(initial=0.0))
+
+
+def _apart(shape: tuple[int, int]) -> int:
+    """Pixels from one arrow to the next."""
+    return COARSE * max(1, -(-max(shape) // (_MOST * COARSE)))

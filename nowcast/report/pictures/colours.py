@@ -59,6 +59,8 @@ PROBABILITY_CLASSES = {
 class to class; below the first it is white.
 """
 DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
+MISSING = "not covered, or no forecast"
+"""What a legend calls a missing pixel; in a forecast its rain would come from outside the grid."""
 
 _LINES = (
     "#1f5fb4",

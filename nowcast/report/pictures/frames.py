@@ -16,12 +16,13 @@ import numpy.typing as npt
 from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
-from nowcast.report.pictures.arrows import Arrows, draw_arrows, key_of
+from nowcast.report.pictures.arrows import Arrows, draw_arrows, keys_of
 from nowcast.report.pictures.colours import (
     COLOURS,
     DRY,
     EDGE,
     INK,
+    MISSING,
     NOT_COVERED,
     PROBABILITY_CLASSES,
     probability_colours,
@@ -48,7 +49,7 @@ PanelRow = tuple[str, list[tuple[str, Panel]]]
 NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
-_NARROW = 5.5  # inches of a figure in which the legend of arrows is wider than it
+_LEGEND, _MORE = 3.7, 1.9  # inches of a legend in one line, and of what else it may say
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
@@ -343,6 +344,7 @@ def _film(
 
 def _wrapped(name: str, inches: float) -> str:
     """A name in as many lines as it needs within so many inches, also parted after underscores."""
+    name = name.replace("≥ ", "≥\u00a0")
     return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
 
 
@@ -433,12 +435,12 @@ def _draw_legend(
         white = f"{white}; probability below {min(PROBABILITY_CLASSES):g}"
     handles: list[Any] = [
         Patch(facecolor=colour, edgecolor=EDGE, label=label)
-        for label, colour in {white: DRY, "not covered": NOT_COVERED}.items()
+        for label, colour in {white: DRY, MISSING: NOT_COVERED}.items()
     ]
     if look.arrows is not None:
-        handles.append(key_of(look.arrows, look.shape))
-    narrow = _NARROW + 2 * bool(of_probabilities.size)
-    columns = 1 if look.arrows and figure.get_figwidth() < narrow else len(handles)
+        handles += keys_of(look.arrows, look.shape)
+    needs = _LEGEND + _MORE * (bool(of_probabilities.size) + (look.arrows is not None))
+    columns = 1 if figure.get_figwidth() < needs else len(handles)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
     )

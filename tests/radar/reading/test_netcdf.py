@@ -355,7 +355,8 @@ def test_forecasts_are_not_taken_for_what_a_radar_measured(write, ramp):
 
     refused(
         write("a.nc", ramp, extra=reference(5)),
-        "holds a forecast of 2020-01-01T00:05, not what a radar measured",
+        "holds a forecast of 2020-01-01T00:05, not what a radar measured; look at it by 'nowcast"
+        r" plot .*a\.nc'",
     )
     # an analysis: none lies after it
     assert open_grid(write("b.nc", ramp, extra=reference(25))).sizes["time"] == 6

@@ -80,7 +80,8 @@ def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
             if times.max() > reference:
                 raise DataError(
                     f"{path}: holds a forecast of {show(reference)}, not what a radar measured;"
-                    " keep forecasts out of the radar files."
+                    f" look at it by 'nowcast plot {path}', or with xarray, and keep forecasts out"
+                    " of the radar files."
                 )
 
 
