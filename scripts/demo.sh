@@ -35,7 +35,7 @@ $at["part"] == "all" && $at["aggregate"] == "mean" { csi[$at["forecast"], $at["t
 
 echo
 echo "The model:      $out/best.pt    its learning curves: $out/curves.png"
-echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed, model, extrapolation, probability of 1 mm/h)"
+echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed, model, extrapolation, probability of at least 1 mm/h)"
 echo "The report:     $out/scores/report.html (open it in a browser)"
 echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecasts below), csi.png"
 echo
