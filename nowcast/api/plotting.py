@@ -20,7 +20,7 @@ from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
 from nowcast.radar.placing.place import origin_of, pixel_size
 from nowcast.radar.times import show
-from nowcast.report.pictures.arrows import Arrows, where_covered
+from nowcast.report.pictures.arrows import Arrows, only_over_coverage
 from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> 
     if not motion.any():
         log.warning("%s: no rain can be followed over its frames, so no arrows are drawn", where)
         return None
-    motion = where_covered(motion, np.asarray(np.isfinite(seen).any(axis=0)))
+    motion = only_over_coverage(motion, np.asarray(np.isfinite(seen).any(axis=0)))
     minutes = forecast[LEAD_TIME].values
     steps_an_hour = 60 / float(minutes[1] - minutes[0] if len(minutes) > 1 else minutes[0])
     size = pixel_size(place_of_grid(forecast))

@@ -21,6 +21,7 @@ from nowcast.errors import DataError, UsageError
 from nowcast.factories.radar import reading
 from nowcast.forecast.dataset import MODEL, open_forecast
 from nowcast.radar import find_files, open_files
+from nowcast.verification.remarks import RATE_BY
 
 
 def plot(config: PlotConfig, files: Sequence[str]) -> Path:
@@ -81,7 +82,7 @@ def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]
     where these differ, and with the folder or file where even that is the same.
     """
     methods = [str(forecast.attrs.get("method", MODEL)) for forecast in forecasts]
-    rates = [forecast.attrs.get("rate") for forecast in forecasts]
+    rates = [forecast.attrs.get(RATE_BY) for forecast in forecasts]
     kinds = {method: {rate for one, rate in zip(methods, rates, strict=True) if one == method}
              for method in methods}  # fmt: skip
     said = [

@@ -59,8 +59,6 @@ from nowcast.untrusted.isolation import isolated
 from nowcast.version import __version__
 
 REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
-RATE_BY = "rate"
-"""The attribute that says how rates followed from the probabilities of a model."""
 MODEL = "model"
 """The method of a forecast that names none: a trained model."""
 ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])

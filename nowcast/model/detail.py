@@ -14,7 +14,7 @@ _SPACING = (1, 2, 4)
 """Pixels between the points of each 3 × 3 convolution."""
 
 FADING = 3
-"""Parts that fade with lead time: not at all, and with its first and second power."""
+"""Parts of the output: D₀, which does not fade with lead time, D₁ and D₂."""
 
 REACH = sum(_SPACING)
 """Pixels from a pixel to the furthest that it depends on."""
@@ -52,7 +52,8 @@ class Detail(nn.Module):
         """Return (b, lead_steps, output_channels, h, w), in float32 at least.
 
         Args:
-            frames: (b, t, c, h, w), scaled, missing pixels 0. Before the first, frames are as it.
+            frames: (b, t, c, h, w), scaled, missing pixels 0. If there are too few, the first
+                stands in for those before it.
             lead_steps: frames to forecast.
         """
         before = frames[:, :1].expand(-1, max(0, FRAMES - frames.shape[1]), -1, -1, -1)

@@ -20,8 +20,8 @@ class Sampling(Candidates):
 
     Rates that are multiplied make, of a few days, the rain of more seasons, and of radars that see
     more or less. Flips and turns make new weather of old where the weather has no side of its own:
-    not where mountains or a coast anchor the rain and the crops are few, nor beside vectors such as
-    wind, whose components would have to turn along.
+    not if mountains or a coast hold the rain in place and crops are few, nor if an input is a
+    vector, such as wind, whose components would have to turn too.
     """
 
     windows_per_epoch: int | None

@@ -17,7 +17,7 @@ CUTS_FITTED_ON = "cuts_fitted_on"
 """The attribute of counts and scores that names the days on which cuts were fitted."""
 
 RATE_BY = "rate"
-"""The attribute of counts and scores that says how a model's rate followed from probabilities."""
+"""The attribute of forecasts, counts and scores that says how rates followed from probabilities."""
 
 
 def remarks_attr(remarks: Sequence[str]) -> dict[str, str]:

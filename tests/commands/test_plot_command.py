@@ -16,7 +16,7 @@ from nowcast.forecast.dataset import build_forecast, write_forecast
 from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.motion.estimation import estimate_motion
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
-from nowcast.report.pictures.arrows import where_covered
+from nowcast.report.pictures.arrows import only_over_coverage
 
 Run = Callable[..., Outcome]
 START = np.datetime64("2020-01-01T00:25")
@@ -128,7 +128,7 @@ def test_forecasts_stand_side_by_side_by_the_names_of_their_methods(
 
 
 def motion_where_covered(rates: np.ndarray) -> np.ndarray:
-    return where_covered(estimate_motion(rates), np.isfinite(rates).any(axis=0))
+    return only_over_coverage(estimate_motion(rates), np.isfinite(rates).any(axis=0))
 
 
 def test_arrows_show_the_motion_up_to_the_forecast_or_over_it(

@@ -9,7 +9,7 @@ from test_pictures import assert_whole_png
 
 from nowcast.motion.grid import coarse_size
 from nowcast.report.pictures import frames
-from nowcast.report.pictures.arrows import Arrows, where_covered
+from nowcast.report.pictures.arrows import Arrows, only_over_coverage
 from nowcast.report.pictures.colours import MISSING
 
 
@@ -45,13 +45,13 @@ def test_arrows_stand_only_over_what_is_covered_and_the_key_is_of_them() -> None
     covered[:, :70] = True
     motion = steady(size, 3, -4).motion
     motion[:, :, 10:] *= 5
-    arrows = Arrows(where_covered(motion, covered), 12.0, "km/h")
+    arrows = Arrows(only_over_coverage(motion, covered), 12.0, "km/h")
     figure = frames.frames_figure(None, {"model": np.ones((1, *size))}, [5], "Rain", arrows=arrows)
     [drawn] = [one for one in figure.findobj() if isinstance(one, Quiver)]
     assert drawn.N > 10 and drawn.X.max() < 74
     [legend] = figure.legends
     assert legend.get_texts()[-1].get_text() == "the longest arrow: 60 km/h"
-    nowhere = Arrows(where_covered(motion, covered & False), 12.0, "km/h")
+    nowhere = Arrows(only_over_coverage(motion, covered & False), 12.0, "km/h")
     bare = frames.frames_figure(None, {"model": np.ones((1, *size))}, [5], "Rain", arrows=nowhere)
     assert [text.get_text() for text in bare.legends[0].get_texts()][1:] == [MISSING]
 

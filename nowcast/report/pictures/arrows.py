@@ -31,7 +31,7 @@ class Arrows:
     unit: str
 
 
-def where_covered(motion: Float32Array, covered: NDArray[np.bool_]) -> Float32Array:
+def only_over_coverage(motion: Float32Array, covered: NDArray[np.bool_]) -> Float32Array:
     """Return a motion (2, hc, wc), NaN where no pixel (h, w) around a point is covered."""
     before = COARSE // 2
     after = (

@@ -49,7 +49,7 @@ PanelRow = tuple[str, list[tuple[str, Panel]]]
 NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _PANEL = 1.9  # inches, the width of a frame of a panel
-_LEGEND, _MORE = 3.7, 1.9  # inches of a legend in one line, and of what else it may say
+_LEGEND, _MORE = 3.7, 1.9  # inches: a legend in one line, and each further entry
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
 """Inches of a panel of a film that has one, two, three and more columns."""
