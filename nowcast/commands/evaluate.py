@@ -34,6 +34,7 @@ from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
 from nowcast.factories.windows import require_radar
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.probability.options import RATE_BY
 from nowcast.radar.placing.place import Origin, origin_of
 from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
@@ -42,7 +43,7 @@ from nowcast.training.precision import Precision, choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
-from nowcast.verification.remarks import CUTS_FITTED_ON, RATE_BY, remarks_attr
+from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
 from nowcast.verification.table import write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__

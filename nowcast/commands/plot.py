@@ -20,8 +20,8 @@ from nowcast.config.plot import PlotConfig
 from nowcast.errors import DataError, UsageError
 from nowcast.factories.radar import reading
 from nowcast.forecast.dataset import MODEL, open_forecast
+from nowcast.probability.options import RATE_BY
 from nowcast.radar import find_files, open_files
-from nowcast.verification.remarks import RATE_BY
 
 
 def plot(config: PlotConfig, files: Sequence[str]) -> Path:

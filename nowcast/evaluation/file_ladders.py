@@ -12,7 +12,7 @@ from torch import Tensor
 from nowcast.console import printable
 from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
-from nowcast.verification.remarks import RATE_BY
+from nowcast.probability.options import RATE_BY
 
 log = logging.getLogger(__name__)
 

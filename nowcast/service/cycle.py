@@ -16,6 +16,7 @@ from nowcast.config.predict import MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
+from nowcast.probability.options import RATE_BY
 from nowcast.radar import would_find
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
@@ -29,7 +30,6 @@ from nowcast.service.publication import (
     tidy_up,
 )
 from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, not_by_model
-from nowcast.verification.remarks import RATE_BY
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Made

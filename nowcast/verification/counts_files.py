@@ -9,9 +9,10 @@ import xarray as xr
 
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
+from nowcast.probability.options import RATE_BY
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
-from nowcast.verification.remarks import CUTS_FITTED_ON, RATE_BY, remarks_attr, remarks_of
+from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")

@@ -16,9 +16,6 @@ WITH_CUTS = " (cuts)"
 CUTS_FITTED_ON = "cuts_fitted_on"
 """The attribute of counts and scores that names the days on which cuts were fitted."""
 
-RATE_BY = "rate"
-"""The attribute of forecasts, counts and scores that says how rates followed from probabilities."""
-
 
 def remarks_attr(remarks: Sequence[str]) -> dict[str, str]:
     """Remarks as an attribute of counts: a line each, none twice; nothing without a remark."""
