@@ -47,7 +47,8 @@ def build_inputs(config: Mapping[str, Any]) -> Inputs:
                 f"{key}.fields: {', '.join(sorted(twice))} is the name of another channel too; give"
                 " the field another name."
             )
-    return Inputs(inputs["mask"], beside, ahead)
+    any_grid = config.get("model", {}).get("grids") == "any"
+    return Inputs(inputs["mask"], beside, ahead, speed=any_grid)
 
 
 def open_fields(
