@@ -1,9 +1,12 @@
 """A model for any grid, set to the pixel size and the time step of the data at hand."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from nowcast.forecast.forecaster import Forecaster
+if TYPE_CHECKING:  # what is asked before a model is opened needs no PyTorch
+    from nowcast.forecast.forecaster import Forecaster
 
 PIXEL_KM = 0.5, 5.0
 """Pixel sizes that such a model is made for."""
@@ -17,14 +20,19 @@ LONGEST_MINUTES = 120.0
 USUAL_MINUTES = 60.0
 """Longest lead time of a forecast that names none."""
 
-_APART = 5.0  # minutes between the frames that the model sees, or more
+_APART = 4.0  # minutes between the frames that the model sees, or more
 _SPAN = 16.0  # minutes from the first of these frames to the newest, or more
 _LEAST = 3  # of these frames
 
 
+def is_for_any_grid(config: Mapping[str, Any]) -> bool:
+    """Return whether the model of a configuration or checkpoint is one for any grid."""
+    return bool(config.get("model", {}).get("grids") == "any")
+
+
 def frames_seen(minutes: float) -> tuple[int, int]:
     """Return how many frames such a model needs of a time step, and every which of them it sees."""
-    every = max(1, math.floor(_APART / minutes + 0.5))
+    every = max(1, math.ceil(_APART / minutes))
     seen = max(_LEAST, 1 + math.ceil(_SPAN / (every * minutes)))
     return (seen - 1) * every + 1, every
 
@@ -35,8 +43,8 @@ def usual_lead_steps(minutes: float) -> int:
 
 
 def on_grid(
-    forecaster: Forecaster, pixel_km: float, minutes: float, lead_steps: int | None = None
-) -> Forecaster:
+    forecaster: "Forecaster", pixel_km: float, minutes: float, lead_steps: int | None = None
+) -> "Forecaster":
     """Return the forecaster of a model for any grid, set to a pixel size and a time step.
 
     Its calibration, known at the lead times of its own time step, is interpolated to these.

@@ -71,20 +71,20 @@ def build_model(
     gives_probabilities = settings.get("head") == "probability"
     if gives_probabilities:
         output_channels = len(thresholds)
-    if output_channels not in (None, channels):
-        arguments["output_channels"] = output_channels
     if ahead_channels:
         arguments["ahead_channels"] = ahead_channels
-    any_grid = settings.get("grids") == "any"
+    any_grid, seen = settings.get("grids") == "any", channels
     if any_grid:  # the model itself adds what the newest frames show at full resolution
         arguments["output_grid"] = "cells"
+        seen = channels + CONSTANTS
+    if output_channels not in (None, seen):
+        arguments["output_channels"] = output_channels
     name = settings["name"]
     added = name not in MODELS and name in plugins(ADDED_MODELS)
     kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
+    network: nn.Module = kind(channels=seen, **arguments)
     if any_grid:
-        network = kind(channels=channels + CONSTANTS, **arguments)
         return AnyGridModel(network, channels, thresholds)
-    network: nn.Module = kind(channels=channels, **arguments)
     return ProbabilityModel(network, thresholds) if gives_probabilities else network
 
 

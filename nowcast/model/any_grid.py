@@ -129,7 +129,7 @@ def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
             row[before + 1] += share
     if torch.equal(shares, torch.eye(len(minutes))):
         return coarse
-    mixed = shares.to(coarse.device) @ coarse.flatten(2)
+    mixed: Tensor = shares.to(coarse.device) @ coarse.flatten(2)
     return mixed.unflatten(2, coarse.shape[2:])
 
 

@@ -36,5 +36,6 @@ def speed(
     Returns:
         (b, 1, 1, h, w).
     """
-    fine = refine(motion[:, None], size, corner)
-    return fine.norm(dim=2, keepdim=True) * (spacing.pixel_km * 60 / spacing.minutes)
+    fine: Tensor = refine(motion[:, None], size, corner)
+    pixels: Tensor = fine.square().sum(dim=2, keepdim=True).sqrt()
+    return pixels * (spacing.pixel_km * 60 / spacing.minutes)
