@@ -40,7 +40,7 @@ from nowcast.verification.counts_files import merge_counts, open_counts, write_c
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
 from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
-from nowcast.verification.table import write_scores
+from nowcast.verification.table import write_differences, write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
 
@@ -61,8 +61,8 @@ class Shown:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Score; write counts.nc, scores.nc, scores.csv, report.html, csi.png and frames.png; print
-    the headline table.
+    """Score; write counts.nc, scores.nc, scores.csv, differences.csv, report.html, csi.png and
+    frames.png; print the headline table.
     """
     counts, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
@@ -77,13 +77,16 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    # that of other cases, where none is drawn now
-    with written_together(config.output, replaces=["frames.png"]) as folder:
+    # those of other cases, where none are made now
+    stale = ["frames.png", "differences.csv"]
+    with written_together(config.output, replaces=stale) as folder:
         paths = [
             write_counts(counts, folder / "counts.nc"),
             *write_scores(scores, folder),
             draw_csi(scores, folder / "csi.png"),
         ]
+        if scores.sizes["forecast"] > 1:
+            paths.append(write_differences(scores, folder))
         if shown.wettest is not None:
             paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
         report = folder / "report.html"
