@@ -34,6 +34,7 @@ from nowcast.periods import Period, parse_period
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
+from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.scaling import Scaling
@@ -66,7 +67,7 @@ class WindowCases:
             device,
             drop_frames,
         )
-        self.remarks = list(remarks)
+        self.remarks, self.rates_by, self.fitted_on = list(remarks), list[str](), ""
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
     def read(self, indices: Sequence[int]) -> Cases:
@@ -146,7 +147,7 @@ def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
 
 
 def open_digit_cases(
-    config: EvaluateConfig, data: MovingMnistConfig, precision: Precision
+    config: EvaluateConfig, data: MovingMnistConfig, precision: Precision, name: str = MODEL
 ) -> WindowCases:
     if config.checkpoint is None:
         raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
@@ -164,10 +165,10 @@ def open_digit_cases(
     )
     windows = moving_mnist_windows(data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
     steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
-    predictors: dict[str, Predictor] = {MODEL: ModelPredictor(forecaster, precision)}
-    for name in config.baseline:
-        predictors[name] = open_baseline(
-            name,
+    predictors: dict[str, Predictor] = {name: ModelPredictor(forecaster, precision)}
+    for baseline in config.baseline:
+        predictors[baseline] = open_baseline(
+            baseline,
             None,
             None,
             **steps,
@@ -183,8 +184,18 @@ def open_digit_cases(
 
 
 def open_radar_cases(
-    config: EvaluateConfig, data: RadarConfig, precision: Precision
+    config: EvaluateConfig,
+    data: RadarConfig,
+    precision: Precision,
+    name: str = MODEL,
+    times: Times | None = None,
 ) -> WindowCases:
+    """Open the cases of a period.
+
+    Args:
+        name: of the model.
+        times: the reference times that are wanted; None for every `stride`-th.
+    """
     period = scored_period(config, data)
     opened = (
         open_forecaster(config.checkpoint, precision, config.rate)
@@ -222,11 +233,11 @@ def open_radar_cases(
         for remark in remarks:
             log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
+        predictors[name] = ModelPredictor(forecaster, precision, turn)
         scaling = forecaster.scaling
     predictors |= open_baselines(config, data, grid, input_steps, lead_steps)
     rates = pack_radar(data, grid, reach)
-    starts, without_input = choose_starts(config, rates, period, input_steps, lead_steps)
+    starts, without_input = choose_starts(config, rates, period, input_steps, lead_steps, times)
     remarks += without_input
     windows = RadarWindows(
         rates,
@@ -275,10 +286,15 @@ def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) 
 
 
 def choose_starts(
-    config: EvaluateConfig, rates: PackedRates, period: Period, input_steps: int, lead_steps: int
+    config: EvaluateConfig,
+    rates: PackedRates,
+    period: Period,
+    input_steps: int,
+    lead_steps: int,
+    wanted: Times | None = None,
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Where the cases start whose reference time lies in the period, every `stride`-th timestep
-    from its start on, and remarks.
+    from its start on, or those that are wanted; and remarks.
 
     A case lies between the first frame and the last. An input frame that is missing leaves it out
     unless `may_miss` allows that; an observed one costs its pixels. Errors: DataError without a
@@ -288,11 +304,12 @@ def choose_starts(
     everywhere = Period(rates.times[0], rates.times[-1]) if rates.times.size else period
     starts = clock.starts(everywhere, steps)
     times = clock.times[starts + input_steps - 1]
-    starts = starts[
-        (times >= period.start)
-        & (times <= period.end)
-        & ((times - period.start) // rates.timestep % config.stride == 0)
-    ]
+    chosen = (
+        (times - period.start) // rates.timestep % config.stride == 0
+        if wanted is None
+        else np.isin(times, wanted)
+    )
+    starts = starts[(times >= period.start) & (times <= period.end) & chosen]
     if not starts.size:
         raise DataError(
             f"no case of {steps} frames from {period}; the data hold {everywhere}. Give another"
