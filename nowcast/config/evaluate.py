@@ -23,6 +23,7 @@ from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
 from nowcast.config.named_paths import by_name, named_paths
 from nowcast.errors import ConfigError
+from nowcast.pretrained import checkpoint_path
 from nowcast.probability.options import RATES
 
 _MADE = ("model", "baselines")  # cases forecast here and now, from radar
@@ -111,7 +112,14 @@ class EvaluateConfig:
             setattr(self, key, named_paths(key, getattr(self, key)))
         self.baseline = _baselines(self.baseline)
         self._check_what_is_scored()
-        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        if isinstance(self.checkpoint, dict):
+            named = self.checkpoint.items()
+            self.checkpoint = {name: checkpoint_path(path) for name, path in named}
+        elif self.checkpoint is not None:
+            self.checkpoint = checkpoint_path(self.checkpoint)
+        baseline_steps(self.checkpoint, self.input_steps, None)
+        if self.lead_steps is not None:
+            steps("lead_steps", self.lead_steps)
         at_least("members", self.members, 2)
         one_of("rate", self.rate, RATES)
         if self.region is not None:

@@ -23,9 +23,11 @@ from nowcast.factories.models import (
     refuse_other_size,
     refuse_other_timestep,
     refuse_too_many_missing,
+    steps_at,
 )
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
+from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid, on_grid
 from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.forecaster import Forecaster, turned
 from nowcast.forecast.memory import memory_allowed
@@ -34,11 +36,13 @@ from nowcast.periods import Period, parse_period
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
+from nowcast.radar.placing.place import pixel_km
 from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, RadarWindows, Windows
+from nowcast.training.checkpoints import Checkpoint
 from nowcast.training.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -202,11 +206,13 @@ def open_radar_cases(
         if config.checkpoint is not None
         else None
     )
+    grid = open_radar(data, period)
+    minutes = float(grid.attrs["timestep_minutes"])
+    if opened:
+        opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
     input_steps, lead_steps = (
         (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
     )
-    grid = open_radar(data, period)
-    minutes = float(grid.attrs["timestep_minutes"])
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
@@ -223,11 +229,13 @@ def open_radar_cases(
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
         turn = turn_of(checkpoint.get("place"), grid)
+        any_grid = is_for_any_grid(checkpoint["config"])
         remarks += filter(
             None,
             [
                 refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True),
                 turn.remark,
+                beyond_experience(pixel_km(grid), minutes) if any_grid else "",
             ],
         )
         for remark in remarks:
@@ -260,6 +268,22 @@ def open_radar_cases(
         config.drop_frames,
         remarks,
     )
+
+
+def set_to_grid(
+    forecaster: Forecaster, checkpoint: Checkpoint, grid: xr.Dataset, lead_steps: int | None
+) -> Forecaster:
+    """Return the forecaster of a checkpoint for a grid: of a model for any grid, set to its pixel
+    size and time step.
+
+    Errors: ConfigError if it cannot forecast so many steps.
+    """
+    config, minutes = checkpoint["config"], float(grid.attrs["timestep_minutes"])
+    own = forecaster.input_steps, forecaster.lead_steps
+    _, steps = steps_at(config, own, "checkpoint", minutes, lead_steps)
+    if not is_for_any_grid(config):
+        return forecaster
+    return on_grid(forecaster, pixel_km(grid), minutes, steps)
 
 
 def open_baselines(

@@ -68,12 +68,17 @@ def steps_of(model: Model) -> tuple[int, int]:
 
 
 def steps_at(
-    model: Model, checkpoint: str, minutes: float, lead_steps: int | None
+    config: Mapping[str, Any],
+    own: tuple[int, int],
+    checkpoint: str,
+    minutes: float,
+    lead_steps: int | None,
 ) -> tuple[int, int]:
     """Return the frames that a model sees and forecasts of a time step.
 
     Args:
-        model: the model.
+        config: of the model.
+        own: the frames that it sees and forecasts in its own time step.
         checkpoint: what messages call it.
         minutes: from one frame to the next.
         lead_steps: frames that are asked for; None: what the model or an hour gives.
@@ -81,14 +86,13 @@ def steps_at(
     Raises:
         ConfigError: if it cannot forecast so many.
     """
-    if not is_for_any_grid(model.about["config"]):
-        input_steps, own = steps_of(model)
-        if lead_steps not in (None, own):
+    if not is_for_any_grid(config):
+        if lead_steps not in (None, own[1]):
             raise ConfigError(
-                f"lead_steps: the model of {checkpoint} forecasts {own} frames; leave it out, or"
+                f"lead_steps: the model of {checkpoint} forecasts {own[1]} frames; leave it out, or"
                 " choose a model for any grid, as checkpoint=pretrained."
             )
-        return input_steps, own
+        return own
     steps = usual_lead_steps(minutes) if lead_steps is None else lead_steps
     if steps * minutes > LONGEST_MINUTES:
         raise ConfigError(

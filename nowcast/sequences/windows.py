@@ -36,6 +36,8 @@ class Pick:
     north, bit 2 transposes before.
     dropped: the input frames that are made missing.
     factor: what its rates are multiplied by.
+    noise, noise_seed: the standard deviation of the logarithm of a factor drawn for each pixel of
+    its input frames, and the seed of these draws.
     weight: of its loss; 1 in the mean of an epoch.
     source: the number of its series, of several.
     """
@@ -46,6 +48,8 @@ class Pick:
     symmetry: int = 0
     dropped: tuple[int, ...] = ()
     factor: float = 1.0
+    noise: float = 0.0
+    noise_seed: int = 0
     weight: float = 1.0
     source: int = 0
 
@@ -202,6 +206,13 @@ class RadarWindows:
                 replace(pick, factor=factor)
                 for pick, factor in zip(picks, factors.tolist(), strict=True)
             ]
+        if self.sampling.noise:
+            spreads = generator.uniform(0, self.sampling.noise, len(picks)).tolist()
+            seeds = generator.integers(2**31, size=len(picks)).tolist()
+            picks = [
+                replace(pick, noise=spread, noise_seed=seed)
+                for pick, spread, seed in zip(picks, spreads, seeds, strict=True)
+            ]
         return picks
 
     def _all(self, generator: np.random.Generator) -> list[Pick]:
@@ -240,6 +251,8 @@ class RadarWindows:
         )
         for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
             np.multiply(rates, np.float32(pick.factor), out=window[:, :1])
+            if pick.noise:
+                window[: self.input_steps, 0] *= _noise(pick, window[: self.input_steps, 0].shape)
             if pick.dropped:
                 window[list(pick.dropped), 0] = np.nan
             if beside:
@@ -312,6 +325,14 @@ class RadarWindows:
         frames = np.full((len(numbers), *found.shape[1:]), np.nan, np.float32)
         frames[there] = found
         return frames
+
+
+def _noise(pick: Pick, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A factor for each pixel of the input frames (t, h, w) of a pick."""
+    generator = np.random.default_rng(pick.noise_seed)
+    factors = generator.standard_normal(shape, np.float32)
+    factors *= np.float32(pick.noise)
+    return np.exp(factors, out=factors)
 
 
 def _reached(within: slice, displacement: Tensor, length: int) -> slice:

@@ -154,7 +154,8 @@ class Methods:
         else:
             timestep = spacing(model, config.checkpoint)
         minutes, name = float(timestep / _MINUTE), checkpoint_name(config.checkpoint)
-        return timestep, *steps_at(model, name, minutes, config.lead_steps)
+        about, own = model.about["config"], steps_of(model)
+        return timestep, *steps_at(about, own, name, minutes, config.lead_steps)
 
     def _by_baseline(
         self, name: str, source: FrameReader, at: np.datetime64
