@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job from end to end, as `make demo` runs it: fetch, train, forecast, score. Run again, it re-uses what is there.
+# The main job from end to end, as `make demo` runs it: fetch, forecast, train, forecast, score. Run again, it re-uses what is there.
 set -eu
 
 data=radolan
@@ -13,17 +13,23 @@ nowcast fetch radolan || {
     nowcast fetch synthetic
 }
 
-echo; echo "1/3  Training a ConvLSTM in the moving frame: 10-15 May 2018, validated on 16 May"
+at=2018-05-20T01:15
+echo; echo "1/4  Forecasting the hour after 20 May 2018, 01:15 UTC, with the model that comes with nowcast"
+nowcast predict data=$data at=$at output="$out/first.nc"
+nowcast plot "$out/first.nc" data=$data probability=1 output="$out/first.png"
+nowcast evaluate forecasts="$out/first.nc" data=$data baseline=persistence output="$out/first_scores"
+echo "See $out/first.png"
+
+echo; echo "2/4  Training a ConvLSTM in the moving frame: 10-15 May 2018, validated on 16 May"
 nowcast train experiment=demo data=$data output="$out"
 
-echo; echo "2/3  Forecasting the hour after 20 May 2018, 01:15 UTC"
-at=2018-05-20T01:15
+echo; echo "3/4  Forecasting the same hour with it"
 nowcast predict checkpoint="$out/best.pt" data=$data at=$at output="$out/forecast.nc"
 nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=$data at=$at output="$out/extrapolation.nc"
 nowcast plot "$out/forecast.nc" "$out/extrapolation.nc" data=$data probability=1 output="$out/forecast.png"
 [ $data = synthetic ] || echo "(The sample's latitudes and longitudes are wrong as published, so none are drawn.)"
 
-echo; echo "3/3  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
+echo; echo "4/4  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
 nowcast evaluate checkpoint="$out/best.pt" 'baseline=[persistence,extrapolation,lagrangian_probability]' data=$data output="$out/scores"
 
 echo

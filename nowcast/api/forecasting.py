@@ -17,6 +17,7 @@ from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import steps_of
 from nowcast.files import sha256
 from nowcast.periods import parse_time
+from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.radar.grid import check_grid
 from nowcast.service.cycle import dataset_of, note
 from nowcast.service.grid_frames import GridFrames
@@ -39,6 +40,7 @@ class ForecastSettings(TypedDict, total=False):
     other_grid: bool
     max_wet_ratio: float
     rate: str
+    lead_steps: int | None
 
 
 class RadarForecaster:
@@ -47,7 +49,8 @@ class RadarForecaster:
     Attributes:
         input_steps: frames that the model sees.
         lead_steps: frames that it forecasts.
-        timestep_minutes: spacing of both, in minutes.
+        timestep_minutes: spacing of both, in minutes. A model for any grid takes other spacings
+            too, and sees and forecasts as many frames of these as `nowcast predict` does.
 
     Example:
         >>> from nowcast import load_forecaster
@@ -141,11 +144,14 @@ def _moment(at: Any) -> np.datetime64:
     raise ConfigError(f"at: {at!r} is not a time; give one in UTC, as 2018-05-18T15:00.")
 
 
-def load_forecaster(path: str | Path, **settings: Unpack[ForecastSettings]) -> RadarForecaster:
+def load_forecaster(
+    path: str | Path = PRETRAINED, **settings: Unpack[ForecastSettings]
+) -> RadarForecaster:
     """Open a trained model that forecasts from grids.
 
     Args:
-        path: of a checkpoint that `nowcast train` wrote, or a model of `nowcast export` (.onnx).
+        path: of a checkpoint that `nowcast train` wrote, or a model of `nowcast export` (.onnx); by
+            default the model that comes with nowcast.
         settings: keys of `nowcast predict`, as `device="cpu"` or `missing_frames=1`; their defaults
             stand in configs/predict.yaml.
 
@@ -163,9 +169,10 @@ def load_forecaster(path: str | Path, **settings: Unpack[ForecastSettings]) -> R
         >>> model.lead_steps
         4
     """
+    path = checkpoint_path(str(path))
     config = configured(
         "predict", PredictConfig, ForecastSettings.__optional_keys__, settings, "the grid",
-        checkpoint=str(path),
+        checkpoint=path,
     )  # fmt: skip
     if not Path(path).is_file():
         raise MissingInputError(

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from nowcast.config.export import ExportConfig
-from nowcast.errors import InternalError
+from nowcast.errors import ConfigError, InternalError
 from nowcast.factories.models import refuse_other_size
 from nowcast.factories.windows import open_forecaster
 from nowcast.files import refuse_unwritable, sha256, written_whole
+from nowcast.forecast.any_grid import is_for_any_grid
 from nowcast.forecast.exported import SUFFIX, open_exported, seal
 from nowcast.forecast.exporting import export_forecaster, random_past, steady_motion
 from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
@@ -42,6 +43,11 @@ def export(config: ExportConfig) -> Path:
     part.
     """
     forecaster, checkpoint = open_forecaster(config.checkpoint, choose_precision("cpu", "fp32"))
+    if is_for_any_grid(checkpoint["config"]):
+        raise ConfigError(
+            f"checkpoint: the model of {config.checkpoint} is for any grid and cannot be exported;"
+            " forecast by the checkpoint."
+        )
     refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
     path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX)).expanduser()
     refuse_unwritable(path)

@@ -11,6 +11,7 @@ class Radar:
     Args:
         group: of radars that are left out together.
         path: below the folder of raw data; a glob.
+        about: which days, for the card.
         days: that may be learned from, first and last; None: all.
         licence: as stated by whoever published it.
         settings: how the files are read, as keys of `data`.
@@ -18,6 +19,7 @@ class Radar:
 
     group: str
     path: str
+    about: str
     licence: str
     days: tuple[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -26,24 +28,54 @@ class Radar:
 DWD, KNMI = "DWD open data", "KNMI, CC BY 4.0"
 
 RADARS = {
-    "radolan": Radar("dwd", "radolan.nc", DWD, ("2018-05-10", "2018-05-15")),
+    "radolan": Radar(
+        "dwd", "radolan.nc", "10–15 May 2018, west of Germany", DWD, ("2018-05-10", "2018-05-15")
+    ),
     "radklim": Radar(
         "dwd",
         "radklim_yw_netcdf/*.nc",
+        "14 May 2017, Germany",
         "RADKLIM, CC BY 4.0",
         settings={"accumulation_minutes": 5},
     ),
-    "ry2020": Radar("dwd", "radolan_ry_binary/*", DWD),
+    "ry2020": Radar("dwd", "radolan_ry_binary/*", "6–7 September 2020, Germany", DWD),
     "knmi2011": Radar(
-        "knmi", "knmi_rac_mfbs_netcdf/*.nc", KNMI, settings={"accumulation_minutes": 5}
+        "knmi",
+        "knmi_rac_mfbs_netcdf/*.nc",
+        "10–11 September 2011, the Netherlands",
+        KNMI,
+        settings={"accumulation_minutes": 5},
     ),
-    "knmi2010": Radar("knmi", "knmi_rap_5min_hdf5/2010/**/*.h5", KNMI),
-    "fmi": Radar("fmi", "fmi_pgm/20160928/*", "FMI open data, CC BY 4.0"),
-    "mrms": Radar("mrms", "mrms_grib2/2019/**/*", "NOAA, public domain"),
-    "meteonet_nw": Radar("meteofrance", "meteonet_npz/rainfall_NW*", "Licence Ouverte 2.0"),
-    "meteonet_se": Radar("meteofrance", "meteonet_npz/rainfall_SE*", "Licence Ouverte 2.0"),
+    "knmi2010": Radar(
+        "knmi",
+        "knmi_rap_5min_hdf5/2010/**/*.h5",
+        "26 August 2010, the Netherlands (validation)",
+        KNMI,
+    ),
+    "fmi": Radar(
+        "fmi", "fmi_pgm/20160928/*", "28 September 2016, Finland", "FMI open data, CC BY 4.0"
+    ),
+    "mrms": Radar(
+        "mrms", "mrms_grib2/2019/**/*", "10 June 2019, United States", "NOAA, public domain"
+    ),
+    "meteonet_nw": Radar(
+        "meteofrance",
+        "meteonet_npz/rainfall_NW*",
+        "August 2016, north-west France",
+        "Licence Ouverte 2.0",
+    ),
+    "meteonet_se": Radar(
+        "meteofrance",
+        "meteonet_npz/rainfall_SE*",
+        "August 2016, south-east France",
+        "Licence Ouverte 2.0",
+    ),
     "openrainer": Radar(
-        "arpae", "openrainer_netcdf/*.nc", "CC BY 4.0", settings={"accumulation_minutes": 15}
+        "arpae",
+        "openrainer_netcdf/*.nc",
+        "17 September 2022, Emilia-Romagna",
+        "CC BY 4.0",
+        settings={"accumulation_minutes": 15},
     ),
 }
 
