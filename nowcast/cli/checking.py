@@ -60,7 +60,7 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
 
 def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     """(key, path) of single files and stores."""
-    for key in ("checkpoint", "mask", "grid"):
+    for key in ("checkpoint", "start", "mask", "grid"):
         for path in by_name(getattr(config, key, None)).values():
             yield key, path
     for name, path in getattr(config, "input_paths", {}).items():

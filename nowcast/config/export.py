@@ -7,6 +7,7 @@ from nowcast.config.checks import (
     not_empty,
 )
 from nowcast.errors import ConfigError
+from nowcast.pretrained import checkpoint_path
 
 
 @dataclass
@@ -19,6 +20,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         not_empty("checkpoint", self.checkpoint)
+        self.checkpoint = checkpoint_path(self.checkpoint)
         height_and_width("grid_size", self.grid_size)
         if self.output is not None and not self.output.endswith(".onnx"):
             raise ConfigError(f"output: an exported model ends in .onnx, unlike {self.output!r}.")

@@ -225,7 +225,7 @@ def open_radar_cases(
         _refuse_other_kind(
             str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False
         )
-        _warn_of_known_days(Period(period.start, reach.end), checkpoint["config"]["data"])
+        _warn_of_known_days(Period(period.start, reach.end), checkpoint)
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
         turn = turn_of(checkpoint.get("place"), grid)
@@ -391,10 +391,12 @@ def scored_period(config: EvaluateConfig, data: RadarConfig) -> Period:
     )
 
 
-def _warn_of_known_days(period: Period, trained_on: dict[str, object]) -> None:
+def _warn_of_known_days(period: Period, checkpoint: Checkpoint) -> None:
     """Scores over days that the model has seen tell nothing of days that it has not."""
-    for split in ("train", "validation"):
-        days = trained_on.get(split)
+    trained_on = checkpoint["config"]["data"]
+    of_splits = [(split, trained_on.get(split)) for split in ("train", "validation")]
+    of_radars = [("train", days) for days in checkpoint.get("known_days", [])]
+    for split, days in of_splits + of_radars:
         if not isinstance(days, list):
             continue
         known = parse_period(f"data.{split}", days)

@@ -31,6 +31,7 @@ def main(checkpoint: Path, scores: Path) -> None:
     weights = forecast_weights(made)
     write_checkpoint(path, {
         **{key: value for key, value in made.items() if key != "schema"},
+        "known_days": [list(radar.known) for radar in RADARS.values()],
         "weights": weights, "ema": None, "optimizer": {}, "schedule": {}, "gradient_scaler": {},
     })  # fmt: skip
     card = {

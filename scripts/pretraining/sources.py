@@ -12,7 +12,8 @@ class Radar:
         group: of radars that are left out together.
         path: below the folder of raw data; a glob.
         about: which days, for the card.
-        days: that may be learned from, first and last; None: all.
+        known: first and last day that was learned from or validated on.
+        days: that are learned from, of a longer series; None: all.
         licence: as stated by whoever published it.
         settings: how the files are read, as keys of `data`.
     """
@@ -21,6 +22,7 @@ class Radar:
     path: str
     about: str
     licence: str
+    known: tuple[str, str]
     days: tuple[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -29,21 +31,34 @@ DWD, KNMI = "DWD open data", "KNMI, CC BY 4.0"
 
 RADARS = {
     "radolan": Radar(
-        "dwd", "radolan.nc", "10–15 May 2018, west of Germany", DWD, ("2018-05-10", "2018-05-15")
+        "dwd",
+        "radolan.nc",
+        "10–15 May 2018, west of Germany",
+        DWD,
+        ("2018-05-10", "2018-05-16"),
+        ("2018-05-10", "2018-05-15"),
     ),
     "radklim": Radar(
         "dwd",
         "radklim_yw_netcdf/*.nc",
         "14 May 2017, Germany",
         "RADKLIM, CC BY 4.0",
+        ("2017-05-14", "2017-05-14"),
         settings={"accumulation_minutes": 5},
     ),
-    "ry2020": Radar("dwd", "radolan_ry_binary/*", "6–7 September 2020, Germany", DWD),
+    "ry2020": Radar(
+        "dwd",
+        "radolan_ry_binary/*",
+        "6–7 September 2020, Germany",
+        DWD,
+        ("2020-09-06", "2020-09-07"),
+    ),
     "knmi2011": Radar(
         "knmi",
         "knmi_rac_mfbs_netcdf/*.nc",
         "10–11 September 2011, the Netherlands",
         KNMI,
+        ("2011-09-10", "2011-09-11"),
         settings={"accumulation_minutes": 5},
     ),
     "knmi2010": Radar(
@@ -51,30 +66,42 @@ RADARS = {
         "knmi_rap_5min_hdf5/2010/**/*.h5",
         "26 August 2010, the Netherlands (validation)",
         KNMI,
+        ("2010-08-26", "2010-08-26"),
     ),
     "fmi": Radar(
-        "fmi", "fmi_pgm/20160928/*", "28 September 2016, Finland", "FMI open data, CC BY 4.0"
+        "fmi",
+        "fmi_pgm/20160928/*",
+        "28 September 2016, Finland",
+        "FMI open data, CC BY 4.0",
+        ("2016-09-28", "2016-09-28"),
     ),
     "mrms": Radar(
-        "mrms", "mrms_grib2/2019/**/*", "10 June 2019, United States", "NOAA, public domain"
+        "mrms",
+        "mrms_grib2/2019/**/*",
+        "10 June 2019, United States",
+        "NOAA, public domain",
+        ("2019-06-10", "2019-06-10"),
     ),
     "meteonet_nw": Radar(
         "meteofrance",
         "meteonet_npz/rainfall_NW*",
         "August 2016, north-west France",
         "Licence Ouverte 2.0",
+        ("2016-08-21", "2016-08-31"),
     ),
     "meteonet_se": Radar(
         "meteofrance",
         "meteonet_npz/rainfall_SE*",
         "August 2016, south-east France",
         "Licence Ouverte 2.0",
+        ("2016-08-21", "2016-08-31"),
     ),
     "openrainer": Radar(
         "arpae",
         "openrainer_netcdf/*.nc",
         "17 September 2022, Emilia-Romagna",
         "CC BY 4.0",
+        ("2022-09-17", "2022-09-17"),
         settings={"accumulation_minutes": 15},
     ),
 }

@@ -1,0 +1,171 @@
+"""The model that comes with nowcast: it forecasts, is scored and is trained further, on grids and
+time steps that nobody trained it on.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from helpers import SPLITS, Outcome
+
+from nowcast import load_forecaster
+from nowcast.pretrained import PRETRAINED, path_of
+from nowcast.radar import synthetic_grid, write_synthetic
+from nowcast.training.checkpoints import forecast_weights, read_checkpoint
+
+Run = Callable[..., Outcome]
+HERE = ("device=cpu", "precision=fp32")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def forecast_of(
+    run: Run, tmp_path: Path, minutes: float, *words: str, steps: int = 25
+) -> xr.Dataset:
+    """Forecast by the model from a synthetic radar of this time step."""
+    write_synthetic(tmp_path / "rain.nc", steps, 40, 48, seed=3, timestep_minutes=minutes)
+    ran = run("predict", "data.path=rain.nc", "output=f.nc", *HERE, *words)
+    assert ran.code == 0, ran.err
+    with xr.open_dataset(tmp_path / "f.nc", decode_timedelta=False) as opened:
+        return opened.load()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "steps", "longest"), [(2.0, 30, 60), (5.0, 12, 60), (10.0, 6, 60), (15.0, 4, 60)]
+)
+def test_it_forecasts_an_hour_of_any_time_step_without_a_checkpoint(
+    run: Run, tmp_path: Path, minutes: float, steps: int, longest: float
+) -> None:
+    made = forecast_of(run, tmp_path, minutes)
+    assert made.sizes["time"] == steps and made["lead_time"].values[-1] == longest
+    assert made.attrs["checkpoint"] == PRETRAINED
+    assert "remarks" not in made.attrs
+    assert np.isfinite(made["precipitation_rate"]).any()
+    assert (
+        (made["probability"].diff("threshold") <= 1e-6)
+        .where(made["probability"].notnull(), True)
+        .all()
+    )
+
+
+def test_as_many_lead_steps_as_asked_for_up_to_2_hours(run: Run, tmp_path: Path) -> None:
+    assert forecast_of(run, tmp_path, 10.0, "lead_steps=12").sizes["time"] == 12
+    ran = run("predict", "data.path=rain.nc", "output=g.nc", "lead_steps=13", *HERE)
+    assert ran.code == 78 and "give 12 or fewer" in ran.err
+
+
+def test_what_it_was_not_made_for_is_said_in_the_file_and_the_log(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "fine.nc", 25, 40, 48, seed=3)
+    with xr.open_dataset(tmp_path / "fine.nc") as opened:
+        opened.assign_coords(x=opened["x"] * 8, y=opened["y"] * 8).to_netcdf(tmp_path / "rain.nc")
+    ran = run("predict", "data.path=rain.nc", "output=f.nc", *HERE)
+    words = "pixels of 8 km, and the model was made for 0.5 to 5 km"
+    assert ran.code == 0 and words in ran.err
+    with xr.open_dataset(tmp_path / "f.nc") as made:
+        assert words in made.attrs["remarks"]
+
+
+def test_either_order_of_rows_has_the_same_forecast_within_its_symmetry(
+    run: Run, tmp_path: Path
+) -> None:
+    """Turned upside down in the file, the rain stays where it is on the map."""
+    straight = forecast_of(run, tmp_path, 5.0)
+    with xr.open_dataset(tmp_path / "rain.nc") as opened:
+        opened.isel(y=slice(None, None, -1)).to_netcdf(tmp_path / "turned.nc")
+    ran = run("predict", "data.path=turned.nc", "output=t.nc", *HERE)
+    assert ran.code == 0, ran.err
+    with xr.open_dataset(tmp_path / "t.nc") as opened:
+        turned = opened.load()
+    assert turned["y"].values[0] == straight["y"].values[-1]
+    near = straight["probability"].isel(time=0, threshold=0)
+    far = turned["probability"].isel(time=0, threshold=0).isel(y=slice(None, None, -1))
+    both = np.isfinite(near.values) & np.isfinite(far.values)
+    assert np.corrcoef(near.values[both], far.values[both])[0, 1] > 0.95
+
+
+def test_a_chain_of_methods_goes_on_by_a_baseline(run: Run, tmp_path: Path) -> None:
+    made = forecast_of(
+        run, tmp_path, 5.0, "fallback=[model,persistence]", "at=2020-01-01T00:10", steps=3
+    )
+    assert made.sizes["time"] == 12 and made.attrs["source"].endswith("persistence")
+
+
+def test_lead_steps_are_for_a_model_for_any_grid(
+    run: Run, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine)
+    ran = run(
+        "predict", "checkpoint=runs/mine/best.pt", "data.path=archive/*.nc", "lead_steps=7",
+        "output=g.nc", *HERE
+    )  # fmt: skip
+    assert ran.code == 78 and "choose a model for any grid" in ran.err
+
+
+def test_it_is_scored_by_its_name(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 25, 40, 48, seed=3, timestep_minutes=15.0)
+    ran = run(
+        "evaluate", "checkpoint=pretrained", "data=radar", "data.path=rain.nc",
+        "period=[2020-01-01,2020-01-01]", "baseline=extrapolation", "resamples=0", "stride=8",
+        "fss_scales=[]", *HERE
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    with xr.open_dataset(tmp_path / "scores/scores.nc", decode_timedelta=False) as scores:
+        assert scores["lead_time"].values.tolist() == [15, 30, 45, 60]
+
+
+def test_a_training_starts_from_it(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 96, 40, 48, seed=3)
+    words = (
+        "train", "start=pretrained", "data=radar", "data.path=rain.nc", *SPLITS[:2],
+        "sampling.windows_per_epoch=4", "sampling.crop=16", "training.epochs=1",
+        "training.batch_size=4", "validation.stride=24", "thresholds=[0.5,2]", "lead_steps=2",
+        "optimizer.lr=1e-9", "output=runs/further", *HERE,
+    )  # fmt: skip
+    ran = run(*words)
+    assert ran.code == 0, ran.err
+    assert "starting from pretrained, with its model, inputs and scaling" in ran.err
+    before = forecast_weights(read_checkpoint(path_of(PRETRAINED)))
+    after = read_checkpoint(tmp_path / "runs/further/best.pt")
+    assert after["config"]["model"]["grids"] == "any" and after["config"]["inputs"]["mask"]
+    for name, weight in forecast_weights(after).items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-5)
+    again = run(*words)
+    assert again.code == 0 and "nothing to train" in again.err
+
+
+def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 96, 40, 48, seed=3)
+    ran = run(
+        "train", "start=pretrained", "model=small", "data=radar", "data.path=rain.nc", *SPLITS[:2],
+        *HERE
+    )  # fmt: skip
+    assert ran.code == 78 and "model: a training that starts from pretrained" in ran.err
+
+
+def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
+    listed = run("models")
+    assert listed.code == 0 and listed.out.startswith("pretrained: any radar in mm/h")
+    card = run("models", PRETRAINED)
+    assert card.code == 0 and "## Limits" in card.out and "## Licence" in card.out
+    told = json.loads(run("models", "--json").out)[PRETRAINED]
+    assert told["pixel_km"] == [0.5, 5.0] and Path(told["path"]).is_file()
+    assert run("models", "moon").code == 66
+
+
+def test_it_is_not_exported(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    ran = run("export", "checkpoint=pretrained", "grid_size=[16,16]", "output=a.onnx")
+    assert ran.code == 78 and "is for any grid and cannot be exported" in ran.err
+
+
+def test_python_forecasts_by_it_without_a_path() -> None:
+    model = load_forecaster(device="cpu", precision="fp32", lead_steps=3)
+    grid = synthetic_grid(9, 32, 40, timestep_minutes=2.0)
+    assert model.forecast(grid)["lead_time"].values.tolist() == [2, 4, 6]
