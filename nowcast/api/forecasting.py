@@ -39,6 +39,9 @@ class ForecastSettings(TypedDict, total=False):
     other_grid: bool
     max_wet_ratio: float
     rate: str
+    institution: str | None
+    licence: str | None
+    contact: str | None
 
 
 class RadarForecaster:

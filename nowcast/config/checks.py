@@ -34,9 +34,9 @@ def steps(key: str, value: int) -> None:
         raise ConfigError(f"{key}: must be from 1 to {_MOST_STEPS}, not {value}.")
 
 
-def not_empty(key: str, value: str | None) -> None:
+def not_empty(key: str, value: str | None, wanted: str = "a path") -> None:
     if value is not None and not value.strip():
-        raise ConfigError(f"{key}: is empty; give a path.")
+        raise ConfigError(f"{key}: is empty; give {wanted}.")
 
 
 def positive(key: str, value: float) -> None:

@@ -73,6 +73,9 @@ class PredictConfig:
     input_paths: dict[str, str] = field(metadata=SHAPES)
     max_memory_gb: float | None = field(metadata=SHAPES_NOT)
     output: str = field(metadata=SHAPES_NOT)
+    institution: str | None = field(metadata=shapes_unless(None))
+    licence: str | None = field(metadata=shapes_unless(None))
+    contact: str | None = field(metadata=shapes_unless(None))
     latest: str | None = field(metadata=SHAPES_NOT)
     keep_hours: float | None = field(metadata=SHAPES_NOT)
     keep_files: int | None = field(metadata=SHAPES_NOT)
@@ -90,6 +93,8 @@ class PredictConfig:
     def __post_init__(self) -> None:
         for key in ("checkpoint", "log_file", "status", "metrics"):
             not_empty(key, getattr(self, key))
+        for key in ("institution", "licence", "contact"):
+            not_empty(key, getattr(self, key), "a text, or leave it out")
         self._check_methods()
         self._check_when()
         at_least("members", self.members, 2)

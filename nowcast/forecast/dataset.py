@@ -430,12 +430,11 @@ def find_forecasts(path: str) -> list[Path]:
 
 def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # whose data, under which licence
+    # whose data, under which licence; whose the forecast is, only the user knows
     said = {f"input_{name}": value for name, value in grid.attrs.items()}
     return {
         "Conventions": "CF-1.11",
         "title": _TITLE,
-        "institution": grid.attrs.get("institution", "not stated"),
         "source": f"{_SOURCE}{__version__}: learned extrapolation of radar rain rates",
         "history": f"{now} nowcast predict",
         "references": "Shi et al. 2015, https://arxiv.org/abs/1506.04214",

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _DIGESTS = "input_digests"
 """The attribute of a forecast file that tells which frames it was made from."""
+_PUBLISHER = {"institution": "institution", "licence": "license", "contact": "contact"}
+"""The keys by which the user says whose the forecast is, and the attributes that they become."""
 
 
 def run_cycle(
@@ -175,6 +177,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         **({RATE_BY: config.rate} if by_probabilities else {}),
         **({METHOD_REASON: made.reason} if made.reason else {}),
         **recipe,
+        **{name: getattr(config, key) for key, name in _PUBLISHER.items() if getattr(config, key)},
         "inputs": config.data.path,
         _DIGESTS: scene.digests,
         **{

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -69,6 +70,28 @@ def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(
     Path("0620.nc").rename("radar/0620.nc")
     assert run("predict", *words, *chain).code == 0
     assert "method" not in open_forecast("out/0625.nc").attrs
+
+
+def test_whose_a_forecast_is_only_its_user_says(run: Run, words: list[str]) -> None:
+    """The radar's institution is that of its input."""
+    for path in Path("radar").glob("*.nc"):
+        with netCDF4.Dataset(path, "a") as file:
+            file.setncatts({"institution": "A weather service", "license": "CC BY 4.0"})
+    assert run("predict", *words).code == 0
+    attrs = open_forecast("out/0625.nc").attrs
+    assert not attrs.keys() & {"institution", "license", "contact"}
+    assert (attrs["input_institution"], attrs["input_license"]) == (
+        "A weather service",
+        "CC BY 4.0",
+    )
+    ours = ["institution=Our office", "licence=CC0", "contact=me@example.org"]
+    assert run("predict", *words, *ours).code == 0
+    attrs = open_forecast("out/0625.nc").attrs
+    assert [attrs[name] for name in ("institution", "license", "contact")] == [
+        "Our office", "CC0", "me@example.org",
+    ]  # fmt: skip
+    assert attrs["input_institution"] == "A weather service"
+    assert run("predict", *words, "contact=").code == 78
 
 
 def test_a_fallback_with_probabilities_writes_them(run: Run, words: list[str]) -> None:
