@@ -68,7 +68,7 @@ ROOMS_OF_A_WORD = {
     "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},
     "eccodes": {"radar"},
-    "rasterio": {"radar"},
+    "rasterio": {"radar", "forecast"},
     "PIL": {"radar", "report"},
     "imageio_ffmpeg": {"report"},
     "zarr": {"radar"},

@@ -37,6 +37,9 @@ all.
 """
 
 
+NETCDF, GEOTIFF = "netcdf", "geotiff"
+"""Formats of a forecast; the second is written next to the first."""
+
 _OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths", "rate")
 _OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
 """What a model that only lends its steps may keep, so that a configuration of the model need
@@ -73,6 +76,7 @@ class PredictConfig:
     input_paths: dict[str, str] = field(metadata=SHAPES)
     max_memory_gb: float | None = field(metadata=SHAPES_NOT)
     output: str = field(metadata=SHAPES_NOT)
+    format: str = field(metadata=SHAPES_NOT)
     institution: str | None = field(metadata=shapes_unless(None))
     licence: str | None = field(metadata=shapes_unless(None))
     contact: str | None = field(metadata=shapes_unless(None))
@@ -118,6 +122,7 @@ class PredictConfig:
             "gap_filling": ("advection", "interpolation"),
             "log_format": ("text", "json"),
             "rate": RATES,
+            "format": (NETCDF, GEOTIFF),
         }.items():
             one_of(key, getattr(self, key), choices)
         for key, suffix in (("status", ".json"), ("metrics", ".prom")):

@@ -27,6 +27,7 @@ __all__ = ["build_baseline", "build_forecast", "open_forecast", "write_forecast"
 
 FACE = {
     "dataset": "the forecast file, written and read",
+    "geotiff": "the forecast as GeoTIFF",
     "file_probability": "probabilities in a forecast file",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",

@@ -247,3 +247,44 @@ def test_a_folder_whose_history_has_another_spacing_gives_lead_times_of_the_newe
         outcome = run("predict", *given, f"output=out{len(path)}/%H%M.nc")
         assert outcome.code == 0, outcome.err
         assert open_forecast(f"out{len(path)}/0625.nc")["lead_time"].values.tolist() == [5, 10, 15]
+
+
+@pytest.fixture
+def placed(words: list[str]) -> list[str]:
+    """The words of a baseline, whose forecasts are also GeoTIFFs."""
+    steps = ["baseline=persistence", "input_steps=1", "lead_steps=2", "format=geotiff"]
+    return [*(one for one in words if not one.startswith("checkpoint")), *steps]
+
+
+def test_a_geotiff_comes_and_goes_with_its_forecast(run: Run, placed: list[str]) -> None:
+    def names() -> list[str]:
+        return sorted(path.name for path in Path("out").iterdir())
+
+    assert run("predict", *placed[:-1], "at=2020-01-01T06:20").code == 0
+    assert names() == ["0620.nc"]
+    outcome = run("predict", *placed, "at=2020-01-01T06:20")
+    assert "already there" in outcome.err and names() == ["0620.nc", "0620.tif"]
+    assert run("predict", *placed, "keep_files=1").code == 0
+    assert names() == ["0625.nc", "0625.tif"]
+
+
+def test_a_geotiff_among_the_radar_files_is_refused(run: Run, placed: list[str]) -> None:
+    for path in Path("radar").iterdir():
+        path.rename(path.with_suffix(".t.nc"))
+    among = [*placed, "data.path=radar/*.t*", "output=radar/%H%M.nc", "at=2020-01-01T06:20"]
+    outcome = run("predict", *among)
+    assert outcome.code == 78 and "radar/0620.tif would be read as a radar file" in outcome.err
+    assert run("predict", *among, "format=netcdf").code == 0
+
+
+def test_a_forecast_that_has_no_place_for_a_geotiff_is_not_written(
+    run: Run, placed: list[str]
+) -> None:
+    for path in Path("radar").glob("*.nc"):
+        with xr.open_dataset(path, engine="netcdf4") as frame:
+            bare = frame.load().drop_vars(["x", "y", "crs"])
+        bare.precipitation_rate.attrs.pop("grid_mapping", None)
+        bare.to_netcdf(path, engine="netcdf4")
+    outcome = run("predict", *placed)
+    assert outcome.code == 65 and "0625.tif: a GeoTIFF needs" in outcome.err
+    assert not list(Path("out").glob("*"))

@@ -1,0 +1,175 @@
+"""Forecasts as GeoTIFF, for GIS programs, next to the forecast file `A.nc`:
+
+    A.tif                  the rate in mm h-1; of an ensemble the mean of its members
+    A_probability_0.5.tif  the probability that the rate is at or above 0.5 mm/h, from 0 to 1; one
+                           file for each threshold, of methods that give probabilities
+
+Each is cloud-optimised (COG): float32, NaN = missing, north up, with overviews. A band is a lead
+time: its description is the valid time, its tags name both. The tags of the file are the attributes
+of the forecast.
+"""
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.arrays import Float32Array
+from nowcast.errors import CannotCreateError, DataError, MissingLibraryError
+from nowcast.files import written_whole
+from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
+from nowcast.radar.grid import RATE, UNITS
+from nowcast.radar.placing.georeference import place_of_grid, well_known_text
+from nowcast.radar.placing.place import pixel_size
+from nowcast.version import install_command
+
+_SUFFIX = ".tif"
+_LAYOUT = {
+    "driver": "COG", "dtype": "float32", "nodata": np.nan, "compress": "DEFLATE",
+    "predictor": "YES", "overview_resampling": "average",
+}  # fmt: skip
+_TIFF_TAGS = {
+    "title": "TIFFTAG_IMAGEDESCRIPTION",
+    "source": "TIFFTAG_SOFTWARE",
+    "institution": "TIFFTAG_ARTIST",
+    "license": "TIFFTAG_COPYRIGHT",
+}
+"""Attributes that TIFF has tags of its own for."""
+_OURS = (b"Precipitation forecast\0", b"nowcast ")
+"""Title and source, which lie in the head of a file of ours."""
+_HEAD = 2**14  # bytes
+
+
+def geotiff_path(forecast_path: Path) -> Path:
+    """Return the GeoTIFF of the rates next to a forecast file."""
+    return forecast_path.with_suffix(_SUFFIX)
+
+
+def find_geotiffs(forecast_path: Path) -> list[Path]:
+    """Return the GeoTIFFs that nowcast wrote next to a forecast file."""
+    stem = glob.escape(forecast_path.stem)
+    found = forecast_path.parent.glob(f"{stem}_{PROBABILITY}_*{_SUFFIX}")
+    return [one for one in (geotiff_path(forecast_path), *sorted(found)) if _is_ours(one)]
+
+
+def require_rasterio() -> Any:
+    """Return rasterio. Errors: MissingLibraryError if it is not installed."""
+    try:
+        import rasterio
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"format=geotiff: needs rasterio: {install_command('geotiff')}."
+        ) from error
+    return rasterio
+
+
+def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
+    """Write the GeoTIFFs of a forecast, each whole or not at all.
+
+    Args:
+        forecast: as `build_forecast` makes it.
+        path: of the forecast file that they lie next to.
+
+    Raises:
+        DataError: if its pixels are not those of a GeoTIFF; then nothing is written.
+        CannotCreateError, InputOutputError: if one cannot be written.
+        MissingLibraryError: without rasterio.
+    """
+    profile, turn = _georeference(forecast, geotiff_path(path))
+    fields = dict(_fields(forecast, path))
+    for one in fields:
+        if one.exists() and not _is_ours(one):
+            raise CannotCreateError(
+                f"{one}: is there already and no forecast; choose another output, or format=netcdf."
+            )
+    for one in {*find_geotiffs(path)} - fields.keys():  # of thresholds that it no longer has
+        one.unlink(missing_ok=True)
+    for one, (values, units, about) in fields.items():
+        _write(one, values[turn], units, forecast, profile, about)
+
+
+def _fields(
+    forecast: xr.Dataset, path: Path
+) -> Iterator[tuple[Path, tuple[Float32Array, str, dict[str, str]]]]:
+    """Each file of a forecast: values (time, y, x), their unit, and tags."""
+    rates = forecast[RATE]
+    if REALIZATION in rates.dims:
+        members = {"cell_methods": f"{REALIZATION}: mean"}
+        yield geotiff_path(path), (rates.mean(REALIZATION).values, UNITS, members)
+    else:
+        yield geotiff_path(path), (rates.values, UNITS, {})
+    if PROBABILITY in forecast:
+        for k, threshold in enumerate(forecast[THRESHOLD].values.tolist()):
+            name = f"{path.stem}_{PROBABILITY}_{threshold:g}{_SUFFIX}"
+            about = {
+                "long_name": str(forecast[PROBABILITY].attrs["long_name"]),
+                THRESHOLD: f"{threshold:g} {UNITS}",
+            }
+            yield path.with_name(name), (forecast[PROBABILITY].values[:, k], "1", about)
+
+
+def _georeference(forecast: xr.Dataset, path: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The coordinate system and the affine transform, and how to turn (time, y, x) north up.
+
+    Errors: DataError if the pixels have none.
+    """
+    place = place_of_grid(forecast)
+    text = well_known_text(place)
+    if text is None or pixel_size(place) is None:
+        raise DataError(
+            f"{path}: a GeoTIFF needs regular x and y in a projection, or regular longitudes and"
+            " latitudes, and these radar files do not have them; leave format=geotiff out, or put"
+            " files with latitudes and longitudes on such a grid (nowcast prepare grid=…)."
+        )
+    x, y = (np.asarray(place[name].values, np.float64) for name in ("x", "y"))
+    x, y, turn = np.sort(x), np.sort(y)[::-1], (slice(None), _along(y, -1), _along(x, 1))
+    if str(place["x"].attrs.get("units", "")).startswith("degree") and x[0] >= 180:
+        x = x - 360
+    width, height = (x[-1] - x[0]) / (len(x) - 1), (y[0] - y[-1]) / (len(y) - 1)
+    rasterio = require_rasterio()
+    transform = rasterio.Affine(width, 0, x[0] - width / 2, 0, -height, y[0] + height / 2)
+    system = rasterio.crs.CRS.from_wkt(text)
+    return {"crs": system, "transform": transform, "width": len(x), "height": len(y)}, turn
+
+
+def _along(values: Any, direction: int) -> slice:
+    """The pixels of an axis in this direction: 1 rising, -1 falling."""
+    return slice(None, None, 1 if (values[-1] - values[0]) * direction > 0 else -1)
+
+
+def _write(
+    path: Path, values: Float32Array, units: str, forecast: xr.Dataset, profile: dict[str, Any],
+    about: dict[str, str],
+) -> None:  # fmt: skip
+    """Write (time, y, x), north up, with a band for each time."""
+    rasterio = require_rasterio()
+    valid = [f"{time:.19}Z" for time in forecast["time"].values.astype("datetime64[s]").astype(str)]
+    reference = f"{forecast[REFERENCE_TIME].values.astype('datetime64[s]')}Z"
+    tags = {str(name): str(value) for name, value in forecast.attrs.items()}
+    tags |= {tag: tags[name] for name, tag in _TIFF_TAGS.items() if name in tags}
+    tags |= {REFERENCE_TIME: reference, **about}
+    tags.pop("Conventions", None)  # of NetCDF
+    with (
+        written_whole(path) as temporary,
+        rasterio.open(temporary, "w", count=len(values), **profile, **_LAYOUT) as file,
+    ):
+        file.write(values.astype(np.float32, copy=False))
+        file.descriptions, file.units = valid, [units] * len(valid)
+        file.update_tags(**tags)
+        for band, (time, lead) in enumerate(
+            zip(valid, forecast[LEAD_TIME].values.tolist(), strict=True), start=1
+        ):
+            file.update_tags(band, valid_time=time, lead_time=f"{lead:g} minutes")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nowcast wrote this GeoTIFF; False if there is no such file."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    return all(text in head for text in _OURS)
