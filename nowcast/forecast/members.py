@@ -92,12 +92,14 @@ def _aligned(rain: Tensor, motion: Tensor) -> Tensor:
 
 
 def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
-    """Fields (n, h, w), periodic, as seen from pixels that are displaced (2, h, w), x then y."""
-    h, w = fields.shape[1:]
+    """Fields (n, …), periodic, as seen from pixels that are displaced (2, h, w), x then y."""
+    rows, columns = fields.shape[1:]
     across, down = displacement.round().long()
-    x = (torch.arange(w) + across) % w
-    y = (torch.arange(h)[:, None] + down) % h
-    return fields.flatten(1).index_select(1, (y * w + x).flatten()).view(-1, h, w)
+    h, w = across.shape
+    x = (torch.arange(w) + across) % columns
+    y = (torch.arange(h)[:, None] + down) % rows
+    moved: Tensor = fields.flatten(1).index_select(1, (y * columns + x).flatten())
+    return moved.view(-1, h, w)
 
 
 def _chances(noise: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class NoiseModel:
     """How noise varies over the grid, and from one lead time to the next.
 
     Args:
-        size: (h, w) in pixels.
+        size: (h, w) in pixels, at least those of the frames.
         amplitude: (h, w // 2 + 1) of each wave, such that the noise has a variance of 1.
         memory: (h, w // 2 + 1) the correlation of each wave with that of one timestep before.
     """
@@ -55,10 +55,10 @@ def noise_model(aligned: Tensor) -> NoiseModel:
     Args:
         aligned: (t, h, w) in mm/h, NaN = missing, the newest frame last.
     """
-    size = (int(aligned.shape[1]), int(aligned.shape[2]))
+    size = (_easy(aligned.shape[1]), _easy(aligned.shape[2]))
     rings = _rings(size)
     wet = (aligned >= _WET_RATE).flatten(1).sum(dim=1) >= LEAST_WET
-    waves = [torch.fft.rfft2(_anomaly(frame)) for frame in aligned]
+    waves = [torch.fft.rfft2(_anomaly(frame), s=size) for frame in aligned]
     if bool(wet[-1]):
         power = waves[-1].abs().square()
         power[0, 0] = power[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
@@ -72,7 +72,7 @@ def noise_model(aligned: Tensor) -> NoiseModel:
 def noise_fields(model: NoiseModel, steps: int, count: int, seed: int) -> Iterator[Tensor]:
     """Make the noise of each lead time: (count, h, w), normally distributed, on the CPU.
 
-    The same seed gives the same noise. It continues periodically beyond the grid.
+    The same seed gives the same noise. It continues periodically beyond its size.
 
     Args:
         model: its variation over space and time.
@@ -90,7 +90,8 @@ def noise_fields(model: NoiseModel, steps: int, count: int, seed: int) -> Iterat
 
 
 def _white(model: NoiseModel, count: int, random: torch.Generator) -> Tensor:
-    return torch.fft.rfft2(torch.randn(count, *model.size, generator=random))
+    waves: Tensor = torch.fft.rfft2(torch.randn(count, *model.size, generator=random))
+    return waves
 
 
 def _anomaly(frame: Tensor) -> Tensor:
@@ -98,9 +99,9 @@ def _anomaly(frame: Tensor) -> Tensor:
     logs = frame.clamp(min=_DRY_RATE).log()
     logs = torch.where(frame >= _WET_RATE, logs, math.log(_DRY_RATE))
     measured = ~frame.isnan()
-    window: Tensor = _window(frame.shape[0])[:, None] * _window(frame.shape[1])
     mean = _sum(logs * measured) / max(int(measured.sum()), 1)
-    return (logs - mean) * measured * window
+    anomaly: Tensor = (logs - mean) * measured
+    return anomaly * _window(frame.shape[0])[:, None] * _window(frame.shape[1])
 
 
 def _window(length: int) -> Tensor:
@@ -108,6 +109,13 @@ def _window(length: int) -> Tensor:
     place = torch.arange(length) + 0.5
     border = torch.minimum(place, length - place) * (_TAPER / length)
     return (border.clamp(max=1) * (math.pi / 2)).sin().square()
+
+
+def _easy(length: int) -> int:
+    """The next length whose Fourier transform is fast: a product of 2, 3 and 5."""
+    while math.gcd(length, 2**12 * 3**8 * 5**6) < length:
+        length += 1
+    return length
 
 
 def _rings(size: tuple[int, int]) -> Tensor:
