@@ -29,6 +29,8 @@ FACE = {
     "dataset": "the forecast file, written and read",
     "geotiff": "the forecast as GeoTIFF",
     "file_probability": "probabilities in a forecast file",
+    "file_members": "members drawn from probabilities in a forecast file",
+    "members": "members drawn from probabilities",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
     "streaming": "forecasts of one window after the other",

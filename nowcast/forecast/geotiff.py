@@ -20,7 +20,8 @@ import xarray as xr
 from nowcast.arrays import Float32Array
 from nowcast.errors import CannotCreateError, DataError, MissingLibraryError
 from nowcast.files import written_whole
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
+from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.radar.grid import RATE, UNITS
 from nowcast.radar.placing.georeference import place_of_grid, well_known_text
