@@ -24,8 +24,8 @@ from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
 from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.radar.grid import RATE, UNITS
-from nowcast.radar.placing.georeference import place_of_grid, well_known_text
-from nowcast.radar.placing.place import pixel_size
+from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.north_up import NorthUp, north_up
 from nowcast.version import install_command
 
 _SUFFIX = ".tif"
@@ -80,7 +80,14 @@ def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
         CannotCreateError, InputOutputError: if one cannot be written.
         MissingLibraryError: without rasterio.
     """
-    profile, turn = _georeference(forecast, geotiff_path(path))
+    grid = north_up(place_of_grid(forecast))
+    if grid is None:
+        raise DataError(
+            f"{geotiff_path(path)}: a GeoTIFF needs regular x and y in a projection, or regular"
+            " longitudes and latitudes, and these radar files do not have them; leave"
+            " format=geotiff out, or put files with latitudes and longitudes on such a grid"
+            " (nowcast prepare grid=…)."
+        )
     fields = dict(_fields(forecast, path))
     for one in fields:
         if one.exists() and not _is_ours(one):
@@ -90,7 +97,7 @@ def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
     for one in {*find_geotiffs(path)} - fields.keys():  # of thresholds that it no longer has
         one.unlink(missing_ok=True)
     for one, (values, units, about) in fields.items():
-        _write(one, values[turn], units, forecast, profile, about)
+        _write(one, grid.turned(values), units, forecast, _profile(grid, values.shape), about)
 
 
 def _fields(
@@ -113,33 +120,16 @@ def _fields(
             yield path.with_name(name), (forecast[PROBABILITY].values[:, k], "1", about)
 
 
-def _georeference(forecast: xr.Dataset, path: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """The coordinate system and the affine transform, and how to turn (time, y, x) north up.
-
-    Errors: DataError if the pixels have none.
-    """
-    place = place_of_grid(forecast)
-    text = well_known_text(place)
-    if text is None or pixel_size(place) is None:
-        raise DataError(
-            f"{path}: a GeoTIFF needs regular x and y in a projection, or regular longitudes and"
-            " latitudes, and these radar files do not have them; leave format=geotiff out, or put"
-            " files with latitudes and longitudes on such a grid (nowcast prepare grid=…)."
-        )
-    x, y = (np.asarray(place[name].values, np.float64) for name in ("x", "y"))
-    x, y, turn = np.sort(x), np.sort(y)[::-1], (slice(None), _along(y, -1), _along(x, 1))
-    if str(place["x"].attrs.get("units", "")).startswith("degree") and x[0] >= 180:
-        x = x - 360
-    width, height = (x[-1] - x[0]) / (len(x) - 1), (y[0] - y[-1]) / (len(y) - 1)
+def _profile(grid: NorthUp, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The place of a GeoTIFF of fields (…, y, x)."""
     rasterio = require_rasterio()
-    transform = rasterio.Affine(width, 0, x[0] - width / 2, 0, -height, y[0] + height / 2)
-    system = rasterio.crs.CRS.from_wkt(text)
-    return {"crs": system, "transform": transform, "width": len(x), "height": len(y)}, turn
-
-
-def _along(values: Any, direction: int) -> slice:
-    """The pixels of an axis in this direction: 1 rising, -1 falling."""
-    return slice(None, None, 1 if (values[-1] - values[0]) * direction > 0 else -1)
+    (west, _, _, north), (width, height) = grid.box, grid.pixel
+    return {
+        "crs": rasterio.crs.CRS.from_wkt(grid.crs.to_wkt()),
+        "transform": rasterio.Affine(width, 0, west, 0, -height, north),
+        "height": shape[-2],
+        "width": shape[-1],
+    }
 
 
 def _write(

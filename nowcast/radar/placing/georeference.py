@@ -198,21 +198,6 @@ def with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
     return attrs
 
 
-def well_known_text(place: Place) -> str | None:
-    """Return the coordinate system of x and y as WKT, in metres or degrees, longitude first; None
-    if there is none or it is about a rotated pole, which few programs know.
-    """
-    import pyproj
-
-    units = {str(place[axis].attrs.get("units", "")) for axis in ("x", "y") if axis in place}
-    if units == {"degrees_north", "degrees_east"} and CRS not in place:
-        return str(pyproj.CRS.from_epsg(4326).to_wkt())
-    if CRS not in place or units not in ({"m"}, {"degrees_north", "degrees_east"}):
-        return None
-    attrs = {key: np.asarray(value).tolist() for key, value in place[CRS].attrs.items()}
-    return str(pyproj.CRS.from_cf(attrs).to_wkt())
-
-
 def ellipsoid_of(attrs: Mapping[str, Any]) -> tuple[float, float] | None:
     """Semi-major and semi-minor axis in metres of a CF grid mapping, by whichever of its
     attributes; None where none says it.
