@@ -144,17 +144,18 @@ def _write(
     tags |= {tag: tags[name] for name, tag in _TIFF_TAGS.items() if name in tags}
     tags |= {REFERENCE_TIME: reference, **about}
     tags.pop("Conventions", None)  # of NetCDF
-    with (
-        written_whole(path) as temporary,
-        rasterio.open(temporary, "w", count=len(values), **profile, **_LAYOUT) as file,
-    ):
-        file.write(values.astype(np.float32, copy=False))
-        file.descriptions, file.units = valid, [units] * len(valid)
-        file.update_tags(**tags)
-        for band, (time, lead) in enumerate(
-            zip(valid, forecast[LEAD_TIME].values.tolist(), strict=True), start=1
-        ):
-            file.update_tags(band, valid_time=time, lead_time=f"{lead:g} minutes")
+    with rasterio.MemoryFile() as memory:
+        with memory.open(count=len(values), **profile, **_LAYOUT) as file:
+            file.write(values.astype(np.float32, copy=False))
+            file.descriptions, file.units = valid, [units] * len(valid)
+            file.update_tags(**tags)
+            for band, (time, lead) in enumerate(
+                zip(valid, forecast[LEAD_TIME].values.tolist(), strict=True), start=1
+            ):
+                file.update_tags(band, valid_time=time, lead_time=f"{lead:g} minutes")
+        content = memory.read()
+    with written_whole(path) as temporary:  # GDAL itself would not tell that the disk is full
+        temporary.write_bytes(content)
 
 
 def _is_ours(path: Path) -> bool:

@@ -119,7 +119,12 @@ def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
     """Write the forecast file last: once it is there, all is there that belongs to it."""
     if config.format == GEOTIFF:
         write_geotiffs(forecast, path)
-    write_forecast(forecast, path)
+    try:
+        write_forecast(forecast, path)
+    except BaseException:
+        for one in find_geotiffs(path) if not path.exists() else ():
+            one.unlink(missing_ok=True)
+        raise
 
 
 def complete(path: Path, config: PredictConfig) -> None:

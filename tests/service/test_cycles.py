@@ -1,5 +1,6 @@
 """Cycles that follow each other: of a period, after a late frame, with another checkpoint."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -288,3 +289,17 @@ def test_a_forecast_that_has_no_place_for_a_geotiff_is_not_written(
     outcome = run("predict", *placed)
     assert outcome.code == 65 and "0625.tif: a GeoTIFF needs" in outcome.err
     assert not list(Path("out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "fails", ["nowcast.service.publication.write_forecast", "pathlib.Path.write_bytes"]
+)
+def test_on_a_full_disk_neither_a_geotiff_nor_its_forecast_is_left(
+    fails: str, run: Run, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fails, full)
+    assert run("predict", *placed).code == 74
+    assert not [path for path in Path("out").glob("*") if not path.name.startswith(".lock")]
