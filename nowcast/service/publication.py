@@ -121,10 +121,9 @@ def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
         write_geotiffs(forecast, path)
     try:
         write_forecast(forecast, path)
-    except BaseException:
+    finally:
         for one in find_geotiffs(path) if not path.exists() else ():
             one.unlink(missing_ok=True)
-        raise
 
 
 def complete(path: Path, config: PredictConfig) -> None:
