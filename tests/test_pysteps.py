@@ -22,7 +22,7 @@ from nowcast.training.checkpoints import write_checkpoint
 
 pytest.importorskip("pysteps")
 
-import nowcast.pysteps as ours  # noqa: E402
+import nowcast.pysteps as ours
 
 LEADS, THRESHOLDS = 4, [0.2, 1.0, 5.0]
 
@@ -88,7 +88,7 @@ def test_it_forecasts_as_predict_does(kind: str, request: pytest.FixtureRequest)
     np.testing.assert_array_equal(forecast(path), made[RATE].values)
     assert (forecast(path) > 0).mean() > 0.05
     members = forecast(path, n_ens_members=3)
-    assert members.shape == (3, LEADS, 48, 56) and np.nanstd(members, axis=0).max() > 0.1
+    assert members.shape == (3, LEADS, 48, 56) and np.nanmax(members[0] - members[1]) > 0.1
     if kind == "north":  # else the noise is that of the turned frame
         np.testing.assert_array_equal(members.swapaxes(0, 1), members_of(made))
 
@@ -103,10 +103,7 @@ def test_rain_moves_along_a_velocity_in_the_words_of_pysteps(north: Path) -> Non
     theirs = pysteps.nowcasts.get_method("extrapolation")(rain[-1], velocity, LEADS)
     made = ours.forecast(rain, velocity, LEADS, checkpoint=north, device="cpu")
     for mine, other in zip(made, theirs, strict=True):
-        centres = [
-            np.argwhere(np.nan_to_num(one) > 5).mean(axis=0) if (one > 5).any() else np.nan
-            for one in (mine, other)
-        ]
+        centres = [np.argwhere(np.nan_to_num(one) > 1).mean(axis=0) for one in (mine, other)]
         np.testing.assert_allclose(*centres, atol=0.5)
 
 
@@ -232,7 +229,7 @@ def test_steps_blending_takes_our_forecast(north: Path, tmp_path: Path) -> None:
         return transformation.dB_transform(rates, threshold=0.1, zerovalue=-15.0)[0]
 
     velocity = np.ones((2, 48, 56))
-    nwp = np.stack([np.roll(RAIN[-1][::-1], step, axis=1) for step in range(LEADS + 1)])
+    nwp = np.stack([np.roll(RAIN[-1], (24, 28 + step), axis=(0, 1)) for step in range(LEADS + 1)])
     nowcast = np.concatenate([RAIN[-1:], forecast(north, velocity)])
     nowcast = np.stack([nowcast, nowcast])  # a member each
     blended = blending.steps.forecast(
@@ -240,7 +237,6 @@ def test_steps_blending_takes_our_forecast(north: Path, tmp_path: Path) -> None:
         datetime(2024, 6, 2, 12), 2, precip_nowcast=db(nowcast),
         nowcasting_method="external_nowcast", n_cascade_levels=4, precip_thr=-10.0, kmperpixel=1.0,
         vel_pert_method=None, seed=1, outdir_path_skill=str(tmp_path),
-        clim_kwargs={"outdir_path": str(tmp_path), "n_models": 1},
     )  # fmt: skip
     assert blended.shape == (2, LEADS, 48, 56) and np.isfinite(blended).all()
 
@@ -248,5 +244,5 @@ def test_steps_blending_takes_our_forecast(north: Path, tmp_path: Path) -> None:
         known = np.isfinite(nowcast[0, step])
         return np.corrcoef(field[known], db(nowcast[0, step])[known])[0, 1]
 
-    assert alike(blended[0, 0], 1) > 0.8 > alike(db(nwp[1]), 1)
+    assert alike(blended[0, 0], 1) > 0.7 > 0.2 > alike(db(nwp[1]), 1)
     assert alike(blended[0, -1], LEADS) < alike(blended[0, 0], 1)
