@@ -92,7 +92,8 @@ def forecast(
         made = with_members(made, past[:, :, 0], n_ens_members, seed or 0)
     rates = made.rates if made.members is None else made.members
     values = turn(rates[0, leads]).numpy().swapaxes(0, 1)  # (m, lead, y, x)
-    kind = precip.dtype if precip.dtype.kind == "f" else np.float32
+    given = np.asarray(precip).dtype
+    kind = given if given.kind == "f" else np.float32
     return np.array(values if n_ens_members is not None else values[0], dtype=kind)
 
 
