@@ -27,7 +27,7 @@ FLOORS = (
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar", "motion", "probability"),
-    ("untrusted", "explain", "baselines"),
+    ("untrusted", "explain", "baselines", "pretrained"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
     ("arrays", "errors", "startup", "version"),

@@ -266,3 +266,16 @@ def fetch(
     from nowcast.commands.fetch import fetch
 
     print(fetch(sample, folder))
+
+
+@app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Show the card of this model, as pretrained.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
+) -> None:
+    """List the trained models that come with nowcast: data, licence, grids, scores, limits."""
+    from nowcast.commands.models import models
+
+    print(models(name, json))

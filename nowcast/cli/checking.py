@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.cli.arguments import split_options
+from nowcast.config.named_paths import by_name
 from nowcast.errors import MissingInputError
 
 OPTION = "--check"
@@ -45,12 +46,12 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
         if not Path(path).expanduser().exists():
             raise MissingInputError(f"{key}: {path}: no such file or folder; check the path.")
     for key in ("forecasts", "counts"):
-        several = getattr(config, key, None)
-        if several is not None and not glob.glob(str(Path(several).expanduser())):
-            raise MissingInputError(
-                f"{key}: {several}: no file there; check the path, and quote it on the command"
-                " line."
-            )
+        for several in by_name(getattr(config, key, None)).values():
+            if not glob.glob(str(Path(several).expanduser())):
+                raise MissingInputError(
+                    f"{key}: {several}: no file there; check the path, and quote it on the command"
+                    " line."
+                )
     from nowcast.radar import newest_files
 
     for path, form in _frames(config, places):
@@ -60,8 +61,8 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
 def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     """(key, path) of single files and stores."""
     for key in ("checkpoint", "mask", "grid"):
-        if getattr(config, key, None) is not None:
-            yield key, getattr(config, key)
+        for path in by_name(getattr(config, key, None)).values():
+            yield key, path
     for name, path in getattr(config, "input_paths", {}).items():
         yield f"input_paths.{name}", path
     for name, field in getattr(getattr(config, "inputs", None), "fields", {}).items():

@@ -6,6 +6,7 @@ FACE = {
     "export": "a model without PyTorch",
     "fetch": "the sample data",
     "inspect": "what files hold",
+    "models": "the models that come with nowcast",
     "plot": "a picture or a film of forecasts",
     "predict": "forecasts of the newest frame, a time or a period",
     "prepare": "a store of prepared rain",

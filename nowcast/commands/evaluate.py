@@ -20,18 +20,14 @@ from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.evaluation.cases import Cases, Source, label_of
-from nowcast.evaluation.cuts import CutCases
 from nowcast.evaluation.example_cases import (
     case_csi,
     drawn_probability,
     example_cases_of,
     judged_threshold,
 )
-from nowcast.evaluation.file_cases import FileCases, open_file_cases
 from nowcast.evaluation.regions import region_of
-from nowcast.evaluation.validation_cases import with_fitted_cuts
-from nowcast.evaluation.window_cases import open_digit_cases, open_radar_cases
-from nowcast.factories.windows import require_radar
+from nowcast.evaluation.sources import open_source
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.probability.options import RATE_BY
@@ -39,12 +35,12 @@ from nowcast.radar.placing.place import Origin, origin_of
 from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
 from nowcast.report.pictures.frames import draw_frames
-from nowcast.training.precision import Precision, choose_precision
+from nowcast.training.precision import choose_precision
 from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
 from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
-from nowcast.verification.table import write_scores
+from nowcast.verification.table import write_differences, write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
 
@@ -65,8 +61,8 @@ class Shown:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Score; write counts.nc, scores.nc, scores.csv, report.html, csi.png and frames.png; print
-    the headline table.
+    """Score; write counts.nc, scores.nc, scores.csv, differences.csv, report.html, csi.png and
+    frames.png; print the headline table.
     """
     counts, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
@@ -81,13 +77,16 @@ def evaluate(config: EvaluateConfig) -> None:
     )
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    # that of other cases, where none is drawn now
-    with written_together(config.output, replaces=["frames.png"]) as folder:
+    # those of other cases, where none are made now
+    stale = ["frames.png", "differences.csv"]
+    with written_together(config.output, replaces=stale) as folder:
         paths = [
             write_counts(counts, folder / "counts.nc"),
             *write_scores(scores, folder),
             draw_csi(scores, folder / "csi.png"),
         ]
+        if scores.sizes["forecast"] > 1:
+            paths.append(write_differences(scores, folder))
         if shown.wettest is not None:
             paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
         report = folder / "report.html"
@@ -120,14 +119,7 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
             "no pixel is covered by the observation and all forecasts alike; there is nothing to"
             " score."
         )
-    if config.checkpoint is not None:
-        counts.attrs["checkpoint_sha256"] = sha256(config.checkpoint)
-        if "has_probabilities" in counts:
-            counts.attrs[RATE_BY] = config.rate
-    if isinstance(source, FileCases) and source.rates_by:
-        counts.attrs[RATE_BY] = ", ".join(source.rates_by)
-    if isinstance(source, CutCases):
-        counts.attrs[CUTS_FITTED_ON] = source.fitted_on
+    counts.attrs |= _made_by(config, source, has_probabilities="has_probabilities" in counts)
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
     for remark in tally.remarks:
         log.warning("%s", remark)
@@ -142,15 +134,16 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
     )
 
 
-def open_source(config: EvaluateConfig, precision: Precision) -> Source:
-    """The cases that the configuration names. Errors: as all that it opens."""
-    if config.forecasts is not None:
-        return open_file_cases(config, config.forecasts, require_radar(config.data))
-    if isinstance(config.data, MovingMnistConfig):
-        return open_digit_cases(config, config.data, precision)
-    data = require_radar(config.data)
-    cases = open_radar_cases(config, data, precision)
-    return with_fitted_cuts(config, data, cases) if config.fit_cuts else cases
+def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool) -> dict[str, str]:
+    """The attributes of counts that say which models made the forecasts, and their rates."""
+    checksums = {name: sha256(path) for name, path in config.checkpoints.items()}
+    rates = [config.rate] if checksums and has_probabilities else []
+    about = {
+        "checkpoint_sha256": checksums.get("", json.dumps(checksums) if checksums else ""),
+        RATE_BY: ", ".join(dict.fromkeys([*rates, *source.rates_by])),
+        CUTS_FITTED_ON: source.fitted_on,
+    }
+    return {key: text for key, text in about.items() if text}
 
 
 def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.float64], int]:

@@ -17,13 +17,17 @@ from nowcast.config.train import TrainConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
+from nowcast.factories.start import begin_from, like_start, read_start
 from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
+from nowcast.forecast.any_grid import LONGEST_MINUTES, frames_seen
 from nowcast.model import MODELS, build_model
+from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.plugins import MODELS as ADDED_MODELS
 from nowcast.plugins import package_of, plugins
 from nowcast.radar.placing.grid_match import place_for_checkpoint
+from nowcast.radar.placing.place import pixel_km
 from nowcast.report.pictures.charts import draw_curves
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.options import EVERY_WINDOW
@@ -68,6 +72,9 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
+    start = None if config.start is None else read_start(config)
+    if start is not None:
+        config = like_start(config, start)
     loss_of(
         config.loss, config.model.thresholds
     )  # a package that cannot be used is refused before frames are read
@@ -81,6 +88,8 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
         trainer = build_trainer(config, settings, opened.training, precision, folder)
         trainer.place, trainer.data = opened.place, opened.data
         trainer.packages = added_by(config.model.name)
+        if start is not None:
+            begin_from(trainer, start)
         resume(trainer, settings, folder, defaults)
         run(trainer, opened)
         return summarise(trainer)
@@ -135,6 +144,10 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         "fields": open_fields(asdict(config), grid, both, data.cache),
         "motion": motion_of_radar(rates, clock_of(rates), config.input_steps) if moving else None,
     }
+    if config.model.grids == "any":
+        minutes = float(grid.attrs["timestep_minutes"])
+        _refuse_other_steps(config, minutes)
+        steps |= {"spacing": Spacing(pixel_km(grid), minutes), "speed": True}
     training_windows = RadarWindows(
         rates,
         train,
@@ -158,6 +171,29 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
             "sha256": rates.digest(),
         },
     )
+
+
+def _refuse_other_steps(config: TrainConfig, minutes: float) -> None:
+    """Errors: ConfigError if a model for any grid would learn from other frames than it forecasts
+    from.
+    """
+    wanted, every = frames_seen(minutes)
+    if every > 1:
+        raise ConfigError(
+            f"{config.data.path}: frames every {minutes:g} minutes, and a model for any grid learns"
+            " from frames 4 minutes apart or more; give a store that 'nowcast prepare' made with"
+            f" timestep_minutes={every * minutes:g}."
+        )
+    if config.input_steps != wanted:
+        raise ConfigError(
+            f"input_steps: a model for any grid sees {wanted} frames of {minutes:g} minutes; set"
+            f" input_steps={wanted}."
+        )
+    if config.lead_steps * minutes > LONGEST_MINUTES:
+        raise ConfigError(
+            f"lead_steps: a model for any grid forecasts {LONGEST_MINUTES:g} minutes at most; give"
+            f" {int(LONGEST_MINUTES / minutes)} or fewer."
+        )
 
 
 def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:

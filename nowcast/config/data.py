@@ -114,6 +114,11 @@ class SamplingConfig(Sampling):
                 "sampling.rate_jitter: is a standard deviation of the logarithm of a factor, from 0"
                 f" to 2, not {self.rate_jitter}."
             )
+        if not 0 <= self.noise <= 2:
+            raise ConfigError(
+                "sampling.noise: is a standard deviation of the logarithm of a factor, from 0 to 2,"
+                f" not {self.noise}."
+            )
         for name in ("windows_per_epoch", "crop"):
             if getattr(self, name) is not None:
                 at_least(f"sampling.{name}", getattr(self, name), 1)

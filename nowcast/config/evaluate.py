@@ -22,27 +22,32 @@ from nowcast.config.checks import (
 )
 from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
+from nowcast.config.named_paths import by_name, named_paths
 from nowcast.errors import ConfigError
+from nowcast.pretrained import checkpoint_path
 from nowcast.probability.options import RATES
 
 _MADE = ("model", "baselines")  # cases forecast here and now, from radar
-_RADAR = (*_MADE, "forecasts")
+_FILES = ("forecasts", "together")  # cases of forecast files, also with models next to them
+_RADAR = (*_MADE, *_FILES)
 _SEEN = (*_RADAR, "digits")  # all whose frames are read
 _ALL = (*_SEEN, "counts")
 EFFECTS = {
     "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
     "input_steps": _RADAR, "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE,
-    "ensemble": _MADE, "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
-    "drop_frames": ("model", "digits"), "input_paths": ("model",), "rate": ("model",),
-    "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
-    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
-    "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
-    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
-    "digits"), "precision": (*_MADE, "digits"),
+    "ensemble": (*_MADE, "together"), "stride": _MADE, "min_wet_share": _MADE,
+    "missing_frames": ("model", "together"),
+    "drop_frames": ("model", "digits", "together"), "input_paths": ("model", "together"),
+    "rate": ("model", "together"), "fit_cuts": (*_MADE, "together"), "region": _SEEN,
+    "mask": _SEEN, "mask_variable": _SEEN, "common_pixels": _SEEN, "thresholds": _SEEN,
+    "fss_scales": _SEEN, "interval_blocks": (*_RADAR, "counts"),
+    "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
+    "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL,
+    "device": (*_MADE, "digits", "together"), "precision": (*_MADE, "digits", "together"),
 }  # fmt: skip
 """In which modes of `nowcast evaluate` each key changes something: a model, or baselines
-without one, on radar; a model on digits; forecast files; counts. What has no place or no times,
-as digits, is refused where it is looked for.
+without one, on radar; a model on digits; forecast files; these together with a model; counts. What
+has no place or no times, as digits, is refused where it is looked for.
 """
 _WITHOUT_EFFECT = {
     "model": "changes nothing for a trained model on radar; leave it out.",
@@ -55,6 +60,10 @@ _WITHOUT_EFFECT = {
         "forecasts are what they are, and this changes nothing in them; leave it out, and choose"
         " files by their paths."
     ),
+    "together": (
+        "the cases are those of the forecast files, and this changes nothing in them; leave it out,"
+        " and choose files by their paths."
+    ),
     "counts": (
         "counts are what they are, and this changes nothing in them; leave it out, or evaluate"
         " again with it."
@@ -66,8 +75,8 @@ _WITHOUT_EFFECT = {
 class EvaluateConfig:
     """All of `nowcast evaluate`."""
 
-    checkpoint: str | None
-    forecasts: str | None
+    checkpoint: Any
+    forecasts: Any
     counts: str | None
     baseline: Any
     input_steps: int | None
@@ -100,11 +109,20 @@ class EvaluateConfig:
     precision: str
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "forecasts", "counts", "mask", "output"):
+        for key in ("counts", "mask", "output"):
             not_empty(key, getattr(self, key))
+        for key in ("checkpoint", "forecasts"):
+            setattr(self, key, named_paths(key, getattr(self, key)))
         self.baseline = _baselines(self.baseline)
         self._check_what_is_scored()
-        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+        if isinstance(self.checkpoint, dict):
+            named = self.checkpoint.items()
+            self.checkpoint = {name: checkpoint_path(path) for name, path in named}
+        elif self.checkpoint is not None:
+            self.checkpoint = checkpoint_path(self.checkpoint)
+        baseline_steps(self.checkpoint, self.input_steps, None)
+        if self.lead_steps is not None:
+            steps("lead_steps", self.lead_steps)
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
         one_of("rate", self.rate, RATES)
@@ -137,7 +155,7 @@ class EvaluateConfig:
         given = [
             key for key in ("checkpoint", "forecasts", "counts") if getattr(self, key) is not None
         ]
-        if len(given) > 1:
+        if len(given) > 1 and self.counts is not None:
             raise ConfigError(
                 f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts"
                 " of earlier evaluations."
@@ -145,6 +163,7 @@ class EvaluateConfig:
         if not given and not self.baseline:
             raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
         refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
+        self._refuse_same_names()
         if self.fit_cuts and not self.baseline:
             raise ConfigError(
                 "fit_cuts: is for baselines, for a trained model has its own cuts; give baseline=…,"
@@ -160,7 +179,7 @@ class EvaluateConfig:
                 " baselines; leave it out."
             )
         if (
-            self.forecasts is not None
+            self.mode == "forecasts"
             and self.input_steps is not None
             and not names_where("follows_rain", self.baseline)
         ):
@@ -169,9 +188,33 @@ class EvaluateConfig:
                 f" {', '.join(names_where('follows_rain', RECORDS))}; leave it out."
             )
 
+    def _refuse_same_names(self) -> None:
+        """Errors: ConfigError if two of the forecasts that are scored have one name."""
+        names = [*self.checkpoints, *self.folders, *self.baseline]
+        twice = sorted({name for name in names if name and names.count(name) > 1})
+        if twice:
+            raise ConfigError(
+                f"checkpoint, forecasts, baseline: two are called {', '.join(twice)}; give each a"
+                " name of its own, as in {ours: a, theirs: b}."
+            )
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """The trained models by name; the name of a single path is ""."""
+        return by_name(self.checkpoint)
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The forecast files by name; the name of a single path is ""."""
+        return by_name(self.forecasts)
+
     @property
     def mode(self) -> str:
-        """What is scored: forecasts, counts, digits, or on radar a model or baselines."""
+        """What is scored: forecasts, counts, digits, or on radar a model or baselines; or
+        forecasts together with models.
+        """
+        if self.checkpoint is not None and self.forecasts is not None:
+            return "together"
         given = next(
             (key for key in ("forecasts", "counts") if getattr(self, key) is not None), None
         )

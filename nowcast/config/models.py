@@ -27,6 +27,7 @@ class ModelConfig:
     frame: str = field(default="fixed", kw_only=True)
     head: str = field(default="rate", kw_only=True)
     thresholds: list[float] = field(default_factory=list, kw_only=True)
+    grids: str = field(default="one", kw_only=True)
 
     def __post_init__(self) -> None:
         if model_config(self.name) is not type(self):
@@ -35,6 +36,12 @@ class ModelConfig:
             )
         one_of("model.frame", self.frame, ("fixed", "moving"))
         one_of("model.head", self.head, ("rate", "probability"))
+        one_of("model.grids", self.grids, ("one", "any"))
+        if self.grids == "any" and not self.fits_any_grid:
+            raise ConfigError(
+                "model.grids: any is of model=any_grid, which is in the moving frame, gives"
+                " probabilities and refines them; set model=any_grid, or model.grids=one."
+            )
         if self.head == "probability":
             self._check_probability()
         elif self.thresholds not in ([], default_values("train")["model"]["thresholds"]):
@@ -75,6 +82,11 @@ class ModelConfig:
     @property
     def gives_probabilities(self) -> bool:
         """Whether the values of a forecast are from 0 to 1."""
+        return False
+
+    @property
+    def fits_any_grid(self) -> bool:
+        """Whether the model can be told the pixel size and the time step."""
         return False
 
 
@@ -129,11 +141,15 @@ class EncoderForecasterConfig(NetworkConfig):
 
     @property
     def takes_ahead(self) -> bool:
-        return True
+        return self.grids == "one"
 
     @property
     def feeds_back(self) -> bool:
         return self.feedback
+
+    @property
+    def fits_any_grid(self) -> bool:
+        return self.head == "probability" and self.output_grid == "refined"
 
 
 @dataclass

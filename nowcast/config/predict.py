@@ -5,7 +5,7 @@ limits.
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from nowcast.baselines import baseline_names, names_where
+from nowcast.baselines import names_where
 from nowcast.config.checks import (
     a_baseline,
     at_least,
@@ -15,6 +15,7 @@ from nowcast.config.checks import (
     not_negative,
     one_of,
     positive,
+    steps,
 )
 from nowcast.config.data import RadarConfig
 from nowcast.config.effects import (
@@ -27,6 +28,7 @@ from nowcast.config.effects import (
 )
 from nowcast.config.evaluate import baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
+from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.options import RATES
 from nowcast.radar.reading.options import ReadOptions
 
@@ -173,11 +175,12 @@ class PredictConfig:
         if self.baseline is not None:
             a_baseline("baseline", self.baseline)
         if self.baseline is None and self.checkpoint is None:
-            raise ConfigError(
-                "checkpoint: give a trained model, or a baseline as baseline=…:"
-                f" {', '.join(baseline_names())}."
-            )
-        baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
+            self.checkpoint = PRETRAINED
+        if self.checkpoint is not None:
+            self.checkpoint = checkpoint_path(self.checkpoint)
+        baseline_steps(self.checkpoint, self.input_steps, None)
+        if self.lead_steps is not None:
+            steps("lead_steps", self.lead_steps)
         for name in self.fallback:
             a_baseline("fallback", name, MODEL, NONE)
         if (

@@ -22,6 +22,7 @@ from nowcast.config.data import (
 )
 from nowcast.config.models import ModelConfig
 from nowcast.errors import ConfigError
+from nowcast.pretrained import checkpoint_path
 from nowcast.sequences.options import Candidates
 from nowcast.sequences.scaling import Scaling
 from nowcast.training.options import OUR_LOSSES, Plan, loss_names
@@ -114,6 +115,7 @@ class TrainConfig:
     training: TrainingConfig
     thresholds: list[float]
     seed: int
+    start: str | None
     device: str
     precision: str
     resume: str
@@ -121,6 +123,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         not_empty("output", self.output)
+        not_empty("start", self.start)
+        if self.start is not None:
+            self.start = checkpoint_path(self.start)
         steps("input_steps", self.input_steps)
         steps("lead_steps", self.lead_steps)
         if self.loss == "auto":

@@ -2,6 +2,7 @@
 
 FACE = {
     "cases": "what a case and its source are",
+    "sources": "the cases that a configuration names",
     "window_cases": "cases that are forecast now",
     "cuts": "forecasts with fitted cuts next to plain ones",
     "validation_cases": "cases that cuts are fitted on",

@@ -45,6 +45,8 @@ class Source(Protocol):
     they have no place.
     predictors: what forecasts again, by name. remarks: what is to be known of the cases, in
     sentences.
+    rates_by: how the rates of forecast files followed from probabilities. fitted_on: the days that
+    cuts of baselines were fitted on; "" without any.
     """
 
     times: NDArray[np.datetime64]
@@ -52,6 +54,8 @@ class Source(Protocol):
     grid: xr.Dataset | None
     predictors: Mapping[str, Predictor]
     remarks: list[str]
+    rates_by: list[str]
+    fitted_on: str
 
     def read(self, indices: Sequence[int]) -> Cases: ...
 

@@ -40,7 +40,7 @@ class CutCases:
     def __init__(self, source: Source, cuts: Mapping[str, Cuts], fitted_on: str) -> None:
         self.source, self.cuts, self.fitted_on = source, cuts, fitted_on
         self.times, self.lead_minutes, self.grid = source.times, source.lead_minutes, source.grid
-        self.predictors = source.predictors
+        self.predictors, self.rates_by = source.predictors, source.rates_by
         self.remarks = [
             *source.remarks,
             f"cuts of {', '.join(cuts)} were fitted on {fitted_on}",

@@ -17,6 +17,7 @@ from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
 from nowcast.evaluation.file_ladders import (
+    conversions,
     differences,
     ladder_of,
     members_in,
@@ -65,6 +66,7 @@ class FileCases:
         self.observed_grid = grid
         self.lead_minutes = [float(minutes) for minutes in heads[0]["lead_time"].values]
         self.clock, self.allowed, self.remarks = clock_of(rates), allowed, list[str]()
+        self.fitted_on = ""
         usable, beyond, without_input, scored = [], list[Path](), [], list[xr.Dataset]()
         for path, head in zip(paths, heads, strict=True):
             self._turned(path, head)
@@ -86,7 +88,7 @@ class FileCases:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
         self.ladder, self.rates_by = ladder_of(scored), sorted(rates_by(scored))
         self.members = members_in(scored) if scored else 0
-        self.remarks += differences(scored)
+        self.remarks += [*differences(scored), *conversions(scored)]
         for remark in self.remarks:
             log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
@@ -158,13 +160,18 @@ class FileCases:
         return bool(self.input_steps and (missing[-1] or missing.sum() > self.allowed))
 
 
-def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> FileCases:
+def open_file_cases(
+    config: EvaluateConfig, path: str, data: RadarConfig, name: str = ""
+) -> FileCases:
+    """Open the cases of the forecast files that a path means, which are called `name`, or else by
+    the method that made them.
+    """
     paths = find_forecasts(path)
     heads, times = list[xr.Dataset](), list[Any]()
     for one in map(open_forecast, paths):
         heads.append(_head_of(one, heads[0] if heads else one))
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
-    first, name = heads[0], name_of(heads)
+    first, name = heads[0], name or name_of(heads)
     if name in config.baseline:
         raise ConfigError(
             f"baseline: {path} was made by {name} itself; leave it out of the baselines."

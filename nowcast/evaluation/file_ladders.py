@@ -84,6 +84,13 @@ def members_count(forecast: xr.Dataset) -> int:
     return int(forecast[MEMBER_RATE].sizes[REALIZATION]) if MEMBER_RATE in forecast else 0
 
 
+def conversions(forecasts: Sequence[xr.Dataset]) -> list[str]:
+    """Return, in a sentence, what other programs' rates were made from; nothing for our own."""
+    said = (one.attrs.get("converted_from") for one in forecasts)
+    sources = sorted({printable(str(one)) for one in said if one is not None})
+    return [f"rates were made from {', '.join(sources)}"] if sources else []
+
+
 def probabilities_at(ladder: Ladder, forecast: xr.Dataset) -> Tensor:
     """Return the probabilities (lead, k, h, w) of a forecast at the thresholds of a ladder, missing
     if it has none.

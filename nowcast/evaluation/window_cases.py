@@ -23,9 +23,11 @@ from nowcast.factories.models import (
     refuse_other_size,
     refuse_other_timestep,
     refuse_too_many_missing,
+    steps_at,
 )
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
+from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid, on_grid
 from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.forecaster import Forecaster, turned
 from nowcast.forecast.members import with_members
@@ -35,10 +37,13 @@ from nowcast.periods import Period, parse_period
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
+from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, RadarWindows, Windows
+from nowcast.training.checkpoints import Checkpoint
 from nowcast.training.precision import Precision
 
 log = logging.getLogger(__name__)
@@ -69,7 +74,8 @@ class WindowCases:
             device,
             drop_frames,
         )
-        self.remarks, self.ensemble, self.seed = list(remarks), ensemble, seed
+        self.remarks, self.rates_by, self.fitted_on = list(remarks), list[str](), ""
+        self.ensemble, self.seed = ensemble, seed
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
     def read(self, indices: Sequence[int]) -> Cases:
@@ -165,7 +171,7 @@ def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
 
 
 def open_digit_cases(
-    config: EvaluateConfig, data: MovingMnistConfig, precision: Precision
+    config: EvaluateConfig, data: MovingMnistConfig, precision: Precision, name: str = MODEL
 ) -> WindowCases:
     if config.checkpoint is None:
         raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
@@ -183,10 +189,10 @@ def open_digit_cases(
     )
     windows = moving_mnist_windows(data, "test", forecaster.input_steps, forecaster.lead_steps, 0)
     steps = {"input_steps": forecaster.input_steps, "lead_steps": forecaster.lead_steps}
-    predictors: dict[str, Predictor] = {MODEL: ModelPredictor(forecaster, precision)}
-    for name in config.baseline:
-        predictors[name] = open_baseline(
-            name,
+    predictors: dict[str, Predictor] = {name: ModelPredictor(forecaster, precision)}
+    for baseline in config.baseline:
+        predictors[baseline] = open_baseline(
+            baseline,
             None,
             None,
             **steps,
@@ -202,19 +208,31 @@ def open_digit_cases(
 
 
 def open_radar_cases(
-    config: EvaluateConfig, data: RadarConfig, precision: Precision
+    config: EvaluateConfig,
+    data: RadarConfig,
+    precision: Precision,
+    name: str = MODEL,
+    times: Times | None = None,
 ) -> WindowCases:
+    """Open the cases of a period.
+
+    Args:
+        name: of the model.
+        times: the reference times that are wanted; None for every `stride`-th.
+    """
     period = scored_period(config, data)
     opened = (
         open_forecaster(config.checkpoint, precision, config.rate)
         if config.checkpoint is not None
         else None
     )
+    grid = open_radar(data, period)
+    minutes = float(grid.attrs["timestep_minutes"])
+    if opened:
+        opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
     input_steps, lead_steps = (
         (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
     )
-    grid = open_radar(data, period)
-    minutes = float(grid.attrs["timestep_minutes"])
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
@@ -231,21 +249,23 @@ def open_radar_cases(
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
         turn = turn_of(checkpoint.get("place"), grid)
+        any_grid = is_for_any_grid(checkpoint["config"])
         remarks += filter(
             None,
             [
                 refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True),
                 turn.remark,
+                beyond_experience(pixel_km(grid), minutes) if any_grid else "",
             ],
         )
         for remark in remarks:
             log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[MODEL] = ModelPredictor(forecaster, precision, turn)
+        predictors[name] = ModelPredictor(forecaster, precision, turn)
         scaling = forecaster.scaling
     predictors |= open_baselines(config, data, grid, input_steps, lead_steps)
     rates = pack_radar(data, grid, reach)
-    starts, without_input = choose_starts(config, rates, period, input_steps, lead_steps)
+    starts, without_input = choose_starts(config, rates, period, input_steps, lead_steps, times)
     remarks += without_input
     windows = RadarWindows(
         rates,
@@ -272,6 +292,22 @@ def open_radar_cases(
     )
 
 
+def set_to_grid(
+    forecaster: Forecaster, checkpoint: Checkpoint, grid: xr.Dataset, lead_steps: int | None
+) -> Forecaster:
+    """Return the forecaster of a checkpoint for a grid: of a model for any grid, set to its pixel
+    size and time step.
+
+    Errors: ConfigError if it cannot forecast so many steps.
+    """
+    config, minutes = checkpoint["config"], float(grid.attrs["timestep_minutes"])
+    own = forecaster.input_steps, forecaster.lead_steps
+    _, steps = steps_at(config, own, "checkpoint", minutes, lead_steps)
+    if not is_for_any_grid(config):
+        return forecaster
+    return on_grid(forecaster, pixel_km(grid), minutes, steps)
+
+
 def open_baselines(
     config: EvaluateConfig, data: RadarConfig, grid: xr.Dataset, input_steps: int, lead_steps: int
 ) -> dict[str, Predictor]:
@@ -296,10 +332,15 @@ def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) 
 
 
 def choose_starts(
-    config: EvaluateConfig, rates: PackedRates, period: Period, input_steps: int, lead_steps: int
+    config: EvaluateConfig,
+    rates: PackedRates,
+    period: Period,
+    input_steps: int,
+    lead_steps: int,
+    wanted: Times | None = None,
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Where the cases start whose reference time lies in the period, every `stride`-th timestep
-    from its start on, and remarks.
+    from its start on, or those that are wanted; and remarks.
 
     A case lies between the first frame and the last. An input frame that is missing leaves it out
     unless `may_miss` allows that; an observed one costs its pixels. Errors: DataError without a
@@ -309,11 +350,12 @@ def choose_starts(
     everywhere = Period(rates.times[0], rates.times[-1]) if rates.times.size else period
     starts = clock.starts(everywhere, steps)
     times = clock.times[starts + input_steps - 1]
-    starts = starts[
-        (times >= period.start)
-        & (times <= period.end)
-        & ((times - period.start) // rates.timestep % config.stride == 0)
-    ]
+    chosen = (
+        (times - period.start) // rates.timestep % config.stride == 0
+        if wanted is None
+        else np.isin(times, wanted)
+    )
+    starts = starts[(times >= period.start) & (times <= period.end) & chosen]
     if not starts.size:
         raise DataError(
             f"no case of {steps} frames from {period}; the data hold {everywhere}. Give another"

@@ -5,6 +5,7 @@ FACE = {
     "windows": "the windows of a series or of digits, and a forecaster",
     "extra_inputs": "fields and time of day",
     "baselines": "the baselines that are asked for",
+    "start": "a training that begins from a trained model",
     "models": "the model that forecasts, whatever computes it",
     "model_files": "what a model file holds, for people",
 }

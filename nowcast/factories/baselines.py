@@ -1,8 +1,5 @@
 """Baselines as the commands build them: from their configuration and from the data."""
 
-import logging
-import math
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -15,17 +12,9 @@ from nowcast.factories.windows import pack_radar
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.forecast.baselines.building import build_baseline
 from nowcast.periods import parse_period
-from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
-from nowcast.radar.placing.georeference import place_of_grid
-from nowcast.radar.placing.place import pixel_size
+from nowcast.radar.grid import RATE
+from nowcast.radar.placing.place import NOMINAL_KM, pixel_km
 from nowcast.sequences.packed import PackedRates
-
-log = logging.getLogger(__name__)
-
-NOMINAL_KM = 1.0
-"""Taken for the width of a pixel where the files do not tell it."""
-
-EARTH_KM = 6371.0
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -58,31 +47,6 @@ def open_baseline(
         seed=seed,
         climatology=mean_rate(grid, data) if record.needs_days else None,
     )
-
-
-def pixel_km(grid: xr.Dataset | None) -> float:
-    """Width of a pixel: by x in metres, else in the middle of the grid by latitude and
-    longitude, else a nominal 1 km, which is said.
-    """
-    place = place_of_grid(grid)
-    size = pixel_size(place)
-    if size is not None and size[2] == "m":
-        return size[1] / 1000
-    if size is not None and size[2] == "degrees":
-        latitude = float(place["y"].values[place["y"].size // 2])
-        return EARTH_KM * math.radians(size[1]) * math.cos(math.radians(latitude))
-    if LATITUDE in place and LONGITUDE in place and place[LATITUDE].ndim == 2:
-        row, column = (length // 2 for length in place[LATITUDE].shape)
-        latitude, longitude = (
-            np.radians(place[name].values[row, column - 1 : column + 1])
-            for name in (LATITUDE, LONGITUDE)
-        )
-        east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
-        return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
-    log.warning(
-        "the data do not say how large a pixel is: steps takes it for %g km wide", NOMINAL_KM
-    )
-    return NOMINAL_KM
 
 
 def mean_rate(grid: xr.Dataset | None, data: RadarConfig | None) -> NDArray[np.float64]:

@@ -47,7 +47,8 @@ def build_inputs(config: Mapping[str, Any]) -> Inputs:
                 f"{key}.fields: {', '.join(sorted(twice))} is the name of another channel too; give"
                 " the field another name."
             )
-    return Inputs(inputs["mask"], beside, ahead)
+    any_grid = config.get("model", {}).get("grids") == "any"
+    return Inputs(inputs["mask"], beside, ahead, speed=any_grid)
 
 
 def open_fields(
@@ -70,7 +71,7 @@ def open_fields(
     inputs = config.get("inputs", _NOTHING)
     ahead = inputs.get("ahead", _NOTHING_AHEAD)
     named, named_ahead = _fields_of(inputs), _fields_of(ahead)
-    _refuse_strangers(paths or {}, [name for name, _ in (*named, *named_ahead)])
+    refuse_strangers(paths or {}, field_names(config))
     sampling = config.get("sampling", {})
     beside: dict[str, Beside] = _waves(inputs)
     for name, about in named:
@@ -237,7 +238,15 @@ def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
     return sorted(inputs["fields"].items())
 
 
-def _refuse_strangers(paths: Mapping[str, str], known: list[str]) -> None:
+def field_names(config: Mapping[str, Any]) -> list[str]:
+    """The fields, beside and ahead, that the model of a configuration or checkpoint sees."""
+    inputs = config.get("inputs", _NOTHING)
+    named = (*_fields_of(inputs), *_fields_of(inputs.get("ahead", _NOTHING_AHEAD)))
+    return [name for name, _ in named]
+
+
+def refuse_strangers(paths: Mapping[str, str], known: list[str]) -> None:
+    """Errors: ConfigError if a path is given for a field that is not among those known."""
     strangers = sorted(set(paths) - set(known))
     if strangers:
         raise ConfigError(

@@ -10,6 +10,12 @@ import numpy as np
 
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
+from nowcast.forecast.any_grid import (
+    LONGEST_MINUTES,
+    frames_seen,
+    is_for_any_grid,
+    usual_lead_steps,
+)
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.scene_forecast import SceneForecast
@@ -59,6 +65,42 @@ def open_model(checkpoint: str, config: PredictConfig) -> Model:
 def steps_of(model: Model) -> tuple[int, int]:
     """Frames that it sees, and forecasts."""
     return model.about["config"]["input_steps"], model.about["config"]["lead_steps"]
+
+
+def steps_at(
+    config: Mapping[str, Any],
+    own: tuple[int, int],
+    checkpoint: str,
+    minutes: float,
+    lead_steps: int | None,
+) -> tuple[int, int]:
+    """Return the frames that a model sees and forecasts of a time step.
+
+    Args:
+        config: of the model.
+        own: the frames that it sees and forecasts in its own time step.
+        checkpoint: what messages call it.
+        minutes: from one frame to the next.
+        lead_steps: frames that are asked for; None: what the model or an hour gives.
+
+    Raises:
+        ConfigError: if it cannot forecast so many.
+    """
+    if not is_for_any_grid(config):
+        if lead_steps not in (None, own[1]):
+            raise ConfigError(
+                f"lead_steps: the model of {checkpoint} forecasts {own[1]} frames; leave it out, or"
+                " choose a model for any grid, as checkpoint=pretrained."
+            )
+        return own
+    steps = usual_lead_steps(minutes) if lead_steps is None else lead_steps
+    if steps * minutes > LONGEST_MINUTES:
+        raise ConfigError(
+            f"lead_steps: {steps} of {minutes:g} minutes are {steps * minutes:g} minutes, and the"
+            f" model forecasts {LONGEST_MINUTES:g} at most; give"
+            f" {math.floor(LONGEST_MINUTES / minutes)} or fewer."
+        )
+    return frames_seen(minutes)[0], steps
 
 
 def spacing(model: Model, checkpoint: str) -> np.timedelta64:
@@ -129,7 +171,7 @@ def refuse_other_timestep(config: Mapping[str, Any], minutes: float, where: str)
     """Errors: DataError where the data's frames are spaced otherwise than those the model was
     trained on.
     """
-    if config["timestep_minutes"] != minutes:
+    if config["timestep_minutes"] != minutes and not is_for_any_grid(config):
         raise DataError(
             f"{where}: frames every {minutes:g} minutes, but the model was trained on"
             f" {config['timestep_minutes']:g}; give data of that spacing, or train a model on this."

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from nowcast.config.predict import PredictConfig
 from nowcast.factories.extra_inputs import raw_window
 from nowcast.factories.windows import open_forecaster
+from nowcast.forecast.any_grid import is_for_any_grid, on_grid
 from nowcast.forecast.forecaster import turned
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
@@ -16,6 +17,7 @@ from nowcast.forecast.streaming import WarmForecaster
 from nowcast.forecast.tiling import choose_tiling, tiled_forecast
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
+from nowcast.radar.placing.place import pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.training.precision import choose_precision
 
@@ -32,7 +34,8 @@ class TrainedModel:
         self.config = config
         self.precision = choose_precision(config.device, config.precision)
         forecaster, self.about = open_forecaster(checkpoint, self.precision, config.rate)
-        self.warm = WarmForecaster(forecaster)
+        self.forecaster, self.warm = forecaster, WarmForecaster(forecaster)
+        self.for_any_grid = is_for_any_grid(self.about["config"])
         self.computed_on = str(self.precision)
 
     def prepare(self) -> None:
@@ -40,12 +43,22 @@ class TrainedModel:
             self.warm.prepare()
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
+        if self.for_any_grid:
+            self._set_to(scene)
         forecaster = self.warm.forecaster
         raw = raw_window(
             scene, self.about["config"], self.config.input_paths, forecaster.inputs,
             moving=forecaster.moving,
         )  # fmt: skip
         return scene_forecast(turned(self._forecast(turn(raw)), turn))
+
+    def _set_to(self, scene: Scene) -> None:
+        """Set a model for any grid to the pixel size and the time step of a scene."""
+        minutes, km = scene.timestep_minutes, pixel_km(scene.grid)
+        now = self.warm.forecaster
+        if (now.timestep_minutes, now.pixel_km) != (minutes, km):
+            asked_for = self.config.lead_steps
+            self.warm = WarmForecaster(on_grid(self.forecaster, km, minutes, asked_for))
 
     def _forecast(self, raw: Tensor) -> Forecast:
         """The frames as the model sees them, (1, t, 1 + k, h, w) → their forecast."""

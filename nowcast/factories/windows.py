@@ -32,7 +32,7 @@ from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.stored import StoredArray
-from nowcast.training.checkpoints import Checkpoint, read_checkpoint
+from nowcast.training.checkpoints import Checkpoint, forecast_weights, read_checkpoint
 from nowcast.training.precision import Precision
 from nowcast.version import __version__
 
@@ -159,14 +159,8 @@ def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
     """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where
     there are some.
     """
-    config, weights = checkpoint["config"], checkpoint["weights"]
+    config, weights = checkpoint["config"], forecast_weights(checkpoint)
     inputs = build_inputs(config)
-    if checkpoint["ema"] is not None:
-        weights = {
-            k.removeprefix("module."): v
-            for k, v in checkpoint["ema"].items()
-            if k.startswith("module.")
-        }
     with torch.device("meta"):  # takes no memory, however large a model is described
         expected = build_model(config["model"], inputs.channels, 1, len(inputs.ahead)).state_dict()
     if {name: value.shape for name, value in expected.items()} != {

@@ -34,6 +34,7 @@ FACE = {
     "members": "members drawn from probabilities",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
+    "any_grid": "a model for any grid, set to the data at hand",
     "streaming": "forecasts of one window after the other",
     "tiling": "forecasts of large grids in tiles",
     "memory": "how much memory a forecast may take",

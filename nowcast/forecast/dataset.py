@@ -63,6 +63,7 @@ from nowcast.forecast.file_probability import (
 from nowcast.forecast.memory import free_memory
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.radar.reading.units import quantity_of, rate_factor
+from nowcast.radar.series.other_forecasts import no_forecast, open_other_forecast
 from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
@@ -100,11 +101,6 @@ _OURS = re.compile(
     rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL
 )
 
-_WANTED = (
-    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(MEMBER_DIMS)}) of an ensemble, at each valid"
-    f" time, and a scalar {REFERENCE_TIME} are read; rename and convert what the file has, or give"
-    " one that 'nowcast predict' wrote"
-)
 LATEST = "latest.nc"
 """The name of what shows the newest of the forecasts beside it, once more."""
 
@@ -214,12 +210,14 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     """Read a forecast file whole into memory.
 
     Args:
-        path: of a file that `nowcast predict` or `write_forecast` wrote, or one of that form.
+        path: of a file that `nowcast predict` or `write_forecast` wrote, or of a forecast of
+            another program as CF or pysteps describe it: rates, amounts or reflectivity.
 
     Returns:
         The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
         in mm h-1; `probability` (time, threshold, y, x) and `member_rate` (time, realization, y,
-        x) if the file has them.
+        x) if the file has them. Of another program, its attribute
+        `converted_from` says what the rates were made from.
 
     Raises:
         MissingInputError: if there is no such file.
@@ -232,6 +230,56 @@ def open_forecast(path: str | Path) -> xr.Dataset:
         4
     """
     path = Path(path)
+    dataset = _read_whole(path)
+    problem = _problem(dataset)
+    if problem and dataset.attrs.get("title") != _TITLE:
+        dataset = _of_another_program(path)
+        problem = _problem(dataset)
+    return _checked(path, dataset, problem)
+
+
+def open_own_forecast(path: Path) -> xr.Dataset:
+    """Read a forecast file as `open_forecast` does, but none that another program describes in its
+    own way.
+    """
+    dataset = _read_whole(path)
+    return _checked(path, dataset, _problem(dataset))
+
+
+def _checked(path: Path, dataset: xr.Dataset, problem: str) -> xr.Dataset:
+    """Errors: DataError if there is a problem."""
+    if problem:
+        raise no_forecast(path, problem)
+    if CRS in dataset:
+        dataset = dataset.set_coords(CRS)
+    return dataset.assign_coords(
+        {name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)}
+    )
+
+
+def _of_another_program(path: Path) -> xr.Dataset:
+    """The forecast of another program in our form; its lead times may be irregular."""
+    other = open_other_forecast(path)
+    rates = np.empty(other.shape, np.float32)
+    _refuse_beyond_memory(path, rates.shape)
+    for step in range(len(rates)):
+        rates[step] = other.read(step)
+    leads = (other.times - other.reference) / np.timedelta64(1, "m")
+    made = build_forecast(
+        rates if other.is_ensemble else rates[:, 0],
+        xr.Dataset(coords=other.place),
+        other.reference,
+        np.timedelta64(1, "m"),
+        {},
+    )
+    times = {"time": other.times, LEAD_TIME: leads}
+    made = made.assign_coords({name: made[name].copy(data=one) for name, one in times.items()})
+    made.attrs = {**other.attrs, "converted_from": other.converted_from}
+    return made
+
+
+def _read_whole(path: Path) -> xr.Dataset:
+    """All of a file, in our words where it says the same in others."""
     if not path.is_file():
         raise MissingInputError(
             f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
@@ -255,15 +303,7 @@ def open_forecast(path: str | Path) -> xr.Dataset:
             f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast"
             " again."
         ) from error
-    dataset = _in_our_words(dataset)
-    problem = _problem(dataset)
-    if problem:
-        raise DataError(f"{path}: no forecast file ({problem}); {_WANTED}.")
-    if CRS in dataset:
-        dataset = dataset.set_coords(CRS)
-    return dataset.assign_coords(
-        {name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)}
-    )
+    return _in_our_words(dataset)
 
 
 @dataclass(frozen=True)
@@ -282,6 +322,8 @@ def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
     # of times that xarray cannot decode, which are then refused
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
+        if RATE not in file.variables:  # of another program: its rain is read elsewhere
+            return file.drop_vars(file.variables), []
         large = []
         for name in (RATE, PROBABILITY, MEMBER_RATE):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
@@ -304,16 +346,20 @@ def _plain(dataset: xr.Dataset) -> xr.Dataset:
 
 def _read_large(path: Path, about: _Large) -> xr.Variable:
     """Read a variable step by step. Errors: DeviceError if memory does not hold it."""
-    free, needs = free_memory(), 4 * math.prod(about.shape)
+    _refuse_beyond_memory(path, about.shape)
+    values = np.empty(about.shape, np.float32)
+    for step in range(about.shape[0]):
+        values[step] = isolated(path, _read_step, path, about.name, step)
+    return xr.Variable(about.dims, values, about.attrs)
+
+
+def _refuse_beyond_memory(path: Path, shape: tuple[int, ...]) -> None:
+    free, needs = free_memory(), 4 * math.prod(shape)
     if free is not None and needs > free:
         raise DeviceError(
             f"{path}: holds {needs / 1e9:.2g} GB of rain, and {free / 1e9:.2g} GB of memory are"
             " free; free some."
         )
-    values = np.empty(about.shape, np.float32)
-    for step in range(about.shape[0]):
-        values[step] = isolated(path, _read_step, path, about.name, step)
-    return xr.Variable(about.dims, values, about.attrs)
 
 
 def _read_step(path: Path, name: str, step: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from nowcast.model.stacks import call_model
 from nowcast.motion.advection import displacements
 from nowcast.motion.estimation import estimate_motion
 from nowcast.motion.frames import take_along, take_forward, window_displacement
+from nowcast.motion.spacing import Spacing
 from nowcast.probability.calibration import Calibration
 from nowcast.probability.forecast import Forecast
+from nowcast.sequences.batch import speed_channel
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -23,11 +26,14 @@ from nowcast.sequences.scaling import Scaling
 class Forecaster:
     """A trained model with all that stands between it and rain in mm/h.
 
-    timestep_minutes: spacing of the frames it was trained on; None for frames without times.
+    timestep_minutes: spacing of the frames; None for frames without times.
     inputs: what the model sees beside the rain.
     moving: whether the model sees frames that were taken along with the rain.
     calibration: of a model that gives probabilities.
     rate: how the rate follows from probabilities; see `nowcast.probability.options`.
+    pixel_km: height and width of a pixel, for a model of any grid.
+    every: which of the `input_steps` frames the model sees: every one, every second, …, up to the
+        newest.
     """
 
     model: nn.Module
@@ -39,6 +45,27 @@ class Forecaster:
     moving: bool = False
     calibration: Calibration | None = None
     rate: str = "csi"
+    pixel_km: float | None = None
+    every: int = 1
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """The spacing of the frames, if pixel size and time step are known."""
+        if self.pixel_km is None or self.timestep_minutes is None:
+            return None
+        return Spacing(self.pixel_km, self.timestep_minutes, self.every)
+
+    @property
+    def seen_steps(self) -> int:
+        """Frames of the past that the model sees."""
+        return -(-self.input_steps // self.every)
+
+    def halo(self) -> int:
+        """Pixels around a pixel that its forecast depends on, of a `Local` model."""
+        model: Any = self.model
+        spacing = (self.spacing,) if getattr(model, "wants_spacing", False) else ()
+        halo: int = model.halo(self.seen_steps, self.lead_steps, *spacing)
+        return halo
 
     def __call__(self, past: Tensor) -> Tensor:
         """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w)
@@ -57,8 +84,12 @@ class Forecaster:
         network: computes `values`; by default the method. Of a large grid, it does so in tiles.
         Errors: DataError where the past is infinite, InternalError where the model gives no number.
         """
-        motion = motion_of_past(past[:, : self.input_steps, 0]) if self.moving else None
+        motion = self.motion(past) if self.moving else None
         return self.forecast_along(past, motion, network)
+
+    def motion(self, past: Tensor) -> Tensor:
+        """Estimate the motion of a raw window: (b, 2, hc, wc) in pixels per timestep."""
+        return motion_of_past(self._thinned(past)[:, : self.seen_steps, 0]) / self.every
 
     def forecast_along(
         self,
@@ -76,7 +107,7 @@ class Forecaster:
             motion: (b, 2, hc, wc) in pixels per timestep, x then y; None in the fixed frame.
             network: computes `values`; by default the method.
         """
-        network = network or self.values
+        network, past = network or self.values, self._thinned(past)
         if motion is None:
             return Forecast(self.rates(network(past), past))
         seen = self._taken_along(past, motion)
@@ -118,12 +149,13 @@ class Forecaster:
 
         It depends on the past nearby only, so that a large grid may be computed in tiles.
         """
-        past = seen[:, : self.input_steps]
+        past = seen[:, : self.seen_steps]
         frames = self.inputs.frames(past, self.scaling)
-        ahead = self.inputs.ahead_frames(seen, self.input_steps)
+        ahead = self.inputs.ahead_frames(seen, self.seen_steps)
         values = call_model(
-            self.model, frames, self.lead_steps, ahead=ahead, newest=past[:, -1, 0]
-        ).float()
+            self.model, frames, self.lead_steps, ahead=ahead, newest=past[:, -1, 0],
+            spacing=self.spacing,
+        ).float()  # fmt: skip
         refuse_unfinished(values, seen)
         return values
 
@@ -144,14 +176,23 @@ class Forecaster:
             return self.inputs.without(raw, missing)
         return blank(raw, missing)
 
+    def _thinned(self, past: Tensor) -> Tensor:
+        """The frames of a raw window that the model sees, up to the newest."""
+        if self.every == 1 or past.shape[1] == self.seen_steps:
+            return past
+        return past[:, (self.input_steps - 1) % self.every :: self.every]
+
     def _taken_along(self, past: Tensor, motion: Tensor) -> Tensor:
         """The raw window in the moving frame; frames without a pixel are replaced there."""
-        size, ahead = (past.shape[-2], past.shape[-1]), past.shape[1] - self.input_steps
-        displacement = window_displacement(motion, self.input_steps, ahead, size)
-        seen = take_along(past, displacement, self.input_steps)
-        missing = past[:, : self.input_steps, 0].isnan().all(dim=(2, 3))
+        size, steps = (past.shape[-2], past.shape[-1]), self.seen_steps
+        displacement = window_displacement(motion * self.every, steps, past.shape[1] - steps, size)
+        seen = take_along(past, displacement, steps)
+        missing = past[:, :steps, 0].isnan().all(dim=(2, 3))
         newest = torch.zeros_like(missing[:, -1:])
-        return self.inputs.without(seen, torch.cat([missing[:, :-1], newest], dim=1))
+        seen = self.inputs.without(seen, torch.cat([missing[:, :-1], newest], dim=1))
+        if self.inputs.speed:
+            seen = torch.cat([seen, speed_channel(seen, motion, self.spacing)], dim=2)
+        return seen
 
 
 def joined(parts: Sequence[Forecast]) -> Forecast:

@@ -78,15 +78,14 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     """
     model, steps, (batch_size, *_, height, width) = (
         forecaster.model,
-        forecaster.input_steps,
+        forecaster.seen_steps,
         past_shape,
     )
     frames_shape = (batch_size, steps, forecaster.inputs.channels, height, width)
-    whole = round(
-        WORKSPACE * forecasting_memory_at_most(model, frames_shape, forecaster.lead_steps)
-    )
+    shape = model, frames_shape, forecaster.lead_steps, forecaster.spacing
+    whole = round(WORKSPACE * forecasting_memory_at_most(*shape))
     if whole > allowed_bytes:
-        whole = round(WORKSPACE * forecasting_memory(model, frames_shape, forecaster.lead_steps))
+        whole = round(WORKSPACE * forecasting_memory(*shape))
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
     needs = (
@@ -102,7 +101,7 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
             f"{needs}; this model sees the whole grid at once, so it cannot forecast it in tiles."
             f" {remedy}"
         )
-    halo, multiple = model.halo(steps, forecaster.lead_steps), model.multiple
+    halo, multiple = forecaster.halo(), model.multiple
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     per_pixel = whole / (_up(height, multiple) * _up(width, multiple))
     cuts = [_cuts(size, multiple, halo) for size in (height, width)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nowcast.model.any_grid import CONSTANTS, AnyGridModel
 from nowcast.model.cell import ConvLSTMCell, Variant
 from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
 from nowcast.model.encoder_forecaster import EncoderForecaster
@@ -32,7 +33,7 @@ output_channels for c. Models that feed their forecasts back take true frames in
 """
 
 
-_NOT_OF_NETWORK = ("name", "frame", "head", "thresholds")
+_NOT_OF_NETWORK = ("name", "frame", "head", "thresholds", "grids")
 """Settings that say how a network is used."""
 
 
@@ -46,7 +47,8 @@ def build_model(
 
     Args:
         settings: `name`, one of `MODELS`, and the arguments of that model; with a `head` of
-            'probability' also `thresholds` in mm/h, for a `ProbabilityModel` of it.
+            'probability' also `thresholds` in mm/h, for a `ProbabilityModel` of it, or if `grids`
+            is 'any' an `AnyGridModel`.
         channels: of a past frame.
         output_channels: of a forecast frame, if it has others than a past one, which a model that
             feeds frames back cannot take.
@@ -69,20 +71,27 @@ def build_model(
     gives_probabilities = settings.get("head") == "probability"
     if gives_probabilities:
         output_channels = len(thresholds)
-    if output_channels not in (None, channels):
-        arguments["output_channels"] = output_channels
     if ahead_channels:
         arguments["ahead_channels"] = ahead_channels
+    any_grid, seen = settings.get("grids") == "any", channels
+    if any_grid:  # the model itself adds what the newest frames show at full resolution
+        arguments["output_grid"] = "cells"
+        seen = channels + CONSTANTS
+    if output_channels not in (None, seen):
+        arguments["output_channels"] = output_channels
     name = settings["name"]
     added = name not in MODELS and name in plugins(ADDED_MODELS)
     kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
-    network: nn.Module = kind(channels=channels, **arguments)
+    network: nn.Module = kind(channels=seen, **arguments)
+    if any_grid:
+        return AnyGridModel(network, channels, thresholds)
     return ProbabilityModel(network, thresholds) if gives_probabilities else network
 
 
 __all__ = [
     "FCLSTM",
     "MODELS",
+    "AnyGridModel",
     "ConvLSTM",
     "ConvLSTM1d",
     "ConvLSTM2d",

@@ -33,6 +33,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nowcast.model.convlstm import ConvLSTMNd
 from nowcast.model.fc_lstm import FCLSTM
 from nowcast.model.stacks import Local, call_model
+from nowcast.motion.spacing import Spacing
 
 Dimensions = tuple[int, ...]
 
@@ -133,13 +134,22 @@ def describe(
     )
 
 
-def forecasting_memory(model: nn.Module, frames_shape: Sequence[int], lead_steps: int) -> int:
+def forecasting_memory(
+    model: nn.Module,
+    frames_shape: Sequence[int],
+    lead_steps: int,
+    spacing: Spacing | None = None,
+) -> int:
     """`Description.activation_bytes_forecasting` of such frames alone."""
-    return max(_Run(model, frames_shape, lead_steps, training=False).peaks.values())
+    run = _Run(model, frames_shape, lead_steps, training=False, spacing=spacing)
+    return max(run.peaks.values())
 
 
 def forecasting_memory_at_most(
-    model: nn.Module, frames_shape: Sequence[int], lead_steps: int
+    model: nn.Module,
+    frames_shape: Sequence[int],
+    lead_steps: int,
+    spacing: Spacing | None = None,
 ) -> int:
     """No less than `forecasting_memory`, and several times it, but known at once.
 
@@ -152,7 +162,9 @@ def forecasting_memory_at_most(
     if isinstance(model, Local):
         padded = [length + -length % model.multiple for length in grid]
         small = [min(length, SMALL_GRID + -SMALL_GRID % model.multiple) for length in padded]
-    run = _Run(model, [batch_size, 1, channels, *small], 1, training=False, device="cpu")
+    run = _Run(
+        model, [batch_size, 1, channels, *small], 1, training=False, device="cpu", spacing=spacing
+    )
     return round(max(run.peaks.values()) * (input_steps + lead_steps) * prod(padded) / prod(small))
 
 
@@ -218,6 +230,7 @@ class _Run(TorchDispatchMode):
         lead_steps: int | None,
         training: bool,
         device: str = "meta",
+        spacing: Spacing | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         model = copy.deepcopy(model).to(device).train(training)
@@ -255,7 +268,9 @@ class _Run(TorchDispatchMode):
             if lead_steps is None:
                 output = model(frames)
             else:
-                output = call_model(model, frames, lead_steps, newest=frames[:, -1, 0])
+                output = call_model(
+                    model, frames, lead_steps, newest=frames[:, -1, 0], spacing=spacing
+                )
         self.output_shape: Dimensions = tuple(
             (output if isinstance(output, Tensor) else output[0]).shape
         )

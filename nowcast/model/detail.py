@@ -33,7 +33,8 @@ class Detail(nn.Module):
         output_channels: of a forecast frame.
 
     Example:
-        >>> Detail(1, output_channels=9)(torch.rand(2, 5, 1, 8, 8), lead_steps=4).shape
+        >>> detail = Detail(1, output_channels=9)
+        >>> detail(torch.rand(2, 5, 1, 8, 8), leads=torch.tensor([1.0, 2, 3, 4])).shape
         torch.Size([2, 4, 9, 8, 8])
     """
 
@@ -48,13 +49,13 @@ class Detail(nn.Module):
         for parameter in self.output.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, frames: Tensor, lead_steps: int) -> Tensor:
-        """Return (b, lead_steps, output_channels, h, w), in float32 at least.
+    def forward(self, frames: Tensor, leads: Tensor) -> Tensor:
+        """Return (b, lead, output_channels, h, w), in float32 at least.
 
         Args:
             frames: (b, t, c, h, w), scaled, missing pixels 0. If there are too few, the first
                 stands in for those before it.
-            lead_steps: frames to forecast.
+            leads: (lead,) n of each frame to forecast.
         """
         before = frames[:, :1].expand(-1, max(0, FRAMES - frames.shape[1]), -1, -1, -1)
         newest = torch.cat([before, frames[:, -FRAMES:]], dim=1).flatten(1, 2)
@@ -64,7 +65,6 @@ class Detail(nn.Module):
             seen.append(features)
         parts: Tensor = self.output(torch.cat(seen, dim=1))
         parts = parts.to(torch.promote_types(parts.dtype, torch.float32)).contiguous()
-        leads = torch.arange(1, lead_steps + 1, device=parts.device, dtype=parts.dtype)
-        share = 1 / leads[:, None, None, None]
+        share = 1 / leads.to(parts)[:, None, None, None]
         lasting, fading, fleeting = parts.unflatten(1, (FADING, -1))[:, None].unbind(dim=2)
         return torch.addcmul(torch.addcmul(lasting, fading, share), fleeting, share.square())

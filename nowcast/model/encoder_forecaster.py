@@ -125,7 +125,7 @@ class EncoderForecaster(nn.Module):
         refuse_guide(guide)
         patches, detail = (
             self._ahead_patches(newest, lead_steps, ahead),
-            self.detail(frames, lead_steps),
+            self.detail(frames, torch.arange(1, lead_steps + 1, device=frames.device)),
         )
         return self._unfold(patches, lead_steps, states, newest.shape[-2:], detail)[0]
 

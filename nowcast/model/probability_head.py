@@ -1,7 +1,7 @@
 """A head that turns a network into a forecast of probabilities."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -90,16 +90,37 @@ class ProbabilityModel(nn.Module):
         if newest is None:
             raise ValueError("newest: give the rates of the newest frame.")
         correction = call_model(self.network, frames, lead_steps, guide, ahead)
+        leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
+        with self.in_float32(frames):
+            weights = self.mixture(leads, self.offsets, self.slopes)
+            return self.corrected(newest.float(), correction.float(), weights)
+
+    def in_float32(self, frames: Tensor) -> AbstractContextManager[object]:
+        """Return a context without autocast: in bf16 a logit may be infinite."""
         device = frames.device.type
         autocast = device != "meta" and torch.is_autocast_enabled(device)
-        with torch.autocast(device, enabled=False) if autocast else nullcontext():
-            return self._corrected(newest.float(), correction.float())
+        return torch.autocast(device, enabled=False) if autocast else nullcontext()
 
-    def _corrected(self, newest: Tensor, correction: Tensor) -> Tensor:
-        lead_steps = correction.shape[1]
-        leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
-        weights = torch.softmax(self.offsets + self.slopes * leads.log()[:, None, None], dim=-1)
-        shares = fractions(newest, self.thresholds).transpose(1, 2)  # (b, k, s, h, w)
+    @staticmethod
+    def mixture(leads: Tensor, offsets: Tensor, slopes: Tensor) -> Tensor:
+        """Return the weights (lead, k, s) of the neighbourhoods.
+
+        Args:
+            leads: (lead,) lead times in timesteps.
+            offsets, slopes: (k, s).
+        """
+        return torch.softmax(offsets + slopes * leads.log()[:, None, None], dim=-1)
+
+    def corrected(self, newest: Tensor, correction: Tensor, weights: Tensor) -> Tensor:
+        """Return the logits of the mixture of neighbourhoods, with what a network adds to them.
+
+        Args:
+            newest: (b, h, w) in mm/h, NaN = missing.
+            correction: (b, lead, k, h, w).
+            weights: (lead, k, s) of the neighbourhoods.
+        """
+        scales = weights.shape[-1]
+        shares = fractions(newest, self.thresholds, scales).transpose(1, 2)  # (b, k, s, h, w)
         start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
         start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
         start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)

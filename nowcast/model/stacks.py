@@ -3,13 +3,14 @@ back.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nowcast.model.activations import Function
+from nowcast.motion.spacing import Spacing
 
 StateT = TypeVar("StateT")
 
@@ -65,16 +66,20 @@ def call_model(
     guide: Tensor | None = None,
     ahead: Tensor | None = None,
     newest: Tensor | None = None,
+    spacing: Spacing | None = None,
 ) -> Tensor:
     """Call a model with what it declares that it wants.
 
     A model with `ahead_channels` takes fields that are known for each lead time; one that
-    `wants_newest` takes the rates (b, h, w) of the newest frame in mm/h, NaN = missing.
+    `wants_newest` takes the rates (b, h, w) of the newest frame in mm/h, NaN = missing; one that
+    `wants_spacing` is told the pixel size and the time step.
     """
     declares = getattr(model, "module", model)  # within an average of its weights
-    wanted = {"ahead": ahead} if getattr(declares, "ahead_channels", 0) else {}
+    wanted: dict[str, Any] = {"ahead": ahead} if getattr(declares, "ahead_channels", 0) else {}
     if getattr(declares, "wants_newest", False):
         wanted["newest"] = newest
+    if spacing is not None and getattr(declares, "wants_spacing", False):
+        wanted["spacing"] = spacing
     guides = () if guide is None else (guide,)
     forecast: Tensor = model(frames, lead_steps, *guides, **wanted)
     return forecast

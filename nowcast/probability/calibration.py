@@ -37,6 +37,21 @@ class Calibration:
             self.thresholds, self.slopes[leads], self.offsets[leads], self.cuts[leads]
         )
 
+    def at(self, leads: Sequence[float]) -> "Calibration":
+        """Return the calibration at other lead times, in steps of its own: interpolated linearly,
+        and beyond the first and the last as there.
+        """
+        last = len(self.slopes) - 1
+        places = torch.tensor(leads).sub(1).clamp(0, last)
+        before = places.floor().long()
+        after = (before + 1).clamp(max=last)
+        share = (places - before)[:, None]
+        parts = (
+            torch.lerp(one[before], one[after], share)
+            for one in (self.slopes, self.offsets, self.cuts)
+        )
+        return Calibration(self.thresholds, *parts)
+
     def probabilities(self, logits: Tensor) -> Probabilities:
         """Logits (b, lead, k, h, w), NaN = missing → calibrated probabilities."""
         slopes, offsets = (

@@ -16,11 +16,28 @@ from torch.nn import functional
 SCALES = 6
 """Neighbourhoods: the pixel itself, and five that are about twice as wide each."""
 
-WIDTHS = tuple(math.sqrt((4**level - 1) / 3) for level in range(SCALES))
-"""Standard deviation of each neighbourhood in pixels: 0, 1, 2.2, 4.6, 9.2, 18.5."""
 
-REACH = 2 * (2 ** (SCALES - 1) - 1)
+def width_of(level: int) -> float:
+    """Return the standard deviation of a neighbourhood in pixels: 0, 1, 2.2, 4.6, 9.2, 18.5, …"""
+    return math.sqrt((4**level - 1) / 3)
+
+
+def reach_of(scales: int) -> int:
+    """Return the pixels from a pixel to the end of the widest of so many neighbourhoods."""
+    return int(2 * (2 ** (scales - 1) - 1))
+
+
+WIDTHS = tuple(width_of(level) for level in range(SCALES))
+"""Standard deviation of each neighbourhood in pixels."""
+
+REACH = reach_of(SCALES)
 """Pixels from a pixel to the end of its widest neighbourhood."""
+
+OCTAVES = tuple(float(octave) for octave in range(7))
+"""log2(1 + width in km) at which a model for any pixel size knows the weights."""
+
+WIDEST_KM = 30.0
+"""Width of the widest neighbourhood of such a model, or more."""
 
 GROWTH = 1.0
 """Pixels by which the width of the neighbourhood grows with each timestep."""
@@ -31,7 +48,12 @@ SPREAD = 1.0
 _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # a cubic B-spline: variance 1
 
 
-def fractions(rates: Tensor, thresholds: Sequence[float]) -> Tensor:
+def levels_for(pixel_km: float) -> int:
+    """Return how many neighbourhoods there are up to one that is `WIDEST_KM` wide."""
+    return next(n for n in range(2, 20) if width_of(n - 1) * pixel_km >= WIDEST_KM)
+
+
+def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) -> Tensor:
     """Return which share of each neighbourhood of a pixel is at or above each threshold.
 
     Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
@@ -40,9 +62,10 @@ def fractions(rates: Tensor, thresholds: Sequence[float]) -> Tensor:
     Args:
         rates: (b, h, w) in mm/h, NaN = missing.
         thresholds: (k,) in mm/h.
+        scales: neighbourhoods.
 
     Returns:
-        (b, SCALES, k, h, w) from 0 to 1; where no pixel of a neighbourhood is measured, the share
+        (b, scales, k, h, w) from 0 to 1; where no pixel of a neighbourhood is measured, the share
         of the next wider one, and 0 without any.
     """
     levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
@@ -50,7 +73,7 @@ def fractions(rates: Tensor, thresholds: Sequence[float]) -> Tensor:
     above = (rates[:, None] >= levels[:, None, None]).to(rates.dtype)
     both = torch.cat([above, measured], dim=1)
     sums = [both]
-    for level in range(SCALES - 1):
+    for level in range(scales - 1):
         both = _blur(_blur(both, 2**level, axis=-1), 2**level, axis=-2)
         sums.append(both)
     shares: list[Tensor] = []
@@ -62,13 +85,16 @@ def fractions(rates: Tensor, thresholds: Sequence[float]) -> Tensor:
     return torch.stack(shares, dim=1)
 
 
-def mixture_logits() -> tuple[list[float], list[float]]:
-    """Return (SCALES,) offsets and slopes of the logits of the mixture of neighbourhoods.
+def mixture_logits(octaves: Sequence[float] = ()) -> tuple[list[float], list[float]]:
+    """Return offsets and slopes of the logits of the mixture of neighbourhoods.
 
     Of lead step n they are offset + slope · log(n), so that the weights are a Gaussian over octaves
     of width, centred at `GROWTH` · n.
+
+    Args:
+        octaves: (s,) log2(1 + width) of each; by default those of `SCALES` neighbourhoods.
     """
-    octaves = [math.log2(1 + width) for width in WIDTHS]
+    octaves = octaves or [math.log2(1 + width) for width in WIDTHS]
     slopes = [octave / SPREAD**2 / math.log(2) for octave in octaves]
     offsets = [(octave * math.log2(GROWTH) - octave**2 / 2) / SPREAD**2 for octave in octaves]
     return offsets, slopes

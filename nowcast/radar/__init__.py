@@ -56,6 +56,7 @@ FACE = {
     "series.building": "files laid out in time",
     "series.opening": "series as one grid",
     "series.fields_ahead": "forecasts of further fields on the grid",
+    "series.other_forecasts": "forecasts of rain by other programs",
     "series.fields": "further fields on the grid",
     "series.neighbours": "frames that do not fit their neighbours",
     "series.cadence": "a coarser clock",

@@ -28,14 +28,14 @@ Charts = list[Markup]
 @dataclass(frozen=True)
 class Headline:
     """The tables, and for each forecast the thresholds at which it is the best by more than
-    chance; `undecided` are those at which none is.
+    chance; `undecided` are those at which none is. The differences come in groups with a title.
     """
 
     winners: dict[str, list[str]]
     undecided: list[str]
     remarks: list[str]
     tables: list[Table]
-    differences: list[Table]
+    differences: list[tuple[str, list[Table]]]
 
 
 @dataclass(frozen=True)

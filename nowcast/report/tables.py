@@ -74,29 +74,72 @@ def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:
     return {name: where for name, where in found.items() if where}, undecided
 
 
-def differences(scores: "xr.Dataset") -> list[Table]:
-    """The first forecast minus each other, with intervals; bold where it is more than chance."""
-    first, *others = names_of(scores)
-    head = [f"{first} minus …", *others]
+def differences(scores: "xr.Dataset") -> list[tuple[str, list[Table]]]:
+    """The differences of the forecasts, with intervals, in groups with a title; bold where it is
+    more than chance. Of two forecasts one group without a title, a table a score; of several a
+    group a score, a matrix a threshold.
+    """
+    of_all = [
+        score
+        for score in shown_in("headline", of_events=False)
+        if f"{score.name}_mean_difference" in scores
+    ]
+    if scores.sizes["forecast"] == 2:
+        return [("", _of_two(scores, of_all))]
+    groups = [
+        (
+            score.title,
+            [
+                _matrix(scores, score, f"{score.title} {at_or_above(scores, value)}", value)
+                for value in scores["threshold"].values
+            ],
+        )
+        for score in shown_in("headline", of_events=True)
+    ]
+    return [*groups, ("all rates", [_matrix(scores, score, score.title) for score in of_all])]
+
+
+def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
+    """The first forecast minus the other, a row for each threshold or score."""
+    first, other = names_of(scores)
+    head = [f"{first} minus …", other]
     tables = [
         _table(
             head,
             [
                 (
                     f"{score.title} {at_or_above(scores, value)}",
-                    _difference_cells(scores, score, threshold=value),
+                    [_difference_cell(scores, score, (0, 1), value)],
                 )
                 for value in scores["threshold"].values
             ],
         )
         for score in shown_in("headline", of_events=True)
     ]
-    errors = [
-        (score.title, _difference_cells(scores, score))
-        for score in shown_in("headline", of_events=False)
-        if f"{score.name}_mean_difference" in scores
-    ]
+    errors = [(score.title, [_difference_cell(scores, score, (0, 1))]) for score in of_all]
     return [*tables, _table(head, errors)]
+
+
+def _matrix(
+    scores: "xr.Dataset", score: Score, title: str, threshold: float | None = None
+) -> Table:
+    """The forecast of each row minus that of each column, by one score."""
+    names = names_of(scores)
+    places = range(len(names))
+    rows = [
+        (
+            names[one],
+            [
+                Cell("·")
+                if one == other
+                else _difference_cell(scores, score, (one, other), threshold)
+                for other in places
+            ],
+        )
+        for one in places
+    ]
+    head = [Cell("row minus column"), *map(Cell, names)]
+    return Table(head, rows, title, "scores small")
 
 
 def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> Table:
@@ -157,22 +200,22 @@ def _cells(scores: "xr.Dataset", score: Score, threshold: float | None = None) -
     ]
 
 
-def _difference_cells(scores: "xr.Dataset", score: Score, **where: float) -> list[Cell]:
-    """The mean of the first forecast minus that of each other, with its interval below, bold
-    where it is more than chance.
+def _difference_cell(
+    scores: "xr.Dataset", score: Score, pair: tuple[int, int], threshold: float | None = None
+) -> Cell:
+    """The mean of one forecast minus that of another, with its interval below, bold where it is
+    more than chance.
     """
     name = f"{score.name}_mean_difference"
-    here = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
-    places = score.decimals_of(here[name].values)
-    pairs = [{"forecast": 0, "other_forecast": other} for other in range(1, here.sizes["forecast"])]
-    return [
-        Cell(
-            number(here[name].isel(pair).item(), places, signed=True),
-            _interval(here, name, places, **pair),
-            bool(more_than_chance(here[f"{name}_p"].isel(pair))),
-        )
-        for pair in pairs
-    ]
+    where = {} if threshold is None else {"threshold": threshold}
+    of_pairs = scores[[*_with_bounds(scores, name), f"{name}_p"]].sel(where)
+    here = of_pairs.isel(forecast=pair[0], other_forecast=pair[1])
+    places = score.decimals_of(of_pairs[name].values)
+    return Cell(
+        number(here[name].item(), places, signed=True),
+        _interval(here, name, places),
+        bool(more_than_chance(here[f"{name}_p"])),
+    )
 
 
 def _with_bounds(scores: "xr.Dataset", name: str) -> list[str]:

@@ -22,6 +22,7 @@ __all__ = ["RadarWindows", "pack"]
 FACE = {
     "options": "what windows are drawn, and how",
     "windows": "windows of frames",
+    "many": "windows of several radars",
     "scene": "what a forecast is made of",
     "batch": "windows as tensors",
     "inputs": "what a model sees of the past",

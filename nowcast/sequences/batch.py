@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nowcast.motion.frames import take_along, window_displacement
+from nowcast.motion.spacing import Spacing, speed
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -24,6 +25,7 @@ class Batch:
     weights: (b,) of each window in the loss, 1 in the mean.
     motion: (b, 2, hc, wc) that the windows were taken along here; None if they were not.
     fixed_rates: (b, lead, 1, h, w) of the future before that [mm/h], NaN = missing.
+    spacing: of pixels and frames; None of frames without a place or times.
     """
 
     rates: Tensor
@@ -35,6 +37,7 @@ class Batch:
     ahead: Tensor | None = None
     motion: Tensor | None = None
     fixed_rates: Tensor | None = None
+    spacing: Spacing | None = None
 
     def __post_init__(self) -> None:
         if self.rates.ndim != 5 or not self.rates.shape == self.frames.shape == self.mask.shape:
@@ -71,16 +74,19 @@ def build_batch(
     inputs: Inputs = RAIN_ALONE,
     weights: Sequence[float] | None = None,
     motion: Tensor | None = None,
+    spacing: Spacing | None = None,
 ) -> Batch:
     """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing →
     Batch; `weights` are 1 if not given. With a `motion` (b, 2, hc, wc) they are first taken along
-    with the rain.
+    with the rain, and get its speed if the model sees that.
     """
     fixed = None if motion is None else raw[:, input_steps:, :1]
     if motion is not None:
         size, lead_steps = (raw.shape[-2], raw.shape[-1]), raw.shape[1] - input_steps
         displacement = window_displacement(motion, input_steps, lead_steps, size)
         raw = take_along(raw, displacement, input_steps)
+        if inputs.speed:
+            raw = torch.cat([raw, speed_channel(raw, motion, spacing)], dim=2)
     rates = raw[:, :, :1]
     past = inputs.frames(raw[:, :input_steps], scaling)
     of_windows = (
@@ -96,4 +102,28 @@ def build_batch(
         ahead=inputs.ahead_frames(raw, input_steps),
         motion=motion,
         fixed_rates=fixed,
+        spacing=spacing,
     )
+
+
+def speed_channel(
+    window: Tensor, motion: Tensor, spacing: Spacing | None, corner: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """Return the speed of the rain in km/h, for a model that sees it next to a window.
+
+    Args:
+        window: (b, t, c, h, w) that was taken along with the rain.
+        motion: (b, 2, hc, wc) that it was taken along.
+        spacing: of its pixels and frames.
+        corner: row and column of its first pixel.
+
+    Returns:
+        (b, t, 1, h, w).
+
+    Raises:
+        ValueError: the spacing is not known.
+    """
+    if spacing is None:
+        raise ValueError("spacing: a speed needs the pixel size and the time step.")
+    size = (window.shape[-2], window.shape[-1])
+    return speed(motion, spacing, size, corner).expand(-1, window.shape[1], -1, -1, -1)

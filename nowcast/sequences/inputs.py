@@ -10,6 +10,9 @@ from torch import Tensor
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.scene import Scene
 
+SPEED_SCALE = 50.0
+"""Speed of the rain in km/h that a model sees as 1."""
+
 
 class Channel(NamedTuple):
     """A field that a model sees as (value - offset) / scale, 0 where missing."""
@@ -26,6 +29,7 @@ class Inputs:
         the rain, scaled, 0 where missing
         mask           1 where it was measured, 0 where not
         beside         fields known with each frame
+        speed          of the rain, in km/h; of frames that were taken along with it
 
     and of the input that it has for each lead time:
 
@@ -33,22 +37,24 @@ class Inputs:
 
     They are made of a raw window (b, t, 1 + k, h, w), NaN = missing: the rain in mm/h, then the
     fields in their own units. Without fields ahead, t are the past frames. With some, the frames
-    of the lead times follow, whose rain is not looked at.
+    of the lead times follow, whose rain is not looked at. The speed is the last channel, and
+    added when a window is taken along: `sequences.batch.speed_channel`.
     """
 
     mask: bool = False
     beside: tuple[Channel, ...] = ()
     ahead: tuple[Channel, ...] = ()
+    speed: bool = False
 
     @property
     def raw_channels(self) -> int:
-        """1 + k."""
+        """1 + k, of a window before it is taken along."""
         return 1 + len(self.beside) + len(self.ahead)
 
     @property
     def channels(self) -> int:
         """Channels of a past frame as the model sees it."""
-        return 1 + self.mask + len(self.beside)
+        return 1 + self.mask + len(self.beside) + self.speed
 
     def of_scene(self, scene: Scene) -> Tensor:
         """The raw window (1, t, 1 + k, h, w) of a scene, its fields found by their names.
@@ -81,20 +87,25 @@ class Inputs:
 
         Raises: ValueError: k is not that of these inputs.
         """
-        if raw.shape[2] != self.raw_channels:
+        wanted = self.raw_channels + self.speed
+        if raw.shape[2] != wanted:
             raise ValueError(
-                f"raw: frames of {self.raw_channels} channels are wanted, not {tuple(raw.shape)}."
+                f"raw: frames of {wanted} channels are wanted, not {tuple(raw.shape)}."
             )
-        rain, beside, _ = raw.split([1, len(self.beside), len(self.ahead)], dim=2)
+        rain, beside, _, speed = raw.split(
+            [1, len(self.beside), len(self.ahead), int(self.speed)], dim=2
+        )
         measured = [(~rain.isnan()).to(rain.dtype)] if self.mask else []
         scaled = _scaled(beside, self.beside)
-        return torch.cat([scaling.scale(rain), *measured, *scaled], dim=2).nan_to_num(0.0)
+        return torch.cat(
+            [scaling.scale(rain), *measured, *scaled, speed / SPEED_SCALE], dim=2
+        ).nan_to_num(0.0)
 
     def ahead_frames(self, raw: Tensor, input_steps: int) -> Tensor | None:
         """A raw window (b, t + lead, 1 + k, h, w) → fields ahead (b, lead, a, h, w), if any."""
         if not self.ahead:
             return None
-        future = raw[:, input_steps:, 1 + len(self.beside) :]
+        future = raw[:, input_steps:, 1 + len(self.beside) : self.raw_channels]
         return torch.cat(_scaled(future, self.ahead), dim=2).nan_to_num(0.0)
 
     def without(self, raw: Tensor, missing: Tensor) -> Tensor:

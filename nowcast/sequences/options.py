@@ -32,10 +32,11 @@ class Sampling(Candidates):
     rotate: bool
     frame_dropout: float
     rate_jitter: float
+    noise: float
 
 
 EVERY_WINDOW = Sampling(
     stride=1, min_wet_share=0.0, windows_per_epoch=None, rain_power=0.0, unbiased=False, crop=None,
-    flip=False, rotate=False, frame_dropout=0.0, rate_jitter=0.0,
+    flip=False, rotate=False, frame_dropout=0.0, rate_jitter=0.0, noise=0.0,
 )  # fmt: skip
 """Each window once, whole and unchanged; other ways are made of it by `dataclasses.replace`."""

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from nowcast.errors import ConfigError, DataError
 from nowcast.motion.frames import take_along, window_displacement
+from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period
+from nowcast.sequences.batch import speed_channel
 from nowcast.sequences.clock import clock_of, run_of
 from nowcast.sequences.fields import Fields
 from nowcast.sequences.options import EVERY_WINDOW, Sampling
@@ -34,7 +36,10 @@ class Pick:
     north, bit 2 transposes before.
     dropped: the input frames that are made missing.
     factor: what its rates are multiplied by.
+    noise, noise_seed: the standard deviation of the logarithm of a factor drawn for each pixel of
+    its input frames, and the seed of these draws.
     weight: of its loss; 1 in the mean of an epoch.
+    source: the number of its series, of several.
     """
 
     start: int
@@ -43,7 +48,10 @@ class Pick:
     symmetry: int = 0
     dropped: tuple[int, ...] = ()
     factor: float = 1.0
+    noise: float = 0.0
+    noise_seed: int = 0
     weight: float = 1.0
+    source: int = 0
 
 
 class Windows(Protocol):
@@ -84,6 +92,8 @@ class RadarWindows:
             None for a model of the fixed frame of reference.
         take_along: whether windows are taken along with the rain to their reference time, before
             crops are cut.
+        spacing: of pixels and frames, for models that are told.
+        speed: whether windows that are taken along get the speed of the rain as a last channel.
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are
     not square.
@@ -116,9 +126,12 @@ class RadarWindows:
         starts: NDArray[np.int64] | None = None,
         motion: Motions | None = None,
         take_along: bool = False,
+        spacing: Spacing | None = None,
+        speed: bool = False,
     ) -> None:
         self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
         self.motion, self.take_along = motion, take_along
+        self.spacing, self.speed = spacing, speed and take_along
         self.input_steps, self.lead_steps = input_steps, lead_steps
         self.sampling, self.seed, self.clock = sampling, seed, clock_of(rates)
         height, width = rates.frames.shape[1:]
@@ -193,6 +206,13 @@ class RadarWindows:
                 replace(pick, factor=factor)
                 for pick, factor in zip(picks, factors.tolist(), strict=True)
             ]
+        if self.sampling.noise:
+            spreads = generator.uniform(0, self.sampling.noise, len(picks)).tolist()
+            seeds = generator.integers(2**31, size=len(picks)).tolist()
+            picks = [
+                replace(pick, noise=spread, noise_seed=seed)
+                for pick, spread, seed in zip(picks, spreads, seeds, strict=True)
+            ]
         return picks
 
     def _all(self, generator: np.random.Generator) -> list[Pick]:
@@ -231,15 +251,17 @@ class RadarWindows:
         )
         for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
             np.multiply(rates, np.float32(pick.factor), out=window[:, :1])
+            if pick.noise:
+                window[: self.input_steps, 0] *= _noise(pick, window[: self.input_steps, 0].shape)
             if pick.dropped:
                 window[list(pick.dropped), 0] = np.nan
             if beside:
-                window[:, 1:] = beside[0]
+                np.concatenate(beside, axis=1, out=window[:, 1:])
         return [torch.from_numpy(window) for window in windows]
 
     def _parts(self, pick: Pick) -> list[NDArray[np.float32]]:
-        """The rates (t, 1, h, w), of the file itself where it is mapped, and the fields (t, k,
-        h, w) where there are some.
+        """The rates (t, 1, h, w), of the file itself where it is mapped, and where there are some
+        the fields (t, k, h, w), and the speed (t, 1, h, w).
         """
         rows, columns = (
             slice(pick.top, pick.top + self.crop[0]),
@@ -262,8 +284,9 @@ class RadarWindows:
     def _moved(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
         """The same, taken along with the rain; only the part of the grid that it needs is read."""
         height, width = self.rates.frames.shape[1:]
+        motion = self.motions([pick])
         displacement = window_displacement(
-            self.motions([pick]),
+            motion,
             self.input_steps,
             self.lead_steps,
             self.crop,
@@ -273,12 +296,13 @@ class RadarWindows:
         seen_columns = _reached(columns, displacement[:, :, 0], width)
         within = torch.tensor([columns.start - seen_columns.start, rows.start - seen_rows.start])
         displacement = displacement + within[:, None, None]
-        return [
-            take_along(torch.from_numpy(np.array(part))[None], displacement, self.input_steps)[
-                0
-            ].numpy()
+        parts = [
+            take_along(torch.from_numpy(np.array(part))[None], displacement, self.input_steps)
             for part in self._still(pick, seen_rows, seen_columns)
         ]
+        if self.speed:
+            parts.append(speed_channel(parts[0], motion, self.spacing, (pick.top, pick.left)))
+        return [part[0].numpy() for part in parts]
 
     def motions(self, picks: Sequence[Pick]) -> Tensor:
         """The motion at the reference times of picks, (b, 2, hc, wc)."""
@@ -301,6 +325,14 @@ class RadarWindows:
         frames = np.full((len(numbers), *found.shape[1:]), np.nan, np.float32)
         frames[there] = found
         return frames
+
+
+def _noise(pick: Pick, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A factor for each pixel of the input frames (t, h, w) of a pick."""
+    generator = np.random.default_rng(pick.noise_seed)
+    factors = generator.standard_normal(shape, np.float32)
+    factors *= np.float32(pick.noise)
+    return np.exp(factors, out=factors)
 
 
 def _reached(within: slice, displacement: Tensor, length: int) -> slice:

@@ -21,15 +21,21 @@ from nowcast.factories.models import (
     refuse_too_long,
     refuse_too_many_missing,
     spacing,
+    steps_at,
     steps_of,
 )
+from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.scene_forecast import SceneForecast
+from nowcast.pretrained import checkpoint_name
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
+from nowcast.radar.placing.place import pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import FrameReader, MissingFramesError, Need
 from nowcast.startup import without_garbage_collection
 from nowcast.version import __version__
+
+_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -128,20 +134,22 @@ class Methods:
     ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
-        scene = source.scene(
-            at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint))
-        )
+        timestep, input_steps, lead_steps = self._steps_of_model(source, at)
+        scene = source.scene(at, Need(input_steps, config.missing_frames, timestep))
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
-        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint, fields)
+        refuse_too_long(lead_steps, scene.size, config.checkpoint, fields)
+        any_grid = is_for_any_grid(model.about["config"])
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
+        allowed = config.other_grid or any_grid
         remarks = [
-            refuse_other_grid(place, scene.grid, config.data.path, allowed=config.other_grid),
+            refuse_other_grid(place, scene.grid, config.data.path, allowed=allowed),
             turn.remark,
+            beyond_experience(pixel_km(scene.grid), scene.timestep_minutes) if any_grid else "",
         ]
         made_with = {
-            "checkpoint": config.checkpoint,
+            "checkpoint": checkpoint_name(config.checkpoint),
             "checkpoint_versions": model.about["versions"],
             **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
             "computed_on": model.computed_on,
@@ -149,13 +157,30 @@ class Methods:
         }
         return scene, model.forecast_of(scene, turn), made_with
 
+    def _steps_of_model(
+        self, source: FrameReader, at: np.datetime64
+    ) -> tuple[np.timedelta64, int, int]:
+        """The time step of the model's frames, and how many it sees and forecasts; of a model for
+        any grid, those of the data.
+        """
+        config, model = self.config, self.model
+        assert model is not None and config.checkpoint is not None
+        if is_for_any_grid(model.about["config"]):
+            timestep = source.scene(at, Need(1, 0, None)).timestep
+        else:
+            timestep = spacing(model, config.checkpoint)
+        minutes, name = float(timestep / _MINUTE), checkpoint_name(config.checkpoint)
+        about, own = model.about["config"], steps_of(model)
+        return timestep, *steps_at(about, own, name, minutes, config.lead_steps)
+
     def _by_baseline(
         self, name: str, source: FrameReader, at: np.datetime64
     ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
         config, model = self.config, self.model
-        input_steps, lead_steps = steps_of(model) if model else _steps(config, name)
+        known, input_steps, lead_steps = (
+            self._steps_of_model(source, at) if model else (None, *_steps(config, name))
+        )
         record = baseline_record(name)
-        known = None if model is None else spacing(model, str(config.checkpoint))
         if config.baseline is None:  # a fallback has what frames there are
             input_steps = record.least_steps
         scene = source.scene(

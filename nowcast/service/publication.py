@@ -23,6 +23,7 @@ from nowcast.forecast.dataset import (
     is_damaged,
     is_forecast,
     open_forecast,
+    open_own_forecast,
     read_reference_time,
     write_forecast,
 )
@@ -79,7 +80,7 @@ def published(
     if not path.is_file():
         return None
     try:
-        there = open_forecast(path)
+        there = open_own_forecast(path)
     except DataError as error:
         if read_reference_time(path) is None and not is_damaged(path):
             raise CannotCreateError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 from nowcast.errors import DataError, InternalError, MissingInputError
 from nowcast.files import refuse_fault_of_machine, written_whole
@@ -24,7 +25,7 @@ from nowcast.training.migrations import Checkpoint as Checkpoint
 from nowcast.training.migrations import migrate
 from nowcast.untrusted.saved_models import saved_model
 
-SCHEMA = 5
+SCHEMA = 6
 """Raised whenever an older program could no longer read a new checkpoint, or could not tell
 whether it is whole; with an entry in MIGRATIONS, so that this program still reads the older one.
 """
@@ -129,6 +130,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         saved_model(migrated, path)
         _refuse_other_calibration(migrated, path)
     return migrated
+
+
+def forecast_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights that a checkpoint forecasts by: averaged ones where it has them."""
+    if checkpoint["ema"] is None:
+        weights: dict[str, Tensor] = checkpoint["weights"]
+        return weights
+    return {
+        name.removeprefix("module."): value
+        for name, value in checkpoint["ema"].items()
+        if name.startswith("module.")
+    }
 
 
 def _refuse_other_calibration(checkpoint: Checkpoint, path: Path) -> None:

@@ -27,6 +27,7 @@ from nowcast.model.stacks import call_model
 from nowcast.probability.calibration import Calibration, calibration_of
 from nowcast.sequences.batch import Batch, build_batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
+from nowcast.sequences.many import source_of
 from nowcast.sequences.windows import Pick, RadarWindows, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import EpochRow, best_row_before_ties, rank
@@ -180,6 +181,7 @@ class Trainer:
                 guide,
                 batch.ahead,
                 batch.newest_rates,
+                batch.spacing,
             )
         loss = self.loss(
             forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
@@ -215,8 +217,9 @@ class Trainer:
         for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
             with self.precision.autocast():
                 forecast = call_model(
-                    model, batch.past, windows.lead_steps, None, batch.ahead, batch.newest_rates
-                )
+                    model, batch.past, windows.lead_steps, None, batch.ahead, batch.newest_rates,
+                    batch.spacing,
+                )  # fmt: skip
             loss = self.loss(
                 forecast,
                 batch.future,
@@ -263,20 +266,22 @@ class Trainer:
         )
         for raw, picks in zip(loader, batches, strict=True):
             raw = raw.to(self.precision.device, non_blocking=True)
+            source = source_of(windows, picks[0])
             yield build_batch(
                 raw,
-                windows.scaling,
-                windows.input_steps,
+                source.scaling,
+                source.input_steps,
                 self.inputs,
                 [pick.weight for pick in picks],
-                self._motion(windows, picks),
+                self._motion(source, picks),
+                source.spacing if isinstance(source, RadarWindows) else None,
             )
 
-    def _motion(self, windows: Windows, picks: Sequence[Pick]) -> Tensor | None:
+    def _motion(self, source: Windows, picks: Sequence[Pick]) -> Tensor | None:
         """The motion that windows are still to be taken along, (b, 2, hc, wc)."""
-        if not isinstance(windows, RadarWindows) or windows.motion is None or windows.take_along:
+        if not isinstance(source, RadarWindows) or source.motion is None or source.take_along:
             return None
-        return windows.motions(picks).to(self.precision.device)
+        return source.motions(picks).to(self.precision.device)
 
     def _bar(
         self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0

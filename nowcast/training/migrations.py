@@ -93,11 +93,21 @@ def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
     }
 
 
+def _say_one_grid(checkpoint: Checkpoint) -> Checkpoint:
+    """5 → 6: all models were for the grid that they were trained on."""
+    config = checkpoint.get("config", {})
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict):  # an odd one is refused where it is checked
+        return checkpoint
+    return {**checkpoint, "config": {**config, "model": {"grids": "one", **model}}}
+
+
 MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     1: _name_cells,
     2: _say_inputs_and_place,
     3: _say_nothing_is_ahead,
     4: _say_frame_and_head,
+    5: _say_one_grid,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 

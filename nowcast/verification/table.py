@@ -1,6 +1,7 @@
-"""Scores in files: `scores.nc`, and `scores.csv` as a plain table."""
+"""Scores in files: `scores.nc`, and `scores.csv` and `differences.csv` as plain tables."""
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,46 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     }
     with written_whole(netcdf) as temporary:
         dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    with written_whole(table) as temporary:
-        _table(dataset).map(_as_text).to_csv(
+    _write_csv(_table(dataset), table)
+    return netcdf, table
+
+
+def write_differences(dataset: xr.Dataset, folder: str | Path) -> Path:
+    """Write `differences.csv` into the folder, whole or not at all; give its path.
+
+    A row for each score, threshold and two forecasts: the mean over lead times of the one less that
+    of the other, its interval, and the p value of swapping the two. What knows no threshold has
+    none. An undefined number is 'nan'.
+
+    Errors: CannotCreateError, InputOutputError.
+    """
+    path = Path(folder) / "differences.csv"
+    columns = ("score", "threshold", "forecast", "other_forecast", "difference", "low", "high", "p")
+    _write_csv(pd.DataFrame(_differences(dataset), columns=columns, dtype=object), path)
+    return path
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with written_whole(path) as temporary:
+        table.map(_as_text).to_csv(
             temporary, index=False, na_rep="nan", lineterminator="\n", encoding="utf-8"
         )
-    return netcdf, table
+
+
+def _differences(dataset: xr.Dataset) -> Iterator[tuple[object, ...]]:
+    """The rows of the table of differences."""
+    end = "_mean_difference"
+    for name in [str(one) for one in dataset.data_vars if str(one).endswith(end)]:
+        here = dataset[[name, f"{name}_low", f"{name}_high", f"{name}_p"]]
+        further = [str(dim) for dim in here[name].dims[2:]]
+        for labels in product(*[dataset[dim].values.tolist() for dim in further]):
+            where = dict(zip(further, labels, strict=True))
+            scale = f"_{where['scale']}" if "scale" in where else ""
+            numbers = here.sel(where).to_array().values
+            for one, other in combinations(range(dataset.sizes["forecast"]), 2):
+                pair = [str(dataset["forecast"].values[place]) for place in (one, other)]
+                score = name.removesuffix(end) + scale
+                yield score, where.get("threshold", ""), *pair, *numbers[:, one, other]
 
 
 def _table(dataset: xr.Dataset) -> pd.DataFrame:

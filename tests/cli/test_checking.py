@@ -61,6 +61,7 @@ def test_a_right_configuration_is_told_and_nothing_is_done(
         (["predict", "checkpoint=best.pt", "data.path=%Y/none_%m%d.nc"], 66, "no file matches"),
         (["predict", "checkpoint=best.pt", "data.path=a.nc", "+x=1"], 78, "x: no such key"),
         (["evaluate", "forecasts=none/*.nc", "data.path=a.nc"], 66, "forecasts: none/*.nc"),
+        (["evaluate", "checkpoint={ours: none.pt}", "data.path=a.nc"], 66, "checkpoint: none.pt"),
         (["evaluate", "checkpoint=best.pt", "data.path=a.nc", "mask=m.nc", "mask_variable=m"], 66, "mask: m.nc"),
         (["prepare", "data.path=archive", "output=store", "grid=none.nc"], 66, "grid: none.nc"),
         (["plot", "none.nc"], 66, "none.nc: no such file"),

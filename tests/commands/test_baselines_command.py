@@ -14,12 +14,13 @@ import xarray as xr
 from helpers import SPLITS, Outcome
 
 from nowcast.baselines import RECORDS
-from nowcast.factories.baselines import mean_over_time, pixel_km
+from nowcast.factories.baselines import mean_over_time
 from nowcast.forecast import memory
 from nowcast.forecast.baselines.building import build_baseline
 from nowcast.forecast.dataset import open_forecast
 from nowcast.periods import Period
 from nowcast.radar import open_grid
+from nowcast.radar.placing.place import pixel_km
 from nowcast.radar.synthetic import synthetic_grid
 from nowcast.sequences.packed import pack
 

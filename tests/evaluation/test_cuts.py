@@ -28,6 +28,7 @@ class Given:
         self.observed, self.forecasts, self.probabilities = observed, forecasts, probabilities or {}
         self.predictors: dict[str, Predictor] = {}
         self.lead_minutes, self.remarks = [5.0, 10.0], ["rainy"]
+        self.rates_by, self.fitted_on = list[str](), ""
         self.times = np.arange(len(observed)).astype("datetime64[m]")
 
     def read(self, indices: Sequence[int]) -> Cases:

@@ -525,7 +525,8 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
     path.parent.mkdir()
     rate = forecast["precipitation_rate"]
     others = {
-        "it has no 'precipitation_rate'": xr.Dataset({"other": ("x", [1.0])}),
+        "it has no lead times": xr.Dataset({"other": ("x", [1.0])}),
+        "it has no 'precipitation_rate'": forecast.drop_vars("precipitation_rate"),
         "it has no 'forecast_reference_time'": forecast.drop_vars("forecast_reference_time"),
         "'precipitation_rate' has the dimensions": forecast.transpose("x", "y", "time"),
         "'time' holds no times": forecast.assign_coords(time=[1.0, 2.0, 3.0]),

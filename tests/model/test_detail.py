@@ -16,9 +16,13 @@ def disturbed(channels: int = 1) -> Detail:
     return detail.double()
 
 
+def steps(count: int) -> torch.Tensor:
+    return torch.arange(1, count + 1).double()
+
+
 def test_it_begins_at_zero() -> None:
     frames = torch.rand(1, 4, 1, 9, 11)
-    assert not Detail(1, 2)(frames, 3).any()
+    assert not Detail(1, 2)(frames, steps(3)).any()
     torch.manual_seed(0)
     refined = EncoderForecaster(1, [4], 3, 3, patch_size=4, output_grid="refined")
     cells = EncoderForecaster(1, [4], 3, 3, patch_size=4, output_grid="cells")
@@ -28,8 +32,8 @@ def test_it_begins_at_zero() -> None:
 
 def test_parts_of_it_fade_with_lead_time() -> None:
     """D(n) = D₀ + D₁ / n + D₂ / n²: n² · D(n) is a parabola, whose second differences are 2 D₀."""
-    steps = torch.arange(1, 6).double()[:, None, None, None]
-    parabola = disturbed()(torch.rand(1, 3, 1, 9, 11).double(), 5) * steps**2
+    n = steps(5)[:, None, None, None]
+    parabola = disturbed()(torch.rand(1, 3, 1, 9, 11).double(), steps(5)) * n**2
     curvature = parabola.diff(n=2, dim=1)
     torch.testing.assert_close(curvature, curvature[:, :1].expand_as(curvature))
     assert curvature.abs().min() > 0 and parabola.diff(n=1, dim=1).std(dim=1).min() > 0
@@ -39,20 +43,21 @@ def test_parts_of_it_fade_with_lead_time() -> None:
 def test_fewer_frames_are_as_many_that_began_with_the_first(frames: int) -> None:
     detail, seen = disturbed(2), torch.rand(1, frames, 2, 9, 11).double()
     before = seen[:, :1].expand(-1, FRAMES - frames, -1, -1, -1)
-    torch.testing.assert_close(detail(seen, 2), detail(torch.cat([before, seen], dim=1), 2))
+    whole = torch.cat([before, seen], dim=1)
+    torch.testing.assert_close(detail(seen, steps(2)), detail(whole, steps(2)))
 
 
 def test_older_frames_do_nothing() -> None:
     detail, frames = disturbed(), torch.rand(1, FRAMES + 2, 1, 9, 11).double()
     other = frames.clone()
     other[:, :2] = 0
-    assert torch.equal(detail(frames, 2), detail(other, 2))
+    assert torch.equal(detail(frames, steps(2)), detail(other, steps(2)))
 
 
 def test_pixels_as_far_as_its_reach_count_and_none_further() -> None:
     detail, size = disturbed(), 2 * REACH + 5
     frames = torch.rand(1, FRAMES, 1, size, size).double().requires_grad_()
-    detail(frames, 1)[..., REACH + 2, REACH + 2].sum().backward()
+    detail(frames, steps(1))[..., REACH + 2, REACH + 2].sum().backward()
     assert frames.grad is not None
     touched = frames.grad[0].sum(dim=(0, 1)).nonzero()
     assert touched.min() == 2 and touched.max() == size - 3

@@ -321,6 +321,21 @@ def test_rates_of_a_window_are_multiplied_by_a_factor_of_its_own():
     torch.testing.assert_close(source[pick], 2 * source[replace(pick, factor=1.0)], equal_nan=True)
 
 
+def test_noise_is_drawn_for_each_pixel_of_the_input_frames_only() -> None:
+    plain, noisy = (windows(series(), windows_per_epoch=40, noise=one) for one in (0.0, 0.5))
+    for without, pick in zip(plain.epoch(0), noisy.epoch(0), strict=True):
+        clean, drawn = plain[without], noisy[pick]
+        steps = plain.input_steps
+        assert torch.equal(drawn[steps:], clean[steps:])
+        assert torch.equal(drawn[:steps] == 0, clean[:steps] == 0)
+        wet = clean[:steps] > 0
+        factors = torch.log(drawn[:steps][wet] / clean[:steps][wet])
+        assert pick.noise <= 0.5
+        if factors.numel() > 100:
+            assert float(factors.std()) == pytest.approx(pick.noise, rel=0.3)
+        torch.testing.assert_close(noisy[pick], drawn)
+
+
 def test_crops_that_are_not_square_cannot_be_turned():
     with pytest.raises(
         ConfigError,

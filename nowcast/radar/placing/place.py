@@ -1,12 +1,21 @@
 """Where a grid lies, in words."""
 
+import logging
+import math
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from nowcast.radar.grid import CRS, LATITUDE
+from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 from nowcast.radar.placing.georeference import Place, ellipsoid_of, place_of_grid
+
+log = logging.getLogger(__name__)
+
+NOMINAL_KM = 1.0
+"""Taken for the width of a pixel where the files do not tell it."""
+
+EARTH_KM = 6371.0
 
 Origin = Literal["lower", "upper"]
 """Where row 0 of a frame is drawn: at the lower edge where it lies in the south."""
@@ -32,6 +41,29 @@ def pixel_size(place: Place) -> tuple[float, float, str] | None:
         sizes.append(float(np.round(np.mean(steps), 6)))
     units = str(place["x"].attrs.get("units", ""))
     return (sizes[0], sizes[1], "degrees" if units.startswith("degree") else units)
+
+
+def pixel_km(grid: xr.Dataset | None) -> float:
+    """Return the width of a pixel in km: by x in metres, else in the middle of the grid by latitude
+    and longitude, else a nominal 1 km, which is logged.
+    """
+    place = place_of_grid(grid)
+    size = pixel_size(place)
+    if size is not None and size[2] == "m":
+        return size[1] / 1000
+    if size is not None and size[2] == "degrees":
+        latitude = float(place["y"].values[place["y"].size // 2])
+        return EARTH_KM * math.radians(size[1]) * math.cos(math.radians(latitude))
+    if LATITUDE in place and LONGITUDE in place and place[LATITUDE].ndim == 2:
+        row, column = (length // 2 for length in place[LATITUDE].shape)
+        latitude, longitude = (
+            np.radians(place[name].values[row, column - 1 : column + 1])
+            for name in (LATITUDE, LONGITUDE)
+        )
+        east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
+        return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
+    log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
+    return NOMINAL_KM
 
 
 def first_row(place: Place) -> str | None:

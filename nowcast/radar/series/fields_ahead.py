@@ -19,8 +19,8 @@ from nowcast.radar.series import fields
 from nowcast.radar.times import Times
 from nowcast.untrusted.isolation import if_running, isolated
 
-_REFERENCE = ("forecast_reference_time", "reference_time", "init_time", "initial_time", "run")
-_LEAD = ("forecast_period", "lead_time", "leadtime", "step", "prediction_timedelta")
+REFERENCE = ("forecast_reference_time", "reference_time", "init_time", "initial_time", "run")
+LEAD = ("forecast_period", "lead_time", "leadtime", "step", "prediction_timedelta")
 _SECONDS = {
     unit: seconds
     for units, seconds in (
@@ -136,8 +136,8 @@ def _find(where: Path, variable: str, path: str) -> _Found:
                 f" {', '.join(map(str, file.variables)) or 'none'}; name one."
             )
         field = file[variable]
-        run, lead = _named(file, _REFERENCE), _named(file, _LEAD)
-        lead = _named(file, ("time",)) if lead is None else lead
+        run, lead = named(file, REFERENCE), named(file, LEAD)
+        lead = named(file, ("time",)) if lead is None else lead
         if run is None or lead is None or lead.ndim != 1 or lead.dims[0] not in field.dims:
             raise DataError(
                 f"{path}: {variable!r} has no forecast_reference_time and lead time that are known;"
@@ -170,11 +170,11 @@ def _find(where: Path, variable: str, path: str) -> _Found:
         name = str(field.attrs.get("standard_name", variable))
         size = field.sizes[y], field.sizes[x]
         place = place_of(file, field, y, x, path)
-        leads = _leads(lead, references, path, where)
+        leads = leads_of(lead, references, path, where)
         return _Found(name, references, leads, (along_run, along_lead, y, x), size, place)
 
 
-def _named(file: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray | None:
+def named(file: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray | None:
     """The variable whose CF standard name, or own name, is one of these."""
     for name in file.variables:
         if file[name].attrs.get("standard_name") in names or str(name).lower() in names:
@@ -182,7 +182,7 @@ def _named(file: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray | None:
     return None
 
 
-def _leads(
+def leads_of(
     lead: xr.DataArray, references: Times, path: str, where: Path
 ) -> npt.NDArray[np.timedelta64]:
     """Lead times, from their own units, or from the times that a single run is valid at."""

@@ -1,0 +1,67 @@
+"""One path, or several with names: `a.pt`, `[a.pt, b.pt]` or `{ours: a.pt, wide: b.pt}`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from nowcast.errors import ConfigError
+
+NamedPaths = str | dict[str, str] | None
+_GLOB, _SUFFIX = re.compile(r"[*?\[]"), re.compile(r"\.(pt|nc)$")
+
+
+def named_paths(key: str, given: Any) -> NamedPaths:
+    """Return a single path as it is, and several by name; those of a list are named by the parts of
+    the paths that tell them apart.
+
+    Errors: ConfigError naming the key, if a path or a name is empty, or two are the same.
+    """
+    if given is None:
+        return None
+    if isinstance(given, list) and given:
+        paths = [_path(key, one) for one in given]
+        if len(set(paths)) < len(paths):
+            raise ConfigError(f"{key}: {', '.join(paths)} names a path twice; give each once.")
+        return dict(zip(_names(paths), paths, strict=True))
+    if isinstance(given, dict) and given:
+        if not all(str(name).strip() for name in given):
+            raise ConfigError(f"{key}: a name is empty; give one, as in {{ours: {key}s/a}}.")
+        return {str(name): _path(key, path) for name, path in given.items()}
+    return _path(key, given)
+
+
+def by_name(given: NamedPaths) -> dict[str, str]:
+    """Return paths by name; the name of a single one is ""."""
+    return {} if given is None else {"": given} if isinstance(given, str) else given
+
+
+def _path(key: str, given: Any) -> str:
+    """A path; YAML takes the name of a folder as 2018 for a number."""
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        raise ConfigError(
+            f"{key}: give a path, several as [a, b], or several with names as {{ours: a, theirs:"
+            f" b}}, not {given}."
+        )
+    if not str(given).strip():
+        raise ConfigError(f"{key}: is empty; give a path.")
+    return str(given)
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """The last parts of each path that no other has: of a/best.pt and b/best.pt a and b."""
+    parts = [_parts(path) for path in paths]
+    while len(parts) > 1 and min(map(len, parts)) > 1 and len({one[-1] for one in parts}) == 1:
+        parts = [one[:-1] for one in parts]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
+
+
+def _parts(path: str) -> list[str]:
+    """The parts of a path without the suffix, the root and what a glob leaves open."""
+    parts = PurePath(_SUFFIX.sub("", path)).parts
+    fixed = [one for one in parts if not _GLOB.search(one) and one.strip("/")]
+    return fixed or [path]

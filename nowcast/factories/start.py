@@ -1,0 +1,62 @@
+"""A training that begins from the weights of a trained model."""
+
+import logging
+from dataclasses import asdict, replace
+
+from nowcast.config.data import AheadConfig, InputsConfig
+from nowcast.config.effects import default_values
+from nowcast.config.models import model_config
+from nowcast.config.train import TrainConfig
+from nowcast.errors import ConfigError
+from nowcast.pretrained import checkpoint_name
+from nowcast.sequences.scaling import Scaling
+from nowcast.training.checkpoints import Checkpoint, forecast_weights, read_checkpoint
+from nowcast.training.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def read_start(config: TrainConfig) -> Checkpoint:
+    """Read the checkpoint that a training begins from.
+
+    Raises:
+        As `read_checkpoint`.
+    """
+    assert config.start is not None
+    return read_checkpoint(config.start)
+
+
+def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
+    """Return the configuration with the model, the inputs and the scaling of a checkpoint.
+
+    Raises:
+        ConfigError: if the configuration asks for others.
+    """
+    theirs, usual, name = start["config"], default_values("train"), checkpoint_name(config.start)
+    for key in ("model", "inputs", "scaling"):
+        ours = asdict(getattr(config, key))
+        if ours not in (usual[key], theirs[key]):
+            raise ConfigError(
+                f"{key}: a training that starts from {name} has the {key} of that model; leave it"
+                " out, or leave out start."
+            )
+    ahead = AheadConfig(**theirs["inputs"]["ahead"])
+    kind = model_config(theirs["model"]["name"])
+    if kind is None:
+        raise ConfigError(f"start: the model of {name} is not known here; update nowcast.")
+    log.info("starting from %s, with its model, inputs and scaling", name)
+    return replace(
+        config,
+        model=kind(**theirs["model"]),
+        inputs=InputsConfig(**{**theirs["inputs"], "ahead": ahead}),
+        scaling=Scaling(**theirs["scaling"]),
+        loss=theirs["loss"],
+    )
+
+
+def begin_from(trainer: Trainer, start: Checkpoint) -> None:
+    """Give a trainer the weights of a checkpoint, averaged ones where it has them."""
+    weights = forecast_weights(start)
+    trainer.model.load_state_dict(weights)
+    if trainer.averaged is not None:
+        trainer.averaged.module.load_state_dict(weights)

@@ -1,0 +1,157 @@
+"""A model of probabilities for radars of any pixel size and time step."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nowcast.model.detail import REACH, Detail
+from nowcast.model.probability_head import ProbabilityModel
+from nowcast.motion.spacing import Spacing
+from nowcast.probability.neighbourhoods import (
+    OCTAVES,
+    levels_for,
+    mixture_logits,
+    reach_of,
+    width_of,
+)
+
+TICK = 10.0
+"""Minutes of one step of the network into the future."""
+
+_USUAL = Spacing(pixel_km=1.0, minutes=5.0)
+"""The spacing whose two constant inputs are zero."""
+
+CONSTANTS = 2
+"""Channels that tell the network the pixel size and the time step."""
+
+
+class AnyGridModel(ProbabilityModel):
+    """A `ProbabilityModel` that is told the pixel size and the time step of its frames.
+
+        logit p(t) = logit Σₛ wₛ(t) Fₛ + C(t) + D(t)
+
+    The weights w of the neighbourhoods are a function of their width in km and of the lead time t
+    in minutes. The network C steps by 10 minutes, whatever the time step of the frames is, and is
+    interpolated between: in the moving frame of reference a forecast changes slowly. `Detail` D is
+    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². Two constant channels hold the pixel size and the time
+    step, each as log2 of the ratio to 1 km and to 5 minutes.
+
+    Args:
+        network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
+            `output`.
+        channels: of a frame as this model takes it.
+        thresholds: (k,) in mm/h, rising.
+
+    Raises:
+        ValueError: as `ProbabilityModel`.
+
+    Example:
+        >>> from nowcast.model import EncoderForecaster
+        >>> network = EncoderForecaster(1 + 2, [4], 3, 3, patch_size=2, output_channels=3)
+        >>> model = AnyGridModel(network, channels=1, thresholds=[0.5, 1, 5])
+        >>> frames, newest = torch.rand(2, 5, 1, 8, 8), 10 * torch.rand(2, 8, 8)
+        >>> model(frames, 4, newest=newest, spacing=Spacing(pixel_km=2, minutes=15)).shape
+        torch.Size([2, 4, 3, 8, 8])
+    """
+
+    wants_spacing = True
+    """It is called with the spacing of its frames too."""
+
+    def __init__(self, network: nn.Module, channels: int, thresholds: Sequence[float]) -> None:
+        super().__init__(network, thresholds)
+        self.detail = Detail(channels + CONSTANTS, len(thresholds))
+        offsets, slopes = mixture_logits(OCTAVES)
+        self.offsets = nn.Parameter(torch.tensor([offsets] * len(thresholds)))
+        self.slopes = nn.Parameter(torch.tensor([slopes] * len(thresholds)))
+
+    def _halo(self, input_steps: int, lead_steps: int, spacing: Spacing = _USUAL) -> int:
+        """See `nowcast.model.stacks.Local`."""
+        network: int = self.network.halo(input_steps, _ticks(spacing.minutes * lead_steps))  # type: ignore[operator]
+        return max(network, reach_of(levels_for(spacing.pixel_km)), REACH)
+
+    def forward(
+        self,
+        frames: Tensor,
+        lead_steps: int,
+        guide: Tensor | None = None,
+        ahead: Tensor | None = None,
+        newest: Tensor | None = None,
+        spacing: Spacing = _USUAL,
+    ) -> Tensor:
+        """Return the logits of the probabilities (b, lead_steps, k, h, w), in float32.
+
+        Args:
+            frames: (b, t, c, h, w), scaled, missing pixels 0.
+            lead_steps: frames to forecast.
+            guide, ahead: None: nothing is fed back, and nothing is known ahead.
+            newest: (b, h, w) rates of the newest frame in mm/h, NaN = missing.
+            spacing: of the frames.
+        """
+        if newest is None:
+            raise ValueError("newest: give the rates of the newest frame.")
+        minutes = [spacing.minutes * step for step in range(1, lead_steps + 1)]
+        told = torch.cat([frames, _constants(frames, spacing)], dim=2)
+        coarse = self.network(told, _ticks(minutes[-1]))
+        leads = torch.tensor(minutes, device=frames.device) / _USUAL.minutes
+        detail = self.detail(told, leads.clamp(min=1.0))
+        with self.in_float32(frames):
+            correction = between_ticks(coarse.float(), minutes) + detail.float()
+            weights = self._weights(leads, spacing.pixel_km)
+            return self.corrected(newest.float(), correction, weights)
+
+    def _weights(self, leads: Tensor, pixel_km: float) -> Tensor:
+        """The weights (lead, k, s) of the neighbourhoods, of `leads` in units of 5 minutes."""
+        levels = range(levels_for(pixel_km))
+        octaves = [math.log2(1 + width_of(level) * pixel_km) for level in levels]
+        return self.mixture(leads, _at(self.offsets, octaves), _at(self.slopes, octaves))
+
+
+def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
+    """Interpolate what is known at each step of 10 minutes.
+
+    Before the first step its value holds.
+
+    Args:
+        coarse: (b, n, k, h, w) at 10, 20, … minutes.
+        minutes: (lead,) that are wanted, at most 10 n.
+
+    Returns:
+        (b, lead, k, h, w).
+    """
+    shares = torch.zeros(len(minutes), coarse.shape[1])
+    for row, time in zip(shares, minutes, strict=True):
+        place = max(time / TICK - 1, 0.0)
+        before, share = int(place), place - int(place)
+        row[before] += 1 - share
+        if share:
+            row[before + 1] += share
+    if torch.equal(shares, torch.eye(len(minutes))):
+        return coarse
+    mixed: Tensor = shares.to(coarse.device) @ coarse.flatten(2)
+    return mixed.unflatten(2, coarse.shape[2:])
+
+
+def _ticks(minutes: float) -> int:
+    """Steps of the network that reach so far."""
+    return max(1, math.ceil(minutes / TICK - 1e-6))
+
+
+def _constants(frames: Tensor, spacing: Spacing) -> Tensor:
+    """The channels that tell the spacing, (b, t, 2, h, w)."""
+    values = (
+        math.log2(spacing.pixel_km / _USUAL.pixel_km),
+        math.log2(spacing.minutes * spacing.every / _USUAL.minutes),
+    )
+    one = frames.new_tensor(values)[:, None, None]
+    return one.expand(*frames.shape[:2], CONSTANTS, *frames.shape[-2:])
+
+
+def _at(knots: Tensor, octaves: Sequence[float]) -> Tensor:
+    """Interpolate values (k, knots) at whole octaves: (k, s) at others."""
+    found = []
+    for octave in octaves:
+        before = min(int(octave), knots.shape[1] - 2)
+        found.append(torch.lerp(knots[:, before], knots[:, before + 1], octave - before))
+    return torch.stack(found, dim=1)

@@ -1,0 +1,85 @@
+"""The trained model that comes with nowcast: a checkpoint, and a card that says what it is.
+
+A card is JSON for programs and Markdown for people. It holds the SHA-256 of its checkpoint, so that
+another file in its place is noticed before it is used.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nowcast.errors import DataError, MissingInputError
+from nowcast.files import sha256
+
+FOLDER = Path(__file__).parent
+
+PRETRAINED = "pretrained"
+"""The name of the model, as `checkpoint=pretrained`."""
+
+SUFFIX = ".pt"
+
+
+def model_names() -> list[str]:
+    """Return the names of the models that come with nowcast."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def card_of(name: str) -> Mapping[str, Any]:
+    """Return what is known of a model.
+
+    Raises:
+        MissingInputError: if there is no model of this name.
+    """
+    path = FOLDER / f"{name}.json"
+    if not path.is_file():
+        raise MissingInputError(
+            f"{name}: no model of this name comes with nowcast; choose among"
+            f" {', '.join(model_names()) or 'none, in this installation'}."
+        )
+    card: Mapping[str, Any] = json.loads(path.read_text())
+    return card
+
+
+def card_text(name: str) -> str:
+    """Return the card of a model in Markdown.
+
+    Raises:
+        MissingInputError: if there is no model of this name.
+    """
+    card_of(name)
+    return (FOLDER / f"{name}.md").read_text()
+
+
+@cache
+def path_of(name: str) -> Path:
+    """Return the checkpoint of a model, its seal verified.
+
+    Raises:
+        MissingInputError: if there is no model of this name.
+        DataError: if it is not the file that its card describes.
+    """
+    card, path = card_of(name), FOLDER / f"{name}{SUFFIX}"
+    if not path.is_file() or sha256(path) != card["sha256"]:
+        raise DataError(
+            f"{path}: is not the model that came with this version of nowcast; install it again."
+        )
+    return path
+
+
+def checkpoint_path(checkpoint: str) -> str:
+    """Return the path of a checkpoint: of a file, or of a model that comes with nowcast."""
+    return str(path_of(checkpoint)) if checkpoint in model_names() else checkpoint
+
+
+def checkpoint_name(path: str) -> str:
+    """Return how a checkpoint is called in files and logs: by its path, or by its name if it comes
+    with nowcast.
+    """
+    given = Path(path)
+    return given.stem if given.parent == FOLDER else path
+
+
+FACE: dict[str, str] = {}
+"""The modules that other rooms may import, and what they give."""

@@ -1,0 +1,164 @@
+"""Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare]."""
+
+import argparse
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from sources import COPIES, RADARS, VALIDATION, Copy
+
+from nowcast.config.effects import default_values
+from nowcast.forecast.any_grid import frames_seen
+from nowcast.model import build_model
+from nowcast.motion.spacing import Spacing
+from nowcast.periods import Period, parse_period
+from nowcast.radar import open_grid
+from nowcast.sequences.clock import clock_of
+from nowcast.sequences.inputs import Inputs
+from nowcast.sequences.many import ManyWindows
+from nowcast.sequences.motions import motion_of
+from nowcast.sequences.options import EVERY_WINDOW, Sampling
+from nowcast.sequences.packed import pack
+from nowcast.sequences.scaling import Scaling
+from nowcast.sequences.windows import RadarWindows
+from nowcast.training.loop import Trainer
+from nowcast.training.losses import loss_of
+from nowcast.training.optimizers import build_optimizer, build_schedule
+from nowcast.training.options import Plan
+from nowcast.training.precision import choose_precision
+from nowcast.training.signals import stop_request
+
+STEPS, EPOCHS, BATCH, CROP, SEED = 2400, 4, 4, 128, 0
+LEAD_STEPS, MINUTES = 24, 5.0
+SCORED = [0.5, 1, 2, 5, 10]
+SAMPLING = Sampling(
+    stride=1, min_wet_share=0.0, windows_per_epoch=None, rain_power=0.5, unbiased=False, crop=CROP,
+    flip=True, rotate=True, frame_dropout=0.1, rate_jitter=0.5, noise=0.3,
+)  # fmt: skip
+PLAN = Plan(
+    epochs=EPOCHS, batch_size=BATCH, gradient_clip=1.0, ema_decay=0.995, scheduled_sampling=[0, 0],
+    monitor="csi", patience=EPOCHS, workers=0,
+)  # fmt: skip
+MODEL = {
+    "hidden_channels": [48, 48], "patch_size": 4, "output_grid": "refined", "frame": "moving",
+    "head": "probability", "grids": "any",
+}  # fmt: skip
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    arguments = read_arguments()
+    folder, left_out = Path(arguments.copies), set(arguments.leave_out)
+    if arguments.prepare:
+        for copy in {
+            copy.name: copy for copy in (*COPIES, *(one for one, _, _ in VALIDATION))
+        }.values():
+            opened(folder, copy, None)
+        return
+    output = Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    trainer, windows, validation = build(folder, left_out, output)
+    with stop_request() as stop:
+        trainer.fit(windows, validation, stop)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("copies")
+    parser.add_argument("output")
+    parser.add_argument("--leave-out", nargs="+", default=[])
+    parser.add_argument("--prepare", action="store_true")
+    return parser.parse_args()
+
+
+def build(
+    folder: Path, left_out: set[str], output: Path
+) -> tuple[Trainer, ManyWindows, ManyWindows]:
+    settings = settings_of_run(left_out)
+    windows = training_windows(folder, left_out, Scaling(**settings["scaling"]))
+    validation = validation_windows(folder, left_out, Scaling(**settings["scaling"]))
+    inputs = Inputs(mask=True, speed=True)
+    torch.manual_seed(SEED)
+    model = build_model(settings["model"], inputs.channels, 1)
+    optimizer = build_optimizer(model, **settings["optimizer"])
+    steps = EPOCHS * (len(windows) // BATCH)
+    schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
+    trainer = Trainer(
+        model, optimizer, schedule, loss_of("exceedance", settings["model"]["thresholds"]),
+        choose_precision("auto", "auto"), PLAN, SCORED, output, settings, inputs,
+    )  # fmt: skip
+    return trainer, windows, validation
+
+
+def settings_of_run(left_out: set[str]) -> dict[str, Any]:
+    """What the checkpoint says of itself."""
+    usual = {key: value for key, value in default_values("train").items() if key != "hydra"}
+    used = [name for name, radar in RADARS.items() if radar.group not in left_out]
+    return {
+        **usual,
+        "model": {**usual["model"], **MODEL},
+        "inputs": {**usual["inputs"], "mask": True},
+        "optimizer": {**usual["optimizer"], "lr": 2e-3},
+        "schedule": {**usual["schedule"], "warmup_steps": 50},
+        "sampling": asdict(SAMPLING),
+        "training": asdict(PLAN),
+        "loss": "exceedance",
+        "thresholds": SCORED,
+        "lead_steps": LEAD_STEPS,
+        "timestep_minutes": MINUTES,
+        "seed": SEED,
+        "output": "",
+        "data": {"name": "radar", "path": ", ".join(used), "train": None, "validation": None},
+    }
+
+
+def training_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
+    used = [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
+    total = sum(copy.share for copy in used)
+    sources = []
+    for number, copy in enumerate(used):
+        rates, period, motion, seen = opened(folder, copy, RADARS[copy.radar].days)
+        batches = max(1, round(STEPS // EPOCHS * copy.share / total))
+        crop = min(CROP, *rates.frames.shape[1:]) // 4 * 4
+        sources.append(
+            RadarWindows(
+                rates, period, input_steps=seen, lead_steps=copy.lead_steps, scaling=scaling,
+                sampling=replace(SAMPLING, windows_per_epoch=batches * BATCH, crop=crop),
+                shuffle=True, seed=SEED + number, motion=motion, take_along=True,
+                spacing=Spacing(copy.pixel_km, copy.minutes), speed=True,
+            )
+        )  # fmt: skip
+    return ManyWindows(sources, BATCH, SEED)
+
+
+def validation_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
+    sources = []
+    for copy, days, stride in VALIDATION:
+        if RADARS[copy.radar].group in left_out:
+            continue
+        rates, period, motion, seen = opened(folder, copy, days)
+        sources.append(
+            RadarWindows(
+                rates, period, input_steps=seen, lead_steps=copy.lead_steps, scaling=scaling,
+                sampling=replace(EVERY_WINDOW, stride=stride), motion=motion,
+                spacing=Spacing(copy.pixel_km, copy.minutes), speed=True,
+            )
+        )  # fmt: skip
+    return ManyWindows(sources, 2, SEED)
+
+
+def opened(folder: Path, copy: Copy, days: tuple[str, str] | None) -> Any:
+    """The frames of a copy, the period that may be used, their motion, and the frames of a past."""
+    grid = open_grid(str(folder / f"{copy.name}.nc"))
+    times = grid["time"].values
+    whole = Period(times[0], times[-1])
+    rates = pack(grid, whole, folder / "cache", copy.name)
+    seen, _ = frames_seen(copy.minutes)
+    motion = motion_of(rates, clock_of(rates), input_steps=seen)
+    return rates, whole if days is None else parse_period("days", list(days)), motion, seen
+
+
+if __name__ == "__main__":
+    main()
