@@ -8,6 +8,8 @@ Both are called as those of pysteps, so its blending takes them. Rates are in mm
 lies in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
 """
 
+import logging
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,16 +24,25 @@ from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import refuse_other_size
 from nowcast.factories.windows import open_forecaster
 from nowcast.files import FileVersion
+from nowcast.forecast.any_grid import (
+    LONGEST_MINUTES,
+    beyond_experience,
+    is_for_any_grid,
+    on_grid,
+)
 from nowcast.forecast.baselines.library import require
 from nowcast.forecast.for_pysteps import import_nowcast_netcdf
-from nowcast.forecast.forecaster import Forecaster, motion_of_past
+from nowcast.forecast.forecaster import Forecaster
 from nowcast.forecast.members import with_members
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
 from nowcast.motion.grid import COARSE, coarse_size
+from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.placing.grid_match import Turn
 from nowcast.training.precision import Precision, choose_precision
+
+log = logging.getLogger(__name__)
 
 _MOST_MEMBERS = 100
 _PIXEL_OFF = 1e-3  # relative
@@ -58,9 +69,10 @@ def forecast(
         velocity: (2, y, x) in pixels per timestep, x then y; None estimates it. A model of the
             fixed frame does without.
         timesteps: number of lead times, or a rising list of whole ones.
-        checkpoint: that `nowcast train` wrote.
-        kmperpixel, timestep: pixel size in km and time step in minutes of `precip`, to be compared
-            with those of the training; None compares nothing.
+        checkpoint: that `nowcast train` wrote; None is the model that comes with nowcast.
+        kmperpixel, timestep: pixel size in km and time step in minutes of `precip`. A model for any
+            grid, as the one that comes with nowcast, needs both; of any other they are compared
+            with those of the training, and None compares nothing.
         n_ens_members: members to draw from the probabilities of the model, 2 to 100; None for one
             forecast without members.
         seed: of the members; None is 0.
@@ -76,8 +88,13 @@ def forecast(
         MissingInputError: if there is no such checkpoint.
     """
     forecaster, about, precision = _opened(checkpoint, device)
-    leads = _leads(timesteps, forecaster.lead_steps)
-    _refuse_other_grid(forecaster, about, kmperpixel, timestep, other_grid)
+    if is_for_any_grid(about["config"]):
+        km, minutes = _spacing(kmperpixel, timestep)
+        leads = _leads(timesteps, math.floor(LONGEST_MINUTES / minutes))
+        forecaster = on_grid(forecaster, km, minutes, leads[-1] + 1)
+    else:
+        _refuse_other_grid(forecaster, about, kmperpixel, timestep, other_grid)
+        leads = _leads(timesteps, forecaster.lead_steps)
     _refuse_without_probabilities(forecaster, n_ens_members)
     place = about.get("place") or {}
     turn = Turn(place.get("first_row") == "south", (place.get("pixel") or [0, 1])[1] < 0)
@@ -86,7 +103,7 @@ def forecast(
     motion = None
     if forecaster.moving:
         rain = past[:, :, 0]
-        motion = motion_of_past(rain) if velocity is None else _coarse(velocity, rain, turn)
+        motion = forecaster.motion(past) if velocity is None else _coarse(velocity, rain, turn)
     made = _forecast(forecaster, past, motion, precision)
     if n_ens_members is not None:
         made = with_members(made, past[:, :, 0], n_ens_members, seed or 0)
@@ -98,14 +115,14 @@ def forecast(
 
 
 def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Errors: ConfigError without a checkpoint; MissingInputError if it is not there."""
-    if checkpoint is None:
-        raise ConfigError("checkpoint: give a trained model, as checkpoint='runs/mine/best.pt'.")
-    if not Path(checkpoint).is_file():
+    """Errors: MissingInputError if there is no such checkpoint."""
+    path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
+    if not Path(path).is_file():
         raise MissingInputError(
-            f"{checkpoint}: no such checkpoint; give one that 'nowcast train' wrote."
+            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as"
+            " checkpoint='runs/mine/best.pt'."
         )
-    return _open(str(checkpoint), FileVersion.of(checkpoint), device)
+    return _open(path, FileVersion.of(path), device)
 
 
 @lru_cache(maxsize=2)
@@ -121,6 +138,22 @@ def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaste
             " file."
         )
     return forecaster, about, precision
+
+
+def _spacing(kmperpixel: float | None, timestep: float | None) -> tuple[float, float]:
+    """The pixel size in km and the time step in minutes, of which a model for any grid is told.
+
+    Errors: ConfigError without both.
+    """
+    if kmperpixel is None or timestep is None or kmperpixel <= 0 or timestep <= 0:
+        raise ConfigError(
+            "kmperpixel, timestep: this model is for any grid and has to know both; give the pixel"
+            " size in km and the time step in minutes."
+        )
+    beyond = beyond_experience(kmperpixel, timestep)
+    if beyond:
+        log.warning("%s", beyond)
+    return kmperpixel, timestep
 
 
 def _leads(timesteps: int | Sequence[int], most: int) -> list[int]:

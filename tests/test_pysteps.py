@@ -37,16 +37,21 @@ RAIN = GRID[RATE].values
 """(t, y, x) in mm/h, the first row in the north."""
 
 
-def checkpoint(folder: Path, *, first_row: str = "north", head: str = "probability") -> Path:
-    """Write a model, 3 frames → 4, that was trained on pixels of 1 km and frames of 5 minutes."""
+def checkpoint(
+    folder: Path, *, first_row: str = "north", head: str = "probability", grids: str = "trained"
+) -> Path:
+    """Write a model, 3 frames → 4, that was trained on pixels of 1 km and frames of 5 minutes, or
+    one for any grid.
+    """
     torch.manual_seed(1)
     settings = {
         "name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3,
         "input_kernel_size": 3, "patch_size": 4, "feedback": False, "frame": "moving",
         "output_activation": "identity", "output_grid": "refined", "head": head,
-        "thresholds": THRESHOLDS if head == "probability" else [],
+        "thresholds": THRESHOLDS if head == "probability" else [], "grids": grids,
     }  # fmt: skip
-    model = build_model(settings, 1, output_channels=1)
+    channels = 2 if grids == "any" else 1  # it also sees the speed
+    model = build_model(settings, channels, output_channels=1)
     weights = {name: w + 0.02 * torch.randn_like(w) for name, w in model.state_dict().items()}
     ones = torch.ones(LEADS, len(THRESHOLDS))
     calibration = Calibration(tuple(THRESHOLDS), ones, 0 * ones, 0.3 * ones)
@@ -58,7 +63,7 @@ def checkpoint(folder: Path, *, first_row: str = "north", head: str = "probabili
     place = place_for_checkpoint(grid_of(first_row))
     whole = {"versions": {}, "config": config, "place": place, "weights": weights, "ema": None}
     kept = calibration.state() if head == "probability" else None
-    path = folder / f"{head}_{first_row}.pt"
+    path = folder / f"{head}_{first_row}_{grids}.pt"
     write_checkpoint(path, {**whole, "calibration": kept})
     return path
 
@@ -147,7 +152,6 @@ def test_a_frame_without_a_pixel_may_be_missing_but_not_the_newest(north: Path) 
         ({"timestep": 10}, ConfigError, "trained on frames every 5 minutes, not 10"),
         ({"kmperpixel": 2}, ConfigError, "pixels of 1 km, not 2"),
         ({"n_ens_members": 1}, ConfigError, "n_ens_members: must be from 2 to 100, not 1"),
-        ({"checkpoint": None}, ConfigError, "checkpoint: give a trained model"),
         ({"checkpoint": "none.pt"}, MissingInputError, "none.pt: no such checkpoint"),
     ],
 )
@@ -164,6 +168,23 @@ def test_what_is_as_in_the_training_is_taken(north: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(forecast(north, timesteps=1, kmperpixel=2, other_grid=True), made)
     with pytest.raises(ConfigError, match="this model gives none"):
         forecast(checkpoint(tmp_path, head="rate"), n_ens_members=2)
+
+
+def test_a_model_for_any_grid_is_told_pixels_and_time_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = checkpoint(tmp_path, grids="any")
+    settings = {"kmperpixel": 1, "timestep": 5}
+    made = load_forecaster(path, device="cpu", max_wet_ratio=1e9).forecast(GRID)
+    np.testing.assert_allclose(forecast(path, timesteps=12, **settings), made[RATE].values)
+    coarser = forecast(path, timesteps=[2], kmperpixel=4, timestep=5)
+    assert np.nanmax(np.abs(coarser - made[RATE].values[1])) > 0.1 and not caplog.text
+    forecast(path, timesteps=1, kmperpixel=9, timestep=5)
+    assert "pixels of 9 km, and the model was made for 0.5 to 5 km" in caplog.text
+    with pytest.raises(ConfigError, match="kmperpixel, timestep: this model is for any grid"):
+        forecast(path, kmperpixel=1)
+    with pytest.raises(ConfigError, match="forecasts 24 lead times"):
+        forecast(path, timesteps=25, **settings)
 
 
 def forecast_file(folder: Path, grid: xr.Dataset, rates: Any, members: Any = None) -> Path:
