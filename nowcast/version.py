@@ -1,6 +1,13 @@
-"""The version of nowcast, and the folder that it is installed in."""
+"""The version of nowcast, the folder that it is installed in, and the name to install it by."""
 
 from pathlib import Path
 
 __version__ = "0.1.0"
 PACKAGE = Path(__file__).parent
+DISTRIBUTION = "nowcast-radar"
+"""The name of the distribution: `nowcast` on the package index is another project."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs nowcast with an extra of its pyproject.toml."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

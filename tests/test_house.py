@@ -19,7 +19,7 @@ FLOORS = (
     ("__main__", "__init__"),
     ("cli",),
     ("commands",),
-    ("api",),
+    ("api", "pysteps"),
     ("service", "evaluation"),
     ("factories",),
     ("config",),
@@ -68,12 +68,12 @@ ROOMS_OF_A_WORD = {
     "cftime": {"radar"},
     "h5py": {"model", "radar", "untrusted"},
     "eccodes": {"radar"},
-    "rasterio": {"radar"},
+    "rasterio": {"radar", "forecast"},
     "PIL": {"radar", "report"},
     "imageio_ffmpeg": {"report"},
     "zarr": {"radar"},
     "pyproj": {"radar"},
-    "pysteps": {"forecast"},
+    "pysteps": {"forecast", "pysteps"},
     "onnx": {"forecast"},
     "onnxscript": {"forecast"},
     "onnxruntime": {"forecast"},
@@ -86,7 +86,7 @@ ROOMS_OF_A_WORD = {
     "rich": {"verification", "console", "commands", "cli"},
     "torch": {
         "model", "sequences", "motion", "probability", "training", "forecast", "verification",
-        "factories", "service", "evaluation", "commands", "api",
+        "factories", "service", "evaluation", "commands", "api", "pysteps",
     },
 }  # fmt: skip
 """A library, and the rooms that it may stand in."""

@@ -41,6 +41,11 @@ class ForecastSettings(TypedDict, total=False):
     max_wet_ratio: float
     rate: str
     lead_steps: int | None
+    ensemble: int | None
+    seed: int
+    institution: str | None
+    licence: str | None
+    contact: str | None
 
 
 class RadarForecaster:
@@ -104,10 +109,12 @@ class RadarForecaster:
         Returns:
             The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
             at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
-            model that gives probabilities also `probability` (time, threshold, y, x).
+            model that gives probabilities also `probability` (time, threshold, y, x), and with
+            `ensemble` members drawn from these, `member_rate` (time, realization, y, x) in mm/h.
 
         Raises:
-            ConfigError: if `at` is no time.
+            ConfigError: if `at` is no time, or `ensemble` is set and the model gives no
+                probabilities.
             DataError: if the grid is not canonical, or another one than the model was trained on.
             MissingInputError: if more frames are missing than `missing_frames` allows.
             DeviceError: if the memory is too small.

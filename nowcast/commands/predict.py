@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nowcast.config.predict import PredictConfig
+from nowcast.config.predict import GEOTIFF, PredictConfig
 from nowcast.errors import (
     CannotCreateError,
     ConfigError,
@@ -26,6 +26,7 @@ from nowcast.errors import (
 from nowcast.explain import explain
 from nowcast.files import is_locked, only_writer
 from nowcast.forecast.dataset import LATEST
+from nowcast.forecast.geotiff import require_rasterio
 from nowcast.periods import parse_period, parse_time
 from nowcast.service.cycle import run_cycle
 from nowcast.service.live_files import version_of
@@ -51,6 +52,8 @@ def predict(config: PredictConfig) -> None:
                 f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
                 " checkpoint=runs/…/best.pt."
             )
+        if config.format == GEOTIFF:  # now, rather than once the forecast is made
+            require_rasterio()
         cycles = Cycles(config, journal)
         while True:
             with only_writer(output_folder(config.output), wait=config.lock_wait):

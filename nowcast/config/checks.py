@@ -8,6 +8,7 @@ from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
+_MOST_MEMBERS = 100
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -28,15 +29,21 @@ def at_least(key: str, value: int, least: int) -> None:
         raise ConfigError(f"{key}: must be at least {least}, not {value}.")
 
 
+def ensemble_size(members: int | None) -> None:
+    """Of members that are drawn from probabilities."""
+    if members is not None and not 2 <= members <= _MOST_MEMBERS:
+        raise ConfigError(f"ensemble: must be from 2 to {_MOST_MEMBERS}, not {members}.")
+
+
 def steps(key: str, value: int) -> None:
     """Of frames that a method sees, or forecasts."""
     if not 1 <= value <= _MOST_STEPS:
         raise ConfigError(f"{key}: must be from 1 to {_MOST_STEPS}, not {value}.")
 
 
-def not_empty(key: str, value: str | None) -> None:
+def not_empty(key: str, value: str | None, wanted: str = "a path") -> None:
     if value is not None and not value.strip():
-        raise ConfigError(f"{key}: is empty; give a path.")
+        raise ConfigError(f"{key}: is empty; give {wanted}.")
 
 
 def positive(key: str, value: float) -> None:

@@ -10,6 +10,7 @@ from nowcast.config.checks import (
     a_baseline,
     at_least,
     device_and_precision,
+    ensemble_size,
     not_empty,
     not_negative,
     one_of,
@@ -39,6 +40,9 @@ all.
 """
 
 
+NETCDF, GEOTIFF = "netcdf", "geotiff"
+"""Formats of a forecast; the second is written next to the first."""
+
 _OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths", "rate")
 _OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
 """What a model that only lends its steps may keep, so that a configuration of the model need
@@ -57,6 +61,7 @@ class PredictConfig:
     input_steps: int | None = field(metadata=SHAPES)
     lead_steps: int | None = field(metadata=SHAPES)
     members: int = field(metadata=SHAPES)
+    ensemble: int | None = field(metadata=shapes_unless(None))
     seed: int = field(metadata=SHAPES)
     rate: str = field(metadata=shapes_unless("csi"))
     data: RadarConfig = field(metadata=SHAPES)
@@ -75,6 +80,10 @@ class PredictConfig:
     input_paths: dict[str, str] = field(metadata=SHAPES)
     max_memory_gb: float | None = field(metadata=SHAPES_NOT)
     output: str = field(metadata=SHAPES_NOT)
+    format: str = field(metadata=SHAPES_NOT)
+    institution: str | None = field(metadata=shapes_unless(None))
+    licence: str | None = field(metadata=shapes_unless(None))
+    contact: str | None = field(metadata=shapes_unless(None))
     latest: str | None = field(metadata=SHAPES_NOT)
     keep_hours: float | None = field(metadata=SHAPES_NOT)
     keep_files: int | None = field(metadata=SHAPES_NOT)
@@ -92,9 +101,12 @@ class PredictConfig:
     def __post_init__(self) -> None:
         for key in ("checkpoint", "log_file", "status", "metrics"):
             not_empty(key, getattr(self, key))
+        for key in ("institution", "licence", "contact"):
+            not_empty(key, getattr(self, key), "a text, or leave it out")
         self._check_methods()
         self._check_when()
         at_least("members", self.members, 2)
+        ensemble_size(self.ensemble)
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)
         for key in ("retry", "max_gap", "lock_wait"):
@@ -115,6 +127,7 @@ class PredictConfig:
             "gap_filling": ("advection", "interpolation"),
             "log_format": ("text", "json"),
             "rate": RATES,
+            "format": (NETCDF, GEOTIFF),
         }.items():
             one_of(key, getattr(self, key), choices)
         for key, suffix in (("status", ".json"), ("metrics", ".prom")):

@@ -27,7 +27,11 @@ __all__ = ["build_baseline", "build_forecast", "open_forecast", "write_forecast"
 
 FACE = {
     "dataset": "the forecast file, written and read",
+    "geotiff": "the forecast as GeoTIFF",
+    "for_pysteps": "a forecast file as pysteps imports it",
     "file_probability": "probabilities in a forecast file",
+    "file_members": "members drawn from probabilities in a forecast file",
+    "members": "members drawn from probabilities",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
     "any_grid": "a model for any grid, set to the data at hand",

@@ -34,6 +34,7 @@ from nowcast.forecast.graphs import GraphError, peak_memory
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.motion.estimation import estimate_motion
 from nowcast.motion.grid import coarse_size
+from nowcast.version import install_command
 
 Result = TypeVar("Result")
 
@@ -158,7 +159,7 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         import onnxruntime
     except ImportError as error:
         raise MissingLibraryError(
-            f"{path}: needs {error.name}: pip install 'nowcast[export]'."
+            f"{path}: needs {error.name}: {install_command('export')}."
         ) from error
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()

@@ -16,6 +16,7 @@ from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.forecast.exported import MOTION, PAST, PROBABILITIES, RATES
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.motion.grid import coarse_size
+from nowcast.version import install_command
 
 
 class _FromPastToForecast(nn.Module):
@@ -44,7 +45,7 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingLibraryError(
-            f"export: needs {error.name}: pip install 'nowcast[export]'."
+            f"export: needs {error.name}: {install_command('export')}."
         ) from error
     if forecaster.inputs.ahead:
         raise ConfigError(

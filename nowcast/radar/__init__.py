@@ -47,6 +47,7 @@ FACE = {
     "reading.units": "what units mean in mm/h",
     "placing.georeference": "where pixels are",
     "placing.place": "where a grid lies, in words",
+    "placing.north_up": "a regular grid, first row in the north",
     "placing.grid_match": "whether two grids are alike",
     "placing.cropping": "boxes of degrees",
     "placing.resampling": "larger pixels, or those of another grid",

@@ -12,9 +12,10 @@ import numpy as np
 import xarray as xr
 
 from nowcast.baselines import baseline_record
-from nowcast.config.predict import MODEL, NONE, PredictConfig
+from nowcast.config.predict import GEOTIFF, MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
+from nowcast.forecast.geotiff import geotiff_path
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.probability.options import RATE_BY
 from nowcast.radar import would_find
@@ -23,6 +24,7 @@ from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import ModelCache
 from nowcast.service.publication import (
     METHOD_REASON,
+    complete,
     forecast_path,
     output_folder,
     publish,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 _DIGESTS = "input_digests"
 """The attribute of a forecast file that tells which frames it was made from."""
+_PUBLISHER = {"institution": "institution", "licence": "license", "contact": "contact"}
+"""The keys by which the user says whose the forecast is, and the attributes that they become."""
 
 
 def run_cycle(
@@ -93,6 +97,7 @@ def run_cycle(
         if forecast is not None:
             publish(forecast, report.path, config, reference_time, now)
             report.outcome = FORECAST if report.reason is None else FALLBACK
+        complete(report.path, config)
         tidy_up(config, reference_time, now)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
@@ -175,6 +180,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
         **({RATE_BY: config.rate} if by_probabilities else {}),
         **({METHOD_REASON: made.reason} if made.reason else {}),
         **recipe,
+        **{name: getattr(config, key) for key, name in _PUBLISHER.items() if getattr(config, key)},
         "inputs": config.data.path,
         _DIGESTS: scene.digests,
         **{
@@ -184,7 +190,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
     }
     return build_forecast(
         made.forecast.rates, scene.grid, scene.reference_time, scene.timestep, provenance,
-        made.forecast.probabilities,
+        made.forecast.probabilities, made.forecast.members,
     )  # fmt: skip
 
 
@@ -195,7 +201,7 @@ def refuse_among_radar(path: Path, config: PredictConfig) -> None:
     latest = [output_folder(config.output) / LATEST] if config.latest else []
     # of a folder that is gone, which is no reason where the forecast is there
     with suppress(MissingInputError):
-        for one in (path, *latest):
+        for one in (path, *latest, *([geotiff_path(path)] if config.format == GEOTIFF else [])):
             if would_find(config.data.path, one, config.data.format):
                 raise ConfigError(
                     f"output: {one} would be read as a radar file, by data.path={config.data.path};"

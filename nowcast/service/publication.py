@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.config.predict import PredictConfig
+from nowcast.config.predict import GEOTIFF, PredictConfig
 from nowcast.errors import CannotCreateError, ConfigError, DataError, InputOutputError
 from nowcast.files import link_whole, remove_leftovers, written_whole
 from nowcast.forecast.dataset import (
@@ -26,6 +26,7 @@ from nowcast.forecast.dataset import (
     read_reference_time,
     write_forecast,
 )
+from nowcast.forecast.geotiff import find_geotiffs, geotiff_path, write_geotiffs
 from nowcast.radar.finding.time_patterns import follow
 
 log = logging.getLogger(__name__)
@@ -106,12 +107,29 @@ def publish(
     Errors: CannotCreateError, InputOutputError.
     """
     try:
-        write_forecast(forecast, path)
+        _write(forecast, path, config)
     except InputOutputError:
         if config.keep_hours is None and config.keep_files is None:
             raise
         tidy_up(config, reference_time, now)
+        _write(forecast, path, config)
+
+
+def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
+    """Write the forecast file last: once it is there, all is there that belongs to it."""
+    if config.format == GEOTIFF:
+        write_geotiffs(forecast, path)
+    try:
         write_forecast(forecast, path)
+    finally:
+        for one in find_geotiffs(path) if not path.exists() else ():
+            one.unlink(missing_ok=True)
+
+
+def complete(path: Path, config: PredictConfig) -> None:
+    """Write what belongs to a forecast file that is there, if it was not asked for then."""
+    if config.format == GEOTIFF and not geotiff_path(path).exists():
+        write_geotiffs(open_own_forecast(path), path)
 
 
 def tidy_up(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
@@ -215,7 +233,8 @@ def _remove_old(
         ):
             continue
         try:
-            path.unlink(missing_ok=True)
+            for one in (*find_geotiffs(path), path):
+                one.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(
                 f"{path}: cannot be removed ({error.strerror}), though it is older than is to be"

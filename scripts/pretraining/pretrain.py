@@ -146,7 +146,7 @@ def validation_windows(folder: Path, left_out: set[str], scaling: Scaling) -> Ma
                 spacing=Spacing(copy.pixel_km, copy.minutes), speed=True,
             )
         )  # fmt: skip
-    return ManyWindows(sources, 2, SEED)
+    return ManyWindows(sources, BATCH, SEED)
 
 
 def opened(folder: Path, copy: Copy, days: tuple[str, str] | None) -> Any:

@@ -200,7 +200,7 @@ def test_without_pysteps_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pysteps", None)
     outcome = run("predict", f"model={name}", *STEPS, *members(name), *data)
     assert (outcome.code, outcome.err.count("\n")) == (69, 1)
-    assert f"{name}: needs pysteps: pip install 'nowcast[baselines]'" in outcome.err
+    assert f"{name}: needs pysteps: pip install 'nowcast-radar[baselines]'" in outcome.err
 
 
 def test_only_those_that_see_motion_need_every_frame(

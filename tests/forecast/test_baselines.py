@@ -424,7 +424,8 @@ def test_without_its_libraries_it_says_what_to_install(
     needs_pysteps()
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(
-        MissingLibraryError, match=rf"{name}: needs {absent}: pip install 'nowcast\[baselines\]'"
+        MissingLibraryError,
+        match=rf"{name}: needs {absent}: pip install 'nowcast-radar\[baselines\]'",
     ):
         build_baseline(
             name,

@@ -242,16 +242,16 @@ def test_the_file_says_what_it_was_made_from(path: Path) -> None:
     assert {
         "Conventions",
         "title",
-        "institution",
         "source",
         "history",
         "references",
     } <= attrs.keys()
-    assert (attrs["Conventions"], attrs["institution"], attrs["input_license"]) == (
+    assert (attrs["Conventions"], attrs["input_institution"], attrs["input_license"]) == (
         "CF-1.11",
         "A weather service",
         "CC BY 4.0",
     )
+    assert not attrs.keys() & {"institution", "license", "contact"}  # the forecast is not theirs
     assert (attrs["checkpoint"], attrs["checkpoint_sha256"]) == ("runs/a/best.pt", "0" * 64)
     assert attrs["config"] == '{"data": {"path": "data/radar.nc", "zr": [200.0, 1.6]}}'
     assert attrs["input_times"] == '["2020-06-01T00:10:00Z", "2020-06-01T00:15:00Z"]'

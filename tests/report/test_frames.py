@@ -234,7 +234,7 @@ def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(
         draw("a.gif")
     (tmp_path / "a.gif").rmdir()
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(MissingLibraryError, match=r"pip install 'nowcast\[video\]'"):
+    with pytest.raises(MissingLibraryError, match=r"pip install 'nowcast-radar\[video\]'"):
         draw("a.mp4")
     assert not list(tmp_path.iterdir())
 

@@ -1,10 +1,12 @@
 """Cycles that follow each other: of a period, after a late frame, with another checkpoint."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -69,6 +71,28 @@ def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(
     Path("0620.nc").rename("radar/0620.nc")
     assert run("predict", *words, *chain).code == 0
     assert "method" not in open_forecast("out/0625.nc").attrs
+
+
+def test_whose_a_forecast_is_only_its_user_says(run: Run, words: list[str]) -> None:
+    """The radar's institution is that of its input."""
+    for path in Path("radar").glob("*.nc"):
+        with netCDF4.Dataset(path, "a") as file:
+            file.setncatts({"institution": "A weather service", "license": "CC BY 4.0"})
+    assert run("predict", *words).code == 0
+    attrs = open_forecast("out/0625.nc").attrs
+    assert not attrs.keys() & {"institution", "license", "contact"}
+    assert (attrs["input_institution"], attrs["input_license"]) == (
+        "A weather service",
+        "CC BY 4.0",
+    )
+    ours = ["institution=Our office", "licence=CC0", "contact=me@example.org"]
+    assert run("predict", *words, *ours).code == 0
+    attrs = open_forecast("out/0625.nc").attrs
+    assert [attrs[name] for name in ("institution", "license", "contact")] == [
+        "Our office", "CC0", "me@example.org",
+    ]  # fmt: skip
+    assert attrs["input_institution"] == "A weather service"
+    assert run("predict", *words, "contact=").code == 78
 
 
 def test_a_fallback_with_probabilities_writes_them(run: Run, words: list[str]) -> None:
@@ -224,3 +248,58 @@ def test_a_folder_whose_history_has_another_spacing_gives_lead_times_of_the_newe
         outcome = run("predict", *given, f"output=out{len(path)}/%H%M.nc")
         assert outcome.code == 0, outcome.err
         assert open_forecast(f"out{len(path)}/0625.nc")["lead_time"].values.tolist() == [5, 10, 15]
+
+
+@pytest.fixture
+def placed(words: list[str]) -> list[str]:
+    """The words of a baseline, whose forecasts are also GeoTIFFs."""
+    steps = ["baseline=persistence", "input_steps=1", "lead_steps=2", "format=geotiff"]
+    return [*(one for one in words if not one.startswith("checkpoint")), *steps]
+
+
+def test_a_geotiff_comes_and_goes_with_its_forecast(run: Run, placed: list[str]) -> None:
+    def names() -> list[str]:
+        return sorted(path.name for path in Path("out").iterdir())
+
+    assert run("predict", *placed[:-1], "at=2020-01-01T06:20").code == 0
+    assert names() == ["0620.nc"]
+    outcome = run("predict", *placed, "at=2020-01-01T06:20")
+    assert "already there" in outcome.err and names() == ["0620.nc", "0620.tif"]
+    assert run("predict", *placed, "keep_files=1").code == 0
+    assert names() == ["0625.nc", "0625.tif"]
+
+
+def test_a_geotiff_among_the_radar_files_is_refused(run: Run, placed: list[str]) -> None:
+    for path in Path("radar").iterdir():
+        path.rename(path.with_suffix(".t.nc"))
+    among = [*placed, "data.path=radar/*.t*", "output=radar/%H%M.nc", "at=2020-01-01T06:20"]
+    outcome = run("predict", *among)
+    assert outcome.code == 78 and "radar/0620.tif would be read as a radar file" in outcome.err
+    assert run("predict", *among, "format=netcdf").code == 0
+
+
+def test_a_forecast_that_has_no_place_for_a_geotiff_is_not_written(
+    run: Run, placed: list[str]
+) -> None:
+    for path in Path("radar").glob("*.nc"):
+        with xr.open_dataset(path, engine="netcdf4") as frame:
+            bare = frame.load().drop_vars(["x", "y", "crs"])
+        bare.precipitation_rate.attrs.pop("grid_mapping", None)
+        bare.to_netcdf(path, engine="netcdf4")
+    outcome = run("predict", *placed)
+    assert outcome.code == 65 and "0625.tif: a GeoTIFF needs" in outcome.err
+    assert not list(Path("out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "fails", ["nowcast.service.publication.write_forecast", "pathlib.Path.write_bytes"]
+)
+def test_on_a_full_disk_neither_a_geotiff_nor_its_forecast_is_left(
+    fails: str, run: Run, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fails, full)
+    assert run("predict", *placed).code == 74
+    assert not [path for path in Path("out").glob("*") if not path.name.startswith(".lock")]

@@ -11,6 +11,7 @@ import numpy as np
 
 from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.untrusted.files import importing_plainly
+from nowcast.version import install_command
 
 
 def require(name: str, libraries: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def require(name: str, libraries: Sequence[str]) -> None:
                 import_module(library)
         except ImportError as error:
             raise MissingLibraryError(
-                f"{name}: needs {library}: pip install 'nowcast[baselines]'."
+                f"{name}: needs {library}: {install_command('baselines')}."
             ) from error
         except (
             AttributeError,
@@ -43,7 +44,7 @@ def refuse_absent(name: str, libraries: Sequence[str]) -> None:
     """
     absent = [library for library in libraries if find_spec(library) is None]
     if absent:
-        raise MissingLibraryError(f"{name}: needs {absent[0]}: pip install 'nowcast[baselines]'.")
+        raise MissingLibraryError(f"{name}: needs {absent[0]}: {install_command('baselines')}.")
 
 
 @contextmanager

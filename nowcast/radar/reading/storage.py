@@ -33,6 +33,7 @@ from nowcast.untrusted.files import (
     refuse_unsound_content,
 )
 from nowcast.untrusted.isolation import if_running
+from nowcast.version import install_command
 
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
@@ -290,7 +291,7 @@ def library(name: str, extra: str, path: Path) -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise MissingLibraryError(
-            f"{path}: reading it needs {name}: pip install 'nowcast[{extra}]'."
+            f"{path}: reading it needs {name}: {install_command(extra)}."
         ) from error
 
 

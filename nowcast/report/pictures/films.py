@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nowcast.errors import InputOutputError, MissingLibraryError
 from nowcast.files import written_whole
+from nowcast.version import install_command
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,7 +108,7 @@ def _ffmpeg(path: str | Path) -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise MissingLibraryError(
-            f"{path}: an MP4 needs imageio-ffmpeg: pip install 'nowcast[video]'; or end the name in"
+            f"{path}: an MP4 needs imageio-ffmpeg: {install_command('video')}; or end the name in"
             " .gif."
         ) from error
 

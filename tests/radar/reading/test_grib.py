@@ -290,7 +290,7 @@ def test_eccodes_without_its_library_is_said_with_the_extra(write, monkeypatch):
         raise RuntimeError("Cannot find the ecCodes library")
 
     monkeypatch.setattr(grib_message, "library", broken)
-    with pytest.raises(MissingLibraryError, match=r"pip install 'nowcast\[grib\]'"):
+    with pytest.raises(MissingLibraryError, match=r"pip install 'nowcast-radar\[grib\]'"):
         open_grid(write("a.grib2", message(SIX)))
 
 

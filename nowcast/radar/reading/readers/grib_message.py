@@ -23,6 +23,7 @@ from nowcast.radar.reading.readers.grib_parameters import Parameter, parameter_o
 from nowcast.radar.reading.storage import Values, explain, kept_unpacked, library
 from nowcast.radar.times import instant
 from nowcast.untrusted.files import refuse_huge
+from nowcast.version import install_command
 
 BITMAPPED = -1e30  # put where a message's bitmap says that nothing is there
 _GRIDS = ("regular_ll", "polar_stereographic", "lambert")
@@ -227,5 +228,5 @@ def _eccodes(path: Path) -> ModuleType:
         return library("eccodes", "grib", path)
     except RuntimeError as error:  # its Python half is there, the library is not
         raise MissingLibraryError(
-            f"{path}: reading it needs the ecCodes library: pip install 'nowcast[grib]'."
+            f"{path}: reading it needs the ecCodes library: {install_command('grib')}."
         ) from error

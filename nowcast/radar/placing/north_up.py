@@ -1,0 +1,78 @@
+"""A regular grid as most programs have it: the first row in the north, the first column in the
+west.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nowcast.radar.grid import CRS
+from nowcast.radar.placing.georeference import Place
+from nowcast.radar.placing.place import pixel_size
+
+if TYPE_CHECKING:
+    import pyproj
+
+_DEGREES = {"degrees_north", "degrees_east"}
+
+
+@dataclass(frozen=True)
+class NorthUp:
+    """Where a regular grid lies, and how its fields are turned.
+
+    Args:
+        crs: of x and y, longitude before latitude.
+        unit: of the numbers below, "m" or "degrees".
+        box: west, south, east and north edge of the outermost pixels.
+        pixel: width and height of a pixel.
+        rows, columns: slices of an array (…, y, x) from north to south and from west to east.
+    """
+
+    crs: "pyproj.CRS"
+    unit: str
+    box: tuple[float, float, float, float]
+    pixel: tuple[float, float]
+    rows: slice
+    columns: slice
+
+    def turned(self, values: Any) -> Any:
+        """Return an array (…, y, x) north up."""
+        return values[..., self.rows, self.columns]
+
+
+def north_up(place: Place) -> NorthUp | None:
+    """Return where a grid lies; None if it is not regular in a projection or in degrees."""
+    crs = _crs_of_axes(place)
+    size = pixel_size(place)
+    if crs is None or size is None:
+        return None
+    x, y = (np.asarray(place[name].values, np.float64) for name in ("x", "y"))
+    rows, columns = _along(y, -1), _along(x, 1)
+    x, y = x[columns], y[rows]
+    if size[2] == "degrees" and x[0] >= 180:
+        x = x - 360
+    width, height = float(x[-1] - x[0]) / (len(x) - 1), float(y[0] - y[-1]) / (len(y) - 1)
+    box = (x[0] - width / 2, y[-1] - height / 2, x[-1] + width / 2, y[0] + height / 2)
+    west, south, east, north = map(float, box)
+    return NorthUp(crs, size[2], (west, south, east, north), (width, height), rows, columns)
+
+
+def _along(values: Any, direction: int) -> slice:
+    """The pixels of an axis in this direction: 1 rising, -1 falling."""
+    return slice(None, None, 1 if (values[-1] - values[0]) * direction > 0 else -1)
+
+
+def _crs_of_axes(place: Place) -> "pyproj.CRS | None":
+    """The coordinate system of x and y in metres or degrees; None if there is none, or it is about
+    a rotated pole, which few programs know.
+    """
+    import pyproj
+
+    units = {str(place[axis].attrs.get("units", "")) for axis in ("x", "y") if axis in place}
+    if units == _DEGREES and CRS not in place:
+        return pyproj.CRS.from_epsg(4326)
+    if CRS not in place or units not in ({"m"}, _DEGREES):
+        return None
+    attrs = {key: np.asarray(value).tolist() for key, value in place[CRS].attrs.items()}
+    return pyproj.CRS.from_cf(attrs)
