@@ -1,13 +1,15 @@
-"""Gaussian noise that varies over space and time as the newest rain does.
+"""Gaussian noise that varies over space and time as the error of a forecast does.
 
 As in STEPS (Bowler et al. 2006, https://doi.org/10.1256/qj.04.100) the noise has the power spectrum
-of the newest frame, and each scale of it fades as that scale of the rain did over the past frames
-in the moving frame of reference: an autoregression of order 1.
+of the newest frame, as far as each wave became unpredictable: short waves do so at once, long ones
+late. So the noise of the first lead time is fine, and later it becomes as the rain itself. How fast
+is estimated from the past frames in the moving frame of reference.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,11 +24,16 @@ LEAST_WET = 100
 DEFAULT_SLOPE = 3.0
 """Of a frame with less rain: the power falls with the wavenumber to this exponent, …"""
 
-DEFAULT_LIFETIME = 0.5
-"""… and a wave loses all but 1/e in so many timesteps for each pixel of its length."""
+DEFAULT_LENGTH = 4.0
+"""… and waves of so many pixels keep 1/e from one timestep to the next; longer ones keep more."""
 
-LONGEST_MEMORY = 0.99
-"""The largest correlation from one lead time to the next, of waves as long as the grid."""
+LONGEST_MEMORY = 0.9999
+"""The largest correlation from one timestep to the next, of waves as long as the grid."""
+
+GROWTH = 1.5
+"""The logarithm of what a forecast knows of a wave falls with lead time to this exponent. Of rain
+that only changes it would be 1, of rain that only leaves its path 2; errors on RADOLAN grow so.
+"""
 
 _TAPER = 8  # the outermost eighth of each side fades to 0 before a spectrum is taken
 
@@ -38,7 +45,7 @@ class NoiseModel:
     Args:
         size: (h, w) in pixels, at least those of the frames.
         amplitude: (h, w // 2 + 1) of each wave, such that the noise has a variance of 1.
-        memory: (h, w // 2 + 1) the correlation of each wave with that of one timestep before.
+        memory: (h, w // 2 + 1) the correlation of each wave with itself one timestep before.
     """
 
     size: tuple[int, int]
@@ -49,30 +56,31 @@ class NoiseModel:
 def noise_model(aligned: Tensor) -> NoiseModel:
     """Return the noise of the past rain in the moving frame of reference.
 
-    Without enough rain in the newest frame the spectrum falls with `DEFAULT_SLOPE`, and without
-    that in two frames, one timestep apart, waves live for `DEFAULT_LIFETIME`.
+    Without enough rain in the newest frame, as of a dry or missing one, the spectrum follows
+    `DEFAULT_SLOPE`; and without enough in two frames, one timestep apart, the memory follows
+    `DEFAULT_LENGTH`.
 
     Args:
         aligned: (t, h, w) in mm/h, NaN = missing, the newest frame last.
     """
     size = (_easy(aligned.shape[1]), _easy(aligned.shape[2]))
     rings = _rings(size)
-    wet = (aligned >= _WET_RATE).flatten(1).sum(dim=1) >= LEAST_WET
-    waves = [torch.fft.rfft2(_anomaly(frame), s=size) for frame in aligned]
-    if bool(wet[-1]):
-        power = waves[-1].abs().square()
+    if _is_wet(aligned[-1]):
+        power = _waves(aligned[-1], size).abs().square()
         power[0, 0] = power[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
     else:
         power = rings.clamp(min=1) ** -DEFAULT_SLOPE
-    pairs = [(waves[k], waves[k + 1]) for k in range(len(waves) - 1) if wet[k] and wet[k + 1]]
-    memory = _memory(pairs, rings) if pairs else _default_memory(rings, size)
+    pairs = [(one, next_) for one, next_ in pairwise(aligned) if _is_wet(one) and _is_wet(next_)]
+    memory = _memory(pairs, size) if pairs else _default_memory(size)
     return NoiseModel(size, (power / _mean(power, size)).sqrt(), memory)
 
 
 def noise_fields(model: NoiseModel, steps: int, count: int, seed: int) -> Iterator[Tensor]:
     """Make the noise of each lead time: (count, h, w), normally distributed, on the CPU.
 
-    The same seed gives the same noise. It continues periodically beyond its size.
+    Each wave changes from one lead time to the next by an autoregression of order 1, whose
+    correlation is its memory, and grows with what is not known of it by then. The same seed gives
+    the same noise. It continues periodically beyond its size.
 
     Args:
         model: its variation over space and time.
@@ -81,16 +89,28 @@ def noise_fields(model: NoiseModel, steps: int, count: int, seed: int) -> Iterat
         seed: of the random numbers.
     """
     random = torch.Generator().manual_seed(seed)
-    news = (1 - model.memory.square()).sqrt() * model.amplitude
-    waves = _white(model, count, random) * model.amplitude
-    for step in range(steps):
-        if step:
+    news = (1 - model.memory.square()).sqrt()
+    waves = _white(model, count, random)
+    for step in range(1, steps + 1):
+        if step > 1:
             waves = waves * model.memory + _white(model, count, random) * news
-        yield torch.fft.irfft2(waves, s=model.size)
+        unknown = 1 - model.memory ** (2 * step**GROWTH)
+        amplitude = model.amplitude * unknown.sqrt()
+        deviation = _mean(amplitude.square(), model.size).sqrt()
+        yield torch.fft.irfft2(waves * (amplitude / deviation), s=model.size)
 
 
 def _white(model: NoiseModel, count: int, random: torch.Generator) -> Tensor:
     waves: Tensor = torch.fft.rfft2(torch.randn(count, *model.size, generator=random))
+    return waves
+
+
+def _is_wet(frame: Tensor) -> bool:
+    return int((frame >= _WET_RATE).sum()) >= LEAST_WET
+
+
+def _waves(frame: Tensor, size: tuple[int, int]) -> Tensor:
+    waves: Tensor = torch.fft.rfft2(_anomaly(frame), s=size)
     return waves
 
 
@@ -140,28 +160,30 @@ def _sum(values: Tensor) -> float:
     return float(values.numpy().sum(dtype=np.float64))
 
 
-def _memory(pairs: list[tuple[Tensor, Tensor]], rings: Tensor) -> Tensor:
+def _memory(pairs: Sequence[tuple[Tensor, Tensor]], size: tuple[int, int]) -> Tensor:
     """The correlation of waves with those of the frame before, by octaves of the wavenumber; it
     never rises with the wavenumber.
     """
-    octave = rings.clamp(min=1).log2()
+    octave = _rings(size).clamp(min=1).log2()
     count = int(octave.max()) + 1
-    place = octave.long().flatten()
-    both, before, after = torch.stack([_products(*pair, place, count) for pair in pairs]).sum(0)
+    products = torch.stack([_products(*pair, octave, size) for pair in pairs])
+    both, before, after = products.sum(dim=0)
     known = both / (before * after).sqrt().clamp(min=1e-12)
     known = known.float().clamp(0, LONGEST_MEMORY).cummin(0).values
     middle = (octave - 0.5).clamp(0, count - 1)  # an octave's own value stands in its middle
-    low = middle.long().clamp(max=count - 1)
+    low = middle.long()
     return torch.lerp(known[low], known[(low + 1).clamp(max=count - 1)], middle - low)
 
 
-def _products(first: Tensor, second: Tensor, place: Tensor, count: int) -> Tensor:
-    """(3, count) sums over waves by their place, of two frames: one with the other, each with
-    itself.
-    """
-    products = (first * second.conj()).real, first.abs().square(), second.abs().square()
-    return torch.stack([torch.bincount(place, one.double().flatten(), count) for one in products])
+def _products(first: Tensor, second: Tensor, octave: Tensor, size: tuple[int, int]) -> Tensor:
+    """(3, octave) sums over the waves of two frames: one with the other, each with itself."""
+    missing = first.isnan() | second.isnan()  # as what came from outside since then
+    one, other = (_waves(frame.masked_fill(missing, math.nan), size) for frame in (first, second))
+    products = (one * other.conj()).real, one.abs().square(), other.abs().square()
+    place = octave.long().flatten()
+    return torch.stack([torch.bincount(place, each.double().flatten()) for each in products])
 
 
-def _default_memory(rings: Tensor, size: tuple[int, int]) -> Tensor:
-    return (-rings.clamp(min=1) / (max(size) * DEFAULT_LIFETIME)).exp().clamp(max=LONGEST_MEMORY)
+def _default_memory(size: tuple[int, int]) -> Tensor:
+    waves_per_pixel = _rings(size).clamp(min=1) / max(size)
+    return (-(waves_per_pixel * DEFAULT_LENGTH).square()).exp().clamp(max=LONGEST_MEMORY)
