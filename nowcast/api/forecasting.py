@@ -39,6 +39,8 @@ class ForecastSettings(TypedDict, total=False):
     other_grid: bool
     max_wet_ratio: float
     rate: str
+    accumulations: list[int]
+    accumulation_thresholds: list[float]
 
 
 class RadarForecaster:
@@ -101,7 +103,8 @@ class RadarForecaster:
         Returns:
             The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
             at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
-            model that gives probabilities also `probability` (time, threshold, y, x).
+            model that gives probabilities also `probability` (time, threshold, y, x), and with the
+            setting `accumulations` sums in mm, as `accumulation_30min` (time, y, x).
 
         Raises:
             ConfigError: if `at` is no time.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nowcast.baselines import RECORDS, baseline_names, names_where
+from nowcast.config.accumulations import accumulations
 from nowcast.config.checks import (
     a_baseline,
     at_least,
@@ -34,7 +35,8 @@ EFFECTS = {
     "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
     "drop_frames": ("model", "digits"), "input_paths": ("model",), "rate": ("model",),
     "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
-    "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
+    "common_pixels": _SEEN, "thresholds": _SEEN, "accumulations": _RADAR,
+    "accumulation_thresholds": _RADAR, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
     "counts"), "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
     "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL, "device": (*_MADE,
     "digits"), "precision": (*_MADE, "digits"),
@@ -86,6 +88,8 @@ class EvaluateConfig:
     mask_variable: str | None
     common_pixels: bool
     thresholds: list[float]
+    accumulations: list[int]
+    accumulation_thresholds: list[float]
     fss_scales: list[int]
     interval_blocks: str
     event_min_wet_share: float
@@ -114,6 +118,7 @@ class EvaluateConfig:
                 "mask, mask_variable: give both, as mask=basin.nc mask_variable=basin."
             )
         thresholds("thresholds", self.thresholds)
+        accumulations("evaluate", self.accumulations, self.accumulation_thresholds)
         for scale in self.fss_scales:
             odd("fss_scales", scale)
         if sorted(set(self.fss_scales)) != list(self.fss_scales):

@@ -7,6 +7,8 @@ from.
                                        or CDO reads nothing
     probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
                                        it: `file_probability`
+    accumulation_30min(time, y, x)     mm, sums for each length that was asked for:
+                                       `file_accumulation`
     realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
@@ -41,6 +43,12 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.forecast.file_accumulation import (
+    accumulation_encoding,
+    accumulation_problem,
+    accumulation_variables,
+    window_times,
+)
 from nowcast.forecast.file_probability import (
     PROBABILITY,
     THRESHOLD,
@@ -256,7 +264,10 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     if CRS in dataset:
         dataset = dataset.set_coords(CRS)
     return dataset.assign_coords(
-        {name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)}
+        {
+            name: _to_milliseconds(dataset[name])
+            for name in ("time", REFERENCE_TIME, *window_times(dataset))
+        }
     )
 
 
@@ -277,7 +288,7 @@ def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
         large = []
-        for name in (RATE, PROBABILITY):
+        for name in (RATE, PROBABILITY, *accumulation_variables(file)):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
                 one = file[name].variable
                 large.append(_Large(name, one.dims, one.shape, one.attrs))
@@ -464,10 +475,11 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
             **({**_CHECKED, "chunksizes": variable.shape} if variable.ndim else {}),
             **(_COMPRESSED if variable.ndim == 2 else {}),
         }
-    field = {
+    ends = window_times(copy)
+    field: dict[str, Any] = {
         **_CHECKED,
         **_COMPRESSED,
-        "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
+        "coordinates": " ".join(sorted(set(map(str, copy.coords)) - {*copy.dims, *ends})),
     }
     copy[RATE].encoding = {
         **field,
@@ -477,6 +489,8 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
     }
     if PROBABILITY in copy:
         copy[PROBABILITY].encoding = field | probability_encoding(copy[PROBABILITY].shape)
+    for name in accumulation_variables(copy):
+        copy[name].encoding = accumulation_encoding(name, copy[name], field)
     return copy
 
 
@@ -547,7 +561,7 @@ def _problem_of_values(dataset: xr.Dataset) -> str:
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"
-    return probability_problem(dataset)
+    return probability_problem(dataset) or accumulation_problem(dataset)
 
 
 def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:

@@ -24,6 +24,7 @@ from nowcast.factories.models import (
     steps_of,
 )
 from nowcast.forecast.baselines.library import refuse_absent
+from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.sequences.scene import Scene
@@ -118,6 +119,7 @@ class Methods:
         )
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint, fields_at_once(model))
+        _refuse_unfit_sums(config, scene, steps_of(model)[1])
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
         remarks = [
@@ -146,6 +148,7 @@ class Methods:
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps")
+        _refuse_unfit_sums(config, scene, lead_steps)
         with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
@@ -160,6 +163,13 @@ class Methods:
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
         return scene, forecast, made_with
+
+
+def _refuse_unfit_sums(config: PredictConfig, scene: Scene, lead_steps: int) -> None:
+    """Errors: ConfigError if a window of a sum does not fit the time step and the lead times."""
+    lead_minutes = [scene.timestep_minutes * (k + 1) for k in range(lead_steps)]
+    for minutes in config.accumulations:
+        window_steps(minutes, lead_minutes)
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:
