@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,6 +28,8 @@ from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 if TYPE_CHECKING:
     import xarray as xr
 
+NO_AMOUNTS: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = MappingProxyType({})
+
 __all__ = ["ExampleCase", "write_report"]
 
 
@@ -38,6 +41,7 @@ def write_report(
     score_name: str,
     origin: Origin,
     settings: Mapping[str, str],
+    amounts: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = NO_AMOUNTS,
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
@@ -49,6 +53,7 @@ def write_report(
         score_name: what `ExampleCase.score` is.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
+        amounts: scores and counts of sums of rain, by name.
 
     Returns:
         The path.
@@ -59,7 +64,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, example_cases, origin)
+        values_of(scores, counts, example_cases, origin, amounts)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -72,6 +77,7 @@ def values_of(
     counts: "xr.Dataset",
     example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
+    amounts: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = NO_AMOUNTS,
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
@@ -88,6 +94,7 @@ def values_of(
         "fss": sections.fss(scores),
         "parts": sections.parts(scores),
         "ensembles": sections.ensembles(scores, counts),
+        "amounts": [sections.amount(name, *both) for name, both in amounts.items()],
         "spectra": sections.spectra(scores),
         "tables": sections.all_scores(scores),
         "data": sections.data(counts),

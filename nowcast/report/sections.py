@@ -68,6 +68,16 @@ class Ensembles:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """Scores of sums of rain over windows of one length."""
+
+    name: str
+    headline: Headline
+    curves: Curves
+    ensembles: Ensembles | None
+
+
+@dataclass(frozen=True)
 class Data:
     """Hours and cases that were scored, shares in percent, and what is missing by forecast."""
 
@@ -98,7 +108,7 @@ def curves(scores: "xr.Dataset") -> Curves:
         ]
         by_event.append((f"{score.heading} ({label})", charts))
     of_all = [
-        diagrams.against_lead(scores, score.name, score.title)
+        diagrams.against_lead(scores, score.name, score.title_in(scores))
         for score in shown_in("by_lead", of_events=False)
         if score.name in scores
     ]
@@ -145,6 +155,11 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
         [ensemble_diagrams.rank_histogram(scores, place, members[place]) for place in ranked],
         [tables.all_scores(scores, numbers_of("ensembles"), place) for place in many],
     )
+
+
+def amount(name: str, scores: "xr.Dataset", counts: "xr.Dataset") -> Amount:
+    """Return tables and charts of sums of rain over windows of one length."""
+    return Amount(name, headline(scores), curves(scores), ensembles(scores, counts))
 
 
 def _with_probabilities(counts: "xr.Dataset") -> list[int]:

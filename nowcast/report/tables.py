@@ -53,7 +53,7 @@ def headline(scores: "xr.Dataset") -> list[Table]:
         for score in headline_events("headline", scores.attrs)
     ]
     errors = [
-        (score.title, _cells(scores, score))
+        (score.title_in(scores), _cells(scores, score))
         for score in shown_in("headline", of_events=False)
         if f"{score.name}_mean" in scores
     ]
@@ -92,7 +92,7 @@ def differences(scores: "xr.Dataset") -> list[Table]:
         for score in shown_in("headline", of_events=True)
     ]
     errors = [
-        (score.title, _difference_cells(scores, score))
+        (score.title_in(scores), _difference_cells(scores, score))
         for score in shown_in("headline", of_events=False)
         if f"{score.name}_mean_difference" in scores
     ]
