@@ -49,7 +49,7 @@ from nowcast.verification.counts_files import (
 )
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
-from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
+from nowcast.verification.remarks import AMOUNT_TITLE, CUTS_FITTED_ON, remarks_attr
 from nowcast.verification.table import write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
@@ -95,12 +95,12 @@ def evaluate(config: EvaluateConfig) -> None:
         paths.append(
             write_report(
                 report, scores, counts, shown.example_cases, judged, shown.origin,
-                _settings(counts), {name: (one, groups[name]) for name, one in amounts.items()},
+                _settings(counts), [(one, groups[name]) for name, one in amounts.items()],
             )
         )  # fmt: skip
     print(headline_text(scores))
-    for group, one in amounts.items():
-        print(f"\n{group}\n{headline_text(one)}")
+    for one in amounts.values():
+        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
     for path in paths:
         print(Path(config.output, path.name))
 
@@ -181,8 +181,8 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
 def _count(
     source: Source, tally: Tally, amounts: Amounts, batch_size: int
 ) -> tuple[NDArray[np.float64], int]:
-    """Add all cases to the tally, and their sums to `amounts`. → CSI of each by the first forecast, and the case with the
-    most observed rain.
+    """Add all cases to the tally, and their sums to `amounts`. → CSI of each by the first forecast,
+    and the case with the most observed rain.
     """
     quality, rain = [], []
     count = len(source.times)

@@ -11,6 +11,7 @@ from nowcast.config.checks import (
     a_baseline,
     at_least,
     device_and_precision,
+    ensemble_size,
     not_empty,
     not_negative,
     one_of,
@@ -56,6 +57,7 @@ class PredictConfig:
     input_steps: int | None = field(metadata=SHAPES)
     lead_steps: int | None = field(metadata=SHAPES)
     members: int = field(metadata=SHAPES)
+    ensemble: int | None = field(metadata=shapes_unless(None))
     seed: int = field(metadata=SHAPES)
     rate: str = field(metadata=shapes_unless("csi"))
     accumulations: list[int] = field(metadata=shapes_unless([]))
@@ -96,6 +98,7 @@ class PredictConfig:
         self._check_methods()
         self._check_when()
         at_least("members", self.members, 2)
+        ensemble_size(self.ensemble)
         accumulations("predict", self.accumulations, self.accumulation_thresholds)
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)

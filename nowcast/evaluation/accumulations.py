@@ -14,6 +14,7 @@ from nowcast.evaluation.cases import Cases, one_by_one
 from nowcast.forecast.file_accumulation import ACCUMULATION, window_steps
 from nowcast.probability.accumulations import accumulated, expected_rates
 from nowcast.probability.forecast import Forecast
+from nowcast.verification.remarks import AMOUNT_TITLE
 from nowcast.verification.scoring import AMOUNT_UNITS
 from nowcast.verification.tally import Tally
 
@@ -64,7 +65,9 @@ class Amounts:
         """
         wet = {name: rates[name] for name in ("observed_wet", "observed_covered")}
         return {
-            f"{ACCUMULATION}{minutes}min": tally.dataset().assign(wet)
+            f"{ACCUMULATION}{minutes}min": tally.dataset()
+            .assign(wet)
+            .assign_attrs({AMOUNT_TITLE: f"Sums over {minutes} minutes"})
             for minutes, tally in self.tallies.items()
         }
 

@@ -28,6 +28,8 @@ __all__ = ["build_baseline", "build_forecast", "open_forecast", "write_forecast"
 FACE = {
     "dataset": "the forecast file, written and read",
     "file_probability": "probabilities in a forecast file",
+    "file_members": "members drawn from probabilities in a forecast file",
+    "members": "members drawn from probabilities",
     "file_accumulation": "sums in a forecast file",
     "accumulating": "the sums of a forecast, as arrays",
     "scene_forecast": "the forecast of a scene, as arrays",

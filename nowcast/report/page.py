@@ -10,7 +10,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,8 +27,6 @@ from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 if TYPE_CHECKING:
     import xarray as xr
 
-NO_AMOUNTS: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = MappingProxyType({})
-
 __all__ = ["ExampleCase", "write_report"]
 
 
@@ -41,7 +38,7 @@ def write_report(
     score_name: str,
     origin: Origin,
     settings: Mapping[str, str],
-    amounts: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = NO_AMOUNTS,
+    amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
@@ -53,7 +50,7 @@ def write_report(
         score_name: what `ExampleCase.score` is.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
-        amounts: scores and counts of sums of rain, by name.
+        amounts: scores and counts of sums of rain, for each length of window.
 
     Returns:
         The path.
@@ -77,7 +74,7 @@ def values_of(
     counts: "xr.Dataset",
     example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
-    amounts: Mapping[str, tuple["xr.Dataset", "xr.Dataset"]] = NO_AMOUNTS,
+    amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
@@ -94,7 +91,7 @@ def values_of(
         "fss": sections.fss(scores),
         "parts": sections.parts(scores),
         "ensembles": sections.ensembles(scores, counts),
-        "amounts": [sections.amount(name, *both) for name, both in amounts.items()],
+        "amounts": [sections.amount(*both) for both in amounts],
         "spectra": sections.spectra(scores),
         "tables": sections.all_scores(scores),
         "data": sections.data(counts),

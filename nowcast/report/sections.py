@@ -13,7 +13,7 @@ from markupsafe import Markup
 from nowcast.report import diagrams, ensemble_diagrams, tables
 from nowcast.report.diagrams import at_or_above, names_of
 from nowcast.report.tables import Table
-from nowcast.verification.remarks import remarks_of
+from nowcast.verification.remarks import AMOUNT_TITLE, remarks_of
 from nowcast.verification.scoring import SCORES, numbers_of, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS
 
@@ -71,7 +71,7 @@ class Ensembles:
 class Amount:
     """Scores of sums of rain over windows of one length."""
 
-    name: str
+    title: str
     headline: Headline
     curves: Curves
     ensembles: Ensembles | None
@@ -157,9 +157,10 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
     )
 
 
-def amount(name: str, scores: "xr.Dataset", counts: "xr.Dataset") -> Amount:
+def amount(scores: "xr.Dataset", counts: "xr.Dataset") -> Amount:
     """Return tables and charts of sums of rain over windows of one length."""
-    return Amount(name, headline(scores), curves(scores), ensembles(scores, counts))
+    title = str(scores.attrs[AMOUNT_TITLE])
+    return Amount(title, headline(scores), curves(scores), ensembles(scores, counts))
 
 
 def _with_probabilities(counts: "xr.Dataset") -> list[int]:

@@ -185,7 +185,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
     }
     forecast = build_forecast(
         made.forecast.rates, scene.grid, scene.reference_time, scene.timestep, provenance,
-        made.forecast.probabilities,
+        made.forecast.probabilities, made.forecast.members,
     )  # fmt: skip
     return with_accumulations(forecast, _sums(made, config)) if config.accumulations else forecast
 

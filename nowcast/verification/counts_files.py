@@ -72,7 +72,7 @@ def _append(counts: xr.Dataset, path: Path, group: str | None) -> None:
     }
     clock = {"units": "hours since 1970-01-01 00:00:00", "dtype": "int64"}
     mode: Literal["a", "w"] = "a" if group else "w"
-    encoding = {**stored, "block": clock}
+    encoding: dict[Any, dict[str, Any]] = {**stored, "block": clock}
     counts.to_netcdf(path, mode=mode, group=group, engine="netcdf4", encoding=encoding)
 
 
