@@ -99,11 +99,11 @@ def accumulation_problem(forecast: xr.Dataset) -> str:
             return f"{name!r} has the dimensions {field.dims}, not {dims}"
         if field.attrs.get("units") != units:
             return f"{name!r} is not in {units!r}"
-        values, highest = field.values, 1.0 if is_probability else math.inf
-        if values.dtype.kind != "f" or (values < 0).any() or (values > highest).any():
-            return f"{name!r} holds values outside of 0 to {highest:g}"
-        if np.isinf(values).any():
+        values = field.values
+        if values.dtype.kind != "f" or np.isinf(values).any():
             return f"{name!r} holds infinite values"
+        if (values < 0).any() or (is_probability and (values > 1).any()):
+            return f"{name!r} holds values {'outside of 0 to 1' if is_probability else 'below 0'}"
         if is_probability and AMOUNT_THRESHOLD not in forecast.variables:
             return f"it has no {AMOUNT_THRESHOLD!r}"
     return ""
@@ -154,13 +154,12 @@ def _with_one(forecast: xr.Dataset, one: FileAccumulation) -> xr.Dataset:
     }
     times = forecast["time"]
     starts = times.values - np.timedelta64(one.minutes, "m")
-    fields = {
-        f"{ACCUMULATION}{one.minutes}min": xr.Variable(DIMS, one.sums.round(3), about),
-        f"{window}_bounds": xr.Variable(
-            (DIMS[0], _BOUNDS), np.stack([starts, times.values], axis=1)
-        ),
+    bounds = np.stack([starts, times.values], axis=1)
+    fields = {f"{ACCUMULATION}{one.minutes}min": xr.Variable(DIMS, one.sums.round(3), about)}
+    coords = {
+        window: _window_times(times, one.minutes),
+        f"{window}_bounds": xr.Variable((DIMS[0], _BOUNDS), bounds),
     }
-    coords = {window: _window_times(times, one.minutes)}
     if one.probabilities is not None:
         chances = {
             "long_name": f"probability_of_{_STANDARD_NAME}_above_threshold",
