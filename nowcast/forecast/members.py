@@ -75,11 +75,13 @@ def draw_members(probabilities: Probabilities, past: Tensor, count: int, seed: i
     rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
     motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
     way = displacements(motion, len(values), backward=True)
-    model = noise_model(_aligned(rain, motion))
+    model = noise_model(_aligned(rain, motion).numpy())
     noise = noise_fields(model, len(values), count, seed_of(rain[-1].numpy(), seed))
     members = values.new_empty(len(values), count, *size, dtype=torch.float32)
     for member, chance, back, field in zip(members, values, way[0], noise, strict=True):
-        moved = _moved(field, refine(back[None, None], size)[0, 0]).to(values.device)
+        moved = _moved(torch.from_numpy(field), refine(back[None, None], size)[0, 0]).to(
+            values.device
+        )
         member[:] = rates_of_chances(chance.float(), probabilities.thresholds, _chances(moved))
     return members
 

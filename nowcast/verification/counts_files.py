@@ -15,6 +15,7 @@ import xarray as xr
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.probability.options import RATE_BY
+from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
 from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
@@ -57,7 +58,7 @@ def write_counts(
 
     Errors: CannotCreateError, InputOutputError.
     """
-    with written_whole(path) as temporary:
+    with written_whole(path) as temporary, uninterrupted():
         _append(counts, temporary, None)
         for group, one in amounts.items():
             _append(one, temporary, group)

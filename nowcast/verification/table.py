@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.files import written_whole
+from nowcast.signals import uninterrupted
 from nowcast.verification.counts_files import NO_AMOUNTS
 from nowcast.verification.dataset import AGGREGATES
 from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
@@ -41,7 +42,7 @@ def write_scores(
     Errors: CannotCreateError, InputOutputError.
     """
     netcdf, table = Path(folder) / "scores.nc", Path(folder) / "scores.csv"
-    with written_whole(netcdf) as temporary:
+    with written_whole(netcdf) as temporary, uninterrupted():
         _append(dataset, temporary, None)
         for group, one in amounts.items():
             _append(one, temporary, group)
