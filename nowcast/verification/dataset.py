@@ -251,29 +251,22 @@ def _spectra(sums: Sums, of_amounts: bool) -> Variables:
     """Mean power of a frame, and what share of the observed power a forecast has."""
     frames = np.where(sums["frames"] > 0, sums["frames"], np.nan)[..., None]
     forecast, observed = sums["forecast_power"] / frames, sums["observed_power"] / frames
-<<<<<<< HEAD
+    of_members = sums.get("member_power")
     what = "sum of rain" if of_amounts else "rain rate"
     of = f"radially averaged power spectral density of the {what}"
     square = OF_SUMS["mm2 h-2"] if of_amounts else "mm2 h-2"
-    return {
-        "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", square),
-        "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", square),
-=======
-    of_members = sums.get("member_power")
-    of = "radially averaged power spectral density of the rain rate"
     members = {}
     if of_members is not None:
         values = of_members / frames
         members = {
-            "member_power": _variable(values, ("wavenumber",), f"{of}, mean of members", "mm2 h-2"),
+            "member_power": _variable(values, ("wavenumber",), f"{of}, mean of members", square),
             "member_power_ratio": _variable(
                 power_ratio(values, observed), ("wavenumber",), f"{of}, members over observed", "1"
             ),
         }
     return members | {
-        "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", "mm2 h-2"),
-        "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", "mm2 h-2"),
->>>>>>> members
+        "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", square),
+        "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", square),
         "power_ratio": _variable(
             power_ratio(forecast, observed), ("wavenumber",), f"{of}, forecast over observed", "1"
         ),
