@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nowcast.report.diagrams import at_or_above, names_of
+from nowcast.verification.remarks import AMOUNT_TITLE
 from nowcast.verification.scoring import Score, headline_events, shown_in
 from nowcast.verification.swaps import more_than_chance, significantly_better
 
@@ -57,7 +58,8 @@ def headline(scores: "xr.Dataset") -> list[Table]:
         for score in shown_in("headline", of_events=False)
         if f"{score.name}_mean" in scores
     ]
-    return [*tables, _table(["all rates", *names], errors)]
+    every = "all sums" if AMOUNT_TITLE in scores.attrs else "all rates"
+    return [*tables, _table([every, *names], errors)]
 
 
 def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:

@@ -35,7 +35,8 @@ def tallied(cases: slice, units: str = "mm", members: int = 3) -> xr.Dataset:
     tally = Tally([1.0, 2.0], [30, 35], units=units)
     forecasts = {"model": ensemble[cases, :, :1], "steps": ensemble[cases]}
     tally.add(times[cases], observed[cases], forecasts)
-    return tally.dataset().assign_attrs({AMOUNT_TITLE: "Sums over 30 minutes"})
+    title = {AMOUNT_TITLE: "Sums over 30 minutes"} if units == "mm" else {}
+    return tally.dataset().assign_attrs(title)
 
 
 def scored(counts: xr.Dataset) -> xr.Dataset:
@@ -103,7 +104,7 @@ def test_the_report_shows_sums_with_their_own_units() -> None:
     values = values_of(scored(rates), rates, amounts=[(scored(counts), counts)])
     section = render("sections/amounts.html.jinja", values)
     assert "<h3>Sums over 30 minutes</h3>" in section and "≥ 2 mm<" in section
-    assert "MAE, mm<" in section and "mm/h" not in section
+    assert "MAE, mm<" in section and "mm/h" not in section and "all sums" in section
     assert "<h4>Reliability</h4>" in section and "Brier score" in section
     assert "Sums of rain" in render("page.html.jinja", values | {"score_name": "", "settings": {}})
     page = render(
