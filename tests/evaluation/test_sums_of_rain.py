@@ -70,7 +70,7 @@ def test_counts_of_sums_are_those_of_frames_added_by_hand(run: Run, data: list[s
 
 @undrawn
 def test_two_periods_added_are_scored_as_one(run: Run, data: list[str]) -> None:
-    words = ["evaluate", *data, *EVALUATE, *STEPS, *SUMS, LONG, "stride=6"]
+    words = ["evaluate", *data, *EVALUATE, *STEPS, *SUMS, LONG]
     for name, period in zip(("a", "b", "whole"), (*HALVES, WHOLE), strict=True):
         assert run(*words, period, f"output={name}").code == 0
     assert run("evaluate", "counts='[ab]/counts.nc'", "resamples=0", "output=sum").code == 0
