@@ -46,6 +46,8 @@ class ForecastSettings(TypedDict, total=False):
     institution: str | None
     licence: str | None
     contact: str | None
+    accumulations: list[int]
+    accumulation_thresholds: list[float]
 
 
 class RadarForecaster:
@@ -110,7 +112,8 @@ class RadarForecaster:
             The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
             at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
             model that gives probabilities also `probability` (time, threshold, y, x), and with
-            `ensemble` members drawn from these, `member_rate` (time, realization, y, x) in mm/h.
+            `ensemble` members drawn from these, `member_rate` (time, realization, y, x) in mm/h;
+            with `accumulations` sums in mm, as `accumulation_30min` (time, y, x).
 
         Raises:
             ConfigError: if `at` is no time, or `ensemble` is set and the model gives no

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.evaluation.accumulations import Amounts
 from nowcast.evaluation.cases import Cases, Source, label_of
 from nowcast.evaluation.example_cases import (
     case_csi,
@@ -36,10 +37,15 @@ from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
 from nowcast.report.pictures.frames import draw_frames
 from nowcast.training.precision import choose_precision
-from nowcast.verification.counts_files import merge_counts, open_counts, write_counts
+from nowcast.verification.counts_files import (
+    RATES,
+    merge_all_counts,
+    open_all_counts,
+    write_counts,
+)
 from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
-from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr
+from nowcast.verification.remarks import AMOUNT_TITLE, CUTS_FITTED_ON, remarks_attr
 from nowcast.verification.table import write_differences, write_scores
 from nowcast.verification.tally import Tally
 from nowcast.version import __version__
@@ -64,25 +70,20 @@ def evaluate(config: EvaluateConfig) -> None:
     """Score; write counts.nc, scores.nc, scores.csv, differences.csv, report.html, csi.png and
     frames.png; print the headline table.
     """
-    counts, shown = (
+    groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )
-    scores = scores_dataset(
-        counts,
-        event_min_wet_share=config.event_min_wet_share,
-        event_gap_hours=config.event_gap_hours,
-        interval_blocks=config.interval_blocks,
-        resamples=config.resamples,
-        seed=config.seed,
-    )
+    all_scores = {group: _scores_of(one, config) for group, one in groups.items()}
+    counts, amount_counts = _rates_and_amounts(groups)
+    scores, amounts = _rates_and_amounts(all_scores)
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
     # those of other cases, where none are made now
     stale = ["frames.png", "differences.csv"]
     with written_together(config.output, replaces=stale) as folder:
         paths = [
-            write_counts(counts, folder / "counts.nc"),
-            *write_scores(scores, folder),
+            write_counts(counts, folder / "counts.nc", amount_counts),
+            *write_scores(scores, folder, amounts),
             draw_csi(scores, folder / "csi.png"),
         ]
         if scores.sizes["forecast"] > 1:
@@ -92,27 +93,50 @@ def evaluate(config: EvaluateConfig) -> None:
         report = folder / "report.html"
         paths.append(
             write_report(
-                report, scores, counts, shown.example_cases, judged, shown.origin, _settings(counts)
+                report, scores, counts, shown.example_cases, judged, shown.origin,
+                _settings(counts), [(one, groups[name]) for name, one in amounts.items()],
             )
-        )
+        )  # fmt: skip
     print(headline_text(scores))
+    for one in amounts.values():
+        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
     for path in paths:
         print(Path(config.output, path.name))
 
 
-def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
-    """The counts of all cases, and which of them are to be seen."""
+def _scores_of(counts: xr.Dataset, config: EvaluateConfig) -> xr.Dataset:
+    return scores_dataset(
+        counts,
+        event_min_wet_share=config.event_min_wet_share,
+        event_gap_hours=config.event_gap_hours,
+        interval_blocks=config.interval_blocks,
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+
+
+def _rates_and_amounts(
+    groups: Mapping[str, xr.Dataset],
+) -> tuple[xr.Dataset, dict[str, xr.Dataset]]:
+    """What is of rates, and by group what is of sums of rain."""
+    return groups[RATES], {group: one for group, one in groups.items() if group != RATES}
+
+
+def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
+    """The counts of all cases by group, and which cases are to be seen."""
     source = open_source(config, choose_precision(config.device, config.precision))
+    region = region_of(config, source.grid)
+    amounts = Amounts(config, source.lead_minutes, region)
     tally = Tally(
         config.thresholds,
         source.lead_minutes,
         scales=config.fss_scales,
-        region=region_of(config, source.grid),
+        region=region,
         common=config.common_pixels,
         ssim=isinstance(config.data, MovingMnistConfig),
         timed=source.grid is not None,
     )
-    quality, wettest = _count(source, tally, config.batch_size)
+    quality, wettest = _count(source, tally, amounts, config.batch_size)
     counts = tally.dataset()
     if not counts["joint"].values.any():
         raise DataError(
@@ -125,7 +149,8 @@ def _scored(config: EvaluateConfig) -> tuple[xr.Dataset, Shown]:
         log.warning("%s", remark)
     counts.attrs |= remarks_attr([*source.remarks, *_departures(source), *tally.remarks])
     name = label_of(source.times[wettest], source)
-    return counts, Shown(
+    groups = {RATES: counts, **amounts.datasets(counts)}
+    return groups, Shown(
         example_cases_of(source, quality),
         source.read([wettest]),
         name,
@@ -146,9 +171,11 @@ def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool)
     return {key: text for key, text in about.items() if text}
 
 
-def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.float64], int]:
-    """Add all cases to the tally. → CSI of each by the first forecast, and the case with the
-    most observed rain.
+def _count(
+    source: Source, tally: Tally, amounts: Amounts, batch_size: int
+) -> tuple[NDArray[np.float64], int]:
+    """Add all cases to the tally, and their sums to `amounts`. → CSI of each by the first forecast,
+    and the case with the most observed rain.
     """
     quality, rain = [], []
     count = len(source.times)
@@ -158,6 +185,7 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
         for first in range(0, count, batch_size):
             cases = source.read(range(first, min(first + batch_size, count)))
             counts = tally.add(cases.times, cases.observed, cases.forecasts, cases.probabilities)
+            amounts.add(cases)
             quality.append(case_csi(next(iter(counts.values()))))
             rain.append(cases.observed.nan_to_num(0.0).mean(dim=(1, 2, 3)).cpu().numpy())
             bar.update(len(cases.times))
@@ -167,11 +195,11 @@ def _count(source: Source, tally: Tally, batch_size: int) -> tuple[NDArray[np.fl
     return np.concatenate(quality), int(np.concatenate(rain).argmax())
 
 
-def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
-    """The sum of counts files.
+def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
+    """The sum of counts files, by group.
 
     Errors: MissingInputError where there are none, ConfigError where the sum would take the place
-    of a part; as open_counts and merge_counts.
+    of a part; as open_all_counts and merge_all_counts.
     """
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
@@ -183,8 +211,8 @@ def _merged(pattern: str, output: str) -> tuple[xr.Dataset, Shown]:
         raise ConfigError(
             f"output: {output}/counts.nc is one of the counts to be added; choose another folder."
         )
-    merged = merge_counts([open_counts(path) for path in paths], paths)
-    merged.attrs["settings"] = json.dumps({"nowcast": __version__, "counts": paths})
+    merged = merge_all_counts([open_all_counts(path) for path in paths], paths)
+    merged[RATES].attrs["settings"] = json.dumps({"nowcast": __version__, "counts": paths})
     return merged, Shown([], None, "", [], "upper")
 
 

@@ -91,7 +91,7 @@ def west_south_east_north(key: str, values: Sequence[float]) -> None:
         )
 
 
-def thresholds(key: str, values: Sequence[float]) -> None:
+def thresholds(key: str, values: Sequence[float], what: str = "rates in mm/h") -> None:
     if (
         not values
         or sorted(set(values)) != list(values)
@@ -99,7 +99,7 @@ def thresholds(key: str, values: Sequence[float]) -> None:
         or not math.isfinite(values[-1])
     ):
         raise ConfigError(
-            f"{key}: give rates in mm/h, each above the one before, as in [0.5, 2, 10], not"
+            f"{key}: give {what}, each above the one before, as in [0.5, 2, 10], not"
             f" {list(values)}."
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nowcast.baselines import RECORDS, baseline_names, names_where
+from nowcast.config.accumulations import accumulations
 from nowcast.config.checks import (
     a_baseline,
     at_least,
@@ -40,6 +41,7 @@ EFFECTS = {
     "drop_frames": ("model", "digits", "together"), "input_paths": ("model", "together"),
     "rate": ("model", "together"), "fit_cuts": (*_MADE, "together"), "region": _SEEN,
     "mask": _SEEN, "mask_variable": _SEEN, "common_pixels": _SEEN, "thresholds": _SEEN,
+    "accumulations": (*_RADAR, "together"), "accumulation_thresholds": (*_RADAR, "together"),
     "fss_scales": _SEEN, "interval_blocks": (*_RADAR, "counts"),
     "event_min_wet_share": (*_RADAR, "counts"), "event_gap_hours": (*_RADAR, "counts"),
     "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL,
@@ -97,6 +99,8 @@ class EvaluateConfig:
     mask_variable: str | None
     common_pixels: bool
     thresholds: list[float]
+    accumulations: list[int]
+    accumulation_thresholds: list[float]
     fss_scales: list[int]
     interval_blocks: str
     event_min_wet_share: float
@@ -135,6 +139,7 @@ class EvaluateConfig:
                 "mask, mask_variable: give both, as mask=basin.nc mask_variable=basin."
             )
         thresholds("thresholds", self.thresholds)
+        accumulations("evaluate", self.accumulations, self.accumulation_thresholds)
         for scale in self.fss_scales:
             odd("fss_scales", scale)
         if sorted(set(self.fss_scales)) != list(self.fss_scales):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nowcast.baselines import names_where
+from nowcast.config.accumulations import accumulations
 from nowcast.config.checks import (
     a_baseline,
     at_least,
@@ -64,6 +65,8 @@ class PredictConfig:
     ensemble: int | None = field(metadata=shapes_unless(None))
     seed: int = field(metadata=SHAPES)
     rate: str = field(metadata=shapes_unless("csi"))
+    accumulations: list[int] = field(metadata=shapes_unless([]))
+    accumulation_thresholds: list[float] = field(metadata=shapes_unless([1, 2, 5, 10, 20]))
     data: RadarConfig = field(metadata=SHAPES)
     at: str | None = field(metadata=SHAPES_NOT)
     period: list[str] | None = field(metadata=SHAPES_NOT)
@@ -107,6 +110,7 @@ class PredictConfig:
         self._check_when()
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
+        accumulations("predict", self.accumulations, self.accumulation_thresholds)
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)
         for key in ("retry", "max_gap", "lock_wait"):

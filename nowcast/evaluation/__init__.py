@@ -4,6 +4,7 @@ FACE = {
     "cases": "what a case and its source are",
     "sources": "the cases that a configuration names",
     "window_cases": "cases that are forecast now",
+    "accumulations": "sums of rain counted",
     "cuts": "forecasts with fitted cuts next to plain ones",
     "validation_cases": "cases that cuts are fitted on",
     "file_cases": "cases read from forecast files",

@@ -1,7 +1,7 @@
 """What `nowcast evaluate` scores: cases, and where they come from."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,18 @@ def cases_of(
         if one.members is not None:
             forecasts[name + WITH_MEMBERS] = one.members
     return Cases(times, observed, forecasts, probabilities)
+
+
+def one_by_one(cases: Cases) -> Iterator[Cases]:
+    """Each case as cases of its own: what is made of all at once would take much memory."""
+    for place in range(len(cases.times)):
+        one = slice(place, place + 1)
+        forecasts = {name: rates[one] for name, rates in cases.forecasts.items()}
+        probabilities = {
+            name: replace(known, values=known.values[one])
+            for name, known in cases.probabilities.items()
+        }
+        yield Cases(cases.times[one], cases.observed[one], forecasts, probabilities)
 
 
 def may_miss(config: EvaluateConfig, input_steps: int) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nowcast.evaluation.cases import Cases, Source
+from nowcast.evaluation.cases import Cases, Source, one_by_one
 from nowcast.probability.cuts import fit_cuts
 from nowcast.probability.rates import rates_by_cuts
 from nowcast.probability.sample import Sample, empty_sample
@@ -54,7 +54,7 @@ class CutCases:
             forecasts[name] = rates
             if name in self.cuts:
                 cut = self.cuts[name]
-                scores = (_scores(one, name, cut.thresholds) for one in _one_by_one(cases))
+                scores = (_scores(one, name, cut.thresholds) for one in one_by_one(cases))
                 forecasts[name + WITH_CUTS] = torch.cat(
                     [rates_by_cuts(one, cut.values, cut.thresholds) for one in scores]
                 )
@@ -91,20 +91,8 @@ def _all(source: Source, batch_size: int) -> Iterator[Cases]:
         total=count, desc="fitting cuts", unit="case", leave=False, disable=None, file=sys.stderr
     ) as bar:
         for first in range(0, count, batch_size):
-            yield from _one_by_one(source.read(range(first, min(first + batch_size, count))))
+            yield from one_by_one(source.read(range(first, min(first + batch_size, count))))
             bar.update(min(batch_size, count - first))
-
-
-def _one_by_one(cases: Cases) -> Iterator[Cases]:
-    """Each case as cases of its own: what is made of all at once would take much memory."""
-    for place in range(len(cases.times)):
-        one = slice(place, place + 1)
-        forecasts = {name: rates[one] for name, rates in cases.forecasts.items()}
-        probabilities = {
-            name: replace(known, values=known.values[one])
-            for name, known in cases.probabilities.items()
-        }
-        yield Cases(cases.times[one], cases.observed[one], forecasts, probabilities)
 
 
 def _within(fields: Tensor, region: Tensor | None) -> Tensor:

@@ -32,6 +32,8 @@ FACE = {
     "file_probability": "probabilities in a forecast file",
     "file_members": "members drawn from probabilities in a forecast file",
     "members": "members drawn from probabilities",
+    "file_accumulation": "sums in a forecast file",
+    "accumulating": "the sums of a forecast, as arrays",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
     "any_grid": "a model for any grid, set to the data at hand",

@@ -8,6 +8,8 @@ from.
     probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
                                        it: `file_probability`
     member_rate(time, realization, y, x)   members drawn from the probabilities: `file_members`
+    accumulation_30min(time, y, x)     mm, sums for each length that was asked for:
+                                       `file_accumulation`
     realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
@@ -42,6 +44,12 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.forecast.file_accumulation import (
+    accumulation_encoding,
+    accumulation_problem,
+    accumulation_variables,
+    window_times,
+)
 from nowcast.forecast.file_members import (
     MEMBER_DIMS,
     MEMBER_RATE,
@@ -253,7 +261,10 @@ def _checked(path: Path, dataset: xr.Dataset, problem: str) -> xr.Dataset:
     if CRS in dataset:
         dataset = dataset.set_coords(CRS)
     return dataset.assign_coords(
-        {name: _to_milliseconds(dataset[name]) for name in ("time", REFERENCE_TIME)}
+        {
+            name: _to_milliseconds(dataset[name])
+            for name in ("time", REFERENCE_TIME, *window_times(dataset))
+        }
     )
 
 
@@ -325,7 +336,7 @@ def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
         if RATE not in file.variables:  # of another program: its rain is read elsewhere
             return file.drop_vars(file.variables), []
         large = []
-        for name in (RATE, PROBABILITY, MEMBER_RATE):
+        for name in (RATE, PROBABILITY, MEMBER_RATE, *accumulation_variables(file)):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
                 one = file[name].variable
                 large.append(_Large(name, one.dims, one.shape, one.attrs))
@@ -515,16 +526,19 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
             **({**_CHECKED, "chunksizes": variable.shape} if variable.ndim else {}),
             **(_COMPRESSED if variable.ndim == 2 else {}),
         }
-    field = {
+    ends = window_times(copy)
+    field: dict[str, Any] = {
         **_CHECKED,
         **_COMPRESSED,
-        "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
+        "coordinates": " ".join(sorted(set(map(str, copy.coords)) - {*copy.dims, *ends})),
     }
     for name in (RATE, MEMBER_RATE):
         if name in copy:
             copy[name].encoding = field | rate_encoding(copy[name].shape)
     if PROBABILITY in copy:
         copy[PROBABILITY].encoding = field | probability_encoding(copy[PROBABILITY].shape)
+    for name in accumulation_variables(copy):
+        copy[name].encoding = accumulation_encoding(name, copy[name], field)
     return copy
 
 
@@ -595,7 +609,8 @@ def _problem_of_values(dataset: xr.Dataset) -> str:
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"
-    return probability_problem(dataset) or member_problem(dataset)
+    problems = (probability_problem, member_problem, accumulation_problem)
+    return next(filter(None, (problem(dataset) for problem in problems)), "")
 
 
 def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:

@@ -50,9 +50,15 @@ def probabilities_of(forecast: xr.Dataset) -> FileProbabilities | None:
 
 def probability_variable(probabilities: FileProbabilities) -> xr.Variable:
     """Build `probability` (time, threshold, y, x), rounded as a file keeps it."""
-    values = np.rint((probabilities.values - MIDDLE) / STEP).astype(np.float32) * STEP + MIDDLE
+    values = rounded_probability(probabilities.values)
     about = {"long_name": "probability_of_lwe_precipitation_rate_above_threshold", "units": "1"}
     return xr.Variable(PROBABILITY_DIMS, values, about)
+
+
+def rounded_probability(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities as a file keeps them, in steps of 0.005."""
+    rounded: NDArray[np.float32] = np.rint((values - MIDDLE) / STEP).astype(np.float32)
+    return rounded * STEP + MIDDLE
 
 
 def threshold_variable(probabilities: FileProbabilities) -> xr.Variable:

@@ -9,6 +9,7 @@ FACE = {
     "cuts": "the probabilities from which on a rate scores best",
     "calibration": "what is fitted on validation days",
     "forecast": "a forecast: rates, and with some methods probabilities",
+    "accumulations": "sums of rain over some minutes",
     "neighbourhoods": "the forecast of moved rain as probabilities",
 }
 """The modules that other rooms may import, and what they give."""

@@ -30,6 +30,7 @@ from nowcast.report.svg import (
     plain,
     power_of_ten,
 )
+from nowcast.verification.scoring import UNITS_IN_WORDS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,8 +46,8 @@ def names_of(scores: "xr.Dataset") -> list[str]:
 
 def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
     """An event in words: '≥ 0.5 mm/h'."""
-    unit = {"mm h-1": " mm/h"}.get(scores["threshold"].attrs.get("units", ""), "")
-    return f"≥ {threshold:g}{unit}"
+    unit = UNITS_IN_WORDS.get(scores["threshold"].attrs.get("units", ""), "")
+    return f"≥ {threshold:g} {unit}".rstrip()
 
 
 def against_lead(

@@ -38,6 +38,7 @@ def write_report(
     score_name: str,
     origin: Origin,
     settings: Mapping[str, str],
+    amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
@@ -49,6 +50,7 @@ def write_report(
         score_name: what `ExampleCase.score` is.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
+        amounts: scores and counts of sums of rain, for each length of window.
 
     Returns:
         The path.
@@ -59,7 +61,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, example_cases, origin)
+        values_of(scores, counts, example_cases, origin, amounts)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -72,6 +74,7 @@ def values_of(
     counts: "xr.Dataset",
     example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
+    amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
@@ -88,6 +91,7 @@ def values_of(
         "fss": sections.fss(scores),
         "parts": sections.parts(scores),
         "ensembles": sections.ensembles(scores, counts),
+        "amounts": [sections.amount(*both) for both in amounts],
         "spectra": sections.spectra(scores),
         "tables": sections.all_scores(scores),
         "data": sections.data(counts),

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from nowcast.report import diagrams, ensemble_diagrams, tables
 from nowcast.report.diagrams import at_or_above, names_of
 from nowcast.report.tables import Table
-from nowcast.verification.remarks import remarks_of
+from nowcast.verification.remarks import AMOUNT_TITLE, remarks_of
 from nowcast.verification.scoring import SCORES, numbers_of, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS
 
@@ -68,6 +68,16 @@ class Ensembles:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """Scores of sums of rain over windows of one length."""
+
+    title: str
+    headline: Headline
+    curves: Curves
+    ensembles: Ensembles | None
+
+
+@dataclass(frozen=True)
 class Data:
     """Hours and cases that were scored, shares in percent, and what is missing by forecast."""
 
@@ -98,7 +108,7 @@ def curves(scores: "xr.Dataset") -> Curves:
         ]
         by_event.append((f"{score.heading} ({label})", charts))
     of_all = [
-        diagrams.against_lead(scores, score.name, score.title)
+        diagrams.against_lead(scores, score.name, score.title_in(scores))
         for score in shown_in("by_lead", of_events=False)
         if score.name in scores
     ]
@@ -145,6 +155,12 @@ def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
         [ensemble_diagrams.rank_histogram(scores, place, members[place]) for place in ranked],
         [tables.all_scores(scores, numbers_of("ensembles"), place) for place in many],
     )
+
+
+def amount(scores: "xr.Dataset", counts: "xr.Dataset") -> Amount:
+    """Return tables and charts of sums of rain over windows of one length."""
+    title = str(scores.attrs[AMOUNT_TITLE])
+    return Amount(title, headline(scores), curves(scores), ensembles(scores, counts))
 
 
 def _with_probabilities(counts: "xr.Dataset") -> list[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nowcast.report.diagrams import at_or_above, names_of
+from nowcast.verification.remarks import AMOUNT_TITLE
 from nowcast.verification.scoring import Score, headline_events, shown_in
 from nowcast.verification.swaps import more_than_chance, significantly_better
 
@@ -53,11 +54,12 @@ def headline(scores: "xr.Dataset") -> list[Table]:
         for score in headline_events("headline", scores.attrs)
     ]
     errors = [
-        (score.title, _cells(scores, score))
+        (score.title_in(scores), _cells(scores, score))
         for score in shown_in("headline", of_events=False)
         if f"{score.name}_mean" in scores
     ]
-    return [*tables, _table(["all rates", *names], errors)]
+    every = "all sums" if AMOUNT_TITLE in scores.attrs else "all rates"
+    return [*tables, _table([every, *names], errors)]
 
 
 def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:
@@ -96,7 +98,9 @@ def differences(scores: "xr.Dataset") -> list[tuple[str, list[Table]]]:
         )
         for score in shown_in("headline", of_events=True)
     ]
-    return [*groups, ("all rates", [_matrix(scores, score, score.title) for score in of_all])]
+    every = "all sums" if AMOUNT_TITLE in scores.attrs else "all rates"
+    matrices = [_matrix(scores, score, score.title_in(scores)) for score in of_all]
+    return [*groups, (every, matrices)]
 
 
 def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
@@ -116,7 +120,9 @@ def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
         )
         for score in shown_in("headline", of_events=True)
     ]
-    errors = [(score.title, [_difference_cell(scores, score, (0, 1))]) for score in of_all]
+    errors = [
+        (score.title_in(scores), [_difference_cell(scores, score, (0, 1))]) for score in of_all
+    ]
     return [*tables, _table(head, errors)]
 
 

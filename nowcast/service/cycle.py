@@ -15,6 +15,7 @@ from nowcast.baselines import baseline_record
 from nowcast.config.predict import GEOTIFF, MODEL, NONE, PredictConfig
 from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import LATEST, build_forecast
+from nowcast.forecast.file_accumulation import FileAccumulation, with_accumulations
 from nowcast.forecast.geotiff import geotiff_path
 from nowcast.forecast.plausibility import refuse_implausible, wet_share
 from nowcast.probability.options import RATE_BY
@@ -188,10 +189,22 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
             for key, which in shown.items()
         },
     }
-    return build_forecast(
+    forecast = build_forecast(
         made.forecast.rates, scene.grid, scene.reference_time, scene.timestep, provenance,
         made.forecast.probabilities, made.forecast.members,
     )  # fmt: skip
+    return with_accumulations(forecast, _sums(made, config)) if config.accumulations else forecast
+
+
+def _sums(made: "Made", config: PredictConfig) -> list[FileAccumulation]:
+    from nowcast.forecast.accumulating import accumulations_of  # with PyTorch
+
+    return accumulations_of(
+        made.forecast,
+        made.scene.timestep_minutes,
+        config.accumulations,
+        config.accumulation_thresholds,
+    )
 
 
 def refuse_among_radar(path: Path, config: PredictConfig) -> None:

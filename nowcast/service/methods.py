@@ -26,6 +26,7 @@ from nowcast.factories.models import (
 )
 from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid
 from nowcast.forecast.baselines.library import refuse_absent
+from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.pretrained import checkpoint_name
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
@@ -139,6 +140,7 @@ class Methods:
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
         refuse_too_long(lead_steps, scene.size, config.checkpoint, fields)
+        _refuse_unfit_sums(config, scene, lead_steps)
         any_grid = is_for_any_grid(model.about["config"])
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
@@ -187,6 +189,7 @@ class Methods:
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps", 1 + (config.ensemble or 0))
+        _refuse_unfit_sums(config, scene, lead_steps)
         with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
@@ -201,6 +204,13 @@ class Methods:
             **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
         }
         return scene, forecast, made_with
+
+
+def _refuse_unfit_sums(config: PredictConfig, scene: Scene, lead_steps: int) -> None:
+    """Errors: ConfigError if a window of a sum does not fit the time step and the lead times."""
+    lead_minutes = [scene.timestep_minutes * (k + 1) for k in range(lead_steps)]
+    for minutes in config.accumulations:
+        window_steps(minutes, lead_minutes)
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

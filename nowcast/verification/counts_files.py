@@ -1,8 +1,13 @@
-"""Counts in files: written, read back, added up."""
+"""Counts in files: written, read back, added up.
 
-from collections.abc import Sequence
+The counts of sums of rain over some minutes are groups of the file, as `accumulation_30min`, of the
+same form as those of rates, which are not in a group.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -10,11 +15,15 @@ import xarray as xr
 from nowcast.errors import DataError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, settled, written_whole
 from nowcast.probability.options import RATE_BY
+from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
 from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_of
 from nowcast.verification.tally import DIMS
 
+RATES = ""
+"""The key of the counts of rates among those of a file."""
+NO_AMOUNTS: Mapping[str, xr.Dataset] = MappingProxyType({})
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
 """What counts that are added must have in common, and `has_probabilities` if any has it."""
 _ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
@@ -42,24 +51,43 @@ _SINCE_FRAMES = {"frames", "unscored_cases"}
 """What the counts files of earlier versions lack."""
 
 
-def write_counts(counts: xr.Dataset, path: str | Path) -> Path:
-    """Write a counts dataset whole or not at all, compressed.
+def write_counts(
+    counts: xr.Dataset, path: str | Path, amounts: Mapping[str, xr.Dataset] = NO_AMOUNTS
+) -> Path:
+    """Write a counts dataset, and those of sums of rain by group, whole or not at all, compressed.
 
     Errors: CannotCreateError, InputOutputError.
     """
+    with written_whole(path) as temporary, uninterrupted():
+        _append(counts, temporary, None)
+        for group, one in amounts.items():
+            _append(one, temporary, group)
+    return Path(path)
+
+
+def _append(counts: xr.Dataset, path: Path, group: str | None) -> None:
     stored = {
         name: {"zlib": True, "complevel": 4, "shuffle": True}
         for name in counts.data_vars
         if counts[name].ndim > 2
     }
     clock = {"units": "hours since 1970-01-01 00:00:00", "dtype": "int64"}
-    with written_whole(path) as temporary:
-        counts.to_netcdf(temporary, engine="netcdf4", encoding={**stored, "block": clock})
-    return Path(path)
+    mode: Literal["a", "w"] = "a" if group else "w"
+    encoding: dict[Any, dict[str, Any]] = {**stored, "block": clock}
+    counts.to_netcdf(path, mode=mode, group=group, engine="netcdf4", encoding=encoding)
 
 
 def open_counts(path: str | Path) -> xr.Dataset:
-    """Read a counts file whole into memory.
+    """Read the counts of rates in a counts file into memory.
+
+    Errors: MissingInputError, InputOutputError, DataError.
+    """
+    return open_all_counts(path)[RATES]
+
+
+def open_all_counts(path: str | Path) -> dict[str, xr.Dataset]:
+    """Read a counts file whole into memory: the counts of rates under `RATES`, and those of sums
+    of rain by group.
 
     Errors: MissingInputError, InputOutputError, DataError.
     """
@@ -69,7 +97,7 @@ def open_counts(path: str | Path) -> xr.Dataset:
             f"{path}: no such counts file; give a counts.nc that 'nowcast evaluate' wrote."
         )
     try:
-        counts = isolated(path, _load, path)
+        groups = isolated(path, _load, path)
     except NowcastError:
         raise
     except PermissionError as error:
@@ -82,6 +110,11 @@ def open_counts(path: str | Path) -> xr.Dataset:
             "\n"
         )[0]
         raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
+    return {name: _checked(counts, path) for name, counts in groups.items()}
+
+
+def _checked(counts: xr.Dataset, path: Path) -> xr.Dataset:
+    """The counts of a file as this nowcast makes them. Errors: DataError."""
     lacking = _ALWAYS - set(map(str, counts.variables))
     if lacking == _SINCE_FRAMES and {*_ALIKE_ATTRS} <= set(counts.attrs):
         counts, lacking = _with_frames(counts, path), set()
@@ -99,10 +132,14 @@ def open_counts(path: str | Path) -> xr.Dataset:
     return counts
 
 
-def _load(path: Path) -> xr.Dataset:
+def _load(path: Path) -> dict[str, xr.Dataset]:
     refuse_unsound(path)
-    with xr.open_dataset(path.absolute(), engine="netcdf4") as file:
-        return file.load()
+    groups = xr.open_groups(path.absolute(), engine="netcdf4")
+    try:
+        return {name.strip("/"): group.load() for name, group in groups.items()}
+    finally:
+        for group in groups.values():
+            group.close()
 
 
 def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
@@ -187,6 +224,22 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
     coords = {name: first[name] for name in first.coords if name != "block"}
     remarks = remarks_attr([remark for part in parts for remark in remarks_of(part)])
     return xr.Dataset(merged, {**coords, "block": blocks}, {**first.attrs, **remarks})
+
+
+def merge_all_counts(
+    parts: Sequence[Mapping[str, xr.Dataset]], names: Sequence[str]
+) -> dict[str, xr.Dataset]:
+    """The sums of counts of rates and of sums of rain, each as `merge_counts` adds them.
+
+    Errors: as there; DataError naming the part that has other sums of rain.
+    """
+    for part, name in zip(parts, names, strict=True):
+        if set(part) != set(parts[0]):
+            raise DataError(
+                f"{name}: counted otherwise than {names[0]} (accumulations differ); evaluate both"
+                " alike."
+            )
+    return {group: merge_counts([part[group] for part in parts], names) for group in parts[0]}
 
 
 def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: str) -> None:

@@ -20,7 +20,7 @@ from nowcast.verification.intervals import (
 )
 from nowcast.verification.parts import parts_of, weigh
 from nowcast.verification.scores import Scores, Sums
-from nowcast.verification.scoring import TABLE, Score, scores_of
+from nowcast.verification.scoring import AMOUNT_UNITS, OF_SUMS, TABLE, Score, scores_of
 from nowcast.verification.spectra import power_ratio
 from nowcast.verification.sums import mean_over_leads, pooled, sums_of
 from nowcast.verification.swaps import p_values, swapped, swaps_of
@@ -82,14 +82,15 @@ def scores_dataset(
     weighed = weigh(counts, weights)
     sums = sums_of(weighed)
     by_group = sums_of(weigh(counts.drop_vars(_NOT_DRAWN, errors="ignore"), groups))
+    of_amounts = counts["threshold"].attrs.get("units") == AMOUNT_UNITS
     variables = _counted(sums, weighed)
-    for name, score in scores_of(sums).items():
+    for name, score in scores_of(sums, of_amounts=of_amounts).items():
         variables |= _scored(name, score, sums)
-    variables |= _spectra(sums)
+    variables |= _spectra(sums, of_amounts)
     if "probability" in sums:
         variables |= _ensembles(sums)
     draws, swaps = draws_of(len(groups), resamples, seed), swaps_of(len(groups), resamples, seed)
-    for name, score in scores_of(by_group).items():
+    for name, score in scores_of(by_group, of_amounts=of_amounts).items():
         variables |= _intervals(name, score, variables, by_group, draws)
         variables[f"{name}_mean_difference_p"] = _chance(
             score, by_group, swaps, variables[f"{name}_mean"].shape[1:]
@@ -246,24 +247,26 @@ def _bounds(name: str, bounds: Any, dims: tuple[str, ...], attrs: dict[str, Any]
     }
 
 
-def _spectra(sums: Sums) -> Variables:
+def _spectra(sums: Sums, of_amounts: bool) -> Variables:
     """Mean power of a frame, and what share of the observed power a forecast has."""
     frames = np.where(sums["frames"] > 0, sums["frames"], np.nan)[..., None]
     forecast, observed = sums["forecast_power"] / frames, sums["observed_power"] / frames
     of_members = sums.get("member_power")
-    of = "radially averaged power spectral density of the rain rate"
+    what = "sum of rain" if of_amounts else "rain rate"
+    of = f"radially averaged power spectral density of the {what}"
+    square = OF_SUMS["mm2 h-2"] if of_amounts else "mm2 h-2"
     members = {}
     if of_members is not None:
         values = of_members / frames
         members = {
-            "member_power": _variable(values, ("wavenumber",), f"{of}, mean of members", "mm2 h-2"),
+            "member_power": _variable(values, ("wavenumber",), f"{of}, mean of members", square),
             "member_power_ratio": _variable(
                 power_ratio(values, observed), ("wavenumber",), f"{of}, members over observed", "1"
             ),
         }
     return members | {
-        "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", "mm2 h-2"),
-        "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", "mm2 h-2"),
+        "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", square),
+        "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", square),
         "power_ratio": _variable(
             power_ratio(forecast, observed), ("wavenumber",), f"{of}, forecast over observed", "1"
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
-from nowcast.verification.scoring import Score, headline_events, shown_in
+from nowcast.verification.scoring import UNITS_IN_WORDS, Score, headline_events, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
         dict(_event_rows(dataset, score)) for score in headline_events("terminal", dataset.attrs)
     ]
     blocks.append(dict(_error_rows(dataset)))
-    units = "mm/h" if dataset["threshold"].attrs.get("units") == "mm h-1" else ""
+    units = UNITS_IN_WORDS.get(dataset["threshold"].attrs.get("units", ""), "")
     table = _table(
         units, [str(forecast) for forecast in dataset["forecast"].values], blocks, stacked
     )
@@ -133,7 +133,7 @@ def _event_rows(dataset: "xr.Dataset", score: Score) -> Iterator[tuple[str, list
 def _error_rows(dataset: "xr.Dataset") -> Iterator[tuple[str, list[_Cell]]]:
     for score in shown_in("terminal", of_events=False):
         if f"{score.name}_mean" in dataset:
-            yield score.title, _cells(dataset, score)
+            yield score.title_in(dataset), _cells(dataset, score)
 
 
 def _cells(dataset: "xr.Dataset", score: Score, **where: Any) -> list[_Cell]:

@@ -16,6 +16,9 @@ WITH_CUTS = " (cuts)"
 WITH_MEMBERS = " (members)"
 """What follows the name of a forecast for the members drawn from its probabilities."""
 
+AMOUNT_TITLE = "amounts"
+"""The attribute of counts and scores of sums of rain that says which, as a heading."""
+
 CUTS_FITTED_ON = "cuts_fitted_on"
 """The attribute of counts and scores that names the days on which cuts were fitted."""
 

@@ -6,7 +6,7 @@ and in the report where its `Place` says.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,7 +18,11 @@ from nowcast.verification.scores import ERROR_SUMS, Contingency, Scores, Sums
 
 TABLE = Contingency._fields
 FRACTIONS = ("fss_difference", "fss_reference")
-_UNITS_IN_WORDS = {"1": "", "mm h-1": "mm/h", "mm2 h-2": "mm²/h²"}
+UNITS_IN_WORDS = {"1": "", "mm h-1": "mm/h", "mm2 h-2": "mm²/h²", "mm": "mm", "mm2": "mm²"}
+AMOUNT_UNITS = "mm"
+"""The units of sums, where those of rates are mm h-1."""
+OF_SUMS = {"1": "1", "mm h-1": AMOUNT_UNITS, "mm2 h-2": "mm2"}
+"""The units of a score of rates → those of the same score of sums."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,12 @@ class Score:
 
     @property
     def title(self) -> str:
-        """The label with its units: 'MSE, mm²/h²'."""
-        return ", ".join(filter(None, (self.label, _UNITS_IN_WORDS[self.units])))
+        """The label with the units of a score of rates: 'MSE, mm²/h²'."""
+        return ", ".join(filter(None, (self.label, UNITS_IN_WORDS[self.units])))
+
+    def title_in(self, scores: Mapping[Any, Any]) -> str:
+        """Return the label with the units that a dataset of scores has: 'MSE, mm²' of sums."""
+        return replace(self, units=scores[f"{self.name}_mean"].attrs["units"]).title
 
     @property
     def heading(self) -> str:
@@ -96,9 +104,20 @@ class Score:
         return int(np.clip(2 - np.floor(np.log10(largest)), 0, 7))
 
 
-def scores_of(sums: Sums) -> dict[str, Score]:
-    """Return the scores that can be made of these sums, by name."""
-    return {name: score for name, score in SCORES.items() if set(score.needs) <= set(sums)}
+def scores_of(sums: Sums, *, of_amounts: bool = False) -> dict[str, Score]:
+    """Return the scores that can be made of these sums, by name.
+
+    of_amounts: whether amounts in mm were counted, not rates. They have no balanced errors, whose
+    weights are for rates.
+    """
+    found = {name: score for name, score in SCORES.items() if set(score.needs) <= set(sums)}
+    if not of_amounts:
+        return found
+    return {
+        name: replace(score, units=OF_SUMS[score.units])
+        for name, score in found.items()
+        if name not in BALANCED
+    }
 
 
 def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool) -> list[Score]:
@@ -262,6 +281,8 @@ _ALL = (
 )  # fmt: skip
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}
 """Every score by name, in the order of scores.csv."""
+BALANCED = ("b_mse", "b_mae")
+"""Those whose weights are for rates in mm/h."""
 CATEGORICAL = {name: score for name, score in SCORES.items() if score.needs == TABLE}
 """Those whose function takes a `scores.Table`."""
 CONTINUOUS = {name: score for name, score in SCORES.items() if set(ERROR_SUMS) <= set(score.needs)}

@@ -1,9 +1,9 @@
 """Scores in files: `scores.nc`, and `scores.csv` and `differences.csv` as plain tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.files import written_whole
+from nowcast.signals import uninterrupted
+from nowcast.verification.counts_files import NO_AMOUNTS
 from nowcast.verification.dataset import AGGREGATES
 from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
 from nowcast.verification.scoring import TABLE, shown_in
@@ -21,7 +23,9 @@ _FORMULA = ("=", "+", "-", "@")
 _WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it saves
 
 
-def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
+def write_scores(
+    dataset: xr.Dataset, folder: str | Path, amounts: Mapping[str, xr.Dataset] = NO_AMOUNTS
+) -> tuple[Path, Path]:
     """Write `scores.nc` and `scores.csv` into the folder, each whole or not at all; give their
     paths.
 
@@ -32,9 +36,21 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
     fitted, the last column says on which days. A text that a
     spreadsheet would compute begins with an apostrophe.
 
+    amounts: the scores of sums of rain, by group. Each is a group of `scores.nc`; their rows follow
+    in the table, which then has a column `group`, empty for rates, and thresholds in mm for sums.
+
     Errors: CannotCreateError, InputOutputError.
     """
     netcdf, table = Path(folder) / "scores.nc", Path(folder) / "scores.csv"
+    with written_whole(netcdf) as temporary, uninterrupted():
+        _append(dataset, temporary, None)
+        for group, one in amounts.items():
+            _append(one, temporary, group)
+    _write_csv(_whole_table(dataset, amounts), table)
+    return netcdf, table
+
+
+def _append(dataset: xr.Dataset, path: Path, group: str | None) -> None:
     large = [name for name, variable in dataset.data_vars.items() if variable.size > _WORTH_PACKING]
     packed: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
     complete: dict[str, Any] = {"_FillValue": None}  # which CF allows no coordinate to have
@@ -42,10 +58,19 @@ def write_scores(dataset: xr.Dataset, folder: str | Path) -> tuple[Path, Path]:
         **dict.fromkeys(large, packed),
         **dict.fromkeys(dataset.indexes, complete),
     }
-    with written_whole(netcdf) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    _write_csv(_table(dataset), table)
-    return netcdf, table
+    mode: Literal["a", "w"] = "a" if group else "w"
+    dataset.to_netcdf(path, mode=mode, group=group, engine="netcdf4", encoding=encoding)
+
+
+def _whole_table(dataset: xr.Dataset, amounts: Mapping[str, xr.Dataset]) -> pd.DataFrame:
+    """The rows of rates, and after them those of sums of rain."""
+    if not amounts:
+        return _table(dataset)
+    tables = [_table(one).assign(group=group) for group, one in {"": dataset, **amounts}.items()]
+    whole = pd.concat(tables, ignore_index=True)
+    for column in whole.columns.difference(tables[-1].columns):  # which sums do not have
+        whole[column] = whole[column].astype(object).where(whole["group"] == "", "")
+    return whole
 
 
 def write_differences(dataset: xr.Dataset, folder: str | Path) -> Path:

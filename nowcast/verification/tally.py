@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError
 from nowcast.probability.ladder import Probabilities
-from nowcast.radar.grid import WET_RATE
+from nowcast.radar.grid import UNITS, WET_RATE
 from nowcast.verification.continuous import error_sums
 from nowcast.verification.counts import Counts, common_pixels, joint_histogram
 from nowcast.verification.ensembles import crps_sums, probability_counts, rank_counts
@@ -51,7 +51,7 @@ class Tally:
     """A growing sum of cases.
 
     Args:
-        thresholds: K rates in mm/h, rising.
+        thresholds: K rates in mm/h, or sums in mm, rising.
         lead_minutes: the lead times.
         scales: widths of the neighbourhoods of the FSS in pixels, odd; none for no FSS.
         region: (h, w) bool, the pixels that are scored; None for all. Beyond the smallest rectangle
@@ -60,6 +60,7 @@ class Tally:
         common: whether a pixel that is missing in any forecast is missing in all.
         ssim: whether frames lie in [0, 1], so that their SSIM is summed.
         timed: whether reference times are times; False where they number cases.
+        units: of thresholds and fields, 'mm h-1' of rates or 'mm' of sums.
 
     Example:
         >>> tally = Tally([0.5, 2], [5, 10])
@@ -80,6 +81,7 @@ class Tally:
         common: bool = True,
         ssim: bool = False,
         timed: bool = True,
+        units: str = UNITS,
     ) -> None:
         self.thresholds, self.lead_minutes, self.scales = (
             tuple(thresholds),
@@ -87,6 +89,7 @@ class Tally:
             tuple(scales),
         )
         self.region, self.common, self.ssim, self.timed = region, common, ssim, timed
+        self.units = units
         self.extent = (slice(None), slice(None)) if region is None else _extent(region)
         self.members: dict[str, int] = {}
         self.has_probabilities: dict[str, bool] = {}
@@ -205,7 +208,7 @@ class Tally:
             "threshold": (
                 "threshold",
                 list(self.thresholds),
-                {"long_name": "an event is at or above", "units": "mm h-1"},
+                {"long_name": "an event is at or above", "units": self.units},
             ),
             "wavenumber": (
                 "wavenumber",
