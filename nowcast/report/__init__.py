@@ -23,9 +23,11 @@ __all__ = ["draw_film", "draw_frames", "frames_figure"]
 FACE = {
     "page": "the page of an evaluation",
     "pictures.arrows": "arrows of motion in a picture",
+    "pictures.canvas": "a picture as a file",
     "pictures.charts": "charts of scores and of training as PNG",
     "pictures.coast": "coastlines and borders near a place",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
+    "pictures.stamps": "members as stamps",
 }
 """The modules that other rooms may import, and what they give."""
