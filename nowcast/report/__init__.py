@@ -24,6 +24,7 @@ FACE = {
     "page": "the page of an evaluation",
     "pictures.arrows": "arrows of motion in a picture",
     "pictures.charts": "charts of scores and of training as PNG",
+    "pictures.coast": "coastlines and borders near a place",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
 }
