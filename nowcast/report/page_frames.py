@@ -61,20 +61,6 @@ def probability_frames(probabilities: NDArray[np.floating]) -> FrameSet:
     return _frames(probabilities, PROBABILITY_CLASSES, PROBABILITY_CLASSES_IN_THE_DARK)
 
 
-def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
-    """Average frames (…, h, w) over n × n pixels; missing where half of these or more are."""
-    if n == 1:
-        return frames
-    *leading, h, w = frames.shape
-    pad = [(0, 0)] * len(leading) + [(0, -h % n), (0, -w % n)]
-    padded = np.pad(frames, pad, constant_values=np.nan)
-    rows, columns = padded.shape[-2] // n, padded.shape[-1] // n
-    blocks = padded.reshape(*leading, rows, n, columns, n)
-    covered = np.isfinite(blocks).sum((-3, -1))
-    mean = np.nansum(blocks, axis=(-3, -1)) / np.where(2 * covered > n * n, covered, np.nan)
-    return mean.astype(frames.dtype)
-
-
 def _frames(
     values: NDArray[np.floating], light: Mapping[float, str], dark: Mapping[float, str]
 ) -> FrameSet:
