@@ -22,6 +22,8 @@ __all__ = ["draw_film", "draw_frames", "frames_figure"]
 
 FACE = {
     "page": "the page of an evaluation",
+    "forecast_page": "the page of the newest forecast",
+    "page_places": "places on that page",
     "pictures.arrows": "arrows of motion in a picture",
     "pictures.charts": "charts of scores and of training as PNG",
     "pictures.coast": "coastlines and borders near a place",

@@ -129,7 +129,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         "scale": build_scale(width * dx) if page.pixel_km else None,
         "thresholds": list(page.thresholds),
         "rate_legend": _legend(RATE_CLASSES, RATE_CLASSES_IN_THE_DARK),
-        "probability_legend": _legend(
+        "chance_legend": _legend(
             {100 * low: colour for low, colour in PROBABILITY_CLASSES.items()},
             {100 * low: colour for low, colour in PROBABILITY_CLASSES_IN_THE_DARK.items()},
         ),
