@@ -145,7 +145,14 @@ def box_in_degrees(place: Place) -> Box | None:
     part = {name: _thinned(variable) for name, variable in place.items() if name != CRS} | (
         {CRS: place[CRS]} if CRS in place else {}
     )
-    longitude, latitude = degrees_of(part, "")
+    return box_around(*degrees_of(part, ""))
+
+
+def box_around(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Box | None:
+    """Return the west, south, east and north of all points, the east above 180 across the date
+    line; None if no point is finite.
+    """
+    longitude, latitude = np.asarray(longitude), np.asarray(latitude)
     north, east = (
         latitude[np.isfinite(latitude)],
         np.unique(longitude[np.isfinite(longitude)] % 360.0),
