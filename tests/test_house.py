@@ -24,6 +24,7 @@ FLOORS = (
     ("factories",),
     ("config",),
     ("report",),
+    ("places",),
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar", "motion", "probability"),
@@ -60,7 +61,7 @@ ROOMS_OF_A_WORD = {
     "tqdm": {"training", "factories", "commands", "evaluation"},
     "xarray": {
         "radar", "forecast", "verification", "sequences", "report", "factories", "service",
-        "evaluation", "commands", "api",
+        "evaluation", "commands", "api", "places",
     },
     "pandas": {"verification"},
     "filelock": {"files"},
