@@ -29,5 +29,6 @@ FACE = {
     "pictures.coast": "coastlines and borders near a place",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
+    "pictures.outlines": "the lines of a map in pixels of a grid",
 }
 """The modules that other rooms may import, and what they give."""

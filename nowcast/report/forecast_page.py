@@ -145,6 +145,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         ],
         "chart_left": round(100 * CHART_LEFT, 2),
         "chart_width": round(100 * CHART_WIDTH, 2),
+        "chance_of": next((place.threshold for place in page.places), None),
         "about": list(page.about),
         "by_other": page.by_other,
     }  # fmt: skip

@@ -89,5 +89,5 @@ def _png(classes: NDArray[np.uint8], colours: Mapping[float, str]) -> str:
     image.putpalette(bytes(part for colour in palette for part in colour[:3]))
     file = BytesIO()
     alpha = bytes(colour[3] for colour in palette)
-    image.save(file, "PNG", optimize=True, bits=4, transparency=alpha)
+    image.save(file, "PNG", bits=4, compress_level=6, transparency=alpha)
     return base64.b64encode(file.getvalue()).decode()

@@ -7,14 +7,17 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nowcast.arrays import Float64Array
+from nowcast.radar.grid import WET_RATE
 from nowcast.report.pictures.colours import RATE_CLASSES
 from nowcast.report.svg import DASHED, INK, SOFT, Chart, nice_ticks
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP = 320.0, 122.0, 30.0, 34.0, 12.0
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 108.0, 24.0, 40.0, 20.0, 20.0
 CHART_LEFT, CHART_WIDTH = _LEFT / _WIDTH, (_WIDTH - _LEFT - _RIGHT) / _WIDTH
 """Where the axis of time begins and how long it is, as shares of the chart's width."""
 _LEAST_HIGHEST = 2.0
 """mm/h at the top of a chart of light rain."""
+_LEAST_CHANCE = 0.05
+"""A chart of less than that, and of no rain, is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +40,22 @@ class PagePlace:
     row: float | None
     rates: NDArray[np.floating]
     chance: Float64Array | None = None
-    threshold: float = 0.0
+    threshold: float | None = None
     low: Float64Array | None = None
     high: Float64Array | None = None
 
 
 def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | None:
-    """Return rates as bars, observed ones faint, and the chance as a line; None if nothing is
-    known.
+    """Return rates as bars, observed ones narrow, and the chance as a line; None if all is dry or
+    unknown.
 
     Args:
         place: the place.
         minutes: (n + lead,) since the newest observed frame.
         newest: the number of that frame.
     """
-    if not np.isfinite(place.rates).any():
+    chances = [] if place.chance is None else place.chance
+    if not (np.any(place.rates >= WET_RATE) or np.any(np.asarray(chances) >= _LEAST_CHANCE)):
         return None
     step = float(minutes[newest + 1])
     known = [place.rates, *(one for one in (place.high,) if one is not None)]
@@ -59,18 +63,18 @@ def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | N
     chart = Chart(
         "", "", (minutes[0] - step / 2, minutes[-1] + step / 2), (0.0, top),
         width=_WIDTH, height=_HEIGHT, left=_LEFT, right=_RIGHT, top=_TOP,
+        bottom=_BOTTOM,
     )  # fmt: skip
     ticks = nice_ticks(0.0, top, 3)
     chart.y_ticks(ticks, [f"{one:g}" for one in ticks])
     times = nice_ticks(minutes[0], minutes[-1], 5, (1, 1.5, 3, 6))
-    chart.x_ticks(times, ["now" if one == 0 else f"{one:+g}".replace("-", "−") for one in times], grid=False)
-    chart.words(2, _TOP - 3, "mm/h", size=9.5, colour=SOFT)
+    chart.x_ticks(times, ["0" if one == 0 else f"{one:+g}".replace("-", "−") for one in times], grid=False)
+    chart.words(0, _TOP - 9, "mm/h", size=9.5, colour=SOFT)
     _draw_rates(chart, place, minutes, newest, step)
     if place.chance is not None:
         chart.line(minutes[newest + 1 :], top * place.chance, INK, 1.6)
-        for share in (0, 50, 100):
-            chart.words(chart.right + 5, chart.y(top * share / 100) + 3.5, f"{share}", size=9.5, colour=SOFT)
-        chart.words(chart.right + 21, _TOP + 3.5, "%", size=9.5, colour=SOFT)
+        for share, words in ((0, "0"), (0.5, "50"), (1, "100 %")):
+            chart.words(chart.right + 5, chart.y(top * share) + 3.8, words, colour=SOFT)
     return chart.svg(f"rates at {place.name}, observed and forecast")
 
 

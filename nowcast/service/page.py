@@ -145,7 +145,7 @@ def _about(forecast: xr.Dataset) -> Iterator[tuple[str, str]]:
         ("licence of the forecast", "license"),
         ("contact", "contact"),
     ):
-        if attrs.get(name):
+        if attrs.get(name, "not stated") != "not stated":
             yield words, attrs[name]
     yield "method", _method(attrs)
     yield "program", attrs.get("source", "").partition(":")[0]
