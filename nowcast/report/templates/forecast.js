@@ -2,7 +2,7 @@
 (() => {
   const page = document.documentElement;
   const stamp = page.dataset.stamp;
-  if (window.parent !== window) { // loaded by an older page, to see whether there is a newer one
+  if (location.search === "?newer" && window.parent !== window) { // loaded by an older page, to see whether there is a newer one
     window.parent.postMessage({ stamp }, "*");
     return;
   }
