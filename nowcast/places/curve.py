@@ -29,8 +29,7 @@ share of members that reach the threshold somewhere in the circle.
 
 @dataclass(frozen=True, eq=False)
 class PlaceForecast:
-    """The forecast at a place. Of a circle a rate is the largest within it, of a forecast and of
-    each member.
+    """The forecast at a place.
 
     Args:
         place: which.
@@ -38,13 +37,12 @@ class PlaceForecast:
         reference_time: of the forecast, in UTC.
         times: (lead,) valid times, in UTC.
         lead_minutes: (lead,) since the reference time.
-        rate: (lead,) in mm/h, NaN = unknown; of an ensemble without another rate the mean.
+        pixel_rates: (lead, n) of the place's pixels in mm/h, NaN = unknown; of an ensemble without
+            another rate the mean.
+        pixel_members: (lead, m, n) in mm/h, NaN = unknown; None without members.
         probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
             NaN = unknown; empty if the forecast tells none.
         probability_source: where these come from; None without any.
-        members: (lead, m) in mm/h, NaN = unknown; None without members.
-        share: (lead,) of the known pixels of a circle that are wet; None of a point.
-        pixels: how many the place has.
     """
 
     place: Place
@@ -52,25 +50,42 @@ class PlaceForecast:
     reference_time: np.datetime64
     times: Times
     lead_minutes: Float64Array
-    rate: Float64Array
+    pixel_rates: Float64Array
+    pixel_members: Float64Array | None = None
     probability: dict[float, Float64Array] = field(default_factory=dict)
     probability_source: Source | None = None
-    members: Float64Array | None = None
-    share: Float64Array | None = None
-    pixels: int = 0
+
+    @property
+    def rate(self) -> Float64Array:
+        """(lead,) in mm/h, NaN = unknown; the largest of a circle."""
+        return largest(self.pixel_rates)
+
+    @property
+    def members(self) -> Float64Array | None:
+        """(lead, m) in mm/h, NaN = unknown; the largest of a circle; None without members."""
+        return None if self.pixel_members is None else largest(self.pixel_members)
 
     @property
     def quantiles(self) -> dict[float, Float64Array] | None:
-        """Return the 0.1, 0.5 and 0.9 quantiles (lead,) of the members in mm/h, or None."""
-        if self.members is None:
+        """The 0.1, 0.5 and 0.9 quantiles (lead,) of `members`; None without members."""
+        members = self.members
+        if members is None:
             return None
-        values = np.quantile(self.members, QUANTILES, axis=1)
-        return dict(zip(QUANTILES, values, strict=True))
+        return dict(zip(QUANTILES, np.quantile(members, QUANTILES, axis=1), strict=True))
+
+    @property
+    def share(self) -> Float64Array | None:
+        """(lead,) of a circle's known pixels that are wet; None of a point."""
+        if self.place.radius is None:
+            return None
+        known = np.isfinite(self.pixel_rates).sum(axis=1)
+        wet = (self.pixel_rates >= self.rain_threshold).sum(axis=1)
+        return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
 
     @property
     def rain_threshold(self) -> float:
-        """Return the rate in mm/h from which it counts as rain: 0.1 mm/h, or the lowest threshold
-        if the forecast has probabilities and none for 0.1 mm/h.
+        """The rate in mm/h from which it counts as rain: 0.1, or the lowest threshold if the
+        forecast has probabilities and none for 0.1 mm/h.
         """
         known = list(self.probability)
         return known[0] if known and WET_RATE not in known else WET_RATE
@@ -109,24 +124,18 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         "lead_minutes": np.asarray(forecast[LEAD_TIME].values, dtype=float),
     }
     if index is None:
-        return PlaceForecast(
-            **about, status="outside", rate=np.full(forecast.sizes["time"], np.nan)
-        )
-    members = _members(forecast, index)
-    rates = _rates(forecast, index)
-    largest = _largest(rates)
+        none = np.empty((forecast.sizes["time"], 0))
+        return PlaceForecast(**about, status="outside", pixel_rates=none)
+    rates, members = _rates(forecast, index), _members(forecast, index)
     probability, source = _probability(forecast, index, members)
-    curve = PlaceForecast(
+    return PlaceForecast(
         **about,
-        status="covered" if np.isfinite(largest).any() else "not covered",
-        rate=largest,
+        status="covered" if np.isfinite(rates).any() else "not covered",
+        pixel_rates=rates,
+        pixel_members=members,
         probability=probability,
         probability_source=source,
-        members=None if members is None else _largest(members),
-        pixels=len(index[0]),
     )
-    share = None if place.radius is None else _share(rates, curve.rain_threshold)
-    return PlaceForecast(**{**vars(curve), "share": share})
 
 
 def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
@@ -148,15 +157,15 @@ def _probability(
     thresholds = forecast[THRESHOLD].values.tolist() if PROBABILITY in forecast else _THRESHOLDS
     is_point = len(index[0]) == 1
     if PROBABILITY in forecast and (is_point or members is None):
-        values = _largest(values_at(forecast[PROBABILITY], index))
+        values = largest(values_at(forecast[PROBABILITY], index))
         source: Source = "pixel" if is_point else "largest pixel"
         return dict(zip(thresholds, values.T, strict=True)), source
     if members is None:
         return {}, None
-    largest = _largest(members)
-    unknown = np.isnan(largest).any(axis=1)
+    rates = largest(members)
+    unknown = np.isnan(rates).any(axis=1)
     return {
-        threshold: np.where(unknown, np.nan, (largest >= threshold).mean(axis=1))
+        threshold: np.where(unknown, np.nan, (rates >= threshold).mean(axis=1))
         for threshold in thresholds
     }, "members"
 
@@ -166,15 +175,8 @@ def values_at(variable: xr.DataArray, index: Index) -> Float64Array:
     return np.asarray(variable.values[..., index[0], index[1]], dtype=float)
 
 
-def _largest(values: Float64Array) -> Float64Array:
-    """(…, n) → the largest known value (…); NaN if none is known."""
+def largest(values: Float64Array) -> Float64Array:
+    """Return the largest known value of (…, n), (…); NaN if none is known."""
     known = np.isfinite(values)
-    largest = np.where(known, values, -np.inf).max(axis=-1)
-    return np.asarray(np.where(known.any(axis=-1), largest, np.nan))
-
-
-def _share(rates: Float64Array, threshold: float) -> Float64Array:
-    """(lead, n) → the share (lead,) of known pixels at or above the threshold; NaN if none is."""
-    known = np.isfinite(rates).sum(axis=1)
-    wet = (rates >= threshold).sum(axis=1)
-    return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
+    found = np.where(known, values, -np.inf).max(axis=-1, initial=-np.inf)
+    return np.asarray(np.where(known.any(axis=-1), found, np.nan))

@@ -31,7 +31,7 @@ def test_a_place_is_the_pixel_that_it_lies_in_whichever_row_is_first() -> None:
         forecast = build_forecast(rates[None].astype(np.float32), grid, NOON, STEP, {})
         curve = curve_at(forecast, Place("a", 50.93, 10.26))
         assert curve.rate == pytest.approx([5090 + 10.3]) and curve.status == "covered"
-        assert curve.pixels == 1 and curve.share is None and curve.quantiles is None
+        assert curve.pixel_rates.shape == (1, 1) and curve.share is None and curve.quantiles is None
         np.testing.assert_array_equal(curve.lead_minutes, [5.0])
         assert curve.times[0] == NOON + STEP and curve.reference_time == NOON
 
@@ -94,7 +94,11 @@ def test_pixels_beyond_the_projection_are_no_place() -> None:
 def test_a_place_outside_or_without_coverage_is_said_and_no_error() -> None:
     forecast = forecast_of([np.nan, np.nan])
     outside = curve_at(forecast, Place("far", 10.0, 10.1))
-    assert outside.status == "outside" and np.isnan(outside.rate).all() and outside.pixels == 0
+    assert (
+        outside.status == "outside"
+        and np.isnan(outside.rate).all()
+        and outside.pixel_rates.shape == (2, 0)
+    )
     assert curve_at(forecast, Place("here", *HERE)).status == "not covered"
 
 
@@ -108,13 +112,13 @@ def test_a_circle_has_the_largest_rate_the_wet_share_and_the_largest_probability
     forecast = forecast_of([8.0, np.nan], {0.1: [0.9, 0.4], 5.0: [0.7, 0.2]})
     # the centres of neighbours are 7 and 11.1 km away
     curve = curve_at(forecast, Place("near", *HERE, radius=8.0))
-    assert curve.pixels == 3
+    assert curve.pixel_rates.shape == (2, 3)
     np.testing.assert_array_equal(curve.rate, [8.0, 0.0])
     assert curve.share is not None
     np.testing.assert_allclose(curve.share, [1 / 3, 0.0])
     assert curve.probability_source == "largest pixel"
     np.testing.assert_allclose(curve.probability[5.0], [0.7, 0.2], atol=1e-6)
-    assert curve_at(forecast, Place("all", *HERE, radius=12.0)).pixels == 5
+    assert curve_at(forecast, Place("all", *HERE, radius=12.0)).pixel_rates.shape == (2, 5)
 
 
 def test_the_smallest_circle_has_the_pixel_that_it_lies_in() -> None:
