@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -85,8 +86,6 @@ class Browser:
 
     def until(self, expression: str, seconds: float = 20.0) -> None:
         """Wait until a line of JavaScript is true, at most so long."""
-        import time
-
         end = time.monotonic() + seconds
         while not self.value(expression):
             assert time.monotonic() < end, f"never: {expression}"
@@ -107,9 +106,7 @@ class Browser:
             f"(one => [one.x + one.width / 2, one.y + one.height / 2])({box}.getBoundingClientRect())"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.send(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def picture(self, path: Path, *, whole: bool = False) -> Path:
         """Save what is seen as PNG; `whole`: with what lies below the screen."""

@@ -127,7 +127,9 @@ def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
     padded = np.pad(frames, pad, constant_values=np.nan)
     blocks = padded.reshape(*leading, padded.shape[-2] // n, n, padded.shape[-1] // n, n)
     covered = (~np.isnan(blocks)).sum((-3, -1))
-    mean = np.nansum(blocks, axis=(-3, -1)) / np.where(covered, covered, np.nan)
+    mean: NDArray[np.floating] = np.nansum(blocks, axis=(-3, -1)) / np.where(
+        covered, covered, np.nan
+    )
     return mean.astype(frames.dtype)
 
 

@@ -123,9 +123,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         "height": height,
         "width": width,
         "ratio": round(width * dx / (height * dy), 4),
-        "lines": {
-            kind: path for kind, lines in page.lines.items() if (path := path_of(lines, (height, width)))
-        },
+        "lines": _paths(page),
         "scale": build_scale(width * dx) if page.pixel_km else None,
         "thresholds": list(page.thresholds),
         "rate_legend": _legend(RATE_CLASSES, RATE_CLASSES_IN_THE_DARK),
@@ -153,10 +151,9 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
 
 def _pictures(page: ForecastPage) -> tuple[FrameSet, dict[float, FrameSet], int]:
     """All frames as pictures, averaged over n × n pixels so that the page stays small; and n."""
-    rates = np.concatenate([page.observed, page.rates])
-    n = -(-max(rates.shape[1:]) // LARGEST)
+    n = -(-max(page.rates.shape[1:]) // LARGEST)
     while True:
-        shown = rate_frames(averaged(rates, n))
+        shown = rate_frames(np.concatenate([averaged(page.observed, n), averaged(page.rates, n)]))
         chances = {
             threshold: probability_frames(averaged(page.probabilities[:, k], n))
             for k, threshold in enumerate(page.thresholds)
@@ -165,30 +162,39 @@ def _pictures(page: ForecastPage) -> tuple[FrameSet, dict[float, FrameSet], int]
         size = sum(len(one) for frames in (shown, *chances.values()) for one in frames.rest)
         if size <= MOST:
             return shown, chances, n
-        n += 1
+        n = max(n + 1, round(n * (size / MOST) ** 0.5))
+
+
+def _paths(page: ForecastPage) -> dict[str, str]:
+    """The lines of the map by kind, without kinds that have none."""
+    height, width = page.rates.shape[1:]
+    paths = {kind: path_of(lines, (height, width)) for kind, lines in page.lines.items()}
+    return {kind: path for kind, path in paths.items() if path}
 
 
 def _frames(page: ForecastPage) -> list[dict[str, Any]]:
     """What is told of each frame."""
-    frames = []
     rates = [*page.observed, *page.rates]
-    for number, (time, minutes, rate) in enumerate(zip(page.times, page.minutes, rates, strict=True)):
-        covered = rate[np.isfinite(rate)]
-        moment = datetime.fromtimestamp(_milliseconds(time) / 1000, UTC)
-        frames.append(
-            {
-                "kind": "observed" if number <= page.newest else "forecast",
-                "time": _milliseconds(time),
-                "iso": f"{moment:%Y-%m-%dT%H:%MZ}",
-                "clock": f"{moment:%H:%M}",
-                "day": f"{moment:%a} {moment.day} {moment:%b %Y}",
-                "words": _lead(minutes),
-                "absent": not covered.size,
-                "wet": f"{100 * (covered >= WET_RATE).mean():.1f} %" if covered.size else "–",
-                "highest": f"{covered.max():.1f}" if covered.size else "–",
-            }
-        )
-    return frames
+    kinds = ["observed"] * len(page.observed) + ["forecast"] * len(page.rates)
+    return [_frame(*one) for one in zip(kinds, page.times, page.minutes, rates, strict=True)]
+
+
+def _frame(
+    kind: str, time: np.datetime64, minutes: float, rate: NDArray[np.float32]
+) -> dict[str, Any]:
+    covered = rate[np.isfinite(rate)]
+    moment = datetime.fromtimestamp(_milliseconds(time) / 1000, UTC)
+    return {
+        "kind": kind,
+        "time": _milliseconds(time),
+        "iso": f"{moment:%Y-%m-%dT%H:%MZ}",
+        "clock": f"{moment:%H:%M}",
+        "day": f"{moment:%a} {moment.day} {moment:%b %Y}",
+        "words": _lead(minutes),
+        "absent": not covered.size,
+        "wet": f"{100 * (covered >= WET_RATE).mean():.1f} %" if covered.size else "–",
+        "highest": f"{covered.max():.1f}" if covered.size else "–",
+    }
 
 
 def _lead(minutes: float) -> str:

@@ -103,4 +103,4 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     Raises:
         jinja2.UndefinedError: the template needs a value that is not given.
     """
-    return rendering.render(template, "page.js", _LIMITS | values)
+    return rendering.render(template, "page.js", {**_LIMITS, **values})

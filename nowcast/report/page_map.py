@@ -41,10 +41,9 @@ def path_of(lines: Sequence[Float64Array], size: tuple[int, int]) -> str:
     parts = []
     for line in lines:
         points = np.asarray(line, dtype=np.float64) + 0.5
-        inside = np.isfinite(points).all(axis=1)
-        inside &= ((points > -1) & (points < [width + 1, height + 1])).all(axis=1)
+        inside = np.all((points > -1) & (points < [width + 1, height + 1]), axis=1)
         # the first point beyond the edge leads the line up to it
-        near = inside | np.append(inside[1:], False) | np.insert(inside[:-1], 0, False)
+        near = inside | np.append(inside[1:], False) | np.append(False, inside[:-1])
         near &= np.isfinite(points).all(axis=1)
         for run in np.split(np.arange(len(points)), np.flatnonzero(~near)):
             parts.append(_path(points[run[near[run]]], grain, decimals))

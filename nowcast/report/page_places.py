@@ -54,8 +54,8 @@ def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | N
         minutes: (n + lead,) since the newest observed frame.
         newest: the number of that frame.
     """
-    chances = [] if place.chance is None else place.chance
-    if not (np.any(place.rates >= WET_RATE) or np.any(np.asarray(chances) >= _LEAST_CHANCE)):
+    is_likely = place.chance is not None and bool((place.chance >= _LEAST_CHANCE).any())
+    if not is_likely and not (place.rates >= WET_RATE).any():
         return None
     step = float(minutes[newest + 1])
     known = [place.rates, *(one for one in (place.high,) if one is not None)]
@@ -68,7 +68,8 @@ def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | N
     ticks = nice_ticks(0.0, top, 3)
     chart.y_ticks(ticks, [f"{one:g}" for one in ticks])
     times = nice_ticks(minutes[0], minutes[-1], 5, (1, 1.5, 3, 6))
-    chart.x_ticks(times, ["0" if one == 0 else f"{one:+g}".replace("-", "−") for one in times], grid=False)
+    labels = [f"{one:+g}".replace("-", "−") if one else "0" for one in times]
+    chart.x_ticks(times, labels, grid=False)
     chart.words(0, _TOP - 9, "mm/h", size=9.5, colour=SOFT)
     _draw_rates(chart, place, minutes, newest, step)
     if place.chance is not None:

@@ -8,25 +8,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.arrays import Float64Array
 from nowcast.config.predict import MODEL, PredictConfig
 from nowcast.errors import NowcastError
 from nowcast.forecast.dataset import REALIZATION, REFERENCE_TIME, open_forecast
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
 from nowcast.radar.grid import RATE
-from nowcast.radar.placing.cropping import degrees_of, knows_degrees
-from nowcast.radar.placing.georeference import Place, place_of_grid
-from nowcast.radar.placing.place import origin_of, pixel_size
-from nowcast.radar.times import Times, show
+from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.place import origin_of
+from nowcast.radar.times import Times
 from nowcast.report.forecast_page import ForecastPage, write_forecast_page
-from nowcast.report.pictures.outlines import build_outlines
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
+from nowcast.service.page_map import lines_on_page, pixel_km
 from nowcast.service.publication import METHOD_REASON, newest_forecast
 
 _HOUR = np.timedelta64(1, "h")
 _THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
-_DEGREE = 111.2  # km of a meridian
 
 
 def write_page(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
@@ -46,18 +43,18 @@ def write_page(config: PredictConfig, reference_time: np.datetime64, now: np.dat
 
 def build_page(forecast: xr.Dataset, config: PredictConfig) -> ForecastPage:
     """Return what the page of a forecast shows, north up. Errors: as `write_page`."""
-    place, size = place_of_grid(forecast), forecast[RATE].shape[-2:]
+    place, turned = place_of_grid(forecast), origin_of(forecast) == "lower"
     rates, probabilities = _fields(forecast)
     times, observed = _observed(forecast, config)
-    turn = slice(None, None, -1 if origin_of(forecast) == "lower" else 1)
+    rows = slice(None, None, -1 if turned else 1)
     return ForecastPage(
-        observed=observed[:, turn],
-        rates=rates[:, turn],
+        observed=observed[:, rows],
+        rates=rates[:, rows],
         times=np.concatenate([times, forecast["time"].values]),
         thresholds=() if probabilities is None else probabilities.thresholds,
-        probabilities=None if probabilities is None else probabilities.values[:, :, turn],
-        pixel_km=_pixel_km(place),
-        lines=_lines(place, size, config.page_map, upside_down=turn.step == -1),
+        probabilities=None if probabilities is None else probabilities.values[:, :, rows],
+        pixel_km=pixel_km(place),
+        lines=lines_on_page(place, rates.shape[1], config.page_map, turned=turned),
         about=list(_about(forecast)),
         by_other=_by_other(forecast),
     )
@@ -76,9 +73,7 @@ def _fields(forecast: xr.Dataset) -> tuple[NDArray[np.float32], FileProbabilitie
     return rates.mean(axis=1), FileProbabilities(_THRESHOLDS, values)
 
 
-def _observed(
-    forecast: xr.Dataset, config: PredictConfig
-) -> tuple[Times, NDArray[np.float32]]:
+def _observed(forecast: xr.Dataset, config: PredictConfig) -> tuple[Times, NDArray[np.float32]]:
     """The times and frames (n, y, x) in mm/h of the hour up to the newest frame, NaN = missing.
 
     They are read by themselves: a forecast is made of fewer. What cannot be read is missing.
@@ -86,52 +81,16 @@ def _observed(
     newest = forecast[REFERENCE_TIME].values[()]
     step = (forecast["time"].values[0] - newest).astype("timedelta64[s]")
     steps = max(2, 1 + int(_HOUR / step))
-    times = newest - step * np.arange(steps)[::-1]
+    times: Times = newest - step * np.arange(steps)[::-1]
     source = FrameSource(replace(config, on_bad_file="skip", retry=0.0, max_gap=0.0))
     try:
-        frames = source.scene(newest, Need(steps, steps - 1, step)).rates
+        frames = source.scene(times[-1], Need(steps, steps - 1, step)).rates
     except NowcastError:
         frames = np.empty(0, np.float32)
     size = forecast[RATE].shape[-2:]
     if frames.shape != (steps, *size):
         frames = np.full((steps, *size), np.nan, np.float32)
     return times, frames
-
-
-def _pixel_km(place: Place) -> tuple[float, float] | None:
-    """Height and width of a pixel in the middle of the grid; None if not known."""
-    if knows_degrees(place):
-        middle = {
-            name: variable.isel(
-                {dim: slice(variable.sizes[dim] // 2 - 1, variable.sizes[dim] // 2 + 1) for dim in variable.dims}
-            )
-            for name, variable in place.items()
-        }
-        degrees = np.broadcast_arrays(*degrees_of(middle, ""))
-        east, north = (np.asarray(one) for one in degrees)
-        if east.shape == (2, 2) and np.isfinite(east).all() and np.isfinite(north).all():
-            east = east * np.cos(np.deg2rad(north.mean()))
-            down, right = (
-                float(_DEGREE * np.hypot(*(np.diff(one, axis=axis).mean() for one in (east, north))))
-                for axis in (0, 1)
-            )
-            return down, right
-    size = pixel_size(place)
-    return (size[0] / 1000, size[1] / 1000) if size is not None and size[2] == "m" else None
-
-
-def _lines(
-    place: Place, size: tuple[int, ...], map: str, upside_down: bool
-) -> dict[str, list[Float64Array]]:
-    """The lines of the map in pixels, row 0 the north."""
-    if not knows_degrees(place):
-        return {}
-    outlines = build_outlines(*degrees_of(place, "the forecast"), map)
-    lines = {"border": outlines.borders, "coast": outlines.coasts}
-    if upside_down:
-        turned = np.array([1.0, -1.0]), np.array([0.0, size[0] - 1.0])
-        return {kind: [line * turned[0] + turned[1] for line in some] for kind, some in lines.items()}
-    return lines
 
 
 def _about(forecast: xr.Dataset) -> Iterator[tuple[str, str]]:

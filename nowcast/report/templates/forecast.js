@@ -152,17 +152,18 @@
   };
   const fromFile = () => { // which a page may not fetch, but show
     const frame = document.createElement("iframe");
-    let stampThere = "";
-    const heard = (event) => { if (event.source === frame.contentWindow) stampThere = String((event.data || {}).stamp || ""); };
+    const done = (stampThere) => {
+      clearTimeout(late);
+      window.removeEventListener("message", heard);
+      frame.remove();
+      compare(stampThere);
+    };
+    const heard = (event) => { if (event.source === frame.contentWindow) done(String(event.data.stamp || "")); };
+    const late = setTimeout(() => done(""), 10000);
     window.addEventListener("message", heard);
     frame.hidden = true;
     frame.src = `${location.href.split(/[?#]/)[0]}?newer`;
     document.body.append(frame);
-    setTimeout(() => {
-      window.removeEventListener("message", heard);
-      frame.remove();
-      compare(stampThere);
-    }, 5000);
   };
   const check = () => { if (!document.hidden) (location.protocol === "file:" ? fromFile : fromServer)(); };
 
