@@ -18,7 +18,7 @@
   const state = { step: data.newest, shown: "rate", timer: 0 };
 
   const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
-  const zone = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  const zone = { weekday: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
   const amount = (minutes) => {
     const [size, unit] = minutes < 120 ? [1, "min"] : minutes < 2880 ? [60, "h"] : minutes < 1051200 ? [1440, "days"] : [525600, "years"];
     return `${Math.floor(minutes / size)} ${unit}`;
