@@ -175,7 +175,7 @@ MODULES = {
     for path in FILES
 }
 REPORT = [name for name in MODULES if name.split(".")[1:2] == ["report"]]
-WITHOUT_TORCH = ["nowcast.commands.plot", "nowcast.commands.inspect", "nowcast.commands.prepare"]
+WITHOUT_TORCH = [f"nowcast.commands.{name}" for name in ("plot", "point", "inspect", "prepare")]
 
 
 def module_of(name: str) -> str:

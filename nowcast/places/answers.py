@@ -100,6 +100,19 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
         curve: the forecast there.
         observed: the rate in mm/h at the reference time, NaN = not covered; None if the frame is
             not at hand: then the first lead time tells whether it rains.
+
+    Returns:
+        Answers, in UTC; `in_words` says them in a time zone.
+
+    Example:
+        >>> from nowcast.places.place import Place
+        >>> start = np.datetime64("2020-01-01T00:00", "ns")
+        >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
+        >>> rates = np.array([[0.0], [6.0], [0.0]])
+        >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
+        >>> answers = answers_of(curve, observed=0.0)
+        >>> answers.now.raining, str(answers.starts.time)[11:16], answers.heaviest.rate
+        (False, '00:40', 6.0)
     """
     now = _now(curve, observed)
     wet, dry = _wet(curve), _dry(curve)

@@ -112,8 +112,7 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         >>> grid, step = synthetic_grid(1, 4, 4), np.timedelta64(5, "m")
         >>> rates = np.full((3, 4, 4), 2.5, np.float32)
         >>> forecast = build_forecast(rates, grid, grid["time"].values[-1], step, {})
-        >>> place = Place("here", *(float(grid[one][1, 1]) for one in ("latitude", "longitude")))
-        >>> curve_at(forecast, place).rate
+        >>> curve_at(forecast, Place("here", 51.08, 10.0)).rate
         array([2.5, 2.5, 2.5])
     """
     index = (pixels or pixels_of(forecast)).of(place)

@@ -29,6 +29,10 @@ class Place:
 
     Raises:
         ValueError: if a number is out of range; its message names the number.
+
+    Example:
+        >>> Place("Berlin", 52.5, 13.4, radius=10.0).radius
+        10.0
     """
 
     name: str

@@ -2,17 +2,18 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from nowcast.forecast.dataset import MODEL, REFERENCE_TIME
 from nowcast.places.answers import Amount, Answers, Turn
 from nowcast.places.curve import PlaceForecast
 from nowcast.places.words import in_words
-from nowcast.places.zone import in_iso
+from nowcast.places.zone import in_iso, local
 
 _PLACE = ("name", "latitude", "longitude", "radius")
 _DIGITS = 3  # mm/h, and what files keep of a probability
@@ -52,13 +53,38 @@ def as_document(answers: Answers, zone: tzinfo) -> dict[str, Any]:
     }
 
 
-def as_json(answers: Sequence[Answers], zone: tzinfo, about: dict[str, Any]) -> str:
-    """Return the answers of several places as one JSON document, below what is said of the
-    forecast.
-    """
-    places = [as_document(one, zone) for one in answers]
-    document = {**about, "timezone": str(zone), "places": places}
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def document_of(
+    forecast: xr.Dataset, answers: Sequence[Answers], zone: tzinfo, path: str
+) -> dict[str, Any]:
+    """Return the answers of several places as JSON has them, below which forecast they are of."""
+    reference: Any = forecast[REFERENCE_TIME].values[()]
+    return {
+        "forecast": path,
+        "forecast_reference_time": in_iso(reference, zone),
+        "method": str(forecast.attrs.get("method", MODEL)),
+        "timezone": str(zone),
+        "places": [as_document(one, zone) for one in answers],
+    }
+
+
+def table_of(answers: Answers, zone: tzinfo) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table for people, one for each lead time."""
+    curve = answers.curve
+    quantiles = curve.quantiles or {}
+    header = [
+        "time", "min", "mm/h", *(_percent(one) for one in quantiles),
+        *(f"≥ {one:g}" for one in curve.probability),
+    ]  # fmt: skip
+    columns = [curve.rate, *quantiles.values(), *curve.probability.values()]
+    rows = [
+        [
+            f"{local(time, zone):%H:%M}",
+            f"{curve.lead_minutes[step]:g}",
+            *("–" if np.isnan(column[step]) else f"{column[step]:.2f}" for column in columns),
+        ]
+        for step, time in enumerate(curve.times)
+    ]
+    return header, rows
 
 
 def as_csv(answers: Sequence[Answers], zone: tzinfo) -> str:

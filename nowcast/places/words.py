@@ -1,9 +1,12 @@
 """Answers and warnings in plain words."""
 
 from datetime import tzinfo
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from nowcast.forecast.dataset import MODEL, REFERENCE_TIME
 from nowcast.places.answers import Amount, Answers, Turn
 from nowcast.places.zone import local
 
@@ -11,10 +14,27 @@ _OVER = {30: "the next 30 minutes", 60: "the next hour"}
 
 
 def in_words(answers: Answers, zone: tzinfo) -> str:
-    """Return the answers as sentences, with clock times of a time zone.
+    """Return answers as a sentence.
 
-    "Rain starts at 14:25 (probability 0.7), stops about 15:05; heaviest 6 mm/h at 14:40
-    (probability 0.6 of at least 5 mm/h); 1 mm in the next 30 minutes, 2.1 mm in the next hour."
+    Args:
+        answers: of a place.
+        zone: the time zone of the clock times.
+
+    Returns:
+        As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm in the next hour."
+
+    Example:
+        >>> from datetime import UTC
+        >>> from nowcast.places.answers import answers_of
+        >>> from nowcast.places.curve import PlaceForecast
+        >>> from nowcast.places.place import Place
+        >>> start = np.datetime64("2020-01-01T00:00", "ns")
+        >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
+        >>> rates = np.array([[0.0], [6.0], [0.0]])
+        >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
+        >>> in_words(answers_of(curve, observed=0.0), UTC)[:55]
+        'Rain starts at 00:40, stops about 01:00; heaviest 6 mm/'
     """
     if answers.curve.status == "outside":
         return "Outside of the grid of the forecast."
@@ -26,6 +46,14 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
     if answers.known_until < answers.curve.times[-1]:
         clauses.append(f"not known after {_clock(answers.known_until, zone)}")
     return "; ".join(clauses) + "."
+
+
+def forecast_in_words(forecast: xr.Dataset, zone: tzinfo) -> str:
+    """Return by which method and from when a forecast is."""
+    reference: Any = forecast[REFERENCE_TIME].values[()]
+    time = local(reference, zone)
+    method = forecast.attrs.get("method", MODEL)
+    return f"forecast by {method} from {time:%Y-%m-%d %H:%M} ({zone})"
 
 
 def _now(answers: Answers, zone: tzinfo) -> str:

@@ -1,11 +1,16 @@
-"""Times in a time zone that a user asks for."""
+"""Times in a time zone that a user asks for.
+
+Nothing heavy is imported here.
+"""
 
 from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from nowcast.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def zone_of(key: str, name: str) -> tzinfo:
@@ -27,12 +32,12 @@ def zone_of(key: str, name: str) -> tzinfo:
         ) from error
 
 
-def local(time: np.datetime64, zone: tzinfo) -> datetime:
+def local(time: "np.datetime64", zone: tzinfo) -> datetime:
     """Return a time in UTC as one of a time zone, to the second."""
     utc: datetime = time.astype("datetime64[s]").item()
     return utc.replace(tzinfo=UTC).astimezone(zone)
 
 
-def in_iso(time: np.datetime64, zone: tzinfo) -> str:
+def in_iso(time: "np.datetime64", zone: tzinfo) -> str:
     """Return a time as 2018-05-17T14:25:00+02:00, or 2018-05-17T12:25:00Z in UTC."""
     return local(time, zone).isoformat().replace("+00:00", "Z" if zone is UTC else "+00:00")

@@ -15,7 +15,7 @@ from nowcast.errors import ConfigError
 from nowcast.places.answers import Amount, Answers, Turn, amount_of, answers_of
 from nowcast.places.curve import curve_at
 from nowcast.places.place import Place
-from nowcast.places.tables import as_csv, as_json
+from nowcast.places.tables import as_csv, document_of
 from nowcast.places.words import in_words
 from nowcast.places.zone import in_iso, zone_of
 
@@ -161,7 +161,7 @@ def test_json_and_csv_have_the_same_numbers(zone: tzinfo) -> None:
         answers_of(curve_at(forecast, place), seen)
         for place, seen in zip(places, (0.0, NAN), strict=True)
     ]
-    document = json.loads(as_json(answers, zone, {"method": "model"}))
+    document = json.loads(json.dumps(document_of(forecast, answers, zone, "a.nc"), allow_nan=False))
     rows = list(csv.DictReader(io.StringIO(as_csv(answers, zone))))
     assert document["method"] == "model" and document["timezone"] == str(zone)
     here, far = document["places"]
