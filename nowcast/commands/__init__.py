@@ -7,6 +7,7 @@ FACE = {
     "fetch": "the sample data",
     "inspect": "what files hold",
     "plot": "a picture or a film of forecasts",
+    "point": "what forecasts say of a place",
     "predict": "forecasts of the newest frame, a time or a period",
     "prepare": "a store of prepared rain",
     "train": "a trained model",

@@ -84,11 +84,13 @@ class PredictConfig:
     log_file: str | None = field(metadata=SHAPES_NOT)
     status: str | None = field(metadata=SHAPES_NOT)
     metrics: str | None = field(metadata=SHAPES_NOT)
+    page: str | None = field(metadata=SHAPES_NOT)
+    page_map: str = field(metadata=SHAPES_NOT)
     device: str = field(metadata=SHAPES_NOT)
     precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "log_file", "status", "metrics"):
+        for key in ("checkpoint", "log_file", "status", "metrics", "page", "page_map"):
             not_empty(key, getattr(self, key))
         self._check_methods()
         self._check_when()
@@ -115,7 +117,7 @@ class PredictConfig:
             "rate": RATES,
         }.items():
             one_of(key, getattr(self, key), choices)
-        for key, suffix in (("status", ".json"), ("metrics", ".prom")):
+        for key, suffix in (("status", ".json"), ("metrics", ".prom"), ("page", ".html")):
             given = getattr(self, key)
             if given is not None and not given.endswith(suffix):
                 raise ConfigError(

@@ -114,15 +114,23 @@ def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
 
     Missing where all are.
     """
-    lead, h, w = frames.shape
-    n = -(-max(h, w) // LARGEST)
+    n = -(-max(frames.shape[1:]) // LARGEST)
+    return averaged(frames, n), n
+
+
+def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
+    """Average frames (…, h, w) over n × n pixels; missing where all of these are."""
     if n == 1:
-        return frames, 1
-    padded = np.pad(frames, ((0, 0), (0, -h % n), (0, -w % n)), constant_values=np.nan)
-    blocks = padded.reshape(lead, padded.shape[1] // n, n, padded.shape[2] // n, n)
-    covered = (~np.isnan(blocks)).sum((2, 4))
-    mean = np.nansum(blocks, axis=(2, 4)) / np.where(covered, covered, np.nan)
-    return mean.astype(frames.dtype), n
+        return frames
+    *leading, h, w = frames.shape
+    pad = [(0, 0)] * len(leading) + [(0, -h % n), (0, -w % n)]
+    padded = np.pad(frames, pad, constant_values=np.nan)
+    blocks = padded.reshape(*leading, padded.shape[-2] // n, n, padded.shape[-1] // n, n)
+    covered = (~np.isnan(blocks)).sum((-3, -1))
+    mean: NDArray[np.floating] = np.nansum(blocks, axis=(-3, -1)) / np.where(
+        covered, covered, np.nan
+    )
+    return mean.astype(frames.dtype)
 
 
 def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -> list[Case]:

@@ -6,21 +6,16 @@ scripts it shows the first lead time of each case, and all else. The templates h
 the elements, and escape every value; Python prepares the values.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from nowcast.files import written_whole
 from nowcast.radar.placing.place import Origin
-from nowcast.report import diagrams, sections
+from nowcast.report import diagrams, rendering, sections
 from nowcast.report.about import about_of
 from nowcast.report.example_frames import ExampleCase, cases_of, legend, probability_legend
 from nowcast.report.pictures.colours import forecast_styles
-from nowcast.report.svg import listed
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
@@ -28,6 +23,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["ExampleCase", "write_report"]
+
+_LIMITS: dict[str, Any] = {
+    "few_blocks": FEW_BLOCKS,
+    "least_for_interval": LEAST_FOR_INTERVAL,
+    "least_blocks": LEAST_BLOCKS,
+    "level": LEVEL,
+}
 
 
 def write_report(
@@ -96,25 +98,9 @@ def values_of(
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Return a template of this room filled with these values.
+    """Return a template of this page filled with these values.
 
     Raises:
         jinja2.UndefinedError: the template needs a value that is not given.
     """
-    environment = Environment(
-        loader=PackageLoader("nowcast.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = environment.get_template("page.js").render()
-    environment.globals.update(
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        few_blocks=FEW_BLOCKS,
-        least_for_interval=LEAST_FOR_INTERVAL,
-        least_blocks=LEAST_BLOCKS,
-        level=LEVEL,
-    )
-    environment.filters.update(listed=listed, thousands="{:,}".format, short="{:g}".format)
-    return environment.get_template(template).render(values)
+    return rendering.render(template, "page.js", {**_LIMITS, **values})
