@@ -241,7 +241,7 @@ def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
     """Return the name of a forecast's method, as tables of scores have it, and what tells it from
     others of that name.
     """
-    members = forecast.sizes.get(REALIZATION, 1)
+    members = forecast[RATE].sizes.get(REALIZATION, 1)
     parts = [str(forecast.attrs.get("method", MODEL)), *([] if where is None else [where])]
     name = printable(", ".join(parts))
     return name if members == 1 else f"{name}, mean of {members} members"

@@ -50,9 +50,7 @@ class PlotConfig:
     def _check_members(self) -> None:
         if not self.members:
             if self.lead_time is not None:
-                raise ConfigError(
-                    "lead_time: is for members=true, which is not given; leave it out."
-                )
+                raise ConfigError("lead_time: is only for members=true; leave it out.")
             return
         for key in ("motion", "probability", "accumulation"):
             if getattr(self, key):

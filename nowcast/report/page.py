@@ -14,8 +14,15 @@ from nowcast.files import written_whole
 from nowcast.radar.placing.place import Origin
 from nowcast.report import diagrams, rendering, sections
 from nowcast.report.about import about_of
-from nowcast.report.example_frames import ExampleCase, cases_of, legend, probability_legend
+from nowcast.report.example_frames import (
+    ExampleCase,
+    cases_of,
+    legend,
+    map_over,
+    probability_legend,
+)
 from nowcast.report.pictures.colours import forecast_styles
+from nowcast.report.pictures.panel import Degrees
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
@@ -40,6 +47,7 @@ def write_report(
     score_name: str,
     origin: Origin,
     settings: Mapping[str, str],
+    degrees: Degrees | None = None,
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
@@ -51,6 +59,8 @@ def write_report(
         score_name: what `ExampleCase.score` is.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
+        degrees: longitude and latitude of the pixel centres, for coastlines and borders over the
+            frames; None draws none.
 
     Returns:
         The path.
@@ -61,7 +71,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, example_cases, origin)
+        values_of(scores, counts, example_cases, origin, degrees)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -74,6 +84,7 @@ def values_of(
     counts: "xr.Dataset",
     example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
+    degrees: Degrees | None = None,
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
@@ -84,6 +95,7 @@ def values_of(
         "headline": sections.headline(scores),
         "curves": sections.curves(scores),
         "cases": cases_of(example_cases, len(about.minutes), origin),
+        "map": map_over(example_cases, origin, degrees),
         "legend": legend(),
         "probability_legend": probability_legend(),
         "performance": diagrams.performance(scores),

@@ -42,7 +42,7 @@ def lines_of_geojson(path: str | Path) -> list[Float64Array]:
 def _text_of(path: Path) -> str:
     refuse_irregular(path)
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such GeoJSON file; give another, or map=none.")
+        raise MissingInputError(f"{path}: no such GeoJSON file; give another.")
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path}: is larger than 50 MiB; simplify its lines.")

@@ -114,6 +114,8 @@ def draw_frame(panel: "Axes", name: str, frame: Panel, look: Look) -> tuple[Any,
         va="center",
         color=EDGE,
         fontsize=9,
+        bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 2},  # over the map
+        zorder=3,
     )
     panel.spines[:].set_visible(True)
     panel.spines[:].set_color(EDGE)
