@@ -1,7 +1,7 @@
 """What a picture of forecasts shows next to their rates: probabilities, sums, members."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -51,11 +51,15 @@ def probabilities_at(
 
 
 def amounts_at(
-    minutes: int | None, forecasts: Mapping[str, xr.Dataset], where: str
+    minutes: int | None,
+    forecasts: Mapping[str, xr.Dataset],
+    observed: Sequence[Any] | None,
+    where: str,
 ) -> dict[str, Any]:
     """Return the sums over so many minutes by the names of their rows: a frame (y, x) in mm for
-    each lead time, None until the first sum ends.
+    each lead time, None until the first sum ends. Those of what was observed come first.
 
+    observed: frames (y, x) in mm/h at the valid times, None where nothing was.
     where: what messages call the forecasts.
     Errors: ConfigError if no forecast has sums over so many minutes.
     """
@@ -73,13 +77,14 @@ def amounts_at(
             f"accumulation: {where} has none over {minutes} minutes; choose one of"
             f" {_listed(known)}."
         )
-    return {
-        f"{name}: sum over {minutes} min": [
-            None if np.isnan(frame).all() else frame for frame in one[minutes].values
-        ]
+    leads = next(iter(forecasts.values()))[LEAD_TIME].values
+    sums = {} if observed is None else {"observed": _sums_of(observed, minutes, float(leads[0]))}
+    sums |= {
+        name: [None if np.isnan(frame).all() else frame for frame in one[minutes].values]
         for name, one in given.items()
         if minutes in one
     }
+    return {f"{name}: sum over {minutes} min": frames for name, frames in sums.items()}
 
 
 def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tuple[int, Any]:
@@ -108,18 +113,30 @@ def _amounts_of(forecast: xr.Dataset) -> dict[int, xr.DataArray]:
     return {int(match[1]): forecast[name] for name, match in found.items() if match}
 
 
+def _sums_of(observed: Sequence[Any], minutes: int, timestep: float) -> list[Any]:
+    """Return the sums in mm over the minutes that end at each frame; None if one is missing."""
+    count = round(minutes / timestep)
+    windows = [observed[max(0, end - count) : end] for end in range(1, len(observed) + 1)]
+    return [
+        np.sum(window, axis=0) * np.float32(timestep / 60)
+        if len(window) == count and all(frame is not None for frame in window)
+        else None
+        for window in windows
+    ]
+
+
 def _each_once(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return probabilities without those that another row has too, as of one model with several
-    rates: the row that is left is named by what all their names begin with.
+    rates: the row that is left is named by what all their names begin with, or by all of them.
     """
     rows: dict[str, Any] = {}
     left = dict(values)
     while left:
         first = next(iter(left.values()))
         same = [name for name in left if np.array_equal(left[name], first, equal_nan=True)]
-        common = _common(same)
-        rows[same[0] if not common or common in rows else common] = first
         left = {name: one for name, one in left.items() if name not in same}
+        common = _common(same)
+        rows[", ".join(same) if not common or common in {*rows, *left} else common] = first
     return rows
 
 

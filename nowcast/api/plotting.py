@@ -160,7 +160,7 @@ def draw(
     shown: dict[str, Any] = {
         "observed": observed,
         "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
-        "amounts": amounts_at(config.accumulation, forecasts, where),
+        "amounts": amounts_at(config.accumulation, forecasts, observed, where),
         "probabilities": probabilities_at(config.probability, forecasts, where),
         "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
         "title": title,

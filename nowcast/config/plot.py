@@ -29,9 +29,8 @@ class PlotConfig:
         one_of("colours", self.colours, ("radar", "colour_blind"))
         if not 1 <= self.columns <= 50:
             raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
-        if self.map not in ("natural_earth", "none") and not self.map.endswith(
-            (".geojson", ".json")
-        ):
+        is_file = Path(self.map).suffix in (".geojson", ".json")
+        if self.map not in ("natural_earth", "none") and not is_file:
             raise ConfigError(
                 f"map: {self.map!r} is neither natural_earth, nor none, nor a GeoJSON file, as"
                 " map=catchments.geojson."

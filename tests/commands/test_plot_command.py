@@ -256,10 +256,16 @@ def test_sums_are_drawn_from_the_first_that_has_ended(
     forecast["accumulation_10min"] = (("time", "y", "x"), sums, {"units": "mm"})
     forecast.to_netcdf("sums.nc", engine="netcdf4")
     write("plain.nc", "persistence")
-    assert run("plot", "sums.nc", "plain.nc", "accumulation=10").code == 0
+    words = ["plot", "sums.nc", "plain.nc", "accumulation=10"]
+    assert run(*words).code == 0
     ((name, frames),) = drawn[0]["amounts"].items()
     assert name == "model: sum over 10 min"
     assert frames[0] is None and [float(frame.max()) for frame in frames[1:]] == [1, 2]
+    assert run(*words, "data=radar", "data.path=rain.nc").code == 0
+    seen = drawn[1]["amounts"]["observed: sum over 10 min"]
+    rain = open_grid("rain.nc")[RATE].values
+    assert seen[0] is None
+    np.testing.assert_allclose(seen[2], (rain[7] + rain[8]) / 12, rtol=1e-6)
     outcome = run("plot", "sums.nc", "accumulation=60")
     assert outcome.code == 78
     assert "accumulation: sums.nc has none over 60 minutes; choose one of 10." in outcome.err

@@ -113,7 +113,7 @@ def test_sums_have_a_scale_in_mm_and_begin_when_the_first_has_ended() -> None:
     )
     assert [axes.get_ylabel() for axes in figure.axes][-3:] == ["mm/h", "mm", "probability"]
     early, late = figure.axes[2:4]
-    assert [text.get_text() for text in early.texts if text.get_visible()] == ["too early"]
+    assert [text.get_text() for text in early.texts if text.get_visible()] == ["no sum yet"]
     image = late.get_images()[0]
     assert image.get_cmap()(image.norm(7.0))[:3] == to_rgb(RATE_CLASSES[5.0])
     words = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -28,7 +28,9 @@ def lines_of_geojson(path: str | Path) -> list[Float64Array]:
         DataError: if it is no GeoJSON, not in degrees, without lines, or larger than 50 MiB.
     """
     try:
-        lines = [_line(points) for points in _lines_in(json.loads(_text_of(Path(path))))]
+        lines = [
+            _line(points) for points in _lines_in(json.loads(_text_of(Path(path).expanduser())))
+        ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: no GeoJSON of lines in degrees ({str(error)[:80]}); give one of LineStrings"
