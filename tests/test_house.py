@@ -24,6 +24,7 @@ FLOORS = (
     ("factories",),
     ("config",),
     ("report",),
+    ("places",),
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar", "motion", "probability"),
@@ -60,7 +61,7 @@ ROOMS_OF_A_WORD = {
     "tqdm": {"training", "factories", "commands", "evaluation"},
     "xarray": {
         "radar", "forecast", "verification", "sequences", "report", "factories", "service",
-        "evaluation", "commands", "api",
+        "evaluation", "commands", "api", "places",
     },
     "pandas": {"verification"},
     "filelock": {"files"},
@@ -174,7 +175,7 @@ MODULES = {
     for path in FILES
 }
 REPORT = [name for name in MODULES if name.split(".")[1:2] == ["report"]]
-WITHOUT_TORCH = ["nowcast.commands.plot", "nowcast.commands.inspect", "nowcast.commands.prepare"]
+WITHOUT_TORCH = [f"nowcast.commands.{name}" for name in ("plot", "point", "inspect", "prepare")]
 
 
 def module_of(name: str) -> str:

@@ -38,6 +38,7 @@ def test_the_wheel_carries_the_configs_and_works_from_any_folder(tmp_path: Path)
         for root in (folder / "nowcast" / "report" / "templates" for folder in (ROOT, site))
     )
     assert templates and packed == templates
+    assert (site / "nowcast" / "report" / "pictures" / "natural_earth.npz").is_file()
     (about,) = site.glob("*.dist-info")
     (command,) = PathDistribution(about).entry_points.select(group="console_scripts")
     assert command.name == "nowcast"

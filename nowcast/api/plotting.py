@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 import numpy as np
 import xarray as xr
 
+from nowcast.api.picture_rows import MOST_STAMPS, amounts_at, members_at, probabilities_at
 from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.forecast.dataset import LEAD_TIME, MODEL, REFERENCE_TIME, check_forecast
 from nowcast.forecast.file_members import REALIZATION
-from nowcast.forecast.file_probability import probabilities_of
 from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
@@ -22,7 +22,9 @@ from nowcast.radar.placing.georeference import grid_differs, place_of_grid
 from nowcast.radar.placing.place import origin_of, pixel_size
 from nowcast.radar.times import show
 from nowcast.report.pictures.arrows import Arrows, only_over_coverage
-from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure
+from nowcast.report.pictures.canvas import save
+from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure, time_in_words
+from nowcast.report.pictures.stamps import stamps_figure
 
 if TYPE_CHECKING:
     from nowcast.report.pictures.figure import Picture
@@ -39,7 +41,11 @@ class PlotSettings(TypedDict, total=False):
     colours: str
     motion: bool
     columns: int
+    map: str
     probability: float | None
+    accumulation: int | None
+    members: bool
+    lead_time: float | None
     frames_per_second: float
 
 
@@ -73,7 +79,8 @@ def plot(
     Args:
         forecasts: one, or several of one reference time by the names to show. Rates are in mm/h;
             of an ensemble the mean of its members is drawn; with `probability=1` also the
-            probability of at least 1 mm/h, of those that have it.
+            probability of at least 1 mm/h, with `accumulation=60` the sum over 60 minutes in mm, of
+            those that have it. With `members=True` the members of one forecast at one lead time.
         grid: a canonical grid, as `open_grid` opens it, with what was then observed; None draws the
             forecasts only.
         output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
@@ -85,7 +92,7 @@ def plot(
 
     Raises:
         ConfigError: if a setting is unknown or beyond its limits, or no forecast has this
-            probability.
+            probability, sum or lead time, or members.
         DataError: if forecasts or grid do not fit together.
         MissingInputError: if no time of the forecast was observed.
         CannotCreateError, InputOutputError: if the file cannot be written.
@@ -140,23 +147,57 @@ def draw(
     reference_time = first[REFERENCE_TIME].values
     observed, past = seen
     place = place_of_grid(first)
-    shown: dict[str, Any] = {
-        "observed": observed,
-        "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
-        "probabilities": probabilities_at(config.probability, forecasts, where),
-        "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
-        "title": f"Forecast from {show(reference_time).replace('T', ' ')} UTC",
-        "reference_time": reference_time.astype("datetime64[us]").item(),
+    look: dict[str, Any] = {
         "origin": origin_of(first),
         "colours": config.colours,
         "degrees": degrees_of(place, where) if knows_degrees(place) else None,
+        "map": config.map,
+    }
+    title = f"Forecast from {show(reference_time).replace('T', ' ')} UTC"
+    if config.members:
+        stamps, when = stamps_of(forecasts, observed, config.lead_time, where)
+        figure = stamps_figure(stamps, f"{title}, {when}", columns=config.columns, **look)
+        return figure if output is None else save(figure, output)
+    shown: dict[str, Any] = {
+        "observed": observed,
+        "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
+        "amounts": amounts_at(config.accumulation, forecasts, observed, where),
+        "probabilities": probabilities_at(config.probability, forecasts, where),
+        "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
+        "title": title,
+        "reference_time": reference_time.astype("datetime64[us]").item(),
         "arrows": arrows_of(first, past, where) if config.motion else None,
+        **look,
     }
     if output is None:
         return frames_figure(past=past, columns=config.columns, **shown)
     if is_panel(output):
         return draw_frames(output, past=past, columns=config.columns, **shown)
     return draw_film(output, frames_per_second=config.frames_per_second, **shown)
+
+
+def stamps_of(
+    forecasts: Mapping[str, xr.Dataset],
+    observed: ObservedFrames | None,
+    lead_time: float | None,
+    where: str,
+) -> tuple[dict[str, Any], str]:
+    """Return what was observed, the forecast, and its members at one lead time by their names, and
+    that time in words.
+
+    Errors: ConfigError for several forecasts; as members_at.
+    """
+    if len(forecasts) > 1:
+        raise ConfigError("members: stamps show the members of one forecast; give one.")
+    ((name, forecast),) = forecasts.items()
+    step, members = members_at(lead_time, forecast, where)
+    stamps = {} if observed is None else {"observed": observed[step]}
+    stamps[name] = rates_of(forecast)[step]
+    stamps |= {f"member {k}": one for k, one in enumerate(members[:MOST_STAMPS], 1)}
+    start = forecast[REFERENCE_TIME].values.astype("datetime64[us]").item()
+    when = time_in_words(float(forecast[LEAD_TIME].values[step]), start)
+    some = f", {MOST_STAMPS} of {len(members)} members" if len(members) > MOST_STAMPS else ""
+    return stamps, when + some
 
 
 def is_panel(output: str | None) -> bool:
@@ -213,55 +254,6 @@ def rates_of(forecast: xr.Dataset) -> Any:
     """
     rates = forecast[RATE]
     return (rates.mean(REALIZATION, skipna=False) if REALIZATION in rates.dims else rates).values
-
-
-def probabilities_at(
-    threshold: float | None, forecasts: Mapping[str, xr.Dataset], where: str
-) -> dict[str, Any]:
-    """Return the probabilities (lead, y, x) of a threshold in mm/h by the names of their rows.
-
-    Errors: ConfigError if no forecast has any of this threshold.
-    """
-    if threshold is None:
-        return {}
-    given = {name: probabilities_of(forecast) for name, forecast in forecasts.items()}
-    values = {
-        name: one.values[:, one.thresholds.index(threshold)]
-        for name, one in given.items()
-        if one is not None and threshold in one.thresholds
-    }
-    rows = {
-        f"{name}: probability of ≥ {threshold:g} mm/h": drawn
-        for name, drawn in _each_once(values, forecasts).items()
-    }
-    known = sorted({value for one in given.values() if one is not None for value in one.thresholds})
-    if not known:
-        raise ConfigError(
-            f"probability: {where} has no probabilities; leave the key out, or give a forecast by a"
-            " method that has them."
-        )
-    if not rows:
-        listed = ", ".join(f"{value:g}" for value in known)
-        raise ConfigError(
-            f"probability: {where} has none of {threshold:g} mm/h; choose one of {listed}."
-        )
-    return rows
-
-
-def _each_once(values: Mapping[str, Any], forecasts: Mapping[str, xr.Dataset]) -> Mapping[str, Any]:
-    """Return probabilities without those that an earlier row has too, as of one model with several
-    rates: that row is then named by the method only, if no other row is.
-    """
-    rows: dict[str, Any] = {}
-    for name, one in values.items():
-        same = [row for row, drawn in rows.items() if np.array_equal(drawn, one, equal_nan=True)]
-        if not same:
-            rows[name] = one
-            continue
-        method = method_of(forecasts[name])
-        if method not in values and method not in rows:
-            rows = {method if row == same[0] else row: drawn for row, drawn in rows.items()}
-    return rows
 
 
 def observed_times(forecast: xr.Dataset, before: int) -> tuple[Any, Any]:

@@ -255,6 +255,31 @@ def plot(
     run("plot", overrides, task_of("plot", paths), paths)
 
 
+@app.command(
+    context_settings=PASS_TO_HYDRA,
+    epilog=hydra_help(
+        "point",
+        "  nowcast point forecast.nc place=52.5,13.4 timezone=Europe/Berlin\n"
+        "  nowcast point forecasts/*.nc places=places.csv --json",
+    ),
+)
+def point(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE... [OVERRIDES]...", help="Forecast files; place=… or places=…"
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
+) -> None:
+    """Show what forecast files say of a place: when rain starts and stops, how much, how likely."""
+    from nowcast.cli.arguments import split_arguments, with_one_place
+
+    paths, overrides = split_arguments(with_one_place(files or []))
+
+    run("point", overrides, task_of("point", paths, json), paths)
+
+
 @app.command()
 def fetch(
     sample: Annotated[

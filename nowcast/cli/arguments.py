@@ -9,6 +9,7 @@ from pathlib import Path
 from nowcast.errors import UsageError
 
 _OVERRIDE = re.compile(r"(hydra/)?[\w.@]+=")
+_LATITUDE_LONGITUDE = re.compile(r"place=\s*[-+.\d]+\s*,\s*[-+.\d]+\s*")
 _SHORT = ("-c", "-p", "-cp", "-cn", "-cd", "-i")
 _LONG = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--info")
 """Hydra's options that take the word that follows; the long ones may be shortened."""
@@ -49,6 +50,14 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
     return paths, [*overrides, *options]
 
 
+def with_one_place(words: list[str]) -> list[str]:
+    """The words with place=52.5,13.4 as place=[52.5,13.4]: to Hydra a comma makes a sweep."""
+    return [
+        f"place=[{word.removeprefix('place=')}]" if _LATITUDE_LONGITUDE.fullmatch(word) else word
+        for word in words
+    ]
+
+
 def predict_words(words: list[str], watch: bool) -> list[str]:
     """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
     `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is
@@ -56,7 +65,7 @@ def predict_words(words: list[str], watch: bool) -> list[str]:
 
     Errors: UsageError where only one of `from` and `to` is given.
     """
-    words, options = split_options(words)
+    words, options = split_options(with_one_place(words))
     ends = {
         word.split("=")[0]: word.split("=", 1)[1]
         for word in words

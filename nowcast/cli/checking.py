@@ -60,7 +60,7 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
 
 def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     """(key, path) of single files and stores."""
-    for key in ("checkpoint", "start", "mask", "grid"):
+    for key in ("checkpoint", "start", "mask", "grid", "places"):
         for path in by_name(getattr(config, key, None)).values():
             yield key, path
     for name, path in getattr(config, "input_paths", {}).items():
@@ -76,7 +76,7 @@ def _frames(config: Any, places: Sequence[str]) -> Iterable[tuple[str, str]]:
     """(path, format) of the frames that a command reads."""
     data = getattr(config, "data", None)
     form = getattr(data, "format", "auto")
-    if type(config).__name__ == "PlotConfig":
+    if type(config).__name__ in ("PlotConfig", "PointConfig"):
         yield from ((place, "auto") for place in places)
         places = ()
     if places:

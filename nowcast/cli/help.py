@@ -17,6 +17,7 @@ GROUPS = {
     "inspect": ("data",),
     "prepare": ("data",),
     "plot": ("data",),
+    "point": (),
 }
 """The config groups of each command."""
 

@@ -12,6 +12,7 @@ from nowcast.config.export import ExportConfig
 from nowcast.config.inspect import InspectConfig
 from nowcast.config.models import LAYER_CONFIGS, MODEL_CONFIGS, model_config
 from nowcast.config.plot import PlotConfig
+from nowcast.config.point import PointConfig
 from nowcast.config.predict import PredictConfig
 from nowcast.config.prepare import PrepareConfig
 from nowcast.config.train import TrainConfig
@@ -29,7 +30,7 @@ def register_schemas() -> None:
     for name, node in {
         "train": TrainConfig, "predict": PredictConfig, "evaluate": EvaluateConfig,
         "describe": DescribeConfig, "export": ExportConfig, "inspect": InspectConfig,
-        "prepare": PrepareConfig, "plot": PlotConfig, "radar": RadarConfig,
+        "prepare": PrepareConfig, "plot": PlotConfig, "point": PointConfig, "radar": RadarConfig,
         "moving_mnist": MovingMnistConfig, **MODEL_CONFIGS, **LAYER_CONFIGS,
     }.items():  # fmt: skip
         schema = OmegaConf.structured(node)

@@ -8,6 +8,7 @@ FACE = {
     "inspect": "what files hold",
     "models": "the models that come with nowcast",
     "plot": "a picture or a film of forecasts",
+    "point": "what forecasts say of a place",
     "predict": "forecasts of the newest frame, a time or a period",
     "prepare": "a store of prepared rain",
     "train": "a trained model",

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from nowcast.evaluation.sources import open_source
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.probability.options import RATE_BY
+from nowcast.radar.placing.cropping import degrees_of, knows_degrees
+from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import Origin, origin_of
 from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
@@ -64,6 +67,8 @@ class Shown:
     wettest_name: str
     lead_minutes: list[float]
     origin: Origin
+    degrees: tuple[NDArray[Any], NDArray[Any]] | None = None
+    reference_time: datetime | None = None
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -95,6 +100,7 @@ def evaluate(config: EvaluateConfig) -> None:
             write_report(
                 report, scores, counts, shown.example_cases, judged, shown.origin,
                 _settings(counts), [(one, groups[name]) for name, one in amounts.items()],
+                shown.degrees,
             )
         )  # fmt: skip
     print(headline_text(scores))
@@ -156,6 +162,8 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
         name,
         source.lead_minutes,
         origin_of(source.grid),
+        _degrees_of(source.grid),
+        None if source.grid is None else source.times[wettest].astype("datetime64[us]").item(),
     )
 
 
@@ -226,6 +234,12 @@ def _departures(source: Source) -> list[str]:
     ]
 
 
+def _degrees_of(grid: xr.Dataset | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Longitude and latitude of the pixels; None if their place is not known."""
+    place = place_of_grid(grid)
+    return degrees_of(place, "the radar") if knows_degrees(place) else None
+
+
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:
     """The settings as text, for people; a group's keys as data.path."""
     flat: dict[str, Any] = {}
@@ -257,5 +271,7 @@ def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
         shown.lead_minutes,
         f"Forecast from {shown.wettest_name}, the wettest of the cases scored",
         origin=shown.origin,
+        degrees=shown.degrees,
+        reference_time=shown.reference_time,
         probabilities=drawn_probability(case),
     )

@@ -74,7 +74,8 @@ def now() -> np.datetime64:
 
 def refuse_collisions(config: PredictConfig) -> None:
     """Errors: ConfigError where two keys name one file."""
-    given = {key: getattr(config, key) for key in ("checkpoint", "log_file", "status", "metrics")}
+    keys = ("checkpoint", "log_file", "status", "metrics", "page")
+    given = {key: getattr(config, key) for key in keys}
     named = [
         (key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None
     ]

@@ -9,6 +9,7 @@ FACE = {
     "export": "the keys of `nowcast export`",
     "inspect": "the keys of `nowcast inspect`",
     "plot": "the keys of `nowcast plot`",
+    "point": "the keys of `nowcast point`",
     "predict": "the keys of `nowcast predict`",
     "prepare": "the keys of `nowcast prepare`",
     "train": "the keys of `nowcast train`",

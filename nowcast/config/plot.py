@@ -17,7 +17,11 @@ class PlotConfig:
     colours: str
     motion: bool
     columns: int
+    map: str
     probability: Any  # a number or None; a type of its own would be refused in words of OmegaConf
+    accumulation: Any
+    members: bool
+    lead_time: Any
     frames_per_second: float
     output: str
 
@@ -25,17 +29,41 @@ class PlotConfig:
         one_of("colours", self.colours, ("radar", "colour_blind"))
         if not 1 <= self.columns <= 50:
             raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
-        if self.probability is not None:
-            given = self.probability
-            if isinstance(given, bool) or not isinstance(given, int | float):
-                raise ConfigError(
-                    "probability: give a threshold of the file in mm/h, as probability=1, not"
-                    f" {given}."
-                )
-            positive("probability", given)
+        is_file = Path(self.map).suffix in (".geojson", ".json")
+        if self.map not in ("natural_earth", "none") and not is_file:
+            raise ConfigError(
+                f"map: {self.map!r} is neither natural_earth, nor none, nor a GeoJSON file, as"
+                " map=catchments.geojson."
+            )
+        a_number("probability", self.probability, "a threshold of the file in mm/h, as", 1)
+        a_number("accumulation", self.accumulation, "minutes that the file has sums over, as", 60)
+        a_number("lead_time", self.lead_time, "a lead time of the file in minutes, as", 30)
+        self._check_members()
         if not 0.1 <= self.frames_per_second <= 50:
             raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
         if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
             raise ConfigError(
                 f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}."
             )
+
+    def _check_members(self) -> None:
+        if not self.members:
+            if self.lead_time is not None:
+                raise ConfigError("lead_time: is only for members=true; leave it out.")
+            return
+        for key in ("motion", "probability", "accumulation"):
+            if getattr(self, key):
+                raise ConfigError(f"{key}: is not drawn with members=true; leave one of them out.")
+        if Path(self.output).suffix != ".png":
+            raise ConfigError(
+                f"output: members are drawn as one picture, unlike {self.output!r}; give a .png."
+            )
+
+
+def a_number(key: str, value: Any, wanted: str, example: int) -> None:
+    """Refuse what is neither None nor a number above 0."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{key}: give {wanted} {key}={example}, not {value}.")
+    positive(key, value)

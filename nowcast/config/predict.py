@@ -98,11 +98,13 @@ class PredictConfig:
     log_file: str | None = field(metadata=SHAPES_NOT)
     status: str | None = field(metadata=SHAPES_NOT)
     metrics: str | None = field(metadata=SHAPES_NOT)
+    page: str | None = field(metadata=SHAPES_NOT)
+    page_map: str = field(metadata=SHAPES_NOT)
     device: str = field(metadata=SHAPES_NOT)
     precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "log_file", "status", "metrics"):
+        for key in ("checkpoint", "log_file", "status", "metrics", "page", "page_map"):
             not_empty(key, getattr(self, key))
         for key in ("institution", "licence", "contact"):
             not_empty(key, getattr(self, key), "a text, or leave it out")
@@ -134,7 +136,7 @@ class PredictConfig:
             "format": (NETCDF, GEOTIFF),
         }.items():
             one_of(key, getattr(self, key), choices)
-        for key, suffix in (("status", ".json"), ("metrics", ".prom")):
+        for key, suffix in (("status", ".json"), ("metrics", ".prom"), ("page", ".html")):
             given = getattr(self, key)
             if given is not None and not given.endswith(suffix):
                 raise ConfigError(

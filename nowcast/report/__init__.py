@@ -22,9 +22,15 @@ __all__ = ["draw_film", "draw_frames", "frames_figure"]
 
 FACE = {
     "page": "the page of an evaluation",
+    "forecast_page": "the page of the newest forecast",
+    "page_places": "places on that page",
     "pictures.arrows": "arrows of motion in a picture",
+    "pictures.canvas": "a picture as a file",
     "pictures.charts": "charts of scores and of training as PNG",
+    "pictures.coast": "coastlines and borders near a place",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
+    "pictures.stamps": "members as stamps",
+    "pictures.outlines": "the lines of a map in pixels of a grid",
 }
 """The modules that other rooms may import, and what they give."""

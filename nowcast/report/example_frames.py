@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError
 from nowcast.radar.placing.place import Origin
+from nowcast.report.page_map import path_of
 from nowcast.report.pictures.colours import (
     DRY,
     MISSING,
@@ -19,6 +20,8 @@ from nowcast.report.pictures.colours import (
     PROBABILITY_CLASSES,
     RATE_CLASSES,
 )
+from nowcast.report.pictures.outlines import NATURAL_EARTH, build_outlines
+from nowcast.report.pictures.panel import Degrees
 
 LARGEST = 320
 """Pixels along the longer side of a frame; larger ones are averaged, so that the page fits into
@@ -59,6 +62,15 @@ class ExampleRow:
     width: int
     averaged: int
     is_probability: bool
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """Lines over each frame: the path of an SVG of height × width."""
+
+    path: str
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -114,15 +126,23 @@ def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
 
     Missing where all are.
     """
-    lead, h, w = frames.shape
-    n = -(-max(h, w) // LARGEST)
+    n = -(-max(frames.shape[1:]) // LARGEST)
+    return averaged(frames, n), n
+
+
+def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
+    """Average frames (…, h, w) over n × n pixels; missing where all of these are."""
     if n == 1:
-        return frames, 1
-    padded = np.pad(frames, ((0, 0), (0, -h % n), (0, -w % n)), constant_values=np.nan)
-    blocks = padded.reshape(lead, padded.shape[1] // n, n, padded.shape[2] // n, n)
-    covered = (~np.isnan(blocks)).sum((2, 4))
-    mean = np.nansum(blocks, axis=(2, 4)) / np.where(covered, covered, np.nan)
-    return mean.astype(frames.dtype), n
+        return frames
+    *leading, h, w = frames.shape
+    pad = [(0, 0)] * len(leading) + [(0, -h % n), (0, -w % n)]
+    padded = np.pad(frames, pad, constant_values=np.nan)
+    blocks = padded.reshape(*leading, padded.shape[-2] // n, n, padded.shape[-1] // n, n)
+    covered = (~np.isnan(blocks)).sum((-3, -1))
+    mean: NDArray[np.floating] = np.nansum(blocks, axis=(-3, -1)) / np.where(
+        covered, covered, np.nan
+    )
+    return mean.astype(frames.dtype)
 
 
 def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -> list[Case]:
@@ -132,6 +152,25 @@ def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -
         DataError: the frames of a case do not fit together, or not the number of lead times.
     """
     return [_case(example_case, leads, origin) for example_case in example_cases]
+
+
+def map_over(
+    example_cases: Sequence[ExampleCase], origin: Origin, degrees: Degrees | None
+) -> FrameMap | None:
+    """Return coastlines and borders over the frames; None if no case is shown, or their place is
+    not known.
+    """
+    if degrees is None or not example_cases:
+        return None
+    height, width = next(iter(example_cases[0].rows.values())).shape[1:]
+    n = -(-max(height, width) // LARGEST)
+    size = (height + -height % n, width + -width % n)
+    outlines = build_outlines(degrees[0], degrees[1], NATURAL_EARTH)
+    lines = outlines.coasts + outlines.borders
+    if origin == "lower":
+        lines = [[0, size[0] - 1] + line * [1, -1] for line in lines]
+    path = path_of(lines, size)
+    return FrameMap(path, *size) if path else None
 
 
 def legend() -> list[tuple[str, str]]:

@@ -6,21 +6,23 @@ scripts it shows the first lead time of each case, and all else. The templates h
 the elements, and escape every value; Python prepares the values.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from nowcast.files import written_whole
 from nowcast.radar.placing.place import Origin
-from nowcast.report import diagrams, sections
+from nowcast.report import diagrams, rendering, sections
 from nowcast.report.about import about_of
-from nowcast.report.example_frames import ExampleCase, cases_of, legend, probability_legend
+from nowcast.report.example_frames import (
+    ExampleCase,
+    cases_of,
+    legend,
+    map_over,
+    probability_legend,
+)
 from nowcast.report.pictures.colours import forecast_styles
-from nowcast.report.svg import listed
+from nowcast.report.pictures.panel import Degrees
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["ExampleCase", "write_report"]
+
+_LIMITS: dict[str, Any] = {
+    "few_blocks": FEW_BLOCKS,
+    "least_for_interval": LEAST_FOR_INTERVAL,
+    "least_blocks": LEAST_BLOCKS,
+    "level": LEVEL,
+}
 
 
 def write_report(
@@ -39,6 +48,7 @@ def write_report(
     origin: Origin,
     settings: Mapping[str, str],
     amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
+    degrees: Degrees | None = None,
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
@@ -51,6 +61,8 @@ def write_report(
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
         settings: what to print of the configuration.
         amounts: scores and counts of sums of rain, for each length of window.
+        degrees: longitude and latitude of the pixel centres, for coastlines and borders over the
+            frames; None draws none.
 
     Returns:
         The path.
@@ -61,7 +73,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, example_cases, origin, amounts)
+        values_of(scores, counts, example_cases, origin, amounts, degrees)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -75,6 +87,7 @@ def values_of(
     example_cases: Sequence[ExampleCase] = (),
     origin: Origin = "upper",
     amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
+    degrees: Degrees | None = None,
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
@@ -85,6 +98,7 @@ def values_of(
         "headline": sections.headline(scores),
         "curves": sections.curves(scores),
         "cases": cases_of(example_cases, len(about.minutes), origin),
+        "map": map_over(example_cases, origin, degrees),
         "legend": legend(),
         "probability_legend": probability_legend(),
         "performance": diagrams.performance(scores),
@@ -100,25 +114,9 @@ def values_of(
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Return a template of this room filled with these values.
+    """Return a template of this page filled with these values.
 
     Raises:
         jinja2.UndefinedError: the template needs a value that is not given.
     """
-    environment = Environment(
-        loader=PackageLoader("nowcast.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = environment.get_template("page.js").render()
-    environment.globals.update(
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        few_blocks=FEW_BLOCKS,
-        least_for_interval=LEAST_FOR_INTERVAL,
-        least_blocks=LEAST_BLOCKS,
-        level=LEVEL,
-    )
-    environment.filters.update(listed=listed, thousands="{:,}".format, short="{:g}".format)
-    return environment.get_template(template).render(values)
+    return rendering.render(template, "page.js", {**_LIMITS, **values})

@@ -103,7 +103,7 @@ class Chart:
         x_label: below it.
         x, y: values at the ends of the axes: left and right, bottom and top.
         log_x, log_y: whether an axis is logarithmic.
-        left, right, top: pixels between the edge and the axes.
+        left, right, top, bottom: pixels between the edge and the axes.
     """
 
     def __init__(
@@ -120,8 +120,9 @@ class Chart:
         left: float = 44,
         right: float = 12,
         top: float = 28,
+        bottom: float = 42,
     ) -> None:
-        self.left, self.right, self.top, self.bottom = left, width - right, top, height - 42
+        self.left, self.right, self.top, self.bottom = left, width - right, top, height - bottom
         self.x = Scale(*x, self.left, self.right, log_x)
         self.y = Scale(*y, self.bottom, self.top, log_y)
         self._svg = Element(

@@ -23,6 +23,7 @@ from nowcast.radar import would_find
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import ModelCache
+from nowcast.service.page import write_page
 from nowcast.service.publication import (
     METHOD_REASON,
     complete,
@@ -100,6 +101,7 @@ def run_cycle(
             report.outcome = FORECAST if report.reason is None else FALLBACK
         complete(report.path, config)
         tidy_up(config, reference_time, now)
+        write_page(config, reference_time, now)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
 

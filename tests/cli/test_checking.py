@@ -36,6 +36,7 @@ RIGHT = [
     ["export", "checkpoint=best.pt", "grid_size=[24,28]"],
     ["describe"],
     ["plot", "a.nc"],
+    ["point", "a.nc", "place=52.5,13.4"],
     ["inspect", "archive/*.nc"],
 ]
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import xarray as xr
 from helpers import Outcome
 
+from nowcast.commands import evaluate as evaluating
 from nowcast.config.effects import default_values
 from nowcast.config.evaluate import EFFECTS, EvaluateConfig
 from nowcast.files import only_writer
@@ -115,6 +117,34 @@ def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_f
     assert np.nan_to_num(scores["csi"].sel(forecast="zero").values).max() == 0
     np.testing.assert_array_equal(scores["mean_error"].sel(forecast="zero") < 0, True)
     assert scores["hits"].sel(forecast="persistence").sum() > 0
+
+
+def test_the_frames_of_a_case_have_their_place_and_valid_times(
+    run: Run, data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[str, Any]] = []
+    reported: list[tuple[Any, ...]] = []
+
+    def draw(path: Path, *frames: Any, **look: Any) -> Path:
+        drawn.append(look)
+        path.write_bytes(b"")
+        return path
+
+    def report(path: Path, *values: Any) -> Path:
+        reported.append(values)
+        path.write_text("")
+        return path
+
+    monkeypatch.setattr(evaluating, "draw_frames", draw)
+    monkeypatch.setattr(evaluating, "draw_csi", lambda scores, path: draw(path))
+    monkeypatch.setattr(evaluating, "write_report", report)
+    words = ["baseline=[persistence]", *data, *STEPS, FIRST_HOUR, "stride=5", "resamples=0"]
+    assert run("evaluate", *words, "output=scores").code == 0
+    look = drawn[-1]
+    longitude, latitude = look["degrees"]
+    assert 9 < longitude.mean() < 11 and 50 < latitude.mean() < 52
+    assert reported[0][-1] is look["degrees"]
+    assert look["reference_time"].isoformat()[:14] in ("2020-01-01T05:", "2020-01-01T06:")
 
 
 @undrawn

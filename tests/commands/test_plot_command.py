@@ -12,11 +12,12 @@ from helpers import Outcome
 
 from nowcast.api import plotting
 from nowcast.commands import plot
-from nowcast.forecast.dataset import build_forecast, write_forecast
+from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.motion.estimation import estimate_motion
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
 from nowcast.report.pictures.arrows import only_over_coverage
+from nowcast.report.pictures.stamps import stamps_figure
 
 Run = Callable[..., Outcome]
 START = np.datetime64("2020-01-01T00:25")
@@ -211,6 +212,73 @@ def test_one_model_with_several_rates_is_named_by_them_and_its_probabilities_sta
     assert list(shown["probabilities"]) == ["model: probability of ≥ 1 mm/h"]
 
 
+def test_members_are_drawn_at_one_lead_time(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members of a forecast, as STEPS gives them, or next to its rate."""
+    calls: list[tuple[dict[str, Any], str]] = []
+
+    def note(stamps: dict[str, Any], title: str, **look: Any) -> Any:
+        calls.append((stamps, title))
+        return stamps_figure(stamps, title, **look)
+
+    monkeypatch.setattr(plotting, "stamps_figure", note)
+    write("steps.nc", "steps", members=3)
+    seen = ["data=radar", "data.path=rain.nc"]
+    outcome = run("plot", "steps.nc", *seen, "members=true", "lead_time=10")
+    assert (outcome.code, outcome.out) == (0, "forecast.png\n")
+    assert (folder / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    rain = open_grid("rain.nc")[RATE].values
+    [(stamps, title)] = calls
+    mean = "steps, mean of 3 members"
+    assert title == "Forecast from 2020-01-01 00:25 UTC, +10 min · 00:35 UTC"
+    assert list(stamps) == ["observed", mean, "member 1", "member 2", "member 3"]
+    np.testing.assert_array_equal(stamps["observed"], rain[7])
+    np.testing.assert_array_equal(stamps["member 2"], 2 * rain[7])
+
+    forecast = open_forecast("forecast.nc")
+    many = rain[6:9, None] * np.linspace(0, 1, 25, dtype=np.float32)[:, None, None]
+    forecast["member_rate"] = (("time", "realization", "y", "x"), many)
+    figure = plotting.plot(forecast, members=True)
+    stamps, title = calls[-1]
+    assert title.endswith("+15 min · 00:40 UTC, 20 of 25 members")
+    assert list(stamps)[:2] == ["model", "member 1"] and len(stamps) == 21
+    np.testing.assert_array_equal(stamps["model"], rain[8])
+    np.testing.assert_allclose(stamps["member 7"], 0.25 * rain[8])
+    assert len(figure.axes) == 4 * 6 + 1
+
+
+def test_sums_are_drawn_from_the_first_that_has_ended(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    sums = np.stack([np.full((20, 24), value, np.float32) for value in (np.nan, 1.0, 2.0)])
+    forecast = open_forecast("forecast.nc")
+    forecast["accumulation_10min"] = (("time", "y", "x"), sums, {"units": "mm"})
+    forecast.to_netcdf("sums.nc", engine="netcdf4")
+    write("plain.nc", "persistence")
+    words = ["plot", "sums.nc", "plain.nc", "accumulation=10"]
+    assert run(*words).code == 0
+    ((name, frames),) = drawn[0]["amounts"].items()
+    assert name == "model: sum over 10 min"
+    assert frames[0] is None and [float(frame.max()) for frame in frames[1:]] == [1, 2]
+    assert run(*words, "data=radar", "data.path=rain.nc").code == 0
+    seen = drawn[1]["amounts"]["observed: sum over 10 min"]
+    rain = open_grid("rain.nc")[RATE].values
+    assert seen[0] is None
+    np.testing.assert_allclose(seen[2], (rain[7] + rain[8]) / 12, rtol=1e-6)
+    outcome = run("plot", "sums.nc", "accumulation=60")
+    assert outcome.code == 78
+    assert "accumulation: sums.nc has none over 60 minutes; choose one of 10." in outcome.err
+
+
+def test_the_map_is_natural_earth_unless_another_is_asked_for(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    for words in ([], ["map=none"], ["map=own.geojson"]):
+        assert run("plot", "forecast.nc", *words).code == 0
+    assert [shown["map"] for shown in drawn] == ["natural_earth", "none", "own.geojson"]
+
+
 def test_a_pixel_that_a_member_lacks_is_missing_in_the_mean(folder: Path) -> None:
     rates = np.array([[[[1.0, np.nan]], [[3.0, 4.0]]]], dtype=np.float32)
     mean = plotting.rates_of(xr.Dataset({RATE: (("time", "realization", "y", "x"), rates)}))
@@ -235,7 +303,7 @@ def test_times_that_were_not_observed_stay_blank(
     assert outcome.code == 0
     assert "1 of 3 times were not observed: 2020-01-01T01:00 UTC" in outcome.err
     assert [frame is None for frame in drawn[0]["observed"]] == [False, False, True]
-    assert [frame is None for frame in drawn[0]["past"]] == [False] * 5
+    assert [frame is None for frame in drawn[0]["past"]] == [False] * 6
 
 
 def test_observations_of_a_pattern_of_times(
@@ -284,6 +352,16 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         (["forecast.nc", "output=rain.nc/f.png"], 73, "cannot create this folder"),
         (["forecast.nc", "output=rain.nc/f.gif"], 73, "cannot create this folder"),
         (["forecast.nc", "colour=radar"], 78, "colour: no such key"),
+        (["forecast.nc", "map=google"], 78, "map: 'google' is neither natural_earth, nor none, nor a GeoJSON file"),
+        (["forecast.nc", "map=none.geojson"], 66, "none.geojson: no such GeoJSON file"),
+        (["forecast.nc", "members=true"], 78, "members: forecast.nc has no members"),
+        (["forecast.nc", "members=true", "output=f.gif"], 78, "output: members are drawn as one picture, unlike 'f.gif'"),
+        (["forecast.nc", "members=true", "motion=true"], 78, "motion: is not drawn with members=true"),
+        (["steps.nc", "members=true", "lead_time=60"], 78, "lead_time: steps.nc has none of 60 minutes; choose one of 5, 10, 15."),
+        (["steps.nc", "forecast.nc", "members=true"], 78, "members: stamps show the members of one forecast; give one."),
+        (["forecast.nc", "lead_time=10"], 78, "lead_time: is only for members=true; leave it out."),
+        (["forecast.nc", "accumulation=30"], 78, "accumulation: forecast.nc has no sums"),
+        (["forecast.nc", "accumulation=soon"], 78, "accumulation: give minutes that the file has sums over, as accumulation=60, not soon."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_said_in_one_line(
@@ -293,6 +371,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
     write("other.nc", shift=500)
     write("later.nc", start=1)
     write("short.nc", steps=2)
+    write("steps.nc", "steps", members=3)
     write_synthetic("small.nc", 12, 5, 5, start="2020-01-01T00:00")
     write_synthetic("early.nc", 3, 20, 24, start="2020-01-01T00:00")
     before = sorted(os.listdir())

@@ -27,6 +27,7 @@ from nowcast.report.pictures.colours import (
     PROBABILITY_CLASSES,
     RATE_CLASSES,
 )
+from nowcast.report.pictures.stamps import stamps_figure
 
 START = datetime(2026, 6, 2, 23, 54)
 STEPS = [np.full((8, 12), rate, dtype="float32") for rate in (0.0, 0.2, 7.0, 60.0, np.nan)]
@@ -70,12 +71,89 @@ def test_what_was_not_observed_is_said() -> None:
     assert texts([("model", [("+6 min", STEPS[1]), ("+12 min", STEPS[4])])]) == []
 
 
-def test_times_are_named_by_clock_and_lead() -> None:
-    assert frames._when(6, START) == "00:00  +6 min"
-    assert frames._when(-12, None) == "−12 min"
-    assert frames._when(0, None) == "0 min"
+def test_times_are_named_by_lead_and_valid_time() -> None:
+    assert frames.time_in_words(6, START) == "+6 min · 00:00 UTC"
+    assert frames.time_in_words(-12, None) == "−12 min"
+    assert frames.time_in_words(0, None) == "0 min"
     name, row = frames._past_row(np.arange(4), [6, 12], 3, None)
     assert (name, row) == ("past", [("−12 min", 1), ("−6 min", 2), ("0 min", 3)])
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "steps"),
+    [
+        (12, 6, [2, 4, 6, 8, 10, 12]),
+        (12, 5, [3, 6, 9, 12]),
+        (24, 6, [4, 8, 12, 16, 20, 24]),
+        (24, 5, [6, 12, 18, 24]),
+        (7, 5, [1, 3, 5, 7]),  # no number of 7 steps is even
+        (3, 6, [1, 2, 3]),
+        (12, 1, [12]),
+        (1, 6, [1]),
+    ],
+)
+def test_lead_steps_are_even_and_reach_the_end(count: int, most: int, steps: list[int]) -> None:
+    assert [step + 1 for step in frames.evenly(count, most)] == steps
+
+
+def test_any_number_of_lead_steps_is_drawn_evenly() -> None:
+    for count in range(1, 60):
+        for most in range(1, 12):
+            steps = frames.evenly(count, most)
+            assert 0 < len(steps) <= most and steps[0] >= 0 and steps[-1] == count - 1
+            assert len(set(np.diff(steps))) <= 1
+
+
+def test_sums_have_a_scale_in_mm_and_begin_when_the_first_has_ended() -> None:
+    rain = np.ones((2, 8, 8))
+    rows = {"model: sum over 10 min": [None, np.full((8, 8), 7.0)]}
+    likely = {"model: probability": np.full((2, 8, 8), 0.5)}
+    figure = frames.frames_figure(
+        None, {"model": rain}, [5, 10], "Rain", amounts=rows, probabilities=likely
+    )
+    assert [axes.get_ylabel() for axes in figure.axes][-3:] == ["mm/h", "mm", "probability"]
+    early, late = figure.axes[2:4]
+    assert [text.get_text() for text in early.texts if text.get_visible()] == ["no sum yet"]
+    image = late.get_images()[0]
+    assert image.get_cmap()(image.norm(7.0))[:3] == to_rgb(RATE_CLASSES[5.0])
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[0] == "dry, below 0.1 mm/h; below 0.1 mm; probability below 0.05"
+
+
+def test_members_stand_as_stamps_under_their_names() -> None:
+    rain = np.ones((8, 12))
+    stamps = {"observed": None, "model": rain, **{f"member {k}": k * rain for k in range(1, 4)}}
+    figure = stamps_figure(stamps, "Rain", columns=3, origin="upper")
+    assert [axes.get_title() for axes in figure.axes[:5]] == list(stamps)
+    assert [axes.get_ylabel() for axes in figure.axes][6:] == ["mm/h"]
+    words = [text.get_text() for text in figure.axes[0].texts if text.get_visible()]
+    assert words == ["not observed"]
+    with pytest.raises(DataError, match="give all as"):
+        stamps_figure({"one": rain, "two": rain[:3]}, "Rain")
+
+
+def lines_drawn(map_: str) -> list[list[np.ndarray]]:
+    """The lines over a frame from 3 to 8 E and 50 to 54 N, one list for each width."""
+    degrees = 3 + 0.1 * np.arange(51)[None, :], 50 + 0.1 * np.arange(41)[:, None]
+    figure = frames.frames_figure(
+        None, {"model": np.zeros((1, 41, 51))}, [5], "Rain", degrees=degrees, map=map_
+    )
+    *lines, graticule = [
+        [path.vertices for path in one.get_paths()] for one in figure.axes[0].collections
+    ]
+    assert len(graticule) > 5
+    return [np.concatenate(one) for one in lines if one]  # type: ignore[misc]
+
+
+def test_the_map_lies_over_each_frame_unless_it_is_switched_off(tmp_path: Path) -> None:
+    borders, coasts = lines_drawn("natural_earth")
+    assert np.hypot(*(borders - [30.2, 7.55]).T).min() < 0.3  # the Vaalserberg, 6.02 E 50.755 N
+    assert np.hypot(*(coasts - [17.3, 29.6]).T).min() < 0.5  # Den Helder, 4.73 E 52.96 N
+    assert lines_drawn("none") == []
+    own = tmp_path / "own.geojson"
+    own.write_text('{"type": "LineString", "coordinates": [[4.0, 51.0], [5.0, 52.0]]}')
+    [lines] = lines_drawn(str(own))
+    np.testing.assert_allclose(lines, [[10, 10], [20, 20]], atol=1e-3)
 
 
 def test_frames_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from PIL import Image
 
 import nowcast.report
 from nowcast.errors import CannotCreateError, DataError
+from nowcast.radar.placing.place import Origin
 from nowcast.report import example_frames as html_frames
+from nowcast.report.example_frames import map_over
 from nowcast.report.page import ExampleCase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.report.tables import number
@@ -92,6 +94,31 @@ def example_case(
         0.5,
         {"observed": observed, forecast: np.repeat(observed[:1], len(LEADS), 0)},
     )
+
+
+@pytest.mark.parametrize("origin", ["lower", "upper"])
+def test_the_map_lies_north_up_over_the_frames_wherever_row_0_is(origin: Origin) -> None:
+    """Frames of 700 rows of 0.01 degrees from 53.5 N down or from 46.51 N up, averaged 3 × 3."""
+    north = 53.5 - 0.01 * np.arange(700)[:, None]
+    degrees = 5 + 0.01 * np.arange(640)[None, :], north if origin == "upper" else north[::-1]
+    case = ExampleCase("best", "now", 0.5, {"observed": np.zeros((1, 700, 640), np.float32)})
+    drawn = map_over([case], origin, degrees)
+    assert drawn is not None and (drawn.height, drawn.width) == (702, 642)
+    points = np.array(re.findall(r"([-\d.]+) ([-\d.]+)", drawn.path), dtype=float)
+    row = 0.5 + (53.5 - 47.421) / 0.01 + (2 if origin == "lower" else 0)  # padded in the north
+    zugspitze = [0.5 + (10.985 - 5) / 0.01, row]
+    assert np.hypot(*(points - zugspitze).T).min() < 3
+    assert map_over([case], origin, None) is None
+    assert map_over([], origin, degrees) is None
+
+
+def test_the_map_stands_once_in_a_page_and_over_each_of_its_frames() -> None:
+    counts = counts_of(1)
+    degrees = 3 + 0.2 * np.arange(20)[None, :], 54 - 0.2 * np.arange(16)[:, None]
+    for given, paths, uses in ((degrees, 1, 2 * 2), (None, 0, 0)):
+        values = values_of(scores_of(counts), counts, [example_case()], "upper", given)
+        page = render("sections/cases.html.jinja", values | {"score_name": "CSI"})
+        assert page.count('<path id="map"') == paths and page.count('href="#map"') == uses
 
 
 def shown(template: str, scores: xr.Dataset, counts: xr.Dataset) -> str:

@@ -145,7 +145,14 @@ def box_in_degrees(place: Place) -> Box | None:
     part = {name: _thinned(variable) for name, variable in place.items() if name != CRS} | (
         {CRS: place[CRS]} if CRS in place else {}
     )
-    longitude, latitude = degrees_of(part, "")
+    return box_around(*degrees_of(part, ""))
+
+
+def box_around(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Box | None:
+    """Return the west, south, east and north of all points, the east above 180 across the date
+    line; None if no point is finite.
+    """
+    longitude, latitude = np.asarray(longitude), np.asarray(latitude)
     north, east = (
         latitude[np.isfinite(latitude)],
         np.unique(longitude[np.isfinite(longitude)] % 360.0),
@@ -263,6 +270,19 @@ def _made_rotation(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Transformer:
 
 
 def _crs(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:
-    return pyproj.CRS.from_cf(
+    crs = pyproj.CRS.from_cf(
         {key: list(value) if isinstance(value, tuple) else value for key, value in attrs}
     )
+    return crs if dict(attrs).get("grid_mapping_name") != "oblique_mercator" else _turned_north(crs)
+
+
+def _turned_north(oblique: pyproj.CRS) -> pyproj.CRS:
+    """Turn the axes of an oblique Mercator projection back by its azimuth, as PROJ does by default.
+
+    CF has no word for this angle, and pyproj takes 0: on the Swiss grid east would be west.
+    """
+    parts = oblique.to_json_dict()
+    angles = {one["name"]: one for one in parts["conversion"]["parameters"]}
+    azimuth = angles["Azimuth at projection centre"]["value"]
+    angles["Angle from Rectified to Skew Grid"]["value"] = azimuth
+    return pyproj.CRS.from_json_dict(parts)

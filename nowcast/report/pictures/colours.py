@@ -58,6 +58,23 @@ PROBABILITY_CLASSES = {
 """Lowest probability of each class and its colour, darker by the same step of CIELAB lightness from
 class to class; below the first it is white.
 """
+_IN_THE_DARK = (
+    "#26415c",
+    "#2a5f96",
+    "#3a85d0",
+    "#7fbdf6",
+    "#37b06c",
+    "#f4dc3f",
+    "#f5962a",
+    "#f0423c",
+    "#d94fc4",
+)
+RATE_CLASSES_IN_THE_DARK = dict(zip(RATE_CLASSES, _IN_THE_DARK, strict=True))
+"""The same classes on a dark ground: there the lightest rain is the darkest colour."""
+PROBABILITY_CLASSES_IN_THE_DARK = dict(
+    zip(PROBABILITY_CLASSES, reversed(PROBABILITY_CLASSES.values()), strict=True)
+)
+"""The same of probabilities: the higher, the brighter."""
 DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
 MISSING = "not covered, or no forecast"
 """What a legend calls a missing pixel; in a forecast its rain would come from outside the grid."""

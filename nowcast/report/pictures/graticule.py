@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.arrays import Float64Array
+from nowcast.report.pictures.mesh import some_of
 
 Mark = tuple[float, str]
 """Where along an edge of the picture a line ends, in pixels, and the label of the line."""
@@ -42,7 +43,7 @@ def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: s
     both = np.broadcast_arrays(
         np.asarray(longitude, dtype=float), np.asarray(latitude, dtype=float)
     )
-    rows, columns = (_some(length) for length in both[0].shape)
+    rows, columns = (some_of(length, _MOST_POINTS) for length in both[0].shape)
     some = (degrees[np.ix_(rows, columns)] for degrees in both)
     east, north = (
         np.ma.masked_invalid(np.where(np.isfinite(degrees), degrees, np.nan)) for degrees in some
@@ -60,11 +61,6 @@ def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: s
             for place in _crossings(columns, edge, level)
         ]
     return Graticule(lines, left, bottom)
-
-
-def _some(length: int) -> npt.NDArray[np.intp]:
-    """Evenly some of the indices, with the first and the last."""
-    return np.unique(np.linspace(0, length - 1, min(length, _MOST_POINTS)).round().astype(np.intp))
 
 
 def _in_one_turn(east: Any) -> Any:

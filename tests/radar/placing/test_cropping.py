@@ -106,3 +106,20 @@ def test_the_box_of_a_grid_in_degrees() -> None:
     )
     assert (west, east) == (approx(longitude.min(), abs=1e-4), approx(longitude.max(), abs=1e-4))
     assert (south, north) == (approx(latitude.min(), abs=1e-4), approx(latitude.max(), abs=1e-4))
+
+
+def test_on_the_swiss_grid_east_is_east() -> None:
+    """Its origin is the old observatory of Bern; the north-western corner of MeteoSwiss's radar
+    lies in France.
+    """
+    text = (
+        "+proj=somerc +lat_0=46.9524055555556 +lon_0=7.43958333333333 +k_0=1 +x_0=600000"
+        " +y_0=200000 +ellps=bessel +units=m"
+    )
+    crs = grid_mapping_from_proj(text, "here")
+    assert crs is not None
+    x, y = [255500.0, 600000.0, 964500.0], [479500.0, 200000.0]
+    place = {"x": axis_in_metres("x", x), "y": axis_in_metres("y", y), CRS: crs}
+    assert to_degrees(place, 600000, 200000) == approx((7.439583, 46.952406), abs=1e-5)
+    assert to_degrees(place, 255500, 479500) == approx((2.69693, 49.37180), abs=1e-5)
+    assert from_degrees(place, 2.69693, 49.37180) == approx((255500, 479500), abs=1)

@@ -1,0 +1,151 @@
+"""What a picture of forecasts shows next to their rates: probabilities, sums, members."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.errors import ConfigError
+from nowcast.forecast.dataset import LEAD_TIME
+from nowcast.forecast.file_members import REALIZATION
+from nowcast.forecast.file_probability import probabilities_of
+from nowcast.radar.grid import RATE
+
+MOST_STAMPS = 20
+_MEMBER_RATE = "member_rate"
+_AMOUNT = re.compile(r"accumulation_(\d+)min")
+
+
+def probabilities_at(
+    threshold: float | None, forecasts: Mapping[str, xr.Dataset], where: str
+) -> dict[str, Any]:
+    """Return the probabilities (lead, y, x) of a threshold in mm/h by the names of their rows.
+
+    where: what messages call the forecasts.
+    Errors: ConfigError if no forecast has any of this threshold.
+    """
+    if threshold is None:
+        return {}
+    given = {name: probabilities_of(forecast) for name, forecast in forecasts.items()}
+    values = {
+        name: one.values[:, one.thresholds.index(threshold)]
+        for name, one in given.items()
+        if one is not None and threshold in one.thresholds
+    }
+    known = sorted({value for one in given.values() if one is not None for value in one.thresholds})
+    if not known:
+        raise ConfigError(
+            f"probability: {where} has no probabilities; leave the key out, or give a forecast by a"
+            " method that has them."
+        )
+    if not values:
+        raise ConfigError(
+            f"probability: {where} has none of {threshold:g} mm/h; choose one of {_listed(known)}."
+        )
+    return {
+        f"{name}: probability of ≥ {threshold:g} mm/h": drawn
+        for name, drawn in _each_once(values).items()
+    }
+
+
+def amounts_at(
+    minutes: int | None,
+    forecasts: Mapping[str, xr.Dataset],
+    observed: Sequence[Any] | None,
+    where: str,
+) -> dict[str, Any]:
+    """Return the sums over so many minutes by the names of their rows: a frame (y, x) in mm for
+    each lead time, None until the first sum ends. Those of what was observed come first.
+
+    observed: frames (y, x) in mm/h at the valid times, None where nothing was.
+    where: what messages call the forecasts.
+    Errors: ConfigError if no forecast has sums over so many minutes.
+    """
+    if minutes is None:
+        return {}
+    given = {name: _amounts_of(forecast) for name, forecast in forecasts.items()}
+    known = sorted({length for one in given.values() for length in one})
+    if not known:
+        raise ConfigError(
+            f"accumulation: {where} has no sums; leave the key out, or forecast with"
+            f" accumulations=[{minutes}]."
+        )
+    if minutes not in known:
+        raise ConfigError(
+            f"accumulation: {where} has none over {minutes} minutes; choose one of"
+            f" {_listed(known)}."
+        )
+    leads = next(iter(forecasts.values()))[LEAD_TIME].values
+    sums = {} if observed is None else {"observed": _sums_of(observed, minutes, float(leads[0]))}
+    sums |= {
+        name: [None if np.isnan(frame).all() else frame for frame in one[minutes].values]
+        for name, one in given.items()
+        if minutes in one
+    }
+    return {f"{name}: sum over {minutes} min": frames for name, frames in sums.items()}
+
+
+def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tuple[int, Any]:
+    """Return a lead step, and the members (m, y, x) in mm/h of that step.
+
+    lead_time: in minutes; None chooses the last. where: what messages call the forecast.
+    Errors: ConfigError if the forecast has no members, or not this lead time.
+    """
+    name = _MEMBER_RATE if _MEMBER_RATE in forecast else RATE
+    if REALIZATION not in forecast[name].dims:
+        raise ConfigError(
+            f"members: {where} has no members; leave the key out, or give a forecast with members."
+        )
+    leads = forecast[LEAD_TIME].values.tolist()
+    if lead_time is not None and lead_time not in leads:
+        raise ConfigError(
+            f"lead_time: {where} has none of {lead_time:g} minutes; choose one of {_listed(leads)}."
+        )
+    step = len(leads) - 1 if lead_time is None else leads.index(lead_time)
+    return step, forecast[name].isel(time=step).values
+
+
+def _amounts_of(forecast: xr.Dataset) -> dict[int, xr.DataArray]:
+    """Return the sums (time, y, x) of a forecast by their minutes."""
+    found = {str(name): _AMOUNT.fullmatch(str(name)) for name in forecast.data_vars}
+    return {int(match[1]): forecast[name] for name, match in found.items() if match}
+
+
+def _sums_of(observed: Sequence[Any], minutes: int, timestep: float) -> list[Any]:
+    """Return the sums in mm over the minutes that end at each frame; None if one is missing."""
+    count = round(minutes / timestep)
+    windows = [observed[max(0, end - count) : end] for end in range(1, len(observed) + 1)]
+    return [
+        np.sum(window, axis=0) * np.float32(timestep / 60)
+        if len(window) == count and all(frame is not None for frame in window)
+        else None
+        for window in windows
+    ]
+
+
+def _each_once(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return probabilities without those that another row has too, as of one model with several
+    rates: the row that is left is named by what all their names begin with, or by all of them.
+    """
+    rows: dict[str, Any] = {}
+    left = dict(values)
+    while left:
+        first = next(iter(left.values()))
+        same = [name for name in left if np.array_equal(left[name], first, equal_nan=True)]
+        left = {name: one for name, one in left.items() if name not in same}
+        common = _common(same)
+        rows[", ".join(same) if not common or common in {*rows, *left} else common] = first
+    return rows
+
+
+def _common(names: list[str]) -> str:
+    """Return the parts between commas that names begin with: of "model, a" and "model, b" model."""
+    parts = zip(*(name.split(", ") for name in names), strict=False)
+    return ", ".join(part[0] for part in takewhile(lambda part: len(set(part)) == 1, parts))
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,225 @@
+"""What people ask of a forecast: is it raining, when does it start and stop, how much."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nowcast.arrays import Float64Array
+from nowcast.places.curve import QUANTILES, PlaceForecast, largest
+
+SUMS = (30, 60)
+"""The minutes over which rain is summed, from the reference time on."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """Whether it rains.
+
+    Args:
+        raining: None if unknown.
+        time: of the rate: the reference time if it was observed, else the first valid time.
+        rate: in mm/h; None if unknown.
+        observed: whether the rate was observed, or is that of the first lead time.
+    """
+
+    raining: bool | None
+    time: np.datetime64
+    rate: float | None
+    observed: bool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A valid time at which rain starts or stops.
+
+    probability: that it rains then, or that it does not where it stops; None if unknown.
+    """
+
+    time: np.datetime64
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Heaviest:
+    """The largest rate in mm/h, and when.
+
+    probability: that the rate then is at or above `threshold` [mm/h], the highest threshold of the
+    forecast that the rate reaches; both None if the forecast tells no probability.
+    """
+
+    time: np.datetime64
+    rate: float
+    threshold: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Amount:
+    """The rain in mm from the reference time on; of a circle that of the pixel with the most.
+
+    probability: the share of members with at least so much; quantiles: 0.1, 0.5 and 0.9 of the
+    members; both None without members.
+    """
+
+    amount: float
+    probability: float | None = None
+    quantiles: Mapping[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What people ask of a place. Times are valid times of the forecast, at which the rate is or is
+    no longer at `rain_threshold` [mm/h] or above.
+
+    Args:
+        curve: that the answers are drawn from.
+        now: whether it rains.
+        starts: None if it rains, or if no rain is forecast.
+        stops: None if it does not rain, or not stop as far as the forecast is known.
+        again: the first valid time of the next rain; None without any.
+        heaviest: None if no rain is forecast.
+        sums: by minutes; None if the forecast is shorter or not known so far.
+        known_until: the last valid time before the first unknown one; None if that is the first.
+    """
+
+    curve: PlaceForecast
+    now: Now
+    starts: Turn | None = None
+    stops: Turn | None = None
+    again: np.datetime64 | None = None
+    heaviest: Heaviest | None = None
+    sums: Mapping[int, Amount | None] = field(default_factory=dict)
+    known_until: np.datetime64 | None = None
+
+
+def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
+    """Return what the forecast at a place answers.
+
+    Args:
+        curve: the forecast there.
+        observed: the rate in mm/h at the reference time, NaN = not covered; None if the frame is
+            not at hand: then the first lead time tells whether it rains.
+
+    Returns:
+        Answers, in UTC; `in_words` says them in a time zone.
+
+    Example:
+        >>> from nowcast.places.place import Place
+        >>> start = np.datetime64("2020-01-01T00:00", "ns")
+        >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
+        >>> rates = np.array([[0.0], [6.0], [0.0]])
+        >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
+        >>> answers = answers_of(curve, observed=0.0)
+        >>> answers.now.raining, str(answers.starts.time)[11:16], answers.heaviest.rate
+        (False, '00:40', 6.0)
+    """
+    now = _now(curve, observed)
+    wet, dry = _wet(curve), _dry(curve)
+    count = _known(curve)
+    starts = None if now.raining else _first(wet, 0)
+    since = 0 if now.raining else len(wet) if starts is None else starts
+    stops = _first(dry, since)
+    again = None if stops is None else _first(wet, stops)
+    return Answers(
+        curve,
+        now,
+        None if starts is None else Turn(curve.times[starts], _probability(curve, starts)),
+        None if stops is None else Turn(curve.times[stops], _complement(curve, stops)),
+        None if again is None else curve.times[again],
+        _heaviest(curve),
+        {minutes: amount_of(curve, minutes) for minutes in SUMS},
+        curve.times[count - 1] if count else None,
+    )
+
+
+def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
+    """Return the rain of the first minutes of a forecast, the rate of a valid time holding since
+    the valid time before; None if that is not known.
+
+    Example:
+        >>> from nowcast.places.place import Place
+        >>> start = np.datetime64("2020-01-01T00:00", "ns")
+        >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
+        >>> rates = np.array([[3.0], [6.0], [0.0]])
+        >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
+        >>> amount_of(curve, 30).amount, amount_of(curve, 60).amount
+        (2.0, 3.0)
+    """
+    ends = curve.lead_minutes
+    if minutes > ends[-1]:
+        return None
+    starts = np.concatenate([[0.0], ends[:-1]])
+    hours = np.clip(np.minimum(ends, minutes) - starts, 0, None) / 60.0
+    used = hours > 0
+    weights = hours[used]
+    amount = float(largest(np.tensordot(weights, curve.pixel_rates[used], 1)))
+    if np.isnan(amount):
+        return None
+    if curve.pixel_members is None:
+        return Amount(amount)
+    members = largest(np.tensordot(weights, curve.pixel_members[used], 1))
+    if np.isnan(members).any():
+        return Amount(amount)
+    quantiles = np.quantile(members, QUANTILES).tolist()
+    return Amount(
+        amount, float((members >= amount).mean()), dict(zip(QUANTILES, quantiles, strict=True))
+    )
+
+
+def _now(curve: PlaceForecast, observed: float | None) -> Now:
+    rate = float(curve.rate[0]) if observed is None else observed
+    time = curve.times[0] if observed is None else curve.reference_time
+    known = bool(np.isfinite(rate))
+    return Now(
+        rate >= curve.rain_threshold if known else None,
+        time,
+        rate if known else None,
+        observed is not None,
+    )
+
+
+def _known(curve: PlaceForecast) -> int:
+    """How many lead times there are before the first that is unknown."""
+    unknown = np.flatnonzero(np.isnan(curve.rate))
+    return int(unknown[0]) if unknown.size else len(curve.rate)
+
+
+def _wet(curve: PlaceForecast) -> list[bool]:
+    """Whether it rains, for each lead time before the first that is unknown."""
+    return [bool(one) for one in curve.rate[: _known(curve)] >= curve.rain_threshold]
+
+
+def _dry(curve: PlaceForecast) -> list[bool]:
+    return [not one for one in _wet(curve)]
+
+
+def _first(truths: list[bool], since: int) -> int | None:
+    return next((k for k in range(since, len(truths)) if truths[k]), None)
+
+
+def _heaviest(curve: PlaceForecast) -> Heaviest | None:
+    rates = curve.rate[: _known(curve)]
+    if not rates.size or rates.max() < curve.rain_threshold:
+        return None
+    step = int(rates.argmax())
+    rate = float(rates[step])
+    reached = [one for one in curve.probability if one <= rate]
+    threshold = max(reached, default=None)
+    probability = None if threshold is None else _known_number(curve.probability[threshold][step])
+    return Heaviest(curve.times[step], rate, threshold, probability)
+
+
+def _probability(curve: PlaceForecast, step: int) -> float | None:
+    """That it rains at a lead time; None if unknown."""
+    known = curve.probability.get(curve.rain_threshold)
+    return None if known is None else _known_number(known[step])
+
+
+def _complement(curve: PlaceForecast, step: int) -> float | None:
+    probability = _probability(curve, step)
+    return None if probability is None else 1.0 - probability
+
+
+def _known_number(value: Float64Array | float) -> float | None:
+    return float(value) if np.isfinite(value) else None

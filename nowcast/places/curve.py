@@ -1,0 +1,181 @@
+"""The forecast at a place: a value for each lead time."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from nowcast.arrays import Float64Array
+from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
+from nowcast.places.pixels import Index, Pixels, pixels_of
+from nowcast.places.place import Place
+from nowcast.radar.grid import RATE, WET_RATE
+from nowcast.radar.times import Times
+
+MEMBER_RATE = "member_rate"
+"""The rates of members (time, realization, y, x) next to the rate of a forecast."""
+QUANTILES = (0.1, 0.5, 0.9)
+_THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
+
+Status = Literal["covered", "not covered", "outside"]
+"""Of a place: known at some lead time, at none, or outside of the grid."""
+Source = Literal["pixel", "largest pixel", "members"]
+"""Where probabilities come from: that of the one pixel, the largest of the circle's pixels, or the
+share of members that reach the threshold somewhere in the circle.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceForecast:
+    """The forecast at a place.
+
+    Args:
+        place: which.
+        status: whether the forecast knows anything of it.
+        reference_time: of the forecast, in UTC.
+        times: (lead,) valid times, in UTC.
+        lead_minutes: (lead,) since the reference time.
+        pixel_rates: (lead, n) of the place's pixels in mm/h, NaN = unknown; of an ensemble without
+            another rate the mean.
+        pixel_members: (lead, m, n) in mm/h, NaN = unknown; None without members.
+        probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
+            NaN = unknown; empty if the forecast tells none.
+        probability_source: where these come from; None without any.
+    """
+
+    place: Place
+    status: Status
+    reference_time: np.datetime64
+    times: Times
+    lead_minutes: Float64Array
+    pixel_rates: Float64Array
+    pixel_members: Float64Array | None = None
+    probability: dict[float, Float64Array] = field(default_factory=dict)
+    probability_source: Source | None = None
+
+    @property
+    def rate(self) -> Float64Array:
+        """(lead,) in mm/h, NaN = unknown; the largest of a circle."""
+        return largest(self.pixel_rates)
+
+    @property
+    def members(self) -> Float64Array | None:
+        """(lead, m) in mm/h, NaN = unknown; the largest of a circle; None without members."""
+        return None if self.pixel_members is None else largest(self.pixel_members)
+
+    @property
+    def quantiles(self) -> dict[float, Float64Array] | None:
+        """The 0.1, 0.5 and 0.9 quantiles (lead,) of `members`; None without members."""
+        members = self.members
+        if members is None:
+            return None
+        return dict(zip(QUANTILES, np.quantile(members, QUANTILES, axis=1), strict=True))
+
+    @property
+    def share(self) -> Float64Array | None:
+        """(lead,) of a circle's known pixels that are wet; None of a point."""
+        if self.place.radius is None:
+            return None
+        known = np.isfinite(self.pixel_rates).sum(axis=1)
+        wet = (self.pixel_rates >= self.rain_threshold).sum(axis=1)
+        return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
+
+    @property
+    def rain_threshold(self) -> float:
+        """The rate in mm/h from which it counts as rain: 0.1, or the lowest threshold if the
+        forecast has probabilities and none for 0.1 mm/h.
+        """
+        known = list(self.probability)
+        return known[0] if known and WET_RATE not in known else WET_RATE
+
+
+def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -> PlaceForecast:
+    """Return the forecast at a place.
+
+    Args:
+        forecast: a forecast dataset, as `build_forecast` builds and `open_forecast` opens it.
+        place: where.
+        pixels: of the forecast, as `pixels_of` returns them; None finds them, which takes longer
+            than all the rest.
+
+    Returns:
+        A value for each lead time; of a place outside of the grid all are NaN.
+
+    Raises:
+        DataError: if the forecast does not say where its pixels are.
+
+    Example:
+        >>> from nowcast.forecast.dataset import build_forecast
+        >>> from nowcast.radar import synthetic_grid
+        >>> grid, step = synthetic_grid(1, 4, 4), np.timedelta64(5, "m")
+        >>> rates = np.full((3, 4, 4), 2.5, np.float32)
+        >>> forecast = build_forecast(rates, grid, grid["time"].values[-1], step, {})
+        >>> curve_at(forecast, Place("here", 51.08, 10.0)).rate
+        array([2.5, 2.5, 2.5])
+    """
+    index = (pixels or pixels_of(forecast)).of(place)
+    about: dict[str, Any] = {
+        "place": place,
+        "reference_time": forecast[REFERENCE_TIME].values[()],
+        "times": forecast["time"].values,
+        "lead_minutes": np.asarray(forecast[LEAD_TIME].values, dtype=float),
+    }
+    if index is None:
+        none = np.empty((forecast.sizes["time"], 0))
+        return PlaceForecast(**about, status="outside", pixel_rates=none)
+    rates, members = _rates(forecast, index), _members(forecast, index)
+    probability, source = _probability(forecast, index, members)
+    return PlaceForecast(
+        **about,
+        status="covered" if np.isfinite(rates).any() else "not covered",
+        pixel_rates=rates,
+        pixel_members=members,
+        probability=probability,
+        probability_source=source,
+    )
+
+
+def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
+    """(lead, n) in mm/h; of an ensemble the mean, missing where one of its members is."""
+    rates = values_at(forecast[RATE], index)
+    return rates.mean(axis=1) if REALIZATION in forecast[RATE].dims else rates
+
+
+def _members(forecast: xr.Dataset, index: Index) -> Float64Array | None:
+    """(lead, m, n) in mm/h; None without members."""
+    if MEMBER_RATE in forecast:
+        return values_at(forecast[MEMBER_RATE], index)
+    return values_at(forecast[RATE], index) if REALIZATION in forecast[RATE].dims else None
+
+
+def _probability(
+    forecast: xr.Dataset, index: Index, members: Float64Array | None
+) -> tuple[dict[float, Float64Array], Source | None]:
+    thresholds = forecast[THRESHOLD].values.tolist() if PROBABILITY in forecast else _THRESHOLDS
+    is_point = len(index[0]) == 1
+    if PROBABILITY in forecast and (is_point or members is None):
+        values = largest(values_at(forecast[PROBABILITY], index))
+        source: Source = "pixel" if is_point else "largest pixel"
+        return dict(zip(thresholds, values.T, strict=True)), source
+    if members is None:
+        return {}, None
+    rates = largest(members)
+    unknown = np.isnan(rates).any(axis=1)
+    return {
+        threshold: np.where(unknown, np.nan, (rates >= threshold).mean(axis=1))
+        for threshold in thresholds
+    }, "members"
+
+
+def values_at(variable: xr.DataArray, index: Index) -> Float64Array:
+    """Return the values (…, y, x) of a variable at some pixels, (…, n)."""
+    return np.asarray(variable.values[..., index[0], index[1]], dtype=float)
+
+
+def largest(values: Float64Array) -> Float64Array:
+    """Return the largest known value of (…, n), (…); NaN if none is known."""
+    known = np.isfinite(values)
+    found = np.where(known, values, -np.inf).max(axis=-1, initial=-np.inf)
+    return np.asarray(np.where(known.any(axis=-1), found, np.nan))

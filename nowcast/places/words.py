@@ -1,0 +1,143 @@
+"""Answers and warnings in plain words."""
+
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nowcast.forecast.dataset import MODEL, REFERENCE_TIME
+from nowcast.places.answers import Amount, Answers, Turn
+from nowcast.places.zone import local
+
+_OVER = {30: "the next 30 minutes", 60: "the next hour"}
+
+
+def in_words(answers: Answers, zone: tzinfo) -> str:
+    """Return answers as a sentence.
+
+    Args:
+        answers: of a place.
+        zone: the time zone of the clock times.
+
+    Returns:
+        As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm in the next hour."
+
+    Example:
+        >>> from datetime import UTC
+        >>> from nowcast.places.answers import answers_of
+        >>> from nowcast.places.curve import PlaceForecast
+        >>> from nowcast.places.place import Place
+        >>> start = np.datetime64("2020-01-01T00:00", "ns")
+        >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
+        >>> rates = np.array([[0.0], [6.0], [0.0]])
+        >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
+        >>> in_words(answers_of(curve, observed=0.0), UTC)[:55]
+        'Rain starts at 00:40, stops about 01:00; heaviest 6 mm/'
+    """
+    if answers.curve.status == "outside":
+        return "Outside of the grid of the forecast."
+    if answers.curve.status == "not covered":
+        return "Not covered by the forecast."
+    if answers.known_until is None:
+        return f"{_now(answers, zone)}; the forecast knows no more of it."
+    clauses = [_spell(answers, zone), *_heaviest(answers, zone), *_sums(answers)]
+    if answers.known_until < answers.curve.times[-1]:
+        clauses.append(f"not known after {_clock(answers.known_until, zone)}")
+    return "; ".join(clauses) + "."
+
+
+def forecast_in_words(forecast: xr.Dataset, zone: tzinfo) -> str:
+    """Return by which method and from when a forecast is."""
+    reference: Any = forecast[REFERENCE_TIME].values[()]
+    time = local(reference, zone)
+    method = forecast.attrs.get("method", MODEL)
+    return f"forecast by {method} from {time:%Y-%m-%d %H:%M} ({zone})"
+
+
+def _now(answers: Answers, zone: tzinfo) -> str:
+    now = answers.now
+    when = "now" if now.observed else f"at {_clock(now.time, zone)}"
+    if now.raining is None:
+        return f"Not known whether it rains {when}"
+    return f"Raining {when} ({rate_in_words(now.rate or 0.0)})" if now.raining else f"Dry {when}"
+
+
+def _spell(answers: Answers, zone: tzinfo) -> str:
+    """When rain starts, stops and comes again."""
+    assert answers.known_until is not None
+    until = _clock(answers.known_until, zone)
+    if answers.now.raining:
+        said = _now(answers, zone)
+    elif answers.starts is not None:
+        said = f"Rain starts at {_turn(answers.starts, zone)}"
+    else:
+        return f"No rain until {until}{_at_most(answers, zone)}"
+    stops = "goes on" if answers.now.raining else "lasts"
+    if answers.stops is None:
+        return f"{said}, {stops} until {until} at least"
+    again = "" if answers.again is None else f", again from {_clock(answers.again, zone)}"
+    return f"{said}, stops about {_turn(answers.stops, zone)}{again}"
+
+
+def _at_most(answers: Answers, zone: tzinfo) -> str:
+    """How likely rain is all the same."""
+    curve = answers.curve
+    known = curve.probability.get(curve.rain_threshold)
+    if known is None or not np.isfinite(known).any():
+        return ""
+    step = int(np.nanargmax(known))
+    most, when = _number(known[step]), _clock(curve.times[step], zone)
+    return f" (probability of rain at most {most}, at {when})"
+
+
+def _heaviest(answers: Answers, zone: tzinfo) -> list[str]:
+    one = answers.heaviest
+    if one is None:
+        return []
+    said = f"heaviest {rate_in_words(one.rate)} at {_clock(one.time, zone)}"
+    if one.probability is None or one.threshold is None:
+        return [said]
+    return [f"{said} (probability {_number(one.probability)} of at least {one.threshold:g} mm/h)"]
+
+
+def _sums(answers: Answers) -> list[str]:
+    said = [
+        f"{_amount(one)} in {_OVER[minutes]}"
+        for minutes, one in answers.sums.items()
+        if one is not None
+    ]
+    is_dry = answers.heaviest is None and all(
+        one is None or one.quantiles is None for one in answers.sums.values()
+    )
+    return [] if is_dry or not said else [", ".join(said)]
+
+
+def _amount(one: Amount) -> str:
+    if one.quantiles is None:
+        return f"{_rounded(one.amount)} mm"
+    low, high = (_rounded(one.quantiles[q]) for q in (min(one.quantiles), max(one.quantiles)))
+    return f"{_rounded(one.amount)} mm ({low} to {high} mm in 8 of 10 members)"
+
+
+def _turn(turn: Turn, zone: tzinfo) -> str:
+    known = turn.probability
+    return _clock(turn.time, zone) + ("" if known is None else f" (probability {_number(known)})")
+
+
+def rate_in_words(rate: float) -> str:
+    """Return a rate in mm/h, as "0.3 mm/h" or "12 mm/h"."""
+    return f"{_rounded(rate)} mm/h"
+
+
+def _rounded(value: float) -> str:
+    return f"{round(value, 1 if value < 10 else 0):g}"
+
+
+def _number(probability: float) -> str:
+    return f"{probability:.2g}" if probability < 0.995 else "1"
+
+
+def _clock(time: np.datetime64, zone: tzinfo) -> str:
+    return f"{local(time, zone):%H:%M}"

@@ -1,0 +1,36 @@
+"""What the pixels of a row of frames are: rates, sums or probabilities, each with its colours."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from nowcast.report.pictures.colours import (
+    COLOURS,
+    PROBABILITY_CLASSES,
+    probability_colours,
+    rate_colours,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.colors import BoundaryNorm, Colormap
+
+Kind = Literal["rate", "amount", "probability"]
+
+UNITS: Mapping[Kind, str] = {"rate": "mm/h", "amount": "mm", "probability": "probability"}
+"""What stands at the scale of each kind, in the order in which rows of these kinds follow."""
+BLANK: Mapping[Kind, str] = {
+    "rate": "not observed", "amount": "no sum yet", "probability": "not observed",
+}  # fmt: skip
+"""The words in place of a frame that is absent; the first sum ends some time after the start."""
+
+
+def colours_of(kind: Kind, colours: str) -> tuple["Colormap", "BoundaryNorm"]:
+    """Return the discrete colours of a kind; a sum has those of a rate of the same number."""
+    return probability_colours() if kind == "probability" else rate_colours(colours)
+
+
+def white_of(kind: Kind, colours: str) -> str:
+    """Return what white stands for."""
+    if kind == "probability":
+        return f"probability below {min(PROBABILITY_CLASSES):g}"
+    below = f"below {min(COLOURS[colours]):g} {UNITS[kind]}"
+    return f"dry, {below}" if kind == "rate" else below

@@ -1,0 +1,36 @@
+"""Pages from templates: every value is escaped, and the page may run one script only, its own."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nowcast.report.svg import listed
+
+
+def render(template: str, script: str, values: Mapping[str, Any]) -> str:
+    """Return a template of this room filled with these values.
+
+    Args:
+        template: its name.
+        script: the name of the page's script, whose hash the page's policy holds.
+        values: by the names that the template uses.
+
+    Raises:
+        jinja2.UndefinedError: the template needs a value that is not given.
+    """
+    environment = Environment(
+        loader=PackageLoader("nowcast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(script).render()
+    environment.globals["script_hash"] = base64.b64encode(
+        hashlib.sha256(text.encode()).digest()
+    ).decode()
+    environment.filters.update(listed=listed, thousands="{:,}".format, short="{:g}".format)
+    return environment.get_template(template).render(values)

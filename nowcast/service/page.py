@@ -1,0 +1,125 @@
+"""The page of the newest forecast: what was observed in the last hour, and what is forecast."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast.config.predict import MODEL, PredictConfig
+from nowcast.errors import NowcastError
+from nowcast.forecast.dataset import REALIZATION, REFERENCE_TIME, open_forecast
+from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
+from nowcast.radar.grid import RATE
+from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.place import origin_of
+from nowcast.radar.times import Times
+from nowcast.report.forecast_page import ForecastPage, write_forecast_page
+from nowcast.service.input_window import Need
+from nowcast.service.live_frames import FrameSource
+from nowcast.service.page_map import lines_on_page, pixel_km
+from nowcast.service.publication import METHOD_REASON, newest_forecast
+
+_HOUR = np.timedelta64(1, "h")
+_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
+
+
+def write_page(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
+    """Write the page of the newest forecast, if one is asked for. A forecast from an earlier time
+    than that leaves a page as it was.
+
+    Errors: DataError, MissingInputError of a map that cannot be used; CannotCreateError,
+    InputOutputError.
+    """
+    if config.page is None:
+        return
+    path = Path(config.page).expanduser()
+    time, newest = newest_forecast(config.output, max(reference_time, now)) or (None, None)
+    if newest is not None and (time == reference_time or not path.exists()):
+        write_forecast_page(path, build_page(open_forecast(newest), config))
+
+
+def build_page(forecast: xr.Dataset, config: PredictConfig) -> ForecastPage:
+    """Return what the page of a forecast shows, north up. Errors: as `write_page`."""
+    place, turned = place_of_grid(forecast), origin_of(forecast) == "lower"
+    rates, probabilities = _fields(forecast)
+    times, observed = _observed(forecast, config)
+    rows = slice(None, None, -1 if turned else 1)
+    return ForecastPage(
+        observed=observed[:, rows],
+        rates=rates[:, rows],
+        times=np.concatenate([times, forecast["time"].values]),
+        thresholds=() if probabilities is None else probabilities.thresholds,
+        probabilities=None if probabilities is None else probabilities.values[:, :, rows],
+        pixel_km=pixel_km(place),
+        lines=lines_on_page(place, rates.shape[1], config.page_map, turned=turned),
+        about=list(_about(forecast)),
+        by_other=_by_other(forecast),
+    )
+
+
+def _fields(forecast: xr.Dataset) -> tuple[NDArray[np.float32], FileProbabilities | None]:
+    """Rates (lead, y, x), of an ensemble their mean, and probabilities, of an ensemble the share of
+    its members.
+    """
+    rates = forecast[RATE].values
+    if REALIZATION not in forecast[RATE].dims:
+        return rates, probabilities_of(forecast)
+    unknown = np.isnan(rates).any(axis=1)
+    shares = [np.where(unknown, np.nan, (rates >= one).mean(axis=1)) for one in _THRESHOLDS]
+    values = np.stack(shares, axis=1).astype(np.float32)
+    return rates.mean(axis=1), FileProbabilities(_THRESHOLDS, values)
+
+
+def _observed(forecast: xr.Dataset, config: PredictConfig) -> tuple[Times, NDArray[np.float32]]:
+    """The times and frames (n, y, x) in mm/h of the hour up to the newest frame, NaN = missing.
+
+    They are read by themselves: a forecast is made of fewer. What cannot be read is missing.
+    """
+    newest = forecast[REFERENCE_TIME].values[()]
+    step = (forecast["time"].values[0] - newest).astype("timedelta64[s]")
+    steps = max(2, 1 + int(_HOUR / step))
+    times: Times = newest - step * np.arange(steps)[::-1]
+    source = FrameSource(replace(config, on_bad_file="skip", retry=0.0, max_gap=0.0))
+    try:
+        frames = source.scene(times[-1], Need(steps, steps - 1, step)).rates
+    except NowcastError:
+        frames = np.empty(0, np.float32)
+    size = forecast[RATE].shape[-2:]
+    if frames.shape != (steps, *size):
+        frames = np.full((steps, *size), np.nan, np.float32)
+    return times, frames
+
+
+def _about(forecast: xr.Dataset) -> Iterator[tuple[str, str]]:
+    """Yield whose data these are, what made the forecast, and when."""
+    attrs = {name: str(value) for name, value in forecast.attrs.items()}
+    for words, name in (
+        ("radar", "input_institution"),
+        ("radar product", "input_title"),
+        ("licence of the radar data", "input_license"),
+        ("forecast by", "institution"),
+        ("licence of the forecast", "license"),
+        ("contact", "contact"),
+    ):
+        if attrs.get(name, "not stated") != "not stated":
+            yield words, attrs[name]
+    yield "method", _method(attrs)
+    yield "program", attrs.get("source", "").partition(":")[0]
+    yield "made", attrs.get("history", "").partition(" ")[0].replace("T", " ").replace("Z", " UTC")
+
+
+def _method(attrs: dict[str, str]) -> str:
+    """The name of the method; of a model the name of its file, and the start of its checksum."""
+    method = attrs.get("method", MODEL)
+    if method != MODEL or "checkpoint" not in attrs:
+        return method.replace("_", " ")
+    digits = attrs.get("checkpoint_sha256", "")[:12]
+    return f"model {Path(attrs['checkpoint']).name}" + (f" ({digits})" if digits else "")
+
+
+def _by_other(forecast: xr.Dataset) -> str:
+    reason = str(forecast.attrs.get(METHOD_REASON, "")).removeprefix(f"{MODEL}: ")
+    return reason and f"Forecast by {_method(forecast.attrs)}, not by the model: {reason}"

@@ -1,0 +1,183 @@
+"""What people ask, worked out by hand from a few rates; in fields, in words and in tables."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+
+import numpy as np
+import pytest
+from forecasts import HERE, NOON, STEP, forecast_of, with_members
+
+from nowcast.errors import ConfigError
+from nowcast.places.answers import Amount, Answers, Turn, amount_of, answers_of
+from nowcast.places.curve import curve_at
+from nowcast.places.place import Place
+from nowcast.places.tables import as_csv, document_of
+from nowcast.places.words import in_words
+from nowcast.places.zone import in_iso, zone_of
+
+NAN = float("nan")
+BERLIN = zone_of("timezone", "Europe/Berlin")
+
+
+def asked(
+    rates: list[float], observed: float | None = 0.0, rain: list[float] | None = None
+) -> Answers:
+    """The answers of a forecast every 5 minutes; `rain`: the probability of 0.1 mm/h."""
+    probabilities: dict[float, Sequence[float]] | None = None
+    if rain is not None:
+        probabilities = {0.1: rain, 5.0: [0.5 * one for one in rain]}
+    return answers_of(curve_at(forecast_of(rates, probabilities), Place("a", *HERE)), observed)
+
+
+def turn(answer: Turn | None) -> Any:
+    """(minutes since the reference time, probability)."""
+    return answer and (int((answer.time - NOON) / np.timedelta64(1, "m")), answer.probability)
+
+
+def millimetres(amount: Amount | None) -> float:
+    """Of a sum without members."""
+    assert amount is not None and amount.probability is None and amount.quantiles is None
+    return amount.amount
+
+
+def test_rain_starts_stops_and_comes_again() -> None:
+    answers = asked([0, 0.2, 6, 0, 0.1, 0], rain=[0.1, 0.6, 0.9, 0.25, 0.5, 0])
+    assert answers.now.raining is False and answers.now.observed
+    assert turn(answers.starts) == (10, pytest.approx(0.6))
+    assert turn(answers.stops) == (20, pytest.approx(0.75))
+    assert answers.again == NOON + 5 * STEP
+    assert answers.heaviest is not None
+    assert answers.heaviest.time == NOON + 3 * STEP and answers.heaviest.rate == 6.0
+    assert answers.heaviest.threshold == 5.0
+    assert answers.heaviest.probability == pytest.approx(0.45)
+    assert in_words(answers, UTC) == (
+        "Rain starts at 12:10 (probability 0.6), stops about 12:20 (probability 0.75), again from"
+        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.5 mm in the next"
+        " 30 minutes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (
+            asked([3, 0, 0], observed=4.0),
+            "Raining now (4 mm/h), stops about 12:10; heaviest 3 mm/h at 12:05.",
+        ),
+        (asked([0, 0], observed=12.4), "Raining now (12 mm/h), stops about 12:05."),
+        (
+            asked([3, 2], observed=None),
+            "Raining at 12:05 (3 mm/h), goes on until 12:10 at least; heaviest 3 mm/h at 12:05.",
+        ),
+        (
+            asked([0, 2], observed=NAN),
+            "Rain starts at 12:10, lasts until 12:10 at least; heaviest 2 mm/h at 12:10.",
+        ),
+        (
+            asked([0, 0], rain=[0.02, 0.08]),
+            "No rain until 12:10 (probability of rain at most 0.08, at 12:10).",
+        ),
+        (asked([0, 0]), "No rain until 12:10."),
+        (
+            asked([1, NAN, 0]),
+            "Rain starts at 12:05, lasts until 12:05 at least; heaviest 1 mm/h at 12:05; not known"
+            " after 12:05.",
+        ),
+        (asked([NAN, 1], observed=0.0), "Dry now; the forecast knows no more of it."),
+        (
+            asked([NAN, 1], observed=NAN),
+            "Not known whether it rains now; the forecast knows no more of it.",
+        ),
+        (asked([NAN, NAN]), "Not covered by the forecast."),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_answers_in_words(answers: Answers, words: str) -> None:
+    assert in_words(answers, UTC) == words
+
+
+def test_after_what_is_unknown_nothing_starts_or_stops() -> None:
+    answers = asked([0, NAN, 5], rain=[0, NAN, 1])
+    assert (answers.starts, answers.stops, answers.heaviest) == (None, None, None)
+    assert answers.known_until == NOON + STEP
+
+
+def test_sums_are_rates_times_the_time_since_the_valid_time_before() -> None:
+    rates = [6.0, 12.0] + 10 * [1.2]
+    sums = asked(rates).sums
+    assert millimetres(sums[30]) == pytest.approx((6 + 12 + 4 * 1.2) / 12)
+    assert millimetres(sums[60]) == pytest.approx((6 + 12 + 10 * 1.2) / 12)
+    assert asked(rates[:6]).sums[60] is None and asked(rates[:6]).sums[30] is not None
+    assert asked([6.0, NAN] + 4 * [0.0]).sums[30] is None
+    # of ten minutes a half
+    wide = forecast_of([6.0, 12.0, 3.0], step=2 * STEP)
+    amount = amount_of(curve_at(wide, Place("a", *HERE)), 25)
+    assert millimetres(amount) == pytest.approx((6 + 12 + 0.5 * 3) / 6)
+
+
+def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
+    members = np.zeros((12, 11, 3, 4))
+    members[:, :, 1, 1] = np.arange(11)  # member k rains k mm/h all the time
+    forecast = with_members(forecast_of(12 * [3.0]), members)
+    amount = answers_of(curve_at(forecast, Place("a", *HERE))).sums[60]
+    assert amount is not None and amount.amount == pytest.approx(3.0)
+    assert amount.probability == pytest.approx(8 / 11) and amount.quantiles is not None
+    assert list(amount.quantiles.values()) == pytest.approx([1.0, 5.0, 9.0])
+    words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 3.0), UTC)
+    assert "3 mm (1 to 9 mm in 8 of 10 members) in the next hour" in words
+
+
+def test_the_sum_of_a_circle_is_that_of_its_wettest_pixel() -> None:
+    forecast = forecast_of([6.0, 0, 0, 0, 0, 0])
+    forecast["precipitation_rate"][1, 1, 2] = 12.0
+    amount = answers_of(curve_at(forecast, Place("near", *HERE, radius=8.0))).sums[30]
+    assert amount == Amount(1.0)  # not 1.5, that of the largest rates
+
+
+def test_times_stand_in_the_zone_asked_for_summer_and_winter() -> None:
+    assert in_iso(NOON, BERLIN) == "2024-06-02T14:00:00+02:00"
+    assert in_iso(np.datetime64("2024-01-02T12:00"), BERLIN) == "2024-01-02T13:00:00+01:00"
+    assert in_iso(NOON, UTC) == "2024-06-02T12:00:00Z"
+    assert in_words(asked([0, 2]), BERLIN).startswith("Rain starts at 14:10")
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlinn", "", "Europe", "../etc/passwd", "/etc/passwd"])
+def test_an_unknown_zone_names_its_key(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^timezone: "):
+        zone_of("timezone", name)
+
+
+@pytest.mark.parametrize("zone", [UTC, BERLIN], ids=str)
+def test_json_and_csv_have_the_same_numbers(zone: tzinfo) -> None:
+    members = np.zeros((2, 11, 3, 4))
+    members[:, :, 1, 1] = np.arange(11)
+    forecast = with_members(forecast_of([0.0, 2.5], {0.1: [0.25, 0.75]}), members)
+    places = (Place("a, b", *HERE), Place("far", -10.0, 10.0, 5.0))
+    answers = [
+        answers_of(curve_at(forecast, place), seen)
+        for place, seen in zip(places, (0.0, NAN), strict=True)
+    ]
+    document = json.loads(json.dumps(document_of(forecast, answers, zone, "a.nc"), allow_nan=False))
+    rows = list(csv.DictReader(io.StringIO(as_csv(answers, zone))))
+    assert document["method"] == "model" and document["timezone"] == str(zone)
+    here, far = document["places"]
+    assert (here["name"], here["status"], far["status"]) == ("a, b", "covered", "outside")
+    assert here["raining_now"] is False and far["raining_now"] is None
+    assert here["starts_at"] == {"time": in_iso(NOON + 2 * STEP, zone), "probability": 0.75}
+    assert far["words"] == "Outside of the grid of the forecast." and far["heaviest"] is None
+    step = here["lead_times"][1]
+    assert step == {
+        "time": in_iso(NOON + 2 * STEP, zone), "lead_minutes": 10.0, "rate": 2.5,
+        "quantiles": {"p10": 1.0, "p50": 5.0, "p90": 9.0}, "probability": {"0.1": 0.75},
+    }  # fmt: skip
+    assert [row["name"] for row in rows] == ["a, b", "a, b", "far", "far"]
+    assert rows[1] == {
+        "name": "a, b", "latitude": "50.9", "longitude": "10.1", "radius": "", "status": "covered",
+        "time": step["time"], "lead_minutes": "10.0", "rate": "2.5", "wet_share": "",
+        "rate_p10": "1.0", "rate_p50": "5.0", "rate_p90": "9.0", "probability_0.1": "0.75",
+    }  # fmt: skip
+    assert rows[3]["rate"] == rows[3]["rate_p50"] == rows[3]["probability_0.1"] == ""
