@@ -95,7 +95,7 @@ def run_cycle(
             publish(forecast, report.path, config, reference_time, now)
             report.outcome = FORECAST if report.reason is None else FALLBACK
         tidy_up(config, reference_time, now)
-        write_page(config, reference_time, now)
+        write_page(config, source, reference_time, now)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
 

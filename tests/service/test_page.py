@@ -24,6 +24,7 @@ from nowcast.errors import MissingInputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar import Weather, open_grid, write_synthetic
 from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres
+from nowcast.service.live_frames import FrameSource
 from nowcast.service.page import build_page, write_page
 from nowcast.service.page_map import lines_on_page, pixel_km
 from nowcast.service.publication import forecast_path
@@ -69,7 +70,7 @@ def forecast_from(radar: Path, time: np.datetime64, members: int = 0) -> xr.Data
 def cycle(config: PredictConfig, radar: Path, time: np.datetime64) -> None:
     """What a cycle from this time does at its end."""
     write_forecast(forecast_from(radar, time), forecast_path(config.output, time))
-    write_page(config, time, np.datetime64("2026-01-01", "ns"))
+    write_page(config, FrameSource(config), time, np.datetime64("2026-01-01", "ns"))
 
 
 def shown() -> dict[str, Any]:
@@ -148,19 +149,19 @@ def test_an_ensemble_is_shown_by_its_mean_and_the_shares_of_its_members(
 ) -> None:
     forecast = forecast_from(radar, SIX, members=4)
     rates = forecast["precipitation_rate"].values[:, :, ::-1]
-    page = build_page(forecast, configured(*words))
+    page = build_page(forecast, FrameSource(configured(*words)))
     assert page.thresholds == (0.5, 1.0, 2.0, 5.0, 10.0) and page.probabilities is not None
     np.testing.assert_allclose(page.rates, rates.mean(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(page.probabilities[:, 3], (rates >= 5.0).mean(axis=1))
 
 
 def test_the_page_names_the_method_and_why_it_stood_in(words: list[str], radar: Path) -> None:
-    forecast, config = forecast_from(radar, SIX), configured(*words)
+    forecast, source = forecast_from(radar, SIX), FrameSource(configured(*words))
     by_model = forecast.assign_attrs(checkpoint="/home/me/best.pt", checkpoint_sha256="ab" * 32)
-    page = build_page(by_model, config)
+    page = build_page(by_model, source)
     assert ("method", "model best.pt (abababababab)") in page.about and page.by_other == ""
     instead = forecast.assign_attrs(method="persistence", method_reason="model: no frame at 05:55")
-    page = build_page(instead, config)
+    page = build_page(instead, source)
     assert page.by_other == "Forecast by persistence, not by the model: no frame at 05:55"
 
 
