@@ -128,6 +128,20 @@ def test_frames_that_were_never_observed_are_shown_as_absent(words: list[str], r
     assert [one["absent"] for one in shown()["frames"]] == [True] * 13 + [False] * 3
 
 
+def test_a_damaged_frame_of_the_hour_before_is_absent_and_not_waited_for(
+    run: Run, words: list[str], radar: Path
+) -> None:
+    Path("radar").mkdir()
+    with xr.open_dataset(radar, engine="netcdf4") as series:
+        for time in SIX - STEP * np.arange(14):
+            path = f"radar/{str(time)[:16].replace(':', '')}.nc"
+            series.sel(time=[time]).to_netcdf(path, engine="netcdf4")
+    Path("radar/2020-01-01T0510.nc").write_bytes(b"not whole")
+    outcome = run("predict", *words, "data.path=radar/%Y-%m-%dT%H%M.nc", "retry=600")
+    assert outcome.code == 0 and "0510" not in outcome.err
+    assert [n for n, one in enumerate(shown()["frames"]) if one["absent"]] == [2]
+
+
 def test_a_page_that_cannot_be_written_costs_no_forecast(run: Run, words: list[str]) -> None:
     Path("out/index.html").mkdir(parents=True)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "latest=copy", "status=a/status.json")
