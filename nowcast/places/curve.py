@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.arrays import Float64Array
@@ -135,6 +136,14 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         probability=probability,
         probability_source=source,
     )
+
+
+def rate_at(frame: npt.NDArray[np.float32], place: Place, pixels: Pixels) -> float:
+    """Return the rate of a frame (y, x) at a place in mm/h, the largest of a circle; NaN if it is
+    outside of the grid or not covered.
+    """
+    index = pixels.of(place)
+    return float("nan") if index is None else float(largest(frame[index].astype(float)))
 
 
 def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
