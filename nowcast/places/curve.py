@@ -80,7 +80,7 @@ class PlaceForecast:
         if self.place.radius is None:
             return None
         known = np.isfinite(self.pixel_rates).sum(axis=1)
-        wet = (self.pixel_rates >= self.rain_threshold).sum(axis=1)
+        wet = (self.pixel_rates >= np.float32(self.rain_threshold)).sum(axis=1)
         return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
 
     @property
@@ -173,7 +173,7 @@ def _probability(
     rates = largest(members)
     unknown = np.isnan(rates).any(axis=1)
     return {
-        threshold: np.where(unknown, np.nan, (rates >= threshold).mean(axis=1))
+        threshold: np.where(unknown, np.nan, (rates >= np.float32(threshold)).mean(axis=1))
         for threshold in thresholds
     }, "members"
 

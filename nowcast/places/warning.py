@@ -87,7 +87,7 @@ def _warning(
     rates = rates.mean(axis=1) if REALIZATION in forecast[RATE].dims else rates
     basis, values = _decides(forecast, rule.rate, index, rates)
     known = bool(np.isfinite(values).any())
-    holds = values >= (rule.rate if basis == "rate" else rule.probability - 1e-6)
+    holds = values >= (np.float32(rule.rate) if basis == "rate" else rule.probability - 1e-6)
     when = forecast["time"].values[holds.any(axis=1)]
     if not when.size:
         return None, known
@@ -115,7 +115,7 @@ def _decides(
     of_members = MEMBER_RATE if MEMBER_RATE in forecast else RATE
     if REALIZATION in forecast[of_members].dims:
         members = values_at(forecast[of_members], index)
-        share = (members >= rate).mean(axis=1)
+        share = (members >= np.float32(rate)).mean(axis=1)
         return "members", np.where(np.isnan(members).any(axis=1), np.nan, share)
     return "rate", rates
 
