@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.config.predict import MODEL, PredictConfig
+from nowcast.config.predict import MODEL
 from nowcast.forecast.dataset import REALIZATION, REFERENCE_TIME, open_forecast
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
 from nowcast.radar.grid import RATE
@@ -18,30 +18,32 @@ from nowcast.report.forecast_page import ForecastPage, write_forecast_page
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.page_map import lines_on_page, pixel_km
+from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
+from nowcast.service.questions import Questions
 
 _HOUR = np.timedelta64(1, "h")
 _THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
 
 
 def write_page(
-    config: PredictConfig, source: FrameSource, reference_time: np.datetime64, now: np.datetime64
+    source: FrameSource, questions: Questions, reference_time: np.datetime64, now: np.datetime64
 ) -> None:
-    """Write the page of the newest forecast, if one is asked for. A forecast from an earlier time
-    than that leaves a page as it was.
+    """Write the page of the newest forecast. A forecast from an earlier time than that leaves a
+    page as it was.
 
     Errors: DataError, MissingInputError of a map that cannot be used; CannotCreateError,
     InputOutputError.
     """
-    if config.page is None:
-        return
+    config = source.config
+    assert config.page is not None
     path = Path(config.page).expanduser()
     time, newest = newest_forecast(config.output, max(reference_time, now)) or (None, None)
     if newest is not None and (time == reference_time or not path.exists()):
-        write_forecast_page(path, build_page(open_forecast(newest), source))
+        write_forecast_page(path, build_page(open_forecast(newest), source, questions))
 
 
-def build_page(forecast: xr.Dataset, source: FrameSource) -> ForecastPage:
+def build_page(forecast: xr.Dataset, source: FrameSource, questions: Questions) -> ForecastPage:
     """Return what the page of a forecast shows, north up. Errors: as `write_page`."""
     place, turned = place_of_grid(forecast), origin_of(forecast) == "lower"
     rates, probabilities = _fields(forecast)
@@ -55,6 +57,8 @@ def build_page(forecast: xr.Dataset, source: FrameSource) -> ForecastPage:
         probabilities=None if probabilities is None else probabilities.values[:, :, rows],
         pixel_km=pixel_km(place),
         lines=lines_on_page(place, rates.shape[1], source.config.page_map, turned=turned),
+        places=places_on_page(forecast, observed, questions.places, questions.zone, turned=turned),
+        zone=str(questions.zone),
         about=list(_about(forecast)),
         by_other=_by_other(forecast),
     )

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 METHOD_REASON = "method_reason"
 """Attribute of a forecast by a fallback: why not by the first method of the chain."""
+PLACES_CSV, PLACES_JSON = ".places.csv", ".places.json"
+"""What stands in place of .nc in the names of a forecast's files of places."""
 CODES = "YymdjHMS"
 """Those of strftime that mean the same in every language, and that `radar.finding.time_patterns`
 reads again.
@@ -215,6 +217,8 @@ def _remove_old(
         ):
             continue
         try:
+            for suffix in (PLACES_CSV, PLACES_JSON):
+                path.with_name(f"{path.stem}{suffix}").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(

@@ -60,6 +60,7 @@ def page() -> ForecastPage:
         (1.0, 1.0),
         {"coast": [np.array([[0.0, 0.0], [20.0, 10.0], [39.0, 29.0]])], "border": []},
         [place, outside],
+        "Europe/Berlin",
         [("radar", HOSTILE)],
         f"Forecast by extrapolation: {HOSTILE}",
     )

@@ -23,11 +23,13 @@ from nowcast.config.predict import PredictConfig
 from nowcast.errors import MissingInputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar import Weather, open_grid, write_synthetic
-from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres
+from nowcast.radar.placing.cropping import degrees_of
+from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres, place_of_grid
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.page import build_page, write_page
 from nowcast.service.page_map import lines_on_page, pixel_km
 from nowcast.service.publication import forecast_path
+from nowcast.service.questions import read_questions
 
 Run = Callable[..., Outcome]
 SIX, STEP = np.datetime64("2020-01-01T06:00", "ns"), np.timedelta64(5, "m")
@@ -70,7 +72,7 @@ def forecast_from(radar: Path, time: np.datetime64, members: int = 0) -> xr.Data
 def cycle(config: PredictConfig, radar: Path, time: np.datetime64) -> None:
     """What a cycle from this time does at its end."""
     write_forecast(forecast_from(radar, time), forecast_path(config.output, time))
-    write_page(config, FrameSource(config), time, np.datetime64("2026-01-01", "ns"))
+    write_page(FrameSource(config), read_questions(config), time, np.datetime64("2026-01-01", "ns"))
 
 
 def shown() -> dict[str, Any]:
@@ -163,20 +165,38 @@ def test_an_ensemble_is_shown_by_its_mean_and_the_shares_of_its_members(
 ) -> None:
     forecast = forecast_from(radar, SIX, members=4)
     rates = forecast["precipitation_rate"].values[:, :, ::-1]
-    page = build_page(forecast, FrameSource(configured(*words)))
+    config = configured(*words)
+    page = build_page(forecast, FrameSource(config), read_questions(config))
     assert page.thresholds == (0.5, 1.0, 2.0, 5.0, 10.0) and page.probabilities is not None
     np.testing.assert_allclose(page.rates, rates.mean(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(page.probabilities[:, 3], (rates >= 5.0).mean(axis=1))
 
 
 def test_the_page_names_the_method_and_why_it_stood_in(words: list[str], radar: Path) -> None:
-    forecast, source = forecast_from(radar, SIX), FrameSource(configured(*words))
+    forecast, config = forecast_from(radar, SIX), configured(*words)
+    with_it = FrameSource(config), read_questions(config)
     by_model = forecast.assign_attrs(checkpoint="/home/me/best.pt", checkpoint_sha256="ab" * 32)
-    page = build_page(by_model, source)
+    page = build_page(by_model, *with_it)
     assert ("method", "model best.pt (abababababab)") in page.about and page.by_other == ""
     instead = forecast.assign_attrs(method="persistence", method_reason="model: no frame at 05:55")
-    page = build_page(instead, source)
+    page = build_page(instead, *with_it)
     assert page.by_other == "Forecast by persistence, not by the model: no frame at 05:55"
+
+
+def test_places_stand_on_the_page_where_they_are(words: list[str], radar: Path) -> None:
+    longitude, latitude = degrees_of(place_of_grid(open_grid(radar)), "")
+    rows = f"here,{latitude[3, 7]:.4f},{longitude[3, 7]:.4f}\nfar,0,0\n"
+    Path("places.csv").write_text(f"name,latitude,longitude\n{rows}")
+    forecast = forecast_from(radar, SIX)
+    config = configured(*words, "places=places.csv", "timezone=Europe/Berlin")
+    page = build_page(forecast, FrameSource(config), read_questions(config))
+    here, far = page.places
+    assert (here.name, here.column, here.row) == ("here", 7, 20 - 1 - 3)
+    observed = open_grid(radar)["precipitation_rate"].sel(time=SIX).values[3, 7]
+    assert here.rates[12] == pytest.approx(float(observed), nan_ok=True)
+    np.testing.assert_allclose(here.rates[13:], forecast["precipitation_rate"].values[:, 3, 7])
+    assert here.sentence and here.chance is None and page.zone == "Europe/Berlin"
+    assert (far.column, far.row) == (None, None) and far.sentence.startswith("Outside")
 
 
 def test_the_name_of_a_page_ends_in_html(run: Run, words: list[str]) -> None:
