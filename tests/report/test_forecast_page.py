@@ -249,6 +249,18 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("fragment", "clock"), [("#-1,5,", "11:55"), ("#9999,5,", "12:15"), ("#%E0,<b>,x", "12:00")]
+)
+def test_a_choice_is_taken_from_the_address_and_nonsense_is_ignored(
+    browser: Browser, written: Path, fragment: str, clock: str
+) -> None:
+    browser.send("Page.navigate", url="about:blank")
+    browser.show(f"{written.as_uri()}{fragment}")
+    assert shown(browser, "clock") == clock
+
+
+@needs_browser
 def test_in_a_browser_old_data_look_old(opened: Callable[..., Browser]) -> None:
     looks = {}
     for minutes in (4, 16, 31, 3000):

@@ -77,7 +77,7 @@
     button.setAttribute("aria-label", "pause");
   };
   const recall = () => {
-    const [step, shown, motion] = decodeURIComponent(location.hash.slice(1)).split(",");
+    const [step, shown, motion] = location.hash.slice(1).split(",");
     const wanted = data.newest + Number(step);
     if (step && Number.isInteger(wanted)) state.step = Math.max(0, Math.min(data.frames.length - 1, wanted));
     const radio = [...document.querySelectorAll("[name=shown]")].find((one) => one.value === shown);
