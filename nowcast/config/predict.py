@@ -165,6 +165,8 @@ class PredictConfig:
                 raise ConfigError(
                     f"{key}: the name of this file ends in {suffix}, unlike {given!r}."
                 )
+        if self.page is None and self.page_map != default_values("predict")["page_map"]:
+            raise ConfigError("page_map: is for a page; give page=forecasts/index.html, too.")
         if self.log_file is not None and not self.log_file.endswith((".log", ".jsonl")):
             raise ConfigError(
                 f"log_file: the name of a log ends in .log or .jsonl, unlike {self.log_file!r}."

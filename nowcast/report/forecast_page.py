@@ -51,7 +51,7 @@ class ForecastPage:
         thresholds: in mm/h; empty without probabilities.
         probabilities: (lead, k, h, w) of reaching each threshold, 0 to 1.
         pixel_km: height and width of a pixel; None if not known.
-        lines: of the map by kind (coast, border, line), each (n, 2) column and row in pixels.
+        lines: of the map by kind (coast, border), each (n, 2) column and row in pixels.
         places: with their answers.
         zone: the time zone of their clock times.
         about: what to print of the origin, as (name, words).
@@ -146,7 +146,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         "chart_left": round(100 * CHART_LEFT, 2),
         "chart_width": round(100 * CHART_WIDTH, 2),
         "zone": page.zone,
-        "chance_of": next((place.threshold for place in page.places), None),
+        "chance_of": next((one.threshold for one in page.places if one.threshold), None),
         "about": list(page.about),
         "by_other": page.by_other,
     }  # fmt: skip

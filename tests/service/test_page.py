@@ -20,7 +20,7 @@ from PIL import Image
 from nowcast.cli.schemas import register_schemas
 from nowcast.config.effects import configs_folder
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import MissingInputError
+from nowcast.errors import ConfigError, MissingInputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar import Weather, open_grid, write_synthetic
 from nowcast.radar.placing.cropping import degrees_of
@@ -199,9 +199,11 @@ def test_places_stand_on_the_page_where_they_are(words: list[str], radar: Path) 
     assert (far.column, far.row) == (None, None) and far.sentence.startswith("Outside")
 
 
-def test_the_name_of_a_page_ends_in_html(run: Run, words: list[str]) -> None:
-    outcome = run("predict", *words, "page=out/index.nc")
-    assert outcome.code == 78 and "page: the name of this file ends in .html" in outcome.err
+def test_keys_that_cannot_be_meant_are_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"page: the name of this file ends in \.html"):
+        configured(*words, "page=out/index.nc")
+    with pytest.raises(ConfigError, match=r"page_map: is for a page"):
+        configured(*words[:-1], "page_map=none")
 
 
 def test_lines_and_pixels_are_where_they_are_on_earth(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@
   };
   window.addEventListener("resize", settle);
 
-  // the next page, once it is there: this one stays while it cannot be read
+  // a newer page takes the place of this one, which stays while none can be read
 
   const checked = (words) => text("check", `${words} (${local(Date.now(), { hour: "2-digit", minute: "2-digit" })}).`);
   const compare = (other) => {
