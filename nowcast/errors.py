@@ -70,6 +70,14 @@ class TryLaterError(NowcastError):
     exit_code = 75
 
 
+class WarnedError(NowcastError):
+    """All went well, and a forecast holds a warning; with the exit code that the user gave it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class ConfigError(NowcastError):
     """A configuration key is unknown, missing, of the wrong type, out of range, or at odds with
     another.

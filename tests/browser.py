@@ -19,8 +19,8 @@ BROWSER = (
 class Browser:
     """One page of a browser; what it asked for and complained of is kept.
 
-    requests: addresses that the page wanted, but for data and its own files. complaints: errors of
-    its scripts and whatever else its console says.
+    requests: addresses that the page wanted, apart from data. complaints: errors of its scripts and
+    all else in its console.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -38,6 +38,10 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     write_synthetic(tmp_path / "data/radolan.nc", 11 * 288, 24, 28, seed=2, start="2018-05-10")
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive/rain.nc").symlink_to(tmp_path / "data/radolan.nc")
+    (tmp_path / "places.csv").write_text("name,latitude,longitude,radius\nHere,51.08,10,5\n")
+    square = [[[9.9, 51.0], [10.1, 51.0], [10.1, 51.1], [9.9, 51.1], [9.9, 51.0]]]
+    area = json.dumps({"type": "Polygon", "coordinates": square})
+    (tmp_path / "areas.geojson").write_text(area)
     (tmp_path / "mine/experiment").mkdir(parents=True)
     (tmp_path / "mine/experiment/winter.yaml").write_text(
         "# @package _global_\nmodel:\n  hidden_channels: [4]\n"

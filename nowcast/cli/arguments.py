@@ -61,7 +61,8 @@ def with_one_place(words: list[str]) -> list[str]:
 def predict_words(words: list[str], watch: bool) -> list[str]:
     """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
     `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is
-    `period=[a,b]`, for no key of Python's can be called `from`.
+    `period=[a,b]`, for no key of Python's can be called `from`; a rule of warnings is new, so that
+    Hydra wants ++.
 
     Errors: UsageError where only one of `from` and `to` is given.
     """
@@ -75,7 +76,11 @@ def predict_words(words: list[str], watch: bool) -> list[str]:
         raise UsageError("from, to: give both, the first and the last time to forecast from.")
     period = f"period=[{ends.get('from')},{ends.get('to')}]"
     renamed = [
-        f"baseline={word.removeprefix('model=')}" if word.startswith("model=") else word
+        f"baseline={word.removeprefix('model=')}"
+        if word.startswith("model=")
+        else f"++{word}"
+        if word.startswith("warnings.rules.")
+        else word
         for word in words
     ]
     named = [

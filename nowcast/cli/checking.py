@@ -67,6 +67,9 @@ def _named_files(config: Any) -> Iterator[tuple[str, str]]:
         yield f"input_paths.{name}", path
     for name, field in getattr(getattr(config, "inputs", None), "fields", {}).items():
         yield f"inputs.fields.{name}.path", field.path
+    for name, rule in getattr(getattr(config, "warnings", None), "rules", {}).items():
+        if "area" in rule:
+            yield f"warnings.rules.{name}.area", rule["area"]
     ahead = getattr(getattr(config, "inputs", None), "ahead", None)
     for name, field in getattr(ahead, "fields", {}).items():
         yield f"inputs.ahead.fields.{name}.path", field.path

@@ -22,6 +22,7 @@ from nowcast.errors import (
     Interrupted,
     MissingInputError,
     NowcastError,
+    WarnedError,
 )
 from nowcast.explain import explain
 from nowcast.files import is_locked, only_writer
@@ -33,10 +34,12 @@ from nowcast.service.live_files import version_of
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import ModelCache
 from nowcast.service.publication import forecast_path, output_folder
+from nowcast.service.questions import STANDARD_OUTPUT, Questions, read_questions
 from nowcast.service.report import Journal, Report, open_journal
 
 log = logging.getLogger(__name__)
 
+_FILES = ("checkpoint", "log_file", "status", "metrics", "page", "places")
 _WAIT = 30.0  # seconds after which a watching process tries again to write what it could not
 
 
@@ -47,6 +50,7 @@ def predict(config: PredictConfig) -> None:
     """
     with open_journal(config) as journal:
         refuse_collisions(config)
+        questions = read_questions(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
                 f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
@@ -54,7 +58,7 @@ def predict(config: PredictConfig) -> None:
             )
         if config.format == GEOTIFF:  # now, rather than once the forecast is made
             require_rasterio()
-        cycles = Cycles(config, journal)
+        cycles = Cycles(config, journal, questions)
         while True:
             with only_writer(output_folder(config.output), wait=config.lock_wait):
                 if config.watch:
@@ -74,11 +78,13 @@ def now() -> np.datetime64:
 
 def refuse_collisions(config: PredictConfig) -> None:
     """Errors: ConfigError where two keys name one file."""
-    keys = ("checkpoint", "log_file", "status", "metrics", "page")
-    given = {key: getattr(config, key) for key in keys}
+    given = {key: getattr(config, key) for key in _FILES}
     named = [
         (key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None
     ]
+    warnings = config.warnings.file
+    if warnings is not None and warnings != STANDARD_OUTPUT and "%" not in warnings:
+        named.append(("warnings.file", Path(warnings).expanduser().resolve()))
     named += (
         [("latest", (output_folder(config.output) / LATEST).resolve())]
         if config.latest == "copy"
@@ -92,8 +98,8 @@ def refuse_collisions(config: PredictConfig) -> None:
 class Cycles:
     """Cycles of one configuration; what was opened for one serves those after it."""
 
-    def __init__(self, config: PredictConfig, journal: Journal) -> None:
-        self.config, self.journal = config, journal
+    def __init__(self, config: PredictConfig, journal: Journal, questions: Questions) -> None:
+        self.config, self.journal, self.questions = config, journal, questions
         self.source = FrameSource(config)
         self.model_cache = ModelCache(config)
         self.newest: np.datetime64 | None = None
@@ -105,7 +111,7 @@ class Cycles:
         """
         report, failure = Report(), None
         try:
-            run_cycle(self.config, self.source, self.model_cache, report, at, now())
+            run_cycle(self.config, self.source, self.model_cache, report, at, now(), self.questions)
         except Exception as error:
             report.fail(error)
             failure = error
@@ -127,10 +133,12 @@ class Cycles:
                 f"output: {self.config.output!r} gives one name to several of these times; add %H"
                 " and %M."
             )
-        failures: list[Exception] = []
+        failures, warned = list[Exception](), list[WarnedError]()
         for at in times:
             try:
                 self.run(at)
+            except WarnedError as warning:
+                warned.append(warning)
             except Exception as error:
                 failures.append(error)
         if failures:
@@ -140,6 +148,8 @@ class Cycles:
             )
             failed.exit_code = code
             raise failed from failures[0]
+        if warned:
+            raise warned[0]
 
     def watch(self) -> None:
         """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too

@@ -2,6 +2,7 @@
 limits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -29,6 +30,9 @@ from nowcast.config.effects import (
 )
 from nowcast.config.evaluate import baseline_steps
 from nowcast.errors import ConfigError, TryLaterError
+from nowcast.places.place import parse_place
+from nowcast.places.rule import parse_rules
+from nowcast.places.zone import zone_of
 from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.options import RATES
 from nowcast.radar.reading.options import ReadOptions
@@ -49,6 +53,34 @@ _OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
 """What a model that only lends its steps may keep, so that a configuration of the model need
 not change for a baseline.
 """
+
+
+@dataclass
+class WarningsConfig:
+    """When a forecast is a warning, and where that is written."""
+
+    # of Rule once parsed; Hydra could set none on the command line otherwise
+    rules: dict[str, Any]
+    file: str | None
+    exit_code: int
+
+    def __post_init__(self) -> None:
+        parse_rules(self.rules)
+        if self.file is not None and self.file != "-" and not self.file.endswith(".jsonl"):
+            raise ConfigError(
+                "warnings.file: the name of this file ends in .jsonl, or is - for standard output,"
+                f" unlike {self.file!r}."
+            )
+        if self.exit_code != 0 and not 3 <= self.exit_code <= 63:
+            raise ConfigError(
+                "warnings.exit_code: 0, or a code from 3 to 63, which mean nothing else, not"
+                f" {self.exit_code}."
+            )
+        if not self.rules and (self.file is not None or self.exit_code != 0):
+            raise ConfigError(
+                "warnings.rules: give a rule, as 'warnings.rules.flood={rate: 10, probability:"
+                " 0.3, within: 60, area: areas.geojson}'; without one there is no warning."
+            )
 
 
 @dataclass
@@ -100,14 +132,24 @@ class PredictConfig:
     metrics: str | None = field(metadata=SHAPES_NOT)
     page: str | None = field(metadata=SHAPES_NOT)
     page_map: str = field(metadata=SHAPES_NOT)
+    places: str | None = field(metadata=SHAPES_NOT)
+    # text or a list; a type of its own would be refused in words of OmegaConf
+    place: Any = field(metadata=SHAPES_NOT)
+    timezone: str = field(metadata=SHAPES_NOT)
+    warnings: WarningsConfig = field(metadata=SHAPES_NOT)
     device: str = field(metadata=SHAPES_NOT)
     precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "log_file", "status", "metrics", "page", "page_map"):
+        for key in ("checkpoint", "log_file", "status", "metrics", "page", "page_map", "places"):
             not_empty(key, getattr(self, key))
         for key in ("institution", "licence", "contact"):
             not_empty(key, getattr(self, key), "a text, or leave it out")
+        if self.place is not None:
+            parse_place("place", self.place)
+        zone_of("timezone", self.timezone)
+        if isinstance(self.warnings, Mapping):  # of Python, which knows no groups
+            self.warnings = WarningsConfig(**self.warnings)
         self._check_methods()
         self._check_when()
         at_least("members", self.members, 2)
@@ -142,6 +184,8 @@ class PredictConfig:
                 raise ConfigError(
                     f"{key}: the name of this file ends in {suffix}, unlike {given!r}."
                 )
+        if self.page is None and self.page_map != default_values("predict")["page_map"]:
+            raise ConfigError("page_map: is for a page; give page=forecasts/index.html, too.")
         if self.log_file is not None and not self.log_file.endswith((".log", ".jsonl")):
             raise ConfigError(
                 f"log_file: the name of a log ends in .log or .jsonl, unlike {self.log_file!r}."

@@ -33,5 +33,8 @@ FACE = {
     "words": "answers as sentences",
     "tables": "answers as JSON and CSV",
     "zone": "times in a time zone",
+    "rule": "rules of warnings",
+    "areas": "areas of a GeoJSON file",
+    "warning": "warnings by rule",
 }
 """The modules that other rooms may import, and what they give."""

@@ -172,7 +172,7 @@ def _now(curve: PlaceForecast, observed: float | None) -> Now:
     time = curve.times[0] if observed is None else curve.reference_time
     known = bool(np.isfinite(rate))
     return Now(
-        rate >= curve.rain_threshold if known else None,
+        bool(rate >= np.float32(curve.rain_threshold)) if known else None,
         time,
         rate if known else None,
         observed is not None,
@@ -187,7 +187,7 @@ def _known(curve: PlaceForecast) -> int:
 
 def _wet(curve: PlaceForecast) -> list[bool]:
     """Whether it rains, for each lead time before the first that is unknown."""
-    return [bool(one) for one in curve.rate[: _known(curve)] >= curve.rain_threshold]
+    return [bool(one) for one in curve.rate[: _known(curve)] >= np.float32(curve.rain_threshold)]
 
 
 def _dry(curve: PlaceForecast) -> list[bool]:
@@ -200,11 +200,11 @@ def _first(truths: list[bool], since: int) -> int | None:
 
 def _heaviest(curve: PlaceForecast) -> Heaviest | None:
     rates = curve.rate[: _known(curve)]
-    if not rates.size or rates.max() < curve.rain_threshold:
+    if not rates.size or rates.max() < np.float32(curve.rain_threshold):
         return None
     step = int(rates.argmax())
     rate = float(rates[step])
-    reached = [one for one in curve.probability if one <= rate]
+    reached = [one for one in curve.probability if np.float32(one) <= rate]
     threshold = max(reached, default=None)
     probability = None if threshold is None else _known_number(curve.probability[threshold][step])
     return Heaviest(curve.times[step], rate, threshold, probability)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from nowcast.arrays import Float64Array
@@ -79,7 +80,7 @@ class PlaceForecast:
         if self.place.radius is None:
             return None
         known = np.isfinite(self.pixel_rates).sum(axis=1)
-        wet = (self.pixel_rates >= self.rain_threshold).sum(axis=1)
+        wet = (self.pixel_rates >= np.float32(self.rain_threshold)).sum(axis=1)
         return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
 
     @property
@@ -137,6 +138,14 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
     )
 
 
+def rate_at(frame: npt.NDArray[np.float32], place: Place, pixels: Pixels) -> float:
+    """Return the rate of a frame (y, x) at a place in mm/h, the largest of a circle; NaN if it is
+    outside of the grid or not covered.
+    """
+    index = pixels.of(place)
+    return float("nan") if index is None else float(largest(frame[index].astype(float)))
+
+
 def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
     """(lead, n) in mm/h; of an ensemble the mean, missing where one of its members is."""
     rates = values_at(forecast[RATE], index)
@@ -164,7 +173,7 @@ def _probability(
     rates = largest(members)
     unknown = np.isnan(rates).any(axis=1)
     return {
-        threshold: np.where(unknown, np.nan, (rates >= threshold).mean(axis=1))
+        threshold: np.where(unknown, np.nan, (rates >= np.float32(threshold)).mean(axis=1))
         for threshold in thresholds
     }, "members"
 

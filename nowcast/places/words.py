@@ -88,6 +88,8 @@ def _at_most(answers: Answers, zone: tzinfo) -> str:
     if known is None or not np.isfinite(known).any():
         return ""
     step = int(np.nanargmax(known))
+    if known[step] < 0.01:
+        return " (probability of rain below 0.01)"
     most, when = _number(known[step]), _clock(curve.times[step], zone)
     return f" (probability of rain at most {most}, at {when})"
 
@@ -115,10 +117,11 @@ def _sums(answers: Answers) -> list[str]:
 
 
 def _amount(one: Amount) -> str:
+    amount = "under 0.1" if 0 < one.amount < 0.05 else _rounded(one.amount)
     if one.quantiles is None:
-        return f"{_rounded(one.amount)} mm"
+        return f"{amount} mm"
     low, high = (_rounded(one.quantiles[q]) for q in (min(one.quantiles), max(one.quantiles)))
-    return f"{_rounded(one.amount)} mm ({low} to {high} mm in 8 of 10 members)"
+    return f"{amount} mm ({low} to {high} mm in 8 of 10 members)"
 
 
 def _turn(turn: Turn, zone: tzinfo) -> str:

@@ -51,8 +51,9 @@ class ForecastPage:
         thresholds: in mm/h; empty without probabilities.
         probabilities: (lead, k, h, w) of reaching each threshold, 0 to 1.
         pixel_km: height and width of a pixel; None if not known.
-        lines: of the map by kind (coast, border, line), each (n, 2) column and row in pixels.
+        lines: of the map by kind (coast, border), each (n, 2) column and row in pixels.
         places: with their answers.
+        zone: the time zone of their clock times.
         about: what to print of the origin, as (name, words).
         by_other: why another method than the model made the forecast; empty if it is the model.
     """
@@ -65,6 +66,7 @@ class ForecastPage:
     pixel_km: tuple[float, float] | None = None
     lines: Mapping[str, Sequence[Float64Array]] = field(default_factory=dict)
     places: Sequence[PagePlace] = ()
+    zone: str = "UTC"
     about: Sequence[tuple[str, str]] = ()
     by_other: str = ""
 
@@ -143,7 +145,8 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         ],
         "chart_left": round(100 * CHART_LEFT, 2),
         "chart_width": round(100 * CHART_WIDTH, 2),
-        "chance_of": next((place.threshold for place in page.places), None),
+        "zone": page.zone,
+        "chance_of": next((one.threshold for one in page.places if one.threshold), None),
         "about": list(page.about),
         "by_other": page.by_other,
     }  # fmt: skip

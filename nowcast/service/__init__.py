@@ -7,6 +7,7 @@ FACE = {
     "live_frames": "frames as they land",
     "live_files": "whether files have changed",
     "model_cache": "models that stay open",
+    "questions": "places and warnings of each forecast",
     "publication": "where a forecast is published",
     "report": "status, metrics and log lines",
 }

@@ -13,7 +13,7 @@ import xarray as xr
 
 from nowcast.baselines import baseline_record
 from nowcast.config.predict import GEOTIFF, MODEL, NONE, PredictConfig
-from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.errors import ConfigError, MissingInputError, TryLaterError, WarnedError
 from nowcast.forecast.dataset import LATEST, build_forecast
 from nowcast.forecast.file_accumulation import FileAccumulation, with_accumulations
 from nowcast.forecast.geotiff import geotiff_path
@@ -23,7 +23,6 @@ from nowcast.radar import would_find
 from nowcast.service.deadline import deadline
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import ModelCache
-from nowcast.service.page import write_page
 from nowcast.service.publication import (
     METHOD_REASON,
     complete,
@@ -33,6 +32,7 @@ from nowcast.service.publication import (
     published,
     tidy_up,
 )
+from nowcast.service.questions import Questions
 from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, not_by_model
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run_cycle(
     report: Report,
     at: np.datetime64 | None,
     now: np.datetime64,
+    questions: Questions,
 ) -> None:
     """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is
     filled in as far as it comes.
@@ -59,8 +60,9 @@ def run_cycle(
     and a fallback always: it is replaced where a better method has its frames by now.
 
     now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
-    Errors: as each part; TryLaterError, once all is published, where `fallback_exit_code` asks for
-    it.
+    questions: what is asked of the forecast, once it is published.
+    Errors: as each part; WarnedError and TryLaterError, once all is published, where
+    `warnings.exit_code` and `fallback_exit_code` ask for it.
     """
     with deadline(config.deadline):
         with report.timed("find"):
@@ -84,7 +86,7 @@ def run_cycle(
             changed = there is not None and is_outdated(there, report, source)
             report.checkpoint = checksum
         if there is not None and METHOD_REASON not in there and not changed:
-            report.outcome, forecast = ALREADY_THERE, None
+            report.outcome, forecast, observed = ALREADY_THERE, None, None
         else:
             with report.timed("model"):
                 methods = model_cache.methods(checksum)
@@ -92,7 +94,7 @@ def run_cycle(
                 made = methods.forecast(source, reference_time)
             with report.timed("check"):
                 note(report, made, config)
-            forecast = dataset_of(made, config, recipe)
+            forecast, observed = dataset_of(made, config, recipe), made.scene.rates[-1]
             if there is not None and there.get(METHOD_REASON) == made.reason and not changed:
                 report.outcome, forecast = ALREADY_THERE, None
     with report.timed("write"):
@@ -101,7 +103,16 @@ def run_cycle(
             report.outcome = FORECAST if report.reason is None else FALLBACK
         complete(report.path, config)
         tidy_up(config, reference_time, now)
-        write_page(config, reference_time, now)
+        if questions:
+            report.warnings, unknown = questions.answer(forecast, observed, report.path)
+            report.remarks += unknown
+        if config.page is not None:
+            from nowcast.service.page import write_page  # brings PROJ and Pillow
+
+            write_page(source, questions, reference_time, now)
+    warned = [name for name, found in report.warnings.items() if found]
+    if warned and config.warnings.exit_code:
+        raise WarnedError(f"warning: {', '.join(warned)}", config.warnings.exit_code)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
 

@@ -3,12 +3,14 @@ which times their frames are.
 """
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import MissingInputError, TryLaterError
+from nowcast.errors import DataError, MissingInputError, TryLaterError
 from nowcast.periods import Period
 from nowcast.radar.series.opening import say_overruled
 from nowcast.radar.times import Times, show
@@ -77,6 +79,23 @@ class FrameSource:
         MissingInputError where too many are missing; as fill_gaps.
         """
         return self.retry.look(lambda bad: self._find_scene(reference_time, need, bad))
+
+    def frames_before(
+        self, reference_time: np.datetime64, need: Need
+    ) -> NDArray[np.float32] | None:
+        """The frames (t, h, w) of `need` up to the reference time in mm/h, to look at: what cannot
+        be used is NaN, is not waited for, filled or remarked; None if there is none.
+        """
+        bad = BadFiles(skip=True)
+        try:
+            line = self._look_back(reference_time, need, bad)
+            return scene_of(
+                line, self.files, reference_time, need, replace(self.config, max_gap=0.0), bad
+            ).rates
+        except (MissingInputError, DataError):
+            return None
+        finally:
+            self.files.close()
 
     def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
         """The times of a published forecast's frames that are others now, or there by now: frames

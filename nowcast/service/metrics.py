@@ -17,6 +17,7 @@ _CYCLES, _PART, _INFO = (
 )
 _CHECKPOINT, _BUILD = "nowcast_checkpoint_info", "nowcast_build_info"
 _FALLBACK = "nowcast_fallback"
+_WARNINGS = "nowcast_warnings"
 _WET, _INPUT_WET = "nowcast_wet_share", "nowcast_input_wet_share"
 _SHORT = 12  # digits of a checksum that tell checkpoints apart
 _ABOUT = {
@@ -45,6 +46,7 @@ _ABOUT = {
     ),
     "nowcast_cycle_duration_seconds": ("gauge", "How long it took."),
     _PART: ("gauge", "How long each part of it took."),
+    _WARNINGS: ("gauge", "Areas that a rule of warnings holds in, by its name."),
     _CYCLES: ("counter", "Cycles by what became of them."),
 }
 _SAMPLE = re.compile(
@@ -119,6 +121,8 @@ def _of_cycle(chain: Chain) -> Iterator[Sample]:
     yield "nowcast_cycle_duration_seconds", "", chain.cycle["duration_seconds"]
     for part, seconds in chain.cycle["seconds"].items():
         yield _PART, f'part="{part}"', seconds
+    for rule, found in chain.cycle["warnings"].items():
+        yield _WARNINGS, f'rule="{rule}"', len(found)
     for outcome, number in chain.cycles.items():
         yield _CYCLES, f'outcome="{_word(outcome)}"', number
 

@@ -1,15 +1,13 @@
 """The page of the newest forecast: what was observed in the last hour, and what is forecast."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.config.predict import MODEL, PredictConfig
-from nowcast.errors import NowcastError
+from nowcast.config.predict import MODEL
 from nowcast.forecast.dataset import REALIZATION, REFERENCE_TIME, open_forecast
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
 from nowcast.radar.grid import RATE
@@ -20,32 +18,36 @@ from nowcast.report.forecast_page import ForecastPage, write_forecast_page
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.page_map import lines_on_page, pixel_km
+from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
+from nowcast.service.questions import Questions
 
 _HOUR = np.timedelta64(1, "h")
 _THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
 
 
-def write_page(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
-    """Write the page of the newest forecast, if one is asked for. A forecast from an earlier time
-    than that leaves a page as it was.
+def write_page(
+    source: FrameSource, questions: Questions, reference_time: np.datetime64, now: np.datetime64
+) -> None:
+    """Write the page of the newest forecast. A forecast from an earlier time than that leaves a
+    page as it was.
 
     Errors: DataError, MissingInputError of a map that cannot be used; CannotCreateError,
     InputOutputError.
     """
-    if config.page is None:
-        return
+    config = source.config
+    assert config.page is not None
     path = Path(config.page).expanduser()
     time, newest = newest_forecast(config.output, max(reference_time, now)) or (None, None)
     if newest is not None and (time == reference_time or not path.exists()):
-        write_forecast_page(path, build_page(open_forecast(newest), config))
+        write_forecast_page(path, build_page(open_forecast(newest), source, questions))
 
 
-def build_page(forecast: xr.Dataset, config: PredictConfig) -> ForecastPage:
+def build_page(forecast: xr.Dataset, source: FrameSource, questions: Questions) -> ForecastPage:
     """Return what the page of a forecast shows, north up. Errors: as `write_page`."""
     place, turned = place_of_grid(forecast), origin_of(forecast) == "lower"
     rates, probabilities = _fields(forecast)
-    times, observed = _observed(forecast, config)
+    times, observed = _observed(forecast, source)
     rows = slice(None, None, -1 if turned else 1)
     return ForecastPage(
         observed=observed[:, rows],
@@ -54,7 +56,9 @@ def build_page(forecast: xr.Dataset, config: PredictConfig) -> ForecastPage:
         thresholds=() if probabilities is None else probabilities.thresholds,
         probabilities=None if probabilities is None else probabilities.values[:, :, rows],
         pixel_km=pixel_km(place),
-        lines=lines_on_page(place, rates.shape[1], config.page_map, turned=turned),
+        lines=lines_on_page(place, rates.shape[1], source.config.page_map, turned=turned),
+        places=places_on_page(forecast, observed, questions.places, questions.zone, turned=turned),
+        zone=str(questions.zone),
         about=list(_about(forecast)),
         by_other=_by_other(forecast),
     )
@@ -73,23 +77,19 @@ def _fields(forecast: xr.Dataset) -> tuple[NDArray[np.float32], FileProbabilitie
     return rates.mean(axis=1), FileProbabilities(_THRESHOLDS, values)
 
 
-def _observed(forecast: xr.Dataset, config: PredictConfig) -> tuple[Times, NDArray[np.float32]]:
+def _observed(forecast: xr.Dataset, source: FrameSource) -> tuple[Times, NDArray[np.float32]]:
     """The times and frames (n, y, x) in mm/h of the hour up to the newest frame, NaN = missing.
 
-    They are read by themselves: a forecast is made of fewer. What cannot be read is missing.
+    They are read by themselves: a forecast is made of fewer.
     """
     newest = forecast[REFERENCE_TIME].values[()]
     step = (forecast["time"].values[0] - newest).astype("timedelta64[s]")
     steps = max(2, 1 + int(_HOUR / step))
     times: Times = newest - step * np.arange(steps)[::-1]
-    source = FrameSource(replace(config, on_bad_file="skip", retry=0.0, max_gap=0.0))
-    try:
-        frames = source.scene(times[-1], Need(steps, steps - 1, step)).rates
-    except NowcastError:
-        frames = np.empty(0, np.float32)
-    size = forecast[RATE].shape[-2:]
-    if frames.shape != (steps, *size):
-        frames = np.full((steps, *size), np.nan, np.float32)
+    frames = source.frames_before(times[-1], Need(steps, steps - 1, step))
+    shape = (steps, *forecast[RATE].shape[-2:])
+    if frames is None or frames.shape != shape:
+        frames = np.full(shape, np.nan, np.float32)
     return times, frames
 
 

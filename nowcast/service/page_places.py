@@ -1,4 +1,4 @@
-"""Places on the page of a forecast: where they lie, their rates, and what is said of them."""
+"""Places on the page of a forecast: where they lie, their rates, and answers."""
 
 from collections.abc import Sequence
 from datetime import tzinfo

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 METHOD_REASON = "method_reason"
 """Attribute of a forecast by a fallback: why not by the first method of the chain."""
+PLACES_CSV, PLACES_JSON = ".places.csv", ".places.json"
+"""What stands in place of .nc in the names of a forecast's files of places."""
 CODES = "YymdjHMS"
 """Those of strftime that mean the same in every language, and that `radar.finding.time_patterns`
 reads again.
@@ -233,7 +235,8 @@ def _remove_old(
         ):
             continue
         try:
-            for one in (*find_geotiffs(path), path):
+            places = [path.with_name(f"{path.stem}{one}") for one in (PLACES_CSV, PLACES_JSON)]
+            for one in (*find_geotiffs(path), *places, path):
                 one.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,8 @@ class Report:
     by the model, or why not at all.
     age: seconds from the forecast reference time to `now`. wet_share: of the forecast, all lead
     times; input_wet_share: of the newest frame.
-    remarks: what was departed from. checkpoint: its SHA-256, or empty. seconds: of each part.
+    warnings: of each rule, as JSON has them. remarks: what was departed from.
+    checkpoint: its SHA-256, or empty. seconds: of each part.
     started: when the cycle began, on the monotonic clock.
     """
 
@@ -59,6 +60,7 @@ class Report:
     age: float | None = None
     wet_share: float | None = None
     input_wet_share: float | None = None
+    warnings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     checkpoint: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Report:
             "input_wet_share": (
                 None if self.input_wet_share is None else round(self.input_wet_share, 6)
             ),
+            "warnings": self.warnings,
             "remarks": self.remarks,
             "checkpoint_sha256": self.checkpoint or None,
             "nowcast_version": __version__,
@@ -120,7 +123,13 @@ class Report:
         else:
             said = f"{self.outcome}{of}{by}: {self.path}"
             why = not_by_model(self.reason) if self.outcome == FALLBACK else self.reason
-        notes = [why, code if self.exit_code and self.outcome != FAILED else None, *self.remarks]
+        warned = [str(one["words"]) for found in self.warnings.values() for one in found]
+        notes = [
+            why,
+            *warned,
+            code if self.exit_code and self.outcome != FAILED else None,
+            *self.remarks,
+        ]
         return "; ".join(
             [f"{said} ({self._details()})", *(note.rstrip(".") for note in notes if note)]
         )

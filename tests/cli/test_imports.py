@@ -87,6 +87,8 @@ def test_a_forecast_imports_what_it_needs_and_a_picture_of_it_no_torch(words: li
     (output,) = [word.removeprefix("output=") for word in words if word.startswith("output=")]
     drawn = loaded_by("plot", output, f"output={Path(output).with_name('drawn.png')}")
     assert "matplotlib" in drawn and "torch" not in drawn
+    told = loaded_by("point", output, "place=51.08,10")
+    assert "nowcast.places.curve" in told and told & {"torch", "matplotlib"} == set()
 
 
 def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:

@@ -60,6 +60,7 @@ def page() -> ForecastPage:
         (1.0, 1.0),
         {"coast": [np.array([[0.0, 0.0], [20.0, 10.0], [39.0, 29.0]])], "border": []},
         [place, outside],
+        "Europe/Berlin",
         [("radar", HOSTILE)],
         f"Forecast by extrapolation: {HOSTILE}",
     )
@@ -245,6 +246,18 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
     assert {one.partition("#")[0] for one in browser.requests} == {
         browser.value("location.href").partition("#")[0]
     }
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("fragment", "clock"), [("#-1,5,", "11:55"), ("#9999,5,", "12:15"), ("#%E0,<b>,x", "12:00")]
+)
+def test_a_choice_is_taken_from_the_address_and_nonsense_is_ignored(
+    browser: Browser, written: Path, fragment: str, clock: str
+) -> None:
+    browser.send("Page.navigate", url="about:blank")
+    browser.show(f"{written.as_uri()}{fragment}")
+    assert shown(browser, "clock") == clock
 
 
 @needs_browser

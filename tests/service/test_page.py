@@ -20,13 +20,16 @@ from PIL import Image
 from nowcast.cli.schemas import register_schemas
 from nowcast.config.effects import configs_folder
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import MissingInputError
+from nowcast.errors import ConfigError, MissingInputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar import Weather, open_grid, write_synthetic
-from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres
+from nowcast.radar.placing.cropping import degrees_of
+from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres, place_of_grid
+from nowcast.service.live_frames import FrameSource
 from nowcast.service.page import build_page, write_page
 from nowcast.service.page_map import lines_on_page, pixel_km
 from nowcast.service.publication import forecast_path
+from nowcast.service.questions import read_questions
 
 Run = Callable[..., Outcome]
 SIX, STEP = np.datetime64("2020-01-01T06:00", "ns"), np.timedelta64(5, "m")
@@ -69,7 +72,7 @@ def forecast_from(radar: Path, time: np.datetime64, members: int = 0) -> xr.Data
 def cycle(config: PredictConfig, radar: Path, time: np.datetime64) -> None:
     """What a cycle from this time does at its end."""
     write_forecast(forecast_from(radar, time), forecast_path(config.output, time))
-    write_page(config, time, np.datetime64("2026-01-01", "ns"))
+    write_page(FrameSource(config), read_questions(config), time, np.datetime64("2026-01-01", "ns"))
 
 
 def shown() -> dict[str, Any]:
@@ -127,6 +130,20 @@ def test_frames_that_were_never_observed_are_shown_as_absent(words: list[str], r
     assert [one["absent"] for one in shown()["frames"]] == [True] * 13 + [False] * 3
 
 
+def test_a_damaged_frame_of_the_hour_before_is_absent_and_not_waited_for(
+    run: Run, words: list[str], radar: Path
+) -> None:
+    Path("radar").mkdir()
+    with xr.open_dataset(radar, engine="netcdf4") as series:
+        for time in SIX - STEP * np.arange(14):
+            path = f"radar/{str(time)[:16].replace(':', '')}.nc"
+            series.sel(time=[time]).to_netcdf(path, engine="netcdf4")
+    Path("radar/2020-01-01T0510.nc").write_bytes(b"not whole")
+    outcome = run("predict", *words, "data.path=radar/%Y-%m-%dT%H%M.nc", "retry=600")
+    assert outcome.code == 0 and "0510" not in outcome.err
+    assert [n for n, one in enumerate(shown()["frames"]) if one["absent"]] == [2]
+
+
 def test_a_page_that_cannot_be_written_costs_no_forecast(run: Run, words: list[str]) -> None:
     Path("out/index.html").mkdir(parents=True)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "latest=copy", "status=a/status.json")
@@ -148,7 +165,8 @@ def test_an_ensemble_is_shown_by_its_mean_and_the_shares_of_its_members(
 ) -> None:
     forecast = forecast_from(radar, SIX, members=4)
     rates = forecast["precipitation_rate"].values[:, :, ::-1]
-    page = build_page(forecast, configured(*words))
+    config = configured(*words)
+    page = build_page(forecast, FrameSource(config), read_questions(config))
     assert page.thresholds == (0.5, 1.0, 2.0, 5.0, 10.0) and page.probabilities is not None
     np.testing.assert_allclose(page.rates, rates.mean(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(page.probabilities[:, 3], (rates >= 5.0).mean(axis=1))
@@ -156,17 +174,36 @@ def test_an_ensemble_is_shown_by_its_mean_and_the_shares_of_its_members(
 
 def test_the_page_names_the_method_and_why_it_stood_in(words: list[str], radar: Path) -> None:
     forecast, config = forecast_from(radar, SIX), configured(*words)
+    with_it = FrameSource(config), read_questions(config)
     by_model = forecast.assign_attrs(checkpoint="/home/me/best.pt", checkpoint_sha256="ab" * 32)
-    page = build_page(by_model, config)
+    page = build_page(by_model, *with_it)
     assert ("method", "model best.pt (abababababab)") in page.about and page.by_other == ""
     instead = forecast.assign_attrs(method="persistence", method_reason="model: no frame at 05:55")
-    page = build_page(instead, config)
+    page = build_page(instead, *with_it)
     assert page.by_other == "Forecast by persistence, not by the model: no frame at 05:55"
 
 
-def test_the_name_of_a_page_ends_in_html(run: Run, words: list[str]) -> None:
-    outcome = run("predict", *words, "page=out/index.nc")
-    assert outcome.code == 78 and "page: the name of this file ends in .html" in outcome.err
+def test_places_stand_on_the_page_where_they_are(words: list[str], radar: Path) -> None:
+    longitude, latitude = degrees_of(place_of_grid(open_grid(radar)), "")
+    rows = f"here,{latitude[3, 7]:.4f},{longitude[3, 7]:.4f}\nfar,0,0\n"
+    Path("places.csv").write_text(f"name,latitude,longitude\n{rows}")
+    forecast = forecast_from(radar, SIX)
+    config = configured(*words, "places=places.csv", "timezone=Europe/Berlin")
+    page = build_page(forecast, FrameSource(config), read_questions(config))
+    here, far = page.places
+    assert (here.name, here.column, here.row) == ("here", 7, 20 - 1 - 3)
+    observed = open_grid(radar)["precipitation_rate"].sel(time=SIX).values[3, 7]
+    assert here.rates[12] == pytest.approx(float(observed), nan_ok=True)
+    np.testing.assert_allclose(here.rates[13:], forecast["precipitation_rate"].values[:, 3, 7])
+    assert here.sentence and here.chance is None and page.zone == "Europe/Berlin"
+    assert (far.column, far.row) == (None, None) and far.sentence.startswith("Outside")
+
+
+def test_keys_that_cannot_be_meant_are_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"page: the name of this file ends in \.html"):
+        configured(*words, "page=out/index.nc")
+    with pytest.raises(ConfigError, match=r"page_map: is for a page"):
+        configured(*words[:-1], "page_map=none")
 
 
 def test_lines_and_pixels_are_where_they_are_on_earth(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_of_json_all_that_the_process_says_is_json(capsys: pytest.CaptureFixture
     assert forecast == {
         "level": "INFO", "outcome": "forecast", "method": "model", "reason": None, "exit_code": 0,
         "forecast_reference_time": "2026-11-21T12:05:00Z", "path": "forecasts/20261121T1205Z.nc",
-        "age_seconds": 63.4, "wet_share": None, "input_wet_share": 0.1, "remarks": ["a", "b"],
+        "age_seconds": 63.4, "wet_share": None, "input_wet_share": 0.1, "warnings": {}, "remarks": ["a", "b"],
         "checkpoint_sha256": None, "nowcast_version": __version__, "seconds": {"find": 0.1,
         "model": 1.9, "forecast": 0.6, "check": 0.0, "write": 0.1},
     }  # fmt: skip

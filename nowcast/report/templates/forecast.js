@@ -77,7 +77,7 @@
     button.setAttribute("aria-label", "pause");
   };
   const recall = () => {
-    const [step, shown, motion] = decodeURIComponent(location.hash.slice(1)).split(",");
+    const [step, shown, motion] = location.hash.slice(1).split(",");
     const wanted = data.newest + Number(step);
     if (step && Number.isInteger(wanted)) state.step = Math.max(0, Math.min(data.frames.length - 1, wanted));
     const radio = [...document.querySelectorAll("[name=shown]")].find((one) => one.value === shown);
@@ -136,7 +136,7 @@
   };
   window.addEventListener("resize", settle);
 
-  // the next page, once it is there: this one stays while it cannot be read
+  // a newer page takes the place of this one, which stays while none can be read
 
   const checked = (words) => text("check", `${words} (${local(Date.now(), { hour: "2-digit", minute: "2-digit" })}).`);
   const compare = (other) => {

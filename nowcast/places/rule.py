@@ -1,0 +1,74 @@
+"""Rules by which a forecast is a warning.
+
+Nothing heavy is imported here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nowcast.errors import ConfigError
+from nowcast.places.place import Place, parse_place
+
+_KEYS = ("rate", "probability", "within", "area", "place")
+_NAME = re.compile(r"[\w-]+")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A warning is due if the rate is likely to be reached, somewhere in an area or at a place.
+
+    Args:
+        name: of the rule.
+        rate: in mm/h, to be reached.
+        probability: that it is reached, from which a warning is due, above 0 to 1.
+        within: minutes from the reference time.
+        area: path of a GeoJSON file, each feature of which is an area; or None.
+        place: or None.
+    """
+
+    name: str
+    rate: float
+    probability: float
+    within: float
+    area: str | None = None
+    place: Place | None = None
+
+
+def parse_rules(given: Mapping[str, Any]) -> list[Rule]:
+    """Return the rules of `warnings.rules` by their names.
+
+    Raises:
+        ConfigError: naming the key of a rule that is none.
+    """
+    return [_rule(str(name), about) for name, about in given.items()]
+
+
+def _rule(name: str, about: Any) -> Rule:
+    key = f"warnings.rules.{name}"
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{key}: name a rule by letters, digits, - and _ only.")
+    if (
+        not isinstance(about, Mapping)
+        or not {*_KEYS[:3]} <= set(about) <= set(_KEYS)
+        or ("area" in about) == ("place" in about)
+    ):
+        raise ConfigError(
+            f"{key}: give {{rate: 10, probability: 0.3, within: 60, area: areas.geojson}}, or"
+            f" place: [52.5, 13.4] in place of area, not {about}."
+        )
+    numbers = []
+    for one, most in (("rate", 1e4), ("probability", 1.0), ("within", 1e4)):
+        value = about[one]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            raise ConfigError(f"{key}.{one}: give a number above 0, {most:g} at most, not {value}.")
+        numbers.append(float(value))
+    rate, probability, within = numbers
+    if "place" in about:
+        return Rule(
+            name, rate, probability, within, place=parse_place(f"{key}.place", about["place"])
+        )
+    if not isinstance(about["area"], str) or not about["area"].strip():
+        raise ConfigError(f"{key}.area: give the path of a GeoJSON file, not {about['area']}.")
+    return Rule(name, rate, probability, within, area=about["area"])

@@ -1,0 +1,153 @@
+"""Warnings that a forecast gives by rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from nowcast.arrays import Float64Array
+from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
+from nowcast.places.areas import Area
+from nowcast.places.curve import MEMBER_RATE, largest, values_at
+from nowcast.places.pixels import Index, Pixels
+from nowcast.places.rule import Rule
+from nowcast.places.tables import number
+from nowcast.places.words import rate_in_words
+from nowcast.places.zone import in_iso, local
+from nowcast.radar.grid import RATE
+
+Basis = Literal["probability", "members", "rate"]
+"""What decides: the probability of the threshold, the share of members that reach it, or the rate
+itself, if the forecast tells no probability of this threshold.
+"""
+
+
+@dataclass(frozen=True)
+class RuleWarning:
+    """That a rule holds in an area, or at a place.
+
+    Args:
+        rule: which.
+        area: the name of the area or place.
+        start, end: the first and the last valid time at which it holds, in UTC.
+        basis: what decided.
+        highest_probability: of reaching the rule's rate, of a pixel at a valid time; None if the
+            rate decided.
+        highest_rate: forecast, in mm/h; None if unknown.
+        share: the largest share of the area's pixels in which it holds at one time.
+    """
+
+    rule: Rule
+    area: str
+    start: np.datetime64
+    end: np.datetime64
+    basis: Basis
+    highest_probability: float | None
+    highest_rate: float | None
+    share: float
+
+
+def warnings_of(
+    forecast: xr.Dataset, rule: Rule, areas: Sequence[Area], pixels: Pixels
+) -> tuple[list[RuleWarning], list[str]]:
+    """Return the warnings of one rule, and remarks on areas that the forecast does not know.
+
+    Args:
+        forecast: a forecast dataset.
+        rule: of an area or a place.
+        areas: of the rule's file; none for a place.
+        pixels: of the forecast.
+    """
+    where = [(area.name, area.within(pixels)) for area in areas]
+    if rule.place is not None:
+        where = [(rule.place.name, pixels.of(rule.place))]
+    found, remarks = list[RuleWarning](), list[str]()
+    for name, index in where:
+        if index is None:
+            remarks.append(f"warnings.rules.{rule.name}: {name} is outside of the grid")
+            continue
+        warning, is_known = _warning(forecast, rule, name, index)
+        if not is_known:
+            remarks.append(f"warnings.rules.{rule.name}: {name} is not covered by the forecast")
+        found += [] if warning is None else [warning]
+    return found, remarks
+
+
+def _warning(
+    forecast: xr.Dataset, rule: Rule, name: str, index: Index
+) -> tuple[RuleWarning | None, bool]:
+    """The warning of an area, if the rule holds there; and whether anything is known of it."""
+    steps = np.flatnonzero(forecast[LEAD_TIME].values <= rule.within + 1e-6)
+    forecast = forecast.isel(time=steps)
+    rates = values_at(forecast[RATE], index)
+    rates = rates.mean(axis=1) if REALIZATION in forecast[RATE].dims else rates
+    basis, values = _decides(forecast, rule.rate, index, rates)
+    known = bool(np.isfinite(values).any())
+    holds = values >= (np.float32(rule.rate) if basis == "rate" else rule.probability - 1e-6)
+    when = forecast["time"].values[holds.any(axis=1)]
+    if not when.size:
+        return None, known
+    return RuleWarning(
+        rule,
+        name,
+        when[0],
+        when[-1],
+        basis,
+        None if basis == "rate" else float(np.nanmax(values)),
+        number(largest(rates.ravel())),
+        float(holds.mean(axis=1).max()),
+    ), known
+
+
+def _decides(
+    forecast: xr.Dataset, rate: float, index: Index, rates: Float64Array
+) -> tuple[Basis, Float64Array]:
+    """What decides, and its values (lead, n)."""
+    if PROBABILITY in forecast:
+        same = np.isclose(forecast[THRESHOLD].values, rate, rtol=1e-6)
+        if same.any():
+            one = forecast[PROBABILITY].isel({THRESHOLD: int(same.argmax())})
+            return "probability", values_at(one, index)
+    of_members = MEMBER_RATE if MEMBER_RATE in forecast else RATE
+    if REALIZATION in forecast[of_members].dims:
+        members = values_at(forecast[of_members], index)
+        share = (members >= np.float32(rate)).mean(axis=1)
+        return "members", np.where(np.isnan(members).any(axis=1), np.nan, share)
+    return "rate", rates
+
+
+def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
+    """Return a warning as a sentence, with clock times of a time zone."""
+    rule, start, end = warning.rule, local(warning.start, zone), local(warning.end, zone)
+    when = f"at {start:%H:%M}" if start == end else f"from {start:%H:%M} to {end:%H:%M}"
+    likely = warning.highest_probability
+    how = "" if likely is None else f" (probability up to {likely:.2g})"
+    part = "" if rule.place is not None else f", on up to {100 * warning.share:.2g} % of it"
+    most = warning.highest_rate
+    rate = "" if most is None else f"; forecast rate up to {rate_in_words(most)}"
+    return f"{rule.name}: {rule.rate:g} mm/h or more in {warning.area} {when}{how}{part}{rate}."
+
+
+def warning_document(warning: RuleWarning, forecast: xr.Dataset, zone: tzinfo) -> dict[str, Any]:
+    """Return a warning as JSON has it: times in UTC, but for those of its words."""
+    rule = warning.rule
+    reference: Any = forecast[REFERENCE_TIME].values[()]
+    return {
+        "rule": rule.name,
+        "area": warning.area,
+        "start": in_iso(warning.start, UTC),
+        "end": in_iso(warning.end, UTC),
+        "rate": rule.rate,
+        "probability": rule.probability,
+        "within": rule.within,
+        "basis": warning.basis,
+        "highest_probability": number(warning.highest_probability),
+        "highest_rate": warning.highest_rate,
+        "share": number(warning.share),
+        "forecast_reference_time": in_iso(reference, UTC),
+        "words": warning_in_words(warning, zone),
+    }

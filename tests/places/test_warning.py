@@ -1,0 +1,123 @@
+"""Warnings by rule, worked out by hand."""
+
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from forecasts import HERE, NOON, STEP, forecast_of, with_members
+
+from nowcast.errors import ConfigError
+from nowcast.places.areas import Area
+from nowcast.places.pixels import pixels_of
+from nowcast.places.place import Place
+from nowcast.places.rule import Rule, parse_rules
+from nowcast.places.warning import RuleWarning, warning_document, warning_in_words, warnings_of
+
+ALL = Area("all", (np.array([[9.0, 50.0], [11.0, 50.0], [11.0, 52.0], [9.0, 52.0]]),))
+WEST = Area("west", (np.array([[9.0, 50.0], [10.05, 50.0], [10.05, 52.0], [9.0, 52.0]]),))
+FAR = Area("far", (np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]),))
+RULE = Rule("flood", rate=10.0, probability=0.3, within=60.0, area="areas.geojson")
+
+
+def warned(
+    forecast: xr.Dataset, rule: Rule = RULE, *areas: Area
+) -> tuple[list[RuleWarning], list[str]]:
+    return warnings_of(forecast, rule, areas, pixels_of(forecast))
+
+
+def test_the_probability_of_a_pixel_decides_and_tells_from_when_to_when() -> None:
+    rates, likely = [1, 12, 8, 15, 0], [0.1, 0.3, 0.2, 0.6, 0.0]
+    forecast = forecast_of(rates, {1.0: [1, 1, 1, 1, 0], 10.0: likely})
+    (warning,), remarks = warned(forecast, RULE, ALL, WEST)
+    assert remarks == []
+    assert (warning.area, warning.basis) == ("all", "probability")
+    assert (warning.start, warning.end) == (NOON + 2 * STEP, NOON + 4 * STEP)
+    assert warning.highest_probability == pytest.approx(0.6) and warning.highest_rate == 15.0
+    assert warning.share == pytest.approx(1 / 12)
+    assert warning_in_words(warning, UTC) == (
+        "flood: 10 mm/h or more in all from 12:10 to 12:20 (probability up to 0.6), on up to 8.3 %"
+        " of it; forecast rate up to 15 mm/h."
+    )
+    assert warning_document(warning, forecast, UTC) | {"words": ""} == {
+        "rule": "flood", "area": "all", "start": "2024-06-02T12:10:00Z",
+        "end": "2024-06-02T12:20:00Z", "rate": 10.0, "probability": 0.3, "within": 60.0,
+        "basis": "probability", "highest_probability": 0.6, "highest_rate": 15.0, "share": 0.083,
+        "forecast_reference_time": "2024-06-02T12:00:00Z", "words": "",
+    }  # fmt: skip
+
+
+def test_what_comes_later_than_asked_for_is_no_warning() -> None:
+    forecast = forecast_of([0, 0, 0, 20], {10.0: [0, 0, 0, 0.9]})
+    early = Rule("flood", 10.0, 0.3, within=15.0, area="a")
+    assert warned(forecast, early, ALL) == ([], [])
+    assert len(warned(forecast, RULE, ALL)[0]) == 1
+
+
+def test_at_a_place_the_rule_looks_at_its_pixel() -> None:
+    forecast = forecast_of([11, 0], {10.0: [0.5, 0]}, elsewhere=50.0)
+    here = Rule("here", 10.0, 0.3, 60.0, place=Place("50.9, 10.1", *HERE))
+    (warning,), _ = warned(forecast, here)
+    assert (warning.area, warning.share, warning.highest_rate) == ("50.9, 10.1", 1.0, 11.0)
+    assert warning_in_words(warning, UTC) == (
+        "here: 10 mm/h or more in 50.9, 10.1 at 12:05 (probability up to 0.5); forecast rate up to"
+        " 11 mm/h."
+    )
+
+
+def test_members_decide_if_the_forecast_has_no_such_threshold() -> None:
+    members = np.zeros((1, 10, 3, 4))
+    members[0, :4, 1, 1] = 20.0
+    forecast = with_members(forecast_of([1.0], {5.0: [0.9]}), members)
+    (warning,), _ = warned(forecast, RULE, ALL)
+    assert warning.basis == "members" and warning.highest_probability == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("probabilities", [None, {5.0: [1.0, 1.0]}])
+def test_without_a_probability_of_the_rate_the_rate_itself_decides(
+    probabilities: dict[float, Any] | None,
+) -> None:
+    (warning,), _ = warned(forecast_of([10.0, 9.9], probabilities), RULE, ALL)
+    assert (warning.basis, warning.highest_probability) == ("rate", None)
+    assert warning.start == warning.end == NOON + STEP
+    assert "probability" not in warning_in_words(warning, UTC)
+
+
+def test_an_area_that_the_forecast_does_not_know_is_remarked() -> None:
+    nothing = forecast_of([np.nan], elsewhere=np.nan)
+    found, remarks = warned(nothing, RULE, ALL, FAR)
+    assert found == []
+    assert remarks == [
+        "warnings.rules.flood: all is not covered by the forecast",
+        "warnings.rules.flood: far is outside of the grid",
+    ]
+
+
+def test_rules_are_read_by_their_names() -> None:
+    about = {"rate": 10, "probability": 0.3, "within": 60}
+    flood, here = parse_rules({
+        "flood": {**about, "area": "areas.geojson"}, "here": {**about, "place": [50.9, 10.1]},
+    })  # fmt: skip
+    assert flood == RULE
+    assert here == Rule("here", 10.0, 0.3, 60.0, place=Place("50.9, 10.1", 50.9, 10.1))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": 5}, "warnings.rules.a: give "),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60}}, "warnings.rules.a: give "),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "place": [1, 2]}}, "rules.a: give "),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "raet": 1}}, "rules.a: give "),
+        ({"a": {"rate": 0, "probability": 0.3, "within": 60, "area": "a"}}, "rules.a.rate: give a number"),
+        ({"a": {"rate": 1, "probability": 30, "within": 60, "area": "a"}}, "rules.a.probability: give"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": "1h", "area": "a"}}, "rules.a.within: give"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": 5}}, "rules.a.area: give the path"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "place": "x"}}, "rules.a.place: give lat"),
+        ({'a"b': {}}, "letters, digits"),
+    ],
+)  # fmt: skip
+def test_what_is_no_rule_names_its_key(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_rules(given)

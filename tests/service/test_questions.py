@@ -1,0 +1,186 @@
+"""Places and warnings of an unattended cycle: next to each forecast, in status, metrics, lines and
+the exit code.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import Outcome
+
+from nowcast.radar import RATE, write_synthetic
+
+Run = Callable[..., Outcome]
+AREAS = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"name": name},
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[[w, 50], [w + 1, 50], [w + 1, 52], [w, 52]]],
+            },
+        }
+        for name, w in (("Here", 9.5), ("Far", 0))
+    ],
+}
+RULES = [
+    "warnings.rules.flood={rate: 5, probability: 0.3, within: 10, area: areas.geojson}",
+    "warnings.rules.hail={rate: 50, probability: 0.3, within: 10, place: [51.08, 10]}",
+]
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of predict, where the newest frame, of 12:25, has 8 mm/h everywhere."""
+    monkeypatch.chdir(tmp_path)
+    write_synthetic("rain.nc", 6, 24, 28, start="2024-06-02T12:00")
+    with xr.open_dataset("rain.nc", engine="netcdf4") as file:
+        rain = file.load()
+    rain[RATE].values[:] = 0.0
+    rain[RATE].values[5] = 8.0
+    Path("rain.nc").unlink()
+    rain.to_netcdf("rain.nc", engine="netcdf4")
+    Path("places.csv").write_text("name,latitude,longitude\nHere,51.08,10\nFar,0,0\n")
+    Path("areas.geojson").write_text(json.dumps(AREAS))
+    return [
+        "model=persistence", "input_steps=1", "lead_steps=3", "data.path=rain.nc",
+        "output=out/%H%M.nc", "places=places.csv", "timezone=Europe/Berlin",
+    ]  # fmt: skip
+
+
+def test_places_stand_next_to_each_forecast_and_go_with_it(run: Run, words: list[str]) -> None:
+    outcome = run("predict", *words, "place=51.1,10.01", "keep_files=1", "at=2024-06-02T12:20")
+    assert outcome.code == 0, outcome.err
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "1220.nc", "1220.places.csv", "1220.places.json",
+    ]  # fmt: skip
+    assert run("predict", *words, "keep_files=1").code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "1225.nc", "1225.places.csv", "1225.places.json",
+    ]  # fmt: skip
+    document = json.loads(Path("out/1225.places.json").read_text())
+    assert document["forecast"] == "1225.nc" and document["method"] == "persistence"
+    here, far = document["places"]
+    assert here["raining_now"] is True and here["now"] == {
+        "time": "2024-06-02T14:25:00+02:00", "rate": 8.0, "observed": True,
+    }  # fmt: skip
+    assert here["words"].startswith("Raining now (8 mm/h), goes on until 14:40 at least")
+    assert far["status"] == "outside" and far["raining_now"] is None
+    table = Path("out/1225.places.csv").read_text().splitlines()
+    assert len(table) == 1 + 2 * 3 and table[1].endswith(
+        "covered,2024-06-02T14:30:00+02:00,5.0,8.0"
+    )
+
+
+def test_places_that_a_killed_process_left_out_are_written_by_the_next(
+    run: Run, words: list[str]
+) -> None:
+    assert run("predict", *words).code == 0
+    made = Path("out/1225.nc").stat().st_mtime_ns
+    Path("out/1225.places.json").unlink()
+    outcome = run("predict", *words)
+    assert outcome.code == 0 and "already there" in outcome.err
+    assert Path("out/1225.nc").stat().st_mtime_ns == made
+    here, _ = json.loads(Path("out/1225.places.json").read_text())["places"]
+    assert here["now"]["observed"] is False and here["raining_now"] is True
+
+
+def test_a_warning_is_in_status_metrics_lines_log_and_exit_code(run: Run, words: list[str]) -> None:
+    asked = [
+        *words, *RULES, "warnings.file=out/%H%M.jsonl", "warnings.exit_code=10",
+        "status=out/status.json", "metrics=out/nowcast.prom",
+    ]  # fmt: skip
+    for cycle in ("first", "already there"):
+        outcome = run("predict", *asked)
+        assert outcome.code == 10 and "flood: 5 mm/h or more in Here" in outcome.err, cycle
+        status = json.loads(Path("out/status.json").read_text())
+        assert status["last_cycle"]["outcome"] in ("forecast", "already there")
+        assert status["consecutive_failures"] == 0
+        found = status["last_cycle"]["warnings"]
+        assert [one["area"] for one in found["flood"]] == ["Here"] and found["hail"] == []
+        assert status["last_cycle"]["remarks"] == [
+            "warnings.rules.flood: Far is outside of the grid"
+        ]
+        metrics = Path("out/nowcast.prom").read_text()
+        assert 'nowcast_warnings{rule="flood"} 1.0\n' in metrics
+        assert 'nowcast_warnings{rule="hail"} 0.0\n' in metrics
+        (line,) = map(json.loads, Path("out/1225.jsonl").read_text().splitlines())
+        assert line == {**found["flood"][0], "forecast": "out/1225.nc"}
+        assert (line["rule"], line["area"], line["basis"]) == ("flood", "Here", "rate")
+        assert (line["start"], line["end"]) == ("2024-06-02T12:30:00Z", "2024-06-02T12:35:00Z")
+        assert line["highest_rate"] == 8.0 and line["share"] == 1.0
+
+
+def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
+    run: Run, words: list[str]
+) -> None:
+    outcome = run("predict", *words, *RULES, "warnings.file=-")
+    assert outcome.code == 0 and json.loads(outcome.out)["rule"] == "flood"
+    outcome = run(
+        "predict", *words, *RULES, "warnings.file=-", "warnings.exit_code=10", "at=2024-06-02T12:20"
+    )
+    assert (outcome.code, outcome.out) == (0, "")
+
+
+def test_a_period_with_a_warning_is_no_failure(run: Run, words: list[str]) -> None:
+    period = ["from=2024-06-02T12:20", "to=2024-06-02T12:25"]
+    outcome = run("predict", *words, *RULES, *period, "warnings.exit_code=10")
+    assert outcome.code == 10 and "failed" not in outcome.err
+    assert len(list(Path("out").glob("*.nc"))) == 2
+
+
+def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
+    run: Run, words: list[str]
+) -> None:
+    with xr.open_dataset("rain.nc", engine="netcdf4") as file:
+        rain = file.load().drop_vars("crs")
+    Path("rain.nc").unlink()
+    rain[RATE].attrs.pop("grid_mapping", None)
+    rain[RATE].encoding.pop("grid_mapping", None)
+    rain.to_netcdf("rain.nc", engine="netcdf4")
+    for _ in range(2):
+        outcome = run("predict", *words)
+        assert outcome.code == 65 and "out/1225.nc: does not say where its pixels" in outcome.err
+        assert [path.name for path in Path("out").iterdir()] == ["1225.nc"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "says"),
+    [
+        (["places=bad.csv"], 65, "bad.csv, line 2: the latitude 'x' is no number"),
+        (["places=none.csv"], 66, "none.csv: cannot be read"),
+        (["place=[1]"], 78, "place: give latitude and longitude"),
+        (["timezone=Berlin"], 78, "timezone: 'Berlin' is no time zone"),
+        ([RULES[0].replace("areas", "none")], 66, "none.geojson: cannot be read"),
+        ([RULES[0].replace("areas.geojson", "places.csv")], 65, "places.csv: is no GeoJSON"),
+        ([RULES[0].replace("5", "-5")], 78, "warnings.rules.flood.rate: give a number above 0"),
+        (["warnings.exit_code=10"], 78, "warnings.rules: give a rule"),
+        ([*RULES, "warnings.exit_code=75"], 78, "warnings.exit_code: 0, or a code from 3 to 63"),
+        ([*RULES, "warnings.file=w.txt"], 78, "warnings.file: the name of this file ends in .jsonl"),
+        ([*RULES, "warnings.file=l.jsonl", "log_file=l.jsonl"], 78, "log_file, warnings.file: both"),
+        ([RULES[0].replace("areas", "none"), "--check"], 66, "warnings.rules.flood.area: none"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_there_is_a_forecast(
+    run: Run, words: list[str], asked: list[str], code: int, says: str
+) -> None:
+    Path("bad.csv").write_text("name,latitude,longitude\nA,x,2\n")
+    outcome = run("predict", *words, *asked)
+    assert outcome.code == code and says in outcome.err
+    assert not list(Path("out").rglob("*.nc")) and not list(Path("out").rglob("*.json"))
+
+
+def test_answers_of_the_newest_frame_take_no_other_pixel(run: Run, words: list[str]) -> None:
+    with xr.open_dataset("rain.nc", engine="netcdf4") as file:
+        rain = file.load()
+    rain[RATE].values[5] = np.arange(24 * 28, dtype=np.float32).reshape(24, 28) / 100.0
+    Path("rain.nc").unlink()
+    rain.to_netcdf("rain.nc", engine="netcdf4")
+    assert run("predict", *words, "max_wet_ratio=1e9").code == 0
+    here, _ = json.loads(Path("out/1225.places.json").read_text())["places"]
+    assert here["now"]["rate"] == here["lead_times"][0]["rate"] > 0
