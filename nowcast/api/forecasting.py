@@ -39,6 +39,8 @@ class ForecastSettings(TypedDict, total=False):
     other_grid: bool
     max_wet_ratio: float
     rate: str
+    ensemble: int | None
+    seed: int
 
 
 class RadarForecaster:
@@ -101,10 +103,12 @@ class RadarForecaster:
         Returns:
             The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
             at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
-            model that gives probabilities also `probability` (time, threshold, y, x).
+            model that gives probabilities also `probability` (time, threshold, y, x), and with
+            `ensemble` members drawn from these, `member_rate` (time, realization, y, x) in mm/h.
 
         Raises:
-            ConfigError: if `at` is no time.
+            ConfigError: if `at` is no time, or `ensemble` is set and the model gives no
+                probabilities.
             DataError: if the grid is not canonical, or another one than the model was trained on.
             MissingInputError: if more frames are missing than `missing_frames` allows.
             DeviceError: if the memory is too small.

@@ -12,7 +12,8 @@ from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, MissingInputError
-from nowcast.forecast.dataset import LEAD_TIME, MODEL, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.forecast.dataset import LEAD_TIME, MODEL, REFERENCE_TIME, check_forecast
+from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import probabilities_of
 from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
 from nowcast.radar.grid import RATE, check_grid, frames_at
@@ -200,7 +201,7 @@ def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
     """Return the name of a forecast's method, as tables of scores have it, and what tells it from
     others of that name.
     """
-    members = forecast.sizes.get(REALIZATION, 1)
+    members = forecast[RATE].sizes.get(REALIZATION, 1)
     parts = [str(forecast.attrs.get("method", MODEL)), *([] if where is None else [where])]
     name = printable(", ".join(parts))
     return name if members == 1 else f"{name}, mean of {members} members"

@@ -17,15 +17,18 @@ from nowcast.evaluation.file_ladders import (
     Ladder,
     differences,
     ladder_of,
+    members_in,
     name_of,
     probabilities_at,
 )
 from nowcast.evaluation.forecast_grid import onto_grid
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME, check_forecast
+from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME, check_forecast
+from nowcast.forecast.file_members import REALIZATION, members_of
 from nowcast.probability.ladder import Probabilities
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.times import Times, show
 from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.remarks import WITH_MEMBERS
 from nowcast.verification.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -92,7 +95,8 @@ def score(
     name, ladder = name_of(cases), ladder_of(cases)
     leads = cases[0][LEAD_TIME].values
     tally = Tally(config.thresholds, [float(one) for one in leads], scales=config.fss_scales)
-    remarks = dict.fromkeys(_add(tally, name, ladder, one, cases[0], grid) for one in cases)
+    drawn = members_in(cases) > 0
+    remarks = dict.fromkeys(_add(tally, name, ladder, one, cases[0], grid, drawn) for one in cases)
     for remark in filter(None, [*remarks, *differences(cases), *tally.remarks]):
         log.warning("%s", remark)
     counts = tally.dataset()
@@ -115,18 +119,22 @@ def _add(
     forecast: xr.Dataset,
     first: xr.Dataset,
     grid: xr.Dataset,
+    with_members: bool,
 ) -> str:
     """Count one forecast. → a remark on its grid, or nothing. Errors: as `score`."""
     where = f"the forecast from {show(forecast[REFERENCE_TIME].values)} UTC"
-    members = [one.sizes.get(REALIZATION, 1) for one in (forecast, first)]
+    members = [one[RATE].sizes.get(REALIZATION, 1) for one in (forecast, first)]
     if members[0] != members[1] or not np.array_equal(forecast[LEAD_TIME], first[LEAD_TIME]):
         raise DataError(f"{where}: other lead times or members than the first; score them apart.")
     forecast, remark = onto_grid(Path(where), forecast, grid)
     rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
+    fields = {name: rates if rates.ndim == 4 else rates[:, None]}
+    if with_members:
+        fields[name + WITH_MEMBERS] = torch.from_numpy(np.ascontiguousarray(members_of(forecast)))
     tally.add(
         forecast[REFERENCE_TIME].values[np.newaxis],
         _observed(grid, forecast["time"].values, where)[None],
-        {name: (rates if rates.ndim == 4 else rates[:, None])[None]},
+        {key: field[None] for key, field in fields.items()},
         {name: Probabilities(ladder, probabilities_at(ladder, forecast)[None])} if ladder else {},
     )
     return remark

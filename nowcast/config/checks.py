@@ -8,6 +8,7 @@ from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
+_MOST_MEMBERS = 100
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -26,6 +27,12 @@ def a_baseline(key: str, name: str, *others: str) -> None:
 def at_least(key: str, value: int, least: int) -> None:
     if value < least:
         raise ConfigError(f"{key}: must be at least {least}, not {value}.")
+
+
+def ensemble_size(members: int | None) -> None:
+    """Of members that are drawn from probabilities."""
+    if members is not None and not 2 <= members <= _MOST_MEMBERS:
+        raise ConfigError(f"ensemble: must be from 2 to {_MOST_MEMBERS}, not {members}.")
 
 
 def steps(key: str, value: int) -> None:

@@ -11,6 +11,7 @@ from nowcast.config.checks import (
     a_baseline,
     at_least,
     device_and_precision,
+    ensemble_size,
     not_empty,
     odd,
     one_of,
@@ -31,7 +32,7 @@ _ALL = (*_SEEN, "counts")
 EFFECTS = {
     "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
     "input_steps": _RADAR, "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE,
-    "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
+    "ensemble": _MADE, "stride": _MADE, "min_wet_share": _MADE, "missing_frames": ("model",),
     "drop_frames": ("model", "digits"), "input_paths": ("model",), "rate": ("model",),
     "fit_cuts": _MADE, "region": _SEEN, "mask": _SEEN, "mask_variable": _SEEN,
     "common_pixels": _SEEN, "thresholds": _SEEN, "fss_scales": _SEEN, "interval_blocks": (*_RADAR,
@@ -72,6 +73,7 @@ class EvaluateConfig:
     input_steps: int | None
     lead_steps: int | None
     members: int
+    ensemble: int | None
     data: DataConfig
     period: list[str] | None
     stride: int
@@ -104,6 +106,7 @@ class EvaluateConfig:
         self._check_what_is_scored()
         baseline_steps(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
+        ensemble_size(self.ensemble)
         one_of("rate", self.rate, RATES)
         if self.region is not None:
             west_south_east_north("region", self.region)

@@ -11,6 +11,7 @@ from nowcast.config.checks import (
     a_baseline,
     at_least,
     device_and_precision,
+    ensemble_size,
     not_empty,
     not_negative,
     one_of,
@@ -87,6 +88,7 @@ class PredictConfig:
     input_steps: int | None = field(metadata=SHAPES)
     lead_steps: int | None = field(metadata=SHAPES)
     members: int = field(metadata=SHAPES)
+    ensemble: int | None = field(metadata=shapes_unless(None))
     seed: int = field(metadata=SHAPES)
     rate: str = field(metadata=shapes_unless("csi"))
     data: RadarConfig = field(metadata=SHAPES)
@@ -135,6 +137,7 @@ class PredictConfig:
         self._check_methods()
         self._check_when()
         at_least("members", self.members, 2)
+        ensemble_size(self.ensemble)
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)
         for key in ("retry", "max_gap", "lock_wait"):

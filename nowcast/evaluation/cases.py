@@ -15,6 +15,7 @@ from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 from nowcast.radar.times import show
+from nowcast.verification.remarks import WITH_MEMBERS
 
 Predictor = Callable[[Tensor], Tensor | Forecast]
 """The past (b, t, 1 + k, h, w) → rates (b, lead, m, h, w), mm/h, or these and probabilities."""
@@ -63,14 +64,21 @@ def made_by(predictor: Predictor, past: Tensor) -> Tensor | Forecast:
 def cases_of(
     times: NDArray[np.datetime64], observed: Tensor, made: Mapping[str, Tensor | Forecast]
 ) -> Cases:
-    """Build cases of what predictors made, by name."""
+    """Build cases of what predictors made, by name; members drawn from probabilities are a forecast
+    of their own, an ensemble.
+    """
     whole = {
         name: one if isinstance(one, Forecast) else Forecast(one) for name, one in made.items()
     }
     probabilities = {
         name: one.probabilities for name, one in whole.items() if one.probabilities is not None
     }
-    return Cases(times, observed, {name: one.rates for name, one in whole.items()}, probabilities)
+    forecasts: dict[str, Tensor] = {}
+    for name, one in whole.items():
+        forecasts[name] = one.rates
+        if one.members is not None:
+            forecasts[name + WITH_MEMBERS] = one.members
+    return Cases(times, observed, forecasts, probabilities)
 
 
 def may_miss(config: EvaluateConfig, input_steps: int) -> int:

@@ -19,6 +19,7 @@ from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_
 from nowcast.evaluation.file_ladders import (
     differences,
     ladder_of,
+    members_in,
     name_of,
     probabilities_at,
     rates_by,
@@ -28,6 +29,7 @@ from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
 from nowcast.forecast.dataset import find_forecasts, open_forecast
+from nowcast.forecast.file_members import MEMBER_RATE, members_of
 from nowcast.forecast.file_probability import PROBABILITY
 from nowcast.periods import Period
 from nowcast.probability.forecast import Forecast
@@ -83,6 +85,7 @@ class FileCases:
         if without_input:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
         self.ladder, self.rates_by = ladder_of(scored), sorted(rates_by(scored))
+        self.members = members_in(scored) if scored else 0
         self.remarks += differences(scored)
         for remark in self.remarks:
             log.warning("%s", remark)
@@ -98,21 +101,24 @@ class FileCases:
             wholes = wholes or [one.new_empty(len(indices), *one.shape) for one in fields]
             for whole, one in zip(wholes, fields, strict=True):
                 whole[place] = one
-        frames, rates, *chances = wholes
+        frames, rates, *rest = wholes
+        members = rest.pop() if self.members else None
         past, observed = frames[:, : self.input_steps, None], frames[:, self.input_steps :]
-        read = Forecast(rates, Probabilities(self.ladder, chances[0]) if chances else None)
+        read = Forecast(rates, Probabilities(self.ladder, rest[0]) if rest else None, members)
         beside = {name: made_by(one, past) for name, one in self.predictors.items()}
         return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
 
     def _fields(self, path: Path) -> list[Tensor]:
-        """Of one forecast file the frames (t, h, w), the rates (lead, m, h, w), and if any file has
-        them the probabilities (lead, k, h, w).
+        """Of one forecast file the frames (t, h, w), the rates (lead, m, h, w), if any file has
+        them the probabilities (lead, k, h, w), and if all have them the members (lead, n, h, w).
         """
         forecast = self._turned(path, open_forecast(path))
         rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
         rates = rates if rates.ndim == 4 else rates[:, None]
         chances = [probabilities_at(self.ladder, forecast)] if self.ladder else []
-        return [self._frames(forecast), rates, *chances]
+        drawn = members_of(forecast) if self.members else None
+        members = [] if drawn is None else [torch.from_numpy(np.ascontiguousarray(drawn))]
+        return [self._frames(forecast), rates, *chances, *members]
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
         """A forecast in the order of the observed rows and columns; what is remarkable about
@@ -191,10 +197,11 @@ def open_file_cases(config: EvaluateConfig, path: str, data: RadarConfig) -> Fil
 
 
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
-    """A forecast without the values of its rates and probabilities, for their shapes only; with the
-    place of the first forecast if that is the same, so that many take no more memory than one.
+    """A forecast without the values of its rates, probabilities and members, for their shapes only;
+    with the place of the first forecast if that is the same, so that many take no more memory than
+    one.
     """
-    fields = [name for name in (RATE, PROBABILITY) if name in forecast]
+    fields = [name for name in (RATE, PROBABILITY, MEMBER_RATE) if name in forecast]
     empty = {
         name: forecast[name].copy(data=np.broadcast_to(np.float32(np.nan), forecast[name].shape))
         for name in fields

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nowcast.console import printable
 from nowcast.forecast.dataset import MODEL
+from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.probability.options import RATE_BY
 
@@ -61,7 +62,26 @@ def differences(forecasts: Sequence[xr.Dataset]) -> list[str]:
             f"rates follow from probabilities in different ways: by rate={parts} forecasts; these"
             " were scored together"
         )
+    having = sum(members_count(one) > 0 for one in forecasts)
+    if having and not members_in(forecasts):
+        remarks.append(
+            f"members were not scored: {having} of {len(forecasts)} forecasts have some, and not"
+            " all as many"
+        )
     return remarks
+
+
+def members_in(forecasts: Sequence[xr.Dataset]) -> int:
+    """Return how many members drawn from probabilities each of the forecasts has; 0 if not all have
+    as many.
+    """
+    counts = {members_count(one) for one in forecasts}
+    return counts.pop() if len(counts) == 1 else 0
+
+
+def members_count(forecast: xr.Dataset) -> int:
+    """Return how many members drawn from probabilities a forecast has."""
+    return int(forecast[MEMBER_RATE].sizes[REALIZATION]) if MEMBER_RATE in forecast else 0
 
 
 def probabilities_at(ladder: Ladder, forecast: xr.Dataset) -> Tensor:

@@ -28,6 +28,7 @@ from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import moving_mnist_windows, open_forecaster, pack_radar
 from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.forecaster import Forecaster, turned
+from nowcast.forecast.members import with_members
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, tiled_forecast
 from nowcast.periods import Period, parse_period
@@ -58,6 +59,8 @@ class WindowCases:
         device: torch.device,
         drop_frames: int = 0,
         remarks: Sequence[str] = (),
+        ensemble: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.windows, self.picks, self.predictors = windows, picks, predictors
         self.lead_minutes, self.grid, self.device, self.drop_frames = (
@@ -66,7 +69,7 @@ class WindowCases:
             device,
             drop_frames,
         )
-        self.remarks = list(remarks)
+        self.remarks, self.ensemble, self.seed = list(remarks), ensemble, seed
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
     def read(self, indices: Sequence[int]) -> Cases:
@@ -84,8 +87,20 @@ class WindowCases:
                 seen = predictor.forecaster.inputs.window(sequence, steps)
                 if bool(missing.any()):
                     seen = predictor.forecaster.without(seen, missing)
-            forecasts[name] = made_by(predictor, seen)
+            forecasts[name] = self._with_members(made_by(predictor, seen), seen)
+        if self.ensemble is not None and not any(map(_has_members, forecasts.values())):
+            raise ConfigError(
+                "ensemble: members are drawn from probabilities, and no forecast gives any; leave"
+                " it out, or add baseline=lagrangian_probability."
+            )
         return cases_of(self.times[list(indices)], observed, forecasts)
+
+    def _with_members(self, made: Tensor | Forecast, seen: Tensor) -> Tensor | Forecast:
+        """What was forecast from a raw window (b, t, 1 + k, h, w), with members if asked for."""
+        if self.ensemble is None or not isinstance(made, Forecast):
+            return made
+        steps = self.windows.input_steps
+        return with_members(made, seen[:, :steps, 0], self.ensemble, self.seed)
 
     def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
         """The input frames that are missing or taken away, (b, steps)."""
@@ -108,6 +123,10 @@ class WindowCases:
         if not isinstance(self.windows, RadarWindows):
             return self.picks[index].start
         return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
+
+
+def _has_members(made: Tensor | Forecast) -> bool:
+    return isinstance(made, Forecast) and made.members is not None
 
 
 @dataclass
@@ -248,6 +267,8 @@ def open_radar_cases(
         precision.device,
         config.drop_frames,
         remarks,
+        config.ensemble,
+        config.seed,
     )
 
 

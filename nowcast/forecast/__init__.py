@@ -28,6 +28,8 @@ __all__ = ["build_baseline", "build_forecast", "open_forecast", "write_forecast"
 FACE = {
     "dataset": "the forecast file, written and read",
     "file_probability": "probabilities in a forecast file",
+    "file_members": "members drawn from probabilities in a forecast file",
+    "members": "members drawn from probabilities",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
     "streaming": "forecasts of one window after the other",

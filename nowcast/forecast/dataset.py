@@ -7,6 +7,7 @@ from.
                                        or CDO reads nothing
     probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
                                        it: `file_probability`
+    member_rate(time, realization, y, x)   members drawn from the probabilities: `file_members`
     realization(realization)           number of the member, from 1 on
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
@@ -41,6 +42,15 @@ from numpy.typing import NDArray
 
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
+from nowcast.forecast.file_members import (
+    MEMBER_DIMS,
+    MEMBER_RATE,
+    REALIZATION,
+    member_problem,
+    member_variable,
+    rate_encoding,
+    realization_variable,
+)
 from nowcast.forecast.file_probability import (
     PROBABILITY,
     THRESHOLD,
@@ -58,10 +68,9 @@ from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import isolated
 from nowcast.version import __version__
 
-REFERENCE_TIME, LEAD_TIME, REALIZATION = "forecast_reference_time", "lead_time", "realization"
+REFERENCE_TIME, LEAD_TIME = "forecast_reference_time", "lead_time"
 MODEL = "model"
 """The method of a forecast that names none: a trained model."""
-ENSEMBLE_DIMS = (DIMS[0], REALIZATION, *DIMS[1:])
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
 # xarray may leave out what is zero
 _SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))
@@ -92,7 +101,7 @@ _OURS = re.compile(
 )
 
 _WANTED = (
-    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(ENSEMBLE_DIMS)}) of an ensemble, at each valid"
+    f"{RATE}(time, y, x) in {UNITS}, or ({', '.join(MEMBER_DIMS)}) of an ensemble, at each valid"
     f" time, and a scalar {REFERENCE_TIME} are read; rename and convert what the file has, or give"
     " one that 'nowcast predict' wrote"
 )
@@ -107,6 +116,7 @@ def build_forecast(
     timestep: np.timedelta64,
     provenance: Mapping[str, Any],
     probabilities: FileProbabilities | None = None,
+    members: NDArray[np.float32] | None = None,
 ) -> xr.Dataset:
     """Build the forecast dataset of rates on the grid that they were forecast from.
 
@@ -122,10 +132,12 @@ def build_forecast(
             which method and where that is published, if it is not a trained ConvLSTM.
         probabilities: of the same times and pixels, if the method gives any; the dataset has them
             in steps of 0.005, as a file has.
+        members: (lead, n, y, x) in mm/h that were drawn from the probabilities, if any.
 
     Returns:
         `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11; with
-        probabilities also `probability` (time, threshold, y, x).
+        probabilities also `probability` (time, threshold, y, x), with members also `member_rate`
+        (time, realization, y, x) in mm h-1.
 
     Example:
         >>> from nowcast.radar import synthetic_grid
@@ -153,32 +165,25 @@ def build_forecast(
         "long_name": "forecast precipitation rate",
         "units": UNITS,
     }
-    if CRS in grid.coords:
-        about["grid_mapping"] = CRS
     coords: dict[Any, Any] = {
         name: _as_it_is(grid.variables[name]) for name in grid.coords if name != "time"
     }
     coords["time"] = ("time", start + leads, time)
     coords[REFERENCE_TIME] = ((), start, reference)
     coords[LEAD_TIME] = ("time", leads / np.timedelta64(1, "m"), lead)
-    dims = DIMS if rates.ndim == 3 else ENSEMBLE_DIMS
-    if rates.ndim == 4:
-        number = {
-            "standard_name": REALIZATION,
-            "long_name": "number of the ensemble member",
-            "units": "1",
-        }
-        coords[REALIZATION] = (
-            REALIZATION,
-            np.arange(1, rates.shape[1] + 1, dtype=np.int32),
-            number,
-        )
+    dims = DIMS if rates.ndim == 3 else MEMBER_DIMS
+    for ensemble in (rates if rates.ndim == 4 else None, members):
+        if ensemble is not None:
+            coords[REALIZATION] = realization_variable(ensemble.shape[1])
     fields = {RATE: xr.Variable(dims, rates.astype(np.float32, copy=False), about)}
     if probabilities is not None:
         coords[THRESHOLD] = threshold_variable(probabilities)
         fields[PROBABILITY] = probability_variable(probabilities)
-        if CRS in grid.coords:
-            fields[PROBABILITY].attrs["grid_mapping"] = CRS
+    if members is not None:
+        fields[MEMBER_RATE] = member_variable(members)
+    if CRS in grid.coords:
+        for field in fields.values():
+            field.attrs["grid_mapping"] = CRS
     return xr.Dataset(fields, coords, _global_attributes(grid, provenance))
 
 
@@ -213,7 +218,8 @@ def open_forecast(path: str | Path) -> xr.Dataset:
 
     Returns:
         The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
-        in mm h-1; `probability` (time, threshold, y, x) if the file has it.
+        in mm h-1; `probability` (time, threshold, y, x) and `member_rate` (time, realization, y,
+        x) if the file has them.
 
     Raises:
         MissingInputError: if there is no such file.
@@ -277,7 +283,7 @@ def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
         large = []
-        for name in (RATE, PROBABILITY):
+        for name in (RATE, PROBABILITY, MEMBER_RATE):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
                 one = file[name].variable
                 large.append(_Large(name, one.dims, one.shape, one.attrs))
@@ -469,12 +475,9 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
         **_COMPRESSED,
         "coordinates": " ".join(sorted(str(name) for name in copy.coords if name not in copy.dims)),
     }
-    copy[RATE].encoding = {
-        **field,
-        "chunksizes": (1,) * (copy[RATE].ndim - 2) + copy[RATE].shape[-2:],
-        "dtype": "float32",
-        "_FillValue": np.float32(np.nan),
-    }
+    for name in (RATE, MEMBER_RATE):
+        if name in copy:
+            copy[name].encoding = field | rate_encoding(copy[name].shape)
     if PROBABILITY in copy:
         copy[PROBABILITY].encoding = field | probability_encoding(copy[PROBABILITY].shape)
     return copy
@@ -492,7 +495,7 @@ def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
         variable.attrs = {
             name: str(value) if name in _TEXTS else value for name, value in variable.attrs.items()
         }
-    for name in (RATE, THRESHOLD):
+    for name in (RATE, THRESHOLD, MEMBER_RATE):
         if name in dataset and _same_unit(str(dataset[name].attrs.get("units", ""))):
             dataset[name].attrs["units"] = UNITS
     times = {name: dataset[name] for name in ("time", REFERENCE_TIME) if name in dataset.variables}
@@ -516,9 +519,9 @@ def _same_unit(units: str) -> bool:
 
 def _problem(dataset: xr.Dataset) -> str:
     """What `dataset` lacks to be a forecast; empty where it is one."""
-    ensemble = REALIZATION in dataset.dims
+    ensemble = RATE in dataset.variables and REALIZATION in dataset[RATE].dims
     needed = {
-        RATE: ENSEMBLE_DIMS if ensemble else DIMS,
+        RATE: MEMBER_DIMS if ensemble else DIMS,
         "time": ("time",),
         REFERENCE_TIME: (),
         LEAD_TIME: ("time",),
@@ -547,7 +550,7 @@ def _problem_of_values(dataset: xr.Dataset) -> str:
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"
-    return probability_problem(dataset)
+    return probability_problem(dataset) or member_problem(dataset)
 
 
 def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:

@@ -19,10 +19,12 @@ class SceneForecast:
     Args:
         rates: (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h, NaN = missing.
         probabilities: for the same times and pixels; None if the method gives none.
+        members: (lead, n, h, w) in mm/h drawn from the probabilities; None if none were drawn.
     """
 
     rates: Float32Array
     probabilities: FileProbabilities | None = None
+    members: Float32Array | None = None
 
 
 def scene_forecast(forecast: "Forecast", *, ensemble: bool = False) -> SceneForecast:

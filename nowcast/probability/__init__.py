@@ -4,6 +4,7 @@ FACE = {
     "options": "how a rate follows from probabilities",
     "ladder": "probabilities of a ladder of thresholds",
     "rates": "a rate from probabilities",
+    "quantiles": "rates from the distribution of a forecast",
     "sample": "pixels of past forecasts to learn from",
     "cuts": "the probabilities from which on a rate scores best",
     "calibration": "what is fitted on validation days",

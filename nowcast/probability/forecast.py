@@ -15,20 +15,27 @@ class Forecast:
         rates: (b, lead, m, h, w) in mm/h of m members, NaN = missing.
         probabilities: (b, lead, k, h, w) for the same times and pixels; None if the method gives
             none.
+        members: (b, lead, n, h, w) in mm/h of n members drawn from the probabilities, NaN =
+            missing; None if none were drawn.
 
     Raises:
-        ValueError: the two are not for the same times and pixels.
+        ValueError: they are not for the same times and pixels.
     """
 
     rates: Tensor
     probabilities: Probabilities | None = None
+    members: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.probabilities is None:
-            return
-        rates, values = self.rates.shape, self.probabilities.values.shape
-        if (*rates[:2], *rates[3:]) != (*values[:2], *values[3:]):
-            raise ValueError(
-                f"probabilities: {tuple(values)} must be for the times and pixels of the rates,"
-                f" {tuple(rates)}."
-            )
+        values = self.probabilities.values if self.probabilities is not None else None
+        for name, field in (("probabilities", values), ("members", self.members)):
+            if field is not None and _times_and_pixels(field) != _times_and_pixels(self.rates):
+                raise ValueError(
+                    f"{name}: {tuple(field.shape)} must be for the times and pixels of the rates,"
+                    f" {tuple(self.rates.shape)}."
+                )
+
+
+def _times_and_pixels(field: Tensor) -> tuple[int, ...]:
+    """(b, lead, n, h, w) → b, lead, h, w."""
+    return (*field.shape[:2], *field.shape[3:])

@@ -11,6 +11,9 @@ from torch import Tensor
 LADDER = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 """Thresholds in mm/h of a forecast that names no others."""
 
+BEYOND = 2.0
+"""The probability falls from the last threshold to 0 at so many times that threshold."""
+
 
 @dataclass(frozen=True)
 class Probabilities:

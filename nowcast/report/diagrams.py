@@ -176,10 +176,18 @@ def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> Markup:
     return chart.svg(f"CSI {at_or_above(scores, threshold)} {title}, for {listed(names)}.")
 
 
+def _with_power_of_members(scores: "xr.Dataset") -> "xr.Dataset":
+    """The scores with the power of an ensemble's members in place of that of their mean."""
+    pairs = {"forecast_power": "member_power", "power_ratio": "member_power_ratio"}
+    known = {ours: scores[theirs] for ours, theirs in pairs.items() if theirs in scores}
+    return scores.assign({name: one.fillna(scores[name]) for name, one in known.items()})
+
+
 def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
-    """Radially averaged power of the observed frames and of each forecast against wavelength,
-    at one lead time.
+    """Radially averaged power of the observed frames and of each forecast, or of the members of an
+    ensemble, against wavelength at one lead time.
     """
+    scores = _with_power_of_members(scores)
     here, names = _waves(scores, ["forecast_power", "observed_power"], lead), names_of(scores)
     lines, observed = (
         _lines(here, "forecast_power", "wavenumber"),
@@ -211,6 +219,7 @@ def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
     """Power of each forecast by that of the observed frames, against wavelength: below 1 is too
     smooth.
     """
+    scores = _with_power_of_members(scores)
     here, names = _waves(scores, ["power_ratio"], lead), names_of(scores)
     lines = _lines(here, "power_ratio", "wavenumber")
     everything = np.concatenate([line.values for line in lines])

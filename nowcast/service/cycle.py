@@ -193,7 +193,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
     }
     return build_forecast(
         made.forecast.rates, scene.grid, scene.reference_time, scene.timestep, provenance,
-        made.forecast.probabilities,
+        made.forecast.probabilities, made.forecast.members,
     )  # fmt: skip
 
 

@@ -95,12 +95,27 @@ class Methods:
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
                 reasons.append(f"{name}: {what}")
             else:
+                forecast = self._with_members(name, scene, forecast)
                 moving = name != MODEL or self._model_moves()
                 return Made(scene, forecast, name, made_with, "; ".join(reasons) or None, moving)
         raise MissingInputError(
             f"no forecast from {reference_time:.16} UTC: {'; '.join(reasons)}. Give the missing"
             " files."
         )
+
+    def _with_members(self, name: str, scene: Scene, forecast: SceneForecast) -> SceneForecast:
+        """Errors: ConfigError if the first method gives no probabilities to draw members from."""
+        count = self.config.ensemble
+        if count is None:
+            return forecast
+        if forecast.probabilities is None and name == self.config.methods[0]:
+            raise ConfigError(
+                f"ensemble: members are drawn from probabilities, and this {name} gives none; leave"
+                " it out, or forecast by a model with probabilities or by lagrangian_probability."
+            )
+        with without_garbage_collection():
+            from nowcast.forecast.members import with_members_of_scene
+        return with_members_of_scene(forecast, scene.rates, count, self.config.seed)
 
     def _model_moves(self) -> bool:
         """Whether the model is one of the moving frame of reference."""
@@ -117,7 +132,8 @@ class Methods:
             at, Need(steps_of(model)[0], config.missing_frames, spacing(model, config.checkpoint))
         )
         refuse_other_size(model.about["config"], scene.size, config.data.path)
-        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint, fields_at_once(model))
+        fields = fields_at_once(model) + (config.ensemble or 0)
+        refuse_too_long(steps_of(model)[1], scene.size, config.checkpoint, fields)
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
         remarks = [
@@ -145,7 +161,7 @@ class Methods:
         scene = source.scene(
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
-        refuse_too_long(lead_steps, scene.size, "lead_steps")
+        refuse_too_long(lead_steps, scene.size, "lead_steps", 1 + (config.ensemble or 0))
         with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(

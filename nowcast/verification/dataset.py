@@ -30,7 +30,7 @@ AGGREGATES = {
     "mean": "mean over lead times of the score at each, where it is defined",
 }
 _NUMBERS_AT_ONCE = 2**22  # of each sum after swaps: bounds the memory
-_NOT_DRAWN = ("forecast_power", "observed_power", "probability", "rank")
+_NOT_DRAWN = ("forecast_power", "observed_power", "member_power", "probability", "rank")
 
 Variables = dict[str, xr.Variable]
 
@@ -250,8 +250,18 @@ def _spectra(sums: Sums) -> Variables:
     """Mean power of a frame, and what share of the observed power a forecast has."""
     frames = np.where(sums["frames"] > 0, sums["frames"], np.nan)[..., None]
     forecast, observed = sums["forecast_power"] / frames, sums["observed_power"] / frames
+    of_members = sums.get("member_power")
     of = "radially averaged power spectral density of the rain rate"
-    return {
+    members = {}
+    if of_members is not None:
+        values = of_members / frames
+        members = {
+            "member_power": _variable(values, ("wavenumber",), f"{of}, mean of members", "mm2 h-2"),
+            "member_power_ratio": _variable(
+                power_ratio(values, observed), ("wavenumber",), f"{of}, members over observed", "1"
+            ),
+        }
+    return members | {
         "forecast_power": _variable(forecast, ("wavenumber",), f"{of}, forecast", "mm2 h-2"),
         "observed_power": _variable(observed, ("wavenumber",), f"{of}, observed", "mm2 h-2"),
         "power_ratio": _variable(

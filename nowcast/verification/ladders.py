@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from nowcast.errors import InternalError
-from nowcast.probability.ladder import Probabilities
+from nowcast.probability.ladder import BEYOND, Probabilities
 from nowcast.verification.ensembles import blocks, sizes
 
 MEMBERS = 100
 """Probabilities are rounded to hundredths, and counted as that many members of an ensemble."""
-BEYOND = 2.0
-"""The probability falls from the last threshold to 0 at so many times that threshold."""
 
 
 def within(probabilities: Probabilities, thresholds: Sequence[float]) -> list[int]:

@@ -61,6 +61,18 @@ def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     return _crps(error, spread, pixels, m * (m - 1))
 
 
+def spread_error(pairs: Any, error: Any, ranked: Any) -> Scores:
+    """Spread over error of an ensemble: the mean of |x_i − x_j| over that of |x_i − y|.
+
+    Range 0 to ∞, perfect 1: members differ from each other as they differ from the observation y.
+
+    pairs: Σ_{i<j} |x_i − x_j| / (m (m − 1)); error: `crps_error`; ranked: pixels whose observation
+    has a rank. Below 1 the ensemble is too sure. NaN for probabilities and where m = 1.
+    """
+    has_members = as_float64(ranked) > 0
+    return ratio(2 * as_float64(pairs), np.where(has_members, as_float64(error), 0.0))
+
+
 def brier(probability: Any, members: Any) -> Scores:
     """Brier score: Σ_k (n1_k (1 − k/m)² + n0_k (k/m)²) / N.
 

@@ -13,6 +13,9 @@ _KEY = "remarks"
 WITH_CUTS = " (cuts)"
 """What follows the name of a forecast whose rates are made by fitted cuts."""
 
+WITH_MEMBERS = " (members)"
+"""What follows the name of a forecast for the members drawn from its probabilities."""
+
 CUTS_FITTED_ON = "cuts_fitted_on"
 """The attribute of counts and scores that names the days on which cuts were fitted."""
 

@@ -229,6 +229,14 @@ _ALL = (
         0.0, needs=("crps_error", "crps_pairs_fair", "crps_pixels"), takes=_crps("crps_pairs_fair"),
         units="mm h-1", decimals=None, place=Place(defined=False),
     ),
+    Score(
+        "spread_error", probabilistic.spread_error, "spread over error of an ensemble",
+        "spread / error", _POSITIVE, 1.0, needs=("crps_pairs_fair", "crps_error", "rank"),
+        takes=lambda sums: (
+            sums["crps_pairs_fair"], sums["crps_error"], sums["rank"].sum((-1, -2)),
+        ),
+        place=Place(by_lead=9),
+    ),
     _brier(
         "brier", probabilistic.brier, "Brier score", "Brier score", perfect=0.0,
         place=Place(numbers="ensembles"),

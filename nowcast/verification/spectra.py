@@ -65,6 +65,16 @@ def power_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
     return {"forecast_power": forecast_power, "observed_power": observed_power}
 
 
+def member_power(forecast: Tensor, observed: Tensor) -> Tensor:
+    """Mean over the members (b, lead, m, h, w) of the power of each, as `power_sums` has it: how
+    much rain of each wavelength a member holds, where the mean of all is smooth.
+
+    → (b, lead, W) float64 on the CPU, mm² h⁻².
+    """
+    powers = [power_sums(one, observed)["forecast_power"] for one in forecast.unbind(2)]
+    return torch.stack(powers).mean(0)
+
+
 def power_ratio(forecast_power: Any, observed_power: Any) -> npt.NDArray[np.float64]:
     """Power of the forecast over that observed, as arrays of one shape.
 

@@ -13,8 +13,8 @@ from nowcast.verification.scoring import FRACTIONS, TABLE
 
 LEAD_AXIS = 2
 _TAKEN_OVER = (
-    *ERROR_SUMS, "frames", "ssim", *FRACTIONS, "forecast_power", "observed_power", "probability",
-    "rank", "crps_error", "crps_pixels",
+    *ERROR_SUMS, "frames", "ssim", *FRACTIONS, "forecast_power", "observed_power", "member_power",
+    "probability", "rank", "crps_error", "crps_pixels",
 )  # fmt: skip
 
 
@@ -25,6 +25,9 @@ def sums_of(weighed: xr.Dataset) -> dict[str, NDArray[Any]]:
     sums = {name: getattr(counts, name).numpy() for name in (*TABLE, "pixels")}
     sums["members"] = weighed["members"].values[None, :, None]
     sums |= {name: weighed[name].values for name in _TAKEN_OVER if name in weighed}
+    if "member_power" in sums:  # 0 of probabilities, which have no members
+        has_members = sums["rank"].any((-1, -2))[..., None] if "rank" in sums else False
+        sums["member_power"] = np.where(has_members, sums["member_power"], np.nan)
     if "crps_spread" in weighed:
         sums |= _spread_of_pairs(
             weighed["crps_spread"].values, weighed["members"].values[None, :, None]

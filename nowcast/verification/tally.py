@@ -25,7 +25,7 @@ from nowcast.verification.counts import Counts, common_pixels, joint_histogram
 from nowcast.verification.ensembles import crps_sums, probability_counts, rank_counts
 from nowcast.verification.ladders import MEMBERS, ladder_counts, ladder_crps, within
 from nowcast.verification.neighbourhood import fss_sums
-from nowcast.verification.spectra import power_sums, wavenumbers
+from nowcast.verification.spectra import member_power, power_sums, wavenumbers
 from nowcast.verification.structure import ssim_sums
 
 DIMS = {
@@ -34,6 +34,7 @@ DIMS = {
     "fss_reference": ("threshold", "scale"),
     "forecast_power": ("wavenumber",),
     "observed_power": ("wavenumber",),
+    "member_power": ("wavenumber",),
     "probability": ("threshold", "members_above", "observed_event"),
     "rank": ("members_below", "members_equal"),
 }
@@ -291,6 +292,7 @@ class Tally:
             sums["rank"] = rank_counts(forecast, observed)
             sums |= crps_sums(forecast, observed)
             sums["crps_pixels"] = sums["joint"].sum((2, 3))
+            sums["member_power"] = member_power(forecast, observed)
         return {key: values.cpu().numpy() for key, values in sums.items()}
 
     def _pixels(self) -> int:
@@ -319,7 +321,8 @@ def _no_probability_sums(observed: Tensor, thresholds: int) -> dict[str, Tensor]
         for key, shape in shapes.items()
     }
     none = torch.zeros(observed.shape[:2], dtype=torch.float64)
-    return {**whole, "crps_error": none, "crps_spread": none}
+    power = none[..., None].expand(-1, -1, len(wavenumbers(*observed.shape[-2:])))
+    return {**whole, "crps_error": none, "crps_spread": none, "member_power": power}
 
 
 def _with_values(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nowcast.errors import DataError, InternalError
 from nowcast.verification import spectra
-from nowcast.verification.spectra import power_ratio, power_sums, wavenumbers
+from nowcast.verification.spectra import member_power, power_ratio, power_sums, wavenumbers
 
 NAN = float("nan")
 
@@ -43,6 +43,15 @@ def test_wavenumbers_run_from_0_to_below_a_half() -> None:
     assert wavenumbers(8, 8).tolist() == [0, 1 / 8, 2 / 8, 3 / 8]
     assert wavenumbers(5, 3).tolist() == [0, 1 / 5, 2 / 5]
     assert wavenumbers(4, 10).tolist() == [0, 0.1, 0.2, pytest.approx(0.3), 0.4]
+
+
+def test_the_power_of_members_is_not_that_of_their_mean() -> None:
+    """A wave and its opposite: their mean is even, each of them has all of its power."""
+    one = wave(16, 16, 0, 3)
+    members = torch.stack([one, -one], dim=2)
+    found = member_power(members, one)
+    torch.testing.assert_close(found[0, 0], power(one))
+    assert power_sums(members.mean(2), one)["forecast_power"].abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(

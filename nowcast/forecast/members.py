@@ -1,0 +1,110 @@
+"""Members of an ensemble, drawn from the probabilities of a forecast.
+
+Each member is a plausible field: noise that varies over space and time as the rain does decides,
+pixel by pixel, where in the distribution of the forecast its rate lies. All members together have
+the probabilities of the forecast.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nowcast.arrays import Float32Array
+from nowcast.forecast.baselines.cascades import seed_of
+from nowcast.forecast.noise import noise_fields, noise_model
+from nowcast.forecast.scene_forecast import SceneForecast
+from nowcast.motion.advection import displacements, refine
+from nowcast.motion.estimation import estimate_motion
+from nowcast.motion.frames import take_along, window_displacement
+from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import Probabilities
+from nowcast.probability.quantiles import rates_of_chances
+
+
+def with_members(forecast: Forecast, past: Tensor, count: int, seed: int) -> Forecast:
+    """Return a forecast with members drawn from its probabilities.
+
+    A case has the same members in any batch and on any device.
+
+    Args:
+        forecast: of b cases; one without probabilities is returned as it is.
+        past: (b, t, h, w) in mm/h, NaN = missing, the frames that it was made from.
+        count: members.
+        seed: of the noise; each newest frame has its own.
+    """
+    if forecast.probabilities is None:
+        return forecast
+    ladder = forecast.probabilities.thresholds
+    cases = [
+        draw_members(Probabilities(ladder, values[None]), rain, count, seed)
+        for values, rain in zip(forecast.probabilities.values, past, strict=True)
+    ]
+    return replace(forecast, members=torch.stack(cases))
+
+
+def with_members_of_scene(
+    forecast: SceneForecast, past: Float32Array, count: int, seed: int
+) -> SceneForecast:
+    """Return the forecast of a scene with members, as `with_members`; past: (t, h, w)."""
+    chances = forecast.probabilities
+    if chances is None:
+        return forecast
+    probabilities = Probabilities(chances.thresholds, torch.from_numpy(chances.values)[None])
+    members = draw_members(probabilities, torch.from_numpy(past), count, seed)
+    return replace(forecast, members=members.numpy())
+
+
+def draw_members(probabilities: Probabilities, past: Tensor, count: int, seed: int) -> Tensor:
+    """Draw the members of one case.
+
+    Noise of the newest frame is moved along with the rain. It takes the nearest pixel, so that each
+    pixel keeps its distribution.
+
+    Args:
+        probabilities: (1, lead, k, h, w).
+        past: (t, h, w) in mm/h, NaN = missing.
+        count: members.
+        seed: of the noise, together with the newest frame.
+
+    Returns:
+        (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
+    """
+    values = probabilities.values[0]
+    rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
+    motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
+    way = displacements(motion, len(values), backward=True)
+    model = noise_model(_aligned(rain, motion).numpy())
+    noise = noise_fields(model, len(values), count, seed_of(rain[-1].numpy(), seed))
+    members = values.new_empty(len(values), count, *size, dtype=torch.float32)
+    for member, chance, back, field in zip(members, values, way[0], noise, strict=True):
+        moved = _moved(torch.from_numpy(field), refine(back[None, None], size)[0, 0]).to(
+            values.device
+        )
+        member[:] = rates_of_chances(chance.float(), probabilities.thresholds, _chances(moved))
+    return members
+
+
+def _aligned(rain: Tensor, motion: Tensor) -> Tensor:
+    """The past (t, h, w) in the moving frame of reference."""
+    steps, size = len(rain), (int(rain.shape[1]), int(rain.shape[2]))
+    displacement = window_displacement(motion, steps, 0, size)
+    return take_along(rain[None, :, None], displacement, steps)[0, :, 0]
+
+
+def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
+    """Fields (n, …), periodic, as seen from pixels that are displaced (2, h, w), x then y."""
+    rows, columns = fields.shape[1:]
+    across, down = displacement.round().long()
+    h, w = across.shape
+    x = (torch.arange(w) + across) % columns
+    y = (torch.arange(h)[:, None] + down) % rows
+    moved: Tensor = fields.flatten(1).index_select(1, (y * columns + x).flatten())
+    return moved.view(-1, h, w)
+
+
+def _chances(noise: Tensor) -> Tensor:
+    """Normal noise → how likely a larger number is; uniform from 0 to 1."""
+    chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
+    return chances.mul_(0.5)
