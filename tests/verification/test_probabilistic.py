@@ -118,7 +118,7 @@ def test_a_table_of_probabilities_by_hand() -> None:
 def test_spread_over_error_by_hand() -> None:
     """Members 0, 2, 5 differ by 10/3 on average; from the observation 1 by 1, 1, 4, by 2."""
     members, observed = torch.tensor([0.0, 2, 5]).view(1, 1, 3, 1, 1), torch.ones(1, 1, 1, 1)
-    sums = ensembles.crps_sums(members, observed)
+    sums = crps_sums(members, observed)
     pairs = sums["crps_spread"] / (3 * 2)
     assert probabilistic.spread_error(pairs, sums["crps_error"], 1).item() == pytest.approx(5 / 3)
     assert np.isnan(probabilistic.spread_error(pairs, sums["crps_error"], 0))
