@@ -11,7 +11,7 @@ import pytest
 
 FACES = (
     "nowcast", "nowcast.radar", "nowcast.sequences", "nowcast.model", "nowcast.training",
-    "nowcast.forecast", "nowcast.verification", "nowcast.report", "nowcast.places",
+    "nowcast.forecast", "nowcast.verification", "nowcast.report",
 )  # fmt: skip
 
 

@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nowcast.arrays import Float64Array
-from nowcast.places.curve import QUANTILES, PlaceForecast, largest
-
-SUMS = (30, 60)
-"""The minutes over which rain is summed, from the reference time on."""
+from nowcast.places.curve import QUANTILES, SUMS, PlaceForecast, largest
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,10 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
 
 
 def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
-    """Return the rain of the first minutes of a forecast, the rate of a valid time holding since
-    the valid time before; None if that is not known.
+    """Return the rain of the first minutes of a forecast; None if that is not known.
+
+    It is the sum that a file has, else the mean of the members' sums, else the sum of the rates;
+    the rate of a valid time holds since the valid time before.
 
     Example:
         >>> from nowcast.places.place import Place
@@ -153,18 +152,21 @@ def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
     hours = np.clip(np.minimum(ends, minutes) - starts, 0, None) / 60.0
     used = hours > 0
     weights = hours[used]
-    amount = float(largest(np.tensordot(weights, curve.pixel_rates[used], 1)))
+    members = None
+    if curve.pixel_members is not None:
+        members = np.tensordot(weights, curve.pixel_members[used], 1)
+        members = None if np.isnan(members).any() else members
+    pixels = (
+        np.tensordot(weights, curve.pixel_rates[used], 1) if members is None else members.mean(0)
+    )
+    amount = float(largest(curve.pixel_sums.get(int(minutes), pixels)))
     if np.isnan(amount):
         return None
-    if curve.pixel_members is None:
+    if members is None:
         return Amount(amount)
-    members = largest(np.tensordot(weights, curve.pixel_members[used], 1))
-    if np.isnan(members).any():
-        return Amount(amount)
-    quantiles = np.quantile(members, QUANTILES).tolist()
-    return Amount(
-        amount, float((members >= amount).mean()), dict(zip(QUANTILES, quantiles, strict=True))
-    )
+    sums = largest(members)
+    quantiles = dict(zip(QUANTILES, np.quantile(sums, QUANTILES).tolist(), strict=True))
+    return Amount(amount, float((sums >= amount).mean()), quantiles)
 
 
 def _now(curve: PlaceForecast, observed: float | None) -> Now:

@@ -8,16 +8,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from nowcast.arrays import Float64Array
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
+from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.places.pixels import Index, Pixels, pixels_of
 from nowcast.places.place import Place
 from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.radar.times import Times
 
-MEMBER_RATE = "member_rate"
-"""The rates of members (time, realization, y, x) next to the rate of a forecast."""
 QUANTILES = (0.1, 0.5, 0.9)
+SUMS = (30, 60)
+"""The minutes over which rain is summed, from the reference time on."""
 _THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
 
 Status = Literal["covered", "not covered", "outside"]
@@ -44,6 +45,7 @@ class PlaceForecast:
         probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
             NaN = unknown; empty if the forecast tells none.
         probability_source: where these come from; None without any.
+        pixel_sums: by minutes, the sums (n,) in mm from the reference time on that a file has.
     """
 
     place: Place
@@ -55,6 +57,7 @@ class PlaceForecast:
     pixel_members: Float64Array | None = None
     probability: dict[float, Float64Array] = field(default_factory=dict)
     probability_source: Source | None = None
+    pixel_sums: dict[int, Float64Array] = field(default_factory=dict)
 
     @property
     def rate(self) -> Float64Array:
@@ -135,7 +138,19 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         pixel_members=members,
         probability=probability,
         probability_source=source,
+        pixel_sums={
+            minutes: one for minutes in SUMS if (one := _sum(forecast, minutes, index)).size
+        },
     )
+
+
+def _sum(forecast: xr.Dataset, minutes: int, index: Index) -> Float64Array:
+    """(n,) in mm over the first minutes, of a file with such sums; none of another file."""
+    steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
+    name = f"accumulation_{minutes}min"
+    if name not in forecast or not steps.size:
+        return np.empty(0)
+    return values_at(forecast[name].isel(time=int(steps[0])), index)
 
 
 def rate_at(frame: npt.NDArray[np.float32], place: Place, pixels: Pixels) -> float:

@@ -9,10 +9,11 @@ import numpy as np
 import xarray as xr
 
 from nowcast.arrays import Float64Array
-from nowcast.forecast.dataset import LEAD_TIME, REALIZATION, REFERENCE_TIME
+from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
+from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.places.areas import Area
-from nowcast.places.curve import MEMBER_RATE, largest, values_at
+from nowcast.places.curve import largest, values_at
 from nowcast.places.pixels import Index, Pixels
 from nowcast.places.rule import Rule
 from nowcast.places.tables import number

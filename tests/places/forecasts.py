@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from nowcast.forecast.dataset import build_forecast
+from nowcast.forecast.file_members import MEMBER_RATE
 from nowcast.forecast.file_probability import FileProbabilities
-from nowcast.places.curve import MEMBER_RATE
 
 NOON = np.datetime64("2024-06-02T12:00", "ns")
 STEP = np.timedelta64(5, "m")

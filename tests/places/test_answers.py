@@ -124,11 +124,21 @@ def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
     members[:, :, 1, 1] = np.arange(11)  # member k rains k mm/h all the time
     forecast = with_members(forecast_of(12 * [3.0]), members)
     amount = answers_of(curve_at(forecast, Place("a", *HERE))).sums[60]
-    assert amount is not None and amount.amount == pytest.approx(3.0)
-    assert amount.probability == pytest.approx(8 / 11) and amount.quantiles is not None
+    # their mean, whatever the rate
+    assert amount is not None and amount.amount == pytest.approx(5.0)
+    assert amount.probability == pytest.approx(6 / 11) and amount.quantiles is not None
     assert list(amount.quantiles.values()) == pytest.approx([1.0, 5.0, 9.0])
     words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 3.0), UTC)
-    assert "3 mm (1 to 9 mm in 8 of 10 members) in the next hour" in words
+    assert "5 mm (1 to 9 mm in 8 of 10 members) in the next hour" in words
+
+
+def test_the_sum_that_a_file_has_is_the_one_that_is_told() -> None:
+    forecast = forecast_of(12 * [3.0])
+    sums = np.full((12, 3, 4), np.nan, np.float32)
+    sums[5:] = np.arange(7, dtype=np.float32)[:, None, None]
+    forecast["accumulation_30min"] = (("time", "y", "x"), sums + 2)
+    answers = answers_of(curve_at(forecast, Place("a", *HERE)))
+    assert millimetres(answers.sums[30]) == 2.0 and millimetres(answers.sums[60]) == 3.0
 
 
 def test_the_sum_of_a_circle_is_that_of_its_wettest_pixel() -> None:

@@ -1,5 +1,7 @@
 """Places as a user names them, and what is refused with its line."""
 
+import doctest
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,10 @@ def test_what_is_no_place_names_its_key(given: object) -> None:
 def test_a_latitude_out_of_range_says_which_comes_first() -> None:
     with pytest.raises(ConfigError, match="latitude, then longitude"):
         parse_place("place", "113.4,52.5")
+
+
+@pytest.mark.parametrize("name", ["answers", "curve", "pixels", "place", "words"])
+def test_the_examples_run(name: str) -> None:
+    module = import_module(f"nowcast.places.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted and not result.failed
