@@ -44,8 +44,8 @@ def test_predict_writes_members_next_to_the_rate(run: Run, data: list[str]) -> N
     xr.testing.assert_identical(plain, a.drop_vars(["member_rate", "realization"]).assign_attrs(
         config=plain.attrs["config"], history=plain.attrs["history"],
     ))  # fmt: skip
-    missing = np.isnan(a["precipitation_rate"]).transpose("time", "y", "x")
-    assert (np.isnan(members) == missing).all()
+    missing = a["precipitation_rate"].isnull()
+    assert bool((members.isnull() == missing).all())
     np.testing.assert_array_equal(again["member_rate"], members)
     assert (other["member_rate"] != members).any()
     assert json.loads(a.attrs["config"])["ensemble"] == 4
