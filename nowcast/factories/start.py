@@ -32,7 +32,8 @@ def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
     Raises:
         ConfigError: if the configuration asks for others.
     """
-    theirs, usual, name = start["config"], default_values("train"), checkpoint_name(config.start)
+    theirs, usual = start["config"], default_values("train")
+    name = checkpoint_name(str(config.start))
     for key in ("model", "inputs", "scaling"):
         ours = asdict(getattr(config, key))
         if ours not in (usual[key], theirs[key]):

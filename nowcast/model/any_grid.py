@@ -129,8 +129,9 @@ def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
             row[before + 1] += share
     if torch.equal(shares, torch.eye(len(minutes))):
         return coarse
-    mixed: Tensor = shares.to(coarse.device) @ coarse.flatten(2)
-    return mixed.unflatten(2, coarse.shape[2:])
+    mixed = shares.to(coarse.device) @ coarse.flatten(2)
+    found: Tensor = mixed.unflatten(2, coarse.shape[2:])
+    return found
 
 
 def _ticks(minutes: float) -> int:

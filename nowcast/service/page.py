@@ -8,7 +8,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast.config.predict import MODEL
-from nowcast.forecast.dataset import REALIZATION, REFERENCE_TIME, open_forecast
+from nowcast.forecast.dataset import REFERENCE_TIME, open_forecast
+from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.georeference import place_of_grid
