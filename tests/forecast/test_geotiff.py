@@ -123,6 +123,7 @@ def test_each_threshold_has_a_file_and_an_old_one_goes(tmp_path: Path) -> None:
 def test_of_an_ensemble_the_mean_is_written(tmp_path: Path) -> None:
     grid = grid_of()
     rates = np.stack([grid[RATE].values[:3], 3 * grid[RATE].values[:3]], axis=1)
+    rates[0, 0, 0, 0] = np.nan  # known by the other member only
     start = np.datetime64("2020-06-01T00:15", "ns")
     write_geotiffs(build_forecast(rates, grid, start, STEP, {}), tmp_path / "a.nc")
     with rasterio.open(tmp_path / "a.tif") as file:
