@@ -135,6 +135,7 @@ def test_a_training_starts_from_it(run: Run, tmp_path: Path) -> None:
     before = forecast_weights(read_checkpoint(path_of(PRETRAINED)))
     after = read_checkpoint(tmp_path / "runs/further/best.pt")
     assert after["config"]["model"]["grids"] == "any" and after["config"]["inputs"]["mask"]
+    assert after["config"]["start"] == PRETRAINED  # wherever nowcast is installed
     for name, weight in forecast_weights(after).items():
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-5)
     again = run(*words)
@@ -148,6 +149,11 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
         *HERE
     )  # fmt: skip
     assert ran.code == 78 and "model: a training that starts from pretrained" in ran.err
+    ran = run(
+        "train", "start=pretrained", "loss=mse", "data=radar", "data.path=rain.nc", *SPLITS[:2],
+        *HERE
+    )  # fmt: skip
+    assert ran.code == 78 and "loss: mse is not for model.head=probability" in ran.err
 
 
 def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
