@@ -34,6 +34,7 @@ from nowcast.forecast.members import with_members
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, tiled_forecast
 from nowcast.periods import Period, parse_period
+from nowcast.pretrained import checkpoint_name
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
@@ -229,7 +230,8 @@ def open_radar_cases(
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     if opened:
-        opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
+        called = checkpoint_name(str(config.checkpoint))
+        opened = set_to_grid(*opened, grid, config.lead_steps, called), opened[1]
     input_steps, lead_steps = (
         (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
     )
@@ -293,16 +295,20 @@ def open_radar_cases(
 
 
 def set_to_grid(
-    forecaster: Forecaster, checkpoint: Checkpoint, grid: xr.Dataset, lead_steps: int | None
+    forecaster: Forecaster,
+    checkpoint: Checkpoint,
+    grid: xr.Dataset,
+    lead_steps: int | None,
+    name: str,
 ) -> Forecaster:
     """Return the forecaster of a checkpoint for a grid: of a model for any grid, set to its pixel
-    size and time step.
+    size and time step. `name` is what messages call the checkpoint.
 
     Errors: ConfigError if it cannot forecast so many steps.
     """
     config, minutes = checkpoint["config"], float(grid.attrs["timestep_minutes"])
     own = forecaster.input_steps, forecaster.lead_steps
-    _, steps = steps_at(config, own, "checkpoint", minutes, lead_steps)
+    _, steps = steps_at(config, own, name, minutes, lead_steps)
     if not is_for_any_grid(config):
         return forecaster
     return on_grid(forecaster, pixel_km(grid), minutes, steps)

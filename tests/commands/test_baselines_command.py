@@ -149,8 +149,12 @@ def test_steps_and_spacing_are_those_of_a_checkpoint_where_one_is_given(
         and "checkpoint_sha256" not in forecast.attrs
     )
     assert len(json.loads(forecast.attrs["input_times"])) == 3
-    outcome = run("predict", "model=persistence", checkpoint, *data, "lead_steps=2")
-    assert outcome.code == 78 and "lead_steps: is for baselines without a checkpoint" in outcome.err
+    for steps, message in {
+        "input_steps=2": "input_steps: is for baselines without a checkpoint",
+        "lead_steps=2": f"lead_steps: the model of {trained}/best.pt forecasts 4 frames",
+    }.items():
+        outcome = run("predict", "model=persistence", checkpoint, *data, steps, "output=other.nc")
+        assert outcome.code == 78 and message in outcome.err
 
 
 @pytest.mark.parametrize(
