@@ -16,6 +16,7 @@ NOMINAL_KM = 1.0
 """Taken for the width of a pixel where the files do not tell it."""
 
 EARTH_KM = 6371.0
+"""Radius of the sphere on which distances are measured."""
 
 Origin = Literal["lower", "upper"]
 """Where row 0 of a frame is drawn: at the lower edge where it lies in the south."""
