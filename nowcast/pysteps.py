@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nowcast.config.checks import MOST_MEMBERS
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import refuse_other_size
 from nowcast.factories.windows import open_forecaster
@@ -40,6 +39,7 @@ from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
 from nowcast.motion.grid import COARSE, coarse_size
 from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.forecast import Forecast
+from nowcast.probability.options import MOST_MEMBERS
 from nowcast.radar.placing.grid_match import Turn
 from nowcast.training.precision import Precision, choose_precision
 

@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 
 from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
+from nowcast.probability.options import MOST_MEMBERS
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
-MOST_MEMBERS = 100
-"""Of those that are drawn from probabilities."""
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
