@@ -38,7 +38,7 @@ from nowcast.pretrained import checkpoint_name
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
-from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.placing.place import known_pixel_km, pixel_km
 from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -257,7 +257,7 @@ def open_radar_cases(
             [
                 refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True),
                 turn.remark,
-                beyond_experience(pixel_km(grid), minutes) if any_grid else "",
+                beyond_experience(known_pixel_km(grid), minutes) if any_grid else "",
             ],
         )
         for remark in remarks:

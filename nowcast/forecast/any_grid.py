@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nowcast.radar.placing.place import NOMINAL_KM
+
 if TYPE_CHECKING:  # what is asked before a model is opened needs no PyTorch
     from nowcast.forecast.forecaster import Forecaster
 
@@ -71,14 +73,23 @@ def on_grid(
     )
 
 
-def beyond_experience(pixel_km: float, minutes: float) -> str:
-    """Return what such a model has not been made for, in words; empty if all is well."""
+def beyond_experience(pixel_km: float | None, minutes: float) -> str:
+    """Return what such a model has not been made for, in words; empty if all is well.
+
+    Args:
+        pixel_km: height and width of a pixel; None if the data do not say it.
+        minutes: from one frame to the next.
+    """
     beyond = [
         f"{what} of {value:g} {unit}, and the model was made for {low:g} to {high:g} {unit}"
         for what, value, (low, high), unit in (
             ("pixels", pixel_km, PIXEL_KM, "km"),
             ("a time step", minutes, TIMESTEP_MINUTES, "minutes"),
         )
-        if not low <= value <= high
+        if value is not None and not low <= value <= high
     ]
+    if pixel_km is None:
+        beyond.append(
+            f"the data do not say how large a pixel is; taken for {NOMINAL_KM:g} km"
+        )
     return "; ".join(beyond)

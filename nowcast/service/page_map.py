@@ -13,7 +13,7 @@ from nowcast.report.pictures.outlines import build_outlines
 _DEGREE = math.radians(EARTH_KM)  # km of a meridian
 
 
-def pixel_km(place: Place) -> tuple[float, float] | None:
+def sides_km(place: Place) -> tuple[float, float] | None:
     """Return height and width of a pixel in the middle of the grid; None if not known."""
     if knows_degrees(place):
         east, north = np.broadcast_arrays(*degrees_of(_middle(place), "the forecast"))
