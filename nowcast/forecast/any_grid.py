@@ -89,7 +89,5 @@ def beyond_experience(pixel_km: float | None, minutes: float) -> str:
         if value is not None and not low <= value <= high
     ]
     if pixel_km is None:
-        beyond.append(
-            f"the data do not say how large a pixel is; taken for {NOMINAL_KM:g} km"
-        )
+        beyond.append(f"the data do not say how large a pixel is; taken for {NOMINAL_KM:g} km")
     return "; ".join(beyond)
