@@ -13,12 +13,6 @@ from helpers import Outcome
 from nowcast.api import plotting
 from nowcast.commands import plot
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
-from nowcast.forecast.file_members import (
-    MEMBER_RATE,
-    REALIZATION,
-    member_variable,
-    realization_variable,
-)
 from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.motion.estimation import estimate_motion
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
@@ -244,8 +238,9 @@ def test_members_are_drawn_at_one_lead_time(
 
     forecast = open_forecast("forecast.nc")
     many = rain[6:9, None] * np.linspace(0, 1, 25, dtype=np.float32)[:, None, None]
-    forecast[MEMBER_RATE] = member_variable(many)
-    forecast = forecast.assign_coords({REALIZATION: realization_variable(25)})
+    members = (("time", "realization", "y", "x"), many, {"units": "mm h-1"})
+    forecast["member_rate"] = members
+    forecast = forecast.assign_coords(realization=np.arange(1, 26, dtype=np.int32))
     figure = plotting.plot(forecast, members=True)
     stamps, title = calls[-1]
     assert title.endswith("+15 min · 00:40 UTC, 20 of 25 members")
