@@ -29,7 +29,7 @@ from nowcast.evaluation.example_cases import (
     judged_threshold,
 )
 from nowcast.evaluation.regions import region_of
-from nowcast.evaluation.sources import open_source
+from nowcast.evaluation.sources import open_source, refuse_without_members
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.pretrained import checkpoint_name
@@ -132,6 +132,8 @@ def _rates_and_amounts(
 def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
     """The counts of all cases by group, and which cases are to be seen."""
     source = open_source(config, choose_precision(config.device, config.precision))
+    if config.ensemble is not None:
+        refuse_without_members(source)
     region = region_of(config, source.grid)
     amounts = Amounts(config, source.lead_minutes, region)
     tally = Tally(

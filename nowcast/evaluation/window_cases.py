@@ -95,11 +95,6 @@ class WindowCases:
                 if bool(missing.any()):
                     seen = predictor.forecaster.without(seen, missing)
             forecasts[name] = self._with_members(made_by(predictor, seen), seen)
-        if self.ensemble is not None and not any(map(_has_members, forecasts.values())):
-            raise ConfigError(
-                "ensemble: members are drawn from probabilities, and no forecast gives any; leave"
-                " it out, or add baseline=lagrangian_probability."
-            )
         return cases_of(self.times[list(indices)], observed, forecasts)
 
     def _with_members(self, made: Tensor | Forecast, seen: Tensor) -> Tensor | Forecast:
@@ -130,10 +125,6 @@ class WindowCases:
         if not isinstance(self.windows, RadarWindows):
             return self.picks[index].start
         return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
-
-
-def _has_members(made: Tensor | Forecast) -> bool:
-    return isinstance(made, Forecast) and made.members is not None
 
 
 @dataclass
