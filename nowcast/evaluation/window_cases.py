@@ -218,15 +218,14 @@ def open_radar_cases(
         if config.checkpoint is not None
         else None
     )
-    steps = None if opened else _steps(config)
+    input_steps, lead_steps = (0, 0) if opened else _steps(config)
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     if opened:
         called = checkpoint_name(str(config.checkpoint))
-        opened = set_to_grid(*opened, grid, config.lead_steps, called), opened[1]
-    input_steps, lead_steps = (
-        (opened[0].input_steps, opened[0].lead_steps) if steps is None else steps
-    )
+        forecaster = set_to_grid(*opened, grid, config.lead_steps, called)
+        opened = forecaster, opened[1]
+        input_steps, lead_steps = forecaster.input_steps, forecaster.lead_steps
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
