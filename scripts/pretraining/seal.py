@@ -72,7 +72,7 @@ def in_markdown(card: dict[str, object], scores: str) -> str:
         f" head of probabilities: {card['parameters']:,} parameters. It is told the pixel size, the"
         " time step and the speed of the rain.", "",
         "## Data", "", "| radar | days | licence |", "|---|---|---|", *rows, "",
-        "With averaged and resampled copies, flips, turns, missing frames, noise and rates times a"
+        "With averaged and resampled copies, flips, turns, missing frames and rates times a"
         " random factor. The epoch, the calibration and the cuts follow from 16 May 2018"
         " (RADOLAN) and, unless it was left out, 26 August 2010 (KNMI).", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
