@@ -9,7 +9,7 @@ from pathlib import Path
 from nowcast.errors import UsageError
 
 _OVERRIDE = re.compile(r"(hydra/)?[\w.@]+=")
-_LATITUDE_LONGITUDE = re.compile(r"place=\s*[-+.\d]+\s*,\s*[-+.\d]+\s*")
+_LATITUDE_LONGITUDE = re.compile(r"place=[^\[\]{}'\"]*,[^\[\]{}'\"]*")
 _SHORT = ("-c", "-p", "-cp", "-cn", "-cd", "-i")
 _LONG = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--info")
 """Hydra's options that take the word that follows; the long ones may be shortened."""

@@ -74,7 +74,8 @@ def on_grid(
 def beyond_experience(pixel_km: float, minutes: float) -> str:
     """Return what such a model has not been made for, in words; empty if all is well."""
     beyond = [
-        f"{what} of {value:g} {unit}, and the model was made for {low:g} to {high:g} {unit}"
+        f"{what} of {value:g} {unit[: -1 if value == 1 else None]}, and the model was made for"
+        f" {low:g} to {high:g} {unit}"
         for what, value, (low, high), unit in (
             ("pixels", pixel_km, PIXEL_KM, "km"),
             ("a time step", minutes, TIMESTEP_MINUTES, "minutes"),
