@@ -4,6 +4,7 @@ FACE = {
     "data": "where frames come from and what a model sees of them",
     "models": "the settings of each network",
     "effects": "whether a key that was set changes anything",
+    "named_paths": "one path, or several with names",
     "describe": "the keys of `nowcast describe`",
     "evaluate": "the keys of `nowcast evaluate`",
     "export": "the keys of `nowcast export`",
