@@ -37,7 +37,7 @@ from nowcast.periods import Period, parse_period
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
-from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.placing.place import known_pixel_km, pixel_km
 from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -228,6 +228,11 @@ def open_radar_cases(
     )
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
+    if not np.isfinite(minutes):
+        raise DataError(
+            f"{data.path}: holds a single frame, and the spacing of one is not known; give more"
+            " files."
+        )
     if opened:
         opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
     input_steps, lead_steps = (
@@ -255,7 +260,7 @@ def open_radar_cases(
             [
                 refuse_other_grid(checkpoint.get("place"), grid, data.path, allowed=True),
                 turn.remark,
-                beyond_experience(pixel_km(grid), minutes) if any_grid else "",
+                beyond_experience(known_pixel_km(grid), minutes) if any_grid else "",
             ],
         )
         for remark in remarks:

@@ -71,15 +71,21 @@ def on_grid(
     )
 
 
-def beyond_experience(pixel_km: float, minutes: float) -> str:
-    """Return what such a model has not been made for, in words; empty if all is well."""
-    beyond = [
+def beyond_experience(pixel_km: float | None, minutes: float) -> str:
+    """Return what such a model has not been made for, in words; empty if all is well.
+
+    Args:
+        pixel_km: width of a pixel; None if the data do not say, so that 1 km is assumed.
+        minutes: from one frame to the next.
+    """
+    beyond = [] if pixel_km is not None else ["pixels of unknown size, taken for 1 km"]
+    beyond += [
         f"{what} of {value:g} {unit[: -1 if value == 1 else None]}, and the model was made for"
         f" {low:g} to {high:g} {unit}"
         for what, value, (low, high), unit in (
             ("pixels", pixel_km, PIXEL_KM, "km"),
             ("a time step", minutes, TIMESTEP_MINUTES, "minutes"),
         )
-        if not low <= value <= high
+        if value is not None and not low <= value <= high
     ]
     return "; ".join(beyond)

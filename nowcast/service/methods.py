@@ -30,7 +30,7 @@ from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.pretrained import checkpoint_name
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
-from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import FrameReader, MissingFramesError, Need
 from nowcast.startup import without_garbage_collection
@@ -148,7 +148,11 @@ class Methods:
         remarks = [
             refuse_other_grid(place, scene.grid, config.data.path, allowed=allowed),
             turn.remark,
-            beyond_experience(pixel_km(scene.grid), scene.timestep_minutes) if any_grid else "",
+            (
+                beyond_experience(known_pixel_km(scene.grid), scene.timestep_minutes)
+                if any_grid
+                else ""
+            ),
         ]
         made_with = {
             "checkpoint": checkpoint_name(config.checkpoint),

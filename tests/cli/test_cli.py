@@ -80,6 +80,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["prepare", "data=moving_mnist", "output=s"], 78, "data: moving_mnist has neither times nor a place"),
         (["prepare", "data.path=a.nc", "output=s", "crop=5"], 78, "takes a list; give it as crop=[a,b].\n"),
         (["predict", "warnings.rules=[1]"], 78, "warnings.rules: takes names with values; give it as 'warnings.rules={a: b}'.\n"),
+        (["evaluate", "forecasts={a: x.nc, a: y.nc}"], 78, "forecasts: names a twice; give each a name of its own.\n"),
+        (["evaluate", "checkpoint={a: 'x: 1, b: 2', b: y.pt}", "--check"], 66, "checkpoint: x: 1, b: 2: no such file"),
         (["predict", "warnings.rules=5"], 78, "warnings.rules: takes names with values"),
         (["predict", "warnings=5"], 78, "warnings: takes names with values"),
         (["predict", "accumulations={}"], 78, "accumulations: takes a list"),

@@ -44,8 +44,17 @@ def pixel_size(place: Place) -> tuple[float, float, str] | None:
 
 
 def pixel_km(grid: xr.Dataset | None) -> float:
+    """Return the width of a pixel in km; a nominal 1 km if the data do not say, which is logged."""
+    known = known_pixel_km(grid)
+    if known is not None:
+        return known
+    log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
+    return NOMINAL_KM
+
+
+def known_pixel_km(grid: xr.Dataset | None) -> float | None:
     """Return the width of a pixel in km: by x in metres, else in the middle of the grid by latitude
-    and longitude, else a nominal 1 km, which is logged.
+    and longitude; None if the data do not say.
     """
     place = place_of_grid(grid)
     size = pixel_size(place)
@@ -62,8 +71,7 @@ def pixel_km(grid: xr.Dataset | None) -> float:
         )
         east = math.remainder(np.diff(longitude)[0], 2 * math.pi) * math.cos(latitude.mean())
         return EARTH_KM * math.hypot(np.diff(latitude)[0], east)
-    log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
-    return NOMINAL_KM
+    return None
 
 
 def first_row(place: Place) -> str | None:
