@@ -13,7 +13,7 @@ from helpers import SPLITS, exit_code
 from hydra.core.config_store import ConfigStore
 
 from nowcast.forecast.dataset import open_forecast
-from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.checkpoints import SCHEMA, read_checkpoint
 from nowcast.training.migrations import migrate
 
 PACKAGE = Path(__file__).parent / "example_package"
@@ -46,6 +46,7 @@ def test_its_network_is_trained_and_forecast_from(run, fading, radar_file, tmp_p
     checkpoint = read_checkpoint(fading)
     assert checkpoint["config"]["model"] == {
         "name": "fading", "kernel_size": 5, "frame": "fixed", "head": "rate", "thresholds": [],
+        "grids": "one",
     }  # fmt: skip
     assert checkpoint["packages"] == {"model": "nowcast-fading 1.0"}
     output = tmp_path / "forecast.nc"
@@ -60,7 +61,7 @@ def test_its_training_of_an_earlier_version_goes_on(fading) -> None:
     """With the keys that all models had later, at the values that its own have."""
     now = read_checkpoint(fading)["config"]["model"]
     older = {"config": {"model": {"name": "fading", "kernel_size": 5}}, "schema": 4}
-    assert migrate(older, 5)["config"]["model"] == now
+    assert migrate(older, SCHEMA)["config"]["model"] == now
 
 
 def test_its_keys_are_checked_and_shown_as_ours_are(run, installed) -> None:

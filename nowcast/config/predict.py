@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from nowcast.baselines import names_where
+from nowcast.baselines import baseline_names, names_where
 from nowcast.config.accumulations import accumulations
 from nowcast.config.checks import (
     a_baseline,
@@ -225,6 +225,11 @@ class PredictConfig:
         if self.baseline is not None:
             a_baseline("baseline", self.baseline)
         if self.baseline is None and self.checkpoint is None:
+            if self.input_steps is not None:
+                raise ConfigError(
+                    "input_steps: is for a baseline, and none is given; leave it out, or give"
+                    f" baseline=…: {', '.join(baseline_names())}."
+                )
             self.checkpoint = PRETRAINED
         if self.checkpoint is not None:
             self.checkpoint = checkpoint_path(self.checkpoint)

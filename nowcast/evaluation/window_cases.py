@@ -226,6 +226,7 @@ def open_radar_cases(
         if config.checkpoint is not None
         else None
     )
+    steps = None if opened else _steps(config)
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
@@ -236,7 +237,7 @@ def open_radar_cases(
     if opened:
         opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
     input_steps, lead_steps = (
-        (opened[0].input_steps, opened[0].lead_steps) if opened else _steps(config)
+        (opened[0].input_steps, opened[0].lead_steps) if steps is None else steps
     )
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach, opened=grid)

@@ -76,7 +76,11 @@ def _exported(path: str) -> dict[str, Any]:
 def model_rows(about: Document) -> list[tuple[str, str]]:
     """Return what a person wants to know of a model, as names and texts."""
     config, model = about["config"], about["config"]["model"]
-    idle = {"name", *(("thresholds",) if model.get("head") != "probability" else ())}
+    idle = {
+        "name",
+        *(("thresholds",) if model.get("head") != "probability" else ()),
+        *(("grids",) if model.get("grids") == "one" else ()),
+    }
     shape = ", ".join(f"{key} {value}" for key, value in model.items() if key not in idle)
     size = f"{about['parameters']:,} parameters; " if "parameters" in about else ""
     minutes = config["timestep_minutes"]

@@ -1,10 +1,11 @@
-"""Put a trained model into the package, with its card: CHECKPOINT SCORES.
+"""Put a trained model into the package, with its card: CHECKPOINT SCORES [--leave-out GROUP …].
 
-SCORES is a Markdown file: the table of scores of radars that were left out, and how they were made.
+SCORES is a Markdown file: scores of radars that the model has not seen, and how they were made.
+The groups are those that it was trained without.
 """
 
+import argparse
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,21 +18,21 @@ from nowcast.training.checkpoints import forecast_weights, read_checkpoint, writ
 
 LIMITS = (
     "It forecasts rain that radar saw in the last 16 minutes or more: no weather model, no gauges.",
-    "It has seen summer rain and showers of Germany, the Netherlands, Finland, France, Italy and"
-    " the United States, on a few days each; no snow, no tropical cyclone.",
+    "It has seen rain of a few days each; no snow, no tropical cyclone.",
     "Its cuts, from which rates follow, were fitted on days with rain: on a nearly dry day it"
     " forecasts too much rain. rate=median forecasts less.",
     "Pixels of 0.5 km were interpolated from 1 km; those of 5 km were averaged.",
 )
 
 
-def main(checkpoint: Path, scores: Path) -> None:
+def main(checkpoint: Path, scores: Path, left_out: list[str]) -> None:
+    radars = {name: one for name, one in RADARS.items() if one.group not in left_out}
     path = FOLDER / f"{PRETRAINED}.pt"
     made = read_checkpoint(checkpoint)
     weights = forecast_weights(made)
     write_checkpoint(path, {
         **{key: value for key, value in made.items() if key != "schema"},
-        "known_days": [list(radar.known) for radar in RADARS.values()],
+        "known_days": [list(radar.known) for radar in radars.values()],
         "weights": weights, "ema": None, "optimizer": {}, "schedule": {}, "gradient_scaler": {},
     })  # fmt: skip
     card = {
@@ -50,7 +51,7 @@ def main(checkpoint: Path, scores: Path) -> None:
         "longest_minutes": LONGEST_MINUTES,
         "trained_on": [
             {"radar": name, "days": radar.about, "licence": radar.licence}
-            for name, radar in RADARS.items()
+            for name, radar in radars.items()
         ],
         "limits": list(LIMITS),
     }
@@ -71,8 +72,9 @@ def in_markdown(card: dict[str, object], scores: str) -> str:
         f" head of probabilities: {card['parameters']:,} parameters. It is told the pixel size, the"
         " time step and the speed of the rain.", "",
         "## Data", "", "| radar | days | licence |", "|---|---|---|", *rows, "",
-        "With averaged and resampled copies, flips, turns, missing frames, noise and rates times a"
-        " random factor. Validated on 16 May 2018 (RADOLAN) and 26 August 2010 (KNMI).", "",
+        "With averaged and resampled copies, flips, turns, missing frames and rates times a"
+        " random factor. The epoch, the calibration and the cuts follow from 16 May 2018"
+        " (RADOLAN) and, unless it was left out, 26 August 2010 (KNMI).", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
         "## Scores", "", scores.strip(), "",
         "## Licence", "", f"The licence of the weights is {card['licence']}.", "",
@@ -81,4 +83,9 @@ def in_markdown(card: dict[str, object], scores: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("scores", type=Path)
+    parser.add_argument("--leave-out", nargs="+", default=[])
+    given = parser.parse_args()
+    main(given.checkpoint, given.scores, given.leave_out)

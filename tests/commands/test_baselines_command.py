@@ -149,8 +149,12 @@ def test_steps_and_spacing_are_those_of_a_checkpoint_where_one_is_given(
         and "checkpoint_sha256" not in forecast.attrs
     )
     assert len(json.loads(forecast.attrs["input_times"])) == 3
-    outcome = run("predict", "model=persistence", checkpoint, *data, "lead_steps=2")
-    assert outcome.code == 78 and "lead_steps: is for baselines without a checkpoint" in outcome.err
+    for key, message in (
+        ("input_steps", "input_steps: is for baselines without a checkpoint"),
+        ("lead_steps", "best.pt forecasts 4 frames; leave it out"),
+    ):
+        outcome = run("predict", "model=persistence", checkpoint, *data, f"{key}=2")
+        assert outcome.code == 78 and message in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -171,7 +175,11 @@ def test_steps_and_spacing_are_those_of_a_checkpoint_where_one_is_given(
             78,
             "baseline: 'rover' is not one of persistence",
         ),
-        (["input_steps=3", "lead_steps=3"], 78, "checkpoint: give a trained model, or a baseline"),
+        (
+            ["input_steps=3", "lead_steps=3"],
+            78,
+            "input_steps: is for a baseline, and none is given",
+        ),
         (
             ["model=climatology", "input_steps=3", "lead_steps=3"],
             78,

@@ -291,8 +291,8 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(
         (
             "baseline=zero",
             f"checkpoint={trained}/best.pt",
-            "lead_steps=3",
-        ): "lead_steps: is for baselines without a checkpoint",
+            "input_steps=3",
+        ): "input_steps: is for baselines without a checkpoint",
         (
             "baseline=zero",
             f"checkpoint={trained}/best.pt",

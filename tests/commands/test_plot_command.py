@@ -238,7 +238,9 @@ def test_members_are_drawn_at_one_lead_time(
 
     forecast = open_forecast("forecast.nc")
     many = rain[6:9, None] * np.linspace(0, 1, 25, dtype=np.float32)[:, None, None]
-    forecast["member_rate"] = (("time", "realization", "y", "x"), many)
+    members = (("time", "realization", "y", "x"), many, {"units": "mm h-1"})
+    forecast["member_rate"] = members
+    forecast = forecast.assign_coords(realization=np.arange(1, 26, dtype=np.int32))
     figure = plotting.plot(forecast, members=True)
     stamps, title = calls[-1]
     assert title.endswith("+15 min · 00:40 UTC, 20 of 25 members")

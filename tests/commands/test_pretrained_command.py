@@ -93,7 +93,7 @@ def test_a_chain_of_methods_goes_on_by_a_baseline(run: Run, tmp_path: Path) -> N
     made = forecast_of(
         run, tmp_path, 5.0, "fallback=[model,persistence]", "at=2020-01-01T00:10", steps=3
     )
-    assert made.sizes["time"] == 12 and made.attrs["source"].endswith("persistence")
+    assert made.sizes["time"] == 12 and ": persistence: " in made.attrs["source"]
 
 
 def test_lead_steps_are_for_a_model_for_any_grid(

@@ -89,7 +89,7 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str]) -> None:
 def test_files_are_scored_as_the_method_that_made_them_and_members_as_an_ensemble(
     run: Run, data: list[str]
 ) -> None:
-    method, period = "lagrangian_probability", ["2020-01-01T05:00", "2020-01-01T05:10"]
+    method, period = "lagrangian_probability", ["2020-01-01T06:30", "2020-01-01T06:40"]
     made = [f"baseline={method}", *STEPS, "ensemble=5"]
     predict = [*data, *SUMS, *made, f"from={period[0]}", f"to={period[1]}"]
     assert run("predict", *predict, "output=forecasts/%H%M.nc").code == 0
@@ -110,7 +110,7 @@ def test_files_are_scored_as_the_method_that_made_them_and_members_as_an_ensembl
     brier = scores["brier_pooled"].sel(threshold=0.2).values
     assert brier[1] < brier[0]  # by the share of members, and by yes or no
 
-    forecast = open_forecast("forecasts/0500.nc")
+    forecast = open_forecast("forecasts/0630.nc")
     members = forecast["member_rate"].values.astype(np.float64)
     share = (members[1:3].sum(axis=0) / 12 >= 0.2).mean(axis=0)
     known = ~np.isnan(members).any(axis=(0, 1))

@@ -116,7 +116,7 @@ def test_the_map_stands_once_in_a_page_and_over_each_of_its_frames() -> None:
     counts = counts_of(1)
     degrees = 3 + 0.2 * np.arange(20)[None, :], 54 - 0.2 * np.arange(16)[:, None]
     for given, paths, uses in ((degrees, 1, 2 * 2), (None, 0, 0)):
-        values = values_of(scores_of(counts), counts, [example_case()], "upper", given)
+        values = values_of(scores_of(counts), counts, [example_case()], "upper", degrees=given)
         page = render("sections/cases.html.jinja", values | {"score_name": "CSI"})
         assert page.count('<path id="map"') == paths and page.count('href="#map"') == uses
 

@@ -239,11 +239,12 @@ def test_the_demo_keeps_to_one_path_forecasts_rain_and_says_how_to_call_nowcast(
         if line.startswith("nowcast ") and "fetch" not in line
     ]
     assert [line.split()[1] for line in called] == [
-        "train", "predict", "predict", "plot", "evaluate",
+        "predict", "plot", "evaluate", "train", "predict", "predict", "plot", "evaluate",
     ]  # fmt: skip
     assert all(f"{out}/" in line or line.endswith(f"output={out}") for line in called)
-    assert all(" at=2018-05-20T01:15 " in line for line in called[1:3])
-    assert f"output={out}/forecast.png" in called[3]
+    assert all(" at=2018-05-20T01:15 " in called[k] for k in (0, 4, 5))
+    assert "checkpoint=" not in called[0] and f"output={out}/first.png" in called[1]
+    assert f"output={out}/forecast.png" in called[6]
     assert "CSI at 0.5 mm/h over 5-60 minutes: the model beats extrapolation\n" in ran.stdout
     assert "CSI at 10 mm/h over 5-60 minutes: the model DOES NOT beat ext" in ran.stdout
     assert (
