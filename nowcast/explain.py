@@ -83,6 +83,22 @@ def _without_traceback(message: str) -> str:
     return message.rstrip().splitlines()[-1].partition(": ")[2]
 
 
+def _wrong_shape(cause: Any) -> str | None:
+    """What a key takes that was given a list, names with values, or a single value instead."""
+    text = str(cause)
+    if "is not a ListConfig" in text or (
+        "DictConfig with ListConfig" in text and cause.object_type is list
+    ):
+        return "a list; give it as {key}=[a,b]"
+    if any(
+        words in text for words in ("DictConfig with ListConfig", "to Dict[", "not a subclass of")
+    ):
+        return "names with values; give it as '{key}={{a: b}}'"
+    if "Cannot convert 'list' to string" in text or "Cannot convert 'dict' to string" in text:
+        return "one text; give it as {key}=a"
+    return None
+
+
 def _explain_config(error: Exception) -> tuple[str, int]:
     """Failures of Hydra, OmegaConf and the YAML that they read."""
     if type(error).__name__ == "OverrideParseException":
@@ -104,10 +120,9 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         )
     if key and kind == "MissingMandatoryValue":
         return f"{key}: needs a value; give it as {key}=….", ConfigError.exit_code
-    if key and any(
-        words in str(cause) for words in ("is not a ListConfig", "DictConfig with ListConfig")
-    ):
-        return f"{key}: takes a list; give it as {key}=[a,b].", ConfigError.exit_code
+    wrong_shape = _wrong_shape(cause) if key else None
+    if wrong_shape:
+        return f"{key}: takes {wrong_shape.format(key=key)}.", ConfigError.exit_code
     if key and "is not Optional" in str(cause):
         return f"{key}: cannot be null; give a value.", ConfigError.exit_code
     if key:

@@ -4,12 +4,15 @@ Nothing heavy is imported here.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from nowcast.errors import UsageError
+from nowcast.errors import ConfigError, UsageError
 
 _OVERRIDE = re.compile(r"(hydra/)?[\w.@]+=")
-_LATITUDE_LONGITUDE = re.compile(r"place=\s*[-+.\d]+\s*,\s*[-+.\d]+\s*")
+_LATITUDE_LONGITUDE = re.compile(r"place=[^\[\]{}'\"]*,[^\[\]{}'\"]*")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_IN_BRACES, _NAMES = re.compile(r"\{([^{}]*)\}"), re.compile(r"(?:^|,)\s*([^\s,:]+)\s*:")
 _SHORT = ("-c", "-p", "-cp", "-cn", "-cd", "-i")
 _LONG = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--info")
 """Hydra's options that take the word that follows; the long ones may be shortened."""
@@ -58,6 +61,19 @@ def with_one_place(words: list[str]) -> list[str]:
     ]
 
 
+def refuse_repeated(words: Sequence[str]) -> None:
+    """Errors: ConfigError where a word as forecasts={a: x, a: y} gives a name twice, of which
+    Hydra would take only the last.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        for group in _IN_BRACES.findall(_QUOTED.sub("", value)):
+            names = _NAMES.findall(group)
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ConfigError(f"{key}: names {twice[0]} twice; give each a name of its own.")
+
+
 def predict_words(words: list[str], watch: bool) -> list[str]:
     """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
     `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is
@@ -79,7 +95,7 @@ def predict_words(words: list[str], watch: bool) -> list[str]:
         f"baseline={word.removeprefix('model=')}"
         if word.startswith("model=")
         else f"++{word}"
-        if word.startswith("warnings.rules.")
+        if word.startswith(("warnings.rules.", "warnings.rules="))
         else word
         for word in words
     ]

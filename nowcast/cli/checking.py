@@ -63,6 +63,9 @@ def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     for key in ("checkpoint", "start", "mask", "grid", "places"):
         for path in by_name(getattr(config, key, None)).values():
             yield key, path
+    for key in ("map", "page_map"):
+        if getattr(config, key, "none") not in ("natural_earth", "none"):
+            yield key, getattr(config, key)
     for name, path in getattr(config, "input_paths", {}).items():
         yield f"input_paths.{name}", path
     for name, field in getattr(getattr(config, "inputs", None), "fields", {}).items():

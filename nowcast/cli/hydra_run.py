@@ -73,13 +73,14 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
-    from nowcast.cli.arguments import in_one_piece
+    from nowcast.cli.arguments import in_one_piece, refuse_repeated
     from nowcast.cli.paths import quote_paths
     from nowcast.cli.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.cli.trusted_hydra import check_configurations, refuse_pickle
 
     _refuse_no_text(overrides)
     refuse_pickle(overrides)
+    refuse_repeated(overrides)
     check_configurations()
     # Hydra raises what went wrong, instead of printing and exiting with 1
     os.environ["HYDRA_FULL_ERROR"] = "1"

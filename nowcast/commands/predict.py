@@ -33,7 +33,7 @@ from nowcast.service.cycle import run_cycle
 from nowcast.service.live_files import version_of
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.model_cache import ModelCache
-from nowcast.service.publication import forecast_path, output_folder
+from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path, output_folder
 from nowcast.service.questions import STANDARD_OUTPUT, Questions, read_questions
 from nowcast.service.report import Journal, Report, open_journal
 
@@ -48,8 +48,8 @@ def predict(config: PredictConfig) -> None:
 
     Errors: of the first that fails, once all others of a period are done.
     """
+    refuse_collisions(config)  # first, for a journal writes the status
     with open_journal(config) as journal:
-        refuse_collisions(config)
         questions = read_questions(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise MissingInputError(
@@ -90,6 +90,14 @@ def refuse_collisions(config: PredictConfig) -> None:
         if config.latest == "copy"
         else []
     )
+    for key, suffix in (("places", PLACES_CSV), ("status", PLACES_JSON)):
+        mine = Path(getattr(config, key) or "").expanduser().resolve()
+        beside = mine.is_relative_to(output_folder(config.output).resolve())
+        if beside and mine.name.endswith(suffix):
+            raise ConfigError(
+                f"{key}: {mine} may be written as the answers of a forecast; give it another name"
+                " or folder."
+            )
     for (one, path), (other, another) in combinations(named, 2):
         if path == another:
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")

@@ -14,7 +14,8 @@ def accumulations(command: str, minutes: Sequence[int], amounts: Sequence[float]
     """Errors: ConfigError if the lengths of windows in minutes, or the thresholds in mm, do not
     rise or are out of range, or if thresholds are set without a length.
     """
-    rising = sorted(set(minutes)) == list(minutes)
+    numbers = all(isinstance(one, int) for one in minutes)
+    rising = numbers and sorted(set(minutes)) == list(minutes)
     if not rising or (minutes and not 1 <= minutes[0] <= minutes[-1] <= _LONGEST):
         raise ConfigError(
             f"accumulations: give minutes from 1 to {_LONGEST}, each above the one before, as in"

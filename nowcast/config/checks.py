@@ -94,6 +94,7 @@ def west_south_east_north(key: str, values: Sequence[float]) -> None:
 def thresholds(key: str, values: Sequence[float], what: str = "rates in mm/h") -> None:
     if (
         not values
+        or not all(isinstance(value, int | float) for value in values)
         or sorted(set(values)) != list(values)
         or values[0] <= 0
         or not math.isfinite(values[-1])

@@ -221,6 +221,11 @@ def open_radar_cases(
     input_steps, lead_steps = (0, 0) if opened else _steps(config)
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
+    if not np.isfinite(minutes):
+        raise DataError(
+            f"{data.path}: holds a single frame, and the spacing of one is not known; give more"
+            " files."
+        )
     if opened:
         called = checkpoint_name(str(config.checkpoint))
         forecaster = set_to_grid(*opened, grid, config.lead_steps, called)

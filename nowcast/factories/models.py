@@ -94,6 +94,11 @@ def steps_at(
             )
         return own
     steps = usual_lead_steps(minutes) if lead_steps is None else lead_steps
+    if minutes > LONGEST_MINUTES:
+        raise DataError(
+            f"the data have a frame every {minutes:g} minutes, and the model of {checkpoint}"
+            f" forecasts {LONGEST_MINUTES:g} minutes at most; give data of a shorter time step."
+        )
     if steps * minutes > LONGEST_MINUTES:
         raise ConfigError(
             f"lead_steps: {steps} of {minutes:g} minutes are {steps * minutes:g} minutes, and the"

@@ -81,7 +81,8 @@ def beyond_experience(pixel_km: float | None, minutes: float) -> str:
         minutes: from one frame to the next.
     """
     beyond = [
-        f"{what} of {value:g} {unit}, and the model was made for {low:g} to {high:g} {unit}"
+        f"{what} of {value:g} {unit[: -1 if value == 1 else None]}, and the model was made for"
+        f" {low:g} to {high:g} {unit}"
         for what, value, (low, high), unit in (
             ("pixels", pixel_km, PIXEL_KM, "km"),
             ("a time step", minutes, TIMESTEP_MINUTES, "minutes"),

@@ -89,7 +89,9 @@ def read_areas(path: str | Path) -> list[Area]:
             f"{path}: cannot be read ({error.strerror}); give a GeoJSON file of polygons."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no GeoJSON ({error}).") from error
+        raise DataError(
+            f"{path}: is no GeoJSON ({str(error)[:80]}); give a FeatureCollection of polygons."
+        ) from error
     if not isinstance(document, dict):
         raise DataError(f"{path}: is no GeoJSON; give a FeatureCollection of polygons.")
     if "crs" in document and not any(one in json.dumps(document["crs"]) for one in _WORLD):
@@ -130,10 +132,10 @@ def _rings(feature: Any, where: str) -> Iterator[Float64Array]:
     given = geometry.get("coordinates")
     polygons = [given] if kind == "Polygon" else given
     if not isinstance(polygons, list):
-        raise DataError(f"{where}: has no coordinates.")
+        raise DataError(f"{where}: has no coordinates; give rings of longitude and latitude.")
     for polygon in polygons or [None]:
         if not isinstance(polygon, list) or not polygon:
-            raise DataError(f"{where}: has no coordinates.")
+            raise DataError(f"{where}: has no coordinates; give rings of longitude and latitude.")
         for ring in polygon:
             yield _ring(ring, where)
 
@@ -141,8 +143,10 @@ def _rings(feature: Any, where: str) -> Iterator[Float64Array]:
 def _ring(given: Any, where: str) -> Float64Array:
     try:
         ring = np.array([[float(value) for value in point[:2]] for point in given])
-    except (TypeError, ValueError, KeyError) as error:
-        raise DataError(f"{where}: has coordinates that are no numbers.") from error
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise DataError(
+            f"{where}: has coordinates that are no numbers; give longitude and latitude."
+        ) from error
     if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
         raise DataError(f"{where}: a ring needs three points or more, each longitude and latitude.")
     if (np.abs(ring) > (180.0, 90.0)).any():

@@ -66,9 +66,10 @@ def parse_place(key: str, given: Any) -> Place:
         if not isinstance(parts, Sequence) or any(isinstance(part, bool) for part in parts):
             raise ValueError("no list")
         latitude, longitude = (float(part) for part in parts)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{key}: give latitude and longitude in degrees, as {key}=52.5,13.4, not {given}."
+            f"{key}: give latitude and longitude in degrees, as {key}=52.5,13.4, not"
+            f" {given or 'nothing'}."
         ) from error
     try:
         return Place(f"{latitude:g}, {longitude:g}", latitude, longitude)
@@ -120,7 +121,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """(line number, cells by column) of each line that is not blank. Errors: as `read_places`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except OSError as error:
         raise MissingInputError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file of places."
         ) from error
@@ -153,7 +154,7 @@ def _columns(cells: list[str], where: str) -> list[str]:
         return columns
     raise DataError(
         f"{where}: the first line must name the columns {', '.join(COLUMNS[:3])} and, if wanted,"
-        f" {COLUMNS[3]} (in km), not {', '.join(cells)}."
+        f" {COLUMNS[3]} (in km), separated by commas, not {', '.join(cells)}."
     )
 
 

@@ -70,5 +70,5 @@ def _rule(name: str, about: Any) -> Rule:
             name, rate, probability, within, place=parse_place(f"{key}.place", about["place"])
         )
     if not isinstance(about["area"], str) or not about["area"].strip():
-        raise ConfigError(f"{key}.area: give the path of a GeoJSON file, not {about['area']}.")
+        raise ConfigError(f"{key}.area: give the path of a GeoJSON file, not {about['area']!r}.")
     return Rule(name, rate, probability, within, area=about["area"])

@@ -63,6 +63,12 @@ def warnings_of(
         areas: of the rule's file; none for a place.
         pixels: of the forecast.
     """
+    first = float(forecast[LEAD_TIME].values[0])
+    if rule.within < first - 1e-6:
+        return [], [
+            f"warnings.rules.{rule.name}.within: the forecast begins {first:g} minutes ahead, so it"
+            f" warns of nothing within {rule.within:g}"
+        ]
     where = [(area.name, area.within(pixels)) for area in areas]
     if rule.place is not None:
         where = [(rule.place.name, pixels.of(rule.place))]

@@ -31,6 +31,7 @@ def card_of(name: str) -> Mapping[str, Any]:
 
     Raises:
         MissingInputError: if there is no model of this name.
+        DataError: if its card cannot be read.
     """
     path = FOLDER / f"{name}.json"
     if not path.is_file():
@@ -38,7 +39,12 @@ def card_of(name: str) -> Mapping[str, Any]:
             f"{name}: no model of this name comes with nowcast; choose among"
             f" {', '.join(model_names()) or 'none, in this installation'}."
         )
-    card: Mapping[str, Any] = json.loads(path.read_text())
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_ours(path) from error
+    if not isinstance(card, dict) or not {"summary", "sha256"} <= set(card):
+        raise _not_ours(path)
     return card
 
 
@@ -47,9 +53,14 @@ def card_text(name: str) -> str:
 
     Raises:
         MissingInputError: if there is no model of this name.
+        DataError: if its card cannot be read.
     """
     card_of(name)
-    return (FOLDER / f"{name}.md").read_text()
+    path = FOLDER / f"{name}.md"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _not_ours(path) from error
 
 
 @cache
@@ -62,10 +73,15 @@ def path_of(name: str) -> Path:
     """
     card, path = card_of(name), FOLDER / f"{name}{SUFFIX}"
     if not path.is_file() or sha256(path) != card["sha256"]:
-        raise DataError(
-            f"{path}: is not the model that came with this version of nowcast; install it again."
-        )
+        raise _not_ours(path)
     return path
+
+
+def _not_ours(path: Path) -> DataError:
+    """What to say of a file that this version of nowcast did not bring."""
+    return DataError(
+        f"{path}: is not the file that came with this version of nowcast; install it again."
+    )
 
 
 def checkpoint_path(checkpoint: str) -> str:

@@ -111,7 +111,8 @@ class Questions:
 
 
 def read_questions(config: PredictConfig) -> Questions:
-    """Return what a configuration asks of each forecast; reads the files of places and areas.
+    """Return what a configuration asks of each forecast; reads the files of places and areas, and
+    a map of the user's own, so that a wrong one is told before the first forecast.
 
     Errors: MissingInputError, DataError: naming file and line, or feature.
     """
@@ -126,6 +127,10 @@ def read_questions(config: PredictConfig) -> Questions:
 
             areas[rule.name] = read_areas(rule.area)
     zone = zone_of("timezone", config.timezone)
+    if config.page is not None and config.page_map not in ("natural_earth", "none"):
+        from nowcast.report.pictures.geojson import lines_of_geojson
+
+        lines_of_geojson(config.page_map)
     return Questions(places, rules, areas, zone, config.warnings.file)
 
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from helpers import Outcome
 
-from nowcast.radar import open_grid
+from nowcast.radar import open_grid, write_synthetic
 from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
 
 Run = Callable[..., Outcome]
@@ -157,3 +157,17 @@ def test_what_cannot_be_compared_is_refused(
     ):
         outcome = run(*words, *more)
         assert outcome.code == code and message in outcome.err, outcome.err
+
+
+def test_a_single_frame_has_no_spacing_and_is_refused(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_synthetic(tmp_path / "one.nc", 1, 16, 16, start="2024-06-02T12:00")
+    outcome = run(
+        "evaluate", "data=radar", f"data.path={tmp_path / 'one.nc'}", "baseline=extrapolation",
+        "input_steps=2", "lead_steps=2", "period=[2024-06-02,2024-06-02]",
+        f"output={tmp_path / 'scores'}",
+    )  # fmt: skip
+    assert (outcome.code, outcome.err.count("\n")) == (65, 1)
+    assert "one.nc: holds a single frame" in outcome.err
+    assert not (tmp_path / "scores").exists()

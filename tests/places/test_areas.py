@@ -88,6 +88,7 @@ def test_an_area_smaller_than_a_pixel_is_the_pixel_that_it_lies_in(tmp_path: Pat
         (feature("Polygon", []), "feature 1: has no coordinates"),
         (feature("Polygon", [[[1, 2], [3, 4]]]), "three points"),
         (feature("Polygon", [[["a", 2], [3, 4], [5, 6]]]), "no numbers"),
+        (feature("Polygon", [[[10**400, 2], [3, 4], [5, 6]]]), "no numbers; give longitude"),
         (feature("Polygon", [square(0, 91, 1, 95)]), "the longitude first"),
         (feature("Polygon", [square(179, 1, -179, 2)]), "crosses the date line"),
         ({**feature("Polygon", [square(0, 0, 1, 1)]), "crs": {"name": "EPSG:3857"}}, "WGS 84"),
@@ -103,5 +104,5 @@ def test_a_file_that_is_absent_or_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="none.geojson"):
         read_areas(tmp_path / "none.geojson")
     (tmp_path / "a.geojson").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="is no GeoJSON"):
+    with pytest.raises(DataError, match="is no GeoJSON .*; give a FeatureCollection"):
         read_areas(tmp_path / "a.geojson")

@@ -32,6 +32,7 @@ def test_columns_stand_in_any_order_and_a_radius_may_be_left_out(tmp_path: Path)
     [
         ("", "holds no place"),
         ("name,latitude,longitude\n", "holds no place"),
+        ("name;latitude;longitude\nA;1;2\n", "separated by commas"),
         ("Berlin,52.5,13.4\n", "line 1: the first line must name the columns"),
         ("name,latitude,longitude,radius_km\n", "line 1: the first line must name"),
         ("name,latitude,longitude\nA,1,2\n\nB;3;4\n", "line 4: has 1 cells, not 3"),
@@ -53,6 +54,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_file_that_is_absent_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="none.csv"):
         read_places(tmp_path / "none.csv")
+    with pytest.raises(MissingInputError, match="give a CSV file"):
+        read_places(written(tmp_path, "") / "below.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         read_places(tmp_path / "binary.csv")
@@ -63,7 +66,9 @@ def test_one_place_is_text_or_a_list(given: object) -> None:
     assert parse_place("place", given) == Place("52.5, 13.4", 52.5, 13.4)
 
 
-@pytest.mark.parametrize("given", ["52.5", "a,b", [1], [1, 2, 3], [True, 2], 5, {"a": 1}, "nan,1"])
+@pytest.mark.parametrize(
+    "given", ["52.5", "a,b", [1], [1, 2, 3], [True, 2], [10**400, 1], 5, {"a": 1}, "nan,1"]
+)
 def test_what_is_no_place_names_its_key(given: object) -> None:
     with pytest.raises(ConfigError, match=r"^place: "):
         parse_place("place", given)

@@ -25,7 +25,8 @@ LARGEST = 5_000_000
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one model."""
     (tmp_path / "mine.pt").write_bytes(b"weights")
-    (tmp_path / "mine.json").write_text(json.dumps({"sha256": sha256(tmp_path / "mine.pt")}))
+    card = {"summary": "mine", "sha256": sha256(tmp_path / "mine.pt")}
+    (tmp_path / "mine.json").write_text(json.dumps(card))
     (tmp_path / "mine.md").write_text("# Mine\n")
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     path_of.cache_clear()
@@ -46,8 +47,22 @@ def test_a_file_of_the_user_stays_what_it_is(folder: Path) -> None:
 
 def test_another_file_in_its_place_is_refused(folder: Path) -> None:
     (folder / "mine.pt").write_bytes(b"others")
-    with pytest.raises(DataError, match="not the model that came with this version"):
+    with pytest.raises(DataError, match="mine.pt: is not the file that came with this version"):
         path_of("mine")
+
+
+@pytest.mark.parametrize("card", [b"", b'{"sha256": "ab', b"[]", b"{}", b"\xff\xfe"])
+def test_a_broken_card_is_refused(folder: Path, card: bytes) -> None:
+    (folder / "mine.json").write_bytes(card)
+    for ask in (card_of, card_text, path_of):
+        with pytest.raises(DataError, match="mine.json: is not the file that came with"):
+            ask("mine")
+
+
+def test_a_card_without_its_text_is_refused(folder: Path) -> None:
+    (folder / "mine.md").unlink()
+    with pytest.raises(DataError, match="mine.md: is not the file that came with"):
+        card_text("mine")
 
 
 def test_an_unknown_name_is_answered_by_those_there_are(folder: Path) -> None:

@@ -107,7 +107,8 @@ def test_a_map_of_ones_own(tmp_path: Path) -> None:
     lines = lines_of_geojson(path)
     assert [len(line) for line in lines] == [2, 4, 4, 4, 2]
     east, north = 3 + 0.1 * np.arange(5)[None, :], 50 + 0.1 * np.arange(4)[:, None]
-    drawn = build_outlines(east, north, written(tmp_path / "b.geojson", LINE))
+    of_a_windows_editor = written(tmp_path / "b.geojson", "\ufeff" + json.dumps(LINE))
+    drawn = build_outlines(east, north, of_a_windows_editor)
     assert drawn.borders == []
     assert drawn.coasts[0] == pytest.approx(np.array([[1.0, 1.0], [2.0, 2.0]]), abs=1e-4)
 
@@ -122,6 +123,7 @@ def test_a_map_of_ones_own(tmp_path: Path) -> None:
         ({"type": "LineString", "coordinates": [[650000, 5400000]] * 2}, "no longitude and lat"),
         ({"type": "LineString", "coordinates": [["a", "b"]]}, "no GeoJSON"),
         ({"type": "LineString", "coordinates": [[float("nan"), 1]]}, "no longitude and lat"),
+        ({"type": "LineString", "coordinates": [[10**400, 1]]}, "no GeoJSON of lines"),
         ({"type": "Point", "coordinates": [3, 50]}, "it has no lines to draw"),
         ([1, 2], "no GeoJSON"),
     ],

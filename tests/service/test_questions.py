@@ -163,6 +163,13 @@ def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
         ([*RULES, "warnings.exit_code=75"], 78, "warnings.exit_code: 0, or a code from 3 to 63"),
         ([*RULES, "warnings.file=w.txt"], 78, "warnings.file: the name of this file ends in .jsonl"),
         ([*RULES, "warnings.file=l.jsonl", "log_file=l.jsonl"], 78, "log_file, warnings.file: both"),
+        (["places=out/1225.places.csv"], 78, "places: "),
+        (["status=out/1225.places.json"], 78, "may be written as the answers of a forecast"),
+        (["page=out/p.html", "page_map=none.geojson"], 66, "none.geojson: no such GeoJSON"),
+        (["page=out/p.html", "page_map=bad.geojson"], 65, "bad.geojson: no GeoJSON of lines"),
+        (["page=out/p.html", "page_map=none.geojson", "--check"], 66, "page_map: none.geojson"),
+        (["accumulations=[[1]]"], 78, "accumulations: give minutes from 1 to 1440"),
+        (["accumulations=[5]", "accumulation_thresholds=[[1]]"], 78, "accumulation_thresholds: give"),
         ([RULES[0].replace("areas", "none"), "--check"], 66, "warnings.rules.flood.area: none"),
     ],
 )  # fmt: skip
@@ -170,9 +177,25 @@ def test_what_is_wrong_is_told_before_there_is_a_forecast(
     run: Run, words: list[str], asked: list[str], code: int, says: str
 ) -> None:
     Path("bad.csv").write_text("name,latitude,longitude\nA,x,2\n")
+    Path("bad.geojson").write_text('{"type": "Feat')
+    Path("out").mkdir()
+    Path("out/1225.places.csv").write_text("name,latitude,longitude\nHere,51.08,10\n")
     outcome = run("predict", *words, *asked)
     assert outcome.code == code and says in outcome.err
     assert not list(Path("out").rglob("*.nc")) and not list(Path("out").rglob("*.json"))
+
+
+def test_a_rule_that_ends_before_the_first_lead_time_is_told(run: Run, words: list[str]) -> None:
+    outcome = run("predict", *words, RULES[0].replace("within: 10", "within: 2"))
+    assert outcome.code == 0
+    assert "flood.within: the forecast begins 5 minutes ahead" in outcome.err
+    assert "not covered" not in outcome.err
+
+
+def test_rules_are_taken_together_too(run: Run, words: list[str]) -> None:
+    rule = RULES[0].split("=", 1)[1]
+    outcome = run("predict", *words, f"warnings.rules={{flood: {rule}}}")
+    assert outcome.code == 0 and "flood: 5 mm/h or more in Here" in outcome.err
 
 
 def test_answers_of_the_newest_frame_take_no_other_pixel(run: Run, words: list[str]) -> None:

@@ -31,7 +31,14 @@ def lines_of_geojson(path: str | Path) -> list[Float64Array]:
         lines = [
             _line(points) for points in _lines_in(json.loads(_text_of(Path(path).expanduser())))
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"{path}: no GeoJSON of lines in degrees ({str(error)[:80]}); give one of LineStrings"
             " or Polygons in longitude and latitude."
@@ -48,7 +55,7 @@ def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path}: is larger than 50 MiB; simplify its lines.")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputOutputError(f"{path}: cannot be read ({error.strerror}).") from error
 
