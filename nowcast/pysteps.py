@@ -39,12 +39,12 @@ from nowcast.forecast.tiling import choose_tiling, forecast_in_tiles
 from nowcast.motion.grid import COARSE, coarse_size
 from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.forecast import Forecast
+from nowcast.probability.options import MOST_MEMBERS
 from nowcast.radar.placing.grid_match import Turn
 from nowcast.training.precision import Precision, choose_precision
 
 log = logging.getLogger(__name__)
 
-_MOST_MEMBERS = 100
 _PIXEL_OFF = 1e-3  # relative
 
 
@@ -196,9 +196,9 @@ def _refuse_other_grid(
 
 def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -> None:
     """Errors: ConfigError if so many members cannot be drawn."""
-    if members is not None and not 2 <= members <= _MOST_MEMBERS:
+    if members is not None and not 2 <= members <= MOST_MEMBERS:
         raise ConfigError(
-            f"n_ens_members: must be from 2 to {_MOST_MEMBERS}, not {members}; None gives one"
+            f"n_ens_members: must be from 2 to {MOST_MEMBERS}, not {members}; None gives one"
             " forecast without members."
         )
     if members is not None and forecaster.calibration is None:

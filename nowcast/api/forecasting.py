@@ -89,7 +89,7 @@ class RadarForecaster:
     @property
     def lead_steps(self) -> int:
         assert self._methods.model is not None
-        return steps_of(self._methods.model)[1]
+        return self._config.lead_steps or steps_of(self._methods.model)[1]
 
     @property
     def timestep_minutes(self) -> float | None:

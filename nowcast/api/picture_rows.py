@@ -1,6 +1,5 @@
 """What a picture of forecasts shows next to their rates: probabilities, sums, members."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -10,13 +9,12 @@ import xarray as xr
 
 from nowcast.errors import ConfigError
 from nowcast.forecast.dataset import LEAD_TIME
-from nowcast.forecast.file_members import REALIZATION
+from nowcast.forecast.file_accumulation import ACCUMULATION_PROBABILITY, accumulation_variables
+from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import probabilities_of
 from nowcast.radar.grid import RATE
 
 MOST_STAMPS = 20
-_MEMBER_RATE = "member_rate"
-_AMOUNT = re.compile(r"accumulation_(\d+)min")
 
 
 def probabilities_at(
@@ -94,7 +92,7 @@ def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tup
     lead_time: in minutes; None chooses the last. where: what messages call the forecast.
     Errors: ConfigError if the forecast has no members, or not this lead time.
     """
-    name = _MEMBER_RATE if _MEMBER_RATE in forecast else RATE
+    name = MEMBER_RATE if MEMBER_RATE in forecast else RATE
     if REALIZATION not in forecast[name].dims:
         raise ConfigError(
             f"members: {where} has no members; leave the key out, or give a forecast with members."
@@ -110,8 +108,11 @@ def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tup
 
 def _amounts_of(forecast: xr.Dataset) -> dict[int, xr.DataArray]:
     """Return the sums (time, y, x) of a forecast by their minutes."""
-    found = {str(name): _AMOUNT.fullmatch(str(name)) for name in forecast.data_vars}
-    return {int(match[1]): forecast[name] for name, match in found.items() if match}
+    return {
+        minutes: forecast[name]
+        for name, minutes in accumulation_variables(forecast).items()
+        if not name.startswith(ACCUMULATION_PROBABILITY)
+    }
 
 
 def _sums_of(observed: Sequence[Any], minutes: int, timestep: float) -> list[Any]:

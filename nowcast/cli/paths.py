@@ -10,6 +10,7 @@ from nowcast.cli.arguments import split_options
 PATHS = {
     "data.path", "data.cache", "output", "checkpoint", "forecasts", "counts", "mask", "grid",
     "log_file", "status", "metrics", "start", "page", "page_map", "map",
+    "places", "warnings.file",
 }  # fmt: skip
 """The keys of one path each."""
 

@@ -29,9 +29,10 @@ from nowcast.evaluation.example_cases import (
     judged_threshold,
 )
 from nowcast.evaluation.regions import region_of
-from nowcast.evaluation.sources import open_source
+from nowcast.evaluation.sources import open_source, refuse_without_members
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
+from nowcast.pretrained import checkpoint_name
 from nowcast.probability.options import RATE_BY
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import place_of_grid
@@ -131,6 +132,8 @@ def _rates_and_amounts(
 def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
     """The counts of all cases by group, and which cases are to be seen."""
     source = open_source(config, choose_precision(config.device, config.precision))
+    if config.ensemble is not None:
+        refuse_without_members(source)
     region = region_of(config, source.grid)
     amounts = Amounts(config, source.lead_minutes, region)
     tally = Tally(
@@ -150,7 +153,9 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
             " score."
         )
     counts.attrs |= _made_by(config, source, has_probabilities="has_probabilities" in counts)
-    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **asdict(config)}, default=str)
+    named = {name: checkpoint_name(path) for name, path in config.checkpoints.items()}
+    settings = asdict(config) | {"checkpoint": named.get("", named or None)}
+    counts.attrs["settings"] = json.dumps({"nowcast": __version__, **settings}, default=str)
     for remark in tally.remarks:
         log.warning("%s", remark)
     counts.attrs |= remarks_attr([*source.remarks, *_departures(source), *tally.remarks])

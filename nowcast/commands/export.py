@@ -19,6 +19,7 @@ from nowcast.forecast.exporting import export_forecaster, random_past, steady_mo
 from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
 from nowcast.forecast.tiling import WORKSPACE
 from nowcast.model.describe import forecasting_memory
+from nowcast.pretrained import checkpoint_name
 from nowcast.training.precision import choose_precision
 
 Result = TypeVar("Result")
@@ -45,8 +46,8 @@ def export(config: ExportConfig) -> Path:
     forecaster, checkpoint = open_forecaster(config.checkpoint, choose_precision("cpu", "fp32"))
     if is_for_any_grid(checkpoint["config"]):
         raise ConfigError(
-            f"checkpoint: the model of {config.checkpoint} is for any grid and cannot be exported;"
-            " forecast by the checkpoint."
+            f"checkpoint: the model of {checkpoint_name(config.checkpoint)} is for any grid and"
+            " cannot be exported; forecast by the checkpoint."
         )
     refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
     path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX)).expanduser()

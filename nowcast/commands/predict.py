@@ -203,7 +203,8 @@ class Cycles:
                 raise
             # which hold the frames and tensors of the cycle
             traceback.clear_frames(error.__traceback__)
-            return error
+            if not isinstance(error, WarnedError):  # that cycle went well
+                return error
         if self.model_cache.opened is not None:
             try:
                 self.model_cache.opened[1].prepare()

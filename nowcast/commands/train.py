@@ -26,6 +26,7 @@ from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.plugins import MODELS as ADDED_MODELS
 from nowcast.plugins import package_of, plugins
+from nowcast.pretrained import checkpoint_name
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.radar.placing.place import pixel_km
 from nowcast.report.pictures.charts import draw_curves
@@ -82,6 +83,7 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
     torch.manual_seed(config.seed)
     opened = open_windows(config)
     settings = {**asdict(config), "timestep_minutes": opened.timestep_minutes}
+    settings["start"] = config.start and checkpoint_name(config.start)
     if isinstance(config.model, FCLSTMConfig):
         refuse_other_sizes(config.model, opened.training, opened.validation)
     with only_writer(folder):

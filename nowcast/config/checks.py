@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
+from nowcast.probability.options import MOST_MEMBERS
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
-_MOST_MEMBERS = 100
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -31,8 +31,8 @@ def at_least(key: str, value: int, least: int) -> None:
 
 def ensemble_size(members: int | None) -> None:
     """Of members that are drawn from probabilities."""
-    if members is not None and not 2 <= members <= _MOST_MEMBERS:
-        raise ConfigError(f"ensemble: must be from 2 to {_MOST_MEMBERS}, not {members}.")
+    if members is not None and not 2 <= members <= MOST_MEMBERS:
+        raise ConfigError(f"ensemble: must be from 2 to {MOST_MEMBERS}, not {members}.")
 
 
 def steps(key: str, value: int) -> None:

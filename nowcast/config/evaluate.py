@@ -35,8 +35,8 @@ _SEEN = (*_RADAR, "digits")  # all whose frames are read
 _ALL = (*_SEEN, "counts")
 EFFECTS = {
     "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
-    "input_steps": _RADAR, "lead_steps": _MADE, "members": _RADAR, "data": _SEEN, "period": _MADE,
-    "ensemble": (*_MADE, "together"), "stride": _MADE, "min_wet_share": _MADE,
+    "input_steps": _RADAR, "lead_steps": (*_MADE, "together"), "members": _RADAR, "data": _SEEN,
+    "period": _MADE, "ensemble": (*_MADE, "together"), "stride": _MADE, "min_wet_share": _MADE,
     "missing_frames": ("model", "together"),
     "drop_frames": ("model", "digits", "together"), "input_paths": ("model", "together"),
     "rate": ("model", "together"), "fit_cuts": (*_MADE, "together"), "region": _SEEN,
@@ -124,9 +124,7 @@ class EvaluateConfig:
             self.checkpoint = {name: checkpoint_path(path) for name, path in named}
         elif self.checkpoint is not None:
             self.checkpoint = checkpoint_path(self.checkpoint)
-        baseline_steps(self.checkpoint, self.input_steps, None)
-        if self.lead_steps is not None:
-            steps("lead_steps", self.lead_steps)
+        steps_to_forecast(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
         one_of("rate", self.rate, RATES)
@@ -241,15 +239,15 @@ def _baselines(given: Any) -> list[str]:
     return names
 
 
-def baseline_steps(checkpoint: str | None, input_steps: int | None, lead_steps: int | None) -> None:
-    """Errors: ConfigError where a number of frames is out of range, or given beside a
-    checkpoint.
+def steps_to_forecast(checkpoint: Any, input_steps: int | None, lead_steps: int | None) -> None:
+    """Errors: ConfigError if a number of frames is out of range, or `input_steps` is given next to
+    a checkpoint.
     """
     for key, count in (("input_steps", input_steps), ("lead_steps", lead_steps)):
         if count is not None:
             steps(key, count)
-            if checkpoint is not None:
-                raise ConfigError(
-                    f"{key}: is for baselines without a checkpoint, which has its own; leave out"
-                    " one of the two."
-                )
+    if input_steps is not None and checkpoint is not None:
+        raise ConfigError(
+            "input_steps: is for baselines without a checkpoint, which has its own; leave out one"
+            " of the two."
+        )

@@ -17,7 +17,6 @@ from nowcast.config.checks import (
     not_negative,
     one_of,
     positive,
-    steps,
 )
 from nowcast.config.data import RadarConfig
 from nowcast.config.effects import (
@@ -28,7 +27,7 @@ from nowcast.config.effects import (
     shapes_unless,
     shaping_values,
 )
-from nowcast.config.evaluate import baseline_steps
+from nowcast.config.evaluate import steps_to_forecast
 from nowcast.errors import ConfigError, TryLaterError
 from nowcast.places.place import parse_place
 from nowcast.places.rule import parse_rules
@@ -233,9 +232,7 @@ class PredictConfig:
             self.checkpoint = PRETRAINED
         if self.checkpoint is not None:
             self.checkpoint = checkpoint_path(self.checkpoint)
-        baseline_steps(self.checkpoint, self.input_steps, None)
-        if self.lead_steps is not None:
-            steps("lead_steps", self.lead_steps)
+        steps_to_forecast(self.checkpoint, self.input_steps, self.lead_steps)
         for name in self.fallback:
             a_baseline("fallback", name, MODEL, NONE)
         if (

@@ -24,6 +24,7 @@ from nowcast.forecast.dataset import MODEL
 from nowcast.radar.times import Times
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.precision import Precision
+from nowcast.verification.remarks import WITH_MEMBERS
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,16 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
             " each its own, as forecasts={theirs: …}."
         )
     return _joined(models | files)
+
+
+def refuse_without_members(source: Source) -> None:
+    """Errors: ConfigError if none of the forecasts of a source has members."""
+    forecasts = source.read([0]).forecasts if len(source.times) else ()
+    if forecasts and not any(name.endswith(WITH_MEMBERS) for name in forecasts):
+        raise ConfigError(
+            "ensemble: members are drawn from probabilities, and no forecast gives any; leave it"
+            " out, or add baseline=lagrangian_probability."
+        )
 
 
 def _joined(parts: Mapping[str, Source]) -> Source:

@@ -34,6 +34,7 @@ from nowcast.forecast.members import with_members
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.tiling import Tiling, choose_tiling, tiled_forecast
 from nowcast.periods import Period, parse_period
+from nowcast.pretrained import checkpoint_name
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
@@ -94,11 +95,6 @@ class WindowCases:
                 if bool(missing.any()):
                     seen = predictor.forecaster.without(seen, missing)
             forecasts[name] = self._with_members(made_by(predictor, seen), seen)
-        if self.ensemble is not None and not any(map(_has_members, forecasts.values())):
-            raise ConfigError(
-                "ensemble: members are drawn from probabilities, and no forecast gives any; leave"
-                " it out, or add baseline=lagrangian_probability."
-            )
         return cases_of(self.times[list(indices)], observed, forecasts)
 
     def _with_members(self, made: Tensor | Forecast, seen: Tensor) -> Tensor | Forecast:
@@ -129,10 +125,6 @@ class WindowCases:
         if not isinstance(self.windows, RadarWindows):
             return self.picks[index].start
         return abs(int(self.times[index].astype("datetime64[s]").astype(int)))
-
-
-def _has_members(made: Tensor | Forecast) -> bool:
-    return isinstance(made, Forecast) and made.members is not None
 
 
 @dataclass
@@ -226,7 +218,7 @@ def open_radar_cases(
         if config.checkpoint is not None
         else None
     )
-    steps = None if opened else _steps(config)
+    input_steps, lead_steps = (0, 0) if opened else _steps(config)
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
@@ -235,10 +227,10 @@ def open_radar_cases(
             " files."
         )
     if opened:
-        opened = set_to_grid(*opened, grid, config.lead_steps), opened[1]
-    input_steps, lead_steps = (
-        (opened[0].input_steps, opened[0].lead_steps) if steps is None else steps
-    )
+        called = checkpoint_name(str(config.checkpoint))
+        forecaster = set_to_grid(*opened, grid, config.lead_steps, called)
+        opened = forecaster, opened[1]
+        input_steps, lead_steps = forecaster.input_steps, forecaster.lead_steps
     reach = _reach(period, grid, input_steps, lead_steps)
     grid = open_radar(data, period, around=reach, opened=grid)
     predictors: dict[str, Predictor] = {}
@@ -299,16 +291,20 @@ def open_radar_cases(
 
 
 def set_to_grid(
-    forecaster: Forecaster, checkpoint: Checkpoint, grid: xr.Dataset, lead_steps: int | None
+    forecaster: Forecaster,
+    checkpoint: Checkpoint,
+    grid: xr.Dataset,
+    lead_steps: int | None,
+    name: str,
 ) -> Forecaster:
     """Return the forecaster of a checkpoint for a grid: of a model for any grid, set to its pixel
-    size and time step.
+    size and time step. `name` is what messages call the checkpoint.
 
     Errors: ConfigError if it cannot forecast so many steps.
     """
     config, minutes = checkpoint["config"], float(grid.attrs["timestep_minutes"])
     own = forecaster.input_steps, forecaster.lead_steps
-    _, steps = steps_at(config, own, "checkpoint", minutes, lead_steps)
+    _, steps = steps_at(config, own, name, minutes, lead_steps)
     if not is_for_any_grid(config):
         return forecaster
     return on_grid(forecaster, pixel_km(grid), minutes, steps)

@@ -27,10 +27,11 @@ def read_start(config: TrainConfig) -> Checkpoint:
 
 
 def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
-    """Return the configuration with the model, the inputs and the scaling of a checkpoint.
+    """Return the configuration with the model, the inputs and the scaling of a checkpoint, and with
+    its loss if it names none.
 
     Raises:
-        ConfigError: if the configuration asks for others.
+        ConfigError: if the configuration asks for others, or for a loss that is not for the model.
     """
     theirs, usual = start["config"], default_values("train")
     name = checkpoint_name(str(config.start))
@@ -45,13 +46,14 @@ def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
     kind = model_config(theirs["model"]["name"])
     if kind is None:
         raise ConfigError(f"start: the model of {name} is not known here; update nowcast.")
+    names_none = config.loss == replace(config, loss="auto").loss
     log.info("starting from %s, with its model, inputs and scaling", name)
     return replace(
         config,
         model=kind(**theirs["model"]),
         inputs=InputsConfig(**{**theirs["inputs"], "ahead": ahead}),
         scaling=Scaling(**theirs["scaling"]),
-        loss=theirs["loss"],
+        loss=theirs["loss"] if names_none else config.loss,
     )
 
 

@@ -43,33 +43,32 @@ class TrainedModel:
             self.warm.prepare()
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
-        if self.for_any_grid:
-            self._set_to(scene)
-        forecaster = self.warm.forecaster
+        warm = self._set_to(scene) if self.for_any_grid else self.warm
+        forecaster = warm.forecaster
         raw = raw_window(
             scene, self.about["config"], self.config.input_paths, forecaster.inputs,
             moving=forecaster.moving,
         )  # fmt: skip
-        return scene_forecast(turned(self._forecast(turn(raw)), turn))
+        return scene_forecast(turned(self._forecast(warm, turn(raw)), turn))
 
-    def _set_to(self, scene: Scene) -> None:
-        """Set a model for any grid to the pixel size and the time step of a scene."""
+    def _set_to(self, scene: Scene) -> WarmForecaster:
+        """Return a model for any grid, set to the pixel size and the time step of a scene.
+
+        It keeps nothing of it, because another thread may forecast another grid meanwhile.
+        """
         minutes, km = scene.timestep_minutes, pixel_km(scene.grid)
-        now = self.warm.forecaster
-        if (now.timestep_minutes, now.pixel_km) != (minutes, km):
-            asked_for = self.config.lead_steps
-            self.warm = WarmForecaster(on_grid(self.forecaster, km, minutes, asked_for))
+        return WarmForecaster(on_grid(self.forecaster, km, minutes, self.config.lead_steps))
 
-    def _forecast(self, raw: Tensor) -> Forecast:
+    def _forecast(self, warm: WarmForecaster, raw: Tensor) -> Forecast:
         """The frames as the model sees them, (1, t, 1 + k, h, w) → their forecast."""
-        forecaster = self.warm.forecaster
+        forecaster = warm.forecaster
         tiling = choose_tiling(
             forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device)
         )
         device = self.precision.device
         if len(tiling.tiles) == 1:
             with self.precision.autocast():
-                return self.warm.forecast(raw.to(device))
+                return warm.forecast(raw.to(device))
         log.info("forecast in %s", tiling)
         with (
             self.precision.autocast(),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nowcast.radar.placing.place import NOMINAL_KM
+
 if TYPE_CHECKING:  # what is asked before a model is opened needs no PyTorch
     from nowcast.forecast.forecaster import Forecaster
 
@@ -75,11 +77,10 @@ def beyond_experience(pixel_km: float | None, minutes: float) -> str:
     """Return what such a model has not been made for, in words; empty if all is well.
 
     Args:
-        pixel_km: width of a pixel; None if the data do not say, so that 1 km is assumed.
+        pixel_km: height and width of a pixel; None if the data do not say it.
         minutes: from one frame to the next.
     """
-    beyond = [] if pixel_km is not None else ["pixels of unknown size, taken for 1 km"]
-    beyond += [
+    beyond = [
         f"{what} of {value:g} {unit[: -1 if value == 1 else None]}, and the model was made for"
         f" {low:g} to {high:g} {unit}"
         for what, value, (low, high), unit in (
@@ -88,4 +89,6 @@ def beyond_experience(pixel_km: float | None, minutes: float) -> str:
         )
         if value is not None and not low <= value <= high
     ]
+    if pixel_km is None:
+        beyond.append(f"the data do not say how large a pixel is; taken for {NOMINAL_KM:g} km")
     return "; ".join(beyond)

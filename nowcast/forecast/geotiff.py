@@ -107,7 +107,7 @@ def _fields(
     rates = forecast[RATE]
     if REALIZATION in rates.dims:
         members = {"cell_methods": f"{REALIZATION}: mean"}
-        yield geotiff_path(path), (rates.mean(REALIZATION).values, UNITS, members)
+        yield geotiff_path(path), (rates.mean(REALIZATION, skipna=False).values, UNITS, members)
     else:
         yield geotiff_path(path), (rates.values, UNITS, {})
     if PROBABILITY in forecast:

@@ -125,8 +125,8 @@ def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
         place = max(time / TICK - 1, 0.0)
         before, share = int(place), place - int(place)
         row[before] += 1 - share
-        if share:
-            row[before + 1] += share
+        if share:  # of a last step that is reached but for rounding, all
+            row[min(before + 1, len(row) - 1)] += share
     if torch.equal(shares, torch.eye(len(minutes))):
         return coarse
     mixed = shares.to(coarse.device) @ coarse.flatten(2)

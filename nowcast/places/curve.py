@@ -9,6 +9,7 @@ import xarray as xr
 
 from nowcast.arrays import Float64Array
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
+from nowcast.forecast.file_accumulation import ACCUMULATION
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.places.pixels import Index, Pixels, pixels_of
@@ -147,7 +148,7 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
 def _sum(forecast: xr.Dataset, minutes: int, index: Index) -> Float64Array:
     """(n,) in mm over the first minutes, of a file with such sums; none of another file."""
     steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
-    name = f"accumulation_{minutes}min"
+    name = f"{ACCUMULATION}{minutes}min"
     if name not in forecast or not steps.size:
         return np.empty(0)
     return values_at(forecast[name].isel(time=int(steps[0])), index)

@@ -15,9 +15,8 @@ from nowcast.places.place import Place
 from nowcast.radar.grid import LATITUDE, LONGITUDE, RATE
 from nowcast.radar.placing.cropping import degrees_of, has_projection, in_degrees, knows_degrees
 from nowcast.radar.placing.georeference import place_of_grid
+from nowcast.radar.placing.place import EARTH_KM
 
-EARTH_RADIUS = 6371.0
-"""In kilometres, of the sphere on which distances are measured."""
 _HALF = 0.5 + 1e-6  # pixels, from the centre of a pixel to its edge
 _SKEW = 1.0  # no point within a grid of skew pixels lies further from the nearest centre
 
@@ -59,7 +58,7 @@ class Pixels:
         if place.radius is None:
             return np.array([nearest[0]]), np.array([nearest[1]])
         closeness = self._directions @ _directions(place.longitude, place.latitude)
-        near = closeness >= np.cos(place.radius / EARTH_RADIUS)
+        near = closeness >= np.cos(place.radius / EARTH_KM)
         near[nearest] = True
         rows, columns = np.nonzero(near)
         return rows, columns

@@ -9,3 +9,6 @@ half, or as the expectation.
 
 RATE_BY = "rate"
 """The attribute of forecasts, counts and scores that says how rates followed from probabilities."""
+
+MOST_MEMBERS = 100
+"""Members that are drawn from probabilities, at most."""

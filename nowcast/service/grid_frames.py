@@ -60,4 +60,9 @@ class GridFrames:
                 f"{self.config.data.path}: frames every {minutes:g} minutes, but the model was"
                 f" trained on {known:g}; give data of that spacing, or train a model on this."
             )
+        if not np.isfinite(known):
+            raise DataError(
+                f"{self.config.data.path}: holds a single frame, and the spacing of one is not"
+                " known; give more frames."
+            )
         return np.timedelta64(round(known * 60), "s")

@@ -67,9 +67,8 @@ class Methods:
             self.model = open_model(
                 config.checkpoint, config if config.baseline is None else lends_its_steps
             )
-            refuse_too_many_missing(
-                "missing_frames", config.missing_frames, steps_of(self.model)[0]
-            )
+            if not is_for_any_grid(self.model.about["config"]):
+                self._refuse_too_many_missing(steps_of(self.model)[0])
         # now, rather than in the night when it is needed
         for name in config.baselines:
             refuse_absent(name, baseline_record(name).libraries)
@@ -139,7 +138,7 @@ class Methods:
         scene = source.scene(at, Need(input_steps, config.missing_frames, timestep))
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
-        refuse_too_long(lead_steps, scene.size, config.checkpoint, fields)
+        refuse_too_long(lead_steps, scene.size, checkpoint_name(config.checkpoint), fields)
         _refuse_unfit_sums(config, scene, lead_steps)
         any_grid = is_for_any_grid(model.about["config"])
         place = model.about.get("place")
@@ -148,11 +147,9 @@ class Methods:
         remarks = [
             refuse_other_grid(place, scene.grid, config.data.path, allowed=allowed),
             turn.remark,
-            (
-                beyond_experience(known_pixel_km(scene.grid), scene.timestep_minutes)
-                if any_grid
-                else ""
-            ),
+            beyond_experience(known_pixel_km(scene.grid), scene.timestep_minutes)
+            if any_grid
+            else "",
         ]
         made_with = {
             "checkpoint": checkpoint_name(config.checkpoint),
@@ -177,7 +174,12 @@ class Methods:
             timestep = spacing(model, config.checkpoint)
         minutes, name = float(timestep / _MINUTE), checkpoint_name(config.checkpoint)
         about, own = model.about["config"], steps_of(model)
-        return timestep, *steps_at(about, own, name, minutes, config.lead_steps)
+        input_steps, lead_steps = steps_at(about, own, name, minutes, config.lead_steps)
+        self._refuse_too_many_missing(input_steps)
+        return timestep, input_steps, lead_steps
+
+    def _refuse_too_many_missing(self, input_steps: int) -> None:
+        refuse_too_many_missing("missing_frames", self.config.missing_frames, input_steps)
 
     def _by_baseline(
         self, name: str, source: FrameReader, at: np.datetime64

@@ -18,7 +18,7 @@ from nowcast.radar.times import Times
 from nowcast.report.forecast_page import ForecastPage, write_forecast_page
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
-from nowcast.service.page_map import lines_on_page, pixel_km
+from nowcast.service.page_map import lines_on_page, sides_km
 from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
 from nowcast.service.questions import Questions
@@ -56,7 +56,7 @@ def build_page(forecast: xr.Dataset, source: FrameSource, questions: Questions) 
         times=np.concatenate([times, forecast["time"].values]),
         thresholds=() if probabilities is None else probabilities.thresholds,
         probabilities=None if probabilities is None else probabilities.values[:, :, rows],
-        pixel_km=pixel_km(place),
+        pixel_km=sides_km(place),
         lines=lines_on_page(place, rates.shape[1], source.config.page_map, turned=turned),
         places=places_on_page(forecast, observed, questions.places, questions.zone, turned=turned),
         zone=str(questions.zone),

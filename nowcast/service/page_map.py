@@ -1,17 +1,19 @@
 """What the page of a forecast draws of the Earth: how large a pixel is, and the lines of a map."""
 
+import math
+
 import numpy as np
 
 from nowcast.arrays import Float64Array
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import Place
-from nowcast.radar.placing.place import pixel_size
+from nowcast.radar.placing.place import EARTH_KM, pixel_size
 from nowcast.report.pictures.outlines import build_outlines
 
-_DEGREE = 111.2  # km of a meridian
+_DEGREE = math.radians(EARTH_KM)  # km of a meridian
 
 
-def pixel_km(place: Place) -> tuple[float, float] | None:
+def sides_km(place: Place) -> tuple[float, float] | None:
     """Return height and width of a pixel in the middle of the grid; None if not known."""
     if knows_degrees(place):
         east, north = np.broadcast_arrays(*degrees_of(_middle(place), "the forecast"))

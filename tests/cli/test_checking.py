@@ -151,6 +151,8 @@ def test_help_fits_80_columns_and_breaks_no_name(
         ("data.path=a,b/x.nc", 'data.path="a,b/x.nc"'),
         ("data.path=a (b)/x=1.nc", 'data.path="a (b)/x=1.nc"'),
         ("output=für/%Y.nc", 'output="für/%Y.nc"'),
+        ("places=a,b.csv", 'places="a,b.csv"'),
+        ("warnings.file=a,b/%H.jsonl", 'warnings.file="a,b/%H.jsonl"'),
         ('data.path=a",b', "data.path='a\",b'"),
         ("data.path='a,b'", "data.path='a,b'"),
         ("data.path=a\\,b", "data.path=a\\,b"),

@@ -65,6 +65,17 @@ def test_members_need_probabilities(run: Run, data: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures")
+def test_of_several_models_those_with_probabilities_have_members(
+    run: Run, data: list[str], trained: Path
+) -> None:
+    models = f"checkpoint={{any: pretrained, rates: {trained}/best.pt}}"
+    words = ["evaluate", models, "baseline=null", *data, HOUR, "resamples=0", "fss_scales=[]"]
+    done = run(*words, "ensemble=2", "device=cpu", "precision=fp32", "output=scores")
+    assert done.code == 0, done.err
+    assert scores("scores")["forecast"].values.tolist() == ["any", "rates", "any (members)"]
+
+
 def test_members_are_scored_as_an_ensemble_from_the_past_and_from_files(
     run: Run, data: list[str]
 ) -> None:

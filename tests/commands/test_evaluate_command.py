@@ -294,6 +294,11 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(
             "input_steps=3",
         ): "input_steps: is for baselines without a checkpoint",
         (
+            f"checkpoint={trained}/best.pt",
+            BOTH_HOURS,
+            "lead_steps=3",
+        ): f"lead_steps: the model of {trained}/best.pt forecasts 4 frames; leave it out",
+        (
             "baseline=zero",
             f"checkpoint={trained}/best.pt",
             "counts=a.nc",

@@ -119,6 +119,8 @@ def test_it_is_scored_by_its_name(run: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     with xr.open_dataset(tmp_path / "scores/scores.nc", decode_timedelta=False) as scores:
         assert scores["lead_time"].values.tolist() == [15, 30, 45, 60]
+    with xr.open_dataset(tmp_path / "scores/counts.nc") as counts:
+        assert json.loads(counts.attrs["settings"])["checkpoint"] == PRETRAINED
 
 
 def test_a_training_starts_from_it(run: Run, tmp_path: Path) -> None:
@@ -135,6 +137,7 @@ def test_a_training_starts_from_it(run: Run, tmp_path: Path) -> None:
     before = forecast_weights(read_checkpoint(path_of(PRETRAINED)))
     after = read_checkpoint(tmp_path / "runs/further/best.pt")
     assert after["config"]["model"]["grids"] == "any" and after["config"]["inputs"]["mask"]
+    assert after["config"]["start"] == PRETRAINED  # wherever nowcast is installed
     for name, weight in forecast_weights(after).items():
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-5)
     again = run(*words)
@@ -148,6 +151,11 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
         *HERE
     )  # fmt: skip
     assert ran.code == 78 and "model: a training that starts from pretrained" in ran.err
+    ran = run(
+        "train", "start=pretrained", "loss=mse", "data=radar", "data.path=rain.nc", *SPLITS[:2],
+        *HERE
+    )  # fmt: skip
+    assert ran.code == 78 and "loss: mse is not for model.head=probability" in ran.err
 
 
 def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
@@ -163,10 +171,11 @@ def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
 def test_it_is_not_exported(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     ran = run("export", "checkpoint=pretrained", "grid_size=[16,16]", "output=a.onnx")
-    assert ran.code == 78 and "is for any grid and cannot be exported" in ran.err
+    assert ran.code == 78 and "the model of pretrained is for any grid and cannot" in ran.err
 
 
 def test_python_forecasts_by_it_without_a_path() -> None:
     model = load_forecaster(device="cpu", precision="fp32", lead_steps=3)
+    assert model.lead_steps == 3
     grid = synthetic_grid(9, 32, 40, timestep_minutes=2.0)
     assert model.forecast(grid)["lead_time"].values.tolist() == [2, 4, 6]

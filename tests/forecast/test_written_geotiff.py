@@ -21,6 +21,7 @@ from nowcast.forecast.geotiff import (
     write_geotiffs,
 )
 from nowcast.radar.grid import RATE
+from nowcast.radar.placing.north_up import north_up
 from nowcast.radar.synthetic import synthetic_grid
 
 STEP = np.timedelta64(5, "m")
@@ -123,6 +124,7 @@ def test_each_threshold_has_a_file_and_an_old_one_goes(tmp_path: Path) -> None:
 def test_of_an_ensemble_the_mean_is_written(tmp_path: Path) -> None:
     grid = grid_of()
     rates = np.stack([grid[RATE].values[:3], 3 * grid[RATE].values[:3]], axis=1)
+    rates[0, 0, 0, 0] = np.nan  # known by the other member only
     start = np.datetime64("2020-06-01T00:15", "ns")
     write_geotiffs(build_forecast(rates, grid, start, STEP, {}), tmp_path / "a.nc")
     with rasterio.open(tmp_path / "a.tif") as file:
@@ -148,3 +150,22 @@ def test_without_rasterio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(MissingLibraryError, match=r"'nowcast-radar\[geotiff\]'"):
         require_rasterio()
+
+
+def test_a_grid_in_an_oblique_projection_lies_where_its_pixels_are() -> None:
+    """CF has no word for the turn of its axes; on the Swiss grid x runs to the east."""
+    about = {
+        "grid_mapping_name": "oblique_mercator", "azimuth_of_central_line": 90.0,
+        "latitude_of_projection_origin": 46.9524, "longitude_of_projection_origin": 7.4396,
+        "scale_factor_at_projection_origin": 1.0, "false_easting": 6e5, "false_northing": 2e5,
+        "semi_major_axis": 6377397.155, "inverse_flattening": 299.1528128,
+    }  # fmt: skip
+    place = {
+        "x": xr.Variable("x", [6e5, 7e5, 8e5], {"units": "m"}),
+        "y": xr.Variable("y", [3e5, 2e5], {"units": "m"}),
+        "crs": xr.Variable((), 0, about),
+    }
+    grid = north_up(place)
+    assert grid is not None
+    to_degrees = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    assert to_degrees.transform(7e5, 2e5) == pytest.approx((8.75, 46.94), abs=0.01)

@@ -72,6 +72,13 @@ def test_between_the_steps_of_the_network_it_is_interpolated() -> None:
     torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 1.5, 2.0, 2.8, 4.0]))
 
 
+def test_a_last_lead_time_may_lie_a_rounding_error_beyond_a_step_of_the_network() -> None:
+    minutes = [264 / 60 * step for step in range(1, 26)]
+    assert minutes[-1] > 110
+    coarse = torch.arange(11.0).view(1, 11, 1, 1, 1)
+    assert between_ticks(coarse, minutes)[0, -1].item() == 10
+
+
 def test_an_hour_takes_six_steps_of_the_network_in_any_time_step() -> None:
     for minutes, lead_steps in ((2.0, 30), (5.0, 12), (15.0, 4)):
         made = model()

@@ -27,7 +27,7 @@ from nowcast.radar.placing.cropping import degrees_of
 from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres, place_of_grid
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.page import build_page, write_page
-from nowcast.service.page_map import lines_on_page, pixel_km
+from nowcast.service.page_map import lines_on_page, sides_km
 from nowcast.service.publication import forecast_path
 from nowcast.service.questions import read_questions
 
@@ -215,8 +215,8 @@ def test_lines_and_pixels_are_where_they_are_on_earth(tmp_path: Path) -> None:
     for turned, rows in ((False, [0, 1]), (True, [1, 0])):
         (found,) = lines_on_page(place, 2, str(path), turned=turned)["coast"]
         np.testing.assert_allclose(found, np.stack([[0, 2], rows], 1), atol=0.01)
-    height, width = pixel_km(place) or (0, 0)
+    height, width = sides_km(place) or (0, 0)
     assert height == pytest.approx(55.6, abs=0.1) and width == pytest.approx(71.1, abs=0.1)
     metres = {"x": axis_in_metres("x", [0, 2e3]), "y": axis_in_metres("y", [0, 1e3])}
-    assert pixel_km(metres) == (1, 2) and pixel_km({}) is None
+    assert sides_km(metres) == (1, 2) and sides_km({}) is None
     assert lines_on_page(metres, 2, "natural_earth", turned=True) == {}

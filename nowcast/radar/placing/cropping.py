@@ -235,6 +235,14 @@ def _is_rotated(place: Place) -> bool:
     return rotated and names == ["grid_longitude", "grid_latitude"]
 
 
+def crs_of(place: Place) -> pyproj.CRS:
+    """Return the coordinate system of a grid mapping: by its WKT, which says most, or by its
+    numbers.
+    """
+    text = str(place[CRS].attrs.get("crs_wkt", ""))
+    return pyproj.CRS.from_wkt(text) if text else _crs(_frozen(place))
+
+
 def _projection(place: Place) -> pyproj.Proj:
     return _made_projection(_frozen(place))
 

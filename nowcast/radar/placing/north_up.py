@@ -67,12 +67,13 @@ def _crs_of_axes(place: Place) -> "pyproj.CRS | None":
     """The coordinate system of x and y in metres or degrees; None if there is none, or it is about
     a rotated pole, which few programs know.
     """
-    import pyproj
+    import pyproj  # PROJ, which few forecasts need
+
+    from nowcast.radar.placing.cropping import crs_of
 
     units = {str(place[axis].attrs.get("units", "")) for axis in ("x", "y") if axis in place}
     if units == _DEGREES and CRS not in place:
         return pyproj.CRS.from_epsg(4326)
     if CRS not in place or units not in ({"m"}, _DEGREES):
         return None
-    attrs = {key: np.asarray(value).tolist() for key, value in place[CRS].attrs.items()}
-    return pyproj.CRS.from_cf(attrs)
+    return crs_of(place)

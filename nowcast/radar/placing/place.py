@@ -16,6 +16,7 @@ NOMINAL_KM = 1.0
 """Taken for the width of a pixel where the files do not tell it."""
 
 EARTH_KM = 6371.0
+"""Radius of the sphere on which distances are measured."""
 
 Origin = Literal["lower", "upper"]
 """Where row 0 of a frame is drawn: at the lower edge where it lies in the south."""
@@ -44,17 +45,16 @@ def pixel_size(place: Place) -> tuple[float, float, str] | None:
 
 
 def pixel_km(grid: xr.Dataset | None) -> float:
-    """Return the width of a pixel in km; a nominal 1 km if the data do not say, which is logged."""
+    """Return the width of a pixel in km; if it is not known a nominal 1 km, which is logged."""
     known = known_pixel_km(grid)
-    if known is not None:
-        return known
-    log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
-    return NOMINAL_KM
+    if known is None:
+        log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
+    return NOMINAL_KM if known is None else known
 
 
 def known_pixel_km(grid: xr.Dataset | None) -> float | None:
     """Return the width of a pixel in km: by x in metres, else in the middle of the grid by latitude
-    and longitude; None if the data do not say.
+    and longitude; None if the grid has neither.
     """
     place = place_of_grid(grid)
     size = pixel_size(place)
