@@ -18,6 +18,7 @@ from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.factories.model_files import is_model, model_document, model_rows
 from nowcast.factories.radar import reading
+from nowcast.pretrained import checkpoint_path
 from nowcast.radar import ReadOptions, find_files
 from nowcast.radar.inspection.inspection import Inspection, inspect_frames
 from nowcast.radar.inspection.survey import Group, blocks_of, group_files, look_through
@@ -49,7 +50,8 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
     options = reading(config.data)
     screen = standard_output(markup=False)
     document, errors = list[dict[str, Any]](), list[NowcastError]()
-    for path in paths or [config.data.path]:
+    for given in paths or [config.data.path]:
+        path = given if Path(given).exists() else checkpoint_path(given)
         if is_model(path):
             try:
                 document.append({"path": path, "model": (about := model_document(path))})

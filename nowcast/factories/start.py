@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from nowcast.config.data import AheadConfig, InputsConfig
 from nowcast.config.effects import default_values
 from nowcast.config.models import model_config
 from nowcast.config.train import TrainConfig
-from nowcast.errors import ConfigError
+from nowcast.errors import ConfigError, MissingInputError
 from nowcast.pretrained import checkpoint_name
 from nowcast.sequences.scaling import Scaling
 from nowcast.training.checkpoints import Checkpoint, forecast_weights, read_checkpoint
@@ -20,9 +21,15 @@ def read_start(config: TrainConfig) -> Checkpoint:
     """Read the checkpoint that a training begins from.
 
     Raises:
+        MissingInputError: if there is none.
         As `read_checkpoint`.
     """
     assert config.start is not None
+    if not Path(config.start).is_file():
+        raise MissingInputError(
+            f"start: {config.start}: no such checkpoint; give one that 'nowcast train' wrote, or"
+            " pretrained."
+        )
     return read_checkpoint(config.start)
 
 

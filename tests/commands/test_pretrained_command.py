@@ -158,6 +158,12 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
     assert ran.code == 78 and "loss: mse is not for model.head=probability" in ran.err
 
 
+def test_a_training_that_starts_from_nothing_names_the_key(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 96, 40, 48, seed=3, start="2020-01-01")
+    ran = run("train", "start=none.pt", "data=radar", "data.path=rain.nc", *SPLITS[:2], *HERE)
+    assert ran.code == 66 and "start: none.pt: no such checkpoint" in ran.err
+
+
 def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
     listed = run("models")
     assert listed.code == 0 and listed.out.startswith("pretrained: any radar in mm/h")
@@ -166,6 +172,8 @@ def test_it_is_listed_and_its_card_is_shown(run: Run) -> None:
     told = json.loads(run("models", "--json").out)[PRETRAINED]
     assert told["pixel_km"] == [0.5, 5.0] and Path(told["path"]).is_file()
     assert run("models", "moon").code == 66
+    inspected = run("inspect", PRETRAINED)
+    assert inspected.code == 0 and "grids any" in " ".join(inspected.out.split())
 
 
 def test_it_is_not_exported(run: Run, tmp_path: Path) -> None:
