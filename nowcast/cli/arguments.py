@@ -62,8 +62,9 @@ def with_one_place(words: list[str]) -> list[str]:
 
 
 def refuse_repeated(words: Sequence[str]) -> None:
-    """Errors: ConfigError where a word as forecasts={a: x, a: y} gives a name twice, of which
-    Hydra would take only the last.
+    """Refuse a word that gives a name twice, as forecasts={a: x, a: y}: Hydra keeps only the last.
+
+    Errors: ConfigError.
     """
     for word in words:
         key, _, value = word.partition("=")

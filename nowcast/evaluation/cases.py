@@ -68,8 +68,8 @@ def made_by(predictor: Predictor, past: Tensor) -> Tensor | Forecast:
 def cases_of(
     times: NDArray[np.datetime64], observed: Tensor, made: Mapping[str, Tensor | Forecast]
 ) -> Cases:
-    """Build cases of what predictors made, by name; members drawn from probabilities are a forecast
-    of their own, an ensemble.
+    """Build cases from the forecasts of predictors, by name. Members that were drawn from
+    probabilities become a second forecast, an ensemble.
     """
     whole = {
         name: one if isinstance(one, Forecast) else Forecast(one) for name, one in made.items()

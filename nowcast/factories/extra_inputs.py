@@ -18,6 +18,7 @@ from torch import Tensor
 from nowcast.errors import ConfigError
 from nowcast.factories.models import log_missing
 from nowcast.factories.radar import into_cache
+from nowcast.forecast.any_grid import is_for_any_grid
 from nowcast.periods import Period
 from nowcast.radar.series.fields import FieldFile, open_field
 from nowcast.radar.series.fields_ahead import FieldAheadFile, open_field_ahead
@@ -47,8 +48,7 @@ def build_inputs(config: Mapping[str, Any]) -> Inputs:
                 f"{key}.fields: {', '.join(sorted(twice))} is the name of another channel too; give"
                 " the field another name."
             )
-    any_grid = config.get("model", {}).get("grids") == "any"
-    return Inputs(inputs["mask"], beside, ahead, speed=any_grid)
+    return Inputs(inputs["mask"], beside, ahead, speed=is_for_any_grid(config))
 
 
 def open_fields(
@@ -239,7 +239,7 @@ def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]
 
 
 def field_names(config: Mapping[str, Any]) -> list[str]:
-    """The fields, beside and ahead, that the model of a configuration or checkpoint sees."""
+    """Return the names of the fields, beside and ahead, that a model sees."""
     inputs = config.get("inputs", _NOTHING)
     named = (*_fields_of(inputs), *_fields_of(inputs.get("ahead", _NOTHING_AHEAD)))
     return [name for name, _ in named]

@@ -12,7 +12,6 @@ from nowcast.motion.spacing import Spacing
 from nowcast.probability.neighbourhoods import (
     OCTAVES,
     levels_for,
-    mixture_logits,
     reach_of,
     width_of,
 )
@@ -56,15 +55,14 @@ class AnyGridModel(ProbabilityModel):
         torch.Size([2, 4, 3, 8, 8])
     """
 
+    octaves = OCTAVES
+
     wants_spacing = True
     """It is called with the spacing of its frames too."""
 
     def __init__(self, network: nn.Module, channels: int, thresholds: Sequence[float]) -> None:
         super().__init__(network, thresholds)
         self.detail = Detail(channels + CONSTANTS, len(thresholds))
-        offsets, slopes = mixture_logits(OCTAVES)
-        self.offsets = nn.Parameter(torch.tensor([offsets] * len(thresholds)))
-        self.slopes = nn.Parameter(torch.tensor([slopes] * len(thresholds)))
 
     def _halo(self, input_steps: int, lead_steps: int, spacing: Spacing = _USUAL) -> int:
         """See `nowcast.model.stacks.Local`."""

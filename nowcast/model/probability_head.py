@@ -45,6 +45,9 @@ class ProbabilityModel(nn.Module):
         torch.Size([2, 4, 3, 8, 8])
     """
 
+    octaves: Sequence[float] = ()
+    """log2(1 + width) of the neighbourhoods whose weights are learned; see `mixture_logits`."""
+
     wants_newest = True
     """It is called with the rates of the newest frame too."""
 
@@ -60,7 +63,7 @@ class ProbabilityModel(nn.Module):
         self.ahead_channels: int = getattr(network, "ahead_channels", 0)
         if isinstance(network, Local):
             self.multiple, self.halo = network.multiple, self._halo
-        offsets, slopes = mixture_logits()
+        offsets, slopes = mixture_logits(self.octaves)
         self.offsets = nn.Parameter(torch.tensor([offsets] * len(thresholds)))
         self.slopes = nn.Parameter(torch.tensor([slopes] * len(thresholds)))
 

@@ -140,7 +140,7 @@ def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
 
 
 def warning_document(warning: RuleWarning, forecast: xr.Dataset, zone: tzinfo) -> dict[str, Any]:
-    """Return a warning as JSON has it: times in UTC, but for those of its words."""
+    """Return a warning as plain values for JSON; its times are in UTC, those in its words local."""
     rule = warning.rule
     reference: Any = forecast[REFERENCE_TIME].values[()]
     return {

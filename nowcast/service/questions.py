@@ -44,7 +44,7 @@ class Questions:
     ) -> tuple[Warned, list[str]]:
         """Write what the forecast at `path` says of the places, and the warnings.
 
-        forecast: None if it was there already; then files of places that are there stay.
+        forecast: None if the file existed before; then existing files of places are kept.
         observed: the newest frame (y, x) in mm/h, NaN = not covered; None if not at hand.
         → the warnings, and remarks on areas that the forecast does not know.
         Errors: DataError if the forecast does not say where its pixels are; CannotCreateError,

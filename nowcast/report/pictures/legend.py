@@ -38,7 +38,7 @@ def draw_legend(figure: "Figure", groups: Mapping[Kind, Any], lines: int, look: 
 
 
 def _draw_scale(figure: "Figure", panels: Any, kind: Kind, colours: str, lines: int) -> None:
-    """Draw a scale beside panels, which fill so many of all lines."""
+    """Draw the scale of some panels next to them; the figure has so many lines of panels."""
     from matplotlib.cm import ScalarMappable
 
     colormap, norm = colours_of(kind, colours)
