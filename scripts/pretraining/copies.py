@@ -7,16 +7,18 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from sources import COPIES, RADARS, VALIDATION, Copy
+from sources import COPIES, RADARS, VALIDATION, Copy, Radar
 
+from nowcast.periods import parse_period
 from nowcast.radar import open_grid
 
 MOST = 300.0  # mm/h; more is an echo that is not rain
+LAND_OF_THE_NETHERLANDS = slice(240, 592), slice(235, 513)
 CROPS = {
     # the middle of the United States, 3000 × 3000 of 7000 × 3500 pixels
     "mrms": (slice(300, 3300), slice(2500, 5500)),
-    # the land of the Netherlands
-    "knmi2010": (slice(240, 592), slice(235, 513)),
+    "knmi2010": LAND_OF_THE_NETHERLANDS,
+    "knmi2011": LAND_OF_THE_NETHERLANDS,
 }
 
 Frames = NDArray[np.float32]
@@ -43,6 +45,8 @@ def copied(copy: Copy, raw: Path) -> xr.Dataset:
         read = np.stack([rates[k].values[rows, columns] for k in group])
         frames.append(resampled(np.minimum(read, MOST).mean(axis=0), copy.pixel_km))
         ends.append(times[group[-1]])
+    if copy.how == "back":
+        frames, ends = backwards(frames, ends, radar)
     height, width = frames[0].shape
     metres = 1000.0 * copy.pixel_km
     axes = {
@@ -59,6 +63,17 @@ def copied(copy: Copy, raw: Path) -> xr.Dataset:
         {"units": "mm h-1", "standard_name": "rainfall_rate"},
     )
     return xr.Dataset({"precipitation_rate": rate}, {"time": np.array(ends), **axes})
+
+
+def backwards(
+    frames: list[Frames], times: list[np.datetime64], radar: Radar
+) -> tuple[list[Frames], list[np.datetime64]]:
+    """The frames of the days that are learned from, the last one first, gaps as they were."""
+    if radar.days is not None:
+        days = parse_period("days", list(radar.days))
+        kept = [k for k, time in enumerate(times) if time in days]
+        frames, times = [frames[k] for k in kept], [times[k] for k in kept]
+    return frames[::-1], [times[0] + (times[-1] - time) for time in reversed(times)]
 
 
 def groups_of(times: NDArray[np.datetime64], minutes: float, copy: Copy) -> list[list[int]]:

@@ -59,7 +59,8 @@ RADARS = {
         "10–11 September 2011, the Netherlands",
         KNMI,
         ("2011-09-10", "2011-09-11"),
-        settings={"accumulation_minutes": 5},
+        ("2011-09-10T08:00", "2011-09-10T21:00"),
+        {"accumulation_minutes": 5},
     ),
     "knmi2010": Radar(
         "knmi",
@@ -116,7 +117,8 @@ class Copy:
         pixel_km: of the copy; the radars have about 1 km.
         minutes: from one frame to the next.
         how: 'mean' of the frames, or 'pick' of every n-th, from the first on; 'second': from the
-            second on.
+            second on; 'back': picked, from the last frame of the days to the first, so that what
+            grew shrinks.
         lead_steps: of the windows that are learned from.
         share: of the steps of an epoch, next to those of the others.
     """
@@ -134,40 +136,48 @@ class Copy:
 
 
 COPIES = (
-    Copy("radolan", 1, 5, "pick", 12, 14),
-    Copy("radolan", 1, 5, "pick", 24, 4),
+    Copy("radolan", 1, 5, "pick", 12, 9),
+    Copy("radolan", 1, 5, "back", 12, 7),
+    Copy("radolan", 1, 5, "pick", 24, 2),
+    Copy("radolan", 1, 5, "back", 24, 2),
     Copy("radolan", 2, 5, "pick", 12, 2),
     Copy("radolan", 1, 10, "mean", 12, 4),
     Copy("radolan", 2, 15, "pick", 8, 2),
     Copy("radolan", 4, 10, "mean", 12, 1),
     Copy("radolan", 0.5, 5, "pick", 12, 1),
-    Copy("radklim", 1, 5, "pick", 12, 3),
+    Copy("radklim", 1, 5, "pick", 12, 2),
+    Copy("radklim", 1, 5, "back", 12, 2),
     Copy("radklim", 2, 10, "mean", 12, 1),
-    Copy("ry2020", 1, 5, "pick", 12, 4),
+    Copy("ry2020", 1, 5, "pick", 12, 2),
+    Copy("ry2020", 1, 5, "back", 12, 2),
     Copy("ry2020", 2, 5, "pick", 12, 1),
     Copy("ry2020", 1, 10, "pick", 8, 1),
-    Copy("knmi2011", 1, 5, "pick", 12, 9),
-    Copy("knmi2011", 1, 5, "pick", 24, 2),
+    Copy("knmi2011", 1, 5, "pick", 12, 5),
+    Copy("knmi2011", 1, 5, "back", 12, 5),
+    Copy("knmi2011", 1, 5, "pick", 24, 1),
+    Copy("knmi2011", 1, 5, "back", 24, 1),
     Copy("knmi2011", 2, 5, "pick", 12, 2),
     Copy("knmi2011", 1, 10, "pick", 12, 2),
     Copy("knmi2011", 2, 15, "mean", 8, 1),
-    Copy("knmi2011", 4, 10, "mean", 12, 1),
-    Copy("fmi", 1, 5, "pick", 12, 5),
-    Copy("fmi", 1, 5, "pick", 24, 1),
+    Copy("fmi", 1, 5, "pick", 12, 3),
+    Copy("fmi", 1, 5, "back", 12, 3),
     Copy("fmi", 2, 5, "pick", 12, 1),
     Copy("fmi", 1, 10, "pick", 12, 1),
     Copy("fmi", 4, 5, "pick", 12, 1),
-    Copy("mrms", 1, 4, "pick", 5, 3),
-    Copy("mrms", 1, 4, "second", 5, 3),
-    Copy("mrms", 2, 4, "pick", 5, 2),
+    Copy("mrms", 1, 4, "pick", 5, 2),
+    Copy("mrms", 1, 4, "back", 5, 2),
+    Copy("mrms", 1, 4, "second", 5, 2),
+    Copy("mrms", 2, 4, "pick", 5, 1),
     Copy("meteonet_nw", 1, 5, "pick", 10, 1),
-    Copy("meteonet_se", 1, 5, "pick", 10, 2),
+    Copy("meteonet_se", 1, 5, "pick", 10, 1),
+    Copy("meteonet_se", 1, 5, "back", 10, 1),
     Copy("openrainer", 1, 15, "pick", 8, 1),
 )
 """What is learned from."""
 
 VALIDATION = (
-    (Copy("radolan", 1, 5, "pick", 24, 0), ("2018-05-16", "2018-05-16"), 6),
+    (Copy("radolan", 1, 5, "pick", 24, 0), ("2018-05-16", "2018-05-16"), 12),
     (Copy("knmi2010", 1, 5, "pick", 24, 0), None, 3),
+    (Copy("knmi2011", 1, 5, "pick", 24, 0), ("2011-09-10T21:05", "2011-09-11T00:30"), 3),
 )
 """What chooses the epoch and fits the cuts: copy, days, frames from one window to the next."""
