@@ -1,4 +1,8 @@
-"""Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare]."""
+"""Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare].
+
+With `--untrained` nothing is learned: its calibration and cuts are those that the Lagrangian
+probability forecast has on the same validation days, a fair rival.
+"""
 
 import argparse
 import logging
@@ -35,7 +39,7 @@ LEAD_STEPS, MINUTES = 24, 5.0
 SCORED = [0.5, 1, 2, 5, 10]
 SAMPLING = Sampling(
     stride=1, min_wet_share=0.0, windows_per_epoch=None, rain_power=0.5, unbiased=False, crop=CROP,
-    flip=True, rotate=True, frame_dropout=0.1, rate_jitter=0.5, noise=0.3,
+    flip=True, rotate=True, frame_dropout=0.1, rate_jitter=0.5, noise=0.0,
 )  # fmt: skip
 PLAN = Plan(
     epochs=EPOCHS, batch_size=BATCH, gradient_clip=1.0, ema_decay=0.995, scheduled_sampling=[0, 0],
@@ -59,7 +63,7 @@ def main() -> None:
         return
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    trainer, windows, validation = build(folder, left_out, output)
+    trainer, windows, validation = build(folder, left_out, output, untrained=arguments.untrained)
     with stop_request() as stop:
         trainer.fit(windows, validation, stop)
 
@@ -70,13 +74,17 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("output")
     parser.add_argument("--leave-out", nargs="+", default=[])
     parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--untrained", action="store_true")
     return parser.parse_args()
 
 
 def build(
-    folder: Path, left_out: set[str], output: Path
+    folder: Path, left_out: set[str], output: Path, *, untrained: bool
 ) -> tuple[Trainer, ManyWindows, ManyWindows]:
     settings = settings_of_run(left_out)
+    plan = replace(PLAN, epochs=1) if untrained else PLAN
+    if untrained:
+        settings["optimizer"]["lr"] = 0.0
     windows = training_windows(folder, left_out, Scaling(**settings["scaling"]))
     validation = validation_windows(folder, left_out, Scaling(**settings["scaling"]))
     inputs = Inputs(mask=True, speed=True)
@@ -87,7 +95,7 @@ def build(
     schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
     trainer = Trainer(
         model, optimizer, schedule, loss_of("exceedance", settings["model"]["thresholds"]),
-        choose_precision("auto", "auto"), PLAN, SCORED, output, settings, inputs,
+        choose_precision("auto", "auto"), plan, SCORED, output, settings, inputs,
     )  # fmt: skip
     return trainer, windows, validation
 
