@@ -34,7 +34,7 @@ from nowcast.training.options import Plan
 from nowcast.training.precision import choose_precision
 from nowcast.training.signals import stop_request
 
-STEPS, EPOCHS, BATCH, CROP, SEED = 2400, 4, 4, 128, 0
+STEPS, EPOCHS, BATCH, CROP, SEED = 1500, 3, 4, 128, 0
 LEAD_STEPS, MINUTES = 24, 5.0
 SCORED = [0.5, 1, 2, 5, 10]
 SAMPLING = Sampling(
@@ -108,7 +108,7 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
         **usual,
         "model": {**usual["model"], **MODEL},
         "inputs": {**usual["inputs"], "mask": True},
-        "optimizer": {**usual["optimizer"], "lr": 2e-3},
+        "optimizer": {**usual["optimizer"], "lr": 1e-3},
         "schedule": {**usual["schedule"], "warmup_steps": 50},
         "sampling": asdict(SAMPLING),
         "training": asdict(PLAN),
