@@ -82,16 +82,18 @@ def build(
     folder: Path, left_out: set[str], output: Path, *, untrained: bool
 ) -> tuple[Trainer, ManyWindows, ManyWindows]:
     settings = settings_of_run(left_out)
-    plan = replace(PLAN, epochs=1) if untrained else PLAN
+    plan, steps_per_epoch = PLAN, STEPS // EPOCHS
     if untrained:
+        plan, steps_per_epoch = replace(PLAN, epochs=1), 0
         settings["optimizer"]["lr"] = 0.0
-    windows = training_windows(folder, left_out, Scaling(**settings["scaling"]))
-    validation = validation_windows(folder, left_out, Scaling(**settings["scaling"]))
+    scaling = Scaling(**settings["scaling"])
+    windows = training_windows(folder, left_out, scaling, steps_per_epoch)
+    validation = validation_windows(folder, left_out, scaling)
     inputs = Inputs(mask=True, speed=True)
     torch.manual_seed(SEED)
     model = build_model(settings["model"], inputs.channels, 1)
     optimizer = build_optimizer(model, **settings["optimizer"])
-    steps = EPOCHS * (len(windows) // BATCH)
+    steps = plan.epochs * (len(windows) // BATCH)
     schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
     trainer = Trainer(
         model, optimizer, schedule, loss_of("exceedance", settings["model"]["thresholds"]),
@@ -122,13 +124,16 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
     }
 
 
-def training_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
+def training_windows(
+    folder: Path, left_out: set[str], scaling: Scaling, steps_per_epoch: int
+) -> ManyWindows:
+    """Windows of each copy by its share of the steps, one batch at least."""
     used = [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
     total = sum(copy.share for copy in used)
     sources = []
     for number, copy in enumerate(used):
         rates, period, motion, seen = opened(folder, copy, RADARS[copy.radar].days)
-        batches = max(1, round(STEPS // EPOCHS * copy.share / total))
+        batches = max(1, round(steps_per_epoch * copy.share / total))
         crop = min(CROP, *rates.frames.shape[1:]) // 4 * 4
         sources.append(
             RadarWindows(
