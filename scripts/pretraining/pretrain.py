@@ -34,7 +34,7 @@ from nowcast.training.options import Plan
 from nowcast.training.precision import choose_precision
 from nowcast.training.signals import stop_request
 
-STEPS, EPOCHS, BATCH, CROP, SEED = 1500, 3, 4, 128, 0
+STEPS, EPOCHS, BATCH, CROP, SEED = 3000, 4, 4, 128, 0
 LEAD_STEPS, MINUTES = 24, 5.0
 SCORED = [0.5, 1, 2, 5, 10]
 SAMPLING = Sampling(
@@ -110,7 +110,7 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
         **usual,
         "model": {**usual["model"], **MODEL},
         "inputs": {**usual["inputs"], "mask": True},
-        "optimizer": {**usual["optimizer"], "lr": 1e-3},
+        "optimizer": {**usual["optimizer"], "lr": 1.5e-3},
         "schedule": {**usual["schedule"], "warmup_steps": 50},
         "sampling": asdict(SAMPLING),
         "training": asdict(PLAN),
@@ -127,9 +127,11 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
 def training_windows(
     folder: Path, left_out: set[str], scaling: Scaling, steps_per_epoch: int
 ) -> ManyWindows:
-    """Windows of each copy by its share of the steps, one batch at least."""
+    """Windows of each copy by its share of the steps, one batch at least. What is left out leaves
+    the others as they are: the training is shorter.
+    """
     used = [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
-    total = sum(copy.share for copy in used)
+    total = sum(copy.share for copy in COPIES)
     sources = []
     for number, copy in enumerate(used):
         rates, period, motion, seen = opened(folder, copy, RADARS[copy.radar].days)
