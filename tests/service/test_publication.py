@@ -286,7 +286,7 @@ def test_what_is_kept_by_age_and_by_number(output: str, words: list[str], kept: 
     ],
 )
 def test_warnings_go_with_the_last_forecast_that_they_are_of(file: str, kept: list[str]) -> None:
-    rule = "warnings.rules.flood={rate: 10, probability: 0.3, within: 60, place: [51, 10]}"
+    rule = "++warnings.rules.flood={rate: 10, probability: 0.3, within: 60, place: [51, 10]}"
     config = settings(f"output={FLAT}", "keep_files=2", rule, f"warnings.file={file}")
     for time in (NOON - DAY, NOON, NOON + HOUR, NOON + 12 * HOUR):
         cycle(config, time)
