@@ -74,15 +74,15 @@ def output_folder(output: str) -> Path:
 def published(
     path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]
 ) -> Mapping[str, Any] | None:
-    """The attributes of `path` where it is a whole forecast from this time that has those of
-    `recipe`, so was made in the same way.
+    """The attributes of `path` where it is a forecast from this time that has those of `recipe`,
+    so was made in the same way; its pixels are not read.
 
     Errors: CannotCreateError where it is a file that neither is a forecast nor was one.
     """
     if not path.is_file():
         return None
     try:
-        there = open_own_forecast(path)
+        there = open_own_forecast(path, pixels=False)
     except DataError as error:
         if read_reference_time(path) is None and not is_damaged(path):
             raise CannotCreateError(

@@ -4,6 +4,7 @@ import logging
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +129,21 @@ def test_done_already_is_the_same_time_by_the_same_recipe(caplog: pytest.LogCapt
     assert not published(path, NOON, {**recipe, "config": '{"seed": 1}'})
     assert not published(path, NOON, {**recipe, "more": "1"})
     assert caplog.text == ""
+
+
+def test_no_pixel_is_read_to_see_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen, genuine = Path("out/a.nc"), list[xr.Dataset](), publication.open_own_forecast
+    write_forecast(forecast(NOON, made="here"), path)
+
+    def spied(*given: Any, **how: Any) -> xr.Dataset:
+        seen.append(genuine(*given, **how))
+        return seen[-1]
+
+    monkeypatch.setattr(publication, "open_own_forecast", spied)
+    assert published(path, NOON, {}) == open_forecast(path).attrs
+    [there] = seen
+    assert (there.sizes["y"], there.sizes["x"], there.sizes["time"]) == (0, 0, 2)
+    xr.testing.assert_identical(there["time"], open_forecast(path)["time"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
