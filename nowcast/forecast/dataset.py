@@ -337,8 +337,9 @@ def _load(path: Path, at_once: int, pixels: bool) -> tuple[xr.Dataset, list[_Lar
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as whole:
         if RATE not in whole.variables:  # of another program: its rain is read elsewhere
             return whole.drop_vars(whole.variables), []
-        none = {} if pixels else dict.fromkeys(DIMS[1:], slice(0))
-        file, large = whole.isel(none, missing_dims="ignore"), []
+        none = dict.fromkeys(DIMS[1:], slice(0))
+        file = whole if pixels else whole.isel(none, missing_dims="ignore")
+        large = []
         for name in (RATE, PROBABILITY, MEMBER_RATE, *accumulation_variables(file)):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:
                 one = file[name].variable
