@@ -127,7 +127,7 @@ def read_questions(config: PredictConfig) -> Questions:
 
             areas[rule.name] = read_areas(rule.area)
     zone = zone_of("timezone", config.timezone)
-    if config.page is not None and config.page_map not in ("natural_earth", "none"):
+    if config.has_own_map:
         from nowcast.places.geojson import read_lines
 
         read_lines(config.page_map)
