@@ -28,11 +28,9 @@ from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
-from nowcast.places.pixels import refuse_unplaced
 from nowcast.places.rule import parse_rules
 from nowcast.pretrained import checkpoint_name
 from nowcast.probability.formulas import between
-from nowcast.radar.placing.cropping import knows_degrees
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
@@ -241,9 +239,14 @@ def _refuse_unfit(config: PredictConfig, scene: Scene, lead_steps: int) -> None:
     lead_minutes = [scene.timestep_minutes * (k + 1) for k in range(lead_steps)]
     for minutes in config.accumulations:
         window_steps(minutes, lead_minutes)
+    if not config.asks_of_places and not config.has_own_map:
+        return
+    from nowcast.places.pixels import refuse_unplaced  # brings PROJ, which few forecasts need
+    from nowcast.radar.placing.cropping import knows_degrees
+
     if config.asks_of_places:
         refuse_unplaced(scene.grid, config.data.path)
-    if config.has_own_map and not knows_degrees(scene.place):
+    if not knows_degrees(scene.place):
         raise ConfigError(
             f"page_map: {config.data.path} does not say where its pixels are on Earth, so"
             f" {config.page_map} cannot be drawn; leave the key out."
