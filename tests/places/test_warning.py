@@ -71,11 +71,8 @@ def test_members_decide_outside_of_the_thresholds() -> None:
     members[0, :4, 1, 1] = 20.0
     forecast = with_members(forecast_of([1.0], {5.0: [0.9]}), members)
     (warning,), remarks = warned(forecast, RULE, ALL)
-    assert (
-        remarks == []
-        and warning.basis == "members"
-        and warning.highest_probability == pytest.approx(0.4)
-    )
+    assert (warning.basis, remarks) == ("members", [])
+    assert warning.highest_probability == pytest.approx(0.4)
 
 
 def test_between_two_thresholds_the_probability_is_interpolated() -> None:
@@ -91,7 +88,8 @@ def test_between_two_thresholds_the_probability_is_interpolated() -> None:
 
 def test_a_threshold_in_single_precision_is_that_of_the_rule() -> None:
     forecast = forecast_of([1.0], {0.1: [0.9], 5.0: [0.1]})
-    forecast["threshold"] = forecast["threshold"].astype(np.float32).astype(float)
+    single = forecast["threshold"].values.astype(np.float32).astype(float)
+    forecast = forecast.assign_coords(threshold=single)
     (warning,), remarks = warned(forecast, Rule("drizzle", 0.1, 0.3, 60.0, area="a"), ALL)
     assert (warning.basis, remarks) == ("probability", [])
 
