@@ -37,8 +37,10 @@ LONGEST_MEMORY = 0.9999
 
 GROWTH = 1.5
 """The logarithm of the skill at a wavelength falls as the lead time to this power. The power is 1
-if rain only changes, and 2 if it only leaves its path. Of 1, 1.5 and 2 this one was closest to the
-errors of some RADOLAN forecasts.
+if rain only changes, and 2 if it only leaves its path. On 16 May 2018 of RADOLAN (16 cases of 20
+members) 1 has the best sums (CRPS of 60 minutes .1687 mm, of 1.5 and 2 .1691 and .1703), 2 the best
+spectra (at 60 minutes, waves of 5 to 10 and of 2 to 5 pixels have 1.05 and 1.5 times the observed
+power; of 1 and 1.5: 1.6 and 2.8, 1.3 and 1.9): this one is between.
 """
 
 _TAPER = 8  # the outermost eighth of each side fades to 0 before a spectrum is taken

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from sources import COPIES, RADARS, VALIDATION, Copy, Radar
+from sources import COPIES, RADARS, SCORED_ONLY, VALIDATION, Copy, Radar
 
 from nowcast.periods import parse_period
 from nowcast.radar import open_grid
@@ -26,7 +26,8 @@ Frames = NDArray[np.float32]
 
 def main(raw: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {copy.name: copy for copy in (*COPIES, *(copy for copy, _, _ in VALIDATION))}
+    validated = (copy for copy, _, _ in VALIDATION)
+    wanted = {copy.name: copy for copy in (*COPIES, *validated, *SCORED_ONLY)}
     for copy in wanted.values():
         path = folder / f"{copy.name}.nc"
         if not path.exists():

@@ -1,4 +1,8 @@
-"""Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare]."""
+"""Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare].
+
+With `--untrained` nothing is learned: its calibration and cuts are those that the Lagrangian
+probability forecast has on the same validation days, a fair rival.
+"""
 
 import argparse
 import logging
@@ -30,12 +34,12 @@ from nowcast.training.options import Plan
 from nowcast.training.precision import choose_precision
 from nowcast.training.signals import stop_request
 
-STEPS, EPOCHS, BATCH, CROP, SEED = 2400, 4, 4, 128, 0
+STEPS, EPOCHS, BATCH, CROP, SEED = 3000, 4, 4, 128, 0
 LEAD_STEPS, MINUTES = 24, 5.0
 SCORED = [0.5, 1, 2, 5, 10]
 SAMPLING = Sampling(
     stride=1, min_wet_share=0.0, windows_per_epoch=None, rain_power=0.5, unbiased=False, crop=CROP,
-    flip=True, rotate=True, frame_dropout=0.1, rate_jitter=0.5, noise=0.3,
+    flip=True, rotate=True, frame_dropout=0.1, rate_jitter=0.5, noise=0.0,
 )  # fmt: skip
 PLAN = Plan(
     epochs=EPOCHS, batch_size=BATCH, gradient_clip=1.0, ema_decay=0.995, scheduled_sampling=[0, 0],
@@ -59,7 +63,7 @@ def main() -> None:
         return
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    trainer, windows, validation = build(folder, left_out, output)
+    trainer, windows, validation = build(folder, left_out, output, untrained=arguments.untrained)
     with stop_request() as stop:
         trainer.fit(windows, validation, stop)
 
@@ -70,24 +74,30 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("output")
     parser.add_argument("--leave-out", nargs="+", default=[])
     parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--untrained", action="store_true")
     return parser.parse_args()
 
 
 def build(
-    folder: Path, left_out: set[str], output: Path
+    folder: Path, left_out: set[str], output: Path, *, untrained: bool
 ) -> tuple[Trainer, ManyWindows, ManyWindows]:
     settings = settings_of_run(left_out)
-    windows = training_windows(folder, left_out, Scaling(**settings["scaling"]))
-    validation = validation_windows(folder, left_out, Scaling(**settings["scaling"]))
+    plan, steps_per_epoch = PLAN, STEPS // EPOCHS
+    if untrained:
+        plan, steps_per_epoch = replace(PLAN, epochs=1), 0
+        settings["optimizer"]["lr"] = 0.0
+    scaling = Scaling(**settings["scaling"])
+    windows = training_windows(folder, left_out, scaling, steps_per_epoch)
+    validation = validation_windows(folder, left_out, scaling)
     inputs = Inputs(mask=True, speed=True)
     torch.manual_seed(SEED)
     model = build_model(settings["model"], inputs.channels, 1)
     optimizer = build_optimizer(model, **settings["optimizer"])
-    steps = EPOCHS * (len(windows) // BATCH)
+    steps = plan.epochs * (len(windows) // BATCH)
     schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
     trainer = Trainer(
         model, optimizer, schedule, loss_of("exceedance", settings["model"]["thresholds"]),
-        choose_precision("auto", "auto"), PLAN, SCORED, output, settings, inputs,
+        choose_precision("auto", "auto"), plan, SCORED, output, settings, inputs,
     )  # fmt: skip
     return trainer, windows, validation
 
@@ -100,7 +110,7 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
         **usual,
         "model": {**usual["model"], **MODEL},
         "inputs": {**usual["inputs"], "mask": True},
-        "optimizer": {**usual["optimizer"], "lr": 2e-3},
+        "optimizer": {**usual["optimizer"], "lr": 1.5e-3},
         "schedule": {**usual["schedule"], "warmup_steps": 50},
         "sampling": asdict(SAMPLING),
         "training": asdict(PLAN),
@@ -114,13 +124,18 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
     }
 
 
-def training_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
+def training_windows(
+    folder: Path, left_out: set[str], scaling: Scaling, steps_per_epoch: int
+) -> ManyWindows:
+    """Windows of each copy by its share of the steps, one batch at least. What is left out leaves
+    the others as they are: the training is shorter.
+    """
     used = [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
-    total = sum(copy.share for copy in used)
+    total = sum(copy.share for copy in COPIES)
     sources = []
     for number, copy in enumerate(used):
         rates, period, motion, seen = opened(folder, copy, RADARS[copy.radar].days)
-        batches = max(1, round(STEPS // EPOCHS * copy.share / total))
+        batches = max(1, round(steps_per_epoch * copy.share / total))
         crop = min(CROP, *rates.frames.shape[1:]) // 4 * 4
         sources.append(
             RadarWindows(

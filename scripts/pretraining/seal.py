@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sources import RADARS
+from sources import RADARS, VALIDATION
 
 from nowcast.files import sha256
 from nowcast.forecast.any_grid import LONGEST_MINUTES, PIXEL_KM, TIMESTEP_MINUTES
@@ -58,11 +58,21 @@ def main(checkpoint: Path, scores: Path, left_out: list[str]) -> None:
     (FOLDER / f"{PRETRAINED}.json").write_text(
         json.dumps(card, indent=1, ensure_ascii=False) + "\n"
     )
-    (FOLDER / f"{PRETRAINED}.md").write_text(in_markdown(card, scores.read_text()))
+    (FOLDER / f"{PRETRAINED}.md").write_text(in_markdown(card, scores.read_text(), left_out))
     print(path, path.stat().st_size)
 
 
-def in_markdown(card: dict[str, object], scores: str) -> str:
+def validation_days(left_out: list[str]) -> str:
+    """The days that chose, in words."""
+    periods = [
+        f"{' to '.join(dict.fromkeys(days))} ({copy.radar})"
+        for copy, days in ((copy, days or RADARS[copy.radar].known) for copy, days, _ in VALIDATION)
+        if RADARS[copy.radar].group not in left_out
+    ]
+    return ", ".join(periods)
+
+
+def in_markdown(card: dict[str, object], scores: str, left_out: list[str]) -> str:
     """The card for people."""
     rows = [f"| {one['radar']} | {one['days']} | {one['licence']} |" for one in card["trained_on"]]
     return "\n".join([
@@ -72,9 +82,9 @@ def in_markdown(card: dict[str, object], scores: str) -> str:
         f" head of probabilities: {card['parameters']:,} parameters. It is told the pixel size, the"
         " time step and the speed of the rain.", "",
         "## Data", "", "| radar | days | licence |", "|---|---|---|", *rows, "",
-        "With averaged and resampled copies, flips, turns, missing frames and rates times a"
-        " random factor. The epoch, the calibration and the cuts follow from 16 May 2018"
-        " (RADOLAN) and, unless it was left out, 26 August 2010 (KNMI).", "",
+        "With averaged and resampled copies, events that run backwards, flips, turns, missing"
+        " frames and rates times a random factor. The epoch, the calibration and the cuts follow"
+        f" from {validation_days(left_out)}.", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
         "## Scores", "", scores.strip(), "",
         "## Licence", "", f"The licence of the weights is {card['licence']}.", "",

@@ -136,37 +136,37 @@ class Copy:
 
 
 COPIES = (
-    Copy("radolan", 1, 5, "pick", 12, 9),
-    Copy("radolan", 1, 5, "back", 12, 7),
-    Copy("radolan", 1, 5, "pick", 24, 2),
-    Copy("radolan", 1, 5, "back", 24, 2),
-    Copy("radolan", 2, 5, "pick", 12, 2),
-    Copy("radolan", 1, 10, "mean", 12, 4),
-    Copy("radolan", 2, 15, "pick", 8, 2),
-    Copy("radolan", 4, 10, "mean", 12, 1),
-    Copy("radolan", 0.5, 5, "pick", 12, 1),
-    Copy("radklim", 1, 5, "pick", 12, 2),
+    Copy("radolan", 1, 5, "pick", 12, 24),
+    Copy("radolan", 1, 5, "back", 12, 12),
+    Copy("radolan", 1, 5, "pick", 24, 6),
+    Copy("radolan", 1, 5, "back", 24, 3),
+    Copy("radolan", 2, 5, "pick", 12, 3),
+    Copy("radolan", 1, 10, "mean", 12, 6),
+    Copy("radolan", 2, 15, "pick", 8, 3),
+    Copy("radolan", 4, 10, "mean", 12, 2),
+    Copy("radolan", 0.5, 5, "pick", 12, 2),
+    Copy("radklim", 1, 5, "pick", 12, 3),
     Copy("radklim", 1, 5, "back", 12, 2),
     Copy("radklim", 2, 10, "mean", 12, 1),
-    Copy("ry2020", 1, 5, "pick", 12, 2),
+    Copy("ry2020", 1, 5, "pick", 12, 3),
     Copy("ry2020", 1, 5, "back", 12, 2),
     Copy("ry2020", 2, 5, "pick", 12, 1),
     Copy("ry2020", 1, 10, "pick", 8, 1),
-    Copy("knmi2011", 1, 5, "pick", 12, 5),
+    Copy("knmi2011", 1, 5, "pick", 12, 6),
     Copy("knmi2011", 1, 5, "back", 12, 5),
     Copy("knmi2011", 1, 5, "pick", 24, 1),
     Copy("knmi2011", 1, 5, "back", 24, 1),
-    Copy("knmi2011", 2, 5, "pick", 12, 2),
-    Copy("knmi2011", 1, 10, "pick", 12, 2),
+    Copy("knmi2011", 2, 5, "pick", 12, 1),
+    Copy("knmi2011", 1, 10, "pick", 12, 1),
     Copy("knmi2011", 2, 15, "mean", 8, 1),
     Copy("fmi", 1, 5, "pick", 12, 3),
-    Copy("fmi", 1, 5, "back", 12, 3),
+    Copy("fmi", 1, 5, "back", 12, 2),
     Copy("fmi", 2, 5, "pick", 12, 1),
     Copy("fmi", 1, 10, "pick", 12, 1),
     Copy("fmi", 4, 5, "pick", 12, 1),
-    Copy("mrms", 1, 4, "pick", 5, 2),
-    Copy("mrms", 1, 4, "back", 5, 2),
-    Copy("mrms", 1, 4, "second", 5, 2),
+    Copy("mrms", 1, 4, "pick", 5, 1),
+    Copy("mrms", 1, 4, "back", 5, 1),
+    Copy("mrms", 1, 4, "second", 5, 1),
     Copy("mrms", 2, 4, "pick", 5, 1),
     Copy("meteonet_nw", 1, 5, "pick", 10, 1),
     Copy("meteonet_se", 1, 5, "pick", 10, 1),
@@ -175,9 +175,76 @@ COPIES = (
 )
 """What is learned from."""
 
+SCORED_ONLY = (Copy("mrms", 2, 2, "pick", 9, 0),)
+"""Copies that are scored and not learned from."""
+
 VALIDATION = (
     (Copy("radolan", 1, 5, "pick", 24, 0), ("2018-05-16", "2018-05-16"), 12),
     (Copy("knmi2010", 1, 5, "pick", 24, 0), None, 3),
     (Copy("knmi2011", 1, 5, "pick", 24, 0), ("2011-09-10T21:05", "2011-09-11T00:30"), 3),
 )
 """What chooses the epoch and fits the cuts: copy, days, frames from one window to the next."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Rain that a training is scored on, which has not seen it.
+
+    Args:
+        path: of the frames, with `{copies}` or `{raw}`.
+        settings: of `nowcast evaluate`.
+    """
+
+    path: str
+    settings: tuple[str, ...]
+
+
+EVENTS = {
+    "radolan": Event(
+        "{raw}/radolan.nc", ("period=[2018-05-17,2018-05-20]", "stride=24", "resamples=1000")
+    ),
+    "knmi2010": Event(
+        "{copies}/knmi2010_1km_5min_pick.nc", ("period=[2010-08-26,2010-08-26]", "stride=6")
+    ),
+    "knmi2011": Event(
+        "{copies}/knmi2011_1km_5min_pick.nc",
+        ("period=[2011-09-10T17:00,2011-09-10T23:30]", "stride=6"),
+    ),
+    "fmi": Event("{copies}/fmi_1km_5min_pick.nc", ("period=[2016-09-28,2016-09-28]", "stride=6")),
+    "mrms": Event(
+        "{copies}/mrms_2km_2min_pick.nc",
+        ("period=[2019-06-10,2019-06-10]", "stride=1", "lead_steps=9"),
+    ),
+    "meteonet_se": Event(
+        "{copies}/meteonet_se_1km_5min_pick.nc",
+        ("period=[2016-08-21,2016-08-31]", "stride=1", "lead_steps=10"),
+    ),
+    "openrainer": Event(
+        "{copies}/openrainer_1km_15min_pick.nc",
+        ("period=[2022-09-17,2022-09-17]", "stride=1", "lead_steps=4"),
+    ),
+    "mch2015": Event(
+        "{raw}/mch_aqc_gif/20150515/*", ("period=[2015-05-15,2015-05-15]", "stride=6")
+    ),
+    "mch2017": Event(
+        "{raw}/mch_aqc_gif/20170131/*", ("period=[2017-01-31,2017-01-31]", "stride=6")
+    ),
+    "bom": Event(
+        "{raw}/bom_rf3_netcdf/**/*.nc",
+        ("period=[2020-10-31,2020-10-31]", "stride=12", "lead_steps=6"),
+    ),
+    "openmrg": Event(
+        "{raw}/openmrg_netcdf/*.nc",
+        ("period=[2015-08-27,2015-08-27]", "stride=3", "data.units=mm h-1"),
+    ),
+    "rmi": Event("{raw}/rmi_qpe_odim/*", ("period=[2021-07-04,2021-07-04]", "stride=6")),
+    "opera": Event(
+        "{raw}/opera_odyssey_odim_hdf5/20180824/*",
+        ("period=[2018-08-24,2018-08-24]", "stride=6", "lead_steps=4"),
+    ),
+    "taasrad": Event(
+        "{raw}/taasrad19_netcdf/*2016*06*.nc",
+        ("period=[2016-06-01,2016-06-30]", "stride=36", "min_wet_share=0.05", "resamples=1000"),
+    ),
+}
+"""The radars that are left out of a training; and from 'mch2015' on others, which none has seen."""

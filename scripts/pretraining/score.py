@@ -1,0 +1,86 @@
+"""Score trainings on radars that they have not seen: COPIES RAW OUTPUT NAME=CHECKPOINT …
+
+Each event is scored whole by `nowcast evaluate`. Two tables in Markdown are printed, means over
+lead times: the CSI at 0.5, 1, 2, 5 and 10 mm/h, and the scores of probabilities.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import xarray as xr
+from sources import EVENTS
+
+BASELINES = "[extrapolation,sprog,linda]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("copies", type=Path)
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT")
+    parser.add_argument("--events", nargs="+", choices=EVENTS, default=list(EVENTS))
+    parser.add_argument("--baselines", default=BASELINES)
+    given = parser.parse_args()
+    named = "{" + ",".join(one.replace("=", ": ", 1) for one in given.checkpoints) + "}"
+    scored = {name: evaluated(name, given, named) for name in given.events}
+    print(skill_table(scored), probability_table(scored), sep="\n\n")
+
+
+def evaluated(name: str, given: argparse.Namespace, named: str) -> xr.Dataset:
+    """The scores of an event, which `nowcast evaluate` writes if they are not there yet."""
+    event, output = EVENTS[name], given.output / name
+    if not (output / "scores.nc").exists():
+        path = event.path.format(copies=given.copies, raw=given.raw)
+        command = [
+            sys.executable, "-m", "nowcast", "evaluate", f"checkpoint={named}",
+            "data=radar", f"data.path={path}",
+            f"data.cache={given.copies / 'cache'}", f"baseline={given.baselines}",
+            "thresholds=[0.5,1,2,5,10]", "fss_scales=[]", "batch_size=1",
+            f"output={output}", *event.settings,
+        ]  # fmt: skip
+        subprocess.run(command, check=True)
+    return xr.load_dataset(output / "scores.nc").sel(part="all")
+
+
+def skill_table(scored: Mapping[str, xr.Dataset]) -> str:
+    """The mean CSI over lead times of each forecast, at each threshold; in brackets the 95 %
+    interval at 1 mm/h where there are days to draw.
+    """
+    names = [str(name) for name in next(iter(scored.values()))["forecast"].values]
+    rows = [["radar", "cases", *names], ["---"] * (2 + len(names))]
+    for event, scores in scored.items():
+        cells = [short(scores["csi"].sel(forecast=name).mean("lead_time")) for name in names]
+        if scores.attrs["blocks"] > 2:
+            for k, name in enumerate(names):
+                ends = (scores[f"csi_mean_{end}"].sel(forecast=name) for end in ("low", "high"))
+                cells[k] += " [" + " ".join(short(one.sel(threshold=[1.0])) for one in ends) + "]"
+        rows.append([event, str(int(scores["cases"])), *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def probability_table(scored: Mapping[str, xr.Dataset]) -> str:
+    """CRPS in mm/h, Brier score at each threshold, and the distance from the diagonal of the
+    reliability diagram, of each forecast of probabilities.
+    """
+    rows = [["radar", "forecast", "CRPS", "Brier score × 1000", "reliability"], ["---"] * 5]
+    for event, scores in scored.items():
+        for name in scores["forecast"].values:
+            one = scores.sel(forecast=name).mean("lead_time")
+            if not one["brier"].isnull().all():
+                brier = " ".join(f"{1000 * value:.1f}" for value in one["brier"].values)
+                cells = [f"{float(one['crps']):.4f}", brier, short(one["reliability_distance"])]
+                rows.append([event, str(name), *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def short(values: xr.DataArray) -> str:
+    """Numbers from 0 to 1 with three decimals."""
+    return " ".join(f"{value:.3f}".removeprefix("0") for value in values.values)
+
+
+if __name__ == "__main__":
+    main()
