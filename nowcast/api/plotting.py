@@ -92,7 +92,7 @@ def plot(
 
     Raises:
         ConfigError: if a setting is unknown or beyond its limits, or no forecast has this
-            probability, sum or lead time, or members.
+            probability, sum or lead time, or members, or a place for a map of your own.
         DataError: if forecasts or grid do not fit together.
         MissingInputError: if no time of the forecast was observed.
         CannotCreateError, InputOutputError: if the file cannot be written.
@@ -147,6 +147,11 @@ def draw(
     reference_time = first[REFERENCE_TIME].values
     observed, past = seen
     place = place_of_grid(first)
+    if config.has_own_map and not knows_degrees(place):
+        raise ConfigError(
+            f"map: {where} does not say where its pixels are on Earth, so {config.map} cannot be"
+            " drawn; leave the key out."
+        )
     look: dict[str, Any] = {
         "origin": origin_of(first),
         "colours": config.colours,

@@ -102,6 +102,11 @@ def score(
     counts = tally.dataset()
     if not counts["joint"].values.any():
         raise DataError("no pixel is covered by both forecasts and grid; give another grid.")
+    return scores_by(config, counts)
+
+
+def scores_by(config: EvaluateConfig, counts: xr.Dataset) -> xr.Dataset:
+    """Return the scores of counts, with the events and intervals that a configuration asks for."""
     return scores_dataset(
         counts,
         event_min_wet_share=config.event_min_wet_share,

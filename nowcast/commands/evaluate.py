@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nowcast.api.scoring import scores_by
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
@@ -47,7 +48,6 @@ from nowcast.verification.counts_files import (
     open_all_counts,
     write_counts,
 )
-from nowcast.verification.dataset import scores_dataset
 from nowcast.verification.headline import headline_text
 from nowcast.verification.remarks import AMOUNT_TITLE, CUTS_FITTED_ON, remarks_attr
 from nowcast.verification.table import write_differences, write_scores
@@ -79,7 +79,7 @@ def evaluate(config: EvaluateConfig) -> None:
     groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )
-    all_scores = {group: _scores_of(one, config) for group, one in groups.items()}
+    all_scores = {group: scores_by(config, one) for group, one in groups.items()}
     counts, amount_counts = _rates_and_amounts(groups)
     scores, amounts = _rates_and_amounts(all_scores)
     thresholds = counts["threshold"].values.tolist()
@@ -109,17 +109,6 @@ def evaluate(config: EvaluateConfig) -> None:
         print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
     for path in paths:
         print(Path(config.output, path.name))
-
-
-def _scores_of(counts: xr.Dataset, config: EvaluateConfig) -> xr.Dataset:
-    return scores_dataset(
-        counts,
-        event_min_wet_share=config.event_min_wet_share,
-        event_gap_hours=config.event_gap_hours,
-        interval_blocks=config.interval_blocks,
-        resamples=config.resamples,
-        seed=config.seed,
-    )
 
 
 def _rates_and_amounts(

@@ -29,8 +29,7 @@ class PlotConfig:
         one_of("colours", self.colours, ("radar", "colour_blind"))
         if not 1 <= self.columns <= 50:
             raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
-        is_file = Path(self.map).suffix in (".geojson", ".json")
-        if self.map not in ("natural_earth", "none") and not is_file:
+        if self.has_own_map and Path(self.map).suffix not in (".geojson", ".json"):
             raise ConfigError(
                 f"map: {self.map!r} is neither natural_earth, nor none, nor a GeoJSON file, as"
                 " map=catchments.geojson."
@@ -45,6 +44,11 @@ class PlotConfig:
             raise ConfigError(
                 f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}."
             )
+
+    @property
+    def has_own_map(self) -> bool:
+        """Whether the lines of a GeoJSON file are to be drawn."""
+        return self.map not in ("natural_earth", "none")
 
     def _check_members(self) -> None:
         if not self.members:

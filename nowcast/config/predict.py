@@ -204,6 +204,16 @@ class PredictConfig:
         device_and_precision(self.device, self.precision)
 
     @property
+    def asks_of_places(self) -> bool:
+        """Whether places or warnings are asked for, so that pixels must have a place on Earth."""
+        return bool(self.places or self.place is not None or self.warnings.rules)
+
+    @property
+    def has_own_map(self) -> bool:
+        """Whether the page draws the lines of a GeoJSON file."""
+        return self.page is not None and self.page_map not in ("natural_earth", "none")
+
+    @property
     def methods(self) -> list[str]:
         """The methods in the order in which they are tried."""
         return list(self.fallback) if self.baseline is None else [self.baseline]

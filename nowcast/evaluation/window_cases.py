@@ -38,7 +38,7 @@ from nowcast.pretrained import checkpoint_name
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
-from nowcast.radar.placing.place import known_pixel_km, pixel_km
+from nowcast.radar.placing.place import known_pixel_km
 from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -307,7 +307,7 @@ def set_to_grid(
     _, steps = steps_at(config, own, name, minutes, lead_steps)
     if not is_for_any_grid(config):
         return forecaster
-    return on_grid(forecaster, pixel_km(grid), minutes, steps)
+    return on_grid(forecaster, known_pixel_km(grid), minutes, steps)
 
 
 def open_baselines(

@@ -17,7 +17,7 @@ from nowcast.forecast.streaming import WarmForecaster
 from nowcast.forecast.tiling import choose_tiling, tiled_forecast
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
-from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.training.precision import choose_precision
 
@@ -56,7 +56,7 @@ class TrainedModel:
 
         It keeps nothing of it, because another thread may forecast another grid meanwhile.
         """
-        minutes, km = scene.timestep_minutes, pixel_km(scene.grid)
+        minutes, km = scene.timestep_minutes, known_pixel_km(scene.grid)
         return WarmForecaster(on_grid(self.forecaster, km, minutes, self.config.lead_steps))
 
     def _forecast(self, warm: WarmForecaster, raw: Tensor) -> Forecast:

@@ -76,7 +76,7 @@ def refuse_too_far(lead_steps: int, minutes: float) -> None:
 
 
 def on_grid(
-    forecaster: "Forecaster", pixel_km: float, minutes: float, lead_steps: int | None = None
+    forecaster: "Forecaster", pixel_km: float | None, minutes: float, lead_steps: int | None = None
 ) -> "Forecaster":
     """Return the forecaster of a model for any grid, set to a pixel size and a time step.
 
@@ -84,7 +84,8 @@ def on_grid(
 
     Args:
         forecaster: as its checkpoint describes it.
-        pixel_km: height and width of a pixel.
+        pixel_km: height and width of a pixel; None takes the nominal one, as `beyond_experience`
+            says.
         minutes: from one frame to the next.
         lead_steps: frames to forecast; None: an hour.
     """
@@ -98,7 +99,7 @@ def on_grid(
         input_steps=input_steps,
         lead_steps=steps,
         timestep_minutes=minutes,
-        pixel_km=pixel_km,
+        pixel_km=NOMINAL_KM if pixel_km is None else pixel_km,
         every=every,
         calibration=calibration,
     )

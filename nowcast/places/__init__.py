@@ -34,6 +34,7 @@ FACE = {
     "tables": "answers as JSON and CSV",
     "zone": "times in a time zone",
     "rule": "rules of warnings",
+    "geojson": "the lines of a GeoJSON file",
     "areas": "areas of a GeoJSON file",
     "warning": "warnings by rule",
 }

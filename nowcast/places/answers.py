@@ -133,8 +133,10 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
 def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
     """Return the rain of the first minutes of a forecast; None if that is not known.
 
-    It is the sum that a file has, else the mean of the members' sums, else the sum of the rates;
-    the rate of a valid time holds since the valid time before.
+    It is the sum that a file has, else the mean of the members' sums, else the sum of the rates
+    that are expected by the probabilities, else the sum of the rates; the rate of a valid time
+    holds since the valid time before. Rates by cuts of the probabilities would add up to too much,
+    as `nowcast.probability.accumulations` says.
 
     Example:
         >>> from nowcast.places.place import Place
@@ -156,9 +158,8 @@ def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
     if curve.pixel_members is not None:
         members = np.tensordot(weights, curve.pixel_members[used], 1)
         members = None if np.isnan(members).any() else members
-    pixels = (
-        np.tensordot(weights, curve.pixel_rates[used], 1) if members is None else members.mean(0)
-    )
+    rates = curve.pixel_rates if curve.pixel_expected is None else curve.pixel_expected
+    pixels = np.tensordot(weights, rates[used], 1) if members is None else members.mean(0)
     amount = float(largest(curve.pixel_sums.get(int(minutes), pixels)))
     if np.isnan(amount):
         return None

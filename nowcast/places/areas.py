@@ -1,7 +1,5 @@
-"""Areas of a GeoJSON file (RFC 7946), and which pixels lie in them."""
+"""Areas of a GeoJSON file, and which pixels lie in them."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from nowcast.arrays import Float64Array
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import DataError
+from nowcast.places.geojson import Feature, read_features
 from nowcast.places.pixels import Index, Pixels
-
-_WORLD = ("CRS84", "EPSG::4326", "EPSG:4326")  # what files of before RFC 7946 call its coordinates
-_NAMES = ("name", "NAME", "Name", "id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,82 +74,35 @@ def read_areas(path: str | Path) -> list[Area]:
         The areas, in the order of the file.
 
     Raises:
-        MissingInputError: if there is no such file.
-        DataError: if it is no GeoJSON, or a feature is no polygon; names file and feature.
+        MissingInputError, InputOutputError, DataError: as `read_features`, or a feature is no
+            polygon; names file and feature.
     """
-    path = Path(path).expanduser()
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise MissingInputError(
-            f"{path}: cannot be read ({error.strerror}); give a GeoJSON file of polygons."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: is no GeoJSON ({str(error)[:80]}); give a FeatureCollection of polygons."
-        ) from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path}: is no GeoJSON; give a FeatureCollection of polygons.")
-    if "crs" in document and not any(one in json.dumps(document["crs"]) for one in _WORLD):
-        raise DataError(f"{path}: has coordinates of another kind; save it in degrees (WGS 84).")
     areas = [
-        Area(_name(feature, number), tuple(_rings(feature, f"{path}, feature {number}")))
-        for number, feature in enumerate(_features(document), start=1)
+        Area(feature.name or f"area {number}", _rings(feature))
+        for number, feature in enumerate(read_features(path), start=1)
     ]
     if not areas:
         raise DataError(f"{path}: holds no area; give a FeatureCollection of polygons.")
     return areas
 
 
-def _features(document: dict[str, Any]) -> list[Any]:
-    if document.get("type") != "FeatureCollection":
-        return [document]
-    features = document.get("features")
-    return features if isinstance(features, list) else []
-
-
-def _name(feature: Any, number: int) -> str:
-    """The name of a feature, or its number."""
-    if isinstance(feature, dict):
-        properties = feature.get("properties")
-        for about in (properties if isinstance(properties, dict) else {}, feature):
-            found = [about[name] for name in _NAMES if isinstance(about.get(name), str | int)]
-            if found:
-                return str(found[0])
-    return f"area {number}"
-
-
-def _rings(feature: Any, where: str) -> Iterator[Float64Array]:
-    """The rings of a feature, or of a geometry by itself. Errors: DataError naming `where`."""
-    geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
-        raise DataError(f"{where}: is {kind or 'nothing'}; an area is a Polygon or MultiPolygon.")
-    given = geometry.get("coordinates")
-    polygons = [given] if kind == "Polygon" else given
-    if not isinstance(polygons, list):
-        raise DataError(f"{where}: has no coordinates; give rings of longitude and latitude.")
-    for polygon in polygons or [None]:
-        if not isinstance(polygon, list) or not polygon:
-            raise DataError(f"{where}: has no coordinates; give rings of longitude and latitude.")
-        for ring in polygon:
-            yield _ring(ring, where)
-
-
-def _ring(given: Any, where: str) -> Float64Array:
-    try:
-        ring = np.array([[float(value) for value in point[:2]] for point in given])
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
+def _rings(feature: Feature) -> tuple[Float64Array, ...]:
+    """The rings of a feature. Errors: DataError if it is no area."""
+    where = feature.where
+    if feature.kind not in ("Polygon", "MultiPolygon"):
         raise DataError(
-            f"{where}: has coordinates that are no numbers; give longitude and latitude."
-        ) from error
-    if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
-        raise DataError(f"{where}: a ring needs three points or more, each longitude and latitude.")
-    if (np.abs(ring) > (180.0, 90.0)).any():
-        raise DataError(
-            f"{where}: a point lies beyond 180 degrees of longitude or 90 of latitude; give"
-            " degrees, the longitude first."
+            f"{where}: is {feature.kind or 'nothing'}; an area is a Polygon or MultiPolygon."
         )
-    if (np.abs(np.diff(ring[:, 0])) > 180.0).any():
-        raise DataError(f"{where}: crosses the date line; cut it there into two polygons.")
-    return ring
+    if not feature.lines:
+        raise DataError(f"{where}: has no coordinates; give rings of longitude and latitude.")
+    for ring in feature.lines:
+        if len(ring) < 3:
+            raise DataError(f"{where}: a ring needs three points or more.")
+        if (np.abs(ring[:, 0]) > 180.0).any():
+            raise DataError(
+                f"{where}: a point lies beyond 180 degrees of longitude; give degrees from -180 to"
+                " 180."
+            )
+        if (np.abs(np.diff(ring[:, 0])) > 180.0).any():
+            raise DataError(f"{where}: crosses the date line; cut it there into two polygons.")
+    return feature.lines

@@ -14,6 +14,7 @@ from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.places.pixels import Index, Pixels, pixels_of
 from nowcast.places.place import Place
+from nowcast.probability.formulas import expected_rate
 from nowcast.radar.grid import RATE, WET_RATE
 from nowcast.radar.times import Times
 
@@ -46,6 +47,8 @@ class PlaceForecast:
         probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
             NaN = unknown; empty if the forecast tells none.
         probability_source: where these come from; None without any.
+        pixel_expected: (lead, n) the rates that are expected by the probabilities in mm/h; where
+            these are unknown those of `pixel_rates`. None if the forecast tells none.
         pixel_sums: by minutes, the sums (n,) in mm from the reference time on that a file has.
     """
 
@@ -58,6 +61,7 @@ class PlaceForecast:
     pixel_members: Float64Array | None = None
     probability: dict[float, Float64Array] = field(default_factory=dict)
     probability_source: Source | None = None
+    pixel_expected: Float64Array | None = None
     pixel_sums: dict[int, Float64Array] = field(default_factory=dict)
 
     @property
@@ -139,6 +143,7 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         pixel_members=members,
         probability=probability,
         probability_source=source,
+        pixel_expected=_expected(forecast, index, rates),
         pixel_sums={
             minutes: one for minutes in SUMS if (one := _sum(forecast, minutes, index)).size
         },
@@ -166,6 +171,14 @@ def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
     """(lead, n) in mm/h; of an ensemble the mean, missing where one of its members is."""
     rates = values_at(forecast[RATE], index)
     return rates.mean(axis=1) if REALIZATION in forecast[RATE].dims else rates
+
+
+def _expected(forecast: xr.Dataset, index: Index, rates: Float64Array) -> Float64Array | None:
+    if PROBABILITY not in forecast:
+        return None
+    values = np.moveaxis(values_at(forecast[PROBABILITY], index), 1, 0)  # (k, lead, n)
+    expected = expected_rate([*values], forecast[THRESHOLD].values.tolist(), np)
+    return np.where(np.isnan(expected), rates, expected)
 
 
 def _members(forecast: xr.Dataset, index: Index) -> Float64Array | None:

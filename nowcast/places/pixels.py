@@ -105,19 +105,24 @@ def pixels_of(forecast: xr.Dataset, where: str = "the forecast") -> Pixels:
     Raises:
         DataError: if the file does not say where its pixels are.
     """
+    refuse_unplaced(forecast, where)
     place = place_of_grid(forecast)
     if has_projection(place) or in_degrees(place):
         place = {name: one for name, one in place.items() if name not in (LATITUDE, LONGITUDE)}
-    if not knows_degrees(place):
-        raise DataError(
-            f"{where}: does not say where its pixels are on Earth, so no place can be found in it;"
-            " forecast from radar files that have a projection, or latitudes and longitudes."
-        )
     longitude, latitude = np.broadcast_arrays(*degrees_of(place, where))
     if not np.isfinite(longitude * latitude).any():
         raise DataError(f"{where}: no pixel of it has a latitude and longitude.")
     assert longitude.shape == forecast[RATE].shape[-2:]
     return Pixels(longitude, latitude)
+
+
+def refuse_unplaced(grid: xr.Dataset, where: str) -> None:
+    """Raises: DataError if a grid or forecast does not say where its pixels are."""
+    if not knows_degrees(place_of_grid(grid)):
+        raise DataError(
+            f"{where}: does not say where its pixels are on Earth, so no place can be found in it;"
+            " forecast from radar files that have a projection, or latitudes and longitudes."
+        )
 
 
 def _directions(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Float64Array:

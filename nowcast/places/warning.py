@@ -19,11 +19,12 @@ from nowcast.places.rule import Rule
 from nowcast.places.tables import number
 from nowcast.places.words import rate_in_words
 from nowcast.places.zone import in_iso, local
+from nowcast.probability.formulas import between
 from nowcast.radar.grid import RATE
 
 Basis = Literal["probability", "members", "rate"]
-"""What decides: the probability of the threshold, the share of members that reach it, or the rate
-itself, if the forecast tells no probability of this threshold.
+"""What decides: the probability of the rate, interpolated between two thresholds; outside of the
+forecast's thresholds the share of members that reach it, or without members the rate itself.
 """
 
 
@@ -72,7 +73,7 @@ def warnings_of(
     where = [(area.name, area.within(pixels)) for area in areas]
     if rule.place is not None:
         where = [(rule.place.name, pixels.of(rule.place))]
-    found, remarks = list[RuleWarning](), list[str]()
+    found, remarks = list[RuleWarning](), _off_the_ladder(forecast, rule)
     for name, index in where:
         if index is None:
             remarks.append(f"warnings.rules.{rule.name}: {name} is outside of the grid")
@@ -110,18 +111,40 @@ def _warning(
     ), known
 
 
+def _off_the_ladder(forecast: xr.Dataset, rule: Rule) -> list[str]:
+    """Remark that the rate decides although the forecast has probabilities."""
+    if PROBABILITY not in forecast or _of_members(forecast) is not None:
+        return []
+    ladder = forecast[THRESHOLD].values.tolist()
+    if between(ladder, rule.rate) is not None:
+        return []
+    return [
+        f"warnings.rules.{rule.name}.rate: {rule.rate:g} mm/h lies outside of the forecast's"
+        f" probabilities, {ladder[0]:g} to {ladder[-1]:g} mm/h, so its rates decide"
+    ]
+
+
+def _of_members(forecast: xr.Dataset) -> xr.DataArray | None:
+    """The rates of the members; None without members."""
+    rates = forecast[MEMBER_RATE if MEMBER_RATE in forecast else RATE]
+    return rates if REALIZATION in rates.dims else None
+
+
 def _decides(
     forecast: xr.Dataset, rate: float, index: Index, rates: Float64Array
 ) -> tuple[Basis, Float64Array]:
     """What decides, and its values (lead, n)."""
     if PROBABILITY in forecast:
-        same = np.isclose(forecast[THRESHOLD].values, rate, rtol=1e-6)
-        if same.any():
-            one = forecast[PROBABILITY].isel({THRESHOLD: int(same.argmax())})
-            return "probability", values_at(one, index)
-    of_members = MEMBER_RATE if MEMBER_RATE in forecast else RATE
-    if REALIZATION in forecast[of_members].dims:
-        members = values_at(forecast[of_members], index)
+        around = between(forecast[THRESHOLD].values.tolist(), rate)
+        if around is not None:
+            *steps, share = around
+            low, high = (
+                values_at(forecast[PROBABILITY].isel({THRESHOLD: k}), index) for k in steps
+            )
+            return "probability", low + share * (high - low)
+    of_members = _of_members(forecast)
+    if of_members is not None:
+        members = values_at(of_members, index)
         share = (members >= np.float32(rate)).mean(axis=1)
         return "members", np.where(np.isnan(members).any(axis=1), np.nan, share)
     return "rate", rates

@@ -3,6 +3,7 @@
 FACE = {
     "options": "how a rate follows from probabilities",
     "ladder": "probabilities of a ladder of thresholds",
+    "formulas": "what follows from probabilities, for arrays of any library",
     "rates": "a rate from probabilities",
     "quantiles": "rates from the distribution of a forecast",
     "sample": "pixels of past forecasts to learn from",

@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from nowcast.probability.formulas import between
+
 LADDER = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 """Thresholds in mm/h of a forecast that names no others."""
 
@@ -50,17 +52,14 @@ class Probabilities:
         return torch.stack([self._at(threshold) for threshold in thresholds], dim=2)
 
     def _at(self, threshold: float) -> Tensor:
-        ladder = self.thresholds
-        if not ladder[0] <= threshold <= ladder[-1]:
+        ladder, found = self.thresholds, between(self.thresholds, threshold)
+        if found is None:
             raise ValueError(
                 f"threshold {threshold:g} lies outside of {ladder[0]:g} to {ladder[-1]:g} mm/h."
             )
-        above = next(k for k, rate in enumerate(ladder) if rate >= threshold)
-        if ladder[above] == threshold:
-            return self.values[:, :, above]
-        low, high = ladder[above - 1], ladder[above]
-        share = math.log(threshold / low) / math.log(high / low)
-        return torch.lerp(self.values[:, :, above - 1], self.values[:, :, above], share)
+        below, above, share = found
+        low, high = self.values[:, :, below], self.values[:, :, above]
+        return low if below == above else torch.lerp(low, high, share)
 
 
 def check_ladder(thresholds: Sequence[float]) -> None:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from nowcast.probability.formulas import expected_rate
 from nowcast.probability.ladder import Probabilities
 
 _JUST_BELOW = 1 - 2**-24
@@ -63,16 +63,8 @@ def median_rates(probabilities: Probabilities) -> Tensor:
 
 
 def mean_rates(probabilities: Probabilities) -> Tensor:
-    """Return the expected rate (b, lead, 1, h, w) in mm/h.
-
-    It is the integral of the probabilities over all rates. Between two thresholds they fall
-    exponentially; below the first they stay as they are there, and above the last they are zero.
-    """
+    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`."""
     values, levels = probabilities.values.float(), probabilities.thresholds
-    total = values[:, :, :1] * levels[0]
-    for k, (low, high) in enumerate(pairwise(levels)):
-        upper, lower = values[:, :, k : k + 1], values[:, :, k + 1 : k + 2]
-        fall = (upper.clamp(min=1e-12) / lower.clamp(min=1e-12)).log()
-        mean = torch.where(fall < 1e-4, (upper + lower) / 2, (upper - lower) / fall.clamp(min=1e-4))
-        total = total + mean * (high - low)
-    return total
+    each = [values[:, :, k : k + 1] for k in range(len(levels))]
+    rates: Tensor = expected_rate(each, levels, torch)
+    return rates

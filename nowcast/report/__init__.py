@@ -30,7 +30,6 @@ FACE = {
     "pictures.coast": "coastlines and borders near a place",
     "pictures.figure": "the figure that a notebook shows",
     "pictures.frames": "pictures and films of rain",
-    "pictures.geojson": "the lines of a map of the user",
     "pictures.stamps": "members as stamps",
     "pictures.outlines": "the lines of a map in pixels of a grid",
 }

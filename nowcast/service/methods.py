@@ -28,7 +28,9 @@ from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid, most_l
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
+from nowcast.places.rule import parse_rules
 from nowcast.pretrained import checkpoint_name
+from nowcast.probability.formulas import between
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
@@ -74,6 +76,8 @@ class Methods:
             )
             if not is_for_any_grid(self.model.about["config"]):
                 self._refuse_too_many_missing(steps_of(self.model)[0])
+            if config.baseline is None:
+                _refuse_rules_off_the_ladder(config, self.model.about["config"]["model"])
         # now, rather than in the night when it is needed
         for name in config.baselines:
             refuse_absent(name, baseline_record(name).libraries)
@@ -145,6 +149,7 @@ class Methods:
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
         refuse_too_long(lead_steps, scene.size, checkpoint_name(config.checkpoint), fields)
+        _refuse_unplaced(config, scene)
         any_grid = is_for_any_grid(model.about["config"])
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
@@ -234,6 +239,7 @@ class Methods:
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps", 1 + (config.ensemble or 0))
         _refuse_unfit_sums(config, scene.timestep_minutes, lead_steps)
+        _refuse_unplaced(config, scene)
         with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
@@ -250,11 +256,45 @@ class Methods:
         return scene, forecast, made_with
 
 
+def _refuse_rules_off_the_ladder(config: PredictConfig, model: Mapping[str, Any]) -> None:
+    """Errors: ConfigError if a rule of warnings asks for a rate that a model gives no probability
+    of, and no members are drawn, whose share would tell it.
+    """
+    if model.get("head") != "probability" or config.ensemble is not None:
+        return
+    ladder = model["thresholds"]
+    for rule in parse_rules(config.warnings.rules):
+        if between(ladder, rule.rate) is None:
+            raise ConfigError(
+                f"warnings.rules.{rule.name}.rate: the model gives probabilities of {ladder[0]:g}"
+                f" to {ladder[-1]:g} mm/h, not of {rule.rate:g}; give a rate within, or draw"
+                " members, as ensemble=20."
+            )
+
+
 def _refuse_unfit_sums(config: PredictConfig, timestep_minutes: float, lead_steps: int) -> None:
     """Errors: ConfigError if a window of a sum does not fit the time step and the lead times."""
     lead_minutes = [timestep_minutes * (k + 1) for k in range(lead_steps)]
     for minutes in config.accumulations:
         window_steps(minutes, lead_minutes)
+
+
+def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
+    """Errors: DataError, ConfigError if places or a map of the user's own cannot be found on the
+    grid.
+    """
+    if not config.asks_of_places and not config.has_own_map:
+        return
+    from nowcast.places.pixels import refuse_unplaced  # brings PROJ, which few forecasts need
+    from nowcast.radar.placing.cropping import knows_degrees
+
+    if config.asks_of_places:
+        refuse_unplaced(scene.grid, config.data.path)
+    if not knows_degrees(scene.place):
+        raise ConfigError(
+            f"page_map: {config.data.path} does not say where its pixels are on Earth, so"
+            f" {config.page_map} cannot be drawn; leave the key out."
+        )
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:

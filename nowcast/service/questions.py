@@ -127,10 +127,10 @@ def read_questions(config: PredictConfig) -> Questions:
 
             areas[rule.name] = read_areas(rule.area)
     zone = zone_of("timezone", config.timezone)
-    if config.page is not None and config.page_map not in ("natural_earth", "none"):
-        from nowcast.report.pictures.geojson import lines_of_geojson
+    if config.has_own_map:
+        from nowcast.places.geojson import read_lines
 
-        lines_of_geojson(config.page_map)
+        read_lines(config.page_map)
     return Questions(places, rules, areas, zone, config.warnings.file)
 
 

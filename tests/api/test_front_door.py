@@ -120,14 +120,19 @@ def test_scores_are_those_of_the_command(
         nowcast.write_forecast(one, tmp_path / f"forecasts/{number}.nc")
     words = [f"forecasts={tmp_path}/forecasts", "data=radar", f"data.path={radar_file}"]
     more = ["baseline=null", f"data.cache={tmp_path}/cache", f"output={tmp_path}/scores"]
-    shapes = ["thresholds=[0.5,1]", "fss_scales=[3]", "resamples=10"]
+    shapes = ["thresholds=[0.5,1]", "fss_scales=[3]", "resamples=10", "seed=3"]
+    shapes += ["interval_blocks=event", "event_min_wet_share=0.01", "event_gap_hours=1"]
     assert run("evaluate", *words, *more, *shapes).code == 0
     theirs = xr.open_dataset(tmp_path / "scores" / "scores.nc", decode_timedelta=False)
-    ours = nowcast.score(forecasts, grid, thresholds=[0.5, 1], fss_scales=[3], resamples=10)
+    ours = nowcast.score(
+        forecasts, grid, thresholds=[0.5, 1], fss_scales=[3], resamples=10, seed=3,
+        interval_blocks="event", event_min_wet_share=0.01, event_gap_hours=1,
+    )  # fmt: skip
     assert set(theirs.data_vars) == set(ours.data_vars)
     for name in theirs.data_vars:
         np.testing.assert_array_equal(ours[name].values, theirs[name].values, err_msg=str(name))
-    assert ours.attrs["cases"] == 2
+    about = {name: ours.attrs[name] for name in ("cases", "seed", "resamples", "interval_blocks")}
+    assert about == {"cases": 2, "seed": 3, "resamples": 10, "interval_blocks": "event"}
 
 
 def test_a_picture_is_a_figure_or_a_file(

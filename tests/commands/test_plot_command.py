@@ -52,6 +52,13 @@ def write(
     write_forecast(build_forecast(rates, grid, START + start * STEP, STEP, provenance), name)
 
 
+def write_nowhere(name: str) -> None:
+    """A forecast file that does not say where its pixels are."""
+    grid = synthetic_grid(12, 20, 24)
+    nowhere = grid.drop_vars([name for name in grid.coords if name != "time"])
+    write_forecast(build_forecast(grid[RATE].values[:2], nowhere, START, STEP, {}), name)
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What would be drawn, in place of drawing it."""
@@ -290,9 +297,7 @@ def test_a_pixel_that_a_member_lacks_is_missing_in_the_mean(folder: Path) -> Non
 def test_lines_of_latitude_and_longitude_only_where_the_file_has_them(
     run: Run, folder: Path, drawn: list[dict[str, Any]]
 ) -> None:
-    grid = synthetic_grid(12, 20, 24)
-    nowhere = grid.drop_vars([name for name in grid.coords if name != "time"])
-    write_forecast(build_forecast(grid[RATE].values[:2], nowhere, START, STEP, {}), "nowhere.nc")
+    write_nowhere("nowhere.nc")
     assert run("plot", "nowhere.nc").code == 0
     assert (drawn[0]["degrees"], drawn[0]["origin"]) == (None, "upper")
 
@@ -356,6 +361,7 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         (["forecast.nc", "colour=radar"], 78, "colour: no such key"),
         (["forecast.nc", "map=google"], 78, "map: 'google' is neither natural_earth, nor none, nor a GeoJSON file"),
         (["forecast.nc", "map=none.geojson"], 66, "none.geojson: no such GeoJSON file"),
+        (["nowhere.nc", "map=own.geojson"], 78, "map: nowhere.nc does not say where its pixels are on Earth, so own.geojson cannot be drawn; leave the key out."),
         (["forecast.nc", "members=true"], 78, "members: forecast.nc has no members"),
         (["forecast.nc", "members=true", "output=f.gif"], 78, "output: members are drawn as one picture, unlike 'f.gif'"),
         (["forecast.nc", "members=true", "motion=true"], 78, "motion: is not drawn with members=true"),
@@ -374,6 +380,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
     write("later.nc", start=1)
     write("short.nc", steps=2)
     write("steps.nc", "steps", members=3)
+    write_nowhere("nowhere.nc")
     write_synthetic("small.nc", 12, 5, 5, start="2020-01-01T00:00")
     write_synthetic("early.nc", 3, 20, 24, start="2020-01-01T00:00")
     before = sorted(os.listdir())

@@ -71,6 +71,21 @@ def test_what_it_was_not_made_for_is_said_in_the_file_and_the_log(run: Run, tmp_
         assert words in made.attrs["remarks"]
 
 
+def test_an_unknown_pixel_size_is_logged_once(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "fine.nc", 25, 40, 48, seed=3, start="2020-01-01")
+    with xr.open_dataset(tmp_path / "fine.nc") as opened:
+        rain = opened.load().drop_vars(["x", "y", "crs"])
+    for variable in rain.variables.values():
+        variable.attrs.pop("grid_mapping", None)
+        variable.encoding.pop("grid_mapping", None)
+    rain.to_netcdf(tmp_path / "rain.nc")
+    scored = ["checkpoint=pretrained", "data=radar", "period=[2020-01-01,2020-01-01]"]
+    scored += ["stride=20", "resamples=0", "fss_scales=[]", "baseline=persistence", "lead_steps=2"]
+    for command, words in (("predict", ["output=f.nc"]), ("evaluate", scored)):
+        ran = run(command, "data.path=rain.nc", *words, *HERE)
+        assert ran.code == 0 and ran.err.count("how large a pixel is") == 1, ran.err
+
+
 def test_either_order_of_rows_has_the_same_forecast_within_its_symmetry(
     run: Run, tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ def test_rain_starts_stops_and_comes_again() -> None:
     assert answers.heaviest.probability == pytest.approx(0.45)
     assert in_words(answers, UTC) == (
         "Rain starts at 12:10 (probability 0.6), stops about 12:20 (probability 0.75), again from"
-        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.5 mm in the next"
+        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.7 mm in the next"
         " 30 minutes."
     )
 
@@ -117,6 +117,20 @@ def test_sums_are_rates_times_the_time_since_the_valid_time_before() -> None:
     wide = forecast_of([6.0, 12.0, 3.0], step=2 * STEP)
     amount = amount_of(curve_at(wide, Place("a", *HERE)), 25)
     assert millimetres(amount) == pytest.approx((6 + 12 + 0.5 * 3) / 6)
+
+
+def test_probabilities_without_members_tell_the_expected_sum() -> None:
+    """A rate of 1 mm/h or more with 0.8, of 4 or more with 0.4: below 1 mm/h 0.8 · 1, then 3 times
+    the logarithmic mean of 0.8 and 0.4, 0.4 / ln 2. Rates by cuts are 12 mm/h.
+    """
+    likely = {1.0: [0.8] * 5 + [np.nan], 4.0: [0.4] * 5 + [np.nan]}
+    curve = curve_at(forecast_of(6 * [12.0], likely), Place("a", *HERE))
+    expected = 0.8 + 3 * 0.4 / np.log(2)
+    np.testing.assert_array_equal(curve.rate, 12.0)
+    assert curve.pixel_expected is not None
+    np.testing.assert_allclose(curve.pixel_expected[:, 0], 5 * [expected] + [12.0], rtol=1e-5)
+    amount = answers_of(curve).sums[30]
+    assert millimetres(amount) == pytest.approx((5 * expected + 12.0) / 12)
 
 
 def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:

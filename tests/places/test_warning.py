@@ -66,22 +66,52 @@ def test_at_a_place_the_rule_looks_at_its_pixel() -> None:
     )
 
 
-def test_members_decide_if_the_forecast_has_no_such_threshold() -> None:
+def test_members_decide_outside_of_the_thresholds() -> None:
     members = np.zeros((1, 10, 3, 4))
     members[0, :4, 1, 1] = 20.0
     forecast = with_members(forecast_of([1.0], {5.0: [0.9]}), members)
-    (warning,), _ = warned(forecast, RULE, ALL)
-    assert warning.basis == "members" and warning.highest_probability == pytest.approx(0.4)
+    (warning,), remarks = warned(forecast, RULE, ALL)
+    assert (warning.basis, remarks) == ("members", [])
+    assert warning.highest_probability == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("probabilities", [None, {5.0: [1.0, 1.0]}])
-def test_without_a_probability_of_the_rate_the_rate_itself_decides(
-    probabilities: dict[float, Any] | None,
-) -> None:
-    (warning,), _ = warned(forecast_of([10.0, 9.9], probabilities), RULE, ALL)
-    assert (warning.basis, warning.highest_probability) == ("rate", None)
+def test_between_two_thresholds_the_probability_is_interpolated() -> None:
+    """10 mm/h is halfway from 5 to 20 in logarithms, and the rate itself never reaches it."""
+    rates, likely = [6, 6, 6], {5.0: [0.5, 0.6, 0.7], 20.0: [0.0, 0.0, 0.1]}
+    members = np.full((3, 5, 3, 4), 50.0)
+    for forecast in (forecast_of(rates, likely), with_members(forecast_of(rates, likely), members)):
+        (warning,), remarks = warned(forecast, RULE, ALL)
+        assert (warning.basis, remarks) == ("probability", [])
+        assert (warning.start, warning.end) == (NOON + 2 * STEP, NOON + 3 * STEP)
+        assert warning.highest_probability == pytest.approx(0.4, abs=0.003)
+
+
+def test_a_threshold_in_single_precision_is_that_of_the_rule() -> None:
+    forecast = forecast_of([1.0], {0.1: [0.9], 5.0: [0.1]})
+    single = forecast["threshold"].values.astype(np.float32).astype(float)
+    forecast = forecast.assign_coords(threshold=single)
+    (warning,), remarks = warned(forecast, Rule("drizzle", 0.1, 0.3, 60.0, area="a"), ALL)
+    assert (warning.basis, remarks) == ("probability", [])
+
+
+def test_without_probabilities_the_rate_itself_decides() -> None:
+    (warning,), remarks = warned(forecast_of([10.0, 9.9]), RULE, ALL)
+    assert (warning.basis, warning.highest_probability, remarks) == ("rate", None, [])
     assert warning.start == warning.end == NOON + STEP
     assert "probability" not in warning_in_words(warning, UTC)
+
+
+@pytest.mark.parametrize("ladder", [(0.5, 5.0), (20.0, 50.0)])
+def test_outside_of_the_thresholds_the_rate_decides_and_that_is_remarked(
+    ladder: tuple[float, float],
+) -> None:
+    forecast = forecast_of([10.0, 9.9], {one: [1.0, 1.0] for one in ladder})
+    (warning,), remarks = warned(forecast, RULE, ALL)
+    assert (warning.basis, warning.start, warning.end) == ("rate", NOON + STEP, NOON + STEP)
+    assert remarks == [
+        "warnings.rules.flood.rate: 10 mm/h lies outside of the forecast's probabilities,"
+        f" {ladder[0]:g} to {ladder[1]:g} mm/h, so its rates decide"
+    ]
 
 
 def test_an_area_that_the_forecast_does_not_know_is_remarked() -> None:

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from nowcast.probability.formulas import expected_rate
 from nowcast.probability.ladder import LADDER, Probabilities
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 
@@ -72,3 +74,12 @@ def test_without_rain_every_rate_is_zero() -> None:
     dry = Probabilities(LADDER, torch.zeros(1, 2, len(LADDER), 3, 3))
     assert not median_rates(dry).any()
     assert not mean_rates(dry).any()
+
+
+def test_arrays_have_the_expected_rates_of_tensors() -> None:
+    values = random_probabilities()
+    values[0, 1, 3, 2, 2] = math.nan
+    expected = expected_rate([*np.moveaxis(values.numpy(), 2, 0)], LADDER, np)
+    tensors = mean_rates(Probabilities(LADDER, values))[:, :, 0]
+    np.testing.assert_allclose(expected, tensors.numpy(), rtol=1e-5)
+    assert np.isnan(expected).sum() == 1

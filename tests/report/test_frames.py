@@ -113,11 +113,31 @@ def test_sums_have_a_scale_in_mm_and_begin_when_the_first_has_ended() -> None:
     )
     assert [axes.get_ylabel() for axes in figure.axes][-3:] == ["mm/h", "mm", "probability"]
     early, late = figure.axes[2:4]
-    assert [text.get_text() for text in early.texts if text.get_visible()] == ["no sum yet"]
+    assert (early.texts[:], early.get_images(), early.get_title()) == ([], [], "")
+    assert late.get_title() == "+10 min"
     image = late.get_images()[0]
     assert image.get_cmap()(image.norm(7.0))[:3] == to_rgb(RATE_CLASSES[5.0])
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words[0] == "dry, below 0.1 mm/h; below 0.1 mm; probability below 0.05"
+
+
+def test_sums_are_drawn_at_the_lead_times_that_have_one() -> None:
+    """Of 12 lead times six are drawn, at 10, 20, … 60 minutes: sums over 30 from 30 on."""
+    rain = np.ones((12, 8, 8))
+    sums = [None] * 5 + [rain[0]] * 7
+    seen = [None] * 5 + [rain[0], None, None, *rain[8:]]  # the frame at 40 minutes is missing
+    rows = {"observed: sum over 30 min": seen, "model: sum over 30 min": sums}
+    minutes = [5 * step for step in range(1, 13)]
+    figure = frames.frames_figure(None, {"model": rain}, minutes, "Rain", amounts=rows)
+    of_row = [figure.axes[6 * row : 6 * row + 6] for row in range(3)]
+    drawn = [[len(panel.get_images()) for panel in row] for row in of_row]
+    assert drawn == [[1] * 6, [0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]
+    said = [text.get_text() for row in of_row for panel in row for text in panel.texts
+            if text.get_visible()]  # fmt: skip
+    assert said == ["no sum"]
+    assert of_row[1][2].get_title() == "+30 min"
+    early = frames.frames_figure(None, {"model": rain}, minutes, "Rain", amounts={"a": [None] * 12})
+    assert early.axes[6].texts[0].get_text() == "no sum"
 
 
 def test_members_stand_as_stamps_under_their_names() -> None:

@@ -9,9 +9,8 @@ import numpy as np
 import pyproj
 import pytest
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.places.geojson import read_lines
 from nowcast.report.pictures.coast import lines_within
-from nowcast.report.pictures.geojson import lines_of_geojson
 from nowcast.report.pictures.mesh import build_mesh
 from nowcast.report.pictures.outlines import build_outlines
 
@@ -104,37 +103,10 @@ def test_a_map_of_ones_own(tmp_path: Path) -> None:
         {"type": "Point", "coordinates": [3, 50]},
     ]
     path = written(tmp_path / "a.geojson", {"type": "FeatureCollection", "features": parts})
-    lines = lines_of_geojson(path)
+    lines = read_lines(path)
     assert [len(line) for line in lines] == [2, 4, 4, 4, 2]
     east, north = 3 + 0.1 * np.arange(5)[None, :], 50 + 0.1 * np.arange(4)[:, None]
     of_a_windows_editor = written(tmp_path / "b.geojson", "\ufeff" + json.dumps(LINE))
     drawn = build_outlines(east, north, of_a_windows_editor)
     assert drawn.borders == []
     assert drawn.coasts[0] == pytest.approx(np.array([[1.0, 1.0], [2.0, 2.0]]), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("<html>", "no GeoJSON of lines in degrees"),
-        ("[" * 100_000, "no GeoJSON"),
-        ({"type": "Topology"}, "the type 'Topology' is unknown"),
-        ({"type": "FeatureCollection"}, "'features'"),
-        ({"type": "LineString", "coordinates": [[650000, 5400000]] * 2}, "no longitude and lat"),
-        ({"type": "LineString", "coordinates": [["a", "b"]]}, "no GeoJSON"),
-        ({"type": "LineString", "coordinates": [[float("nan"), 1]]}, "no longitude and lat"),
-        ({"type": "LineString", "coordinates": [[10**400, 1]]}, "no GeoJSON of lines"),
-        ({"type": "Point", "coordinates": [3, 50]}, "it has no lines to draw"),
-        ([1, 2], "no GeoJSON"),
-    ],
-)
-def test_what_is_no_map_is_refused_by_name(tmp_path: Path, content: Any, says: str) -> None:
-    path = written(tmp_path / "a.geojson", content)
-    with pytest.raises(DataError, match=r"a\.geojson: ") as refused:
-        lines_of_geojson(path)
-    assert says in str(refused.value)
-
-
-def test_a_map_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="no such GeoJSON file"):
-        lines_of_geojson(tmp_path / "none.geojson")

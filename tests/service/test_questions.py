@@ -134,8 +134,17 @@ def test_a_period_with_a_warning_is_no_failure(run: Run, words: list[str]) -> No
     assert len(list(Path("out").glob("*.nc"))) == 2
 
 
-def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
-    run: Run, words: list[str]
+@pytest.mark.parametrize(
+    ("asked", "code", "says"),
+    [
+        (["places=places.csv"], 65, "rain.nc: does not say where its pixels are on Earth"),
+        (["place=51.08,10"], 65, "rain.nc: does not say where its pixels are on Earth"),
+        (RULES[1:], 65, "rain.nc: does not say where its pixels are on Earth"),
+        (["page=page.html", "page_map=areas.geojson"], 78, "page_map: rain.nc does not say where"),
+    ],
+)
+def test_on_a_radar_without_a_place_none_is_looked_for(
+    run: Run, words: list[str], asked: list[str], code: int, says: str
 ) -> None:
     with xr.open_dataset("rain.nc", engine="netcdf4") as file:
         rain = file.load().drop_vars("crs")
@@ -143,10 +152,9 @@ def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
     rain[RATE].attrs.pop("grid_mapping", None)
     rain[RATE].encoding.pop("grid_mapping", None)
     rain.to_netcdf("rain.nc", engine="netcdf4")
-    for _ in range(2):
-        outcome = run("predict", *words)
-        assert outcome.code == 65 and "out/1225.nc: does not say where its pixels" in outcome.err
-        assert [path.name for path in Path("out").iterdir()] == ["1225.nc"]
+    outcome = run("predict", *words[:5], *asked)
+    assert outcome.code == code and says in outcome.err
+    assert not list(Path("out").rglob("*.nc")) and not Path("page.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
         (["places=none.csv"], 66, "none.csv: cannot be read"),
         (["place=[1]"], 78, "place: give latitude and longitude"),
         (["timezone=Berlin"], 78, "timezone: 'Berlin' is no time zone"),
-        ([RULES[0].replace("areas", "none")], 66, "none.geojson: cannot be read"),
+        ([RULES[0].replace("areas", "none")], 66, "none.geojson: no such GeoJSON"),
         ([RULES[0].replace("areas.geojson", "places.csv")], 65, "places.csv: is no GeoJSON"),
         ([RULES[0].replace("5", "-5")], 78, "warnings.rules.flood.rate: give a number above 0"),
         (["warnings.exit_code=10"], 78, "warnings.rules: give a rule"),
@@ -168,7 +176,7 @@ def test_a_forecast_that_does_not_say_where_it_is_is_published_all_the_same(
         (["places=out/1225.places.csv"], 78, "places: "),
         (["status=out/1225.places.json"], 78, "may be written as the answers of a forecast"),
         (["page=out/p.html", "page_map=none.geojson"], 66, "none.geojson: no such GeoJSON"),
-        (["page=out/p.html", "page_map=bad.geojson"], 65, "bad.geojson: no GeoJSON of lines"),
+        (["page=out/p.html", "page_map=bad.geojson"], 65, "bad.geojson: is no GeoJSON"),
         (["page=out/p.html", "page_map=none.geojson", "--check"], 66, "page_map: none.geojson"),
         (["accumulations=[[1]]"], 78, "accumulations: give minutes from 1 to 1440"),
         (["accumulations=[5]", "accumulation_thresholds=[[1]]"], 78, "accumulation_thresholds: give"),
@@ -192,6 +200,46 @@ def test_a_rule_that_ends_before_the_first_lead_time_is_told(run: Run, words: li
     assert outcome.code == 0
     assert "flood.within: the forecast begins 5 minutes ahead" in outcome.err
     assert "not covered" not in outcome.err
+
+
+def test_a_rate_that_the_model_gives_no_probability_of_is_refused_before_the_forecast(
+    run: Run, words: list[str]
+) -> None:
+    model = ["lead_steps=2", *words[3:], RULES[0].replace("rate: 5", "rate: 60")]
+    outcome = run("predict", *model)
+    assert outcome.code == 78 and not Path("out/1225.nc").exists()
+    assert "warnings.rules.flood.rate: the model gives probabilities of 0.1 to 50" in outcome.err
+    outcome = run("predict", *model, "ensemble=2")
+    assert outcome.code == 0 and "lies outside" not in outcome.err
+
+
+def test_a_rate_that_a_baseline_gives_no_probability_of_is_remarked(
+    run: Run, words: list[str]
+) -> None:
+    asked = [RULES[0].replace("rate: 5", "rate: 60"), "model=lagrangian_probability"]
+    outcome = run("predict", *words, *asked, "input_steps=2", "place=51.08,10")
+    assert outcome.code == 0 and "60 mm/h lies outside of the forecast's prob" in outcome.err
+
+
+def test_the_sum_at_a_place_is_that_of_the_file_with_and_without_its_sums(
+    run: Run, words: list[str]
+) -> None:
+    """Up to the probabilities of the file, which are rounded to 0.005."""
+    with xr.open_dataset("rain.nc", engine="netcdf4") as file:
+        rain = file.load()
+    rain[RATE].values[:, :, ::2], rain[RATE].values[:, :, 1::2] = 8.0, 0.0
+    rain.to_netcdf("stripes.nc", engine="netcdf4")
+    asked = ["model=lagrangian_probability", "input_steps=3", "lead_steps=6"]
+    asked += ["data.path=stripes.nc", *words[4:]]
+    sums = []
+    for more in (["accumulations=[30]"], []):
+        outcome = run("predict", *asked, *more)
+        assert outcome.code == 0, outcome.err
+        here, _ = json.loads(Path("out/1225.places.json").read_text())["places"]
+        sums.append(here["sums"]["30"]["amount"])
+    rates = [one["rate"] for one in here["lead_times"]]
+    assert sums[0] > 0.1 and sums[1] == pytest.approx(sums[0], rel=0.03)
+    assert sum(rates) / 12 != pytest.approx(sums[0], rel=0.1)  # of medians
 
 
 def test_rules_are_taken_together_too(run: Run, words: list[str]) -> None:

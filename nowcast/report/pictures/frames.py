@@ -125,7 +125,7 @@ def frames_figure(
         past: (t, h, w) in mm/h of the same spacing, the last frame at the reference time; the
             newest `columns` are drawn.
         amounts: sums, each (lead, h, w) in mm, by the name that stands at its row; a frame may be
-            None.
+            None, and lead times before the first sum of all rows are left out.
         probabilities: each (lead, h, w) from 0 to 1, by the name that stands at its row; they come
             last, in colours of their own.
         reference_time: in UTC, from which valid times are shown.
@@ -158,10 +158,11 @@ def frames_figure(
     rows: list[PanelRow] = []
     if past is not None:
         rows.append(_past_row(past, lead_minutes, len(picked), reference_time))
-    times = [time_in_words(lead_minutes[step], reference_time) for step in picked]
+    times = {step: time_in_words(lead_minutes[step], reference_time) for step in picked}
+    with_sums = _from_first_sum(picked, [future[name] for name in amounts])
     for name, frames in future.items():
-        drawn = [frames[step] for step in picked]
-        rows.append((name, list(zip(times, drawn, strict=True))))
+        drawn = with_sums if name in amounts else picked
+        rows.append((name, [(times[step], frames[step]) for step in drawn]))
     return _panel_figure(rows, title, look)
 
 
@@ -339,6 +340,12 @@ def _film(
         # laid out once, so that nothing moves from one picture to the next
         figure.set_layout_engine("none")
         yield np.asarray(drawing.buffer_rgba())[..., :3].copy()
+
+
+def _from_first_sum(steps: list[int], amounts: Sequence[list[Panel]]) -> list[int]:
+    """Return the lead steps from the first on at which a row has a sum; all if none has any."""
+    has_sum = [any(frames[step] is not None for frames in amounts) for step in steps]
+    return steps[has_sum.index(True) :] if any(has_sum) else steps
 
 
 def _past_row(

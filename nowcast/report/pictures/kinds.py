@@ -18,9 +18,9 @@ Kind = Literal["rate", "amount", "probability"]
 UNITS: Mapping[Kind, str] = {"rate": "mm/h", "amount": "mm", "probability": "probability"}
 """What stands at the scale of each kind, in the order in which rows of these kinds follow."""
 BLANK: Mapping[Kind, str] = {
-    "rate": "not observed", "amount": "no sum yet", "probability": "not observed",
+    "rate": "not observed", "amount": "no sum", "probability": "not observed",
 }  # fmt: skip
-"""The words in place of a frame that is absent; the first sum ends some time after the start."""
+"""The words in place of a frame that is absent: a film begins before the first sum has ended."""
 
 
 def colours_of(kind: Kind, colours: str) -> tuple["Colormap", "BoundaryNorm"]:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.arrays import Float64Array
+from nowcast.places.geojson import read_lines
 from nowcast.radar.placing.cropping import box_around
 from nowcast.report.pictures.coast import lines_within
-from nowcast.report.pictures.geojson import lines_of_geojson
 from nowcast.report.pictures.mesh import Mesh, build_mesh
 
 NATURAL_EARTH: Literal["natural_earth"] = "natural_earth"
@@ -41,7 +41,7 @@ def build_outlines(longitude: npt.ArrayLike, latitude: npt.ArrayLike, map: str) 
     Raises:
         MissingInputError, DataError, InputOutputError: if the GeoJSON file cannot be used.
     """
-    own = lines_of_geojson(map) if map not in (NATURAL_EARTH, NO_MAP) else []
+    own = read_lines(map) if map not in (NATURAL_EARTH, NO_MAP) else []
     mesh, box = build_mesh(longitude, latitude), box_around(longitude, latitude)
     if mesh is None or box is None or map == NO_MAP:
         return Outlines([], [])

@@ -1,0 +1,145 @@
+"""GeoJSON files (RFC 7946): the lines of each feature, in degrees."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nowcast.arrays import Float64Array
+from nowcast.errors import DataError, InputOutputError, MissingInputError
+from nowcast.untrusted.files import refuse_irregular
+
+_DEPTHS = {"LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
+"""How deep the points of a geometry lie in its coordinates."""
+_OTHERS = ("Point", "MultiPoint", "GeometryCollection")
+_LARGEST = 50 * 2**20  # bytes: a map of the world at 1:10m takes half
+_DEGREES = re.compile(r"CRS84|EPSG:{1,2}(4326|4258|4269)\b")
+"""Degrees in files from before RFC 7946: WGS 84, or within metres of it ETRS89 and NAD83."""
+_NAMES = ("name", "NAME", "Name", "id")
+_ADVICE = "give a FeatureCollection of lines or polygons, in longitude and latitude"
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A feature of a GeoJSON file.
+
+    Args:
+        where: file and number of the feature, for messages.
+        name: its property or member `name`, or `id`; None if it has neither.
+        kind: the type of its geometry; None without a geometry.
+        lines: each (n, 2) longitude and latitude in degrees: lines, and the rings of polygons;
+            points are left out.
+    """
+
+    where: str
+    name: str | None
+    kind: str | None
+    lines: tuple[Float64Array, ...]
+
+
+def read_features(path: str | Path) -> list[Feature]:
+    """Read a GeoJSON file.
+
+    Args:
+        path: of a FeatureCollection, a Feature, or a geometry by itself.
+
+    Returns:
+        The features, in the order of the file.
+
+    Raises:
+        MissingInputError: if there is no such file.
+        InputOutputError: if it cannot be read.
+        DataError: if it is no GeoJSON, not in degrees, or larger than 50 MiB.
+    """
+    path = Path(path).expanduser()
+    try:
+        document = json.loads(_text_of(path))
+        crs = document.get("crs")
+        if crs and not _DEGREES.search(json.dumps(crs)):
+            raise DataError(
+                f"{path}: has coordinates of another kind; save it in degrees (WGS 84)."
+            )
+        is_collection = document["type"] == "FeatureCollection"
+        features = document["features"] if is_collection else [document]
+        return [
+            _feature(one, f"{path}, feature {number}")
+            for number, one in enumerate(features, start=1)
+        ]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: is no GeoJSON ({str(error)[:80]}); {_ADVICE}.") from error
+
+
+def read_lines(path: str | Path) -> list[Float64Array]:
+    """Return the lines and outlines of a GeoJSON file, each (n, 2) as those of a `Feature`.
+
+    Raises:
+        MissingInputError, InputOutputError, DataError: as `read_features`, and without any line.
+    """
+    lines = [line for feature in read_features(path) for line in feature.lines]
+    if not lines:
+        raise DataError(f"{path}: has no lines to draw; {_ADVICE}.")
+    return lines
+
+
+def _text_of(path: Path) -> str:
+    refuse_irregular(path)
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such GeoJSON file; give another.")
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path}: is larger than 50 MiB; simplify its lines.")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputOutputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _feature(given: dict[str, Any], where: str) -> Feature:
+    is_feature = given["type"] == "Feature"
+    geometry = given["geometry"] if is_feature else given
+    properties = (given.get("properties") or {}) if is_feature else {}
+    names = [about.get(name) for about in (properties, given) for name in _NAMES]
+    name = next((str(one) for one in names if isinstance(one, str | int)), None)
+    if geometry is None:
+        return Feature(where, name, None, ())
+    lines = (_line(points, where) for points in _lines_in(geometry))
+    return Feature(where, name, geometry["type"], tuple(line for line in lines if line.size))
+
+
+def _lines_in(geometry: dict[str, Any]) -> Iterator[Any]:
+    """Yield the points of each line of a geometry."""
+    kind = geometry["type"]
+    if kind in _DEPTHS:
+        yield from _at_depth(geometry["coordinates"], _DEPTHS[kind])
+    elif kind == "GeometryCollection":
+        for one in geometry["geometries"]:
+            yield from _lines_in(one)
+    elif kind not in _OTHERS:
+        raise ValueError(f"the type {kind!r} is unknown")
+
+
+def _at_depth(coordinates: Any, depth: int) -> Iterator[Any]:
+    if depth == 1:
+        yield coordinates
+        return
+    for one in coordinates:
+        yield from _at_depth(one, depth - 1)
+
+
+def _line(points: Any, where: str) -> Float64Array:
+    """Return points (n, 2), without their heights."""
+    try:
+        line = np.array([[float(point[0]), float(point[1])] for point in points]).reshape(-1, 2)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise DataError(
+            f"{where}: has coordinates that are no numbers; give longitude and latitude."
+        ) from error
+    if not (np.abs(line) <= [360.0, 90.0]).all():
+        raise DataError(
+            f"{where}: a point lies beyond 360 degrees of longitude or 90 of latitude; give"
+            " degrees, the longitude first."
+        )
+    return line

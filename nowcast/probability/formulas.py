@@ -1,0 +1,58 @@
+"""What follows from the probabilities of a ladder of thresholds, for NumPy and PyTorch alike.
+
+Neither is imported here.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+
+def between(ladder: Sequence[float], threshold: float) -> tuple[int, int, float] | None:
+    """Return the two thresholds of a ladder around another, and how far it lies between them.
+
+    Args:
+        ladder: (k,) in mm/h, rising.
+        threshold: in mm/h.
+
+    Returns:
+        Two numbers in the ladder, and the share of the way from the first to the second in
+        logarithms: the probability is p₁ + share · (p₂ − p₁). None beyond the ends of the ladder.
+
+    Example:
+        >>> between((1, 4), 2), between((1, 4), 4), between((1, 4), 5)
+        ((0, 1, 0.5), (1, 1, 0.0), None)
+    """
+    for k, level in enumerate(ladder):
+        if math.isclose(level, threshold, rel_tol=1e-6):
+            return k, k, 0.0
+    above = next((k for k, level in enumerate(ladder) if level > threshold), 0)
+    if above == 0:
+        return None
+    low, high = ladder[above - 1], ladder[above]
+    return above - 1, above, math.log(threshold / low) / math.log(high / low)
+
+
+def expected_rate(probabilities: Sequence[Any], thresholds: Sequence[float], xp: Any) -> Any:
+    """Return the expected rate in mm/h.
+
+    It is the integral of the probabilities over all rates. Between two thresholds they fall
+    exponentially; below the first they stay as they are there, and above the last they are zero.
+
+    Args:
+        probabilities: of each threshold, arrays or tensors of one shape, from 0 to 1, NaN =
+            missing.
+        thresholds: (k,) in mm/h, rising.
+        xp: `numpy` or `torch`.
+
+    Returns:
+        An array or tensor of the same shape, NaN = missing.
+    """
+    total = probabilities[0] * thresholds[0]
+    steps = zip(pairwise(probabilities), pairwise(thresholds), strict=True)
+    for (upper, lower), (low, high) in steps:
+        fall = xp.log(upper.clip(min=1e-12) / lower.clip(min=1e-12))
+        mean = xp.where(fall < 1e-4, (upper + lower) / 2, (upper - lower) / fall.clip(min=1e-4))
+        total = total + mean * (high - low)
+    return total
