@@ -125,13 +125,15 @@ def _lead_steps(config: EvaluateConfig) -> dict[str, int | None]:
     enough is asked for all it has; the common ones are scored.
     """
     asked, checkpoints = config.lead_steps, config.checkpoints
-    steps = dict.fromkeys(checkpoints, asked)
+    steps: dict[str, int | None] = dict.fromkeys(checkpoints, asked)
     if asked is None or len(checkpoints) == 1:
         return steps
     configs = {name: read_checkpoint(one)["config"] for name, one in checkpoints.items()}
     others = {name: one for name, one in configs.items() if not is_for_any_grid(one)}
     enough = [name for name, one in others.items() if one["lead_steps"] >= asked]
-    return steps | dict.fromkeys(enough if len(others) < len(configs) else (), None)
+    if len(others) < len(configs):
+        steps.update(dict.fromkeys(enough))
+    return steps
 
 
 def _refuse_other_sequences(models: Mapping[str, Source]) -> None:

@@ -111,8 +111,8 @@ def complete(
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
     minutes, known = line.timestep_minutes, need.timestep
-    is_other = known is not None and minutes != known / _MINUTE
-    if is_other and np.unique(line.times).size > need.steps and _is_told_twice(line, minutes):
+    more = np.unique(line.times).size > need.steps and _is_told_twice(line, minutes)
+    if known is not None and more and minutes != known / _MINUTE:
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on"
             f" {known / _MINUTE:g}; give data of that spacing, or train a model on this."
