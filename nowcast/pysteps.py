@@ -9,7 +9,6 @@ lies in the north, missing pixels are NaN, and motion is in pixels per timestep,
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,9 +24,9 @@ from nowcast.factories.models import refuse_other_size
 from nowcast.factories.windows import open_forecaster
 from nowcast.files import FileVersion
 from nowcast.forecast.any_grid import (
-    LONGEST_MINUTES,
     beyond_experience,
     is_for_any_grid,
+    most_lead_steps,
     on_grid,
 )
 from nowcast.forecast.baselines.library import require
@@ -66,8 +65,8 @@ def forecast(
     Args:
         precip: (t, y, x) in mm/h, NaN = missing, oldest first; the newest frames are taken, as many
             as the model sees.
-        velocity: (2, y, x) in pixels per timestep, x then y; None estimates it. A model of the
-            fixed frame does without.
+        velocity: (2, y, x) in pixels per timestep, x then y, of the forecast and its members; None
+            estimates it. A model of the fixed frame does without.
         timesteps: number of lead times, or a rising list of whole ones.
         checkpoint: that `nowcast train` wrote; None is the model that comes with nowcast.
         kmperpixel, timestep: pixel size in km and time step in minutes of `precip`. A model for any
@@ -84,13 +83,13 @@ def forecast(
 
     Raises:
         ConfigError: if a setting does not fit the model.
-        DataError: if `precip` or `velocity` cannot be used.
+        DataError: if `precip` or `velocity` cannot be used, or the time step is too long.
         MissingInputError: if there is no such checkpoint.
     """
     forecaster, about, precision = _opened(checkpoint, device)
     if is_for_any_grid(about["config"]):
         km, minutes = _spacing(kmperpixel, timestep)
-        leads = _leads(timesteps, math.floor(LONGEST_MINUTES / minutes))
+        leads = _leads(timesteps, most_lead_steps(minutes))
         forecaster = on_grid(forecaster, km, minutes, leads[-1] + 1)
     else:
         _refuse_other_grid(forecaster, about, kmperpixel, timestep, other_grid)
@@ -100,17 +99,17 @@ def forecast(
     turn = Turn(place.get("first_row") == "south", (place.get("pixel") or [0, 1])[1] < 0)
     past = turn(_past(precip, forecaster))
     refuse_other_size(about["config"], past.shape[-2:], "precip")
-    motion = None
+    rain, given, motion = past[:, :, 0], None, None
     if forecaster.moving:
-        rain = past[:, :, 0]
-        motion = forecaster.motion(past) if velocity is None else _coarse(velocity, rain, turn)
+        given = None if velocity is None else _coarse(velocity, rain, turn)
+        motion = forecaster.motion(past) if given is None else given
     made = _forecast(forecaster, past, motion, precision)
     if n_ens_members is not None:
-        made = with_members(made, past[:, :, 0], n_ens_members, seed or 0)
+        made = with_members(made, rain, n_ens_members, seed or 0, given)
     rates = made.rates if made.members is None else made.members
     values = turn(rates[0, leads]).numpy().swapaxes(0, 1)  # (m, lead, y, x)
-    given = np.asarray(precip).dtype
-    kind = given if given.kind == "f" else np.float32
+    dtype = np.asarray(precip).dtype
+    kind = dtype if dtype.kind == "f" else np.float32
     return np.array(values if n_ens_members is not None else values[0], dtype=kind)
 
 

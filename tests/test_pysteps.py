@@ -11,6 +11,7 @@ import xarray as xr
 
 from nowcast import load_forecaster
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.forecast import forecaster, members
 from nowcast.forecast.dataset import build_forecast, write_forecast
 from nowcast.forecast.file_members import members_of
 from nowcast.model import build_model
@@ -92,10 +93,10 @@ def test_it_forecasts_as_predict_does(kind: str, request: pytest.FixtureRequest)
     made = load_forecaster(path, device="cpu", max_wet_ratio=1e9, ensemble=3).forecast(GRID)
     np.testing.assert_array_equal(forecast(path), made[RATE].values)
     assert (forecast(path) > 0).mean() > 0.05
-    members = forecast(path, n_ens_members=3)
-    assert members.shape == (3, LEADS, 48, 56) and np.nanmax(members[0] - members[1]) > 0.1
+    drawn = forecast(path, n_ens_members=3)
+    assert drawn.shape == (3, LEADS, 48, 56) and np.nanmax(drawn[0] - drawn[1]) > 0.1
     if kind == "north":  # else the noise is that of the turned frame
-        np.testing.assert_array_equal(members.swapaxes(0, 1), members_of(made))
+        np.testing.assert_array_equal(drawn.swapaxes(0, 1), members_of(made))
 
 
 def test_rain_moves_along_a_velocity_in_the_words_of_pysteps(north: Path) -> None:
@@ -110,6 +111,26 @@ def test_rain_moves_along_a_velocity_in_the_words_of_pysteps(north: Path) -> Non
     for mine, other in zip(made, theirs, strict=True):
         centres = [np.argwhere(np.nan_to_num(one) > 1).mean(axis=0) for one in (mine, other)]
         np.testing.assert_allclose(*centres, atol=0.5)
+
+
+def test_members_move_along_a_given_velocity_too(
+    north: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is estimated: rain that stands still has members that move two pixels east."""
+    ways, genuine = list[Any](), members.draw_members
+
+    def drawn(*given: Any) -> Any:
+        ways.append(given[-1])
+        return genuine(*given)
+
+    for module in (members, forecaster):
+        monkeypatch.setattr(module, "estimate_motion", lambda rain: pytest.fail("estimated"))
+    monkeypatch.setattr(members, "draw_members", drawn)
+    velocity = np.stack([np.full(RAIN.shape[1:], 2.0), np.zeros(RAIN.shape[1:])])
+    made = forecast(north, velocity, n_ens_members=2)
+    assert made.shape == (2, LEADS, 48, 56)
+    (way,) = ways
+    assert way.shape == (1, 2, 7, 8) and bool((way[:, 0] == 2).all() and (way[:, 1] == 0).all())
 
 
 def test_a_model_that_saw_the_south_first_has_the_velocity_turned(north: Path, south: Path) -> None:
@@ -183,6 +204,8 @@ def test_a_model_for_any_grid_is_told_pixels_and_time_step(
     assert "pixels of 9 km, and the model was made for 0.5 to 5 km" in caplog.text
     with pytest.raises(ConfigError, match="kmperpixel, timestep: this model is for any grid"):
         forecast(path, kmperpixel=1)
+    with pytest.raises(DataError, match="a frame every 180 minutes, and a model for any grid"):
+        forecast(path, kmperpixel=1, timestep=180)
     with pytest.raises(ConfigError, match="forecasts 24 lead times"):
         forecast(path, timesteps=25, **settings)
 
@@ -215,11 +238,11 @@ def test_the_importer_reads_our_file_north_up(first_row: str, tmp_path: Path) ->
 
 
 def test_the_importer_reads_members_and_files_without_a_place(tmp_path: Path) -> None:
-    members = np.stack([RAIN[:2], 2 * RAIN[:2]], axis=1)
+    several = np.stack([RAIN[:2], 2 * RAIN[:2]], axis=1)
     bare = GRID.drop_vars(["x", "y", "crs"])
-    path = forecast_file(tmp_path, bare, RAIN[:2], members)
+    path = forecast_file(tmp_path, bare, RAIN[:2], several)
     precip, _, metadata = ours.import_nowcast_netcdf(path, members=True)
-    np.testing.assert_array_equal(precip, members.swapaxes(0, 1))
+    np.testing.assert_array_equal(precip, several.swapaxes(0, 1))
     assert "projection" not in metadata and metadata["yorigin"] == "upper"
     path = forecast_file(tmp_path, GRID, RAIN[:2])
     with pytest.raises(DataError, match="has no members"):

@@ -20,7 +20,7 @@ from nowcast.factories.radar import open_radar
 from nowcast.factories.start import begin_from, like_start, read_start
 from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
-from nowcast.forecast.any_grid import LONGEST_MINUTES, frames_seen
+from nowcast.forecast.any_grid import frames_seen, refuse_too_far
 from nowcast.model import MODELS, build_model
 from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period, parse_period, refuse_overlap
@@ -177,7 +177,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
 
 def _refuse_other_steps(config: TrainConfig, minutes: float) -> None:
     """Errors: ConfigError if a model for any grid would learn from other frames than it forecasts
-    from.
+    from; as `refuse_too_far`.
     """
     wanted, every = frames_seen(minutes)
     if every > 1:
@@ -191,11 +191,7 @@ def _refuse_other_steps(config: TrainConfig, minutes: float) -> None:
             f"input_steps: a model for any grid sees {wanted} frames of {minutes:g} minutes; set"
             f" input_steps={wanted}."
         )
-    if config.lead_steps * minutes > LONGEST_MINUTES:
-        raise ConfigError(
-            f"lead_steps: a model for any grid forecasts {LONGEST_MINUTES:g} minutes at most; give"
-            f" {int(LONGEST_MINUTES / minutes)} or fewer."
-        )
+    refuse_too_far(config.lead_steps, minutes)
 
 
 def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:

@@ -10,9 +10,11 @@ _LONGEST = 1440
 """Minutes of a day."""
 
 
-def accumulations(command: str, minutes: Sequence[int], amounts: Sequence[float]) -> None:
+def accumulations(
+    command: str, minutes: Sequence[int], amounts: Sequence[float], *, uses_amounts: bool = True
+) -> None:
     """Errors: ConfigError if the lengths of windows in minutes, or the thresholds in mm, do not
-    rise or are out of range, or if thresholds are set without a length.
+    rise or are out of range, or if thresholds are set without a length, or without a use.
     """
     numbers = all(isinstance(one, int) for one in minutes)
     rising = numbers and sorted(set(minutes)) == list(minutes)
@@ -27,4 +29,9 @@ def accumulations(command: str, minutes: Sequence[int], amounts: Sequence[float]
         raise ConfigError(
             "accumulation_thresholds: is for sums; give their minutes, as accumulations=[30,60], or"
             " leave it out."
+        )
+    if not uses_amounts and list(amounts) != usual:
+        raise ConfigError(
+            "accumulation_thresholds: their probabilities are those of members, and there are none;"
+            " set ensemble=20, or leave it out."
         )

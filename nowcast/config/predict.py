@@ -153,7 +153,10 @@ class PredictConfig:
         self._check_when()
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
-        accumulations("predict", self.accumulations, self.accumulation_thresholds)
+        has_members = self.ensemble is not None or bool(names_where("ensemble", self.baselines))
+        accumulations(
+            "predict", self.accumulations, self.accumulation_thresholds, uses_amounts=has_members
+        )
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)
         for key in ("retry", "max_gap", "lock_wait"):

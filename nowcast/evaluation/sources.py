@@ -20,6 +20,7 @@ from nowcast.evaluation.validation_cases import with_fitted_cuts
 from nowcast.evaluation.window_cases import WindowCases, open_digit_cases, open_radar_cases
 from nowcast.factories.extra_inputs import field_names, refuse_strangers
 from nowcast.factories.windows import require_radar
+from nowcast.forecast.any_grid import is_for_any_grid
 from nowcast.forecast.dataset import MODEL
 from nowcast.radar.times import Times
 from nowcast.training.checkpoints import read_checkpoint
@@ -77,12 +78,13 @@ def _open_models(
     if times is not None and not times.size:
         raise DataError("there is no case to score; give other forecast files.")
     of_files = {} if times is None else {"period": [str(times[0]), str(times[-1])]}
-    paths = _input_paths(config)
+    paths, lead_steps = _input_paths(config), _lead_steps(config)
     opened: dict[str, Source] = {}
     for name, path in config.checkpoints.items():
         if len(config.checkpoints) > 1:
             log.info("%s: %s", name, path)
-        own = _with(config, checkpoint=path, forecasts=None, input_paths=paths[name], **of_files)
+        steps = {"lead_steps": lead_steps[name], "input_paths": paths[name]}
+        own = _with(config, checkpoint=path, forecasts=None, **steps, **of_files)
         if opened:
             own = _with(own, baseline=[], fit_cuts=False)
         opened[name or MODEL] = _open_made(own, precision, name or MODEL, times)
@@ -116,6 +118,20 @@ def _input_paths(config: EvaluateConfig) -> dict[str, dict[str, str]]:
         name: {field: paths[field] for field in names if field in paths}
         for name, names in known.items()
     }
+
+
+def _lead_steps(config: EvaluateConfig) -> dict[str, int | None]:
+    """Of each model the lead steps to ask it for. Next to a model for any grid another one that has
+    enough is asked for all it has; the common ones are scored.
+    """
+    asked, checkpoints = config.lead_steps, config.checkpoints
+    steps = dict.fromkeys(checkpoints, asked)
+    if asked is None or len(checkpoints) == 1:
+        return steps
+    configs = {name: read_checkpoint(one)["config"] for name, one in checkpoints.items()}
+    others = {name: one for name, one in configs.items() if not is_for_any_grid(one)}
+    enough = [name for name, one in others.items() if one["lead_steps"] >= asked]
+    return steps | dict.fromkeys(enough if len(others) < len(configs) else (), None)
 
 
 def _refuse_other_sequences(models: Mapping[str, Source]) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.any_grid import (
-    LONGEST_MINUTES,
     frames_seen,
     is_for_any_grid,
+    refuse_too_far,
     usual_lead_steps,
 )
 from nowcast.forecast.exported import SUFFIX
@@ -84,7 +84,7 @@ def steps_at(
         lead_steps: frames that are asked for; None: what the model or an hour gives.
 
     Raises:
-        ConfigError: if it cannot forecast so many.
+        ConfigError: if it cannot forecast so many; DataError if not even one.
     """
     if not is_for_any_grid(config):
         if lead_steps not in (None, own[1]):
@@ -94,17 +94,7 @@ def steps_at(
             )
         return own
     steps = usual_lead_steps(minutes) if lead_steps is None else lead_steps
-    if minutes > LONGEST_MINUTES:
-        raise DataError(
-            f"the data have a frame every {minutes:g} minutes, and the model of {checkpoint}"
-            f" forecasts {LONGEST_MINUTES:g} minutes at most; give data of a shorter time step."
-        )
-    if steps * minutes > LONGEST_MINUTES:
-        raise ConfigError(
-            f"lead_steps: {steps} of {minutes:g} minutes are {steps * minutes:g} minutes, and the"
-            f" model forecasts {LONGEST_MINUTES:g} at most; give"
-            f" {math.floor(LONGEST_MINUTES / minutes)} or fewer."
-        )
+    refuse_too_far(steps, minutes)
     return frames_seen(minutes)[0], steps
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nowcast.errors import ConfigError, DataError
 from nowcast.radar.placing.place import NOMINAL_KM
 
 if TYPE_CHECKING:  # what is asked before a model is opened needs no PyTorch
@@ -42,6 +43,36 @@ def frames_seen(minutes: float) -> tuple[int, int]:
 def usual_lead_steps(minutes: float) -> int:
     """Return the lead steps of a forecast that names none: an hour, and one step at least."""
     return max(1, math.floor(USUAL_MINUTES / minutes))
+
+
+def most_lead_steps(minutes: float) -> int:
+    """Return the most lead steps that such a model forecasts of a time step.
+
+    Raises:
+        DataError: if one time step is longer than it forecasts.
+    """
+    steps = math.floor(LONGEST_MINUTES / minutes + 1e-6)
+    if steps < 1:
+        raise DataError(
+            f"the data have a frame every {minutes:g} minutes, and a model for any grid forecasts"
+            f" {LONGEST_MINUTES:g} minutes at most; give data of a shorter time step."
+        )
+    return steps
+
+
+def refuse_too_far(lead_steps: int, minutes: float) -> None:
+    """Refuse more lead steps than such a model forecasts of a time step.
+
+    Raises:
+        ConfigError: if there are more; DataError as `most_lead_steps`.
+    """
+    most = most_lead_steps(minutes)
+    if lead_steps > most:
+        raise ConfigError(
+            f"lead_steps: {lead_steps} of {minutes:g} minutes are {lead_steps * minutes:g} minutes,"
+            f" and a model for any grid forecasts {LONGEST_MINUTES:g} at most; give {most} or"
+            " fewer."
+        )
 
 
 def on_grid(

@@ -246,11 +246,11 @@ def open_forecast(path: str | Path) -> xr.Dataset:
     return _checked(path, dataset, problem)
 
 
-def open_own_forecast(path: Path) -> xr.Dataset:
+def open_own_forecast(path: Path, *, pixels: bool = True) -> xr.Dataset:
     """Read a forecast file as `open_forecast` does, but none that another program describes in its
-    own way.
+    own way; without `pixels` its attributes and times, which is fast.
     """
-    dataset = _read_whole(path)
+    dataset = _read_whole(path, pixels=pixels)
     return _checked(path, dataset, _problem(dataset))
 
 
@@ -289,14 +289,14 @@ def _of_another_program(path: Path) -> xr.Dataset:
     return made
 
 
-def _read_whole(path: Path) -> xr.Dataset:
-    """All of a file, in our words where it says the same in others."""
+def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
+    """All of a file, in our words where it says the same in others; or all but its pixels."""
     if not path.is_file():
         raise MissingInputError(
             f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
         )
     try:
-        dataset, large = isolated(path, _load, path, _AT_ONCE)
+        dataset, large = isolated(path, _load, path, _AT_ONCE, pixels)
         for one in large:
             dataset[one.name] = _read_large(path, one)
     except NowcastError:
@@ -327,14 +327,18 @@ class _Large:
     attrs: dict[str, Any]
 
 
-def _load(path: Path, at_once: int) -> tuple[xr.Dataset, list[_Large]]:
-    """All of a file in memory, apart from variables of more bytes than `at_once`."""
+def _load(path: Path, at_once: int, pixels: bool) -> tuple[xr.Dataset, list[_Large]]:
+    """All of a file in memory, apart from variables of more bytes than `at_once`; without `pixels`
+    x and y have no length.
+    """
     refuse_unsound(path)
     # of times that xarray cannot decode, which are then refused
     quiet = warnings.catch_warnings(action="ignore")
-    with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as file:
-        if RATE not in file.variables:  # of another program: its rain is read elsewhere
-            return file.drop_vars(file.variables), []
+    with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as whole:
+        if RATE not in whole.variables:  # of another program: its rain is read elsewhere
+            return whole.drop_vars(whole.variables), []
+        none = dict.fromkeys(DIMS[1:], slice(0))
+        file = whole if pixels else whole.isel(none, missing_dims="ignore")
         large = []
         for name in (RATE, PROBABILITY, MEMBER_RATE, *accumulation_variables(file)):
             if name in file.variables and file[name].ndim and file[name].nbytes > at_once:

@@ -7,6 +7,7 @@ the probabilities of the forecast.
 
 import math
 from dataclasses import replace
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ from nowcast.probability.ladder import Probabilities
 from nowcast.probability.quantiles import rates_of_chances
 
 
-def with_members(forecast: Forecast, past: Tensor, count: int, seed: int) -> Forecast:
+def with_members(
+    forecast: Forecast, past: Tensor, count: int, seed: int, motion: Tensor | None = None
+) -> Forecast:
     """Return a forecast with members drawn from its probabilities.
 
     A case has the same members in any batch and on any device.
@@ -33,13 +36,15 @@ def with_members(forecast: Forecast, past: Tensor, count: int, seed: int) -> For
         past: (b, t, h, w) in mm/h, NaN = missing, the frames that it was made from.
         count: members.
         seed: of the noise; each newest frame has its own.
+        motion: (b, 2, hc, wc) in pixels per timestep, x then y; None estimates it.
     """
     if forecast.probabilities is None:
         return forecast
     ladder = forecast.probabilities.thresholds
+    motions = repeat(None, len(past)) if motion is None else motion.split(1)
     cases = [
-        draw_members(Probabilities(ladder, values[None]), rain, count, seed)
-        for values, rain in zip(forecast.probabilities.values, past, strict=True)
+        draw_members(Probabilities(ladder, values[None]), rain, count, seed, way)
+        for values, rain, way in zip(forecast.probabilities.values, past, motions, strict=True)
     ]
     return replace(forecast, members=torch.stack(cases))
 
@@ -56,7 +61,13 @@ def with_members_of_scene(
     return replace(forecast, members=members.numpy())
 
 
-def draw_members(probabilities: Probabilities, past: Tensor, count: int, seed: int) -> Tensor:
+def draw_members(
+    probabilities: Probabilities,
+    past: Tensor,
+    count: int,
+    seed: int,
+    motion: Tensor | None = None,
+) -> Tensor:
     """Draw the members of one case.
 
     Noise of the newest frame is moved along with the rain. It takes the nearest pixel, so that each
@@ -67,13 +78,15 @@ def draw_members(probabilities: Probabilities, past: Tensor, count: int, seed: i
         past: (t, h, w) in mm/h, NaN = missing.
         count: members.
         seed: of the noise, together with the newest frame.
+        motion: (1, 2, hc, wc) in pixels per timestep, x then y; None estimates it.
 
     Returns:
         (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
     """
     values = probabilities.values[0]
     rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
-    motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
+    if motion is None:
+        motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
     way = displacements(motion, len(values), backward=True)
     model = noise_model(_aligned(rain, motion).numpy())
     noise = noise_fields(model, len(values), count, seed_of(rain[-1].numpy(), seed))

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nowcast.probability.sample import LEVELS, Sample, count_events
+from nowcast.probability.sample import Sample, count_events
 
 LEAST_EVENTS = 20
 """Observed pixels of a sample from which on a cut is fitted."""
@@ -21,10 +21,10 @@ LEAST_EVENTS = 20
 def fit_cuts(sample: Sample) -> Tensor:
     """Return the cuts of the best CSI for each lead time and threshold.
 
-    They are fitted from the highest threshold down, together: the area of a threshold also holds
-    the areas of those above it, so what a cut adds is judged on the pixels outside of these. Each
-    cut is the best over its lead time, which counts twice, and the two next to it: this evens out
-    chance.
+    Each is fitted for itself: the best over its lead time, which counts twice, and the two next to
+    it, which evens out chance. Fitted together, so that a cut adds only to the areas of the
+    thresholds above it, they are as good on other days of the same radar and worse on other radars:
+    from KNMI to RADOLAN, at 5 mm/h, a CSI of .27 instead of .32.
 
     A threshold that nearly no pixel reaches has the cut of the one below it; of rates, one that is
     as many times larger as the threshold.
@@ -33,17 +33,13 @@ def fit_cuts(sample: Sample) -> Tensor:
         (lead, k), for `nowcast.probability.rates.rates_by_cuts`.
     """
     codes, classes = sample.codes(), sample.classes()
-    counted = classes >= 0
-    inside = torch.zeros_like(counted)
     found: list[Tensor | None] = []
-    for k in reversed(range(len(sample.thresholds))):
+    for k in range(len(sample.thresholds)):
         code, event = codes[:, min(k, codes.shape[1] - 1)], classes > k
         if int(event.sum(dim=1).min()) < LEAST_EVENTS:
-            found.insert(0, None)
-            continue
-        best = _best_codes(code, event, inside, counted)
-        inside |= code >= best[:, None]
-        found.insert(0, sample.steps[best - 1])
+            found.append(None)
+        else:
+            found.append(sample.steps[_best_codes(count_events(code, event, classes >= 0)) - 1])
     return torch.stack(_filled(found, sample), dim=1)
 
 
@@ -62,11 +58,11 @@ def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def _best_codes(code: Tensor, event: Tensor, inside: Tensor, counted: Tensor) -> Tensor:
-    """(lead, n) each → (lead,) the code from which on a pixel is to belong to the area."""
-    place = code.masked_fill(inside, LEVELS)  # already inside: counted at every cut
-    counts = _with_neighbours(count_events(place, event, counted))
-    false_alarms, hits = counts.flip(1).cumsum(dim=1).flip(1).unbind(dim=2)
+def _best_codes(counts: Tensor) -> Tensor:
+    """Counts (lead, LEVELS + 1, 2) of `count_events` → (lead,) the code from which on a pixel is to
+    belong to the area.
+    """
+    false_alarms, hits = _with_neighbours(counts).flip(1).cumsum(dim=1).flip(1).unbind(dim=2)
     csi = hits / (hits[:, :1] + false_alarms).clamp(min=1)
     return csi[:, 1:].argmax(dim=1) + 1  # a pixel below the first step is never inside
 

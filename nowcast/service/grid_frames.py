@@ -9,7 +9,7 @@ from nowcast.forecast.gaps import is_enough
 from nowcast.radar.grid import RATE, TIMESTEP, build_grid, frames_at
 from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.sequences.scene import Scene
-from nowcast.service.input_window import Need, complete
+from nowcast.service.input_window import Need, UnknownSpacingError, complete
 
 _MINUTE = np.timedelta64(1, "m")
 
@@ -61,7 +61,7 @@ class GridFrames:
                 f" trained on {known:g}; give data of that spacing, or train a model on this."
             )
         if not np.isfinite(known):
-            raise DataError(
+            raise UnknownSpacingError(
                 f"{self.config.data.path}: holds a single frame, and the spacing of one is not"
                 " known; give more frames."
             )

@@ -55,6 +55,10 @@ class MissingFramesError(MissingInputError):
         self.what = what
 
 
+class UnknownSpacingError(DataError):
+    """The frames are too few to tell their spacing."""
+
+
 def scene_of(
     line: Timeline,
     files: FrameFiles,
@@ -107,16 +111,23 @@ def complete(
 
 def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
     minutes, known = line.timestep_minutes, need.timestep
-    if known is not None and np.unique(line.times).size > need.steps and minutes != known / _MINUTE:
+    is_other = known is not None and minutes != known / _MINUTE
+    if is_other and np.unique(line.times).size > need.steps and _is_told_twice(line, minutes):
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on"
             f" {known / _MINUTE:g}; give data of that spacing, or train a model on this."
         )
     if known is None and not np.isfinite(minutes):
-        raise DataError(
+        raise UnknownSpacingError(
             f"{path}: holds a single frame, and the spacing of one is not known; give more files."
         )
     return np.timedelta64(round(minutes * 60), "s") if known is None else known
+
+
+def _is_told_twice(line: Timeline, minutes: float) -> bool:
+    """Whether frames are so far apart more than once: a single time it may be a gap."""
+    apart = np.diff(np.unique(line.times)) / _MINUTE
+    return int(np.isclose(apart, minutes, rtol=0.1).sum()) > 1
 
 
 def _read(

@@ -12,7 +12,7 @@ import numpy as np
 
 from nowcast.baselines import baseline_record
 from nowcast.config.predict import MODEL, NONE, PredictConfig
-from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.factories.models import (
     Model,
     fields_at_once,
@@ -24,7 +24,7 @@ from nowcast.factories.models import (
     steps_at,
     steps_of,
 )
-from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid
+from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid, most_lead_steps
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
@@ -34,7 +34,12 @@ from nowcast.probability.formulas import between
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
-from nowcast.service.input_window import FrameReader, MissingFramesError, Need
+from nowcast.service.input_window import (
+    FrameReader,
+    MissingFramesError,
+    Need,
+    UnknownSpacingError,
+)
 from nowcast.startup import without_garbage_collection
 from nowcast.version import __version__
 
@@ -83,9 +88,10 @@ class Methods:
             self.model.prepare()
 
     def forecast(self, source: FrameReader, reference_time: np.datetime64) -> Made:
-        """By the first method of the chain that has the frames it needs.
+        """By the first method of the chain that has the frames it needs, and knows their spacing.
 
-        Errors: MissingInputError where none has; TryLaterError where the chain ends in `none`.
+        Errors: MissingInputError where none has; UnknownSpacingError of the only one;
+        TryLaterError where the chain ends in `none`.
         """
         reasons: list[str] = []
         for name in self.config.methods:
@@ -99,7 +105,7 @@ class Methods:
                     if name == MODEL
                     else self._by_baseline(name, source, reference_time)
                 )
-            except MissingInputError as error:
+            except (MissingInputError, UnknownSpacingError) as error:
                 if name == self.config.methods[-1] and not reasons:
                     raise
                 what = error.what if isinstance(error, MissingFramesError) else str(error)
@@ -143,7 +149,7 @@ class Methods:
         refuse_other_size(model.about["config"], scene.size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
         refuse_too_long(lead_steps, scene.size, checkpoint_name(config.checkpoint), fields)
-        _refuse_unfit(config, scene, lead_steps)
+        _refuse_unplaced(config, scene)
         any_grid = is_for_any_grid(model.about["config"])
         place = model.about.get("place")
         turn = turn_of(place, scene.grid)
@@ -169,18 +175,51 @@ class Methods:
     ) -> tuple[np.timedelta64, int, int]:
         """The time step of the model's frames, and how many it sees and forecasts; of a model for
         any grid, those of the data.
+
+        Errors: UnknownSpacingError where frames are too few to tell a time step for the model.
         """
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
-        if is_for_any_grid(model.about["config"]):
-            timestep = source.scene(at, Need(1, 0, None)).timestep
-        else:
+        if not is_for_any_grid(model.about["config"]):
             timestep = spacing(model, config.checkpoint)
-        minutes, name = float(timestep / _MINUTE), checkpoint_name(config.checkpoint)
-        about, own = model.about["config"], steps_of(model)
-        input_steps, lead_steps = steps_at(about, own, name, minutes, config.lead_steps)
+            return timestep, *self._steps_at(timestep, config.lead_steps)
+        timestep = source.scene(at, Need(1, 0, None)).timestep
+        try:
+            input_steps, lead_steps = self._steps_at(timestep, config.lead_steps)
+        except (ConfigError, DataError) as error:
+            # between two frames that far apart may be a gap, which another method can do without
+            if len(config.methods) > 1 and source.scene(at, Need(3, 2, timestep)).missing[0]:
+                raise UnknownSpacingError(str(error)) from error
+            raise
         self._refuse_too_many_missing(input_steps)
         return timestep, input_steps, lead_steps
+
+    def _steps_of_model_or_own(
+        self, source: FrameReader, at: np.datetime64
+    ) -> tuple[np.timedelta64, int, int]:
+        """As `_steps_of_model`; those of the time step that the model was trained on where the
+        frames do not tell theirs.
+        """
+        try:
+            return self._steps_of_model(source, at)
+        except UnknownSpacingError:
+            assert self.model is not None and self.config.checkpoint is not None
+            timestep, asked = spacing(self.model, self.config.checkpoint), self.config.lead_steps
+            most = most_lead_steps(float(timestep / _MINUTE))
+            return timestep, *self._steps_at(timestep, asked and min(asked, most))
+
+    def _steps_at(self, timestep: np.timedelta64, asked: int | None) -> tuple[int, int]:
+        """Frames that the model sees and forecasts of a time step, so many if asked for.
+
+        Errors: as `steps_at`; ConfigError if a sum does not fit them.
+        """
+        config, model = self.config, self.model
+        assert model is not None and config.checkpoint is not None
+        about, own = model.about["config"], steps_of(model)
+        minutes, name = float(timestep / _MINUTE), checkpoint_name(config.checkpoint)
+        input_steps, lead_steps = steps_at(about, own, name, minutes, asked)
+        _refuse_unfit_sums(config, minutes, lead_steps)
+        return input_steps, lead_steps
 
     def _refuse_too_many_missing(self, input_steps: int) -> None:
         refuse_too_many_missing("missing_frames", self.config.missing_frames, input_steps)
@@ -190,7 +229,7 @@ class Methods:
     ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
         config, model = self.config, self.model
         known, input_steps, lead_steps = (
-            self._steps_of_model(source, at) if model else (None, *_steps(config, name))
+            self._steps_of_model_or_own(source, at) if model else (None, *_steps(config, name))
         )
         record = baseline_record(name)
         if config.baseline is None:  # a fallback has what frames there are
@@ -199,7 +238,8 @@ class Methods:
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
         )
         refuse_too_long(lead_steps, scene.size, "lead_steps", 1 + (config.ensemble or 0))
-        _refuse_unfit(config, scene, lead_steps)
+        _refuse_unfit_sums(config, scene.timestep_minutes, lead_steps)
+        _refuse_unplaced(config, scene)
         with without_garbage_collection():
             from nowcast.factories.baselines import open_baseline
         baseline = open_baseline(
@@ -232,13 +272,17 @@ def _refuse_rules_off_the_ladder(config: PredictConfig, model: Mapping[str, Any]
             )
 
 
-def _refuse_unfit(config: PredictConfig, scene: Scene, lead_steps: int) -> None:
-    """Errors: ConfigError if a window of a sum does not fit the time step and the lead times;
-    DataError, ConfigError if places or a map of the user's own cannot be found on the grid.
-    """
-    lead_minutes = [scene.timestep_minutes * (k + 1) for k in range(lead_steps)]
+def _refuse_unfit_sums(config: PredictConfig, timestep_minutes: float, lead_steps: int) -> None:
+    """Errors: ConfigError if a window of a sum does not fit the time step and the lead times."""
+    lead_minutes = [timestep_minutes * (k + 1) for k in range(lead_steps)]
     for minutes in config.accumulations:
         window_steps(minutes, lead_minutes)
+
+
+def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
+    """Errors: DataError, ConfigError if places or a map of the user's own cannot be found on the
+    grid.
+    """
     if not config.asks_of_places and not config.has_own_map:
         return
     from nowcast.places.pixels import refuse_unplaced  # brings PROJ, which few forecasts need

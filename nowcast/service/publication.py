@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,10 @@ _HOUR, _DAY = np.timedelta64(1, "h"), 24
 _MINUTE = timedelta(minutes=1)
 
 
-def forecast_path(output: str, reference_time: np.datetime64) -> Path:
+def forecast_path(output: str, reference_time: np.datetime64, key: str = "output") -> Path:
     """The file of a forecast from this time.
 
+    key: that `output` is the value of.
     Errors: ConfigError where `output` holds another code than `CODES`.
     """
     time = reference_time.astype("datetime64[s]").item()
@@ -56,7 +57,7 @@ def forecast_path(output: str, reference_time: np.datetime64) -> Path:
         if code[1] != "%" and code[1] not in tuple(CODES):
             known = " ".join(f"%{one}" for one in CODES)
             raise ConfigError(
-                f"output: {code[0]!r} is no code of a time; use {known}, and %% for a percent sign."
+                f"{key}: {code[0]!r} is no code of a time; use {known}, and %% for a percent sign."
             )
         return "%" if code[1] == "%" else str(time.strftime(code[0]))
 
@@ -73,15 +74,15 @@ def output_folder(output: str) -> Path:
 def published(
     path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]
 ) -> Mapping[str, Any] | None:
-    """The attributes of `path` where it is a whole forecast from this time that has those of
-    `recipe`, so was made in the same way.
+    """The attributes of `path` where it is a forecast from this time that has those of `recipe`,
+    so was made in the same way; its pixels are not read.
 
     Errors: CannotCreateError where it is a file that neither is a forecast nor was one.
     """
     if not path.is_file():
         return None
     try:
-        there = open_own_forecast(path)
+        there = open_own_forecast(path, pixels=False)
     except DataError as error:
         if read_reference_time(path) is None and not is_damaged(path):
             raise CannotCreateError(
@@ -118,9 +119,14 @@ def publish(
 
 
 def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
-    """Write the forecast file last: once it is there, all is there that belongs to it."""
+    """Write the forecast file last: once it is there, all is there that belongs to it, and nothing
+    of a forecast that it replaces.
+    """
     if config.format == GEOTIFF:
         write_geotiffs(forecast, path)
+    else:
+        for one in find_geotiffs(path):
+            one.unlink(missing_ok=True)
     try:
         write_forecast(forecast, path)
     finally:
@@ -216,27 +222,17 @@ def _switch_latest(
 def _remove_old(
     config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]
 ) -> None:
-    """Remove the forecasts that are too old or too many, counted from `newest`, and the folders
-    below `folder` that this empties.
+    """Remove the forecasts that are too old or too many, counted from `newest`, with what belongs
+    to them, and the folders that this empties.
     """
-    untouched = {os.path.realpath(path) for path in kept}
-    ours = [
-        (time, path) for time, path in _named(config.output) if time <= newest and is_forecast(path)
-    ]
-    for place, (time, path) in enumerate(ours):
-        too_many = config.keep_files is not None and place >= config.keep_files
-        too_old = config.keep_hours is not None and newest - time >= np.timedelta64(
-            round(config.keep_hours * 3600), "s"
-        )
-        if (
-            not (too_many or too_old)
-            or os.path.realpath(path) in untouched
-            or read_reference_time(path) is None
-        ):
-            continue
+    named = list(_named(config.output))
+    old = _old_forecasts(config, named, newest, {os.path.realpath(path) for path in kept})
+    needed = {one for time, path in named if path not in old for one in _warnings_of(time, config)}
+    for path, time in old.items():
+        warnings = _warnings_of(time, config) - needed
+        places = [path.with_name(f"{path.stem}{one}") for one in (PLACES_CSV, PLACES_JSON)]
         try:
-            places = [path.with_name(f"{path.stem}{one}") for one in (PLACES_CSV, PLACES_JSON)]
-            for one in (*find_geotiffs(path), *places, path):
+            for one in (*find_geotiffs(path), *places, *warnings, path):
                 one.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(
@@ -245,6 +241,35 @@ def _remove_old(
             ) from error
         log.debug("%s: removed", path)
         _remove_empty(path.parent, folder)
+        for one in warnings:
+            _remove_empty(one.parent, output_folder(str(config.warnings.file)))
+
+
+def _old_forecasts(
+    config: PredictConfig,
+    named: Sequence[tuple[np.datetime64, Path]],
+    newest: np.datetime64,
+    untouched: set[str],
+) -> dict[Path, np.datetime64]:
+    """Those of our forecasts that are too old or too many, and their reference times."""
+    ours = [(time, path) for time, path in named if time <= newest and is_forecast(path)]
+    old: dict[Path, np.datetime64] = {}
+    for place, (time, path) in enumerate(ours):
+        too_many = config.keep_files is not None and place >= config.keep_files
+        too_old = config.keep_hours is not None and newest - time >= np.timedelta64(
+            round(config.keep_hours * 3600), "s"
+        )
+        if (too_many or too_old) and os.path.realpath(path) not in untouched:
+            own_time = read_reference_time(path)
+            if own_time is not None:
+                old[path] = own_time
+    return old
+
+
+def _warnings_of(time: np.datetime64, config: PredictConfig) -> set[Path]:
+    """The file of the warnings of a forecast from this time, if its name tells the time."""
+    file = config.warnings.file or ""
+    return {forecast_path(file, time, "warnings.file")} if _has_codes(file) else set()
 
 
 def _remove_empty(emptied: Path, folder: Path) -> None:

@@ -107,7 +107,7 @@ class Questions:
         elif self.file not in (None, STANDARD_OUTPUT):
             assert self.file is not None
             time: Any = forecast[REFERENCE_TIME].values[()]
-            _write(forecast_path(self.file, time), lines)
+            _write(forecast_path(self.file, time, "warnings.file"), lines)
 
 
 def read_questions(config: PredictConfig) -> Questions:

@@ -24,6 +24,8 @@ from nowcast.files import refuse_unwritable
 from nowcast.service.chain import Form, write_chain
 from nowcast.service.log_lines import FIELDS, log_lines
 from nowcast.service.metrics import as_metrics, from_metrics
+from nowcast.service.publication import forecast_path
+from nowcast.service.questions import STANDARD_OUTPUT
 from nowcast.service.status import as_status, from_status
 from nowcast.version import __version__
 
@@ -160,7 +162,7 @@ class Journal:
         self.files = {
             key: Path(path).expanduser() for key, path in given.items() if path is not None
         }
-        self.is_stderr = config.log_file is None
+        self.config, self.is_stderr = config, config.log_file is None
         # to the command line, which says them alike
         self.leaves_last_words = self.is_stderr and config.log_format == "text"
         self.ends_with_it = config.period is None and not config.watch
@@ -169,17 +171,17 @@ class Journal:
         self.logged: BaseException | None = None
 
     def refuse_unwritable(self) -> None:
-        """Errors: CannotCreateError for the first of the files that cannot be written; they are
-        then left alone.
+        """Errors: CannotCreateError for the first of the files that cannot be written; those of the
+        journal are then left alone. ConfigError for a name with an unknown code of time.
         """
         refused = list[NowcastError]()
-        for key, path in list(self.files.items()):
+        for key, path in [*self.files.items(), *_files_of_cycles(self.config)]:
             try:
                 # a disk that is full may have room by then
                 with suppress(InputOutputError), _named(key):
                     refuse_unwritable(path)
             except CannotCreateError as error:
-                del self.files[key]
+                self.files.pop(key, None)
                 refused.append(error)
         if refused:
             raise refused[0]
@@ -247,8 +249,8 @@ class Journal:
 def open_journal(config: PredictConfig) -> Iterator[Journal]:
     """A journal, and the log of all the process as `log_format` and `log_file` want it.
 
-    Errors: CannotCreateError where `log_file`, `status` or `metrics` cannot be written; once the
-    block is done, the first of what the journal could not.
+    Errors: CannotCreateError where `log_file`, `status`, `metrics`, `page` or `warnings.file`
+    cannot be written; once the block is done, the first of what the journal could not.
     """
     with log_lines(config.log_format, config.log_file):
         journal = Journal(config)
@@ -260,6 +262,15 @@ def open_journal(config: PredictConfig) -> Iterator[Journal]:
         except (Exception, Interrupted) as error:
             journal.close(error)
             raise
+
+
+def _files_of_cycles(config: PredictConfig) -> Iterator[tuple[str, Path]]:
+    """Yield key and path of the files that each cycle writes once it has a forecast."""
+    if config.page is not None:
+        yield "page", Path(config.page).expanduser()
+    file, now = config.warnings.file, np.datetime64("now", "s")
+    if file not in (None, STANDARD_OUTPUT):
+        yield "warnings.file", forecast_path(str(file), now, "warnings.file")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare].
 
 With `--untrained` nothing is learned: its calibration and cuts are those that the Lagrangian
-probability forecast has on the same validation days, a fair rival.
+probability forecast has on the same validation days, a fair rival. With `--calibrate CHECKPOINT`
+nothing is learned either: the weights are those of the checkpoint, and are calibrated again.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import torch
 from sources import COPIES, RADARS, VALIDATION, Copy
 
 from nowcast.config.effects import default_values
+from nowcast.factories.start import begin_from
 from nowcast.forecast.any_grid import frames_seen
 from nowcast.model import build_model
 from nowcast.motion.spacing import Spacing
@@ -27,6 +29,7 @@ from nowcast.sequences.options import EVERY_WINDOW, Sampling
 from nowcast.sequences.packed import pack
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import RadarWindows
+from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.loop import Trainer
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_optimizer, build_schedule
@@ -63,7 +66,10 @@ def main() -> None:
         return
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    trainer, windows, validation = build(folder, left_out, output, untrained=arguments.untrained)
+    learns = not arguments.untrained and arguments.calibrate is None
+    trainer, windows, validation = build(folder, left_out, output, learns=learns)
+    if arguments.calibrate is not None:
+        begin_from(trainer, read_checkpoint(arguments.calibrate))
     with stop_request() as stop:
         trainer.fit(windows, validation, stop)
 
@@ -75,15 +81,16 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--leave-out", nargs="+", default=[])
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--untrained", action="store_true")
+    parser.add_argument("--calibrate", type=Path)
     return parser.parse_args()
 
 
 def build(
-    folder: Path, left_out: set[str], output: Path, *, untrained: bool
+    folder: Path, left_out: set[str], output: Path, *, learns: bool
 ) -> tuple[Trainer, ManyWindows, ManyWindows]:
     settings = settings_of_run(left_out)
     plan, steps_per_epoch = PLAN, STEPS // EPOCHS
-    if untrained:
+    if not learns:
         plan, steps_per_epoch = replace(PLAN, epochs=1), 0
         settings["optimizer"]["lr"] = 0.0
     scaling = Scaling(**settings["scaling"])

@@ -180,8 +180,8 @@ SCORED_ONLY = (Copy("mrms", 2, 2, "pick", 9, 0),)
 
 VALIDATION = (
     (Copy("radolan", 1, 5, "pick", 24, 0), ("2018-05-16", "2018-05-16"), 12),
-    (Copy("knmi2010", 1, 5, "pick", 24, 0), None, 3),
-    (Copy("knmi2011", 1, 5, "pick", 24, 0), ("2011-09-10T21:05", "2011-09-11T00:30"), 3),
+    (Copy("knmi2010", 1, 5, "pick", 24, 0), None, 2),
+    (Copy("knmi2011", 1, 5, "pick", 24, 0), ("2011-09-10T21:05", "2011-09-11T00:30"), 1),
 )
 """What chooses the epoch and fits the cuts: copy, days, frames from one window to the next."""
 

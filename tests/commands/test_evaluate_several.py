@@ -99,6 +99,25 @@ def test_models_and_files_are_scored_on_what_all_have(
     np.testing.assert_array_equal(found, joint)
 
 
+def test_lead_steps_of_a_model_for_any_grid_are_scored_next_to_another_model(
+    run: Run, words: list[str], trained: Path, shorter: Path
+) -> None:
+    here = ["device=cpu", "precision=fp32", "baseline=persistence", "stride=6"]
+    words = [*words, *here, "period=['2020-01-01T05:15','2020-01-01T05:45']"]
+    both = f"checkpoint={{ours: {trained}/best.pt, any: pretrained}}"
+    outcome = run(*words, both, "lead_steps=3")
+    assert outcome.code == 0, outcome.err
+    counts = opened("scores/counts.nc")
+    assert counts["forecast"].values.tolist() == ["ours", "any", "persistence"]
+    assert counts["lead_time"].values.tolist() == [5.0, 10.0, 15.0]
+    for refused, steps, has in (
+        (both, 5, 4),
+        (f"checkpoint=[{trained}/best.pt,{shorter}]", 2, 4),
+    ):
+        outcome = run(*words, refused, f"lead_steps={steps}")
+        assert outcome.code == 78 and f"forecasts {has} frames; leave it out" in outcome.err
+
+
 def test_every_difference_stands_in_the_table_and_the_report(
     run: Run, words: list[str], theirs: Path, tmp_path: Path
 ) -> None:

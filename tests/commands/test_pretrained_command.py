@@ -111,6 +111,41 @@ def test_a_chain_of_methods_goes_on_by_a_baseline(run: Run, tmp_path: Path) -> N
     assert made.sizes["time"] == 12 and ": persistence: " in made.attrs["source"]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "words", "reason"),
+    [
+        ([0], [], "holds a single frame"),
+        ([0], ["lead_steps=30"], "holds a single frame"),
+        ([0, 180], [], "a frame every 180 minutes"),
+        ([0, 20], ["lead_steps=12"], "12 of 20 minutes"),
+        ([0, 20], ["accumulations=[30]"], "accumulations: 30 minutes"),
+        ([0, 90, 120], ["lead_steps=12"], "12 of 30 minutes"),
+    ],
+)
+def test_a_chain_goes_on_where_frames_are_too_few_to_tell_their_spacing(
+    run: Run, tmp_path: Path, minutes: list[int], words: list[str], reason: str
+) -> None:
+    pytest.importorskip("cv2")
+    write_synthetic(tmp_path / "all.nc", 37, 16, 16, seed=3, start="2020-01-01")
+    with xr.open_dataset(tmp_path / "all.nc") as opened:
+        opened.isel(time=[minute // 5 for minute in minutes]).to_netcdf(tmp_path / "rain.nc")
+    chain = "fallback=[model,lagrangian_probability,persistence]"
+    ran = run("predict", "data.path=rain.nc", "output=f.nc", chain, *words, *HERE)
+    assert ran.code == 0, ran.err
+    with xr.open_dataset(tmp_path / "f.nc", decode_timedelta=False) as made:
+        assert made.attrs["method"] == "persistence" and reason in made.attrs["method_reason"]
+        last = 120 if "lead_steps=30" in words else 60
+        assert made["lead_time"].values.tolist() == list(range(5, last + 5, 5))
+    assert run("predict", "data.path=rain.nc", "output=g.nc", *words, *HERE).code in (65, 78)
+
+
+def test_a_chain_is_no_way_around_too_many_lead_steps(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 4, 16, 16, start="2020-01-01", timestep_minutes=30.0)
+    chain = "fallback=[model,persistence]"
+    ran = run("predict", "data.path=rain.nc", "output=f.nc", chain, "lead_steps=12", *HERE)
+    assert ran.code == 78 and "12 of 30 minutes" in ran.err
+
+
 def test_lead_steps_are_for_a_model_for_any_grid(
     run: Run, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

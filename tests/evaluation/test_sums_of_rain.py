@@ -152,3 +152,20 @@ def test_other_sums_are_another_forecast_and_none_leave_older_ones_as_they_are(
     assert run(*words, "accumulations=[]").code == 0 and Path("a.nc").read_bytes() == first
     assert run(*words, "accumulations=[10]").code == 0
     assert (open_forecast("a.nc")["accumulation_10min"].values[1:] == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["baseline=persistence"], 78),
+        (["baseline=steps_mean"], 78),
+        (["baseline=steps"], 0),
+        (["baseline=lagrangian_probability", "ensemble=5"], 0),
+    ],
+)
+def test_amounts_are_for_members_of_a_forecast(
+    words: list[str], code: int, run: Run, data: list[str]
+) -> None:
+    outcome = run("predict", "--check", *data, *STEPS, *SUMS, *words)
+    assert outcome.code == code
+    assert ("and there are none; set ensemble=20, or leave" in outcome.err) == bool(code)

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from nowcast.forecast.any_grid import beyond_experience, frames_seen, on_grid, usual_lead_steps
+from nowcast.errors import ConfigError, DataError
+from nowcast.forecast.any_grid import (
+    beyond_experience,
+    frames_seen,
+    on_grid,
+    refuse_too_far,
+    usual_lead_steps,
+)
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import build_model
 from nowcast.probability.calibration import Calibration, uncalibrated
@@ -47,6 +54,18 @@ def test_it_sees_frames_4_minutes_apart_or_more_that_span_16_minutes(
 @pytest.mark.parametrize(("minutes", "steps"), [(2, 30), (5, 12), (15, 4), (90, 1)])
 def test_a_forecast_that_names_no_length_is_an_hour(minutes: float, steps: int) -> None:
     assert usual_lead_steps(minutes) == steps
+
+
+@pytest.mark.parametrize(("minutes", "most"), [(2, 60), (5, 24), (100 / 60, 72), (7, 17), (120, 1)])
+def test_it_forecasts_2_hours_at_most(minutes: float, most: int) -> None:
+    refuse_too_far(most, minutes)
+    with pytest.raises(ConfigError, match=f"lead_steps: {most + 1} of .*; give {most} or fewer"):
+        refuse_too_far(most + 1, minutes)
+
+
+def test_a_time_step_of_more_than_2_hours_is_refused() -> None:
+    with pytest.raises(DataError, match="a frame every 180 minutes, and a model for any grid"):
+        refuse_too_far(1, 180)
 
 
 def test_frames_between_those_that_it_sees_do_nothing() -> None:

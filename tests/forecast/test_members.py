@@ -10,6 +10,7 @@ from torch import Tensor
 from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.forecast.members import draw_members, with_members, with_members_of_scene
 from nowcast.forecast.scene_forecast import SceneForecast
+from nowcast.motion.grid import coarse_size
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 
@@ -59,6 +60,21 @@ def test_members_move_with_the_rain() -> None:
     moved = float((second[..., 3:] * first[..., :-3]).mean() * 4)
     still = float((second * first).mean() * 4)
     assert moved > 0.7 and moved > still + 0.2
+
+
+def test_members_move_by_a_motion_that_is_given() -> None:
+    """A case has its own motion; a single frame tells none."""
+    motion = torch.zeros(2, 2, *coarse_size(*SIZE))
+    motion[1, 0] = 3  # to the right
+    even = Probabilities(LADDER, torch.full((2, 2, 3, *SIZE), 0.5))
+    both, rain = Forecast(torch.zeros(2, 2, 1, *SIZE), even), past(steps=1).expand(2, 1, *SIZE)
+    given = with_members(both, rain, 30, seed=0, motion=motion).members
+    estimated = with_members(both, rain, 30, seed=0).members
+    assert given is not None and estimated is not None and torch.equal(given[0], estimated[0])
+    first, second = (given[1] >= 0.5).float() - 0.5
+    moved = float((second[..., 3:] * first[..., :-3]).mean() * 4)
+    still = float((second * first).mean() * 4)
+    assert moved > still + 0.2
 
 
 def test_a_case_has_the_same_members_in_any_batch() -> None:

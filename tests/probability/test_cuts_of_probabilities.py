@@ -49,6 +49,14 @@ def test_no_other_cut_of_the_highest_threshold_has_a_better_csi() -> None:
         assert csi(other[:, :, 0], observed, 5.0) <= best + 1e-3
 
 
+def test_a_cut_does_not_depend_on_the_thresholds_above() -> None:
+    probabilities, observed = calibrated()
+    one = Sample(THRESHOLDS[:1], 1)
+    one.add(probabilities[:, :, :1], observed)
+    both = sample_of(probabilities, observed)
+    assert torch.equal(fit_cuts(one)[:, 0], fit_cuts(both)[:, 0])
+
+
 def test_cuts_of_a_rate_undo_its_bias() -> None:
     observed = 10 * torch.rand(1, 1, 300, 300)
     cuts = fit_cuts(sample_of(0.5 * observed[:, :, None], observed, of_rates=True))

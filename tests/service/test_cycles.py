@@ -73,6 +73,14 @@ def test_a_fallback_gives_way_to_the_model_once_the_late_frame_is_there(
     assert "method" not in open_forecast("out/0625.nc").attrs
 
 
+def test_a_gap_between_two_frames_is_no_other_spacing(run: Run, words: list[str]) -> None:
+    for path in Path("radar").glob("*.nc"):
+        if path.name not in ("0600.nc", "0625.nc"):
+            path.unlink()
+    assert run("predict", *words, "fallback=[model,persistence]").code == 0
+    assert open_forecast("out/0625.nc").attrs["method"] == "persistence"
+
+
 def test_whose_a_forecast_is_only_its_user_says(run: Run, words: list[str]) -> None:
     """The radar's institution is that of its input."""
     for path in Path("radar").glob("*.nc"):

@@ -27,8 +27,9 @@ def test_of_the_frames_of_the_data_the_newest_is_never_missing(minutes: int, see
     at = np.datetime64("2020-01-01T00:00")
 
     def steps(missing: int) -> Any:
-        config: Any = SimpleNamespace(checkpoint="a.pt", missing_frames=missing, lead_steps=None)
-        methods.config = config
+        methods.config = SimpleNamespace(  # type: ignore[assignment]
+            checkpoint="a.pt", missing_frames=missing, lead_steps=None, accumulations=[]
+        )
         return methods._steps_of_model(source, at)
 
     assert steps(seen - 1)[1:] == (seen, 60 // minutes)

@@ -20,7 +20,7 @@ from PIL import Image
 from nowcast.cli.schemas import register_schemas
 from nowcast.config.effects import configs_folder
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import ConfigError, MissingInputError
+from nowcast.errors import CannotCreateError, ConfigError, MissingInputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar import Weather, open_grid, write_synthetic
 from nowcast.radar.placing.cropping import degrees_of
@@ -144,8 +144,23 @@ def test_a_damaged_frame_of_the_hour_before_is_absent_and_not_waited_for(
     assert [n for n, one in enumerate(shown()["frames"]) if one["absent"]] == [2]
 
 
-def test_a_page_that_cannot_be_written_costs_no_forecast(run: Run, words: list[str]) -> None:
+def test_a_page_that_cannot_be_written_is_told_before_the_forecast(
+    run: Run, words: list[str]
+) -> None:
     Path("out/index.html").mkdir(parents=True)
+    outcome = run("predict", *words, "at=2020-01-01T06:00", "status=a/status.json")
+    assert outcome.code == 73 and "page: out/index.html: is there already" in outcome.err
+    last = json.loads(Path("a/status.json").read_text())["last_cycle"]
+    assert last["outcome"] == "failed" and not list(Path("out").glob("*.nc"))
+
+
+def test_a_page_that_can_be_written_no_more_costs_no_forecast(
+    run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path, _: Any) -> None:
+        raise CannotCreateError(f"{path}: is there already")
+
+    monkeypatch.setattr("nowcast.service.page.write_forecast_page", gone)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "latest=copy", "status=a/status.json")
     assert outcome.code == 73 and "out/index.html: is there already" in outcome.err
     last = json.loads(Path("a/status.json").read_text())["last_cycle"]

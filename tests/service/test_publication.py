@@ -4,6 +4,7 @@ import logging
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,14 @@ from nowcast.forecast.dataset import build_forecast, open_forecast, write_foreca
 from nowcast.radar.finding.time_patterns import follow
 from nowcast.radar.synthetic import synthetic_grid
 from nowcast.service import publication
-from nowcast.service.publication import CODES, forecast_path, output_folder, published, tidy_up
+from nowcast.service.publication import (
+    CODES,
+    forecast_path,
+    output_folder,
+    publish,
+    published,
+    tidy_up,
+)
 
 NOON = np.datetime64("2024-06-02T12:00", "ns")
 NOW = np.datetime64("2026-01-01", "ns")
@@ -121,6 +129,21 @@ def test_done_already_is_the_same_time_by_the_same_recipe(caplog: pytest.LogCapt
     assert not published(path, NOON, {**recipe, "config": '{"seed": 1}'})
     assert not published(path, NOON, {**recipe, "more": "1"})
     assert caplog.text == ""
+
+
+def test_no_pixel_is_read_to_see_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen, genuine = Path("out/a.nc"), list[xr.Dataset](), publication.open_own_forecast
+    write_forecast(forecast(NOON, made="here"), path)
+
+    def spied(*given: Any, **how: Any) -> xr.Dataset:
+        seen.append(genuine(*given, **how))
+        return seen[-1]
+
+    monkeypatch.setattr(publication, "open_own_forecast", spied)
+    assert published(path, NOON, {}) == open_forecast(path).attrs
+    [there] = seen
+    assert (there.sizes["y"], there.sizes["x"], there.sizes["time"]) == (0, 0, 2)
+    xr.testing.assert_identical(there["time"], open_forecast(path)["time"])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
@@ -268,6 +291,42 @@ def test_what_is_kept_by_age_and_by_number(output: str, words: list[str], kept: 
     assert {str(path) for path in Path("out").rglob("*.nc")} == {
         str(forecast_path(output, NOON + (hour - 12) * HOUR)) for hour in kept
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [
+        ("w/%Y/%m%d.jsonl", ["2024", "2024/0602.jsonl", "2024/0603.jsonl"]),
+        ("w/%Y%m%d/%H.jsonl", ["20240602", "20240602/13.jsonl", "20240603", "20240603/00.jsonl"]),
+        ("w/all.jsonl", ["all.jsonl"]),
+    ],
+)
+def test_warnings_go_with_the_last_forecast_that_they_are_of(file: str, kept: list[str]) -> None:
+    rule = "++warnings.rules.flood={rate: 10, probability: 0.3, within: 60, place: [51, 10]}"
+    config = settings(f"output={FLAT}", "keep_files=2", rule, f"warnings.file={file}")
+    for time in (NOON - DAY, NOON, NOON + HOUR, NOON + 12 * HOUR):
+        cycle(config, time)
+        path = forecast_path(file, time)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    Path("w/20230101.jsonl").write_text("of nobody")
+    cycle(config, NOON + 12 * HOUR)
+    assert files("w") == sorted([*kept, "20230101.jsonl"])
+
+
+@pytest.mark.parametrize("output", [FLAT, "out/newest.nc"])
+def test_geotiffs_go_with_the_forecast_that_they_are_of(output: str) -> None:
+    """Also once no more are asked for."""
+    pytest.importorskip("rasterio")
+    before, since = settings(f"output={output}", "format=geotiff"), settings(f"output={output}")
+    for time, config in ((NOON, before), (NOON, since), (NOON + HOUR, before)):
+        path = forecast_path(output, time)
+        publish(forecast(time, made=str(config.format)), path, config, time, NOW)
+        assert path.with_suffix(".tif").exists() == (config is before)
+    last = settings(f"output={output}", "keep_files=1")
+    publish(forecast(NOON + DAY), forecast_path(output, NOON + DAY), last, NOON + DAY, NOW)
+    tidy_up(last, NOON + DAY, NOW)
+    assert files() == [forecast_path(output, NOON + DAY).name]
 
 
 def test_only_forecasts_of_ours_with_such_a_name_are_removed() -> None:

@@ -170,6 +170,8 @@ def test_on_a_radar_without_a_place_none_is_looked_for(
         (["warnings.exit_code=10"], 78, "warnings.rules: give a rule"),
         ([*RULES, "warnings.exit_code=75"], 78, "warnings.exit_code: 0, or a code from 3 to 63"),
         ([*RULES, "warnings.file=w.txt"], 78, "warnings.file: the name of this file ends in .jsonl"),
+        ([*RULES, "warnings.file=places.csv/w.jsonl"], 73, "warnings.file: places.csv: cannot create"),
+        ([*RULES, "warnings.file=%Q.jsonl"], 78, "warnings.file: '%Q' is no code of a time"),
         ([*RULES, "warnings.file=l.jsonl", "log_file=l.jsonl"], 78, "log_file, warnings.file: both"),
         (["places=out/1225.places.csv"], 78, "places: "),
         (["status=out/1225.places.json"], 78, "may be written as the answers of a forecast"),

@@ -49,6 +49,8 @@ def config(**given: Any) -> PredictConfig:
         "metrics": None,
         "period": None,
         "watch": False,
+        "page": None,
+        "warnings": SimpleNamespace(file=None),
     }
     return cast(PredictConfig, SimpleNamespace(**{**keys, **given}))
 
