@@ -209,8 +209,6 @@ def test_a_rate_that_the_model_gives_no_probability_of_is_refused_before_the_for
     outcome = run("predict", *model)
     assert outcome.code == 78 and not Path("out/1225.nc").exists()
     assert "warnings.rules.flood.rate: the model gives probabilities of 0.1 to 50" in outcome.err
-    outcome = run("predict", *model, "ensemble=2")
-    assert outcome.code == 0 and "lies outside" not in outcome.err
 
 
 def test_a_rate_that_a_baseline_gives_no_probability_of_is_remarked(
