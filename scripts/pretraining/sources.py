@@ -244,7 +244,13 @@ EVENTS = {
     ),
     "taasrad": Event(
         "{raw}/taasrad19_netcdf/*2016*06*.nc",
-        ("period=[2016-06-01,2016-06-30]", "stride=36", "min_wet_share=0.05", "resamples=1000"),
+        (
+            "period=[2016-06-01,2016-06-30]",
+            "stride=36",
+            "min_wet_share=0.05",
+            "resamples=1000",
+            "data.zr=[200,1.6]",
+        ),
     ),
 }
 """The radars that are left out of a training; and from 'mch2015' on others, which none has seen."""
