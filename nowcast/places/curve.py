@@ -21,6 +21,8 @@ from nowcast.radar.times import Times
 QUANTILES = (0.1, 0.5, 0.9)
 SUMS = (30, 60)
 """The minutes over which rain is summed, from the reference time on."""
+LEAST_THRESHOLDS = 3
+"""Probabilities of fewer thresholds tell too little of the expected rate."""
 _THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
 
 Status = Literal["covered", "not covered", "outside"]
@@ -174,7 +176,7 @@ def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
 
 
 def _expected(forecast: xr.Dataset, index: Index, rates: Float64Array) -> Float64Array | None:
-    if PROBABILITY not in forecast:
+    if PROBABILITY not in forecast or forecast.sizes[THRESHOLD] < LEAST_THRESHOLDS:
         return None
     values = np.moveaxis(values_at(forecast[PROBABILITY], index), 1, 0)  # (k, lead, n)
     expected = expected_rate([*values], forecast[THRESHOLD].values.tolist(), np)

@@ -4,7 +4,8 @@ A rate at or above a threshold is forecast where its probability reaches a cut. 
 at a cut below one half: for calibrated probabilities at C / (1 + C), C being the CSI that is
 reached there (Lipton et al. 2014, arXiv 1402.1892, whose F1 is 2 C / (1 + C)). So the cuts of rare
 rain are low, and the forecast rain covers more than the observed rain: its frequency bias is above
-1. That is the price of the CSI.
+1. That is the price of the CSI, and it is limited: where more rain falls than on the days of the
+fit, a very low cut would forecast 50 mm/h over whole regions.
 """
 
 from itertools import pairwise
@@ -16,6 +17,9 @@ from nowcast.probability.sample import Sample, count_events
 
 LEAST_EVENTS = 20
 """Observed pixels of a sample from which on a cut is fitted."""
+
+MOST_AREA = 2.0
+"""No cut forecasts an event over more than so many times the area where it was observed."""
 
 
 def fit_cuts(sample: Sample) -> Tensor:
@@ -63,7 +67,11 @@ def _best_codes(counts: Tensor) -> Tensor:
     belong to the area.
     """
     false_alarms, hits = _with_neighbours(counts).flip(1).cumsum(dim=1).flip(1).unbind(dim=2)
-    csi = hits / (hits[:, :1] + false_alarms).clamp(min=1)
+    observed = hits[:, :1]
+    csi = hits / (observed + false_alarms).clamp(min=1)
+    too_much = hits + false_alarms > MOST_AREA * observed
+    too_much[:, -1] = False
+    csi = csi.masked_fill(too_much, -1.0)
     return csi[:, 1:].argmax(dim=1) + 1  # a pixel below the first step is never inside
 
 

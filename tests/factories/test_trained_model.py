@@ -14,7 +14,7 @@ def test_a_model_for_any_grid_keeps_nothing_of_a_scene(monkeypatch: pytest.Monke
     """So several threads may forecast several grids by one model."""
     about = {"config": {"model": {"grids": "any"}}}
     monkeypatch.setattr(trained_model, "open_forecaster", lambda *_: (forecaster(), about))
-    monkeypatch.setattr(trained_model, "pixel_km", lambda grid: grid)
+    monkeypatch.setattr(trained_model, "known_pixel_km", lambda grid: grid)
     config: Any = SimpleNamespace(device="cpu", precision="fp32", rate="csi", lead_steps=None)
     model = TrainedModel("best.pt", config)
     before = dict(vars(model))

@@ -57,6 +57,15 @@ def test_a_cut_does_not_depend_on_the_thresholds_above() -> None:
     assert torch.equal(fit_cuts(one)[:, 0], fit_cuts(both)[:, 0])
 
 
+def test_no_cut_forecasts_rain_over_more_than_twice_its_area() -> None:
+    generator = torch.Generator().manual_seed(1)
+    chance = 0.02 * torch.rand(1, 1, 1, 300, 300, generator=generator)  # all cuts are as good
+    observed = torch.where(torch.rand(1, 1, 300, 300, generator=generator) < 0.02, 2.0, 0.0)
+    one = Sample((1.0,), 1)
+    one.add(chance, observed)
+    assert float((chance >= fit_cuts(one)[0, 0]).sum() / (observed >= 1).sum()) <= 2
+
+
 def test_cuts_of_a_rate_undo_its_bias() -> None:
     observed = 10 * torch.rand(1, 1, 300, 300)
     cuts = fit_cuts(sample_of(0.5 * observed[:, :, None], observed, of_rates=True))
