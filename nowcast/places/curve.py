@@ -21,8 +21,8 @@ from nowcast.radar.times import Times
 QUANTILES = (0.1, 0.5, 0.9)
 SUMS = (30, 60)
 """The minutes over which rain is summed, from the reference time on."""
-LEAST_THRESHOLDS = 3
-"""Probabilities of fewer thresholds tell too little of the expected rate."""
+LEAST_THRESHOLDS = 2
+"""The probability of one threshold tells too little of the expected rate."""
 _THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
 
 Status = Literal["covered", "not covered", "outside"]
