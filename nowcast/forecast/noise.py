@@ -26,6 +26,9 @@ _WET_RATE, _DRY_RATE = 0.1, 0.03
 LEAST_WET = 100
 """Wet pixels of the newest frame from which on its spectrum is used."""
 
+LEAST_POWER = 1e-6
+"""And mean power of the logarithm of its rates: a uniform frame has none."""
+
 DEFAULT_SLOPE = 3.0
 """Of a frame with less rain: the power falls with the wavenumber to this exponent, …"""
 
@@ -73,10 +76,9 @@ def noise_model(aligned: Float32Array) -> NoiseModel:
     """
     size = (_easy(aligned.shape[1]), _easy(aligned.shape[2]))
     rings = _rings(size)
-    if _is_wet(aligned[-1]):
-        power = np.square(np.abs(_waves(aligned[-1], size)))
-        power[0, 0] = power[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
-    else:
+    power = np.square(np.abs(_waves(aligned[-1], size)))
+    power[0, 0] = power[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
+    if not _is_wet(aligned[-1]) or _mean(power, size) < LEAST_POWER:
         power = np.maximum(rings, 1) ** -DEFAULT_SLOPE
     pairs = [(one, after) for one, after in pairwise(aligned) if _is_wet(one) and _is_wet(after)]
     memory = _memory(pairs, size) if pairs else _default_memory(size)

@@ -94,6 +94,12 @@ def test_dry_and_missing_frames_have_a_default(value: float, frames: int) -> Non
     assert next_to(fields, 1) > 0.8 and next_to(fields, 1) > next_to(fields, 8) > 0
 
 
+def test_a_uniform_frame_after_dry_ones_has_the_default_too() -> None:
+    dry, uniform = torch.zeros(SIZE), torch.full(SIZE, 3.0)
+    fields = last(model_of([dry, dry, uniform]), count=100)
+    assert fields.isfinite().all() and abs(fields.std() - 1) < 0.1
+
+
 def test_the_border_of_what_is_measured_is_no_structure() -> None:
     """A frame that is measured on its left half only, and rains there everywhere alike."""
     half = 5 * torch.rand(*SIZE, generator=_random(0)) + 1
