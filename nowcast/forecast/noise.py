@@ -27,7 +27,7 @@ LEAST_WET = 100
 """Wet pixels of the newest frame from which on its spectrum is used."""
 
 LEAST_POWER = 1e-6
-"""And mean power of the logarithm of its rates: a uniform frame has none."""
+"""Mean power of the newest frame from which on its spectrum is used; a uniform frame has none."""
 
 DEFAULT_SLOPE = 3.0
 """Of a frame with less rain: the power falls with the wavenumber to this exponent, …"""

@@ -14,6 +14,7 @@ import xarray as xr
 from sources import EVENTS
 
 BASELINES = "[extrapolation,sprog,linda]"
+LEAST_DAYS = 10
 
 
 def main() -> None:
@@ -48,13 +49,13 @@ def evaluated(name: str, given: argparse.Namespace, named: str) -> xr.Dataset:
 
 def skill_table(scored: Mapping[str, xr.Dataset]) -> str:
     """The mean CSI over lead times of each forecast, at each threshold; in brackets the 95 %
-    interval at 1 mm/h where there are days to draw.
+    interval at 1 mm/h where there are enough days to draw.
     """
     names = [str(name) for name in next(iter(scored.values()))["forecast"].values]
     rows = [["radar", "cases", *names], ["---"] * (2 + len(names))]
     for event, scores in scored.items():
         cells = [short(scores["csi"].sel(forecast=name).mean("lead_time")) for name in names]
-        if scores.attrs["blocks"] > 2:
+        if scores.attrs["blocks"] >= LEAST_DAYS:
             for k, name in enumerate(names):
                 ends = (scores[f"csi_mean_{end}"].sel(forecast=name) for end in ("low", "high"))
                 cells[k] += " [" + " ".join(short(one.sel(threshold=[1.0])) for one in ends) + "]"
