@@ -1,7 +1,7 @@
 """From past rain to forecast rain by a trained model."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from nowcast.motion.frames import take_along, take_forward, window_displacement
 from nowcast.motion.spacing import Spacing
 from nowcast.probability.calibration import Calibration
 from nowcast.probability.forecast import Forecast
+from nowcast.probability.ladder import Probabilities, lead_slices
 from nowcast.sequences.batch import speed_channel
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
@@ -116,32 +117,21 @@ class Forecaster:
         if self.calibration is None:
             rates = take_forward(self.rates(values, seen), way)
             return Forecast(where_covered(rates, past))
-        # all lead times of a large grid at once take much memory; a graph has one operator for all
-        each = self.lead_steps if torch.compiler.is_exporting() else 1
-        parts = [
-            self._by_probabilities(self.calibration, slice(k, k + each), values, way, seen, past)
-            for k in range(0, self.lead_steps, each)
-        ]
-        return joined(parts)
+        probabilities = self._probabilities(self.calibration, values, way, seen, past)
+        return Forecast(self.calibration.rates(probabilities, self.rate), probabilities)
 
-    def _by_probabilities(
-        self,
-        calibration: Calibration,
-        leads: slice,
-        values: Tensor,
-        way: Tensor,
-        seen: Tensor,
-        past: Tensor,
-    ) -> Forecast:
-        """The forecast of some lead times, from logits in the moving frame and the way there.
-
-        They are calibrated in the fixed frame, in which the calibration was fitted.
+    def _probabilities(
+        self, calibration: Calibration, values: Tensor, way: Tensor, seen: Tensor, past: Tensor
+    ) -> Probabilities:
+        """Probabilities in the fixed frame, in which the calibration was fitted, from logits in the
+        moving frame and the way there.
         """
-        fitted = calibration.of_leads(leads)
-        moving = where_covered(values[:, leads], seen).sigmoid()
-        forward = where_covered(take_forward(moving, way[:, leads]), past)
-        probabilities = fitted.probabilities(forward.logit())
-        return Forecast(fitted.rates(probabilities, self.rate), probabilities)
+        parts = []
+        for leads in lead_slices(self.lead_steps):
+            moving = where_covered(values[:, leads], seen).sigmoid()
+            forward = where_covered(take_forward(moving, way[:, leads]), past)
+            parts.append(calibration.probabilities(forward.logit(), leads).values)
+        return Probabilities(calibration.thresholds, torch.cat(parts, dim=1))
 
     def values(self, seen: Tensor) -> Tensor:
         """What the model gives for a raw window as it sees it: (b, lead, c, h, w) scaled rates, or
@@ -193,15 +183,6 @@ class Forecaster:
         if self.inputs.speed:
             seen = torch.cat([seen, speed_channel(seen, motion, self.spacing)], dim=2)
         return seen
-
-
-def joined(parts: Sequence[Forecast]) -> Forecast:
-    """Forecasts of lead times that follow each other as one; all have probabilities."""
-    ladders = [part.probabilities for part in parts if part.probabilities is not None]
-    values = torch.cat([one.values for one in ladders], dim=1)
-    return Forecast(
-        torch.cat([part.rates for part in parts], dim=1), replace(ladders[0], values=values)
-    )
 
 
 def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:

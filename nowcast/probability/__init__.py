@@ -8,6 +8,7 @@ FACE = {
     "quantiles": "rates from the distribution of a forecast",
     "sample": "pixels of past forecasts to learn from",
     "cuts": "the probabilities from which on a rate scores best",
+    "case_cuts": "the cuts of one forecast, from its own probabilities and from past ones",
     "calibration": "what is fitted on validation days",
     "forecast": "a forecast: rates, and with some methods probabilities",
     "accumulations": "sums of rain over some minutes",

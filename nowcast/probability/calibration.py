@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nowcast.probability.ladder import Probabilities, running_minimum
+from nowcast.probability.case_cuts import SIZES, PastForecasts, past_forecasts
+from nowcast.probability.ladder import Probabilities, lead_slices, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
@@ -23,19 +24,16 @@ class Calibration:
     Args:
         thresholds: (k,) in mm/h.
         slopes, offsets: (lead, k): a calibrated logit is slope · logit + offset (Platt scaling).
-        cuts: (lead, k) the calibrated probabilities from which on rain is forecast.
+        cuts: (lead, k) the calibrated probabilities from which on rain was best forecast there.
+        past: by which each forecast finds its own cuts; None of an old checkpoint, whose forecasts
+            all have `cuts`.
     """
 
     thresholds: tuple[float, ...]
     slopes: Tensor
     offsets: Tensor
     cuts: Tensor
-
-    def of_leads(self, leads: slice) -> "Calibration":
-        """Return the calibration of some of the lead times."""
-        return Calibration(
-            self.thresholds, self.slopes[leads], self.offsets[leads], self.cuts[leads]
-        )
+    past: PastForecasts | None = None
 
     def at(self, leads: Sequence[float]) -> "Calibration":
         """Return the calibration at other lead times, in steps of its own: interpolated linearly,
@@ -45,35 +43,50 @@ class Calibration:
         places = torch.tensor(leads).sub(1).clamp(0, last)
         before = places.floor().long()
         after = (before + 1).clamp(max=last)
-        share = (places - before)[:, None]
-        parts = (
-            torch.lerp(one[before], one[after], share)
-            for one in (self.slopes, self.offsets, self.cuts)
-        )
-        return Calibration(self.thresholds, *parts)
+        share = places - before
 
-    def probabilities(self, logits: Tensor) -> Probabilities:
-        """Logits (b, lead, k, h, w), NaN = missing → calibrated probabilities."""
+        def at(one: Tensor) -> Tensor:
+            return torch.lerp(one[before], one[after], share.view(-1, *[1] * (one.ndim - 1)))
+
+        past = None if self.past is None else PastForecasts(*map(at, vars(self.past).values()))
+        return Calibration(self.thresholds, at(self.slopes), at(self.offsets), at(self.cuts), past)
+
+    def probabilities(self, logits: Tensor, leads: slice = slice(None)) -> Probabilities:
+        """Logits (b, lead, k, h, w) of some lead times, NaN missing → calibrated probabilities."""
         slopes, offsets = (
-            one.to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
+            one[leads].to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
         )
         values = running_minimum((logits * slopes + offsets).sigmoid())
         return Probabilities(self.thresholds, values)
 
     def rates(self, probabilities: Probabilities, rate: str) -> Tensor:
-        """Return the rates (b, lead, 1, h, w) in mm/h by one of `options.RATES`."""
-        if rate == "csi":
-            return rates_by_cuts(probabilities.values, self.cuts, self.thresholds)
-        return {"median": median_rates, "mean": mean_rates}[rate](probabilities)
+        """Return the rates (b, lead, 1, h, w) in mm/h by one of `options.RATES`.
+
+        probabilities: of all lead times and of the whole grid.
+        """
+        if rate != "csi":
+            return {"median": median_rates, "mean": mean_rates}[rate](probabilities)
+        values = probabilities.values
+        cuts = self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
+        parts = [
+            rates_by_cuts(values[:, leads], cuts[:, leads], self.thresholds)
+            for leads in lead_slices(values.shape[1])
+        ]
+        return torch.cat(parts, dim=1)
 
     def state(self) -> dict[str, Any]:
         """Return it as plain values and tensors, for a checkpoint."""
-        return {**vars(self), "thresholds": list(self.thresholds)}
+        past = None if self.past is None else dict(vars(self.past))
+        return {**vars(self), "thresholds": list(self.thresholds), "past": past}
 
 
 def calibration_of(state: Mapping[str, Any]) -> Calibration:
     """Return the calibration that `Calibration.state` described."""
-    return Calibration(tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"])
+    past = state.get("past")
+    return Calibration(
+        tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"],
+        None if past is None else PastForecasts(**past),
+    )  # fmt: skip
 
 
 def check_calibration(
@@ -84,12 +97,15 @@ def check_calibration(
     """
     if list(state["thresholds"]) != list(thresholds):
         raise ValueError(f"it is for {state['thresholds']} mm/h, and the model for {thresholds}")
-    shape = (lead_steps, len(thresholds))
-    for key in ("slopes", "offsets", "cuts"):
-        values = state[key]
-        if not isinstance(values, Tensor) or values.shape != shape:
+    shape, past = (lead_steps, len(thresholds)), state.get("past")
+    kept = {**state} if past is None else {**state, **past}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("slopes", "offsets", "cuts"), shape)
+    shapes |= {key: (*shape, size) for key, size in SIZES.items() if past is not None}
+    for key, wanted in shapes.items():
+        values = kept[key]
+        if not isinstance(values, Tensor) or values.shape != wanted:
             found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"{key}: {found}, and it must be {shape}, lead times and thresholds")
+            raise ValueError(f"{key}: {found}, and it must be {wanted}, lead times and thresholds")
         if not values.isfinite().all():
             raise ValueError(f"{key}: not all of them are numbers")
 
@@ -106,7 +122,10 @@ def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
     """
     slopes, offsets = _fit_logistic(sample)
     logits = torch.logit(cuts)
-    return Calibration(sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid())
+    return Calibration(
+        sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid(),
+        past_forecasts(sample, slopes, offsets),
+    )  # fmt: skip
 
 
 def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:

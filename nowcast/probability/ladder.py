@@ -62,6 +62,16 @@ class Probabilities:
         return low if below == above else torch.lerp(low, high, share)
 
 
+def lead_slices(lead_steps: int) -> list[slice]:
+    """Return the parts of a forecast that are computed one after the other.
+
+    They are single lead times, for all of them at once take much memory on a large grid; but one
+    part in a graph that is exported, which is to have one operator for all.
+    """
+    each = lead_steps if torch.compiler.is_exporting() else 1
+    return [slice(first, first + each) for first in range(0, lead_steps, each)]
+
+
 def check_ladder(thresholds: Sequence[float]) -> None:
     """Raises: ValueError if the thresholds in mm/h are not above 0 and rising."""
     rising = all(low < high for low, high in pairwise(thresholds))

@@ -32,6 +32,7 @@ from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.model import build_model
 from nowcast.probability.calibration import Calibration
+from nowcast.probability.case_cuts import SIZES, PastForecasts
 from nowcast.radar import open_grid
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.sequences.scene import Scene
@@ -60,7 +61,9 @@ def checkpoint(path: Path, head: str, mask: bool) -> Path:
         weights["output.bias"] += 0.5  # so that it rains, …
         weights["detail.output.weight"] /= 20  # … and not beyond all measure
     ones = torch.ones(2, len(THRESHOLDS))
-    calibration = Calibration(tuple(THRESHOLDS), 1.2 * ones, -0.1 * ones, 0.3 * ones)
+    falling = torch.linspace(0.6, 0, SIZES["area"]).expand(2, len(THRESHOLDS), -1)
+    past = PastForecasts(falling, falling**2, falling[..., :1] / 2)
+    calibration = Calibration(tuple(THRESHOLDS), 1.2 * ones, -0.1 * ones, 0.3 * ones, past)
     config = {
         "model": settings, "inputs": {"mask": mask, "time_of_day": False, "fields": {}},
         "scaling": {"kind": "log", "maximum": 100, "reference": 0.5}, "input_steps": 3,

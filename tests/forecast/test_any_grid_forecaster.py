@@ -17,6 +17,7 @@ from nowcast.forecast.any_grid import (
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import build_model
 from nowcast.probability.calibration import Calibration, uncalibrated
+from nowcast.probability.case_cuts import SIZES, PastForecasts
 from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.scaling import Scaling
 
@@ -96,11 +97,14 @@ def test_motion_is_that_of_one_timestep_whichever_frames_are_seen() -> None:
 
 def test_a_calibration_is_interpolated_to_other_lead_times() -> None:
     steps = torch.arange(1.0, 25)[:, None].expand(24, 2)
-    known = Calibration(THRESHOLDS, steps, steps * 10, steps / 100)
+    counted = PastForecasts(*(steps[..., None].expand(24, 2, n) / 100 for n in SIZES.values()))
+    known = Calibration(THRESHOLDS, steps, steps * 10, steps / 100, counted)
     made = on_grid(replace(forecaster(), calibration=known), 1.0, 2.0, 4)
     assert made.calibration is not None
     torch.testing.assert_close(made.calibration.slopes[:, 0], torch.tensor([1.0, 1.0, 1.2, 1.6]))
     torch.testing.assert_close(made.calibration.cuts[3], torch.tensor([0.016, 0.016]))
+    assert made.calibration.past is not None
+    torch.testing.assert_close(made.calibration.past.hits[3, 0, :2], torch.tensor([0.016, 0.016]))
     longer = on_grid(replace(forecaster(), calibration=known), 1.0, 15.0, 9)
     assert longer.calibration is not None and longer.calibration.slopes[-1, 0] == 24
 

@@ -1,15 +1,19 @@
 """A calibration that is fitted to past forecasts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nowcast.probability.calibration import (
     Calibration,
     calibration_of,
+    check_calibration,
     fit_calibration,
     uncalibrated,
 )
 from nowcast.probability.cuts import csi_of_cuts, fit_cuts
+from nowcast.probability.rates import rates_by_cuts
 from nowcast.probability.sample import Sample
 
 THRESHOLDS = (1.0, 5.0)
@@ -58,7 +62,7 @@ def test_cuts_are_those_of_calibrated_probabilities() -> None:
 def test_the_rate_by_csi_has_the_csi_of_its_cuts() -> None:
     logits, rates = drawn()
     sample = sample_of(logits, rates)
-    calibration = fitted(sample)
+    calibration = replace(fitted(sample), past=None)
     made = calibration.rates(calibration.probabilities(logits), "csi")[:, :, 0]
     for k, threshold in enumerate(THRESHOLDS):
         forecast, event = made >= threshold, rates >= threshold
@@ -77,6 +81,27 @@ def test_a_calibration_survives_its_state() -> None:
     again = calibration_of(calibration.state())
     assert again.thresholds == calibration.thresholds
     assert torch.equal(again.cuts, calibration.cuts)
+    logits, _ = drawn()
+    probabilities = calibration.probabilities(logits)
+    assert torch.equal(again.rates(probabilities, "csi"), calibration.rates(probabilities, "csi"))
+    check_calibration(calibration.state(), THRESHOLDS, 2)
+
+
+def test_a_calibration_that_an_earlier_version_saved_has_the_same_cuts_for_every_forecast() -> None:
+    state = fitted(sample_of(*drawn())).state()
+    del state["past"]
+    check_calibration(state, THRESHOLDS, 2)
+    earlier = calibration_of(state)
+    probabilities = earlier.probabilities(drawn()[0])
+    expected = rates_by_cuts(probabilities.values, earlier.cuts, THRESHOLDS)
+    torch.testing.assert_close(earlier.rates(probabilities, "csi"), expected)
+
+
+def test_counts_of_other_cuts_are_refused() -> None:
+    state = fitted(sample_of(*drawn())).state()
+    state["past"] = {**state["past"], "hits": state["past"]["hits"][..., 1:]}
+    with pytest.raises(ValueError, match="hits: "):
+        check_calibration(state, THRESHOLDS, 2)
 
 
 def test_without_a_calibration_probabilities_are_those_of_the_logits() -> None:
