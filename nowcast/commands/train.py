@@ -253,7 +253,11 @@ def build_trainer(
     """A trainer at its first step."""
     inputs = build_inputs(settings)
     model = build_model(
-        settings["model"], inputs.channels, output_channels=1, ahead_channels=len(inputs.ahead)
+        settings["model"],
+        inputs.channels,
+        output_channels=1,
+        ahead_channels=len(inputs.ahead),
+        mask=inputs.mask,
     ).to(precision.device)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps_per_epoch = -(-len(windows) // config.training.batch_size)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +27,7 @@ from nowcast.plugins import MODELS, plugins
 from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
 from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
+from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
@@ -162,13 +163,13 @@ def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
     config, weights = checkpoint["config"], forecast_weights(checkpoint)
     inputs = build_inputs(config)
     with torch.device("meta"):  # takes no memory, however large a model is described
-        expected = build_model(config["model"], inputs.channels, 1, len(inputs.ahead)).state_dict()
+        expected = _built(config, inputs).state_dict()
     if {name: value.shape for name, value in expected.items()} != {
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
     with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
-        model = build_model(config["model"], inputs.channels, 1, len(inputs.ahead))
+        model = _built(config, inputs)
     model.load_state_dict(weights)
     return Forecaster(
         model,
@@ -181,6 +182,11 @@ def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
         calibration=_calibration(checkpoint, model),
         rate=rate,
     )
+
+
+def _built(config: Mapping[str, Any], inputs: Inputs) -> nn.Module:
+    """An untrained model as a checkpoint describes it."""
+    return build_model(config["model"], inputs.channels, 1, len(inputs.ahead), mask=inputs.mask)
 
 
 def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None:

@@ -42,6 +42,8 @@ def build_model(
     channels: int = 1,
     output_channels: int | None = None,
     ahead_channels: int = 0,
+    *,
+    mask: bool = False,
 ) -> nn.Module:
     """Build a model, ours or of an installed package, from its settings.
 
@@ -53,6 +55,7 @@ def build_model(
         output_channels: of a forecast frame, if it has others than a past one, which a model that
             feeds frames back cannot take.
         ahead_channels: of fields known for each lead time, which only some models take.
+        mask: whether channel 1 of a past frame tells where the rain was measured.
 
     Returns:
         The model, on the CPU: frames (b, t, c, h, w) → (b, lead_steps, c, h, w).
@@ -84,7 +87,7 @@ def build_model(
     kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
     network: nn.Module = kind(channels=seen, **arguments)
     if any_grid:
-        return AnyGridModel(network, channels, thresholds)
+        return AnyGridModel(network, channels, thresholds, mask=mask)
     return ProbabilityModel(network, thresholds) if gives_probabilities else network
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nowcast.model.detail import REACH, Detail
 from nowcast.model.probability_head import ProbabilityModel
+from nowcast.model.trend import Trend, interpolated
 from nowcast.motion.spacing import Spacing
 from nowcast.probability.neighbourhoods import (
     OCTAVES,
@@ -29,19 +30,20 @@ CONSTANTS = 2
 class AnyGridModel(ProbabilityModel):
     """A `ProbabilityModel` that is told the pixel size and the time step of its frames.
 
-        logit p(t) = logit Σₛ wₛ(t) Fₛ + C(t) + D(t)
+        logit p(t) = logit Σₛ wₛ(t) Fₛ + T(t) + C(t) + D(t)
 
     The weights w of the neighbourhoods are a function of their width in km and of the lead time t
     in minutes. The network C steps by 10 minutes, whatever the time step of the frames is, and is
     interpolated between: in the moving frame of reference a forecast changes slowly. `Detail` D is
-    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². Two constant channels hold the pixel size and the time
-    step, each as log2 of the ratio to 1 km and to 5 minutes.
+    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the `Trend`. Two constant channels hold the pixel
+    size and the time step, each as log2 of the ratio to 1 km and to 5 minutes.
 
     Args:
         network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
             `output`.
         channels: of a frame as this model takes it.
         thresholds: (k,) in mm/h, rising.
+        mask: whether channel 1 of a frame tells where the rain, channel 0, was measured.
 
     Raises:
         ValueError: as `ProbabilityModel`.
@@ -57,12 +59,18 @@ class AnyGridModel(ProbabilityModel):
 
     octaves = OCTAVES
 
+    of_neighbourhoods = ("offsets", "slopes", "trend.weights")
+
     wants_spacing = True
     """It is called with the spacing of its frames too."""
 
-    def __init__(self, network: nn.Module, channels: int, thresholds: Sequence[float]) -> None:
+    def __init__(
+        self, network: nn.Module, channels: int, thresholds: Sequence[float], *, mask: bool = False
+    ) -> None:
         super().__init__(network, thresholds)
+        self.mask = mask
         self.detail = Detail(channels + CONSTANTS, len(thresholds))
+        self.trend = Trend(len(thresholds), len(self.octaves))
 
     def _halo(self, input_steps: int, lead_steps: int, spacing: Spacing = _USUAL) -> int:
         """See `nowcast.model.stacks.Local`."""
@@ -93,17 +101,27 @@ class AnyGridModel(ProbabilityModel):
         told = torch.cat([frames, _constants(frames, spacing)], dim=2)
         coarse = self.network(told, _ticks(minutes[-1]))
         leads = torch.tensor(minutes, device=frames.device) / _USUAL.minutes
-        detail = self.detail(told, leads.clamp(min=1.0))
+        fading = leads.clamp(min=1.0)
+        detail = self.detail(told, fading)
         with self.in_float32(frames):
-            correction = between_ticks(coarse.float(), minutes) + detail.float()
-            weights = self._weights(leads, spacing.pixel_km)
+            octaves = octaves_of(spacing.pixel_km)
+            trend = self._trend(frames.float(), octaves, fading, spacing)
+            correction = between_ticks(coarse.float(), minutes) + detail.float() + trend
+            weights = self._weights(leads, octaves)
             return self.corrected(newest.float(), correction, weights)
 
-    def _weights(self, leads: Tensor, pixel_km: float) -> Tensor:
+    def _trend(
+        self, frames: Tensor, octaves: Sequence[float], leads: Tensor, spacing: Spacing
+    ) -> Tensor:
+        rain = frames[:, :, 0]
+        measured = frames[:, :, 1] if self.mask else torch.ones_like(rain)
+        trend: Tensor = self.trend(rain, measured, octaves, leads, _log_minutes(spacing))
+        return trend
+
+    def _weights(self, leads: Tensor, octaves: Sequence[float]) -> Tensor:
         """The weights (lead, k, s) of the neighbourhoods, of `leads` in units of 5 minutes."""
-        levels = range(levels_for(pixel_km))
-        octaves = [math.log2(1 + width_of(level) * pixel_km) for level in levels]
-        return self.mixture(leads, _at(self.offsets, octaves), _at(self.slopes, octaves))
+        offsets, slopes = (interpolated(one, octaves) for one in (self.offsets, self.slopes))
+        return self.mixture(leads, offsets, slopes)
 
 
 def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
@@ -141,16 +159,17 @@ def _constants(frames: Tensor, spacing: Spacing) -> Tensor:
     """The channels that tell the spacing, (b, t, 2, h, w)."""
     values = (
         math.log2(spacing.pixel_km / _USUAL.pixel_km),
-        math.log2(spacing.minutes * spacing.every / _USUAL.minutes),
+        _log_minutes(spacing),
     )
     one = frames.new_tensor(values)[:, None, None]
     return one.expand(*frames.shape[:2], CONSTANTS, *frames.shape[-2:])
 
 
-def _at(knots: Tensor, octaves: Sequence[float]) -> Tensor:
-    """Interpolate values (k, knots) at whole octaves: (k, s) at others."""
-    found = []
-    for octave in octaves:
-        before = min(int(octave), knots.shape[1] - 2)
-        found.append(torch.lerp(knots[:, before], knots[:, before + 1], octave - before))
-    return torch.stack(found, dim=1)
+def octaves_of(pixel_km: float) -> list[float]:
+    """Return log2(1 + width in km) of each neighbourhood, for pixels so wide."""
+    return [math.log2(1 + width_of(level) * pixel_km) for level in range(levels_for(pixel_km))]
+
+
+def _log_minutes(spacing: Spacing) -> float:
+    """The time between the frames that are seen, as log2 of the ratio to 5 minutes."""
+    return math.log2(spacing.minutes * spacing.every / _USUAL.minutes)

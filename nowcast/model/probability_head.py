@@ -48,6 +48,9 @@ class ProbabilityModel(nn.Module):
     octaves: Sequence[float] = ()
     """log2(1 + width) of the neighbourhoods whose weights are learned; see `mixture_logits`."""
 
+    of_neighbourhoods: Sequence[str] = ("offsets", "slopes")
+    """The parameters that weigh neighbourhoods."""
+
     wants_newest = True
     """It is called with the rates of the newest frame too."""
 
@@ -133,7 +136,9 @@ class ProbabilityModel(nn.Module):
 
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the weights of neighbourhoods that a model has, which learn faster than a network."""
-    return [model.offsets, model.slopes] if isinstance(model, ProbabilityModel) else []
+    if not isinstance(model, ProbabilityModel):
+        return []
+    return [one for name, one in model.named_parameters() if name in model.of_neighbourhoods]
 
 
 def ladder_of(model: nn.Module) -> tuple[float, ...]:

@@ -56,8 +56,7 @@ def levels_for(pixel_km: float) -> int:
 def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) -> Tensor:
     """Return which share of each neighbourhood of a pixel is at or above each threshold.
 
-    Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
-    2, 4, … pixels apart. Missing pixels, and those outside, do not count.
+    Missing pixels, and those outside, do not count.
 
     Args:
         rates: (b, h, w) in mm/h, NaN = missing.
@@ -71,18 +70,26 @@ def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) 
     levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
     measured = (~rates.isnan()).to(rates.dtype)[:, None]
     above = (rates[:, None] >= levels[:, None, None]).to(rates.dtype)
-    both = torch.cat([above, measured], dim=1)
-    sums = [both]
-    for level in range(scales - 1):
-        both = _blur(_blur(both, 2**level, axis=-1), 2**level, axis=-2)
-        sums.append(both)
     shares: list[Tensor] = []
     wider = torch.zeros_like(above)
-    for both in reversed(sums):
+    for both in reversed(neighbourhoods(torch.cat([above, measured], dim=1), scales)):
         weight = both[:, -1:]
         wider = torch.where(weight > 1e-6, both[:, :-1] / weight.clamp(min=1e-6), wider)
         shares.insert(0, wider)
     return torch.stack(shares, dim=1)
+
+
+def neighbourhoods(fields: Tensor, scales: int) -> list[Tensor]:
+    """Return fields (b, c, h, w) as they are, and their means over wider and wider neighbourhoods
+    of each pixel, outside of the grid 0: `scales` in all.
+
+    Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
+    2, 4, … pixels apart.
+    """
+    found = [fields]
+    for level in range(scales - 1):
+        found.append(_blur(_blur(found[-1], 2**level, axis=-1), 2**level, axis=-2))
+    return found
 
 
 def mixture_logits(octaves: Sequence[float] = ()) -> tuple[list[float], list[float]]:

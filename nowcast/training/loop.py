@@ -115,6 +115,16 @@ class Trainer:
             ) from error
         return self.progress.history
 
+    def calibrate(self, validation: Windows, stop: StopRequest) -> EpochRow:
+        """Validate the model as it is, and save it with the calibration that follows. → what
+        validation found.
+
+        Errors: as `fit`.
+        """
+        found = self._validate(validation, stop)
+        self.save(self.folder / "best.pt")
+        return found
+
     def _run_epoch(self, train: Windows, validation: Windows, stop: StopRequest) -> None:
         started = time.monotonic()
         self._train_epoch(train, stop)

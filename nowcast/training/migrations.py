@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nowcast.probability.ladder import LADDER
@@ -102,12 +103,34 @@ def _say_one_grid(checkpoint: Checkpoint) -> Checkpoint:
     return {**checkpoint, "config": {**config, "model": {"grids": "one", **model}}}
 
 
+def _say_no_trend(checkpoint: Checkpoint) -> Checkpoint:
+    """6 → 7: models for any grid did not look at the trend of the rain."""
+    config = checkpoint.get("config", {})
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or model.get("grids") != "any":
+        return checkpoint
+    new = {"trend.weights": torch.zeros(4, len(model["thresholds"]), 2, 7)}
+    ema = checkpoint["ema"]
+    with_trend = {
+        **checkpoint,
+        "weights": {**checkpoint["weights"], **new},
+        "ema": ema and {**ema, **{f"module.{name}": value for name, value in new.items()}},
+    }
+    if "optimizer" in checkpoint:
+        optimizer = checkpoint["optimizer"]
+        *others, mixture = optimizer["param_groups"]
+        mixture = {**mixture, "params": [*mixture["params"], mixture["params"][-1] + 1]}
+        with_trend["optimizer"] = {**optimizer, "param_groups": [*others, mixture]}
+    return with_trend
+
+
 MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     1: _name_cells,
     2: _say_inputs_and_place,
     3: _say_nothing_is_ahead,
     4: _say_frame_and_head,
     5: _say_one_grid,
+    6: _say_no_trend,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 

@@ -66,12 +66,15 @@ def main() -> None:
         return
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    learns = not arguments.untrained and arguments.calibrate is None
-    trainer, windows, validation = build(folder, left_out, output, learns=learns)
+    trainer, scaling = build(left_out, output), Scaling(**settings_of_run(left_out)["scaling"])
+    validation = validation_windows(folder, left_out, scaling)
     if arguments.calibrate is not None:
         begin_from(trainer, read_checkpoint(arguments.calibrate))
     with stop_request() as stop:
-        trainer.fit(windows, validation, stop)
+        if arguments.untrained or arguments.calibrate is not None:
+            print(trainer.calibrate(validation, stop))
+        else:
+            trainer.fit(training_windows(folder, left_out, scaling), validation, stop)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -85,28 +88,18 @@ def read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(
-    folder: Path, left_out: set[str], output: Path, *, learns: bool
-) -> tuple[Trainer, ManyWindows, ManyWindows]:
+def build(left_out: set[str], output: Path) -> Trainer:
     settings = settings_of_run(left_out)
-    plan, steps_per_epoch = PLAN, STEPS // EPOCHS
-    if not learns:
-        plan, steps_per_epoch = replace(PLAN, epochs=1), 0
-        settings["optimizer"]["lr"] = 0.0
-    scaling = Scaling(**settings["scaling"])
-    windows = training_windows(folder, left_out, scaling, steps_per_epoch)
-    validation = validation_windows(folder, left_out, scaling)
     inputs = Inputs(mask=True, speed=True)
     torch.manual_seed(SEED)
-    model = build_model(settings["model"], inputs.channels, 1)
+    model = build_model(settings["model"], inputs.channels, 1, mask=inputs.mask)
     optimizer = build_optimizer(model, **settings["optimizer"])
-    steps = plan.epochs * (len(windows) // BATCH)
+    steps = EPOCHS * sum(batches_of(copy) for copy in copies_without(left_out))
     schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
-    trainer = Trainer(
+    return Trainer(
         model, optimizer, schedule, loss_of("exceedance", settings["model"]["thresholds"]),
-        choose_precision("auto", "auto"), plan, SCORED, output, settings, inputs,
+        choose_precision("auto", "auto"), PLAN, SCORED, output, settings, inputs,
     )  # fmt: skip
-    return trainer, windows, validation
 
 
 def settings_of_run(left_out: set[str]) -> dict[str, Any]:
@@ -131,23 +124,26 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
     }
 
 
-def training_windows(
-    folder: Path, left_out: set[str], scaling: Scaling, steps_per_epoch: int
-) -> ManyWindows:
-    """Windows of each copy by its share of the steps, one batch at least. What is left out leaves
-    the others as they are: the training is shorter.
+def copies_without(left_out: set[str]) -> list[Copy]:
+    return [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
+
+
+def batches_of(copy: Copy) -> int:
+    """Batches of a copy in an epoch, by its share of the steps, one at least. What is left out
+    leaves the others as they are: the training is shorter.
     """
-    used = [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
-    total = sum(copy.share for copy in COPIES)
+    return max(1, round(STEPS // EPOCHS * copy.share / sum(one.share for one in COPIES)))
+
+
+def training_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
     sources = []
-    for number, copy in enumerate(used):
+    for number, copy in enumerate(copies_without(left_out)):
         rates, period, motion, seen = opened(folder, copy, RADARS[copy.radar].days)
-        batches = max(1, round(steps_per_epoch * copy.share / total))
         crop = min(CROP, *rates.frames.shape[1:]) // 4 * 4
         sources.append(
             RadarWindows(
                 rates, period, input_steps=seen, lead_steps=copy.lead_steps, scaling=scaling,
-                sampling=replace(SAMPLING, windows_per_epoch=batches * BATCH, crop=crop),
+                sampling=replace(SAMPLING, windows_per_epoch=batches_of(copy) * BATCH, crop=crop),
                 shuffle=True, seed=SEED + number, motion=motion, take_along=True,
                 spacing=Spacing(copy.pixel_km, copy.minutes), speed=True,
             )

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nowcast.model import EncoderForecaster, build_model
-from nowcast.model.any_grid import CONSTANTS, AnyGridModel, between_ticks
+from nowcast.model.any_grid import CONSTANTS, AnyGridModel, between_ticks, octaves_of
 from nowcast.motion.spacing import Spacing, speed
 from nowcast.probability.neighbourhoods import WIDEST_KM, levels_for, width_of
 
@@ -60,7 +60,7 @@ def test_rain_spreads_over_the_same_distance_in_any_pixel_size(minutes: float) -
     """The mean width in km of the neighbourhoods."""
     widths = []
     for pixel_km in (0.5, 1.0, 2.0):
-        weights = model()._weights(torch.tensor([minutes / 5]), pixel_km)[0, 0].detach()
+        weights = model()._weights(torch.tensor([minutes / 5]), octaves_of(pixel_km))[0, 0].detach()
         own = torch.tensor([width_of(level) for level in range(len(weights))]) * pixel_km
         widths.append(float(weights @ own))
     assert max(widths) < 1.5 * min(widths)
