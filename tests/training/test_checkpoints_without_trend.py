@@ -1,0 +1,95 @@
+"""Checkpoints of models for any grid as schema 6 had them: without the trend of the rain."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from nowcast.model import build_model
+from nowcast.model.any_grid import AnyGridModel
+from nowcast.motion.spacing import Spacing
+from nowcast.training import checkpoints
+from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
+from nowcast.training.optimizers import build_optimizer
+
+SETTINGS = {
+    "name": "encoder_forecaster", "hidden_channels": [4], "kernel_size": 3, "input_kernel_size": 3,
+    "patch_size": 4, "feedback": False, "frame": "moving", "output_activation": "identity",
+    "output_grid": "refined", "head": "probability", "thresholds": [1.0, 5.0], "grids": "any",
+}  # fmt: skip
+TREND = "trend.weights"
+
+
+def built() -> tuple[AnyGridModel, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = build_model(SETTINGS, channels=3, output_channels=1, mask=True)
+    assert isinstance(model, AnyGridModel)
+    return model, build_optimizer(
+        model, "adamw", lr=0.01, weight_decay=0.01, decay=0.99, momentum=0.9
+    )
+
+
+def forecast(model: AnyGridModel) -> Tensor:
+    frames = torch.rand(1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return model(frames, 2, newest=5 * frames[:, -1, 0], spacing=Spacing(1.0, 5.0))
+
+
+def step(model: AnyGridModel, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    (forecast(model) ** 2).mean().backward()
+    optimizer.step()
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Tensor]:
+    """A checkpoint after one step, and the forecast of its model."""
+    model, optimizer = built()
+    model.trend.weights.requires_grad_(False)
+    step(model, optimizer)
+    state = optimizer.state_dict()
+    *_, mixture = state["param_groups"]
+    del mixture["params"][-1]  # the trend is the last of the last group
+    weights = {name: value for name, value in model.state_dict().items() if name != TREND}
+    ema = {"n_averaged": torch.tensor(1)} | {f"module.{name}": one for name, one in weights.items()}
+    with monkeypatch.context() as then:
+        then.setattr(checkpoints, "SCHEMA", 6)
+        write_checkpoint(
+            tmp_path / "last.pt",
+            {
+                "config": {"model": SETTINGS}, "weights": weights, "ema": ema, "optimizer": state,
+                "calibration": None,
+            },
+        )  # fmt: skip
+    return tmp_path / "last.pt", forecast(model.eval()).detach()
+
+
+def test_it_forecasts_as_before(earlier: tuple[Path, Tensor]) -> None:
+    path, expected = earlier
+    read, (model, _) = read_checkpoint(path), built()
+    model.load_state_dict(read["weights"])
+    assert torch.equal(forecast(model.eval()), expected)
+    assert (read["ema"][f"module.{TREND}"] == 0).all()
+
+
+def test_its_training_goes_on_and_learns_the_trend(earlier: tuple[Path, Tensor]) -> None:
+    path, _ = earlier
+    read, (model, optimizer) = read_checkpoint(path), built()
+    model.load_state_dict(read["weights"])
+    optimizer.load_state_dict(read["optimizer"])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    moments = optimizer.state_dict()["state"]
+    assert len(moments) == len(list(model.parameters())) - 1
+    step(model, optimizer)
+    assert (model.trend.weights != 0).any()
+    assert not torch.equal(model.slopes, before["slopes"])
+
+
+def test_one_of_a_single_grid_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"model": {**SETTINGS, "grids": "one"}}
+    with monkeypatch.context() as then:
+        then.setattr(checkpoints, "SCHEMA", 6)
+        write_checkpoint(tmp_path / "last.pt", {"config": config, "weights": {}, "ema": None})
+    assert read_checkpoint(tmp_path / "last.pt")["weights"] == {}
