@@ -1,8 +1,8 @@
 """Fair play: forecasts that nobody trained, with cuts that were fitted on validation days.
 
-A trained model chooses its rates where they score best on validation days. With `fit_cuts=true`
+A trained model chooses its rates where they score best, by validation days. With `fit_cuts=true`
 every other forecast has the same privilege: at each lead time, an event is forecast where its own
-rate, or the probability of the event, reaches a cut.
+rate reaches a cut. Probabilities are calibrated, and find their cuts, as those of a trained model.
 """
 
 import logging
@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nowcast.evaluation.cases import Cases, Source, one_by_one
+from nowcast.probability.calibration import Calibration, fit_calibration
 from nowcast.probability.cuts import fit_cuts
 from nowcast.probability.rates import rates_by_cuts
 from nowcast.probability.sample import Sample, empty_sample
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cuts:
-    """The cuts (lead, k) of one forecast, and the thresholds (k,) in mm/h that they are for."""
+    """The cuts (lead, k) of rates, and the thresholds (k,) in mm/h that they are for."""
 
     thresholds: tuple[float, ...]
     values: Tensor
@@ -37,7 +38,9 @@ class CutCases:
     A forecast with cuts stands next to the plain one under its name plus ` (cuts)`.
     """
 
-    def __init__(self, source: Source, cuts: Mapping[str, Cuts], fitted_on: str) -> None:
+    def __init__(
+        self, source: Source, cuts: Mapping[str, Cuts | Calibration], fitted_on: str
+    ) -> None:
         self.source, self.cuts, self.fitted_on = source, cuts, fitted_on
         self.times, self.lead_minutes, self.grid = source.times, source.lead_minutes, source.grid
         self.predictors, self.rates_by = source.predictors, source.rates_by
@@ -55,15 +58,13 @@ class CutCases:
             if name in self.cuts:
                 cut = self.cuts[name]
                 scores = (_scores(one, name, cut.thresholds) for one in one_by_one(cases))
-                forecasts[name + WITH_CUTS] = torch.cat(
-                    [rates_by_cuts(one, cut.values, cut.thresholds) for one in scores]
-                )
+                forecasts[name + WITH_CUTS] = torch.cat([_rates(one, cut) for one in scores])
         return replace(cases, forecasts=forecasts)
 
 
 def fit_all(
     source: Source, thresholds: Sequence[float], batch_size: int, region: Tensor | None = None
-) -> dict[str, Cuts]:
+) -> dict[str, Cuts | Calibration]:
     """Return the cuts of all forecasts of a source, fitted on all of its cases.
 
     region: (h, w) bool, the pixels that are taken; None for all.
@@ -79,9 +80,21 @@ def fit_all(
                 scores = _scores(cases, name, samples[name].thresholds)
                 samples[name].add(_within(scores, region), observed)
         del cases, observed  # before the next ones are read
-    return {
-        name: Cuts(one.thresholds, fit_cuts(one)) for name, one in samples.items() if one.thresholds
-    }
+    return {name: _fitted(one) for name, one in samples.items() if one.thresholds}
+
+
+def _fitted(sample: Sample) -> Cuts | Calibration:
+    cuts = fit_cuts(sample)
+    if sample.of_rates:
+        return Cuts(sample.thresholds, cuts)
+    return fit_calibration(sample, cuts)
+
+
+def _rates(scores: Tensor, cuts: Cuts | Calibration) -> Tensor:
+    """Scores of one case, as `_scores` has them → rates (b, lead, 1, h, w)."""
+    if isinstance(cuts, Cuts):
+        return rates_by_cuts(scores, cuts.values, cuts.thresholds)
+    return cuts.rates(cuts.probabilities(scores.logit()), "csi")
 
 
 def _all(source: Source, batch_size: int) -> Iterator[Cases]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nowcast.probability.cuts import best_steps
+from nowcast.probability.cuts import best_steps, exceeds, smoothed
 from nowcast.probability.ladder import Probabilities, lead_slices
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
@@ -51,14 +51,16 @@ class PastForecasts:
         They look at all pixels of a forecast together, so that parts of it have other cuts.
         """
         values = probabilities.values
-        expected = zip(
-            *(_expected(values[:, leads]) for leads in lead_slices(values.shape[1])), strict=True
+        best = [self._best(values[:, leads], leads) for leads in lead_slices(values.shape[1])]
+        return cuts().to(values.device)[torch.cat(best, dim=1)]
+
+    def _best(self, values: Tensor, leads: slice) -> Tensor:
+        """Which cuts (b, lead, k) the probabilities (b, lead, k, h, w) of some lead times have."""
+        area, hits, observed = _expected(values)
+        past = [one[leads].to(values.device) for one in (self.area, self.hits, self.observed)]
+        return best_steps(
+            past[1] + hits, past[0] + area, past[2] + observed, exceeds(area, observed)
         )
-        area, hits, observed = (
-            past.to(values.device) + torch.cat(own, dim=1)
-            for past, own in zip((self.area, self.hits, self.observed), expected, strict=True)
-        )
-        return cuts().to(values.device)[best_steps(hits, area, observed)]
 
 
 def cuts() -> Tensor:
@@ -67,7 +69,8 @@ def cuts() -> Tensor:
 
 
 def past_forecasts(sample: Sample, slopes: Tensor, offsets: Tensor) -> PastForecasts:
-    """Count what cuts of calibrated probabilities led to on a sample of validation pixels.
+    """Count what cuts of calibrated probabilities led to on a sample of validation pixels, evened
+    out over lead times by `smoothed`.
 
     slopes, offsets: (lead, k) of the calibration; the sample is of probabilities before it.
     """
@@ -81,21 +84,23 @@ def past_forecasts(sample: Sample, slopes: Tensor, offsets: Tensor) -> PastForec
         above = counts.flip(1).cumsum(dim=1).flip(1)  # (lead, LEVELS + 1, 2)
         misses, hits = (above[..., n].gather(1, first) / pixels for n in (0, 1))
         found.append((misses + hits, hits, above[:, :1, 1] / pixels))
-    return PastForecasts(*(torch.stack(parts, dim=1) for parts in zip(*found, strict=True)))
+    parts = (smoothed(torch.stack(part, dim=1)) for part in zip(*found, strict=True))
+    return PastForecasts(*parts)
 
 
 def _expected(probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Probabilities (b, lead, k, h, w), NaN = missing → area and hits (b, lead, k, n) and observed
     (b, lead, k, 1), as `PastForecasts` has them, if the probabilities hold.
     """
-    values = probabilities.flatten(3).float()
+    values = probabilities.float()
     missing = values.isnan()
     values = values.masked_fill(missing, 0.0)
-    pixels = (~missing).sum(dim=3, keepdim=True).clamp(min=1)
+    pixels = (~missing).sum(dim=(3, 4))[..., None].clamp(min=1)
     step = (_LAST - _FIRST) / (_CUTS - 1)
     reached = ((values.logit() - _FIRST) / step).clamp(-1, _CUTS - 1).floor().long() + 1
-    empty = values.new_zeros(*values.shape[:3], _CUTS + 1)
-    counts = empty.scatter_add(3, reached, (~missing).float())
-    sums = empty.scatter_add(3, reached, values)
+    empty = values.new_zeros(*values.shape[:4], _CUTS + 1)
+    # row by row: one float32 sum over millions of pixels would lose the small ones
+    counts = empty.scatter_add(4, reached, (~missing).float()).sum(dim=3)
+    sums = empty.scatter_add(4, reached, values).sum(dim=3)
     area, hits = (one.flip(3).cumsum(dim=3).flip(3)[..., 1:] / pixels for one in (counts, sums))
     return area, hits, sums.sum(dim=3, keepdim=True) / pixels

@@ -19,15 +19,17 @@ LEAST_EVENTS = 20
 """Observed pixels of a sample from which on a cut is fitted."""
 
 MOST_AREA = 2.0
-"""No cut forecasts an event over more than so many times the area where it was observed."""
+"""No cut of a threshold forecasts an event over more than so many times its area: that where it was
+observed, on days of a fit, or that which the probabilities of one forecast expect.
+"""
 
 
 def fit_cuts(sample: Sample) -> Tensor:
     """Return the cuts of the best CSI for each lead time and threshold.
 
-    Each is fitted for itself, by `best_steps`. Fitted together, so that a cut adds only to the
-    areas of the thresholds above it, they are as good on other days of the same radar and worse on
-    other radars: from KNMI to RADOLAN, at 5 mm/h, a CSI of .27 instead of .32.
+    Each is fitted for itself. Fitted together, so that a cut adds only to the areas of the
+    thresholds above it, they are as good on other days of the same radar and worse on other radars:
+    from KNMI to RADOLAN, at 5 mm/h, a CSI of .27 instead of .32.
 
     A threshold that nearly no pixel reaches has the cut of the one below it; of rates, one that is
     as many times larger as the threshold.
@@ -42,12 +44,11 @@ def fit_cuts(sample: Sample) -> Tensor:
         if int(event.sum(dim=1).min()) < LEAST_EVENTS:
             found.append(None)
         else:
-            counts = count_events(code, event, classes >= 0).double()[:, None]
-            above = counts.flip(2).cumsum(dim=2).flip(2)  # (lead, 1, LEVELS + 1, 2)
-            hits, area = above[..., 1], above.sum(dim=-1)
-            # a pixel below the first step is never inside
-            best = best_steps(hits[..., 1:], area[..., 1:], hits[..., :1])
-            found.append(sample.steps[best[:, 0]])
+            counts = smoothed(count_events(code, event, classes >= 0).double())
+            above = counts.flip(1).cumsum(dim=1).flip(1)  # (lead, LEVELS + 1, 2)
+            hits, area, observed = above[:, 1:, 1], above[:, 1:].sum(dim=-1), above[:, :1, 1]
+            # the first code, below the first step, is never inside
+            found.append(sample.steps[best_steps(hits, area, observed, exceeds(area, observed))])
     return torch.stack(_filled(found, sample), dim=1)
 
 
@@ -66,31 +67,37 @@ def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def best_steps(hits: Tensor, area: Tensor, observed: Tensor) -> Tensor:
-    """Return which of n rising cuts has the best CSI at each lead time: over the lead time, which
-    counts twice, and those next to it, which evens out chance.
+def best_steps(hits: Tensor, area: Tensor, observed: Tensor, too_large: Tensor) -> Tensor:
+    """Return which of n rising cuts has the best CSI.
 
     Args:
-        hits: (…, lead, k, n) pixels at or above each cut with the event, or a share of all.
-        area: (…, lead, k, n) pixels at or above each cut.
-        observed: (…, lead, k, 1) pixels with the event.
+        hits: (…, n) pixels at or above each cut with the event, or a share of all.
+        area: (…, n) pixels at or above each cut.
+        observed: (…, 1) pixels with the event.
+        too_large: (…, n) bool, where `exceeds` says so; the last cut is taken if all others are.
 
     Returns:
-        (…, lead, k) from 0 to n − 1. The last one is taken if all others reach too far.
+        (…) from 0 to n − 1.
     """
-    hits, area, observed = (_with_neighbours(one) for one in (hits, area, observed))
     csi = hits / (observed + area - hits).clamp(min=1e-9)
-    too_much = area > MOST_AREA * observed
     last = torch.arange(area.shape[-1], device=area.device) == area.shape[-1] - 1
-    return csi.masked_fill(too_much & ~last, -1.0).argmax(dim=-1)
+    return csi.masked_fill(too_large & ~last, -1.0).argmax(dim=-1)
 
 
-def _with_neighbours(counts: Tensor) -> Tensor:
-    """Return twice the counts (…, lead, k, n) of each lead time and once those next to it."""
-    none = torch.zeros_like(counts[..., :1, :, :])
-    before = torch.cat([none, counts[..., :-1, :, :]], dim=-3)
-    after = torch.cat([counts[..., 1:, :, :], none], dim=-3)
-    return 2 * counts + before + after
+def exceeds(area: Tensor, observed: Tensor) -> Tensor:
+    """Return whether an area is larger than `MOST_AREA` times that of the event."""
+    return area > MOST_AREA * observed
+
+
+def smoothed(counts: Tensor) -> Tensor:
+    """Return the mean of the counts (lead, …) of each lead time, which has twice the weight, and of
+    those next to it, which evens out chance.
+    """
+    sums, weights = 2 * counts, torch.full((len(counts),), 2.0)
+    for here, there in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+        sums[here] += counts[there]
+        weights[here] += 1
+    return sums / weights.view(-1, *[1] * (counts.ndim - 1))
 
 
 def _filled(found: list[Tensor | None], sample: Sample) -> list[Tensor]:

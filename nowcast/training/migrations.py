@@ -110,14 +110,14 @@ def _say_no_trend(checkpoint: Checkpoint) -> Checkpoint:
     if not isinstance(model, dict) or model.get("grids") != "any":
         return checkpoint
     new = {"trend.weights": torch.zeros(4, len(model["thresholds"]), 2, 7)}
-    ema = checkpoint["ema"]
+    ema = checkpoint.get("ema")
     with_trend = {
         **checkpoint,
         "weights": {**checkpoint["weights"], **new},
         "ema": ema and {**ema, **{f"module.{name}": value for name, value in new.items()}},
     }
-    if "optimizer" in checkpoint:
-        optimizer = checkpoint["optimizer"]
+    optimizer = checkpoint.get("optimizer")
+    if optimizer:  # a model that comes with a package has none
         *others, mixture = optimizer["param_groups"]
         mixture = {**mixture, "params": [*mixture["params"], mixture["params"][-1] + 1]}
         with_trend["optimizer"] = {**optimizer, "param_groups": [*others, mixture]}

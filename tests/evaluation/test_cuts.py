@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nowcast.evaluation.cases import Cases, Predictor
 from nowcast.evaluation.cuts import CutCases, Cuts, fit_all
+from nowcast.probability.calibration import Calibration
 from nowcast.probability.ladder import Probabilities
 
 THRESHOLDS = (1.0, 4.0)
@@ -55,12 +56,23 @@ def csi(forecast: Tensor, observed: Tensor, threshold: float) -> float:
     return float((made & seen).sum() / (made | seen).sum())
 
 
+def before_calibration(fitted: Cuts | Calibration) -> Tensor:
+    """Cuts (lead, k) of probabilities as they were given."""
+    assert isinstance(fitted, Calibration)
+    return ((fitted.cuts.logit() - fitted.offsets) / fitted.slopes).sigmoid()
+
+
+def rate_cuts(fitted: Cuts | Calibration) -> Tensor:
+    assert isinstance(fitted, Cuts)
+    return fitted.values
+
+
 def test_cuts_of_a_rate_undo_what_is_wrong_with_it_at_every_threshold() -> None:
     observed = rain()
     half = observed[:, :, None] / 2
     source = Given(observed, {"half": half})
     cuts = fit_all(source, THRESHOLDS, 2)
-    assert cuts["half"].values.flatten().tolist() == pytest.approx([0.5, 2, 0.5, 2], rel=0.05)
+    assert rate_cuts(cuts["half"]).flatten().tolist() == pytest.approx([0.5, 2, 0.5, 2], rel=0.05)
     made = CutCases(source, cuts, "days").read(range(5)).forecasts
     assert list(made) == ["half", "half (cuts)"] and torch.equal(made["half"], half)
     for threshold in THRESHOLDS:
@@ -74,13 +86,13 @@ def test_cuts_are_fitted_on_the_pixels_of_the_region_only() -> None:
     region[10:20, 5:45:2] = True
     forecast = torch.where(region, observed / 2, 2 * observed)[:, :, None]
     source = Given(observed, {"mine": forecast})
-    cuts = fit_all(source, THRESHOLDS, 2, region)["mine"].values
+    cuts = rate_cuts(fit_all(source, THRESHOLDS, 2, region)["mine"])
     assert cuts.flatten().tolist() == pytest.approx([0.5, 2, 0.5, 2], rel=0.1)
     inside = Given(observed[:, :, 10:20, 5:45:2], {"mine": forecast[..., 10:20, 5:45:2]})
-    assert torch.equal(cuts, fit_all(inside, THRESHOLDS, 2)["mine"].values)
+    assert torch.equal(cuts, rate_cuts(fit_all(inside, THRESHOLDS, 2)["mine"]))
     chance = (forecast / 20).clamp(max=0.9).expand(-1, -1, 2, -1, -1)
     likely = Given(observed, {"mine": forecast}, {"mine": Probabilities(THRESHOLDS, chance)})
-    cuts = fit_all(likely, THRESHOLDS, 2, region)["mine"].values
+    cuts = before_calibration(fit_all(likely, THRESHOLDS, 2, region)["mine"])
     assert cuts.flatten().tolist() == pytest.approx([0.025, 0.1] * 2, abs=0.01)
 
 
@@ -88,7 +100,7 @@ def test_of_an_ensemble_the_mean_is_cut() -> None:
     observed = rain()
     members = torch.stack([observed, torch.zeros_like(observed)], dim=2)  # half, in the mean
     cuts = fit_all(Given(observed, {"two": members}), THRESHOLDS, 3)
-    assert cuts["two"].values[:, 1].tolist() == pytest.approx([2.0, 2.0], rel=0.05)
+    assert rate_cuts(cuts["two"])[:, 1].tolist() == pytest.approx([2.0, 2.0], rel=0.05)
     made = CutCases(Given(observed, {"two": members}), cuts, "days").read([0]).forecasts
     assert made["two (cuts)"].shape == (1, 2, 1, 40, 50)
 
@@ -101,7 +113,7 @@ def test_of_probabilities_these_are_cut_and_not_the_rate_within_their_ladder() -
     source = Given(observed, {"sure": torch.zeros(5, 2, 1, 40, 50)}, {"sure": ladder})
     cuts = fit_all(source, (0.1, 4.0, 30.0), 5)["sure"]
     assert cuts.thresholds == (4.0,)
-    assert cuts.values.flatten().tolist() == pytest.approx([0.3, 0.3], abs=0.01)
+    assert before_calibration(cuts).flatten().tolist() == pytest.approx([0.3, 0.3], abs=0.01)
     made = CutCases(source, {"sure": cuts}, "days").read(range(5)).forecasts["sure (cuts)"]
     assert csi(made, observed, 4.0) > 0.97
 

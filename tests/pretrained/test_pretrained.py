@@ -16,6 +16,7 @@ from nowcast.pretrained import (
     model_names,
     path_of,
 )
+from nowcast.training.checkpoints import read_checkpoint
 
 LARGEST = 5_000_000
 """Bytes of a model in the package."""
@@ -78,3 +79,9 @@ def test_each_model_in_the_package_is_whole_and_described(name: str) -> None:
         card
     )
     assert card["sha256"] in card_text(name)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_each_model_in_the_package_opens(name: str) -> None:
+    read = read_checkpoint(path_of(name))
+    assert read["weights"] and read["calibration"]

@@ -1,7 +1,9 @@
 """Cuts that a forecast finds by its own probabilities and by past forecasts."""
 
+import pytest
 import torch
 
+from nowcast.probability import case_cuts
 from nowcast.probability.calibration import fit_calibration
 from nowcast.probability.case_cuts import SIZES, PastForecasts, cuts, past_forecasts
 from nowcast.probability.cuts import fit_cuts
@@ -110,3 +112,27 @@ def test_what_cuts_led_to_is_counted_after_the_calibration() -> None:
     for one, other in zip(vars(right).values(), vars(expected).values(), strict=True):
         at = middle if one.shape[-1] == len(middle) else slice(None)
         torch.testing.assert_close(one[..., at], other[..., at], atol=0.04, rtol=0)
+
+
+def test_a_lead_time_has_the_same_cut_however_many_follow() -> None:
+    past, _ = past_of(SURE)
+    probabilities, _ = drawn(UNSURE)
+    both = past.cuts_of(Probabilities(THRESHOLDS, probabilities))
+    first = past.cuts_of(Probabilities(THRESHOLDS, probabilities[:, :1]))
+    assert torch.equal(both[:, :1], first)
+
+
+def test_a_past_of_much_rain_does_not_widen_the_area_beyond_twice_what_is_expected() -> None:
+    past, _ = past_of(SURE)
+    patch = torch.zeros(1, 2, 2, 100, 100)
+    patch[..., :10, :] = 0.42
+    found = past.cuts_of(Probabilities(THRESHOLDS, patch))
+    covered = (rates_by_cuts(patch, found, THRESHOLDS) > 0).float().mean()
+    assert covered <= 2 * patch[:, :, 0].mean()
+
+
+def test_the_smallest_probabilities_of_a_large_grid_add_up() -> None:
+    low = torch.full((1, 1, 1, 1500, 1500), 1e-4)
+    low[..., 0, :300] = 0.9
+    _, _, observed = case_cuts._expected(low)
+    assert observed.item() == pytest.approx(low.double().mean().item(), rel=1e-4)

@@ -85,6 +85,20 @@ def test_its_training_goes_on_and_learns_the_trend(earlier: tuple[Path, Tensor])
     assert not torch.equal(model.slopes, before["slopes"])
 
 
+def test_one_that_comes_with_a_package_has_no_optimizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = {
+        "config": {"model": SETTINGS}, "weights": {}, "ema": None, "optimizer": {},
+        "calibration": None,
+    }  # fmt: skip
+    with monkeypatch.context() as then:
+        then.setattr(checkpoints, "SCHEMA", 6)
+        write_checkpoint(tmp_path / "sealed.pt", sealed)
+    read = read_checkpoint(tmp_path / "sealed.pt")
+    assert read["optimizer"] == {} and (read["weights"][TREND] == 0).all()
+
+
 def test_one_of_a_single_grid_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
