@@ -17,19 +17,20 @@ PARTS = 4
 grows with the time between frames."""
 
 _UNIT = 5.0
-"""Times scaled rates: about the unit of ln(1 + rate / 0.5 mm/h)."""
+"""Makes of scaled rates about ln(1 + rate / 0.5 mm/h), so that weights are about 1."""
 
 
 class Trend(nn.Module):
     """For each threshold, what is added to the logit of its probability:
 
-        Σⱼ Σₛ wⱼₛ(n) (Zⱼₛ − Z₀ₛ),   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
+        Σⱼ Σₛ wⱼₛ(n) Dⱼₛ,   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
 
-    Zⱼₛ is the mean scaled rate of the j-th frame before the newest in neighbourhood s, n the lead
-    time in units of 5 minutes, and Δ the time between frames. A single frame errs, and what has
-    been there for three frames is more certain to stay: S-PROG (Seed 2003) and STEPS use the same
-    by an autoregression of each scale. Few numbers are learned, so what is learned holds for other
-    radars too. It begins at zero, and belongs to the moving frame of reference.
+    Dⱼₛ is 5 times the mean difference in scaled rate, in neighbourhood s, of the j-th frame before
+    the newest and the newest, where both were measured; n the lead time in units of 5 minutes, 1 at
+    least; and Δ the time between frames. A single frame errs, and what has been there for three
+    frames is more certain to stay: S-PROG (Seed 2003) and STEPS use the same by an autoregression
+    of each scale. Few numbers are learned, so what is learned holds for other radars too. It begins
+    at zero, and belongs to the moving frame of reference.
 
     Args:
         thresholds: how many.

@@ -19,7 +19,7 @@ def build_optimizer(
     """'adamw' or 'rmsprop'.
 
     `decay` is β2 of the one and α of the other; `momentum` is β1 of the one. The weights of
-    neighbourhoods, which begin near their best, have `MIXTURE_RATE` times the learning rate and no
+    neighbourhoods, few numbers of the size of 1, have `MIXTURE_RATE` times the learning rate and no
     decay.
     """
     groups = _groups(model, lr)

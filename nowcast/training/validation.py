@@ -60,7 +60,10 @@ class RateSkill:
 
 @dataclass
 class ProbabilitySkill:
-    """Of a model that gives probabilities: its CSI is that of the cuts fitted to the same cases."""
+    """Of a model that gives probabilities: its CSI is that of one cut for all of the same cases, at
+    each lead time and threshold. In a forecast each case has its own; see
+    `nowcast.probability.case_cuts`.
+    """
 
     thresholds: Sequence[float]
     sample: Sample
