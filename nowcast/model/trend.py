@@ -16,8 +16,10 @@ PARTS = 4
 """Parts of the weights: lasting, fading with lead time, fading with its square, and one that
 grows with the time between frames."""
 
-_UNIT = 5.0
-"""Makes of scaled rates about ln(1 + rate / 0.5 mm/h), so that weights are about 1."""
+_UNIT = 25.0
+"""Times the scaled rate: so large that its weights are about 0.2, and are learned in some hundred
+steps.
+"""
 
 
 class Trend(nn.Module):
@@ -25,12 +27,12 @@ class Trend(nn.Module):
 
         Σⱼ Σₛ wⱼₛ(n) Dⱼₛ,   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
 
-    Dⱼₛ is 5 times the mean difference in scaled rate, in neighbourhood s, of the j-th frame before
+    Dⱼₛ is 25 times the mean difference in scaled rate, in neighbourhood s, of the j-th frame before
     the newest and the newest, where both were measured; n the lead time in units of 5 minutes, 1 at
-    least; and Δ the time between frames. A single frame errs, and what has been there for three
-    frames is more certain to stay: S-PROG (Seed 2003) and STEPS use the same by an autoregression
-    of each scale. Few numbers are learned, so what is learned holds for other radars too. It begins
-    at zero, and belongs to the moving frame of reference.
+    least; and Δ the time between frames. Rain that grew over some kilometres in the last minutes
+    goes on growing for a while, and what decayed goes on decaying: S-PROG (Seed 2003) and STEPS use
+    that by an autoregression of each scale. Few numbers are learned, so what is learned holds for
+    other radars too. It begins at zero, and belongs to the moving frame of reference.
 
     Args:
         thresholds: how many.
