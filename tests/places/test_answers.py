@@ -121,11 +121,12 @@ def test_sums_are_rates_times_the_time_since_the_valid_time_before() -> None:
 
 def test_probabilities_without_members_tell_the_expected_sum() -> None:
     """A rate of 1 mm/h or more with 0.8, of 4 or more with 0.4: below 1 mm/h 0.8 · 1, then 3 times
-    the logarithmic mean of 0.8 and 0.4, 0.4 / ln 2. Rates by cuts are 12 mm/h.
+    the logarithmic mean of 0.8 and 0.4, 0.4 / ln 2; and 0.4 times the 8 mm/h by which the rate of
+    12 mm/h is above the last threshold.
     """
     likely = {1.0: [0.8] * 5 + [np.nan], 4.0: [0.4] * 5 + [np.nan]}
     curve = curve_at(forecast_of(6 * [12.0], likely), Place("a", *HERE))
-    expected = 0.8 + 3 * 0.4 / np.log(2)
+    expected = 0.8 + 3 * 0.4 / np.log(2) + 0.4 * 8
     np.testing.assert_array_equal(curve.rate, 12.0)
     assert curve.pixel_expected is not None
     np.testing.assert_allclose(curve.pixel_expected[:, 0], 5 * [expected] + [12.0], rtol=1e-5)
