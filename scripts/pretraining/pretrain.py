@@ -65,10 +65,8 @@ def main() -> None:
             opened(folder, copy, None)
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
-    trainer, scaling = (
-        build(left_out, arguments.output),
-        Scaling(**settings_of_run(left_out)["scaling"]),
-    )
+    trainer = build(left_out, arguments.output)
+    scaling = Scaling(**settings_of_run(left_out)["scaling"])
     validation = validation_windows(folder, left_out, scaling)
     if arguments.calibrate is not None:
         begin_from(trainer, read_checkpoint(arguments.calibrate))
