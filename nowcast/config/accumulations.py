@@ -11,10 +11,23 @@ _LONGEST = 1440
 
 
 def accumulations(
-    command: str, minutes: Sequence[int], amounts: Sequence[float], *, uses_amounts: bool = True
+    command: str,
+    minutes: Sequence[int],
+    amounts: Sequence[float],
+    *,
+    for_members: str | None = None,
 ) -> None:
-    """Errors: ConfigError if the lengths of windows in minutes, or the thresholds in mm, do not
-    rise or are out of range, or if thresholds are set without a length, or without a use.
+    """Check the keys of sums.
+
+    Args:
+        command: of the configuration.
+        minutes: the lengths of windows.
+        amounts: the thresholds in mm.
+        for_members: what to set so that the forecast has members; None if it has.
+
+    Raises:
+        ConfigError: if lengths or thresholds do not rise or are out of range, or if thresholds are
+            set without a length, or without a use.
     """
     numbers = all(isinstance(one, int) for one in minutes)
     rising = numbers and sorted(set(minutes)) == list(minutes)
@@ -30,8 +43,8 @@ def accumulations(
             "accumulation_thresholds: is for sums; give their minutes, as accumulations=[30,60], or"
             " leave it out."
         )
-    if not uses_amounts and list(amounts) != usual:
+    if for_members is not None and list(amounts) != usual:
         raise ConfigError(
             "accumulation_thresholds: their probabilities are those of members, and there are none;"
-            " set ensemble=20, or leave it out."
+            f" set {for_members}, or leave it out."
         )

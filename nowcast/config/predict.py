@@ -43,6 +43,8 @@ MODEL, NONE = "model", "none"
 all.
 """
 
+_LAGRANGIAN = "lagrangian_probability"
+"""The baseline that has probabilities and no members of its own."""
 
 NETCDF, GEOTIFF = "netcdf", "geotiff"
 """Formats of a forecast; the second is written next to the first."""
@@ -153,9 +155,11 @@ class PredictConfig:
         self._check_when()
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
-        has_members = self.ensemble is not None or bool(names_where("ensemble", self.baselines))
         accumulations(
-            "predict", self.accumulations, self.accumulation_thresholds, uses_amounts=has_members
+            "predict",
+            self.accumulations,
+            self.accumulation_thresholds,
+            for_members=self._for_members(),
         )
         for key in ("seed", "missing_frames"):
             at_least(key, getattr(self, key), 0)
@@ -232,6 +236,14 @@ class PredictConfig:
         values = shaping_values(self, made_of_days)
         reading = [one.name for one in fields(ReadOptions)]
         return values | {"data": shaping_values(values.pop("data"), made_of_days, reading)}
+
+    def _for_members(self) -> str | None:
+        """What to set so that a forecast has members; None if it has."""
+        if self.ensemble is not None or names_where("ensemble", self.baselines):
+            return None
+        if self.baseline in (None, _LAGRANGIAN):
+            return "ensemble=20"
+        return f"baseline=steps, or baseline={_LAGRANGIAN} with ensemble=20"
 
     def _check_methods(self) -> None:
         if self.baseline is not None:

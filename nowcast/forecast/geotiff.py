@@ -10,7 +10,7 @@ of the forecast.
 """
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.arrays import Float32Array
-from nowcast.errors import CannotCreateError, DataError, MissingLibraryError
+from nowcast.errors import CannotCreateError, DataError, InputOutputError, MissingLibraryError
 from nowcast.files import written_whole
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
 from nowcast.forecast.file_members import REALIZATION
@@ -55,6 +55,24 @@ def find_geotiffs(forecast_path: Path) -> list[Path]:
     stem = glob.escape(forecast_path.stem)
     found = forecast_path.parent.glob(f"{stem}_{PROBABILITY}_*{_SUFFIX}")
     return [one for one in (geotiff_path(forecast_path), *sorted(found)) if _is_ours(one)]
+
+
+def remove_geotiffs(forecast_path: Path, kept: Collection[Path] = ()) -> None:
+    """Remove the GeoTIFFs that nowcast wrote next to a forecast file, but those of `kept`.
+
+    Raises:
+        InputOutputError: if one cannot be removed.
+    """
+    for one in find_geotiffs(forecast_path):
+        if one in kept:
+            continue
+        try:
+            one.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputOutputError(
+                f"{one}: cannot be removed ({error.strerror}), though it is of a forecast that was"
+                " replaced or not finished; check the permissions of its folder."
+            ) from error
 
 
 def require_rasterio() -> Any:
@@ -94,10 +112,9 @@ def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
             raise CannotCreateError(
                 f"{one}: is there already and no forecast; choose another output, or format=netcdf."
             )
-    for one in {*find_geotiffs(path)} - fields.keys():  # of thresholds that it no longer has
-        one.unlink(missing_ok=True)
     for one, (values, units, about) in fields.items():
         _write(one, grid.turned(values), units, forecast, _profile(grid, values.shape), about)
+    remove_geotiffs(path, kept=fields)  # those of thresholds that it no longer has
 
 
 def _fields(

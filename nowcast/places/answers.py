@@ -130,7 +130,7 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
     )
 
 
-def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
+def amount_of(curve: PlaceForecast, minutes: int) -> Amount | None:
     """Return the rain of the first minutes of a forecast; None if that is not known.
 
     It is the sum that a file has, else the mean of the members' sums, else the sum of the rates
@@ -160,7 +160,7 @@ def amount_of(curve: PlaceForecast, minutes: float) -> Amount | None:
         members = None if np.isnan(members).any() else members
     rates = curve.pixel_rates if curve.pixel_expected is None else curve.pixel_expected
     pixels = np.tensordot(weights, rates[used], 1) if members is None else members.mean(0)
-    amount = float(largest(curve.pixel_sums.get(int(minutes), pixels)))
+    amount = float(largest(curve.pixel_sums.get(minutes, pixels)))
     if np.isnan(amount):
         return None
     if members is None:

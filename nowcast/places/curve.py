@@ -49,8 +49,9 @@ class PlaceForecast:
         probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
             NaN = unknown; empty if the forecast tells none.
         probability_source: where these come from; None without any.
-        pixel_expected: (lead, n) the rates that are expected by the probabilities in mm/h; where
-            these are unknown those of `pixel_rates`. None if the forecast tells none.
+        pixel_expected: (lead, n) the rates that are expected by the probabilities in mm/h, and
+            above their last threshold by `pixel_rates`, as `expected_rate` says; where
+            probabilities are unknown those of `pixel_rates`. None if the forecast tells none.
         pixel_sums: by minutes, the sums (n,) in mm from the reference time on that a file has.
     """
 
@@ -179,7 +180,7 @@ def _expected(forecast: xr.Dataset, index: Index, rates: Float64Array) -> Float6
     if PROBABILITY not in forecast or forecast.sizes[THRESHOLD] < LEAST_THRESHOLDS:
         return None
     values = np.moveaxis(values_at(forecast[PROBABILITY], index), 1, 0)  # (k, lead, n)
-    expected = expected_rate([*values], forecast[THRESHOLD].values.tolist(), np)
+    expected = expected_rate([*values], forecast[THRESHOLD].values.tolist(), np, rates)
     return np.where(np.isnan(expected), rates, expected)
 
 

@@ -1,7 +1,6 @@
 """GeoJSON files (RFC 7946): the lines of each feature, in degrees."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ import numpy as np
 
 from nowcast.arrays import Float64Array
 from nowcast.errors import DataError, InputOutputError, MissingInputError
+from nowcast.radar.placing.georeference import is_in_degrees
 from nowcast.untrusted.files import refuse_irregular
 
 _DEPTHS = {"LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 """How deep the points of a geometry lie in its coordinates."""
 _OTHERS = ("Point", "MultiPoint", "GeometryCollection")
 _LARGEST = 50 * 2**20  # bytes: a map of the world at 1:10m takes half
-_DEGREES = re.compile(r"CRS84|EPSG:{1,2}(4326|4258|4269)\b")
-"""Degrees in files from before RFC 7946: WGS 84, or within metres of it ETRS89 and NAD83."""
 _NAMES = ("name", "NAME", "Name", "id")
 _ADVICE = "give a FeatureCollection of lines or polygons, in longitude and latitude"
 
@@ -58,11 +56,7 @@ def read_features(path: str | Path) -> list[Feature]:
     path = Path(path).expanduser()
     try:
         document = json.loads(_text_of(path))
-        crs = document.get("crs")
-        if crs and not _DEGREES.search(json.dumps(crs)):
-            raise DataError(
-                f"{path}: has coordinates of another kind; save it in degrees (WGS 84)."
-            )
+        _refuse_other_crs(document.get("crs"), path)
         is_collection = document["type"] == "FeatureCollection"
         features = document["features"] if is_collection else [document]
         return [
@@ -95,6 +89,16 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputOutputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _refuse_other_crs(crs: Any, path: Path) -> None:
+    """Refuse the member `crs` of a file from before RFC 7946, unless it names degrees."""
+    text = json.dumps(crs)[:200]
+    if crs and not is_in_degrees(text):
+        raise DataError(
+            f"{path}: its crs is {text}, which is not known to be longitude and latitude in"
+            " degrees; save it in degrees (WGS 84)."
+        )
 
 
 def _feature(given: dict[str, Any], where: str) -> Feature:

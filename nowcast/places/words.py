@@ -11,6 +11,8 @@ from nowcast.places.answers import Amount, Answers, Turn
 from nowcast.places.zone import local
 
 _OVER = {30: "the next 30 minutes", 60: "the next hour"}
+_LEAST = 0.1
+"""A smaller sum in mm is not worth a word where no rain is forecast."""
 
 
 def in_words(answers: Answers, zone: tzinfo) -> str:
@@ -22,7 +24,9 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
     Returns:
         As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
-        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm in the next hour."
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
+        hour." A sum is that of expected rates, also where the rates themselves say no rain: then it
+        is given from 0.1 mm on.
 
     Example:
         >>> from datetime import UTC
@@ -106,14 +110,11 @@ def _heaviest(answers: Answers, zone: tzinfo) -> list[str]:
 
 def _sums(answers: Answers) -> list[str]:
     said = [
-        f"{_amount(one)} in {_OVER[minutes]}"
+        f"{_amount(one)} expected in {_OVER[minutes]}"
         for minutes, one in answers.sums.items()
-        if one is not None
+        if one is not None and (answers.heaviest or one.quantiles or one.amount >= _LEAST)
     ]
-    is_dry = answers.heaviest is None and all(
-        one is None or one.quantiles is None for one in answers.sums.values()
-    )
-    return [] if is_dry or not said else [", ".join(said)]
+    return [", ".join(said)] if said else []
 
 
 def _amount(one: Amount) -> str:

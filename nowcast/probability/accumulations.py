@@ -44,13 +44,13 @@ def accumulated(rates: Tensor, steps: int, timestep_minutes: float) -> Tensor:
 def expected_rates(forecast: Forecast) -> Tensor:
     """Return the rates (b, lead, 1, h, w) in mm/h whose sums are the best guess.
 
-    They are the expectation of the probabilities, or if a forecast or a case has none the mean of
-    the rates of its members.
+    They are the expectation of the probabilities, which `formulas.expected_rate` continues beyond
+    the last threshold; or if a forecast or a case has none the mean of the rates of its members.
     """
     mean = forecast.rates.mean(dim=2, keepdim=True)
     if forecast.probabilities is None:
         return mean
-    expected = mean_rates(forecast.probabilities)
+    expected = mean_rates(forecast.probabilities, mean)
     return torch.where(expected.isnan(), mean, expected)
 
 

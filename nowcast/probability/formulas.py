@@ -34,17 +34,22 @@ def between(ladder: Sequence[float], threshold: float) -> tuple[int, int, float]
     return above - 1, above, math.log(threshold / low) / math.log(high / low)
 
 
-def expected_rate(probabilities: Sequence[Any], thresholds: Sequence[float], xp: Any) -> Any:
+def expected_rate(
+    probabilities: Sequence[Any], thresholds: Sequence[float], xp: Any, rate: Any = None
+) -> Any:
     """Return the expected rate in mm/h.
 
     It is the integral of the probabilities over all rates. Between two thresholds they fall
-    exponentially; below the first they stay as they are there, and above the last they are zero.
+    exponentially; below the first they stay as they are there. Above the last they are zero, unless
+    the forecast has a rate above it: up to that rate they stay as they are at the last threshold.
 
     Args:
         probabilities: of each threshold, arrays or tensors of one shape, from 0 to 1, NaN =
             missing.
         thresholds: (k,) in mm/h, rising.
         xp: `numpy` or `torch`.
+        rate: the rate of the forecast in mm/h, of the same shape, NaN = missing; None if the
+            probabilities are all that is known.
 
     Returns:
         An array or tensor of the same shape, NaN = missing.
@@ -55,4 +60,7 @@ def expected_rate(probabilities: Sequence[Any], thresholds: Sequence[float], xp:
         fall = xp.log(upper.clip(min=1e-12) / lower.clip(min=1e-12))
         mean = xp.where(fall < 1e-4, (upper + lower) / 2, (upper - lower) / fall.clip(min=1e-4))
         total = total + mean * (high - low)
+    if rate is not None:
+        last = thresholds[-1]
+        total = total + probabilities[-1] * xp.where(rate > last, rate - last, 0.0)
     return total

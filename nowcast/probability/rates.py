@@ -62,9 +62,11 @@ def median_rates(probabilities: Probabilities) -> Tensor:
     return rates_by_cuts(probabilities.values, cuts, probabilities.thresholds)
 
 
-def mean_rates(probabilities: Probabilities) -> Tensor:
-    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`."""
+def mean_rates(probabilities: Probabilities, rates: Tensor | None = None) -> Tensor:
+    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`; rates:
+    those of the forecast, of the same shape.
+    """
     values, levels = probabilities.values.float(), probabilities.thresholds
     each = [values[:, :, k : k + 1] for k in range(len(levels))]
-    rates: Tensor = expected_rate(each, levels, torch)
-    return rates
+    expected: Tensor = expected_rate(each, levels, torch, rates)
+    return expected

@@ -196,17 +196,22 @@ class Methods:
 
     def _steps_of_model_or_own(
         self, source: FrameReader, at: np.datetime64
-    ) -> tuple[np.timedelta64, int, int]:
+    ) -> tuple[tuple[np.timedelta64, int, int], str]:
         """As `_steps_of_model`; those of the time step that the model was trained on where the
-        frames do not tell theirs.
+        frames do not tell theirs, and a remark that says so.
         """
         try:
-            return self._steps_of_model(source, at)
+            return self._steps_of_model(source, at), ""
         except UnknownSpacingError:
             assert self.model is not None and self.config.checkpoint is not None
             timestep, asked = spacing(self.model, self.config.checkpoint), self.config.lead_steps
-            most = most_lead_steps(float(timestep / _MINUTE))
-            return timestep, *self._steps_at(timestep, asked and min(asked, most))
+            minutes = float(timestep / _MINUTE)
+            most = most_lead_steps(minutes)
+            steps = self._steps_at(timestep, asked and min(asked, most))
+            return (timestep, *steps), (
+                f"the spacing of the frames is unknown; {minutes:g} minutes, that of the model, was"
+                " taken"
+            )
 
     def _steps_at(self, timestep: np.timedelta64, asked: int | None) -> tuple[int, int]:
         """Frames that the model sees and forecasts of a time step, so many if asked for.
@@ -227,9 +232,11 @@ class Methods:
     def _by_baseline(
         self, name: str, source: FrameReader, at: np.datetime64
     ) -> tuple[Scene, SceneForecast, Mapping[str, Any]]:
-        config, model = self.config, self.model
-        known, input_steps, lead_steps = (
-            self._steps_of_model_or_own(source, at) if model else (None, *_steps(config, name))
+        config = self.config
+        (known, input_steps, lead_steps), remark = (
+            self._steps_of_model_or_own(source, at)
+            if self.model
+            else ((None, *_steps(config, name)), "")
         )
         record = baseline_record(name)
         if config.baseline is None:  # a fallback has what frames there are
@@ -248,10 +255,11 @@ class Methods:
             seed=config.seed,
         )  # fmt: skip
         forecast = baseline.forecast_of(scene)
+        remarks = [*filter(None, [remark]), *baseline.remarks]
         made_with = {
             "source": f"nowcast {__version__}: {baseline.method}",
             "references": baseline.references,
-            **({"remarks": "; ".join(baseline.remarks)} if baseline.remarks else {}),
+            **({"remarks": "; ".join(remarks)} if remarks else {}),
         }
         return scene, forecast, made_with
 

@@ -26,7 +26,7 @@ from nowcast.forecast.dataset import (
     read_reference_time,
     write_forecast,
 )
-from nowcast.forecast.geotiff import find_geotiffs, geotiff_path, write_geotiffs
+from nowcast.forecast.geotiff import find_geotiffs, geotiff_path, remove_geotiffs, write_geotiffs
 from nowcast.radar.finding.time_patterns import follow
 
 log = logging.getLogger(__name__)
@@ -119,19 +119,18 @@ def publish(
 
 
 def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
-    """Write the forecast file last: once it is there, all is there that belongs to it, and nothing
-    of a forecast that it replaces.
+    """Write the forecast file after its GeoTIFFs: once it is there, all is there that belongs to
+    it. Only then remove the GeoTIFFs of a forecast that it replaces.
     """
     if config.format == GEOTIFF:
         write_geotiffs(forecast, path)
-    else:
-        for one in find_geotiffs(path):
-            one.unlink(missing_ok=True)
     try:
         write_forecast(forecast, path)
     finally:
-        for one in find_geotiffs(path) if not path.exists() else ():
-            one.unlink(missing_ok=True)
+        if not path.exists():
+            remove_geotiffs(path)
+    if config.format != GEOTIFF:
+        remove_geotiffs(path)
 
 
 def complete(path: Path, config: PredictConfig) -> None:

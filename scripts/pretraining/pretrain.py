@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sources import COPIES, RADARS, VALIDATION, Copy
+from sources import COPIES, GROUPS, RADARS, VALIDATION, Copy
 
 from nowcast.config.effects import default_values
 from nowcast.factories.start import begin_from
@@ -64,9 +64,9 @@ def main() -> None:
         }.values():
             opened(folder, copy, None)
         return
-    output = Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
-    trainer, scaling = build(left_out, output), Scaling(**settings_of_run(left_out)["scaling"])
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    trainer = build(left_out, arguments.output)
+    scaling = Scaling(**settings_of_run(left_out)["scaling"])
     validation = validation_windows(folder, left_out, scaling)
     if arguments.calibrate is not None:
         begin_from(trainer, read_checkpoint(arguments.calibrate))
@@ -80,12 +80,19 @@ def main() -> None:
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("copies")
-    parser.add_argument("output")
-    parser.add_argument("--leave-out", nargs="+", default=[])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--leave-out", nargs="+", default=[], choices=GROUPS)
     parser.add_argument("--prepare", action="store_true")
-    parser.add_argument("--untrained", action="store_true")
-    parser.add_argument("--calibrate", type=Path)
-    return parser.parse_args()
+    nothing_learned = parser.add_mutually_exclusive_group()
+    nothing_learned.add_argument("--untrained", action="store_true")
+    nothing_learned.add_argument("--calibrate", type=Path)
+    given = parser.parse_args()
+    left_out, best = set(given.leave_out), given.output / "best.pt"
+    if not copies_without(left_out) or not validation_without(left_out):
+        parser.error("--leave-out: no radar is left to learn from or to validate on; name fewer.")
+    if given.calibrate is not None and given.calibrate.resolve() == best.resolve():
+        parser.error(f"--calibrate: {best} would be replaced; give another OUTPUT.")
+    return given
 
 
 def build(left_out: set[str], output: Path) -> Trainer:
@@ -128,6 +135,10 @@ def copies_without(left_out: set[str]) -> list[Copy]:
     return [copy for copy in COPIES if RADARS[copy.radar].group not in left_out]
 
 
+def validation_without(left_out: set[str]) -> list[tuple[Copy, tuple[str, str] | None, int]]:
+    return [one for one in VALIDATION if RADARS[one[0].radar].group not in left_out]
+
+
 def batches_of(copy: Copy) -> int:
     """Batches of a copy in an epoch, by its share of the steps, one at least. What is left out
     leaves the others as they are: the training is shorter.
@@ -153,9 +164,7 @@ def training_windows(folder: Path, left_out: set[str], scaling: Scaling) -> Many
 
 def validation_windows(folder: Path, left_out: set[str], scaling: Scaling) -> ManyWindows:
     sources = []
-    for copy, days, stride in VALIDATION:
-        if RADARS[copy.radar].group in left_out:
-            continue
+    for copy, days, stride in validation_without(left_out):
         rates, period, motion, seen = opened(folder, copy, days)
         sources.append(
             RadarWindows(

@@ -1,10 +1,12 @@
 """Score trainings on radars that they have not seen: COPIES RAW OUTPUT NAME=CHECKPOINT …
 
-Each event is scored whole by `nowcast evaluate`. Two tables in Markdown are printed, means over
-lead times: the CSI at 0.5, 1, 2, 5 and 10 mm/h, and the scores of probabilities.
+Each event is scored whole by `nowcast evaluate`, unless OUTPUT holds its scores by these
+checkpoints. Two tables in Markdown are printed, means over lead times: the CSI at 0.5, 1, 2, 5 and
+10 mm/h, and the scores of probabilities.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +14,9 @@ from pathlib import Path
 
 import xarray as xr
 from sources import EVENTS
+
+from nowcast.files import sha256
+from nowcast.pretrained import checkpoint_path
 
 BASELINES = "[extrapolation,sprog,linda]"
 LEAST_DAYS = 10
@@ -22,22 +27,29 @@ def main() -> None:
     parser.add_argument("copies", type=Path)
     parser.add_argument("raw", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT")
+    parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT", type=named)
     parser.add_argument("--events", nargs="+", choices=EVENTS, default=list(EVENTS))
     parser.add_argument("--baselines", default=BASELINES)
     given = parser.parse_args()
-    named = "{" + ",".join(one.replace("=", ": ", 1) for one in given.checkpoints) + "}"
-    scored = {name: evaluated(name, given, named) for name in given.events}
+    scored = {name: evaluated(name, given) for name in given.events}
     print(skill_table(scored), probability_table(scored), sep="\n\n")
 
 
-def evaluated(name: str, given: argparse.Namespace, named: str) -> xr.Dataset:
+def named(text: str) -> tuple[str, str]:
+    name, path = text.split("=", 1)
+    return name, checkpoint_path(path)
+
+
+def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
     """The scores of an event, which `nowcast evaluate` writes if they are not there yet."""
+    checkpoints = ", ".join(f"{name}: {path}" for name, path in given.checkpoints)
     event, output = EVENTS[name], given.output / name
-    if not (output / "scores.nc").exists():
+    if (output / "scores.nc").exists():
+        refuse_other_forecasts(output, dict(given.checkpoints), given.baselines)
+    else:
         path = event.path.format(copies=given.copies, raw=given.raw)
         command = [
-            sys.executable, "-m", "nowcast", "evaluate", f"checkpoint={named}",
+            sys.executable, "-m", "nowcast", "evaluate", f"checkpoint={{{checkpoints}}}",
             "data=radar", f"data.path={path}",
             f"data.cache={given.copies / 'cache'}", f"baseline={given.baselines}",
             "thresholds=[0.5,1,2,5,10]", "fss_scales=[]", "batch_size=1",
@@ -45,6 +57,19 @@ def evaluated(name: str, given: argparse.Namespace, named: str) -> xr.Dataset:
         ]  # fmt: skip
         subprocess.run(command, check=True)
     return xr.load_dataset(output / "scores.nc").sel(part="all")
+
+
+def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselines: str) -> None:
+    """Exit if the scores of a folder are of other checkpoints or baselines."""
+    scores = xr.load_dataset(folder / "scores.nc")
+    wanted = {*checkpoints, *re.findall(r"[^][, ]+", baselines)}
+    said = scores.attrs.get("checkpoint_sha256", "")
+    same = all(f'"{name}": "{sha256(path)}"' in said for name, path in checkpoints.items())
+    if {*scores["forecast"].values.tolist()} != wanted or not same:
+        raise SystemExit(
+            f"{folder}: holds scores of other checkpoints or baselines; remove it, or give another"
+            " OUTPUT."
+        )
 
 
 def skill_table(scored: Mapping[str, xr.Dataset]) -> str:

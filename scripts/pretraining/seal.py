@@ -1,17 +1,17 @@
-"""Put a trained model into the package, with its card: CHECKPOINT SCORES [--leave-out GROUP …].
+"""Put a trained model into the package, with its card: CHECKPOINT SCORES.
 
 SCORES is a Markdown file: scores of radars that the model has not seen, and how they were made.
-The groups are those that it was trained without.
 """
 
 import argparse
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sources import RADARS, VALIDATION
+from sources import RADARS, VALIDATION, Radar
 
-from nowcast.files import sha256
+from nowcast.files import sha256, written_whole
 from nowcast.forecast.any_grid import LONGEST_MINUTES, PIXEL_KM, TIMESTEP_MINUTES
 from nowcast.pretrained import FOLDER, PRETRAINED
 from nowcast.training.checkpoints import forecast_weights, read_checkpoint, write_checkpoint
@@ -25,10 +25,10 @@ LIMITS = (
 )
 
 
-def main(checkpoint: Path, scores: Path, left_out: list[str]) -> None:
-    radars = {name: one for name, one in RADARS.items() if one.group not in left_out}
-    path = FOLDER / f"{PRETRAINED}.pt"
+def main(checkpoint: Path, scores: Path) -> None:
+    table, path = scores.read_text(), FOLDER / f"{PRETRAINED}.pt"
     made = read_checkpoint(checkpoint)
+    radars = radars_of(made["config"]["data"].get("path", ""), checkpoint)
     weights = forecast_weights(made)
     write_checkpoint(path, {
         **{key: value for key, value in made.items() if key != "schema"},
@@ -55,24 +55,35 @@ def main(checkpoint: Path, scores: Path, left_out: list[str]) -> None:
         ],
         "limits": list(LIMITS),
     }
-    (FOLDER / f"{PRETRAINED}.json").write_text(
-        json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-    )
-    (FOLDER / f"{PRETRAINED}.md").write_text(in_markdown(card, scores.read_text(), left_out))
+    texts = {
+        ".json": json.dumps(card, indent=1, ensure_ascii=False) + "\n",
+        ".md": in_markdown(card, table, validation_days(radars)),
+    }
+    for suffix, text in texts.items():
+        with written_whole(path.with_suffix(suffix)) as temporary:
+            temporary.write_text(text)
     print(path, path.stat().st_size)
 
 
-def validation_days(left_out: list[str]) -> str:
+def radars_of(path: str, checkpoint: Path) -> dict[str, Radar]:
+    """The radars that a checkpoint names as its data."""
+    names = path.split(", ")
+    if not set(names) <= RADARS.keys():
+        raise SystemExit(f"{checkpoint}: its data are {path}; give a checkpoint of pretrain.py.")
+    return {name: RADARS[name] for name in names}
+
+
+def validation_days(radars: Collection[str]) -> str:
     """The days that chose, in words."""
     periods = [
         f"{' to '.join(dict.fromkeys(days))} ({copy.radar})"
         for copy, days in ((copy, days or RADARS[copy.radar].known) for copy, days, _ in VALIDATION)
-        if RADARS[copy.radar].group not in left_out
+        if copy.radar in radars
     ]
     return ", ".join(periods)
 
 
-def in_markdown(card: dict[str, object], scores: str, left_out: list[str]) -> str:
+def in_markdown(card: dict[str, object], scores: str, validated_on: str) -> str:
     """The card for people."""
     rows = [f"| {one['radar']} | {one['days']} | {one['licence']} |" for one in card["trained_on"]]
     return "\n".join([
@@ -84,7 +95,7 @@ def in_markdown(card: dict[str, object], scores: str, left_out: list[str]) -> st
         "## Data", "", "| radar | days | licence |", "|---|---|---|", *rows, "",
         "With averaged and resampled copies, events that run backwards, flips, turns, missing"
         " frames and rates times a random factor. The epoch, the calibration and the cuts follow"
-        f" from {validation_days(left_out)}.", "",
+        f" from {validated_on}.", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
         "## Scores", "", scores.strip(), "",
         "## Licence", "", f"The licence of the weights is {card['licence']}.", "",
@@ -96,6 +107,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("scores", type=Path)
-    parser.add_argument("--leave-out", nargs="+", default=[])
     given = parser.parse_args()
-    main(given.checkpoint, given.scores, given.leave_out)
+    main(given.checkpoint, given.scores)

@@ -107,6 +107,8 @@ RADARS = {
     ),
 }
 
+GROUPS = sorted({radar.group for radar in RADARS.values()})
+
 
 @dataclass(frozen=True)
 class Copy:

@@ -19,6 +19,7 @@ Run = Callable[..., Outcome]
 LONG = "baseline=[persistence,extrapolation]"
 STEPS = ("input_steps=2", "lead_steps=4")
 SUMS = ("accumulations=[10,20]", "accumulation_thresholds=[0.2,0.5]")
+WITH_MEMBERS = "baseline=steps, or baseline=lagrangian_probability with ensemble=20"
 WHOLE = "period=['2020-01-01T05:00','2020-01-01T06:30']"
 HALVES = (
     "period=['2020-01-01T05:00','2020-01-01T05:44']",
@@ -155,17 +156,18 @@ def test_other_sums_are_another_forecast_and_none_leave_older_ones_as_they_are(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("words", "advice"),
     [
-        (["baseline=persistence"], 78),
-        (["baseline=steps_mean"], 78),
-        (["baseline=steps"], 0),
-        (["baseline=lagrangian_probability", "ensemble=5"], 0),
+        (["baseline=persistence"], WITH_MEMBERS),
+        (["baseline=steps_mean"], WITH_MEMBERS),
+        (["baseline=lagrangian_probability"], "ensemble=20"),
+        (["baseline=steps"], None),
+        (["baseline=lagrangian_probability", "ensemble=5"], None),
     ],
 )
 def test_amounts_are_for_members_of_a_forecast(
-    words: list[str], code: int, run: Run, data: list[str]
+    words: list[str], advice: str | None, run: Run, data: list[str]
 ) -> None:
     outcome = run("predict", "--check", *data, *STEPS, *SUMS, *words)
-    assert outcome.code == code
-    assert ("and there are none; set ensemble=20, or leave" in outcome.err) == bool(code)
+    assert outcome.code == (78 if advice else 0)
+    assert advice is None or f"there are none; set {advice}, or leave it out" in outcome.err

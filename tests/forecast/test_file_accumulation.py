@@ -69,7 +69,8 @@ def test_a_sum_adds_the_frames_of_its_window_and_lies_nowhere_in_the_past() -> N
 
 def test_the_sum_of_a_forecast_by_probabilities_is_that_of_expected_rates() -> None:
     """A rate of 1 mm/h or more with a probability of 1, and never 2 mm/h or more: between the two
-    the probability falls as an exponential, and its mean is 1 mm/h and what little is above.
+    the probability falls as an exponential, and its mean is 1 mm/h and what little is above. A rate
+    of 9 mm/h adds nothing, for above 2 mm/h the probability is 0.
     """
     shape = (4, 2, 24, 30)
     values = np.zeros(shape, np.float32)

@@ -56,8 +56,8 @@ def test_rain_starts_stops_and_comes_again() -> None:
     assert answers.heaviest.probability == pytest.approx(0.45)
     assert in_words(answers, UTC) == (
         "Rain starts at 12:10 (probability 0.6), stops about 12:20 (probability 0.75), again from"
-        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.7 mm in the next"
-        " 30 minutes."
+        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.7 mm expected"
+        " in the next 30 minutes."
     )
 
 
@@ -121,16 +121,32 @@ def test_sums_are_rates_times_the_time_since_the_valid_time_before() -> None:
 
 def test_probabilities_without_members_tell_the_expected_sum() -> None:
     """A rate of 1 mm/h or more with 0.8, of 4 or more with 0.4: below 1 mm/h 0.8 · 1, then 3 times
-    the logarithmic mean of 0.8 and 0.4, 0.4 / ln 2. Rates by cuts are 12 mm/h.
+    the logarithmic mean of 0.8 and 0.4, 0.4 / ln 2; and 0.4 times the 8 mm/h by which the rate of
+    12 mm/h is above the last threshold.
     """
     likely = {1.0: [0.8] * 5 + [np.nan], 4.0: [0.4] * 5 + [np.nan]}
     curve = curve_at(forecast_of(6 * [12.0], likely), Place("a", *HERE))
-    expected = 0.8 + 3 * 0.4 / np.log(2)
+    expected = 0.8 + 3 * 0.4 / np.log(2) + 0.4 * 8
     np.testing.assert_array_equal(curve.rate, 12.0)
     assert curve.pixel_expected is not None
     np.testing.assert_allclose(curve.pixel_expected[:, 0], 5 * [expected] + [12.0], rtol=1e-5)
     amount = answers_of(curve).sums[30]
     assert millimetres(amount) == pytest.approx((5 * expected + 12.0) / 12)
+
+
+def test_a_sum_that_is_expected_is_told_though_no_rain_is_forecast() -> None:
+    """Of 0.1 mm/h or more with 0.3, of 1 or more with 0.2: 0.1 · 0.3 + 0.9 · 0.1 / ln 1.5."""
+    likely = {0.1: 12 * [0.3], 1.0: 12 * [0.2]}
+    curve = curve_at(forecast_of(12 * [0.0], likely), Place("a", *HERE))
+    assert in_words(answers_of(curve, 0.0), UTC) == (
+        "No rain until 13:00 (probability of rain at most 0.3, at 12:05); 0.1 mm expected in the"
+        " next 30 minutes, 0.3 mm expected in the next hour."
+    )
+    unlikely = {0.1: 12 * [0.06], 1.0: 12 * [0.04]}
+    rare = curve_at(forecast_of(12 * [0.0], unlikely), Place("a", *HERE))
+    assert in_words(answers_of(rare, 0.0), UTC).endswith(
+        "(probability of rain at most 0.06, at 12:05)."
+    )
 
 
 def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
@@ -143,7 +159,7 @@ def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
     assert amount.probability == pytest.approx(6 / 11) and amount.quantiles is not None
     assert list(amount.quantiles.values()) == pytest.approx([1.0, 5.0, 9.0])
     words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 3.0), UTC)
-    assert "5 mm (1 to 9 mm in 8 of 10 members) in the next hour" in words
+    assert "5 mm (1 to 9 mm in 8 of 10 members) expected in the next hour" in words
 
 
 def test_the_sum_that_a_file_has_is_the_one_that_is_told() -> None:

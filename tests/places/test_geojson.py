@@ -45,7 +45,14 @@ def test_lines_and_names_of_every_kind_of_feature(tmp_path: Path) -> None:
     assert found[4].where == f"{path}, feature 5"
 
 
-@pytest.mark.parametrize("name", ["urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG::4258", "EPSG:4326", None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:OGC:1.3:CRS83", "EPSG::4258", "EPSG:4326",
+        "urn:ogc:def:crs:EPSG:9.9:4326", "EPSG:4283", "http://www.opengis.net/def/crs/EPSG/0/4617",
+        None,
+    ],
+)  # fmt: skip
 def test_degrees_may_be_named(tmp_path: Path, name: str | None) -> None:
     crs = name and {"type": "name", "properties": {"name": name}}
     assert len(read_areas(written(tmp_path, {**line(RING), "crs": crs}))) == 1
@@ -66,7 +73,10 @@ def test_degrees_may_be_named(tmp_path: Path, name: str | None) -> None:
         (line([[10**400, 1]]), "feature 1: has coordinates that are no numbers"),
         (line([[float("nan"), 1]]), "feature 1: a point lies beyond 360 degrees of longitude"),
         (line([[650000, 5400000]] * 3), "or 90 of latitude; give degrees, the longitude first."),
-        ({**line(RING), "crs": {"name": "EPSG:3857"}}, "save it in degrees (WGS 84)"),
+        ({**line(RING), "crs": {"name": "EPSG:3857"}}, '"EPSG:3857"}, which is not known to be'),
+        ({**line(RING), "crs": {"name": "EPSG:4807"}}, "save it in degrees (WGS 84)"),  # grads
+        ({**line(RING), "crs": {"name": "EPSG:1"}}, "save it in degrees (WGS 84)"),
+        ({**line(RING), "crs": "+proj=longlat"}, "save it in degrees (WGS 84)"),
     ],
 )
 @pytest.mark.parametrize("read", [read_lines, read_areas])

@@ -70,6 +70,18 @@ def test_the_mean_is_the_integral_of_the_probabilities() -> None:
     assert mean_rates(of_exponential(4.0)).item() == pytest.approx(4.0, rel=1e-3)
 
 
+def test_a_rate_above_the_last_threshold_counts_with_its_probability() -> None:
+    """At least 1 mm/h with 0.8: of 6 mm/h 5 are above, of 0.5 or an unknown rate none."""
+    likely = Probabilities(
+        (0.1, 1.0), torch.tensor([1.0, 0.8]).view(1, 1, 2, 1, 1).repeat(1, 3, 1, 1, 1)
+    )
+    rates = torch.tensor([6.0, 0.5, math.nan]).view(1, 3, 1, 1, 1)
+    below = mean_rates(likely)
+    more = (mean_rates(likely, rates) - below).flatten()
+    assert more.tolist() == pytest.approx([0.8 * 5, 0, 0])
+    assert 0.8 < below[0, 0].item() < 1
+
+
 def test_without_rain_every_rate_is_zero() -> None:
     dry = Probabilities(LADDER, torch.zeros(1, 2, len(LADDER), 3, 3))
     assert not median_rates(dry).any()

@@ -43,3 +43,24 @@ def test_a_single_frame_tells_no_spacing() -> None:
     config: Any = SimpleNamespace(data=SimpleNamespace(path="the grid"), max_gap=0.0)
     with pytest.raises(DataError, match="the grid: holds a single frame"):
         GridFrames(grid, config).scene(grid["time"].values[-1], Need(1, 0, None))
+
+
+def test_a_fallback_says_that_the_time_step_is_that_of_the_model() -> None:
+    """A single frame does not tell the spacing, and persistence needs no more."""
+    grid = synthetic_grid(1, 8, 8)
+    grid.attrs[TIMESTEP] = np.nan
+    config: Any = SimpleNamespace(
+        data=SimpleNamespace(path="the grid"), max_gap=0.0, gap_filling="linear", missing_frames=0,
+        checkpoint="a.pt", baseline=None, lead_steps=None, accumulations=[], ensemble=None,
+        members=1, seed=0, asks_of_places=False, has_own_map=False,
+    )  # fmt: skip
+    methods = Methods.__new__(Methods)
+    methods.config = config
+    about: Any = {"config": {**ABOUT["config"], "timestep_minutes": 5.0}}
+    methods.model = SimpleNamespace(about=about)  # type: ignore[assignment]
+    source = GridFrames(grid, config)
+    _, forecast, made_with = methods._by_baseline("persistence", source, grid["time"].values[-1])
+    assert made_with["remarks"] == (
+        "the spacing of the frames is unknown; 5 minutes, that of the model, was taken"
+    )
+    assert len(forecast.rates) == 12  # an hour

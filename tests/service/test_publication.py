@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from nowcast.cli.schemas import register_schemas
 from nowcast.config.effects import configs_folder
 from nowcast.config.predict import PredictConfig
-from nowcast.errors import CannotCreateError, ConfigError
+from nowcast.errors import CannotCreateError, ConfigError, InputOutputError
 from nowcast.forecast.dataset import build_forecast, open_forecast, write_forecast
 from nowcast.radar.finding.time_patterns import follow
 from nowcast.radar.synthetic import synthetic_grid
@@ -327,6 +327,30 @@ def test_geotiffs_go_with_the_forecast_that_they_are_of(output: str) -> None:
     publish(forecast(NOON + DAY), forecast_path(output, NOON + DAY), last, NOON + DAY, NOW)
     tidy_up(last, NOON + DAY, NOW)
     assert files() == [forecast_path(output, NOON + DAY).name]
+
+
+def test_geotiffs_of_an_earlier_forecast_stay_until_the_new_one_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("rasterio")
+    before, since = settings(f"output={FLAT}", "format=geotiff"), settings(f"output={FLAT}")
+    path = forecast_path(FLAT, NOON)
+    publish(forecast(NOON), path, before, NOON, NOW)
+
+    def full(*_: object) -> None:
+        raise InputOutputError("out: no space left")
+
+    with monkeypatch.context() as patch, pytest.raises(InputOutputError, match="no space left"):
+        patch.setattr(publication, "write_forecast", full)
+        publish(forecast(NOON), path, since, NOON, NOW)
+    assert files() == [path.name, path.with_suffix(".tif").name]
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(InputOutputError, match=r"Z\.tif: cannot be removed \(Permission denied\)"):
+        publish(forecast(NOON), path, since, NOON, NOW)
 
 
 def test_only_forecasts_of_ours_with_such_a_name_are_removed() -> None:

@@ -38,6 +38,9 @@ _FILE_IN_PROJ = re.compile(
 )
 """What PROJ would open: +nadgrids=/some/where."""
 
+_NAMED = re.compile(r"EPSG\W+(?:[\d.]*\W+)?(\d+)|(CRS\d+)", re.IGNORECASE)
+"""The code in a name of a coordinate system, of EPSG or OGC."""
+
 
 def place_differs(first: Place, other: Place) -> str:
     """What of the coordinates or the grid mapping of two files differs by more than rounding;
@@ -123,6 +126,23 @@ def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
         log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
         return None
     return grid_mapping_from_crs(crs, text, where)
+
+
+def is_in_degrees(text: str) -> bool:
+    """Return whether a text names a system of longitude and latitude in degrees from Greenwich, as
+    EPSG:4283 or urn:ogc:def:crs:OGC:1.3:CRS84; not if the name is unknown.
+    """
+    import pyproj
+
+    named = _NAMED.search(text)
+    if named is None:
+        return False
+    try:
+        crs = pyproj.CRS.from_authority("EPSG" if named[1] else "OGC", named[1] or named[2].upper())
+    except pyproj.exceptions.CRSError:
+        return False
+    meridian, units = crs.prime_meridian, {axis.unit_name for axis in crs.axis_info[:2]}
+    return crs.is_geographic and units == {"degree"} and not (meridian and meridian.longitude)
 
 
 def refuse_named_files(text: str, where: str) -> None:
