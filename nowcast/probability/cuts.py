@@ -48,7 +48,7 @@ def fit_cuts(sample: Sample) -> Tensor:
             above = counts.flip(1).cumsum(dim=1).flip(1)  # (lead, LEVELS + 1, 2)
             hits, area, observed = above[:, 1:, 1], above[:, 1:].sum(dim=-1), above[:, :1, 1]
             # the first code, below the first step, is never inside
-            found.append(sample.steps[best_steps(hits, area, observed, exceeds(area, observed))])
+            found.append(sample.steps[best_steps(area, hits, observed, exceeds(area, observed))])
     return torch.stack(_filled(found, sample), dim=1)
 
 
@@ -67,12 +67,12 @@ def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def best_steps(hits: Tensor, area: Tensor, observed: Tensor, too_large: Tensor) -> Tensor:
+def best_steps(area: Tensor, hits: Tensor, observed: Tensor, too_large: Tensor) -> Tensor:
     """Return which of n rising cuts has the best CSI.
 
     Args:
-        hits: (…, n) pixels at or above each cut with the event, or a share of all.
-        area: (…, n) pixels at or above each cut.
+        area: (…, n) pixels at or above each cut, or a share of all.
+        hits: (…, n) those of them with the event.
         observed: (…, 1) pixels with the event.
         too_large: (…, n) bool, where `exceeds` says so; the last cut is taken if all others are.
 

@@ -100,6 +100,8 @@ def build(left_out: set[str], output: Path) -> Trainer:
     inputs = Inputs(mask=True, speed=True)
     torch.manual_seed(SEED)
     model = build_model(settings["model"], inputs.channels, 1, mask=inputs.mask)
+    for widths in (model.offsets, model.slopes):  # those learned on some radars suit others less
+        widths.requires_grad_(False)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps = EPOCHS * sum(batches_of(copy) for copy in copies_without(left_out))
     schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
@@ -117,7 +119,7 @@ def settings_of_run(left_out: set[str]) -> dict[str, Any]:
         **usual,
         "model": {**usual["model"], **MODEL},
         "inputs": {**usual["inputs"], "mask": True},
-        "optimizer": {**usual["optimizer"], "lr": 1.5e-3},
+        "optimizer": {**usual["optimizer"], "lr": 7e-4},
         "schedule": {**usual["schedule"], "warmup_steps": 50},
         "sampling": asdict(SAMPLING),
         "training": asdict(PLAN),

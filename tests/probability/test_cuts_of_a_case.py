@@ -78,6 +78,22 @@ def test_missing_pixels_do_not_count() -> None:
     assert nothing.isfinite().all()
 
 
+def test_a_grid_with_more_dry_land_around_has_the_same_cuts() -> None:
+    past, _ = past_of(SURE)
+    probabilities, _ = drawn(UNSURE)
+    wider = torch.zeros(1, 2, 2, 300, 500)
+    wider[..., 50:250, 100:300] = probabilities
+    found = past.cuts_of(Probabilities(THRESHOLDS, wider))
+    assert torch.equal(found, past.cuts_of(Probabilities(THRESHOLDS, probabilities)))
+
+
+def test_a_dry_forecast_has_the_cuts_of_the_past() -> None:
+    past, _ = past_of(SURE)
+    dry = past.cuts_of(Probabilities(THRESHOLDS, torch.zeros(1, 2, 2, 20, 20)))
+    likely = past.cuts_of(Probabilities(THRESHOLDS, drawn(SURE)[0]))
+    torch.testing.assert_close(dry, likely, atol=0.04, rtol=0)
+
+
 def test_each_case_of_a_batch_has_its_own_cuts() -> None:
     past, _ = past_of(SURE)
     two = torch.cat([drawn(SURE)[0], drawn(UNSURE)[0]])
