@@ -19,8 +19,8 @@ from nowcast.training.checkpoints import forecast_weights, read_checkpoint, writ
 LIMITS = (
     "It forecasts rain that radar saw in the last 16 minutes or more: no weather model, no gauges.",
     "It has seen rain of a few days each; no snow, no tropical cyclone.",
-    "Its cuts, from which rates follow, were fitted on days with rain: on a nearly dry day it"
-    " forecasts too much rain. rate=median forecasts less.",
+    "Its rates, made for the best CSI, cover more than the observed area where rain is rare;"
+    " rate=median covers less.",
     "Pixels of 0.5 km were interpolated from 1 km; those of 5 km were averaged.",
 )
 
