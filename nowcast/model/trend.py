@@ -22,17 +22,26 @@ steps.
 """
 
 
+LIMIT = 0.5
+"""Differences saturate at so much, about a tenth in rate: rain does not change faster over some
+kilometres, but a radar that fails, or a correction by gauges that changes with the hour, makes it
+look so. On KNMI's 10 September 2011, whose corrections do, a training without KNMI has a CSI of
+.528 at 1 mm/h, and without this limit .476; on other days it changes .001.
+"""
+
+
 class Trend(nn.Module):
     """For each threshold, what is added to the logit of its probability:
 
-        Σⱼ Σₛ wⱼₛ(n) Dⱼₛ,   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
+        Σⱼ Σₛ wⱼₛ(n) L tanh(Dⱼₛ / L),   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
 
     Dⱼₛ is 25 times the mean difference in scaled rate, in neighbourhood s, of the j-th frame before
     the newest and the newest, where both were measured; n the lead time in units of 5 minutes, 1 at
-    least; and Δ the time between frames. Rain that grew over some kilometres in the last minutes
-    goes on growing for a while, and what decayed goes on decaying: S-PROG (Seed 2003) and STEPS use
-    that by an autoregression of each scale. Few numbers are learned, so what is learned holds for
-    other radars too. It begins at zero, and belongs to the moving frame of reference.
+    least; Δ the time between frames, and L the `LIMIT`. Rain that grew over some kilometres in the
+    last minutes goes on growing for a while, and what decayed goes on decaying: S-PROG (Seed 2003)
+    and STEPS use that by an autoregression of each scale. Few numbers are learned, so what is
+    learned holds for other radars too. It begins at zero, and belongs to the moving frame of
+    reference.
 
     Args:
         thresholds: how many.
@@ -74,13 +83,17 @@ class Trend(nn.Module):
         found = []
         for means in neighbourhoods(torch.cat([differences, both], dim=1), len(octaves)):
             sums, weights = means.chunk(2, dim=1)
-            found.append(sums / weights.clamp(min=1e-6))
+            found.append(_limited(sums / weights.clamp(min=1e-6)))
         seen = torch.stack(found, dim=2).flatten(1, 2)  # (b, j · s, h, w)
         at = interpolated(self.weights[:, :, :count], octaves).flatten(2)  # (part, k, j · s)
         share = 1 / leads[:, None, None]
         lasting, fading, fleeting, spaced = at
         weights = lasting + share * fading + share**2 * fleeting + log_spacing * spaced
         return torch.einsum("lkn,bnhw->blkhw", weights, seen)
+
+
+def _limited(differences: Tensor) -> Tensor:
+    return LIMIT * torch.tanh(differences / LIMIT)
 
 
 def interpolated(knots: Tensor, octaves: Sequence[float]) -> Tensor:

@@ -40,7 +40,7 @@ class Calibration:
         and beyond the first and the last as there.
         """
         last = len(self.slopes) - 1
-        places = torch.tensor(leads).sub(1).clamp(0, last)
+        places = torch.tensor(leads, dtype=torch.float32).sub(1).clamp(0, last)
         before = places.floor().long()
         after = (before + 1).clamp(max=last)
         share = places - before

@@ -7,7 +7,7 @@ from torch import nn
 from nowcast.model import build_model
 from nowcast.model.any_grid import AnyGridModel, octaves_of
 from nowcast.model.probability_head import mixture_parameters
-from nowcast.model.trend import Trend
+from nowcast.model.trend import LIMIT, Trend
 from nowcast.motion.spacing import Spacing
 
 OCTAVES = [0.0, 1.0, 1.7, 2.5]
@@ -46,9 +46,20 @@ def test_a_trend_is_the_weighted_difference_of_neighbourhoods() -> None:
         trend.weights[1, 0, 1, 0] = 3.0
     frames = rain()
     found = added(trend, frames, torch.ones_like(frames))[:, :, 0]
-    before, earlier = (25 * (frames[:, -1 - j] - frames[:, -1]) for j in (1, 2))
+    before, earlier = (
+        LIMIT * torch.tanh(25 * (frames[:, -1 - j] - frames[:, -1]) / LIMIT) for j in (1, 2)
+    )
     torch.testing.assert_close(found[:, 0], 2 * before + 3 * earlier)
     torch.testing.assert_close(found[:, 1], 2 * before + 3 / 4 * earlier)
+
+
+def test_a_frame_in_which_a_radar_fails_changes_a_forecast_by_little() -> None:
+    trend = Trend(thresholds=1, octaves=7)
+    nn.init.constant_(trend.weights[0], -0.5)
+    frames, measured = 0.3 + torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+    frames[:, -1] = 0  # much rain, and then none
+    found = added(trend, frames, measured)
+    assert found.abs().max() <= 0.5 * LIMIT * 2 * len(OCTAVES)
 
 
 def test_a_frame_that_is_missing_counts_for_nothing() -> None:
