@@ -151,11 +151,6 @@ class TrainConfig:
                 " they are rain alone; leave out these inputs, or choose a model that feeds"
                 " nothing back."
             )
-        if self.model.grids == "any" and not self.inputs.mask:
-            raise ConfigError(
-                "inputs.mask: a model for any grid compares frames where both were measured; set"
-                " inputs.mask=true, or model.grids=one."
-            )
         if self.inputs.ahead.asked_for and not self.model.takes_ahead:
             raise ConfigError(
                 f"{', '.join(self.inputs.ahead.asked_for)}: {self.model.name} takes nothing that is"

@@ -43,7 +43,8 @@ class AnyGridModel(ProbabilityModel):
             `output`.
         channels: of a frame as this model takes it.
         thresholds: (k,) in mm/h, rising.
-        mask: whether channel 1 of a frame tells where the rain, channel 0, was measured.
+        mask: whether channel 1 of a frame tells where the rain, channel 0, was measured. Without it
+            there is no `Trend`, which would take what was not measured for dry.
 
     Raises:
         ValueError: as `ProbabilityModel`.
@@ -105,16 +106,16 @@ class AnyGridModel(ProbabilityModel):
         detail = self.detail(told, fading)
         with self.in_float32(frames):
             octaves = octaves_of(spacing.pixel_km)
-            trend = self._trend(frames.float(), octaves, fading, spacing)
-            correction = between_ticks(coarse.float(), minutes) + detail.float() + trend
+            correction = between_ticks(coarse.float(), minutes) + detail.float()
+            if self.mask:
+                correction = correction + self._trend(frames.float(), octaves, fading, spacing)
             weights = self._weights(leads, octaves)
             return self.corrected(newest.float(), correction, weights)
 
     def _trend(
         self, frames: Tensor, octaves: Sequence[float], leads: Tensor, spacing: Spacing
     ) -> Tensor:
-        rain = frames[:, :, 0]
-        measured = frames[:, :, 1] if self.mask else torch.ones_like(rain)
+        rain, measured = frames[:, :, 0], frames[:, :, 1]
         trend: Tensor = self.trend(rain, measured, octaves, leads, _log_minutes(spacing))
         return trend
 

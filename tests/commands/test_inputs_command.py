@@ -248,7 +248,6 @@ def test_predict_refuses_inputs_that_it_cannot_use(
             "inputs.time_of_day: encoder_forecaster",
         ),
         (["sampling.frame_dropout=0.1"], "sampling.frame_dropout: without a mask"),
-        (["model=any_grid"], "inputs.mask: a model for any grid compares frames"),
         (
             ["+inputs.fields.a={path:a.nc,variable:a,scale:0}"],
             "inputs.fields.a: offset and scale must be numbers",

@@ -116,3 +116,13 @@ def test_it_learns_and_is_told_by_the_mask_where_rain_was_measured() -> None:
         for one in (frames, dry)
     )
     assert not torch.allclose(unknown, grown)
+
+
+def test_without_a_mask_there_is_no_trend() -> None:
+    torch.manual_seed(0)
+    model = build_model(SETTINGS, channels=2, output_channels=1)
+    assert isinstance(model, AnyGridModel)
+    frames, newest = torch.rand(1, 3, 2, 16, 16), 5 * torch.rand(1, 16, 16)
+    before = model(frames, 2, newest=newest, spacing=Spacing(1.0, 5.0))
+    nn.init.normal_(model.trend.weights)
+    assert torch.equal(model(frames, 2, newest=newest, spacing=Spacing(1.0, 5.0)), before)
