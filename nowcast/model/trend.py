@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from nowcast.probability.neighbourhoods import neighbourhoods
 
 EARLIER = 2
-"""Frames before the newest one that are compared with it."""
+"""How many frames before the newest are compared with the newest."""
 
 PARTS = 4
-"""Parts of the weights: lasting, fading with lead time, fading with its square, and one that
-grows with the time between frames."""
+"""w₀ to w₃: parts of each weight."""
 
 _UNIT = 25.0
 """Times the scaled rate: so large that its weights are about 0.2, and are learned in some hundred

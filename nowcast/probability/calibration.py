@@ -64,14 +64,16 @@ class Calibration:
 
         probabilities: of all lead times and of the whole grid.
         """
-        if rate != "csi":
-            return {"median": median_rates, "mean": mean_rates}[rate](probabilities)
         values = probabilities.values
-        cuts = self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
-        parts = [
-            rates_by_cuts(values[:, leads], cuts[:, leads], self.thresholds)
-            for leads in lead_slices(values.shape[1])
-        ]
+        slices = lead_slices(values.shape[1])
+        if rate != "csi":
+            make = {"median": median_rates, "mean": mean_rates}[rate]
+            parts = [make(Probabilities(self.thresholds, values[:, leads])) for leads in slices]
+        else:
+            cuts = self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
+            parts = [
+                rates_by_cuts(values[:, leads], cuts[:, leads], self.thresholds) for leads in slices
+            ]
         return torch.cat(parts, dim=1)
 
     def state(self) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def expected_rate(
     """Return the expected rate in mm/h.
 
     It is the integral of the probabilities over all rates. Between two thresholds they fall
-    exponentially; below the first they stay as they are there. Above the last they are zero, unless
-    the forecast has a rate above it: up to that rate they stay as they are at the last threshold.
+    exponentially; below the first they stay as they are there. Above the last they are zero;
+    but if the forecast has a higher rate, the probability of the last holds up to that rate.
 
     Args:
         probabilities: of each threshold, arrays or tensors of one shape, from 0 to 1, NaN =

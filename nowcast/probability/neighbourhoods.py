@@ -80,8 +80,8 @@ def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) 
 
 
 def neighbourhoods(fields: Tensor, scales: int) -> list[Tensor]:
-    """Return fields (b, c, h, w) as they are, and their means over wider and wider neighbourhoods
-    of each pixel, outside of the grid 0: `scales` in all.
+    """Return fields (b, c, h, w), and then their means over wider and wider neighbourhoods of each
+    pixel: `scales` tensors in all. Outside of the grid fields are 0.
 
     Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
     2, 4, … pixels apart.

@@ -119,8 +119,8 @@ def publish(
 
 
 def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
-    """Write the forecast file after its GeoTIFFs: once it is there, all is there that belongs to
-    it. Only then remove the GeoTIFFs of a forecast that it replaces.
+    """Write the GeoTIFFs and then the forecast file, so that a complete file has all of its
+    GeoTIFFs. Only then remove the GeoTIFFs of a forecast that it replaces.
     """
     if config.format == GEOTIFF:
         write_geotiffs(forecast, path)

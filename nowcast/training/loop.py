@@ -116,10 +116,11 @@ class Trainer:
         return self.progress.history
 
     def calibrate(self, validation: Windows, stop: StopRequest) -> EpochRow:
-        """Validate the model as it is, and save it with the calibration that follows. → what
-        validation found.
+        """Validate the model without training it, and save it with the new calibration. → the
+        validation loss and CSI.
 
-        Errors: as `fit`.
+        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
+        is not finite.
         """
         found = self._validate(validation, stop)
         self.save(self.folder / "best.pt")
