@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nowcast.model.across import AcrossThresholds
 from nowcast.model.detail import REACH, Detail
 from nowcast.model.probability_head import ProbabilityModel
 from nowcast.model.trend import Trend, interpolated
@@ -30,13 +31,14 @@ CONSTANTS = 2
 class AnyGridModel(ProbabilityModel):
     """A `ProbabilityModel` that is told the pixel size and the time step of its frames.
 
-        logit p(t) = logit Σₛ wₛ(t) Fₛ + T(t) + C(t) + D(t)
+        logit p(t) = L(t) + A(t) + T(t) + C(t) + D(t),   L(t) = logit Σₛ wₛ(t) Fₛ
 
     The weights w of the neighbourhoods are a function of their width in km and of the lead time t
     in minutes. The network C steps by 10 minutes, whatever the time step of the frames is, and is
     interpolated between: in the moving frame of reference a forecast changes slowly. `Detail` D is
-    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the `Trend`. Two constant channels hold the pixel
-    size and the time step, each as log2 of the ratio to 1 km and to 5 minutes.
+    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the `Trend`, A what other thresholds tell
+    (`AcrossThresholds`). Two constant channels hold the pixel size and the time step, each as log2
+    of the ratio to 1 km and to 5 minutes.
 
     Args:
         network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
@@ -60,7 +62,7 @@ class AnyGridModel(ProbabilityModel):
 
     octaves = OCTAVES
 
-    of_neighbourhoods = ("offsets", "slopes", "trend.weights")
+    of_neighbourhoods = ("offsets", "slopes", "trend.weights", "across.weights")
 
     wants_spacing = True
     """It is called with the spacing of its frames too."""
@@ -72,6 +74,7 @@ class AnyGridModel(ProbabilityModel):
         self.mask = mask
         self.detail = Detail(channels + CONSTANTS, len(thresholds))
         self.trend = Trend(len(thresholds), len(self.octaves))
+        self.across = AcrossThresholds(len(thresholds))
 
     def _halo(self, input_steps: int, lead_steps: int, spacing: Spacing = _USUAL) -> int:
         """See `nowcast.model.stacks.Local`."""
@@ -109,8 +112,8 @@ class AnyGridModel(ProbabilityModel):
             correction = between_ticks(coarse.float(), minutes) + detail.float()
             if self.mask:
                 correction = correction + self._trend(frames.float(), octaves, fading, spacing)
-            weights = self._weights(leads, octaves)
-            return self.corrected(newest.float(), correction, weights)
+            start = self.mixed(newest.float(), self._weights(leads, octaves))
+            return self.ordered(start + self.across(start, fading) + correction)
 
     def _trend(
         self, frames: Tensor, octaves: Sequence[float], leads: Tensor, spacing: Spacing

@@ -49,7 +49,7 @@ class ProbabilityModel(nn.Module):
     """log2(1 + width) of the neighbourhoods whose weights are learned; see `mixture_logits`."""
 
     of_neighbourhoods: Sequence[str] = ("offsets", "slopes")
-    """The parameters that weigh neighbourhoods."""
+    """The parameters that weigh neighbourhoods: few, and of the size of 1."""
 
     wants_newest = True
     """It is called with the rates of the newest frame too."""
@@ -99,7 +99,7 @@ class ProbabilityModel(nn.Module):
         leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
         with self.in_float32(frames):
             weights = self.mixture(leads, self.offsets, self.slopes)
-            return self.corrected(newest.float(), correction.float(), weights)
+            return self.ordered(self.mixed(newest.float(), weights) + correction.float())
 
     def in_float32(self, frames: Tensor) -> AbstractContextManager[object]:
         """Return a context without autocast: in bf16 a logit may be infinite."""
@@ -117,20 +117,21 @@ class ProbabilityModel(nn.Module):
         """
         return torch.softmax(offsets + slopes * leads.log()[:, None, None], dim=-1)
 
-    def corrected(self, newest: Tensor, correction: Tensor, weights: Tensor) -> Tensor:
-        """Return the logits of the mixture of neighbourhoods, with what a network adds to them.
+    def mixed(self, newest: Tensor, weights: Tensor) -> Tensor:
+        """Return the logits of the mixture of neighbourhoods, (b, lead, k, h, w).
 
         Args:
             newest: (b, h, w) in mm/h, NaN = missing.
-            correction: (b, lead, k, h, w).
             weights: (lead, k, s) of the neighbourhoods.
         """
         scales = weights.shape[-1]
         shares = fractions(newest, self.thresholds, scales).transpose(1, 2)  # (b, k, s, h, w)
         start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
         start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
-        start = start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        logits = torch.logit(start) + correction
+        return torch.logit(start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
+
+    def ordered(self, logits: Tensor) -> Tensor:
+        """Return logits (b, lead, k, h, w), outside training none above that of a lower threshold."""
         return logits if self.training else running_minimum(logits)
 
 

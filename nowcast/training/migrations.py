@@ -105,23 +105,37 @@ def _say_one_grid(checkpoint: Checkpoint) -> Checkpoint:
 
 def _say_no_trend(checkpoint: Checkpoint) -> Checkpoint:
     """6 → 7: models for any grid did not look at the trend of the rain."""
+    return _with_zeros(checkpoint, "trend.weights", lambda count: (4, count, 2, 7))
+
+
+def _say_no_other_thresholds(checkpoint: Checkpoint) -> Checkpoint:
+    """7 → 8: models for any grid looked at each threshold by itself."""
+    return _with_zeros(checkpoint, "across.weights", lambda count: (2, count, count))
+
+
+def _with_zeros(
+    checkpoint: Checkpoint, name: str, shape: Callable[[int], tuple[int, ...]]
+) -> Checkpoint:
+    """Give a model for any grid weights that change nothing, of a shape by its number of
+    thresholds. The last group of its optimizer learns them.
+    """
     config = checkpoint.get("config", {})
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or model.get("grids") != "any":
         return checkpoint
-    new = {"trend.weights": torch.zeros(4, len(model["thresholds"]), 2, 7)}
+    zeros = torch.zeros(shape(len(model["thresholds"])))
     ema = checkpoint.get("ema")
-    with_trend = {
+    more = {
         **checkpoint,
-        "weights": {**checkpoint["weights"], **new},
-        "ema": ema and {**ema, **{f"module.{name}": value for name, value in new.items()}},
+        "weights": {**checkpoint["weights"], name: zeros},
+        "ema": ema and {**ema, f"module.{name}": zeros},
     }
     optimizer = checkpoint.get("optimizer")
     if optimizer:  # a model that comes with a package has none
         *others, mixture = optimizer["param_groups"]
         mixture = {**mixture, "params": [*mixture["params"], mixture["params"][-1] + 1]}
-        with_trend["optimizer"] = {**optimizer, "param_groups": [*others, mixture]}
-    return with_trend
+        more["optimizer"] = {**optimizer, "param_groups": [*others, mixture]}
+    return more
 
 
 MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
@@ -131,6 +145,7 @@ MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     4: _say_frame_and_head,
     5: _say_one_grid,
     6: _say_no_trend,
+    7: _say_no_other_thresholds,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 

@@ -1,4 +1,6 @@
-"""Checkpoints of models for any grid as schema 6 had them: without the trend of the rain."""
+"""Checkpoints of models for any grid as earlier schemas had them: in 6 without the trend of the
+rain, in 6 and 7 without what other thresholds tell.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,8 @@ SETTINGS = {
     "patch_size": 4, "feedback": False, "frame": "moving", "output_activation": "identity",
     "output_grid": "refined", "head": "probability", "thresholds": [1.0, 5.0], "grids": "any",
 }  # fmt: skip
-TREND = "trend.weights"
+LATER = {6: ["trend.weights", "across.weights"], 7: ["across.weights"]}
+"""By schema, the parameters that came after it, in their order in the optimizer."""
 
 
 def built() -> tuple[AnyGridModel, torch.optim.Optimizer]:
@@ -41,19 +44,23 @@ def step(model: AnyGridModel, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-@pytest.fixture
-def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Tensor]:
-    """A checkpoint after one step, and the forecast of its model."""
+@pytest.fixture(params=LATER)
+def earlier(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[str], Tensor]:
+    """A checkpoint after one step, what its model had not, and the forecast of its model."""
+    later = LATER[request.param]
     model, optimizer = built()
-    model.trend.weights.requires_grad_(False)
+    for name in later:
+        model.get_parameter(name).requires_grad_(False)
     step(model, optimizer)
     state = optimizer.state_dict()
     *_, mixture = state["param_groups"]
-    del mixture["params"][-1]  # the trend is the last of the last group
-    weights = {name: value for name, value in model.state_dict().items() if name != TREND}
+    del mixture["params"][-len(later) :]  # they are the last of the last group
+    weights = {name: value for name, value in model.state_dict().items() if name not in later}
     ema = {"n_averaged": torch.tensor(1)} | {f"module.{name}": one for name, one in weights.items()}
     with monkeypatch.context() as then:
-        then.setattr(checkpoints, "SCHEMA", 6)
+        then.setattr(checkpoints, "SCHEMA", request.param)
         write_checkpoint(
             tmp_path / "last.pt",
             {
@@ -61,27 +68,29 @@ def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Tens
                 "calibration": None,
             },
         )  # fmt: skip
-    return tmp_path / "last.pt", forecast(model.eval()).detach()
+    return tmp_path / "last.pt", later, forecast(model.eval()).detach()
 
 
-def test_it_forecasts_as_before(earlier: tuple[Path, Tensor]) -> None:
-    path, expected = earlier
+def test_it_forecasts_as_before(earlier: tuple[Path, list[str], Tensor]) -> None:
+    path, later, expected = earlier
     read, (model, _) = read_checkpoint(path), built()
     model.load_state_dict(read["weights"])
     assert torch.equal(forecast(model.eval()), expected)
-    assert (read["ema"][f"module.{TREND}"] == 0).all()
+    assert all((read["ema"][f"module.{name}"] == 0).all() for name in later)
 
 
-def test_its_training_goes_on_and_learns_the_trend(earlier: tuple[Path, Tensor]) -> None:
-    path, _ = earlier
+def test_its_training_goes_on_and_learns_what_is_new(
+    earlier: tuple[Path, list[str], Tensor],
+) -> None:
+    path, later, _ = earlier
     read, (model, optimizer) = read_checkpoint(path), built()
     model.load_state_dict(read["weights"])
     optimizer.load_state_dict(read["optimizer"])
     before = {name: value.clone() for name, value in model.state_dict().items()}
     moments = optimizer.state_dict()["state"]
-    assert len(moments) == len(list(model.parameters())) - 1
+    assert len(moments) == len(list(model.parameters())) - len(later)
     step(model, optimizer)
-    assert (model.trend.weights != 0).any()
+    assert all((model.get_parameter(name) != 0).any() for name in later)
     assert not torch.equal(model.slopes, before["slopes"])
 
 
@@ -96,7 +105,8 @@ def test_one_that_comes_with_a_package_has_no_optimizer(
         then.setattr(checkpoints, "SCHEMA", 6)
         write_checkpoint(tmp_path / "sealed.pt", sealed)
     read = read_checkpoint(tmp_path / "sealed.pt")
-    assert read["optimizer"] == {} and (read["weights"][TREND] == 0).all()
+    assert read["optimizer"] == {}
+    assert all((read["weights"][name] == 0).all() for name in LATER[6])
 
 
 def test_one_of_a_single_grid_stays_as_it_is(

@@ -1,0 +1,44 @@
+"""What the probabilities of the other thresholds tell of one."""
+
+import torch
+from torch import Tensor, nn
+
+PARTS = 2
+"""w₀ and w₁: parts of each weight."""
+
+
+class AcrossThresholds(nn.Module):
+    """For each threshold, what is added to the logit of its probability:
+
+        Σᵤ wₜᵤ(n) (L(u) - L(t)),   w(n) = w₀ + w₁ / n
+
+    L is the logit that the neighbourhoods of the newest frame give, n the lead time in units of 5
+    minutes, 1 at least. The share of pixels above a threshold does not say how far above it they
+    are: 0.5 mm/h in the midst of 10 mm/h is there for longer than in the midst of 1 mm/h. Where no
+    threshold is reached for kilometres, or all are, nothing is added. It begins at zero.
+
+    Args:
+        thresholds: how many.
+
+    Example:
+        >>> across = AcrossThresholds(3)
+        >>> across(torch.rand(2, 4, 3, 8, 8), leads=torch.arange(1.0, 5)).shape
+        torch.Size([2, 4, 3, 8, 8])
+    """
+
+    def __init__(self, thresholds: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(PARTS, thresholds, thresholds))
+
+    def forward(self, logits: Tensor, leads: Tensor) -> Tensor:
+        """Return (b, lead, k, h, w).
+
+        Args:
+            logits: (b, lead, k, h, w) L, in float32.
+            leads: (lead,) n.
+        """
+        lasting, fading = self.weights
+        weights = lasting + fading / leads[:, None, None]
+        weights = weights - torch.diag_embed(weights.sum(dim=-1))
+        found: Tensor = (weights @ logits.flatten(3)).unflatten(3, logits.shape[-2:])
+        return found
