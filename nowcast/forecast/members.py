@@ -2,7 +2,8 @@
 
 Each member is a plausible field: noise that varies over space and time as the rain does decides,
 pixel by pixel, where in the distribution of the forecast its rate lies. All members together have
-the probabilities of the forecast.
+the probabilities of the forecast, but for heavy rain where rain is improbable
+(`nowcast.probability.tails`).
 """
 
 import math
@@ -22,6 +23,7 @@ from nowcast.motion.frames import take_along, window_displacement
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 from nowcast.probability.quantiles import rates_of_chances
+from nowcast.probability.tails import with_plausible_tails
 
 
 def with_members(
@@ -83,8 +85,8 @@ def draw_members(
     Returns:
         (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
     """
-    values = probabilities.values[0]
     rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
+    values = with_plausible_tails(probabilities, rain[-1]).values[0]
     if motion is None:
         motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
     way = displacements(motion, len(values), backward=True)
