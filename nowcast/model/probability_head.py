@@ -131,7 +131,7 @@ class ProbabilityModel(nn.Module):
         return torch.logit(start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
 
     def ordered(self, logits: Tensor) -> Tensor:
-        """Return logits (b, lead, k, h, w), outside training none above that of a lower threshold."""
+        """Return logits (b, lead, k, h, w); in a forecast none above a lower threshold's."""
         return logits if self.training else running_minimum(logits)
 
 
