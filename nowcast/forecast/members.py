@@ -125,6 +125,6 @@ def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _chances(noise: Tensor) -> Tensor:
-    """Normal noise → how likely a larger number is; uniform from 0 to 1, `LEAST_CHANCE` at least."""
+    """Normal noise → how likely a larger number is; uniform from 0 to 1, and not too small."""
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
     return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)
