@@ -9,16 +9,19 @@ lies in the north, missing pixels are NaN, and motion is in pixels per timestep,
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.config.checks import device_and_precision
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import refuse_other_size
 from nowcast.factories.windows import open_forecaster
@@ -114,7 +117,8 @@ def forecast(
 
 
 def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Errors: MissingInputError if there is no such checkpoint."""
+    """Errors: ConfigError of an unknown device; MissingInputError without such a checkpoint."""
+    device_and_precision(device, "auto")
     path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
     if not Path(path).is_file():
         raise MissingInputError(
@@ -144,15 +148,19 @@ def _spacing(kmperpixel: float | None, timestep: float | None) -> tuple[float, f
 
     Errors: ConfigError without both.
     """
-    if kmperpixel is None or timestep is None or kmperpixel <= 0 or timestep <= 0:
+    if not _is_size(kmperpixel) or not _is_size(timestep):
         raise ConfigError(
             "kmperpixel, timestep: this model is for any grid and has to know both; give the pixel"
-            " size in km and the time step in minutes."
+            " size in km and the time step in minutes, numbers above 0."
         )
     beyond = beyond_experience(kmperpixel, timestep)
     if beyond:
         log.warning("%s", beyond)
     return kmperpixel, timestep
+
+
+def _is_size(value: float | None) -> TypeGuard[float]:
+    return isinstance(value, Real) and 0 < value < math.inf
 
 
 def _leads(timesteps: int | Sequence[int], most: int) -> list[int]:
@@ -216,6 +224,8 @@ def _past(precip: NDArray[Any], forecaster: Forecaster) -> Tensor:
             f"precip: has the shape {frames.shape}; give (t, y, x) of at least the {steps} frames"
             " that the model sees."
         )
+    if np.isposinf(frames).any():
+        raise DataError("precip: has infinite values; set what is missing to NaN.")
     if (frames < 0).any():
         raise DataError(
             "precip: has values below 0, as in dB; give rates in mm/h, as"

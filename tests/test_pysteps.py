@@ -165,6 +165,7 @@ def test_a_frame_without_a_pixel_may_be_missing_but_not_the_newest(north: Path) 
         ({"precip": 10 * RAIN - 15}, DataError, r"below 0, as in dB; give rates in mm/h"),
         ({"precip": RAIN[-1]}, DataError, r"precip: has the shape \(48, 56\)"),
         ({"precip": RAIN[:2]}, DataError, "at least the 3 frames"),
+        ({"precip": np.where(RAIN.max() == RAIN, np.inf, RAIN)}, DataError, "infinite values"),
         ({"velocity": np.zeros((2, 4, 4))}, DataError, r"give finite motion of \(2, 48, 56\)"),
         ({"velocity": np.full((2, 48, 56), np.nan)}, DataError, "not finite"),
         ({"timesteps": 5}, ConfigError, "forecasts 4 lead times; give whole numbers from 1 to 4"),
@@ -173,6 +174,7 @@ def test_a_frame_without_a_pixel_may_be_missing_but_not_the_newest(north: Path) 
         ({"timestep": 10}, ConfigError, "trained on frames every 5 minutes, not 10"),
         ({"kmperpixel": 2}, ConfigError, "pixels of 1 km, not 2"),
         ({"n_ens_members": 1}, ConfigError, "n_ens_members: must be from 2 to 100, not 1"),
+        ({"device": "mars"}, ConfigError, "device: 'mars' is not one of auto"),
         ({"checkpoint": "none.pt"}, MissingInputError, "none.pt: no such checkpoint"),
     ],
 )
@@ -202,8 +204,9 @@ def test_a_model_for_any_grid_is_told_pixels_and_time_step(
     assert np.nanmax(np.abs(coarser - made[RATE].values[1])) > 0.1 and not caplog.text
     forecast(path, timesteps=1, kmperpixel=9, timestep=5)
     assert "pixels of 9 km, and the model was made for 0.5 to 5 km" in caplog.text
-    with pytest.raises(ConfigError, match="kmperpixel, timestep: this model is for any grid"):
-        forecast(path, kmperpixel=1)
+    for wrong in ({}, {"timestep": np.nan}, {"timestep": np.inf}, {"timestep": "5"}):
+        with pytest.raises(ConfigError, match="kmperpixel, timestep: this model is for any grid"):
+            forecast(path, kmperpixel=1, **wrong)
     with pytest.raises(DataError, match="a frame every 180 minutes, and a model for any grid"):
         forecast(path, kmperpixel=1, timestep=180)
     with pytest.raises(ConfigError, match="forecasts 24 lead times"):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nowcast.arrays import Float32Array
 from nowcast.forecast.baselines.cascades import seed_of
+from nowcast.forecast.file_probability import STEP
 from nowcast.forecast.noise import noise_fields, noise_model
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.motion.advection import displacements, refine
@@ -24,6 +25,12 @@ from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 from nowcast.probability.quantiles import rates_of_chances
 from nowcast.probability.tails import with_plausible_tails
+
+LEAST_CHANCE = float(STEP) / 2
+"""A forecast file writes a probability below this as 0, and no member has rain of it. Where all is
+dry a model's probabilities are about 0.001, of 10 mm/h hardly less than of 0.1 mm/h: too little is
+known there, and members would have single pixels of heavy rain.
+"""
 
 
 def with_members(
@@ -120,6 +127,6 @@ def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _chances(noise: Tensor) -> Tensor:
-    """Normal noise → how likely a larger number is; uniform from 0 to 1."""
+    """Normal noise → how likely a larger number is; uniform from 0 to 1, and not too small."""
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
-    return chances.mul_(0.5)
+    return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)

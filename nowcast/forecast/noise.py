@@ -76,10 +76,11 @@ def noise_model(aligned: Float32Array) -> NoiseModel:
     """
     size = (_easy(aligned.shape[1]), _easy(aligned.shape[2]))
     rings = _rings(size)
-    power = np.square(np.abs(_waves(aligned[-1], size)))
-    power[0, 0] = power[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
-    if not _is_wet(aligned[-1]) or _mean(power, size) < LEAST_POWER:
-        power = np.maximum(rings, 1) ** -DEFAULT_SLOPE
+    power = np.maximum(rings, 1) ** -DEFAULT_SLOPE
+    if _is_wet(aligned[-1]):
+        own = np.square(np.abs(_waves(aligned[-1], size)))
+        own[0, 0] = own[rings == 1].mean()  # a mean over the grid is as uncertain as its slope
+        power = own if _mean(own, size) >= LEAST_POWER else power
     pairs = [(one, after) for one, after in pairwise(aligned) if _is_wet(one) and _is_wet(after)]
     memory = _memory(pairs, size) if pairs else _default_memory(size)
     return NoiseModel(size, np.sqrt(power / _mean(power, size)), memory)

@@ -11,6 +11,9 @@ from nowcast.errors import DataError
 from nowcast.places.geojson import Feature, read_features
 from nowcast.places.pixels import Index, Pixels
 
+_MOST_ON_EDGE = 10_000
+"""Points on an edge at which its pixels are looked for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Area:
@@ -25,8 +28,8 @@ class Area:
     rings: tuple[Float64Array, ...]
 
     def within(self, pixels: Pixels) -> Index | None:
-        """Return the pixels whose centres lie in the area; of one too small for that, those that
-        its corners lie in; None if the area is outside of the grid.
+        """Return the pixels whose centres lie in the area; of one too small or too narrow for that,
+        those that its outline touches; None if the area is outside of the grid.
         """
         longitude = (pixels.longitude + 180.0) % 360.0 - 180.0
         corners = np.concatenate(self.rings)
@@ -38,7 +41,8 @@ class Area:
         inside = _inside(longitude[rows, columns], pixels.latitude[rows, columns], self.rings)
         if inside.any():
             return rows[inside], columns[inside]
-        found = {pixels.nearest(*corner) for corner in corners.tolist()} - {None}
+        outline = _within_box(_outline(self.rings, pixels.spacing / 2), longitude, pixels)
+        found = {pixels.nearest(*point) for point in outline.tolist()} - {None}
         touched = np.array(sorted(found), dtype=np.intp).reshape(-1, 2)  # type: ignore[type-var]
         return (touched[:, 0], touched[:, 1]) if found else None
 
@@ -61,6 +65,26 @@ def _inside(
     inside = np.empty_like(odd)
     inside[order] = odd
     return inside
+
+
+def _outline(rings: tuple[Float64Array, ...], apart: float) -> Float64Array:
+    """Points (n, 2) on the edges of rings, at most so many degrees apart, corners included."""
+    found = []
+    for ring in rings:
+        ways = np.roll(ring, -1, axis=0) - ring
+        counts = np.clip(np.ceil(np.abs(ways).max(axis=1) / apart), 1, _MOST_ON_EDGE).astype(int)
+        share = np.concatenate([np.arange(count) / count for count in counts])
+        found.append(np.repeat(ring, counts, axis=0) + share[:, None] * np.repeat(ways, counts, 0))
+    return np.concatenate(found)
+
+
+def _within_box(points: Float64Array, longitude: Float64Array, pixels: Pixels) -> Float64Array:
+    """Those of points (n, 2) that may lie in the grid, whose longitudes are from -180 to 180."""
+    keep = np.ones(len(points), dtype=bool)
+    for axis, values in enumerate((longitude, pixels.latitude)):
+        known, far = values[np.isfinite(values)], 2 * pixels.spacing
+        keep &= (points[:, axis] >= known.min() - far) & (points[:, axis] <= known.max() + far)
+    return points[keep]
 
 
 def read_areas(path: str | Path) -> list[Area]:

@@ -64,6 +64,15 @@ class Pixels:
         return rows, columns
 
     @cached_property
+    def spacing(self) -> float:
+        """Degrees from a pixel to the next, the least of all; infinite of a single pixel."""
+        sides = [
+            np.abs(np.diff(self.longitude, axis=axis)) + np.abs(np.diff(self.latitude, axis=axis))
+            for axis in (0, 1)
+        ]
+        return float(min(np.min(side, where=side > 0, initial=np.inf) for side in sides))
+
+    @cached_property
     def _directions(self) -> Float64Array:
         """(y, x, 3), as seen from the centre of the Earth."""
         return _directions(self.longitude, self.latitude)

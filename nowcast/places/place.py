@@ -4,6 +4,7 @@ Nothing heavy is imported here.
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.untrusted.files import refuse_irregular
 
 COLUMNS = ("name", "latitude", "longitude", "radius")
 """Of a CSV file of places; the radius is optional."""
@@ -90,7 +92,8 @@ def read_places(path: str | Path) -> list[Place]:
 
     Raises:
         MissingInputError: if there is no such file.
-        DataError: if a line is no place, or a name is there twice; names file and line.
+        DataError: if it is a device or a pipe, a line is no place, or a name is there twice; names
+            file and line.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -119,15 +122,16 @@ def read_places(path: str | Path) -> list[Place]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """(line number, cells by column) of each line that is not blank. Errors: as `read_places`."""
+    refuse_irregular(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise MissingInputError(
             f"{path}: cannot be read ({error.strerror}); give a CSV file of places."
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no text in UTF-8; save it as CSV in UTF-8.") from error
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
     try:
         for row in reader:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.arrays import Float64Array
+from nowcast.console import short
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
@@ -85,6 +86,17 @@ def warnings_of(
     return found, remarks
 
 
+def ends_too_early(forecast: xr.Dataset, rule: Rule) -> list[str]:
+    """Remark that a forecast ends a lead time or more before the minutes of a rule do."""
+    leads = forecast[LEAD_TIME].values
+    if rule.within < leads[-1] + leads[0] - 1e-6:
+        return []
+    return [
+        f"warnings.rules.{rule.name}.within: the forecast ends after {leads[-1]:g} of these"
+        f" {rule.within:g} minutes, and warns of nothing later"
+    ]
+
+
 def _warning(
     forecast: xr.Dataset, rule: Rule, name: str, index: Index
 ) -> tuple[RuleWarning | None, bool]:
@@ -156,7 +168,7 @@ def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
     when = f"at {start:%H:%M}" if start == end else f"from {start:%H:%M} to {end:%H:%M}"
     likely = warning.highest_probability
     how = "" if likely is None else f" (probability up to {likely:.2g})"
-    part = "" if rule.place is not None else f", on up to {100 * warning.share:.2g} % of it"
+    part = "" if rule.place is not None else f", on up to {short(100 * warning.share)} % of it"
     most = warning.highest_rate
     rate = "" if most is None else f"; forecast rate up to {rate_in_words(most)}"
     return f"{rule.name}: {rule.rate:g} mm/h or more in {warning.area} {when}{how}{part}{rate}."

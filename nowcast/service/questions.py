@@ -63,13 +63,13 @@ class Questions:
             self._write_places(forecast, observed, path, pixels)
         if not self.rules:
             return {}, []
-        from nowcast.places.warning import warning_document, warnings_of
+        from nowcast.places.warning import ends_too_early, warning_document, warnings_of
 
         found, remarks = dict[str, list[dict[str, Any]]](), list[str]()
         for rule in self.rules:
             warnings, unknown = warnings_of(forecast, rule, self.areas[rule.name], pixels)
             found[rule.name] = [warning_document(one, forecast, self.zone) for one in warnings]
-            remarks += unknown
+            remarks += [*unknown, *ends_too_early(forecast, rule)]
         self._write_warnings(found, forecast, path, is_new)
         return found, remarks
 

@@ -47,6 +47,16 @@ def test_the_share_of_members_is_the_probability() -> None:
         assert (share - wanted).mean().abs() < 0.005, threshold
 
 
+def test_no_member_has_rain_that_a_file_calls_impossible() -> None:
+    """Where all is dry a model's probabilities are 0.001 to 0.002, of heavy rain too; a file writes
+    0, and some pixel of a circle had rain in every second member.
+    """
+    values = torch.full((1, 1, 3, *SIZE), 0.0024)
+    values[..., 0] = 0.0026
+    members = draw_members(Probabilities(LADDER, values), torch.zeros(4, *SIZE), 300, seed=0)
+    assert (members[..., 1:] == 0).all() and (members[..., 0] >= 8).any()
+
+
 def test_members_are_fields_and_not_specks() -> None:
     members = draw_members(probabilities(12), past(), 20, seed=0)[-1]
     wet = (members >= 0.5)[..., 30:42].float() - 0.5

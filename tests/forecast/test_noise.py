@@ -94,6 +94,10 @@ def test_dry_and_missing_frames_have_a_default(value: float, frames: int) -> Non
     assert next_to(fields, 1) > 0.8 and next_to(fields, 1) > next_to(fields, 8) > 0
 
 
+def test_a_single_pixel_has_noise_too() -> None:
+    assert last(model_of([torch.zeros(1, 1)]), count=100).isfinite().all()
+
+
 def test_a_uniform_frame_after_dry_ones_has_the_default_too() -> None:
     dry, uniform = torch.zeros(SIZE), torch.full(SIZE, 3.0)
     fields = last(model_of([dry, dry, uniform]), count=100)

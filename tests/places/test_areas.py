@@ -78,6 +78,18 @@ def test_an_area_smaller_than_a_pixel_is_the_pixel_that_it_lies_in(tmp_path: Pat
     assert far.within(PIXELS) is None
 
 
+def test_an_area_narrower_than_a_pixel_has_the_pixels_that_it_crosses(tmp_path: Path) -> None:
+    """As a river that enters the grid and leaves it: no corner and no centre lies within."""
+    (river,) = read(tmp_path, feature("Polygon", [square(9, 50.62, 12, 50.63)]))
+    index = river.within(PIXELS)
+    assert index is not None
+    assert [one.tolist() for one in index] == [[4] * 10, list(range(10))]
+    turned = river.within(Pixels(LONGITUDE[::-1] + 360.0, LATITUDE[::-1]))
+    assert turned is not None and turned[0].tolist() == [5] * 10
+    (beside,) = read(tmp_path, feature("Polygon", [square(9, 49.62, 12, 49.63)]))
+    assert beside.within(PIXELS) is None
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [

@@ -1,6 +1,7 @@
 """Places as a user names them, and what is refused with its line."""
 
 import doctest
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -51,11 +52,20 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert "places.csv" in str(error.value)
 
 
+def test_only_the_end_of_a_line_ends_it(tmp_path: Path) -> None:
+    text = "name,latitude,longitude\rA\x0bB,1,2\rC\u2028D,3,4\r"
+    names = [one.name for one in read_places(written(tmp_path, text))]
+    assert names == ["A\x0bB", "C\u2028D"]
+
+
 def test_a_file_that_is_absent_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="none.csv"):
         read_places(tmp_path / "none.csv")
     with pytest.raises(MissingInputError, match="give a CSV file"):
         read_places(written(tmp_path, "") / "below.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match="a named pipe"):
+        read_places(tmp_path / "pipe.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         read_places(tmp_path / "binary.csv")

@@ -1,5 +1,6 @@
 """Warnings by rule, worked out by hand."""
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -13,7 +14,13 @@ from nowcast.places.areas import Area
 from nowcast.places.pixels import pixels_of
 from nowcast.places.place import Place
 from nowcast.places.rule import Rule, parse_rules
-from nowcast.places.warning import RuleWarning, warning_document, warning_in_words, warnings_of
+from nowcast.places.warning import (
+    RuleWarning,
+    ends_too_early,
+    warning_document,
+    warning_in_words,
+    warnings_of,
+)
 
 ALL = Area("all", (np.array([[9.0, 50.0], [11.0, 50.0], [11.0, 52.0], [9.0, 52.0]]),))
 WEST = Area("west", (np.array([[9.0, 50.0], [10.05, 50.0], [10.05, 52.0], [9.0, 52.0]]),))
@@ -53,6 +60,22 @@ def test_what_comes_later_than_asked_for_is_no_warning() -> None:
     early = Rule("flood", 10.0, 0.3, within=15.0, area="a")
     assert warned(forecast, early, ALL) == ([], [])
     assert len(warned(forecast, RULE, ALL)[0]) == 1
+
+
+def test_a_forecast_that_ends_before_the_minutes_of_a_rule_is_remarked() -> None:
+    forecast = forecast_of([0, 0, 0], {10.0: [0, 0, 0]})
+    for within, ends in ((15.0, False), (19.0, False), (20.0, True)):
+        remarks = ends_too_early(forecast, Rule("flood", 10.0, 0.3, within, area="a"))
+        assert bool(remarks) == ends
+    assert remarks == [
+        "warnings.rules.flood.within: the forecast ends after 15 of these 20 minutes, and warns of"
+        " nothing later"
+    ]
+
+
+def test_all_of_an_area_is_a_hundred_percent() -> None:
+    (warning,), _ = warned(forecast_of([12], {10.0: [0.9]}, elsewhere=12.0), RULE, ALL)
+    assert "on up to 100 % of it" in warning_in_words(replace(warning, share=1.0), UTC)
 
 
 def test_at_a_place_the_rule_looks_at_its_pixel() -> None:
