@@ -2,8 +2,7 @@
 
 Each member is a plausible field: noise that varies over space and time as the rain does decides,
 pixel by pixel, where in the distribution of the forecast its rate lies. All members together have
-the probabilities of the forecast, but for heavy rain where rain is improbable
-(`nowcast.probability.tails`).
+the probabilities of the forecast, but for those that are too small (`LEAST_CHANCE`).
 """
 
 import math
@@ -24,12 +23,16 @@ from nowcast.motion.frames import take_along, window_displacement
 from nowcast.probability.forecast import Forecast
 from nowcast.probability.ladder import Probabilities
 from nowcast.probability.quantiles import rates_of_chances
-from nowcast.probability.tails import with_plausible_tails
 
 LEAST_CHANCE = float(STEP) / 2
 """A forecast file writes a probability below this as 0, and no member has rain of it. Where all is
 dry a model's probabilities are about 0.001, of 10 mm/h hardly less than of 0.1 mm/h: too little is
 known there, and members would have single pixels of heavy rain.
+
+On 16 May 2018 of RADOLAN (16 cases of 20 members) the power of waves of 2 to 5 pixels falls by
+this from 1.7 to 3.1 times the observed to 1.2 to 1.6, of 5 to 10 pixels from .95 to 1.5 to .87 to
+1.0, and the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h and more gets rarer: after an hour .57
+of the observed, before .93.
 """
 
 
@@ -93,7 +96,7 @@ def draw_members(
         (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
     """
     rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
-    values = with_plausible_tails(probabilities, rain[-1]).values[0]
+    values = probabilities.values[0]
     if motion is None:
         motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
     way = displacements(motion, len(values), backward=True)

@@ -6,7 +6,6 @@ FACE = {
     "formulas": "what follows from probabilities, for arrays of any library",
     "rates": "a rate from probabilities",
     "quantiles": "rates from the distribution of a forecast",
-    "tails": "how heavy rain may be where rain is improbable",
     "sample": "pixels of past forecasts to learn from",
     "cuts": "the probabilities from which on a rate scores best",
     "case_cuts": "the cuts of one forecast, from its own probabilities and from past ones",
