@@ -24,9 +24,11 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
     Returns:
         As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
-        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
-        hour." A sum is that of expected rates, also where the rates themselves say no rain: then it
-        is given from 0.1 mm on.
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next hour;
+        in the next hour probability 0.55 of at least 2 mm, 0.1 of 5 mm." Rain "may start" or "may
+        stop" if that is less likely than not. A sum is what is expected, also where the rates
+        themselves say no rain: then it is given from 0.1 mm on. The last probabilities are those of
+        the longest sum.
 
     Example:
         >>> from datetime import UTC
@@ -46,7 +48,8 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         return "Not covered by the forecast."
     if answers.known_until is None:
         return f"{_now(answers, zone)}; the forecast knows no more of it."
-    clauses = [_spell(answers, zone), *_heaviest(answers, zone), *_sums(answers)]
+    sums = [*_sums(answers), *_sum_probabilities(answers)]
+    clauses = [_spell(answers, zone), *_heaviest(answers, zone), *sums]
     if answers.known_until < answers.curve.times[-1]:
         clauses.append(f"not known after {_clock(answers.known_until, zone)}")
     return "; ".join(clauses) + "."
@@ -75,14 +78,14 @@ def _spell(answers: Answers, zone: tzinfo) -> str:
     if answers.now.raining:
         said = _now(answers, zone)
     elif answers.starts is not None:
-        said = f"Rain starts at {_turn(answers.starts, zone)}"
+        said = f"Rain {_may('start', answers.starts)} at {_turn(answers.starts, zone)}"
     else:
         return f"No rain until {until}{_at_most(answers, zone)}"
     stops = "goes on" if answers.now.raining else "lasts"
     if answers.stops is None:
         return f"{said}, {stops} until {until} at least"
     again = "" if answers.again is None else f", again from {_clock(answers.again, zone)}"
-    return f"{said}, stops about {_turn(answers.stops, zone)}{again}"
+    return f"{said}, {_may('stop', answers.stops)} about {_turn(answers.stops, zone)}{again}"
 
 
 def _at_most(answers: Answers, zone: tzinfo) -> str:
@@ -117,12 +120,28 @@ def _sums(answers: Answers) -> list[str]:
     return [", ".join(said)] if said else []
 
 
+def _sum_probabilities(answers: Answers) -> list[str]:
+    """How likely the thresholds of the longest sum with probabilities are, if they are at all."""
+    known = [(at, one.probabilities) for at, one in answers.sums.items() if one]
+    minutes, chances = max(((at, one) for at, one in known if one), default=(0, {}))
+    said = ", ".join(f"{_number(p)} of {at:g} mm" for at, p in chances.items() if p >= 0.005)
+    return (
+        [f"in {_OVER[minutes]} probability {said.replace('of', 'of at least', 1)}"] if said else []
+    )
+
+
 def _amount(one: Amount) -> str:
     amount = "under 0.1" if 0 < one.amount < 0.05 else _rounded(one.amount)
     if one.quantiles is None:
         return f"{amount} mm"
     low, high = (_rounded(one.quantiles[q]) for q in (min(one.quantiles), max(one.quantiles)))
     return f"{amount} mm ({low} to {high} mm in 8 of 10 members)"
+
+
+def _may(verb: str, turn: Turn) -> str:
+    """'starts', or 'may start' if that is less likely than not."""
+    unlikely = turn.probability is not None and turn.probability < 0.5
+    return f"may {verb}" if unlikely else f"{verb}s"
 
 
 def _turn(turn: Turn, zone: tzinfo) -> str:
