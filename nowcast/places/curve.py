@@ -34,7 +34,7 @@ Status = Literal["covered", "not covered", "outside"]
 """Of a place: known at some lead time, at none, or outside of the grid."""
 Source = Literal["pixel", "largest pixel", "members"]
 """Where probabilities come from: that of the one pixel, that of the circle's likeliest pixel, which
-is lower than that of rain anywhere in the circle, or the share of members that reach the threshold
+is at most that of rain anywhere in the circle, or the share of members that reach the threshold
 anywhere in the circle.
 """
 

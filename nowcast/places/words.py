@@ -24,11 +24,10 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
     Returns:
         As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
-        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next hour;
-        in the next hour probability 0.55 of at least 2 mm, 0.1 of 5 mm." Rain "may start" or "may
-        stop" if that is less likely than not. A sum is what is expected, also where the rates
-        themselves say no rain: then it is given from 0.1 mm on. The last probabilities are those of
-        the longest sum.
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next hour
+        (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if that is
+        less likely than not. A sum is what is expected, also where the rates themselves say no
+        rain: then it is given from 0.1 mm on. The longest has its probabilities.
 
     Example:
         >>> from datetime import UTC
@@ -48,8 +47,7 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         return "Not covered by the forecast."
     if answers.known_until is None:
         return f"{_now(answers, zone)}; the forecast knows no more of it."
-    sums = [*_sums(answers), *_sum_probabilities(answers)]
-    clauses = [_spell(answers, zone), *_heaviest(answers, zone), *sums]
+    clauses = [_spell(answers, zone), *_heaviest(answers, zone), *_sums(answers)]
     if answers.known_until < answers.curve.times[-1]:
         clauses.append(f"not known after {_clock(answers.known_until, zone)}")
     return "; ".join(clauses) + "."
@@ -112,22 +110,23 @@ def _heaviest(answers: Answers, zone: tzinfo) -> list[str]:
 
 
 def _sums(answers: Answers) -> list[str]:
-    said = [
-        f"{_amount(one)} expected in {_OVER[minutes]}"
+    told = {
+        minutes: one
         for minutes, one in answers.sums.items()
         if one is not None and (answers.heaviest or one.quantiles or one.amount >= _LEAST)
+    }
+    longest = max((minutes for minutes, one in told.items() if one.probabilities), default=None)
+    said = [
+        f"{_amount(one)} expected in {_OVER[minutes]}{_chances(one) if minutes == longest else ''}"
+        for minutes, one in told.items()
     ]
     return [", ".join(said)] if said else []
 
 
-def _sum_probabilities(answers: Answers) -> list[str]:
-    """How likely the thresholds of the longest sum with probabilities are, if they are at all."""
-    known = [(at, one.probabilities) for at, one in answers.sums.items() if one]
-    minutes, chances = max(((at, one) for at, one in known if one), default=(0, {}))
-    said = ", ".join(f"{_number(p)} of {at:g} mm" for at, p in chances.items() if p >= 0.005)
-    return (
-        [f"in {_OVER[minutes]} probability {said.replace('of', 'of at least', 1)}"] if said else []
-    )
+def _chances(one: Amount) -> str:
+    """How likely each threshold of a sum is, if it is at all."""
+    said = ", ".join(f"{_number(p)} of {at:g} mm" for at, p in one.probabilities.items() if p > 0)
+    return f" (probability {said.replace('of', 'of at least', 1)})" if said else ""
 
 
 def _amount(one: Amount) -> str:

@@ -162,8 +162,8 @@ def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
     assert list(amount.quantiles.values()) == pytest.approx([1.0, 5.0, 9.0])
     words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 3.0), UTC)
     assert words.endswith(
-        "5 mm (1 to 9 mm in 8 of 10 members) expected in the next hour; in the next hour"
-        " probability 0.91 of at least 1 mm, 0.82 of 2 mm, 0.55 of 5 mm, 0.091 of 10 mm."
+        "5 mm (1 to 9 mm in 8 of 10 members) expected in the next hour"
+        " (probability 0.91 of at least 1 mm, 0.82 of 2 mm, 0.55 of 5 mm, 0.091 of 10 mm)."
     )
     assert amount.probabilities == pytest.approx(
         {1: 10 / 11, 2: 9 / 11, 5: 6 / 11, 10: 1 / 11, 20: 0}
@@ -187,7 +187,7 @@ def test_members_tell_a_sum_and_its_thresholds_though_a_file_has_another_sum() -
 
 
 def test_without_members_the_probabilities_of_a_sum_are_those_that_a_file_has() -> None:
-    one = sums_of_an_hour(0.5, (2.0, 10.0), (0.3, 0.004))
+    one = sums_of_an_hour(0.5, (2.0, 10.0), (0.3, 0.0))
     assert one.probabilities is not None
     one.probabilities[:, :, 1, 2] = 0.6  # the pixel next to it
     forecast = with_accumulations(forecast_of(12 * [3.0]), [one])
@@ -196,7 +196,7 @@ def test_without_members_the_probabilities_of_a_sum_are_those_that_a_file_has() 
     assert amount is not None and amount.source == "file" and half is not None
     assert amount.probabilities == pytest.approx({2.0: 0.3, 10.0: 0.0}, abs=0.006)
     assert half.probabilities == {}
-    assert in_words(answers, UTC).endswith("; in the next hour probability 0.3 of at least 2 mm.")
+    assert in_words(answers, UTC).endswith("in the next hour (probability 0.3 of at least 2 mm).")
     circle = answers_of(curve_at(forecast, Place("a", *HERE, radius=8.0))).sums[60]
     assert circle is not None and circle.probabilities[2.0] == pytest.approx(0.6, abs=0.006)
 
