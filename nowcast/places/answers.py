@@ -1,12 +1,18 @@
 """What people ask of a forecast: is it raining, when does it start and stop, how much."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from nowcast.arrays import Float64Array
 from nowcast.places.curve import QUANTILES, SUMS, PlaceForecast, largest
+
+AmountSource = Literal["members", "file", "expected rates", "rates"]
+"""Where a sum comes from: the mean of the members' sums, the sum that a file has, or the sum of the
+rates that are expected by the probabilities, or of the rates.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,23 @@ class Heaviest:
 
 @dataclass(frozen=True)
 class Amount:
-    """The rain in mm from the reference time on; of a circle that of the pixel with the most.
+    """The rain in mm from the reference time on; of a circle that of the pixel with the most, for
+    each member its own.
 
-    probability: the share of members with at least so much; quantiles: 0.1, 0.5 and 0.9 of the
-    members; both None without members.
+    Args:
+        amount: in mm.
+        source: where it comes from.
+        probability: the share of members with at least so much; None without members.
+        quantiles: 0.1, 0.5 and 0.9 of the members; None without members.
+        probabilities: by threshold in mm, rising, the share of members at or above it; without
+            members those that a file has, of a circle the largest; empty if it has none.
     """
 
     amount: float
+    source: AmountSource
     probability: float | None = None
     quantiles: Mapping[float, float] | None = None
+    probabilities: Mapping[float, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,10 +147,10 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
 def amount_of(curve: PlaceForecast, minutes: int) -> Amount | None:
     """Return the rain of the first minutes of a forecast; None if that is not known.
 
-    It is the sum that a file has, else the mean of the members' sums, else the sum of the rates
-    that are expected by the probabilities, else the sum of the rates; the rate of a valid time
-    holds since the valid time before. Rates by cuts of the probabilities would add up to too much,
-    as `nowcast.probability.accumulations` says.
+    It is the mean of the members' sums, as its quantiles are theirs, else the sum that a file has,
+    else the sum of the rates that are expected by the probabilities, else the sum of the rates; the
+    rate of a valid time holds since the valid time before. Rates by cuts of the probabilities would
+    add up to too much, as `nowcast.probability.accumulations` says.
 
     Example:
         >>> from nowcast.places.place import Place
@@ -147,27 +161,45 @@ def amount_of(curve: PlaceForecast, minutes: int) -> Amount | None:
         >>> amount_of(curve, 30).amount, amount_of(curve, 60).amount
         (2.0, 3.0)
     """
-    ends = curve.lead_minutes
-    if minutes > ends[-1]:
+    if minutes > curve.lead_minutes[-1]:
         return None
+    if curve.pixel_members is not None:
+        sums = largest(_sum_of(curve.pixel_members, curve, minutes))
+        if np.isfinite(sums).all():
+            return _amount_of_members(sums, curve.amounts)
+    source, pixels = _pixel_sums(curve, minutes)
+    amount = float(largest(pixels))
+    if np.isnan(amount):
+        return None
+    known = curve.pixel_sum_probabilities.get(minutes, np.empty((0, 0)))
+    chances = zip(curve.amounts, largest(known).tolist(), strict=False)
+    return Amount(amount, source, probabilities={at: p for at, p in chances if np.isfinite(p)})
+
+
+def _amount_of_members(sums: Float64Array, thresholds: Sequence[float]) -> Amount:
+    """The amount of the members' sums (m,) in mm."""
+    amount = float(sums.mean())
+    quantiles = dict(zip(QUANTILES, np.quantile(sums, QUANTILES).tolist(), strict=True))
+    shares = {at: float((np.float32(sums) >= np.float32(at)).mean()) for at in thresholds}
+    return Amount(amount, "members", float((sums >= amount).mean()), quantiles, shares)
+
+
+def _pixel_sums(curve: PlaceForecast, minutes: int) -> tuple[AmountSource, Float64Array]:
+    """The sums (n,) in mm without members, and where they come from."""
+    if minutes in curve.pixel_sums:
+        return "file", curve.pixel_sums[minutes]
+    if curve.pixel_expected is not None:
+        return "expected rates", _sum_of(curve.pixel_expected, curve, minutes)
+    return "rates", _sum_of(curve.pixel_rates, curve, minutes)
+
+
+def _sum_of(rates: Float64Array, curve: PlaceForecast, minutes: int) -> Float64Array:
+    """Rates (lead, …) in mm/h → their sum (…) in mm over the first minutes."""
+    ends = curve.lead_minutes
     starts = np.concatenate([[0.0], ends[:-1]])
     hours = np.clip(np.minimum(ends, minutes) - starts, 0, None) / 60.0
     used = hours > 0
-    weights = hours[used]
-    members = None
-    if curve.pixel_members is not None:
-        members = np.tensordot(weights, curve.pixel_members[used], 1)
-        members = None if np.isnan(members).any() else members
-    rates = curve.pixel_rates if curve.pixel_expected is None else curve.pixel_expected
-    pixels = np.tensordot(weights, rates[used], 1) if members is None else members.mean(0)
-    amount = float(largest(curve.pixel_sums.get(minutes, pixels)))
-    if np.isnan(amount):
-        return None
-    if members is None:
-        return Amount(amount)
-    sums = largest(members)
-    quantiles = dict(zip(QUANTILES, np.quantile(sums, QUANTILES).tolist(), strict=True))
-    return Amount(amount, float((sums >= amount).mean()), quantiles)
+    return np.asarray(np.tensordot(hours[used], rates[used], 1))
 
 
 def _now(curve: PlaceForecast, observed: float | None) -> Now:

@@ -9,7 +9,11 @@ import xarray as xr
 
 from nowcast.arrays import Float64Array
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
-from nowcast.forecast.file_accumulation import ACCUMULATION
+from nowcast.forecast.file_accumulation import (
+    ACCUMULATION,
+    ACCUMULATION_PROBABILITY,
+    AMOUNT_THRESHOLD,
+)
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
 from nowcast.places.pixels import Index, Pixels, pixels_of
@@ -24,12 +28,14 @@ SUMS = (30, 60)
 LEAST_THRESHOLDS = 2
 """The probability of one threshold tells too little of the expected rate."""
 _THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
+_AMOUNTS = (1.0, 2.0, 5.0, 10.0, 20.0)  # mm, as the rates above
 
 Status = Literal["covered", "not covered", "outside"]
 """Of a place: known at some lead time, at none, or outside of the grid."""
 Source = Literal["pixel", "largest pixel", "members"]
-"""Where probabilities come from: that of the one pixel, the largest of the circle's pixels, or the
-share of members that reach the threshold somewhere in the circle.
+"""Where probabilities come from: that of the one pixel, that of the circle's likeliest pixel, which
+is at most that of rain anywhere in the circle, or the share of members that reach the threshold
+anywhere in the circle.
 """
 
 
@@ -53,6 +59,9 @@ class PlaceForecast:
             above their last threshold by `pixel_rates`, as `expected_rate` says; where
             probabilities are unknown those of `pixel_rates`. None if the forecast tells none.
         pixel_sums: by minutes, the sums (n,) in mm from the reference time on that a file has.
+        amounts: thresholds of sums in mm, rising.
+        pixel_sum_probabilities: by minutes, the probabilities (k, n) that a file has that these
+            sums are at or above each of `amounts`.
     """
 
     place: Place
@@ -66,6 +75,8 @@ class PlaceForecast:
     probability_source: Source | None = None
     pixel_expected: Float64Array | None = None
     pixel_sums: dict[int, Float64Array] = field(default_factory=dict)
+    amounts: tuple[float, ...] = _AMOUNTS
+    pixel_sum_probabilities: dict[int, Float64Array] = field(default_factory=dict)
 
     @property
     def rate(self) -> Float64Array:
@@ -147,19 +158,26 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         probability=probability,
         probability_source=source,
         pixel_expected=_expected(forecast, index, rates),
-        pixel_sums={
-            minutes: one for minutes in SUMS if (one := _sum(forecast, minutes, index)).size
-        },
+        pixel_sums=_sums(forecast, ACCUMULATION, index),
+        amounts=_amounts(forecast),
+        pixel_sum_probabilities=_sums(forecast, ACCUMULATION_PROBABILITY, index),
     )
 
 
-def _sum(forecast: xr.Dataset, minutes: int, index: Index) -> Float64Array:
-    """(n,) in mm over the first minutes, of a file with such sums; none of another file."""
-    steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
-    name = f"{ACCUMULATION}{minutes}min"
-    if name not in forecast or not steps.size:
-        return np.empty(0)
-    return values_at(forecast[name].isel(time=int(steps[0])), index)
+def _sums(forecast: xr.Dataset, name: str, index: Index) -> dict[int, Float64Array]:
+    """By minutes, (…, n) over the first minutes, of the variables with such a name in a file."""
+    found = dict[int, Float64Array]()
+    for minutes in SUMS:
+        steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
+        if f"{name}{minutes}min" in forecast and steps.size:
+            field = forecast[f"{name}{minutes}min"].isel(time=int(steps[0]))
+            found[minutes] = values_at(field, index)
+    return found
+
+
+def _amounts(forecast: xr.Dataset) -> tuple[float, ...]:
+    known = AMOUNT_THRESHOLD in forecast.variables
+    return tuple(forecast[AMOUNT_THRESHOLD].values.tolist()) if known else _AMOUNTS
 
 
 def rate_at(frame: npt.NDArray[np.float32], place: Place, pixels: Pixels) -> float:

@@ -158,6 +158,8 @@ def _amount(one: Amount | None) -> dict[str, Any] | None:
     quantiles = {_percent(q): number(of) for q, of in (one.quantiles or {}).items()}
     return {
         "amount": number(one.amount),
+        "source": one.source,
         "probability": number(one.probability),
         "quantiles": quantiles or None,
+        "probabilities": {f"{at:g}": number(of) for at, of in one.probabilities.items()} or None,
     }

@@ -24,9 +24,10 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
     Returns:
         As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
-        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
-        hour." A sum is that of expected rates, also where the rates themselves say no rain: then it
-        is given from 0.1 mm on.
+        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next hour
+        (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if that is
+        less likely than not. A sum is what is expected, also where the rates themselves say no
+        rain: then it is given from 0.1 mm on. The longest has its probabilities.
 
     Example:
         >>> from datetime import UTC
@@ -75,14 +76,14 @@ def _spell(answers: Answers, zone: tzinfo) -> str:
     if answers.now.raining:
         said = _now(answers, zone)
     elif answers.starts is not None:
-        said = f"Rain starts at {_turn(answers.starts, zone)}"
+        said = f"Rain {_may('start', answers.starts)} at {_turn(answers.starts, zone)}"
     else:
         return f"No rain until {until}{_at_most(answers, zone)}"
     stops = "goes on" if answers.now.raining else "lasts"
     if answers.stops is None:
         return f"{said}, {stops} until {until} at least"
     again = "" if answers.again is None else f", again from {_clock(answers.again, zone)}"
-    return f"{said}, stops about {_turn(answers.stops, zone)}{again}"
+    return f"{said}, {_may('stop', answers.stops)} about {_turn(answers.stops, zone)}{again}"
 
 
 def _at_most(answers: Answers, zone: tzinfo) -> str:
@@ -109,12 +110,23 @@ def _heaviest(answers: Answers, zone: tzinfo) -> list[str]:
 
 
 def _sums(answers: Answers) -> list[str]:
-    said = [
-        f"{_amount(one)} expected in {_OVER[minutes]}"
+    told = {
+        minutes: one
         for minutes, one in answers.sums.items()
         if one is not None and (answers.heaviest or one.quantiles or one.amount >= _LEAST)
+    }
+    longest = max((minutes for minutes, one in told.items() if one.probabilities), default=None)
+    said = [
+        f"{_amount(one)} expected in {_OVER[minutes]}{_chances(one) if minutes == longest else ''}"
+        for minutes, one in told.items()
     ]
     return [", ".join(said)] if said else []
+
+
+def _chances(one: Amount) -> str:
+    """How likely each threshold of a sum is, if it is at all."""
+    said = ", ".join(f"{_number(p)} of {at:g} mm" for at, p in one.probabilities.items() if p > 0)
+    return f" (probability {said.replace('of', 'of at least', 1)})" if said else ""
 
 
 def _amount(one: Amount) -> str:
@@ -123,6 +135,12 @@ def _amount(one: Amount) -> str:
         return f"{amount} mm"
     low, high = (_rounded(one.quantiles[q]) for q in (min(one.quantiles), max(one.quantiles)))
     return f"{amount} mm ({low} to {high} mm in 8 of 10 members)"
+
+
+def _may(verb: str, turn: Turn) -> str:
+    """'starts', or 'may start' if that is less likely than not."""
+    unlikely = turn.probability is not None and turn.probability < 0.5
+    return f"may {verb}" if unlikely else f"{verb}s"
 
 
 def _turn(turn: Turn, zone: tzinfo) -> str:

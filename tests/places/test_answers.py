@@ -12,6 +12,7 @@ import pytest
 from forecasts import HERE, NOON, STEP, forecast_of, with_members
 
 from nowcast.errors import ConfigError
+from nowcast.forecast.file_accumulation import FileAccumulation, with_accumulations
 from nowcast.places.answers import Amount, Answers, Turn, amount_of, answers_of
 from nowcast.places.curve import curve_at
 from nowcast.places.place import Place
@@ -132,6 +133,7 @@ def test_probabilities_without_members_tell_the_expected_sum() -> None:
     np.testing.assert_allclose(curve.pixel_expected[:, 0], 5 * [expected] + [12.0], rtol=1e-5)
     amount = answers_of(curve).sums[30]
     assert millimetres(amount) == pytest.approx((5 * expected + 12.0) / 12)
+    assert amount is not None and amount.source == "expected rates"
 
 
 def test_a_sum_that_is_expected_is_told_though_no_rain_is_forecast() -> None:
@@ -159,7 +161,65 @@ def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
     assert amount.probability == pytest.approx(6 / 11) and amount.quantiles is not None
     assert list(amount.quantiles.values()) == pytest.approx([1.0, 5.0, 9.0])
     words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 3.0), UTC)
-    assert "5 mm (1 to 9 mm in 8 of 10 members) expected in the next hour" in words
+    assert words.endswith(
+        "5 mm (1 to 9 mm in 8 of 10 members) expected in the next hour"
+        " (probability 0.91 of at least 1 mm, 0.82 of 2 mm, 0.55 of 5 mm, 0.091 of 10 mm)."
+    )
+    assert amount.probabilities == pytest.approx(
+        {1: 10 / 11, 2: 9 / 11, 5: 6 / 11, 10: 1 / 11, 20: 0}
+    )
+
+
+def test_members_tell_a_sum_and_its_thresholds_though_a_file_has_another_sum() -> None:
+    members = np.zeros((12, 4, 3, 4))
+    members[:, :, 1, 1] = [0, 1, 2, 9]
+    members[:, 0, 1, 2] = 12.0  # the pixel next to it
+    forecast = with_members(forecast_of(12 * [3.0]), members)
+    forecast = with_accumulations(forecast, [sums_of_an_hour(0.5, (2.0, 9.0), (0.1, 0.1))])
+    amount = answers_of(curve_at(forecast, Place("a", *HERE))).sums[60]
+    assert amount is not None and (amount.amount, amount.source) == (3.0, "members")
+    assert amount.probabilities == {2.0: 0.5, 9.0: 0.25}
+    # of a circle the largest sum of each member: 12, 1, 2 and 9 mm
+    circle = answers_of(curve_at(forecast, Place("a", *HERE, radius=8.0))).sums[60]
+    assert circle is not None and (circle.amount, circle.probability) == (6.0, 0.5)
+    assert circle.probabilities == {2.0: 0.75, 9.0: 0.5}
+    assert circle.quantiles is not None and circle.quantiles[0.5] == pytest.approx(5.5)
+
+
+def test_without_members_the_probabilities_of_a_sum_are_those_that_a_file_has() -> None:
+    one = sums_of_an_hour(0.5, (2.0, 10.0), (0.3, 0.0))
+    assert one.probabilities is not None
+    one.probabilities[:, :, 1, 2] = 0.6  # the pixel next to it
+    forecast = with_accumulations(forecast_of(12 * [3.0]), [one])
+    answers = answers_of(curve_at(forecast, Place("a", *HERE)))
+    amount, half = answers.sums[60], answers.sums[30]
+    assert amount is not None and amount.source == "file" and half is not None
+    assert amount.probabilities == pytest.approx({2.0: 0.3, 10.0: 0.0}, abs=0.006)
+    assert half.probabilities == {}
+    assert in_words(answers, UTC).endswith("in the next hour (probability 0.3 of at least 2 mm).")
+    circle = answers_of(curve_at(forecast, Place("a", *HERE, radius=8.0))).sums[60]
+    assert circle is not None and circle.probabilities[2.0] == pytest.approx(0.6, abs=0.006)
+
+
+def sums_of_an_hour(
+    amount: float, thresholds: tuple[float, ...], probabilities: tuple[float, ...]
+) -> FileAccumulation:
+    """The same sum in mm, with the same probabilities, at every pixel and each of 12 leads."""
+    chances = np.tile(np.reshape(probabilities, (1, -1, 1, 1)), (12, 1, 3, 4)).astype(np.float32)
+    return FileAccumulation(60, np.full((12, 3, 4), amount, np.float32), thresholds, chances)
+
+
+def test_what_is_less_likely_than_not_may_start_and_may_stop() -> None:
+    may = asked([0, 2, 0], rain=[0.1, 0.38, 0.55])
+    assert in_words(may, UTC).startswith(
+        "Rain may start at 12:10 (probability 0.38), may stop about 12:15 (probability 0.45); "
+    )
+    raining = asked([2, 0], observed=2.0, rain=[0.9, 0.6])
+    assert in_words(raining, UTC).startswith(
+        "Raining now (2 mm/h), may stop about 12:10 (probability 0.4); "
+    )
+    even = asked([0, 2, 0], rain=[0.1, 0.5, 0.5])
+    assert in_words(even, UTC).startswith("Rain starts at 12:10 (probability 0.5), stops about ")
 
 
 def test_the_sum_that_a_file_has_is_the_one_that_is_told() -> None:
@@ -175,7 +235,7 @@ def test_the_sum_of_a_circle_is_that_of_its_wettest_pixel() -> None:
     forecast = forecast_of([6.0, 0, 0, 0, 0, 0])
     forecast["precipitation_rate"][1, 1, 2] = 12.0
     amount = answers_of(curve_at(forecast, Place("near", *HERE, radius=8.0))).sums[30]
-    assert amount == Amount(1.0)  # not 1.5, that of the largest rates
+    assert amount == Amount(1.0, "rates")  # not 1.5, that of the largest rates
 
 
 def test_times_stand_in_the_zone_asked_for_summer_and_winter() -> None:
@@ -208,6 +268,7 @@ def test_json_and_csv_have_the_same_numbers(zone: tzinfo) -> None:
     assert (here["name"], here["status"], far["status"]) == ("a, b", "covered", "outside")
     assert here["raining_now"] is False and far["raining_now"] is None
     assert here["starts_at"] == {"time": in_iso(NOON + 2 * STEP, zone), "probability": 0.75}
+    assert here["sums"] == {"30": None, "60": None}
     assert far["words"] == "Outside of the grid of the forecast." and far["heaviest"] is None
     step = here["lead_times"][1]
     assert step == {
@@ -221,3 +282,23 @@ def test_json_and_csv_have_the_same_numbers(zone: tzinfo) -> None:
         "rate_p10": "1.0", "rate_p50": "5.0", "rate_p90": "9.0", "probability_0.1": "0.75",
     }  # fmt: skip
     assert rows[3]["rate"] == rows[3]["rate_p50"] == rows[3]["probability_0.1"] == ""
+
+
+def test_json_tells_where_a_sum_comes_from_and_how_likely_each_threshold_is() -> None:
+    members = np.zeros((6, 4, 3, 4))
+    members[:, 3] = 12.0
+    here = Place("a", *HERE)
+    known = with_members(forecast_of(6 * [0.0]), members)
+    known, unknown = (
+        document_of(one, [answers_of(curve_at(one, here))], UTC, "a.nc")["places"][0]["sums"]["30"]
+        for one in (known, forecast_of(6 * [12.0]))
+    )
+    assert known == {
+        "amount": 1.5, "source": "members", "probability": 0.25,
+        "quantiles": {"p10": 0.0, "p50": 0.0, "p90": 4.2},
+        "probabilities": {"1": 0.25, "2": 0.25, "5": 0.25, "10": 0.0, "20": 0.0},
+    }  # fmt: skip
+    assert unknown == {
+        "amount": 6.0, "source": "rates", "probability": None, "quantiles": None,
+        "probabilities": None,
+    }  # fmt: skip
