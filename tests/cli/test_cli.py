@@ -45,6 +45,8 @@ def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: s
         else "data=moving_mnist|radar|radolan|synthetic"
     ) in outcome.out
     assert f"  nowcast {command} " in outcome.out
+    if command == "predict":  # which needs no checkpoint
+        assert "Examples:\n  nowcast predict 'data.path=/radar/*.nc'\n" in outcome.out
 
 
 def test_help_of_describe_shows_models_and_how_to_put_two_side_by_side(run: Run) -> None:

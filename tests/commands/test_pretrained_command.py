@@ -13,7 +13,8 @@ import xarray as xr
 from helpers import SPLITS, Outcome
 
 from nowcast import load_forecaster
-from nowcast.pretrained import PRETRAINED, path_of
+from nowcast.api.plotting import method_of
+from nowcast.pretrained import PRETRAINED, data_of, path_of
 from nowcast.radar import synthetic_grid, write_synthetic
 from nowcast.training.checkpoints import forecast_weights, read_checkpoint
 
@@ -48,6 +49,9 @@ def test_it_forecasts_an_hour_of_any_time_step_without_a_checkpoint(
     made = forecast_of(run, tmp_path, minutes)
     assert made.sizes["time"] == steps and made["lead_time"].values[-1] == longest
     assert made.attrs["checkpoint"] == PRETRAINED
+    assert made.attrs["model_data"] == data_of(PRETRAINED)
+    assert "FMI open data, CC BY 4.0" in made.attrs["model_data"]
+    assert method_of(made) == PRETRAINED
     assert "remarks" not in made.attrs
     assert np.isfinite(made["precipitation_rate"]).any()
     falls = np.diff(made["probability"].values, axis=1)
