@@ -220,4 +220,3 @@ def test_without_a_checkpoint_or_a_baseline_the_model_that_comes_with_nowcast_is
     assert scored().checkpoint == str(path_of(PRETRAINED))
     assert scored(input_steps=3, lead_steps=4).checkpoint is None
     assert scored(forecasts="a.nc").checkpoint is None
-    assert scored(counts="a.nc").checkpoint is None
