@@ -103,7 +103,7 @@ def train(overrides: Overrides = None) -> None:
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "predict",
-        "  nowcast predict checkpoint=runs/demo/best.pt data.path='/radar/*.nc'\n"
+        "  nowcast predict 'data.path=/radar/*.nc'\n"
         "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
         "      at=2018-05-20T01:15 output=forecast.nc\n"
         "  nowcast predict checkpoint=runs/demo/best.pt data=radolan \\\n"
@@ -134,6 +134,8 @@ def predict(
     context_settings=PASS_TO_HYDRA,
     epilog=hydra_help(
         "evaluate",
+        "  nowcast evaluate 'data.path=/radar/*.nc' data=radar \\\n"
+        "      'period=[2023-08-01,2023-08-10]'\n"
         "  nowcast evaluate checkpoint=runs/demo/best.pt\n"
         "  nowcast evaluate forecasts='forecasts/*.nc' data=radar \\\n"
         "      data.path='/radar/*.nc'",

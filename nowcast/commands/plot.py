@@ -11,6 +11,7 @@ from nowcast.api.plotting import (
     draw,
     forecasts_differ,
     frames_before,
+    method_name,
     method_of,
     observed_frames,
     observed_times,
@@ -19,7 +20,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.plot import PlotConfig
 from nowcast.errors import DataError, UsageError
 from nowcast.factories.radar import reading
-from nowcast.forecast.dataset import MODEL, open_forecast
+from nowcast.forecast.dataset import open_forecast
 from nowcast.probability.options import RATE_BY
 from nowcast.radar import find_files, open_files
 
@@ -81,7 +82,7 @@ def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]
     """The method of each forecast, as in tables of scores; if several have the same, with its rate
     where these differ, and with the folder or file where even that is the same.
     """
-    methods = [str(forecast.attrs.get("method", MODEL)) for forecast in forecasts]
+    methods = [method_name(forecast) for forecast in forecasts]
     rates = [forecast.attrs.get(RATE_BY) for forecast in forecasts]
     kinds = {method: {rate for one, rate in zip(methods, rates, strict=True) if one == method}
              for method in methods}  # fmt: skip

@@ -272,38 +272,46 @@ def build_trainer(
 
 def summarise(trainer: Trainer) -> float:
     """Write summary.json and the curves, and log how it went. → the best validation score."""
-    folder, history, best, monitor = (
+    folder, epochs, best, monitor = (
         trainer.folder,
-        trainer.progress.history,
+        len(trainer.progress.history),
         trainer.best,
         trainer.plan.monitor,
     )
     assert best is not None
     score, checkpoint = best[f"validation_{monitor}"], folder / "best.pt"
-    seconds = round(sum(row["seconds"] for row in history))
+    before = None if trainer.start is None else trainer.start[f"validation_{monitor}"]
+    seconds = round(sum(row["seconds"] for row in trainer.rows))
     summary = {
         "monitor": monitor,
         "score": score,
+        "score_before_training": before,
         "validation_loss": best["validation_loss"],
         "best_epoch": best["epoch"],
-        "epochs": len(history),
-        "ended_early": len(history) < trainer.plan.epochs,
+        "epochs": epochs,
+        "ended_early": epochs < trainer.plan.epochs,
         "seconds": seconds,
         "nowcast": __version__,
         "checkpoint_sha256": sha256(checkpoint) if checkpoint.exists() else None,
     }
     with written_whole(folder / "summary.json") as path:
         path.write_text(as_json(summary) + "\n")
-    draw_curves(history, folder / "curves.png")
+    draw_curves(trainer.rows, folder / "curves.png")
     log.info(
-        "best validation %s %s in epoch %d of %d (%d s in all)",
+        "best validation %s %s %s (%d s in all)",
         monitor,
         in_words(score),
-        best["epoch"],
-        len(history),
+        f"in epoch {best['epoch']} of {epochs}" if best["epoch"] else "before training",
         seconds,
     )
-    others = decided_by_loss(history, best, monitor)
+    if before is not None:
+        log.info(
+            "%s had %s before training%s",
+            trainer.config["start"],
+            in_words(before),
+            "" if best["epoch"] else "; no epoch was better, so best.pt holds its weights",
+        )
+    others = decided_by_loss(trainer.rows, best, monitor)
     if others:
         log.info(
             "that epoch was chosen by the loss: %d other%s the same validation CSI",

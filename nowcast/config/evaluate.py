@@ -25,7 +25,7 @@ from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
 from nowcast.config.named_paths import by_name, named_paths
 from nowcast.errors import ConfigError
-from nowcast.pretrained import checkpoint_path
+from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.options import RATES
 
 _MADE = ("model", "baselines")  # cases forecast here and now, from radar
@@ -118,6 +118,8 @@ class EvaluateConfig:
         for key in ("checkpoint", "forecasts"):
             setattr(self, key, named_paths(key, getattr(self, key)))
         self.baseline = _baselines(self.baseline)
+        if self._names_nothing():
+            self.checkpoint = PRETRAINED
         self._check_what_is_scored()
         if isinstance(self.checkpoint, dict):
             named = self.checkpoint.items()
@@ -153,6 +155,32 @@ class EvaluateConfig:
         for key in ("missing_frames", "drop_frames", "resamples", "seed"):
             at_least(key, getattr(self, key), 0)
         device_and_precision(self.device, self.precision)
+        if self.mode == "baselines":
+            self._refuse_without_steps()
+
+    def _names_nothing(self) -> bool:
+        """Whether a call names nothing to score, so that it is the model that comes with nowcast.
+
+        Steps, or other baselines than the usual one, are for baselines without a model.
+        """
+        named = (self.checkpoint, self.forecasts, self.counts, self.input_steps)
+        usual = self.baseline == [default_values("evaluate")["baseline"]]
+        return (
+            usual and named == (None,) * len(named) and not isinstance(self.data, MovingMnistConfig)
+        )
+
+    def _refuse_without_steps(self) -> None:
+        """Errors: ConfigError where baselines without a checkpoint are not told how much they see
+        and forecast, or are to forecast digits.
+        """
+        if isinstance(self.data, MovingMnistConfig):
+            raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
+        if self.input_steps is None or self.lead_steps is None:
+            raise ConfigError(
+                "checkpoint: give a trained model to score, as checkpoint=pretrained, or"
+                " forecasts=… or counts=…; to score baselines alone give input_steps and"
+                " lead_steps."
+            )
 
     def _check_what_is_scored(self) -> None:
         given = [

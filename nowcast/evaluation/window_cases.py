@@ -165,8 +165,7 @@ def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
 def open_digit_cases(
     config: EvaluateConfig, data: MovingMnistConfig, precision: Precision, name: str = MODEL
 ) -> WindowCases:
-    if config.checkpoint is None:
-        raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
+    assert config.checkpoint is not None
     strangers = [name for name in config.baseline if baseline_record(name).is_for_radar]
     if strangers:
         others = [name for name, record in RECORDS.items() if not record.is_for_radar]
@@ -218,7 +217,7 @@ def open_radar_cases(
         if config.checkpoint is not None
         else None
     )
-    input_steps, lead_steps = (0, 0) if opened else _steps(config)
+    input_steps, lead_steps = config.input_steps or 0, config.lead_steps or 0
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
@@ -382,18 +381,6 @@ def choose_starts(
     for remark in remarks:
         log.warning("%s", remark)
     return starts[usable & wet], remarks
-
-
-def _steps(config: EvaluateConfig) -> tuple[int, int]:
-    """Errors: ConfigError where baselines without a checkpoint are not told how much they see
-    and forecast.
-    """
-    if config.input_steps is None or config.lead_steps is None:
-        raise ConfigError(
-            "checkpoint: give a trained model to score, or forecasts=… or counts=…; to score"
-            " baselines alone give input_steps and lead_steps."
-        )
-    return config.input_steps, config.lead_steps
 
 
 def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits: bool) -> None:

@@ -45,7 +45,8 @@ def _checkpoint(path: str) -> dict[str, Any]:
         from nowcast.training.checkpoints import read_checkpoint
     checkpoint = read_checkpoint(path)
     progress = checkpoint["progress"]
-    done = progress["history"][progress["epoch"] - 1] if progress["epoch"] else None
+    epoch = progress["epoch"]
+    done = progress["history"][epoch - 1] if epoch else checkpoint.get("start")
     return {
         "kind": "checkpoint",
         "schema": checkpoint["schema"],
@@ -56,7 +57,7 @@ def _checkpoint(path: str) -> dict[str, Any]:
             for name, one in checkpoint["weights"].items()
             if not name.endswith("num_batches_tracked")
         ),
-        "epoch": progress["epoch"],
+        "epoch": epoch,
         "steps_into_next_epoch": progress["step"],
         "scores": done,
         "best_epoch": checkpoint.get("best_epoch"),
@@ -161,11 +162,12 @@ def _epoch(about: Document, config: Document) -> str:
     if scores is None:
         return done
     csi = scores["validation_csi"]
-    best = about["best_epoch"] and about["best_epoch"] != about["epoch"]
+    best = about["best_epoch"]
+    other = best not in (None, about["epoch"])
     return (
         f"{done}: validation CSI {'undefined' if csi != csi else f'{csi:.4f}'}, loss"
         f" {scores['validation_loss']:.5g}; monitored is the {config['training']['monitor']}"
-        + (f", best in epoch {about['best_epoch']}" if best else "")
+        + (f", best {f'in epoch {best}' if best else 'before training'}" if other else "")
     )
 
 

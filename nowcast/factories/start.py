@@ -65,8 +65,11 @@ def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
 
 
 def begin_from(trainer: Trainer, start: Checkpoint) -> None:
-    """Give a trainer the weights of a checkpoint, averaged ones where it has them."""
+    """Give a trainer the weights of a checkpoint, averaged ones where it has them; it scores them
+    before it trains.
+    """
     weights = forecast_weights(start)
     trainer.model.load_state_dict(weights)
     if trainer.averaged is not None:
         trainer.averaged.module.load_state_dict(weights)
+    trainer.starts_trained = True

@@ -63,6 +63,18 @@ def card_text(name: str) -> str:
         raise _not_ours(path) from error
 
 
+def data_of(name: str) -> str:
+    """Return the data that a model was trained on, with their licences; empty if its card names
+    none.
+
+    Raises:
+        MissingInputError: if there is no model of this name.
+        DataError: if its card cannot be read.
+    """
+    rows = card_of(name).get("trained_on", [])
+    return "; ".join(f"{row['radar']}, {row['days']} ({row['licence']})" for row in rows)
+
+
 @cache
 def path_of(name: str) -> Path:
     """Return the checkpoint of a model, its seal verified.

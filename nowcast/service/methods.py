@@ -29,7 +29,7 @@ from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.places.rule import parse_rules
-from nowcast.pretrained import checkpoint_name
+from nowcast.pretrained import checkpoint_name, data_of, model_names
 from nowcast.probability.formulas import between
 from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
@@ -43,6 +43,8 @@ from nowcast.service.input_window import (
 from nowcast.startup import without_garbage_collection
 from nowcast.version import __version__
 
+MODEL_DATA = "model_data"
+"""The attribute of a forecast file that names the data which its model was trained on."""
 _MINUTE = np.timedelta64(1, "m")
 
 
@@ -161,8 +163,10 @@ class Methods:
             if any_grid
             else "",
         ]
+        name = checkpoint_name(config.checkpoint)
         made_with = {
-            "checkpoint": checkpoint_name(config.checkpoint),
+            "checkpoint": name,
+            **({MODEL_DATA: data_of(name)} if name in model_names() else {}),
             "checkpoint_versions": model.about["versions"],
             **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
             "computed_on": model.computed_on,

@@ -92,17 +92,21 @@ class Trainer:
         )
         self.gradient_scaler = precision.gradient_scaler()
         self.progress = Progress()
+        self.starts_trained = False  # whether the weights are those of a trained model
+        self.start: EpochRow | None = None  # epoch 0: the model before training, if it was scored
         self.best: EpochRow | None = None  # the epoch that best.pt holds
         self.calibration: Calibration | None = None  # of the epoch validated last
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of
-        every epoch.
+        every epoch. Trained weights are scored first, as epoch 0.
 
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite, or a worker died.
         """
         try:
+            if self.starts_trained and self.start is None and self._is_at_first_step():
+                self._score_start(validation, stop)
             while self.progress.epoch < self.plan.epochs and not self.stalled():
                 self._run_epoch(train, validation, stop)
         # raised wherever this process is when it hears of the death of a worker
@@ -117,14 +121,32 @@ class Trainer:
 
     def calibrate(self, validation: Windows, stop: StopRequest) -> EpochRow:
         """Validate the model without training it, and save it with the new calibration. → the
-        validation loss and CSI.
+        metrics, those of epoch 0.
 
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite.
         """
-        found = self._validate(validation, stop)
+        started = time.monotonic()
+        validated = self._validate(validation, stop)
+        seconds = round(time.monotonic() - started, 3)
+        self.start = self.best = {"epoch": 0, **validated, "seconds": seconds}
         self.save(self.folder / "best.pt")
-        return found
+        return self.start
+
+    def _score_start(self, validation: Windows, stop: StopRequest) -> None:
+        row = self.calibrate(validation, stop)
+        log.info(
+            "before training: validation loss %.5g, validation CSI %s",
+            row["validation_loss"], in_words(row["validation_csi"]),
+        )  # fmt: skip
+
+    def _is_at_first_step(self) -> bool:
+        return self.progress.epoch == self.progress.step == 0
+
+    @property
+    def rows(self) -> list[EpochRow]:
+        """The metrics of the start, if it was scored, and of every epoch."""
+        return [*([self.start] if self.start else []), *self.progress.history]
 
     def _run_epoch(self, train: Windows, validation: Windows, stop: StopRequest) -> None:
         started = time.monotonic()
@@ -148,8 +170,9 @@ class Trainer:
         ]
         todo = batches[self.progress.step :]
         bar = self._bar(
-            self._load(windows, todo), len(batches), "train", initial=self.progress.step
-        )
+            self._load(windows, todo), len(batches), f"{self._epoch_in_words()} train",
+            initial=self.progress.step,
+        )  # fmt: skip
         for batch in bar:
             loss = self._train_step(batch, self._guide(batch, len(batches)))
             if not math.isfinite(loss):
@@ -225,7 +248,8 @@ class Trainer:
             picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
         ]
         loss_sum, skill = 0.0, None
-        for batch in self._bar(self._load(windows, batches), len(batches), "validate"):
+        when = "before training:" if self._is_at_first_step() else self._epoch_in_words()
+        for batch in self._bar(self._load(windows, batches), len(batches), f"{when} validate"):
             with self.precision.autocast():
                 forecast = call_model(
                     model, batch.past, windows.lead_steps, None, batch.ahead, batch.newest_rates,
@@ -244,6 +268,11 @@ class Trainer:
             self._heed(stop)
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
+            if self._is_at_first_step():
+                raise InternalError(
+                    f"the validation loss is {loss_mean} before any training; start from another"
+                    " checkpoint, or use precision=fp32."
+                )
             raise InternalError(
                 f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1};"
                 f" {self._last_good()}. Lower optimizer.lr."
@@ -295,10 +324,9 @@ class Trainer:
         return source.motions(picks).to(self.precision.device)
 
     def _bar(
-        self, batches: Iterator[Batch], total: int, verb: str, initial: int = 0
+        self, batches: Iterator[Batch], total: int, label: str, initial: int = 0
     ) -> "tqdm[Batch]":
         """A progress bar on a terminal; nothing in a log."""
-        label = f"epoch {self.progress.epoch + 1}/{self.plan.epochs} {verb}"
         return tqdm(
             batches,
             label,
@@ -310,12 +338,17 @@ class Trainer:
             dynamic_ncols=True,
         )
 
+    def _epoch_in_words(self) -> str:
+        return f"epoch {self.progress.epoch + 1}/{self.plan.epochs}"
+
     def _heed(self, stop: StopRequest) -> None:
         if stop.signal_number is not None:
             self.save(self.folder / "last.pt")
             log.info(
-                "stopped by a signal in epoch %d; saved %s",
-                self.progress.epoch + 1,
+                "stopped by a signal %s; saved %s",
+                "before training"
+                if self._is_at_first_step()
+                else f"in epoch {self.progress.epoch + 1}",
                 self.folder / "last.pt",
             )
             raise Interrupted(stop.signal_number)
@@ -332,7 +365,7 @@ class Trainer:
                 min(self.thresholds),
             )
         with written_whole(self.folder / "metrics.jsonl") as path:
-            path.write_text("".join(as_json(row) + "\n" for row in self.progress.history))
+            path.write_text("".join(as_json(row) + "\n" for row in self.rows))
         # last: a run killed before it does the epoch again, and all of the above
         self.save(self.folder / "last.pt")
         log.info(
@@ -368,6 +401,7 @@ class Trainer:
             "data": self.data,
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "best_epoch": self.best["epoch"] if self.best else None,
+            "start": self.start,
             "packages": dict(self.packages),
             "weights": self.model.state_dict(),
             "ema": self.averaged.state_dict() if self.averaged is not None else None,
@@ -395,13 +429,12 @@ class Trainer:
         self.progress = Progress(**checkpoint["progress"])
         if checkpoint["calibration"] is not None:
             self.calibration = calibration_of(checkpoint["calibration"])
-        history = self.progress.history
-        if history:
-            epoch = (
-                checkpoint.get("best_epoch")
-                or best_row_before_ties(history, self.plan.monitor)["epoch"]
-            )
-            self.best = next((row for row in history if row["epoch"] == epoch), None)
+        self.start = checkpoint.get("start")
+        if self.rows:
+            epoch = checkpoint.get("best_epoch")
+            if epoch is None:
+                epoch = best_row_before_ties(self.rows, self.plan.monitor)["epoch"]
+            self.best = next((row for row in self.rows if row["epoch"] == epoch), None)
 
 
 def as_json(values: Mapping[str, Any]) -> str:

@@ -103,9 +103,11 @@ def why_nothing_is_left(trainer: Trainer) -> str | None:
 def ended_early(trainer: Trainer) -> str:
     """Return why training ended before all epochs, and how to go on."""
     assert trainer.best is not None
+    best = trainer.best["epoch"]
+    since = f"since epoch {best:.0f}" if best else "on the model that it started from"
     return (
         f"ended early after epoch {trainer.progress.epoch} of {trainer.plan.epochs}: validation has"
-        f" not improved since epoch {trainer.best['epoch']:.0f}; to go on, raise"
+        f" not improved {since}; to go on, raise"
         f" training.patience={trainer.plan.patience}"
     )
 

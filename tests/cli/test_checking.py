@@ -5,13 +5,17 @@ what there is to set.
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import Outcome
 
+from nowcast.api.settings import configured
 from nowcast.cli.help import GROUPS, group_options
 from nowcast.cli.keys import comments
 from nowcast.cli.paths import quote_paths
+from nowcast.config.evaluate import EvaluateConfig
+from nowcast.pretrained import PRETRAINED, path_of
 
 Run = Callable[..., Outcome]
 COMMANDS = (*GROUPS, "fetch")
@@ -31,6 +35,8 @@ RIGHT = [
     ["train", "-m", "data.path=a.nc", "seed=1,2,3", "hydra.launcher.x=1", "output=sweep"],
     ["predict", "checkpoint=best.pt", "data.path=archive/rain_%Y%m%d.nc", "--watch"],
     ["evaluate", "checkpoint=best.pt", "data.path=a.nc"],
+    ["evaluate", "data.path=a.nc"],
+    ["evaluate", "data.path=a.nc", "input_steps=3", "lead_steps=4"],
     ["evaluate", "counts=archive/*.nc"],
     ["prepare", "data.path=archive", "output=store", "grid=a.nc"],
     ["export", "checkpoint=best.pt", "grid_size=[24,28]"],
@@ -62,6 +68,9 @@ def test_a_right_configuration_is_told_and_nothing_is_done(
         (["predict", "checkpoint=best.pt", "data.path=%Y/none_%m%d.nc"], 66, "no file matches"),
         (["predict", "checkpoint=best.pt", "data.path=a.nc", "+x=1"], 78, "x: no such key"),
         (["evaluate", "forecasts=none/*.nc", "data.path=a.nc"], 66, "forecasts: none/*.nc"),
+        (["evaluate", "baseline=zero", "data.path=a.nc"], 78, "to score baselines alone give input_steps"),
+        (["evaluate", "input_steps=3", "data.path=a.nc"], 78, "to score baselines alone give input_steps"),
+        (["evaluate", "data=moving_mnist"], 78, "baselines alone are for radar"),
         (["evaluate", "checkpoint={ours: none.pt}", "data.path=a.nc"], 66, "checkpoint: none.pt"),
         (["evaluate", "checkpoint=best.pt", "data.path=a.nc", "mask=m.nc", "mask_variable=m"], 66, "mask: m.nc"),
         (["prepare", "data.path=archive", "output=store", "grid=none.nc"], 66, "grid: none.nc"),
@@ -202,3 +211,12 @@ def test_an_error_of_the_sweeper_itself_is_told(
     outcome = run("train", "-m", "seed=1,2", "data.path=a.nc", "output=sweep")
     assert (outcome.code, outcome.err.count("\n")) == (70, 1)
     assert "no such study" in outcome.err and "see the lines above" not in outcome.err
+
+
+def test_without_a_checkpoint_or_a_baseline_the_model_that_comes_with_nowcast_is_scored() -> None:
+    def scored(**given: Any) -> Any:
+        return configured("evaluate", EvaluateConfig, set(), {}, "the grid", **given)
+
+    assert scored().checkpoint == str(path_of(PRETRAINED))
+    assert scored(input_steps=3, lead_steps=4).checkpoint is None
+    assert scored(forecasts="a.nc").checkpoint is None

@@ -45,6 +45,12 @@ def test_help_of_a_command_shows_config_groups_and_examples(run: Run, command: s
         else "data=moving_mnist|radar|radolan|synthetic"
     ) in outcome.out
     assert f"  nowcast {command} " in outcome.out
+    if command == "predict":  # which needs no checkpoint
+        assert (
+            outcome.out.split("Examples:")[1]
+            .split("\n")[1]
+            .endswith("predict 'data.path=/radar/*.nc'")
+        )
 
 
 def test_help_of_describe_shows_models_and_how_to_put_two_side_by_side(run: Run) -> None:

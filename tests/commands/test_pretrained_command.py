@@ -13,7 +13,8 @@ import xarray as xr
 from helpers import SPLITS, Outcome
 
 from nowcast import load_forecaster
-from nowcast.pretrained import PRETRAINED, path_of
+from nowcast.api.plotting import method_of
+from nowcast.pretrained import PRETRAINED, data_of, path_of
 from nowcast.radar import synthetic_grid, write_synthetic
 from nowcast.training.checkpoints import forecast_weights, read_checkpoint
 
@@ -48,6 +49,9 @@ def test_it_forecasts_an_hour_of_any_time_step_without_a_checkpoint(
     made = forecast_of(run, tmp_path, minutes)
     assert made.sizes["time"] == steps and made["lead_time"].values[-1] == longest
     assert made.attrs["checkpoint"] == PRETRAINED
+    assert made.attrs["model_data"] == data_of(PRETRAINED)
+    assert "FMI open data, CC BY 4.0" in made.attrs["model_data"]
+    assert method_of(made) == PRETRAINED
     assert "remarks" not in made.attrs
     assert np.isfinite(made["precipitation_rate"]).any()
     falls = np.diff(made["probability"].values, axis=1)
@@ -190,8 +194,36 @@ def test_a_training_starts_from_it(run: Run, tmp_path: Path) -> None:
     assert after["config"]["start"] == PRETRAINED  # wherever nowcast is installed
     for name, weight in forecast_weights(after).items():
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-5)
+    assert "before training: validation loss" in ran.err
     again = run(*words)
     assert again.code == 0 and "nothing to train" in again.err
+    assert "before training: validation" not in again.err
+    assert "pretrained had " in again.err
+    rows = [json.loads(one) for one in Path("runs/further/metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    summary = json.loads(Path("runs/further/summary.json").read_text())
+    assert summary["score_before_training"] == rows[0]["validation_csi"]
+    assert summary["epochs"] == 1 and not summary["ended_early"]
+
+
+def test_a_training_that_makes_it_worse_keeps_it(run: Run, tmp_path: Path) -> None:
+    write_synthetic(tmp_path / "rain.nc", 96, 40, 48, seed=3, start="2020-01-01")
+    ran = run(
+        "train", "start=pretrained", "data=radar", "data.path=rain.nc", *SPLITS[:2],
+        "sampling.windows_per_epoch=8", "sampling.crop=16", "training.epochs=1",
+        "training.batch_size=1", "validation.stride=24", "thresholds=[0.5,2]", "lead_steps=2",
+        "training.ema_decay=0", "optimizer.lr=0.5", "schedule=constant", "output=runs/worse", *HERE,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "no epoch was better, so best.pt holds its weights" in ran.err
+    before = forecast_weights(read_checkpoint(path_of(PRETRAINED)))
+    kept = forecast_weights(read_checkpoint("runs/worse/best.pt"))
+    assert all(torch.equal(kept[name], one) for name, one in before.items())
+    summary = json.loads(Path("runs/worse/summary.json").read_text())
+    assert summary["best_epoch"] == 0
+    assert summary["score"] == summary["score_before_training"]
+    shown = run("inspect", "runs/worse/best.pt", "runs/worse/last.pt").out
+    assert "0: validation CSI" in shown and ", best before training" in shown
 
 
 def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from nowcast.pretrained import (
     card_text,
     checkpoint_name,
     checkpoint_path,
+    data_of,
     model_names,
     path_of,
 )
@@ -79,6 +80,10 @@ def test_each_model_in_the_package_is_whole_and_described(name: str) -> None:
         card
     )
     assert card["sha256"] in card_text(name)
+    for row in card["trained_on"]:
+        assert row["licence"] and f"{row['radar']}, {row['days']} ({row['licence']})" in data_of(
+            name
+        )
 
 
 @pytest.mark.parametrize("name", model_names())

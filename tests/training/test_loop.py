@@ -300,6 +300,37 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(
     assert len(rows(tmp_path)) == 3
 
 
+@pytest.mark.parametrize("call", [2, 4, 6, 10, CALLS + 5])
+def test_a_stopped_run_from_trained_weights_ends_with_the_bits_of_one_that_was_not(
+    call, build_trainer, showers, tmp_path, caplog
+) -> None:
+    """Stopped before training, in mid-epoch, in validation, and in the second epoch."""
+
+    def from_trained(folder, **others):
+        trainer = build_trainer(folder, schedule="cosine", epochs=2, **others)
+        trainer.starts_trained = True
+        return trainer
+
+    from_trained(tmp_path / "whole").fit(showers(), showers(), StopRequest())
+    stop = StopRequest()
+
+    def request(value):
+        stop(signal.SIGTERM, None)
+        return value
+
+    with pytest.raises(Interrupted):
+        from_trained(tmp_path, loss=Scripted(call, request)).fit(showers(), showers(), stop)
+    caplog.set_level("INFO")
+    resumed = from_trained(tmp_path)
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    resumed.fit(showers(), showers(), StopRequest())
+    for name in ("last.pt", "best.pt"):
+        assert_same(outcome(tmp_path, name), outcome(tmp_path / "whole", name))
+    assert [row["epoch"] for row in rows(tmp_path)] == [0, 1, 2]
+    scored = [one for one in caplog.messages if one.startswith("before training")]
+    assert len(scored) == (call <= 4)  # once scored, not again
+
+
 @pytest.mark.parametrize("call", [CALLS + 1, CALLS + 3, 2 * CALLS + 7])
 def test_a_killed_run_goes_on_from_the_end_of_an_epoch(
     call, uninterrupted, build_trainer, showers, tmp_path
@@ -727,6 +758,33 @@ def test_a_higher_csi_is_better_whatever_the_loss_and_a_monitored_loss_whatever_
     assert (
         decided_by_loss([low, high], high, "csi") == decided_by_loss([low, low], low, "loss") == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "epochs"), [([2.0, 3.0, 2.0], 0, 2), ([2.0, 3.0, 1.0, 1.5, 1.5], 2, 4)]
+)
+def test_trained_weights_compete_with_every_epoch(
+    losses, best, epochs, build_trainer, showers, tmp_path, caplog
+) -> None:
+    caplog.set_level("INFO")
+    habits = {"epochs": 6, "patience": 2, "monitor": "loss"}
+    trainer = scripted_validation(build_trainer(tmp_path, **habits), losses)
+    trainer.starts_trained = True
+    before = [one.detach().clone() for one in trainer.model.parameters()]
+    history = trainer.fit(showers(), showers(), StopRequest())
+    assert [row["epoch"] for row in history] == [*range(1, epochs + 1)]
+    assert "before training: validation loss 2, validation CSI undefined" in caplog.messages
+    kept = read_checkpoint(tmp_path / "best.pt")
+    assert (kept["best_epoch"], kept["progress"]["epoch"]) == (best, best)
+    same = [
+        torch.equal(one, was) for one, was in zip(kept["weights"].values(), before, strict=True)
+    ]
+    assert all(same) == (best == 0)
+    again = scripted_validation(build_trainer(tmp_path, **habits), [])
+    again.starts_trained = True
+    again.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert (again.best["epoch"], again.start["validation_loss"]) == (best, 2.0)
+    assert len(again.fit(showers(), showers(), StopRequest())) == epochs  # it stays stalled
 
 
 def test_the_best_epoch_is_known_after_a_stop(build_trainer, showers, tmp_path) -> None:
