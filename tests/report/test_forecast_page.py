@@ -14,6 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -60,7 +61,8 @@ def page() -> ForecastPage:
         (1.0, 1.0),
         {"coast": [np.array([[0.0, 0.0], [20.0, 10.0], [39.0, 29.0]])], "border": []},
         [place, outside],
-        "Europe/Berlin",
+        ZoneInfo("Europe/Berlin"),
+        [f"flood: 10 mm/h or more in {HOSTILE}.", *(f"rule {n}." for n in range(3))],
         [("radar", HOSTILE)],
         f"Forecast by extrapolation: {HOSTILE}",
     )
@@ -160,6 +162,7 @@ def test_another_forecast_has_another_stamp_and_the_same_one_the_same(page: Fore
     others = [
         replace(page, rates=page.rates[::-1]),
         replace(page, by_other=""),
+        replace(page, warnings=["flood."]),
         replace(page, times=page.times + STEP),
         replace(page, places=[replace(page.places[0], sentence="Dry.")]),
     ]
@@ -220,7 +223,7 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
     assert source(browser) == head + rates.rest[3]
     assert [shown(browser, one) for one in ("kind", "clock", "lead")] == [
         "observed",
-        "12:00",
+        "14:00 CEST",
         "newest",
     ]
     browser.value("document.getElementById('step').focus()")
@@ -228,10 +231,10 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
     assert source(browser) == head + rates.rest[4]
     assert [shown(browser, one) for one in ("kind", "clock", "lead")] == [
         "forecast",
-        "12:05",
+        "14:05 CEST",
         "+5 min",
     ]
-    assert "in 1 min" in shown(browser, "local")
+    assert shown(browser, "local") == " · Sun, 12:05 UTC here, in 1 min"
     browser.click("[name=shown][value='5']")
     head = "data:image/png;base64," + (chances.dark if dark else chances.light)
     assert source(browser) == head + chances.rest[0]
@@ -250,7 +253,8 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
 
 @needs_browser
 @pytest.mark.parametrize(
-    ("fragment", "clock"), [("#-1,5,", "11:55"), ("#9999,5,", "12:15"), ("#%E0,<b>,x", "12:00")]
+    ("fragment", "clock"),
+    [("#-1,5,", "13:55 CEST"), ("#9999,5,", "14:15 CEST"), ("#%E0,<b>,x", "14:00 CEST")],
 )
 def test_a_choice_is_taken_from_the_address_and_nonsense_is_ignored(
     browser: Browser, written: Path, fragment: str, clock: str
@@ -316,11 +320,11 @@ def test_without_scripts_the_first_forecast_frame_and_a_table_are_shown(
             browser.value("getComputedStyle(document.querySelector('.player')).visibility")
             == "hidden"
         )
-        assert shown(browser, "clock") == "12:05"
+        assert shown(browser, "clock") == "14:05 CEST"
         rows = browser.value("document.querySelector('tbody').innerText").split("\n")
         assert len(rows) == SEEN + LEADS
         assert rows[1].split("\t")[1:] == ["−10 min", "observed", "–", "–"]
-        assert rows[-1].split("\t") == ["12:15", "+15 min", "forecast", "2.5 %", "60.0"]
+        assert rows[-1].split("\t") == ["14:15 CEST", "+15 min", "forecast", "2.5 %", "60.0"]
     finally:
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
 
@@ -342,7 +346,7 @@ def step_and_choose(browser: Browser) -> None:
 
 
 def is_newer_with_the_same_choice(browser: Browser) -> bool:
-    browser.until("document.getElementById('clock')?.textContent === '12:15'")
+    browser.until("document.getElementById('clock')?.textContent === '14:15 CEST'")
     browser.until("document.documentElement?.dataset.ready !== undefined")
     chosen = browser.value("document.querySelector('[name=shown]:checked').value")
     return bool(shown(browser, "lead") == "+10 min" and chosen == "5")
@@ -356,7 +360,7 @@ def test_a_page_opened_from_a_disk_reloads_itself(
     browser.show(path.as_uri())
     step_and_choose(browser)
     browser.until("document.getElementById('check').textContent.startsWith('Checked')")
-    assert shown(browser, "clock") == "12:10"
+    assert shown(browser, "clock") == "14:10 CEST"
     path.write_text(newer)
     assert is_newer_with_the_same_choice(browser)
 
@@ -375,7 +379,7 @@ def test_a_page_from_a_server_stays_while_the_server_is_away(
             path.unlink() if content is None else path.write_text(content)
             browser.value("document.getElementById('check').textContent = ''")
             browser.until("document.getElementById('check').textContent.startsWith('No newer')")
-            assert shown(browser, "clock") == "12:10"
+            assert shown(browser, "clock") == "14:10 CEST"
         path.write_text(newer)
         later = time.time() + 60
         os.utime(path, (later, later))  # of the same second it would be the same to a server
