@@ -216,6 +216,27 @@ def test_places_stand_on_the_page_where_they_are(words: list[str], radar: Path) 
     assert (far.column, far.row) == (None, None) and far.sentence.startswith("Outside")
 
 
+def test_the_page_has_the_warnings_of_its_forecast_and_its_clocks(
+    run: Run, words: list[str], radar: Path
+) -> None:
+    """Also if the page is made again for it by a cycle of an earlier forecast."""
+    rain = open_grid(radar)["precipitation_rate"]
+    row, column = np.argwhere((rain.sel(time=[SIX - STEP, SIX]).values > 0.1).all(axis=0))[0]
+    longitude, latitude = (
+        one[row, column] for one in degrees_of(place_of_grid(open_grid(radar)), "")
+    )
+    place = f"place: [{latitude:.4f}, {longitude:.4f}]"
+    rule = f"warnings.rules.wet={{rate: 0.1, probability: 0.3, within: 60, {place}}}"
+    for time in ("06:00", "05:55"):
+        outcome = run("predict", *words, rule, "timezone=Europe/Berlin", f"at=2020-01-01T{time}")
+        (banner,) = re.findall(r"<p>(wet: [^<]+)\.</p>", Path("out/index.html").read_text())
+        assert outcome.code == 0 and "from 07:05 to 07:15 CET" in banner
+        assert (banner in outcome.err) == (time == "06:00") and newest() == "07:00 CET"
+        Path("out/index.html").unlink()
+    assert run("predict", *words, rule.replace("0.1", "900"), "at=2020-01-01T06:00").code == 0
+    assert "Warning" not in Path("out/index.html").read_text().partition("<header>")[0]
+
+
 def test_keys_that_cannot_be_meant_are_refused(words: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"page: the name of this file ends in \.html"):
         configured(*words, "page=out/index.nc")

@@ -108,7 +108,7 @@
     text("age-local", here(data.frames[data.newest]).map((one) => ` · ${one}`).join(""));
     page.classList.toggle("aged", kind === "old");
     get("grey").hidden = kind !== "old";
-    if (get("warning-kind")) text("warning-kind", kind === "old" ? `Old warning, by data that are ${words}` : "Warning");
+    if (get("warning-kind")) text("warning-kind", kind === "old" ? `Old warning: the data are ${words}` : "Warning");
     const isOver = Date.now() > data.frames[data.frames.length - 1].time;
     get("alarm").hidden = kind !== "old" && !isAhead;
     text("alarm", isAhead ? "The newest frame is later than the clock of this device: check the clock." :
