@@ -19,7 +19,7 @@ from nowcast.places.pixels import Index, Pixels
 from nowcast.places.rule import Rule
 from nowcast.places.tables import number
 from nowcast.places.words import rate_in_words
-from nowcast.places.zone import in_iso, local
+from nowcast.places.zone import clocks, in_iso
 from nowcast.probability.formulas import between
 from nowcast.radar.grid import RATE
 
@@ -164,8 +164,7 @@ def _decides(
 
 def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
     """Return a warning as a sentence, with clock times of a time zone."""
-    rule, start, end = warning.rule, local(warning.start, zone), local(warning.end, zone)
-    when = f"at {start:%H:%M}" if start == end else f"from {start:%H:%M} to {end:%H:%M}"
+    rule, when = warning.rule, clocks(warning.start, warning.end, zone)
     likely = warning.highest_probability
     how = "" if likely is None else f" (probability up to {likely:.2g})"
     part = "" if rule.place is not None else f", on up to {short(100 * warning.share)} % of it"

@@ -8,7 +8,7 @@ import xarray as xr
 
 from nowcast.forecast.dataset import MODEL, REFERENCE_TIME
 from nowcast.places.answers import Amount, Answers, Turn
-from nowcast.places.zone import local
+from nowcast.places.zone import clock, local, zone_name
 
 _OVER = {30: "the next 30 minutes", 60: "the next hour"}
 _LEAST = 0.1
@@ -23,11 +23,12 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         zone: the time zone of the clock times.
 
     Returns:
-        As "Rain starts at 14:25 (probability 0.7), stops about 15:05 (probability 0.6); heaviest
-        6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next hour
-        (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if that is
-        less likely than not. A sum is what is expected, also where the rates themselves say no
-        rain: then it is given from 0.1 mm on. The longest has its probabilities.
+        As "Rain starts at 14:25 CEST (probability 0.7), stops about 15:05 (probability 0.6);
+        heaviest 6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
+        hour (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if
+        that is less likely than not. The first clock time names its zone, and all do if the clocks
+        change meanwhile. A sum is what is expected, also where the rates themselves say no rain:
+        then it is given from 0.1 mm on. The longest has its probabilities.
 
     Example:
         >>> from datetime import UTC
@@ -38,18 +39,23 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         >>> times, leads = start + np.arange(1, 4) * np.timedelta64(20, "m"), np.arange(1, 4) * 20.0
         >>> rates = np.array([[0.0], [6.0], [0.0]])
         >>> curve = PlaceForecast(Place("a", 0, 0), "covered", start, times, leads, rates)
-        >>> in_words(answers_of(curve, observed=0.0), UTC)[:55]
-        'Rain starts at 00:40, stops about 01:00; heaviest 6 mm/'
+        >>> in_words(answers_of(curve, observed=0.0), UTC)[:53]
+        'Rain starts at 00:40 UTC, stops about 01:00; heaviest'
     """
     if answers.curve.status == "outside":
         return "Outside of the grid of the forecast."
     if answers.curve.status == "not covered":
         return "Not covered by the forecast."
+    return _named_once(_told(answers, zone), answers, zone)
+
+
+def _told(answers: Answers, zone: tzinfo) -> str:
+    """The sentence, every clock time with the name of its zone."""
     if answers.known_until is None:
         return f"{_now(answers, zone)}; the forecast knows no more of it."
     clauses = [_spell(answers, zone), *_heaviest(answers, zone), *_sums(answers)]
     if answers.known_until < answers.curve.times[-1]:
-        clauses.append(f"not known after {_clock(answers.known_until, zone)}")
+        clauses.append(f"not known after {clock(answers.known_until, zone)}")
     return "; ".join(clauses) + "."
 
 
@@ -61,9 +67,19 @@ def forecast_in_words(forecast: xr.Dataset, zone: tzinfo) -> str:
     return f"forecast by {method} from {time:%Y-%m-%d %H:%M} ({zone})"
 
 
+def _named_once(words: str, answers: Answers, zone: tzinfo) -> str:
+    """Name the zone only at the first clock time, unless it has two names within the forecast."""
+    ends = (answers.now.time, answers.curve.times[-1])
+    names = {zone_name(local(time, zone)) for time in ends}
+    if len(names) > 1:
+        return words
+    first, name, rest = words.partition(f" {names.pop()}")
+    return first + name + (rest.replace(name, "") if name else rest)
+
+
 def _now(answers: Answers, zone: tzinfo) -> str:
     now = answers.now
-    when = "now" if now.observed else f"at {_clock(now.time, zone)}"
+    when = "now" if now.observed else f"at {clock(now.time, zone)}"
     if now.raining is None:
         return f"Not known whether it rains {when}"
     return f"Raining {when} ({rate_in_words(now.rate or 0.0)})" if now.raining else f"Dry {when}"
@@ -72,7 +88,7 @@ def _now(answers: Answers, zone: tzinfo) -> str:
 def _spell(answers: Answers, zone: tzinfo) -> str:
     """When rain starts, stops and comes again."""
     assert answers.known_until is not None
-    until = _clock(answers.known_until, zone)
+    until = clock(answers.known_until, zone)
     if answers.now.raining:
         said = _now(answers, zone)
     elif answers.starts is not None:
@@ -82,7 +98,7 @@ def _spell(answers: Answers, zone: tzinfo) -> str:
     stops = "goes on" if answers.now.raining else "lasts"
     if answers.stops is None:
         return f"{said}, {stops} until {until} at least"
-    again = "" if answers.again is None else f", again from {_clock(answers.again, zone)}"
+    again = "" if answers.again is None else f", again from {clock(answers.again, zone)}"
     return f"{said}, {_may('stop', answers.stops)} about {_turn(answers.stops, zone)}{again}"
 
 
@@ -95,7 +111,7 @@ def _at_most(answers: Answers, zone: tzinfo) -> str:
     step = int(np.nanargmax(known))
     if known[step] < 0.01:
         return " (probability of rain below 0.01)"
-    most, when = _number(known[step]), _clock(curve.times[step], zone)
+    most, when = _number(known[step]), clock(curve.times[step], zone)
     return f" (probability of rain at most {most}, at {when})"
 
 
@@ -103,7 +119,7 @@ def _heaviest(answers: Answers, zone: tzinfo) -> list[str]:
     one = answers.heaviest
     if one is None:
         return []
-    said = f"heaviest {rate_in_words(one.rate)} at {_clock(one.time, zone)}"
+    said = f"heaviest {rate_in_words(one.rate)} at {clock(one.time, zone)}"
     if one.probability is None or one.threshold is None:
         return [said]
     return [f"{said} (probability {_number(one.probability)} of at least {one.threshold:g} mm/h)"]
@@ -145,7 +161,7 @@ def _may(verb: str, turn: Turn) -> str:
 
 def _turn(turn: Turn, zone: tzinfo) -> str:
     known = turn.probability
-    return _clock(turn.time, zone) + ("" if known is None else f" (probability {_number(known)})")
+    return clock(turn.time, zone) + ("" if known is None else f" (probability {_number(known)})")
 
 
 def rate_in_words(rate: float) -> str:
@@ -159,7 +175,3 @@ def _rounded(value: float) -> str:
 
 def _number(probability: float) -> str:
     return f"{probability:.2g}" if probability < 0.995 else "1"
-
-
-def _clock(time: np.datetime64, zone: tzinfo) -> str:
-    return f"{local(time, zone):%H:%M}"

@@ -38,6 +38,29 @@ def local(time: "np.datetime64", zone: tzinfo) -> datetime:
     return utc.replace(tzinfo=UTC).astimezone(zone)
 
 
+def clock(time: "np.datetime64", zone: tzinfo) -> str:
+    """Return a clock time with the name of its zone, as 14:25 CEST, or 17:45 UTC+05:45 of a zone
+    whose name is only a number.
+    """
+    moment = local(time, zone)
+    return f"{moment:%H:%M} {zone_name(moment)}"
+
+
+def clocks(start: "np.datetime64", end: "np.datetime64", zone: tzinfo) -> str:
+    """Return when something is: "at 14:25 CEST", or "from 14:25 to 14:40 CEST"."""
+    first, last = local(start, zone), clock(end, zone)
+    if start == end:
+        return f"at {last}"
+    is_same = first.tzname() == local(end, zone).tzname()
+    return f"from {f'{first:%H:%M}' if is_same else clock(start, zone)} to {last}"
+
+
+def zone_name(moment: datetime) -> str:
+    """Return the short name of a time's zone, as CEST, UTC or UTC+05:45."""
+    name = f"{moment:%Z}"
+    return name if name.isalpha() else f"UTC{moment.isoformat()[-6:]}"
+
+
 def in_iso(time: "np.datetime64", zone: tzinfo) -> str:
     """Return a time as 2018-05-17T14:25:00+02:00, or 2018-05-17T12:25:00Z in UTC."""
     return local(time, zone).isoformat().replace("+00:00", "Z" if zone is UTC else "+00:00")

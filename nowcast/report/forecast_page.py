@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nowcast.arrays import Float64Array
 from nowcast.files import written_whole
+from nowcast.places.zone import local, zone_name
 from nowcast.radar.grid import WET_RATE
 from nowcast.radar.times import Times
 from nowcast.report.example_frames import averaged
@@ -53,7 +54,8 @@ class ForecastPage:
         pixel_km: height and width of a pixel; None if not known.
         lines: of the map by kind (coast, border), each (n, 2) column and row in pixels.
         places: with their answers.
-        zone: the time zone of their clock times.
+        zone: the time zone of all clock times.
+        warnings: that the rules give, in words; shown on top.
         about: what to print of the origin, as (name, words).
         by_other: why another method than the model made the forecast; empty if it is the model.
     """
@@ -66,7 +68,8 @@ class ForecastPage:
     pixel_km: tuple[float, float] | None = None
     lines: Mapping[str, Sequence[Float64Array]] = field(default_factory=dict)
     places: Sequence[PagePlace] = ()
-    zone: str = "UTC"
+    zone: tzinfo = UTC
+    warnings: Sequence[str] = ()
     about: Sequence[tuple[str, str]] = ()
     by_other: str = ""
 
@@ -145,7 +148,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         ],
         "chart_left": round(100 * CHART_LEFT, 2),
         "chart_width": round(100 * CHART_WIDTH, 2),
-        "zone": page.zone,
+        "warnings": list(page.warnings),
         "chance_of": next((one.threshold for one in page.places if one.threshold), None),
         "about": list(page.about),
         "by_other": page.by_other,
@@ -179,19 +182,20 @@ def _frames(page: ForecastPage) -> list[dict[str, Any]]:
     """What is told of each frame."""
     rates = [*page.observed, *page.rates]
     kinds = ["observed"] * len(page.observed) + ["forecast"] * len(page.rates)
-    return [_frame(*one) for one in zip(kinds, page.times, page.minutes, rates, strict=True)]
+    times = [local(time, page.zone) for time in page.times]
+    return [_frame(*one) for one in zip(kinds, times, page.minutes, rates, strict=True)]
 
 
 def _frame(
-    kind: str, time: np.datetime64, minutes: float, rate: NDArray[np.float32]
+    kind: str, moment: datetime, minutes: float, rate: NDArray[np.float32]
 ) -> dict[str, Any]:
     covered = rate[np.isfinite(rate)]
-    moment = datetime.fromtimestamp(_milliseconds(time) / 1000, UTC)
     return {
         "kind": kind,
-        "time": _milliseconds(time),
-        "iso": f"{moment:%Y-%m-%dT%H:%MZ}",
-        "clock": f"{moment:%H:%M}",
+        "time": round(1000 * moment.timestamp()),
+        "iso": moment.isoformat(timespec="minutes"),
+        "clock": f"{moment:%H:%M} {zone_name(moment)}",
+        "offset": (moment.utcoffset() or timedelta()) // timedelta(minutes=1),
         "day": f"{moment:%a} {moment.day} {moment:%b %Y}",
         "words": _lead(minutes),
         "absent": not covered.size,
@@ -221,5 +225,11 @@ def _number(rate: float) -> float | None:
 
 def _stamp(data: Mapping[str, Any], page: ForecastPage) -> str:
     """Another one whenever the page shows something else."""
-    shown = [data, page.about, page.by_other, [place.sentence for place in page.places]]
+    shown = [
+        data,
+        page.about,
+        page.by_other,
+        list(page.warnings),
+        [place.sentence for place in page.places],
+    ]
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]

@@ -109,7 +109,7 @@ def run_cycle(
         if config.page is not None:
             from nowcast.service.page import write_page  # brings PROJ and Pillow
 
-            write_page(source, questions, reference_time, now)
+            write_page(source, questions, reference_time, now, report.warnings)
     warned = [name for name, found in report.warnings.items() if found]
     if warned and config.warnings.exit_code:
         raise WarnedError(f"warning: {', '.join(warned)}", config.warnings.exit_code)

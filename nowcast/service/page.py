@@ -1,6 +1,8 @@
 """The page of the newest forecast: what was observed in the last hour, and what is forecast."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from nowcast.config.predict import MODEL
 from nowcast.forecast.dataset import REFERENCE_TIME, open_forecast
 from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
+from nowcast.places.zone import zone_name
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import origin_of
@@ -21,18 +24,23 @@ from nowcast.service.live_frames import FrameSource
 from nowcast.service.page_map import lines_on_page, sides_km
 from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
-from nowcast.service.questions import Questions
+from nowcast.service.questions import Questions, Warned
 
 _HOUR = np.timedelta64(1, "h")
 _THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
 
 
 def write_page(
-    source: FrameSource, questions: Questions, reference_time: np.datetime64, now: np.datetime64
+    source: FrameSource,
+    questions: Questions,
+    reference_time: np.datetime64,
+    now: np.datetime64,
+    warned: Warned,
 ) -> None:
     """Write the page of the newest forecast. A forecast from an earlier time than that leaves a
     page as it was.
 
+    warned: the warnings of the forecast from `reference_time`.
     Errors: DataError, MissingInputError of a map that cannot be used; CannotCreateError,
     InputOutputError.
     """
@@ -41,10 +49,22 @@ def write_page(
     path = Path(config.page).expanduser()
     time, newest = newest_forecast(config.output, max(reference_time, now)) or (None, None)
     if newest is not None and (time == reference_time or not path.exists()):
-        write_forecast_page(path, build_page(open_forecast(newest), source, questions))
+        forecast = open_forecast(newest)
+        if time != reference_time:
+            warned = _warned(forecast, questions)
+        words = [str(one["words"]) for found in warned.values() for one in found]
+        write_forecast_page(path, build_page(forecast, source, questions, words))
 
 
-def build_page(forecast: xr.Dataset, source: FrameSource, questions: Questions) -> ForecastPage:
+def _warned(forecast: xr.Dataset, questions: Questions) -> Warned:
+    from nowcast.places.pixels import pixels_of
+
+    return questions.warned(forecast, pixels_of(forecast))[0] if questions.rules else {}
+
+
+def build_page(
+    forecast: xr.Dataset, source: FrameSource, questions: Questions, warnings: Sequence[str] = ()
+) -> ForecastPage:
     """Return what the page of a forecast shows, north up. Errors: as `write_page`."""
     place, turned = place_of_grid(forecast), origin_of(forecast) == "lower"
     rates, probabilities = _fields(forecast)
@@ -59,8 +79,9 @@ def build_page(forecast: xr.Dataset, source: FrameSource, questions: Questions) 
         pixel_km=sides_km(place),
         lines=lines_on_page(place, rates.shape[1], source.config.page_map, turned=turned),
         places=places_on_page(forecast, observed, questions.places, questions.zone, turned=turned),
-        zone=str(questions.zone),
-        about=list(_about(forecast)),
+        zone=questions.zone,
+        warnings=warnings,
+        about=list(_about(forecast, questions.zone)),
         by_other=_by_other(forecast),
     )
 
@@ -94,7 +115,7 @@ def _observed(forecast: xr.Dataset, source: FrameSource) -> tuple[Times, NDArray
     return times, frames
 
 
-def _about(forecast: xr.Dataset) -> Iterator[tuple[str, str]]:
+def _about(forecast: xr.Dataset, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """Yield whose data these are, what made the forecast, and when."""
     attrs = {name: str(value) for name, value in forecast.attrs.items()}
     for words, name in (
@@ -109,7 +130,10 @@ def _about(forecast: xr.Dataset) -> Iterator[tuple[str, str]]:
             yield words, attrs[name]
     yield "method", _method(attrs)
     yield "program", attrs.get("source", "").partition(":")[0]
-    yield "made", attrs.get("history", "").partition(" ")[0].replace("T", " ").replace("Z", " UTC")
+    with suppress(ValueError):  # of a history that another program changed
+        made = datetime.fromisoformat(attrs.get("history", "")[:20]).astimezone(zone)
+        yield "made", f"{made:%Y-%m-%d %H:%M} {zone_name(made)}"
+    yield "time zone", str(zone)
 
 
 def _method(attrs: dict[str, str]) -> str:

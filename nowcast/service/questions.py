@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,9 @@ from nowcast.places.place import Place, parse_place, read_places
 from nowcast.places.rule import Rule, parse_rules
 from nowcast.places.zone import zone_of
 from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path
+
+if TYPE_CHECKING:
+    from nowcast.places.pixels import Pixels
 
 STANDARD_OUTPUT = "-"
 """The name of a file of warnings that are printed."""
@@ -63,6 +66,12 @@ class Questions:
             self._write_places(forecast, observed, path, pixels)
         if not self.rules:
             return {}, []
+        found, remarks = self.warned(forecast, pixels)
+        self._write_warnings(found, forecast, path, is_new)
+        return found, remarks
+
+    def warned(self, forecast: xr.Dataset, pixels: "Pixels") -> tuple[Warned, list[str]]:
+        """Return the warnings of a forecast, and remarks on areas that it does not know."""
         from nowcast.places.warning import ends_too_early, warning_document, warnings_of
 
         found, remarks = dict[str, list[dict[str, Any]]](), list[str]()
@@ -70,7 +79,6 @@ class Questions:
             warnings, unknown = warnings_of(forecast, rule, self.areas[rule.name], pixels)
             found[rule.name] = [warning_document(one, forecast, self.zone) for one in warnings]
             remarks += [*unknown, *ends_too_early(forecast, rule)]
-        self._write_warnings(found, forecast, path, is_new)
         return found, remarks
 
     def _write_places(
@@ -78,7 +86,7 @@ class Questions:
         forecast: xr.Dataset,
         observed: NDArray[np.float32] | None,
         path: Path,
-        pixels: Any,
+        pixels: "Pixels",
     ) -> None:
         from nowcast.places.answers import answers_of
         from nowcast.places.curve import curve_at, rate_at

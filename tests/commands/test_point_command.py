@@ -46,8 +46,8 @@ def test_a_place_is_told_in_words_and_as_a_table(run: Run, folder: Path) -> None
     lines = outcome.out.splitlines()
     assert lines[0] == "rain.nc: forecast by model from 2024-06-02 14:00 (Europe/Berlin)"
     assert lines[1] == (
-        "  51.08, 10: Raining at 14:10 (3 mm/h), stops about 14:40 (probability 0.9); heaviest"
-        " 3 mm/h at 14:10 (probability 0.8 of at least 0.1 mm/h); 1.5 mm expected in the next 30"
+        "  51.08, 10: Raining at 14:10 CEST (3 mm/h), stops about 14:40 (probability 0.9);"
+        " heaviest 3 mm/h at 14:10 (probability 0.8 of at least 0.1 mm/h); 1.5 mm expected in the next 30"
         " minutes, 1.5 mm expected in the next hour."
     )
     assert lines[2].split() == ["time", "min", "mm/h", "≥", "0.1"]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -56,8 +57,8 @@ def test_rain_starts_stops_and_comes_again() -> None:
     assert answers.heaviest.threshold == 5.0
     assert answers.heaviest.probability == pytest.approx(0.45)
     assert in_words(answers, UTC) == (
-        "Rain starts at 12:10 (probability 0.6), stops about 12:20 (probability 0.75), again from"
-        " 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.7 mm expected"
+        "Rain starts at 12:10 UTC (probability 0.6), stops about 12:20 (probability 0.75), again"
+        " from 12:25; heaviest 6 mm/h at 12:15 (probability 0.45 of at least 5 mm/h); 0.7 mm expected"
         " in the next 30 minutes."
     )
 
@@ -67,26 +68,27 @@ def test_rain_starts_stops_and_comes_again() -> None:
     [
         (
             asked([3, 0, 0], observed=4.0),
-            "Raining now (4 mm/h), stops about 12:10; heaviest 3 mm/h at 12:05.",
+            "Raining now (4 mm/h), stops about 12:10 UTC; heaviest 3 mm/h at 12:05.",
         ),
-        (asked([0, 0], observed=12.4), "Raining now (12 mm/h), stops about 12:05."),
+        (asked([0, 0], observed=12.4), "Raining now (12 mm/h), stops about 12:05 UTC."),
         (
             asked([3, 2], observed=None),
-            "Raining at 12:05 (3 mm/h), goes on until 12:10 at least; heaviest 3 mm/h at 12:05.",
+            "Raining at 12:05 UTC (3 mm/h), goes on until 12:10 at least; heaviest 3 mm/h at"
+            " 12:05.",
         ),
         (
             asked([0, 2], observed=NAN),
-            "Rain starts at 12:10, lasts until 12:10 at least; heaviest 2 mm/h at 12:10.",
+            "Rain starts at 12:10 UTC, lasts until 12:10 at least; heaviest 2 mm/h at 12:10.",
         ),
         (
             asked([0, 0], rain=[0.02, 0.08]),
-            "No rain until 12:10 (probability of rain at most 0.08, at 12:10).",
+            "No rain until 12:10 UTC (probability of rain at most 0.08, at 12:10).",
         ),
-        (asked([0, 0]), "No rain until 12:10."),
+        (asked([0, 0]), "No rain until 12:10 UTC."),
         (
             asked([1, NAN, 0]),
-            "Rain starts at 12:05, lasts until 12:05 at least; heaviest 1 mm/h at 12:05; not known"
-            " after 12:05.",
+            "Rain starts at 12:05 UTC, lasts until 12:05 at least; heaviest 1 mm/h at 12:05; not"
+            " known after 12:05.",
         ),
         (asked([NAN, 1], observed=0.0), "Dry now; the forecast knows no more of it."),
         (
@@ -141,8 +143,8 @@ def test_a_sum_that_is_expected_is_told_though_no_rain_is_forecast() -> None:
     likely = {0.1: 12 * [0.3], 1.0: 12 * [0.2]}
     curve = curve_at(forecast_of(12 * [0.0], likely), Place("a", *HERE))
     assert in_words(answers_of(curve, 0.0), UTC) == (
-        "No rain until 13:00 (probability of rain at most 0.3, at 12:05); 0.1 mm expected in the"
-        " next 30 minutes, 0.3 mm expected in the next hour."
+        "No rain until 13:00 UTC (probability of rain at most 0.3, at 12:05); 0.1 mm expected in"
+        " the next 30 minutes, 0.3 mm expected in the next hour."
     )
     unlikely = {0.1: 12 * [0.06], 1.0: 12 * [0.04]}
     rare = curve_at(forecast_of(12 * [0.0], unlikely), Place("a", *HERE))
@@ -212,7 +214,7 @@ def sums_of_an_hour(
 def test_what_is_less_likely_than_not_may_start_and_may_stop() -> None:
     may = asked([0, 2, 0], rain=[0.1, 0.38, 0.55])
     assert in_words(may, UTC).startswith(
-        "Rain may start at 12:10 (probability 0.38), may stop about 12:15 (probability 0.45); "
+        "Rain may start at 12:10 UTC (probability 0.38), may stop about 12:15 (probability 0.45); "
     )
     raining = asked([2, 0], observed=2.0, rain=[0.9, 0.6])
     assert in_words(raining, UTC).startswith(
@@ -242,7 +244,18 @@ def test_times_stand_in_the_zone_asked_for_summer_and_winter() -> None:
     assert in_iso(NOON, BERLIN) == "2024-06-02T14:00:00+02:00"
     assert in_iso(np.datetime64("2024-01-02T12:00"), BERLIN) == "2024-01-02T13:00:00+01:00"
     assert in_iso(NOON, UTC) == "2024-06-02T12:00:00Z"
-    assert in_words(asked([0, 2]), BERLIN).startswith("Rain starts at 14:10")
+    assert in_words(asked([0, 2]), BERLIN).startswith(
+        "Rain starts at 14:10 CEST, lasts until 14:10 "
+    )
+
+
+def test_where_the_clocks_change_each_clock_time_names_its_zone() -> None:
+    one = asked([0, 2, 0])
+    change = np.datetime64("2024-10-27T00:54", "ns") - NOON
+    curve = replace(one.curve, reference_time=NOON + change, times=one.curve.times + change)
+    assert in_words(answers_of(curve, 0.0), BERLIN).startswith(
+        "Rain starts at 02:04 CET, stops about 02:09 CET; heaviest 2 mm/h at 02:04 CET"
+    )
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlinn", "", "Europe", "../etc/passwd", "/etc/passwd"])

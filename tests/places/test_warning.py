@@ -21,6 +21,7 @@ from nowcast.places.warning import (
     warning_in_words,
     warnings_of,
 )
+from nowcast.places.zone import zone_of
 
 ALL = Area("all", (np.array([[9.0, 50.0], [11.0, 50.0], [11.0, 52.0], [9.0, 52.0]]),))
 WEST = Area("west", (np.array([[9.0, 50.0], [10.05, 50.0], [10.05, 52.0], [9.0, 52.0]]),))
@@ -44,8 +45,8 @@ def test_the_probability_of_a_pixel_decides_and_tells_from_when_to_when() -> Non
     assert warning.highest_probability == pytest.approx(0.6) and warning.highest_rate == 15.0
     assert warning.share == pytest.approx(1 / 12)
     assert warning_in_words(warning, UTC) == (
-        "flood: 10 mm/h or more in all from 12:10 to 12:20 (probability up to 0.6), on up to 8.3 %"
-        " of it; forecast rate up to 15 mm/h."
+        "flood: 10 mm/h or more in all from 12:10 to 12:20 UTC (probability up to 0.6), on up to"
+        " 8.3 % of it; forecast rate up to 15 mm/h."
     )
     assert warning_document(warning, forecast, UTC) | {"words": ""} == {
         "rule": "flood", "area": "all", "start": "2024-06-02T12:10:00Z",
@@ -53,6 +54,22 @@ def test_the_probability_of_a_pixel_decides_and_tells_from_when_to_when() -> Non
         "basis": "probability", "highest_probability": 0.6, "highest_rate": 15.0, "share": 0.083,
         "forecast_reference_time": "2024-06-02T12:00:00Z", "words": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "words"),
+    [
+        ("Australia/Brisbane", "2024-06-02T05:10", "from 15:10 to 15:40 AEST "),
+        ("Asia/Kathmandu", "2024-06-02T05:10", "from 10:55 to 11:25 UTC+05:45 "),
+        ("Europe/Berlin", "2024-10-27T00:50", "from 02:50 CEST to 02:20 CET "),
+        ("Europe/Berlin", "2024-10-27T00:00", "from 02:00 to 02:30 CEST "),
+    ],
+)
+def test_clock_times_of_a_warning_name_their_zone(name: str, start: str, words: str) -> None:
+    first = np.datetime64(start, "ns")
+    end = first + 6 * STEP
+    warning = RuleWarning(RULE, "all", first, end, "members", 0.6, 15.0, 1.0)
+    assert words in warning_in_words(warning, zone_of("timezone", name))
 
 
 def test_what_comes_later_than_asked_for_is_no_warning() -> None:
@@ -84,8 +101,8 @@ def test_at_a_place_the_rule_looks_at_its_pixel() -> None:
     (warning,), _ = warned(forecast, here)
     assert (warning.area, warning.share, warning.highest_rate) == ("50.9, 10.1", 1.0, 11.0)
     assert warning_in_words(warning, UTC) == (
-        "here: 10 mm/h or more in 50.9, 10.1 at 12:05 (probability up to 0.5); forecast rate up to"
-        " 11 mm/h."
+        "here: 10 mm/h or more in 50.9, 10.1 at 12:05 UTC (probability up to 0.5); forecast rate"
+        " up to 11 mm/h."
     )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -60,7 +61,8 @@ def page() -> ForecastPage:
         (1.0, 1.0),
         {"coast": [np.array([[0.0, 0.0], [20.0, 10.0], [39.0, 29.0]])], "border": []},
         [place, outside],
-        "Europe/Berlin",
+        ZoneInfo("Europe/Berlin"),
+        [f"flood: 10 mm/h or more in {HOSTILE}.", *(f"rule {n}." for n in range(3))],
         [("radar", HOSTILE)],
         f"Forecast by extrapolation: {HOSTILE}",
     )
@@ -160,6 +162,7 @@ def test_another_forecast_has_another_stamp_and_the_same_one_the_same(page: Fore
     others = [
         replace(page, rates=page.rates[::-1]),
         replace(page, by_other=""),
+        replace(page, warnings=["flood."]),
         replace(page, times=page.times + STEP),
         replace(page, places=[replace(page.places[0], sentence="Dry.")]),
     ]
@@ -220,7 +223,7 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
     assert source(browser) == head + rates.rest[3]
     assert [shown(browser, one) for one in ("kind", "clock", "lead")] == [
         "observed",
-        "12:00",
+        "14:00 CEST",
         "newest",
     ]
     browser.value("document.getElementById('step').focus()")
@@ -228,7 +231,7 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
     assert source(browser) == head + rates.rest[4]
     assert [shown(browser, one) for one in ("kind", "clock", "lead")] == [
         "forecast",
-        "12:05",
+        "14:05 CEST",
         "+5 min",
     ]
     assert "in 1 min" in shown(browser, "local")
@@ -250,7 +253,8 @@ def test_in_a_browser_slider_switch_and_button_change_the_frame(
 
 @needs_browser
 @pytest.mark.parametrize(
-    ("fragment", "clock"), [("#-1,5,", "11:55"), ("#9999,5,", "12:15"), ("#%E0,<b>,x", "12:00")]
+    ("fragment", "clock"),
+    [("#-1,5,", "13:55 CEST"), ("#9999,5,", "14:15 CEST"), ("#%E0,<b>,x", "14:00 CEST")],
 )
 def test_a_choice_is_taken_from_the_address_and_nonsense_is_ignored(
     browser: Browser, written: Path, fragment: str, clock: str
@@ -268,8 +272,13 @@ def test_in_a_browser_old_data_look_old(opened: Callable[..., Browser]) -> None:
         looks[minutes] = (
             shown(browser, "age-words"),
             browser.value("getComputedStyle(document.getElementById('age')).backgroundColor"),
-            browser.value("getComputedStyle(document.getElementById('picture')).filter"),
+            *(
+                browser.value(f"getComputedStyle(document.querySelector('{one}')).filter")
+                for one in ("#picture", ".legend li i", ".legend .missing")
+            ),
         )
+        is_told = "grey: out of date" in browser.value("document.querySelector('.age').innerText")
+        assert is_told == (minutes > 30)
         is_alarmed = not browser.value("document.getElementById('alarm').hidden")
         assert is_alarmed == (minutes > 30)
     assert [look[0] for look in looks.values()] == [
@@ -277,10 +286,75 @@ def test_in_a_browser_old_data_look_old(opened: Callable[..., Browser]) -> None:
     ]  # fmt: skip
     fresh, late, old, very_old = (look[1:] for look in looks.values())
     assert len({fresh[0], late[0], old[0]}) == 3 and old == very_old
-    assert late[1] == fresh[1] == "none" and "grayscale(1)" in old[1]
+    assert {*late[1:], *fresh[1:]} == {"none"} and all("grayscale(1)" in one for one in old[1:])
     assert "all of this forecast lies in the past" in shown(browser, "alarm")
     assert browser.value("document.title").startswith("OLD ")
     assert "clock differs" in shown(opened(-30), "age-words")
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_in_a_browser_a_warning_stands_on_top_and_grows_old(
+    opened: Callable[..., Browser], width: int, dark: bool
+) -> None:
+    grounds = []
+    for minutes, heading in ((4, "Warning"), (31, "Old warning: the data are 31 min old")):
+        browser = opened(minutes, width, dark=dark)
+        box = "document.querySelector('.warning')"
+        assert browser.value(f"{box} === document.body.children[0] && {box}.role") == "alert"
+        assert browser.value(f"(b => [b.x, b.y, b.width])({box}.getBoundingClientRect())") == [
+            0, 0, width,
+        ]  # fmt: skip
+        lines = browser.value(f"{box}.innerText").split("\n")
+        words = [f"flood: 10 mm/h or more in {HOSTILE}.", "rule 0.", "rule 1.", "and 1 more"]
+        assert [line for line in lines if line] == [heading, *words]
+        ground, ink = (
+            re.findall(r"\d+", browser.value(f"getComputedStyle({box}).{one}"))
+            for one in ("backgroundColor", "color")
+        )
+        assert contrast(ground, ink) > 7
+        assert browser.value("document.documentElement.scrollWidth") == width
+        grounds.append([int(one) for one in ground])
+    colourful, grey = (max(one) - min(one) for one in grounds)
+    assert colourful > 30 and grey < 15
+
+
+def contrast(one: list[str], other: list[str]) -> float:
+    """Of two colours, as WCAG 2 has it: 1 to 21."""
+    shares = np.array([one, other], float) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return float((light + 0.05) / (dark + 0.05))
+
+
+def test_without_a_warning_there_is_no_banner(page: ForecastPage, tmp_path: Path) -> None:
+    text = write_forecast_page(tmp_path / "a.html", replace(page, warnings=[])).read_text()
+    assert 'class="warning"' not in text and "<p><strong" not in text
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("reader", "here"), [("Europe/Berlin", ""), ("America/New_York", "Sun, 08:00 GMT-4 here")]
+)
+def test_in_a_browser_every_clock_names_its_zone(
+    opened: Callable[..., Browser], reader: str, here: str
+) -> None:
+    """That of the page, and that of a reader elsewhere."""
+    browser = opened()
+    browser.send("Emulation.setTimezoneOverride", timezoneId=reader)
+    try:
+        browser = opened()
+        browser.value("document.getElementById('numbers').open = true")
+        text = browser.value("document.body.innerText + document.getElementById('picture').alt")
+        clocks = re.findall(r"\d\d:\d\d.{5}", text)
+        others = [one for one in clocks if not one.endswith(" CEST")]
+        assert len(clocks) - len(others) == SEEN + LEADS + 3
+        assert others == 2 * ([here[5:15]] if here else [])
+        assert shown(browser, "age-local") == (here and f" · {here}")
+        assert shown(browser, "local") == f" · {here and here + ', '}4 min ago"
+    finally:
+        browser.send("Emulation.setTimezoneOverride", timezoneId="")
 
 
 @needs_browser
@@ -316,11 +390,11 @@ def test_without_scripts_the_first_forecast_frame_and_a_table_are_shown(
             browser.value("getComputedStyle(document.querySelector('.player')).visibility")
             == "hidden"
         )
-        assert shown(browser, "clock") == "12:05"
+        assert shown(browser, "clock") == "14:05 CEST"
         rows = browser.value("document.querySelector('tbody').innerText").split("\n")
         assert len(rows) == SEEN + LEADS
         assert rows[1].split("\t")[1:] == ["−10 min", "observed", "–", "–"]
-        assert rows[-1].split("\t") == ["12:15", "+15 min", "forecast", "2.5 %", "60.0"]
+        assert rows[-1].split("\t") == ["14:15 CEST", "+15 min", "forecast", "2.5 %", "60.0"]
     finally:
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
 
@@ -342,7 +416,7 @@ def step_and_choose(browser: Browser) -> None:
 
 
 def is_newer_with_the_same_choice(browser: Browser) -> bool:
-    browser.until("document.getElementById('clock')?.textContent === '12:15'")
+    browser.until("document.getElementById('clock')?.textContent === '14:15 CEST'")
     browser.until("document.documentElement?.dataset.ready !== undefined")
     chosen = browser.value("document.querySelector('[name=shown]:checked').value")
     return bool(shown(browser, "lead") == "+10 min" and chosen == "5")
@@ -356,7 +430,7 @@ def test_a_page_opened_from_a_disk_reloads_itself(
     browser.show(path.as_uri())
     step_and_choose(browser)
     browser.until("document.getElementById('check').textContent.startsWith('Checked')")
-    assert shown(browser, "clock") == "12:10"
+    assert shown(browser, "clock") == "14:10 CEST"
     path.write_text(newer)
     assert is_newer_with_the_same_choice(browser)
 
@@ -375,7 +449,7 @@ def test_a_page_from_a_server_stays_while_the_server_is_away(
             path.unlink() if content is None else path.write_text(content)
             browser.value("document.getElementById('check').textContent = ''")
             browser.until("document.getElementById('check').textContent.startsWith('No newer')")
-            assert shown(browser, "clock") == "12:10"
+            assert shown(browser, "clock") == "14:10 CEST"
         path.write_text(newer)
         later = time.time() + 60
         os.utime(path, (later, later))  # of the same second it would be the same to a server

@@ -72,7 +72,9 @@ def forecast_from(radar: Path, time: np.datetime64, members: int = 0) -> xr.Data
 def cycle(config: PredictConfig, radar: Path, time: np.datetime64) -> None:
     """What a cycle from this time does at its end."""
     write_forecast(forecast_from(radar, time), forecast_path(config.output, time))
-    write_page(FrameSource(config), read_questions(config), time, np.datetime64("2026-01-01", "ns"))
+    write_page(
+        FrameSource(config), read_questions(config), time, np.datetime64("2026-01-01", "ns"), {}
+    )
 
 
 def shown() -> dict[str, Any]:
@@ -99,7 +101,7 @@ def test_the_page_shows_the_hour_before_and_the_forecast_north_up(
     assert run("predict", *words, "at=2020-01-01T06:00").code == 0
     data = shown()
     assert [frame["clock"] for frame in data["frames"]][::3] == [
-        "05:00", "05:15", "05:30", "05:45", "06:00", "06:15",
+        f"{clock} UTC" for clock in ("05:00", "05:15", "05:30", "05:45", "06:00", "06:15")
     ]  # fmt: skip
     assert data["newest"] == 12 and [one["absent"] for one in data["frames"]] == [False] * 16
     forecast = open_forecast("out/0600.nc")
@@ -113,12 +115,12 @@ def test_the_page_shows_the_hour_before_and_the_forecast_north_up(
 
 def test_an_older_forecast_leaves_the_page_of_a_newer_one(words: list[str], radar: Path) -> None:
     config, half = configured(*words), np.timedelta64(30, "m")
-    for time, seen in ((SIX, "06:00"), (SIX - half, "06:00"), (SIX + half, "06:30")):
+    for time, seen in ((SIX, "06:00 UTC"), (SIX - half, "06:00 UTC"), (SIX + half, "06:30 UTC")):
         cycle(config, radar, time)
         assert newest() == seen
     Path("out/index.html").unlink()
     cycle(config, radar, SIX - half)
-    assert newest() == "06:30"
+    assert newest() == "06:30 UTC"
 
 
 def test_frames_that_were_never_observed_are_shown_as_absent(words: list[str], radar: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_map_that_is_not_there_leaves_the_page_as_it_was(words: list[str], rad
     cycle(configured(*words), radar, SIX)
     with pytest.raises(MissingInputError, match=r"absent\.geojson: no such"):
         cycle(configured(*words, "page_map=absent.geojson"), radar, SIX + STEP)
-    assert newest() == "06:00" and Path("out/0605.nc").exists()
+    assert newest() == "06:00 UTC" and Path("out/0605.nc").exists()
 
 
 def test_an_ensemble_is_shown_by_its_mean_and_the_shares_of_its_members(
@@ -210,8 +212,29 @@ def test_places_stand_on_the_page_where_they_are(words: list[str], radar: Path) 
     observed = open_grid(radar)["precipitation_rate"].sel(time=SIX).values[3, 7]
     assert here.rates[12] == pytest.approx(float(observed), nan_ok=True)
     np.testing.assert_allclose(here.rates[13:], forecast["precipitation_rate"].values[:, 3, 7])
-    assert here.sentence and here.chance is None and page.zone == "Europe/Berlin"
+    assert here.sentence and here.chance is None and str(page.zone) == "Europe/Berlin"
     assert (far.column, far.row) == (None, None) and far.sentence.startswith("Outside")
+
+
+def test_the_page_has_the_warnings_of_its_forecast_and_its_clocks(
+    run: Run, words: list[str], radar: Path
+) -> None:
+    """Also if the page is made again for it by a cycle of an earlier forecast."""
+    rain = open_grid(radar)["precipitation_rate"]
+    row, column = np.argwhere((rain.sel(time=[SIX - STEP, SIX]).values > 0.1).all(axis=0))[0]
+    longitude, latitude = (
+        one[row, column] for one in degrees_of(place_of_grid(open_grid(radar)), "")
+    )
+    place = f"place: [{latitude:.4f}, {longitude:.4f}]"
+    rule = f"warnings.rules.wet={{rate: 0.1, probability: 0.3, within: 60, {place}}}"
+    for time in ("06:00", "05:55"):
+        outcome = run("predict", *words, rule, "timezone=Europe/Berlin", f"at=2020-01-01T{time}")
+        (banner,) = re.findall(r"<p>(wet: [^<]+)\.</p>", Path("out/index.html").read_text())
+        assert outcome.code == 0 and "from 07:05 to 07:15 CET" in banner
+        assert (banner in outcome.err) == (time == "06:00") and newest() == "07:00 CET"
+        Path("out/index.html").unlink()
+    assert run("predict", *words, rule.replace("0.1", "900"), "at=2020-01-01T06:00").code == 0
+    assert "Warning" not in Path("out/index.html").read_text().partition("<header>")[0]
 
 
 def test_keys_that_cannot_be_meant_are_refused(words: list[str]) -> None:

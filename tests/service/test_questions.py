@@ -69,7 +69,7 @@ def test_places_stand_next_to_each_forecast_and_go_with_it(run: Run, words: list
     assert here["raining_now"] is True and here["now"] == {
         "time": "2024-06-02T14:25:00+02:00", "rate": 8.0, "observed": True,
     }  # fmt: skip
-    assert here["words"].startswith("Raining now (8 mm/h), goes on until 14:40 at least")
+    assert here["words"].startswith("Raining now (8 mm/h), goes on until 14:40 CEST at least")
     assert far["status"] == "outside" and far["raining_now"] is None
     table = Path("out/1225.places.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * 3 and table[1].endswith(

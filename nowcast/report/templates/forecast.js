@@ -19,6 +19,7 @@
 
   const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
   const zone = { weekday: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  const here = (frame) => frame.offset === -new Date(frame.time).getTimezoneOffset() ? [] : [`${local(frame.time, zone)} here`];
   const amount = (minutes) => {
     const [size, unit] = minutes < 120 ? [1, "min"] : minutes < 2880 ? [60, "h"] : minutes < 1051200 ? [1440, "days"] : [525600, "years"];
     return `${Math.floor(minutes / size)} ${unit}`;
@@ -38,16 +39,16 @@
     const set = asChance ? data.chances[state.shown] : data.rates;
     const place = asChance ? state.step - data.newest - 1 : state.step;
     picture.src = frameOf(set) + set.rest[place];
-    picture.alt = `map of ${asChance ? `the chance of at least ${state.shown} mm/h` : "rain rates"}, ${frame.kind}, ${frame.clock} UTC`;
+    picture.alt = `map of ${asChance ? `the chance of at least ${state.shown} mm/h` : "rain rates"}, ${frame.kind}, ${frame.clock}`;
     get("when").dataset.kind = get("map").dataset.kind = frame.kind;
     get("absent").hidden = !frame.absent;
     text("kind", frame.kind);
     text("clock", frame.clock);
     text("day", frame.day);
     text("lead", frame.words);
-    text("local", ` · ${local(frame.time, zone)} here, ${fromNow(frame.time)}`);
+    text("local", ` · ${[...here(frame), fromNow(frame.time)].join(", ")}`);
     slider.value = state.step;
-    slider.setAttribute("aria-valuetext", `${frame.clock} UTC, ${frame.kind}, ${frame.words}`);
+    slider.setAttribute("aria-valuetext", `${frame.clock}, ${frame.kind}, ${frame.words}`);
     document.querySelectorAll(".legend").forEach((one) => { one.hidden = (one.dataset.of === "rate") === asChance; });
     if (get("observed-note")) get("observed-note").hidden = state.shown === "rate" || isForecast;
     document.querySelectorAll(".rate[data-place]").forEach((one) => {
@@ -104,8 +105,10 @@
     const words = isAhead ? "clock differs" : age < 1 ? "new" : `${amount(age)} old`;
     get("age").dataset.state = kind;
     text("age-words", kind === "old" ? `OLD: ${words}` : kind === "late" && !isAhead ? `LATE: ${words}` : words);
-    text("age-local", ` · ${local(data.reference, zone)} here`);
+    text("age-local", here(data.frames[data.newest]).map((one) => ` · ${one}`).join(""));
     page.classList.toggle("aged", kind === "old");
+    get("grey").hidden = kind !== "old";
+    if (get("warning-kind")) text("warning-kind", kind === "old" ? `Old warning: the data are ${words}` : "Warning");
     const isOver = Date.now() > data.frames[data.frames.length - 1].time;
     get("alarm").hidden = kind !== "old" && !isAhead;
     text("alarm", isAhead ? "The newest frame is later than the clock of this device: check the clock." :
@@ -138,7 +141,7 @@
 
   // a newer page takes the place of this one, which stays while none can be read
 
-  const checked = (words) => text("check", `${words} (${local(Date.now(), { hour: "2-digit", minute: "2-digit" })}).`);
+  const checked = (words) => text("check", `${words} (${local(Date.now(), { hour: "2-digit", minute: "2-digit", timeZoneName: "short" })}).`);
   const compare = (other) => {
     if (other && other !== stamp) { remember(); location.reload(); return; }
     if (other) checked("Checked for a newer page"); else checked("No newer page could be read, so this one stays");
