@@ -152,7 +152,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["describe", "grid_size=[10000000000,10000000000]"], 78, "encoder_forecaster: too large"),
         (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
         (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
-        (["evaluate", "baseline=null"], 78, "checkpoint: give a trained model to score"),
+        (["evaluate", "baseline=sprog"], 78, "checkpoint: give a trained model to score"),
         (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
     ],
 )  # fmt: skip

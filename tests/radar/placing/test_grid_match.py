@@ -155,7 +155,7 @@ def test_where_only_latitudes_and_longitudes_are_known_a_pixel_is_measured_on_th
     )
     assert place_difference(place_for_checkpoint(of(0.011)), rounded) == ""
     assert place_difference(place_for_checkpoint(of(0.01)), of(0.011)) == ""
-    assert "about 2.2e+03 x 1.4e+03 m" in place_difference(place_for_checkpoint(of(0.01)), of(0.02))
+    assert "about 2200 x 1400 m" in place_difference(place_for_checkpoint(of(0.01)), of(0.02))
 
 
 def test_nothing_is_compared_where_one_of_them_says_nothing():
