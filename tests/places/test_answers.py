@@ -221,7 +221,9 @@ def test_what_is_less_likely_than_not_may_start_and_may_stop() -> None:
         "Raining now (2 mm/h), may stop about 12:10 UTC (probability 0.4); "
     )
     even = asked([0, 2, 0], rain=[0.1, 0.5, 0.5])
-    assert in_words(even, UTC).startswith("Rain starts at 12:10 UTC (probability 0.5), stops about ")
+    assert in_words(even, UTC).startswith(
+        "Rain starts at 12:10 UTC (probability 0.5), stops about "
+    )
 
 
 def test_the_sum_that_a_file_has_is_the_one_that_is_told() -> None:
