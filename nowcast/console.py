@@ -37,14 +37,14 @@ def is_text(text: str) -> bool:
     return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)
 
 
-def short(number: float, digits: int = 2) -> str:
-    """Return a number with so many significant digits, and no power of ten below a million.
+def two_digits(number: float) -> str:
+    """Return a number rounded to two significant digits, without an exponent below a million.
 
     Example:
-        >>> short(0.994), short(99.7), short(1234.5)
+        >>> two_digits(0.994), two_digits(99.7), two_digits(1234.5)
         ('0.99', '100', '1200')
     """
-    return f"{float(f'{number:.{digits}g}'):g}"
+    return f"{float(f'{number:.2g}'):g}"
 
 
 UNLIMITED_WIDTH = 10_000

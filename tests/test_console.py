@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nowcast.cli.process import _Record
-from nowcast.console import console, printable, printable_lines, short
+from nowcast.console import console, printable, printable_lines, two_digits
 from nowcast.explain import say
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\x9b1m\u202egnp.exe\nnowcast: forged\r"
@@ -25,7 +25,7 @@ def test_control_characters_and_those_that_turn_the_text_are_written_out():
     [(0.0499, "0.05"), (0.998, "1"), (8.33, "8.3"), (99.7, "100"), (1041.0, "1000")],
 )
 def test_a_short_number_is_never_a_power_of_ten(number, text):
-    assert short(number) == text
+    assert two_digits(number) == text
 
 
 def test_an_error_is_one_line(capsys):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from nowcast.config.inspect import InspectConfig
 from nowcast.console import console as standard_output
-from nowcast.console import printable, short
+from nowcast.console import printable, two_digits
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.factories.model_files import is_model, model_document, model_rows
 from nowcast.factories.radar import reading
@@ -250,7 +250,7 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         f" up to {found.highest:.5g} mm/h at {show(found.highest_time)}",
         jumps
         and f"jumps of the mean rain: {len(jumps)}: "
-        + ", ".join(f"×{short(jump.factor)} at {show(jump.time)}" for jump in jumps[:SHOWN])
+        + ", ".join(f"×{two_digits(jump.factor)} at {show(jump.time)}" for jump in jumps[:SHOWN])
         + _more(jumps),
         found.jump_minute is not None
         and f"changes of the mean rain at minute :{found.jump_minute:02} are"

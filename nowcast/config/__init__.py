@@ -3,7 +3,7 @@
 FACE = {
     "data": "where frames come from and what a model sees of them",
     "models": "the settings of each network",
-    "checks": "whether a value is one that a key takes",
+    "checks": "checks of the values of keys",
     "effects": "whether a key that was set changes anything",
     "named_paths": "one path, or several with names",
     "describe": "the keys of `nowcast describe`",

@@ -159,9 +159,9 @@ class EvaluateConfig:
             self._refuse_without_steps()
 
     def _names_nothing(self) -> bool:
-        """Whether a call names nothing to score, so that it is the model that comes with nowcast.
+        """Whether a call names nothing to score; then the model that comes with nowcast is scored.
 
-        Steps, or other baselines than the usual one, are for baselines without a model.
+        A call that gives steps, or other baselines than the default, scores only baselines.
         """
         named = (self.checkpoint, self.forecasts, self.counts, self.input_steps)
         usual = self.baseline == [default_values("evaluate")["baseline"]]
@@ -174,11 +174,13 @@ class EvaluateConfig:
         and forecast, or are to forecast digits.
         """
         if isinstance(self.data, MovingMnistConfig):
-            raise ConfigError("checkpoint: give a trained model; baselines alone are for radar.")
+            raise ConfigError(
+                "checkpoint: give a trained model; without one, baselines are for radar only."
+            )
         if self.input_steps is None or self.lead_steps is None:
             raise ConfigError(
                 "checkpoint: give a trained model to score, as checkpoint=pretrained, or"
-                " forecasts=… or counts=…; to score baselines alone give input_steps and"
+                " forecasts=… or counts=…; to score only baselines give input_steps and"
                 " lead_steps."
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.config.predict import PredictConfig
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.factories.models import log_missing
 from nowcast.forecast.exported import read_exported
@@ -59,9 +59,9 @@ class ExportedModel:
         needs, allowed = self.exported.memory_bytes, memory_allowed(self.config.max_memory_gb)
         if needs > allowed:
             raise DeviceError(
-                f"{self.path}: needs {short(needs / 1e9)} GB to forecast, and"
-                f" {short(allowed / 1e9)} GB may be taken, and does not forecast in tiles; free"
-                " some, allow more (max_memory_gb), or forecast by its checkpoint."
+                f"{self.path}: needs {two_digits(needs / 1e9)} GB to forecast, and"
+                f" {two_digits(allowed / 1e9)} GB may be taken, and does not forecast in tiles;"
+                " free some, allow more (max_memory_gb), or forecast by its checkpoint."
             )
         forecast = self.exported.forecast(turn(self._raw(scene)))
         chances = forecast.probabilities

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nowcast.config.predict import PredictConfig
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.any_grid import (
     frames_seen,
@@ -158,8 +158,8 @@ def refuse_too_long(lead_steps: int, size: Sequence[int], where: str, fields: in
     needs, free = 4 * lead_steps * fields * math.prod(size), memory_allowed(None)
     if needs > free:
         raise DeviceError(
-            f"{where}: {lead_steps} frames of {list(size)} need {short(needs / 1e9)} GB, and"
-            f" {short(free / 1e9)} GB may be taken; free some, or forecast fewer."
+            f"{where}: {lead_steps} frames of {list(size)} need {two_digits(needs / 1e9)} GB, and"
+            f" {two_digits(free / 1e9)} GB may be taken; free some, or forecast fewer."
         )
 
 

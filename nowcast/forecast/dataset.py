@@ -42,7 +42,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.errors import DataError, DeviceError, MissingInputError, NowcastError
 from nowcast.files import refuse_fault_of_machine, written_whole
 from nowcast.forecast.file_accumulation import (
@@ -373,8 +373,8 @@ def _refuse_beyond_memory(path: Path, shape: tuple[int, ...]) -> None:
     free, needs = free_memory(), 4 * math.prod(shape)
     if free is not None and needs > free:
         raise DeviceError(
-            f"{path}: holds {short(needs / 1e9)} GB of rain, and {short(free / 1e9)} GB of memory"
-            " are free; free some."
+            f"{path}: holds {two_digits(needs / 1e9)} GB of rain, and {two_digits(free / 1e9)} GB of"
+            " memory are free; free some."
         )
 
 

@@ -2,7 +2,7 @@
 
 Each member is a plausible field: noise that varies over space and time as the rain does decides,
 pixel by pixel, where in the distribution of the forecast its rate lies. All members together have
-the probabilities of the forecast, but for those that are too small (`LEAST_CHANCE`).
+the probabilities of the forecast, except for probabilities below `LEAST_CHANCE`.
 """
 
 import math
@@ -25,9 +25,9 @@ from nowcast.probability.ladder import Probabilities
 from nowcast.probability.quantiles import rates_of_chances
 
 LEAST_CHANCE = float(STEP) / 2
-"""A forecast file writes a probability below this as 0, and no member has rain of it. Where all is
-dry a model's probabilities are about 0.001, of 10 mm/h hardly less than of 0.1 mm/h: too little is
-known there, and members would have single pixels of heavy rain.
+"""A forecast file writes a probability below this as 0, and members treat it as 0 too. On dry
+ground a model's probabilities do not fall below about 0.001, and those of 10 mm/h are hardly
+smaller than those of 0.1 mm/h: members would have single pixels of heavy rain there.
 
 On 16 May 2018 of RADOLAN (16 cases of 20 members) the power of waves of 2 to 5 pixels falls by
 this from 1.7 to 3.1 times the observed to 1.2 to 1.6, of 5 to 10 pixels from .95 to 1.5 to .87 to
@@ -95,8 +95,8 @@ def draw_members(
     Returns:
         (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
     """
-    rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
     values = probabilities.values[0]
+    rain, size = past.float().cpu(), (int(past.shape[-2]), int(past.shape[-1]))
     if motion is None:
         motion = torch.from_numpy(estimate_motion(rain.numpy()))[None]
     way = displacements(motion, len(values), backward=True)
@@ -130,6 +130,8 @@ def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _chances(noise: Tensor) -> Tensor:
-    """Normal noise → how likely a larger number is; uniform from 0 to 1, and not too small."""
+    """Normal noise → how likely a larger number is; uniform from 0 to 1, but at least
+    `LEAST_CHANCE`.
+    """
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
     return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.errors import DeviceError
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model.describe import forecasting_memory, forecasting_memory_at_most
@@ -90,8 +90,8 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
     needs = (
-        f"{height}×{width} pixels need {short(whole / 1e9)} GB to forecast, and"
-        f" {short(allowed_bytes / 1e9)} GB may be taken"
+        f"{height}×{width} pixels need {two_digits(whole / 1e9)} GB to forecast, and"
+        f" {two_digits(allowed_bytes / 1e9)} GB may be taken"
     )
     remedy = (
         "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or take a"
@@ -120,7 +120,8 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
         least = [min(cut.longest for cut in axis) for axis in cuts]
         raise DeviceError(
             f"{needs}; the smallest tiles worth it, {least[0]}×{least[1]} with their halo of"
-            f" {halo}, need {short((per_pixel * math.prod(least) + weights) / 1e9)} GB. {remedy}"
+            f" {halo}, need"
+            f" {two_digits((per_pixel * math.prod(least) + weights) / 1e9)} GB. {remedy}"
         )
     return Tiling(*min(fitting)[2:], halo, whole, allowed_bytes)
 

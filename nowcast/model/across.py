@@ -1,4 +1,4 @@
-"""What the probabilities of the other thresholds tell of one."""
+"""How the probabilities of other thresholds change that of one."""
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ class AcrossThresholds(nn.Module):
 
     L is the logit that the neighbourhoods of the newest frame give, n the lead time in units of 5
     minutes, 1 at least. The share of pixels above a threshold does not say how far above it they
-    are: 0.5 mm/h in the midst of 10 mm/h is there for longer than in the midst of 1 mm/h. Where no
-    threshold is reached for kilometres, or all are, nothing is added. It begins at zero.
+    are: 0.5 mm/h lasts longer where 10 mm/h surrounds it than where 1 mm/h does. Where all
+    thresholds are equally likely, as far from any rain, nothing is added. It begins at zero.
 
     Args:
         thresholds: how many.

@@ -170,8 +170,8 @@ def _sums(forecast: xr.Dataset, name: str, index: Index) -> dict[int, Float64Arr
     for minutes in SUMS:
         steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
         if f"{name}{minutes}min" in forecast and steps.size:
-            field = forecast[f"{name}{minutes}min"].isel(time=int(steps[0]))
-            found[minutes] = values_at(field, index)
+            sums = forecast[f"{name}{minutes}min"].isel(time=int(steps[0]))
+            found[minutes] = values_at(sums, index)
     return found
 
 

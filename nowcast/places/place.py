@@ -92,8 +92,8 @@ def read_places(path: str | Path) -> list[Place]:
 
     Raises:
         MissingInputError: if there is no such file.
-        DataError: if it is a device or a pipe, a line is no place, or a name is there twice; names
-            file and line.
+        DataError: if it is a device or a pipe, a line is not a place, or two places have the same
+            name; names file and line.
 
     Example:
         >>> from tempfile import TemporaryDirectory

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from nowcast.arrays import Float64Array
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
@@ -167,7 +167,7 @@ def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
     rule, when = warning.rule, clocks(warning.start, warning.end, zone)
     likely = warning.highest_probability
     how = "" if likely is None else f" (probability up to {likely:.2g})"
-    part = "" if rule.place is not None else f", on up to {short(100 * warning.share)} % of it"
+    part = "" if rule.place is not None else f", on up to {two_digits(100 * warning.share)} % of it"
     most = warning.highest_rate
     rate = "" if most is None else f"; forecast rate up to {rate_in_words(most)}"
     return f"{rule.name}: {rule.rate:g} mm/h or more in {warning.area} {when}{how}{part}{rate}."

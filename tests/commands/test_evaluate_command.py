@@ -109,7 +109,7 @@ def test_baselines_are_scored_without_a_model(run: Run, data: list[str], radar_f
     outcome = run(*words)
     assert (
         outcome.code == 78
-        and "to score baselines alone give input_steps and lead_steps" in outcome.err
+        and "to score only baselines give input_steps and lead_steps" in outcome.err
     )
     assert run(*words, *STEPS, "output=scores").code == 0
     scores = opened("scores/scores.nc").sel(part="all")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.errors import DataError
 from nowcast.radar.grid import CRS, LATITUDE, LONGITUDE
 from nowcast.radar.placing.georeference import ELLIPSOID, Place, place_of_grid
@@ -220,7 +220,7 @@ def _ground(place: Place) -> list[float] | None:
 
 def _on_ground(said: dict[str, Any]) -> str:
     height, width = said["ground"]
-    return f"about {short(height)} x {short(width)} m"
+    return f"about {two_digits(height)} x {two_digits(width)} m"
 
 
 def _sign(place: Place, axis: str) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.arrays import Float32Array
-from nowcast.console import short
+from nowcast.console import two_digits
 from nowcast.motion.grid import COARSE
 from nowcast.report.pictures.colours import INK
 
@@ -68,7 +68,7 @@ def keys_of(arrows: Arrows, shape: tuple[int, int]) -> list["Line2D"]:
     speed = _longest(u, v) * arrows.speed
     key = Line2D(
         [], [], color=INK, linestyle="none", marker=r"$\longrightarrow$", markersize=17,
-        markeredgewidth=0.3, label=f"the longest arrow: {short(speed)} {arrows.unit}",
+        markeredgewidth=0.3, label=f"the longest arrow: {two_digits(speed)} {arrows.unit}",
     )  # fmt: skip
     return [key]
 
