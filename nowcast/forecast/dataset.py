@@ -373,8 +373,8 @@ def _refuse_beyond_memory(path: Path, shape: tuple[int, ...]) -> None:
     free, needs = free_memory(), 4 * math.prod(shape)
     if free is not None and needs > free:
         raise DeviceError(
-            f"{path}: holds {two_digits(needs / 1e9)} GB of rain, and {two_digits(free / 1e9)} GB of"
-            " memory are free; free some."
+            f"{path}: holds {two_digits(needs / 1e9)} GB of rain, and"
+            f" {two_digits(free / 1e9)} GB of memory are free; free some."
         )
 
 
