@@ -12,10 +12,11 @@ class AcrossThresholds(nn.Module):
 
         Σᵤ wₜᵤ(n) (L(u) - L(t)),   w(n) = w₀ + w₁ / n
 
-    L is the logit that the neighbourhoods of the newest frame give, n the lead time in units of 5
-    minutes, 1 at least. The share of pixels above a threshold does not say how far above it they
-    are: 0.5 mm/h lasts longer where 10 mm/h surrounds it than where 1 mm/h does. Where all
-    thresholds are equally likely, as far from any rain, nothing is added. It begins at zero.
+    L is the logit that the neighbourhoods of the newest frame give, n the lead time, 1 at least: in
+    timesteps, or in units of 5 minutes of a model for any grid. The share of pixels above a
+    threshold does not say how far above it they are: 0.5 mm/h lasts longer where 10 mm/h surrounds
+    it than where 1 mm/h does. Where all thresholds are equally likely, as far from any rain,
+    nothing is added. It begins at zero.
 
     Args:
         thresholds: how many.

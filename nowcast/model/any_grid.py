@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nowcast.model.across import AcrossThresholds
 from nowcast.model.detail import REACH, Detail
 from nowcast.model.probability_head import ProbabilityModel
 from nowcast.model.trend import Trend, interpolated
@@ -31,14 +30,14 @@ CONSTANTS = 2
 class AnyGridModel(ProbabilityModel):
     """A `ProbabilityModel` that is told the pixel size and the time step of its frames.
 
-        logit p(t) = L(t) + A(t) + T(t) + C(t) + D(t),   L(t) = logit Σₛ wₛ(t) Fₛ
+        logit p(t) = L(t) + A(t) + T(t) + C(t) + D(t)
 
-    The weights w of the neighbourhoods are a function of their width in km and of the lead time t
-    in minutes. The network C steps by 10 minutes, whatever the time step of the frames is, and is
-    interpolated between: in the moving frame of reference a forecast changes slowly. `Detail` D is
-    D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the `Trend`, and A comes from the other
-    thresholds (`AcrossThresholds`). Two constant channels hold the pixel size and the
-    time step, each as log2 of the ratio to 1 km and to 5 minutes.
+    In L the weights of the neighbourhoods are a function of their width in km and of the lead time
+    t in minutes. A comes from the other thresholds, as there. The network C steps by 10 minutes,
+    whatever the time step of the frames is, and is interpolated between: in the moving frame of
+    reference a forecast changes slowly. `Detail` D is D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is
+    the `Trend`. Two constant channels hold the pixel size and the time step, each as log2 of the
+    ratio to 1 km and to 5 minutes.
 
     Args:
         network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
@@ -74,7 +73,6 @@ class AnyGridModel(ProbabilityModel):
         self.mask = mask
         self.detail = Detail(channels + CONSTANTS, len(thresholds))
         self.trend = Trend(len(thresholds), len(self.octaves))
-        self.across = AcrossThresholds(len(thresholds))
 
     def _halo(self, input_steps: int, lead_steps: int, spacing: Spacing = _USUAL) -> int:
         """See `nowcast.model.stacks.Local`."""

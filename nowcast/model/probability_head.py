@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nowcast.model.across import AcrossThresholds
 from nowcast.model.stacks import Local, call_model
 from nowcast.probability.ladder import check_ladder, running_minimum
 from nowcast.probability.neighbourhoods import REACH, fractions, mixture_logits
@@ -19,13 +20,14 @@ class ProbabilityModel(nn.Module):
     """The probability of reaching each threshold: the Lagrangian probability forecast, corrected by
     a network.
 
-        logit p = logit Σₛ wₛ Fₛ + C
+        logit p = L + A + C,   L = logit Σₛ wₛ Fₛ
 
     Fₛ is the share of pixels in neighbourhood s of the newest frame that reach the threshold. The
     weights w of the neighbourhoods are a softmax of offset + slope · log(lead step), learned for
-    each threshold. C is the output of the network, whose last layer begins at zero: an untrained
-    model is the baseline `lagrangian_probability`. No threshold is more probable than a lower one:
-    in a forecast the logits are a running minimum. In training each threshold learns for itself.
+    each threshold. A comes from the L of the other thresholds (`AcrossThresholds`). C is the output
+    of the network. A and C begin at zero: an untrained model is the baseline
+    `lagrangian_probability`. No threshold is more probable than a lower one: in a forecast the
+    logits are a running minimum. In training each threshold learns for itself.
 
     It belongs to the moving frame of reference, where rain that only moves stands still.
 
@@ -48,8 +50,10 @@ class ProbabilityModel(nn.Module):
     octaves: Sequence[float] = ()
     """log2(1 + width) of the neighbourhoods whose weights are learned; see `mixture_logits`."""
 
-    of_neighbourhoods: Sequence[str] = ("offsets", "slopes")
-    """The parameters that weigh neighbourhoods: few, and of the size of 1."""
+    of_neighbourhoods: Sequence[str] = ("offsets", "slopes", "across.weights")
+    """The parameters that weigh neighbourhoods: few, and of the size of 1. An optimizer keeps this
+    order.
+    """
 
     wants_newest = True
     """It is called with the rates of the newest frame too."""
@@ -69,6 +73,7 @@ class ProbabilityModel(nn.Module):
         offsets, slopes = mixture_logits(self.octaves)
         self.offsets = nn.Parameter(torch.tensor([offsets] * len(thresholds)))
         self.slopes = nn.Parameter(torch.tensor([slopes] * len(thresholds)))
+        self.across = AcrossThresholds(len(thresholds))
 
     def _halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""
@@ -99,7 +104,8 @@ class ProbabilityModel(nn.Module):
         leads = torch.arange(1, lead_steps + 1, device=newest.device, dtype=torch.float32)
         with self.in_float32(frames):
             weights = self.mixture(leads, self.offsets, self.slopes)
-            return self.ordered(self.mixed(newest.float(), weights) + correction.float())
+            start = self.mixed(newest.float(), weights)
+            return self.ordered(start + self.across(start, leads) + correction.float())
 
     def in_float32(self, frames: Tensor) -> AbstractContextManager[object]:
         """Return a context without autocast: in bf16 a logit may be infinite."""
@@ -139,7 +145,7 @@ def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the weights of neighbourhoods that a model has, which learn faster than a network."""
     if not isinstance(model, ProbabilityModel):
         return []
-    return [one for name, one in model.named_parameters() if name in model.of_neighbourhoods]
+    return [model.get_parameter(name) for name in model.of_neighbourhoods]
 
 
 def ladder_of(model: nn.Module) -> tuple[float, ...]:

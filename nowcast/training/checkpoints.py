@@ -25,7 +25,7 @@ from nowcast.training.migrations import Checkpoint as Checkpoint
 from nowcast.training.migrations import migrate
 from nowcast.untrusted.saved_models import saved_model
 
-SCHEMA = 8
+SCHEMA = 9
 """Raised whenever an older program could no longer read a new checkpoint, or could not tell
 whether it is whole; with an entry in MIGRATIONS, so that this program still reads the older one.
 """

@@ -105,23 +105,30 @@ def _say_one_grid(checkpoint: Checkpoint) -> Checkpoint:
 
 def _say_no_trend(checkpoint: Checkpoint) -> Checkpoint:
     """6 → 7: models for any grid did not look at the trend of the rain."""
-    return _with_zeros(checkpoint, "trend.weights", lambda count: (4, count, 2, 7))
+    return _with_zeros(checkpoint, "any", "trend.weights", lambda count: (4, count, 2, 7))
 
 
 def _say_no_other_thresholds(checkpoint: Checkpoint) -> Checkpoint:
     """7 → 8: models for any grid looked at each threshold by itself."""
-    return _with_zeros(checkpoint, "across.weights", lambda count: (2, count, count))
+    return _with_zeros(checkpoint, "any", "across.weights", lambda count: (2, count, count))
+
+
+def _say_no_other_thresholds_on_one_grid(checkpoint: Checkpoint) -> Checkpoint:
+    """8 → 9: so did models of probabilities for one grid."""
+    return _with_zeros(checkpoint, "one", "across.weights", lambda count: (2, count, count))
 
 
 def _with_zeros(
-    checkpoint: Checkpoint, name: str, shape: Callable[[int], tuple[int, ...]]
+    checkpoint: Checkpoint, grids: str, name: str, shape: Callable[[int], tuple[int, ...]]
 ) -> Checkpoint:
-    """Give a model for any grid weights that change nothing, of a shape by its number of
-    thresholds. The last group of its optimizer learns them.
+    """Give a model of probabilities for such grids weights that change nothing, of a shape by its
+    number of thresholds. The last group of its optimizer learns them.
     """
     config = checkpoint.get("config", {})
     model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict) or model.get("grids") != "any":
+    if not isinstance(model, dict):  # an odd one is refused where it is checked
+        return checkpoint
+    if (model.get("head"), model.get("grids")) != ("probability", grids):
         return checkpoint
     zeros = torch.zeros(shape(len(model["thresholds"])))
     ema = checkpoint.get("ema")
@@ -146,6 +153,7 @@ MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     5: _say_one_grid,
     6: _say_no_trend,
     7: _say_no_other_thresholds,
+    8: _say_no_other_thresholds_on_one_grid,
 }
 """By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
 
