@@ -75,6 +75,21 @@ def refuse_repeated(words: Sequence[str]) -> None:
                 raise ConfigError(f"{key}: names {twice[0]} twice; give each a name of its own.")
 
 
+def refuse_beside_start(words: Sequence[str]) -> None:
+    """Refuse words that choose what a training takes from the checkpoint it starts from.
+
+    Errors: ConfigError.
+    """
+    for word in words:
+        key = word.lstrip("+~").split("=")[0]
+        group = re.split(r"[.@]", key)[0]
+        if group in ("model", "inputs", "scaling"):
+            raise ConfigError(
+                f"{key}: a training with start= has the {group} of the checkpoint that it starts"
+                f" from; leave out {key}, or start."
+            )
+
+
 def predict_words(words: list[str], watch: bool) -> list[str]:
     """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
     `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is

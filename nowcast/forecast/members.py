@@ -14,26 +14,14 @@ from torch import Tensor
 
 from nowcast.arrays import Float32Array
 from nowcast.forecast.baselines.cascades import seed_of
-from nowcast.forecast.file_probability import STEP
 from nowcast.forecast.noise import noise_fields, noise_model
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.motion.advection import displacements, refine
 from nowcast.motion.estimation import estimate_motion
 from nowcast.motion.frames import take_along, window_displacement
 from nowcast.probability.forecast import Forecast
-from nowcast.probability.ladder import Probabilities
+from nowcast.probability.ladder import LEAST_CHANCE, Probabilities
 from nowcast.probability.quantiles import rates_of_chances
-
-LEAST_CHANCE = float(STEP) / 2
-"""A forecast file writes a probability below this as 0, and members treat it as 0 too. On dry
-ground a model's probabilities do not fall below about 0.001, and those of 10 mm/h are hardly
-smaller than those of 0.1 mm/h: members would have single pixels of heavy rain there.
-
-On 16 May 2018 of RADOLAN (16 cases of 20 members) the power of waves of 2 to 5 pixels falls by
-this from 1.7 to 3.1 times the observed to 1.2 to 1.6, of 5 to 10 pixels from .95 to 1.5 to .87 to
-1.0, and the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h and more gets rarer: after an hour .57
-of the observed, before .93.
-"""
 
 
 def with_members(
@@ -132,6 +120,11 @@ def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
 def _chances(noise: Tensor) -> Tensor:
     """Normal noise → how likely a larger number is; uniform from 0 to 1, but at least
     `LEAST_CHANCE`.
+
+    On 16 May 2018 of RADOLAN (16 cases of 20 members) the power of waves of 2 to 5 pixels falls by
+    this from 1.7 to 3.1 times the observed to 1.2 to 1.6, of 5 to 10 pixels from .95 to 1.5 to .87
+    to 1.0, and the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h and more gets rarer: after an
+    hour .57 of the observed, before .93.
     """
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
     return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nowcast.probability.formulas import expected_rate
-from nowcast.probability.ladder import Probabilities
+from nowcast.probability.ladder import LEAST_CHANCE, Probabilities
 
 _JUST_BELOW = 1 - 2**-24
 """Times a number in float32: the next lower number, as of `torch.nextafter`, which ONNX lacks."""
@@ -63,10 +63,12 @@ def median_rates(probabilities: Probabilities) -> Tensor:
 
 
 def mean_rates(probabilities: Probabilities, rates: Tensor | None = None) -> Tensor:
-    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`; rates:
-    those of the forecast, of the same shape.
+    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`, and 0
+    where the first threshold is less likely than `LEAST_CHANCE`; rates: those of the forecast, of
+    the same shape.
     """
     values, levels = probabilities.values.float(), probabilities.thresholds
+    values = values.masked_fill(values[:, :, :1] < LEAST_CHANCE, 0.0)
     each = [values[:, :, k : k + 1] for k in range(len(levels))]
     expected: Tensor = expected_rate(each, levels, torch, rates)
     return expected

@@ -232,12 +232,24 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
         "train", "start=pretrained", "model=small", "data=radar", "data.path=rain.nc", *SPLITS[:2],
         *HERE
     )  # fmt: skip
-    assert ran.code == 78 and "model: a training that starts from pretrained" in ran.err
+    assert ran.code == 78 and "model: a training with start= has the model of" in ran.err
     ran = run(
         "train", "start=pretrained", "loss=mse", "data=radar", "data.path=rain.nc", *SPLITS[:2],
         *HERE
     )  # fmt: skip
     assert ran.code == 78 and "loss: mse is not for model.head=probability" in ran.err
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["model=encoder_forecaster", "inputs.mask=false", "scaling.kind=log", "model.patch_size=2"],
+)
+def test_what_the_checkpoint_decides_is_refused_even_as_a_value_that_is_usual(
+    run: Run, word: str
+) -> None:
+    """Taken from the checkpoint without a word, it would be another model than was asked for."""
+    ran = run("train", "start=pretrained", word, "--check", *HERE)
+    assert ran.code == 78 and f"leave out {word.split('=')[0]}, or start." in ran.err, ran.err
 
 
 def test_a_training_that_starts_from_nothing_names_the_key(run: Run, tmp_path: Path) -> None:

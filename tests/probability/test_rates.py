@@ -88,6 +88,13 @@ def test_without_rain_every_rate_is_zero() -> None:
     assert not mean_rates(dry).any()
 
 
+def test_dry_ground_has_no_expected_rain() -> None:
+    """0.002 at every threshold would add up to 0.1 mm/h."""
+    floor = torch.full((1, 1, len(LADDER), 1, 1), 0.002)
+    assert mean_rates(Probabilities(LADDER, floor)).item() == 0
+    assert mean_rates(Probabilities(LADDER, 2 * floor)).item() == pytest.approx(0.004 * 50)
+
+
 def test_arrays_have_the_expected_rates_of_tensors() -> None:
     values = random_probabilities()
     values[0, 1, 3, 2, 2] = math.nan
