@@ -13,10 +13,9 @@ from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, DataError, MissingInputError
-from nowcast.forecast.dataset import LEAD_TIME, MODEL, REFERENCE_TIME, check_forecast
+from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME, check_forecast, method_name
 from nowcast.forecast.file_members import REALIZATION
 from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
-from nowcast.pretrained import model_names
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
@@ -252,12 +251,6 @@ def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
     parts = [method_name(forecast), *([] if where is None else [where])]
     name = printable(", ".join(parts))
     return name if members == 1 else f"{name}, mean of {members} members"
-
-
-def method_name(forecast: xr.Dataset) -> str:
-    """Return the method that a forecast names, or the model that comes with nowcast, or model."""
-    checkpoint = forecast.attrs.get("checkpoint")
-    return str(forecast.attrs.get("method", checkpoint if checkpoint in model_names() else MODEL))
 
 
 def rates_of(forecast: xr.Dataset) -> Any:

@@ -11,7 +11,6 @@ from nowcast.api.plotting import (
     draw,
     forecasts_differ,
     frames_before,
-    method_name,
     method_of,
     observed_frames,
     observed_times,
@@ -20,7 +19,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.config.plot import PlotConfig
 from nowcast.errors import DataError, UsageError
 from nowcast.factories.radar import reading
-from nowcast.forecast.dataset import open_forecast
+from nowcast.forecast.dataset import method_name, open_forecast
 from nowcast.probability.options import RATE_BY
 from nowcast.radar import find_files, open_files
 

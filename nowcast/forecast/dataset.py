@@ -70,6 +70,7 @@ from nowcast.forecast.file_probability import (
     threshold_variable,
 )
 from nowcast.forecast.memory import free_memory
+from nowcast.pretrained import model_names
 from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
 from nowcast.radar.reading.units import quantity_of, rate_factor
 from nowcast.radar.series.other_forecasts import no_forecast, open_other_forecast
@@ -213,6 +214,12 @@ def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
     stored = _as_stored(dataset)
     with written_whole(path) as temporary, uninterrupted():
         stored.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", unlimited_dims=["time"])
+
+
+def method_name(forecast: xr.Dataset) -> str:
+    """Return the method that a forecast names, or the model that comes with nowcast, or model."""
+    checkpoint = forecast.attrs.get("checkpoint")
+    return str(forecast.attrs.get("method", checkpoint if checkpoint in model_names() else MODEL))
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nowcast.forecast.dataset import MODEL, REFERENCE_TIME
+from nowcast.forecast.dataset import REFERENCE_TIME, method_name
 from nowcast.places.answers import Amount, Answers, Turn
 from nowcast.places.zone import clock, local, zone_name
 
@@ -63,8 +63,7 @@ def forecast_in_words(forecast: xr.Dataset, zone: tzinfo) -> str:
     """Return by which method and from when a forecast is."""
     reference: Any = forecast[REFERENCE_TIME].values[()]
     time = local(reference, zone)
-    method = forecast.attrs.get("method", MODEL)
-    return f"forecast by {method} from {time:%Y-%m-%d %H:%M} ({zone})"
+    return f"forecast by {method_name(forecast)} from {time:%Y-%m-%d %H:%M} ({zone})"
 
 
 def _named_once(words: str, answers: Answers, zone: tzinfo) -> str:

@@ -15,8 +15,9 @@ LADDER = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 
 LEAST_CHANCE = 0.0025
 """A forecast file writes a probability below this as 0, members treat it as 0 too, and where that
-of the first threshold is below it no rain is expected. On dry ground a model's probabilities do not fall below about 0.001, and those of 10 mm/h are
-hardly smaller than those of 0.1 mm/h: members would have single pixels of heavy rain there.
+of the first threshold is below it no rain is expected. On dry ground a model's probabilities do not
+fall below about 0.001, and those of 10 mm/h are hardly smaller than those of 0.1 mm/h: members
+would have single pixels of heavy rain there.
 """
 
 BEYOND = 2.0

@@ -5,6 +5,7 @@ import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 from helpers import Outcome
@@ -52,6 +53,12 @@ def test_a_place_is_told_in_words_and_as_a_table(run: Run, folder: Path) -> None
     )
     assert lines[2].split() == ["time", "min", "mm/h", "≥", "0.1"]
     assert lines[3].split() == ["14:10", "10", "3.00", "0.80"] and len(lines) == 9
+
+
+def test_a_forecast_by_the_model_that_comes_with_nowcast_says_so(run: Run, folder: Path) -> None:
+    with netCDF4.Dataset("rain.nc", "a") as file:
+        file.checkpoint = "pretrained"
+    assert run("point", "rain.nc", PLACE).out.startswith("rain.nc: forecast by pretrained from ")
 
 
 @pytest.mark.parametrize("given", ["place=[51.08,10]", 'place="51.08,10"', "place=51.08, 10"])
