@@ -90,7 +90,9 @@ def test_only_a_head_of_probabilities_has_a_ladder_and_a_mixture() -> None:
     other.thresholds = (1.0, 2.0)  # type: ignore[assignment]
     assert ladder_of(other) == () and mixture_parameters(other) == []
     model = build()
-    assert ladder_of(model) == LADDER and len(mixture_parameters(model)) == 2
+    mixture = [model.offsets, model.slopes, model.across.weights]
+    assert ladder_of(model) == LADDER
+    assert all(a is b for a, b in zip(mixture_parameters(model), mixture, strict=True))
 
 
 def test_the_newest_rates_are_asked_for() -> None:

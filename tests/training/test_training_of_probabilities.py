@@ -156,4 +156,4 @@ def test_a_forecast_scores_as_validation_did(rates: PackedRates, whole: Path) ->
 def test_the_weights_of_neighbourhoods_learn_faster_and_do_not_decay() -> None:
     network, mixture = trainer_in(Path()).optimizer.param_groups
     assert mixture["initial_lr"] == MIXTURE_RATE * network["initial_lr"]
-    assert mixture["weight_decay"] == 0 < network["weight_decay"] and len(mixture["params"]) == 2
+    assert mixture["weight_decay"] == 0 < network["weight_decay"] and len(mixture["params"]) == 3
