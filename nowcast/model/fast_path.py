@@ -182,10 +182,10 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
             if seen is None
             else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
         )
-        gates, memory = step(base, recurrent, peephole, memory, hidden[t])
+        gates, memory = step(base, recurrent, peephole, memory, hidden[t], keep)
         seen = _images(hidden[t], grid)
         if keep:
-            kept_gates.append(gates)
+            kept_gates.append(cast(Tensor, gates))
             cells.append(memory)
         else:
             cells[0] = memory
@@ -241,7 +241,9 @@ class _Backward:
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
         weight = channels_last(x.weight_hh)
         step = stepper(*cell.variant.named_activations, memory, weight.dtype).backward
-        dcell = torch.zeros_like(memory) if last_cell is None else _rows(last_cell).clone()
+        dcell = torch.zeros_like(memory)
+        if last_cell is not None:
+            dcell.copy_(_rows(last_cell))
         dhidden = (
             torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
         )

@@ -193,6 +193,29 @@ def test_compiled_kernels_are_the_formulas(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
+def test_a_compiled_forecast_has_peepholes_of_pixels_and_keeps_no_gates(monkeypatch):
+    """Of two images, whose first C is in another order in memory."""
+    monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
+    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+    base, recurrent = torch.randn(1, 1, 20).bfloat16(), torch.randn(2, 40, 20).bfloat16()
+    cell = torch.randn(2, 5, 40).transpose(1, 2)
+    found, expected = torch.empty(2, 2, 40, 5, dtype=torch.bfloat16)
+    peephole = torch.randn(3, 40, 5)
+    gates, after = kernels.forward(base, recurrent, peephole, cell, found, False)
+    if pointwise._no_compiler:
+        pytest.skip(f"nothing can be compiled here: {pointwise._no_compiler[0]}")
+    _, wanted = ways()[0].forward(base, recurrent, peephole, cell, expected)
+    assert gates is None
+    torch.testing.assert_close(after, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.float(), expected.float(), rtol=2**-7, atol=2**-7)
+
+
+def test_tanh_by_sigmoid_is_tanh_up_to_rounding():
+    x = torch.linspace(-20, 20, 100_001)
+    torch.testing.assert_close(pointwise._tanh_by_sigmoid(x), x.tanh(), rtol=0, atol=2e-7)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
 def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
     monkeypatch.setattr(pointwise, "_no_compiler", [])
