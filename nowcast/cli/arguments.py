@@ -75,7 +75,7 @@ def refuse_repeated(words: Sequence[str]) -> None:
                 raise ConfigError(f"{key}: names {twice[0]} twice; give each a name of its own.")
 
 
-def refuse_beside_start(words: Sequence[str]) -> None:
+def refuse_with_start(words: Sequence[str]) -> None:
     """Refuse words that choose what a training takes from the checkpoint it starts from.
 
     Errors: ConfigError.

@@ -37,8 +37,8 @@ class Stepper(NamedTuple):
     hidden), C_t)
         base: W_x· * X_t + b, (b, p, 4 hidden) or (1, 1, 4 hidden); recurrent: W_h· * H_{t−1},
         may be overwritten, or None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1};
-        hidden: H_t is written here; keep: False in a forecast, whose gates nobody reads: the
-        compiled kernel returns None for them.
+        hidden: H_t is written here; keep: False in a forecast, whose gates nobody reads. The
+        compiled kernel then returns None in their place; the operations in place have them anyway.
     backward(gates, peephole, before, after, dhidden, dcell, dgates, dpeephole)
         before, after: C_{t−1} and C_t; dhidden: gradient of H_t; dcell: of C_t, becomes that of
         C_{t−1};
