@@ -73,7 +73,7 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig, OmegaConf
 
-    from nowcast.cli.arguments import in_one_piece, refuse_with_start, refuse_repeated
+    from nowcast.cli.arguments import in_one_piece, refuse_repeated, refuse_with_start
     from nowcast.cli.paths import quote_paths
     from nowcast.cli.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
     from nowcast.cli.trusted_hydra import check_configurations, refuse_pickle

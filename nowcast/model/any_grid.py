@@ -35,9 +35,9 @@ class AnyGridModel(ProbabilityModel):
     L and A are those of `ProbabilityModel`, but the weights of the neighbourhoods are a function of
     their width in km and of the lead time t in minutes. The network C steps by 10 minutes, whatever
     the time step of the frames is, and is interpolated between: in the moving frame of reference a
-    forecast changes slowly. `Detail` D is D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the `Trend`.
-    Two constant channels hold the pixel size and the time step, each as log2 of the ratio to 1 km
-    and to 5 minutes.
+    forecast changes slowly. `Detail` D is D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the
+    `Trend`. Two constant channels hold the pixel size and the time step, each as log2 of the ratio
+    to 1 km and to 5 minutes.
 
     Args:
         network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
