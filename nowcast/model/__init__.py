@@ -111,6 +111,7 @@ __all__ = [
 
 FACE = {
     "probability_head": "a network that gives probabilities",
+    "pointwise": "what a step does between its convolutions, and when that is compiled",
     "describe": "what a model is made of and what it costs",
     "stacks": "what the networks have in common",
     "watched": "who would notice that a cell is not called",

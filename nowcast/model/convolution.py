@@ -2,7 +2,8 @@
 at all, a matrix product.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from operator import index
 from typing import Literal, NamedTuple, SupportsIndex, cast
 
@@ -89,6 +90,52 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     return _CONVOLUTIONS[weight.ndim - 2](x, weight, bias, shape.stride, before, shape.dilation)
 
 
+def many_times(
+    weight: Tensor, bias: Tensor | None, shape: Shape, images: Sequence[int]
+) -> Callable[[Tensor], Tensor]:
+    """`convolve` by this weight for images (n, c, *grid) of this size, without a gradient.
+
+    On a CPU the weight is brought once into the order in which oneDNN reads it; `conv2d` does so at
+    each call.
+    """
+    before, after = paddings(images[2:], weight.shape[2:], shape)
+    if before == after and 0 not in images and _can_be_packed(weight):
+        layout = before, shape.stride, shape.dilation, 1
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, list(images))
+        return lambda x: torch.ops.mkldnn._convolution_pointwise(
+            channels_last(x), packed, bias, *layout, "none", [], ""
+        )
+    weight = channels_last(weight)
+    return lambda x: convolve(channels_last(x), weight, bias, shape)
+
+
+def _can_be_packed(weight: Tensor) -> bool:
+    return (
+        weight.ndim == 4
+        and weight.device.type == "cpu"
+        and bool(torch.backends.mkldnn.enabled)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and _packs(weight.dtype)
+    )
+
+
+@cache
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch packs weights, seen on a small one: the operators are not public."""
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight = torch.ones(1, 1, 3, 3, dtype=dtype), torch.ones(1, 1, 3, 3, dtype=dtype)
+    layout = [1, 1], [1, 1], [1, 1], 1
+    try:
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, [1, 1, 3, 3])
+        found = torch.ops.mkldnn._convolution_pointwise(x, packed, None, *layout, "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.equal(found, functional.conv2d(x, weight, padding=1))
+
+
 def paddings(
     grid: Sequence[int], kernel: Sequence[int], shape: Shape
 ) -> tuple[list[int], list[int]]:
@@ -137,27 +184,28 @@ def grid_after(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tupl
 
 
 def convolution_gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, shape: Shape, wants_x: bool, wants_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of a sum over `convolve(x, weight, None, shape) * gradient` for x and for the
-    weight, those that are wanted.
+    gradient: Tensor, x: Tensor, weight: Tensor, shape: Shape, wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of a sum over `convolve(x, weight, bias, shape) * gradient` for x, for the weight
+    and for the bias, those that are wanted.
     """
-    if not (wants_x or wants_weight):
-        return None, None
+    wants_x, wants_weight, wants_bias = wanted
     if weight.ndim == 2:
-        return (gradient @ weight if wants_x else None), (
-            gradient.t() @ x if wants_weight else None
+        return (
+            gradient @ weight if wants_x else None,
+            gradient.t() @ x if wants_weight else None,
+            gradient.sum(0) if wants_bias else None,
         )
     grid = x.shape[2:]
     before, after = paddings(grid, weight.shape[2:], shape)
     even = before == after
     if not even:
         x = functional.pad(x, both_sides(before, after))
-    dx, dweight, _ = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, shape.stride, before if even else [0] * len(before),
-        shape.dilation, False, [0] * len(grid), 1, [wants_x, wants_weight, False],
+    dx, dweight, dbias = torch.ops.aten.convolution_backward(
+        gradient, x, weight, weight.shape[:1], shape.stride, before if even else [0] * len(before),
+        shape.dilation, False, [0] * len(grid), 1, wanted,
     )  # fmt: skip
     if wants_x and not even:
         for axis, (start, length) in enumerate(zip(before, grid, strict=True), start=2):
             dx = dx.narrow(axis, start, length)
-    return dx, dweight
+    return dx, dweight, dbias

@@ -21,16 +21,17 @@ from nowcast.model.convolution import (
     Shape,
     channels_last,
     convolution_gradients,
-    convolve,
     grid_after,
+    many_times,
     unit,
 )
 from nowcast.model.pointwise import stepper
 from nowcast.model.watched import is_untouched, is_watched
 
-STEPS_AT_ONCE = 5
-"""Steps whose convolutions do not wait for each other and are taken together: more cost memory,
-fewer cost time. A forecast, which keeps H alone, takes one by one.
+PIXELS_AT_ONCE = 2**12
+"""Pixels whose convolutions, which do not wait for each other, are taken together: those of several
+steps where a step has fewer, and always of two. More cost memory, fewer cost time. A forecast,
+which keeps H alone, takes one step after the other.
 """
 
 DEVICES = ("cpu", "cuda", "meta")
@@ -154,7 +155,7 @@ class _Unrolled(torch.autograd.Function):
 
 def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     """All steps; `keep` what back-propagation needs."""
-    weight, seen = channels_last(x.weight_hh), x.hidden
+    weight, seen = x.weight_hh, x.hidden
     if x.frames is not None and x.weight_ih is not None:
         b, grid = (
             x.frames.shape[1],
@@ -171,17 +172,15 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     )
     peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
     activation, gate = cell.variant.named_activations
-    step = stepper(activation, gate, memory, weight.dtype, 0 if keep else steps).forward
+    step = stepper(activation, gate, memory, steps, training=keep).forward
 
-    output = _empty(weight, (steps, b, cell.hidden_channels, *grid))
+    images = b, cell.hidden_channels, *grid
+    recur = many_times(weight, None, unit(cell.dimensions), images)
+    output = _empty(weight, (steps, *images))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
     kept_gates, cells = [], [memory]
-    for t, base in enumerate(_bases(cell, steps, x, STEPS_AT_ONCE if keep else 1)):
-        recurrent = (
-            None
-            if seen is None
-            else _rows(convolve(channels_last(seen), weight, None, unit(cell.dimensions)))
-        )
+    for t, base in enumerate(_bases(cell, steps, x, _steps_at_once(memory) if keep else 1)):
+        recurrent = None if seen is None else _rows(recur(seen))
         gates, memory = step(base, recurrent, peephole, memory, hidden[t], keep)
         seen = _images(hidden[t], grid)
         if keep:
@@ -193,6 +192,10 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     return Tape(grid, output, hidden, kept_gates, cells)
 
 
+def _steps_at_once(memory: Tensor) -> int:
+    return max(2, PIXELS_AT_ONCE // max(1, memory.shape[0] * memory.shape[1]))
+
+
 def _bases(cell: ConvLSTMCell, steps: int, x: StepInputs, at_once: int) -> Iterator[Tensor]:
     """W_x· * X + b of each step, (b, p, 4 hidden), or (1, 1, 4 hidden) without input."""
     bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
@@ -200,13 +203,13 @@ def _bases(cell: ConvLSTMCell, steps: int, x: StepInputs, at_once: int) -> Itera
         alone = x.weight_hh.new_zeros(4 * cell.hidden_channels) if bias is None else bias
         yield from (alone[None, None],) * steps
         return
-    weight = channels_last(x.weight_ih)
-    for start in range(0, len(x.frames), at_once):
+    t, b, *image = x.frames.shape
+    images = min(t, at_once) * b, *image
+    read = many_times(x.weight_ih, bias, cell.input_shape, images)
+    for start in range(0, t, at_once):
         some = x.frames[start : start + at_once]
-        bases = _rows(
-            convolve(channels_last(some.flatten(0, 1)), weight, bias, cell.input_shape)
-        ).unflatten(0, some.shape[:2])
-        yield from bases if len(x.frames) == steps else (bases[0],) * steps
+        bases = _rows(read(some.flatten(0, 1))).unflatten(0, some.shape[:2])
+        yield from bases if t == steps else (bases[0],) * steps
 
 
 class _Backward:
@@ -240,62 +243,61 @@ class _Backward:
         x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
         weight = channels_last(x.weight_hh)
-        step = stepper(*cell.variant.named_activations, memory, weight.dtype).backward
+        names, steps = cell.variant.named_activations, len(tape.hidden)
+        step = stepper(*names, memory, steps, training=True).backward
         dcell = torch.zeros_like(memory)
         if last_cell is not None:
             dcell.copy_(_rows(last_cell))
         dhidden = (
             torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
         )
-        for end in range(len(tape.hidden), 0, -STEPS_AT_ONCE):
-            start = max(0, end - STEPS_AT_ONCE)
+        at_once = _steps_at_once(memory)
+        for end in range(steps, 0, -at_once):
+            start = max(0, end - at_once)
             dgates = tape.hidden.new_empty(end - start, *memory.shape[:2], 4 * cell.hidden_channels)
             for t in reversed(range(start, end)):
-                if output is not None:
-                    dhidden = dhidden + _rows(output[t])
                 step(
-                    tape.gates[t],
-                    peephole,
-                    tape.cells[t],
-                    tape.cells[t + 1],
-                    dhidden,
-                    dcell,
-                    dgates[t - start],
-                    self.peephole,
-                )
+                    tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1],
+                    None if output is None else _rows(output[t]), dhidden, dcell,
+                    dgates[t - start], self.peephole,
+                )  # fmt: skip
                 if t > 0 or self.wanted.hidden:
-                    dhidden = _rows(
-                        self._gradients(
-                            dgates[t - start],
-                            _images(tape.hidden[t], tape.grid),
-                            weight,
-                            self.once,
-                            "x",
-                        )
-                    )
+                    seen = _images(tape.hidden[t], tape.grid)
+                    dhidden = _rows(self._of_x(dgates[t - start], seen, weight, self.once))
             self._add(start, end, dgates)
         return self._sums(dhidden, dcell)
 
     def _add(self, start: int, end: int, dgates: Tensor) -> None:
         """Take the steps from `start` to `end` into the sums; dgates (t, b, p, 4 hidden)."""
         x, tape = self.x, self.tape
-        if self.wanted.weight_hh:
-            if start == 0 and x.hidden is not None:
-                self.weight_hh += self._gradients(
-                    dgates[0], x.hidden, x.weight_hh, self.once, "weight"
-                )
-            first = max(start, 1)
-            if first < end:
-                seen = _images(tape.hidden[first - 1 : end - 1].flatten(0, 1), tape.grid)
-                self.weight_hh += self._gradients(
-                    dgates[first - start :].flatten(0, 1), seen, x.weight_hh, self.once, "weight"
-                )
-        if self.wanted.bias:
-            self.bias += dgates.sum((0, 1, 2), dtype=self.bias.dtype)
+        first = start
+        if start == 0:  # whose H comes from outside, or is 0
+            if x.hidden is not None:
+                self._add_recurrent(dgates[0], x.hidden)
+            elif self.wanted.bias:
+                self.bias += dgates[0].sum((0, 1), dtype=self.bias.dtype)
+            first = 1
+        if first < end:
+            seen = _images(tape.hidden[first - 1 : end - 1].flatten(0, 1), tape.grid)
+            self._add_recurrent(dgates[first - start :].flatten(0, 1), seen)
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
         elif self.wanted.frames or self.wanted.weight_ih:
             self._add_input(slice(start, end), dgates.flatten(0, 1))
+
+    def _add_recurrent(self, dgates: Tensor, seen: Tensor) -> None:
+        """The state-to-state convolution of `seen`, and the bias, which costs the least here."""
+        wanted = False, bool(self.wanted.weight_hh), bool(self.wanted.bias)
+        if not any(wanted):
+            return
+        gradient = _images(dgates, self.tape.grid)
+        _, dweight, dbias = convolution_gradients(
+            gradient, seen, self.x.weight_hh, self.once, wanted
+        )
+        if dweight is not None:
+            self.weight_hh += dweight
+        if dbias is not None:
+            self.bias += dbias
 
     def _add_input(self, steps: slice, dgates: Tensor) -> None:
         """The input-to-state convolution at these steps; dgates (t · b, p, 4 hidden)."""
@@ -306,19 +308,21 @@ class _Backward:
         )
         flat = channels_last(frames.flatten(0, 1))
         if self.wanted.weight_ih and self.weight_ih is not None:
-            self.weight_ih += self._gradients(dgates, flat, weight, shape, "weight")
+            gradient = _images(dgates, self.tape.grid)
+            self.weight_ih += cast(
+                Tensor,
+                convolution_gradients(gradient, flat, weight, shape, (False, True, False))[1],
+            )
         if self.wanted.frames and self.frames is not None:
-            self.frames[steps] = self._gradients(dgates, flat, weight, shape, "x").unflatten(
+            self.frames[steps] = self._of_x(dgates, flat, weight, shape).unflatten(
                 0, frames.shape[:2]
             )
 
-    def _gradients(
-        self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape, of: str
-    ) -> Tensor:
-        dx, dweight = convolution_gradients(
-            _images(dgates, self.tape.grid), x, weight, shape, of == "x", of == "weight"
+    def _of_x(self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+        gradient = _images(dgates, self.tape.grid)
+        return cast(
+            Tensor, convolution_gradients(gradient, x, weight, shape, (True, False, False))[0]
         )
-        return cast(Tensor, dx if of == "x" else dweight)
 
     def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
         x, grid = self.x, self.tape.grid

@@ -6,7 +6,9 @@ operation at a time, which needs no compiler. `stepper` chooses.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -22,10 +24,24 @@ WORTH_COMPILING = 2**16
 """Numbers in a cell state from which a compiled kernel is quicker than operations in place."""
 
 COMPILED_AFTER = 2**31
-"""Numbers that forecasts take through steps in place, at about 8 ns each on a core, before the
-kernels are compiled: compiling takes 5 to 15 s, so a process that makes one forecast never
-waits for it, and one that makes many loses no more than as long again.
+"""Numbers that go through steps on a CPU, there or back, before the kernels are compiled. In place
+each costs some 7 ns more, so 2³¹ of them cost the 15 to 30 s that compiling takes: a process that
+makes one forecast never waits for it, and one that makes many loses no more than as long again.
 """
+
+_planned: ContextVar[int | None] = ContextVar("planned", default=None)
+
+
+@contextmanager
+def planned_batches(batches: int) -> Iterator[None]:
+    """Say how many batches a training takes from its first to its last, resumed or not: kernels are
+    then compiled at once or never, and a resumed run computes the same bits.
+    """
+    token = _planned.set(batches)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
 
 
 class Stepper(NamedTuple):
@@ -39,9 +55,9 @@ class Stepper(NamedTuple):
         may be overwritten, or None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1};
         hidden: H_t is written here; keep: False in a forecast, whose gates nobody reads. The
         compiled kernel then returns None in their place; the operations in place have them anyway.
-    backward(gates, peephole, before, after, dhidden, dcell, dgates, dpeephole)
-        before, after: C_{t−1} and C_t; dhidden: gradient of H_t; dcell: of C_t, becomes that of
-        C_{t−1};
+    backward(gates, peephole, before, after, doutput, dhidden, dcell, dgates, dpeephole)
+        before, after: C_{t−1} and C_t; doutput and dhidden: gradients of H_t as the output, or
+        None, and as the next step's input, which are added; dcell: of C_t, becomes that of C_{t−1};
         dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to
         add to, or None.
     """
@@ -51,45 +67,37 @@ class Stepper(NamedTuple):
 
 
 def stepper(
-    activation: str,
-    recurrent_activation: str,
-    cell: Tensor,
-    dtype: torch.dtype,
-    forecast_steps: int = 0,
+    activation: str, recurrent_activation: str, cell: Tensor, steps: int, training: bool
 ) -> Stepper:
-    """The quicker way for these activations, cell states like `cell` (b, p, hidden), and
-    convolutions in `dtype`.
-
-    Compiled on a GPU and in half precision; on a CPU in full precision the operations in place are
-    as quick. forecast_steps: how many steps of a forecast; 0 in training, which is long and
-    compiles at once, so that a resumed run computes the same bits.
+    """The quicker way for these activations and for `steps` steps of cell states like `cell`
+    (b, p, hidden): compiled kernels, unless compiling takes longer than they save.
     """
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     in_place = Stepper(
         partial(_forward_in_place, *functions), partial(_backward_in_place, *functions)
     )
-    full_on_cpu = cell.device.type == "cpu" and dtype == cell.dtype
     # under a dispatch mode nothing can be compiled
     watched = torch._C._len_torch_dispatch_stack() > 0
     if (
-        full_on_cpu
-        or watched
+        watched
         or cell.device.type not in ("cpu", "cuda")
         or cell.numel() < WORTH_COMPILING
+        or not ((training and cell.is_cuda) or _is_worth_it(steps * cell.numel()))
     ):
-        return in_place
-    if forecast_steps and not _is_worth_it(forecast_steps * cell.numel()):
         return in_place
     kernels = partial(_compiled, activation, recurrent_activation)
     return Stepper(partial(_try, 0, kernels, in_place), partial(_try, 1, kernels, in_place))
 
 
 def _is_worth_it(numbers: int) -> bool:
-    """Add `numbers`, and return whether kernels exist already or so much was forecast that
-    compiling them pays.
+    """Whether compiling pays for the planned batches of so many numbers; without a plan, add them,
+    and return whether kernels exist already or so many went through steps in place.
     """
-    _forecast[0] += numbers
-    return _compiled.cache_info().currsize > 0 or _forecast[0] >= COMPILED_AFTER
+    batches = _planned.get()
+    if batches is not None:
+        return batches * numbers >= COMPILED_AFTER
+    _taken[0] += numbers
+    return _compiled.cache_info().currsize > 0 or _taken[0] >= COMPILED_AFTER
 
 
 def forward(
@@ -116,13 +124,15 @@ def forward(
 
 def backward(
     activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
-    before: Tensor, after: Tensor, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
-    dpeephole: Tensor | None,
+    before: Tensor, after: Tensor, doutput: Tensor | None, dhidden: Tensor, dcell: Tensor,
+    dgates: Tensor, dpeephole: Tensor | None,
 ) -> None:  # fmt: skip
     """The chain rule through `forward`; see `Stepper.backward`."""
     i, f, g, o = gates.type(before.dtype).chunk(4, dim=-1)
     w_ci, w_cf, w_co = (0.0, 0.0, 0.0) if peephole is None else peephole
     squashed = activation.value(after)
+    if doutput is not None:
+        dhidden = dhidden.type(before.dtype) + doutput
     do = dhidden * squashed * gate.slope(o)
     dc = dcell + dhidden * o * activation.slope(squashed) + w_co * do
     di, df, dg = dc * g * gate.slope(i), dc * before * gate.slope(f), dc * i * activation.slope(g)
@@ -166,10 +176,12 @@ def _forward_in_place(
 
 def _backward_in_place(
     activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
-    before: Tensor, after: Tensor, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
-    dpeephole: Tensor | None,
+    before: Tensor, after: Tensor, doutput: Tensor | None, dhidden: Tensor, dcell: Tensor,
+    dgates: Tensor, dpeephole: Tensor | None,
 ) -> None:  # fmt: skip
     size = after.shape[-1]
+    if doutput is not None:
+        dhidden = dhidden.type(after.dtype) + doutput
     gates = gates.type(after.dtype)
     out = dgates if dgates.dtype == after.dtype else torch.empty_like(gates)
     i, f, g, o = gates.chunk(4, dim=-1)
@@ -203,8 +215,16 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
     )
     keep_cache_private()
     functions = _to_compile(activation), _to_compile(recurrent_activation)
-    rows = torch.compile(partial(forward, *functions), fullgraph=True)
-    back = torch.compile(partial(backward, *functions), fullgraph=True)
+
+    # functions and not partial(…): the compiler counts what it makes of each function, and takes
+    # all partial ones, and many modules of the user, for one
+    @partial(torch.compile, fullgraph=True)
+    def rows(*arguments: Any) -> tuple[Tensor | None, Tensor]:
+        return forward(*functions, *arguments)
+
+    @partial(torch.compile, fullgraph=True)
+    def back(*arguments: Any) -> None:
+        backward(*functions, *arguments)
 
     def forward_of_images(
         base: Tensor, recurrent: Tensor, peephole: Tensor | None, cell: Tensor, hidden: Tensor,
@@ -217,12 +237,14 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
         return None if gates is None else gates.view(*cell.shape[:-1], -1), after.view(cell.shape)
 
     def backward_of_images(
-        gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor, dhidden: Tensor,
-        dcell: Tensor, dgates: Tensor, dpeephole: Tensor | None,
+        gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
+        doutput: Tensor | None, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
+        dpeephole: Tensor | None,
     ) -> None:  # fmt: skip
         back(
             _in_rows(gates), _peepholes_in_rows(peephole, before), _in_rows(before.contiguous()),
-            _in_rows(after), _in_rows(dhidden.contiguous()), _in_rows(dcell), _in_rows(dgates),
+            _in_rows(after), None if doutput is None else _in_rows(doutput.contiguous()),
+            _in_rows(dhidden.contiguous()), _in_rows(dcell), _in_rows(dgates),
             None if dpeephole is None else _of_any_length(dpeephole.flatten(1, 2), 1),
         )  # fmt: skip
 
@@ -261,8 +283,8 @@ def _of_any_length(x: Tensor, dimension: int) -> Tensor:
     return x
 
 
-_forecast = [0]
-"""Numbers that forecasts of this process took through steps."""
+_taken = [0]
+"""Numbers that this process took through steps without a plan."""
 
 _no_compiler: list[str] = []
 """Why nothing can be compiled in this process, once that is known."""

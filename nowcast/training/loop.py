@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from nowcast.errors import InternalError, Interrupted
 from nowcast.files import written_whole
+from nowcast.model.pointwise import planned_batches
 from nowcast.model.probability_head import ladder_of
 from nowcast.model.stacks import call_model
 from nowcast.probability.calibration import Calibration, calibration_of
@@ -104,11 +105,13 @@ class Trainer:
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite, or a worker died.
         """
+        batches = self.plan.epochs * -(-len(train) // self.plan.batch_size)
         try:
-            if self.starts_trained and self.start is None and self._is_at_first_step():
-                self._score_start(validation, stop)
-            while self.progress.epoch < self.plan.epochs and not self.stalled():
-                self._run_epoch(train, validation, stop)
+            with planned_batches(batches):
+                if self.starts_trained and self.start is None and self._is_at_first_step():
+                    self._score_start(validation, stop)
+                while self.progress.epoch < self.plan.epochs and not self.stalled():
+                    self._run_epoch(train, validation, stop)
         # raised wherever this process is when it hears of the death of a worker
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):

@@ -3,20 +3,24 @@
 Training step and forecast against the cells that people copy, in one process, in turns.
 
     make bench, or python scripts/benchmarks/layer.py [--work mnist radar large]
-    [--precision fp32 bf16] [--device cpu|cuda] [--rounds 7] [--batch 32]
+    [--precision fp32 bf16] [--threads 1 2] [--device cpu|cuda] [--rounds 7] [--batch 32]
 
 Each round runs every contestant once, one after the other, so that whatever else the machine does
 falls on all of them alike; a ratio is taken within a round, and the table has the median and the
 quartiles over the rounds. 1 is the plain cell as
 published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over
 all steps; a training step is forward and backward of the mean square of the output, a forecast is
-forward without gradients.
+forward without gradients. The convolutions alone, as the fastest that PyTorch has, are the limit
+of all. Compiling the plain cell takes minutes the first time.
 """
 
 import argparse
+import logging
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -34,6 +38,7 @@ from nowcast.model import ConvLSTM
 from nowcast.model.compiling import keep_cache_private
 
 HIDDEN = 64
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Work(NamedTuple):
@@ -106,6 +111,52 @@ class EightLayer(nn.Module):
         return torch.stack(outputs, dim=1)
 
 
+class ConvolutionsAlone:
+    """What every contestant convolves, in the quickest order in memory, and nothing else: at each
+    step one convolution over x and h together, and in training its gradients.
+    """
+
+    def __init__(self, work: Work, dtype: torch.dtype, device: str) -> None:
+        self.t, self.padding = work.t, [work.kernel // 2] * 2
+        place = partial(torch.rand, device=device, dtype=dtype)
+        grid = work.h, work.w
+        self.layers = [
+            tuple(
+                x.contiguous(memory_format=torch.channels_last)
+                for x in (
+                    place(work.b, channels + HIDDEN, *grid),
+                    place(4 * HIDDEN, channels + HIDDEN, work.kernel, work.kernel),
+                    place(work.b, 4 * HIDDEN, *grid),
+                )
+            )
+            for channels in (work.c, HIDDEN)
+        ]
+
+    @torch.no_grad()
+    def forecast(self) -> None:
+        for x, weight, _ in self.layers:
+            for _ in range(self.t):
+                nn.functional.conv2d(x, weight, padding=self.padding)
+
+    def train(self) -> None:
+        self.forecast()
+        for layer, (x, weight, gradient) in enumerate(self.layers):
+            # of the frames themselves nobody takes gradients
+            first = 0 if layer else x.shape[1] - HIDDEN
+            h, weight_h = (
+                part[:, first:].contiguous(memory_format=torch.channels_last)
+                for part in (x, weight)
+            )
+            for _ in range(self.t):
+                self._gradient(gradient, h, weight_h, [True, False, False])
+                self._gradient(gradient, x, weight, [False, True, False])
+
+    def _gradient(self, gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> None:
+        torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, [1, 1], self.padding, [1, 1], False, [0, 0], 1, wanted
+        )
+
+
 def build_ours(work: Work) -> nn.Module:
     return ConvLSTM(work.c, [HIDDEN, HIDDEN], work.kernel, peephole="none", return_state=False)
 
@@ -133,7 +184,7 @@ def build_keras(work: Work) -> nn.Module | None:
 
 @dataclass
 class Contestant:
-    """A model in one precision, and what was measured of it."""
+    """A model in one precision."""
 
     name: str
     precision: str
@@ -142,8 +193,9 @@ class Contestant:
     compiled: bool = False
 
     def autocast(self) -> Any:
-        dtype = {"fp32": None, "bf16": torch.bfloat16}[self.precision]
-        return torch.autocast(self.frames.device.type, dtype) if dtype else nullcontext()
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.frames.device.type, DTYPES[self.precision])
 
     def train(self) -> None:
         self.model.zero_grad()
@@ -161,8 +213,23 @@ class Contestant:
         return f"{self.name}{', compiled' if self.compiled else ''}"
 
 
-def contestants(work: Work, precisions: list[str], device: str) -> Iterator[Contestant]:
-    """The plain cell in fp32 comes first: it is 1."""
+@dataclass
+class Limit:
+    """What no contestant of this precision can be faster than."""
+
+    precision: str
+    convolutions: ConvolutionsAlone
+    label = "convolutions alone"
+
+    def train(self) -> None:
+        self.convolutions.train()
+
+    def forecast(self) -> None:
+        self.convolutions.forecast()
+
+
+def contestants(work: Work, precisions: list[str], device: str) -> Iterator["Contestant | Limit"]:
+    """The plain cell in fp32 comes first: it is 1. Of each precision the limit comes first."""
     frames = torch.rand(work.b, work.t, work.c, work.h, work.w, device=device)
     builders = {
         "plain cell": partial(build_stack, PlainLayer),
@@ -174,8 +241,9 @@ def contestants(work: Work, precisions: list[str], device: str) -> Iterator[Cont
             torch.manual_seed(0)
             model = build(work).to(device)
             yield Contestant(name, precision, model, frames)
-            if device == "cuda":
+            if device == "cuda" or name == "plain cell":
                 yield Contestant(name, precision, torch.compile(model), frames, compiled=True)  # type: ignore[arg-type]
+        yield Limit(precision, ConvolutionsAlone(work, DTYPES[precision], device))
     model = (
         build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None
     )  # Keras takes the GPU where it sees one
@@ -222,7 +290,7 @@ def peak_flops(precision: str, device: str) -> float:
     convolve faster than they multiply matrices.
     """
     b, n, channels, kernel = 64 if device == "cuda" else 8, 64 if device == "cuda" else 32, 256, 3
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    dtype = DTYPES[precision]
     frames = torch.rand(b, channels, n, n, device=device, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
@@ -248,6 +316,7 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     }
     rows = []
     for kind in ("train", "forecast"):
+        torch.compiler.reset()  # it makes only so many kernels of each function
         tasks = [getattr(one, kind) for one in those]
         operations = [flops(task) for task in tasks]
         for task in tasks:
@@ -256,15 +325,19 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
         rounds = []
         for _ in tqdm(range(arguments.rounds), f"{name} {kind}", disable=None, leave=False):
             rounds.append([seconds(task, arguments.device) for task in tasks])
+        limits = {one.precision: k for k, one in enumerate(those) if isinstance(one, Limit)}
         for k, one in enumerate(those):
             ratios = [times[0] / times[k] for times in rounds]
             low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
             typical = statistics.median(times[k] for times in rounds)
-            share = operations[k] / typical / peaks[one.precision]
+            of_limit = statistics.median(
+                times[limits[one.precision]] / times[k] for times in rounds
+            )
+            of_peak = operations[k] / typical / peaks[one.precision]
             rows.append(
                 f"| {name} | {kind} | {one.label} | {one.precision} | {typical * 1e3:.0f} |"
                 f" **{middle:.2f}** ({low:.2f}–{high:.2f}) | {memory[k] / memory[0]:.2f} |"
-                f" {share:.0%} |"
+                f" {of_limit:.0%} | {of_peak:.0%} |"
             )
     return rows
 
@@ -291,24 +364,44 @@ def main() -> None:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
     )
+    parser.add_argument(
+        "--threads", type=int, nargs="+", help="of a CPU; 1 and all where not given"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--batch", type=int, help="sequences in a batch, instead of each work's own"
     )
     arguments = parser.parse_args()
+    if arguments.device == "cpu" and len(arguments.threads or [1, 2]) > 1:
+        for threads in arguments.threads or sorted({1, os.cpu_count() or 1}):
+            run_with(threads)
+        return
     keep_cache_private()
+    # warns of each model that PyTorch cannot take whole, and of what it does not serve
+    torch._logging.set_logs(dynamo=logging.ERROR)
     # fp32 is the measure of all
     arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]
     print(
         f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is"
         " faster\n"
     )
-    print("| work | what | layer | precision | ms | speed | memory | share of convolution peak |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| work | what | layer | precision | ms | speed | memory | limit's share of the time |"
+        " share of convolution peak |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.work:
         work = WORKS[name]._replace(**({"b": arguments.batch} if arguments.batch else {}))
         for row in measure(name, work, arguments):
             print(row, flush=True)
+
+
+def run_with(threads: int) -> None:
+    """This script with so many threads, in a process of its own: compiled kernels have them built
+    in.
+    """
+    command = [sys.executable, __file__, *sys.argv[1:], "--threads", str(threads)]
+    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, check=True)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_without_a_home_a_folder_for_the_process_is_made_and_removed_at_its_end(
 @pytest.fixture
 def never_compiled(monkeypatch):
     monkeypatch.setattr(pointwise, "_no_compiler", [])
-    monkeypatch.setattr(pointwise, "_forecast", [0])
+    monkeypatch.setattr(pointwise, "_taken", [0])
     pointwise._compiled.cache_clear()
     torch.compiler.reset()
     yield
@@ -119,7 +119,7 @@ def kernels(monkeypatch, never_compiled):
 
     def compiled(*names):
         wanted.append(names)
-        return pointwise.stepper(*names, torch.zeros(1), torch.float32)
+        return pointwise.stepper(*names, torch.zeros(1), 1, training=False)
 
     monkeypatch.setattr(pointwise, "_compiled", pointwise.cache(compiled))
     return wanted
@@ -140,13 +140,28 @@ def test_one_forecast_never_waits_for_the_compiler_and_many_do_once(kernels, mon
     assert wanted == [0, 0, 1, 1]
 
 
-def test_training_compiles_at_once_and_full_precision_on_a_cpu_never(kernels):
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_training_compiles_at_once_where_it_is_long_and_never_where_it_is_short(
+    kernels, monkeypatch, precision
+):
     layer = ConvLSTM(1, 64, 1)
-    layer(LARGE)[0].sum().backward()
-    assert not kernels
-    with torch.autocast("cpu", torch.bfloat16):
-        layer(LARGE)[0].float().sum().backward()
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 30 * 2**16)  # ten batches of three steps
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        with pointwise.planned_batches(9):
+            for _ in range(9):
+                layer(LARGE)[0].float().sum().backward()
+        assert not kernels
+        with pointwise.planned_batches(10):
+            layer(LARGE)[0].float().sum().backward()
     assert kernels == [("tanh", "sigmoid")]
+
+
+def test_a_training_without_a_plan_compiles_once_it_was_long_there_and_back(kernels, monkeypatch):
+    layer = ConvLSTM(1, 64, 1)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 12 * 2**16)  # two batches there and back
+    for wanted in (0, 1):
+        layer(LARGE)[0].sum().backward()
+        assert len(kernels) == wanted
 
 
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
@@ -166,6 +181,7 @@ def test_what_hinders_the_compiler_is_said_once_and_training_goes_on(
     if hindrance in cache:
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache[hindrance]))
     layer = ConvLSTM(1, 64, 1)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
     with (
         torch._dynamo.config.patch(disable=hindrance not in cache),
         caplog.at_level(logging.INFO, logger="nowcast"),

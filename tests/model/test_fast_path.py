@@ -157,7 +157,9 @@ def steps_of(way, dtype, size=(2, 40, 5)):
     hidden, dcell, dpeephole = torch.empty(size, dtype=dtype), noise(*size), torch.zeros(3, *size)
     gates, after = way.forward(base, recurrent, peephole, cell, hidden)
     dgates = torch.empty_like(gates)
-    way.backward(gates, peephole, cell, after, noise(*size, dtype=dtype), dcell, dgates, dpeephole)
+    gradient = noise(*size, dtype=dtype)
+    doutput, dhidden = gradient / 4, 3 * gradient / 4
+    way.backward(gates, peephole, cell, after, doutput, dhidden, dcell, dgates, dpeephole)
     return hidden.clone(), gates, after, dgates, dcell, dpeephole
 
 
@@ -166,7 +168,7 @@ def ways(activation="tanh", recurrent="sigmoid"):
     formulas = pointwise.Stepper(
         *(pointwise.partial(f, *functions) for f in (pointwise.forward, pointwise.backward))
     )
-    in_place = pointwise.stepper(activation, recurrent, torch.zeros(1), torch.float32)
+    in_place = pointwise.stepper(activation, recurrent, torch.zeros(1), 1, training=False)
     return formulas, in_place
 
 
@@ -184,7 +186,8 @@ def test_a_step_in_place_is_the_formulas(activation, recurrent, dtype):
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
 def test_compiled_kernels_are_the_formulas(monkeypatch):
     monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
-    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
+    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), 1, training=True)
     found = steps_of(kernels, torch.bfloat16)
     if pointwise._no_compiler:
         pytest.skip(f"nothing can be compiled here: {pointwise._no_compiler[0]}")
@@ -196,7 +199,8 @@ def test_compiled_kernels_are_the_formulas(monkeypatch):
 def test_a_compiled_forecast_has_peepholes_of_pixels_and_keeps_no_gates(monkeypatch):
     """Of two images, whose first C is in another order in memory."""
     monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
-    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
+    kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), 1, training=True)
     base, recurrent = torch.randn(1, 1, 20).bfloat16(), torch.randn(2, 40, 20).bfloat16()
     cell = torch.randn(2, 5, 40).transpose(1, 2)
     found, expected = torch.empty(2, 2, 40, 5, dtype=torch.bfloat16)
@@ -218,12 +222,13 @@ def test_tanh_by_sigmoid_is_tanh_up_to_rounding():
 @pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
 def test_without_a_compiler_it_runs_eagerly_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
     monkeypatch.setattr(pointwise, "_no_compiler", [])
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/g++",))
     pointwise._compiled.cache_clear()
     torch.compiler.reset()
     with caplog.at_level(logging.WARNING), torch._inductor.utils.fresh_cache():
-        way = pointwise.stepper("relu", "hard_sigmoid", torch.zeros(2, 40, 5), torch.bfloat16)
+        way = pointwise.stepper("relu", "hard_sigmoid", torch.zeros(2, 40, 5), 1, training=True)
         found = [steps_of(way, torch.bfloat16) for _ in range(2)]
     pointwise._compiled.cache_clear()
     assert [
