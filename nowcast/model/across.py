@@ -8,9 +8,9 @@ PARTS = 2
 
 
 class AcrossThresholds(nn.Module):
-    """For each threshold, what is added to the logit of its probability:
+    """The logit of the probability of each threshold, and what the others add to it:
 
-        Σᵤ wₜᵤ(n) (L(u) - L(t)),   w(n) = w₀ + w₁ / n
+        L(t) + Σᵤ wₜᵤ(n) (L(u) - L(t)),   w(n) = w₀ + w₁ / n
 
     L is the logit that the neighbourhoods of the newest frame give, n the lead time, 1 at least: in
     timesteps, or in units of 5 minutes of a model for any grid. The share of pixels above a
@@ -40,6 +40,6 @@ class AcrossThresholds(nn.Module):
         """
         lasting, fading = self.weights
         weights = lasting + fading / leads[:, None, None]
-        weights = weights - torch.diag_embed(weights.sum(dim=-1))
+        weights = weights + torch.diag_embed(1 - weights.sum(dim=-1))
         found: Tensor = (weights @ logits.flatten(3)).unflatten(3, logits.shape[-2:])
         return found

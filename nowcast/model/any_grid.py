@@ -111,7 +111,7 @@ class AnyGridModel(ProbabilityModel):
             if self.mask:
                 correction = correction + self._trend(frames.float(), octaves, fading, spacing)
             start = self.mixed(newest.float(), self._weights(leads, octaves))
-            return self.ordered(start + self.across(start, fading) + correction)
+            return self.ordered(self.across(start, fading) + correction)
 
     def _trend(
         self, frames: Tensor, octaves: Sequence[float], leads: Tensor, spacing: Spacing

@@ -29,6 +29,9 @@ each costs some 7 ns more, so 2³¹ of them cost the 15 to 30 s that compiling t
 makes one forecast never waits for it, and one that makes many loses no more than as long again.
 """
 
+LAYERS = 4
+"""Each layer knows its own numbers, and takes the network to have so many layers like it."""
+
 _planned: ContextVar[int | None] = ContextVar("planned", default=None)
 
 
@@ -95,7 +98,7 @@ def _is_worth_it(numbers: int) -> bool:
     """
     batches = _planned.get()
     if batches is not None:
-        return batches * numbers >= COMPILED_AFTER
+        return batches * numbers * LAYERS >= COMPILED_AFTER
     _taken[0] += numbers
     return _compiled.cache_info().currsize > 0 or _taken[0] >= COMPILED_AFTER
 

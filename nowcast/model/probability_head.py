@@ -6,14 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nowcast.model.across import AcrossThresholds
 from nowcast.model.stacks import Local, call_model
 from nowcast.probability.ladder import check_ladder, running_minimum
 from nowcast.probability.neighbourhoods import REACH, fractions, mixture_logits
 
-LEAST_PROBABILITY = 3e-4
-"""Fractions are kept this far from 0 and 1, so that their logits are finite."""
+BOUNDS = 3e-4, 1 - 3e-4
+"""Fractions are kept within them, so that their logits are finite."""
 
 
 class ProbabilityModel(nn.Module):
@@ -105,7 +106,7 @@ class ProbabilityModel(nn.Module):
         with self.in_float32(frames):
             weights = self.mixture(leads, self.offsets, self.slopes)
             start = self.mixed(newest.float(), weights)
-            return self.ordered(start + self.across(start, leads) + correction.float())
+            return self.ordered(self.across(start, leads) + correction.float())
 
     def in_float32(self, frames: Tensor) -> AbstractContextManager[object]:
         """Return a context without autocast: in bf16 a logit may be infinite."""
@@ -133,12 +134,35 @@ class ProbabilityModel(nn.Module):
         scales = weights.shape[-1]
         shares = fractions(newest, self.thresholds, scales).transpose(1, 2)  # (b, k, s, h, w)
         start = weights.transpose(0, 1) @ shares.flatten(3)  # (k, l, s) by (b, k, s, h · w)
-        start = start.transpose(1, 2).unflatten(3, newest.shape[-2:])
-        return torch.logit(start.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
+        return _bounded_logit(start.transpose(1, 2).unflatten(3, newest.shape[-2:]))
 
     def ordered(self, logits: Tensor) -> Tensor:
         """Return logits (b, lead, k, h, w); in a forecast none above a lower threshold's."""
         return logits if self.training else running_minimum(logits)
+
+
+def _bounded_logit(probability: Tensor) -> Tensor:
+    if torch.is_grad_enabled() and probability.requires_grad:
+        found: Tensor = _BoundedLogit.apply(probability)  # type: ignore[no-untyped-call]
+        return found
+    return probability.clamp(*BOUNDS).logit()
+
+
+class _BoundedLogit(torch.autograd.Function):
+    """Of probabilities within `BOUNDS`. PyTorch's own gradient takes several times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, probability: Tensor) -> Tensor:
+        bounded = probability.clamp(*BOUNDS)
+        ctx.save_for_backward(bounded)
+        return bounded.logit()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (p,) = ctx.saved_tensors
+        inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, p, *BOUNDS)
+        return inside.div_(torch.addcmul(p, p, p, value=-1))  # p (1 − p)
 
 
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -184,13 +184,13 @@ def build_keras(work: Work) -> nn.Module | None:
 
 @dataclass
 class Contestant:
-    """A model in one precision."""
+    """A model in one precision, as it is or compiled."""
 
     name: str
     precision: str
     model: nn.Module
     frames: Tensor
-    compiled: bool = False
+    compiled: Callable[[Tensor], Tensor] | None = None
 
     def autocast(self) -> Any:
         if self.precision == "fp32":
@@ -200,17 +200,21 @@ class Contestant:
     def train(self) -> None:
         self.model.zero_grad()
         with self.autocast():
-            output = self.model(self.frames)
+            output = (self.compiled or self.model)(self.frames)
         output.float().square().mean().backward()
 
     @torch.no_grad()
     def forecast(self) -> None:
         with self.autocast():
-            self.model(self.frames)
+            (self.compiled or self.model)(self.frames)
 
     @property
     def label(self) -> str:
         return f"{self.name}{', compiled' if self.compiled else ''}"
+
+    def as_it_is(self) -> "Contestant":
+        """Not compiled, so that its operations can be counted."""
+        return replace(self, compiled=None)
 
 
 @dataclass
@@ -227,6 +231,9 @@ class Limit:
     def forecast(self) -> None:
         self.convolutions.forecast()
 
+    def as_it_is(self) -> "Limit":
+        return self
+
 
 def contestants(work: Work, precisions: list[str], device: str) -> Iterator["Contestant | Limit"]:
     """The plain cell in fp32 comes first: it is 1. Of each precision the limit comes first."""
@@ -242,7 +249,7 @@ def contestants(work: Work, precisions: list[str], device: str) -> Iterator["Con
             model = build(work).to(device)
             yield Contestant(name, precision, model, frames)
             if device == "cuda" or name == "plain cell":
-                yield Contestant(name, precision, torch.compile(model), frames, compiled=True)  # type: ignore[arg-type]
+                yield Contestant(name, precision, model, frames, torch.compile(model))
         yield Limit(precision, ConvolutionsAlone(work, DTYPES[precision], device))
     model = (
         build_keras(work) if device == "cuda" or not torch.cuda.is_available() else None
@@ -299,7 +306,7 @@ def peak_flops(precision: str, device: str) -> float:
     )  # type: ignore[call-overload]
     operations = 2 * b * n**2 * channels**2 * kernel**2
     with torch.no_grad():
-        return max(operations / seconds(lambda: layer(frames), device) for _ in range(6))
+        return max(operations / seconds(lambda: layer(frames), device) for _ in range(20))
 
 
 def flops(task: Callable[[], None]) -> int:
@@ -318,7 +325,7 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     for kind in ("train", "forecast"):
         torch.compiler.reset()  # it makes only so many kernels of each function
         tasks = [getattr(one, kind) for one in those]
-        operations = [flops(task) for task in tasks]
+        operations = [flops(getattr(one.as_it_is(), kind)) for one in those]
         for task in tasks:
             task()  # the first run without a counter compiles
         memory = [peak_bytes(task, arguments.device) for task in tasks]
@@ -372,10 +379,12 @@ def main() -> None:
         "--batch", type=int, help="sequences in a batch, instead of each work's own"
     )
     arguments = parser.parse_args()
-    if arguments.device == "cpu" and len(arguments.threads or [1, 2]) > 1:
-        for threads in arguments.threads or sorted({1, os.cpu_count() or 1}):
-            run_with(threads)
+    threads = arguments.threads or sorted({1, torch.get_num_threads()})
+    if arguments.device == "cpu" and len(threads) > 1:
+        for number in threads:
+            run_with(number)
         return
+    torch.set_num_threads(threads[0])
     keep_cache_private()
     # warns of each model that PyTorch cannot take whole, and of what it does not serve
     torch._logging.set_logs(dynamo=logging.ERROR)
@@ -401,7 +410,7 @@ def run_with(threads: int) -> None:
     in.
     """
     command = [sys.executable, __file__, *sys.argv[1:], "--threads", str(threads)]
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, check=True)
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

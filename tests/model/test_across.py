@@ -25,7 +25,7 @@ def logits() -> torch.Tensor:
 
 
 def test_before_it_has_learned_it_adds_nothing() -> None:
-    assert (AcrossThresholds(3)(logits(), LEADS) == 0).all()
+    assert torch.equal(AcrossThresholds(3)(logits(), LEADS), logits())
 
 
 def test_each_threshold_gets_the_weighted_differences_of_the_others() -> None:
@@ -34,16 +34,16 @@ def test_each_threshold_gets_the_weighted_differences_of_the_others() -> None:
         across.weights[0, 0, 2] = 2.0
         across.weights[1, 1, 0] = 3.0
     given = logits()
-    found = across(given, LEADS)
-    torch.testing.assert_close(found[:, 1, 0], 2 * (given[:, 1, 2] - given[:, 1, 0]))
-    torch.testing.assert_close(found[:, 1, 1], 3 / 4 * (given[:, 1, 0] - given[:, 1, 1]))
-    assert (found[:, :, 2] == 0).all()
+    added = across(given, LEADS) - given
+    torch.testing.assert_close(added[:, 1, 0], 2 * (given[:, 1, 2] - given[:, 1, 0]))
+    torch.testing.assert_close(added[:, 1, 1], 3 / 4 * (given[:, 1, 0] - given[:, 1, 1]))
+    assert (added[:, :, 2] == 0).all()
 
 
 @pytest.mark.parametrize("logit", [-8.1, 8.1], ids=["dry", "heavy"])
 def test_where_all_thresholds_are_as_likely_it_adds_nothing(logit: float) -> None:
     same = torch.full((1, 2, 3, 4, 4), logit)
-    torch.testing.assert_close(learned()(same, LEADS), torch.zeros_like(same), atol=1e-5, rtol=0)
+    torch.testing.assert_close(learned()(same, LEADS), same, atol=1e-5, rtol=0)
 
 
 def test_a_model_for_any_grid_learns_it_from_other_thresholds() -> None:

@@ -145,7 +145,8 @@ def test_a_training_compiles_at_once_where_it_is_long_and_never_where_it_is_shor
     kernels, monkeypatch, precision
 ):
     layer = ConvLSTM(1, 64, 1)
-    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 30 * 2**16)  # ten batches of three steps
+    ten_batches_of_three_steps = 30 * 2**16
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", pointwise.LAYERS * ten_batches_of_three_steps)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         with pointwise.planned_batches(9):
             for _ in range(9):

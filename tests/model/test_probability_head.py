@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from nowcast.forecast.baselines.building import build_baseline
 from nowcast.model import EncoderForecaster, ProbabilityModel
-from nowcast.model.probability_head import LEAST_PROBABILITY, ladder_of, mixture_parameters
+from nowcast.model.probability_head import (
+    BOUNDS,
+    _bounded_logit,
+    ladder_of,
+    mixture_parameters,
+)
 from nowcast.model.stacks import Local, call_model
 from nowcast.probability.ladder import LADDER
 from nowcast.probability.neighbourhoods import REACH
@@ -46,7 +51,7 @@ def test_an_untrained_model_is_the_baseline_lagrangian_probability() -> None:
     assert expected is not None
     model = build().eval()
     logits = model(past, 3, newest=rain)
-    clipped = expected.values.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    clipped = expected.values.clamp(*BOUNDS)
     torch.testing.assert_close(logits.sigmoid(), clipped, atol=1e-4, rtol=1e-3)
 
 
@@ -98,3 +103,14 @@ def test_only_a_head_of_probabilities_has_a_ladder_and_a_mixture() -> None:
 def test_the_newest_rates_are_asked_for() -> None:
     with pytest.raises(ValueError, match="newest"):
         call_model(build(), torch.rand(1, 3, 1, 48, 56), 2)
+
+
+def test_the_gradient_of_a_bounded_logit_is_that_of_pytorch() -> None:
+    p = torch.cat([torch.tensor([0.0, 1.0, *BOUNDS]), torch.linspace(0.001, 0.999, 99)]).double()
+    ours, theirs = (p.clone().requires_grad_() for _ in range(2))
+    _bounded_logit(ours).square().sum().backward()
+    theirs.clamp(*BOUNDS).logit().square().sum().backward()
+    assert ours.grad is not None and theirs.grad is not None
+    inside = (p > BOUNDS[0]) & (p < BOUNDS[1])
+    torch.testing.assert_close(ours.grad[inside], theirs.grad[inside])
+    assert (ours.grad[:2] == 0).all()
