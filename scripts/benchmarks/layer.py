@@ -36,8 +36,11 @@ from tqdm import tqdm
 
 from nowcast.model import ConvLSTM
 from nowcast.model.compiling import keep_cache_private
+from nowcast.model.pointwise import planned_batches
 
 HIDDEN = 64
+LONG = 10**6
+"""Batches for which compiling pays: what is measured stands for a run of so many."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -401,8 +404,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.work:
         work = WORKS[name]._replace(**({"b": arguments.batch} if arguments.batch else {}))
-        for row in measure(name, work, arguments):
-            print(row, flush=True)
+        with planned_batches(LONG):
+            rows = measure(name, work, arguments)
+        print("\n".join(rows), flush=True)
 
 
 def run_with(threads: int) -> None:

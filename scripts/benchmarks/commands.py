@@ -1,0 +1,342 @@
+"""Where does the time of `nowcast train`, `predict` and `evaluate` go, and what bounds each part?
+
+    make bench, or python scripts/benchmarks/commands.py [--rounds 5] [--batches 12] [--size 256]
+
+All is measured on made rain. Every part stands beside its bound, the least that the machine needs
+for it, measured in the same run:
+
+    train      experiment=demo: loading beside a bare copy of the same windows from a memory map;
+               motion (once for each frame of a series) beside OpenCV's calls alone; the model
+               beside its convolutions alone; the optimizer beside a copy of as many bytes.
+    predict    the model of the demo, from the start of a process: the start (imports, composing the
+               configuration) beside the import of the libraries alone; opening the model beside
+               reading its weights; the forecast beside the model alone; writing beside xarray's.
+    evaluate   extrapolation, a case: beside counting alone. The halves of a day are scored by two
+               processes at once, then those of two days: what the second day adds is the time of a
+               year's cases, and memory has to be that of one day.
+"""
+
+import argparse
+import json
+import logging
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from predict import INPUT_STEPS, write_radar, write_untrained
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nowcast.cli.schemas import register_schemas
+from nowcast.commands.train import build_trainer, open_windows
+from nowcast.config.effects import configs_folder
+from nowcast.forecast.dataset import open_forecast
+from nowcast.model import build_model
+from nowcast.model.pointwise import planned_batches
+from nowcast.model.stacks import call_model
+from nowcast.motion.estimation import _CORNERS, _TRACKING, _image, _opencv, estimate_motion
+from nowcast.radar.synthetic import write_synthetic
+from nowcast.sequences.windows import RadarWindows
+from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.precision import choose_precision
+from nowcast.verification.tally import Tally
+
+WARMING = 3
+"""Batches that are not counted: kernels are compiled."""
+LEAD_STEPS, MINUTES, DAY = 12, 5, 288
+YEAR = 365 * DAY
+THRESHOLDS, SCALES = [0.5, 2.0, 5.0, 10.0, 30.0], [3, 9, 17, 33, 65]
+
+LIBRARIES = "import torch, xarray, netCDF4, pandas, hydra, omegaconf, typer, tqdm"
+
+
+def seconds(task: Callable[[], Any], repeats: int = 5) -> float:
+    """The median time of the task, after one run that is not counted."""
+    task()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+class Convolutions(TorchDispatchMode):
+    """The convolutions that a training step makes, to be made again alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (
+            torch.ops.aten.convolution.default,
+            torch.ops.aten.convolution_backward.default,
+        ):
+            alike = [
+                torch.rand_like(x).contiguous(memory_format=torch.channels_last)
+                if isinstance(x, torch.Tensor) and x.ndim == 4
+                else x
+                for x in args
+            ]
+            self.calls.append(partial(func, *alike, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    def again(self) -> None:
+        with torch.no_grad():
+            for call in self.calls:
+                call()
+
+
+class Loaded:
+    """Batches, and how long they were waited for."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches, self.seconds = iter(batches), 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            started = time.perf_counter()
+            batch = next(self.batches, None)
+            if batch is None:
+                return
+            self.seconds += time.perf_counter() - started
+            yield batch
+
+
+def configuration(command: str, words: list[str]) -> Any:
+    """The configuration of a command, as its words give it."""
+    register_schemas()
+    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
+        return OmegaConf.to_object(compose(command, words))
+
+
+def training(folder: Path, size: int, batches: int) -> list[str]:
+    """Rows of a training step."""
+    path = write_synthetic(folder / "train.nc", 2 * DAY, size, size)
+    words = [
+        "experiment=demo", "data=radar", f"data.path={path}", "data.train=[2020-06-01,2020-06-01]",
+        "data.validation=[2020-06-02,2020-06-02]", f"data.cache={folder}/cache",
+    ]  # fmt: skip
+    config = configuration("train", words)
+    torch.manual_seed(0)
+    windows = open_windows(config).training
+    assert isinstance(windows, RadarWindows)
+    precision = choose_precision("cpu", "auto")
+    trainer = build_trainer(config, asdict(config), windows, precision, folder)
+    size_of_batch = config.training.batch_size
+    picks = windows.epoch(0)[: (batches + WARMING) * size_of_batch]
+    all_batches = [picks[i : i + size_of_batch] for i in range(0, len(picks), size_of_batch)]
+    optimizer_seconds = Stopwatch()
+    trainer.optimizer.register_step_pre_hook(optimizer_seconds.start)
+    trainer.optimizer.register_step_post_hook(optimizer_seconds.stop)
+    convolutions = Convolutions()
+    planned = config.training.epochs * len(windows) // size_of_batch
+    with planned_batches(planned):
+        for batch in trainer._load(windows, all_batches[:WARMING]):
+            trainer._train_step(batch)
+        with convolutions:
+            trainer._train_step(batch)
+        optimizer_seconds.seconds = 0.0
+        loaded, started = Loaded(trainer._load(windows, all_batches[WARMING:])), time.perf_counter()
+        for batch in loaded:
+            trainer._train_step(batch)
+    whole = (time.perf_counter() - started) / batches
+    loading, optimizer = loaded.seconds / batches, optimizer_seconds.seconds / batches
+    frames = windows.rates.frames
+    one = windows[picks[0]]
+    steps, crop = one.shape[0], one.shape[-1]
+
+    def bare() -> None:
+        for pick in picks[:size_of_batch]:
+            down, right = slice(pick.top, pick.top + crop), slice(pick.left, pick.left + crop)
+            np.array(frames[pick.start : pick.start + steps, down, right])
+
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    # AdamW reads a weight, its gradient and two moments, and writes three of them
+    moved = torch.rand(parameters * 7 // 2)
+    into = torch.empty_like(moved)
+    recent = np.asarray(frames[100:104], dtype=np.float32)
+    name = f"train, {size_of_batch} windows of {steps}×{crop}×{crop}, {precision.name}"
+    motion, alone = partial(estimate_motion, recent), partial(flow, recent)
+    once = f"train, a frame of {size}×{size}, once"
+    return [
+        row(name, "loading", loading, "bare copies from the map", seconds(bare)),
+        row(
+            name, "model and loss", whole - loading - optimizer, "its convolutions",
+            seconds(convolutions.again),
+        ),
+        row(name, "optimizer", optimizer, "a copy", seconds(partial(into.copy_, moved))),
+        row(once, "motion", seconds(motion), "OpenCV alone", seconds(alone)),
+    ]  # fmt: skip
+
+
+def flow(frames: NDArray[np.float32]) -> None:
+    """What OpenCV computes of a field of motion: corners, where they went, and back."""
+    cv2, images = _opencv(), [_image(frame) for frame in frames]
+    for first, second in pairwise(images):
+        corners = cv2.goodFeaturesToTrack(first, **_CORNERS)
+        ends, _, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None, **_TRACKING)
+        cv2.calcOpticalFlowPyrLK(second, first, ends, None, **_TRACKING)
+
+
+class Stopwatch:
+    """Adds up the time between its start and its stop."""
+
+    seconds = started = 0.0
+
+    def start(self, *_: Any) -> None:
+        self.started = time.perf_counter()
+
+    def stop(self, *_: Any) -> None:
+        self.seconds += time.perf_counter() - self.started
+
+
+def predicting(folder: Path, size: int, rounds: int) -> list[str]:
+    """Rows of a forecast from the start of a process."""
+    (folder / "radar").mkdir()
+    write_radar(folder / "radar", size)
+    checkpoint, status = folder / "demo.pt", folder / "status.json"
+    write_untrained(checkpoint, LEAD_STEPS)
+    command = [
+        sys.executable, "-m", "nowcast", "predict", f"data.path={folder}/radar/*.nc",
+        f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", "device=cpu", "precision=fp32",
+        "max_wet_ratio=1e9", f"checkpoint={checkpoint}", f"output={folder}/forecasts/one.nc",
+        f"status={status}",
+    ]  # fmt: skip
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds + 1):
+        shutil.rmtree(folder / "forecasts", ignore_errors=True)
+        whole = timed([command])
+        parts = json.loads(status.read_text())["seconds"]
+        parts["start"] = whole - sum(parts.values())
+        libraries = timed([[sys.executable, "-c", LIBRARIES]])
+        for part, took in {**parts, "libraries": libraries}.items():
+            found.setdefault(part, []).append(took)
+    # the first brought the files into memory
+    ms = {part: statistics.median(times[1:]) for part, times in found.items()}
+    model = build_model(read_checkpoint(checkpoint)["config"]["model"], output_channels=1).eval()
+    frames = torch.rand(1, INPUT_STEPS, 1, size, size)
+    forecast = open_forecast(folder / "forecasts/one.nc").load()
+
+    @torch.inference_mode()
+    def alone() -> None:
+        call_model(model, frames, LEAD_STEPS, newest=frames[:, -1, 0])
+
+    def write() -> None:
+        forecast.to_netcdf(folder / "again.nc", engine="netcdf4")
+
+    name = f"predict, {INPUT_STEPS} → {LEAD_STEPS} frames of {size}×{size}, fp32"
+    read = partial(torch.load, checkpoint, weights_only=True)
+    return [
+        row(name, "start", ms["start"], "import of the libraries", ms["libraries"]),
+        row(name, "opening the model", ms["model"], "reading its weights", seconds(read)),
+        row(name, "frames, motion, forecast", ms["forecast"], "the model", seconds(alone, 3)),
+        row(name, "writing", ms["write"], "xarray", seconds(write)),
+    ]
+
+
+def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
+    """The row of a case, and what a year takes."""
+    path = write_synthetic(folder / "evaluate.nc", 3 * DAY, size, size)
+
+    def score(days: int) -> float:
+        """The seconds of two processes for the cases of so many days."""
+        first = np.datetime64("2020-06-01T01:00")
+        half = np.timedelta64(days * DAY // 2 * MINUTES, "m")
+        spans = [(first + k * half, first + (k + 1) * half - MINUTES) for k in range(2)]
+        return timed(
+            [
+                [
+                    sys.executable, "-m", "nowcast", "evaluate", "baseline=extrapolation",
+                    "data=radar", f"data.path={path}", f"data.cache={folder}/cache", "stride=1",
+                    f"input_steps={INPUT_STEPS}", f"lead_steps={LEAD_STEPS}",
+                    f"thresholds={THRESHOLDS}", f"fss_scales={SCALES}", f"period=[{begin},{end}]",
+                    f"output={folder}/scores-{begin}",
+                ]
+                for begin, end in spans
+            ],
+            threads=1,
+        )  # fmt: skip
+
+    one_day = score(1)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    two_days = score(2)
+    more = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / memory
+    case = (two_days - one_day) / DAY
+    with xr.open_dataset(path) as grid:
+        frames = torch.from_numpy(grid["rain_rate"][: LEAD_STEPS + 1].values)
+    minutes = [MINUTES * (k + 1) for k in range(LEAD_STEPS)]
+    tally = Tally(THRESHOLDS, minutes, scales=SCALES)
+    forecast = {"extrapolation": frames[:1].expand(LEAD_STEPS, -1, -1)[None, :, None]}
+    time_of_case = iter(np.arange("2020-01-01", "2021-01-01", 5, "datetime64[m]"))
+
+    def count() -> None:
+        tally.add(np.array([next(time_of_case)]), frames[None, 1:], forecast)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    counting = seconds(count) / 2  # two processes count at once
+    torch.set_num_threads(threads)
+    name = f"evaluate, a case of {LEAD_STEPS}×{size}×{size}, two processes"
+    return [row(name, "reading, extrapolation, counting", case, "counting alone", counting)], (
+        f"A year of {YEAR:,} such cases takes {case * YEAR / 60:.0f} minutes by two processes; the"
+        f" largest held {memory / 1e3:.0f} MB for one day and {more:.2f} times that for two."
+    )
+
+
+def row(command: str, part: str, took: float, bound: str, least: float) -> str:
+    return (
+        f"| {command} | {part} | {took * 1e3:.1f} | {bound} | {least * 1e3:.1f} |"
+        f" {least / took:.0%} |"
+    )
+
+
+def timed(commands: list[list[str]], threads: int | None = None) -> float:
+    """The seconds until all of the processes have ended, which start at once."""
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    started = time.perf_counter()
+    processes = [
+        subprocess.Popen(one, stdout=subprocess.DEVNULL, env=environment) for one in commands
+    ]
+    if any([process.wait() for process in processes]):
+        raise SystemExit("a command failed; see the lines above.")
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="forecasts from the start")
+    parser.add_argument("--batches", type=int, default=12, help="of training")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side of the grid")
+    a = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    print(f"\n{torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
+    print("| command | part | ms | bound | ms | the bound's share |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print("\n".join(training(folder, a.size, a.batches)), flush=True)
+        print("\n".join(predicting(folder, a.size, a.rounds)), flush=True)
+        rows, year = evaluating(folder, a.size)
+        print("\n".join(rows))
+        print(f"\n{year}")
+
+
+if __name__ == "__main__":
+    main()
