@@ -14,6 +14,9 @@ TYPE_CHECKING = False  # typing is not loaded by then
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""Of mallopt(3)."""
+
 is_ours = False
 """Whether this process runs a command of nowcast, so that its settings may be changed."""
 
@@ -61,6 +64,21 @@ class without_garbage_collection:  # noqa: N801, used as a function
         # else there is nothing new, and garbage of before would stay for ever
         if is_ours and len(sys.modules) > self.known:
             gc.freeze()
+
+
+def reuse_memory(largest: int, kept: int) -> None:
+    """Let glibc hold what is freed, up to `kept` bytes, for what is allocated next: fresh pages
+    cost time. Larger parts than `largest` bytes still go back at once. With another library of C it
+    changes nothing.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, largest)
+        library.mallopt(_TRIM_THRESHOLD, kept)
 
 
 def lazily(

@@ -7,7 +7,7 @@ step only the gates, C and H are kept.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, TypeGuard, cast
 
@@ -21,6 +21,7 @@ from nowcast.model.convolution import (
     Shape,
     channels_last,
     convolution_gradients,
+    convolve,
     grid_after,
     many_times,
     unit,
@@ -175,13 +176,12 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     step = stepper(activation, gate, memory, steps, training=keep).forward
 
     images = b, cell.hidden_channels, *grid
-    recur = many_times(weight, None, unit(cell.dimensions), images)
+    sums = _gate_sums(cell, steps, x, images, _steps_at_once(memory) if keep else 1)
     output = _empty(weight, (steps, *images))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
     kept_gates, cells = [], [memory]
-    for t, base in enumerate(_bases(cell, steps, x, _steps_at_once(memory) if keep else 1)):
-        recurrent = None if seen is None else _rows(recur(seen))
-        gates, memory = step(base, recurrent, peephole, memory, hidden[t], keep)
+    for t in range(steps):
+        gates, memory = step(sums(t, seen), peephole, memory, hidden[t], keep)
         seen = _images(hidden[t], grid)
         if keep:
             kept_gates.append(cast(Tensor, gates))
@@ -196,18 +196,68 @@ def _steps_at_once(memory: Tensor) -> int:
     return max(2, PIXELS_AT_ONCE // max(1, memory.shape[0] * memory.shape[1]))
 
 
-def _bases(cell: ConvLSTMCell, steps: int, x: StepInputs, at_once: int) -> Iterator[Tensor]:
-    """W_x· * X + b of each step, (b, p, 4 hidden), or (1, 1, 4 hidden) without input."""
+def _are_joined(cell: ConvLSTMCell, steps: int, x: StepInputs) -> bool:
+    """Whether X_t and H_{t−1} are convolved alike, so that one convolution takes both."""
+    return (
+        x.frames is not None
+        and x.weight_ih is not None
+        and len(x.frames) == steps
+        and x.weight_ih.shape[2:] == x.weight_hh.shape[2:]
+        and cell.input_shape == unit(cell.dimensions)
+    )
+
+
+def _gate_sums(
+    cell: ConvLSTMCell, steps: int, x: StepInputs, images: Sequence[int], at_once: int
+) -> Callable[[int, Tensor | None], Tensor]:
+    """What gives W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden), in memory of its own, for each
+    t in turn and H_{t−1} as `images` (b, hidden, *grid), None for 0.
+    """
+    once, (b, size, *grid) = unit(cell.dimensions), images
     bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
-    if x.frames is None or x.weight_ih is None:
-        alone = x.weight_hh.new_zeros(4 * cell.hidden_channels) if bias is None else bias
-        yield from (alone[None, None],) * steps
-        return
-    t, b, *image = x.frames.shape
-    images = min(t, at_once) * b, *image
-    read = many_times(x.weight_ih, bias, cell.input_shape, images)
+    if not _are_joined(cell, steps, x):
+        has_input = x.frames is not None and x.weight_ih is not None
+        bases = _bases(cell, steps, x, bias, at_once) if has_input else None
+        recur = many_times(x.weight_hh, None if has_input else bias, once, images)
+
+        def apart(t: int, seen: Tensor | None) -> Tensor:
+            base = None if bases is None else next(bases)
+            if seen is not None:
+                summed = _rows(recur(seen))
+                return summed if base is None else summed.add_(base)
+            if base is not None:
+                return base.clone()
+            alone = x.weight_hh.new_zeros(4 * size) if bias is None else bias
+            return alone.expand(b, math.prod(grid), -1).clone()
+
+        return apart
+
+    frames, weight_ih = cast(Tensor, x.frames), cast(Tensor, x.weight_ih)
+    channels = frames.shape[2]
+    weight = torch.cat([weight_ih, x.weight_hh], dim=1)
+    read = many_times(weight, bias, once, (b, channels + size, *grid))
+    del weight  # before more is made
+    both = frames.new_empty(b, math.prod(grid), channels + size)
+
+    def joined(t: int, seen: Tensor | None) -> Tensor:
+        if seen is None:
+            return _rows(convolve(channels_last(frames[t]), channels_last(weight_ih), bias, once))
+        both[..., :channels] = _rows(frames[t])
+        both[..., channels:] = _rows(seen)
+        return _rows(read(_images(both, tuple(grid))))
+
+    return joined
+
+
+def _bases(
+    cell: ConvLSTMCell, steps: int, x: StepInputs, bias: Tensor | None, at_once: int
+) -> Iterator[Tensor]:
+    """W_x· * X + b of each step, (b, p, 4 hidden)."""
+    frames, weight = cast(Tensor, x.frames), cast(Tensor, x.weight_ih)
+    t, b, *image = frames.shape
+    read = many_times(weight, bias, cell.input_shape, (min(t, at_once) * b, *image))
     for start in range(0, t, at_once):
-        some = x.frames[start : start + at_once]
+        some = frames[start : start + at_once]
         bases = _rows(read(some.flatten(0, 1))).unflatten(0, some.shape[:2])
         yield from bases if t == steps else (bases[0],) * steps
 
@@ -236,6 +286,7 @@ class _Backward:
         self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
         repeats = x.frames is not None and len(x.frames) < len(tape.hidden)
         self.repeated = memory.new_zeros(*memory.shape[:2], gates) if repeats else None
+        self.joined = _are_joined(cell, len(tape.hidden), x)
 
     def run(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         """Gradients of the output, H and C after the last step → gradients of the inputs."""
@@ -273,46 +324,61 @@ class _Backward:
         first = start
         if start == 0:  # whose H comes from outside, or is 0
             if x.hidden is not None:
-                self._add_recurrent(dgates[0], x.hidden)
+                self._add_weights(dgates[0], x.hidden)
             elif self.wanted.bias:
                 self.bias += dgates[0].sum((0, 1), dtype=self.bias.dtype)
             first = 1
         if first < end:
-            seen = _images(tape.hidden[first - 1 : end - 1].flatten(0, 1), tape.grid)
-            self._add_recurrent(dgates[first - start :].flatten(0, 1), seen)
+            seen = tape.hidden[first - 1 : end - 1].flatten(0, 1)
+            if self.joined:
+                read = cast(Tensor, x.frames)[first:end].flatten(0, 1)
+                seen = torch.cat([_rows(read), seen], dim=-1)
+            self._add_weights(dgates[first - start :].flatten(0, 1), _images(seen, tape.grid))
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
         elif self.wanted.frames or self.wanted.weight_ih:
-            self._add_input(slice(start, end), dgates.flatten(0, 1))
+            # those of the joined steps are there
+            weighed = first - start if self.joined else end - start
+            self._add_input(slice(start, end), dgates.flatten(0, 1), weighed)
 
-    def _add_recurrent(self, dgates: Tensor, seen: Tensor) -> None:
-        """The state-to-state convolution of `seen`, and the bias, which costs the least here."""
-        wanted = False, bool(self.wanted.weight_hh), bool(self.wanted.bias)
+    def _add_weights(self, dgates: Tensor, seen: Tensor) -> None:
+        """W_h· that convolves H, or W_x· and W_h· that convolve X and H, and the bias, which costs
+        the least here; dgates (n, p, 4 hidden), seen (n, hidden or channels + hidden, *grid).
+        """
+        weights = bool(self.wanted.weight_hh or (self.joined and self.wanted.weight_ih))
+        wanted = False, weights, bool(self.wanted.bias)
         if not any(wanted):
             return
-        gradient = _images(dgates, self.tape.grid)
+        size = self.cell.hidden_channels
+        kernel = self.x.weight_hh.shape[2:]
+        like = self.x.weight_hh.new_empty(1).expand(4 * size, seen.shape[1], *kernel)
         _, dweight, dbias = convolution_gradients(
-            gradient, seen, self.x.weight_hh, self.once, wanted
+            _images(dgates, self.tape.grid), seen, like, self.once, wanted
         )
         if dweight is not None:
-            self.weight_hh += dweight
+            self.weight_hh += dweight[:, -size:]
+            if self.weight_ih is not None and seen.shape[1] > size:
+                self.weight_ih += dweight[:, :-size]
         if dbias is not None:
             self.bias += dbias
 
-    def _add_input(self, steps: slice, dgates: Tensor) -> None:
-        """The input-to-state convolution at these steps; dgates (t · b, p, 4 hidden)."""
+    def _add_input(self, steps: slice, dgates: Tensor, weighed: int) -> None:
+        """The input-to-state convolution at these steps, of W_x· only the first `weighed`; dgates
+        (t · b, p, 4 hidden).
+        """
         frames, weight, shape = (
             cast(Tensor, self.x.frames)[steps],
             cast(Tensor, self.x.weight_ih),
             self.cell.input_shape,
         )
         flat = channels_last(frames.flatten(0, 1))
-        if self.wanted.weight_ih and self.weight_ih is not None:
-            gradient = _images(dgates, self.tape.grid)
-            self.weight_ih += cast(
-                Tensor,
-                convolution_gradients(gradient, flat, weight, shape, (False, True, False))[1],
+        if self.wanted.weight_ih and self.weight_ih is not None and weighed:
+            n = weighed * frames.shape[1]
+            gradient = _images(dgates[:n], self.tape.grid)
+            _, dweight, _ = convolution_gradients(
+                gradient, flat[:n], weight, shape, (False, True, False)
             )
+            self.weight_ih += cast(Tensor, dweight)
         if self.wanted.frames and self.frames is not None:
             self.frames[steps] = self._of_x(dgates, flat, weight, shape).unflatten(
                 0, frames.shape[:2]
@@ -327,7 +393,7 @@ class _Backward:
     def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
         x, grid = self.x, self.tape.grid
         if self.repeated is not None:
-            self._add_input(slice(0, 1), self.repeated.to(x.weight_hh.dtype))
+            self._add_input(slice(0, 1), self.repeated.to(x.weight_hh.dtype), 1)
         found = StepInputs(
             self.frames,
             self.weight_ih,

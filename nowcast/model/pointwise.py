@@ -52,12 +52,12 @@ class Stepper(NamedTuple):
 
     Gates are in the order i, f, g, o along the channels; cell states are float32 at least.
 
-    forward(base, recurrent, peephole, cell, hidden, keep) → (gates after their activations (b, p, 4
+    forward(summed, peephole, cell, hidden, keep) → (gates after their activations (b, p, 4
     hidden), C_t)
-        base: W_x· * X_t + b, (b, p, 4 hidden) or (1, 1, 4 hidden); recurrent: W_h· * H_{t−1},
-        may be overwritten, or None for 0; peephole: (3, 1 or p, hidden) or None; cell: C_{t−1};
-        hidden: H_t is written here; keep: False in a forecast, whose gates nobody reads. The
-        compiled kernel then returns None in their place; the operations in place have them anyway.
+        summed: W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden), may be overwritten; peephole:
+        (3, 1 or p, hidden) or None; cell: C_{t−1}; hidden: H_t is written here; keep: False in a
+        forecast, whose gates nobody reads. The compiled kernel then returns None in their place;
+        the operations in place have them anyway.
     backward(gates, peephole, before, after, doutput, dhidden, dcell, dgates, dpeephole)
         before, after: C_{t−1} and C_t; doutput and dhidden: gradients of H_t as the output, or
         None, and as the next step's input, which are added; dcell: of C_t, becomes that of C_{t−1};
@@ -106,16 +106,14 @@ def _is_worth_it(numbers: int) -> bool:
 def forward(
     activation: Activation,
     gate: Activation,
-    base: Tensor,
-    recurrent: Tensor,
+    summed: Tensor,
     peephole: Tensor | None,
     cell: Tensor,
     hidden: Tensor,
     keep: bool = True,
 ) -> tuple[Tensor | None, Tensor]:
     """Equation (3) after the convolutions; see `Stepper.forward`."""
-    parts = zip(base.chunk(4, dim=-1), recurrent.chunk(4, dim=-1), strict=True)
-    x_i, x_f, x_g, x_o = (given.type(cell.dtype) + seen for given, seen in parts)
+    x_i, x_f, x_g, x_o = (part.type(cell.dtype) for part in summed.chunk(4, dim=-1))
     w_ci, w_cf, w_co = (0.0, 0.0, 0.0) if peephole is None else peephole
     i, f = gate.value(x_i + w_ci * cell), gate.value(x_f + w_cf * cell)
     g = activation.value(x_g)
@@ -153,15 +151,10 @@ def _side_by_side(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 
 def _forward_in_place(
-    activation: Activation, gate: Activation, base: Tensor, recurrent: Tensor | None,
-    peephole: Tensor | None, cell: Tensor, hidden: Tensor, keep: bool = True,
+    activation: Activation, gate: Activation, summed: Tensor, peephole: Tensor | None,
+    cell: Tensor, hidden: Tensor, keep: bool = True,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     size = cell.shape[-1]
-    summed = (
-        base.expand(*cell.shape[:-1], 4 * size).clone()
-        if recurrent is None
-        else recurrent.add_(base)
-    )
     gates = summed.type(cell.dtype)
     i, f, g, o = gates.chunk(4, dim=-1)
     if peephole is not None:
@@ -230,11 +223,10 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
         backward(*functions, *arguments)
 
     def forward_of_images(
-        base: Tensor, recurrent: Tensor, peephole: Tensor | None, cell: Tensor, hidden: Tensor,
-        keep: bool = True,
-    ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
+        summed: Tensor, peephole: Tensor | None, cell: Tensor, hidden: Tensor, keep: bool = True
+    ) -> tuple[Tensor | None, Tensor]:
         gates, after = rows(
-            _in_rows(base.contiguous()), _in_rows(recurrent.contiguous()),
+            _in_rows(summed.contiguous()),
             _peepholes_in_rows(peephole, cell), _in_rows(cell.contiguous()), _in_rows(hidden), keep,
         )  # fmt: skip
         return None if gates is None else gates.view(*cell.shape[:-1], -1), after.view(cell.shape)
@@ -295,8 +287,7 @@ _no_compiler: list[str] = []
 
 def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments: Any) -> Any:
     """The kernel where it can be compiled; else, said once, the operations in place."""
-    # no kernel of its own for the first step
-    if _no_compiler or (way == 0 and arguments[1] is None):
+    if _no_compiler:
         return in_place[way](*arguments)
     from torch._dynamo import config
     from torch._dynamo.exc import FailOnRecompileLimitHit

@@ -34,6 +34,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from nowcast.errors import DataError, DeviceError, InternalError
+from nowcast.startup import reuse_memory
 
 COMPUTING = 20
 """Seconds of computing that one call may take."""
@@ -48,7 +49,6 @@ _LARGE = 2**16  # bytes from which an array travels in shared memory
 _SPARE = 2**26  # bytes of shared memory that stay for the next call
 _KEPT = 4  # large arrays that are remembered, because the next file is likely to hold the same
 _HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
-_REUSE_MEMORY = {-3: 2**25, -1: 2**26}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes
 _WAITED_FOR = {stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR}
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
@@ -379,10 +379,8 @@ def _settle_on_linux(parent: int | None) -> None:
         library.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-    # of glibc: memory of one frame serves the next, which saves a fifth of the time
-    if hasattr(library, "mallopt"):
-        for option, value in _REUSE_MEMORY.items():
-            library.mallopt(option, value)
+    # memory of one frame serves the next, which saves a fifth of the time
+    reuse_memory(largest=2**25, kept=2**26)
 
 
 def _limit(what: int, soft: int) -> None:

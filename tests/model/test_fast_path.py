@@ -148,14 +148,13 @@ def steps_of(way, dtype, size=(2, 40, 5)):
     generator = torch.Generator().manual_seed(0)
     noise = lambda *shape, dtype=torch.float32: torch.randn(*shape, generator=generator).to(dtype)  # noqa: E731
     b, p, h = size
-    base, recurrent, peephole, cell = (
-        noise(b, p, 4 * h, dtype=dtype),
+    summed, peephole, cell = (
         noise(b, p, 4 * h, dtype=dtype),
         noise(3, 1, h),
         noise(*size),
     )
     hidden, dcell, dpeephole = torch.empty(size, dtype=dtype), noise(*size), torch.zeros(3, *size)
-    gates, after = way.forward(base, recurrent, peephole, cell, hidden)
+    gates, after = way.forward(summed, peephole, cell, hidden)
     dgates = torch.empty_like(gates)
     gradient = noise(*size, dtype=dtype)
     doutput, dhidden = gradient / 4, 3 * gradient / 4
@@ -201,14 +200,14 @@ def test_a_compiled_forecast_has_peepholes_of_pixels_and_keeps_no_gates(monkeypa
     monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
     monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
     kernels = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), 1, training=True)
-    base, recurrent = torch.randn(1, 1, 20).bfloat16(), torch.randn(2, 40, 20).bfloat16()
+    summed = torch.randn(2, 40, 20).bfloat16()
     cell = torch.randn(2, 5, 40).transpose(1, 2)
     found, expected = torch.empty(2, 2, 40, 5, dtype=torch.bfloat16)
     peephole = torch.randn(3, 40, 5)
-    gates, after = kernels.forward(base, recurrent, peephole, cell, found, False)
+    gates, after = kernels.forward(summed, peephole, cell, found, False)
     if pointwise._no_compiler:
         pytest.skip(f"nothing can be compiled here: {pointwise._no_compiler[0]}")
-    _, wanted = ways()[0].forward(base, recurrent, peephole, cell, expected)
+    _, wanted = ways()[0].forward(summed, peephole, cell, expected)
     assert gates is None
     torch.testing.assert_close(after, wanted, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.float(), expected.float(), rtol=2**-7, atol=2**-7)
