@@ -224,7 +224,7 @@ def predicting(folder: Path, size: int, rounds: int) -> list[str]:
     for _ in range(rounds + 1):
         shutil.rmtree(folder / "forecasts", ignore_errors=True)
         whole = timed([command])
-        parts = json.loads(status.read_text())["seconds"]
+        parts = json.loads(status.read_text())["last_cycle"]["seconds"]
         parts["start"] = whole - sum(parts.values())
         libraries = timed([[sys.executable, "-c", LIBRARIES]])
         for part, took in {**parts, "libraries": libraries}.items():

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from nowcast.model import ConvLSTM, pointwise
 from nowcast.model.activations import ACTIVATIONS
 from nowcast.model.cell import ConvLSTMCell, Variant
+from nowcast.model.convolution import Shape, convolve, many_times
 from nowcast.model.fast_path import has_fast_path, unroll_fast
 from nowcast.model.unroll import unroll_plainly
 
@@ -24,13 +25,15 @@ def cases(draw):
     """
     dimensions = draw(some.integers(0, 3))
     axes = lambda most: tuple(draw(some.integers(1, most)) for _ in range(dimensions))  # noqa: E731
-    grid, kernel, input_kernel = axes(5), axes(4), axes(3)
+    grid, kernel = axes(5), axes(4)
+    alike = draw(some.booleans())  # X and H are convolved in the same way
+    input_kernel = kernel if alike else axes(3)
     variant = Variant(
         bias=draw(some.booleans()),
-        stride=axes(3),
+        stride=1 if alike else axes(3),
         padding=(
             draw(some.sampled_from(["same", "valid"]))
-            if all(k <= n for k, n in zip(input_kernel, grid, strict=True))
+            if not alike and all(k <= n for k, n in zip(input_kernel, grid, strict=True))
             else "same"
         ),
         activation=draw(some.sampled_from(["tanh", "relu", "identity"])),
@@ -67,7 +70,7 @@ def cases(draw):
     return cell, frames, steps, state
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases(), some.sets(some.integers(0, 2), min_size=1))
 def test_the_fast_path_equals_the_plain_one_forward_and_back(case, used):
     cell, frames, steps, state = case
@@ -307,3 +310,59 @@ def test_a_cell_with_an_equation_of_its_own_is_asked_for_it():
         pass
 
     assert not has_fast_path(Own(1, 2, 3))
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the compiler itself imports
+def test_kernels_are_compiled_beside_many_modules_of_the_user(monkeypatch):
+    """The compiler makes only so much of one function, and takes every sequential module and every
+    partial function for the same one.
+    """
+    monkeypatch.setattr(pointwise, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(pointwise, "COMPILED_AFTER", 1)
+    monkeypatch.setattr(pointwise, "_no_compiler", [])
+    pointwise._compiled.cache_clear()
+    torch.compiler.reset()
+    for _ in range(torch._dynamo.config.recompile_limit + 1):
+        torch.compile(torch.nn.Sequential(torch.nn.Linear(1, 1)), backend="eager")(torch.ones(1, 1))
+    way = pointwise.stepper("tanh", "sigmoid", torch.zeros(2, 40, 5), 1, training=True)
+    summed, cell, hidden = torch.zeros(2, 40, 20), torch.zeros(2, 40, 5), torch.empty(2, 40, 5)
+    gates, _ = way.forward(summed, None, cell, hidden, False)
+    if pointwise._no_compiler and "compiled frames" not in pointwise._no_compiler[0]:
+        pytest.skip(f"nothing can be compiled here: {pointwise._no_compiler[0]}")
+    assert gates is None  # the operations in place would have them
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kernel", "shape"),
+    [
+        ((3, 3), Shape((1, 1), "same", (1, 1))),
+        ((5, 3), Shape((2, 1), "valid", (1, 1))),
+        ((3, 3), Shape((1, 1), "same", (2, 3))),
+        ((2, 4), Shape((1, 1), "same", (1, 1))),
+    ],
+    ids=["same", "strided", "dilated", "even"],
+)
+def test_a_weight_that_is_packed_once_convolves_as_any(kernel, shape, dtype):
+    torch.manual_seed(0)
+    weight, bias = torch.randn(8, 3, *kernel, dtype=dtype), torch.randn(8, dtype=dtype)
+    x = torch.randn(2, 3, 9, 10, dtype=dtype)
+    read = many_times(weight, bias, shape, x.shape)
+    expected = convolve(x, weight, bias, shape)
+    precision = 1e-5 if dtype == torch.float32 else 2**-6
+    for images in (x, x[:1]):  # the last ones may be fewer
+        found = read(images)
+        torch.testing.assert_close(found, expected[: len(images)], rtol=precision, atol=precision)
+
+
+def test_without_onednn_nothing_is_packed_and_all_is_the_same():
+    layer, frames = ConvLSTM(2, 3, 3), torch.rand(1, 4, 2, 6, 5)
+    with torch.no_grad():
+        packed = layer(frames)[0]
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            plain = layer(frames)[0]
+        finally:
+            torch._C._set_mkldnn_enabled(True)
+    torch.testing.assert_close(packed, plain, rtol=1e-5, atol=1e-6)

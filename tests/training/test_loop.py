@@ -2,6 +2,7 @@
 has saved.
 """
 
+import contextlib
 import io
 import json
 import math
@@ -15,6 +16,7 @@ import torch
 from nowcast.errors import InternalError, Interrupted
 from nowcast.sequences.batch import build_batch
 from nowcast.sequences.inputs import Inputs
+from nowcast.training import loop
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import decided_by_loss, mean_csi, rank
 from nowcast.training.loop import linear_share
@@ -882,3 +884,21 @@ def test_the_bar_is_gone_before_an_error_is_told(
         assert terminal.getvalue().endswith("\r")
     else:
         pytest.fail("the loss was not a number")
+
+
+def test_kernels_are_compiled_for_the_whole_plan_however_much_of_it_is_left(
+    build_trainer, showers, tmp_path, monkeypatch
+):
+    """So a resumed training computes the same bits."""
+    planned = []
+
+    @contextlib.contextmanager
+    def note(batches):
+        planned.append(batches)
+        yield
+
+    monkeypatch.setattr(loop, "planned_batches", note)
+    trainer = build_trainer(tmp_path, epochs=3, batch_size=2)
+    trainer.progress.epoch = 2
+    trainer.fit(showers(5), showers(5), StopRequest())
+    assert planned == [3 * 3]
