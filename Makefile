@@ -32,6 +32,7 @@ faults: $(VENV)/installed-test ## every fault that forecasts and training are to
 
 bench: install ## how fast the layer is beside those that people copy, the loader, the scores, and a forecast (many minutes on a CPU; Keras and pysteps too after `make oracles`)
 	$(BIN)/python scripts/benchmarks/layer.py
+	$(BIN)/python scripts/benchmarks/commands.py
 	$(BIN)/python scripts/benchmarks/loader.py
 	$(BIN)/python scripts/benchmarks/scores.py
 	$(BIN)/python scripts/benchmarks/predict.py

@@ -11,7 +11,13 @@ quartiles over the rounds. 1 is the plain cell as
 published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over
 all steps; a training step is forward and backward of the mean square of the output, a forecast is
 forward without gradients. The convolutions alone, as the fastest that PyTorch has, are the limit
-of all. Compiling the plain cell takes minutes the first time.
+of all. Compiling the plain cell takes minutes the first time. Below the table stands whether the
+loss of our layer in bf16 follows that in fp32 as it learns.
+
+On a GPU, `--device cuda --work large --batch N` for N of 1, 8 and 32 takes some minutes. Look at:
+ours in bf16 against the plain cell in fp32 (ten times as fast is the goal) and against the plain
+cell compiled in bf16 (twice), the share of the convolution peak at N = 32 (40 %), and the two
+losses (within 2 %).
 """
 
 import argparse
@@ -352,6 +358,29 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     return rows
 
 
+def losses(work: Work, device: str, steps: int = 40) -> dict[str, float]:
+    """The loss of our layer in each precision, once it has learned for some steps to forecast the
+    frames that come next.
+    """
+    found = {}
+    for precision, dtype in DTYPES.items():
+        torch.manual_seed(0)
+        model = nn.Sequential(build_ours(work), nn.Flatten(0, 1), nn.Conv2d(HIDDEN, work.c, 1))
+        model.to(device)
+        moving = torch.rand(work.b, 1, work.c, work.h, work.w, device=device)
+        frames = torch.cat([moving.roll(k, dims=-1) for k in range(work.t + 1)], dim=1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with torch.autocast(device, dtype, enabled=precision != "fp32"):
+                forecast = model(frames[:, :-1])
+            loss = (forecast.float() - frames[:, 1:].flatten(0, 1)).square().mean()
+            loss.backward()
+            optimizer.step()
+        found[precision] = loss.item()
+    return found
+
+
 def machine(device: str) -> str:
     """What this runs on, in one line."""
     if device == "cuda":
@@ -407,6 +436,11 @@ def main() -> None:
         with planned_batches(LONG):
             rows = measure(name, work, arguments)
         print("\n".join(rows), flush=True)
+    found = losses(WORKS[arguments.work[0]], arguments.device)
+    print(
+        f"\nLoss of nowcast after 40 steps of {arguments.work[0]}: {found['fp32']:.4f} in fp32,"
+        f" {found['bf16'] / found['fp32']:.3f} times that in bf16."
+    )
 
 
 def run_with(threads: int) -> None:

@@ -106,3 +106,9 @@ def test_a_row_in_half_precision_of_a_state_that_is_compiled(benchmark, monkeypa
         argparse.Namespace(precision=["fp32", "bf16"], device="cpu", rounds=1),
     )
     assert [row for row in rows if "nowcast | bf16" in row and "train" in row]
+
+
+def test_the_loss_in_half_precision_follows(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "HIDDEN", 8)
+    found = benchmark.losses(benchmark.Work(2, 4, 1, 8, 8, 3), "cpu", steps=12)
+    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.05)
