@@ -42,6 +42,7 @@ from tqdm import tqdm
 
 from nowcast.model import ConvLSTM
 from nowcast.model.compiling import keep_cache_private
+from nowcast.model.convolution import Shape, many_times
 from nowcast.model.pointwise import planned_batches
 
 HIDDEN = 64
@@ -127,6 +128,7 @@ class ConvolutionsAlone:
 
     def __init__(self, work: Work, dtype: torch.dtype, device: str) -> None:
         self.t, self.padding = work.t, [work.kernel // 2] * 2
+        self.shape = Shape((1, 1), "same", (1, 1))
         place = partial(torch.rand, device=device, dtype=dtype)
         grid = work.h, work.w
         self.layers = [
@@ -144,8 +146,9 @@ class ConvolutionsAlone:
     @torch.no_grad()
     def forecast(self) -> None:
         for x, weight, _ in self.layers:
+            convolve = many_times(weight, None, self.shape, x.shape)
             for _ in range(self.t):
-                nn.functional.conv2d(x, weight, padding=self.padding)
+                convolve(x)
 
     def train(self) -> None:
         self.forecast()
@@ -342,6 +345,9 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
         for _ in tqdm(range(arguments.rounds), f"{name} {kind}", disable=None, leave=False):
             rounds.append([seconds(task, arguments.device) for task in tasks])
         limits = {one.precision: k for k, one in enumerate(those) if isinstance(one, Limit)}
+        for precision, k in limits.items():  # some convolve faster than the large ones
+            best = min(times[k] for times in rounds)
+            peaks[precision] = max(peaks[precision], operations[k] / best)
         for k, one in enumerate(those):
             ratios = [times[0] / times[k] for times in rounds]
             low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
