@@ -77,7 +77,8 @@ def reuse_memory(largest: int, kept: int) -> None:
 
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, largest)
+        # before version 2.35 it takes no more than 32 MiB
+        library.mallopt(_MMAP_THRESHOLD, largest) or library.mallopt(_MMAP_THRESHOLD, 2**25)
         library.mallopt(_TRIM_THRESHOLD, kept)
 
 

@@ -1,4 +1,4 @@
-"""How the probabilities of other thresholds change that of one."""
+"""The probability of each threshold, and what those of the others tell of it."""
 
 import torch
 from torch import Tensor, nn

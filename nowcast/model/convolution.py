@@ -95,11 +95,13 @@ def many_times(
 ) -> Callable[[Tensor], Tensor]:
     """`convolve` by this weight for images (n, c, *grid) of this size, without a gradient.
 
-    On a CPU the weight is brought once into the order in which oneDNN reads it; `conv2d` does so at
-    each call.
+    On a CPU the weight of a usual convolution of images is brought once into the order in which
+    oneDNN reads it; `conv2d` does so at each call.
     """
     before, after = paddings(images[2:], weight.shape[2:], shape)
-    if before == after and 0 not in images and _can_be_packed(weight):
+    # oneDNN is wrong for some strides of packed weights
+    usual = before == after and max(shape.stride, default=1) == 1 and 0 not in images
+    if usual and _can_be_packed(weight):
         layout = before, shape.stride, shape.dilation, 1
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, list(images))
         return lambda x: torch.ops.mkldnn._convolution_pointwise(
@@ -124,7 +126,7 @@ def _packs(dtype: torch.dtype) -> bool:
     """Whether this PyTorch packs weights, seen on a small one: the operators are not public."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
-    x, weight = torch.ones(1, 1, 3, 3, dtype=dtype), torch.ones(1, 1, 3, 3, dtype=dtype)
+    x, weight = torch.ones(2, 1, 1, 3, 3, dtype=dtype, device="cpu")
     layout = [1, 1], [1, 1], [1, 1], 1
     try:
         if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -201,11 +203,31 @@ def convolution_gradients(
     even = before == after
     if not even:
         x = functional.pad(x, both_sides(before, after))
-    dx, dweight, dbias = torch.ops.aten.convolution_backward(
-        gradient, x, weight, weight.shape[:1], shape.stride, before if even else [0] * len(before),
-        shape.dilation, False, [0] * len(grid), 1, wanted,
+    layout = (
+        shape.stride, before if even else [0] * len(before), shape.dilation, False,
+        [0] * len(grid), 1,
     )  # fmt: skip
+    back, size = torch.ops.aten.convolution_backward, weight.shape[:1]
+    if (wants_weight or wants_bias) and _is_wrong_in_half(x, shape):
+        dx = back(gradient, x, weight, size, *layout, (wants_x, False, False))[0]
+        full = gradient.float(), x.float(), weight.float()
+        _, dweight, dbias = back(*full, size, *layout, (False, wants_weight, wants_bias))
+    else:
+        dx, dweight, dbias = back(gradient, x, weight, size, *layout, wanted)
     if wants_x and not even:
         for axis, (start, length) in enumerate(zip(before, grid, strict=True), start=2):
             dx = dx.narrow(axis, start, length)
-    return dx, dweight, dbias
+    # it also gives what is not wanted, of another shape
+    return (
+        dx if wants_x else None,
+        dweight if wants_weight else None,
+        dbias if wants_bias else None,
+    )
+
+
+def _is_wrong_in_half(x: Tensor, shape: Shape) -> bool:
+    """Whether oneDNN's gradients of the weight and of the bias may be wrong in half precision: in
+    three dimensions, where the kernel is deeper than the grid, and with strides.
+    """
+    half = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
+    return half and (x.ndim == 5 or max(shape.stride) > 1)

@@ -1,9 +1,9 @@
 """A cell over a whole sequence as one function of autograd, with back-propagation through time
 written by hand.
 
-What makes it fast: channels last throughout; the input-to-state convolution over many steps at
-once, and so the gradients of all weights; no state-to-state convolution where H is 0; and of each
-step only the gates, C and H are kept.
+What makes it fast: channels last throughout; one convolution over X and H where both are convolved
+alike, else that of X over several steps at once; the gradients of the weights over several steps at
+once; no state-to-state convolution where H is 0; and of each step only the gates, C and H are kept.
 """
 
 import math
@@ -30,9 +30,8 @@ from nowcast.model.pointwise import stepper
 from nowcast.model.watched import is_untouched, is_watched
 
 PIXELS_AT_ONCE = 2**12
-"""Pixels whose convolutions, which do not wait for each other, are taken together: those of several
-steps where a step has fewer, and always of two. More cost memory, fewer cost time. A forecast,
-which keeps H alone, takes one step after the other.
+"""Pixels that are convolved together where steps do not wait for each other: as many steps as hold
+so many, at least two. More cost memory, fewer cost time. A forecast takes one step at a time.
 """
 
 DEVICES = ("cpu", "cuda", "meta")
@@ -210,8 +209,8 @@ def _are_joined(cell: ConvLSTMCell, steps: int, x: StepInputs) -> bool:
 def _gate_sums(
     cell: ConvLSTMCell, steps: int, x: StepInputs, images: Sequence[int], at_once: int
 ) -> Callable[[int, Tensor | None], Tensor]:
-    """What gives W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden), in memory of its own, for each
-    t in turn and H_{t−1} as `images` (b, hidden, *grid), None for 0.
+    """Return a function: t, and H_{t−1} as `images` (b, hidden, *grid) or None for 0 → W_x· * X_t +
+    W_h· * H_{t−1} + b, (b, p, 4 hidden). Call it for each t in turn; the result may be overwritten.
     """
     once, (b, size, *grid) = unit(cell.dimensions), images
     bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
@@ -221,14 +220,10 @@ def _gate_sums(
         recur = many_times(x.weight_hh, None if has_input else bias, once, images)
 
         def apart(t: int, seen: Tensor | None) -> Tensor:
-            base = None if bases is None else next(bases)
-            if seen is not None:
-                summed = _rows(recur(seen))
-                return summed if base is None else summed.add_(base)
-            if base is not None:
-                return base.clone()
-            alone = x.weight_hh.new_zeros(4 * size) if bias is None else bias
-            return alone.expand(b, math.prod(grid), -1).clone()
+            if bases is None:  # without input there is a state
+                return _rows(recur(cast(Tensor, seen)))
+            base = next(bases)
+            return base.clone() if seen is None else _rows(recur(seen)).add_(base)
 
         return apart
 
@@ -260,6 +255,7 @@ def _bases(
         some = frames[start : start + at_once]
         bases = _rows(read(some.flatten(0, 1))).unflatten(0, some.shape[:2])
         yield from bases if t == steps else (bases[0],) * steps
+        del bases  # before the next ones are made
 
 
 class _Backward:
@@ -286,7 +282,7 @@ class _Backward:
         self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
         repeats = x.frames is not None and len(x.frames) < len(tape.hidden)
         self.repeated = memory.new_zeros(*memory.shape[:2], gates) if repeats else None
-        self.joined = _are_joined(cell, len(tape.hidden), x)
+        self.joined = bool(self.wanted.weight_ih) and _are_joined(cell, len(tape.hidden), x)
 
     def run(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         """Gradients of the output, H and C after the last step → gradients of the inputs."""
@@ -337,19 +333,20 @@ class _Backward:
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
         elif self.wanted.frames or self.wanted.weight_ih:
-            # those of the joined steps are there
+            # _add_weights has taken W_x· of the joined steps already
             weighed = first - start if self.joined else end - start
             self._add_input(slice(start, end), dgates.flatten(0, 1), weighed)
 
     def _add_weights(self, dgates: Tensor, seen: Tensor) -> None:
-        """W_h· that convolves H, or W_x· and W_h· that convolve X and H, and the bias, which costs
-        the least here; dgates (n, p, 4 hidden), seen (n, hidden or channels + hidden, *grid).
+        """Take W_h· that convolves H, or W_x· and W_h· that convolve X and H, into the sums, and
+        the bias, which is cheapest in the same call; dgates (n, p, 4 hidden), seen (n, hidden or
+        channels + hidden, *grid).
         """
-        weights = bool(self.wanted.weight_hh or (self.joined and self.wanted.weight_ih))
-        wanted = False, weights, bool(self.wanted.bias)
+        wanted = False, self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
         if not any(wanted):
             return
         size = self.cell.hidden_channels
+        # only its shape is read
         kernel = self.x.weight_hh.shape[2:]
         like = self.x.weight_hh.new_empty(1).expand(4 * size, seen.shape[1], *kernel)
         _, dweight, dbias = convolution_gradients(

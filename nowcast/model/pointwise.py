@@ -24,21 +24,23 @@ WORTH_COMPILING = 2**16
 """Numbers in a cell state from which a compiled kernel is quicker than operations in place."""
 
 COMPILED_AFTER = 2**31
-"""Numbers that go through steps on a CPU, there or back, before the kernels are compiled. In place
-each costs some 7 ns more, so 2³¹ of them cost the 15 to 30 s that compiling takes: a process that
-makes one forecast never waits for it, and one that makes many loses no more than as long again.
+"""Numbers that go through steps, there or back, before the kernels are compiled. On a CPU each
+costs some 7 ns more in place than in a kernel, so 2³¹ of them cost the 15 to 30 s that compiling
+takes: a process that makes one forecast of a usual grid never waits for it, and one that makes many
+loses no more than as long again.
 """
 
 LAYERS = 4
-"""Each layer knows its own numbers, and takes the network to have so many layers like it."""
+"""How many layers a network is taken to have: each layer knows its own numbers only."""
 
 _planned: ContextVar[int | None] = ContextVar("planned", default=None)
 
 
 @contextmanager
 def planned_batches(batches: int) -> Iterator[None]:
-    """Say how many batches a training takes from its first to its last, resumed or not: kernels are
-    then compiled at once or never, and a resumed run computes the same bits.
+    """Say how many batches a training takes from its first to its last, resumed or not: on a CPU
+    kernels are then compiled at once or never, and a run that is resumed with the same plan
+    computes the same bits.
     """
     token = _planned.set(batches)
     try:
@@ -93,12 +95,12 @@ def stepper(
 
 
 def _is_worth_it(numbers: int) -> bool:
-    """Whether compiling pays for the planned batches of so many numbers; without a plan, add them,
-    and return whether kernels exist already or so many went through steps in place.
+    """Whether compiling pays for the planned batches of so many numbers, there and back; without a
+    plan, add these, and return whether kernels exist already or enough went through steps.
     """
     batches = _planned.get()
     if batches is not None:
-        return batches * numbers * LAYERS >= COMPILED_AFTER
+        return 2 * batches * numbers * LAYERS >= COMPILED_AFTER
     _taken[0] += numbers
     return _compiled.cache_info().currsize > 0 or _taken[0] >= COMPILED_AFTER
 
@@ -279,7 +281,9 @@ def _of_any_length(x: Tensor, dimension: int) -> Tensor:
 
 
 _taken = [0]
-"""Numbers that this process took through steps without a plan."""
+"""Numbers that this process took through steps without a plan, in layers that are worth
+compiling.
+"""
 
 _no_compiler: list[str] = []
 """Why nothing can be compiled in this process, once that is known."""

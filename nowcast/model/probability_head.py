@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from nowcast.model.across import AcrossThresholds
 from nowcast.model.stacks import Local, call_model
@@ -142,7 +141,8 @@ class ProbabilityModel(nn.Module):
 
 
 def _bounded_logit(probability: Tensor) -> Tensor:
-    if torch.is_grad_enabled() and probability.requires_grad:
+    needs_gradient = torch.is_grad_enabled() and probability.requires_grad
+    if needs_gradient and not torch._C._are_functorch_transforms_active():
         found: Tensor = _BoundedLogit.apply(probability)  # type: ignore[no-untyped-call]
         return found
     return probability.clamp(*BOUNDS).logit()
@@ -153,14 +153,17 @@ class _BoundedLogit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, probability: Tensor) -> Tensor:
-        bounded = probability.clamp(*BOUNDS)
-        ctx.save_for_backward(bounded)
-        return bounded.logit()
+        ctx.save_for_backward(probability)
+        return probability.clamp(*BOUNDS).logit_()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (p,) = ctx.saved_tensors
+        (probability,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            bounded = probability.clamp(*BOUNDS).logit()
+            (again,) = torch.autograd.grad(bounded, probability, gradient, create_graph=True)
+            return cast(Tensor, again)
+        p = probability.clamp(*BOUNDS)
         inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, p, *BOUNDS)
         return inside.div_(torch.addcmul(p, p, p, value=-1))  # p (1 − p)
 

@@ -145,7 +145,7 @@ def test_a_training_compiles_at_once_where_it_is_long_and_never_where_it_is_shor
     kernels, monkeypatch, precision
 ):
     layer = ConvLSTM(1, 64, 1)
-    ten_batches_of_three_steps = 30 * 2**16
+    ten_batches_of_three_steps = 2 * 30 * 2**16  # there and back
     monkeypatch.setattr(pointwise, "COMPILED_AFTER", pointwise.LAYERS * ten_batches_of_three_steps)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         with pointwise.planned_batches(9):

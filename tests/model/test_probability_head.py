@@ -114,3 +114,10 @@ def test_the_gradient_of_a_bounded_logit_is_that_of_pytorch() -> None:
     inside = (p > BOUNDS[0]) & (p < BOUNDS[1])
     torch.testing.assert_close(ours.grad[inside], theirs.grad[inside])
     assert (ours.grad[:2] == 0).all()
+
+
+def test_the_gradient_of_a_bounded_logit_can_be_differentiated() -> None:
+    p = torch.linspace(0.01, 0.99, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(_bounded_logit, (p,))
+    slope = torch.func.grad(lambda x: _bounded_logit(x).sum())(p.detach())
+    torch.testing.assert_close(slope, 1 / (p * (1 - p)).detach())
