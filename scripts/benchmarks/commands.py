@@ -2,8 +2,8 @@
 
     make bench, or python scripts/benchmarks/commands.py [--rounds 5] [--batches 12] [--size 256]
 
-All is measured on made rain. Every part stands beside its bound, the least that the machine needs
-for it, measured in the same run:
+All is measured on synthetic rain. Every part stands beside its bound, the least that the machine
+needs for it, measured in the same run:
 
     train      experiment=demo: loading beside a bare copy of the same windows from a memory map;
                motion (once for each frame of a series) beside OpenCV's calls alone; the model
@@ -20,7 +20,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -79,6 +78,8 @@ def seconds(task: Callable[[], Any], repeats: int = 5) -> float:
 
 class Convolutions(TorchDispatchMode):
     """The convolutions that a training step makes, to be made again alone."""
+
+    takes_any_path = True  # the layer may go on as it does unseen
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ def training(folder: Path, size: int, batches: int) -> list[str]:
     trainer.optimizer.register_step_pre_hook(optimizer_seconds.start)
     trainer.optimizer.register_step_post_hook(optimizer_seconds.stop)
     convolutions = Convolutions()
-    planned = config.training.epochs * len(windows) // size_of_batch
+    planned = config.training.epochs * -(-len(windows) // size_of_batch)
     with planned_batches(planned):
         for batch in trainer._load(windows, all_batches[:WARMING]):
             trainer._train_step(batch)
@@ -223,10 +224,10 @@ def predicting(folder: Path, size: int, rounds: int) -> list[str]:
     found: dict[str, list[float]] = {}
     for _ in range(rounds + 1):
         shutil.rmtree(folder / "forecasts", ignore_errors=True)
-        whole = timed([command])
+        whole, _ = timed([command])
         parts = json.loads(status.read_text())["last_cycle"]["seconds"]
         parts["start"] = whole - sum(parts.values())
-        libraries = timed([[sys.executable, "-c", LIBRARIES]])
+        libraries, _ = timed([[sys.executable, "-c", LIBRARIES]])
         for part, took in {**parts, "libraries": libraries}.items():
             found.setdefault(part, []).append(took)
     # the first brought the files into memory
@@ -256,8 +257,8 @@ def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
     """The row of a case, and what a year takes."""
     path = write_synthetic(folder / "evaluate.nc", 3 * DAY, size, size)
 
-    def score(days: int) -> float:
-        """The seconds of two processes for the cases of so many days."""
+    def score(days: int) -> tuple[float, int]:
+        """The seconds and the memory of two processes for the cases of so many days."""
         first = np.datetime64("2020-06-01T01:00")
         half = np.timedelta64(days * DAY // 2 * MINUTES, "m")
         spans = [(first + k * half, first + (k + 1) * half - MINUTES) for k in range(2)]
@@ -275,10 +276,8 @@ def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
             threads=1,
         )  # fmt: skip
 
-    one_day = score(1)
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    two_days = score(2)
-    more = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / memory
+    one_day, memory = score(1)
+    two_days, memory_of_two = score(2)
     case = (two_days - one_day) / DAY
     with xr.open_dataset(path) as grid:
         frames = torch.from_numpy(grid["rain_rate"][: LEAD_STEPS + 1].values)
@@ -297,7 +296,8 @@ def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
     name = f"evaluate, a case of {LEAD_STEPS}×{size}×{size}, two processes"
     return [row(name, "reading, extrapolation, counting", case, "counting alone", counting)], (
         f"A year of {YEAR:,} such cases takes {case * YEAR / 60:.0f} minutes by two processes; the"
-        f" largest held {memory / 1e3:.0f} MB for one day and {more:.2f} times that for two."
+        f" largest held {memory / 1e3:.0f} MB for one day and {memory_of_two / memory:.2f} times"
+        " that for two."
     )
 
 
@@ -308,16 +308,23 @@ def row(command: str, part: str, took: float, bound: str, least: float) -> str:
     )
 
 
-def timed(commands: list[list[str]], threads: int | None = None) -> float:
-    """The seconds until all of the processes have ended, which start at once."""
+def timed(commands: list[list[str]], threads: int | None = None) -> tuple[float, int]:
+    """The seconds until all of the processes have ended, which start at once, and the most kB that
+    one of them held.
+    """
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     started = time.perf_counter()
     processes = [
         subprocess.Popen(one, stdout=subprocess.DEVNULL, env=environment) for one in commands
     ]
-    if any([process.wait() for process in processes]):
+    memory = 0
+    for process in processes:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        memory = max(memory, used.ru_maxrss)
+    if any(process.returncode for process in processes):
         raise SystemExit("a command failed; see the lines above.")
-    return time.perf_counter() - started
+    return time.perf_counter() - started, memory
 
 
 def main() -> None:

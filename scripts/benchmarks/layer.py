@@ -333,7 +333,7 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     peaks = {
         precision: peak_flops(precision, arguments.device) for precision in arguments.precision
     }
-    rows = []
+    found = {}
     for kind in ("train", "forecast"):
         torch.compiler.reset()  # it makes only so many kernels of each function
         tasks = [getattr(one, kind) for one in those]
@@ -344,10 +344,16 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
         rounds = []
         for _ in tqdm(range(arguments.rounds), f"{name} {kind}", disable=None, leave=False):
             rounds.append([seconds(task, arguments.device) for task in tasks])
-        limits = {one.precision: k for k, one in enumerate(those) if isinstance(one, Limit)}
-        for precision, k in limits.items():  # some convolve faster than the large ones
-            best = min(times[k] for times in rounds)
-            peaks[precision] = max(peaks[precision], operations[k] / best)
+        found[kind] = operations, memory, rounds
+    limits = {one.precision: k for k, one in enumerate(those) if isinstance(one, Limit)}
+    for precision, k in limits.items():  # some convolve faster than the large ones
+        of_work = [
+            operations[k] / min(times[k] for times in rounds)
+            for operations, _, rounds in found.values()
+        ]
+        peaks[precision] = max(peaks[precision], *of_work)
+    rows = []
+    for kind, (operations, memory, rounds) in found.items():
         for k, one in enumerate(those):
             ratios = [times[0] / times[k] for times in rounds]
             low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
@@ -442,9 +448,9 @@ def main() -> None:
         with planned_batches(LONG):
             rows = measure(name, work, arguments)
         print("\n".join(rows), flush=True)
-    found = losses(WORKS[arguments.work[0]], arguments.device)
+    found = losses(work, arguments.device)
     print(
-        f"\nLoss of nowcast after 40 steps of {arguments.work[0]}: {found['fp32']:.4f} in fp32,"
+        f"\nLoss of nowcast after 40 steps of {name}: {found['fp32']:.4f} in fp32,"
         f" {found['bf16'] / found['fp32']:.3f} times that in bf16."
     )
 
