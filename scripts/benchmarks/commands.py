@@ -44,6 +44,7 @@ from omegaconf import OmegaConf
 from predict import INPUT_STEPS, write_radar, write_untrained
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nowcast import startup
 from nowcast.cli.schemas import register_schemas
 from nowcast.commands.train import build_trainer, open_windows
 from nowcast.config.effects import configs_folder
@@ -158,6 +159,7 @@ def training(folder: Path, size: int, batches: int) -> list[str]:
         "data.validation=[2020-06-02,2020-06-02]", f"data.cache={folder}/cache",
     ]  # fmt: skip
     config = configuration("train", words)
+    startup.reuse_memory(largest=2**30, kept=2**31 - 1)  # as the command does
     torch.manual_seed(0)
     windows = open_windows(config).training
     assert isinstance(windows, RadarWindows)

@@ -25,6 +25,7 @@ def cells(rows):
 
 def test_each_part_of_a_training_step_stands_beside_its_bound(commands, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "planned_batches", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(commands.startup, "reuse_memory", lambda **_: None)
     found = cells(commands.training(tmp_path, 136, 1))
     assert [row[1] for row in found] == [
         "loading and moving",
