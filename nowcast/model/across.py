@@ -16,7 +16,7 @@ class AcrossThresholds(nn.Module):
     timesteps, or in units of 5 minutes of a model for any grid. The share of pixels above a
     threshold does not say how far above it they are: 0.5 mm/h lasts longer where 10 mm/h surrounds
     it than where 1 mm/h does. Where all thresholds are equally likely, as far from any rain,
-    nothing is added. It begins at zero.
+    nothing is added. Its weights begin at zero.
 
     Args:
         thresholds: how many.

@@ -27,7 +27,7 @@ COMPILED_AFTER = 2**31
 """Numbers that go through steps, there or back, before the kernels are compiled. On a CPU each
 costs some 7 ns more in place than in a kernel, so 2³¹ of them cost the 15 to 30 s that compiling
 takes: a process that makes one forecast of a usual grid never waits for it, and one that makes many
-loses no more than as long again.
+loses at most as much time again.
 """
 
 LAYERS = 4

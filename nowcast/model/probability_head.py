@@ -24,8 +24,8 @@ class ProbabilityModel(nn.Module):
 
     Fₛ is the share of pixels in neighbourhood s of the newest frame that reach the threshold. The
     weights w of the neighbourhoods are a softmax of offset + slope · log(lead step), learned for
-    each threshold. A comes from the L of the other thresholds (`AcrossThresholds`). C is the output
-    of the network. A and C begin at zero: an untrained model is the baseline
+    each threshold. A comes from the L of the other thresholds; `AcrossThresholds` gives L + A. C is
+    the output of the network. A and C begin at zero: an untrained model is the baseline
     `lagrangian_probability`. No threshold is more probable than a lower one: in a forecast the
     logits are a running minimum. In training each threshold learns for itself.
 

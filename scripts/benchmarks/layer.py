@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from nowcast.model import ConvLSTM
 from nowcast.model.compiling import keep_cache_private
-from nowcast.model.convolution import Shape, many_times
+from nowcast.model.convolution import Shape, channels_last, convolution_gradients, many_times
 from nowcast.model.pointwise import planned_batches
 
 HIDDEN = 64
@@ -127,13 +127,12 @@ class ConvolutionsAlone:
     """
 
     def __init__(self, work: Work, dtype: torch.dtype, device: str) -> None:
-        self.t, self.padding = work.t, [work.kernel // 2] * 2
-        self.shape = Shape((1, 1), "same", (1, 1))
+        self.t, self.shape = work.t, Shape((1, 1), "same", (1, 1))
         place = partial(torch.rand, device=device, dtype=dtype)
         grid = work.h, work.w
         self.layers = [
             tuple(
-                x.contiguous(memory_format=torch.channels_last)
+                channels_last(x)
                 for x in (
                     place(work.b, channels + HIDDEN, *grid),
                     place(4 * HIDDEN, channels + HIDDEN, work.kernel, work.kernel),
@@ -155,18 +154,10 @@ class ConvolutionsAlone:
         for layer, (x, weight, gradient) in enumerate(self.layers):
             # of the frames themselves nobody takes gradients
             first = 0 if layer else x.shape[1] - HIDDEN
-            h, weight_h = (
-                part[:, first:].contiguous(memory_format=torch.channels_last)
-                for part in (x, weight)
-            )
+            h, weight_h = (channels_last(part[:, first:]) for part in (x, weight))
             for _ in range(self.t):
-                self._gradient(gradient, h, weight_h, [True, False, False])
-                self._gradient(gradient, x, weight, [False, True, False])
-
-    def _gradient(self, gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> None:
-        torch.ops.aten.convolution_backward(
-            gradient, x, weight, None, [1, 1], self.padding, [1, 1], False, [0, 0], 1, wanted
-        )
+                convolution_gradients(gradient, h, weight_h, self.shape, (True, False, False))
+                convolution_gradients(gradient, x, weight, self.shape, (False, True, False))
 
 
 def build_ours(work: Work) -> nn.Module:
@@ -248,7 +239,7 @@ class Limit:
 
 
 def contestants(work: Work, precisions: list[str], device: str) -> Iterator["Contestant | Limit"]:
-    """The plain cell in fp32 comes first: it is 1. Of each precision the limit comes first."""
+    """The plain cell in fp32 comes first: it is 1. Of each precision the limit comes last."""
     frames = torch.rand(work.b, work.t, work.c, work.h, work.w, device=device)
     builders = {
         "plain cell": partial(build_stack, PlainLayer),
