@@ -6,9 +6,9 @@ All is measured on synthetic rain. Every part stands beside its bound, the least
 needs for it, measured in the same run:
 
     train      experiment=demo: loading and moving beside a bare copy of the same windows from a
-               memory map;
-               motion (once for each frame of a series) beside OpenCV's calls alone; the model
-               beside its convolutions alone; the optimizer beside a copy of as many bytes.
+               memory map; motion (once for each frame of a series) beside OpenCV's calls alone;
+               the model beside its convolutions alone; the optimizer beside a copy of as many
+               bytes.
     predict    the model of the demo, from the start of a process: the start (imports, composing the
                configuration) beside the import of Hydra, Typer and xarray alone; opening the model
                beside the import of PyTorch; frames, motion and forecast beside the model's first
