@@ -52,6 +52,12 @@ class InternalError(NowcastError):
     exit_code = 70
 
 
+class LostProcessError(NowcastError):
+    """Another process of the same training ended, so this one cannot go on."""
+
+    exit_code = 70
+
+
 class CannotCreateError(NowcastError):
     """An output file or folder cannot be created."""
 

@@ -14,9 +14,12 @@ from nowcast.errors import (
     DeviceError,
     InputOutputError,
     InternalError,
+    Interrupted,
+    LostProcessError,
     NowcastError,
     UsageError,
 )
+from nowcast.launch import launch_of
 
 _NO_MEMORY = (
     "not enough memory",
@@ -40,12 +43,23 @@ def say(error: BaseException, message: str) -> None:
 
     Where stderr is closed or full there is nobody to tell, and that is no other failure.
     """
-    if getattr(error, "said", False):
+    launch = launch_of()
+    if getattr(error, "said", False) or (launch and not launch.is_first and _is_of_all(error)):
         return
+    if launch and not launch.is_first:
+        message = f"process {launch.rank} of {launch.size}: {message}"
     with suppress(OSError):
         if os.environ.get("NOWCAST_DEBUG"):
             traceback.print_exception(error)
         print(f"nowcast: {printable(message)}", file=sys.stderr)
+
+
+def _is_of_all(error: BaseException) -> bool:
+    """Whether all processes of a training meet this error, so that the first one tells it."""
+    if not isinstance(error, Exception):
+        return isinstance(error, Interrupted)
+    of_command_line = explain(error)[1] in (UsageError.exit_code, ConfigError.exit_code)
+    return of_command_line or isinstance(error, LostProcessError)
 
 
 def explain(error: Exception) -> tuple[str, int]:

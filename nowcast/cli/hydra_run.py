@@ -1,6 +1,7 @@
 """A command line composed by Hydra and run: once, or for every job of a sweep."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from nowcast.errors import (
     UsageError,
 )
 from nowcast.explain import report
+from nowcast.launch import Launch, launch_of
 
 Task = Callable[[Any, Path], float | None]
 
@@ -61,7 +63,40 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
             )
         print("configuration is right")
     else:
-        compose_and_run(command, overrides, task)
+        launch = launch_of()
+        if launch is not None:
+            refuse_several(command, overrides, launch)
+        if launch is None or launch.is_first:
+            compose_and_run(command, overrides, task)
+        else:
+            follow(command, overrides, task)
+
+
+def follow(command: str, overrides: list[str], task: Task) -> None:
+    """Run the task as one of several processes, of which the first one writes and logs."""
+    logging.disable(logging.WARNING)
+    with TemporaryDirectory() as folder:
+        quietly = ["hydra.output_subdir=null", f"hydra.run.dir={folder}"]
+        compose_and_run(command, [*overrides, *quietly], task)
+
+
+def refuse_several(command: str, overrides: Sequence[str], launch: Launch) -> None:
+    """Errors: UsageError for what several processes cannot do together."""
+    from nowcast.cli.arguments import split_options
+
+    if command != "train":
+        if launch.launcher == "torchrun":
+            raise UsageError(
+                f"torchrun: is for nowcast train; nowcast {command} runs in one process, so call it"
+                " without torchrun."
+            )
+        return
+    if {"-m", "--multirun"} & set(split_options(list(overrides))[1]):
+        raise UsageError(
+            f"-m: a sweep starts trainings, and {launch.launcher} started {launch.size} processes"
+            " of one; sweep without it, as with hydra/launcher=submitit_slurm, or start each"
+            f" training with {launch.launcher}."
+        )
 
 
 def compose_and_run(command: str, overrides: list[str], task: Task) -> None:

@@ -3,12 +3,14 @@ score.
 """
 
 import logging
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from nowcast import startup
@@ -22,6 +24,7 @@ from nowcast.factories.start import begin_from, like_start, read_start
 from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.forecast.any_grid import frames_seen, refuse_too_far
+from nowcast.launch import launch_of
 from nowcast.model import MODELS, build_model
 from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period, parse_period, refuse_overlap
@@ -36,10 +39,12 @@ from nowcast.sequences.options import EVERY_WINDOW
 from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.choice import decided_by_loss
+from nowcast.training.distribution import ALONE, Processes, device_of, joined
 from nowcast.training.loop import Trainer, as_json, in_words
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_optimizer, build_schedule
-from nowcast.training.precision import Precision, choose_precision
+from nowcast.training.precision import Precision, be_deterministic, choose_precision
+from nowcast.training.provenance import versions
 from nowcast.training.resuming import (
     Defaults,
     ended_early,
@@ -48,7 +53,6 @@ from nowcast.training.resuming import (
     why_nothing_is_left,
 )
 from nowcast.training.signals import stop_request
-from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -74,30 +78,42 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
+    launch = launch_of()
+    with joined(launch) as processes:
+        return _train(config, folder, defaults, processes, device_of(config.device, launch))
+
+
+def _train(
+    config: TrainConfig, folder: Path, defaults: Defaults, processes: Processes, device: str
+) -> float:
     if startup.is_ours:  # memory of one step serves the next, which saves a tenth of the time
         startup.reuse_memory(largest=2**30, kept=2**31 - 1)
+    folder = processes.share(folder)
     start = None if config.start is None else read_start(config)
     if start is not None:
         config = like_start(config, start)
     loss_of(
         config.loss, config.model.thresholds
     )  # a package that cannot be used is refused before frames are read
-    precision = choose_precision(config.device, config.precision)
+    precision = choose_precision(device, config.precision)
+    if config.deterministic:
+        be_deterministic()
     torch.manual_seed(config.seed)
-    opened = open_windows(config)
+    with processes.first_goes_first():
+        opened = open_windows(config)
     settings = {**asdict(config), "timestep_minutes": opened.timestep_minutes}
     settings["start"] = config.start and checkpoint_name(config.start)
     if isinstance(config.model, FCLSTMConfig):
         refuse_other_sizes(config.model, opened.training, opened.validation)
-    with only_writer(folder):
-        trainer = build_trainer(config, settings, opened.training, precision, folder)
+    with only_writer(folder) if processes.is_first else nullcontext():
+        trainer = build_trainer(config, settings, opened.training, precision, folder, processes)
         trainer.place, trainer.data = opened.place, opened.data
         trainer.packages = added_by(config.model.name)
         if start is not None:
             begin_from(trainer, start)
         resume(trainer, settings, folder, defaults)
         run(trainer, opened)
-        return summarise(trainer)
+        return summarise(trainer) if processes.is_first else best_score(trainer)
 
 
 def added_by(model: str) -> dict[str, str]:
@@ -112,8 +128,9 @@ def run(trainer: Trainer, opened: Opened) -> None:
         log.info("nothing to train: %s", done)
         return
     log.info(
-        "training %s parameters on %s: %d windows an epoch, %d for validation, into %s",
+        "training %s parameters on %s%s: %d windows an epoch, %d for validation, into %s",
         f"{sum(p.numel() for p in trainer.model.parameters()):,}", trainer.precision,
+        f" by {trainer.processes.size} processes" if trainer.processes.size > 1 else "",
         len(opened.training), len(opened.validation), trainer.folder,
     )  # fmt: skip
     with stop_request() as stop, logging_redirect_tqdm():
@@ -252,6 +269,7 @@ def build_trainer(
     windows: Windows,
     precision: Precision,
     folder: Path,
+    processes: Processes = ALONE,
 ) -> Trainer:
     """A trainer at its first step."""
     inputs = build_inputs(settings)
@@ -262,15 +280,32 @@ def build_trainer(
         ahead_channels=len(inputs.ahead),
         mask=inputs.mask,
     ).to(precision.device)
+    if processes.size > 1 or config.training.accumulate > 1:
+        refuse_parts_of_batches(model, config.model.name)
     optimizer = build_optimizer(model, **settings["optimizer"])
-    steps_per_epoch = -(-len(windows) // config.training.batch_size)
-    schedule = build_schedule(
-        optimizer, steps=config.training.epochs * steps_per_epoch, **settings["schedule"]
-    )
+    steps = config.training.steps(len(windows))
+    schedule = build_schedule(optimizer, steps=steps, **settings["schedule"])
     return Trainer(
         model, optimizer, schedule, loss_of(config.loss, config.model.thresholds), precision,
-        config.training, config.thresholds, folder, settings, inputs,
+        config.training, config.thresholds, folder, settings, inputs, processes,
     )  # fmt: skip
+
+
+def refuse_parts_of_batches(model: nn.Module, name: str) -> None:
+    """Errors: ConfigError if the model normalises by the mean of a batch, so that the parts of a
+    batch are not the batch.
+    """
+    if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.modules()):
+        raise ConfigError(
+            f"model: {name} normalises by the mean of each batch, which must then be whole; train"
+            " it in one process with training.accumulate=1, or choose another model."
+        )
+
+
+def best_score(trainer: Trainer) -> float:
+    """Return the best validation score, NaN if it is undefined."""
+    assert trainer.best is not None
+    return trainer.best[f"validation_{trainer.plan.monitor}"]
 
 
 def summarise(trainer: Trainer) -> float:
@@ -282,9 +317,10 @@ def summarise(trainer: Trainer) -> float:
         trainer.plan.monitor,
     )
     assert best is not None
-    score, checkpoint = best[f"validation_{monitor}"], folder / "best.pt"
+    score, checkpoint = best_score(trainer), folder / "best.pt"
     before = None if trainer.start is None else trainer.start[f"validation_{monitor}"]
     seconds = round(sum(row["seconds"] for row in trainer.rows))
+    loading = sum(row.get("loading_seconds", 0.0) for row in trainer.rows)
     summary = {
         "monitor": monitor,
         "score": score,
@@ -294,18 +330,21 @@ def summarise(trainer: Trainer) -> float:
         "epochs": epochs,
         "ended_early": epochs < trainer.plan.epochs,
         "seconds": seconds,
-        "nowcast": __version__,
+        "loading_seconds": round(loading),
+        "processes": trainer.processes.size,
+        "versions": versions(),
         "checkpoint_sha256": sha256(checkpoint) if checkpoint.exists() else None,
     }
     with written_whole(folder / "summary.json") as path:
         path.write_text(as_json(summary) + "\n")
     draw_curves(trainer.rows, folder / "curves.png")
     log.info(
-        "best validation %s %s %s (%d s in all)",
+        "best validation %s %s %s (%d s in all, %.0f %% of it waiting for windows)",
         monitor,
         in_words(score),
         f"in epoch {best['epoch']} of {epochs}" if best["epoch"] else "before training",
         seconds,
+        100 * loading / max(1, seconds),
     )
     if before is not None:
         log.info(

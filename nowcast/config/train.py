@@ -78,7 +78,7 @@ class TrainingConfig(Plan):
 
     def __post_init__(self) -> None:
         one_of("training.monitor", self.monitor, ("csi", "loss"))
-        for key in ("epochs", "batch_size", "patience"):
+        for key in ("epochs", "batch_size", "accumulate", "log_every", "patience"):
             at_least(f"training.{key}", getattr(self, key), 1)
         at_least("training.workers", self.workers, 0)
         if self.gradient_clip is not None:
@@ -115,6 +115,7 @@ class TrainConfig:
     training: TrainingConfig
     thresholds: list[float]
     seed: int
+    deterministic: bool
     start: str | None
     device: str
     precision: str

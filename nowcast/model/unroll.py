@@ -3,16 +3,35 @@ which is equal to it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from nowcast.model.cell import CellState, ConvLSTMCell
 from nowcast.model.convolution import grid_after
 from nowcast.model.fast_path import has_fast_path, unroll_fast
+
+_segmented: ContextVar[bool] = ContextVar("segmented", default=False)
+
+
+@contextmanager
+def in_segments(segmented: bool) -> Iterator[None]:
+    """Within the block, a sequence of T steps that is learned from is kept as √T segments of √T
+    steps: back-propagation has their outputs and last states, and computes the rest of each
+    again (Chen et al. 2016, arXiv 1604.06174). Less memory, more time, the same gradient.
+    """
+    token = _segmented.set(segmented)
+    try:
+        yield
+    finally:
+        _segmented.reset(token)
 
 
 def unroll(
@@ -35,9 +54,34 @@ def unroll(
         recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the
         same at every step.
     """
-    if lengths is None and not recurrent_dropout and has_fast_path(cell, frames, *(state or ())):
+    if lengths is not None or recurrent_dropout:
+        return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
+    if _segmented.get() and torch.is_grad_enabled() and steps > 3:
+        return _unroll_in_segments(cell, frames, steps, state)
+    return _unroll_whole(cell, frames, steps, state)
+
+
+def _unroll_whole(
+    cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: CellState | None
+) -> tuple[Tensor, CellState]:
+    if has_fast_path(cell, frames, *(state or ())):
         return unroll_fast(cell, frames, steps, state)
-    return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
+    return unroll_plainly(cell, frames, steps, state)
+
+
+def _unroll_in_segments(
+    cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: CellState | None
+) -> tuple[Tensor, CellState]:
+    count = math.isqrt(steps)
+    ends = [steps * k // count for k in range(count + 1)]
+    outputs = []
+    for begin, end in pairwise(ends):
+        own = frames if frames is None or len(frames) < steps else frames[begin:end]
+        output, state = checkpoint(
+            _unroll_whole, cell, own, end - begin, state, use_reentrant=False
+        )
+        outputs.append(output)
+    return torch.cat(outputs), cast(CellState, state)
 
 
 def unroll_plainly(

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class Sample:
     of_rates: bool = False
     _codes: list[Tensor] = field(default_factory=list)
     _classes: list[Tensor] = field(default_factory=list)
+    _cases: list[int] = field(default_factory=list)
 
     @property
     def steps(self) -> Tensor:
@@ -40,16 +42,19 @@ class Sample:
             return torch.logspace(math.log10(0.01), math.log10(200), LEVELS)
         return torch.linspace(_logit(0.001), _logit(0.995), LEVELS).sigmoid()
 
-    def add(self, scores: Tensor, observed: Tensor) -> None:
+    def add(self, scores: Tensor, observed: Tensor, first_case: int | None = None) -> None:
         """Take in cases.
 
         Args:
             scores: (b, lead, k, h, w), or (b, lead, 1, h, w) of rates, NaN = missing; of some
                 pixels only (…, n).
             observed: (b, lead, h, w) in mm/h, NaN = missing; or (b, lead, n).
+            first_case: number of the first of them, if others are taken in elsewhere; by default
+                they follow those taken in before.
         """
-        for score, rates in zip(scores, observed, strict=True):
-            first = len(self._codes) % self.every  # not the same pixels of every case
+        begin = len(self._codes) if first_case is None else first_case
+        for case, (score, rates) in enumerate(zip(scores, observed, strict=True), begin):
+            first = case % self.every  # not the same pixels of every case
             picked = score.flatten(2)[:, :, first :: self.every].float().cpu()
             seen = rates.flatten(1)[:, first :: self.every].float().cpu()
             codes = torch.bucketize(picked.nan_to_num(0.0).contiguous(), self.steps, right=True)
@@ -58,6 +63,7 @@ class Sample:
             classes[seen.isnan() | picked.isnan().any(dim=1)] = -1
             self._codes.append(codes.to(torch.uint8))
             self._classes.append(classes.to(torch.int8))
+            self._cases.append(case)
 
     def codes(self) -> Tensor:
         """(lead, k, n) the scores as numbers of steps, k = 1 of rates."""
@@ -66,6 +72,21 @@ class Sample:
     def classes(self) -> Tensor:
         """(lead, n) how many thresholds the observed rate reaches; −1 where a value is missing."""
         return torch.cat(self._classes, dim=1)
+
+
+def join_samples(samples: Sequence[Sample]) -> Sample:
+    """Return the sample of all the cases that several samples took in, in the order of the cases.
+    They are of the same thresholds, and of every n-th pixel alike.
+    """
+    joined = replace(samples[0], _codes=[], _classes=[], _cases=[])
+    cases = [
+        case for one in samples for case in zip(one._cases, one._codes, one._classes, strict=True)
+    ]
+    for case, codes, classes in sorted(cases, key=itemgetter(0)):
+        joined._cases.append(case)
+        joined._codes.append(codes)
+        joined._classes.append(classes)
+    return joined
 
 
 def count_events(codes: Tensor, events: Tensor, counted: Tensor) -> Tensor:

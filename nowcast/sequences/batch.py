@@ -1,7 +1,9 @@
 """Windows side by side as the tensors a model takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +67,17 @@ class Batch:
     def observed(self) -> Tensor:
         """(b, lead, 1, h, w) rates of the future in the fixed frame [mm/h], NaN = missing."""
         return self.future_rates if self.fixed_rates is None else self.fixed_rates
+
+    def split(self, parts: int) -> list["Batch"]:
+        """Return `parts` batches that follow each other, fewer if there are fewer windows."""
+        count = len(self.rates)
+        ends = [count * k // parts for k in range(parts + 1)]
+        return [self._some(slice(*pair)) for pair in pairwise(ends) if pair[0] < pair[1]]
+
+    def _some(self, windows: slice) -> "Batch":
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        some: dict[str, Any] = {k: v[windows] for k, v in own.items() if isinstance(v, Tensor)}
+        return replace(self, **some)
 
 
 def build_batch(

@@ -3,43 +3,45 @@
 import json
 import logging
 import math
-import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from nowcast.errors import InternalError, Interrupted
+from nowcast.errors import InternalError, Interrupted, LostProcessError
 from nowcast.files import written_whole
 from nowcast.model.pointwise import planned_batches
 from nowcast.model.probability_head import ladder_of
 from nowcast.model.stacks import call_model
+from nowcast.model.unroll import in_segments
 from nowcast.probability.calibration import Calibration, calibration_of
-from nowcast.sequences.batch import Batch, build_batch
+from nowcast.sequences.batch import Batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
-from nowcast.sequences.many import source_of
-from nowcast.sequences.windows import Pick, RadarWindows, Windows
+from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import EpochRow, best_row_before_ties, rank
-from nowcast.training.losses import Loss
+from nowcast.training.distribution import ALONE, Processes, adding_up
+from nowcast.training.loading import Part, Waited, load
+from nowcast.training.losses import Loss, size_of
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
+from nowcast.training.provenance import versions
 from nowcast.training.signals import StopRequest
-from nowcast.training.validation import Skill, build_skill
-from nowcast.version import __version__
+from nowcast.training.validation import Skill, build_skill, join_skills
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -61,6 +63,9 @@ class Trainer:
     many steps of the
     epoch are done: so a resumed run takes up the very next batch, and on the CPU ends with the same
     bits as one that was never stopped.
+
+    Of several processes each takes a part of every batch. Losses, gradients and scores are those of
+    the whole, and the first process writes.
     """
 
     def __init__(
@@ -75,11 +80,12 @@ class Trainer:
         folder: Path,
         config: dict[str, Any],
         inputs: Inputs = RAIN_ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
         self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
         self.thresholds = thresholds  # of the CSI of validation [mm/h]
-        self.inputs = inputs
+        self.inputs, self.processes = inputs, processes
         # of the grid of the frames, as plain values, for those who forecast
         self.place: Mapping[str, Any] | None = None
         # the package that adds the model, if it is none of ours, for those who forecast
@@ -92,6 +98,8 @@ class Trainer:
             else None
         )
         self.gradient_scaler = precision.gradient_scaler()
+        self._parallel = model  # the model as back-propagation is to see it
+        self._unread: list[Tensor] = []  # losses of steps that nobody has looked at yet
         self.progress = Progress()
         self.starts_trained = False  # whether the weights are those of a trained model
         self.start: EpochRow | None = None  # epoch 0: the model before training, if it was scored
@@ -105,9 +113,12 @@ class Trainer:
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite, or a worker died.
         """
-        batches = self.plan.epochs * -(-len(train) // self.plan.batch_size)
+        self._parallel = self.processes.in_parallel(self.model)
         try:
-            with planned_batches(batches):
+            with (
+                planned_batches(self.plan.steps(len(train))),
+                in_segments(self.plan.checkpoint_segments),
+            ):
                 if self.starts_trained and self.start is None and self._is_at_first_step():
                     self._score_start(validation, stop)
                 while self.progress.epoch < self.plan.epochs and not self.stalled():
@@ -153,7 +164,7 @@ class Trainer:
 
     def _run_epoch(self, train: Windows, validation: Windows, stop: StopRequest) -> None:
         started = time.monotonic()
-        self._train_epoch(train, stop)
+        waited = self._train_epoch(train, stop)
         validated = self._validate(validation, stop)
         row = {
             "epoch": self.progress.epoch + 1,
@@ -161,39 +172,77 @@ class Trainer:
             **validated,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": round(time.monotonic() - started, 3),
+            "loading_seconds": round(waited, 3),
         }
+        row = self.processes.share(row)
         self.progress = Progress(self.progress.epoch + 1, history=[*self.progress.history, row])
         self._finish_epoch(row)
 
-    def _train_epoch(self, windows: Windows, stop: StopRequest) -> None:
+    def _train_epoch(self, windows: Windows, stop: StopRequest) -> float:
+        """→ the seconds spent waiting for windows."""
         self.model.train()
-        picks = windows.epoch(self.progress.epoch)
-        batches = [
-            picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
-        ]
-        todo = batches[self.progress.step :]
+        batches = self._batches(windows, self.progress.epoch)
+        loaded = Waited(
+            self._load(windows, batches[self.progress.step :], part=self.processes.part)
+        )
         bar = self._bar(
-            self._load(windows, todo), len(batches), f"{self._epoch_in_words()} train",
-            initial=self.progress.step,
-        )  # fmt: skip
+            loaded, len(batches), f"{self._epoch_in_words()} train", initial=self.progress.step
+        )
         for batch in bar:
-            loss = self._train_step(batch, self._guide(batch, len(batches)))
+            windows_of_all = len(batches[self.progress.step])
+            guide = self._guide(batch, len(batches), windows_of_all)
+            self._unread.append(self._train_step(batch, guide))
+            self.progress.step += 1
+            if self._is_read_now(len(batches)):
+                self._read_losses()
+                bar.set_postfix(
+                    loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False
+                )
+            self._heed(stop)
+        return loaded.seconds
+
+    def _batches(self, windows: Windows, epoch: int) -> list[list[Pick]]:
+        picks, size = windows.epoch(epoch), self.plan.batch_size
+        return [picks[i : i + size] for i in range(0, len(picks), size)]
+
+    def _is_read_now(self, steps_per_epoch: int) -> bool:
+        """Whether the loss is looked at after this step: a GPU is waited for then."""
+        step = self.progress.step
+        return self._reads_every_step or step % self.plan.log_every == 0 or step == steps_per_epoch
+
+    @property
+    def _reads_every_step(self) -> bool:
+        """Whether nothing need be waited for to read a number."""
+        return self.precision.device.type == "cpu"
+
+    def _read_losses(self) -> None:
+        """Take the losses of the steps that nobody has looked at into the sum.
+
+        Errors: InternalError where one is not finite.
+        """
+        if not self._unread:
+            return
+        losses = self.processes.sum(torch.stack(self._unread).cpu().double()).tolist()
+        first = self.progress.step - len(losses)
+        self._unread.clear()
+        for step, loss in enumerate(losses, first + 1):
             if not math.isfinite(loss):
-                raise InternalError(
+                raise self._of_all(
                     f"the loss or its gradient is not finite in epoch {self.progress.epoch + 1},"
-                    f" step {self.progress.step + 1}; {self._last_good()}. Lower optimizer.lr or"
+                    f" step {step}; {self._last_good()}. Lower optimizer.lr or"
                     " training.gradient_clip, or use precision=fp32."
                 )
-            self.progress.step += 1
             self.progress.loss_sum += loss
-            bar.set_postfix(
-                loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False
-            )
-            self._heed(stop)
 
-    def _guide(self, batch: Batch, steps_per_epoch: int) -> Tensor | None:
+    def _of_all(self, message: str) -> InternalError | LostProcessError:
+        """An error that all processes meet, and the first one tells."""
+        return InternalError(message) if self.processes.is_first else LostProcessError(message)
+
+    def _guide(
+        self, batch: Batch, steps_per_epoch: int, windows: int | None = None
+    ) -> Tensor | None:
         """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None
-        if never.
+        if never. All processes draw for all `windows` of a batch.
 
         A missing frame is never fed back: the model would take it for dry.
         """
@@ -203,35 +252,27 @@ class Trainer:
         step = self.progress.epoch * steps_per_epoch + self.progress.step
         share = linear_share(first, last, step, self.plan.epochs * steps_per_epoch)
         future = batch.future
-        own = torch.rand(future.shape[:2]) >= share
+        own = torch.rand(windows or len(future), future.shape[1]) >= share
+        own = own[self.processes.part(range(len(own))) or [0]]
         unknown = ~batch.future_mask.flatten(2).any(dim=2)
         return future.masked_fill(
             (own.to(future.device) | unknown)[..., None, None, None], math.nan
         )
 
-    def _train_step(self, batch: Batch, guide: Tensor | None = None) -> float:
-        with self.precision.autocast():
-            forecast = call_model(
-                self.model,
-                batch.past,
-                batch.future.shape[1],
-                guide,
-                batch.ahead,
-                batch.newest_rates,
-                batch.spacing,
-            )
-        loss = self.loss(
-            forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
-        )
+    def _train_step(self, batch: Batch, guide: Tensor | None = None) -> Tensor:
+        """Train on a batch, of which this process has a part → its part of the loss, a scalar on
+        the device; NaN where the gradient is not finite.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        self.gradient_scaler.scale(loss).backward()
+        loss = self._add_gradients(batch, guide)
         self.gradient_scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), self.plan.gradient_clip or math.inf
         )
-        # the scaler leaves such a step out by itself
-        if not self.gradient_scaler.is_enabled() and not norm.isfinite():
-            return math.nan
+        if not self.gradient_scaler.is_enabled():  # it leaves such a step out by itself
+            loss = torch.where(norm.isfinite(), loss, math.nan)
+            if self._reads_every_step and not loss.isfinite():
+                return loss
         scale = self.gradient_scaler.get_scale()
         self.gradient_scaler.step(self.optimizer)
         self.gradient_scaler.update()
@@ -240,49 +281,99 @@ class Trainer:
             self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
-        return loss.item()
+        return loss
+
+    def _add_gradients(self, batch: Batch, guide: Tensor | None) -> Tensor:
+        """Add up the gradients of a batch, part after part → this process's part of its loss."""
+        parts = batch.split(self.plan.accumulate)
+        guides = _split_like(guide, parts)
+        shares = self._shares(batch, parts)
+        total = torch.zeros((), device=self.precision.device)
+        for part, some, share in zip(parts, guides, shares, strict=True):
+            with adding_up(self._parallel, last=part is parts[-1]):
+                loss = share * self._loss(part, some)
+                # processes take the mean of their gradients, and the loss is the sum of its parts
+                self.gradient_scaler.scale(self.processes.size * loss).backward()
+            total += loss.detach()
+        return total
+
+    def _shares(self, batch: Batch, parts: Sequence[Batch]) -> Sequence[Tensor | float]:
+        """What the mean over each part weighs in that over the batch of all processes."""
+        if self.processes.size == len(parts) == 1:
+            return [1.0]
+        whole = self.processes.sum(size_of(self.loss, batch.future_mask)).clamp(min=1)
+        return [size_of(self.loss, part.future_mask) / whole for part in parts]
+
+    def _loss(self, batch: Batch, guide: Tensor | None) -> Tensor:
+        with self.precision.autocast():
+            forecast = self._call(self._parallel, batch, guide)
+        return self.loss(
+            forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
+        )
+
+    def _call(self, model: nn.Module, batch: Batch, guide: Tensor | None = None) -> Tensor:
+        return call_model(
+            model, batch.past, batch.future.shape[1], guide, batch.ahead, batch.newest_rates,
+            batch.spacing,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _validate(self, windows: Windows, stop: StopRequest) -> EpochRow:
-        model = self.averaged or self.model
-        model.eval()
-        picks = windows.epoch(0)
-        batches = [
-            picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
-        ]
-        loss_sum, skill = 0.0, None
+        """Score validation. Whole batches go to one process after the other."""
+        (self.averaged or self.model).eval()
+        batches = self._batches(windows, 0)
+        rank, size = self.processes.rank, self.processes.size
+        loaded = self._load(windows, batches[rank::size])
+        losses, skill = torch.zeros(len(batches), dtype=torch.float64), None
         when = "before training:" if self._is_at_first_step() else self._epoch_in_words()
-        for batch in self._bar(self._load(windows, batches), len(batches), f"{when} validate"):
-            with self.precision.autocast():
-                forecast = call_model(
-                    model, batch.past, windows.lead_steps, None, batch.ahead, batch.newest_rates,
-                    batch.spacing,
-                )  # fmt: skip
-            loss = self.loss(
-                forecast,
-                batch.future,
-                batch.future_mask,
-                batch.future_rates,
-                torch.ones_like(batch.weights),
-            )
-            loss_sum += loss.item() * batch.rates.shape[0]
-            skill = skill or self._no_skill(windows, len(picks) * math.prod(batch.rates.shape[-2:]))
-            skill.add(forecast, batch.observed, batch.motion)
+        firsts = range(0, len(batches), size)
+        for first in self._bar(firsts, len(firsts), f"{when} validate"):
+            if first + rank < len(batches):
+                batch, number = next(loaded), first + rank
+                forecast = self._forecast(batch)
+                losses[number] = self._validation_loss(batch, forecast) * batch.rates.shape[0]
+                pixels = len(windows) * math.prod(batch.rates.shape[-2:])
+                skill = skill or self._no_skill(windows, pixels)
+                skill.add(forecast, batch.observed, batch.motion, number * self.plan.batch_size)
             self._heed(stop)
-        loss_mean = loss_sum / len(picks)
-        if not math.isfinite(loss_mean):
+        loss_sum = sum(self.processes.sum(losses).tolist())
+        return self._validated(loss_sum / sum(map(len, batches)), skill)
+
+    def _forecast(self, batch: Batch) -> Tensor:
+        """The forecast that validation scores, with as many windows at once as in training."""
+        with self.precision.autocast():
+            parts = [
+                self._call(self.averaged or self.model, part)
+                for part in batch.split(self.plan.accumulate * self.processes.size)
+            ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _validation_loss(self, batch: Batch, forecast: Tensor) -> float:
+        weights = torch.ones_like(batch.weights)
+        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, weights)
+        return loss.item()
+
+    def _validated(self, loss: float, skill: Skill | None) -> EpochRow:
+        """The scores of validation, from the cases of all processes; the first one keeps the
+        calibration.
+        """
+        if not math.isfinite(loss):
             if self._is_at_first_step():
-                raise InternalError(
-                    f"the validation loss is {loss_mean} before any training; start from another"
+                raise self._of_all(
+                    f"the validation loss is {loss} before any training; start from another"
                     " checkpoint, or use precision=fp32."
                 )
-            raise InternalError(
-                f"the validation loss became {loss_mean} in epoch {self.progress.epoch + 1};"
+            raise self._of_all(
+                f"the validation loss became {loss} in epoch {self.progress.epoch + 1};"
                 f" {self._last_good()}. Lower optimizer.lr."
             )
-        assert skill is not None
-        self.calibration = skill.calibration()
-        return {"validation_loss": loss_mean, "validation_csi": skill.csi()}
+        row: EpochRow = {"validation_loss": loss}
+        skills = self.processes.gather(skill)
+        if skills is not None:
+            whole = join_skills([one for one in skills if one is not None])
+            self.calibration = whole.calibration()
+            row["validation_csi"] = whole.csi()
+        return self.processes.share(row)
 
     def _no_skill(self, windows: Windows, pixels: int) -> Skill:
         """An empty sum of validation cases, which have so many pixels together."""
@@ -294,49 +385,20 @@ class Trainer:
             pixels,
         )
 
-    def _load(self, windows: Windows, batches: list[list[Pick]]) -> Iterator[Batch]:
-        """The windows of each batch, on the device.
+    def _load(
+        self, windows: Windows, batches: Sequence[Sequence[Pick]], part: Part = list
+    ) -> Iterator[Batch]:
+        return load(windows, batches, self.inputs, self.precision.device, self.plan.workers, part)
 
-        PyTorch's own collating lets workers stack them in shared memory at once.
-        """
-        loader: DataLoader[Tensor] = DataLoader(
-            cast(Dataset[Tensor], windows),
-            # what an index is is for the windows to say
-            batch_sampler=cast(Sampler[list[int]], batches),
-            num_workers=self.plan.workers,
-            # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
-            generator=torch.Generator(),
-        )
-        for raw, picks in zip(loader, batches, strict=True):
-            raw = raw.to(self.precision.device, non_blocking=True)
-            source = source_of(windows, picks[0])
-            yield build_batch(
-                raw,
-                source.scaling,
-                source.input_steps,
-                self.inputs,
-                [pick.weight for pick in picks],
-                self._motion(source, picks),
-                source.spacing if isinstance(source, RadarWindows) else None,
-            )
-
-    def _motion(self, source: Windows, picks: Sequence[Pick]) -> Tensor | None:
-        """The motion that windows are still to be taken along, (b, 2, hc, wc)."""
-        if not isinstance(source, RadarWindows) or source.motion is None or source.take_along:
-            return None
-        return source.motions(picks).to(self.precision.device)
-
-    def _bar(
-        self, batches: Iterator[Batch], total: int, label: str, initial: int = 0
-    ) -> "tqdm[Batch]":
+    def _bar(self, items: Iterable[T], total: int, label: str, initial: int = 0) -> "tqdm[T]":
         """A progress bar on a terminal; nothing in a log."""
         return tqdm(
-            batches,
+            items,
             label,
             total,
             initial=initial,
             leave=False,
-            disable=None,
+            disable=None if self.processes.is_first else True,
             file=sys.stderr,
             dynamic_ncols=True,
         )
@@ -345,7 +407,9 @@ class Trainer:
         return f"epoch {self.progress.epoch + 1}/{self.plan.epochs}"
 
     def _heed(self, stop: StopRequest) -> None:
-        if stop.signal_number is not None:
+        number = self.processes.largest(stop.signal_number or 0)
+        if number:
+            self._read_losses()
             self.save(self.folder / "last.pt")
             log.info(
                 "stopped by a signal %s; saved %s",
@@ -354,7 +418,7 @@ class Trainer:
                 else f"in epoch {self.progress.epoch + 1}",
                 self.folder / "last.pt",
             )
-            raise Interrupted(stop.signal_number)
+            raise Interrupted(number)
 
     def _finish_epoch(self, row: EpochRow) -> None:
         if self.best is None or rank(row, self.plan.monitor) > rank(self.best, self.plan.monitor):
@@ -367,8 +431,9 @@ class Trainer:
                 " days with rain, or lower thresholds, or set training.monitor=loss",
                 min(self.thresholds),
             )
-        with written_whole(self.folder / "metrics.jsonl") as path:
-            path.write_text("".join(as_json(row) + "\n" for row in self.rows))
+        if self.processes.is_first:
+            with written_whole(self.folder / "metrics.jsonl") as path:
+                path.write_text("".join(as_json(row) + "\n" for row in self.rows))
         # last: a run killed before it does the epoch again, and all of the above
         self.save(self.folder / "last.pt")
         log.info(
@@ -392,13 +457,11 @@ class Trainer:
         )
 
     def save(self, path: Path) -> None:
-        """Write all that `restore` needs, and all that a forecast needs."""
+        """Write all that `restore` needs, and all that a forecast needs, in the first process."""
+        if not self.processes.is_first:
+            return
         checkpoint: Checkpoint = {
-            "versions": {
-                "nowcast": __version__,
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-            },
+            "versions": dict(versions()),
             "config": self.config,
             "place": self.place,
             "data": self.data,
@@ -424,7 +487,7 @@ class Trainer:
             self.averaged.load_state_dict(checkpoint["ema"])
         elif self.averaged is not None:  # switched on since: the average starts from these weights
             self.averaged.module.load_state_dict(checkpoint["weights"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.optimizer.load_state_dict(_as_built(checkpoint["optimizer"], self.optimizer))
         self.schedule.load_state_dict(checkpoint["schedule"])
         if checkpoint["gradient_scaler"]:  # empty where the precision was another
             self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
@@ -438,6 +501,19 @@ class Trainer:
             if epoch is None:
                 epoch = best_row_before_ties(self.rows, self.plan.monitor)["epoch"]
             self.best = next((row for row in self.rows if row["epoch"] == epoch), None)
+
+
+def _split_like(values: Tensor | None, parts: Sequence[Batch]) -> Sequence[Tensor | None]:
+    """Values of the windows of a batch, (b, …), for each of its parts."""
+    if values is None:
+        return [None] * len(parts)
+    return list(torch.split(values, [len(part.rates) for part in parts]))
+
+
+def _as_built(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """The state of an optimizer, with the way of computing of this one, which is for its device."""
+    fused = optimizer.param_groups[0].get("fused")
+    return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
 
 
 def as_json(values: Mapping[str, Any]) -> str:

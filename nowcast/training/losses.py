@@ -138,6 +138,14 @@ def loss_of(name: str, thresholds: Sequence[float] = ()) -> Loss:
     return loss
 
 
+def size_of(loss: Loss, mask: Tensor) -> Tensor:
+    """Return over how many things a loss is a mean: the measured pixels of a mask (b, lead, c, h,
+    w), or its sequences for `cross_entropy`. With these as weights the losses of the parts of a
+    batch give that of the whole.
+    """
+    return mask.flatten(1).any(dim=1).sum() if loss is cross_entropy else mask.sum()
+
+
 def balanced_weights(rates: Tensor) -> Tensor:
     """HKO-7's weight of each observed rate [mm/h]; NaN gets any of them, and is masked by the
     caller.

@@ -24,7 +24,8 @@ def build_optimizer(
     """
     groups = _groups(model, lr)
     if name == "adamw":
-        return AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(momentum, decay))
+        fused = True if next(model.parameters()).is_cuda else None  # one kernel for all weights
+        return AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(momentum, decay), fused=fused)
     return RMSprop(groups, lr=lr, weight_decay=weight_decay, alpha=decay, momentum=momentum)
 
 

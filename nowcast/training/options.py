@@ -14,6 +14,12 @@ OUR_LOSSES = ("mse", "mae", "balanced", "cross_entropy", "exceedance")
 class Plan:
     """How long and how to train; as `training` in the configuration.
 
+    batch_size: windows of one step, of all processes together.
+    accumulate: parts in which a process takes its windows of a step, one after the other; the
+    gradient is that of all.
+    checkpoint_segments: whether back-propagation computes sequences again, in segments of about the
+    square root of their steps, instead of keeping every step.
+    log_every: steps after which the loss is shown and looked at; in between no GPU is waited for.
     monitor: 'csi' (higher is better) or 'loss' (lower is better), on validation; see `choice.rank`.
     scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in
     their place, at the first and at the last step of training (Bengio et al. 2015, arXiv
@@ -22,12 +28,19 @@ class Plan:
 
     epochs: int
     batch_size: int
+    accumulate: int
+    checkpoint_segments: bool
+    log_every: int
     gradient_clip: float | None
     ema_decay: float
     scheduled_sampling: list[float]
     monitor: str
     patience: int
     workers: int
+
+    def steps(self, windows: int) -> int:
+        """Return the steps of a whole training on so many windows an epoch."""
+        return self.epochs * -(-windows // self.batch_size)
 
 
 def loss_names() -> tuple[str, ...]:

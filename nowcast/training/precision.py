@@ -1,5 +1,6 @@
 """The device a model runs on and the arithmetic it runs in."""
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -64,6 +65,16 @@ def choose_precision(device: str, precision: str) -> Precision:
             chosen, "bf16" if torch.cuda.get_device_capability(chosen)[0] >= 8 else "fp16"
         )
     return Precision(chosen, "bf16" if chosen.type == "cpu" and _cpu_has_bf16() else "fp32")
+
+
+def be_deterministic() -> None:
+    """Let PyTorch choose operations that give the same bits in every run on one machine, and refuse
+    those that cannot.
+    """
+    # cuBLAS reads it at its first use, and adds in a fixed order with it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def choose_device(device: str) -> torch.device:

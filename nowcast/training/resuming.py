@@ -20,7 +20,10 @@ Defaults = Callable[[set[str]], Mapping[str, Any]]
 Change = tuple[str, Any, Any]
 """A key with its value before and now."""
 
-MAY_CHANGE = ("training", "device", "precision", "resume", "output", "data.cache", "data.cache_gb")
+MAY_CHANGE = (
+    "training", "device", "precision", "deterministic", "resume", "output", "data.cache",
+    "data.cache_gb",
+)  # fmt: skip
 """Keys and groups that may differ between a run and the checkpoint that it resumes from."""
 MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
 """Of those groups: they say what a step is, and which epoch is the best."""
@@ -42,14 +45,33 @@ def resume(
 
     Errors: ConfigError if last.pt has other settings.
     """
+    checkpoint = trainer.processes.share(
+        _last_checkpoint(settings, folder, defaults) if trainer.processes.is_first else None
+    )
+    if checkpoint is None:
+        return
+    trainer.restore(checkpoint)
+    log.info(
+        "going on from %s, %d of %d epochs done",
+        folder / "last.pt", trainer.progress.epoch, trainer.plan.epochs,
+    )  # fmt: skip
+    changes = changes_between(checkpoint.get("config", {}), settings, defaults)
+    say_what_changed(trainer, checkpoint, [one for one in changes if one[0] not in UNSAID])
+
+
+def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Checkpoint | None:
+    """The last.pt to go on from.
+
+    Errors: ConfigError if it has other settings.
+    """
     last = folder / "last.pt"
     if settings["resume"] == "never":
         for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
             (folder / name).unlink(missing_ok=True)
     if not last.exists():
-        return
+        return None
     checkpoint = read_checkpoint(last)
-    changes = list(changes_between(checkpoint.get("config", {}), settings, defaults))
+    changes = changes_between(checkpoint.get("config", {}), settings, defaults)
     refused = [change for change in changes if not may_change(change[0])]
     if refused:
         raise ConfigError(
@@ -57,11 +79,7 @@ def resume(
             " another output, the same settings, or resume=never to start again there, which"
             " removes that run."
         )
-    trainer.restore(checkpoint)
-    log.info(
-        "going on from %s, %d of %d epochs done", last, trainer.progress.epoch, trainer.plan.epochs
-    )
-    say_what_changed(trainer, checkpoint, [change for change in changes if change[0] not in UNSAID])
+    return checkpoint
 
 
 def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Change]) -> None:

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM, heard at a moment when nothing is half done."""
+"""Ctrl-C, SIGTERM, and SIGUSR1, by which Slurm tells that time is nearly up: heard at a moment when
+nothing is half done.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -6,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nowcast.errors import Interrupted
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
@@ -25,11 +29,11 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block SIGINT and SIGTERM set the request that it gives, and end nothing by
-    themselves.
+    """Within the block SIGINT, SIGTERM and SIGUSR1 set the request that it gives, and end nothing
+    by themselves.
     """
     request = StopRequest()
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in STOPPING}
     try:
         yield request
     finally:

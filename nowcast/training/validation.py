@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from nowcast.motion.advection import displacements
 from nowcast.motion.frames import take_forward
 from nowcast.probability.calibration import Calibration, fit_calibration
 from nowcast.probability.cuts import csi_of_cuts, fit_cuts
-from nowcast.probability.sample import Sample, empty_sample
+from nowcast.probability.sample import Sample, empty_sample, join_samples
 from nowcast.sequences.scaling import Scaling
 from nowcast.training.choice import mean_csi
 from nowcast.verification.counts import Counts, count
@@ -21,9 +21,12 @@ from nowcast.verification.counts import Counts, count
 class Skill(Protocol):
     """A growing sum of validation cases."""
 
-    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+    def add(
+        self, forecast: Tensor, observed: Tensor, motion: Tensor | None, first_case: int
+    ) -> None:
         """Take in forecasts as the model gives them, and what was observed, both (b, lead, …, h,
-        w); of a model of the moving frame, with their motion (b, 2, hc, wc).
+        w); of a model of the moving frame, with their motion (b, 2, hc, wc). Cases are numbered
+        from `first_case` on.
         """
 
     def csi(self) -> float:
@@ -45,7 +48,9 @@ class RateSkill:
     def __post_init__(self) -> None:
         self.counts = Counts.zeros(self.thresholds, self.lead_steps)
 
-    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+    def add(
+        self, forecast: Tensor, observed: Tensor, motion: Tensor | None, first_case: int
+    ) -> None:
         rates = self.scaling.unscale(forecast.float())
         if motion is not None:
             rates = _forward(rates, motion)
@@ -68,11 +73,13 @@ class ProbabilitySkill:
     thresholds: Sequence[float]
     sample: Sample
 
-    def add(self, forecast: Tensor, observed: Tensor, motion: Tensor | None) -> None:
+    def add(
+        self, forecast: Tensor, observed: Tensor, motion: Tensor | None, first_case: int
+    ) -> None:
         probabilities = forecast.float().sigmoid()
         if motion is not None:
             probabilities = _forward(probabilities, motion)
-        self.sample.add(probabilities, observed[:, :, 0])
+        self.sample.add(probabilities, observed[:, :, 0], first_case)
 
     @cached_property
     def cuts(self) -> Tensor:
@@ -106,6 +113,17 @@ def build_skill(
     if not ladder:
         return RateSkill(thresholds, lead_steps, scaling)
     return ProbabilitySkill(thresholds, empty_sample(ladder, lead_steps, pixels))
+
+
+def join_skills(skills: Sequence[Skill]) -> Skill:
+    """Return the sum of the validation cases that several processes took in."""
+    first, *others = skills
+    if isinstance(first, RateSkill):
+        for other in others:
+            first.counts += cast(RateSkill, other).counts
+        return first
+    samples = [cast(ProbabilitySkill, one).sample for one in skills]
+    return ProbabilitySkill(cast(ProbabilitySkill, first).thresholds, join_samples(samples))
 
 
 def _forward(fields: Tensor, motion: Tensor) -> Tensor:

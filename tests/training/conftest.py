@@ -71,6 +71,7 @@ def make_trainer(
     settings = {
         "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100,
         "monitor": "loss", "workers": 0, "scheduled_sampling": [0.0, 0.0],
+        "accumulate": 1, "checkpoint_segments": False, "log_every": 1,
         **plan,
     }  # fmt: skip
     optimizer_ = build_optimizer(

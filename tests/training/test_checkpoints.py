@@ -28,6 +28,7 @@ from nowcast.probability.calibration import uncalibrated
 from nowcast.sequences.scaling import Scaling
 from nowcast.training import checkpoints, migrations
 from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
+from nowcast.training.provenance import versions
 from nowcast.training.signals import stop_request
 
 VALUES = torch.arange(1000.0)
@@ -72,11 +73,12 @@ def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
         "schema", "versions", "config", "place", "packages", "data", "written", "best_epoch", "start", "weights",
         "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress", "calibration",
     }  # fmt: skip
-    assert trained["versions"] == {
+    assert trained["versions"] == versions()
+    assert {
         "nowcast": nowcast.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-    }
+    }.items() <= versions().items()
     assert Scaling(**trained["config"]["scaling"]) == Scaling("linear", 10.0, 1.0)
     assert {f"module.{name}" for name in trained["weights"]} | {"n_averaged"} == trained[
         "ema"

@@ -21,7 +21,10 @@ SIGNIFICANT_BITS = {"bf16": 8, "fp16": 11}
 def losses_of_steps(trainer, windows, steps):
     trainer.model.train()
     batches = [windows.epoch(0)[k : k + 2] for k in range(0, 2 * steps, 2)]
-    return [trainer._train_step(batch) for batch in islice(trainer._load(windows, batches), steps)]
+    return [
+        float(trainer._train_step(batch))
+        for batch in islice(trainer._load(windows, batches), steps)
+    ]
 
 
 def test_auto_on_the_cpu_is_a_precision_that_the_cpu_has() -> None:

@@ -1,0 +1,75 @@
+"""Which of several processes of one training this is, as torchrun and Slurm's srun tell it in the
+environment. Nothing heavy is imported here.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FIRST_PORT, PORTS = 20_000, 10_000
+"""Ports that processes under Slurm meet at: one for each job number, modulo `PORTS`."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One of `size` processes that train together, counted from 0.
+
+    launcher: 'torchrun' or 'srun'.
+    local_rank: its number on its node.
+    local_size: the number of processes on its node.
+    address: host and port of the first process.
+    """
+
+    launcher: str
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    address: str
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+def launch_of(environment: Mapping[str, str] = os.environ) -> Launch | None:
+    """Return which process this is, or None if it trains alone."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        found = _of_torchrun(environment)
+    elif "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
+        found = _of_srun(environment)
+    else:
+        return None
+    return found if found.size > 1 else None
+
+
+def _of_torchrun(environment: Mapping[str, str]) -> Launch:
+    rank, size, local_rank, local_size = (
+        int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    )
+    address = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
+    return Launch("torchrun", rank, size, local_rank, local_size, address)
+
+
+def _of_srun(environment: Mapping[str, str]) -> Launch:
+    host = environment.get("MASTER_ADDR") or first_host(
+        environment.get("SLURM_STEP_NODELIST", "localhost")
+    )
+    job = int(environment.get("SLURM_JOB_ID", "0"))
+    port = environment.get("MASTER_PORT") or str(FIRST_PORT + job % PORTS)
+    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE", environment["SLURM_STEP_NUM_TASKS"])
+    return Launch(
+        "srun",
+        int(environment["SLURM_PROCID"]),
+        int(environment["SLURM_STEP_NUM_TASKS"]),
+        int(environment.get("SLURM_LOCALID", "0")),
+        int(re.split(r"[^0-9]", tasks)[0]),
+        f"{host}:{port}",
+    )
+
+
+def first_host(nodes: str) -> str:
+    """Return the first of the nodes in Slurm's short form: 'gpu[03-05,9],cpu1' → 'gpu03'."""
+    found = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)
+    return nodes if found is None else found[1] + (found[2] or "")

@@ -1,0 +1,163 @@
+"""Several processes that train one model on the parts of each batch, by torch.distributed."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nowcast.errors import DeviceError, LostProcessError, TryLaterError
+from nowcast.launch import Launch
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: one may prepare years of frames that all read. A process
+that ends is noticed at once, by its closed connection.
+"""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, as one of them sees them; alone, every method returns at
+    once.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes, logs and shows."""
+        return self.rank == 0
+
+    def part(self, items: Sequence[T]) -> list[T]:
+        """Return this process's part of a batch: parts follow each other and differ by one item at
+        most.
+        """
+        begin, end = (len(items) * k // self.size for k in (self.rank, self.rank + 1))
+        return list(items[begin:end])
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of what all processes give, in the same memory."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def largest(self, number: int) -> int:
+        """Return the largest of what all processes give. No GPU is waited for."""
+        if self.size == 1:
+            return number
+        found = torch.tensor(number)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return int(found)
+
+    def share(self, value: T) -> T:
+        """Return what the first process gives."""
+        if self.size == 1:
+            return value
+        values = [value if self.is_first else None]
+        distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return cast(T, values[0])
+
+    def gather(self, value: T) -> list[T] | None:
+        """Return what all processes give, in their order, to the first; None to the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.is_first else None
+        distributed.gather_object(value, values)
+        return values
+
+    @contextmanager
+    def first_goes_first(self) -> Iterator[None]:
+        """Run the block in the first process, then in the others, which find its caches."""
+        if not self.is_first:
+            self.largest(0)
+        yield
+        if self.is_first:
+            self.largest(0)
+
+    def in_parallel(self, model: nn.Module) -> nn.Module:
+        """Return the model, so that back-propagation gives each process the mean of all
+        gradients.
+        """
+        if self.size == 1:
+            return model
+        # gradients of 1 × 1 kernels have other strides than their weights, in the same memory
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+ALONE = Processes()
+
+
+def adding_up(model: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """Within the block gradients are added to those that are there; processes exchange them in the
+    `last` one.
+    """
+    if last or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    return cast(AbstractContextManager[None], model.no_sync())
+
+
+@contextmanager
+def joined(launch: Launch | None) -> Iterator[Processes]:
+    """Join the processes of a training for the length of the block.
+
+    Errors: TryLaterError if they do not meet; LostProcessError if one of them ends early.
+    """
+    if launch is None:
+        yield ALONE
+        return
+    cuda = torch.cuda.is_available() and distributed.is_nccl_available()
+    try:
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo",
+            init_method="env://" if launch.launcher == "torchrun" else f"tcp://{launch.address}",
+            rank=launch.rank,
+            world_size=launch.size,
+            timeout=PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise TryLaterError(
+            f"process {launch.rank} of {launch.size} did not meet the others at {launch.address}"
+            f" ({reason}); see that all were started, and that the port is free."
+        ) from error
+    try:
+        yield Processes(launch.rank, launch.size)
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        raise LostProcessError(
+            f"one of the {launch.size} processes of this training ended, so all do; its own message"
+            " tells why. Start again: with resume=auto and the same output training goes on from"
+            " last.pt."
+        ) from error
+    distributed.destroy_process_group()
+
+
+def device_of(device: str, launch: Launch | None) -> str:
+    """Return the device of this process: each process of a node has a GPU of its own.
+
+    Errors: DeviceError if there are fewer GPUs.
+    """
+    if launch is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    count = torch.cuda.device_count()
+    if launch.local_size > count:
+        raise DeviceError(
+            f"device: {launch.local_size} processes were started on a node where PyTorch sees"
+            f" {count} GPU{'s' * (count > 1)}; start one process a GPU, or set device=cpu."
+        )
+    torch.cuda.set_device(launch.local_rank)
+    return f"cuda:{launch.local_rank}"
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
