@@ -31,7 +31,7 @@ FLOORS = (
     ("untrusted", "explain", "baselines", "pretrained"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
-    ("arrays", "errors", "startup", "version"),
+    ("arrays", "errors", "launch", "startup", "version"),
 )
 """The rooms, the highest floor first. A room knows only rooms on floors below its own."""
 

@@ -43,6 +43,8 @@ def main() -> None:
             else 2
         )
     _give_up_stderr()
+    for number in (signal.SIGTERM, signal.SIGINT):  # nothing is left to tidy away
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
 
 

@@ -114,6 +114,7 @@ FACE = {
     "pointwise": "what a step does between its convolutions, and when that is compiled",
     "describe": "what a model is made of and what it costs",
     "stacks": "what the networks have in common",
+    "unroll": "a cell over a whole sequence, and when that is learned from in segments",
     "watched": "who would notice that a cell is not called",
 }
 """The modules that other rooms may import, and what they give."""

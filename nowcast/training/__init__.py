@@ -28,9 +28,11 @@ FACE = {
     "losses": "the losses by name",
     "optimizers": "optimizers and schedules by name",
     "precision": "the device and its arithmetic",
+    "distribution": "several processes that train one model",
+    "provenance": "the versions that a run is recorded with",
     "checkpoints": "checkpoints, written and read",
     "resuming": "training that goes on",
     "choice": "the best epoch",
-    "signals": "Ctrl-C and SIGTERM",
+    "signals": "Ctrl-C, SIGTERM and SIGUSR1",
 }
 """The modules that other rooms may import, and what they give."""

@@ -19,9 +19,10 @@ from nowcast.sequences.inputs import Inputs
 from nowcast.training import loop
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import decided_by_loss, mean_csi, rank
-from nowcast.training.loop import linear_share
+from nowcast.training.loop import Trainer, linear_share
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_schedule
+from nowcast.training.precision import be_deterministic
 from nowcast.training.resuming import say_what_changed
 from nowcast.training.signals import StopRequest
 from nowcast.verification.counts import Counts
@@ -907,3 +908,89 @@ def test_kernels_are_compiled_for_the_whole_plan_however_much_of_it_is_left(
     trainer.progress.epoch = 2
     trainer.fit(showers(5), showers(5), StopRequest())
     assert planned == [3 * 3]
+
+
+# ---- a batch in parts
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 9])
+def test_a_batch_in_parts_trains_as_the_whole_one(
+    accumulate, build_trainer, showers, tmp_path
+) -> None:
+    """Windows of which each has more missing pixels than the one before it, so that the mean of the
+    parts' means is not that of the whole.
+    """
+
+    class Gappy(showers):
+        def __getitem__(self, pick):
+            rates = super().__getitem__(pick)
+            rates[..., : pick.start] = torch.nan
+            return rates
+
+    whole, parts = (
+        build_trainer(tmp_path / str(k), batch_size=4, accumulate=k) for k in (1, accumulate)
+    )
+    histories = [one.fit(Gappy(), Gappy(), StopRequest()) for one in (whole, parts)]
+    for one, other in zip(*histories, strict=True):
+        for name in ("train_loss", "validation_loss"):
+            assert one[name] == pytest.approx(other[name], rel=1e-5)
+    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_losses_are_read_from_a_device_only_at_the_steps_that_are_shown(
+    build_trainer, showers, tmp_path, monkeypatch
+) -> None:
+    """As on a GPU, which would be waited for: 8 steps, of which every third is read, and the
+    last.
+    """
+    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    trainer = build_trainer(tmp_path, epochs=1, batch_size=1, log_every=3)
+    usual = build_trainer(tmp_path / "usual", epochs=1, batch_size=1)
+    read, steps = trainer._read_losses, []
+    trainer._read_losses = lambda: steps.append(len(trainer._unread)) or read()
+    monkeypatch.setattr(
+        trainer, "_validate", lambda *_: {"validation_loss": 1, "validation_csi": 1}
+    )
+    history = trainer.fit(showers(), showers(), StopRequest())
+    monkeypatch.undo()
+    assert steps == [3, 3, 2]
+    expected = usual.fit(showers(), showers(), StopRequest())
+    assert history[0]["train_loss"] == expected[0]["train_loss"]
+
+
+def test_a_loss_that_is_not_finite_is_told_with_its_step_though_it_is_read_later(
+    build_trainer, showers, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    loss = Scripted(2, lambda value: value * math.nan)
+    trainer = build_trainer(tmp_path, batch_size=1, log_every=3, loss=loss)
+    with pytest.raises(InternalError, match="epoch 1, step 2;"):
+        trainer.fit(showers(), showers(), StopRequest())
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_signal_before_a_loss_is_read_saves_nothing_that_is_not_finite(
+    build_trainer, showers, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    stop = StopRequest()
+    loss = Scripted(2, lambda value: stop(signal.SIGTERM, None) or value * math.nan)
+    trainer = build_trainer(tmp_path, batch_size=1, log_every=50, loss=loss)
+    with pytest.raises(InternalError, match="step 2"):
+        trainer.fit(showers(), showers(), stop)
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_deterministic_operations_train_to_the_same_bits_twice(
+    build_trainer, showers, tmp_path
+) -> None:
+    be_deterministic()
+    try:
+        for name in "ab":
+            build_trainer(tmp_path / name, kind="feedback", epochs=1).fit(
+                showers(), showers(), StopRequest()
+            )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_same(outcome(tmp_path / "a"), outcome(tmp_path / "b"))
