@@ -104,6 +104,28 @@ def test_the_array_takes_its_day_from_its_number_and_forecasts_from_every_frame_
     assert subprocess.run(command, env=environment, capture_output=True).returncode != 0
 
 
+@pytest.mark.parametrize(("code", "requeued"), [(138, True), (0, False), (78, False)])
+def test_a_training_under_slurm_is_queued_again_only_after_it_saved_at_the_end_of_its_time(
+    code: int, requeued: bool, tmp_path: Path
+) -> None:
+    for name in ("srun", "scontrol"):
+        fake = tmp_path / name
+        ends = code if name == "srun" else 0
+        fake.write_text(f'#!/bin/sh\necho {name} "$@"\nexit {ends}\n')
+        fake.chmod(0o755)
+    ran = subprocess.run(
+        ["sh", str(SCRIPTS / "slurm_train.sh"), "output=/scratch/mine", "seed=1"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == code
+    assert ran.stdout.splitlines() == [
+        "srun --kill-on-bad-exit=1 nowcast train resume=auto output=/scratch/mine seed=1",
+        *(["scontrol requeue 7"] if requeued else []),
+    ]
+
+
 @pytest.mark.parametrize(
     ("code", "mail"), [(0, ""), (75, ""), (66, "exit code 66"), (70, "exit code 70")]
 )
