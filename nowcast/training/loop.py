@@ -32,6 +32,8 @@ from nowcast.sequences.many import source_of
 from nowcast.sequences.windows import Pick, RadarWindows, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import EpochRow, best_row_before_ties, rank
+from nowcast.training.examples import Examples
+from nowcast.training.loggers import Loggers, epoch_values, validation_values
 from nowcast.training.losses import Loss
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
@@ -97,6 +99,9 @@ class Trainer:
         self.start: EpochRow | None = None  # epoch 0: the model before training, if it was scored
         self.best: EpochRow | None = None  # the epoch that best.pt holds
         self.calibration: Calibration | None = None  # of the epoch validated last
+        self.loggers = Loggers()  # what watches the training; none watches any other process of it
+        self.gradient_norm = torch.tensor(math.nan)  # of the newest step, before clipping
+        self.steps_per_epoch = 0  # known while training
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of
@@ -105,9 +110,10 @@ class Trainer:
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite, or a worker died.
         """
-        batches = self.plan.epochs * -(-len(train) // self.plan.batch_size)
+        self.steps_per_epoch = -(-len(train) // self.plan.batch_size)
+        batches = self.plan.epochs * self.steps_per_epoch
         try:
-            with planned_batches(batches):
+            with planned_batches(batches), self.loggers.running(self.folder, self.steps_done):
                 if self.starts_trained and self.start is None and self._is_at_first_step():
                     self._score_start(validation, stop)
                 while self.progress.epoch < self.plan.epochs and not self.stalled():
@@ -145,6 +151,11 @@ class Trainer:
 
     def _is_at_first_step(self) -> bool:
         return self.progress.epoch == self.progress.step == 0
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the training began."""
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
     @property
     def rows(self) -> list[EpochRow]:
@@ -186,10 +197,21 @@ class Trainer:
                 )
             self.progress.step += 1
             self.progress.loss_sum += loss
+            self._log_step(loss)
             bar.set_postfix(
                 loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False
             )
             self._heed(stop)
+
+    def _log_step(self, loss: float) -> None:
+        """Give the loggers the newest step, if it is one of those that they get."""
+        if self.loggers and self.steps_done % self.plan.log_every == 0:
+            values = {
+                "train/loss": loss,
+                "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+                "train/gradient_norm": self.gradient_norm.item(),
+            }
+            self.loggers.log(self.steps_done, values)
 
     def _guide(self, batch: Batch, steps_per_epoch: int) -> Tensor | None:
         """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None
@@ -229,6 +251,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), self.plan.gradient_clip or math.inf
         )
+        self.gradient_norm = norm
         # the scaler leaves such a step out by itself
         if not self.gradient_scaler.is_enabled() and not norm.isfinite():
             return math.nan
@@ -251,6 +274,7 @@ class Trainer:
             picks[i : i + self.plan.batch_size] for i in range(0, len(picks), self.plan.batch_size)
         ]
         loss_sum, skill = 0.0, None
+        examples = Examples(picks, windows.lead_steps) if self.loggers else None
         when = "before training:" if self._is_at_first_step() else self._epoch_in_words()
         for batch in self._bar(self._load(windows, batches), len(batches), f"{when} validate"):
             with self.precision.autocast():
@@ -268,6 +292,8 @@ class Trainer:
             loss_sum += loss.item() * batch.rates.shape[0]
             skill = skill or self._no_skill(windows, len(picks) * math.prod(batch.rates.shape[-2:]))
             skill.add(forecast, batch.observed, batch.motion)
+            if examples is not None:
+                examples.add(forecast, batch)
             self._heed(stop)
         loss_mean = loss_sum / len(picks)
         if not math.isfinite(loss_mean):
@@ -282,7 +308,11 @@ class Trainer:
             )
         assert skill is not None
         self.calibration = skill.calibration()
-        return {"validation_loss": loss_mean, "validation_csi": skill.csi()}
+        row = {"validation_loss": loss_mean, "validation_csi": skill.csi()}
+        if examples is not None:
+            shown = examples.made(windows.scaling, self.calibration)
+            self.loggers.log(self.steps_done, validation_values(row, skill), shown)
+        return row
 
     def _no_skill(self, windows: Windows, pixels: int) -> Skill:
         """An empty sum of validation cases, which have so many pixels together."""
@@ -360,6 +390,7 @@ class Trainer:
         if self.best is None or rank(row, self.plan.monitor) > rank(self.best, self.plan.monitor):
             self.best = row
             self.save(self.folder / "best.pt")
+        self.loggers.log(self.steps_done, epoch_values(row, self.best))
         if row["epoch"] == 1 and self.plan.monitor == "csi" and math.isnan(row["validation_csi"]):
             log.warning(
                 "the validation windows have no event at or above %g mm/h, so their CSI is"

@@ -1,13 +1,15 @@
-"""How long and how to train, and by which loss. Nothing heavy is imported: it is part of a
-configuration, too.
+"""How long and how to train, by which loss, and which loggers watch. Nothing heavy is imported: it
+is part of a configuration, too.
 """
 
 from dataclasses import dataclass
 
-from nowcast.plugins import LOSSES, plugins
+from nowcast.plugins import LOGGERS, LOSSES, plugins
 
 OUR_LOSSES = ("mse", "mae", "balanced", "cross_entropy", "exceedance")
 """Functions of `nowcast.training.losses`."""
+OUR_LOGGERS = ("tensorboard",)
+"""Built by `nowcast.training.loggers`."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Plan:
     scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in
     their place, at the first and at the last step of training (Bengio et al. 2015, arXiv
     1506.03099).
+    log_every: steps from one value of the training loss that loggers get to the next.
     """
 
     epochs: int
@@ -28,8 +31,14 @@ class Plan:
     monitor: str
     patience: int
     workers: int
+    log_every: int
 
 
 def loss_names() -> tuple[str, ...]:
     """Return the names of all losses: ours, then those of installed packages."""
     return (*OUR_LOSSES, *(name for name in plugins(LOSSES) if name not in OUR_LOSSES))
+
+
+def logger_names() -> tuple[str, ...]:
+    """Return the names of all loggers: ours, then those of installed packages."""
+    return (*OUR_LOGGERS, *(name for name in plugins(LOGGERS) if name not in OUR_LOGGERS))

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ Defaults = Callable[[set[str]], Mapping[str, Any]]
 Change = tuple[str, Any, Any]
 """A key with its value before and now."""
 
-MAY_CHANGE = ("training", "device", "precision", "resume", "output", "data.cache", "data.cache_gb")
+MAY_CHANGE = (
+    "training", "device", "precision", "resume", "output", "data.cache", "data.cache_gb", "loggers",
+)  # fmt: skip
 """Keys and groups that may differ between a run and the checkpoint that it resumes from."""
 MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
 """Of those groups: they say what a step is, and which epoch is the best."""
-UNSAID = ("resume", "output", "data.cache", "data.cache_gb")
+UNSAID = ("resume", "output", "data.cache", "data.cache_gb", "loggers", "training.log_every")
 """Keys that make no difference to the result."""
 SHOWN = 5
 
@@ -46,6 +49,7 @@ def resume(
     if settings["resume"] == "never":
         for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     if not last.exists():
         return
     checkpoint = read_checkpoint(last)

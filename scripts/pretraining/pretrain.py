@@ -46,7 +46,7 @@ SAMPLING = Sampling(
 )  # fmt: skip
 PLAN = Plan(
     epochs=EPOCHS, batch_size=BATCH, gradient_clip=1.0, ema_decay=0.995, scheduled_sampling=[0, 0],
-    monitor="csi", patience=EPOCHS, workers=0,
+    monitor="csi", patience=EPOCHS, workers=0, log_every=50,
 )  # fmt: skip
 MODEL = {
     "hidden_channels": [48, 48], "patch_size": 4, "output_grid": "refined", "frame": "moving",

@@ -78,7 +78,7 @@ def trainer_in(folder: Path) -> Trainer:
     schedule = build_schedule(optimizer, "cosine", steps=4, warmup_steps=1, final_share=0.1)
     plan = Plan(
         epochs=2, batch_size=4, gradient_clip=1.0, ema_decay=0.5, patience=9, monitor="csi",
-        workers=0, scheduled_sampling=[0.0, 0.0],
+        workers=0, log_every=50, scheduled_sampling=[0.0, 0.0],
     )  # fmt: skip
     loss, precision = loss_of("exceedance", THRESHOLDS), Precision(torch.device("cpu"), "fp32")
     return Trainer(model, optimizer, schedule, loss, precision, plan, THRESHOLDS, folder, {})
