@@ -12,7 +12,7 @@ from nowcast.report.pictures.frames import frames_figure
 from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.examples import Example
 from nowcast.training.loggers import Image, Logger, Loggers
-from nowcast.training.resuming import flat
+from nowcast.training.resuming import UNSAID, flat
 
 _DPI = 80
 _MAGNIFIED = 2
@@ -34,13 +34,14 @@ def watching(
         timestep_minutes: of their frames; None of moving digits.
         place: of their grid, as a checkpoint has it.
     """
+    shaping = {key: value for key, value in flat(settings) if key not in UNSAID}
     if isinstance(validation, RadarWindows) and timestep_minutes is not None:
         origin: Origin = "lower" if place is not None and place["first_row"] == "south" else "upper"
         draw = partial(
             draw_rain, windows=validation, timestep_minutes=timestep_minutes, origin=origin
         )
-        return Loggers(loggers, dict(flat(settings)), draw)
-    return Loggers(loggers, dict(flat(settings)), draw_digits)
+        return Loggers(loggers, shaping, draw)
+    return Loggers(loggers, shaping, draw_digits)
 
 
 def draw_rain(

@@ -48,7 +48,8 @@ class Logger(Protocol):
 
         Args:
             folder: `output` of the training, which exists.
-            settings: the whole configuration, plain values by dotted keys ("optimizer.lr").
+            settings: the configuration as far as it shapes the result, plain values by dotted keys
+                ("optimizer.lr").
             step: how many steps are done: 0 of a new training. One that was stopped goes on here,
                 and what was logged of later steps does not hold any more.
         """

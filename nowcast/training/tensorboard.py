@@ -22,8 +22,8 @@ METRICS = ("best/validation_csi", "best/validation_loss")
 class TensorBoard:
     """Scalars, images and hyperparameters, as `nowcast.training.loggers.Logger` describes them.
 
-    Each call writes at once, in this thread: TensorBoard's own writer has a thread, which would be
-    copied into the processes that load windows, and tells of a full disk only later.
+    Each call writes at once, in this thread: PyTorch's writer has a thread, which tells of a full
+    disk only later, and is not there in processes that are forked.
     """
 
     def start(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
@@ -31,33 +31,34 @@ class TensorBoard:
         place = folder / FOLDER
         if step == 0:
             shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads files in the order of their names
-        self._file = (place / f"events.out.tfevents.{time.time_ns()}").open("wb")
-        self._write(file_version="brain.Event:2")
-        self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+        self.path = place / f"events.out.tfevents.{time.time_ns()}"
         about = {key: _plain(value) for key, value in settings.items() if value is not None}
         experiment, beginning, self._end = hparams(about, dict.fromkeys(METRICS, 0.0))
-        self._write(step=step, summary=experiment)
-        self._write(step=step, summary=beginning)
-        self._file.flush()
+        self._append(
+            Event(file_version="brain.Event:2"),
+            Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)),
+            Event(step=step, summary=experiment),
+            Event(step=step, summary=beginning),
+        )
 
     def log(self, step: int, values: Mapping[str, float], images: Mapping[str, Image]) -> None:
         """Write values and images (h, w, 3) of a step."""
         parts = [scalar(name, value) for name, value in values.items()]
         parts += [image(name, pixels, dataformats="HWC") for name, pixels in images.items()]
-        if parts:
-            whole = Summary(value=[value for part in parts for value in part.value])
-            self._write(step=step, summary=whole)
-            self._file.flush()
+        whole = Summary(value=[value for part in parts for value in part.value])
+        self._append(Event(step=step, summary=whole))
 
     def finish(self) -> None:
         """Say in the table of hyperparameters that the training ended."""
-        with self._file:
-            self._write(summary=self._end)
+        self._append(Event(summary=self._end))
 
-    def _write(self, **event: Any) -> None:
-        RecordWriter(self._file).write(Event(wall_time=time.time(), **event).SerializeToString())
+    def _append(self, *events: Event) -> None:
+        with self.path.open("ab") as file:
+            for event in events:
+                event.wall_time = time.time()
+                RecordWriter(file).write(event.SerializeToString())
 
 
 def _plain(value: Any) -> float | str:
