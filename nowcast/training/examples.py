@@ -41,7 +41,8 @@ class Example:
 @dataclass(frozen=True)
 class _Seen:
     """What is kept of a case until it can be calibrated: `values` (n, c, h, w) as the model gives
-    them, `observed` (n, h, w) and `newest` (h, w) in mm/h, and `motion` (2, hc, wc).
+    them and NaN where it saw no measured pixel, `observed` (n, h, w) and `newest` (h, w) in mm/h,
+    and `motion` (2, hc, wc).
     """
 
     wet: float
@@ -78,10 +79,11 @@ class Examples:
 
     def _kept(self, k: int, wet: float, forecast: Tensor, batch: Batch) -> _Seen:
         at = [lead - 1 for lead in self.leads]
+        unseen = batch.rates[k, : batch.input_steps].isnan().all(dim=0)
         return _Seen(
             wet,
             self.picks[self.passed],
-            forecast[k, at].float().cpu(),
+            forecast[k, at].float().masked_fill(unseen, math.nan).cpu(),
             batch.observed[k, at, 0].float().cpu(),
             batch.newest_rates[k].float().cpu(),
             None if batch.motion is None else batch.motion[k].cpu(),
@@ -89,7 +91,7 @@ class Examples:
 
     def made(self, scaling: Scaling, calibration: Calibration | None) -> list[Example]:
         """Return the cases with their forecasts as rates: those that `predict` gives for these
-        windows with `rate=csi`; missing where the newest frame is.
+        windows with `rate=csi`.
 
         calibration: of a model that gives probabilities.
         """
@@ -107,18 +109,17 @@ class Examples:
     def _rates(self, one: _Seen, scaling: Scaling, calibration: Calibration | None) -> Tensor:
         """(n, h, w) in mm/h."""
         fields = one.values.sigmoid() if calibration else scaling.unscale(one.values)
-        fields = self._forward(fields[None], one.motion)
-        fields = fields.masked_fill(one.newest.isnan(), math.nan)
+        fields = fields[None]
+        if one.motion is not None:
+            fields = self._forward(fields, one.motion).masked_fill(one.newest.isnan(), math.nan)
         if calibration is None:
             return fields[0, :, 0]
         own = calibration.at(self.leads)
         probabilities: Probabilities = own.probabilities(fields.logit())
         return own.rates(probabilities, "csi")[0, :, 0]
 
-    def _forward(self, fields: Tensor, motion: Tensor | None) -> Tensor:
+    def _forward(self, fields: Tensor, motion: Tensor) -> Tensor:
         """Fields (1, n, c, h, w) of the moving frame in the fixed one."""
-        if motion is None:
-            return fields
         way = displacements(motion[None], self.leads[-1], backward=True)
         steps = [
             take_forward(fields[:, k : k + 1], way[:, lead - 1 : lead])
