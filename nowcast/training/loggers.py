@@ -1,7 +1,8 @@
 """What watches a training: loggers that are given its numbers and pictures.
 
-A logger never changes a training: it is given copies, what it draws of PyTorch's random numbers is
-put back, and if it fails it is left out, with a line in the log, and the training goes on.
+A logger never changes a training: it is given copies, and what it draws of PyTorch's random numbers
+is put back. One that cannot begin ends a new training before its first step. One that fails later
+is left out, with a line in the log, and the training goes on.
 """
 
 import logging
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nowcast.errors import MissingLibraryError
+from nowcast.errors import InputOutputError, MissingLibraryError
 from nowcast.plugins import LOGGERS, load_plugin, package_of, plugins
 from nowcast.training.choice import EpochRow
 from nowcast.training.examples import Example
@@ -96,9 +97,12 @@ class Loggers:
 
     @contextmanager
     def running(self, folder: Path, step: int) -> Iterator[None]:
-        """Within the block the loggers have begun; they end with it, however it is left."""
-        self._tell("start", folder, self.settings, step)
+        """Within the block the loggers have begun; they end with it, however it is left.
+
+        Errors: InputOutputError if one cannot begin a new training.
+        """
         try:
+            self._tell("start", folder, self.settings, step)
             yield
         finally:
             self._tell("finish")
@@ -116,9 +120,14 @@ class Loggers:
                     getattr(logger, method)(*words)
             except Exception as error:  # a package may fail in any way
                 del self.loggers[name]
+                fault = in_a_line(error)
+                if method == "start" and words[-1] == 0:
+                    raise InputOutputError(
+                        f"loggers: {name} cannot begin ({fault}); mend this, or leave it out."
+                    ) from error
                 log.warning(
-                    "the logger %s failed to %s (%s: %s); the training goes on without it",
-                    name, method, type(error).__name__, error,
+                    "the logger %s failed to %s (%s); the training goes on without it",
+                    name, method, fault,
                 )  # fmt: skip
 
     def _images(self, examples: Sequence[Example]) -> dict[str, Image]:
@@ -129,8 +138,8 @@ class Loggers:
         except Exception as error:  # Matplotlib may lack its fonts, or the disk the room for them
             self.draw = None
             log.warning(
-                "validation cases cannot be drawn (%s: %s); the training goes on, and loggers get"
-                " no pictures", type(error).__name__, error,
+                "validation cases cannot be drawn (%s); the training goes on, and loggers get no"
+                " pictures", in_a_line(error),
             )  # fmt: skip
             return {}
 
@@ -152,6 +161,11 @@ def epoch_values(row: EpochRow, best: EpochRow) -> dict[str, float]:
         "best/validation_loss": best["validation_loss"],
         "best/validation_csi": best["validation_csi"],
     }
+
+
+def in_a_line(error: Exception) -> str:
+    """Return the kind and the message of an error."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def build_loggers(names: Sequence[str]) -> dict[str, Logger]:
@@ -179,7 +193,7 @@ def _added(name: str) -> Logger:
     try:
         logger: Logger = kind()
     except Exception as error:  # a package may fail in any way
-        raise _unusable(name, f"cannot begin ({type(error).__name__}: {error})") from error
+        raise _unusable(name, f"cannot begin ({in_a_line(error)})") from error
     lacking = [
         method for method in ("start", "log", "finish") if not callable(getattr(logger, method, 0))
     ]

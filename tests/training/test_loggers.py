@@ -12,7 +12,7 @@ import torch
 from helpers import SPLITS, TINY
 from packages import install
 
-from nowcast.errors import Interrupted
+from nowcast.errors import InputOutputError, Interrupted
 from nowcast.sequences.batch import build_batch
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import mean_csi, mean_csi_of_thresholds
@@ -199,7 +199,28 @@ def test_a_run_may_go_on_with_other_loggers() -> None:
 # ---- they may fail
 
 
-@pytest.mark.parametrize(("method", "calls"), [("start", 1), ("log", 2), ("finish", 1)])
+def test_a_logger_that_cannot_begin_ends_a_new_training_before_its_first_step(
+    build_trainer, showers, tmp_path
+) -> None:
+    notes = Notebook()
+    with pytest.raises(InputOutputError, match=r"loggers: logger_1 cannot begin \(OSError: no ser"):
+        fitted(build_trainer(tmp_path), showers, notes, Failing("start", OSError("no\nserver")))
+    assert [one[0] for one in notes.told] == ["start", "finish"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_logger_that_cannot_begin_again_ends_no_training_that_goes_on(
+    build_trainer, showers, tmp_path, caplog
+) -> None:
+    fitted(build_trainer(tmp_path, epochs=1), showers)
+    trainer = build_trainer(tmp_path, epochs=2)
+    trainer.restore(read_checkpoint(tmp_path / "last.pt"))
+    fitted(trainer, showers, Failing("start", OSError("no server")))
+    assert trainer.progress.epoch == 2
+    assert "the logger logger_0 failed to start (OSError: no server)" in caplog.text
+
+
+@pytest.mark.parametrize(("method", "calls"), [("log", 2), ("finish", 1)])
 def test_a_logger_that_fails_is_left_out_with_one_line_and_the_training_goes_on(
     method, calls, build_trainer, showers, tmp_path, caplog
 ) -> None:
