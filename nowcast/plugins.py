@@ -1,4 +1,6 @@
-"""What installed packages add by entry points: networks, losses, readers and baselines."""
+"""What installed packages add by entry points: networks, losses, readers, baselines and
+loggers.
+"""
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -6,8 +8,8 @@ from typing import Any
 
 from nowcast.errors import MissingLibraryError
 
-MODELS, LOSSES, READERS, BASELINES = (
-    f"nowcast.{kind}" for kind in ("models", "losses", "readers", "baselines")
+MODELS, LOSSES, READERS, BASELINES, LOGGERS = (
+    f"nowcast.{kind}" for kind in ("models", "losses", "readers", "baselines", "loggers")
 )
 """The groups of entry points."""
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ import torch
 import xarray as xr
 
 from nowcast.radar import write_synthetic
+from nowcast.sequences.windows import Pick
+from nowcast.training.examples import Example
+from nowcast.training.loggers import Loggers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,6 +31,11 @@ SHORT = [
     "sampling.crop=16",
     "device=cpu",
 ]
+
+
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+RAIN = np.zeros((1, 4, 4), np.float32)
+EXAMPLE = Example(1, Pick(0), (1,), RAIN, RAIN)
 
 
 def commands(language: str) -> list[str]:
@@ -84,10 +94,68 @@ def test_the_python_of_the_readme_runs(mine: Path, monkeypatch: pytest.MonkeyPat
         {"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])}
     )
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        if "pysteps" in block and find_spec("pysteps") is None:
-            continue
+        if any(
+            name in block and find_spec(name) is None for name in ("pysteps", "mlflow", "wandb")
+        ):
+            continue  # the loggers of the last two: see below
         names = {"copied_convlstm": copied, "frames": torch.rand(2, 5, 3, 8, 8)}
         exec(compile(block, "README.md", "exec"), names)
+
+
+class Recorder(ModuleType):
+    """Takes the place of a library: notes each call of its functions, and theirs in turn."""
+
+    def __init__(self, name: str, calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]]) -> None:
+        super().__init__(name)
+        self.calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def called(*words: Any, **named: Any) -> Any:
+            self.calls.append((name, words, named))
+            # what MLflow calls the number of a run is written to a file
+            return SimpleNamespace(
+                info=SimpleNamespace(run_id="42"), log=self.__getattr__("log"),
+                finish=self.__getattr__("finish"),
+            )  # fmt: skip
+
+        return called
+
+
+@pytest.mark.parametrize(
+    ("library", "logger", "told"),
+    [
+        ("mlflow", "MLflow", ["start_run", "log_params", "log_metrics", "log_image", "end_run"]),
+        ("wandb", "WandB", ["init", "Image", "log", "finish"]),
+    ],
+)
+def test_the_loggers_of_the_readme_hand_on_what_a_training_gives(
+    library: str, logger: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a library that only notes its calls: whether it would take them is not tested."""
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setitem(sys.modules, library, Recorder(library, calls))
+    (block,) = re.findall(rf"```python\n(import {library}\n.*?)```", README, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    loggers = Loggers({library: names[logger]()}, {"optimizer.lr": 0.001}, lambda example: IMAGE)
+    with loggers.running(tmp_path, 0):
+        loggers.log(50, {"train/loss": 2.5})
+        loggers.log(100, {"validation/csi": 0.5}, [EXAMPLE])
+    assert loggers, "it did not fail"
+    assert {name for name, _, _ in calls} == set(told)
+    every = [value for _, words, named in calls for value in (*words, *named.values())]
+    assert {"optimizer.lr": 0.001} in every and {"train/loss": 2.5} in every
+    assert any(value is IMAGE for value in every)
+    assert [named["step"] for _, _, named in calls if "step" in named][:2] == [50, 100]
+    calls.clear()
+    with loggers.running(tmp_path, 100):  # it goes on in the same run
+        loggers.log(150, {"train/loss": 2.0})
+    _, words, named = calls[0]
+    assert ("42" in words) if library == "mlflow" else (named["resume"] == "allow")
+    assert "log_params" not in {name for name, _, _ in calls}
 
 
 def test_the_notebook_runs_and_stores_no_output(

@@ -21,6 +21,7 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
 from nowcast.factories.start import begin_from, like_start, read_start
+from nowcast.factories.watching import watching
 from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.forecast.any_grid import frames_seen, refuse_too_far
@@ -40,6 +41,7 @@ from nowcast.sequences.packed import PackedRates
 from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.choice import decided_by_loss
 from nowcast.training.distribution import ALONE, Processes, device_of, joined
+from nowcast.training.loggers import build_loggers
 from nowcast.training.loop import Trainer, as_json, in_words
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_optimizer, build_schedule
@@ -95,6 +97,7 @@ def _train(
     loss_of(
         config.loss, config.model.thresholds
     )  # a package that cannot be used is refused before frames are read
+    loggers = build_loggers(config.loggers) if processes.is_first else {}
     precision = choose_precision(device, config.precision)
     if config.deterministic:
         be_deterministic()
@@ -109,6 +112,9 @@ def _train(
         trainer = build_trainer(config, settings, opened.training, precision, folder, processes)
         trainer.place, trainer.data = opened.place, opened.data
         trainer.packages = added_by(config.model.name)
+        trainer.loggers = watching(
+            loggers, settings, opened.validation, opened.timestep_minutes, opened.place
+        )
         if start is not None:
             begin_from(trainer, start)
         resume(trainer, settings, folder, defaults)

@@ -25,7 +25,7 @@ from nowcast.errors import ConfigError
 from nowcast.pretrained import checkpoint_path
 from nowcast.sequences.options import Candidates
 from nowcast.sequences.scaling import Scaling
-from nowcast.training.options import OUR_LOSSES, Plan, loss_names
+from nowcast.training.options import OUR_LOGGERS, OUR_LOSSES, Plan, logger_names, loss_names
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class TrainConfig:
     device: str
     precision: str
     resume: str
+    loggers: list[str]
     output: str
 
     def __post_init__(self) -> None:
@@ -136,6 +137,7 @@ class TrainConfig:
         thresholds("thresholds", self.thresholds)
         device_and_precision(self.device, self.precision)
         one_of("resume", self.resume, ("auto", "never"))
+        self._check_loggers()
         at_least("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
@@ -194,6 +196,13 @@ class TrainConfig:
                         f"data.{split}: training needs these days; give the first and the last, as"
                         " [2018-05-10, 2018-05-15]."
                     )
+
+    def _check_loggers(self) -> None:
+        """Refuse a logger that does not exist, or that is there twice."""
+        for name in set(self.loggers) - set(OUR_LOGGERS):
+            one_of("loggers", name, logger_names())
+        if len(set(self.loggers)) < len(self.loggers):
+            raise ConfigError(f"loggers: names one twice, {self.loggers}; give each once.")
 
     def _check_moving(self) -> None:
         """Refuse what cannot be taken along with the rain."""

@@ -34,5 +34,7 @@ FACE = {
     "resuming": "training that goes on",
     "choice": "the best epoch",
     "signals": "Ctrl-C, SIGTERM and SIGUSR1",
+    "loggers": "what watches a training",
+    "examples": "validation cases to look at",
 }
 """The modules that other rooms may import, and what they give."""

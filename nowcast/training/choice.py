@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.verification.counts import Counts
 from nowcast.verification.scores import csi
@@ -53,6 +54,19 @@ def mean_csi(counts: Counts) -> float:
 
     What was observed is the same in every epoch, so every epoch has the mean of the same terms.
     """
-    observed = (counts.hits + counts.misses).numpy() > 0
-    scores = np.asarray(csi(counts))
+    observed, scores = _scored(counts)
     return float(scores[observed].mean()) if observed.any() else math.nan
+
+
+def mean_csi_of_thresholds(counts: Counts) -> dict[float, float]:
+    """Return the mean CSI over the lead times with an observed event by threshold in mm/h, NaN
+    without any.
+    """
+    columns = zip(*(one.T for one in _scored(counts)), strict=True)
+    means = [float(scores[there].mean()) if there.any() else math.nan for there, scores in columns]
+    return dict(zip(counts.thresholds, means, strict=True))
+
+
+def _scored(counts: Counts) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Where an event was observed, and the CSI, both (lead, k)."""
+    return (counts.hits + counts.misses).numpy() > 0, np.asarray(csi(counts))

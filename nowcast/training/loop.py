@@ -27,11 +27,14 @@ from nowcast.model.unroll import in_segments
 from nowcast.probability.calibration import Calibration, calibration_of
 from nowcast.sequences.batch import Batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
+from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
 from nowcast.training.choice import EpochRow, best_row_before_ties, rank
 from nowcast.training.distribution import ALONE, Processes, adding_up
+from nowcast.training.examples import Examples, join_examples
 from nowcast.training.loading import Part, Waited, load
+from nowcast.training.loggers import Loggers, epoch_values, validation_values
 from nowcast.training.losses import Loss, size_of
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
@@ -105,6 +108,9 @@ class Trainer:
         self.start: EpochRow | None = None  # epoch 0: the model before training, if it was scored
         self.best: EpochRow | None = None  # the epoch that best.pt holds
         self.calibration: Calibration | None = None  # of the epoch validated last
+        self.loggers = Loggers()  # what watches the training; none watches any other process of it
+        self.gradient_norm = torch.tensor(math.nan)  # of the newest step, before clipping
+        self.steps_per_epoch = 0  # known while training
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
         """Train to the end of the plan, or until validation no longer improves. → the metrics of
@@ -114,10 +120,12 @@ class Trainer:
         is not finite, or a worker died.
         """
         self._parallel = self.processes.in_parallel(self.model)
+        self.steps_per_epoch = -(-len(train) // self.plan.batch_size)
         try:
             with (
                 planned_batches(self.plan.steps(len(train))),
                 in_segments(self.plan.checkpoint_segments),
+                self.loggers.running(self.folder, self.steps_done),
             ):
                 if self.starts_trained and self.start is None and self._is_at_first_step():
                     self._score_start(validation, stop)
@@ -156,6 +164,11 @@ class Trainer:
 
     def _is_at_first_step(self) -> bool:
         return self.progress.epoch == self.progress.step == 0
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the training began."""
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
     @property
     def rows(self) -> list[EpochRow]:
@@ -233,6 +246,17 @@ class Trainer:
                     " training.gradient_clip, or use precision=fp32."
                 )
             self.progress.loss_sum += loss
+            self._log_step(self.progress.epoch * self.steps_per_epoch + step, loss)
+
+    def _log_step(self, step: int, loss: float) -> None:
+        """Give the loggers the loss of a step, and what is known of it if it is the newest."""
+        if not self.loggers or step % self.plan.log_every:
+            return
+        values = {"train/loss": loss}
+        if step == self.steps_done:
+            values["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+            values["train/gradient_norm"] = self.gradient_norm.item()
+        self.loggers.log(step, values)
 
     def _of_all(self, message: str) -> InternalError | LostProcessError:
         """An error that all processes meet, and the first one tells."""
@@ -269,6 +293,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), self.plan.gradient_clip or math.inf
         )
+        self.gradient_norm = norm
         if not self.gradient_scaler.is_enabled():  # it leaves such a step out by itself
             loss = torch.where(norm.isfinite(), loss, math.nan)
             if self._reads_every_step and not loss.isfinite():
@@ -323,21 +348,26 @@ class Trainer:
         (self.averaged or self.model).eval()
         batches = self._batches(windows, 0)
         rank, size = self.processes.rank, self.processes.size
+        cases = sum(map(len, batches))
         loaded = self._load(windows, batches[rank::size])
         losses, skill = torch.zeros(len(batches), dtype=torch.float64), None
+        watched = self.processes.share(bool(self.loggers))
+        examples = Examples(windows.epoch(0), windows.lead_steps) if watched else None
         when = "before training:" if self._is_at_first_step() else self._epoch_in_words()
         firsts = range(0, len(batches), size)
         for first in self._bar(firsts, len(firsts), f"{when} validate"):
             if first + rank < len(batches):
                 batch, number = next(loaded), first + rank
+                first_case = number * self.plan.batch_size
                 forecast = self._forecast(batch)
-                losses[number] = self._validation_loss(batch, forecast) * batch.rates.shape[0]
-                pixels = len(windows) * math.prod(batch.rates.shape[-2:])
-                skill = skill or self._no_skill(windows, pixels)
-                skill.add(forecast, batch.observed, batch.motion, number * self.plan.batch_size)
+                losses[number] = self._validation_loss(batch, forecast) * len(batch.rates)
+                skill = skill or self._no_skill(windows, cases * math.prod(batch.rates.shape[-2:]))
+                skill.add(forecast, batch.observed, batch.motion, first_case)
+                if examples is not None:
+                    examples.add(forecast, batch, first_case)
             self._heed(stop)
         loss_sum = sum(self.processes.sum(losses).tolist())
-        return self._validated(loss_sum / sum(map(len, batches)), skill)
+        return self._validated(loss_sum / cases, skill, examples, windows.scaling)
 
     def _forecast(self, batch: Batch) -> Tensor:
         """The forecast that validation scores, with as many windows at once as in training."""
@@ -353,7 +383,9 @@ class Trainer:
         loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, weights)
         return loss.item()
 
-    def _validated(self, loss: float, skill: Skill | None) -> EpochRow:
+    def _validated(
+        self, loss: float, skill: Skill | None, examples: Examples | None, scaling: Scaling
+    ) -> EpochRow:
         """The scores of validation, from the cases of all processes; the first one keeps the
         calibration.
         """
@@ -368,11 +400,15 @@ class Trainer:
                 f" {self._last_good()}. Lower optimizer.lr."
             )
         row: EpochRow = {"validation_loss": loss}
-        skills = self.processes.gather(skill)
+        skills, parts = self.processes.gather(skill), self.processes.gather(examples)
         if skills is not None:
             whole = join_skills([one for one in skills if one is not None])
             self.calibration = whole.calibration()
             row["validation_csi"] = whole.csi()
+            if self.loggers and parts is not None:
+                shown = join_examples([one for one in parts if one is not None])
+                made = shown.made(scaling, self.calibration)
+                self.loggers.log(self.steps_done, validation_values(row, whole), made)
         return self.processes.share(row)
 
     def _no_skill(self, windows: Windows, pixels: int) -> Skill:
@@ -424,6 +460,7 @@ class Trainer:
         if self.best is None or rank(row, self.plan.monitor) > rank(self.best, self.plan.monitor):
             self.best = row
             self.save(self.folder / "best.pt")
+        self.loggers.log(self.steps_done, epoch_values(row, self.best))
         if row["epoch"] == 1 and self.plan.monitor == "csi" and math.isnan(row["validation_csi"]):
             log.warning(
                 "the validation windows have no event at or above %g mm/h, so their CSI is"

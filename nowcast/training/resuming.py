@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ Change = tuple[str, Any, Any]
 
 MAY_CHANGE = (
     "training", "device", "precision", "deterministic", "resume", "output", "data.cache",
-    "data.cache_gb",
+    "data.cache_gb", "loggers",
 )  # fmt: skip
 """Keys and groups that may differ between a run and the checkpoint that it resumes from."""
 MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
 """Of those groups: they say what a step is, and which epoch is the best."""
-UNSAID = ("resume", "output", "data.cache", "data.cache_gb")
+UNSAID = ("resume", "output", "data.cache", "data.cache_gb", "loggers", "training.log_every")
 """Keys that make no difference to the result."""
 SHOWN = 5
 
@@ -68,6 +69,7 @@ def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Ch
     if settings["resume"] == "never":
         for name in ("last.pt", "best.pt", "metrics.jsonl", "summary.json", "curves.png"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     if not last.exists():
         return None
     checkpoint = read_checkpoint(last)

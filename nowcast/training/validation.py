@@ -14,7 +14,7 @@ from nowcast.probability.calibration import Calibration, fit_calibration
 from nowcast.probability.cuts import csi_of_cuts, fit_cuts
 from nowcast.probability.sample import Sample, empty_sample, join_samples
 from nowcast.sequences.scaling import Scaling
-from nowcast.training.choice import mean_csi
+from nowcast.training.choice import mean_csi, mean_csi_of_thresholds
 from nowcast.verification.counts import Counts, count
 
 
@@ -31,6 +31,9 @@ class Skill(Protocol):
 
     def csi(self) -> float:
         """Mean over lead times and thresholds with an observed event, NaN without any."""
+
+    def csi_of_thresholds(self) -> dict[float, float]:
+        """Mean over lead times with an observed event by threshold in mm/h, NaN without any."""
 
     def calibration(self) -> Calibration | None:
         """What probabilities are to be calibrated by; None of rates."""
@@ -58,6 +61,9 @@ class RateSkill:
 
     def csi(self) -> float:
         return mean_csi(self.counts)
+
+    def csi_of_thresholds(self) -> dict[float, float]:
+        return mean_csi_of_thresholds(self.counts)
 
     def calibration(self) -> None:
         return None
@@ -89,6 +95,11 @@ class ProbabilitySkill:
     def csi(self) -> float:
         scored = [k for k, one in enumerate(self.sample.thresholds) if one in self.thresholds]
         return float(csi_of_cuts(self.sample, self.cuts)[:, scored].nanmean())
+
+    def csi_of_thresholds(self) -> dict[float, float]:
+        means = csi_of_cuts(self.sample, self.cuts).nanmean(dim=0).tolist()
+        found = dict(zip(self.sample.thresholds, means, strict=True))
+        return {threshold: found[threshold] for threshold in self.thresholds}
 
     def calibration(self) -> Calibration:
         return fit_calibration(self.sample, self.cuts)

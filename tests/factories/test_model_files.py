@@ -70,7 +70,7 @@ def test_the_same_as_json_next_to_radar_files(run: Run, trained: Path, radar_fil
 
 def test_a_summary_names_the_checkpoint_and_the_version(trained: Path) -> None:
     summary = json.loads((trained / "summary.json").read_text())
-    assert (summary["nowcast"], summary["checkpoint_sha256"]) == (
+    assert (summary["versions"]["nowcast"], summary["checkpoint_sha256"]) == (
         nowcast.__version__,
         sha256(trained / "best.pt"),
     )

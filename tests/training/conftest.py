@@ -70,8 +70,8 @@ def make_trainer(
     model = MODELS[kind]().to(device)
     settings = {
         "epochs": 3, "batch_size": 2, "gradient_clip": 1.0, "ema_decay": 0.9, "patience": 100,
-        "monitor": "loss", "workers": 0, "scheduled_sampling": [0.0, 0.0],
-        "accumulate": 1, "checkpoint_segments": False, "log_every": 1,
+        "monitor": "loss", "workers": 0, "log_every": 50, "scheduled_sampling": [0.0, 0.0],
+        "accumulate": 1, "checkpoint_segments": False,
         **plan,
     }  # fmt: skip
     optimizer_ = build_optimizer(

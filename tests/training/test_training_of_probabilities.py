@@ -24,6 +24,8 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import RadarWindows
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import mean_csi
+from nowcast.training.examples import Example
+from nowcast.training.loggers import Loggers
 from nowcast.training.loop import Trainer
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import MIXTURE_RATE, build_optimizer, build_schedule
@@ -78,7 +80,7 @@ def trainer_in(folder: Path) -> Trainer:
     schedule = build_schedule(optimizer, "cosine", steps=4, warmup_steps=1, final_share=0.1)
     plan = Plan(
         epochs=2, batch_size=4, gradient_clip=1.0, ema_decay=0.5, patience=9, monitor="csi",
-        workers=0, scheduled_sampling=[0.0, 0.0], accumulate=1, checkpoint_segments=False, log_every=1,
+        workers=0, log_every=50, scheduled_sampling=[0.0, 0.0], accumulate=1, checkpoint_segments=False,
     )  # fmt: skip
     loss, precision = loss_of("exceedance", THRESHOLDS), Precision(torch.device("cpu"), "fp32")
     return Trainer(model, optimizer, schedule, loss, precision, plan, THRESHOLDS, folder, {})
@@ -130,9 +132,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(
                 assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
-def test_a_forecast_scores_as_validation_did(rates: PackedRates, whole: Path) -> None:
-    """The windows are forecast with what the checkpoint holds, their motion estimated again."""
-    checkpoint = read_checkpoint(whole / "best.pt")
+def forecaster_of(checkpoint: dict[str, Any]) -> Forecaster:
     model = build_model(SETTINGS, 1, output_channels=1)
     average = {
         name.removeprefix("module."): value
@@ -140,10 +140,16 @@ def test_a_forecast_scores_as_validation_did(rates: PackedRates, whole: Path) ->
         if name.startswith("module.")
     }
     model.load_state_dict(average)
-    forecaster = Forecaster(
+    return Forecaster(
         model.eval(), SCALING, INPUT_STEPS, LEAD_STEPS, 5.0, moving=True,
         calibration=calibration_of(checkpoint["calibration"]),
     )  # fmt: skip
+
+
+def test_a_forecast_scores_as_validation_did(rates: PackedRates, whole: Path) -> None:
+    """The windows are forecast with what the checkpoint holds, their motion estimated again."""
+    checkpoint = read_checkpoint(whole / "best.pt")
+    forecaster = forecaster_of(checkpoint)
     windows, counts = windows_of(rates, training=False), Counts.zeros(THRESHOLDS, LEAD_STEPS)
     for pick in windows.epoch(0):
         raw = windows[pick][None]
@@ -151,6 +157,38 @@ def test_a_forecast_scores_as_validation_did(rates: PackedRates, whole: Path) ->
     row = checkpoint["progress"]["history"][checkpoint["best_epoch"] - 1]
     assert mean_csi(counts) == pytest.approx(row["validation_csi"], abs=0.002)
     assert row["validation_csi"] > 0.6
+
+
+def test_the_cases_that_loggers_show_are_those_that_are_forecast(
+    rates: PackedRates, tmp_path: Path
+) -> None:
+    """In the fixed frame, at the 1st, 2nd and 3rd lead time, after the second epoch."""
+    shown: dict[int, Example] = {}
+
+    class Watching:
+        def start(self, *told: Any) -> None: ...
+
+        def log(self, *told: Any) -> None: ...
+
+        def finish(self) -> None: ...
+
+    def draw(example: Example) -> Any:
+        shown[example.number] = example
+        return np.zeros((1, 1, 3), np.uint8)
+
+    trainer, windows = trainer_in(tmp_path), windows_of(rates, training=False)
+    trainer.loggers = Loggers({"watching": Watching()}, {}, draw)
+    trainer.fit(windows_of(rates, training=True), windows, StopRequest())
+    forecaster = forecaster_of(read_checkpoint(tmp_path / "last.pt"))
+    assert list(shown) == [1, 2, 3, 4]
+    for example in shown.values():
+        raw = windows[example.pick][None]
+        assert np.array_equal(example.observed, raw[0, INPUT_STEPS:, 0], equal_nan=True)
+        wanted = forecaster(raw[:, :INPUT_STEPS])[0, :, 0].numpy()
+        assert np.array_equal(np.isnan(example.forecast), np.isnan(wanted))
+        near = np.isclose(example.forecast, wanted, rtol=1e-3, atol=1e-3, equal_nan=True)
+        assert near.mean() > 0.99  # motion is kept in float16 for training
+        assert np.nanmax(wanted) >= 0.5
 
 
 def test_the_weights_of_neighbourhoods_learn_faster_and_do_not_decay() -> None:

@@ -3,7 +3,10 @@ written whole or not at all.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nowcast.files import written_whole
 from nowcast.report.pictures.colours import FAINT
@@ -31,6 +34,16 @@ def save(figure: "Figure", path: str | Path) -> Path:
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png")
     return Path(path)
+
+
+def pixels(figure: "Figure", dpi: int) -> NDArray[np.uint8]:
+    """Return a figure as an image (h, w, 3) of red, green and blue, with so many pixels an inch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def plain(panel: "Axes") -> None:

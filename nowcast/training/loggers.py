@@ -1,0 +1,209 @@
+"""What watches a training: loggers that are given its numbers and pictures.
+
+A logger never changes a training: it is given copies, and what it draws of PyTorch's random numbers
+is put back. One that cannot begin ends a new training before its first step. One that fails later
+is left out, with a line in the log, and the training goes on.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nowcast.errors import InputOutputError, MissingLibraryError
+from nowcast.plugins import LOGGERS, load_plugin, package_of, plugins
+from nowcast.training.choice import EpochRow
+from nowcast.training.examples import Example
+from nowcast.training.validation import Skill
+from nowcast.version import install_command
+
+log = logging.getLogger(__name__)
+
+Image = NDArray[np.uint8]
+"""(h, w, 3), red, green and blue, the first row above."""
+Draw = Callable[[Example], Image]
+
+
+class Logger(Protocol):
+    """What watches a training. An installed package names its class, which is called without
+    arguments before data are read, in an entry point of the group `nowcast.loggers`.
+
+    Example:
+        >>> class Printing:
+        ...     def start(self, folder, settings, step):
+        ...         print(f"{folder}: {settings['optimizer.lr']}, from step {step} on")
+        ...     def log(self, step, values, images):
+        ...         print(step, values)
+        ...     def finish(self):
+        ...         print("finished")
+    """
+
+    def start(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
+        """Begin, or go on.
+
+        Args:
+            folder: `output` of the training, which exists.
+            settings: the configuration as far as it shapes the result, plain values by dotted keys
+                ("optimizer.lr").
+            step: how many steps are done: 0 of a new training. One that was stopped goes on here,
+                and what was logged of later steps does not hold any more.
+        """
+
+    def log(self, step: int, values: Mapping[str, float], images: Mapping[str, Image]) -> None:
+        """Take numbers and pictures of one step; it may be called several times for the same.
+
+        Args:
+            step: optimizer steps since the training began.
+            values: every `training.log_every` steps "train/loss" and "train/gradient_norm" (before
+                clipping) of this step, "train/learning_rate" of the next. After each epoch
+                "validation/loss", "validation/csi" (mean over lead times and thresholds),
+                "validation/csi_0.5" … (mean over lead times, of each threshold in mm/h),
+                "epoch/number", "epoch/train_loss" (mean over its steps), "epoch/seconds", and
+                "best/epoch", "best/validation_loss" and "best/validation_csi" of the best epoch so
+                far. A CSI without an observed event is not there.
+            images: after each epoch up to 4 validation cases, "validation/case_1" …, what was
+                observed above what is forecast, each (h, w, 3) uint8. Else empty.
+        """
+
+    def finish(self) -> None:
+        """End: the training is finished, was stopped, or failed."""
+
+
+class Loggers:
+    """The loggers of one training; without any it is false, and all it does is nothing.
+
+    Args:
+        loggers: by name.
+        settings: for `Logger.start`.
+        draw: makes the picture of a validation case.
+    """
+
+    def __init__(
+        self,
+        loggers: Mapping[str, Logger] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        draw: Draw | None = None,
+    ) -> None:
+        self.loggers, self.settings, self.draw = dict(loggers or {}), settings or {}, draw
+
+    def __bool__(self) -> bool:
+        return bool(self.loggers)
+
+    @contextmanager
+    def running(self, folder: Path, step: int) -> Iterator[None]:
+        """Within the block the loggers have begun; they end with it, however it is left.
+
+        Errors: InputOutputError if one cannot begin a new training.
+        """
+        try:
+            self._tell("start", folder, self.settings, step)
+            yield
+        finally:
+            self._tell("finish")
+
+    def log(self, step: int, values: Mapping[str, float], examples: Sequence[Example] = ()) -> None:
+        """Give all loggers the values that are numbers, and pictures of the examples."""
+        if self.loggers:
+            numbers = {name: float(value) for name, value in values.items() if math.isfinite(value)}
+            self._tell("log", step, numbers, self._images(examples))
+
+    def _tell(self, method: str, *words: Any) -> None:
+        for name, logger in list(self.loggers.items()):
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    getattr(logger, method)(*words)
+            except Exception as error:  # a package may fail in any way
+                del self.loggers[name]
+                fault = in_a_line(error)
+                if method == "start" and words[-1] == 0:
+                    raise InputOutputError(
+                        f"loggers: {name} cannot begin ({fault}); mend this, or leave it out."
+                    ) from error
+                log.warning(
+                    "the logger %s failed to %s (%s); the training goes on without it",
+                    name, method, fault,
+                )  # fmt: skip
+
+    def _images(self, examples: Sequence[Example]) -> dict[str, Image]:
+        if self.draw is None:
+            return {}
+        try:
+            return {f"validation/case_{one.number}": self.draw(one) for one in examples}
+        except Exception as error:  # Matplotlib may lack its fonts, or the disk the room for them
+            self.draw = None
+            log.warning(
+                "validation cases cannot be drawn (%s); the training goes on, and loggers get no"
+                " pictures", in_a_line(error),
+            )  # fmt: skip
+            return {}
+
+
+def validation_values(row: EpochRow, skill: Skill) -> dict[str, float]:
+    """What loggers get of a validation."""
+    named = {"validation/loss": row["validation_loss"], "validation/csi": row["validation_csi"]}
+    each = skill.csi_of_thresholds().items()
+    return named | {f"validation/csi_{threshold:g}": score for threshold, score in each}
+
+
+def epoch_values(row: EpochRow, best: EpochRow) -> dict[str, float]:
+    """What loggers get of an epoch beside its validation, and of the best one."""
+    return {
+        "epoch/number": row["epoch"],
+        "epoch/train_loss": row["train_loss"],
+        "epoch/seconds": row["seconds"],
+        "best/epoch": best["epoch"],
+        "best/validation_loss": best["validation_loss"],
+        "best/validation_csi": best["validation_csi"],
+    }
+
+
+def in_a_line(error: Exception) -> str:
+    """Return the kind and the message of an error."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def build_loggers(names: Sequence[str]) -> dict[str, Logger]:
+    """Return the loggers of these names: ours, or what an installed package names in an entry point
+    of the group `nowcast.loggers`.
+
+    Errors: MissingLibraryError if a library is not installed, no package adds a name, or what it
+    adds cannot be used.
+    """
+    return {name: _tensorboard() if name == "tensorboard" else _added(name) for name in names}
+
+
+def _tensorboard() -> Logger:
+    try:
+        from nowcast.training.tensorboard import TensorBoard
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"loggers: tensorboard needs {error.name}: {install_command('tensorboard')}."
+        ) from error
+    return TensorBoard()
+
+
+def _added(name: str) -> Logger:
+    kind = load_plugin(LOGGERS, name)
+    try:
+        logger: Logger = kind()
+    except Exception as error:  # a package may fail in any way
+        raise _unusable(name, f"cannot begin ({in_a_line(error)})") from error
+    lacking = [
+        method for method in ("start", "log", "finish") if not callable(getattr(logger, method, 0))
+    ]
+    if lacking:
+        raise _unusable(name, f"has no method {' and no '.join(lacking)}")
+    return logger
+
+
+def _unusable(name: str, fault: str) -> MissingLibraryError:
+    return MissingLibraryError(
+        f"{name}: what the package {package_of(plugins(LOGGERS)[name])} adds to {LOGGERS} {fault};"
+        " update the package, or leave the logger out."
+    )
