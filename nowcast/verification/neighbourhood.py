@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from nowcast.verification.counts import check_pair, refuse_infinite
 _PIXELS_AT_ONCE = 2**16
 """A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
 _PIXELS_AT_ONCE_ON_A_GPU = 2**23
+_ODD = 8
+"""Columns behind a row: steps of a power of two share few lines of a cache."""
 
 
 def fss_sums(
@@ -46,31 +49,22 @@ def fss_sums(
     fields = [
         field.detach().to(device).flatten(0, 1).split(at_once) for field in (forecast, observed)
     ]
-    windows = _Windows(min(at_once, b * lead), h, w, scales, device)
-    parts = []
-    for f, o in zip(*fields, strict=True):
-        if len(f) != windows.frames:  # the last ones
-            windows = _Windows(len(f), h, w, scales, device)
-        parts.append(windows.products(f, o, thresholds))
-    products = torch.cat(parts).unflatten(0, (b, lead)).cpu()
+    windows = _Windows(h, w, scales)
+    products = torch.cat([windows.products(f, o, thresholds) for f, o in zip(*fields, strict=True)])
+    products = products.unflatten(0, (b, lead)).cpu()
     reference = products[..., 0, 0] + products[..., 1, 1]
     return {"fss_difference": reference - 2 * products[..., 0, 1], "fss_reference": reference}
 
 
 class _Windows:
-    """Events in every window of some frames.
-
-    Its tensors are written again for each threshold and scale.
+    """The events in every window of some frames (h, w).
 
     A count is a difference of four entries in a table of the events above and left of each pixel.
     The table may overflow its dtype; modulo 2^16 or 2^32 the difference is right all the same, and
     a count fits.
     """
 
-    def __init__(
-        self, frames: int, h: int, w: int, scales: Sequence[int], device: torch.device
-    ) -> None:
-        self.frames = frames
+    def __init__(self, h: int, w: int, scales: Sequence[int]) -> None:
         most = max((min(scale, h) * min(scale, w) for scale in scales), default=1)
         largest_sum = 2 * h * w * most**2
         if largest_sum >= 2**63:
@@ -78,82 +72,97 @@ class _Windows:
                 f"FSS at scales {list(scales)}: sums over {h} × {w} pixels exceed 64 bits; leave"
                 " the widest scale out."
             )
-        count = torch.int16 if most < 2**15 else torch.int32
+        self.size = h, w
+        self.reaches = [[min(scale // 2, side) for side in self.size] for scale in scales]
+        self.margins = [2 * max(reach, default=0) for reach in zip(*self.reaches, strict=True)]
+        self.count = torch.int16 if most < 2**15 else torch.int32
         # the first is the faster, and exact up to here
-        factor = torch.float64 if largest_sum <= 2**53 else torch.int64
-
-        # Everything behind `along_rows` is transposed, (w, h): sums along the last axis are the
-        # fast ones, and windows are square.
-        self.events = torch.empty(frames, 2, h, w, device=device)
-        self.as_counts, self.along_rows = (
-            torch.empty(frames, 2, h, w, dtype=count, device=device) for _ in range(2)
-        )
-        self.transposed = torch.empty(frames, 2, w, h, dtype=count, device=device)
-        margins = [min(max(scales, default=1) // 2, size) for size in (w, h)]
-        first_w, first_h = (margin + 1 for margin in margins)
-        table = torch.zeros(
-            frames, 2, 2 * margins[0] + 1 + w, 2 * margins[1] + 1 + h, dtype=count, device=device
-        )
-        self.table = table[:, :, first_w : first_w + w, first_h : first_h + h]
-        self.beyond = [
-            (table[:, :, first_w + w :], table[:, :, first_w + w - 1 : first_w + w]),
-            (table[..., first_h + h :], table[..., first_h + h - 1 : first_h + h]),
-        ]
-        self.strips = torch.empty(frames, 2, w, table.shape[-1], dtype=count, device=device)
-        self.counts = torch.empty(frames, 2, w, h, dtype=count, device=device)
-        self.factors = torch.empty(frames, 2, w, h, dtype=factor, device=device)
-        self.sides = []
-        for scale in scales:
-            (top, bottom), (left, right) = (
-                (margin - min(scale // 2, size), margin + min(scale // 2, size) + 1)
-                for margin, size in zip(margins, (w, h), strict=True)
-            )
-            self.sides.append(
-                (
-                    (table[:, :, bottom : bottom + w], table[:, :, top : top + w]),
-                    (self.strips[..., right : right + h], self.strips[..., left : left + h]),
-                )
-            )
+        self.factor = torch.float64 if largest_sum <= 2**53 else torch.int64
 
     def products(self, forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
         """(frames, K, S, 2, 2) int64: Σ n_f², Σ n_f n_o | Σ n_o n_f, Σ n_o², of fields (frames,
         h, w).
         """
         infinite = {"nan": 0.0, "posinf": torch.inf, "neginf": torch.inf}
-        highest = torch.stack(
-            [field.nan_to_num(**infinite).amax().double() for field in (forecast, observed)]
-        )
-        refuse_infinite(highest)
-        forecast, observed = _missing_in_both(forecast, observed)
-        highest_forecast, highest_observed = highest.tolist()
-        edges = [
-            torch.tensor(thresholds, dtype=field.dtype).tolist() for field in (forecast, observed)
-        ]
-        n = self.factors.flatten(2)
-        products = torch.zeros(
-            len(thresholds), len(self.sides), self.frames, 2, 2, dtype=n.dtype, device=n.device
-        )
-        for k, (edge_forecast, edge_observed) in enumerate(zip(*edges, strict=True)):
-            if edge_forecast > highest_forecast and edge_observed > highest_observed:
-                continue
-            torch.ge(forecast, edge_forecast, out=self.events[:, 0])
-            torch.ge(observed, edge_observed, out=self.events[:, 1])
-            self._fill_table()
-            for s, (vertical, horizontal) in enumerate(self.sides):
-                torch.sub(*vertical, out=self.strips)
-                torch.sub(*horizontal, out=self.counts)
-                self.factors.copy_(self.counts)
-                if n.is_floating_point():
-                    torch.bmm(n, n.mT, out=products[k, s])
-                else:
-                    products[k, s] = (n[:, :, None] * n[:, None]).sum(-1)
-        return products.to(torch.int64).permute(2, 0, 1, 3, 4)
+        refuse_infinite(*[field.nan_to_num(**infinite).amax() for field in (forecast, observed)])
+        fields = _missing_in_both(forecast, observed)
+        edges = torch.stack([torch.tensor(thresholds, dtype=one.dtype).double() for one in fields])
+        rows, columns = (_spans(fields, edges, across) for across in (2, 1))
+        shape = len(forecast), len(thresholds), len(self.reaches), 2, 2
+        products = torch.zeros(shape, dtype=torch.int64, device=forecast.device)
+        for k, box in enumerate(zip(rows, columns, strict=True)):
+            if box[0]:
+                table = self._table([one[:, *map(_slice, box)] for one in fields], edges[:, k])
+                for s, reaches in enumerate(self.reaches):
+                    products[:, k, s] = _products(self._counts(table, box, reaches))
+        return products
 
-    def _fill_table(self) -> None:
-        torch.cumsum(self.as_counts.copy_(self.events), -1, out=self.along_rows)
-        torch.cumsum(self.transposed.copy_(self.along_rows.mT), -1, out=self.table)
-        for beyond, border in self.beyond:
-            beyond.copy_(border.expand_as(beyond))
+    def _table(self, fields: Sequence[Tensor], edges: Tensor) -> Tensor:
+        """The events above and left of each pixel of a box, from a margin before it to one behind:
+        (frames, 2, w, h), transposed, for sums along the last axis are the fast ones.
+        """
+        events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
+        for into, field, edge in zip(events.unbind(1), fields, edges.tolist(), strict=True):
+            torch.ge(field, edge, out=into)
+        h, w = events.shape[-2:]
+        down, right = self.margins
+        along_rows = events.new_empty(*events.shape[:-1], w + _ODD, dtype=self.count)[..., :w]
+        torch.cumsum(events.to(self.count), -1, out=along_rows)
+        table = events.new_zeros(
+            *events.shape[:2], 2 * right + w + 1, 2 * down + h + 1, dtype=self.count
+        )
+        inside = table[:, :, right + 1 : right + 1 + w, down + 1 : down + 1 + h]
+        torch.cumsum(along_rows.mT.contiguous(), -1, out=inside)
+        table[:, :, right + 1 + w :] = table[:, :, right + w, None]
+        table[..., down + 1 + h :] = table[..., down + h, None]
+        return table
+
+    def _counts(self, table: Tensor, box: Sequence[range], reaches: Sequence[int]) -> Tensor:
+        """The events in each window that reaches into the box: (frames, 2, pixels)."""
+        (top, bottom), (left, right) = (
+            _edges_of_windows(span, size, reach, margin)
+            for span, size, reach, margin in zip(box, self.size, reaches, self.margins, strict=True)
+        )
+        strips = table[:, :, right] - table[:, :, left]
+        counts = strips[..., bottom] - strips[..., top]
+        return counts.to(self.factor).flatten(2)
+
+
+def _spans(fields: Sequence[Tensor], edges: Tensor, across: int) -> list[range]:
+    """From the first to the last row, or column, that holds an event, for each threshold.
+
+    Windows elsewhere hold none, and add nothing.
+    """
+    highest = [field.nan_to_num(nan=-torch.inf).amax((0, across)) for field in fields]
+    reached = torch.stack(highest).double().cpu()[:, None] >= edges[..., None]
+    found = []
+    for at in reached.any(0).numpy():
+        where = np.flatnonzero(at)
+        found.append(range(where[0], where[-1] + 1) if where.size else range(0))
+    return found
+
+
+def _edges_of_windows(span: range, size: int, reach: int, margin: int) -> tuple[slice, slice]:
+    """Where the table holds what lies before, and up to the end of, each window that reaches into
+    a span and whose centre is in the grid.
+    """
+    first, last = max(span.start - reach, 0), min(span.stop + reach, size)
+    before = slice(first - reach - span.start + margin, last - reach - span.start + margin)
+    return before, slice(before.start + 2 * reach + 1, before.stop + 2 * reach + 1)
+
+
+def _slice(span: range) -> slice:
+    return slice(span.start, span.stop)
+
+
+def _products(n: Tensor) -> Tensor:
+    """(frames, 2, pixels) → (frames, 2, 2), exact."""
+    if n.device.type == "cpu":  # NumPy is several times faster
+        pairs = [[f @ f, f @ o, f @ o, o @ o] for f, o in n.numpy()]
+        return torch.tensor(pairs, dtype=torch.int64).view(-1, 2, 2)
+    if n.is_floating_point():
+        return torch.bmm(n, n.mT).to(torch.int64)
+    return (n[:, :, None] * n[:, None]).sum(-1)
 
 
 def _missing_in_both(forecast: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
