@@ -1,6 +1,7 @@
 """Events counted in the windows round each pixel, the sums of `scores.fss`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,10 +51,12 @@ def fss_sums(
         field.detach().to(device).flatten(0, 1).split(at_once) for field in (forecast, observed)
     ]
     windows = _Windows(h, w, scales)
-    products = torch.cat([windows.products(f, o, thresholds) for f, o in zip(*fields, strict=True)])
-    products = products.unflatten(0, (b, lead)).cpu()
-    reference = products[..., 0, 0] + products[..., 1, 1]
-    return {"fss_difference": reference - 2 * products[..., 0, 1], "fss_reference": reference}
+    parts = [windows.products(f, o, thresholds) for f, o in zip(*fields, strict=True)]
+    reference, product = torch.cat(parts).unflatten(0, (b, lead)).unbind(-1)
+    return {"fss_difference": reference - 2 * product, "fss_reference": reference}
+
+
+Box = tuple[tuple[int, int], tuple[int, int]]
 
 
 class _Windows:
@@ -77,32 +80,33 @@ class _Windows:
         self.margins = [2 * max(reach, default=0) for reach in zip(*self.reaches, strict=True)]
         self.count = torch.int16 if most < 2**15 else torch.int32
         # the first is the faster, and exact up to here
-        self.factor = torch.float64 if largest_sum <= 2**53 else torch.int64
+        self.factor = np.float64 if largest_sum <= 2**53 else np.int64
 
     def products(self, forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-        """(frames, K, S, 2, 2) int64: Σ n_f², Σ n_f n_o | Σ n_o n_f, Σ n_o², of fields (frames,
-        h, w).
+        """(frames, K, S, 2) int64 on the CPU: Σ n_f² + n_o² and Σ n_f n_o, of fields (frames, h,
+        w).
         """
         infinite = {"nan": 0.0, "posinf": torch.inf, "neginf": torch.inf}
         refuse_infinite(*[field.nan_to_num(**infinite).amax() for field in (forecast, observed)])
         fields = _missing_in_both(forecast, observed)
-        edges = torch.stack([torch.tensor(thresholds, dtype=one.dtype).double() for one in fields])
-        rows, columns = (_spans(fields, edges, across) for across in (2, 1))
-        shape = len(forecast), len(thresholds), len(self.reaches), 2, 2
-        products = torch.zeros(shape, dtype=torch.int64, device=forecast.device)
-        for k, box in enumerate(zip(rows, columns, strict=True)):
-            if box[0]:
-                table = self._table([one[:, *map(_slice, box)] for one in fields], edges[:, k])
+        edges = [torch.tensor(thresholds, dtype=field.dtype) for field in fields]
+        boxes = _boxes_of_events(fields, edges)
+        sums = np.zeros((len(forecast), len(thresholds), len(self.reaches), 2), np.int64)
+        for k, box in enumerate(boxes):
+            if box is not None:
+                cut = [field[:, slice(*box[0]), slice(*box[1])] for field in fields]
+                table = self._table(cut, [edge[k].item() for edge in edges])
                 for s, reaches in enumerate(self.reaches):
-                    products[:, k, s] = _products(self._counts(table, box, reaches))
-        return products
+                    sums[:, k, s] = self._products(self._counts(table, box, reaches))
+        return torch.from_numpy(sums)
 
-    def _table(self, fields: Sequence[Tensor], edges: Tensor) -> Tensor:
+    def _table(self, fields: Sequence[Tensor], edges: Sequence[float]) -> Any:
         """The events above and left of each pixel of a box, from a margin before it to one behind:
-        (frames, 2, w, h), transposed, for sums along the last axis are the fast ones.
+        (frames, 2, w, h), transposed, for sums along the last axis are the fast ones. On a CPU it
+        is an array: NumPy takes parts of it with less ado.
         """
         events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
-        for into, field, edge in zip(events.unbind(1), fields, edges.tolist(), strict=True):
+        for into, field, edge in zip(events.unbind(1), fields, edges, strict=True):
             torch.ge(field, edge, out=into)
         h, w = events.shape[-2:]
         down, right = self.margins
@@ -115,54 +119,60 @@ class _Windows:
         torch.cumsum(along_rows.mT.contiguous(), -1, out=inside)
         table[:, :, right + 1 + w :] = table[:, :, right + w, None]
         table[..., down + 1 + h :] = table[..., down + h, None]
-        return table
+        return table if table.is_cuda else table.numpy()
 
-    def _counts(self, table: Tensor, box: Sequence[range], reaches: Sequence[int]) -> Tensor:
-        """The events in each window that reaches into the box: (frames, 2, pixels)."""
+    def _counts(self, table: Any, box: Box, reaches: Sequence[int]) -> Any:
+        """The events in each window that reaches into the box: (frames, 2, columns, rows)."""
         (top, bottom), (left, right) = (
             _edges_of_windows(span, size, reach, margin)
             for span, size, reach, margin in zip(box, self.size, reaches, self.margins, strict=True)
         )
-        strips = table[:, :, right] - table[:, :, left]
-        counts = strips[..., bottom] - strips[..., top]
-        return counts.to(self.factor).flatten(2)
+        used = table[..., top.start : bottom.stop]
+        strips = used[:, :, right] - used[:, :, left]
+        rows = top.stop - top.start
+        return strips[..., -rows:] - strips[..., :rows]
+
+    def _products(self, counts: Any) -> Any:
+        """Counts (frames, 2, columns, rows) → (frames, 2): Σ n_f² + n_o² and Σ n_f n_o."""
+        if isinstance(counts, Tensor):
+            n = counts.long().flatten(2)
+            return torch.stack([n.square().sum((1, 2)), n.prod(1).sum(1)], 1).cpu().numpy()
+        n = counts.astype(self.factor).reshape(*counts.shape[:2], -1)
+        return [(both.ravel() @ both.ravel(), both[0] @ both[1]) for both in n]
 
 
-def _spans(fields: Sequence[Tensor], edges: Tensor, across: int) -> list[range]:
-    """From the first to the last row, or column, that holds an event, for each threshold.
+def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[Box | None]:
+    """From which row to which, and from which column, fields (frames, h, w) hold events, for each
+    threshold; None where they hold none.
 
-    Windows elsewhere hold none, and add nothing.
+    Windows that do not reach into the box add nothing.
     """
-    highest = [field.nan_to_num(nan=-torch.inf).amax((0, across)) for field in fields]
-    reached = torch.stack(highest).double().cpu()[:, None] >= edges[..., None]
-    found = []
-    for at in reached.any(0).numpy():
-        where = np.flatnonzero(at)
-        found.append(range(where[0], where[-1] + 1) if where.size else range(0))
-    return found
+    filled = [field.nan_to_num(nan=-torch.inf) for field in fields]
+    spans = []
+    for across in ((0, 2), (0, 1)):
+        reached = [
+            field.amax(across).cpu() >= edge[:, None]
+            for field, edge in zip(filled, edges, strict=True)
+        ]
+        there = torch.logical_or(*reached).numpy()
+        ends = there.shape[1] - there[:, ::-1].argmax(1)
+        spans.append(list(zip(there.argmax(1).tolist(), ends.tolist(), strict=True)))
+    return [
+        box if some else None
+        for box, some in zip(zip(*spans, strict=True), there.any(1), strict=True)
+    ]
 
 
-def _edges_of_windows(span: range, size: int, reach: int, margin: int) -> tuple[slice, slice]:
-    """Where the table holds what lies before, and up to the end of, each window that reaches into
-    a span and whose centre is in the grid.
+def _edges_of_windows(
+    span: tuple[int, int], size: int, reach: int, margin: int
+) -> tuple[slice, slice]:
+    """Where a table holds what lies before, and up to the end of, each window that reaches into a
+    span and whose centre is in the grid.
     """
-    first, last = max(span.start - reach, 0), min(span.stop + reach, size)
-    before = slice(first - reach - span.start + margin, last - reach - span.start + margin)
+    start, stop = span
+    first, last = max(start - reach, 0), min(stop + reach, size)
+    before = slice(first - reach - start + margin, last - reach - start + margin)
     return before, slice(before.start + 2 * reach + 1, before.stop + 2 * reach + 1)
-
-
-def _slice(span: range) -> slice:
-    return slice(span.start, span.stop)
-
-
-def _products(n: Tensor) -> Tensor:
-    """(frames, 2, pixels) → (frames, 2, 2), exact."""
-    if n.device.type == "cpu":  # NumPy is several times faster
-        pairs = [[f @ f, f @ o, f @ o, o @ o] for f, o in n.numpy()]
-        return torch.tensor(pairs, dtype=torch.int64).view(-1, 2, 2)
-    if n.is_floating_point():
-        return torch.bmm(n, n.mT).to(torch.int64)
-    return (n[:, :, None] * n[:, None]).sum(-1)
 
 
 def _missing_in_both(forecast: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
