@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nowcast.errors import DataError
-from nowcast.verification.counts import check_pair, refuse_infinite
+from nowcast.verification.counts import check_pair, missing_in_both, refuse_infinite
 
 _PIXELS_AT_ONCE = 2**16
 """A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
@@ -51,9 +51,9 @@ def fss_sums(
         field.detach().to(device).flatten(0, 1).split(at_once) for field in (forecast, observed)
     ]
     windows = _Windows(h, w, scales)
-    parts = [windows.products(f, o, thresholds) for f, o in zip(*fields, strict=True)]
-    reference, product = torch.cat(parts).unflatten(0, (b, lead)).unbind(-1)
-    return {"fss_difference": reference - 2 * product, "fss_reference": reference}
+    parts = [windows.squares(f, o, thresholds) for f, o in zip(*fields, strict=True)]
+    squared_sum, difference = torch.cat(parts).unflatten(0, (b, lead)).unbind(-1)
+    return {"fss_difference": difference, "fss_reference": (squared_sum + difference) // 2}
 
 
 Box = tuple[tuple[int, int], tuple[int, int]]
@@ -68,8 +68,8 @@ class _Windows:
     """
 
     def __init__(self, h: int, w: int, scales: Sequence[int]) -> None:
-        most = max((min(scale, h) * min(scale, w) for scale in scales), default=1)
-        largest_sum = 2 * h * w * most**2
+        most = 2 * max((min(scale, h) * min(scale, w) for scale in scales), default=1)
+        largest_sum = h * w * most**2
         if largest_sum >= 2**63:
             raise DataError(
                 f"FSS at scales {list(scales)}: sums over {h} × {w} pixels exceed 64 bits; leave"
@@ -82,13 +82,13 @@ class _Windows:
         # the first is the faster, and exact up to here
         self.factor = np.float64 if largest_sum <= 2**53 else np.int64
 
-    def products(self, forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-        """(frames, K, S, 2) int64 on the CPU: Σ n_f² + n_o² and Σ n_f n_o, of fields (frames, h,
-        w).
+    def squares(self, forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
+        """(frames, K, S, 2) int64 on the CPU: Σ (n_f + n_o)² and Σ (n_f − n_o)², of fields (frames,
+        h, w).
         """
         infinite = {"nan": 0.0, "posinf": torch.inf, "neginf": torch.inf}
         refuse_infinite(*[field.nan_to_num(**infinite).amax() for field in (forecast, observed)])
-        fields = _missing_in_both(forecast, observed)
+        fields = missing_in_both(forecast, observed)
         edges = [torch.tensor(thresholds, dtype=field.dtype) for field in fields]
         boxes = _boxes_of_events(fields, edges)
         sums = np.zeros((len(forecast), len(thresholds), len(self.reaches), 2), np.int64)
@@ -97,17 +97,20 @@ class _Windows:
                 cut = [field[:, slice(*box[0]), slice(*box[1])] for field in fields]
                 table = self._table(cut, [edge[k].item() for edge in edges])
                 for s, reaches in enumerate(self.reaches):
-                    sums[:, k, s] = self._products(self._counts(table, box, reaches))
+                    sums[:, k, s] = self._squares(self._counts(table, box, reaches))
         return torch.from_numpy(sums)
 
     def _table(self, fields: Sequence[Tensor], edges: Sequence[float]) -> Any:
-        """The events above and left of each pixel of a box, from a margin before it to one behind:
-        (frames, 2, w, h), transposed, for sums along the last axis are the fast ones. On a CPU it
-        is an array: NumPy takes parts of it with less ado.
+        """The events, forecast plus observed and minus observed, above and left of each pixel of a
+        box, from a margin before it to one behind: (frames, 2, w, h), transposed, for sums along
+        the last axis are the fast ones. On a CPU it is an array: NumPy takes parts of it with less
+        ado.
         """
-        events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
-        for into, field, edge in zip(events.unbind(1), fields, edges, strict=True):
-            torch.ge(field, edge, out=into)
+        forecast, observed = (
+            torch.ge(field, edge, out=torch.empty_like(field, dtype=torch.float32))
+            for field, edge in zip(fields, edges, strict=True)
+        )
+        events = torch.stack([forecast + observed, forecast - observed], dim=1)
         h, w = events.shape[-2:]
         down, right = self.margins
         along_rows = events.new_empty(*events.shape[:-1], w + _ODD, dtype=self.count)[..., :w]
@@ -122,7 +125,9 @@ class _Windows:
         return table if table.is_cuda else table.numpy()
 
     def _counts(self, table: Any, box: Box, reaches: Sequence[int]) -> Any:
-        """The events in each window that reaches into the box: (frames, 2, columns, rows)."""
+        """n_f + n_o and n_f − n_o of each window that reaches into the box: (frames, 2, columns,
+        rows).
+        """
         (top, bottom), (left, right) = (
             _edges_of_windows(span, size, reach, margin)
             for span, size, reach, margin in zip(box, self.size, reaches, self.margins, strict=True)
@@ -132,13 +137,12 @@ class _Windows:
         rows = top.stop - top.start
         return strips[..., -rows:] - strips[..., :rows]
 
-    def _products(self, counts: Any) -> Any:
-        """Counts (frames, 2, columns, rows) → (frames, 2): Σ n_f² + n_o² and Σ n_f n_o."""
+    def _squares(self, counts: Any) -> Any:
+        """The sums of the squares of counts (frames, 2, columns, rows): (frames, 2)."""
         if isinstance(counts, Tensor):
-            n = counts.long().flatten(2)
-            return torch.stack([n.square().sum((1, 2)), n.prod(1).sum(1)], 1).cpu().numpy()
+            return counts.long().square().sum((2, 3)).cpu().numpy()
         n = counts.astype(self.factor).reshape(*counts.shape[:2], -1)
-        return [(both.ravel() @ both.ravel(), both[0] @ both[1]) for both in n]
+        return [[one @ one for one in frame] for frame in n]
 
 
 def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[Box | None]:
@@ -173,13 +177,3 @@ def _edges_of_windows(
     first, last = max(start - reach, 0), min(stop + reach, size)
     before = slice(first - reach - start + margin, last - reach - start + margin)
     return before, slice(before.start + 2 * reach + 1, before.stop + 2 * reach + 1)
-
-
-def _missing_in_both(forecast: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """Each field with NaN where either is: x − x is 0, or NaN.
-
-    Several times faster on a CPU than a mask.
-    """
-    return forecast + (observed - observed).to(forecast.dtype), observed + (forecast - forecast).to(
-        observed.dtype
-    )
