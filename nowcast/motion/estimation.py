@@ -141,10 +141,8 @@ def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
     motion = np.empty((len(points), 2))
     for part in np.array_split(np.arange(len(points)), -(-len(points) // _POINTS_AT_ONCE)):
         distance, nearest = _nearest(points[part], places, _NEIGHBOURS)
-        weights = _kriging_weights(
-            covariance[nearest[:, :, np.newaxis], nearest[:, np.newaxis]],
-            sill * np.exp(-distance / _RANGE),
-        )
+        pairs = nearest[:, :, np.newaxis] * len(places) + nearest[:, np.newaxis]
+        weights = _kriging_weights(covariance.take(pairs), sill * np.exp(-distance / _RANGE))
         motion[part] = (weights[..., np.newaxis] * vectors[nearest]).sum(axis=1)
     return np.ascontiguousarray(motion.T, np.float32).reshape(2, rows, columns)
 

@@ -106,11 +106,12 @@ class _Windows:
         the last axis are the fast ones. On a CPU it is an array: NumPy takes parts of it with less
         ado.
         """
-        forecast, observed = (
-            torch.ge(field, edge, out=torch.empty_like(field, dtype=torch.float32))
-            for field, edge in zip(fields, edges, strict=True)
-        )
-        events = torch.stack([forecast + observed, forecast - observed], dim=1)
+        events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
+        both, observed = events.unbind(1)
+        for into, field, edge in zip((both, observed), fields, edges, strict=True):
+            torch.ge(field, edge, out=into)
+        both += observed
+        torch.sub(both, observed, alpha=2, out=observed)
         h, w = events.shape[-2:]
         down, right = self.margins
         along_rows = events.new_empty(*events.shape[:-1], w + _ODD, dtype=self.count)[..., :w]
