@@ -104,16 +104,20 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
 
 
 def _followed(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
-    """As `follow`, or what it found of the same frames last time: a forecast five minutes later
+    """As `follow`, or what it found of the same frames before: the forecast of five minutes later
     sees all but one of them again, and so does another method.
     """
-    frames = [(one.shape, sha256(np.ascontiguousarray(one)).digest()) for one in (first, second)]
-    key = (*frames, steps)
-    tracks = _FOLLOWED.pop(key, None)
-    _FOLLOWED[key] = tracks = tracks or follow(first, second, steps)  # the newest is the last
+    key = (*map(_contents, (first, second)), steps)
+    tracks = _FOLLOWED.pop(key, None) or follow(first, second, steps)
+    _FOLLOWED[key] = tracks  # behind all others
     for oldest in list(_FOLLOWED)[:-_PAIRS_KEPT]:
         _FOLLOWED.pop(oldest, None)
     return tracks
+
+
+def _contents(frame: Float32Array) -> tuple[tuple[int, ...], bytes]:
+    """What tells a frame from all others."""
+    return frame.shape, sha256(np.ascontiguousarray(frame).data).digest()
 
 
 def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:

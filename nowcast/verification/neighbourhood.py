@@ -13,8 +13,10 @@ from nowcast.verification.counts import check_pair, missing_in_both, refuse_infi
 _PIXELS_AT_ONCE = 2**16
 """A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
 _PIXELS_AT_ONCE_ON_A_GPU = 2**23
-_ODD = 8
-"""Columns behind a row: steps of a power of two share few lines of a cache."""
+_SPARE = 8
+"""Columns behind a row that is to be transposed: rows a power of two apart share few lines of a
+cache.
+"""
 
 
 def fss_sums(
@@ -57,14 +59,16 @@ def fss_sums(
 
 
 Box = tuple[tuple[int, int], tuple[int, int]]
+"""The first row and the one behind the last; the same of columns."""
 
 
 class _Windows:
     """The events in every window of some frames (h, w).
 
-    A count is a difference of four entries in a table of the events above and left of each pixel.
-    The table may overflow its dtype; modulo 2^16 or 2^32 the difference is right all the same, and
-    a count fits.
+    Counted are n_f + n_o and n_f − n_o, whose squares add up to all that the FSS needs. A count is
+    a difference of four entries in a table of the events above and left of each pixel. The table
+    may overflow its dtype; modulo 2^16 or 2^32 the difference is right all the same, and a count
+    fits.
     """
 
     def __init__(self, h: int, w: int, scales: Sequence[int]) -> None:
@@ -101,20 +105,14 @@ class _Windows:
         return torch.from_numpy(sums)
 
     def _table(self, fields: Sequence[Tensor], edges: Sequence[float]) -> Any:
-        """The events, forecast plus observed and minus observed, above and left of each pixel of a
-        box, from a margin before it to one behind: (frames, 2, w, h), transposed, for sums along
-        the last axis are the fast ones. On a CPU it is an array: NumPy takes parts of it with less
-        ado.
+        """The `_events` above and left of each pixel of a box, from a margin before it to one
+        behind: (frames, 2, w, h), transposed, for sums along the last axis are the fast ones. On a
+        CPU it is an array: NumPy takes parts of it with less ado.
         """
-        events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
-        both, observed = events.unbind(1)
-        for into, field, edge in zip((both, observed), fields, edges, strict=True):
-            torch.ge(field, edge, out=into)
-        both += observed
-        torch.sub(both, observed, alpha=2, out=observed)
+        events = _events(fields, edges)
         h, w = events.shape[-2:]
         down, right = self.margins
-        along_rows = events.new_empty(*events.shape[:-1], w + _ODD, dtype=self.count)[..., :w]
+        along_rows = events.new_empty(*events.shape[:-1], w + _SPARE, dtype=self.count)[..., :w]
         torch.cumsum(events.to(self.count), -1, out=along_rows)
         table = events.new_zeros(
             *events.shape[:2], 2 * right + w + 1, 2 * down + h + 1, dtype=self.count
@@ -146,6 +144,17 @@ class _Windows:
         return [[one @ one for one in frame] for frame in n]
 
 
+def _events(fields: Sequence[Tensor], edges: Sequence[float]) -> Tensor:
+    """Forecast plus observed events and forecast minus observed ones: (frames, 2, h, w)."""
+    events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
+    forecast, observed = events.unbind(1)
+    for into, field, edge in zip((forecast, observed), fields, edges, strict=True):
+        torch.ge(field, edge, out=into)
+    forecast += observed
+    torch.sub(forecast, observed, alpha=2, out=observed)  # that sum, less the observed ones twice
+    return events
+
+
 def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[Box | None]:
     """From which row to which, and from which column, fields (frames, h, w) hold events, for each
     threshold; None where they hold none.
@@ -162,10 +171,8 @@ def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[
         there = torch.logical_or(*reached).numpy()
         ends = there.shape[1] - there[:, ::-1].argmax(1)
         spans.append(list(zip(there.argmax(1).tolist(), ends.tolist(), strict=True)))
-    return [
-        box if some else None
-        for box, some in zip(zip(*spans, strict=True), there.any(1), strict=True)
-    ]
+    boxes = zip(*spans, strict=True)
+    return [box if row.any() else None for box, row in zip(boxes, there, strict=True)]
 
 
 def _edges_of_windows(
