@@ -35,7 +35,6 @@ bench: install ## how fast the layer is beside those that people copy, the loade
 	$(BIN)/python scripts/benchmarks/commands.py
 	$(BIN)/python scripts/benchmarks/loader.py
 	$(BIN)/python scripts/benchmarks/scores.py
-	$(BIN)/python scripts/benchmarks/predict.py
 
 oracles: $(VENV)/installed-test ## add pysteps, which makes S-PROG and STEPS, and what some tests check scores and the layer against; needs a C compiler
 	$(LOCKED) requirements/oracles.txt

@@ -117,11 +117,12 @@ def _at(motion: Tensor, travelled: Tensor) -> Tensor:
 def _sampling_grid(displacement: Tensor, size: torch.Size) -> Tensor:
     """Where `grid_sample` is to look in fields of this size: (n, h, w, 2) from -1 to 1.
 
-    displacement: (n, 2, h, w) in pixels of these fields, x then y, from each pixel.
+    displacement: (n, 2, h, w) in pixels of these fields, x then y, from each pixel. In memory x and
+    y stay apart, which is several times faster to write than pairs.
     """
     rows, columns = displacement.shape[-2:]
     y = torch.arange(rows, device=displacement.device, dtype=displacement.dtype)
     x = torch.arange(columns, device=displacement.device, dtype=displacement.dtype)
     across = (x + displacement[:, 0]) * (2 / max(size[1] - 1, 1)) - 1
     down = (y[:, None] + displacement[:, 1]) * (2 / max(size[0] - 1, 1)) - 1
-    return torch.stack([across, down], dim=-1)
+    return torch.stack([across, down], dim=1).movedim(1, -1)

@@ -8,6 +8,7 @@ which follows them as closely as they agree with each other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -50,6 +51,11 @@ class Tracks:
     vectors: Float32Array
 
 
+_PAIRS_KEPT = 2 * MOTION_FRAMES
+_FOLLOWED: dict[Any, Tracks] = {}
+"""The tracks of the pairs of frames that were followed last, by what the frames hold."""
+
+
 def estimate_motion(rates: Float32Array) -> Float32Array:
     """Return the motion of the rain over the newest `MOTION_FRAMES` frames.
 
@@ -67,7 +73,7 @@ def estimate_motion(rates: Float32Array) -> Float32Array:
     """
     newest = rates[-MOTION_FRAMES:]
     measured = np.flatnonzero(~np.isnan(newest).all(axis=(1, 2))).tolist()
-    tracks = [follow(newest[k], newest[later], later - k) for k, later in pairwise(measured)]
+    tracks = [_followed(newest[k], newest[later], later - k) for k, later in pairwise(measured)]
     return spread(tracks, rates.shape[1:])
 
 
@@ -97,6 +103,23 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
     return Tracks(places, (ends[tracked, 0] - places) / np.float32(steps))
 
 
+def _followed(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
+    """As `follow`, or what it found of the same frames before: the forecast of five minutes later
+    sees all but one of them again, and so does another method.
+    """
+    key = (*map(_contents, (first, second)), steps)
+    tracks = _FOLLOWED.pop(key, None) or follow(first, second, steps)
+    _FOLLOWED[key] = tracks  # behind all others
+    for oldest in list(_FOLLOWED)[:-_PAIRS_KEPT]:
+        _FOLLOWED.pop(oldest, None)
+    return tracks
+
+
+def _contents(frame: Float32Array) -> tuple[tuple[int, ...], bytes]:
+    """What tells a frame from all others."""
+    return frame.shape, sha256(np.ascontiguousarray(frame).data).digest()
+
+
 def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
     """Return the motion that tracks show, without outliers, at each point of the coarse grid.
 
@@ -122,10 +145,8 @@ def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
     motion = np.empty((len(points), 2))
     for part in np.array_split(np.arange(len(points)), -(-len(points) // _POINTS_AT_ONCE)):
         distance, nearest = _nearest(points[part], places, _NEIGHBOURS)
-        weights = _kriging_weights(
-            covariance[nearest[:, :, np.newaxis], nearest[:, np.newaxis]],
-            sill * np.exp(-distance / _RANGE),
-        )
+        pairs = nearest[:, :, np.newaxis] * len(places) + nearest[:, np.newaxis]
+        weights = _kriging_weights(covariance.take(pairs), sill * np.exp(-distance / _RANGE))
         motion[part] = (weights[..., np.newaxis] * vectors[nearest]).sum(axis=1)
     return np.ascontiguousarray(motion.T, np.float32).reshape(2, rows, columns)
 
@@ -181,9 +202,13 @@ def _declustered(places: Float32Array, vectors: Float32Array) -> tuple[Float32Ar
     squares, member, count = np.unique(
         places // _CLUSTER, axis=0, return_inverse=True, return_counts=True
     )
-    order = np.split(np.argsort(member.ravel(), kind="stable"), np.cumsum(count)[:-1])
-    medians = np.stack([np.median(both[one], axis=0) for one in order])
-    scatter = np.square(both - medians[member.ravel()])[:, 2:].mean(axis=1).sum()
+    first = np.cumsum(count) - count
+    member = member.ravel()
+    medians = np.empty((len(squares), 4), np.float32)
+    for column, median in zip(both.T, medians.T, strict=True):
+        rising = column[np.lexsort((column, member))]
+        median[:] = (rising[first + (count - 1) // 2] + rising[first + count // 2]) / 2
+    scatter = np.square(both - medians[member])[:, 2:].mean(axis=1).sum()
     variance = (_ALIKE * scatter / max(len(both) - len(squares), 1) + _LEAST_VARIANCE) / count
     return medians[:, :2], medians[:, 2:], variance.astype(np.float32)
 

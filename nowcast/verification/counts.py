@@ -208,6 +208,16 @@ def common_pixels(*fields: Tensor) -> list[Tensor]:
     ]
 
 
+def missing_in_both(forecast: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Each field with NaN where either is: x − x is 0, or NaN.
+
+    Several times faster on a CPU than a mask.
+    """
+    return forecast + (observed - observed).to(forecast.dtype), observed + (forecast - forecast).to(
+        observed.dtype
+    )
+
+
 def _without_members(shape: torch.Size) -> tuple[int, ...]:
     return (*shape[:_MEMBERS], *shape[_MEMBERS + 1 :]) if len(shape) == 5 else tuple(shape)
 

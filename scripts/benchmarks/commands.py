@@ -9,10 +9,14 @@ needs for it, measured in the same run:
                memory map; motion (once for each frame of a series) beside OpenCV's calls alone;
                the model beside its convolutions alone; the optimizer beside a copy of as many
                bytes.
-    predict    the model of the demo, from the start of a process: the start (imports, composing the
-               configuration) beside the import of Hydra, Typer and xarray alone; opening the model
-               beside the import of PyTorch; frames, motion and forecast beside the model's first
-               run in a process; writing beside xarray's.
+    predict    the model of the demo, untrained (time does not depend on the weights), from the
+               start of a process: the start (imports, composing the configuration) beside the
+               import of Hydra, Typer and xarray alone; opening the model beside the import of
+               PyTorch; frames, motion and forecast beside the model's first run in a process;
+               writing beside xarray's. Then whole processes, in turns: one that imports torch and
+               runs the bare model once; one that forecasts; one that does so by the model as
+               `nowcast export` writes it; one that finds the forecast there. Ratios are taken
+               within a round, after one round that is not counted.
     evaluate   extrapolation, a case: beside counting alone. The halves of two days are scored by
                two processes at once, then those of four: what the other two add is the time of a
                year's cases, and memory has to be no more for the longer run.
@@ -22,15 +26,15 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,7 +45,6 @@ import xarray as xr
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from predict import INPUT_STEPS, write_radar, write_untrained
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nowcast import startup
@@ -49,26 +52,34 @@ from nowcast.cli.schemas import register_schemas
 from nowcast.commands.train import build_trainer, open_windows
 from nowcast.config.effects import configs_folder
 from nowcast.forecast.dataset import open_forecast
+from nowcast.model import build_model
 from nowcast.model.pointwise import planned_batches
 from nowcast.motion.estimation import _CORNERS, _TRACKING, _image, _opencv, estimate_motion
 from nowcast.radar.grid import RATE
-from nowcast.radar.synthetic import write_synthetic
+from nowcast.radar.synthetic import synthetic_grid, write_synthetic
 from nowcast.sequences.windows import RadarWindows
-from nowcast.training.checkpoints import read_checkpoint
+from nowcast.training.checkpoints import read_checkpoint, write_checkpoint
 from nowcast.training.precision import choose_precision
 from nowcast.verification.tally import Tally
 
 WARMING = 3
 """Batches that are not counted: kernels are compiled."""
-LEAD_STEPS, MINUTES, DAY = 12, 5, 288
+INPUT_STEPS, LEAD_STEPS, MINUTES, DAY = 5, 12, 5, 288
 YEAR = 105_120
 """Cases of a day and of a year, one every 5 minutes."""
 THRESHOLDS, SCALES = [0.5, 2.0, 5.0, 10.0, 30.0], [3, 9, 17, 33, 65]
 
-BOUNDS = """
+BARE, PREDICT, EXPORTED, AGAIN = (
+    "import torch, the bare model once",
+    "nowcast predict",
+    "nowcast predict, the model exported",
+    "nowcast predict, already there",
+)
+BARE_MODEL = """
 import json, sys, time
 begun = time.perf_counter()
-import hydra, netCDF4, omegaconf, typer, xarray
+if sys.argv[5:]:
+    import hydra, netCDF4, omegaconf, typer, xarray
 composing = time.perf_counter()
 import torch
 libraries = time.perf_counter()
@@ -83,8 +94,8 @@ with torch.inference_mode():
 ended = time.perf_counter()
 print(json.dumps([composing - begun, libraries - composing, ended - built]))
 """
-"""What a process needs for a forecast: to import what composes, and what computes, and to run the
-model once.
+"""What a process needs for a forecast: with a word more, to import what composes; to import what
+computes; and to run the model once.
 """
 
 
@@ -233,37 +244,81 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self.started
 
 
-def predicting(folder: Path, size: int, rounds: int) -> list[str]:
-    """Rows of a forecast from the start of a process."""
-    (folder / "radar").mkdir()
+def write_radar(folder: Path, size: int) -> None:
+    """A file of one frame every five minutes, named by its time."""
+    grid = synthetic_grid(INPUT_STEPS, size, size)
+    for k in range(INPUT_STEPS):
+        frame = grid.isel(time=[k])
+        name = frame["time"].dt.strftime("%Y%m%dT%H%M").item()
+        frame.drop_encoding().to_netcdf(folder / f"{name}.nc", engine="netcdf4")
+
+
+def write_untrained(path: Path) -> None:
+    """A checkpoint of the model that `nowcast train` would begin with."""
+    torch.manual_seed(0)
+    whole = asdict(configuration("train", ["experiment=demo"]))
+    config = {
+        "model": whole["model"],
+        "inputs": {"mask": False, "time_of_day": False, "fields": {}},
+        "scaling": {key: whole["scaling"][key] for key in ("kind", "maximum", "reference")},
+        "input_steps": INPUT_STEPS,
+        "lead_steps": LEAD_STEPS,
+        "timestep_minutes": float(MINUTES),
+    }
+    weights = build_model(config["model"], output_channels=1).state_dict()
+    parts = {"weights": weights, "ema": None, "calibration": None}
+    write_checkpoint(path, {"versions": {}, "config": config, **parts})
+
+
+def forecasting(folder: Path, size: int) -> dict[str, list[str]]:
+    """The processes of a round in their order, by their names in the table."""
+    for name in ("radar", "forecasts"):
+        (folder / name).mkdir()
     write_radar(folder / "radar", size)
-    checkpoint, status = folder / "demo.pt", folder / "status.json"
-    write_untrained(checkpoint, LEAD_STEPS)
-    command = [
-        sys.executable, "-m", "nowcast", "predict", f"data.path={folder}/radar/*.nc",
+    checkpoint, exported = folder / "demo.pt", folder / "demo.onnx"
+    write_untrained(checkpoint)
+    nowcast = [sys.executable, "-m", "nowcast"]
+    predict = [
+        *nowcast, "predict", f"data.path={folder}/radar/*.nc",
         f"at=2020-06-01T00:{(INPUT_STEPS - 1) * MINUTES:02d}", "device=cpu", "precision=fp32",
-        "max_wet_ratio=1e9", f"checkpoint={checkpoint}", f"output={folder}/forecasts/one.nc",
-        f"status={status}",
+        "max_wet_ratio=1e9",
     ]  # fmt: skip
-    model = read_checkpoint(checkpoint)["config"]["model"]
+    first = [
+        f"checkpoint={checkpoint}", f"output={folder}/forecasts/one.nc",
+        f"status={folder}/status.json",
+    ]  # fmt: skip
+    again = [*predict, *first[:2]]
+    model = repr(read_checkpoint(checkpoint)["config"]["model"])
     sizes = [str(size), str(INPUT_STEPS), str(LEAD_STEPS)]
-    bounds = [sys.executable, "-c", BOUNDS, repr(model), *sizes]
+    tasks = {BARE: [sys.executable, "-c", BARE_MODEL, model, *sizes], PREDICT: [*predict, *first]}
+    if find_spec("onnxruntime") is not None:
+        words = [f"checkpoint={checkpoint}", f"grid_size=[{size},{size}]", f"output={exported}"]
+        timed([[*nowcast, "export", *words]])
+        output = f"output={folder}/forecasts/exported.nc"
+        tasks[EXPORTED] = [*predict, f"checkpoint={exported}", output]
+    return {**tasks, AGAIN: again}
+
+
+def predicting(folder: Path, size: int, rounds: int) -> tuple[list[str], list[str]]:
+    """Rows of a forecast's parts from the start of a process, and of whole processes."""
+    tasks = forecasting(folder, size)
+    bounds, path = [*tasks[BARE], "all"], folder / "forecasts/one.nc"
     found: dict[str, list[float]] = {}
     for _ in range(rounds + 1):
-        shutil.rmtree(folder / "forecasts", ignore_errors=True)
-        whole, _ = timed([command])
-        parts = json.loads(status.read_text())["last_cycle"]["seconds"]
-        parts["start"] = whole - sum(parts.values())
-        for part, took in parts.items():
-            found.setdefault(part, []).append(took)
+        path.unlink(missing_ok=True)
+        (folder / "forecasts/exported.nc").unlink(missing_ok=True)
+        took = {name: timed([task])[0] for name, task in tasks.items()}
+        parts = json.loads((folder / "status.json").read_text())["last_cycle"]["seconds"]
+        parts["start"] = took[PREDICT] - sum(parts.values())
         bare = subprocess.run(bounds, check=True, capture_output=True, text=True).stdout
-        for part, took in zip(
-            ("composing", "libraries", "first run"), json.loads(bare), strict=True
-        ):
-            found.setdefault(part, []).append(took)
+        least = zip(("composing", "libraries", "first run"), json.loads(bare), strict=True)
+        for part, one in {**took, **parts, **dict(least)}.items():
+            found.setdefault(part, []).append(one)
     # the first brought the files into memory
-    ms = {part: statistics.median(times[1:]) for part, times in found.items()}
-    forecast = open_forecast(folder / "forecasts/one.nc").load()
+    found = {part: times[1:] for part, times in found.items()}
+    ms = {part: statistics.median(times) for part, times in found.items()}
+    forecast = open_forecast(path).load()
+    assert np.isfinite(forecast[RATE]).any()
 
     def write() -> None:
         forecast.to_netcdf(folder / "again.nc", engine="netcdf4")
@@ -274,7 +329,15 @@ def predicting(folder: Path, size: int, rounds: int) -> list[str]:
         row(name, "opening the model", ms["model"], "import of PyTorch", ms["libraries"]),
         row(name, "frames, motion, forecast", ms["forecast"], "the first run", ms["first run"]),
         row(name, "writing", ms["write"], "xarray", seconds(write)),
-    ]
+    ], [whole_row(task, found[task], found[BARE]) for task in tasks]
+
+
+def whole_row(name: str, times: Sequence[float], bare: Sequence[float]) -> str:
+    """The time of a process, and its ratio to the bare model's: median and quartiles."""
+    ratios = [one / least for one, least in zip(times, bare, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    took = statistics.median(times) * 1e3
+    return f"| {name} | {took:.0f} | **{middle:.2f}** ({low:.2f}–{high:.2f}) |"
 
 
 def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
@@ -363,10 +426,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("\n".join(training(folder, a.size, a.batches)), flush=True)
-        print("\n".join(predicting(folder, a.size, a.rounds)), flush=True)
+        parts, processes = predicting(folder, a.size, a.rounds)
+        print("\n".join(parts), flush=True)
         rows, year = evaluating(folder, a.size)
         print("\n".join(rows))
         print(f"\n{year}")
+        print("\n| predict, whole processes | ms | of the bare model's time |\n|---|---|---|")
+        print("\n".join(processes))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
+from nowcast.motion import estimation
+from nowcast.motion.estimation import MOTION_FRAMES, _declustered, estimate_motion
 from nowcast.motion.grid import COARSE, coarse_size
 
 Rain = NDArray[np.float32]
@@ -111,6 +112,50 @@ def test_it_is_defined_on_any_grid(size: tuple[int, int], share: float) -> None:
     motion = estimate_motion(frames)
     assert motion.shape == (2, *coarse_size(*size)) and np.isfinite(motion).all()
     np.testing.assert_array_equal(estimate_motion(frames), motion)
+
+
+def test_frames_seen_again_are_followed_once_and_move_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follow, followed = estimation.follow, []
+
+    def watched(first: Rain, second: Rain, steps: int) -> estimation.Tracks:
+        followed.append(steps)
+        return follow(first, second, steps)
+
+    monkeypatch.setattr(estimation, "follow", watched)
+    monkeypatch.setattr(estimation, "_FOLLOWED", {})
+    frames = moving(2, 1, 20)
+    motions = [estimate_motion(frames[k : k + 4].copy()) for k in range(16)]
+    assert len(followed) == 3 + 15  # each window but the first has one new pair
+    assert len(estimation._FOLLOWED) == estimation._PAIRS_KEPT
+    for k in (0, 7, 15):
+        estimation._FOLLOWED.clear()
+        np.testing.assert_array_equal(motions[k], estimate_motion(frames[k : k + 4]))
+
+
+def test_frames_are_told_apart_by_each_pixel_their_shape_and_their_spacing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimation, "_FOLLOWED", {})
+    frames = moving(2, 1, 2)
+    other = frames.copy()
+    other[1, 60, 70] = np.nan
+    turned = frames.reshape(2, WIDTH, HEIGHT)  # the same bytes
+    spaced = np.stack([frames[0], np.full_like(frames[0], np.nan), frames[1]])
+    for known, one in enumerate([frames, other, turned, spaced], 1):
+        estimate_motion(one)
+        assert len(estimation._FOLLOWED) == known
+
+
+def test_vectors_that_start_in_one_square_become_their_median() -> None:
+    """Squares of 20 pixels, of three vectors and of two."""
+    places = np.array([[1, 1], [3, 9], [2, 8], [25, 1], [39, 3]], np.float32)
+    vectors = np.array([[5, 0], [1, 1], [2, 7], [1, 0], [2, 1]], np.float32)
+    centres, medians, variance = _declustered(places, vectors)
+    np.testing.assert_array_equal(centres, [[2, 8], [32, 2]])
+    np.testing.assert_array_equal(medians, [[2, 1], [1.5, 0.5]])
+    assert variance[1] / variance[0] == pytest.approx(3 / 2)
 
 
 def test_it_needs_no_torch() -> None:

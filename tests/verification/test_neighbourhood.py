@@ -124,6 +124,26 @@ def test_a_random_field_counts_as_the_slow_way_does(h: int, w: int) -> None:
                     assert sums["fss_reference"][b, lead, k, s] == reference
 
 
+@pytest.mark.parametrize("frames_at_once", [1, 4])
+def test_few_events_wherever_they_lie_count_as_the_slow_way_does(
+    frames_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In corners, at one side, far apart, one field's here and the other's there; a gap on one."""
+    forecast, observed = torch.zeros(1, 4, 9, 14), torch.zeros(1, 4, 9, 14)
+    forecast[0, 0, 0, 0], observed[0, 0, 8, 13] = 1, 3
+    forecast[0, 1, 4, 12:], observed[0, 1, 3:6, 13] = 3, 1
+    observed[0, 2, :, 2] = 1
+    forecast[0, 3, 2, 3], observed[0, 3, 2, 3], observed[0, 3, 7, 7] = 1, NAN, 1
+    monkeypatch.setattr(neighbourhood, "_PIXELS_AT_ONCE", frames_at_once * 9 * 14)
+    sums = fss_sums(forecast, observed, [1.0, 2.0], [1, 3, 7, 29])
+    for lead in range(4):
+        for k, threshold in enumerate([1.0, 2.0]):
+            for s, scale in enumerate([1, 3, 7, 29]):
+                expected = by_loops(forecast[0, lead], observed[0, lead], threshold, scale)
+                counted = sums["fss_difference"], sums["fss_reference"]
+                assert tuple(one[0, lead, k, s].item() for one in counted) == expected
+
+
 def test_at_scale_1_it_is_the_misses_and_false_alarms_of_the_counts() -> None:
     forecast, observed = rain(3, 2, 20, 30, seed=3), rain(3, 2, 20, 30, seed=4)
     counts = count(forecast, observed, THRESHOLDS)
