@@ -25,6 +25,7 @@ FAILURE = "failed.txt"
 FINISHED, RUNNING, UNFINISHED, FAILED = "finished", "running", "unfinished", "failed"
 _MOST_BYTES = 2**20
 _KEY_DIGITS = 8
+_LONGEST = 9
 _SAME_RESULT = ("output", "resume", "device", "data.cache", "data.cache_gb", "training.workers")
 _Row = Mapping[str, Any]
 
@@ -151,6 +152,14 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     return told | {key: [_shown(run.settings.get(key)) for run in runs] for key in left}
 
 
+def rounded(value: str) -> str:
+    """Return a value of a setting as a table shows it: of a long number four digits."""
+    try:
+        return value if len(value) <= _LONGEST else f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
 def matters(key: str) -> bool:
     """Return whether a key makes a difference to the result of a training."""
     return key not in _SAME_RESULT and not key.startswith("hydra")
@@ -203,7 +212,7 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
     return found
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """YAML without aliases, which could make a small file a huge value; Hydra writes none."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -21,6 +21,11 @@ def go_on(config: Any) -> None:
     """
     if OmegaConf.select(config, _TRIALS) is None:
         return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports
+        import optuna
+
+    optuna.logging.disable_default_handler()  # Hydra's log says the same
     sweeper = config.hydra.sweeper
     sampler = OmegaConf.to_container(sweeper.sampler)
     assert isinstance(sampler, dict)
@@ -45,10 +50,9 @@ def _retry(storage: str, name: str, folder: Path) -> tuple[int, int]:
     """
     from nowcast.files import is_written
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it imports
-        import optuna
-        from optuna.trial import TrialState
+    import optuna
+    from optuna.trial import TrialState
+
     if name not in [one.study_name for one in optuna.get_all_study_summaries(storage)]:
         return 0, 0
     study = optuna.load_study(study_name=name, storage=storage)

@@ -50,8 +50,8 @@ _NOT_FROM_FILES = {
     "env_set": "environment variables, which libraries load code by",
     "setup": "commands of a shell; load modules before you call nowcast",
 }
-_OF_LAUNCHER = re.compile(r"[^\x00-\x1f\x7f]*"), re.compile(r"[A-Za-z][\w-]*")
-"""Texts and keys of a launcher: Slurm's stand in a script for a shell, each in a line of its own."""
+_OF_LAUNCHER = re.compile(r"[^\x00-\x1f\x7f]*"), re.compile(r"[A-Za-z_][\w-]*")
+"""Texts and keys of a launcher: Slurm's stand in a script for a shell, each in its own line."""
 _LIBRARIES = {
     "hydra/launcher/joblib": "hydra_joblib_launcher",
     "hydra/launcher/submitit_local": "hydra_submitit_launcher",
@@ -116,7 +116,7 @@ class CheckedLoader(ConfigLoaderImpl):
                     f"{config_path}: the defaults lists name {_MOST_LOADED} files and more, one of"
                     f" them {loaded[config_path]} times."
                 )
-            _refuse_absent(config_path)
+            _offer_plugin(config_path)
             offer_model(config_path)
             return load(config_path)
 
@@ -155,13 +155,24 @@ class CheckedLoader(ConfigLoaderImpl):
         return config
 
 
-def _refuse_absent(config_path: str) -> None:
-    """Errors: MissingLibraryError for a launcher or sweeper whose library is not installed."""
-    library = _LIBRARIES.get(config_path.strip("/").removesuffix(".yaml"))
-    if library and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{library}")):
+def _offer_plugin(config_path: str) -> None:
+    """Let the values in configs/ of a launcher or sweeper stand above those that its library brings
+    under the same name, which get the name `…_schema`.
+
+    Errors: MissingLibraryError if that library is not installed.
+    """
+    path = config_path.strip("/").removesuffix(".yaml")
+    library = _LIBRARIES.get(path)
+    if library is None:
+        return
+    if not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{library}")):
         raise MissingLibraryError(
-            f"{config_path}: needs {library.replace('_', '-')}: pip install 'nowcast-radar[sweep]'."
+            f"{path}: needs {library.replace('_', '-')}: pip install 'nowcast-radar[sweep]'."
         )
+    _, group, name = path.split("/")
+    there = ConfigStore.instance().repo["hydra"][group]
+    if f"{name}.yaml" in there:
+        there[f"{name}_schema.yaml"] = there.pop(f"{name}.yaml")
 
 
 def _check_sources(repository: Any) -> None:

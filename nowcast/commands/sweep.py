@@ -13,7 +13,7 @@ from nowcast.console import console, printable
 from nowcast.errors import MissingInputError
 from nowcast.files import written_whole
 from nowcast.report.leaderboard import Entry, duration, epochs_of, score_of, write_leaderboard_page
-from nowcast.runs import FAILED, Run, differing, find_runs
+from nowcast.runs import FAILED, Run, differing, find_runs, rounded
 
 TABLE, PAGE = "leaderboard.csv", "leaderboard.html"
 _MOST_COLUMNS = 6
@@ -47,7 +47,7 @@ def write_leaderboard(folder: Path, runs: Sequence[Run]) -> None:
             place,
             run,
             str(_below(run.folder, folder)),
-            [values[place - 1] for values in settings.values()],
+            [rounded(values[place - 1]) for values in settings.values()],
         )
         for place, run in enumerate(runs, 1)
     ]
@@ -78,7 +78,7 @@ def _print(folder: Path, runs: Sequence[Run], settings: dict[str, list[str]]) ->
     for name in ("", "score", *shown, "epochs", "time", "state", "folder"):
         table.add_column(Text(name), justify="right" if name in ("", "epochs", "time") else "left")
     for place, run in enumerate(runs):
-        values = [printable(settings[key][place]) for key in shown]
+        values = [printable(rounded(settings[key][place])) for key in shown]
         words = [
             str(place + 1), score_of(run), *values, epochs_of(run), duration(run.seconds),
             run.state, printable(str(run.folder)),
