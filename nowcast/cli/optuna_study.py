@@ -48,10 +48,10 @@ def _retry(storage: str, name: str, folder: Path) -> tuple[int, int]:
     """Queue the trials of a study that stopped or failed, unless jobs of the sweep run still. → how
     many trials are complete, and how many there are.
     """
-    from nowcast.files import is_written
-
     import optuna
     from optuna.trial import TrialState
+
+    from nowcast.files import is_written
 
     if name not in [one.study_name for one in optuna.get_all_study_summaries(storage)]:
         return 0, 0

@@ -3,9 +3,10 @@ already, the leaderboard at its end, and the output of a failed run.
 """
 
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from nowcast.config.train import TrainConfig
 from nowcast.console import printable
 from nowcast.errors import ConfigError, NowcastError
 from nowcast.explain import explain
@@ -28,6 +30,8 @@ DIRECTIONS = {"csi": "maximize", "loss": "minimize"}
 GROUPS = ("data", "scaling", "model", "optimizer", "schedule")
 _DIRECTION = "hydra.sweeper.direction"
 
+_WRITTEN = ("output", "page", "status", "metrics", "warnings.file")
+"""Keys of the files and folders that a command writes anew."""
 _WAIT = 1.0  # seconds between two looks at a folder in which another process trains
 
 _folder: list[Path] = []
@@ -191,6 +195,41 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
         return train()
     log.info("already trained: %s, %s %.4g", folder, *done)
     return done[1]
+
+
+def refuse_shared_output(config: Any, overrides: Sequence[str], written: dict[str, Any]) -> None:
+    """Let no two jobs of a sweep write the same files. A training has a folder for each of its
+    settings; a job of another command writes what it is told.
+
+    written: what the jobs seen so far write; this one is added. Before the first job runs, each is
+    composed.
+    Errors: ConfigError.
+    """
+    if OmegaConf.get_type(config) is TrainConfig:
+        return
+    for key in _WRITTEN:
+        path = _as_written(config, key)
+        # a file of each time has codes of strftime
+        times = [str(config.get(one)) for one in ("at", "period") if "%" in str(path)]
+        place = f"{key} {os.path.normpath(str(path))} {times}"
+        if path is not None and written.setdefault(place, list(overrides)) != list(overrides):
+            own = Path(path).parent / "${hydra:job.num}" / Path(path).name
+            raise ConfigError(
+                f"{key}: two jobs of this sweep would write {path}; let it differ from job to job,"
+                f" as '{key}={own}'."
+            )
+
+
+def _as_written(config: Any, key: str) -> str | None:
+    """Where a job writes by one of its keys; None for nowhere, or where no other job does."""
+    group, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, group) if group else config
+    if node is None or last not in node or "${hydra:job." in str(node._get_node(last)._value()):
+        return None
+    path = node[last]
+    if path is None and key == "output" and config.get("checkpoint"):  # as export does
+        path = Path(config.checkpoint).with_suffix("")
+    return None if path in (None, "-") else str(path)
 
 
 def register_key() -> None:

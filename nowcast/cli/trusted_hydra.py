@@ -27,7 +27,7 @@ from omegaconf import Container, DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nowcast.cli.schemas import offer_model
-from nowcast.cli.sweep import register_key
+from nowcast.cli.sweep import refuse_shared_output, register_key
 from nowcast.cli.yaml_files import check_yaml
 from nowcast.config.effects import configs_folder
 from nowcast.errors import ConfigError, MissingLibraryError, UsageError
@@ -92,6 +92,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         _refuse_packages(config_search_path)
+        self._written: dict[str, list[str]] = {}
         super().__init__(config_search_path)
         _check_sources(self.repository)
 
@@ -126,6 +127,13 @@ class CheckedLoader(ConfigLoaderImpl):
                 source.store = ConfigStore.instance()  # type: ignore[attr-defined]
         repo.initialize_sources, repo.load_config = initialize_checked, load_counted  # type: ignore[method-assign]
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        config = super().load_sweep_config(master_config, sweep_overrides)
+        refuse_shared_output(config, sweep_overrides, self._written)
+        return config
 
     def load_configuration(
         self,
