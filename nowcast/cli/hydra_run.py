@@ -121,7 +121,10 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
         failures.append(failed)
     finally:
         remove_empty_run()
-    print_sweep()
+    try:
+        print_sweep()
+    except Exception as error:
+        failures.append(error)
     if failures:
         raise failures[0]
 

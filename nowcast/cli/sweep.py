@@ -47,11 +47,6 @@ class RememberSweep(Callback):
         folder = Path(config.hydra.run.dir)
         _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
-    def on_job_start(self, config: Any, **kwargs: Any) -> None:
-        from nowcast.runs import begin
-
-        begin(Path(config.hydra.runtime.output_dir))
-
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
         """Keep in the folder of a job why it failed."""
         if job_return.status == JobStatus.FAILED:
@@ -182,16 +177,16 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
     goes on from where an earlier one stopped.
     """
     from nowcast.files import is_written
-    from nowcast.runs import finished_score
+    from nowcast.runs import begin, finished_score
 
-    if config.resume == "never" or not _has_own_folder():
-        return train()
-    if is_written(folder):
+    may_be_done = config.resume == "auto" and _has_own_folder()
+    if may_be_done and is_written(folder):
         log.info("%s: another process trains these settings; waiting for it", folder)
         while is_written(folder):
             time.sleep(_WAIT)
-    done = finished_score(folder)
+    done = finished_score(folder) if may_be_done else None
     if done is None:
+        begin(folder)
         return train()
     log.info("already trained: %s, %s %.4g", folder, *done)
     return done[1]

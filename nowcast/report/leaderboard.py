@@ -25,6 +25,7 @@ _CURVES = (
     ("train_loss", "Training loss"),
 )
 _LABEL_GAP = 12.5
+_MOST_DOTS = 24
 _LOG_FROM = 10.0  # greatest value of a chart over its least, from which on its axis is logarithmic
 
 
@@ -112,11 +113,11 @@ def _curve(key: str, title: str, entries: Sequence[Entry]) -> Markup | None:
     every = every[np.isfinite(every)]
     if not every.size:
         return None
-    last = max(max(epochs, default=1) for epochs, _ in lines.values())
-    first = min(min(epochs, default=1) for epochs, _ in lines.values())
+    shown = [epoch for epochs, _ in lines.values() for epoch in epochs]
+    first, last = min(shown), max(max(shown), min(shown) + 1)
     low, high, log = _limits(every, key)
     chart = Chart(
-        title, "epoch", (min(first, last - 1), last), (low, high), log_y=log,
+        title, "epoch", (first, last), (low, high), log_y=log,
         width=560, height=320, right=34,
     )  # fmt: skip
     ticks = [tick for tick in nice_ticks(first, last, 8) if tick == int(tick)]
@@ -126,7 +127,7 @@ def _curve(key: str, title: str, entries: Sequence[Entry]) -> Markup | None:
         coloured = place <= COLOURED
         colour = f"var(--line-{place - 1})" if coloured else SOFT
         chart.line(epochs, values, colour, 1.8 if coloured else 0.7)
-        if len(epochs) <= 24 and coloured:
+        if coloured and len(epochs) <= _MOST_DOTS:
             chart.dots(epochs, values, "o", colour, 2.0)
     _label_ends(chart, lines)
     return chart.svg(f"{title} of each run against the epoch")
