@@ -5,9 +5,11 @@ already, the leaderboard at its end, and the output of a failed run.
 import logging
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,7 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
     from nowcast.files import is_written
     from nowcast.runs import begin, finished_score
 
+    _keep_signals_from_children()
     may_be_done = config.resume == "auto" and _has_own_folder()
     if may_be_done and is_written(folder):
         log.info("%s: another process trains these settings; waiting for it", folder)
@@ -190,6 +193,19 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
         return train()
     log.info("already trained: %s, %s %.4g", folder, *done)
     return done[1]
+
+
+@cache
+def _keep_signals_from_children() -> None:
+    """Let processes that a job forks ignore what Slurm tells all processes of a job whose time is
+    over: submitit would queue the job once for each.
+    """
+
+    def ignore() -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+
+    os.register_at_fork(after_in_child=ignore)
 
 
 def refuse_shared_output(config: Any, overrides: Sequence[str], written: dict[str, Any]) -> None:

@@ -72,8 +72,9 @@ def score_of(run: Run) -> str:
     """'CSI 0.4212', '–' before the first epoch."""
     if run.best_epoch is None:
         return UNDEFINED
-    name = "CSI" if run.monitor == "csi" else run.monitor
-    return f"{name} undefined" if run.score is None else f"{name} {run.score:.4g}"
+    if run.monitor == "csi":
+        return "CSI undefined" if run.score is None else f"CSI {run.score:.4f}"
+    return f"{run.monitor} undefined" if run.score is None else f"{run.monitor} {run.score:.4g}"
 
 
 def epochs_of(run: Run) -> str:
@@ -118,7 +119,7 @@ def _curve(key: str, title: str, entries: Sequence[Entry]) -> Markup | None:
     low, high, log = _limits(every, key)
     chart = Chart(
         title, "epoch", (first, last), (low, high), log_y=log,
-        width=560, height=320, right=34,
+        width=400, height=280, right=30,
     )  # fmt: skip
     ticks = [tick for tick in nice_ticks(first, last, 8) if tick == int(tick)]
     chart.x_ticks(ticks, [plain(tick) for tick in ticks], grid=False)

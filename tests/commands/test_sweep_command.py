@@ -32,9 +32,9 @@ def test_the_best_run_is_first_in_table_and_csv_also_while_one_runs(run: Run, fo
     assert outcome.code == 0, outcome.err
     rows = [line.split() for line in outcome.out.splitlines() if f"{folder}/" in line][:4]
     assert [row[:-1] for row in rows] == [
-        ["1", "CSI", "0.3", "0.002", "2/5", "4", "s", "running"],
-        ["2", "CSI", "0.2", "0.001", "2/5", "4", "s", "finished"],
-        ["3", "CSI", "0.1", "0.003", "1/5", "2", "s", "finished"],
+        ["1", "CSI", "0.3000", "0.002", "2/5", "4", "s", "running"],
+        ["2", "CSI", "0.2000", "0.001", "2/5", "4", "s", "finished"],
+        ["3", "CSI", "0.1000", "0.003", "1/5", "2", "s", "finished"],
         ["4", "–", "0.004", "0/5", "0", "s", "failed"],
     ]
     assert f"failed: {folder}/four: data.path: <b>rain</b>.nc: no such file." in outcome.out
