@@ -165,12 +165,14 @@ def remove_empty_run() -> None:
 
 def print_sweep() -> None:
     """Print and write the leaderboard of the sweep that was run, if one was."""
+    folder = sweep_folder()
+    if folder is None:
+        return
     from nowcast.commands.sweep import write_leaderboard
     from nowcast.runs import find_runs
 
-    folder = sweep_folder()
-    # without runs it was only checked, or ended before its first job
-    if folder is not None and (runs := find_runs(folder)):
+    runs = find_runs(folder)
+    if runs:  # else it was only checked, or ended before its first job
         write_leaderboard(folder, runs)
 
 

@@ -48,7 +48,6 @@ a connection.
 _NOT_FROM_FILES = {
     "custom_search_space": "a function",
     "env_set": "environment variables, which libraries load code by",
-    "setup": "commands of a shell; load modules before you call nowcast",
 }
 _OF_LAUNCHER = re.compile(r"[^\x00-\x1f\x7f]*"), re.compile(r"[A-Za-z_][\w-]*")
 """Texts and keys of a launcher: Slurm's stand in a script for a shell, each in its own line."""

@@ -14,7 +14,6 @@ from nowcast.files import written_whole
 from nowcast.report import rendering
 from nowcast.report.pictures.colours import LINES
 from nowcast.report.svg import SOFT, Chart, nice_ticks, plain, power_of_ten, spread
-from nowcast.report.tables import UNDEFINED
 from nowcast.runs import Run
 
 COLOURED = 10
@@ -24,6 +23,7 @@ _CURVES = (
     ("validation_loss", "Validation loss"),
     ("train_loss", "Training loss"),
 )
+_UNDEFINED = "–"
 _LABEL_GAP = 12.5
 _MOST_DOTS = 24
 _LOG_FROM = 10.0  # greatest value of a chart over its least, from which on its axis is logarithmic
@@ -71,7 +71,7 @@ def values_of(title: str, settings: Sequence[str], entries: Sequence[Entry]) -> 
 def score_of(run: Run) -> str:
     """'CSI 0.4212', '–' before the first epoch."""
     if run.best_epoch is None:
-        return UNDEFINED
+        return _UNDEFINED
     if run.monitor == "csi":
         return "CSI undefined" if run.score is None else f"CSI {run.score:.4f}"
     return f"{run.monitor} undefined" if run.score is None else f"{run.monitor} {run.score:.4g}"
@@ -96,9 +96,9 @@ def _row(entry: Entry) -> Mapping[str, Any]:
         "place": entry.place,
         "line": entry.place - 1 if entry.place <= COLOURED and run.rows else None,
         "score": score_of(run),
-        "loss": UNDEFINED if run.loss is None else f"{run.loss:.4g}",
+        "loss": _UNDEFINED if run.loss is None else f"{run.loss:.4g}",
         "settings": entry.settings,
-        "best": UNDEFINED if run.best_epoch is None else run.best_epoch,
+        "best": _UNDEFINED if run.best_epoch is None else run.best_epoch,
         "epochs": epochs_of(run),
         "time": duration(run.seconds),
         "state": run.state,

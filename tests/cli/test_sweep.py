@@ -252,7 +252,7 @@ def test_optuna_ends_with_the_best_run(run: Run, monitor: str, direction: str, b
     found = yaml.safe_load(Path("sweep/optimization_results.yaml").read_text())
     assert (found["best_params"], found["best_value"]) == ({"optimizer.lr": best}, best)
     first = outcome.out.splitlines()[4].split()  # the first row of our own table
-    assert first[2:4] == [str(best), str(best)]
+    assert (float(first[2]), float(first[3])) == (best, best)
 
 
 @pytest.mark.usefixtures("optuna", "scored")

@@ -224,7 +224,6 @@ def test_another_target_below_hydra_is_refused():
 @pytest.mark.parametrize(
     "launcher",
     [
-        "{setup: ['rm -r /']}",
         "{partition: 'main\\nrm -r /'}",
         '{name: "a\\rb"}',
         "{additional_parameters: {'a\\nrm -r /': 1}}",
