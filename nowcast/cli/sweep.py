@@ -6,10 +6,12 @@ import logging
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ _DIRECTION = "hydra.sweeper.direction"
 
 _WRITTEN = ("output", "page", "status", "metrics", "warnings.file")
 """Keys of the files and folders that a command writes anew."""
+_SAVED_WITHIN = 20.0  # seconds
 _WAIT = 1.0  # seconds between two looks at a folder in which another process trains
 
 _folder: list[Path] = []
@@ -184,6 +187,7 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
     from nowcast.runs import begin, finished_score
 
     _keep_signals_from_children()
+    _end_with_sweep()
     may_be_done = config.resume == "auto" and _has_own_folder()
     if may_be_done and is_written(folder):
         log.info("%s: another process trains these settings; waiting for it", folder)
@@ -208,6 +212,25 @@ def _keep_signals_from_children() -> None:
             signal.signal(number, signal.SIG_IGN)
 
     os.register_at_fork(after_in_child=ignore)
+
+
+@cache
+def _end_with_sweep() -> None:
+    """Let a process of joblib's save and end once the sweep was killed: it would train on, and then
+    wait for another job for ever.
+    """
+    if not current_process().name.startswith("Loky"):
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WAIT)
+        while True:  # the first one ends the training, the next one the process
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_SAVED_WITHIN)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def refuse_shared_output(config: Any, overrides: Sequence[str], written: dict[str, Any]) -> None:
