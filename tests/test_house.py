@@ -28,7 +28,7 @@ FLOORS = (
     ("forecast", "training"),
     ("model", "sequences", "verification"),
     ("radar", "motion", "probability"),
-    ("untrusted", "explain", "baselines", "pretrained"),
+    ("untrusted", "explain", "baselines", "pretrained", "runs"),
     ("files",),
     ("console", "periods", "signals", "plugins"),
     ("arrays", "errors", "launch", "startup", "version"),
@@ -178,7 +178,9 @@ MODULES = {
     for path in FILES
 }
 REPORT = [name for name in MODULES if name.split(".")[1:2] == ["report"]]
-WITHOUT_TORCH = [f"nowcast.commands.{name}" for name in ("plot", "point", "inspect", "prepare")]
+WITHOUT_TORCH = [
+    f"nowcast.commands.{name}" for name in ("plot", "point", "inspect", "prepare", "sweep")
+]
 
 
 def module_of(name: str) -> str:

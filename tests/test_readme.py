@@ -72,7 +72,7 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
     runs.to_netcdf(tmp_path / "nwp.nc", engine="netcdf4")
     found = commands("bash")
     assert {command.split()[1] for command in found} == {
-        "train", "predict", "evaluate", "describe", "export", "inspect", "prepare", "plot", "point",
+        "train", "predict", "evaluate", "describe", "export", "inspect", "prepare", "plot", "point", "sweep",
     }  # fmt: skip
     for command in found:
         words = shlex.split(command.split(" #")[0])[1:]

@@ -87,11 +87,16 @@ def train(overrides: Overrides = None) -> None:
             default_values_of_run,
             refuse_other_direction,
             refuse_undefined_score,
+            score_of_job,
         )
-        from nowcast.commands.train import train
+
+        def trained() -> float:
+            from nowcast.commands.train import train
+
+            return train(config, folder, default_values_of_run)
 
         refuse_other_direction(config.training.monitor)
-        score = train(config, folder, default_values_of_run)
+        score = score_of_job(config, folder, trained)
         if math.isnan(score):
             refuse_undefined_score(config.training.monitor)
         return score
@@ -280,6 +285,18 @@ def point(
     paths, overrides = split_arguments(with_one_place(files or []))
 
     run("point", overrides, task_of("point", paths, json), paths)
+
+
+@app.command()
+def sweep(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are: the output of a sweep.")],
+) -> None:
+    """Compare the trainings below a folder, also while they run: print a leaderboard, and write it
+    there as leaderboard.csv and leaderboard.html.
+    """
+    from nowcast.commands.sweep import sweep
+
+    sweep(folder)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """What Hydra and OmegaConf raise, as errors that a person can act on."""
 
 import errno
+import os
 from traceback import walk_tb
 
 from nowcast.errors import (
@@ -14,9 +15,13 @@ from nowcast.explain import explain
 
 
 def error_of_sweep(error: Exception) -> Exception:
-    """The end of a sweep whose jobs have told why they failed."""
-    failed = InternalError("not every job of the sweep succeeded; see the lines above.")
-    failed.exit_code = explain(error)[1]
+    """The end of a sweep whose jobs have told why they failed: above, or in the log of a process of
+    their own.
+    """
+    message, code = explain(error)
+    told = "; see the lines above." if error.said == os.getpid() else f": {message}"  # type: ignore[attr-defined]
+    failed = InternalError(f"not every job of the sweep succeeded{told}")
+    failed.exit_code = code
     return failed
 
 
@@ -26,6 +31,17 @@ def error_of_hydra(error: Exception) -> Exception:
         return error
     if isinstance(error, ConfigError):
         return ConfigError(str(error).splitlines()[0])  # OmegaConf adds lines of its own
+    if type(error).__module__.split(".")[0] in ("submitit", "joblib"):
+        what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return InternalError(
+            f"a job of the sweep was killed, or could not begin ({what}); the same command again"
+            " goes on."
+        )
+    if type(error).__module__.split(".")[0] in ("sqlalchemy", "optuna", "alembic"):
+        return ConfigError(
+            f"hydra.sweeper: Optuna could not go on ({str(error).splitlines()[0]}); look at its"
+            " storage and study_name."
+        )
     if isinstance(error, RecursionError):
         return ConfigError(
             "configuration: its defaults lists, brackets or interpolations go in a circle or too"

@@ -110,7 +110,7 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
 
     from nowcast.cli.arguments import in_one_piece, refuse_repeated, refuse_with_start
     from nowcast.cli.paths import quote_paths
-    from nowcast.cli.sweep import forget_sweep, print_sweep, remove_empty_run, sweep_folder
+    from nowcast.cli.sweep import forget_sweep, print_sweep, remove_empty_run
     from nowcast.cli.trusted_hydra import check_configurations, refuse_pickle
 
     _refuse_no_text(overrides)
@@ -140,7 +140,7 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
                 report(
                     error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): "
                 )
-                error.said = True  # type: ignore[attr-defined]
+                error.said = os.getpid()  # type: ignore[attr-defined]
                 raise  # the sweeper goes on with the others, and raises again at its end
             failures.append(error)  # raised below: Hydra would add a line of its own
             return None
@@ -156,8 +156,10 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
         failures.append(failed)
     finally:
         remove_empty_run()
-    if sweep_folder() is not None:
+    try:
         print_sweep()
+    except Exception as error:
+        failures.append(error)
     if failures:
         raise failures[0]
 

@@ -1,22 +1,31 @@
-"""What Hydra does around a training: which way a sweeper optimises, the table at the end of a
-sweep, and the output of a failed run.
+"""What Hydra does around a training: which way a sweeper optimises, what of a sweep is done
+already, the leaderboard at its end, and the output of a failed run.
 """
 
-import json
 import logging
+import os
 import shutil
+import signal
+import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from nowcast.errors import ConfigError
+from nowcast.config.train import TrainConfig
+from nowcast.console import printable
+from nowcast.errors import ConfigError, NowcastError
+from nowcast.explain import explain
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +34,40 @@ DIRECTIONS = {"csi": "maximize", "loss": "minimize"}
 GROUPS = ("data", "scaling", "model", "optimizer", "schedule")
 _DIRECTION = "hydra.sweeper.direction"
 
+_WRITTEN = ("output", "page", "status", "metrics", "warnings.file")
+"""Keys of the files and folders that a command writes anew."""
+_SAVED_WITHIN = 20.0  # seconds
+_WAIT = 1.0  # seconds between two looks at a folder in which another process trains
+
 _folder: list[Path] = []
-_started: list[float] = []
 _new: list[Path] = []
 
 
 class RememberSweep(Callback):
     """Hydra tells it where a sweep or a run puts its output, which nothing else knows before
-    and afterwards.
+    and afterwards, and how each job ends.
     """
 
     def on_run_start(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.run.dir)
         _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
+    def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
+        """Keep in the folder of a job why it failed."""
+        if job_return.status == JobStatus.FAILED:
+            from nowcast.runs import record_failure
+
+            said = printable(" ".join(explain(job_return._return_value)[0].split()))
+            with suppress(NowcastError):  # a full disk, perhaps; the failure itself is told anyway
+                record_failure(Path(config.hydra.runtime.output_dir), said)
+
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
-        _started[:] = [time.time()]
         set_direction(config)
+        if OmegaConf.select(config, _DIRECTION) is not None:
+            from nowcast.cli.optuna_study import go_on
+
+            go_on(config)
 
 
 def set_direction(config: Any) -> None:
@@ -142,71 +167,130 @@ def remove_empty_run() -> None:
 
 
 def print_sweep() -> None:
-    """Print the jobs of the sweep with the score of each, best first; those without one last."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print and write the leaderboard of the sweep that was run, if one was."""
     folder = sweep_folder()
     if folder is None:
         return
-    of_this_sweep = [
-        path
-        for path in folder.glob("*/.hydra/overrides.yaml")
-        if path.stat().st_mtime >= _started[0] - 1
-    ]
-    rows = sorted(map(_read_job, of_this_sweep), key=_rank)
-    if not rows:  # it was only checked, or ended before its first job
-        return
-    shared = set.intersection(*[set(row["overrides"]) for row in rows]) if len(rows) > 1 else set()
-    table = Table(
-        "job",
-        "overrides",
-        "score",
-        "epoch",
-        "folder",
-        box=box.SIMPLE_HEAD,
-        title="Sweep, best first",
-        title_justify="left",
-    )
-    for row in rows:
-        score = (
-            f"{row['monitor']} {row['score']:.4g}"
-            if row.get("score") is not None
-            else "undefined"
-            if "score" in row
-            else "failed"
-        )
-        own = " ".join(override for override in row["overrides"] if override not in shared)
-        table.add_row(
-            row["job"], own, score, str(row.get("best_epoch", "-")), str(folder / row["job"])
-        )
-    Console().print(table)
+    from nowcast.commands.sweep import write_leaderboard
+    from nowcast.runs import find_runs
+
+    runs = find_runs(folder)
+    if runs:  # else it was only checked, or ended before its first job
+        write_leaderboard(folder, runs)
 
 
-def _read_job(path: Path) -> dict[str, Any]:
-    folder = path.parents[1]
-    overrides = [line.removeprefix("- ") for line in path.read_text().splitlines() if line != "[]"]
-    summary = folder / "summary.json"
-    # else it is of an earlier sweep
-    done = summary.exists() and summary.stat().st_mtime >= path.stat().st_mtime
-    return {
-        "job": folder.name,
-        "overrides": overrides,
-        **(json.loads(summary.read_text()) if done else {}),
-    }
-
-
-def _rank(row: dict[str, Any]) -> tuple[bool, str, float, float]:
-    """Best first: jobs with equal scores by their validation loss, an undefined score as 0,
-    jobs with another monitor apart.
+def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float:
+    """The score of a job of a sweep: of the finished run in its folder, or else by training, which
+    goes on from where an earlier one stopped.
     """
-    if "score" not in row:
-        return (True, "", 0.0, 0.0)
-    score = row["score"] or 0.0
-    return (
-        False,
-        row["monitor"],
-        -score if row["monitor"] == "csi" else score,
-        row.get("validation_loss") or 0.0,
-    )
+    from nowcast.files import is_written
+    from nowcast.runs import begin, finished_score
+
+    _keep_signals_from_children()
+    _end_with_sweep()
+    may_be_done = config.resume == "auto" and _has_own_folder()
+    if may_be_done and is_written(folder):
+        log.info("%s: another process trains these settings; waiting for it", folder)
+        while is_written(folder):
+            time.sleep(_WAIT)
+    done = finished_score(folder) if may_be_done else None
+    if done is None:
+        begin(folder)
+        return train()
+    log.info("already trained: %s, %s %.4g", folder, *done)
+    return done[1]
+
+
+@cache
+def _keep_signals_from_children() -> None:
+    """Let processes that a job forks ignore what Slurm tells all processes of a job whose time is
+    over: submitit would queue the job once for each.
+    """
+
+    def ignore() -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+
+    os.register_at_fork(after_in_child=ignore)
+
+
+@cache
+def _end_with_sweep() -> None:
+    """Let a process of joblib's save and end once the sweep was killed: it would train on, and then
+    wait for another job for ever.
+    """
+    if not current_process().name.startswith("Loky"):
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WAIT)
+        while True:  # the first one ends the training, the next one the process
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(_SAVED_WITHIN)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def refuse_shared_output(config: Any, overrides: Sequence[str], written: dict[str, Any]) -> None:
+    """Let no two jobs of a sweep write the same files. A training has a folder for each of its
+    settings; a job of another command writes what it is told.
+
+    written: what the jobs seen so far write; this one is added. Before the first job runs, each is
+    composed.
+    Errors: ConfigError.
+    """
+    if OmegaConf.get_type(config) is TrainConfig:
+        return
+    for key in _WRITTEN:
+        path = _as_written(config, key)
+        # a file of each time has codes of strftime
+        times = [str(config.get(one)) for one in ("at", "period") if "%" in str(path)]
+        place = f"{key} {os.path.normpath(str(path))} {times}"
+        if path is not None and written.setdefault(place, list(overrides)) != list(overrides):
+            own = Path(path).parent / "${hydra:job.num}" / Path(path).name
+            raise ConfigError(
+                f"{key}: two jobs of this sweep would write {path}; let it differ from job to job,"
+                f" as '{key}={own}'."
+            )
+
+
+def _as_written(config: Any, key: str) -> str | None:
+    """Where a job writes by one of its keys; None for nowhere, or where no other job does."""
+    group, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, group) if group else config
+    if node is None or last not in node or "${hydra:job." in str(node._get_node(last)._value()):
+        return None
+    path = node[last]
+    if path is None and key == "output" and config.get("checkpoint"):  # as export does
+        path = Path(config.checkpoint).with_suffix("")
+    return None if path in (None, "-") else str(path)
+
+
+def register_key() -> None:
+    """Let configurations name the folder of each job by its settings, in the process of a job
+    too.
+    """
+    OmegaConf.register_new_resolver("settings_key", _settings_key, replace=True)
+
+
+def _settings_key(*, _root_: DictConfig) -> str:
+    from nowcast.runs import key_of
+
+    settings = {
+        str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in _root_.items()
+        if key not in ("hydra", "output")
+    }
+    return key_of(settings)
+
+
+def _has_own_folder() -> bool:
+    """Whether this is a job of a sweep, in a folder that no job with other settings has: as it is
+    unless the user set hydra.sweep.subdir.
+    """
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return False
+    config: Any = HydraConfig.instance().cfg
+    return "settings_key:" in str(config.hydra.sweep._get_node("subdir")._value())

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any
 
 import hydra._internal.hydra
@@ -26,9 +27,10 @@ from omegaconf import Container, DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nowcast.cli.schemas import offer_model
+from nowcast.cli.sweep import refuse_shared_output, register_key
 from nowcast.cli.yaml_files import check_yaml
 from nowcast.config.effects import configs_folder
-from nowcast.errors import ConfigError, UsageError
+from nowcast.errors import ConfigError, MissingLibraryError, UsageError
 
 _TARGET = "_target_"
 _RUN = "hydra.mode=RUN"
@@ -47,6 +49,15 @@ _NOT_FROM_FILES = {
     "custom_search_space": "a function",
     "env_set": "environment variables, which libraries load code by",
 }
+_OF_LAUNCHER = re.compile(r"[^\x00-\x1f\x7f]*"), re.compile(r"[A-Za-z_][\w-]*")
+"""Texts and keys of a launcher: Slurm's stand in a script for a shell, each in its own line."""
+_LIBRARIES = {
+    "hydra/launcher/joblib": "hydra_joblib_launcher",
+    "hydra/launcher/submitit_local": "hydra_submitit_launcher",
+    "hydra/launcher/submitit_slurm": "hydra_submitit_launcher",
+    "hydra/sweeper/optuna": "hydra_optuna_sweeper",
+}
+"""Configurations in configs/ that an optional library runs."""
 # where Hydra may write config.yaml and two others, over any that are there
 _COPIES = {None, ".hydra"}
 _MOST_LOADED = 1000  # files of one configuration, each as often as it is named
@@ -80,6 +91,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         _refuse_packages(config_search_path)
+        self._written: dict[str, list[str]] = {}
         super().__init__(config_search_path)
         _check_sources(self.repository)
 
@@ -104,6 +116,7 @@ class CheckedLoader(ConfigLoaderImpl):
                     f"{config_path}: the defaults lists name {_MOST_LOADED} files and more, one of"
                     f" them {loaded[config_path]} times."
                 )
+            _offer_plugin(config_path)
             offer_model(config_path)
             return load(config_path)
 
@@ -114,6 +127,13 @@ class CheckedLoader(ConfigLoaderImpl):
         repo.initialize_sources, repo.load_config = initialize_checked, load_counted  # type: ignore[method-assign]
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        config = super().load_sweep_config(master_config, sweep_overrides)
+        refuse_shared_output(config, sweep_overrides, self._written)
+        return config
+
     def load_configuration(
         self,
         config_name: str | None,
@@ -123,6 +143,7 @@ class CheckedLoader(ConfigLoaderImpl):
         **kwargs: Any,
     ) -> DictConfig:
         _bound_interpolations()  # in the process of a job too
+        register_key()
         _resolved.clear()
         before, self._for_mode = self._for_mode, None
         if before is not None and run_mode == RunMode.RUN and overrides == [*before[0], _RUN]:
@@ -139,6 +160,26 @@ class CheckedLoader(ConfigLoaderImpl):
         ):
             self._for_mode = list(overrides), config
         return config
+
+
+def _offer_plugin(config_path: str) -> None:
+    """Let the values in configs/ of a launcher or sweeper stand above those that its library brings
+    under the same name, which get the name `…_schema`.
+
+    Errors: MissingLibraryError if that library is not installed.
+    """
+    path = config_path.strip("/").removesuffix(".yaml")
+    library = _LIBRARIES.get(path)
+    if library is None:
+        return
+    if not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{library}")):
+        raise MissingLibraryError(
+            f"{path}: needs {library.replace('_', '-')}: pip install 'nowcast-radar[sweep]'."
+        )
+    _, group, name = path.split("/")
+    there = ConfigStore.instance().repo["hydra"][group]
+    if f"{name}.yaml" in there:
+        there[f"{name}_schema.yaml"] = there.pop(f"{name}.yaml")
 
 
 def _check_sources(repository: Any) -> None:
@@ -232,12 +273,20 @@ def refuse_code(config: DictConfig) -> None:
             )
         if not hydras or len(keys) < 3:
             continue
+        if keys[1] == "launcher":
+            _check_launcher(name, key, value)
         if keys[1] in ("job_logging", "hydra_logging"):
             _check_logging(name, key, value)
         if key in _NOT_FROM_FILES and value:
             raise ConfigError(
                 f"{name}: a configuration cannot set {_NOT_FROM_FILES[key]}; leave it out."
             )
+
+
+def _check_launcher(name: str, key: Any, value: Any) -> None:
+    text, word = _OF_LAUNCHER
+    if not (text.fullmatch(str(value)) and (isinstance(key, int) or word.fullmatch(str(key)))):
+        raise ConfigError(f"{name}: {value!r} is no key with one line of text; write it so.")
 
 
 def _check_logging(name: str, key: Any, value: Any) -> None:

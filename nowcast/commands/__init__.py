@@ -11,6 +11,7 @@ FACE = {
     "point": "what forecasts say of a place",
     "predict": "forecasts of the newest frame, a time or a period",
     "prepare": "a store of prepared rain",
+    "sweep": "trainings, compared",
     "train": "a trained model",
 }
 """The modules that other rooms may import, and what they give."""

@@ -3,7 +3,7 @@
 from nowcast.files.disk import make_folder, new_folders, sha256
 from nowcast.files.faults import fault_of_machine, refuse_fault_of_machine
 from nowcast.files.leftovers import remove_leftovers
-from nowcast.files.locks import is_locked, only_writer
+from nowcast.files.locks import is_locked, is_written, only_writer
 from nowcast.files.together import settled, written_together
 from nowcast.files.version import FileVersion
 from nowcast.files.whole import link_whole, refuse_unwritable, written_whole
@@ -12,6 +12,7 @@ __all__ = [
     "FileVersion",
     "fault_of_machine",
     "is_locked",
+    "is_written",
     "link_whole",
     "make_folder",
     "new_folders",

@@ -73,6 +73,26 @@ def is_locked(folder: Path) -> bool:
     return (folder / ".lock").exists()
 
 
+def is_written(folder: Path) -> bool:
+    """Whether a process holds the lock of `only_writer` now; what a killed one left counts not."""
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        try:
+            lock = os.open(folder / ".lock", flags | os.O_NOFOLLOW)
+            break
+        except PermissionError:
+            continue
+        except OSError:
+            return False
+    else:
+        return False
+    try:
+        return not lock_descriptor(lock, blocking=False)
+    except OSError as error:
+        return error.errno in _NO_LOCKS and _holder(lock) is not None
+    finally:
+        os.close(lock)
+
+
 def _locked(path: Path, until: float) -> int:
     """The descriptor of a lock that no other process holds.
 

@@ -24,6 +24,7 @@ FACE = {
     "page": "the page of an evaluation",
     "forecast_page": "the page of the newest forecast",
     "page_places": "places on that page",
+    "leaderboard": "the page that compares trainings",
     "pictures.arrows": "arrows of motion in a picture",
     "pictures.canvas": "a picture as a file",
     "pictures.charts": "charts of scores and of training as PNG",

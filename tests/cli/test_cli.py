@@ -2,6 +2,7 @@
 Hydra's habits, sweeps.
 """
 
+import csv
 import json
 import os
 import subprocess
@@ -250,15 +251,18 @@ def test_in_a_sweep_one_failing_job_stops_no_other_and_the_table_ranks_them(
     )
     assert outcome.code == 78
     assert "job 0" in outcome.err and "model.kernel_size: must be an odd number" in outcome.err
+    with (tmp_path / "sweep/leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
     scores = {
-        job: json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["score"]
-        for job in (1, 2)
+        row["model.kernel_size"]: json.loads(
+            (tmp_path / "sweep" / row["folder"] / "summary.json").read_text()
+        )["score"]
+        for row in rows[:2]
     }
-    assert not (tmp_path / "sweep/0/summary.json").exists()
-    rows = [line.split()[0] for line in outcome.out.splitlines() if "model.kernel_size=" in line]
-    assert rows == [str(job) for job in sorted(scores, key=scores.__getitem__, reverse=True)] + [
-        "0"
-    ]
+    assert scores == {row["model.kernel_size"]: float(row["score"]) for row in rows[:2]}
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert [(row["model.kernel_size"], row["state"]) for row in rows[2:]] == [("4", "failed")]
+    assert not (tmp_path / "sweep" / rows[2]["folder"] / "summary.json").exists()
 
 
 def test_one_line_trains_all_six_rows_of_the_papers_table(

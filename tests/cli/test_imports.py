@@ -95,6 +95,12 @@ def test_what_files_hold_is_shown_without_pytorch(radar_file: Path) -> None:
     assert loaded_by("inspect", str(radar_file)) & (NEVER | {"torch"}) <= {"pyproj"}
 
 
+def test_trainings_are_compared_without_pytorch_or_hydra(trained: Path) -> None:
+    heavy = {"torch", "matplotlib", "xarray", "hydra", "pandas", "nowcast.commands.train"}
+    loaded = loaded_by("sweep", str(trained))
+    assert "nowcast.report.leaderboard" in loaded and loaded & heavy == set()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
 def test_help_imports_no_library_of_numbers(words: list[str]) -> None:
     assert (

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from nowcast.cli.trusted_hydra import refuse_code
@@ -218,6 +219,28 @@ def test_another_target_below_hydra_is_refused():
         refuse_code(OmegaConf.create("hydra: {sweeper: {sampler: {_target_: os.system}}}"))
     with pytest.raises(ConfigError, match=r"hydra\.sweeper\.custom_search_space: .* a function"):
         refuse_code(OmegaConf.create("hydra: {sweeper: {custom_search_space: a.b}}"))
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "{partition: 'main\\nrm -r /'}",
+        '{name: "a\\rb"}',
+        "{additional_parameters: {'a\\nrm -r /': 1}}",
+        "{additional_parameters: {'a b': 1}}",
+    ],
+)
+def test_a_launcher_is_given_no_lines_for_a_shell(launcher):
+    config = OmegaConf.create({"hydra": {"launcher": yaml.safe_load(launcher.replace("'", '"'))}})
+    with pytest.raises(ConfigError, match=r"hydra\.launcher"):
+        refuse_code(config)
+
+
+def test_a_launcher_is_given_what_it_needs():
+    words = (
+        "{partition: main, timeout_min: 5, additional_parameters: {mail-type: END}, setup: null}"
+    )
+    refuse_code(OmegaConf.create(f"hydra: {{launcher: {words}}}"))
 
 
 def test_nothing_in_the_package_unpickles_evaluates_or_reads_yaml_unsafely():

@@ -24,6 +24,7 @@ import torch
 
 from nowcast.errors import CannotCreateError, InputOutputError, Interrupted, TryLaterError
 from nowcast.files import (
+    is_written,
     leftovers,
     link_whole,
     make_folder,
@@ -232,6 +233,15 @@ def test_what_a_killed_process_held_is_free_and_what_it_left_is_gone(tmp_path: P
     with only_writer(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_written_as_long_as_a_process_holds_its_lock(tmp_path: Path) -> None:
+    assert not is_written(tmp_path)
+    with only_writer(tmp_path):
+        assert is_written(tmp_path)
+        assert is_written(tmp_path)  # looking takes no lock from its holder
+    (tmp_path / ".lock").touch()  # as a killed process leaves it
+    assert not is_written(tmp_path)
 
 
 def test_many_processes_that_come_and_go_never_write_at_once(tmp_path: Path) -> None:

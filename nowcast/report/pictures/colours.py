@@ -79,7 +79,7 @@ DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a",
 MISSING = "not covered, or no forecast"
 """What a legend calls a missing pixel; in a forecast its rain would come from outside the grid."""
 
-_LINES = (
+LINES = (
     "#1f5fb4",
     "#e07b00",
     "#2a9d58",
@@ -137,13 +137,13 @@ def forecast_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     left = [
         number
-        for number in range(len(_LINES))
+        for number in range(len(LINES))
         if number >= len(_KNOWN) or _KNOWN[number] not in names
     ]
     others = [name for name in names if name not in _KNOWN]
     number_of = {name: number for number, name in enumerate(_KNOWN)}
     number_of |= {name: left[place % len(left)] for place, name in enumerate(others)}
     return {
-        name: {"color": _LINES[number_of[name]], "marker": _MARKERS[number_of[name]]}
+        name: {"color": LINES[number_of[name]], "marker": _MARKERS[number_of[name]]}
         for name in names
     }

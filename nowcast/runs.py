@@ -1,0 +1,254 @@
+"""The folders of training runs as a person compares them: settings, state, and scores so far.
+
+Nothing heavy is imported, and no checkpoint is read: a folder tells this while its run goes on.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.events import AliasEvent
+
+from nowcast.errors import DataError
+from nowcast.files import is_written, written_whole
+
+RECORD = Path(".hydra") / "config.yaml"
+"""The settings of a run, as the command line writes them when it starts."""
+OVERRIDES = RECORD.with_name("overrides.yaml")
+FAILURE = "failed.txt"
+"""Why a job of a sweep failed; removed when it runs again."""
+FINISHED, RUNNING, UNFINISHED, FAILED = "finished", "running", "unfinished", "failed"
+_MOST_BYTES = 2**20
+_KEY_DIGITS = 8
+_LONGEST = 9
+_SAME_RESULT = (
+    "output", "resume", "device", "deterministic", "loggers", "data.cache", "data.cache_gb",
+    "training.workers", "training.accumulate", "training.checkpoint_segments", "training.log_every",
+)  # fmt: skip
+_Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run.
+
+    state: 'finished', 'running', 'unfinished' or 'failed'. settings: by dotted keys; overrides:
+    what was given on the command line, by key. monitor: 'csi' or 'loss'. score: the best so far by
+    it, None if undefined or if no epoch is done. rows: the metrics of each epoch. epochs: how many
+    are done, of `planned`. seconds: of training and validation. failure: why it failed.
+    """
+
+    folder: Path
+    state: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    monitor: str = "csi"
+    score: float | None = None
+    loss: float | None = None
+    best_epoch: int | None = None
+    rows: Sequence[_Row] = ()
+    epochs: int = 0
+    planned: int | None = None
+    seconds: float = 0.0
+    failure: str = ""
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Return the runs below a folder, the best first. Errors: DataError for a damaged file."""
+    return sorted((read_run(path.parents[1]) for path in folder.rglob(str(RECORD))), key=rank)
+
+
+def read_run(folder: Path) -> Run:
+    """Return what a folder says of its run, which may go on meanwhile.
+
+    Errors: DataError, naming the file, for one that is no record of a run.
+    """
+    settings = dict(_flat(_yaml(folder / RECORD, dict)))
+    given = (str(word).lstrip("+~").partition("=") for word in _yaml(folder / OVERRIDES, list))
+    rows = [_mapping(folder / "metrics.jsonl", line) for line in _lines(folder / "metrics.jsonl")]
+    failure = " ".join(_lines(folder / FAILURE))
+    monitor = str(settings.get("training.monitor", "csi"))
+    best = min(rows, key=lambda row: _badness(monitor, row), default={})
+    return Run(
+        folder=folder,
+        state=_state(folder, failure),
+        settings=settings,
+        overrides={key: value for key, _, value in given},
+        monitor=monitor,
+        score=best.get(f"validation_{monitor}"),
+        loss=best.get("validation_loss"),
+        best_epoch=best.get("epoch"),
+        rows=rows,
+        epochs=max((int(row.get("epoch", 0)) for row in rows), default=0),
+        planned=settings.get("training.epochs"),
+        seconds=sum(row.get("seconds") or 0.0 for row in rows),
+        failure=failure,
+    )
+
+
+def finished_score(folder: Path) -> tuple[str, float] | None:
+    """Return the monitor and the score of a finished run, NaN if it is undefined; None for one that
+    is not finished. Errors: DataError for a damaged summary.json.
+    """
+    if _state(folder, " ".join(_lines(folder / FAILURE))) != FINISHED:
+        return None
+    summary = _mapping(folder / "summary.json", (folder / "summary.json").read_text("utf-8"))
+    score = summary.get("score")
+    return str(summary.get("monitor", "csi")), math.nan if score is None else float(score)
+
+
+def begin(folder: Path) -> None:
+    """Forget why an earlier try in this folder failed."""
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def record_failure(folder: Path, message: str) -> None:
+    """Write why a run failed into its folder."""
+    with written_whole(folder / FAILURE) as path:
+        path.write_text(f"{message}\n", encoding="utf-8")
+
+
+def rank(run: Run) -> tuple[bool, str, float, float]:
+    """Sort key, best first: runs with another monitor apart, equal scores by their validation loss,
+    an undefined score as 0, runs without any epoch last.
+    """
+    if run.best_epoch is None:
+        return True, run.monitor, 0.0, 0.0
+    return (
+        False,
+        run.monitor,
+        *_badness(
+            run.monitor, {f"validation_{run.monitor}": run.score, "validation_loss": run.loss}
+        ),
+    )
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """Return eight digits that tell the settings of one training from those of another.
+
+    Left out is what makes no difference to the result, and what is off: null, false, 0 or empty.
+    So a key that a later version adds, off as before, makes no other training.
+    """
+    plain = {key: value for key, value in sorted(_flat(settings)) if matters(key) and value}
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return the settings that differ between runs, by key, each with its value for every run.
+
+    A key of the command line, such as model or experiment, stands for all that it sets.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.settings if matters(key))
+    changing = [key for key in keys if _differs([run.settings.get(key) for run in runs])]
+    given = {
+        key: [run.overrides.get(key, _shown(run.settings.get(key))) for run in runs]
+        for key in dict.fromkeys(key for run in runs for key in run.overrides if matters(key))
+    }
+    told = {key: values for key, values in given.items() if _differs(values)}
+    left = [key for key in changing if not any(_covers(one, key) for one in told)]
+    return told | {key: [_shown(run.settings.get(key)) for run in runs] for key in left}
+
+
+def rounded(value: str) -> str:
+    """Return a value of a setting as a table shows it: of a long number four digits."""
+    try:
+        return value if len(value) <= _LONGEST else f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
+def matters(key: str) -> bool:
+    """Return whether a key makes a difference to the result of a training."""
+    return key not in _SAME_RESULT and not key.startswith("hydra")
+
+
+def _covers(given: str, key: str) -> bool:
+    return given in ("experiment", key) or key.startswith(f"{given}.")
+
+
+def _differs(values: Sequence[Any]) -> bool:
+    return any(value != values[0] for value in values[1:])
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _badness(monitor: str, row: _Row) -> tuple[float, float]:
+    score, loss = row.get(f"validation_{monitor}"), row.get("validation_loss")
+    loss = math.inf if loss is None else loss
+    return (-(score or 0.0), loss) if monitor == "csi" else (loss, 0.0)
+
+
+def _state(folder: Path, failure: str) -> str:
+    if is_written(folder):
+        return RUNNING
+    if failure:
+        return FAILED
+    return FINISHED if (folder / "summary.json").exists() else UNFINISHED
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text("utf-8").splitlines() if line]
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError as error:
+        raise _damaged(path) from error
+
+
+def _mapping(path: Path, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(found, dict):
+        raise _damaged(path)
+    return found
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """YAML without aliases, which could make a small file a huge value; Hydra writes none."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+
+def _yaml(path: Path, kind: type) -> Any:
+    """What a record holds, empty if it is missing, or just begun. Errors: DataError if that is of
+    another kind.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise _damaged(path)
+        found = _PlainLoader(path.read_text("utf-8")).get_single_data()
+    except FileNotFoundError:
+        found = None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(path) from error
+    found = kind() if found is None else found
+    if not isinstance(found, kind):
+        raise _damaged(path)
+    return found
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: damaged, or no record of a training; remove that folder.")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

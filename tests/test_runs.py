@@ -1,0 +1,126 @@
+"""Folders of training runs: their state, their place among others, and what tells them apart."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folders import make_run
+
+from nowcast.errors import DataError
+from nowcast.files import only_writer
+from nowcast.runs import (
+    Run,
+    begin,
+    differing,
+    find_runs,
+    finished_score,
+    key_of,
+    rank,
+    read_run,
+    record_failure,
+    rounded,
+)
+
+
+def test_runs_are_ranked_by_score_then_by_loss_and_undefined_scores_are_not_better_than_0() -> None:
+    def run(name: str, **values: Any) -> Run:
+        return Run(Path(name), "finished", **{"best_epoch": 1, **values})
+
+    runs = [
+        run("failed", best_epoch=None),
+        run("undefined", score=None, loss=3.0),
+        run("zero", score=0.0, loss=2.0),
+        run("skill", score=0.4, loss=5.0),
+        run("same skill, less loss", score=0.4, loss=4.0),
+        run("more loss", monitor="loss", score=0.2, loss=0.2),
+        run("loss", monitor="loss", score=0.1, loss=0.1),
+    ]
+    assert [one.folder.name for one in sorted(runs, key=rank)] == [
+        "same skill, less loss", "skill", "zero", "undefined", "loss", "more loss", "failed",
+    ]  # fmt: skip
+
+
+def test_the_key_of_settings_changes_with_what_makes_another_result_only() -> None:
+    settings = {
+        "optimizer": {"lr": 1e-3}, "training": {"epochs": 5, "workers": 0}, "seed": 0,
+        "data": {"path": "a.nc", "cache": "b", "cache_gb": 8}, "resume": "auto", "device": "auto",
+    }  # fmt: skip
+    same = {
+        **settings, "resume": "never", "device": "cuda", "output": "elsewhere",
+        "data": {"path": "a.nc", "cache": None}, "training": {"epochs": 5, "workers": 4},
+        "key_of_a_later_version": {"is_off": False, "noise": 0.0, "fields": {}},
+    }  # fmt: skip
+    assert key_of(settings) == key_of(same) == key_of(dict(reversed(same.items())))
+    assert len(key_of(settings)) == 8
+    others = [
+        {**settings, "optimizer": {"lr": 2e-3}},
+        {**settings, "seed": 1},
+        {**settings, "training": {"epochs": 6}},
+        {**settings, "data": {"path": "b.nc"}},
+        {**settings, "key_of_a_later_version": {"noise": 0.1}},
+    ]
+    assert len({key_of(one) for one in (settings, *others)}) == 6
+
+
+def test_a_run_is_running_while_its_folder_is_locked_and_else_what_its_files_say(
+    tmp_path: Path,
+) -> None:
+    folder = make_run(tmp_path / "run", csi=[0.1, 0.3, 0.2])
+    unfinished = read_run(folder)
+    assert (unfinished.state, unfinished.score, unfinished.best_epoch) == ("unfinished", 0.3, 2)
+    assert (unfinished.epochs, unfinished.planned, unfinished.seconds) == (3, 5, 6.0)
+    with only_writer(folder):
+        assert read_run(folder).state == "running"
+    (folder / ".lock").touch()  # as a killed process leaves it
+    assert read_run(folder).state == "unfinished"
+    record_failure(folder, "no rain")
+    assert (read_run(folder).state, read_run(folder).failure) == ("failed", "no rain")
+    assert finished_score(folder) is None
+    begin(folder)
+    make_run(folder, csi=[0.1, 0.3, 0.2], finished=True)
+    assert read_run(folder).state == "finished"
+    assert finished_score(folder) == ("csi", 0.3)
+
+
+def test_a_setting_of_the_command_line_stands_for_all_that_it_sets(tmp_path: Path) -> None:
+    for name, model, channels, lr in (("a", "small", [4, 4], 1e-3), ("b", "large", [8], 2e-3)):
+        settings = {"model": {"name": model, "channels": channels}, "seed": 0, "output": name}
+        make_run(tmp_path / name, ["model=" + model, f"optimizer.lr={lr}"], settings, lr=lr)
+    make_run(tmp_path / "c", ["model=small"], {"model": {"name": "small"}, "seed": 1}, lr=3e-3)
+    runs = sorted(find_runs(tmp_path), key=lambda run: run.folder)
+    assert differing(runs) == {
+        "model": ["small", "large", "small"],
+        "optimizer.lr": ["0.001", "0.002", "0.003"],
+        "seed": ["0", "0", "1"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("0.0026938830192854116", "0.002694"), ("0.001", "0.001"), ("data/long/name.nc",) * 2],
+)
+def test_long_numbers_are_rounded_in_tables(value: str, shown: str) -> None:
+    assert rounded(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (".hydra/config.yaml", "a: &a [1, 2]\nb: [*a, *a]\n"),
+        (".hydra/config.yaml", "a: [1"),
+        (".hydra/config.yaml", "a: !!python/name:os.mkdir"),
+        (".hydra/overrides.yaml", "a: 1"),
+        ("metrics.jsonl", "[1]\n"),
+        ("metrics.jsonl", '{"epoch": 1\n'),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path: Path, name: str, content: str) -> None:
+    folder = make_run(tmp_path / "run", csi=[0.1])
+    (folder / name).write_text(content)
+    with pytest.raises(DataError, match=f"{name}: damaged"):
+        read_run(folder)
+
+
+def test_a_run_that_has_only_begun_has_no_score(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run"))
+    assert (run.state, run.score, run.best_epoch, run.epochs) == ("unfinished", None, None, 0)
