@@ -31,6 +31,17 @@ def named_paths(key: str, given: Any) -> NamedPaths:
     return _path(key, given)
 
 
+def one_or_several(key: str, given: Any) -> str | list[str] | None:
+    """Return a path or a glob as it is, and several paths as a list, each once.
+
+    Errors: ConfigError naming the key, if a path is empty, or there is none.
+    """
+    if not isinstance(given, list) or not given:
+        return None if given is None else _path(key, given)
+    paths = list(dict.fromkeys(_path(key, one) for one in given))
+    return paths if len(paths) > 1 else paths[0]
+
+
 def by_name(given: NamedPaths) -> dict[str, str]:
     """Return paths by name; the name of a single one is ""."""
     return {} if given is None else {"": given} if isinstance(given, str) else given
