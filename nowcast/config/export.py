@@ -19,7 +19,7 @@ class ExportConfig:
     output: str | None
 
     def __post_init__(self) -> None:
-        checkpoints = checkpoint_paths(one_or_several("checkpoint", self.checkpoint) or [])
+        checkpoints = checkpoint_paths(one_or_several("checkpoint", self.checkpoint))
         if len(checkpoints) != 1:
             raise ConfigError(
                 f"checkpoint: {len(checkpoints)} models, and one is exported; an exported model"

@@ -144,7 +144,8 @@ class PredictConfig:
     precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
-        self.checkpoint = one_or_several("checkpoint", self.checkpoint)
+        if self.checkpoint is not None:
+            self.checkpoint = one_or_several("checkpoint", self.checkpoint)
         for key in ("log_file", "status", "metrics", "page", "page_map", "places"):
             not_empty(key, getattr(self, key))
         for key in ("institution", "licence", "contact"):
