@@ -50,9 +50,10 @@ def region_weights(size: tuple[int, int]) -> Tensor:
     nearly 0 along the border.
     """
     rows, columns = (
-        torch.sin(math.pi * (torch.arange(length) + 0.5) / length) ** 2 for length in size
+        torch.sin(math.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length) ** 2
+        for length in size
     )
-    return rows[:, None] * columns
+    return (rows[:, None] * columns).float()
 
 
 def pooled(parts: Sequence[Part], size: tuple[int, int], rate: str = "csi") -> Forecast:
