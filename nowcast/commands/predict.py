@@ -102,7 +102,7 @@ def refuse_collisions(config: PredictConfig) -> None:
                 " or folder."
             )
     for (one, path), (other, another) in combinations(named, 2):
-        if path == another:
+        if path == another and one != other:  # two checkpoints may be links to one
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
 
 

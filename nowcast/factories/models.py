@@ -95,14 +95,14 @@ def refuse_unlike(configs: Mapping[str, Mapping[str, Any]]) -> None:
             theirs, ours = (_value(one, key) for one in (config, usual))
             if theirs != ours:
                 raise ConfigError(
-                    f"checkpoint: {words} of {name} {'are' if words[-1] == 's' else 'is'} {theirs},"
+                    f"checkpoint: {words} of {name}: {theirs},"
                     f" of {first} {ours}; models that make one forecast have the same. Leave one"
                     " of them out."
                 )
 
 
 _ALIKE = {
-    "timestep_minutes": "the time step in minutes",
+    "timestep_minutes": "the minutes from frame to frame",
     "lead_steps": "the lead steps",
     "model.head": "the head",
     "model.thresholds": "the thresholds",
