@@ -92,7 +92,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["predict", "warnings=5"], 78, "warnings: takes names with values"),
         (["predict", "accumulations={}"], 78, "accumulations: takes a list"),
         (["predict", "log_file=[a]"], 78, "log_file: takes one text; give it as log_file=a.\n"),
-        (["predict", "checkpoint=[]"], 78, "checkpoint: give a path, several as [a, b]"),
+        (["predict", "data.path=x.nc", "checkpoint=[]"], 78, "checkpoint: give a path, several as [a, b]"),
         (["predict", "page={}"], 78, "page: takes one text"),
         (["point", "a.nc", "place=51.2,10.3,5"], 78, "place: give latitude and longitude in degrees, as place=52.5,13.4, not [51.2, 10.3, 5].\n"),
         (["point", "a.nc", "place="], 78, "as place=52.5,13.4, not nothing.\n"),
