@@ -133,6 +133,11 @@ def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaste
     """The model of a checkpoint as it is now, what it says of itself, and where it computes."""
     precision = choose_precision(device, "auto")
     forecaster, about = open_forecaster(checkpoint, precision)
+    if about.get("region"):
+        raise DataError(
+            f"{checkpoint}: its model was trained on a region, and pysteps does not say where"
+            " frames lie; forecast with 'nowcast predict', and import the file."
+        )
     fields = (*forecaster.inputs.beside, *forecaster.inputs.ahead)
     if fields:
         raise DataError(

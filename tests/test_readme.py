@@ -78,6 +78,8 @@ def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path: Path) -> N
         words = shlex.split(command.split(" #")[0])[1:]
         words += SHORT if words[0] == "train" else []
         words += ["grid_size=[24,28]"] if words[0] == "export" else []
+        is_tiled = any(word.startswith("region.size") for word in words)
+        words += ["region.size=16", "region.step=12"] if is_tiled else []
         ran = subprocess.run(
             [sys.executable, "-m", "nowcast", *words], cwd=tmp_path, capture_output=True, text=True
         )

@@ -1,7 +1,7 @@
 """Forecasts of a trained model from a grid in memory."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,13 +15,13 @@ from nowcast.api.settings import configured
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.factories.models import steps_of
-from nowcast.files import sha256
 from nowcast.periods import parse_time
-from nowcast.pretrained import PRETRAINED, checkpoint_path
+from nowcast.pretrained import PRETRAINED
 from nowcast.radar.grid import check_grid
 from nowcast.service.cycle import dataset_of, note
 from nowcast.service.grid_frames import GridFrames
 from nowcast.service.methods import Methods
+from nowcast.service.model_cache import checksum_of
 from nowcast.service.report import Report
 
 log = logging.getLogger(__name__)
@@ -155,13 +155,14 @@ def _moment(at: Any) -> np.datetime64:
 
 
 def load_forecaster(
-    path: str | Path = PRETRAINED, **settings: Unpack[ForecastSettings]
+    path: str | Path | Sequence[str | Path] = PRETRAINED, **settings: Unpack[ForecastSettings]
 ) -> RadarForecaster:
     """Open a trained model that forecasts from grids.
 
     Args:
         path: of a checkpoint that `nowcast train` wrote, or a model of `nowcast export` (.onnx); by
-            default the model that comes with nowcast.
+            default the model that comes with nowcast. A glob or a list: several checkpoints that
+            forecast as one.
         settings: keys of `nowcast predict`, as `device="cpu"` or `missing_frames=1`; their defaults
             stand in configs/predict.yaml.
 
@@ -179,17 +180,19 @@ def load_forecaster(
         >>> model.lead_steps
         4
     """
-    path = checkpoint_path(str(path))
+    given = str(path) if isinstance(path, str | Path) else [str(one) for one in path]
     config = configured(
         "predict", PredictConfig, ForecastSettings.__optional_keys__, settings, "the grid",
-        checkpoint=path,
+        checkpoint=given,
     )  # fmt: skip
-    if not Path(path).is_file():
-        raise MissingInputError(
-            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as runs/…/best.pt."
-        )
-    checksum = sha256(path)
-    return RadarForecaster(config, checksum)
+    checkpoints = config.checkpoints
+    for one in checkpoints:
+        if not Path(one).is_file():
+            raise MissingInputError(
+                f"{one}: no such checkpoint; give one that 'nowcast train' wrote, as"
+                " runs/…/best.pt."
+            )
+    return RadarForecaster(config, checksum_of(checkpoints))
 
 
 def _name_of(grid: xr.Dataset) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from nowcast.cli.arguments import split_options
 from nowcast.config.named_paths import by_name
 from nowcast.errors import MissingInputError
+from nowcast.pretrained import checkpoint_paths
 
 OPTION = "--check"
 _SET_HERE = (
@@ -61,7 +62,8 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
 def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     """(key, path) of single files and stores."""
     for key in ("checkpoint", "start", "mask", "grid", "places"):
-        for path in by_name(getattr(config, key, None)).values():
+        given = getattr(config, key, None)
+        for path in _checkpoints(given) if key == "checkpoint" else by_name(given).values():
             yield key, path
     for key in ("map", "page_map"):
         if getattr(config, key, "none") not in ("natural_earth", "none"):
@@ -76,6 +78,12 @@ def _named_files(config: Any) -> Iterator[tuple[str, str]]:
     ahead = getattr(getattr(config, "inputs", None), "ahead", None)
     for name, field in getattr(ahead, "fields", {}).items():
         yield f"inputs.ahead.fields.{name}.path", field.path
+
+
+def _checkpoints(given: Any) -> Iterator[str]:
+    """The checkpoints of a path, a glob, a list, or of several of these with names."""
+    for one in given.values() if isinstance(given, dict) else [given]:
+        yield from [] if one is None else checkpoint_paths(one)
 
 
 def _frames(config: Any, places: Sequence[str]) -> Iterable[tuple[str, str]]:

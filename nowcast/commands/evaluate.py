@@ -33,7 +33,7 @@ from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.sources import open_source, refuse_without_members
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
-from nowcast.pretrained import checkpoint_name
+from nowcast.pretrained import checkpoint_name, checkpoint_paths
 from nowcast.probability.options import RATE_BY
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import place_of_grid
@@ -142,7 +142,12 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
             " score."
         )
     counts.attrs |= _made_by(config, source, has_probabilities="has_probabilities" in counts)
-    named = {name: checkpoint_name(path) for name, path in config.checkpoints.items()}
+    named = {
+        name: [checkpoint_name(path) for path in one]
+        if isinstance(one, list)
+        else checkpoint_name(one)
+        for name, one in config.checkpoints.items()
+    }
     settings = asdict(config) | {"checkpoint": named.get("", named or None)}
     counts.attrs["settings"] = json.dumps({"nowcast": __version__, **settings}, default=str)
     for remark in tally.remarks:
@@ -163,7 +168,10 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
 
 def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool) -> dict[str, str]:
     """The attributes of counts that say which models made the forecasts, and their rates."""
-    checksums = {name: sha256(path) for name, path in config.checkpoints.items()}
+    checksums = {
+        name: ", ".join(map(sha256, checkpoint_paths(one)))
+        for name, one in config.checkpoints.items()
+    }
     rates = [config.rate] if checksums and has_probabilities else []
     about = {
         "checkpoint_sha256": checksums.get("", json.dumps(checksums) if checksums else ""),

@@ -49,6 +49,11 @@ def export(config: ExportConfig) -> Path:
             f"checkpoint: the model of {checkpoint_name(config.checkpoint)} is for any grid and"
             " cannot be exported; forecast by the checkpoint."
         )
+    if checkpoint.get("region"):
+        raise ConfigError(
+            f"checkpoint: the model of {config.checkpoint} was trained on a region, and an exported"
+            " model does not know where that lies; forecast by the checkpoint."
+        )
     refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
     path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX)).expanduser()
     refuse_unwritable(path)

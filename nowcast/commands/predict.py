@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Hashable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -39,7 +40,7 @@ from nowcast.service.report import Journal, Report, open_journal
 
 log = logging.getLogger(__name__)
 
-_FILES = ("checkpoint", "log_file", "status", "metrics", "page", "places")
+_FILES = ("log_file", "status", "metrics", "page", "places")
 _WAIT = 30.0  # seconds after which a watching process tries again to write what it could not
 
 
@@ -51,11 +52,12 @@ def predict(config: PredictConfig) -> None:
     refuse_collisions(config)  # first, for a journal writes the status
     with open_journal(config) as journal:
         questions = read_questions(config)
-        if config.checkpoint is not None and not Path(config.checkpoint).is_file():
-            raise MissingInputError(
-                f"{config.checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
-                " checkpoint=runs/…/best.pt."
-            )
+        for checkpoint in config.checkpoints:
+            if not Path(checkpoint).is_file():
+                raise MissingInputError(
+                    f"{checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
+                    " checkpoint=runs/…/best.pt."
+                )
         if config.format == GEOTIFF:  # now, rather than once the forecast is made
             require_rasterio()
         cycles = Cycles(config, journal, questions)
@@ -78,10 +80,11 @@ def now() -> np.datetime64:
 
 def refuse_collisions(config: PredictConfig) -> None:
     """Errors: ConfigError where two keys name one file."""
-    given = {key: getattr(config, key) for key in _FILES}
-    named = [
-        (key, Path(path).expanduser().resolve()) for key, path in given.items() if path is not None
-    ]
+    given: list[tuple[str, str | None]] = []
+    with suppress(MissingInputError):  # which is said once there is a journal
+        given = [("checkpoint", one) for one in config.checkpoints]
+    given += [(key, getattr(config, key)) for key in _FILES]
+    named = [(key, Path(path).expanduser().resolve()) for key, path in given if path is not None]
     warnings = config.warnings.file
     if warnings is not None and warnings != STANDARD_OUTPUT and "%" not in warnings:
         named.append(("warnings.file", Path(warnings).expanduser().resolve()))
@@ -99,7 +102,7 @@ def refuse_collisions(config: PredictConfig) -> None:
                 " or folder."
             )
     for (one, path), (other, another) in combinations(named, 2):
-        if path == another:
+        if path == another and one != other:  # two checkpoints may be links to one
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
 
 
@@ -181,9 +184,8 @@ class Cycles:
         of the clock, or the folder cannot be listed any more.
         """
         try:
-            return self.source.landed(now()), self.config.checkpoint and version_of(
-                Path(self.config.checkpoint)
-            )
+            checkpoints = {one: version_of(Path(one)) for one in self.config.checkpoints}
+            return self.source.landed(now()), tuple(checkpoints.items())
         except (MissingInputError, OSError) as error:
             return str(error)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -32,8 +33,10 @@ from nowcast.periods import Period, parse_period, refuse_overlap
 from nowcast.plugins import MODELS as ADDED_MODELS
 from nowcast.plugins import package_of, plugins
 from nowcast.pretrained import checkpoint_name
+from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.radar.placing.place import pixel_km
+from nowcast.radar.placing.regions import Region, region_at, region_for_checkpoint, regions_of
 from nowcast.report.pictures.charts import draw_curves
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.options import EVERY_WINDOW
@@ -64,8 +67,8 @@ class Opened:
     """What a configuration trains on.
 
     timestep_minutes: spacing of the frames; place: what is known of their grid; data: what they
-    hold, as plain values. All three
-        are None for frames without times.
+        hold, as plain values. All three are None for frames without times.
+    region: which part of the grid the windows are of, as plain values; None for all of it.
     """
 
     training: Windows
@@ -73,6 +76,7 @@ class Opened:
     timestep_minutes: float | None = None
     place: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
+    region: dict[str, Any] | None = None
 
 
 def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -> float:
@@ -110,7 +114,7 @@ def _train(
         refuse_other_sizes(config.model, opened.training, opened.validation)
     with only_writer(folder) if processes.is_first else nullcontext():
         trainer = build_trainer(config, settings, opened.training, precision, folder, processes)
-        trainer.place, trainer.data = opened.place, opened.data
+        trainer.place, trainer.data, trainer.region = opened.place, opened.data, opened.region
         trainer.packages = added_by(config.model.name)
         trainer.loggers = watching(
             loggers, settings, opened.validation, opened.timestep_minutes, opened.place
@@ -160,6 +164,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     refuse_overlap(periods)
     train, validation = periods["data.train"], periods["data.validation"]
     grid = open_radar(data, train, validation)
+    region = _region(config, grid)
     both = Period(min(train.start, validation.start), max(train.end, validation.end))
     rates = pack_radar(data, grid, both)
     for name in ("data.train", "data.validation"):
@@ -184,10 +189,12 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         shuffle=True,
         seed=config.seed,
         take_along=moving,
+        region=region,
     )
     validation_windows = RadarWindows(
-        rates, validation, **steps, sampling=replace(EVERY_WINDOW, **asdict(config.validation))
-    )
+        rates, validation, **steps, sampling=replace(EVERY_WINDOW, **asdict(config.validation)),
+        region=region,
+    )  # fmt: skip
     return Opened(
         training_windows,
         validation_windows,
@@ -198,7 +205,22 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
             "size": list(rates.frames.shape[1:]),
             "sha256": rates.digest(),
         },
+        None if region is None else region_for_checkpoint(grid, region),
     )
+
+
+def _region(config: TrainConfig, grid: xr.Dataset) -> Region | None:
+    """The part of the grid to train on, which is logged; None for all of it.
+
+    Errors: ConfigError if there are not so many regions.
+    """
+    asked, size = config.region, grid[RATE].shape[1:]
+    if asked.size is None:
+        return None
+    region = region_at(asked.size, asked.stride, asked.index, size)
+    count = len(regions_of(asked.size, asked.stride, size))
+    log.info("region %d of %d, counted from 0: %s", asked.index, count, region)
+    return region
 
 
 def _refuse_other_steps(config: TrainConfig, minutes: float) -> None:

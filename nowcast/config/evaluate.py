@@ -23,7 +23,7 @@ from nowcast.config.checks import (
 )
 from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
-from nowcast.config.named_paths import by_name, named_paths
+from nowcast.config.named_paths import by_name, named_models, named_paths
 from nowcast.errors import ConfigError
 from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.options import RATES
@@ -115,17 +115,16 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         for key in ("counts", "mask", "output"):
             not_empty(key, getattr(self, key))
-        for key in ("checkpoint", "forecasts"):
-            setattr(self, key, named_paths(key, getattr(self, key)))
+        self.checkpoint = named_models("checkpoint", self.checkpoint)
+        self.forecasts = named_paths("forecasts", self.forecasts)
         self.baseline = _baselines(self.baseline)
         if self._names_nothing():
             self.checkpoint = PRETRAINED
         self._check_what_is_scored()
         if isinstance(self.checkpoint, dict):
-            named = self.checkpoint.items()
-            self.checkpoint = {name: checkpoint_path(path) for name, path in named}
+            self.checkpoint = {name: _resolved(one) for name, one in self.checkpoint.items()}
         elif self.checkpoint is not None:
-            self.checkpoint = checkpoint_path(self.checkpoint)
+            self.checkpoint = _resolved(self.checkpoint)
         steps_to_forecast(self.checkpoint, self.input_steps, self.lead_steps)
         at_least("members", self.members, 2)
         ensemble_size(self.ensemble)
@@ -232,8 +231,10 @@ class EvaluateConfig:
             )
 
     @property
-    def checkpoints(self) -> dict[str, str]:
-        """The trained models by name; the name of a single path is ""."""
+    def checkpoints(self) -> dict[str, str | list[str]]:
+        """The trained models by name, of several that forecast as one a list or a glob; the name of
+        a single path is "".
+        """
         return by_name(self.checkpoint)
 
     @property
@@ -254,6 +255,13 @@ class EvaluateConfig:
         if given or self.checkpoint is None:
             return given or "baselines"
         return "digits" if isinstance(self.data, MovingMnistConfig) else "model"
+
+
+def _resolved(checkpoint: str | list[str]) -> str | list[str]:
+    """A checkpoint, or several, a name of a model that comes with nowcast as its path."""
+    if isinstance(checkpoint, str):
+        return checkpoint_path(checkpoint)
+    return [checkpoint_path(one) for one in checkpoint]
 
 
 def _baselines(given: Any) -> list[str]:

@@ -1,39 +1,66 @@
-"""One path, or several with names: `a.pt`, `[a.pt, b.pt]` or `{ours: a.pt, wide: b.pt}`."""
+"""One path, or several with names: `a.pt`, `[a.pt, b.pt]` or `{ours: a.pt, wide: b.pt}`; and models
+that forecast as one: `{both: [a.pt, b.pt]}`.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from nowcast.errors import ConfigError
 
-NamedPaths = str | dict[str, str] | None
+Value = TypeVar("Value", bound="str | list[str]")
+Named = str | dict[str, Value] | None
 _GLOB, _SUFFIX = re.compile(r"[*?\[]"), re.compile(r"\.(pt|nc)$")
 
 
-def named_paths(key: str, given: Any) -> NamedPaths:
+def named_paths(key: str, given: Any) -> Named[str]:
     """Return a single path as it is, and several by name; those of a list are named by the parts of
     the paths that tell them apart.
 
     Errors: ConfigError naming the key, if a path or a name is empty, or two are the same.
     """
+    return _named(key, given, _path)
+
+
+def named_models(key: str, given: Any) -> Named[str | list[str]]:
+    """Return paths as `named_paths`; a name may have a list of them, which forecast as one.
+
+    Errors: as `named_paths`.
+    """
+    return _named(key, given, one_or_several)
+
+
+def one_or_several(key: str, given: Any) -> str | list[str]:
+    """Return a path or a glob as it is, and several paths as a list, each once.
+
+    Errors: ConfigError naming the key, if a path is empty, or there is none.
+    """
+    if not isinstance(given, list) or not given:
+        return _path(key, given)
+    paths = list(dict.fromkeys(_path(key, one) for one in given))
+    return paths if len(paths) > 1 else paths[0]
+
+
+def by_name(given: Named[Value]) -> dict[str, str | Value]:
+    """Return paths by name; the name of a single one is ""."""
+    return {} if given is None else {"": given} if isinstance(given, str) else {**given}
+
+
+def _named(key: str, given: Any, read: Callable[[str, Any], Value]) -> Named[Value]:
     if given is None:
         return None
     if isinstance(given, list) and given:
         paths = [_path(key, one) for one in given]
         if len(set(paths)) < len(paths):
             raise ConfigError(f"{key}: {', '.join(paths)} names a path twice; give each once.")
-        return dict(zip(_names(paths), paths, strict=True))
+        return dict(zip(_names(paths), map(partial(read, key), paths), strict=True))
     if isinstance(given, dict) and given:
         if not all(str(name).strip() for name in given):
             raise ConfigError(f"{key}: a name is empty; give one, as in {{ours: {key}s/a}}.")
-        return {str(name): _path(key, path) for name, path in given.items()}
+        return {str(name): read(key, path) for name, path in given.items()}
     return _path(key, given)
-
-
-def by_name(given: NamedPaths) -> dict[str, str]:
-    """Return paths by name; the name of a single one is ""."""
-    return {} if given is None else {"": given} if isinstance(given, str) else given
 
 
 def _path(key: str, given: Any) -> str:

@@ -28,11 +28,12 @@ from nowcast.config.effects import (
     shaping_values,
 )
 from nowcast.config.evaluate import steps_to_forecast
+from nowcast.config.named_paths import one_or_several
 from nowcast.errors import ConfigError, TryLaterError
 from nowcast.places.place import parse_place
 from nowcast.places.rule import parse_rules
 from nowcast.places.zone import zone_of
-from nowcast.pretrained import PRETRAINED, checkpoint_path
+from nowcast.pretrained import PRETRAINED, checkpoint_path, checkpoint_paths
 from nowcast.probability.options import RATES
 from nowcast.radar.reading.options import ReadOptions
 
@@ -90,7 +91,8 @@ class PredictConfig:
     there is made again where one of these has another value.
     """
 
-    checkpoint: str | None = field(metadata=SHAPES_NOT)
+    # a path, a glob or a list; a type of its own would be refused in words of OmegaConf
+    checkpoint: Any = field(metadata=SHAPES_NOT)
     baseline: str | None = field(metadata=SHAPES)
     input_steps: int | None = field(metadata=SHAPES)
     lead_steps: int | None = field(metadata=SHAPES)
@@ -142,7 +144,9 @@ class PredictConfig:
     precision: str = field(metadata=SHAPES)
 
     def __post_init__(self) -> None:
-        for key in ("checkpoint", "log_file", "status", "metrics", "page", "page_map", "places"):
+        if self.checkpoint is not None:
+            self.checkpoint = one_or_several("checkpoint", self.checkpoint)
+        for key in ("log_file", "status", "metrics", "page", "page_map", "places"):
             not_empty(key, getattr(self, key))
         for key in ("institution", "licence", "contact"):
             not_empty(key, getattr(self, key), "a text, or leave it out")
@@ -208,6 +212,13 @@ class PredictConfig:
         device_and_precision(self.device, self.precision)
 
     @property
+    def checkpoints(self) -> list[str]:
+        """The checkpoints that are there now of one path, a glob or several. Errors: as
+        `checkpoint_paths`.
+        """
+        return [] if self.checkpoint is None else checkpoint_paths(self.checkpoint)
+
+    @property
     def asks_of_places(self) -> bool:
         """Whether places or warnings are asked for, so that pixels must have a place on Earth."""
         return bool(self.places or self.place is not None or self.warnings.rules)
@@ -255,7 +266,9 @@ class PredictConfig:
                     f" baseline=…: {', '.join(baseline_names())}."
                 )
             self.checkpoint = PRETRAINED
-        if self.checkpoint is not None:
+        if isinstance(self.checkpoint, list):
+            self.checkpoint = [checkpoint_path(one) for one in self.checkpoint]
+        elif self.checkpoint is not None:
             self.checkpoint = checkpoint_path(self.checkpoint)
         steps_to_forecast(self.checkpoint, self.input_steps, self.lead_steps)
         for name in self.fallback:

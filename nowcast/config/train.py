@@ -37,6 +37,39 @@ class ValidationConfig(Candidates):
         share("validation.min_wet_share", self.min_wet_share)
 
 
+@dataclass(frozen=True)
+class RegionConfig:
+    """Which region of a tiling of the grid a model learns."""
+
+    size: int | None
+    step: int | None
+    index: int
+
+    def __post_init__(self) -> None:
+        at_least("region.index", self.index, 0)
+        for key in ("size", "step"):
+            if getattr(self, key) is not None:
+                at_least(f"region.{key}", getattr(self, key), 2 if key == "size" else 1)
+        if self.size is None:
+            if self.step is not None or self.index:
+                raise ConfigError(
+                    "region.step, region.index: are of regions, and none are asked for; give"
+                    " region.size, the height and width of each in pixels, or leave both out."
+                )
+        elif self.stride > self.size:
+            raise ConfigError(
+                f"region.step: {self.step} pixels leave gaps between regions of"
+                f" region.size={self.size}; give {self.size} at most, or half of it, so that"
+                " forecasts blend where regions overlap."
+            )
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one region to the next: `step`, or half of `size`."""
+        assert self.size is not None
+        return self.step or -(-self.size // 2)
+
+
 @dataclass
 class OptimizerConfig:
     """AdamW or RMSProp. `decay` is the one's β2 and the other's α, `momentum` the one's β1."""
@@ -105,6 +138,7 @@ class TrainConfig:
     input_steps: int
     lead_steps: int
     inputs: InputsConfig
+    region: RegionConfig
     scaling: Scaling
     sampling: SamplingConfig
     validation: ValidationConfig
@@ -163,6 +197,10 @@ class TrainConfig:
             raise ConfigError(
                 f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place;"
                 " leave these out."
+            )
+        if isinstance(self.data, MovingMnistConfig) and self.region.size is not None:
+            raise ConfigError(
+                "region.size: the digits of moving_mnist move all over their frames; leave it out."
             )
         if self.sampling.frame_dropout and not self.inputs.mask:
             raise ConfigError(

@@ -4,7 +4,7 @@ several of them the cases that all have.
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -16,12 +16,15 @@ from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Source
 from nowcast.evaluation.file_cases import open_file_cases
 from nowcast.evaluation.joined_cases import JoinedCases
+from nowcast.evaluation.several_cases import SeveralCases
 from nowcast.evaluation.validation_cases import with_fitted_cuts
 from nowcast.evaluation.window_cases import WindowCases, open_digit_cases, open_radar_cases
 from nowcast.factories.extra_inputs import field_names, refuse_strangers
+from nowcast.factories.models import refuse_unlike
 from nowcast.factories.windows import require_radar
 from nowcast.forecast.any_grid import is_for_any_grid
 from nowcast.forecast.dataset import MODEL
+from nowcast.pretrained import checkpoint_name, checkpoint_paths
 from nowcast.radar.times import Times
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.precision import Precision
@@ -34,7 +37,9 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
     """The cases that the configuration names. Errors: as all that it opens."""
     files = _open_files(config)
     if not config.checkpoints:
-        return _joined(files) if files else _open_made(config, precision, MODEL, None)
+        if files:
+            return _joined(files)
+        return _with_cuts(config, _open_made(config, precision, MODEL, None))
     times = reduce(np.union1d, [one.times for one in files.values()]) if files else None
     models = _open_models(config, precision, times)
     same = sorted(files.keys() & {name for one in models.values() for name in one.predictors})
@@ -78,16 +83,25 @@ def _open_models(
     if times is not None and not times.size:
         raise DataError("there is no case to score; give other forecast files.")
     of_files = {} if times is None else {"period": [str(times[0]), str(times[-1])]}
-    paths, lead_steps = _input_paths(config), _lead_steps(config)
+    models = {name or MODEL: checkpoint_paths(one) for name, one in config.checkpoints.items()}
+    every = list(dict.fromkeys(path for paths in models.values() for path in paths))
+    paths, lead_steps = _input_paths(config, every), _lead_steps(config, models)
     opened: dict[str, Source] = {}
-    for name, path in config.checkpoints.items():
-        if len(config.checkpoints) > 1:
-            log.info("%s: %s", name, path)
-        steps = {"lead_steps": lead_steps[name], "input_paths": paths[name]}
-        own = _with(config, checkpoint=path, forecasts=None, **steps, **of_files)
-        if opened:
-            own = _with(own, baseline=[], fit_cuts=False)
-        opened[name or MODEL] = _open_made(own, precision, name or MODEL, times)
+    for name, own_paths in models.items():
+        if len(every) > 1:
+            log.info("%s: %s", name, checkpoint_name(own_paths))
+        parts = list[WindowCases]()
+        for path in own_paths:
+            steps = {"lead_steps": lead_steps[path], "input_paths": paths[path]}
+            own = _with(config, checkpoint=path, forecasts=None, **steps, **of_files)
+            if len(own_paths) > 1:
+                own = _with(own, ensemble=None)
+            if opened or parts:
+                own = _with(own, baseline=[])
+            parts.append(_open_made(own, precision, name, times))
+        several = len(parts) > 1
+        cases = SeveralCases(parts, own_paths, name, config) if several else parts[0]
+        opened[name] = cases if opened else _with_cuts(config, cases)
     if isinstance(config.data, MovingMnistConfig):
         _refuse_other_sequences(opened)
     return opened
@@ -95,24 +109,30 @@ def _open_models(
 
 def _open_made(
     config: EvaluateConfig, precision: Precision, name: str, times: Times | None
-) -> Source:
+) -> WindowCases:
     """Cases that a model of this name, or baselines, forecast now."""
     if isinstance(config.data, MovingMnistConfig):
         return open_digit_cases(config, config.data, precision, name)
-    data = require_radar(config.data)
-    cases = open_radar_cases(config, data, precision, name, times)
-    return with_fitted_cuts(config, data, cases) if config.fit_cuts else cases
+    return open_radar_cases(config, require_radar(config.data), precision, name, times)
 
 
-def _input_paths(config: EvaluateConfig) -> dict[str, dict[str, str]]:
-    """Of each model the paths of the fields that it sees; one model is given all of them.
+def _with_cuts(config: EvaluateConfig, cases: WindowCases | SeveralCases) -> Source:
+    """The cases with their baselines once more, if their cuts are to be fitted."""
+    if not config.fit_cuts or isinstance(config.data, MovingMnistConfig):
+        return cases
+    return with_fitted_cuts(config, require_radar(config.data), cases)
+
+
+def _input_paths(config: EvaluateConfig, checkpoints: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Of each checkpoint the paths of the fields that its model sees; one model is given all of
+    them.
 
     Errors: ConfigError for a field that none sees.
     """
-    paths, checkpoints = config.input_paths, config.checkpoints
+    paths = config.input_paths
     if not paths or len(checkpoints) == 1:
         return dict.fromkeys(checkpoints, paths)
-    known = {name: field_names(read_checkpoint(one)["config"]) for name, one in checkpoints.items()}
+    known = {one: field_names(read_checkpoint(one)["config"]) for one in checkpoints}
     refuse_strangers(paths, sorted({field for names in known.values() for field in names}))
     return {
         name: {field: paths[field] for field in names if field in paths}
@@ -120,15 +140,28 @@ def _input_paths(config: EvaluateConfig) -> dict[str, dict[str, str]]:
     }
 
 
-def _lead_steps(config: EvaluateConfig) -> dict[str, int | None]:
-    """Of each model the lead steps to ask it for. Next to a model for any grid another one that has
-    enough is asked for all it has; the common ones are scored.
+def _lead_steps(
+    config: EvaluateConfig, models: Mapping[str, Sequence[str]]
+) -> dict[str, int | None]:
+    """Of each checkpoint the lead steps to ask its model for. Next to a model for any grid another
+    one that has enough is asked for all it has; the common ones are scored. A model for any grid
+    that forecasts as one with others is asked for as many as they have.
+
+    Errors: ConfigError if models that forecast as one do not go together.
     """
-    asked, checkpoints = config.lead_steps, config.checkpoints
+    asked, checkpoints = config.lead_steps, [one for several in models.values() for one in several]
     steps: dict[str, int | None] = dict.fromkeys(checkpoints, asked)
-    if asked is None or len(checkpoints) == 1:
+    if len(checkpoints) == 1:
         return steps
-    configs = {name: read_checkpoint(one)["config"] for name, one in checkpoints.items()}
+    configs = {one: read_checkpoint(one)["config"] for one in checkpoints}
+    for several in models.values():
+        own = {one: configs[one] for one in several}
+        refuse_unlike({checkpoint_name(name): one for name, one in own.items()})
+        fixed = [one["lead_steps"] for one in own.values() if not is_for_any_grid(one)]
+        if fixed:
+            steps |= {name: fixed[0] for name, one in own.items() if is_for_any_grid(one)}
+    if asked is None:
+        return steps
     others = {name: one for name, one in configs.items() if not is_for_any_grid(one)}
     enough = [name for name, one in others.items() if one["lead_steps"] >= asked]
     if len(others) < len(configs):
@@ -143,7 +176,7 @@ def _refuse_other_sequences(models: Mapping[str, Source]) -> None:
     steps = {
         name: (one.windows.input_steps, one.windows.lead_steps)
         for name, one in models.items()
-        if isinstance(one, WindowCases)
+        if isinstance(one, WindowCases | SeveralCases)
     }
     if len(set(steps.values())) > 1:
         said = ", ".join(f"{name} {past} and {ahead}" for name, (past, ahead) in steps.items())

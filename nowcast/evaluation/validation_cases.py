@@ -9,6 +9,7 @@ from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cuts import CutCases, fit_all
 from nowcast.evaluation.regions import region_of
+from nowcast.evaluation.several_cases import SeveralCases
 from nowcast.evaluation.window_cases import (
     WindowCases,
     choose_starts,
@@ -24,7 +25,9 @@ from nowcast.sequences.windows import RadarWindows
 log = logging.getLogger(__name__)
 
 
-def with_fitted_cuts(config: EvaluateConfig, data: RadarConfig, scored: WindowCases) -> CutCases:
+def with_fitted_cuts(
+    config: EvaluateConfig, data: RadarConfig, scored: WindowCases | SeveralCases
+) -> CutCases:
     """Return the cases with each baseline once more, its rates by cuts fitted on `data.validation`
     and on the pixels that are scored.
 
@@ -40,7 +43,9 @@ def with_fitted_cuts(config: EvaluateConfig, data: RadarConfig, scored: WindowCa
     return CutCases(scored, cuts, fitted_on)
 
 
-def _validation_days(data: RadarConfig, period: Period, scored: WindowCases) -> Period:
+def _validation_days(
+    data: RadarConfig, period: Period, scored: WindowCases | SeveralCases
+) -> Period:
     if data.validation is None:
         raise ConfigError(
             "data.validation: fit_cuts=true fits cuts on these days; give the first and the last,"
@@ -53,7 +58,7 @@ def _validation_days(data: RadarConfig, period: Period, scored: WindowCases) -> 
 
 
 def _open(
-    config: EvaluateConfig, data: RadarConfig, days: Period, scored: WindowCases
+    config: EvaluateConfig, data: RadarConfig, days: Period, scored: WindowCases | SeveralCases
 ) -> WindowCases:
     """Cases whose frames all lie in these days."""
     input_steps, lead_steps = scored.windows.input_steps, len(scored.lead_minutes)

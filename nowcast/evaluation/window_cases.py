@@ -32,6 +32,8 @@ from nowcast.forecast.dataset import MODEL
 from nowcast.forecast.forecaster import Forecaster, turned
 from nowcast.forecast.members import with_members
 from nowcast.forecast.memory import memory_allowed
+from nowcast.forecast.pooling import Part, pooled
+from nowcast.forecast.regional import forecast_within
 from nowcast.forecast.tiling import Tiling, choose_tiling, tiled_forecast
 from nowcast.periods import Period, parse_period
 from nowcast.pretrained import checkpoint_name
@@ -39,6 +41,7 @@ from nowcast.probability.forecast import Forecast
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
+from nowcast.radar.placing.regions import Region, find_region
 from nowcast.radar.times import Times
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.packed import PackedRates
@@ -79,12 +82,17 @@ class WindowCases:
         self.ensemble, self.seed = ensemble, seed
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
+    def past(self, indices: Sequence[int]) -> Tensor:
+        """The raw frames (b, t, 1 + k, h, w) that these cases are forecast from."""
+        return self._sequence(indices)[:, : self.windows.input_steps]
+
+    def _sequence(self, indices: Sequence[int]) -> Tensor:
+        picked = [self.windows[self.picks[index]] for index in indices]
+        return torch.stack(picked).to(self.device)
+
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, forecast."""
-        steps = self.windows.input_steps
-        sequence = torch.stack([self.windows[self.picks[index]] for index in indices]).to(
-            self.device
-        )
+        steps, sequence = self.windows.input_steps, self._sequence(indices)
         past, observed = sequence[:, :steps], sequence[:, steps:, 0]
         forecasts: dict[str, Tensor | Forecast] = {}
         missing = self._missing(indices, steps).to(past.device)
@@ -132,24 +140,36 @@ class ModelPredictor:
     """A trained model on its device, in tiles where the whole grid does not fit into memory.
 
     turn: of the frames for the model, and of its forecast back.
+    region: that the model was trained on; None of the whole grid.
     """
 
     forecaster: Forecaster
     precision: Precision
     turn: Turn = AS_STORED
+    region: Region | None = None
     _tiling: Tiling | None = None
 
     def __call__(self, past: Tensor) -> Forecast:
-        """The past (b, t, 1 + k, h, w) → its forecast."""
+        """The past (b, t, 1 + k, h, w) → its forecast, NaN outside of the region of the model."""
+        size = (int(past.shape[-2]), int(past.shape[-1]))
+        return pooled([self.part(past)], size)
+
+    def part(self, past: Tensor) -> Part:
+        """The past (b, t, 1 + k, h, w) → the forecast of the region of the model."""
+        seen, calibration = self.turn(past), self.forecaster.calibration
+        if self.region is None:
+            return Part(turned(self._forecast(seen), self.turn), calibration)
+        region = self.region.turned(self.turn, past.shape[-2:])
+        made = forecast_within(self.forecaster, region, seen, self._forecast)
+        return Part(turned(made, self.turn), calibration, self.region)
+
+    def _forecast(self, seen: Tensor) -> Forecast:
         if self._tiling is None:  # the first batch is the largest
             self._tiling = choose_tiling(
-                self.forecaster, past.shape, memory_allowed(None, self.precision.device)
+                self.forecaster, seen.shape, memory_allowed(None, self.precision.device)
             )
         with self.precision.autocast():
-            made = tiled_forecast(
-                self.forecaster, self.turn(past), self._tiling, self.precision.device
-            )
-        return turned(made, self.turn)
+            return tiled_forecast(self.forecaster, seen, self._tiling, self.precision.device)
 
 
 def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
@@ -244,7 +264,9 @@ def open_radar_cases(
         )
         _warn_of_known_days(Period(period.start, reach.end), checkpoint)
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
-        refuse_other_size(checkpoint["config"], grid[RATE].shape[1:], data.path)
+        region = _region_of(checkpoint, grid, data.path)
+        seen = grid[RATE].shape[1:] if region is None else region.size
+        refuse_other_size(checkpoint["config"], seen, data.path)
         turn = turn_of(checkpoint.get("place"), grid)
         any_grid = is_for_any_grid(checkpoint["config"])
         remarks += filter(
@@ -258,7 +280,9 @@ def open_radar_cases(
         for remark in remarks:
             log.warning("%s: %s", data.path, remark)
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
-        predictors[name] = ModelPredictor(forecaster, precision, turn)
+        predictors[name] = ModelPredictor(forecaster, precision, turn, region)
+        if region is not None:
+            remarks.append(f"{called} forecasts only the region it was trained on: {region}")
         scaling = forecaster.scaling
     predictors |= open_baselines(config, data, grid, input_steps, lead_steps)
     rates = pack_radar(data, grid, reach)
@@ -287,6 +311,12 @@ def open_radar_cases(
         config.ensemble,
         config.seed,
     )
+
+
+def _region_of(checkpoint: Checkpoint, grid: xr.Dataset, where: str) -> Region | None:
+    """The region that a model was trained on; None of the whole grid. Errors: as `find_region`."""
+    stored = checkpoint.get("region")
+    return None if stored is None else find_region(stored, grid, where)
 
 
 def set_to_grid(

@@ -63,6 +63,7 @@ def _checkpoint(path: str) -> dict[str, Any]:
         "best_epoch": checkpoint.get("best_epoch"),
         "data": checkpoint.get("data"),
         "place": checkpoint.get("place"),
+        "region": checkpoint.get("region"),
         "config": checkpoint["config"],
     }
 
@@ -98,6 +99,7 @@ def model_rows(about: Document) -> list[tuple[str, str]]:
         ),
         ("inputs", ", ".join(["rain", *_beside(config.get("inputs", {}))])),
         ("data", _data(config["data"], about.get("data"))),
+        *([("region", _region(about["region"]))] if about.get("region") else []),
         (
             "days",
             "; ".join(
@@ -141,6 +143,13 @@ def _data(data: Document, frames: Document | None) -> str:
         else ""
     )
     return f"{data['name']}, {data['path']}{known}"
+
+
+def _region(region: Document) -> str:
+    (top, below), (left, right), (height, width) = (
+        region[key] for key in ("rows", "columns", "size")
+    )
+    return f"rows {top} to {below - 1}, columns {left} to {right - 1} of {height} × {width}"
 
 
 def _days(days: list[str]) -> str:

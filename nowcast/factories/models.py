@@ -12,6 +12,7 @@ from nowcast.config.predict import PredictConfig
 from nowcast.console import two_digits
 from nowcast.errors import ConfigError, DataError, DeviceError
 from nowcast.forecast.any_grid import (
+    beyond_experience,
     frames_seen,
     is_for_any_grid,
     refuse_too_far,
@@ -20,7 +21,9 @@ from nowcast.forecast.any_grid import (
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.scene_forecast import SceneForecast
-from nowcast.radar.placing.grid_match import AS_STORED, Turn
+from nowcast.pretrained import checkpoint_name
+from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
+from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.startup import without_garbage_collection
 
@@ -51,16 +54,70 @@ class Model(Protocol):
         """Do what of the next forecast can be done before its newest frame is there."""
 
 
-def open_model(checkpoint: str, config: PredictConfig) -> Model:
-    """The model of a checkpoint, or that was exported. Errors: as each."""
+def open_model(checkpoints: Sequence[str], config: PredictConfig) -> Model:
+    """The model of a checkpoint, or that was exported, or several checkpoints as one model.
+
+    Errors: as each; ConfigError if an exported model is one of several.
+    """
     # to import PyTorch takes longer than all the rest
     with without_garbage_collection():
-        if Path(checkpoint).suffix == SUFFIX:
+        exported = [one for one in checkpoints if Path(one).suffix == SUFFIX]
+        if exported and len(checkpoints) > 1:
+            raise ConfigError(
+                f"checkpoint: {exported[0]} is an exported model, and several models are one"
+                " forecast by their checkpoints only; give the best.pt that it was made of."
+            )
+        if exported:
             from nowcast.factories.exported_model import ExportedModel
 
-            return ExportedModel(checkpoint, config)
+            return ExportedModel(exported[0], config)
+        from nowcast.factories.several_models import SeveralModels
         from nowcast.factories.trained_model import TrainedModel
-    return TrainedModel(checkpoint, config)
+    opened = {checkpoint_name(one): TrainedModel(one, config) for one in checkpoints}
+    return SeveralModels(opened, config) if len(opened) > 1 else opened.popitem()[1]
+
+
+def refuse_unlike(configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse models that cannot make one forecast together.
+
+    Args:
+        configs: of each model, by its name. A model for any grid takes the time step of the data
+            and forecasts as far as the others.
+
+    Raises:
+        ConfigError: naming the first that differs, and in what.
+    """
+    (first, usual), *_ = sorted(configs.items(), key=lambda one: is_for_any_grid(one[1]))
+    for name, config in configs.items():
+        for key, words in _ALIKE.items():
+            if is_for_any_grid(config) and key in ("timestep_minutes", "lead_steps"):
+                continue
+            theirs, ours = (_value(one, key) for one in (config, usual))
+            if theirs != ours:
+                raise ConfigError(
+                    f"checkpoint: {words} of {name}: {theirs},"
+                    f" of {first} {ours}; models that make one forecast have the same. Leave one"
+                    " of them out."
+                )
+
+
+_ALIKE = {
+    "timestep_minutes": "the minutes from frame to frame",
+    "lead_steps": "the lead steps",
+    "model.head": "the head",
+    "model.thresholds": "the thresholds",
+}
+"""What models have in common that make one forecast, and what it is called."""
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; the thresholds of a model without probabilities are idle."""
+    if key == "model.thresholds" and config["model"].get("head") != "probability":
+        return None
+    found: Any = config
+    for name in key.split("."):
+        found = found.get(name)
+    return found
 
 
 def steps_of(model: Model) -> tuple[int, int]:
@@ -110,6 +167,25 @@ def spacing(model: Model, checkpoint: str) -> np.timedelta64:
     return np.timedelta64(round(minutes * 60), "s")
 
 
+def turn_for(
+    about: Mapping[str, Any], scene: Scene, config: PredictConfig
+) -> tuple[Turn, list[str]]:
+    """Return how the frames of a scene are turned for a model, and what is to be known of that, in
+    words.
+
+    Errors: DataError for a grid that the model is not for.
+    """
+    any_grid, place = is_for_any_grid(about["config"]), about.get("place")
+    turn = turn_of(place, scene.grid)
+    allowed = config.other_grid or any_grid
+    remarks = [
+        refuse_other_grid(place, scene.grid, config.data.path, allowed=allowed),
+        turn.remark,
+        beyond_experience(known_pixel_km(scene.grid), scene.timestep_minutes) if any_grid else "",
+    ]
+    return turn, [remark for remark in remarks if remark]
+
+
 def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> None:
     """Errors: ConfigError where not even the newest frame would be left."""
     if missing_frames >= input_steps:
@@ -143,12 +219,23 @@ def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str
         )
 
 
+def size_seen(about: Mapping[str, Any], scene: Scene) -> Sequence[int]:
+    """The size (h, w) of the frames that a model sees of a scene: of its region, or all of them."""
+    region = about.get("region")
+    if region is None:
+        return scene.size
+    return [last - first for first, last in (region["rows"], region["columns"])]
+
+
 def fields_at_once(model: Model) -> int:
     """How many fields (h, w) are held for each lead time while a forecast is made: the rate, and of
-    probabilities what the network says, what is taken forward, and all of that put together.
+    probabilities what the network says, what is taken forward, and all of that put together. Of
+    several models the forecasts of all, too.
     """
     config = model.about["config"]["model"]
-    return 1 + (3 * len(config["thresholds"]) if config.get("head") == "probability" else 0)
+    models: int = model.about.get("models", 0)
+    levels = len(config["thresholds"]) if config.get("head") == "probability" else 0
+    return 1 + 3 * levels + models * (1 + levels)
 
 
 def refuse_too_long(lead_steps: int, size: Sequence[int], where: str, fields: int = 1) -> None:

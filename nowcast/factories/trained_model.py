@@ -12,12 +12,15 @@ from nowcast.factories.windows import open_forecaster
 from nowcast.forecast.any_grid import is_for_any_grid, on_grid
 from nowcast.forecast.forecaster import turned
 from nowcast.forecast.memory import memory_allowed
-from nowcast.forecast.scene_forecast import SceneForecast, scene_forecast
+from nowcast.forecast.pooling import Part, scene_forecast_of
+from nowcast.forecast.regional import forecast_within
+from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.forecast.streaming import WarmForecaster
 from nowcast.forecast.tiling import choose_tiling, tiled_forecast
 from nowcast.probability.forecast import Forecast
 from nowcast.radar.placing.grid_match import AS_STORED, Turn
 from nowcast.radar.placing.place import known_pixel_km
+from nowcast.radar.placing.regions import find_region
 from nowcast.sequences.scene import Scene
 from nowcast.training.precision import choose_precision
 
@@ -43,13 +46,31 @@ class TrainedModel:
             self.warm.prepare()
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
+        return scene_forecast_of([self.part_of(scene, turn)], scene.size, self.config.rate)
+
+    def part_of(self, scene: Scene, turn: Turn = AS_STORED) -> Part:
+        """As `forecast_of`: the forecast of the region that the model was trained on, or of the
+        whole grid, on the CPU.
+
+        Errors: DataError if the scene does not hold that region.
+        """
         warm = self._set_to(scene) if self.for_any_grid else self.warm
         forecaster = warm.forecaster
         raw = raw_window(
             scene, self.about["config"], self.config.input_paths, forecaster.inputs,
             moving=forecaster.moving,
         )  # fmt: skip
-        return scene_forecast(turned(self._forecast(warm, turn(raw)), turn))
+        raw, stored = turn(raw), self.about.get("region")
+        if stored is None:
+            return Part(turned(self._forecast(warm, raw), turn).cpu(), forecaster.calibration)
+        region = find_region(stored, scene.grid, self.config.data.path)
+        made = forecast_within(
+            forecaster,
+            region.turned(turn, scene.size),
+            raw,
+            lambda part: self._forecast(warm, part),
+        )
+        return Part(turned(made, turn).cpu(), forecaster.calibration, region)
 
     def _set_to(self, scene: Scene) -> WarmForecaster:
         """Return a model for any grid, set to the pixel size and the time step of a scene.

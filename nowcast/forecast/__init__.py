@@ -36,6 +36,8 @@ FACE = {
     "accumulating": "the sums of a forecast, as arrays",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
+    "pooling": "one forecast of several models",
+    "regional": "the forecast of a region",
     "any_grid": "a model for any grid, set to the data at hand",
     "streaming": "forecasts of one window after the other",
     "tiling": "forecasts of large grids in tiles",

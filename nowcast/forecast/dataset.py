@@ -7,7 +7,8 @@ from.
                                        or CDO reads nothing
     probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
                                        it: `file_probability`
-    member_rate(time, realization, y, x)   members drawn from the probabilities: `file_members`
+    member_rate(time, realization, y, x)   members drawn from the probabilities, or the rates of
+                                       several models: `file_members`
     accumulation_30min(time, y, x)     mm, sums for each length that was asked for:
                                        `file_accumulation`
     realization(realization)           number of the member, from 1 on
@@ -138,7 +139,8 @@ def build_forecast(
             which method and where that is published, if it is not a trained ConvLSTM.
         probabilities: of the same times and pixels, if the method gives any; the dataset has them
             in steps of 0.005, as a file has.
-        members: (lead, n, y, x) in mm/h that were drawn from the probabilities, if any.
+        members: (lead, n, y, x) in mm/h, if any: drawn from the probabilities, or without these the
+            rates of each of several models.
 
     Returns:
         `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11; with
@@ -186,7 +188,7 @@ def build_forecast(
         coords[THRESHOLD] = threshold_variable(probabilities)
         fields[PROBABILITY] = probability_variable(probabilities)
     if members is not None:
-        fields[MEMBER_RATE] = member_variable(members)
+        fields[MEMBER_RATE] = member_variable(members, drawn=probabilities is not None)
     if CRS in grid.coords:
         for field in fields.values():
             field.attrs["grid_mapping"] = CRS

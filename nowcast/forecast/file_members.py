@@ -1,7 +1,8 @@
 """Members of an ensemble in the forecast file, next to the one rate of the forecast.
 
 member_rate(time, realization, y, x)   float32, mm h-1, drawn from the probabilities; missing
-                                       (NaN) where these are
+                                       (NaN) where these are. Or the rates of each of several
+                                       models that give no probabilities
 realization(realization)               number of the member, from 1 on
 """
 
@@ -25,11 +26,14 @@ def members_of(forecast: xr.Dataset) -> NDArray[np.float32] | None:
     return members
 
 
-def member_variable(members: NDArray[np.float32]) -> xr.Variable:
-    """Build `member_rate` (time, realization, y, x)."""
+def member_variable(members: NDArray[np.float32], *, drawn: bool = True) -> xr.Variable:
+    """Build `member_rate` (time, realization, y, x) of members that were drawn from probabilities,
+    or are each the rates of one of several models.
+    """
     about = {
         "standard_name": "lwe_precipitation_rate",
-        "long_name": "precipitation rate of members drawn from the probabilities",
+        "long_name": "precipitation rate of "
+        + ("members drawn from the probabilities" if drawn else "each of several models"),
         "units": UNITS,
     }
     return xr.Variable(MEMBER_DIMS, members.astype(np.float32, copy=False), about)

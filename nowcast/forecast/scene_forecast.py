@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nowcast.arrays import Float32Array
+from nowcast.arrays import BoolArray, Float32Array
 from nowcast.forecast.file_probability import FileProbabilities
 
 if TYPE_CHECKING:
@@ -19,18 +19,23 @@ class SceneForecast:
     Args:
         rates: (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h, NaN = missing.
         probabilities: for the same times and pixels; None if the method gives none.
-        members: (lead, n, h, w) in mm/h drawn from the probabilities; None if none were drawn.
+        members: (lead, n, h, w) in mm/h: drawn from the probabilities, or without these the rates
+            of each of several models; None if there are none.
+        within: (h, w) where a model forecasts; None: on the whole grid.
+        remarks: what is to be known of it, in words.
     """
 
     rates: Float32Array
     probabilities: FileProbabilities | None = None
     members: Float32Array | None = None
+    within: BoolArray | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def scene_forecast(forecast: "Forecast", *, ensemble: bool = False) -> SceneForecast:
     """Return the forecast of one case (1, lead, …) as arrays, on the CPU."""
     rates: Float32Array = forecast.rates[0].float().cpu().numpy()
-    probabilities = forecast.probabilities
+    probabilities, members = forecast.probabilities, forecast.members
     return SceneForecast(
         rates if ensemble else rates[:, 0],
         None
@@ -38,4 +43,5 @@ def scene_forecast(forecast: "Forecast", *, ensemble: bool = False) -> SceneFore
         else FileProbabilities(
             probabilities.thresholds, np.asarray(probabilities.values[0].float().cpu())
         ),
+        None if members is None else members[0].float().cpu().numpy(),
     )

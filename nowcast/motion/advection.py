@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.motion.grid import COARSE
+from nowcast.motion.grid import COARSE, coarse_size
 
 _LEAST_MEASURED = 0.5
 """Share of measured pixels around a point from which on an interpolated value counts."""
@@ -69,6 +69,28 @@ def refine(coarse: Tensor, size: tuple[int, int], corner: tuple[int, int] = (0, 
     )
     cut: Tensor = fine[..., rows, columns].unflatten(0, coarse.shape[:2])
     return cut
+
+
+def motion_within(motion: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Return the motion of a part of the grid, on the coarse grid of that part.
+
+    Args:
+        motion: (b, 2, hc, wc) of the whole grid, in pixels per timestep, x then y.
+        corner: row and column of the first pixel of the part.
+        size: (h, w) of the part.
+
+    Returns:
+        (b, 2, coarse height, coarse width).
+    """
+    y, x = (
+        (first + COARSE * torch.arange(count)) / COARSE / max(length - 1, 1) * 2 - 1
+        for first, count, length in zip(corner, coarse_size(*size), motion.shape[-2:], strict=True)
+    )
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).to(motion)
+    return functional.grid_sample(
+        motion, places.expand(len(motion), -1, -1, -1),
+        mode="bilinear", padding_mode="border", align_corners=True,
+    )  # fmt: skip
 
 
 def move(

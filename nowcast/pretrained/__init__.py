@@ -4,8 +4,9 @@ A card is JSON for programs and Markdown for people. It holds the SHA-256 of its
 another file in its place is noticed before it is used.
 """
 
+import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,35 @@ def checkpoint_path(checkpoint: str) -> str:
     return str(path_of(checkpoint)) if checkpoint in model_names() else checkpoint
 
 
-def checkpoint_name(path: str) -> str:
-    """Return how a checkpoint is called in files and logs: by its path, or by its name if it comes
-    with nowcast.
+def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
+    """Return the checkpoints that are there now of a path or a glob, or of several, in this order
+    and those of a glob sorted.
+
+    Raises:
+        MissingInputError: if a glob finds none.
     """
+    found: list[str] = []
+    for one in [given] if isinstance(given, str) else given:
+        named = checkpoint_path(one)
+        if glob.has_magic(named) and not Path(named).expanduser().exists():
+            paths = sorted(glob.glob(str(Path(named).expanduser()), recursive=True))
+            if not paths:
+                raise MissingInputError(
+                    f"{named}: no such checkpoint; give those that 'nowcast train' wrote, as"
+                    " checkpoint='runs/*/best.pt'."
+                )
+            found += paths
+        else:
+            found.append(named)
+    return list(dict.fromkeys(found))
+
+
+def checkpoint_name(path: str | Sequence[str]) -> str:
+    """Return how a checkpoint is called in files and logs, or several: by its path, or by its name
+    if it comes with nowcast.
+    """
+    if not isinstance(path, str):
+        return ", ".join(map(checkpoint_name, path))
     given = Path(path)
     return given.stem if given.parent == FOLDER else path
 

@@ -70,11 +70,17 @@ class Calibration:
             make = {"median": median_rates, "mean": mean_rates}[rate]
             parts = [make(Probabilities(self.thresholds, values[:, leads])) for leads in slices]
         else:
-            cuts = self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
+            cuts = self.cuts_of(probabilities)
             parts = [
                 rates_by_cuts(values[:, leads], cuts[:, leads], self.thresholds) for leads in slices
             ]
         return torch.cat(parts, dim=1)
+
+    def cuts_of(self, probabilities: Probabilities) -> Tensor:
+        """Return the cuts (b, lead, k), or (1, lead, k) of all cases, of calibrated probabilities
+        of all lead times and of the whole grid.
+        """
+        return self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
 
     def state(self) -> dict[str, Any]:
         """Return it as plain values and tensors, for a checkpoint."""

@@ -15,8 +15,8 @@ class Forecast:
         rates: (b, lead, m, h, w) in mm/h of m members, NaN = missing.
         probabilities: (b, lead, k, h, w) for the same times and pixels; None if the method gives
             none.
-        members: (b, lead, n, h, w) in mm/h of n members drawn from the probabilities, NaN =
-            missing; None if none were drawn.
+        members: (b, lead, n, h, w) in mm/h of n members drawn from the probabilities, or without
+            these the rates of n models, NaN = missing; None if there are none.
 
     Raises:
         ValueError: they are not for the same times and pixels.
@@ -34,6 +34,15 @@ class Forecast:
                     f"{name}: {tuple(field.shape)} must be for the times and pixels of the rates,"
                     f" {tuple(self.rates.shape)}."
                 )
+
+    def cpu(self) -> "Forecast":
+        """Return it on the CPU."""
+        known, members = self.probabilities, self.members
+        return Forecast(
+            self.rates.cpu(),
+            None if known is None else Probabilities(known.thresholds, known.values.cpu()),
+            None if members is None else members.cpu(),
+        )
 
 
 def _times_and_pixels(field: Tensor) -> tuple[int, ...]:

@@ -23,7 +23,8 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
     Args:
         scores: (b, lead, k, h, w), what grows with the chance of reaching each threshold, at least
             0, NaN = missing; or (b, lead, 1, h, w), one for all thresholds.
-        cuts: (lead, k) or (b, lead, k), above 0, infinite where a threshold is never reached.
+        cuts: (lead, k) or (b, lead, k), or of each pixel (b, lead, k, h, w); above 0, infinite
+            where a threshold is never reached.
         thresholds: (k,) in mm/h, rising.
 
     Returns:
@@ -36,7 +37,8 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
         1.842
     """
     levels = torch.tensor(thresholds, dtype=torch.float32, device=scores.device)
-    ratio = scores.float() / cuts.to(scores.device, torch.float32)[..., None, None]
+    cuts = cuts.to(scores.device, torch.float32)
+    ratio = scores.float() / (cuts if cuts.ndim == 5 else cuts[..., None, None])
     highest = [ratio[:, :, -1]]
     for k in reversed(range(len(levels) - 1)):
         highest.insert(0, torch.maximum(highest[0], ratio[:, :, k]))

@@ -49,6 +49,7 @@ FACE = {
     "placing.place": "where a grid lies, in words",
     "placing.north_up": "a regular grid, first row in the north",
     "placing.grid_match": "whether two grids are alike",
+    "placing.regions": "parts of a grid",
     "placing.cropping": "boxes of degrees",
     "placing.resampling": "larger pixels, or those of another grid",
     "series.series": "many files as one series",

@@ -16,6 +16,7 @@ from nowcast.errors import DataError
 from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
 from nowcast.periods import Period
 from nowcast.radar.grid import RATE, WET_RATE, measured_rates
+from nowcast.radar.placing.regions import Region
 from nowcast.sequences.cache import FRAMES, clean, mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
@@ -53,6 +54,16 @@ class PackedRates:
     wet_share: NDArray[np.float64]
     tiles: NDArray[np.float32] | StoredArray
     covered: NDArray[np.bool_]
+
+    def wet_share_in(self, region: Region) -> NDArray[np.float64]:
+        """(time,) as `wet_share`, of the pixels of a region only."""
+        shares = np.full(len(self.times), np.nan)
+        for number in range(len(shares)):
+            values = self.frames[number, *region]
+            measured = np.count_nonzero(~np.isnan(values))
+            if measured:
+                shares[number] = np.count_nonzero(values >= WET_RATE) / measured
+        return shares
 
     def digest(self) -> str:
         """Return a SHA-256 of the size, the times, and the rain and coverage of each tile,

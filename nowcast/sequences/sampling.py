@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nowcast.errors import DataError
+from nowcast.radar.placing.regions import Region
 from nowcast.sequences.packed import TILE, PackedRates
 
 LEAST_RATE = 0.01
@@ -48,7 +50,12 @@ class CropSampler:
         crop: (height, width) in pixels.
         rain_power: 0 draws all alike, 1 in proportion to the rain.
         rows: (times,) the frame of each time that starts count, -1 where it is absent; None: every
-        frame is a time.
+            frame is a time.
+        region: in which crops lie wholly; None: the whole grid. The tiles at its border are weighed
+            with all their rain.
+
+    Raises:
+        DataError: if no pixel of the region is ever covered.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class CropSampler:
         crop: tuple[int, int],
         rain_power: float,
         rows: NDArray[np.int64] | None = None,
+        region: Region | None = None,
     ) -> None:
         self.rows_of_frames = np.arange(len(rates.times)) if rows is None else rows
         self.tiles, self.starts, self.steps, self.rain_power = (
@@ -70,7 +78,11 @@ class CropSampler:
         height, width = rates.covered.shape
         self.rows, self.columns = _Places(height, crop[0]), _Places(width, crop[1])
         covered = rates.covered if rates.covered.any() else np.ones_like(rates.covered)
-        self.places, self.cell_starts = self._allowed_places(_box_sums(covered, *crop) > 0)
+        allowed = _box_sums(covered, *crop) > 0
+        if region is not None:
+            allowed &= _places_in(region, crop, allowed.shape)
+            _refuse_uncovered(region, allowed)
+        self.places, self.cell_starts = self._allowed_places(allowed)
         self.blind = False
         totals = self._totals()
         if not totals[0].any():
@@ -217,6 +229,24 @@ def _draw(weights: NDArray[np.float64], spots: NDArray[np.float64]) -> NDArray[n
         max=np.flatnonzero(weights)[-1]
     )
     return found
+
+
+def _places_in(region: Region, crop: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which places a crop may have that lies wholly in a region."""
+    inside = np.zeros(shape, bool)
+    rows, columns = (
+        slice(axis.start, axis.stop - length + 1) for axis, length in zip(region, crop, strict=True)
+    )
+    inside[rows, columns] = True
+    return inside
+
+
+def _refuse_uncovered(region: Region, allowed: NDArray[np.bool_]) -> None:
+    if not allowed.any():
+        raise DataError(
+            f"no pixel of the region ({region}) is measured in any frame; there is nothing to learn"
+            " from. Give another region.index."
+        )
 
 
 def _box_sums(values: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:

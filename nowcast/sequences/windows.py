@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.motion.advection import motion_within
 from nowcast.motion.frames import take_along, window_displacement
 from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period
+from nowcast.radar.placing.regions import Region
 from nowcast.sequences.batch import speed_channel
 from nowcast.sequences.clock import clock_of, run_of
 from nowcast.sequences.fields import Fields
@@ -94,6 +96,8 @@ class RadarWindows:
             crops are cut.
         spacing: of pixels and frames, for models that are told.
         speed: whether windows that are taken along get the speed of the rain as a last channel.
+        region: in which windows lie; None for the whole grid. Rain that windows are taken along
+            with may come from outside of it.
 
     Errors: DataError where there is no window; ConfigError where crops that are to be turned are
     not square.
@@ -128,13 +132,16 @@ class RadarWindows:
         take_along: bool = False,
         spacing: Spacing | None = None,
         speed: bool = False,
+        region: Region | None = None,
     ) -> None:
         self.rates, self.scaling, self.shuffle, self.fields = rates, scaling, shuffle, fields
         self.motion, self.take_along = motion, take_along
         self.spacing, self.speed = spacing, speed and take_along
         self.input_steps, self.lead_steps = input_steps, lead_steps
         self.sampling, self.seed, self.clock = sampling, seed, clock_of(rates)
-        height, width = rates.frames.shape[1:]
+        whole = Region(*(slice(0, length) for length in rates.frames.shape[1:]))
+        self.region, self.is_part = region or whole, region is not None
+        height, width = self.region.size
         self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
         if sampling.rotate and self.crop[0] != self.crop[1]:
             raise ConfigError(
@@ -159,7 +166,9 @@ class RadarWindows:
 
         drawn = sampling.windows_per_epoch is not None
         self.sampler = (
-            CropSampler(rates, self.starts, steps, self.crop, sampling.rain_power, self.clock.rows)
+            CropSampler(
+                rates, self.starts, steps, self.crop, sampling.rain_power, self.clock.rows, region
+            )
             if drawn
             else None
         )
@@ -173,8 +182,11 @@ class RadarWindows:
         usable = clock.missing_in(starts, self.input_steps) == 0
         usable &= clock.missing_in(starts + self.input_steps, self.lead_steps) < self.lead_steps
         starts = starts[usable][:: self.sampling.stride]
+        if not self.sampling.min_wet_share:
+            return np.asarray(starts)
+        shares = self.rates.wet_share_in(self.region) if self.is_part else self.rates.wet_share
         wet: NDArray[np.bool_] = (
-            clock.mean_of(self.rates.wet_share, starts, steps) >= self.sampling.min_wet_share
+            clock.mean_of(np.nan_to_num(shares), starts, steps) >= self.sampling.min_wet_share
         )
         return np.asarray(starts[wet])
 
@@ -217,7 +229,8 @@ class RadarWindows:
 
     def _all(self, generator: np.random.Generator) -> list[Pick]:
         starts = generator.permutation(self.starts) if self.shuffle else self.starts
-        return [Pick(start) for start in starts.tolist()]
+        top, left = (axis.start for axis in self.region)
+        return [Pick(start, top, left) for start in starts.tolist()]
 
     def _drawn(self, generator: np.random.Generator) -> list[Pick]:
         assert self.sampler is not None
@@ -305,10 +318,16 @@ class RadarWindows:
         return [part[0].numpy() for part in parts]
 
     def motions(self, picks: Sequence[Pick]) -> Tensor:
-        """The motion at the reference times of picks, (b, 2, hc, wc)."""
+        """The motion at the reference times of picks, (b, 2, hc, wc), of the whole grid where they
+        are taken along here, else of the region.
+        """
         assert self.motion is not None
         newest = [pick.start + self.input_steps - 1 for pick in picks]
-        return torch.from_numpy(np.stack([self.motion[tick] for tick in newest])).float()
+        motion = torch.from_numpy(np.stack([self.motion[tick] for tick in newest])).float()
+        if self.take_along or not self.is_part:
+            return motion
+        corner = self.region.rows.start, self.region.columns.start
+        return motion_within(motion, corner, self.region.size)
 
     def _frames(
         self, numbers: NDArray[np.int64], rows: slice, columns: slice

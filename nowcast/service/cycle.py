@@ -163,6 +163,8 @@ def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
 def note(report: Report, made: "Made", config: PredictConfig) -> None:
     """Errors: InternalError where the forecast may not be published."""
     rates = made.scene.rates
+    if made.forecast.within is not None:
+        rates = np.where(made.forecast.within, rates, np.float32(np.nan))
     newest = rates[-1]
     covered = np.asarray(np.isfinite(rates).any(axis=0))
     report.method, report.reason = made.method, made.reason

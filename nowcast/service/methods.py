@@ -20,19 +20,19 @@ from nowcast.factories.models import (
     refuse_other_size,
     refuse_too_long,
     refuse_too_many_missing,
+    size_seen,
     spacing,
     steps_at,
     steps_of,
+    turn_for,
 )
-from nowcast.forecast.any_grid import beyond_experience, is_for_any_grid, most_lead_steps
+from nowcast.forecast.any_grid import is_for_any_grid, most_lead_steps
 from nowcast.forecast.baselines.library import refuse_absent
 from nowcast.forecast.file_accumulation import window_steps
 from nowcast.forecast.scene_forecast import SceneForecast
 from nowcast.places.rule import parse_rules
 from nowcast.pretrained import checkpoint_name, data_of, model_names
 from nowcast.probability.formulas import between
-from nowcast.radar.placing.grid_match import refuse_other_grid, turn_of
-from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
 from nowcast.service.input_window import (
     FrameReader,
@@ -70,11 +70,12 @@ class Methods:
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
         self.model: Model | None = None
+        self.checkpoints = config.checkpoints
         if config.checkpoint is not None:
             # so that it opens anywhere
             lends_its_steps = replace(config, device="cpu", precision="fp32", max_memory_gb=None)
             self.model = open_model(
-                config.checkpoint, config if config.baseline is None else lends_its_steps
+                self.checkpoints, config if config.baseline is None else lends_its_steps
             )
             if not is_for_any_grid(self.model.about["config"]):
                 self._refuse_too_many_missing(steps_of(self.model)[0])
@@ -148,31 +149,25 @@ class Methods:
         assert model is not None and config.checkpoint is not None
         timestep, input_steps, lead_steps = self._steps_of_model(source, at)
         scene = source.scene(at, Need(input_steps, config.missing_frames, timestep))
-        refuse_other_size(model.about["config"], scene.size, config.data.path)
+        size = size_seen(model.about, scene)
+        refuse_other_size(model.about["config"], size, config.data.path)
         fields = fields_at_once(model) + (config.ensemble or 0)
         refuse_too_long(lead_steps, scene.size, checkpoint_name(config.checkpoint), fields)
         _refuse_unplaced(config, scene)
-        any_grid = is_for_any_grid(model.about["config"])
-        place = model.about.get("place")
-        turn = turn_of(place, scene.grid)
-        allowed = config.other_grid or any_grid
-        remarks = [
-            refuse_other_grid(place, scene.grid, config.data.path, allowed=allowed),
-            turn.remark,
-            beyond_experience(known_pixel_km(scene.grid), scene.timestep_minutes)
-            if any_grid
-            else "",
-        ]
-        name = checkpoint_name(config.checkpoint)
+        turn, remarks = turn_for(model.about, scene, config)
+        forecast = model.forecast_of(scene, turn)
+        remarks += forecast.remarks
+        names = [checkpoint_name(one) for one in self.checkpoints]
+        ours = [data_of(name) for name in names if name in model_names()]
         made_with = {
-            "checkpoint": name,
-            **({MODEL_DATA: data_of(name)} if name in model_names() else {}),
+            "checkpoint": names if len(names) > 1 else names[0],
+            **({MODEL_DATA: "; ".join(ours)} if ours else {}),
             "checkpoint_versions": model.about["versions"],
             **{key: model.about[key] for key in ("exported_from_sha256",) if key in model.about},
             "computed_on": model.computed_on,
-            **({"remarks": "; ".join(filter(None, remarks))} if any(remarks) else {}),
+            **({"remarks": "; ".join(remarks)} if remarks else {}),
         }
-        return scene, model.forecast_of(scene, turn), made_with
+        return scene, forecast, made_with
 
     def _steps_of_model(
         self, source: FrameReader, at: np.datetime64

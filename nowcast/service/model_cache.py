@@ -1,18 +1,30 @@
-"""The model of a run of cycles: opened once, and again where its checkpoint becomes another one."""
+"""The model of a run of cycles, or several: opened once, and again where a checkpoint becomes
+another one, or a glob finds others.
+"""
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nowcast.config.predict import PredictConfig
 from nowcast.errors import TryLaterError
 from nowcast.explain import explain
 from nowcast.files import sha256
+from nowcast.pretrained import checkpoint_name
 from nowcast.startup import without_garbage_collection
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Methods
 
 log = logging.getLogger(__name__)
+
+
+def checksum_of(checkpoints: Sequence[str]) -> str:
+    """Return the SHA-256 of a checkpoint, of several one after the other, "" of none.
+
+    Errors: MissingInputError.
+    """
+    return ", ".join(sha256(one) for one in checkpoints)
 
 
 class ModelCache:
@@ -23,17 +35,17 @@ class ModelCache:
         self.opened: tuple[str, Methods] | None = None
 
     def checksum(self) -> str:
-        """Of the checkpoint to forecast by: that of the file, or where it cannot be used any
-        more, of the one that is open, which is said. Errors: MissingInputError, DataError where
-        none is open.
+        """Of the checkpoint to forecast by, or of several, as `checksum_of`: that of the file, or
+        where it cannot be used any more, of the one that is open, which is said. Errors:
+        MissingInputError, DataError where none is open.
         """
         if self.config.checkpoint is None:
             return ""
         if self.opened is None:
-            return sha256(self.config.checkpoint)
+            return checksum_of(self.config.checkpoints)
         before = self.opened
         try:
-            found = sha256(self.config.checkpoint)
+            found = checksum_of(self.config.checkpoints)
             if found != before[0]:
                 self.methods(found)
         except Exception as error:
@@ -51,9 +63,10 @@ class ModelCache:
 
         if self.opened is None or self.opened[0] != checksum:
             opened = Methods(self.config)
-            if self.config.checkpoint is not None and sha256(self.config.checkpoint) != checksum:
+            if checksum_of(self.config.checkpoints) != checksum:
                 raise TryLaterError(
-                    f"{self.config.checkpoint}: was replaced while it was read; try again."
+                    f"{checkpoint_name(self.config.checkpoint)}: was replaced while it was read;"
+                    " try again."
                 )
             self.opened = checksum, opened
         return self.opened[1]

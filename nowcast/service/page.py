@@ -1,5 +1,6 @@
 """The page of the newest forecast: what was observed in the last hour, and what is forecast."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
@@ -137,11 +138,15 @@ def _about(forecast: xr.Dataset, zone: tzinfo) -> Iterator[tuple[str, str]]:
 
 
 def _method(attrs: dict[str, str]) -> str:
-    """The name of the method; of a model the name of its file, and the start of its checksum."""
+    """The name of the method; of a model the name of its file, and the start of its checksum; of
+    several models how many they are.
+    """
     method = attrs.get("method", MODEL)
     if method != MODEL or "checkpoint" not in attrs:
         return method.replace("_", " ")
     digits = attrs.get("checkpoint_sha256", "")[:12]
+    with suppress(ValueError, TypeError):  # of one path
+        return f"{len(json.loads(attrs['checkpoint']))} models as one"
     return f"model {Path(attrs['checkpoint']).name}" + (f" ({digits})" if digits else "")
 
 

@@ -91,6 +91,8 @@ class Trainer:
         self.inputs, self.processes = inputs, processes
         # of the grid of the frames, as plain values, for those who forecast
         self.place: Mapping[str, Any] | None = None
+        # the part of that grid that the model learns, as plain values; None for all of it
+        self.region: Mapping[str, Any] | None = None
         # the package that adds the model, if it is none of ours, for those who forecast
         self.packages: Mapping[str, str] = {}
         # what the frames were, as plain values, for those who resume or inspect
@@ -501,6 +503,7 @@ class Trainer:
             "versions": dict(versions()),
             "config": self.config,
             "place": self.place,
+            "region": self.region,
             "data": self.data,
             "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "best_epoch": self.best["epoch"] if self.best else None,

@@ -9,6 +9,7 @@ from nowcast.errors import DataError
 
 _MOST_STEPS = 10_000  # frames that a model sees, or forecasts
 _YEAR = 366 * 1440  # minutes
+_REGION = {"rows", "columns", "size", "y", "x", "crs"}
 _PLACE = {"crs", "pixel", "unit", "ground", "first_row"}
 
 
@@ -58,6 +59,29 @@ def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
         raise DataError(
             f"{path}: what it says of the grid of its training cannot be used; train it again."
         )
+    region = about.get("region")
+    if region is not None and not _is_region(region):
+        raise DataError(
+            f"{path}: what it says of the region of its training cannot be used; train it again."
+        )
+
+
+def _is_region(region: Any) -> bool:
+    """Whether this is what a checkpoint says of a part of a grid."""
+    if not isinstance(region, dict) or not region.keys() >= _REGION:
+        return False
+    pixels = [region[key] for key in ("rows", "columns", "size")]
+    ends = [region[key] for key in ("y", "x")]
+    return (
+        isinstance(region["crs"], dict)
+        and all(_is_pair(pair) and all(type(one) is int for one in pair) for pair in pixels)
+        and all(0 <= first < last <= n for (first, last), n in zip(pixels, pixels[2], strict=False))
+        and (ends == [None, None] or all(_is_pair(pair) and _are_numbers(pair) for pair in ends))
+    )
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
 
 
 def _is_place(place: Any) -> bool:

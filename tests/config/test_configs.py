@@ -18,6 +18,7 @@ from nowcast.config.effects import configs_folder
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.config.predict import PredictConfig
 from nowcast.config.train import TrainConfig
+from nowcast.errors import ConfigError
 from nowcast.model import MODELS, build_model
 from nowcast.radar import ReadOptions
 from nowcast.sequences.options import Candidates, Sampling
@@ -172,3 +173,19 @@ def test_the_pixels_of_hko7_are_those_of_its_publication_but_at_no_rain() -> Non
 
 def test_configs_lie_beside_the_package_in_a_checkout() -> None:
     assert configs_folder() == Path(__file__).parents[2] / "configs"
+
+
+def test_the_steps_of_regions_leave_no_gap() -> None:
+    hetero = composed("train", "experiment=hetero")
+    assert isinstance(hetero, TrainConfig)
+    assert (hetero.region.size, hetero.region.stride) == (128, 64)
+    assert composed("train", "region.size=9").region.stride == 5  # type: ignore[attr-defined]
+    for words, said in (
+        (["region.size=64", "region.step=65"], "leave gaps between regions of region.size=64"),
+        (["region.step=64"], "give region.size"),
+        (["region.index=1"], "give region.size"),
+        (["region.size=64", "region.index=-1"], "region.index: must be at least 0"),
+        (["data=moving_mnist", "scaling=linear", "scaling.maximum=1", "region.size=32"], "digits"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            composed("train", *words)

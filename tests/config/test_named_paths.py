@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nowcast.config.named_paths import by_name, named_paths
+from nowcast.config.named_paths import by_name, named_models, named_paths, one_or_several
 from nowcast.errors import ConfigError
 
 
@@ -35,3 +35,13 @@ def test_a_single_path_stays_as_it_is() -> None:
 def test_what_is_no_path_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"^checkpoint: "):
         named_paths("checkpoint", given)
+
+
+def test_a_name_may_have_several_models() -> None:
+    given = {"both": ["a.pt", "b.pt"], "all": "r/*.pt", "one": ["c.pt"]}
+    assert named_models("checkpoint", given) == {**given, "one": "c.pt"}
+    assert named_models("checkpoint", ["r/a.pt", "r/b.pt"]) == {"a": "r/a.pt", "b": "r/b.pt"}
+    assert one_or_several("checkpoint", ["a.pt", "b.pt", "a.pt"]) == ["a.pt", "b.pt"]
+    for wrong in ({"both": []}, {"both": [["a.pt"]]}, {"both": [""]}):
+        with pytest.raises(ConfigError, match=r"^checkpoint: "):
+            named_models("checkpoint", wrong)

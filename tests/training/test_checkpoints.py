@@ -70,7 +70,7 @@ def test_what_was_written_is_read(path) -> None:
 
 def test_a_checkpoint_holds_all_that_a_run_needs_to_go_on(trained) -> None:
     assert trained.keys() == {
-        "schema", "versions", "config", "place", "packages", "data", "written", "best_epoch", "start", "weights",
+        "schema", "versions", "config", "place", "region", "packages", "data", "written", "best_epoch", "start", "weights",
         "ema", "optimizer", "schedule", "gradient_scaler", "rng", "progress", "calibration",
     }  # fmt: skip
     assert trained["versions"] == versions()

@@ -106,7 +106,7 @@ def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
     place = place_of_grid(grid)
     size = pixel_size(place)
     said = {
-        "crs": _plain_attrs(place),
+        "crs": plain_crs(place),
         "pixel": (
             None if size is None else [_sign(place, "y") * size[0], _sign(place, "x") * size[1]]
         ),
@@ -124,7 +124,7 @@ def place_difference(stored: dict[str, Any] | None, grid: xr.Dataset) -> str:
     here = place_for_checkpoint(grid)
     if stored is None or here is None:
         return ""
-    if stored["crs"] and here["crs"] and _projection_differs(stored["crs"], here["crs"]):
+    if stored["crs"] and here["crs"] and projection_differs(stored["crs"], here["crs"]):
         return f"its projection is {_words(here)}, that of the training {_words(stored)}"
     if stored["pixel"] and here["pixel"]:
         if here["unit"] != stored["unit"] or not np.allclose(
@@ -159,7 +159,8 @@ def refuse_other_grid(
     return f"the grid is another than the model was trained on: {difference}" if difference else ""
 
 
-def _projection_differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def projection_differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two grid mappings, as `plain_crs` has them, turn or bend the map otherwise."""
     if one.get("grid_mapping_name") != other.get("grid_mapping_name"):
         return True
     return any(
@@ -175,7 +176,7 @@ def _angles_differ(one: Any, other: Any) -> bool:
     return a.shape != b.shape or bool((np.abs((a - b + 180.0) % 360.0 - 180.0) > _ANGLE_OFF).any())
 
 
-def _plain_attrs(place: Place) -> dict[str, Any]:
+def plain_crs(place: Place) -> dict[str, Any]:
     """Of the grid mapping what is a word or numbers and is asked for here, as plain values."""
     if CRS not in place:
         degrees = "x" in place and str(place["x"].attrs.get("units", "")).startswith("degree")
