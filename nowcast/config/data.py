@@ -13,6 +13,7 @@ from nowcast.config.effects import SHAPES, SHAPES_MADE_OF_DAYS, SHAPES_NOT
 from nowcast.errors import ConfigError
 from nowcast.radar.reading.options import ReadOptions
 from nowcast.sequences.options import Sampling
+from nowcast.untrusted.addresses import check_address, is_address
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class RadarConfig(ReadOptions, DataConfig):
 
     def __post_init__(self) -> None:
         not_empty("data.path", self.path)
+        if is_address(self.path):
+            check_address(self.path)
         positive("data.max_rate", self.max_rate)
         positive("data.cache_gb", self.cache_gb)
         if self.accumulation_minutes is not None:

@@ -19,12 +19,14 @@ from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import into_cache, reading
+from nowcast.files import FileVersion
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
 from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
+from nowcast.radar.remote.path import RemotePath
 from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
 from nowcast.sequences.inputs import Inputs
@@ -73,11 +75,13 @@ def _progress_bar(words: str) -> Iterator[Progress]:
 
 def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:
     """What the files of these frames hold, and how they are read: it changes with either, and
-    with nothing else.
+    with nothing else; of a store by address, with what describes its arrays.
     """
     series = grid.encoding["series"].within(period.start, period.end)
     paths = [series.files[k].path for k in np.unique(series.file_of)]
-    return json.dumps([contents_of(paths, data.cache), asdict(reading(data)), __version__])
+    here = [path for path in paths if not isinstance(path, RemotePath)]
+    stores = [[str(one), FileVersion.of(one).inode] for one in paths if one not in here]
+    return json.dumps([contents_of(here, data.cache), asdict(reading(data)), __version__, *stores])
 
 
 def moving_mnist_windows(
