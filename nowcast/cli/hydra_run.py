@@ -18,6 +18,7 @@ from nowcast.errors import (
     UsageError,
 )
 from nowcast.explain import report
+from nowcast.untrusted.addresses import holds_secret
 
 Task = Callable[[Any, Path], float | None]
 

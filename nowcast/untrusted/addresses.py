@@ -1,7 +1,7 @@
 """Addresses of data that lie elsewhere, as `s3://bucket/rain.zarr`: what one may be.
 
-Allowed are a few protocols that fetch from a named server, and an archive there or here. All else is
-refused by its name: fsspec knows protocols that read local files, run commands on other machines, or
+Allowed are a few protocols that fetch from a named server, and an archive there or here. All else
+is refused by its name: fsspec knows protocols that read local files, log in to other machines, or
 follow references that a file holds.
 
 An address is stored in checkpoints, forecast files and logs, so it may hold no secret: neither user
@@ -36,7 +36,9 @@ def check_address(address: str, key: str = "data.path") -> None:
     """Errors: ConfigError, without the secret, if the address is none that nowcast follows."""
     first, *others = address.split("::")
     if len(others) > 1 or (others and not first.startswith(f"{ARCHIVE}://")):
-        raise ConfigError(f"{key}: {_named(address)} chains what nowcast does not chain; {_ALLOWED}.")
+        raise ConfigError(
+            f"{key}: {_named(address)} chains what nowcast does not chain; {_ALLOWED}."
+        )
     if first.startswith(f"{ARCHIVE}://"):
         if not others or not others[0]:
             raise ConfigError(

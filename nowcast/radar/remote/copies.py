@@ -19,7 +19,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
@@ -30,12 +30,17 @@ from nowcast.errors import ConfigError, MissingInputError, TryLaterError
 from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
 from nowcast.radar.remote.path import RemotePath
 from nowcast.radar.remote.servers import explain_remote, open_server
+from nowcast.untrusted.isolation import WAITING, isolated
 
 log = logging.getLogger(__name__)
 
 FOLDER = "copies"
 _AT_ONCE = 8
 """Files that are fetched at a time."""
+_BATCH = 2**26
+"""Bytes that are fetched at a time, unless one file is larger."""
+_SLOWEST = 1e5
+"""Bytes a second that a server may take long for."""
 _OWN = 3600.0
 """Seconds after which a process may remove a copy that it did not ask for again."""
 
@@ -87,8 +92,7 @@ def fetched(
             " which is read where it is."
         )
     folder = Path(cache) / FOLDER
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        wanted = list(pool.map(lambda one: _wanted(one, folder), away))
+    wanted = [_wanted(one, folder) for one in away]
     with only_writer(folder, wait=math.inf):
         _session.use(folder, [one.copy for one in wanted])
         missing = [one for one in wanted if not one.is_there()]
@@ -96,11 +100,8 @@ def fetched(
     if missing:
         size = sum(one.size for one in missing)
         log.info("fetching %d of %d files (%.3g MB)", len(missing), len(wanted), size / 1e6)
-        pool = ThreadPoolExecutor(_AT_ONCE)
-        try:
-            list(pool.map(_fetch, missing))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for some in _batches(sorted(missing, key=lambda one: one.copy)):  # locks in one order
+        _fetch(some)
     for one in wanted:
         with suppress(OSError):  # of another user's file
             os.utime(one.copy, ns=(time.time_ns(), one.changed_ns))
@@ -136,28 +137,58 @@ def _changed_ns(about: dict[str, Any], version: str) -> int:
     return int(sha256(version.encode()).hexdigest()[:7], 16) * 10**9
 
 
-def _fetch(wanted: _Wanted) -> None:
-    with only_writer(wanted.copy.parent / f".{wanted.copy.name}.lock.d", wait=math.inf):
-        if wanted.is_there():  # another process has fetched it meanwhile
-            return
-        with written_whole(wanted.copy) as temporary:
-            _get(wanted, temporary)
-        with written_whole(wanted.about) as temporary:
-            temporary.write_text(wanted.version)
+def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Some files at a time, not too large together."""
+    batch: list[_Wanted] = []
+    for one in wanted:
+        if batch and (len(batch) == _AT_ONCE or sum(b.size for b in batch) + one.size > _BATCH):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
-def _get(wanted: _Wanted, temporary: Path) -> None:
+def _fetch(wanted: Sequence[_Wanted]) -> None:
+    """Fetch files, of which each is written whole or not at all; what another process has fetched
+    meanwhile is not fetched again.
+    """
+    with ExitStack() as stack:
+        for one in wanted:
+            folder = one.copy.parent / f".{one.copy.name}.lock.d"
+            stack.enter_context(only_writer(folder, wait=math.inf))
+        missing = [one for one in wanted if not one.is_there()]
+        temporary = [stack.enter_context(written_whole(one.copy)) for one in missing]
+        jobs = [
+            (str(one.source), str(to), one.size) for one, to in zip(missing, temporary, strict=True)
+        ]
+        seconds = WAITING + sum(one.size for one in missing) / _SLOWEST
+        if jobs:
+            isolated(missing[0].source, _get, jobs, waiting=seconds)
+    for one in missing:
+        with written_whole(one.about) as about:
+            about.write_text(one.version)
+
+
+def _get(jobs: Sequence[tuple[str, str, int]]) -> None:
+    """Fetch files, all at once, to local paths. Errors: as explain_remote."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        list(pool.map(_get_one, jobs))
+
+
+def _get_one(job: tuple[str, str, int]) -> None:
+    address, local, expected = job
     try:
-        fs, path = open_server(str(wanted.source))
-        fs.get_file(path, str(temporary))
+        fs, path = open_server(address)
+        fs.get_file(path, local)
     except Exception as error:
-        refuse_fault_of_machine(temporary, error)
-        raise explain_remote(str(wanted.source), error) from error
-    size = temporary.stat().st_size
-    if size != wanted.size:
+        refuse_fault_of_machine(local, error)
+        raise explain_remote(address, error) from error
+    size = os.stat(local).st_size
+    if size != expected:
         raise TryLaterError(
-            f"{wanted.source}: {size} bytes came of {wanted.size}; it changes, or the server broke"
-            " off: try again later."
+            f"{address}: {size} bytes came of {expected}; it changes, or the server broke off: try"
+            " again later."
         )
 
 
@@ -227,7 +258,6 @@ class _Session:
     def _is_own(self, folder: Path, file: int) -> bool:
         own = self.files.get(folder)
         return own is not None and os.path.samestat(os.fstat(file), os.fstat(own))
-
 
     def end(self) -> None:
         """Use none any more; of a forked process they stay its parent's."""

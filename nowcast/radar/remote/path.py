@@ -102,13 +102,7 @@ class RemotePath(PosixPath):
 
     def info(self) -> dict[str, Any]:
         """What the server says of it. Errors: FileNotFoundError; as explain_remote."""
-        try:
-            fs, path = open_server(str(self))
-            return dict(fs.info(path))
-        except Exception as error:
-            if is_absent(error):
-                raise FileNotFoundError(f"{self} is not there") from None
-            raise explain_remote(str(self), error) from error
+        return isolated(self, _info, str(self))
 
     def entries(self) -> list[Entry]:
         """What the folder holds, by name. Errors: MissingInputError; as explain_remote."""
@@ -116,15 +110,7 @@ class RemotePath(PosixPath):
             raise MissingInputError(
                 f"{self}: HTTP has no listing of folders; give the address of one file or store."
             )
-        try:
-            fs, path = open_server(str(self))
-            found = fs.ls(path, detail=True)
-        except Exception as error:
-            if is_absent(error):
-                return []
-            raise explain_remote(str(self), error) from error
-        named = {str(one["name"]).rstrip("/").rpartition("/")[2]: one["type"] for one in found}
-        named.pop("", None)
+        named = isolated(self, _listed, str(self))
         return [Entry(name, named[name]) for name in sorted(named) if name != self.name]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
@@ -151,9 +137,41 @@ def path_of(path: str | Path) -> Path:
             f"{path}: HTTP has no listing of folders, so it takes no pattern; give the address of"
             " one file or store."
         )
-    fs, _ = open_server(str(path))
-    fs.invalidate_cache()  # what was listed before may have changed
+    isolated(path, _forget, str(path))
     return RemotePath(str(path))
+
+
+# All that speaks with a server is done in the process that reads files: the threads by which fsspec
+# does so would be lost where a process forks that has them.
+
+
+def _forget(address: str) -> None:
+    """Forget what was listed before: it may have changed."""
+    open_server(address)[0].invalidate_cache()
+
+
+def _info(address: str) -> dict[str, Any]:
+    try:
+        fs, path = open_server(address)
+        return dict(fs.info(path))
+    except Exception as error:
+        if is_absent(error):
+            raise FileNotFoundError(f"{address} is not there") from None
+        raise explain_remote(address, error) from error
+
+
+def _listed(address: str) -> dict[str, str]:
+    """The names in a folder, and the kind of each."""
+    try:
+        fs, path = open_server(address)
+        found = fs.ls(path, detail=True)
+    except Exception as error:
+        if is_absent(error):
+            return {}
+        raise explain_remote(address, error) from error
+    named = {str(one["name"]).rstrip("/").rpartition("/")[2]: str(one["type"]) for one in found}
+    named.pop("", None)
+    return named
 
 
 def documents(store: RemotePath) -> dict[str, Any]:
@@ -230,4 +248,3 @@ def _version(store: RemotePath) -> tuple[str, int]:
     except Exception as error:
         raise explain_remote(str(store), error) from error
     return sha256(content).hexdigest(), len(content)
-

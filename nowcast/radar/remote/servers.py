@@ -5,11 +5,19 @@ as anybody), GOOGLE_APPLICATION_CREDENTIALS, and the netrc file for HTTP.
 """
 
 import errno
-
+import logging
 from collections.abc import Iterator
+from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
-from nowcast.errors import DataError, MissingInputError, NowcastError, TryLaterError
+from nowcast.errors import (
+    DataError,
+    MissingInputError,
+    MissingLibraryError,
+    NowcastError,
+    TryLaterError,
+)
 from nowcast.radar.reading.storage import first_line, library
 
 CONNECTING, READING = 10.0, 30.0
@@ -23,7 +31,7 @@ _MACHINE = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 def open_server(address: str, *, asynchronous: bool = False) -> tuple[Any, str]:
     """The file system of fsspec that an address names, and the path in it.
 
-    Errors: MissingLibraryError saying which extra brings it.
+    Errors: MissingLibraryError saying which extra brings it; of an archive as explain_remote.
     """
     fsspec = library("fsspec", "remote", address)
     last = address.rpartition("::")[2]
@@ -31,7 +39,10 @@ def open_server(address: str, *, asynchronous: bool = False) -> tuple[Any, str]:
     options = _options(protocol, address)
     if asynchronous and "::" not in address:
         options = {**options, "asynchronous": True}
-    fs, path = fsspec.core.url_to_fs(address, **({protocol: options} if protocol else {}))
+    try:
+        fs, path = fsspec.core.url_to_fs(address, **({protocol: options} if protocol else {}))
+    except Exception as error:  # an archive is looked into now
+        raise explain_remote(address, error) from error
     return fs, path
 
 
@@ -44,23 +55,28 @@ def _options(protocol: str, address: str) -> dict[str, Any]:
         return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
     if protocol == "s3":
         library("s3fs", "remote", address)
-        from botocore.session import Session
-
         waits = {"connect_timeout": CONNECTING, "read_timeout": READING}
         return {
-            "anon": Session().get_credentials() is None,
+            "anon": not _has_s3_credentials(),
             "config_kwargs": {**waits, "retries": {"max_attempts": 2}},
         }
     if protocol == "gs":
         try:
-            import gcsfs  # noqa: F401
+            import_module("gcsfs")
         except ImportError as error:
-            from nowcast.errors import MissingLibraryError
-
             raise MissingLibraryError(
                 f"{address}: reading it needs gcsfs: pip install gcsfs."
             ) from error
     return {}
+
+
+@lru_cache(maxsize=1)
+def _has_s3_credentials() -> bool:
+    from botocore.session import Session
+
+    for name in ("botocore", "aiobotocore"):  # which tell where they found them
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return Session().get_credentials() is not None
 
 
 def can_list(address: str) -> bool:
@@ -82,7 +98,9 @@ def content_of(fs: Any, path: str) -> bytes | None:
             return None
         raise
     if len(content) > MOST_BYTES:
-        raise DataError(f"{path}: describes a store in over {MOST_BYTES / 2**20:g} MiB; look at it.")
+        raise DataError(
+            f"{path}: describes a store in over {MOST_BYTES / 2**20:g} MiB; look at it."
+        )
     return content
 
 
@@ -164,5 +182,3 @@ def _reason(error: BaseException) -> str:
     said = first_line(error) if isinstance(error, Exception) else type(error).__name__
     words = [word.partition("?")[0] if "://" in word else word for word in said.split()]
     return " ".join(words)[:200] or type(error).__name__
-
-
