@@ -52,7 +52,12 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
         )
     with into_cache(), _progress_bar("unpacking") as progress:
         return pack(
-            grid, period, data.cache, _source(data, data.cache, grid, period), progress, data.cache_gb * 1e9
+            grid,
+            period,
+            data.cache,
+            _source(data, data.cache, grid, period),
+            progress,
+            data.cache_gb * 1e9,
         )
 
 

@@ -71,7 +71,7 @@ class RemotePath(PosixPath):
         return self
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
-        return self.is_dir() or self.is_file()
+        return self._kind() != "" or self.is_dir()
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         if can_list(str(self)):
