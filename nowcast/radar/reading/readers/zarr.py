@@ -166,24 +166,34 @@ def _refuse_groups(path: Path) -> None:
         )
 
 
-def _open(path: Path, group: str) -> xr.Dataset:
+def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
+    """A group of a store, nothing read but its coordinates.
+
+    only: the one variable that is wanted, without coordinates: those of a long series are many
+    requests to a server.
+    """
     library("zarr", "zarr", path)
     store, consolidated = _store(path), False
     if isinstance(path, RemotePath):
-        consolidated = _refuse_foreign_documents(path, group)
+        found = documents(path)
+        _refuse_foreign_documents(found, path, group)
+        names = [name.removeprefix(f"{group}/") for name in found]
+        consolidated = is_consolidated(found) and not group
     else:
         refuse_foreign(path)
+        names = os.listdir(path / group)
     # of codecs and types that version 3 has not settled, and xarray's of unknown ones
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return xr.open_dataset(
             store, engine="zarr", group=group or None, consolidated=consolidated, chunks=None,
             cache=False, decode_times=False, decode_coords=False, mask_and_scale=False,
+            drop_variables=[one for one in names if one != only] if only else None,
         )  # fmt: skip
 
 
-def _refuse_foreign_documents(path: RemotePath, group: str) -> bool:
-    """As `refuse_foreign`, of a store by address. → whether one document describes all of it.
+def _refuse_foreign_documents(found: dict[str, Any], path: RemotePath, group: str) -> None:
+    """As `refuse_foreign`, of what describes a store by address.
 
     Pickled numbers are refused once more where they would be unpickled: a server may tell another
     tale the next time.
@@ -191,12 +201,10 @@ def _refuse_foreign_documents(path: RemotePath, group: str) -> bool:
     from numcodecs.registry import codec_registry
 
     codec_registry["pickle"] = _no_codec
-    found = documents(path)
     for name, about in found.items():
         _refuse_array(about, f"{path}: {name}")
     if group and not can_list(str(path)):
         raise DataError(f"{path}: HTTP has no listing of groups; name a variable of the root.")
-    return is_consolidated(found) and not group
 
 
 def _no_codec(*_: Any, **__: Any) -> Any:
@@ -228,7 +236,7 @@ def _stored(path: Path, variable: str, version: object) -> tuple[xr.Variable, An
     another one if the store was written again, or is longer.
     """
     group, name = _within(variable)
-    opened = _open(path, group)[name].variable
+    opened = _open(path, group, only=name)[name].variable
     zarr = library("zarr", "zarr", path)
     return opened, zarr.open_array(_store(path), path=variable, mode="r")
 
