@@ -73,6 +73,8 @@ ROOMS_OF_A_WORD = {
     "PIL": {"radar", "report"},
     "imageio_ffmpeg": {"report"},
     "zarr": {"radar"},
+    "fsspec": {"radar"},
+    "botocore": {"radar"},
     "pyproj": {"radar"},
     "pysteps": {"forecast", "pysteps"},
     "onnx": {"forecast"},

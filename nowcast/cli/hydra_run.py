@@ -20,6 +20,7 @@ from nowcast.errors import (
 )
 from nowcast.explain import report
 from nowcast.launch import Launch, launch_of
+from nowcast.untrusted.addresses import holds_secret
 
 Task = Callable[[Any, Path], float | None]
 
@@ -165,12 +166,18 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
 
 
 def _refuse_no_text(words: Sequence[str]) -> None:
-    """Errors: UsageError for a word that no configuration can hold."""
+    """Errors: UsageError for a word that no configuration can or may hold."""
     for word in words:
         if not is_text(word):
             raise UsageError(
                 f"{word}: is not in UTF-8; rename the file, or give a link to it that has another"
                 " name."
+            )
+        if holds_secret(word):
+            raise UsageError(
+                f"{word.partition('=')[0].partition(':')[0]}: an address holds a user or password,"
+                " which would be stored with results; leave it out, and give credentials by the"
+                " environment."
             )
 
 

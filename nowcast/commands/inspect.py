@@ -17,7 +17,7 @@ from nowcast.console import console as standard_output
 from nowcast.console import printable, two_digits
 from nowcast.errors import ConfigError, DataError, NowcastError
 from nowcast.factories.model_files import is_model, model_document, model_rows
-from nowcast.factories.radar import reading
+from nowcast.factories.radar import copied, reading
 from nowcast.pretrained import checkpoint_path
 from nowcast.radar import ReadOptions, find_files
 from nowcast.radar.inspection.inspection import Inspection, inspect_frames
@@ -62,7 +62,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
                 print_model(screen, path, about)
             continue
         try:
-            files = find_files(path, form=options.format)
+            files = copied(find_files(path, form=options.format), config.data)
         except ConfigError:
             raise
         except NowcastError as error:

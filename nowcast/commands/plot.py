@@ -18,7 +18,7 @@ from nowcast.api.plotting import (
 from nowcast.config.data import RadarConfig
 from nowcast.config.plot import PlotConfig
 from nowcast.errors import DataError, UsageError
-from nowcast.factories.radar import reading
+from nowcast.factories.radar import copied, reading
 from nowcast.forecast.dataset import method_name, open_forecast
 from nowcast.probability.options import RATE_BY
 from nowcast.radar import find_files, open_files
@@ -44,7 +44,8 @@ def open_around(data: RadarConfig, forecast: xr.Dataset, before: int) -> xr.Data
     """Open the frames of the valid times, and `before` frames up to the reference time."""
     valid, earlier = observed_times(forecast, before)
     period = (earlier[0] if before else valid[0], valid[-1])
-    return open_files(find_files(data.path, period, data.format), reading(data), [period])
+    files = copied(find_files(data.path, period, data.format), data)
+    return open_files(files, reading(data), [period])
 
 
 def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:

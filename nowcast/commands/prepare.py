@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from nowcast.config.prepare import PrepareConfig
 from nowcast.errors import ConfigError, DataError, MissingInputError
-from nowcast.factories.radar import reading
+from nowcast.factories.radar import copied, reading
 from nowcast.files import only_writer
 from nowcast.periods import Period, parse_period
 from nowcast.radar import find_files
@@ -83,7 +83,8 @@ def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
     """The raw files. Errors: MissingInputError; ConfigError where the store would be among them."""
     source, store = Path(config.data.path).expanduser().resolve(), Path(config.output).resolve()
     span = around(period, config)
-    paths = find_files(config.data.path, span[0] if span else None, config.data.format)
+    found = find_files(config.data.path, span[0] if span else None, config.data.format)
+    paths = copied(found, config.data)
     if (source.is_dir() and store.is_relative_to(source)) or any(
         path.resolve().is_relative_to(store) for path in paths
     ):
@@ -200,7 +201,7 @@ def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
     if config.pixel_size is not None:
         resample, place = to_pixel_size(place, config.pixel_size, where)
     elif config.grid is not None:
-        path = find_files(config.grid)[0]
+        path = copied(find_files(config.grid), config.data)[0]
         target = describe_file(
             path, ReadOptions(units="dBZ", zr=MARSHALL_PALMER)
         ).place  # only the place counts, whatever it measures

@@ -23,7 +23,11 @@ from nowcast.factories.extra_inputs import build_inputs, open_fields
 from nowcast.factories.radar import open_radar
 from nowcast.factories.start import begin_from, like_start, read_start
 from nowcast.factories.watching import watching
-from nowcast.factories.windows import motion_of_radar, moving_mnist_windows, pack_radar
+from nowcast.factories.windows import (
+    motion_of_radar,
+    moving_mnist_windows,
+    rates_to_learn_from,
+)
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.forecast.any_grid import frames_seen, refuse_too_far
 from nowcast.launch import launch_of
@@ -166,7 +170,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
     grid = open_radar(data, train, validation)
     region = _region(config, grid)
     both = Period(min(train.start, validation.start), max(train.end, validation.end))
-    rates = pack_radar(data, grid, both)
+    rates = rates_to_learn_from(data, grid, both)
     for name in ("data.train", "data.validation"):
         refuse_unmeasured(rates, periods[name], name)
     moving = config.model.frame == "moving"

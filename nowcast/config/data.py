@@ -13,6 +13,7 @@ from nowcast.config.effects import SHAPES, SHAPES_MADE_OF_DAYS, SHAPES_NOT
 from nowcast.errors import ConfigError
 from nowcast.radar.reading.options import ReadOptions
 from nowcast.sequences.options import Sampling
+from nowcast.untrusted.addresses import check_address, is_address
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RadarConfig(ReadOptions, DataConfig):
     what.
     """
 
-    cache: str = dataclasses.field(metadata=SHAPES_NOT)
+    cache: str | None = dataclasses.field(metadata=SHAPES_NOT)
     cache_gb: float = dataclasses.field(metadata=SHAPES_NOT)
     train: list[str] | None = dataclasses.field(metadata=SHAPES_MADE_OF_DAYS)
     validation: list[str] | None = dataclasses.field(metadata=SHAPES_NOT)
@@ -37,6 +38,9 @@ class RadarConfig(ReadOptions, DataConfig):
 
     def __post_init__(self) -> None:
         not_empty("data.path", self.path)
+        if is_address(self.path):
+            check_address(self.path)
+        not_empty("data.cache", self.cache)
         positive("data.max_rate", self.max_rate)
         positive("data.cache_gb", self.cache_gb)
         if self.accumulation_minutes is not None:

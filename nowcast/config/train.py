@@ -234,6 +234,18 @@ class TrainConfig:
                         f"data.{split}: training needs these days; give the first and the last, as"
                         " [2018-05-10, 2018-05-15]."
                     )
+            if self.data.cache is None:
+                self._check_direct()
+
+    def _check_direct(self) -> None:
+        """Errors: ConfigError for what needs to know the rain of frames that are not unpacked."""
+        for key in ("sampling.rain_power", "sampling.min_wet_share", "validation.min_wet_share"):
+            group, _, name = key.partition(".")
+            if getattr(getattr(self, group), name):
+                raise ConfigError(
+                    f"{key}: is by the rain of each frame, which is not known before it is read;"
+                    f" set {key}=0, or data.cache to a folder, where all are unpacked."
+                )
 
     def _check_loggers(self) -> None:
         """Refuse a logger that does not exist, or that is there twice."""

@@ -2,9 +2,10 @@
 look at a few files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 
 import xarray as xr
 
@@ -12,6 +13,7 @@ from nowcast.config.data import RadarConfig
 from nowcast.errors import CannotCreateError, ConfigError
 from nowcast.periods import Period
 from nowcast.radar import ZR_RELATIONS, ReadOptions, find_files, open_files
+from nowcast.radar.remote.copies import fetched
 from nowcast.radar.times import TimeSpan
 
 
@@ -32,7 +34,17 @@ def open_radar(
     spans: list[TimeSpan | None] = [*asked, *wider]
     files = [path for span in spans or [None] for path in find_files(data.path, span, data.format)]
     known = None if opened is None else opened.encoding.get("known")
-    return open_files(list(dict.fromkeys(files)), reading(data), asked, wider, known)
+    here = copied(list(dict.fromkeys(files)), data)
+    return open_files(here, reading(data), asked, wider, known)
+
+
+def copied(paths: Sequence[Path], data: RadarConfig) -> list[Path]:
+    """The paths to open: files by address as copies in data.cache, all else as it is.
+
+    Errors: as `fetched`.
+    """
+    with into_cache():
+        return fetched(paths, data.cache, data.cache_gb)
 
 
 def reading(data: RadarConfig) -> ReadOptions:

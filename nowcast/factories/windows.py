@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
@@ -19,42 +18,65 @@ from nowcast.config.data import DataConfig, MovingMnistConfig, RadarConfig
 from nowcast.errors import ConfigError, DataError, MissingLibraryError
 from nowcast.factories.extra_inputs import build_inputs
 from nowcast.factories.radar import into_cache, reading
+from nowcast.files import FileVersion
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.forecaster import Forecaster
 from nowcast.model import ProbabilityModel, build_model
 from nowcast.periods import Period
 from nowcast.plugins import MODELS, plugins
 from nowcast.probability.calibration import Calibration, calibration_of, uncalibrated
+from nowcast.radar.remote.path import RemotePath
 from nowcast.sequences.clock import Clock
 from nowcast.sequences.contents import contents_of
+from nowcast.sequences.direct import DirectFrames, DirectMotion, direct
 from nowcast.sequences.inputs import Inputs
 from nowcast.sequences.motions import Progress, motion_of
 from nowcast.sequences.moving_mnist import MovingMnistWindows, open_digits
 from nowcast.sequences.packed import PackedRates, pack
 from nowcast.sequences.scaling import Scaling
-from nowcast.sequences.stored import StoredArray
+from nowcast.sequences.windows import Motions
 from nowcast.training.checkpoints import Checkpoint, forecast_weights, read_checkpoint
 from nowcast.training.precision import Precision
 from nowcast.version import __version__
 
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
-    """The frames of a period, unpacked into data.cache, with a progress bar on a terminal."""
+    """The frames of a period, unpacked into data.cache, with a progress bar on a terminal.
+
+    Errors: ConfigError if there is none.
+    """
+    if data.cache is None:
+        raise ConfigError(
+            "data.cache: null reads each frame when a window asks for it, which 'nowcast train'"
+            " does; give a folder here."
+        )
     with into_cache(), _progress_bar("unpacking") as progress:
         return pack(
-            grid, period, data.cache, _source(data, grid, period), progress, data.cache_gb * 1e9
+            grid,
+            period,
+            data.cache,
+            _source(data, data.cache, grid, period),
+            progress,
+            data.cache_gb * 1e9,
         )
 
 
-def motion_of_radar(
-    rates: PackedRates, clock: Clock, input_steps: int
-) -> NDArray[np.float16] | StoredArray:
-    """The motion at each time of an unpacked series, as a forecast from `input_steps` frames
-    estimates it, with a progress bar on a terminal.
+def rates_to_learn_from(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
+    """The frames of a period: unpacked into data.cache, or without one read when a window asks
+    for them.
+    """
+    return direct(grid, period) if data.cache is None else pack_radar(data, grid, period)
+
+
+def motion_of_radar(rates: PackedRates, clock: Clock, input_steps: int) -> Motions:
+    """The motion at each time of a series, as a forecast from `input_steps` frames estimates it,
+    with a progress bar on a terminal; of one that is not unpacked it is estimated when asked for.
 
     Returns:
         (times, 2, hc, wc), as `motion_of`.
     """
+    if isinstance(rates.frames, DirectFrames):
+        return DirectMotion(rates.frames, clock, input_steps)
     with into_cache(), _progress_bar("estimating motion") as progress:
         return motion_of(rates, clock, progress, input_steps)
 
@@ -71,13 +93,15 @@ def _progress_bar(words: str) -> Iterator[Progress]:
         yield progress
 
 
-def _source(data: RadarConfig, grid: xr.Dataset, period: Period) -> str:
+def _source(data: RadarConfig, cache: str, grid: xr.Dataset, period: Period) -> str:
     """What the files of these frames hold, and how they are read: it changes with either, and
-    with nothing else.
+    with nothing else; of a store by address, with what describes its arrays.
     """
     series = grid.encoding["series"].within(period.start, period.end)
     paths = [series.files[k].path for k in np.unique(series.file_of)]
-    return json.dumps([contents_of(paths, data.cache), asdict(reading(data)), __version__])
+    here = [path for path in paths if not isinstance(path, RemotePath)]
+    stores = [[str(one), FileVersion.of(one).inode] for one in paths if one not in here]
+    return json.dumps([contents_of(here, cache), asdict(reading(data)), __version__, *stores])
 
 
 def moving_mnist_windows(

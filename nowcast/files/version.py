@@ -25,8 +25,9 @@ class FileVersion:
 
     @classmethod
     def of(cls, path: str | Path) -> "FileVersion":
-        """Return the version of the file or Zarr store that is there now. Errors: OSError."""
-        about = os.stat(path)
+        """Return the version of the file or Zarr store that is there now, also of one that lies
+        elsewhere and tells its own state. Errors: OSError."""
+        about = path.stat() if isinstance(path, Path) else os.stat(path)
         version = cls._stated(about)
         if not stat.S_ISDIR(about.st_mode):
             return version

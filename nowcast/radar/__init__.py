@@ -52,6 +52,8 @@ FACE = {
     "placing.regions": "parts of a grid",
     "placing.cropping": "boxes of degrees",
     "placing.resampling": "larger pixels, or those of another grid",
+    "remote.path": "addresses as paths",
+    "remote.copies": "files of servers as local copies",
     "series.series": "many files as one series",
     "series.describing": "files described, and what is wrong with them",
     "series.building": "files laid out in time",

@@ -28,6 +28,7 @@ FACE = {
     "inputs": "what a model sees of the past",
     "scaling": "mm/h to the numbers of a model",
     "packed": "a series unpacked once",
+    "direct": "a series read where it lies",
     "motions": "the motion at each time of a series",
     "stored": "an array in a file",
     "clock": "a series on its clock",

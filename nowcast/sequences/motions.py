@@ -22,6 +22,7 @@ from nowcast.sequences.stored import StoredArray, write_header
 
 if TYPE_CHECKING:  # a process that estimates needs none of their libraries
     from nowcast.sequences.clock import Clock
+    from nowcast.sequences.direct import DirectFrames
     from nowcast.sequences.packed import PackedRates
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _BLOCKS_FOR_PROCESSES = 4
 """Blocks from which on there are more processes than this one: their start takes a second."""
 
 Progress = Callable[[int, int], None]
-Frames = tuple[NDArray[np.float32] | StoredArray, "Clock", int]
+Frames = tuple["NDArray[np.float32] | StoredArray | DirectFrames", "Clock", int]
 
 
 def motion_of(

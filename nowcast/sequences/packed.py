@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,9 @@ from nowcast.radar.grid import RATE, WET_RATE, measured_rates
 from nowcast.radar.placing.regions import Region
 from nowcast.sequences.cache import FRAMES, clean, mark_used
 from nowcast.sequences.stored import StoredArray, write_header
+
+if TYPE_CHECKING:
+    from nowcast.sequences.direct import DirectFrames
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +38,8 @@ _STATISTICS = "wet_share of covered frames"
 
 @dataclass(frozen=True)
 class PackedRates:
-    """A series of precipitation rates, in memory or in a file of which only what a window touches
-    is read.
+    """A series of precipitation rates, in memory, in a file of which only what a window touches is
+    read, or where they lie (`nowcast.sequences.direct`).
 
     frames: (time, y, x) float32 [mm/h], NaN = not covered.
     times: (time,) datetime64[ns], sorted.
@@ -48,12 +52,17 @@ class PackedRates:
     covered: (y, x) whether a pixel is covered in any frame.
     """
 
-    frames: NDArray[np.float32] | StoredArray
+    frames: "NDArray[np.float32] | StoredArray | DirectFrames"
     times: NDArray[np.datetime64]
     timestep: np.timedelta64
     wet_share: NDArray[np.float64]
     tiles: NDArray[np.float32] | StoredArray
     covered: NDArray[np.bool_]
+
+    @property
+    def is_unpacked(self) -> bool:
+        """Whether its frames are at hand, and what is in each is known."""
+        return isinstance(self.frames, np.ndarray | StoredArray)
 
     def wet_share_in(self, region: Region) -> NDArray[np.float64]:
         """(time,) as `wet_share`, of the pixels of a region only."""
@@ -67,10 +76,12 @@ class PackedRates:
 
     def digest(self) -> str:
         """Return a SHA-256 of the size, the times, and the rain and coverage of each tile,
-        whatever file holds the frames.
+        whatever file holds the frames; of frames that are not unpacked, only of size, times and
+        which tiles are covered.
         """
         digest = hashlib.sha256(repr(self.frames.shape).encode() + self.times.tobytes())
-        digest.update(np.ascontiguousarray(self.tiles).data)
+        tiles = self.tiles[:] if self.is_unpacked else self.tiles[:1]
+        digest.update(np.ascontiguousarray(tiles).data)
         return digest.hexdigest()
 
 
@@ -112,27 +123,37 @@ def pack(
         >>> pack(open_grid("archive/*.nc"), day, "cache", "example").frames.shape
         (25, 34, 41)
     """
-    times = grid["time"].values
-    first, last = (
-        np.searchsorted(times, period.start),
-        np.searchsorted(times, period.end, side="right"),
-    )
-    times = times[first:last]
-    if not np.isfinite(grid.attrs["timestep_minutes"]):
-        raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
-    timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
+    times, timestep, rates = frames_of(grid, period)
     key = hashlib.sha256(
         f"{source} {timestep} {TILE} {_STATISTICS}".encode() + times.tobytes()
     ).hexdigest()[:16]
     path = Path(folder) / key / FRAMES
     series, made = None, False
     while series is None:  # again if another process removes it before it is open
-        made |= _make(path, grid[RATE][first:last], progress)
+        made |= _make(path, rates, progress)
         series = _open(path, times, timestep, grid[RATE].shape[1:])
     mark_used(path)
     if made:
         clean(folder, limit_bytes)
     return series
+
+
+def frames_of(
+    grid: xr.Dataset, period: Period
+) -> tuple[NDArray[np.datetime64], np.timedelta64, xr.DataArray]:
+    """The times of the frames of a period, their spacing, and the frames, unread.
+
+    Errors: DataError if the grid holds a single frame.
+    """
+    times = grid["time"].values
+    first, last = (
+        np.searchsorted(times, period.start),
+        np.searchsorted(times, period.end, side="right"),
+    )
+    if not np.isfinite(grid.attrs["timestep_minutes"]):
+        raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
+    timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
+    return times[first:last], timestep, grid[RATE][first:last]
 
 
 def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None]) -> bool:

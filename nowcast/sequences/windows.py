@@ -18,6 +18,7 @@ from nowcast.periods import Period
 from nowcast.radar.placing.regions import Region
 from nowcast.sequences.batch import speed_channel
 from nowcast.sequences.clock import clock_of, run_of
+from nowcast.sequences.direct import DirectMotion
 from nowcast.sequences.fields import Fields
 from nowcast.sequences.options import EVERY_WINDOW, Sampling
 from nowcast.sequences.packed import PackedRates
@@ -25,7 +26,7 @@ from nowcast.sequences.sampling import CropSampler, draw_dropped, draw_symmetrie
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.stored import StoredArray
 
-Motions = NDArray[np.float16] | StoredArray
+Motions = NDArray[np.float16] | StoredArray | DirectMotion
 """The motion of each time of a series, (n, 2, hc, wc) in pixels per timestep."""
 
 
@@ -264,6 +265,8 @@ class RadarWindows:
         )
         for window, pick, (rates, *beside) in zip(windows, picks, parts, strict=True):
             np.multiply(rates, np.float32(pick.factor), out=window[:, :1])
+            if not self.rates.is_unpacked:
+                _forget_blind(window[:, 0], self.input_steps)
             if pick.noise:
                 window[: self.input_steps, 0] *= _noise(pick, window[: self.input_steps, 0].shape)
             if pick.dropped:
@@ -344,6 +347,14 @@ class RadarWindows:
         frames = np.full((len(numbers), *found.shape[1:]), np.nan, np.float32)
         frames[there] = found
         return frames
+
+
+def _forget_blind(window: NDArray[np.float32], input_steps: int) -> None:
+    """Make the future of a window (t, h, w) missing, so that it counts for nothing, if an input
+    frame holds no measured pixel: a model would take it for dry.
+    """
+    if np.isnan(window[:input_steps]).all(axis=(1, 2)).any():
+        window[input_steps:] = np.nan
 
 
 def _noise(pick: Pick, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 from nowcast.arrays import Float32Array
 from nowcast.config.data import RadarConfig
 from nowcast.errors import DataError, MissingInputError
-from nowcast.factories.radar import reading
+from nowcast.factories.radar import copied, reading
 from nowcast.files import FileVersion
 from nowcast.periods import Period
 from nowcast.radar import find_files, newest_files
@@ -49,7 +49,7 @@ class FrameFiles:
     """The files that a configuration names."""
 
     def __init__(self, data: RadarConfig) -> None:
-        self.path, self.form = data.path, data.format
+        self.data, self.path, self.form = data, data.path, data.format
         self.options = reading(data)
         self._known = KnownFiles(self.options)
         self._in_use: set[Path] = set()
@@ -70,14 +70,14 @@ class FrameFiles:
 
         Errors: MissingInputError, ConfigError.
         """
-        return find_files(self.path, (period.start, period.end), self.form)
+        return copied(find_files(self.path, (period.start, period.end), self.form), self.data)
 
     def newest(self, count: int) -> list[Path]:
         """The newest where they are named by a pattern of times, else all.
 
         Errors: MissingInputError, ConfigError.
         """
-        return newest_files(self.path, count, self.form)
+        return copied(newest_files(self.path, count, self.form), self.data)
 
     def forget_others(self) -> None:
         """Forget files that were not described since this was last called."""

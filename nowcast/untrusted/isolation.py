@@ -56,7 +56,11 @@ Result = TypeVar("Result")
 
 
 def isolated(
-    path: str | Path, function: Callable[..., Result], *args: Any, repeats: bool = False
+    path: str | Path,
+    function: Callable[..., Result],
+    *args: Any,
+    repeats: bool = False,
+    waiting: float | None = None,
 ) -> Result:
     """function(*args), called in the process that may die; `path` is the file that a failure is
     told of.
@@ -64,6 +68,7 @@ def isolated(
     function: of a module, as are its arguments and result that can be pickled.
     repeats: whether the large arrays of the result are likely to equal those of the call before;
     such are sent once.
+    waiting: seconds that it may take by the clock; None: WAITING.
     Errors: those of the function; DataError if it crashes, takes too long or asks for too much
     memory; DeviceError if the process is killed from outside.
     """
@@ -76,7 +81,7 @@ def isolated(
             _state.worker = _Worker()
         worker, answer = _state.worker, None
         try:
-            answer = worker.ask(path, (function, args, repeats, _folder()))
+            answer = worker.ask(path, (function, args, repeats, _folder()), waiting or WAITING)
         finally:
             if answer is None:  # dead, or still busy because a signal ended the wait
                 _state.drop()
@@ -180,13 +185,13 @@ class _Worker:
     def is_usable(self) -> bool:
         return not self.is_full and self._status(os.WNOHANG) is None
 
-    def ask(self, path: str | Path, question: Any) -> _Answer:
+    def ask(self, path: str | Path, question: Any, waiting: float) -> _Answer:
         """Errors: DataError, DeviceError if it dies at it."""
         try:
             self.connection.send_bytes(pickle.dumps(question))
-            if not self.connection.poll(WAITING):
+            if not self.connection.poll(waiting):
                 raise DataError(
-                    f"{path}: reading it took longer than {WAITING:g} seconds, so it was given up;"
+                    f"{path}: reading it took longer than {waiting:g} seconds, so it was given up;"
                     " look into the file and the disk."
                 )
             answer: _Answer = _Unpacker(self.connection.recv_bytes(), self.memory, self.kept).load()

@@ -126,6 +126,25 @@ def test_a_training_under_slurm_is_queued_again_only_after_it_saved_at_the_end_o
     ]
 
 
+@pytest.mark.parametrize("name", ["prepare", "evaluate"])
+def test_a_task_of_an_array_takes_its_day_from_its_number_and_settings_as_they_are(
+    name: str, tmp_path: Path
+) -> None:
+    fake = tmp_path / "nowcast"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "19"}
+    more = ["data.path=two words", "stride=3"]
+    command = ["sh", str(SCRIPTS / f"slurm_{name}.sh"), "2018-05-13", "/archive", *more]
+    words = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[:3] == [name, "period=[2018-06-01,2018-06-01]", "output=/archive/2018-06-01"]
+    assert words[-2:] == more
+    del environment["SLURM_ARRAY_TASK_ID"]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode != 0
+
+
 @pytest.mark.parametrize(
     ("code", "mail"), [(0, ""), (75, ""), (66, "exit code 66"), (70, "exit code 70")]
 )
@@ -200,7 +219,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     line = tmp_path / "line.sh"
     line.write_text(f"#!/bin/sh\nLOG=log\n{crontab_line().split(maxsplit=5)[5]}\n")
     ran = subprocess.run(
-        ["shellcheck", str(SCRIPTS / "slurm_array.sh"), str(line)], capture_output=True, text=True
+        ["shellcheck", *map(str, SCRIPTS.glob("*.sh")), str(line)], capture_output=True, text=True
     )
     assert ran.stdout == ""
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from nowcast.errors import MissingInputError
 from nowcast.radar.finding import time_patterns as patterns
 from nowcast.radar.reading.formats import FORMATS, bare_suffix, format_named, formats
+from nowcast.radar.remote.path import RemotePath, path_of
 from nowcast.radar.times import TimeSpan, show
+from nowcast.untrusted.addresses import is_address
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "au
 
     Args:
         path: of a file, a folder or a store; a glob; or a pattern of times, as
-            `radar/%Y/%m/%d/rain_%H%M.h5`.
+            `radar/%Y/%m/%d/rain_%H%M.h5`; or such an address, as `s3://bucket/rain.zarr`. What
+            is found by address is a store to be read where it is, or a file to be fetched with
+            `nowcast.radar.remote.copies.fetched`.
         period: first and last time. Of a pattern of times only folders and files are looked at that
             may hold it, an hour around it included; which frames are of the period only the files
             tell. Other paths are not cut.
@@ -54,7 +58,7 @@ def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "au
         >>> [path.name for path in find_files("archive/*.nc")]
         ['rain.nc']
     """
-    whole = Path(path).expanduser()
+    whole = path_of(path)
     if patterns.is_time_pattern(whole):
         span = patterns.EVER if period is None else _widened(period)
         places = sorted(patterns.follow(whole, span), key=_by_time)
@@ -92,7 +96,7 @@ def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]
         >>> [path.name for path in newest_files("archive/*.nc", count=1)]
         ['rain.nc']
     """
-    whole = Path(path).expanduser()
+    whole = path_of(path)
     if not patterns.is_time_pattern(whole):
         return find_files(path, form=form)
     newest = islice(
@@ -122,6 +126,8 @@ def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
         >>> [would_find("archive/*.nc", Path(name)) for name in ("archive/new.nc", "new.nc")]
         [True, False]
     """
+    if is_address(path):
+        return False
     ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
     return any(
         _would_find(Path(way(Path(path).expanduser())), Path(way(file.parent), file.name), form)
@@ -225,7 +231,10 @@ def _files_at(path: Path, form: str) -> list[Path]:
 
 def _matching(whole: Path) -> list[Path]:
     """The files and stores that a glob matches, those inside of stores left out."""
-    matches = [Path(match) for match in glob.glob(str(whole), recursive=True)]
+    if isinstance(whole, RemotePath):
+        matches = [match for _, match in patterns.follow(whole)]
+    else:
+        matches = [Path(match) for match in glob.glob(str(whole), recursive=True)]
     stores = {match for match in matches if match.is_dir() and not _is_plain_folder(match)}
     files = {
         m

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from nowcast.errors import ConfigError, MissingInputError
+from nowcast.radar.remote.path import Entry, RemotePath, path_of
 
 _CODES = {
     "Y": r"\d{4}", "y": r"\d\d", "m": r"0[1-9]|1[0-2]", "d": r"0[1-9]|[12]\d|3[01]",
@@ -43,7 +44,7 @@ EVER = PatternSpan(datetime.min, datetime.max)
 
 def is_time_pattern(path: str | Path) -> bool:
     """Whether a path holds codes of time; a percent sign in the name of what exists is none."""
-    return "%" in str(path) and not is_there(Path(path))
+    return "%" in str(path) and not is_there(path_of(path))
 
 
 def is_there(path: Path) -> bool:
@@ -64,8 +65,10 @@ def is_passing(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
 
 
-def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+def list_folder(folder: Path) -> Sequence[os.DirEntry[str] | Entry]:
     """What a folder holds, by name. Errors: MissingInputError where it cannot be listed."""
+    if isinstance(folder, RemotePath):
+        return folder.entries()
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -77,7 +80,7 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def kind_of(entry: os.DirEntry[str]) -> str:
+def kind_of(entry: os.DirEntry[str] | Entry) -> str:
     """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link
     that leads nowhere or to itself.
     """
@@ -97,7 +100,7 @@ def follow(pattern: Path, period: PatternSpan = EVER) -> Iterator[tuple[PatternS
     listed.
     """
     steps = [_step(part, pattern) for part in pattern.parts]
-    heap = [_Node(EVER, Path(), 0, {})]
+    heap = [_Node(EVER, type(pattern)(), 0, {})]
     while heap:
         node = heapq.heappop(heap)
         if node.depth == len(steps):

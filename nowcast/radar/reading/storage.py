@@ -25,6 +25,7 @@ import numpy.typing as npt
 from nowcast.errors import DataError, MissingInputError, MissingLibraryError, NowcastError
 from nowcast.files import FileVersion, fault_of_machine
 from nowcast.radar.finding.archives import archive_in_words
+from nowcast.untrusted.addresses import is_address
 from nowcast.untrusted.files import (
     refuse_huge,
     refuse_irregular,
@@ -285,7 +286,7 @@ def missing_numbers(*several: Numbers) -> list[float]:
     ]
 
 
-def library(name: str, extra: str, path: Path) -> ModuleType:
+def library(name: str, extra: str, path: str | Path) -> ModuleType:
     """An optional library. Errors: MissingLibraryError saying which extra brings it."""
     try:
         return import_module(name)
@@ -390,8 +391,12 @@ def explain(path: Path, error: Exception) -> NowcastError:
     file, and what to do.
 
     It is a DataError or MissingInputError; an InputOutputError if the machine is at fault, and not
-    the file.
+    the file; of what lies elsewhere as `explain_remote` has it.
     """
+    if is_address(path):
+        from nowcast.radar.remote.servers import explain_remote
+
+        return explain_remote(str(path), error)
     if isinstance(error, PermissionError):
         return MissingInputError(
             f"{path}: cannot be read ({error.strerror}); check its permissions."

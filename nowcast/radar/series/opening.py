@@ -14,6 +14,7 @@ from nowcast.radar.finding.files import find_files
 from nowcast.radar.grid import build_grid
 from nowcast.radar.reading.file import RadarFile, ReadOptions
 from nowcast.radar.reading.rates import FrameArray
+from nowcast.radar.remote.copies import fetched
 from nowcast.radar.series.building import build_series
 from nowcast.radar.series.describing import KnownFiles, describe_files, kinds_of
 from nowcast.radar.series.series import near
@@ -31,7 +32,8 @@ def open_grid(
 
     Args:
         path: of a file, a folder or a store; a glob; or a pattern of times, as
-            `data/%Y/%m/%d/rain_%H%M.h5`.
+            `data/%Y/%m/%d/rain_%H%M.h5`; or such an address, as `s3://bucket/rain.zarr`. Files by
+            address are fetched into data/cache/copies.
         period: first and last time in UTC; frames outside it are left out, and of a pattern of
             times only the folders and files of that period are looked at.
         reading: the fields of `ReadOptions`, as `units="mm", accumulation_minutes=5`.
@@ -50,9 +52,8 @@ def open_grid(
         ((25, 34, 41), 5.0)
     """
     options = ReadOptions(**reading)
-    return open_files(
-        find_files(path, period, options.format), options, [] if period is None else [period]
-    )
+    files = fetched(find_files(path, period, options.format))
+    return open_files(files, options, [] if period is None else [period])
 
 
 def open_files(

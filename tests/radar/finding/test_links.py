@@ -15,7 +15,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.forecast.dataset import open_forecast
 from nowcast.model.keras_files import read_layer
 from nowcast.radar import open_grid
@@ -440,16 +440,19 @@ def test_a_file_that_swells_beyond_bounds_is_refused(tmp_path, monkeypatch, name
     assert max(map(len, read)) <= 2**25  # never all at once
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["http://localhost:1/rain.nc", "https://localhost/rain.nc#mode=bytes", "s3://bucket/rain.nc"],
-)
-def test_an_address_in_the_net_is_a_file_that_is_not_there(address, tmp_path, monkeypatch):
+def test_an_address_is_followed_for_radar_only_and_as_a_server_not_by_the_netcdf_library(
+    tmp_path, monkeypatch
+):
+    """The NetCDF library takes `#mode=bytes` for a wish to fetch the file itself."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingInputError, match="no such file"):
-        open_grid(address)
-    with pytest.raises(MissingInputError):
-        open_forecast(address)
+    pytest.importorskip("aiohttp")
+    with pytest.raises(TryLaterError, match="cannot be reached"):
+        open_grid("http://127.0.0.1:1/rain.nc")
+    with pytest.raises(ConfigError, match="has a query or a fragment"):
+        open_grid("https://localhost/rain.nc#mode=bytes")
+    for address in ("http://127.0.0.1:1/rain.nc", "s3://bucket/rain.nc"):
+        with pytest.raises(MissingInputError):
+            open_forecast(address)
 
 
 def test_a_file_called_like_an_address_is_only_itself(rain, monkeypatch):

@@ -1,4 +1,6 @@
-"""Zarr stores, of version 3 or 2: a folder that holds a CF dataset of any number of frames."""
+"""Zarr stores, of version 3 or 2: a folder, or an address, that holds a CF dataset of any number of
+frames.
+"""
 
 import json
 import math
@@ -7,6 +9,7 @@ import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,15 @@ from nowcast.radar.reading.cf.variables import describe_dataset
 from nowcast.radar.reading.file import RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.readers.zarr_chunks import Box, chunks_of, mark_lost
 from nowcast.radar.reading.storage import library
+from nowcast.radar.remote.path import RemotePath, documents, is_consolidated
+from nowcast.radar.remote.servers import can_list, open_server
 from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_huge, refuse_irregular, refuse_unpacking
+
+_AT_ONCE = 32
+"""Requests to a server at a time."""
+_ASKED_AGAIN = 60.0
+"""Seconds after which a store by address is opened again."""
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
@@ -140,12 +150,15 @@ def _within(name: str) -> tuple[str, str]:
 
 def _refuse_groups(path: Path) -> None:
     """Errors: DataError where all that may be rain lies in groups, naming it."""
-    inside = [
-        os.path.relpath(folder, path)
-        for folder, _, names in os.walk(path)
-        for name in {"zarr.json", ".zarray"}.intersection(names)
-        if len(json.loads(Path(folder, name).read_bytes()).get("shape", [])) >= 2
-    ]
+    if isinstance(path, RemotePath):
+        found = documents(path)
+    else:
+        found = {
+            os.path.relpath(folder, path): json.loads(Path(folder, name).read_bytes())
+            for folder, _, names in os.walk(path)
+            for name in {"zarr.json", ".zarray"}.intersection(names)
+        }
+    inside = [name for name, about in found.items() if len(about.get("shape", [])) >= 2]
     if inside:
         raise DataError(
             f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as"
@@ -153,30 +166,85 @@ def _refuse_groups(path: Path) -> None:
         )
 
 
-def _open(path: Path, group: str) -> xr.Dataset:
+def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
+    """A group of a store, nothing read but its coordinates.
+
+    only: the one variable that is wanted, without coordinates: those of a long series are many
+    requests to a server.
+    """
     library("zarr", "zarr", path)
-    refuse_foreign(path)
+    store, consolidated = _store(path), False
+    if isinstance(path, RemotePath):
+        found = documents(path)
+        _refuse_foreign_documents(found, path, group)
+        names = [name.removeprefix(f"{group}/") for name in found]
+        consolidated = is_consolidated(found) and not group
+    else:
+        refuse_foreign(path)
+        names = os.listdir(path / group)
     # of codecs and types that version 3 has not settled, and xarray's of unknown ones
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return xr.open_dataset(
-            path, engine="zarr", group=group or None, consolidated=False, chunks=None, cache=False,
-            decode_times=False, decode_coords=False, mask_and_scale=False,
+            store, engine="zarr", group=group or None, consolidated=consolidated, chunks=None,
+            cache=False, decode_times=False, decode_coords=False, mask_and_scale=False,
+            drop_variables=[one for one in names if one != only] if only else None,
         )  # fmt: skip
 
 
+def _refuse_foreign_documents(found: dict[str, Any], path: RemotePath, group: str) -> None:
+    """As `refuse_foreign`, of what describes a store by address.
+
+    Pickled numbers are refused once more where they would be unpickled: a server may tell another
+    tale the next time.
+    """
+    from numcodecs.registry import codec_registry
+
+    codec_registry["pickle"] = _no_codec
+    for name, about in found.items():
+        _refuse_array(about, f"{path}: {name}")
+    if group and not can_list(str(path)):
+        raise DataError(f"{path}: HTTP has no listing of groups; name a variable of the root.")
+
+
+def _no_codec(*_: Any, **__: Any) -> Any:
+    raise DataError("its numbers are pickled, which could run anything.")
+
+
+_no_codec.from_config = _no_codec  # type: ignore[attr-defined]  # how a codec is made
+
+
+def _store(path: Path) -> Any:
+    """What zarr opens: a folder, or files of a server, of which many are asked for at once."""
+    if not isinstance(path, RemotePath):
+        return path
+    zarr = library("zarr", "zarr", path)
+    from zarr.storage import FsspecStore
+
+    zarr.config.set({"async.concurrency": _AT_ONCE})
+    fs, root = open_server(str(path), asynchronous=True)
+    if not fs.async_impl:  # an archive
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        fs = AsyncFileSystemWrapper(fs, asynchronous=True)
+    return FsspecStore(fs, read_only=True, path=root.rstrip("/"))
+
+
 @lru_cache(maxsize=4)
-def _stored(path: Path, variable: str, version: FileVersion) -> tuple[xr.Variable, Any]:
+def _stored(path: Path, variable: str, version: object) -> tuple[xr.Variable, Any]:
     """The variable as stored, read where it is indexed, and its array in zarr; `version` is
     another one if the store was written again, or is longer.
     """
     group, name = _within(variable)
-    opened = _open(path, group)[name].variable
-    return opened, library("zarr", "zarr", path).open_array(path / variable, mode="r")
+    opened = _open(path, group, only=name)[name].variable
+    zarr = library("zarr", "zarr", path)
+    return opened, zarr.open_array(_store(path), path=variable, mode="r")
 
 
-def _version(path: Path, variable: str) -> FileVersion:
-    """That of the file with the shape of `variable`."""
+def _version(path: Path, variable: str) -> object:
+    """That of the file with the shape of `variable`; by address it is asked for once a minute."""
+    if isinstance(path, RemotePath):
+        return monotonic() // _ASKED_AGAIN
     for name in ("zarr.json", ".zarray"):
         if (path / variable / name).exists():
             return FileVersion.of(path / variable / name)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nowcast.radar.reading.storage import Values
+from nowcast.radar.remote.path import RemotePath
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Chunks:
     name: Callable[[tuple[int, int, int]], str]
 
     def is_there(self, number: tuple[int, int, int]) -> bool:
+        if isinstance(self.folder, RemotePath):
+            return (self.folder / self.name(number)).is_readable()
         return os.path.exists(os.path.join(self.folder, self.name(number)))
 
     def within(self, box: Box) -> Iterator[tuple[int, int, int]]:
@@ -69,7 +72,11 @@ def mark_lost(
 
     blank: what an absent chunk reads as. read: of a box, other values of the array.
     """
-    there = {number: chunks.is_there(number) for number in chunks.within(box)}
+    there = {
+        number: _holds_other(values[_shifted(chunks.box(number), box)], blank)
+        or chunks.is_there(number)
+        for number in chunks.within(box)
+    }
     absent = [number for number, is_there in there.items() if not is_there]
     if not absent:
         return
@@ -100,6 +107,11 @@ def _is_wet(side: Values, blank: float) -> bool:
     """Whether at least half of the pixels of some frame are wet."""
     wet = (side != blank) & ~np.isnan(side)
     return bool((wet.mean(axis=(1, 2)) >= _WET).any())
+
+
+def _holds_other(values: Values, blank: float) -> bool:
+    """Whether some value of a chunk is not what an absent one reads as, so that it is there."""
+    return bool((values != blank).any())
 
 
 def _lies_within(inner: Box, outer: Box) -> bool:

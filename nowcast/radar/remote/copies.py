@@ -1,0 +1,272 @@
+"""Files of servers, fetched whole into a folder of copies that is kept below a size.
+
+    copies/https/host/radar/rain.nc         a copy, at a place that tells its address
+    copies/https/host/radar/.rain.nc.about  what the server said of it: a copy of another version is
+                                            fetched again
+    copies/.using-XXXXXXXX                  the copies that a process uses, locked while it lives
+
+A copy is written whole or not at all. The least recently used go when room is needed, never one
+that a living process uses.
+"""
+
+import atexit
+import fcntl
+import json
+import logging
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
+from nowcast.radar.remote.path import RemotePath
+from nowcast.radar.remote.servers import explain_remote, open_server
+from nowcast.untrusted.isolation import WAITING, isolated
+
+log = logging.getLogger(__name__)
+
+FOLDER = "copies"
+_AT_ONCE = 8
+"""Files that are fetched at a time."""
+_BATCH = 2**26
+"""Bytes that are fetched at a time, unless one file is larger."""
+_SLOWEST = 1e5
+"""Bytes a second that a server may take long for."""
+_OWN = 3600.0
+"""Seconds after which a process may remove a copy that it did not ask for again."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A file of a server, what that says of it, and where its copy lies."""
+
+    source: RemotePath
+    size: int
+    version: str
+    changed_ns: int
+    copy: Path
+
+    @property
+    def about(self) -> Path:
+        return self.copy.with_name(f".{self.copy.name}.about")
+
+    def is_there(self) -> bool:
+        """Whether the copy is of this version, and whole."""
+        with suppress(OSError):
+            return self.copy.stat().st_size == self.size and self.about.read_text() == self.version
+        return False
+
+
+def fetched(
+    paths: Sequence[Path], cache: str | Path | None = "data/cache", gigabytes: float = 20.0
+) -> list[Path]:
+    """Return paths to open: local paths and stores by address as they are, files by address as
+    local copies, fetched if they are not there.
+
+    Args:
+        paths: as `find_files` gives them.
+        cache: the folder that holds the folder of copies.
+        gigabytes: what all copies may take up.
+
+    Raises:
+        ConfigError: if there is no folder, or these files do not fit.
+        MissingInputError: if the server does not have a file, or refuses it.
+        TryLaterError: if it cannot be reached or breaks off.
+        CannotCreateError, InputOutputError: if the folder cannot be written.
+    """
+    away = [one for one in paths if isinstance(one, RemotePath) and not one.is_dir()]
+    if not away:
+        return list(paths)
+    if cache is None:
+        raise ConfigError(
+            "data.cache: files by address are fetched into this folder; give one, or a Zarr store,"
+            " which is read where it is."
+        )
+    folder = Path(cache) / FOLDER
+    wanted = [_wanted(one, folder) for one in away]
+    with only_writer(folder, wait=math.inf):
+        _session.use(folder, [one.copy for one in wanted])
+        missing = [one for one in wanted if not one.is_there()]
+        _make_room(folder, wanted, sum(one.size for one in missing), gigabytes)
+    if missing:
+        size = sum(one.size for one in missing)
+        log.info("fetching %d of %d files (%.3g MB)", len(missing), len(wanted), size / 1e6)
+    for some in _batches(sorted(missing, key=lambda one: one.copy)):  # locks in one order
+        _fetch(some)
+    for one in wanted:
+        with suppress(OSError):  # of another user's file
+            os.utime(one.copy, ns=(time.time_ns(), one.changed_ns))
+    copies = {str(one.source): one.copy for one in wanted}
+    return [copies.get(str(one), one) for one in paths]
+
+
+def _wanted(source: RemotePath, folder: Path) -> _Wanted:
+    """Errors: MissingInputError, also where a server does not tell the size; TryLaterError."""
+    try:
+        about = source.info()
+    except FileNotFoundError:
+        raise MissingInputError(f"{source}: no such file or store there; check it.") from None
+    size = about.get("size")
+    if size is None:
+        raise MissingInputError(
+            f"{source}: the server does not tell the size of this file; fetch it yourself."
+        )
+    keys = ("ETag", "etag", "LastModified", "Last-Modified", "mtime", "updated", "md5Hash")
+    told = {key: str(about[key]) for key in keys if about.get(key)}
+    version = json.dumps({"address": str(source), "size": size, **told})
+    place = str(source).replace("::", "/").replace("://", "/")
+    return _Wanted(source, int(size), version, _changed_ns(about, version), folder / place)
+
+
+def _changed_ns(about: dict[str, Any], version: str) -> int:
+    """When a file changed, by its server; else a time that tells its version from others."""
+    said = about.get("LastModified") or about.get("Last-Modified") or about.get("mtime")
+    with suppress(ValueError, TypeError):
+        when = parsedate_to_datetime(said) if isinstance(said, str) else said
+        if when is not None:
+            return int(when.timestamp()) * 10**9
+    return int(sha256(version.encode()).hexdigest()[:7], 16) * 10**9
+
+
+def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Some files at a time, not too large together."""
+    batch: list[_Wanted] = []
+    for one in wanted:
+        if batch and (len(batch) == _AT_ONCE or sum(b.size for b in batch) + one.size > _BATCH):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _fetch(wanted: Sequence[_Wanted]) -> None:
+    """Fetch files, of which each is written whole or not at all; what another process has fetched
+    meanwhile is not fetched again.
+    """
+    with ExitStack() as stack:
+        for one in wanted:
+            folder = one.copy.parent / f".{one.copy.name}.lock.d"
+            stack.enter_context(only_writer(folder, wait=math.inf))
+        missing = [one for one in wanted if not one.is_there()]
+        temporary = [stack.enter_context(written_whole(one.copy)) for one in missing]
+        jobs = [
+            (str(one.source), str(to), one.size) for one, to in zip(missing, temporary, strict=True)
+        ]
+        seconds = WAITING + sum(one.size for one in missing) / _SLOWEST
+        if jobs:
+            isolated(missing[0].source, _get, jobs, waiting=seconds)
+    for one in missing:
+        with written_whole(one.about) as about:
+            about.write_text(one.version)
+
+
+def _get(jobs: Sequence[tuple[str, str, int]]) -> None:
+    """Fetch files, all at once, to local paths. Errors: as explain_remote."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        list(pool.map(_get_one, jobs))
+
+
+def _get_one(job: tuple[str, str, int]) -> None:
+    address, local, expected = job
+    try:
+        fs, path = open_server(address)
+        fs.get_file(path, local)
+    except Exception as error:
+        refuse_fault_of_machine(local, error)
+        raise explain_remote(address, error) from error
+    size = os.stat(local).st_size
+    if size != expected:
+        raise TryLaterError(
+            f"{address}: {size} bytes came of {expected}; it changes, or the server broke off: try"
+            " again later."
+        )
+
+
+def _make_room(folder: Path, wanted: Sequence[_Wanted], needed: int, gigabytes: float) -> None:
+    """Remove the least recently used copies until these fit. Errors: ConfigError."""
+    limit = gigabytes * 1e9
+    copies = sorted(_copies(folder), key=lambda copy: copy.stat().st_atime_ns)
+    too_much = sum(copy.stat().st_size for copy in copies) + needed - limit
+    if too_much <= 0:
+        return
+    kept = _session.in_use(folder) | {str(one.copy) for one in wanted}
+    for copy in copies:
+        if too_much > 0 and str(copy) not in kept:
+            too_much -= copy.stat().st_size
+            copy.unlink()
+            copy.with_name(f".{copy.name}.about").unlink(missing_ok=True)
+            log.info("removed %s: data.cache_gb=%g", copy, gigabytes)
+    if too_much > 0:
+        raise ConfigError(
+            f"data.cache_gb: {len(wanted)} files of {sum(one.size for one in wanted) / 1e9:.3g} GB"
+            f" do not fit into {gigabytes:g} GB next to copies that are in use; set more, or take"
+            " fewer at a time, by a pattern of times and a period."
+        )
+
+
+def _copies(folder: Path) -> Iterator[Path]:
+    for above, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(above, name) for name in names if not name.startswith("."))
+
+
+class _Session:
+    """The copies that this process uses, told to others by a file that it holds locked."""
+
+    def __init__(self) -> None:
+        self.files: dict[Path, int] = {}
+        self.used: dict[str, float] = {}
+        self.pid = os.getpid()
+
+    def use(self, folder: Path, copies: Sequence[Path]) -> None:
+        now = time.monotonic()
+        self.used = {copy: at for copy, at in self.used.items() if now - at < _OWN}
+        self.used |= {str(copy): now for copy in copies}
+        if folder not in self.files:
+            path = folder / f".using-{secrets.token_hex(4)}"
+            self.files[folder] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(self.files[folder], fcntl.LOCK_EX)
+        os.ftruncate(self.files[folder], 0)
+        os.pwrite(self.files[folder], "\n".join(self.used).encode(), 0)
+
+    def in_use(self, folder: Path) -> set[str]:
+        """The copies that living processes use; files of dead ones go."""
+        found = set(self.used)
+        for path in folder.glob(".using-*"):
+            file = os.open(path, os.O_RDWR)
+            try:
+                if self._is_own(folder, file):
+                    continue
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            except BlockingIOError:
+                found |= set(path.read_text().splitlines())
+            finally:
+                os.close(file)
+        return found
+
+    def _is_own(self, folder: Path, file: int) -> bool:
+        own = self.files.get(folder)
+        return own is not None and os.path.samestat(os.fstat(file), os.fstat(own))
+
+    def end(self) -> None:
+        """Use none any more; of a forked process they stay its parent's."""
+        for folder, file in self.files.items():
+            for path in folder.glob(".using-*") if os.getpid() == self.pid else ():
+                with suppress(OSError):
+                    if os.path.samestat(path.stat(), os.fstat(file)):
+                        path.unlink()
+
+
+_session = _Session()
+atexit.register(_session.end)

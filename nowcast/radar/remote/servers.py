@@ -1,0 +1,184 @@
+"""The servers that addresses name: how they are asked, and what they answer told to people.
+
+Credentials come from the environment only: AWS_ACCESS_KEY_ID and the like (S3 without any is asked
+as anybody), GOOGLE_APPLICATION_CREDENTIALS, and the netrc file for HTTP.
+"""
+
+import errno
+import logging
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from nowcast.errors import (
+    DataError,
+    MissingInputError,
+    MissingLibraryError,
+    NowcastError,
+    TryLaterError,
+)
+from nowcast.radar.reading.storage import first_line, library
+
+CONNECTING, READING = 10.0, 30.0
+"""Seconds that a server may take to answer, and to send the next bytes."""
+MOST_BYTES = 2**26
+"""Of a file that describes a Zarr store."""
+_NETWORK = ("aiohttp", "botocore", "aiobotocore", "urllib3", "gcsfs", "google")
+_MACHINE = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+
+
+def open_server(address: str, *, asynchronous: bool = False) -> tuple[Any, str]:
+    """The file system of fsspec that an address names, and the path in it.
+
+    Errors: MissingLibraryError saying which extra brings it; of an archive as explain_remote.
+    """
+    fsspec = library("fsspec", "remote", address)
+    last = address.rpartition("::")[2]
+    protocol = last.partition("://")[0] if "://" in last else ""
+    options = _options(protocol, address)
+    if asynchronous and "::" not in address:
+        options = {**options, "asynchronous": True}
+    try:
+        fs, path = fsspec.core.url_to_fs(address, **({protocol: options} if protocol else {}))
+    except Exception as error:  # an archive is looked into now
+        raise explain_remote(address, error) from error
+    return fs, path
+
+
+def _options(protocol: str, address: str) -> dict[str, Any]:
+    if protocol in ("http", "https"):
+        aiohttp = library("aiohttp", "remote", address)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECTING, sock_read=READING, connect=CONNECTING
+        )
+        return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
+    if protocol == "s3":
+        library("s3fs", "remote", address)
+        waits = {"connect_timeout": CONNECTING, "read_timeout": READING}
+        return {
+            "anon": not _has_s3_credentials(),
+            "config_kwargs": {**waits, "retries": {"max_attempts": 2}},
+        }
+    if protocol == "gs":
+        try:
+            import_module("gcsfs")
+        except ImportError as error:
+            raise MissingLibraryError(
+                f"{address}: reading it needs gcsfs: pip install gcsfs."
+            ) from error
+    return {}
+
+
+@lru_cache(maxsize=1)
+def _has_s3_credentials() -> bool:
+    from botocore.session import Session
+
+    for name in ("botocore", "aiobotocore"):  # which tell where they found them
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return Session().get_credentials() is not None
+
+
+def can_list(address: str) -> bool:
+    """Whether the server of an address tells what it holds: HTTP does not."""
+    return not address.startswith(("http://", "https://"))
+
+
+def content_of(fs: Any, path: str) -> bytes | None:
+    """The content of a small file; None if the server says that it is not there.
+
+    Many servers refuse what is not there, so what is refused is not there either.
+
+    Errors: DataError where it is larger than any that describes a store; the server's.
+    """
+    try:
+        content: bytes = fs.cat_file(path)
+    except Exception as error:
+        if is_absent(error) or is_refused(error):
+            return None
+        raise
+    if len(content) > MOST_BYTES:
+        raise DataError(
+            f"{path}: describes a store in over {MOST_BYTES / 2**20:g} MiB; look at it."
+        )
+    return content
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether a server answers that something is not there. One that does not answer does not."""
+    causes = list(_causes(error))
+    status = _status_of(causes)
+    if status is not None:
+        return status in (404, 410)
+    absent = any(isinstance(cause, FileNotFoundError | KeyError) for cause in causes)
+    return absent and not any(map(_is_of_the_network, causes))
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a server refuses to give what it is asked for."""
+    causes = list(_causes(error))
+    is_denied = any(isinstance(cause, PermissionError) for cause in causes)
+    return is_denied or _status_of(causes) in (401, 403, 407)
+
+
+def explain_remote(address: str, error: BaseException) -> NowcastError:
+    """The error for people where a server does not give what an address names.
+
+    One of the network is a TryLaterError, as what another time may bring; what is not there or not
+    allowed is a MissingInputError; all else is told of the data.
+    """
+    if isinstance(error, NowcastError):
+        return error
+    causes = list(_causes(error))
+    status = _status_of(causes)
+    if is_refused(error):
+        return MissingInputError(
+            f"{address}: the server refuses to give it; check the address, and the credentials in"
+            " the environment."
+        )
+    if status is not None and status not in (404, 410):
+        return TryLaterError(f"{address}: the server answers {status}; try again later.")
+    away = next((cause for cause in causes if _is_of_the_network(cause)), None)
+    if status is None and away is not None:
+        return TryLaterError(
+            f"{address}: the server cannot be reached, or broke off ({_reason(away)}); check the"
+            " address and the network, or try again later."
+        )
+    if is_absent(error):
+        return MissingInputError(f"{address}: no such file or store there; check the address.")
+    return DataError(f"{address}: cannot be read as radar data ({_reason(error)}).")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _status_of(causes: list[BaseException]) -> int | None:
+    return next((one for cause in causes if (one := _status(cause)) is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error of aiohttp or botocore tells."""
+    status = getattr(error, "status", None)
+    if status is None and isinstance(response := getattr(error, "response", None), dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) and status >= 400 else None
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return False
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return False
+    is_theirs = type(error).__module__.partition(".")[0] in _NETWORK
+    return is_theirs or isinstance(error, TimeoutError | ConnectionError | OSError)
+
+
+def _reason(error: BaseException) -> str:
+    """One line, without a query: a server may send an address that is signed."""
+    said = first_line(error) if isinstance(error, Exception) else type(error).__name__
+    words = [word.partition("?")[0] if "://" in word else word for word in said.split()]
+    return " ".join(words)[:200] or type(error).__name__
