@@ -49,10 +49,11 @@ from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.choice import decided_by_loss
 from nowcast.training.distribution import ALONE, Processes, device_of, joined
 from nowcast.training.loggers import build_loggers
-from nowcast.training.loop import Trainer, as_json, in_words
+from nowcast.training.loop import Trainer
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_optimizer, build_schedule
 from nowcast.training.precision import Precision, be_deterministic, choose_precision
+from nowcast.training.progress import as_json, in_words
 from nowcast.training.provenance import versions
 from nowcast.training.resuming import (
     Defaults,

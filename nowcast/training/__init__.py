@@ -25,6 +25,7 @@ __all__ = ["read_checkpoint", "write_checkpoint"]
 FACE = {
     "options": "how long and how to train",
     "loop": "epochs of training and validation",
+    "progress": "how far a training has come, and how that is told",
     "losses": "the losses by name",
     "optimizers": "optimizers and schedules by name",
     "precision": "the device and its arithmetic",

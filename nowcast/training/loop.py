@@ -1,13 +1,9 @@
 """The crank: epochs of training and validation, checkpoints, early stopping."""
 
-import json
 import logging
 import math
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,48 +11,35 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from nowcast.errors import InternalError, Interrupted, LostProcessError
 from nowcast.files import written_whole
 from nowcast.model.pointwise import planned_batches
 from nowcast.model.probability_head import ladder_of
-from nowcast.model.stacks import call_model
 from nowcast.model.unroll import in_segments
-from nowcast.probability.calibration import Calibration, calibration_of
+from nowcast.probability.calibration import Calibration
 from nowcast.sequences.batch import Batch
 from nowcast.sequences.inputs import RAIN_ALONE, Inputs
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick, Windows
 from nowcast.training.checkpoints import Checkpoint, write_checkpoint
-from nowcast.training.choice import EpochRow, best_row_before_ties, rank
-from nowcast.training.distribution import ALONE, Processes, adding_up
+from nowcast.training.choice import EpochRow, rank
+from nowcast.training.distribution import ALONE, Processes
 from nowcast.training.examples import Examples, join_examples
 from nowcast.training.loading import Part, Waited, load
 from nowcast.training.loggers import Loggers, epoch_values, validation_values
-from nowcast.training.losses import Loss, size_of
+from nowcast.training.losses import Loss
 from nowcast.training.options import Plan
 from nowcast.training.precision import Precision
-from nowcast.training.provenance import versions
+from nowcast.training.progress import Progress, as_json, bar, in_words
 from nowcast.training.signals import StopRequest
+from nowcast.training.state import restore, state_of
+from nowcast.training.steps import Steps
 from nowcast.training.validation import Skill, build_skill, join_skills
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass
-class Progress:
-    """How far a run has come; with weights, optimizer, schedule and RNG it is all that a
-    resumed run needs.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    history: list[EpochRow] = field(default_factory=list)
 
 
 class Trainer:
@@ -85,8 +68,9 @@ class Trainer:
         inputs: Inputs = RAIN_ALONE,
         processes: Processes = ALONE,
     ) -> None:
-        self.model, self.optimizer, self.schedule, self.loss = model, optimizer, schedule, loss
-        self.precision, self.plan, self.folder, self.config = precision, plan, folder, config
+        self.steps = Steps(model, optimizer, schedule, loss, precision, plan, processes)
+        self.model, self.averaged, self.precision = model, self.steps.averaged, precision
+        self.plan, self.folder, self.config = plan, folder, config
         self.thresholds = thresholds  # of the CSI of validation [mm/h]
         self.inputs, self.processes = inputs, processes
         # of the grid of the frames, as plain values, for those who forecast
@@ -97,13 +81,6 @@ class Trainer:
         self.packages: Mapping[str, str] = {}
         # what the frames were, as plain values, for those who resume or inspect
         self.data: Mapping[str, Any] | None = None
-        self.averaged = (
-            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay))
-            if plan.ema_decay
-            else None
-        )
-        self.gradient_scaler = precision.gradient_scaler()
-        self._parallel = model  # the model as back-propagation is to see it
         self._unread: list[Tensor] = []  # losses of steps that nobody has looked at yet
         self.progress = Progress()
         self.starts_trained = False  # whether the weights are those of a trained model
@@ -111,7 +88,6 @@ class Trainer:
         self.best: EpochRow | None = None  # the epoch that best.pt holds
         self.calibration: Calibration | None = None  # of the epoch validated last
         self.loggers = Loggers()  # what watches the training; none watches any other process of it
-        self.gradient_norm = torch.tensor(math.nan)  # of the newest step, before clipping
         self.steps_per_epoch = 0  # known while training
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
@@ -121,7 +97,7 @@ class Trainer:
         Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
         is not finite, or a worker died.
         """
-        self._parallel = self.processes.in_parallel(self.model)
+        self.steps.begin()
         self.steps_per_epoch = -(-len(train) // self.plan.batch_size)
         try:
             with (
@@ -185,7 +161,7 @@ class Trainer:
             "epoch": self.progress.epoch + 1,
             "train_loss": self.progress.loss_sum / self.progress.step,
             **validated,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.steps.optimizer.param_groups[0]["lr"],
             "seconds": round(time.monotonic() - started, 3),
             "loading_seconds": round(waited, 3),
         }
@@ -200,17 +176,18 @@ class Trainer:
         loaded = Waited(
             self._load(windows, batches[self.progress.step :], part=self.processes.part)
         )
-        bar = self._bar(
-            loaded, len(batches), f"{self._epoch_in_words()} train", initial=self.progress.step
-        )
-        for batch in bar:
+        shown = bar(
+            loaded, len(batches), f"{self._epoch_in_words()} train", self.progress.step,
+            self.processes.is_first,
+        )  # fmt: skip
+        for batch in shown:
             windows_of_all = len(batches[self.progress.step])
             guide = self._guide(batch, len(batches), windows_of_all)
-            self._unread.append(self._train_step(batch, guide))
+            self._unread.append(self.steps.take(batch, guide))
             self.progress.step += 1
             if self._is_read_now(len(batches)):
                 self._read_losses()
-                bar.set_postfix(
+                shown.set_postfix(
                     loss=f"{self.progress.loss_sum / self.progress.step:.4g}", refresh=False
                 )
             self._heed(stop)
@@ -223,12 +200,8 @@ class Trainer:
     def _is_read_now(self, steps_per_epoch: int) -> bool:
         """Whether the loss is looked at after this step: a GPU is waited for then."""
         step = self.progress.step
-        return self._reads_every_step or step % self.plan.log_every == 0 or step == steps_per_epoch
-
-    @property
-    def _reads_every_step(self) -> bool:
-        """Whether nothing need be waited for to read a number."""
-        return self.precision.device.type == "cpu"
+        is_shown = step % self.plan.log_every == 0 or step == steps_per_epoch
+        return self.steps.are_read_at_once or is_shown
 
     def _read_losses(self) -> None:
         """Take the losses of the steps that nobody has looked at into the sum.
@@ -256,8 +229,8 @@ class Trainer:
             return
         values = {"train/loss": loss}
         if step == self.steps_done:
-            values["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
-            values["train/gradient_norm"] = self.gradient_norm.item()
+            values["train/learning_rate"] = self.steps.optimizer.param_groups[0]["lr"]
+            values["train/gradient_norm"] = self.steps.norm.item()
         self.loggers.log(step, values)
 
     def _of_all(self, message: str) -> InternalError | LostProcessError:
@@ -285,65 +258,6 @@ class Trainer:
             (own.to(future.device) | unknown)[..., None, None, None], math.nan
         )
 
-    def _train_step(self, batch: Batch, guide: Tensor | None = None) -> Tensor:
-        """Train on a batch, of which this process has a part → its part of the loss, a scalar on
-        the device; NaN where the gradient is not finite.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._add_gradients(batch, guide)
-        self.gradient_scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.plan.gradient_clip or math.inf
-        )
-        self.gradient_norm = norm
-        if not self.gradient_scaler.is_enabled():  # it leaves such a step out by itself
-            loss = torch.where(norm.isfinite(), loss, math.nan)
-            if self._reads_every_step and not loss.isfinite():
-                return loss
-        scale = self.gradient_scaler.get_scale()
-        self.gradient_scaler.step(self.optimizer)
-        self.gradient_scaler.update()
-        # it falls where gradients overflow in fp16: then no step was taken
-        if self.gradient_scaler.get_scale() >= scale:
-            self.schedule.step()
-            if self.averaged is not None:
-                self.averaged.update_parameters(self.model)
-        return loss
-
-    def _add_gradients(self, batch: Batch, guide: Tensor | None) -> Tensor:
-        """Add up the gradients of a batch, part after part → this process's part of its loss."""
-        parts = batch.split(self.plan.accumulate)
-        guides = _split_like(guide, parts)
-        shares = self._shares(batch, parts)
-        total = torch.zeros((), device=self.precision.device)
-        for part, some, share in zip(parts, guides, shares, strict=True):
-            with adding_up(self._parallel, last=part is parts[-1]):
-                loss = share * self._loss(part, some)
-                # processes take the mean of their gradients, and the loss is the sum of its parts
-                self.gradient_scaler.scale(self.processes.size * loss).backward()
-            total += loss.detach()
-        return total
-
-    def _shares(self, batch: Batch, parts: Sequence[Batch]) -> Sequence[Tensor | float]:
-        """What the mean over each part weighs in that over the batch of all processes."""
-        if self.processes.size == len(parts) == 1:
-            return [1.0]
-        whole = self.processes.sum(size_of(self.loss, batch.future_mask)).clamp(min=1)
-        return [size_of(self.loss, part.future_mask) / whole for part in parts]
-
-    def _loss(self, batch: Batch, guide: Tensor | None) -> Tensor:
-        with self.precision.autocast():
-            forecast = self._call(self._parallel, batch, guide)
-        return self.loss(
-            forecast, batch.future, batch.future_mask, batch.future_rates, batch.weights
-        )
-
-    def _call(self, model: nn.Module, batch: Batch, guide: Tensor | None = None) -> Tensor:
-        return call_model(
-            model, batch.past, batch.future.shape[1], guide, batch.ahead, batch.newest_rates,
-            batch.spacing,
-        )  # fmt: skip
-
     @torch.no_grad()
     def _validate(self, windows: Windows, stop: StopRequest) -> EpochRow:
         """Score validation. Whole batches go to one process after the other."""
@@ -357,12 +271,13 @@ class Trainer:
         examples = Examples(windows.epoch(0), windows.lead_steps) if watched else None
         when = "before training:" if self._is_at_first_step() else self._epoch_in_words()
         firsts = range(0, len(batches), size)
-        for first in self._bar(firsts, len(firsts), f"{when} validate"):
+        label = f"{when} validate"
+        for first in bar(firsts, len(firsts), label, shown=self.processes.is_first):
             if first + rank < len(batches):
                 batch, number = next(loaded), first + rank
                 first_case = number * self.plan.batch_size
-                forecast = self._forecast(batch)
-                losses[number] = self._validation_loss(batch, forecast) * len(batch.rates)
+                forecast = self.steps.forecast(batch)
+                losses[number] = self.steps.validation_loss(batch, forecast) * len(batch.rates)
                 skill = skill or self._no_skill(windows, cases * math.prod(batch.rates.shape[-2:]))
                 skill.add(forecast, batch.observed, batch.motion, first_case)
                 if examples is not None:
@@ -370,20 +285,6 @@ class Trainer:
             self._heed(stop)
         loss_sum = sum(self.processes.sum(losses).tolist())
         return self._validated(loss_sum / cases, skill, examples, windows.scaling)
-
-    def _forecast(self, batch: Batch) -> Tensor:
-        """The forecast that validation scores, with as many windows at once as in training."""
-        with self.precision.autocast():
-            parts = [
-                self._call(self.averaged or self.model, part)
-                for part in batch.split(self.plan.accumulate * self.processes.size)
-            ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _validation_loss(self, batch: Batch, forecast: Tensor) -> float:
-        weights = torch.ones_like(batch.weights)
-        loss = self.loss(forecast, batch.future, batch.future_mask, batch.future_rates, weights)
-        return loss.item()
 
     def _validated(
         self, loss: float, skill: Skill | None, examples: Examples | None, scaling: Scaling
@@ -427,19 +328,6 @@ class Trainer:
         self, windows: Windows, batches: Sequence[Sequence[Pick]], part: Part = list
     ) -> Iterator[Batch]:
         return load(windows, batches, self.inputs, self.precision.device, self.plan.workers, part)
-
-    def _bar(self, items: Iterable[T], total: int, label: str, initial: int = 0) -> "tqdm[T]":
-        """A progress bar on a terminal; nothing in a log."""
-        return tqdm(
-            items,
-            label,
-            total,
-            initial=initial,
-            leave=False,
-            disable=None if self.processes.is_first else True,
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
 
     def _epoch_in_words(self) -> str:
         return f"epoch {self.progress.epoch + 1}/{self.plan.epochs}"
@@ -497,78 +385,12 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs, and all that a forecast needs, in the first process."""
-        if not self.processes.is_first:
-            return
-        checkpoint: Checkpoint = {
-            "versions": dict(versions()),
-            "config": self.config,
-            "place": self.place,
-            "region": self.region,
-            "data": self.data,
-            "written": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "best_epoch": self.best["epoch"] if self.best else None,
-            "start": self.start,
-            "packages": dict(self.packages),
-            "weights": self.model.state_dict(),
-            "ema": self.averaged.state_dict() if self.averaged is not None else None,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "gradient_scaler": self.gradient_scaler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "progress": vars(self.progress),
-            "calibration": None if self.calibration is None else self.calibration.state(),
-        }
-        write_checkpoint(path, checkpoint)
+        if self.processes.is_first:
+            write_checkpoint(path, state_of(self))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up the run where `checkpoint` left it."""
-        self.model.load_state_dict(checkpoint["weights"])
-        if self.averaged is not None and checkpoint["ema"] is not None:
-            self.averaged.load_state_dict(checkpoint["ema"])
-        elif self.averaged is not None:  # switched on since: the average starts from these weights
-            self.averaged.module.load_state_dict(checkpoint["weights"])
-        self.optimizer.load_state_dict(_as_built(checkpoint["optimizer"], self.optimizer))
-        self.schedule.load_state_dict(checkpoint["schedule"])
-        if checkpoint["gradient_scaler"]:  # empty where the precision was another
-            self.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
-        torch.set_rng_state(checkpoint["rng"])
-        self.progress = Progress(**checkpoint["progress"])
-        if checkpoint["calibration"] is not None:
-            self.calibration = calibration_of(checkpoint["calibration"])
-        self.start = checkpoint.get("start")
-        if self.rows:
-            epoch = checkpoint.get("best_epoch")
-            if epoch is None:
-                epoch = best_row_before_ties(self.rows, self.plan.monitor)["epoch"]
-            self.best = next((row for row in self.rows if row["epoch"] == epoch), None)
-
-
-def _split_like(values: Tensor | None, parts: Sequence[Batch]) -> Sequence[Tensor | None]:
-    """Values of the windows of a batch, (b, …), for each of its parts."""
-    if values is None:
-        return [None] * len(parts)
-    return list(torch.split(values, [len(part.rates) for part in parts]))
-
-
-def _as_built(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer, with the way of computing of this one, which is for its device."""
-    fused = optimizer.param_groups[0].get("fused")
-    return {**state, "param_groups": [{**group, "fused": fused} for group in state["param_groups"]]}
-
-
-def as_json(values: Mapping[str, Any]) -> str:
-    """One line of JSON, which has no NaN: what is undefined is null."""
-    return json.dumps(
-        {
-            key: None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in values.items()
-        }
-    )
-
-
-def in_words(score: float) -> str:
-    """A score with four digits, or that it is undefined."""
-    return "undefined" if math.isnan(score) else f"{score:.4f}"
+        restore(self, checkpoint)
 
 
 def linear_share(first: float, last: float, step: int, steps: int) -> float:

@@ -95,7 +95,7 @@ def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Cha
             " trained on",
             "last.pt",
         )
-    was, rate = checkpoint["schedule"]["_last_lr"][0], scheduled_rate(trainer.schedule)
+    was, rate = checkpoint["schedule"]["_last_lr"][0], scheduled_rate(trainer.steps.schedule)
     if trainer.progress.epoch < trainer.plan.epochs and not math.isclose(was, rate, rel_tol=1e-6):
         log.warning(
             "the schedule now ends after %d epochs, so the learning rate goes on at %.3g, after"

@@ -180,19 +180,19 @@ def training(folder: Path, size: int, batches: int) -> list[str]:
     picks = windows.epoch(0)[: (batches + WARMING) * size_of_batch]
     all_batches = [picks[i : i + size_of_batch] for i in range(0, len(picks), size_of_batch)]
     optimizer_seconds = Stopwatch()
-    trainer.optimizer.register_step_pre_hook(optimizer_seconds.start)
-    trainer.optimizer.register_step_post_hook(optimizer_seconds.stop)
+    trainer.steps.optimizer.register_step_pre_hook(optimizer_seconds.start)
+    trainer.steps.optimizer.register_step_post_hook(optimizer_seconds.stop)
     convolutions = Convolutions()
     planned = config.training.epochs * -(-len(windows) // size_of_batch)
     with planned_batches(planned):
         for batch in trainer._load(windows, all_batches[:WARMING]):
-            trainer._train_step(batch)
+            trainer.steps.take(batch)
         with convolutions:
-            trainer._train_step(batch)
+            trainer.steps.take(batch)
         optimizer_seconds.seconds = 0.0
         loaded, started = Loaded(trainer._load(windows, all_batches[WARMING:])), time.perf_counter()
         for batch in loaded:
-            trainer._train_step(batch)
+            trainer.steps.take(batch)
     whole = (time.perf_counter() - started) / batches
     loading, optimizer = loaded.seconds / batches, optimizer_seconds.seconds / batches
     frames = windows.rates.frames

@@ -91,9 +91,9 @@ def step(
     batch = build_batch(rates, config.scaling, INPUT_STEPS, trainer.inputs)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with in_segments(bool(segmented)):
-        trainer._train_step(batch)
+        trainer.steps.take(batch)
         started = time.perf_counter()
-        trainer._train_step(batch)
+        trainer.steps.take(batch)
     seconds = time.perf_counter() - started
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, seconds
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nowcast.model import EncoderForecaster, NextFrame
 from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick
+from nowcast.training.distribution import ALONE, Processes
 from nowcast.training.loop import Trainer
 from nowcast.training.losses import mse
 from nowcast.training.optimizers import build_optimizer, build_schedule
@@ -64,6 +65,7 @@ def make_trainer(
     optimizer: str = "adamw",
     schedule: str = "constant",
     kind: str = "unconditional",
+    processes: Processes = ALONE,
     **plan: Any,
 ) -> Trainer:
     torch.manual_seed(0)
@@ -95,6 +97,7 @@ def make_trainer(
         [0.5, 2.0],
         folder,
         config,
+        processes=processes,
     )
 
 

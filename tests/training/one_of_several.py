@@ -36,8 +36,7 @@ def train(
     signal: int = 0, at: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """→ how the training ended, the loss of every step, the rows of its epochs, and the weights."""
-    trainer = make_trainer(folder, kind=kind, loss=loss_of(loss), **plan)
-    trainer.processes = processes
+    trainer = make_trainer(folder, kind=kind, loss=loss_of(loss), processes=processes, **plan)
     if (folder / "last.pt").exists():
         trainer.restore(read_checkpoint(folder / "last.pt"))
     losses, read_losses = [], trainer._read_losses

@@ -19,12 +19,13 @@ from nowcast.sequences.inputs import Inputs
 from nowcast.training import loop
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.choice import decided_by_loss, mean_csi, rank
-from nowcast.training.loop import Trainer, linear_share
+from nowcast.training.loop import linear_share
 from nowcast.training.losses import loss_of
 from nowcast.training.optimizers import build_schedule
 from nowcast.training.precision import be_deterministic
 from nowcast.training.resuming import say_what_changed
 from nowcast.training.signals import StopRequest
+from nowcast.training.steps import Steps
 from nowcast.verification.counts import Counts
 
 NAN = float("nan")
@@ -126,7 +127,7 @@ def test_a_last_batch_that_is_not_full_is_trained_on_and_weighs_as_its_windows(
 ) -> None:
     trainer = build_trainer(tmp_path, epochs=1, batch_size=4, ema_decay=0.0)
     row = trainer.fit(showers(5), showers(5), StopRequest())[0]
-    assert trainer.schedule.last_epoch == 2
+    assert trainer.steps.schedule.last_epoch == 2
     assert row["validation_loss"] == pytest.approx(
         validation_loss(trainer.model, showers(5)), rel=1e-5
     )
@@ -146,13 +147,13 @@ def test_the_gradient_is_clipped(build_trainer, showers, tmp_path) -> None:
     """SGD of rate 1 moves the weights by as much as the gradient is long."""
     for clip, length in ((1e-3, 1e-3), (1e9, None), (None, None)):
         trainer = build_trainer(tmp_path, gradient_clip=clip, ema_decay=0.0)
-        trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
-        trainer.schedule = build_schedule(
-            trainer.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0
+        trainer.steps.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+        trainer.steps.schedule = build_schedule(
+            trainer.steps.optimizer, "constant", steps=1, warmup_steps=0, final_share=1.0
         )
         before = [p.detach().clone() for p in trainer.model.parameters()]
         windows = showers()
-        trainer._train_step(next(trainer._load(windows, [windows.epoch(0)])))
+        trainer.steps.take(next(trainer._load(windows, [windows.epoch(0)])))
         moved = math.sqrt(
             sum(
                 (p - q).square().sum().item()
@@ -184,8 +185,8 @@ def test_a_window_of_more_weight_counts_for_more_in_training_and_not_in_validati
     windows = Weighted(2)
     (pair,) = weighted._load(windows, [windows.epoch(0)])
     (first,) = alone._load(windows, [[replace(windows.epoch(0)[0], weight=1.0)]])
-    assert float(weighted._train_step(pair)) == pytest.approx(
-        float(alone._train_step(first)), rel=1e-6
+    assert float(weighted.steps.take(pair)) == pytest.approx(
+        float(alone.steps.take(first)), rel=1e-6
     )
     for one, other in zip(weighted.model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
@@ -246,7 +247,7 @@ def test_the_average_of_the_weights_by_hand(build_trainer, showers, tmp_path) ->
     windows = showers()
     expected = None
     for batch in trainer._load(windows, [[pick] for pick in windows.epoch(0)[:3]]):
-        trainer._train_step(batch)
+        trainer.steps.take(batch)
         weights = [p.detach().clone() for p in trainer.model.parameters()]
         expected = (
             weights
@@ -466,8 +467,8 @@ def guides_of(trainer):
     ever.
     """
     seen = []
-    step = trainer._train_step
-    trainer._train_step = lambda batch, guide: seen.append(guide) or step(batch, guide)
+    step = trainer.steps.take
+    trainer.steps.take = lambda batch, guide: seen.append(guide) or step(batch, guide)
     return seen
 
 
@@ -528,7 +529,7 @@ def test_a_share_of_1_is_teacher_forcing(build_trainer, showers, tmp_path) -> No
     trainer.fit(showers(), showers(), StopRequest())
     forced = build_trainer(tmp_path, kind="feedback", epochs=1, ema_decay=0.0)
     for batch in forced._load(showers(), [showers().epoch(0)[k : k + 2] for k in range(0, 8, 2)]):
-        forced._train_step(batch, batch.future)
+        forced.steps.take(batch, batch.future)
     assert_same(dict(trainer.model.state_dict()), dict(forced.model.state_dict()))
 
 
@@ -854,8 +855,8 @@ def test_there_is_a_row_of_metrics_for_every_epoch(build_trainer, showers, tmp_p
 def test_the_train_loss_is_the_mean_over_the_steps(build_trainer, showers, tmp_path) -> None:
     trainer = build_trainer(tmp_path, epochs=1)
     losses = []
-    step = trainer._train_step
-    trainer._train_step = lambda batch, guide: losses.append(step(batch, guide)) or losses[-1]
+    step = trainer.steps.take
+    trainer.steps.take = lambda batch, guide: losses.append(step(batch, guide)) or losses[-1]
     assert trainer.fit(showers(), showers(), StopRequest())[0]["train_loss"] == pytest.approx(
         float(sum(losses)) / 4
     )
@@ -944,7 +945,7 @@ def test_losses_are_read_from_a_device_only_at_the_steps_that_are_shown(
     """As on a GPU, which would be waited for: 8 steps, of which every third is read, and the
     last.
     """
-    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    monkeypatch.setattr(Steps, "are_read_at_once", False)
     trainer = build_trainer(tmp_path, epochs=1, batch_size=1, log_every=3)
     usual = build_trainer(tmp_path / "usual", epochs=1, batch_size=1)
     read, steps = trainer._read_losses, []
@@ -962,7 +963,7 @@ def test_losses_are_read_from_a_device_only_at_the_steps_that_are_shown(
 def test_a_loss_that_is_not_finite_is_told_with_its_step_though_it_is_read_later(
     build_trainer, showers, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    monkeypatch.setattr(Steps, "are_read_at_once", False)
     loss = Scripted(2, lambda value: value * math.nan)
     trainer = build_trainer(tmp_path, batch_size=1, log_every=3, loss=loss)
     with pytest.raises(InternalError, match="epoch 1, step 2;"):
@@ -973,7 +974,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step_though_it_is_read_later
 def test_a_signal_before_a_loss_is_read_saves_nothing_that_is_not_finite(
     build_trainer, showers, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(Trainer, "_reads_every_step", False)
+    monkeypatch.setattr(Steps, "are_read_at_once", False)
     stop = StopRequest()
     loss = Scripted(2, lambda value: stop(signal.SIGTERM, None) or value * math.nan)
     trainer = build_trainer(tmp_path, batch_size=1, log_every=50, loss=loss)

@@ -22,8 +22,7 @@ def losses_of_steps(trainer, windows, steps):
     trainer.model.train()
     batches = [windows.epoch(0)[k : k + 2] for k in range(0, 2 * steps, 2)]
     return [
-        float(trainer._train_step(batch))
-        for batch in islice(trainer._load(windows, batches), steps)
+        float(trainer.steps.take(batch)) for batch in islice(trainer._load(windows, batches), steps)
     ]
 
 
@@ -179,9 +178,9 @@ def test_weights_and_their_averages_stay_in_float32(name, build_trainer, showers
     losses_of_steps(trainer, showers(), 2)
     for module in (trainer.model, trainer.averaged.module):
         assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert {v.dtype for state in trainer.optimizer.state.values() for v in state.values()} == {
-        torch.float32
-    }
+    assert {
+        v.dtype for state in trainer.steps.optimizer.state.values() for v in state.values()
+    } == {torch.float32}
 
 
 def test_only_fp16_scales_its_gradients() -> None:
@@ -194,7 +193,7 @@ def test_the_gradient_scaler_is_in_the_checkpoint_and_is_taken_up_again(
     build_trainer, showers, tmp_path
 ) -> None:
     trainer = build_trainer(tmp_path, precision="fp16")
-    trainer.gradient_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer.steps.gradient_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     losses_of_steps(trainer, showers(), 3)
     trainer.save(tmp_path / "last.pt")
     saved = read_checkpoint(tmp_path / "last.pt")
@@ -204,7 +203,7 @@ def test_the_gradient_scaler_is_in_the_checkpoint_and_is_taken_up_again(
     )
     resumed = build_trainer(tmp_path, precision="fp16")
     resumed.restore(saved)
-    assert resumed.gradient_scaler.state_dict() == trainer.gradient_scaler.state_dict()
+    assert resumed.steps.gradient_scaler.state_dict() == trainer.steps.gradient_scaler.state_dict()
 
 
 @pytest.mark.parametrize(("before", "after"), [("fp32", "fp16"), ("fp16", "fp32")])
@@ -228,8 +227,8 @@ def test_a_step_whose_scaled_gradients_overflow_changes_no_weight_and_halves_the
     before = [p.clone() for p in trainer.model.parameters()]
     losses_of_steps(trainer, showers(), 1)
     assert all(torch.equal(p, q) for p, q in zip(before, trainer.model.parameters(), strict=True))
-    assert trainer.gradient_scaler.get_scale() == 2.0**15
-    assert trainer.schedule.last_epoch == 0  # the learning rate waits too
+    assert trainer.steps.gradient_scaler.get_scale() == 2.0**15
+    assert trainer.steps.schedule.last_epoch == 0  # the learning rate waits too
     losses = losses_of_steps(trainer, showers(32), 16)
     assert losses[-1] < losses[0]
 

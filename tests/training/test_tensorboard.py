@@ -63,14 +63,14 @@ def test_the_curves_of_a_killed_training_go_on_from_its_checkpoint(
 
     watched(build(tmp_path / "whole")).fit(showers(), showers(), StopRequest())
     killed = watched(build(tmp_path / "killed"))
-    loss = killed.loss
+    loss = killed.steps.loss
 
     def kill(*arguments):
         if killed.steps_done == 6 and killed.model.training:
             raise Killed
         return loss(*arguments)
 
-    killed.loss = kill
+    killed.steps.loss = kill
     with pytest.raises(Killed):
         killed.fit(showers(), showers(), StopRequest())
     assert [step for step, _ in points(tmp_path / "killed", "train/loss")] == [1, 2, 3, 4, 5, 6]

@@ -119,7 +119,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(
                 stop(signal.SIGTERM, None)
         return loss_of("exceedance", THRESHOLDS)(*arguments)
 
-    stopped.loss = loss
+    stopped.steps.loss = loss
     with pytest.raises(Interrupted):
         stopped.fit(*windows, stop)
     resumed = trainer_in(tmp_path)
@@ -192,6 +192,6 @@ def test_the_cases_that_loggers_show_are_those_that_are_forecast(
 
 
 def test_the_weights_of_neighbourhoods_learn_faster_and_do_not_decay() -> None:
-    network, mixture = trainer_in(Path()).optimizer.param_groups
+    network, mixture = trainer_in(Path()).steps.optimizer.param_groups
     assert mixture["initial_lr"] == MIXTURE_RATE * network["initial_lr"]
     assert mixture["weight_decay"] == 0 < network["weight_decay"] and len(mixture["params"]) == 3
