@@ -74,7 +74,7 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
 
 
 def follow(command: str, overrides: list[str], task: Task) -> None:
-    """Run the task as one of several processes, of which the first one writes and logs."""
+    """Run the task as one of several processes; only the first one writes and logs."""
     logging.disable(logging.WARNING)
     with TemporaryDirectory() as folder:
         quietly = ["hydra.output_subdir=null", f"hydra.run.dir={folder}"]

@@ -35,7 +35,7 @@ GROUPS = ("data", "scaling", "model", "optimizer", "schedule")
 _DIRECTION = "hydra.sweeper.direction"
 
 _WRITTEN = ("output", "page", "status", "metrics", "warnings.file")
-"""Keys of the files and folders that a command writes anew."""
+"""Keys of the files and folders that a command writes."""
 _SAVED_WITHIN = 20.0  # seconds
 _WAIT = 1.0  # seconds between two looks at a folder in which another process trains
 

@@ -69,7 +69,7 @@ class Examples:
         self.seen: dict[int, _Seen] = {}
 
     def add(self, forecast: Tensor, batch: Batch, first_case: int) -> None:
-        """Take in windows, of which the first is number `first_case` of all; forecast: (b, lead, c,
+        """Take in windows, numbered from `first_case` on; forecast: (b, lead, c,
         h, w) as the model gives it.
         """
         wet = batch.observed.nan_to_num(0.0).mean(dim=(1, 2, 3, 4)).tolist()

@@ -35,11 +35,11 @@ def load(
     loaded = [own or list(picks[:1]) for own, picks in zip(mine, batches, strict=True)]
     loader: DataLoader[Tensor] = DataLoader(
         cast(Dataset[Tensor], windows),
-        # what an index is is for the windows to say
+        # the windows know what an index means
         batch_sampler=cast(Sampler[list[int]], loaded),
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        # each loader draws a seed: of a stream of its own, lest a resumed run's be one ahead
+        # each loader draws a seed, from a stream of its own, so that a resumed run's is not one ahead
         generator=torch.Generator(),
     )
     for raw, picks, own in zip(loader, loaded, mine, strict=True):

@@ -152,7 +152,7 @@ def validation_values(row: EpochRow, skill: Skill) -> dict[str, float]:
 
 
 def epoch_values(row: EpochRow, best: EpochRow) -> dict[str, float]:
-    """What loggers get of an epoch beside its validation, and of the best one."""
+    """What loggers get of an epoch in addition to its validation, and of the best epoch."""
     return {
         "epoch/number": row["epoch"],
         "epoch/train_loss": row["train_loss"],

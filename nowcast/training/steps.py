@@ -20,7 +20,7 @@ from nowcast.training.precision import Precision
 
 @dataclass
 class Steps:
-    """The steps of a training, of which each process takes a part.
+    """The steps of a training. Each process takes a part of every one.
 
     averaged: the moving average of the weights, which validation scores; None where the plan has
         none.
@@ -56,7 +56,7 @@ class Steps:
         self._parallel = self.processes.in_parallel(self.model)
 
     def take(self, batch: Batch, guide: Tensor | None = None) -> Tensor:
-        """Train on a batch, of which this process has a part.
+        """Train on this process's part of a batch.
 
         Args:
             batch: windows of this process.
