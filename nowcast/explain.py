@@ -19,7 +19,7 @@ from nowcast.errors import (
     NowcastError,
     UsageError,
 )
-from nowcast.launch import launch_of
+from nowcast.launch import current
 
 _NO_MEMORY = (
     "not enough memory",
@@ -43,7 +43,7 @@ def say(error: BaseException, message: str) -> None:
 
     Where stderr is closed or full there is nobody to tell, and that is no other failure.
     """
-    launch = launch_of()
+    launch = current()
     if getattr(error, "said", False) or (launch and not launch.is_first and _is_of_all(error)):
         return
     if launch and not launch.is_first:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FIRST_PORT, PORTS = 20_000, 10_000
-"""Ports that processes under Slurm meet at: one for each job number, modulo `PORTS`."""
+"""Ports that processes under Slurm meet at: one for each job and step, modulo `PORTS`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,19 @@ class Launch:
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+
+_current: list[Launch] = []
+
+
+def take_part(launch: Launch | None) -> None:
+    """Let this process be one of several, or alone, from here on."""
+    _current[:] = [] if launch is None else [launch]
+
+
+def current() -> Launch | None:
+    """Return which of several processes this is, if it takes part in a training."""
+    return _current[0] if _current else None
 
 
 def launch_of(environment: Mapping[str, str] = os.environ) -> Launch | None:
@@ -56,20 +69,30 @@ def _of_srun(environment: Mapping[str, str]) -> Launch:
     host = environment.get("MASTER_ADDR") or first_host(
         environment.get("SLURM_STEP_NODELIST", "localhost")
     )
-    job = int(environment.get("SLURM_JOB_ID", "0"))
-    port = environment.get("MASTER_PORT") or str(FIRST_PORT + job % PORTS)
-    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE", environment["SLURM_STEP_NUM_TASKS"])
+    job, step, node = (
+        int(environment.get(name, "0"))
+        for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_NODEID")
+    )
+    port = environment.get("MASTER_PORT") or str(FIRST_PORT + (job + 101 * step) % PORTS)
+    size = environment["SLURM_STEP_NUM_TASKS"]
+    tasks = tasks_of_nodes(environment.get("SLURM_STEP_TASKS_PER_NODE", size))
     return Launch(
         "srun",
         int(environment["SLURM_PROCID"]),
-        int(environment["SLURM_STEP_NUM_TASKS"]),
+        int(size),
         int(environment.get("SLURM_LOCALID", "0")),
-        int(re.split(r"[^0-9]", tasks)[0]),
+        tasks[min(node, len(tasks) - 1)],
         f"{host}:{port}",
     )
 
 
 def first_host(nodes: str) -> str:
-    """Return the first of the nodes in Slurm's short form: 'gpu[03-05,9],cpu1' → 'gpu03'."""
-    found = re.match(r"([^,\[]+)(?:\[([0-9]+))?", nodes)
-    return nodes if found is None else found[1] + (found[2] or "")
+    """Return the first of the nodes in Slurm's short form: 'gpu[03-05,9]-ib,cpu1' → 'gpu03-ib'."""
+    ranges = re.sub(r"\[([0-9]+)[^]]*\]", r"\1", nodes)
+    return ranges.partition(",")[0]
+
+
+def tasks_of_nodes(tasks: str) -> list[int]:
+    """Return the number of tasks on each node from Slurm's short form: '4(x2),1' → [4, 4, 1]."""
+    counts = re.findall(r"([0-9]+)(?:\(x([0-9]+)\))?", tasks)
+    return [int(count) for count, times in counts for _ in range(int(times or 1))]

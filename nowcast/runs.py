@@ -131,12 +131,20 @@ def rank(run: Run) -> tuple[bool, str, float, float]:
 def key_of(settings: Mapping[str, Any]) -> str:
     """Return eight digits that tell the settings of one training from those of another.
 
-    Left out is what makes no difference to the result, and what is off: null, false, 0 or empty.
-    So a key that a later version adds, off as before, makes no other training.
+    Left out is what makes no difference to the result, and what is off: null, false or empty. So a
+    key that a later version adds, off as before, makes no other training. Frames that are not
+    unpacked (data.cache=null) make another one.
     """
-    plain = {key: value for key, value in sorted(_flat(settings)) if matters(key) and value}
+    flat = dict(sorted(_flat(settings)))
+    plain = {key: value for key, value in flat.items() if matters(key) and not _is_off(value)}
+    if flat.get("data.cache", "") is None:
+        plain["data.cache"] = None
     text = json.dumps(plain, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def _is_off(value: Any) -> bool:
+    return value is None or value is False or value in ("", [], {})
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:

@@ -47,8 +47,8 @@ def test_the_key_of_settings_changes_with_what_makes_another_result_only() -> No
     }  # fmt: skip
     same = {
         **settings, "resume": "never", "device": "cuda", "output": "elsewhere",
-        "data": {"path": "a.nc", "cache": None}, "training": {"epochs": 5, "workers": 4},
-        "key_of_a_later_version": {"is_off": False, "noise": 0.0, "fields": {}},
+        "data": {"path": "a.nc", "cache": "c"}, "training": {"epochs": 5, "workers": 4},
+        "key_of_a_later_version": {"is_off": False, "noise": None, "fields": {}},
     }  # fmt: skip
     assert key_of(settings) == key_of(same) == key_of(dict(reversed(same.items())))
     assert len(key_of(settings)) == 8
@@ -124,3 +124,17 @@ def test_a_record_that_is_none_is_named(tmp_path: Path, name: str, content: str)
 def test_a_run_that_has_only_begun_has_no_score(tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path / "run"))
     assert (run.state, run.score, run.best_epoch, run.epochs) == ("unfinished", None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"data": {"missing_value": None}}, {"data": {"missing_value": 0}}),
+        ({"data": {"cache": None}}, {"data": {"cache": "a"}}),
+    ],
+)
+def test_null_is_not_zero_and_frames_that_are_not_unpacked_are_others(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert key_of(one) != key_of(other)
+    assert key_of({"data": {"cache": "a"}}) == key_of({"data": {"cache": "b"}})

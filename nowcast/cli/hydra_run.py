@@ -19,7 +19,7 @@ from nowcast.errors import (
     UsageError,
 )
 from nowcast.explain import report
-from nowcast.launch import Launch, launch_of
+from nowcast.launch import Launch, launch_of, take_part
 from nowcast.untrusted.addresses import holds_secret
 
 Task = Callable[[Any, Path], float | None]
@@ -65,6 +65,9 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
         print("configuration is right")
     else:
         launch = launch_of()
+        if command != "train" and launch is not None and launch.launcher == "srun":
+            launch = None  # the tasks of a job step may be commands of their own
+        take_part(launch)
         if launch is not None:
             refuse_several(command, overrides, launch)
         if launch is None or launch.is_first:
@@ -86,12 +89,10 @@ def refuse_several(command: str, overrides: Sequence[str], launch: Launch) -> No
     from nowcast.cli.arguments import split_options
 
     if command != "train":
-        if launch.launcher == "torchrun":
-            raise UsageError(
-                f"torchrun: is for nowcast train; nowcast {command} runs in one process, so call it"
-                " without torchrun."
-            )
-        return
+        raise UsageError(
+            f"torchrun: is for nowcast train; nowcast {command} runs in one process, so call it"
+            " without torchrun."
+        )
     if {"-m", "--multirun"} & set(split_options(list(overrides))[1]):
         raise UsageError(
             f"-m: a sweep starts trainings, and {launch.launcher} started {launch.size} processes"
@@ -175,9 +176,9 @@ def _refuse_no_text(words: Sequence[str]) -> None:
             )
         if holds_secret(word):
             raise UsageError(
-                f"{word.partition('=')[0].partition(':')[0]}: an address holds a user or password,"
-                " which would be stored with results; leave it out, and give credentials by the"
-                " environment."
+                f"{word.partition('=')[0].partition(':')[0]}: an address holds a password or a"
+                " signature, which would be stored with results; leave it out, and give"
+                " credentials by the environment."
             )
 
 

@@ -263,8 +263,9 @@ def _as_written(config: Any, key: str) -> str | None:
     if node is None or last not in node or "${hydra:job." in str(node._get_node(last)._value()):
         return None
     path = node[last]
-    if path is None and key == "output" and config.get("checkpoint"):  # as export does
-        path = Path(config.checkpoint).with_suffix("")
+    checkpoint = config.get("checkpoint")
+    if path is None and key == "output" and isinstance(checkpoint, str):  # as export does
+        path = Path(checkpoint).with_suffix("")
     return None if path in (None, "-") else str(path)
 
 

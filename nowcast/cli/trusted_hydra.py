@@ -31,6 +31,7 @@ from nowcast.cli.sweep import refuse_shared_output, register_key
 from nowcast.cli.yaml_files import check_yaml
 from nowcast.config.effects import configs_folder
 from nowcast.errors import ConfigError, MissingLibraryError, UsageError
+from nowcast.untrusted.addresses import holds_secret
 
 _TARGET = "_target_"
 _RUN = "hydra.mode=RUN"
@@ -255,7 +256,9 @@ def refuse_pickle(words: Sequence[str]) -> None:
 
 
 def refuse_code(config: DictConfig) -> None:
-    """Errors: ConfigError where a composed configuration names code that is not Hydra's own."""
+    """Errors: ConfigError where a composed configuration names code that is not Hydra's own, or
+    holds a password, before any of it is written.
+    """
     targets = _OUR_TARGETS | set(_registered(ConfigStore.instance().repo))
     for keys, value in _values(config, ()):
         name, key = ".".join(map(str, keys)), keys[-1]
@@ -263,6 +266,11 @@ def refuse_code(config: DictConfig) -> None:
         if key == _TARGET and not (hydras and value in targets):
             raise ConfigError(
                 f"{name}: {value!r} is code, which a configuration cannot name; leave it out."
+            )
+        if isinstance(value, str) and holds_secret(value):
+            raise ConfigError(
+                f"{name}: an address holds a password or a signature, which would be stored with"
+                " results; leave it out, and give credentials by the environment."
             )
         if isinstance(value, int) and abs(value) >= 2**63:
             raise ConfigError(f"{name}: no number here is so large; give a smaller one.")

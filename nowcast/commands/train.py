@@ -3,6 +3,7 @@ score.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from nowcast.factories.windows import (
 )
 from nowcast.files import only_writer, sha256, written_whole
 from nowcast.forecast.any_grid import frames_seen, refuse_too_far
-from nowcast.launch import launch_of
+from nowcast.launch import current
 from nowcast.model import MODELS, build_model
 from nowcast.motion.spacing import Spacing
 from nowcast.periods import Period, parse_period, refuse_overlap
@@ -57,14 +58,19 @@ from nowcast.training.progress import as_json, in_words
 from nowcast.training.provenance import versions
 from nowcast.training.resuming import (
     Defaults,
+    Settings,
+    changes_between,
     ended_early,
     no_defaults,
     resume,
     why_nothing_is_left,
 )
+from nowcast.training.resuming import in_words as changes_in_words
 from nowcast.training.signals import stop_request
 
 log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 
     defaults: the values in configs/ of keys that an earlier version did not know.
     """
-    launch = launch_of()
+    launch = current()
     with joined(launch) as processes:
         return _train(config, folder, defaults, processes, device_of(config.device, launch))
 
@@ -115,9 +121,11 @@ def _train(
         opened = open_windows(config)
     settings = {**asdict(config), "timestep_minutes": opened.timestep_minutes}
     settings["start"] = config.start and checkpoint_name(config.start)
+    refuse_other_settings(processes.gather(settings))
     if isinstance(config.model, FCLSTMConfig):
         refuse_other_sizes(config.model, opened.training, opened.validation)
-    with only_writer(folder) if processes.is_first else nullcontext():
+    # who only looks whether a training runs here holds the lock for an instant
+    with only_writer(folder, wait=LOCK_SECONDS) if processes.is_first else nullcontext():
         trainer = build_trainer(config, settings, opened.training, precision, folder, processes)
         trainer.place, trainer.data, trainer.region = opened.place, opened.data, opened.region
         trainer.packages = added_by(config.model.name)
@@ -129,6 +137,25 @@ def _train(
         resume(trainer, settings, folder, defaults)
         run(trainer, opened)
         return summarise(trainer) if processes.is_first else best_score(trainer)
+
+
+def refuse_other_settings(settings: Sequence[Settings] | None) -> None:
+    """Errors: ConfigError, in the first process, if the processes of a training do not have the
+    same settings.
+    """
+    first, *others = settings or [{}]
+    changes = {
+        key: (key, before, now)
+        for other in others
+        for key, before, now in changes_between(first, other)
+        if key not in ("output", "device", "data.cache")
+    }
+    if changes:
+        raise ConfigError(
+            f"{changes_in_words([*changes.values()])}: differs between the processes that train"
+            " together; give all the same settings, or start trainings of their own with one task"
+            " each (srun --ntasks=1)."
+        )
 
 
 def added_by(model: str) -> dict[str, str]:
@@ -208,7 +235,8 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         {
             "frames": len(rates.times),
             "size": list(rates.frames.shape[1:]),
-            "sha256": rates.digest(),
+            # of frames that are not unpacked only what is read is known
+            "sha256": rates.digest() if rates.is_unpacked else None,
         },
         None if region is None else region_for_checkpoint(grid, region),
     )

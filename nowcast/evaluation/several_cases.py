@@ -70,9 +70,12 @@ class SeveralCases:
     def read(self, indices: Sequence[int]) -> Cases:
         """These cases, forecast by all models together."""
         times = self.times[list(indices)]
-        read = [part.read(_places(part, times)) for part in self.parts]
-        first = read[0]
-        parts = [self._part(*one) for one in zip(read, self.models, strict=True)]
+        first, parts = None, list[Part]()
+        for part, model in zip(self.parts, self.models, strict=True):
+            read = part.read(_places(part, times))
+            first = first or read
+            parts.append(self._part(read, model))
+        assert first is not None
         size = (int(first.observed.shape[-2]), int(first.observed.shape[-1]))
         made = pooled(parts, size, self.config.rate)
         if self.config.ensemble is not None:
@@ -91,7 +94,8 @@ class SeveralCases:
         """What a model forecasts of its region."""
 
         def within(field: Tensor) -> Tensor:
-            return field if model.region is None else field[(..., *model.region)]
+            # a copy, which does not keep the rest of the grid
+            return field if model.region is None else field[(..., *model.region)].clone()
 
         known = cases.probabilities.get(self.name)
         forecast = Forecast(

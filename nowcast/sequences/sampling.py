@@ -244,8 +244,9 @@ def _places_in(region: Region, crop: tuple[int, int], shape: tuple[int, ...]) ->
 def _refuse_uncovered(region: Region, allowed: NDArray[np.bool_]) -> None:
     if not allowed.any():
         raise DataError(
-            f"no pixel of the region ({region}) is measured in any frame; there is nothing to learn"
-            " from. Give another region.index."
+            f"no pixel of the region ({region}) is measured in the frames that were looked at;"
+            " there is nothing to learn from. Give another region.index, or unpack the frames, of"
+            " which all are looked at (data.cache=folder)."
         )
 
 

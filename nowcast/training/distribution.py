@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nowcast.errors import DeviceError, LostProcessError, TryLaterError
+from nowcast.errors import ConfigError, DeviceError, LostProcessError, TryLaterError
 from nowcast.launch import Launch
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 """How long processes wait for each other: one may prepare years of frames that all read. A process
-that ends is noticed at once, by its closed connection.
+that ends is noticed at the next step, by its closed connection; torchrun and srun end the others of
+one that ends while a GPU waits for it.
 """
 
 T = TypeVar("T")
@@ -57,6 +58,10 @@ class Processes:
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
         return int(found)
 
+    def wait(self) -> None:
+        """Wait until all processes are here. No GPU is waited for."""
+        self.largest(0)
+
     def share(self, value: T) -> T:
         """Return what the first process gives."""
         if self.size == 1:
@@ -77,10 +82,10 @@ class Processes:
     def first_goes_first(self) -> Iterator[None]:
         """Run the block in the first process, then in the others, which find its caches."""
         if not self.is_first:
-            self.largest(0)
+            self.wait()
         yield
         if self.is_first:
-            self.largest(0)
+            self.wait()
 
     def in_parallel(self, model: nn.Module) -> nn.Module:
         """Return the model, so that back-propagation gives each process the mean of all
@@ -121,7 +126,7 @@ def joined(launch: Launch | None) -> Iterator[Processes]:
             init_method="env://" if launch.launcher == "torchrun" else f"tcp://{launch.address}",
             rank=launch.rank,
             world_size=launch.size,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -145,8 +150,13 @@ def joined(launch: Launch | None) -> Iterator[Processes]:
 def device_of(device: str, launch: Launch | None) -> str:
     """Return the device of this process: each process of a node has a GPU of its own.
 
-    Errors: DeviceError if there are fewer GPUs.
+    Errors: DeviceError if there are fewer GPUs; ConfigError if one GPU is named for all.
     """
+    if launch is not None and device.startswith("cuda:") and launch.local_size > 1:
+        raise ConfigError(
+            f"device: {device} is one GPU, and {launch.local_size} processes run here; set"
+            " device=cuda, which gives each process its own."
+        )
     if launch is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
         return device
     count = torch.cuda.device_count()

@@ -46,6 +46,7 @@ class _Seen:
     """
 
     wet: float
+    case: int
     pick: Pick
     values: Tensor
     observed: Tensor
@@ -84,6 +85,7 @@ class Examples:
         unseen = batch.rates[k, : batch.input_steps].isnan().all(dim=0)
         return _Seen(
             wet,
+            case,
             self.picks[case],
             forecast[k, at].float().masked_fill(unseen, math.nan).cpu(),
             batch.observed[k, at, 0].float().cpu(),
@@ -93,7 +95,7 @@ class Examples:
 
     def made(self, scaling: Scaling, calibration: Calibration | None) -> list[Example]:
         """Return the cases with their forecasts as rates: those that `predict` gives for these
-        windows with `rate=csi`.
+        windows with `rate=csi`. The model of a region sees more around it in `predict`.
 
         calibration: of a model that gives probabilities.
         """
@@ -135,6 +137,6 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
     joined, *others = parts
     for other in others:
         for part, one in other.seen.items():
-            if part not in joined.seen or one.wet > joined.seen[part].wet:
-                joined.seen[part] = one
+            before = joined.seen.setdefault(part, one)
+            joined.seen[part] = max(before, one, key=lambda seen: (seen.wet, -seen.case))
     return joined

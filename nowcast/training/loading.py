@@ -39,7 +39,7 @@ def load(
         batch_sampler=cast(Sampler[list[int]], loaded),
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        # each loader draws a seed, from a stream of its own, so that a resumed run's is not one ahead
+        # each loader draws a seed: from a stream of its own, or a resumed run's were one ahead
         generator=torch.Generator(),
     )
     for raw, picks, own in zip(loader, loaded, mine, strict=True):

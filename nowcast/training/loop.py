@@ -337,6 +337,7 @@ class Trainer:
         if number:
             self._read_losses()
             self.save(self.folder / "last.pt")
+            self.processes.wait()  # a launcher that sees one end ends the others, saved or not
             log.info(
                 "stopped by a signal %s; saved %s",
                 "before training"

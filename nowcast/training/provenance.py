@@ -29,17 +29,20 @@ def versions() -> dict[str, str]:
 
 def commit_of(checkout: Path) -> str | None:
     """Return the commit of a checkout, with "+" where files differ from it; None if there is no
-    checkout or no git.
+    checkout, or git does not tell.
     """
     git = shutil.which("git")
     if git is None or not (checkout / ".git").exists():
         return None
-    called = [
-        subprocess.run(
-            [git, "-C", str(checkout), *words], capture_output=True, text=True, timeout=60
-        )
-        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-    ]
+    try:
+        called = [
+            subprocess.run(
+                [git, "-C", str(checkout), *words], capture_output=True, text=True, timeout=60
+            )
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
     if any(one.returncode for one in called):
         return None
     commit, changed = (one.stdout.strip() for one in called)

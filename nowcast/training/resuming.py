@@ -57,7 +57,15 @@ def resume(
         folder / "last.pt", trainer.progress.epoch, trainer.plan.epochs,
     )  # fmt: skip
     changes = changes_between(checkpoint.get("config", {}), settings, defaults)
-    say_what_changed(trainer, checkpoint, [one for one in changes if one[0] not in UNSAID])
+    say_what_changed(trainer, checkpoint, [one for one in changes if is_said(one)])
+
+
+def is_said(change: Change) -> bool:
+    """Return whether a change may make a difference to the result: frames that are not unpacked
+    (data.cache=null) give other windows.
+    """
+    key, before, now = change
+    return key not in UNSAID or (key == "data.cache" and (before is None) != (now is None))
 
 
 def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Checkpoint | None:
@@ -89,7 +97,8 @@ def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Cha
     if changes:
         log.info("going on with other settings: %s", in_words(changes))
     before, now = checkpoint.get("data"), trainer.data
-    if before and now and before.get("sha256") != now["sha256"]:
+    digests = [data.get("sha256") for data in (before, now) if data]
+    if len(digests) == 2 and None not in digests and digests[0] != digests[1]:
         log.warning(
             "going on with other data: the frames of these days are not those that %s was"
             " trained on",

@@ -17,7 +17,13 @@ SERVERS = ("s3", "gs", "https", "http")
 """The protocols that fetch from a server."""
 ARCHIVE = "zip"
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SECRET = re.compile(r"\b(?:s3|gs|https?)://[^/\s'\"]*@")
+_SECRET = re.compile(
+    r"\b(?:s3|gs|https?)://"
+    r"(?:[^/\s'\"]*@"  # a user before the server
+    r"|[^/\s'\"@:]*:(?!\d+(?:/|$))[^\s'\"]*@"  # a password that holds a slash
+    r"|[^\s'\"]*[?&][^\s'\"=]*(?:signature|sig|token|key|password|credential)[^\s'\"=]*=)",
+    re.IGNORECASE,
+)
 _BUCKET = re.compile(r"[\w.-]+")
 _ALLOWED = "use s3://, gs://, https://, http://, or zip://inside::… of one of these or of a file"
 
@@ -28,7 +34,9 @@ def is_address(path: str | Path) -> bool:
 
 
 def holds_secret(text: str) -> bool:
-    """Return whether a text holds an address with a user or password before its server."""
+    """Return whether a text holds an address with a user or password before its server, or with a
+    signature or key behind it.
+    """
     return _SECRET.search(text) is not None
 
 
@@ -57,10 +65,10 @@ def _check_server(address: str, key: str) -> None:
     if protocol not in SERVERS:
         raise ConfigError(f"{key}: {protocol}:// is no protocol that nowcast follows; {_ALLOWED}.")
     server, _, within = address.removeprefix(f"{protocol}://").partition("/")
-    if "@" in server:
+    if holds_secret(address):
         raise ConfigError(
-            f"{key}: a {protocol}:// address holds a user or password, which would be stored with"
-            " results; leave it out, and give credentials by the environment"
+            f"{key}: a {protocol}:// address holds a password or a signature, which would be"
+            " stored with results; leave it out, and give credentials by the environment"
             f" ({_credentials(protocol)})."
         )
     if protocol in ("http", "https") and ("?" in address or "#" in address):

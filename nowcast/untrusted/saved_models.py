@@ -76,7 +76,13 @@ def _is_region(region: Any) -> bool:
         isinstance(region["crs"], dict)
         and all(_is_pair(pair) and all(type(one) is int for one in pair) for pair in pixels)
         and all(0 <= first < last <= n for (first, last), n in zip(pixels, pixels[2], strict=False))
-        and (ends == [None, None] or all(_is_pair(pair) and _are_numbers(pair) for pair in ends))
+        and (
+            ends == [None, None]
+            or (
+                all(_is_pair(pair) and _are_numbers(pair) for pair in ends)
+                and all(last - first > 1 for first, last in pixels[:2])
+            )
+        )
     )
 
 

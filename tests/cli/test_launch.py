@@ -50,3 +50,4 @@ def test_under_srun_other_commands_run_by_themselves(tmp_path) -> None:
     task = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
     done = nowcast(["predict", "model=extrapolation", "data.path=none.nc"], task, tmp_path)
     assert done.returncode == 66
+    assert done.stderr.startswith("nowcast: none.nc")

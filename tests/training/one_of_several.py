@@ -1,13 +1,14 @@
 """Trains as one of the processes that the environment tells of, and writes what came of it.
 
-    python one_of_several.py FOLDER KIND LOSS 'PLAN as JSON' [SIGNAL STEP]
+    python one_of_several.py FOLDER KIND LOSS 'PLAN as JSON' [SIGNAL STEP [SECONDS]]
 
-With a SIGNAL, the second process gets it after STEP steps.
+With a SIGNAL, the second process gets it after STEP steps, and the first takes SECONDS to save.
 """
 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Gappy(Showers):
 
 def train(
     folder: Path, kind: str, loss: str, plan: dict[str, Any], processes: Processes = ALONE,
-    signal: int = 0, at: int = 0,
+    signal: int = 0, at: int = 0, seconds: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """→ how the training ended, the loss of every step, the rows of its epochs, and the weights."""
     trainer = make_trainer(folder, kind=kind, loss=loss_of(loss), processes=processes, **plan)
@@ -49,6 +50,11 @@ def train(
             os.kill(os.getpid(), signal)
 
     trainer._read_losses = read
+    save = trainer.save
+    trainer.save = lambda path: (
+        time.sleep(seconds if processes.is_first and path.name == "last.pt" else 0),
+        save(path),
+    )
     ended = "done"
     with stop_request() as stop:
         try:
@@ -60,13 +66,28 @@ def train(
     return {"ended": ended, "losses": losses, "history": history, "weights": weights}
 
 
-def main(folder: str, kind: str, loss: str, plan: str, signal: str = "0", at: str = "0") -> None:
+def main(
+    folder: str,
+    kind: str,
+    loss: str,
+    plan: str,
+    signal: str = "0",
+    at: str = "0",
+    seconds: str = "0",
+) -> None:
     torch.set_num_threads(1)
     launch = launch_of()
     try:
         with joined(launch) as processes:
             result = train(
-                Path(folder), kind, loss, json.loads(plan), processes, int(signal), int(at)
+                Path(folder),
+                kind,
+                loss,
+                json.loads(plan),
+                processes,
+                int(signal),
+                int(at),
+                float(seconds),
             )
     except LostProcessError as error:
         result = {"ended": type(error).__name__}

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from one_of_several import train
 
-from nowcast.launch import Launch, first_host, launch_of
+from nowcast.commands.train import refuse_other_settings
+from nowcast.errors import ConfigError
+from nowcast.launch import Launch, first_host, launch_of, tasks_of_nodes
 from nowcast.training.checkpoints import read_checkpoint
-from nowcast.training.distribution import ALONE, Processes
+from nowcast.training.distribution import ALONE, Processes, device_of
 
 SCRIPT = Path(__file__).with_name("one_of_several.py")
 PLAN = {"epochs": 2, "batch_size": 4, "ema_decay": 0.9}
@@ -165,10 +167,58 @@ def test_a_process_is_alone_without_others_that_torchrun_or_srun_started(environ
 
 @pytest.mark.parametrize(
     ("nodes", "first"),
-    [("gpu[03-05,9],cpu1", "gpu03"), ("cpu1,gpu[03-05]", "cpu1"), ("n-7", "n-7")],
+    [
+        ("gpu[03-05,9],cpu1", "gpu03"),
+        ("cpu1,gpu[03-05]", "cpu1"),
+        ("n-7", "n-7"),
+        ("gpu[03-05]-ib", "gpu03-ib"),
+        ("rack[1-2]node[3-4]", "rack1node3"),
+    ],
 )
 def test_the_first_of_the_nodes(nodes, first) -> None:
     assert first_host(nodes) == first
+
+
+def test_steps_of_a_job_meet_at_ports_of_their_own_and_nodes_may_differ() -> None:
+    task = {
+        "SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_TASKS_PER_NODE": "2,1",
+        "SLURM_NODEID": "1", "SLURM_JOB_ID": "77",
+    }  # fmt: skip
+    found = [launch_of({**task, "SLURM_STEP_ID": step}) for step in "01"]
+    assert [one.local_size for one in found if one] == [1, 1]
+    assert len({one.address for one in found if one}) == 2
+    assert tasks_of_nodes("4(x2),1") == [4, 4, 1]
+
+
+def test_one_gpu_is_not_named_for_several_processes() -> None:
+    with pytest.raises(ConfigError, match="device=cuda, which gives each"):
+        device_of("cuda:0", launch_of(environment_of(0, 2, 1)))
+
+
+def test_processes_with_other_settings_are_told_of_and_trained_is_nothing() -> None:
+    same = {"seed": 1, "output": "a", "device": "cpu"}
+    refuse_other_settings([same, {**same, "output": "b"}])
+    refuse_other_settings(None)
+    with pytest.raises(ConfigError, match="seed 1 → 2: differs between the processes"):
+        refuse_other_settings([same, {**same, "seed": 2}])
+
+
+def test_a_process_that_heard_a_signal_waits_until_the_first_has_saved(tmp_path) -> None:
+    """A launcher ends the others once one has ended."""
+    folder = tmp_path / "stopped"
+    started = start(
+        folder, 2, "unconditional", "mse", json.dumps(PLAN), f"{signal.SIGUSR1:d}", "1", "2"
+    )
+    ended: dict[int, float] = {}
+    while len(ended) < 2:
+        time.sleep(0.05)
+        ended |= {
+            k: time.monotonic()
+            for k, one in enumerate(started)
+            if k not in ended and one.poll() is not None
+        }
+    assert (folder / "last.pt").exists()
+    assert abs(ended[0] - ended[1]) < 1.5  # seconds, of the 2 that saving takes
 
 
 @pytest.mark.parametrize(("count", "size"), [(4, 3), (1, 2), (0, 2), (7, 7)])

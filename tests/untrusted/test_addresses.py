@@ -53,7 +53,12 @@ def test_an_address_that_holds_a_secret_is_refused_without_telling_it(address: s
 
 def test_a_secret_is_seen_in_any_word_and_other_signs_are_none() -> None:
     assert holds_secret("data.path=https://user:pass@host/x")
+    assert holds_secret("http://user:pass/word@host/x.zarr")
+    assert holds_secret("https://host/x.zarr?X-Amz-Signature=abc")
+    assert holds_secret("HTTPS://host/x?sv=1&sig=abc")
     assert not holds_secret("data.path=s3://bucket/a@b.nc")
+    assert not holds_secret("http://localhost:8000/a@b.nc")
+    assert not holds_secret("https://host/about?lang=de")
     assert not holds_secret("hydra.sweeper.storage=postgresql://user:pass@host/study")
 
 
