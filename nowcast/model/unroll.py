@@ -56,7 +56,9 @@ def unroll(
     """
     if lengths is not None or recurrent_dropout:
         return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
-    if _segmented.get() and torch.is_grad_enabled() and steps > 3:
+    # a compiler sees the equation, and cannot read what is set
+    in_parts = not torch.compiler.is_compiling() and _segmented.get() and torch.is_grad_enabled()
+    if in_parts and steps > 3:
         return _unroll_in_segments(cell, frames, steps, state)
     return _unroll_whole(cell, frames, steps, state)
 

@@ -548,7 +548,7 @@ def test_starting_anew_leaves_nothing_of_the_run_before(
 
 
 @undrawn
-def test_a_swept_output_lists_only_the_jobs_of_this_sweep(
+def test_another_sweep_into_the_same_output_joins_the_runs_that_are_there(
     run: Run, radar_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -564,8 +564,9 @@ def test_a_swept_output_lists_only_the_jobs_of_this_sweep(
     ]
     assert run(*words, "optimizer.lr=1e-3").code == 0
     outcome = run(*words, "optimizer.lr=1e-4")
-    assert outcome.code == 78
-    assert "failed" in outcome.out and "csi" not in outcome.out
+    assert outcome.code == 0
+    assert outcome.out.count("finished") == 2
+    assert "already trained" in run(*words, "optimizer.lr=1e-3").err
 
 
 def test_describe_prints_json_for_programs_and_leaves_nothing_behind(

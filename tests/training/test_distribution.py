@@ -42,10 +42,11 @@ def start(folder: Path, size: int, *words: str) -> list[subprocess.Popen[bytes]]
     """`size` processes that train together."""
     folder.mkdir(exist_ok=True)
     port = a_free_port()
+    path = f"{SCRIPT.parent}:{os.environ.get('PYTHONPATH', '')}"
     return [
         subprocess.Popen(
             [sys.executable, SCRIPT, folder, *words],
-            env={**os.environ, **environment_of(rank, size, port)},
+            env={**os.environ, **environment_of(rank, size, port), "PYTHONPATH": path},
         )
         for rank in range(size)
     ]

@@ -122,7 +122,7 @@ def test_who_kills_it_is_not_blamed_on_the_file():
         isolated("a.nc", crash, signal.SIGKILL)
     pid, _ = isolated("a.nc", where)
     os.kill(pid, signal.SIGKILL)  # between two calls
-    time.sleep(0.1)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert isolated("b.nc", add, 1, 2) == 3
 
 
