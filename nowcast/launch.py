@@ -18,7 +18,9 @@ class Launch:
     launcher: 'torchrun' or 'srun'.
     local_rank: its number on its node.
     local_size: the number of processes on its node.
-    address: host and port of the first process.
+    address: host and port where the processes meet.
+    has_store: whether the launcher serves there; else the first process does.
+    attempt: how often the launcher has started them before.
     """
 
     launcher: str
@@ -27,6 +29,8 @@ class Launch:
     local_rank: int
     local_size: int
     address: str
+    has_store: bool = False
+    attempt: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -62,7 +66,9 @@ def _of_torchrun(environment: Mapping[str, str]) -> Launch:
         int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )
     address = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
-    return Launch("torchrun", rank, size, local_rank, local_size, address)
+    has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    attempt = int(environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return Launch("torchrun", rank, size, local_rank, local_size, address, has_store, attempt)
 
 
 def _of_srun(environment: Mapping[str, str]) -> Launch:

@@ -1,5 +1,10 @@
 """Several processes that train one model on the parts of each batch, by torch.distributed."""
 
+import ctypes
+import logging
+import signal
+import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from nowcast.errors import ConfigError, DeviceError, LostProcessError, TryLaterError
@@ -19,6 +25,14 @@ TIMEOUT = timedelta(hours=12)
 that ends is noticed at the next step, by its closed connection; torchrun and srun end the others of
 one that ends while a GPU waits for it.
 """
+
+MEETING = timedelta(minutes=5)
+"""How long processes wait for each other at the start."""
+_TRY = timedelta(seconds=5)
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -119,21 +133,13 @@ def joined(launch: Launch | None) -> Iterator[Processes]:
     if launch is None:
         yield ALONE
         return
+    _end_with(launch)
+    store = _meet(launch)
     cuda = torch.cuda.is_available() and distributed.is_nccl_available()
-    try:
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if cuda else "gloo",
-            init_method="env://" if launch.launcher == "torchrun" else f"tcp://{launch.address}",
-            rank=launch.rank,
-            world_size=launch.size,
-            timeout=TIMEOUT,
-        )
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise TryLaterError(
-            f"process {launch.rank} of {launch.size} did not meet the others at {launch.address}"
-            f" ({reason}); see that all were started, and that the port is free."
-        ) from error
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=store, rank=launch.rank, world_size=launch.size, timeout=TIMEOUT,
+    )  # fmt: skip
     try:
         yield Processes(launch.rank, launch.size)
     except RuntimeError as error:
@@ -145,6 +151,51 @@ def joined(launch: Launch | None) -> Iterator[Processes]:
             " last.pt."
         ) from error
     distributed.destroy_process_group()
+
+
+def _meet(launch: Launch) -> Store:
+    """Return what the processes exchange addresses by, once all of them are there. Meanwhile a
+    signal is heard.
+
+    Errors: TryLaterError if they are not within `MEETING`.
+    """
+    log.info("waiting for all %d processes at %s", launch.size, launch.address)
+    until, store = time.monotonic() + MEETING.total_seconds(), None
+    serves, reason = launch.is_first and not launch.has_store, "not all of them came"
+    while time.monotonic() < until:
+        try:
+            store = store or _announced(launch, serves)
+            if store.check(["all"]):
+                return store
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            if serves:  # the port is not free
+                break
+        time.sleep(0.05)
+    raise TryLaterError(
+        f"process {launch.rank} of {launch.size} did not meet the others at {launch.address}"
+        f" ({reason}); see that all were started, and that the port is free."
+    )
+
+
+def _announced(launch: Launch, serves: bool) -> Store:
+    """The store that all processes share, in which this one has said that it is there.
+
+    Errors: RuntimeError if nobody serves it yet, or the port is not free.
+    """
+    host, _, port = launch.address.rpartition(":")
+    store: Store = TCPStore(host, int(port), launch.size, serves, _TRY, wait_for_workers=False)
+    # torchrun's own lasts from one attempt to the next
+    store = PrefixStore(f"nowcast/{launch.attempt}", store)
+    if store.add("here", 1) == launch.size:
+        store.set("all", "here")
+    return store
+
+
+def _end_with(launch: Launch) -> None:
+    """Let the system stop this process when torchrun, which started it, is killed."""
+    if launch.launcher == "torchrun" and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def device_of(device: str, launch: Launch | None) -> str:

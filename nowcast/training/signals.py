@@ -2,7 +2,9 @@
 nothing is half done.
 """
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,15 +15,22 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Whether a signal asked the run to stop; a second signal stops it at once."""
+    """Whether a signal asked the run to stop; another one stops it at once. What comes within
+    `ECHO` seconds is the same request: a launcher and the system may both pass it on.
+    """
+
+    ECHO = 0.5
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self.heard = -math.inf
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        if self.signal_number is not None:
+        before, self.heard = self.heard, time.monotonic()
+        if self.signal_number is None:
+            self.signal_number = signal_number
+        elif self.heard - before > self.ECHO:
             raise Interrupted(signal_number)
-        self.signal_number = signal_number
 
     def __bool__(self) -> bool:
         return self.signal_number is not None

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from one_of_several import train
 
 from nowcast.commands.train import refuse_other_settings
-from nowcast.errors import ConfigError
+from nowcast.errors import ConfigError, TryLaterError
 from nowcast.launch import Launch, first_host, launch_of, tasks_of_nodes
+from nowcast.training import distribution
 from nowcast.training.checkpoints import read_checkpoint
-from nowcast.training.distribution import ALONE, Processes, device_of
+from nowcast.training.distribution import ALONE, Processes, device_of, joined
 
 SCRIPT = Path(__file__).with_name("one_of_several.py")
 PLAN = {"epochs": 2, "batch_size": 4, "ema_decay": 0.9}
@@ -131,6 +133,29 @@ def test_a_process_that_is_killed_ends_the_others_at_once(tmp_path) -> None:
     started[1].kill()
     assert [one.wait(timeout=60) for one in started] == [0, -signal.SIGKILL]
     assert json.loads((tmp_path / "0.json").read_text())["ended"] == "LostProcessError"
+
+
+def test_a_process_that_waits_for_others_hears_a_signal(tmp_path) -> None:
+    """One of two is started."""
+    environment = {**os.environ, **environment_of(0, 2, a_free_port())}
+    alone = subprocess.Popen(
+        [sys.executable, "-m", "nowcast", "train", "data.path=none.nc"],
+        env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with alone:
+        assert alone.stderr is not None
+        line = alone.stderr.readline()
+        assert "waiting for all 2 processes at 127.0.0.1" in line
+        alone.send_signal(signal.SIGTERM)
+        assert alone.wait(timeout=20) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_do_not_meet_end(monkeypatch) -> None:
+    monkeypatch.setattr(distribution, "MEETING", timedelta(seconds=0.2))
+    launch = launch_of(environment_of(0, 2, a_free_port()))
+    with pytest.raises(TryLaterError, match="process 0 of 2 did not meet"), joined(launch):
+        pass
 
 
 # ---- which process this is

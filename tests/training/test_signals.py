@@ -131,7 +131,9 @@ def test_a_run_killed_outright_goes_on_with_the_same_command_until_ctrl_c(home: 
     assert history[: saved["epoch"]] == saved["history"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+)
 def test_a_first_signal_is_noted_and_a_second_one_stops_at_once(
     number: signal.Signals, code: int
 ) -> None:
@@ -139,13 +141,15 @@ def test_a_first_signal_is_noted_and_a_second_one_stops_at_once(
         assert not stop
         signal.raise_signal(number)
         assert stop and stop.signal_number == number
+        signal.raise_signal(number)  # the same, passed on twice
+        stop.heard -= 2 * stop.ECHO
         with pytest.raises(Interrupted) as interrupt:
             signal.raise_signal(number)
         assert interrupt.value.exit_code == code
 
 
 def test_signals_are_handled_as_before_once_the_run_is_over() -> None:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     with pytest.raises(ZeroDivisionError), stop_request() as stop:
         assert [signal.getsignal(number) for number in numbers] == [stop, stop]
