@@ -24,8 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 device, 70 the computation"
-        " failed, 73 cannot create, 74 I/O, 75 try later, 78 config, 130/138/143 stopped by a signal."
-        " NOWCAST_DEBUG=1 shows the traceback of an error."
+        " failed, 73 cannot create, 74 I/O, 75 try later, 78 config, 130/138/143 stopped by a"
+        " signal. NOWCAST_DEBUG=1 shows the traceback of an error."
     ),
 )
 
