@@ -77,8 +77,8 @@ def find_runs(folder: Path) -> list[Run]:
             unread.append(error)
     if unread and not runs:
         raise unread[0]
-    for error in unread:
-        log.warning("left out: %s", error)
+    for one in unread:
+        log.warning("left out: %s", one)
     return sorted(runs, key=rank)
 
 
