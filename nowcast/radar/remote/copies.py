@@ -96,7 +96,11 @@ def fetched(
     folder = Path(cache) / FOLDER
     wanted = [_wanted(one, folder) for one in away]
     with only_writer(folder, wait=math.inf):
-        _session.use(folder, [one.copy for one in wanted])
+        try:
+            _session.use(folder, [one.copy for one in wanted])
+        except OSError as error:
+            _refuse_full(cache, "copies", error)
+            raise
         missing = [one for one in wanted if not one.is_there()]
         _make_room(folder, wanted, sum(one.size for one in missing), gigabytes)
     if missing:
@@ -186,11 +190,7 @@ def _get_one(cache: str, job: tuple[str, str, int]) -> None:
         fs, path = open_server(address)
         fs.get_file(path, local)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputOutputError(
-                f"data.cache: {cache}: no space left on the disk for {address}"
-                f" ({expected / 1e9:.3g} GB); make room, or give another folder."
-            ) from error
+        _refuse_full(cache, f"{address} ({expected / 1e9:.3g} GB)", error)
         refuse_fault_of_machine(local, error)
         raise explain_remote(address, error) from error
     size = os.stat(local).st_size
@@ -199,6 +199,15 @@ def _get_one(cache: str, job: tuple[str, str, int]) -> None:
             f"{address}: {size} bytes came of {expected}; it changes, or the server broke off: try"
             " again later."
         )
+
+
+def _refuse_full(cache: str | Path, what: str, error: Exception) -> None:
+    """Errors: InputOutputError if `what` found no room on the disk of the cache."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise InputOutputError(
+            f"data.cache: {cache}: no space left on the disk for {what}; make room, or give another"
+            " folder."
+        ) from error
 
 
 def _make_room(folder: Path, wanted: Sequence[_Wanted], needed: int, gigabytes: float) -> None:
