@@ -5,8 +5,12 @@ Nothing heavy is imported, and no checkpoint is read: a folder tells this while 
 
 import hashlib
 import json
+import logging
 import math
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,8 @@ from yaml.events import AliasEvent
 from nowcast.errors import DataError
 from nowcast.files import is_written, written_whole
 
+log = logging.getLogger(__name__)
+
 RECORD = Path(".hydra") / "config.yaml"
 """The settings of a run, as the command line writes them when it starts."""
 OVERRIDES = RECORD.with_name("overrides.yaml")
@@ -24,6 +30,7 @@ FAILURE = "failed.txt"
 """Why a job of a sweep failed; removed when it runs again."""
 FINISHED, RUNNING, UNFINISHED, FAILED = "finished", "running", "unfinished", "failed"
 _MOST_BYTES = 2**20
+_MOST_METRICS = 2**26
 _KEY_DIGITS = 8
 _LONGEST = 9
 _SAME_RESULT = (
@@ -59,8 +66,20 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return the runs below a folder, the best first. Errors: DataError for a damaged file."""
-    return sorted((read_run(path.parents[1]) for path in folder.rglob(str(RECORD))), key=rank)
+    """Return the runs below a folder, the best first; one that cannot be read is left out with a
+    warning. Errors: DataError if none can be read.
+    """
+    runs, unread = list[Run](), list[DataError]()
+    for path in sorted(folder.rglob(str(RECORD))):
+        try:
+            runs.append(read_run(path.parents[1]))
+        except DataError as error:
+            unread.append(error)
+    if unread and not runs:
+        raise unread[0]
+    for one in unread:
+        log.warning("left out: %s", one)
+    return sorted(runs, key=rank)
 
 
 def read_run(folder: Path) -> Run:
@@ -70,9 +89,11 @@ def read_run(folder: Path) -> Run:
     """
     settings = dict(_flat(_yaml(folder / RECORD, dict)))
     given = (str(word).lstrip("+~").partition("=") for word in _yaml(folder / OVERRIDES, list))
-    rows = [_mapping(folder / "metrics.jsonl", line) for line in _lines(folder / "metrics.jsonl")]
+    rows = _rows(folder / "metrics.jsonl")
     failure = " ".join(_lines(folder / FAILURE))
-    monitor = str(settings.get("training.monitor", "csi"))
+    monitor = settings.get("training.monitor", "csi")
+    if monitor not in ("csi", "loss"):
+        raise _damaged(folder / RECORD)
     best = min(rows, key=lambda row: _badness(monitor, row), default={})
     return Run(
         folder=folder,
@@ -84,7 +105,7 @@ def read_run(folder: Path) -> Run:
         loss=best.get("validation_loss"),
         best_epoch=best.get("epoch"),
         rows=rows,
-        epochs=max((int(row.get("epoch", 0)) for row in rows), default=0),
+        epochs=max((int(row.get("epoch") or 0) for row in rows), default=0),
         planned=settings.get("training.epochs"),
         seconds=sum(row.get("seconds") or 0.0 for row in rows),
         failure=failure,
@@ -97,12 +118,13 @@ def finished_score(folder: Path) -> tuple[str, float] | None:
     """
     if _state(folder, " ".join(_lines(folder / FAILURE))) != FINISHED:
         return None
-    summary = _mapping(folder / "summary.json", (folder / "summary.json").read_text("utf-8"))
-    score = summary.get("score")
-    return str(summary.get("monitor", "csi")), math.nan if score is None else float(score)
+    path = folder / "summary.json"
+    summary = _mapping(path, _text(path) or "")
+    score = _number(path, summary.get("score"))
+    return str(summary.get("monitor", "csi")), math.nan if score is None else score
 
 
-def begin(folder: Path) -> None:
+def forget_failure(folder: Path) -> None:
     """Forget why an earlier try in this folder failed."""
     (folder / FAILURE).unlink(missing_ok=True)
 
@@ -204,19 +226,69 @@ def _state(folder: Path, failure: str) -> str:
     return FINISHED if (folder / "summary.json").exists() else UNFINISHED
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path, most: int = _MOST_METRICS) -> str | None:
+    """What a file holds, None if it is missing.
+
+    Errors: DataError, also if it is no regular file, for which a reader might wait.
+    """
     try:
-        return [line for line in path.read_text("utf-8").splitlines() if line]
+        with open(path, encoding="utf-8", opener=_without_waiting) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or about.st_size > most:
+                raise _damaged(path)
+            return file.read()
     except FileNotFoundError:
-        return []
+        return None
     except UnicodeDecodeError as error:
+        raise _damaged(path) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in (_text(path) or "").split("\n") if line]
+
+
+def _rows(path: Path) -> list[_Row]:
+    """The metrics of each epoch; half a last line, as a power cut leaves it, is none.
+
+    Errors: DataError.
+    """
+    text = _text(path) or ""
+    whole, _, last = text.rpartition("\n")
+    rows = [_row(path, line) for line in whole.split("\n") if line]
+    with suppress(DataError):
+        rows += [_row(path, last)]
+    return rows
+
+
+def _row(path: Path, line: str) -> _Row:
+    row = _mapping(path, line)
+    return row | {
+        key: _number(path, value)
+        for key, value in row.items()
+        if key in ("epoch", "seconds") or key.startswith(("train_", "validation_"))
+    }
+
+
+def _number(path: Path, value: Any) -> float | None:
+    """A number as a record holds it; None if it is undefined or not finite. Errors: DataError."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise _damaged(path)
+    try:
+        return value if value is not None and math.isfinite(value) else None
+    except OverflowError as error:
         raise _damaged(path) from error
 
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
     if not isinstance(found, dict):
         raise _damaged(path)
@@ -236,13 +308,11 @@ def _yaml(path: Path, kind: type) -> Any:
     """What a record holds, empty if it is missing, or just begun. Errors: DataError if that is of
     another kind.
     """
+    text = _text(path, _MOST_BYTES) or ""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise _damaged(path)
-        found = _PlainLoader(path.read_text("utf-8")).get_single_data()
-    except FileNotFoundError:
-        found = None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        found = _PlainLoader(text).get_single_data()
+    # of a value that is not what its tag says, PyYAML raises any error
+    except Exception as error:
         raise _damaged(path) from error
     found = kind() if found is None else found
     if not isinstance(found, kind):
@@ -251,7 +321,7 @@ def _yaml(path: Path, kind: type) -> Any:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: damaged, or no record of a training; remove that folder.")
+    return DataError(f"{path}: damaged, or no record of a training.")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,8 @@ RAIN = (np.arange(FRAMES * SIZE * SIZE).reshape(FRAMES, SIZE, SIZE) % 700).astyp
 class Web:
     """folder: what is served at `address`. asked: (method, path) of each request.
 
-    trouble: by a part of a path, what becomes of a request: a status, "slow" or "cut".
+    trouble: by a part of a path, what becomes of a request: a status, "slow", "cut" or
+    "to URL".
     """
 
     address: str
@@ -55,6 +56,11 @@ class Handler(SimpleHTTPRequestHandler):
         elif trouble == "slow":
             time.sleep(3)
             self.close_connection = True
+        elif isinstance(trouble, str) and trouble.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", trouble.removeprefix("to "))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif trouble == "cut" and self.command == "GET":
             content = Path(self.translate_path(self.path)).read_bytes()
             self.send_response(200)

@@ -1,5 +1,7 @@
 """Folders of training runs: their state, their place among others, and what tells them apart."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ from nowcast.errors import DataError
 from nowcast.files import only_writer
 from nowcast.runs import (
     Run,
-    begin,
     differing,
     find_runs,
     finished_score,
+    forget_failure,
     key_of,
     rank,
     read_run,
@@ -76,7 +78,7 @@ def test_a_run_is_running_while_its_folder_is_locked_and_else_what_its_files_say
     record_failure(folder, "no rain")
     assert (read_run(folder).state, read_run(folder).failure) == ("failed", "no rain")
     assert finished_score(folder) is None
-    begin(folder)
+    forget_failure(folder)
     make_run(folder, csi=[0.1, 0.3, 0.2], finished=True)
     assert read_run(folder).state == "finished"
     assert finished_score(folder) == ("csi", 0.3)
@@ -112,6 +114,13 @@ def test_long_numbers_are_rounded_in_tables(value: str, shown: str) -> None:
         (".hydra/overrides.yaml", "a: 1"),
         ("metrics.jsonl", "[1]\n"),
         ("metrics.jsonl", '{"epoch": 1\n'),
+        ("metrics.jsonl", '{"epoch": "x"}\n'),
+        ("metrics.jsonl", '{"epoch": 1, "validation_csi": "x"}\n'),
+        ("metrics.jsonl", '{"epoch": 1, "validation_csi": [1]}\n'),
+        ("metrics.jsonl", '{"epoch": 1, "seconds": 1' + "0" * 400 + "}\n"),
+        ("metrics.jsonl", "[" * 100_000 + "\n"),
+        (".hydra/config.yaml", "a: 2020-99-99"),
+        (".hydra/config.yaml", "training: {monitor: [csi]}"),
     ],
 )
 def test_a_record_that_is_none_is_named(tmp_path: Path, name: str, content: str) -> None:
@@ -119,6 +128,57 @@ def test_a_record_that_is_none_is_named(tmp_path: Path, name: str, content: str)
     (folder / name).write_text(content)
     with pytest.raises(DataError, match=f"{name}: damaged"):
         read_run(folder)
+
+
+def test_an_undefined_number_is_none_and_ranks_last(tmp_path: Path) -> None:
+    make_run(tmp_path / "good", csi=[0.1])
+    for name, row in (
+        ("nan", '{"epoch": 1, "validation_csi": NaN, "validation_loss": NaN}'),
+        ("infinite", '{"epoch": 1, "validation_csi": Infinity, "seconds": Infinity}'),
+    ):
+        (make_run(tmp_path / name) / "metrics.jsonl").write_text(f"{row}\n")
+    best, *others = find_runs(tmp_path)
+    assert (best.folder.name, best.score) == ("good", 0.1)
+    assert [(one.score, one.best_epoch, one.seconds) for one in others] == [(None, 1, 0.0)] * 2
+
+
+@pytest.mark.parametrize("rest", ['{"epoch": 2, "valid', "\0\0\0\0", '{"epoch": "x"}'])
+def test_half_a_last_line_is_no_epoch(tmp_path: Path, rest: str) -> None:
+    folder = make_run(tmp_path / "run", csi=[0.3])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(rest)
+    assert (read_run(folder).epochs, read_run(folder).score) == (1, 0.3)
+
+
+def test_a_whole_last_line_without_its_newline_is_an_epoch(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", csi=[0.3, 0.4])
+    path = folder / "metrics.jsonl"
+    path.write_text(path.read_text().rstrip())
+    assert read_run(folder).score == 0.4
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", ".hydra/overrides.yaml", ".hydra/config.yaml"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_run_that_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, make: Callable[[Path], None]
+) -> None:
+    make_run(tmp_path / "good", csi=[0.1])
+    folder = make_run(tmp_path / "damaged", csi=[0.3])
+    (folder / name).unlink()
+    make(folder / name)
+    assert [one.folder.name for one in find_runs(tmp_path)] == ["good"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"left out: {folder / name}: ") and "remove" not in said
+    with pytest.raises(DataError, match=name):
+        find_runs(folder)
+
+
+@pytest.mark.parametrize("score", ['"x"', "[1]", "true"])
+def test_a_damaged_score_of_a_finished_run_is_named(tmp_path: Path, score: str) -> None:
+    folder = make_run(tmp_path / "run", csi=[0.1], finished=True)
+    (folder / "summary.json").write_text(f'{{"score": {score}}}')
+    with pytest.raises(DataError, match=r"summary\.json: damaged"):
+        finished_score(folder)
 
 
 def test_a_run_that_has_only_begun_has_no_score(tmp_path: Path) -> None:

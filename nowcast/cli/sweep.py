@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from nowcast.config.train import TrainConfig
 from nowcast.console import printable
-from nowcast.errors import ConfigError, NowcastError
+from nowcast.errors import ConfigError, NowcastError, TryLaterError
 from nowcast.explain import explain
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,18 @@ class RememberSweep(Callback):
         _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep in the folder of a job why it failed."""
-        if job_return.status == JobStatus.FAILED:
-            from nowcast.runs import record_failure
+        """Keep in the folder of a job why it failed, until one there succeeds. What may go well
+        later, as where another process trains there, is no failure.
+        """
+        from nowcast.runs import forget_failure, record_failure
 
-            said = printable(" ".join(explain(job_return._return_value)[0].split()))
-            with suppress(NowcastError):  # a full disk, perhaps; the failure itself is told anyway
-                record_failure(Path(config.hydra.runtime.output_dir), said)
+        folder, outcome = Path(config.hydra.runtime.output_dir), job_return._return_value
+        failed = job_return.status == JobStatus.FAILED
+        with suppress(NowcastError, OSError):  # a full disk, perhaps; the failure is told anyway
+            if failed and not isinstance(outcome, TryLaterError):
+                record_failure(folder, printable(" ".join(explain(outcome)[0].split())))
+            elif not failed and isinstance(outcome, float):  # a score, so that it was trained
+                forget_failure(folder)
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         _folder[:] = [Path(config.hydra.sweep.dir)]
@@ -184,7 +189,7 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
     goes on from where an earlier one stopped.
     """
     from nowcast.files import is_written
-    from nowcast.runs import begin, finished_score
+    from nowcast.runs import finished_score, forget_failure
 
     _keep_signals_from_children()
     _end_with_sweep()
@@ -195,7 +200,7 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
             time.sleep(_WAIT)
     done = finished_score(folder) if may_be_done else None
     if done is None:
-        begin(folder)
+        forget_failure(folder)
         return train()
     log.info("already trained: %s, %s %.4g", folder, *done)
     return done[1]

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -22,7 +23,7 @@ _MOST_COLUMNS = 6
 def sweep(folder: Path) -> None:
     """Print and write the leaderboard of the trainings below a folder.
 
-    Errors: MissingInputError if there is none; DataError for a damaged record of one.
+    Errors: MissingInputError if there is none; DataError if none can be read.
     """
     if not folder.is_dir():
         raise MissingInputError(f"{folder}: no such folder; give the output of 'nowcast train -m'.")
@@ -41,7 +42,7 @@ def write_leaderboard(folder: Path, runs: Sequence[Run]) -> None:
     """
     settings = differing(runs)
     with written_whole(folder / TABLE) as path:
-        path.write_text(as_csv(folder, runs, settings), encoding="utf-8")
+        path.write_text(as_csv(folder, runs, settings), encoding="utf-8", errors="replace")
     entries = [
         Entry(
             place,
@@ -59,17 +60,29 @@ def as_csv(folder: Path, runs: Sequence[Run], settings: dict[str, list[str]]) ->
     """Return a line for each run, with exact numbers."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(
+    rows: list[list[Any]] = [
         ["place", "state", "monitor", "score", "validation_loss", "best_epoch", "epochs",
          "planned_epochs", "seconds", *settings, "folder", "failure"]
-    )  # fmt: skip
+    ]  # fmt: skip
     for place, run in enumerate(runs):
-        table.writerow(
+        rows.append(
             [place + 1, run.state, run.monitor, run.score, run.loss, run.best_epoch, run.epochs,
              run.planned, round(run.seconds, 3), *[values[place] for values in settings.values()],
-             _below(run.folder, folder), run.failure]
+             str(_below(run.folder, folder)), run.failure]
         )  # fmt: skip
+    table.writerows([_no_formula(cell) for cell in row] for row in rows)
     return written.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    """A cell that no spreadsheet computes: text that would be a formula there begins with a '."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _print(folder: Path, runs: Sequence[Run], settings: dict[str, list[str]]) -> None:

@@ -33,13 +33,13 @@ def named_models(key: str, given: Any) -> Named[str | list[str]]:
 
 
 def one_or_several(key: str, given: Any) -> str | list[str]:
-    """Return a path or a glob as it is, and several paths as a list, each once.
+    """Return a path or a glob as it is, and several paths as a list.
 
-    Errors: ConfigError naming the key, if a path is empty, or there is none.
+    Errors: ConfigError naming the key, if a path is empty or given twice, or there is none.
     """
     if not isinstance(given, list) or not given:
         return _path(key, given)
-    paths = list(dict.fromkeys(_path(key, one) for one in given))
+    paths = _each_once(key, given)
     return paths if len(paths) > 1 else paths[0]
 
 
@@ -52,15 +52,20 @@ def _named(key: str, given: Any, read: Callable[[str, Any], Value]) -> Named[Val
     if given is None:
         return None
     if isinstance(given, list) and given:
-        paths = [_path(key, one) for one in given]
-        if len(set(paths)) < len(paths):
-            raise ConfigError(f"{key}: {', '.join(paths)} names a path twice; give each once.")
+        paths = _each_once(key, given)
         return dict(zip(_names(paths), map(partial(read, key), paths), strict=True))
     if isinstance(given, dict) and given:
         if not all(str(name).strip() for name in given):
             raise ConfigError(f"{key}: a name is empty; give one, as in {{ours: {key}s/a}}.")
         return {str(name): read(key, path) for name, path in given.items()}
     return _path(key, given)
+
+
+def _each_once(key: str, given: Sequence[Any]) -> list[str]:
+    paths = [_path(key, one) for one in given]
+    if len(set(paths)) < len(paths):
+        raise ConfigError(f"{key}: {', '.join(paths)} names a path twice; give each once.")
+    return paths
 
 
 def _path(key: str, given: Any) -> str:

@@ -24,7 +24,7 @@ from nowcast.factories.models import refuse_unlike
 from nowcast.factories.windows import require_radar
 from nowcast.forecast.any_grid import is_for_any_grid
 from nowcast.forecast.dataset import MODEL
-from nowcast.pretrained import checkpoint_name, checkpoint_paths
+from nowcast.pretrained import checkpoint_name, checkpoint_paths, refuse_same_model
 from nowcast.radar.times import Times
 from nowcast.training.checkpoints import read_checkpoint
 from nowcast.training.precision import Precision
@@ -90,6 +90,7 @@ def _open_models(
     for name, own_paths in models.items():
         if len(every) > 1:
             log.info("%s: %s", name, checkpoint_name(own_paths))
+        refuse_same_model(own_paths)
         parts = list[WindowCases]()
         for path in own_paths:
             steps = {"lead_steps": lead_steps[path], "input_paths": paths[path]}

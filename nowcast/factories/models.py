@@ -21,7 +21,7 @@ from nowcast.forecast.any_grid import (
 from nowcast.forecast.exported import SUFFIX
 from nowcast.forecast.memory import memory_allowed
 from nowcast.forecast.scene_forecast import SceneForecast
-from nowcast.pretrained import checkpoint_name
+from nowcast.pretrained import checkpoint_name, refuse_same_model
 from nowcast.radar.placing.grid_match import AS_STORED, Turn, refuse_other_grid, turn_of
 from nowcast.radar.placing.place import known_pixel_km
 from nowcast.sequences.scene import Scene
@@ -57,7 +57,7 @@ class Model(Protocol):
 def open_model(checkpoints: Sequence[str], config: PredictConfig) -> Model:
     """The model of a checkpoint, or that was exported, or several checkpoints as one model.
 
-    Errors: as each; ConfigError if an exported model is one of several.
+    Errors: as each; ConfigError if an exported model is one of several, or one is there twice.
     """
     # to import PyTorch takes longer than all the rest
     with without_garbage_collection():
@@ -71,6 +71,7 @@ def open_model(checkpoints: Sequence[str], config: PredictConfig) -> Model:
             from nowcast.factories.exported_model import ExportedModel
 
             return ExportedModel(exported[0], config)
+        refuse_same_model(checkpoints)
         from nowcast.factories.several_models import SeveralModels
         from nowcast.factories.trained_model import TrainedModel
     opened = {checkpoint_name(one): TrainedModel(one, config) for one in checkpoints}

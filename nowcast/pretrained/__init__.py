@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nowcast.errors import DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.files import sha256
 
 FOLDER = Path(__file__).parent
@@ -108,6 +108,7 @@ def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
 
     Raises:
         MissingInputError: if a glob finds none.
+        ConfigError: if two of them are the same file.
     """
     found: list[str] = []
     for one in [given] if isinstance(given, str) else given:
@@ -122,7 +123,30 @@ def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
             found += paths
         else:
             found.append(named)
-    return list(dict.fromkeys(found))
+    _refuse_same(found, [str(Path(one).expanduser().resolve()) for one in found], "file")
+    return found
+
+
+def refuse_same_model(checkpoints: Sequence[str]) -> None:
+    """Refuse to count one model twice in a forecast.
+
+    Raises:
+        ConfigError: if two checkpoints hold the same, byte for byte.
+        MissingInputError, InputOutputError: if one of several cannot be read.
+    """
+    if len(checkpoints) > 1:
+        _refuse_same(checkpoints, list(map(sha256, checkpoints)), "model")
+
+
+def _refuse_same(checkpoints: Sequence[str], marks: Sequence[str], what: str) -> None:
+    first: dict[str, str] = {}
+    for one, mark in zip(checkpoints, marks, strict=True):
+        if mark in first:
+            raise ConfigError(
+                f"checkpoint: {checkpoint_name(first[mark])} and {checkpoint_name(one)} are the"
+                f" same {what}, which would count twice in one forecast; give each once."
+            )
+        first[mark] = one
 
 
 def checkpoint_name(path: str | Sequence[str]) -> str:

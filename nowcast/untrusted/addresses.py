@@ -24,6 +24,8 @@ _SECRET = re.compile(
     r"|[^\s'\"]*[?&][^\s'\"=]*(?:signature|sig|token|key|password|credential)[^\s'\"=]*=)",
     re.IGNORECASE,
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_PORT = re.compile(r"(?:[^\[\]:]*|\[[0-9A-Fa-f:.]*\])(?::0*([1-9][0-9]{0,4}))?")
 _BUCKET = re.compile(r"[\w.-]+")
 _ALLOWED = "use s3://, gs://, https://, http://, or zip://inside::… of one of these or of a file"
 
@@ -42,6 +44,10 @@ def holds_secret(text: str) -> bool:
 
 def check_address(address: str, key: str = "data.path") -> None:
     """Errors: ConfigError, without the secret, if the address is none that nowcast follows."""
+    if _CONTROL.search(address):
+        raise ConfigError(
+            f"{key}: an address holds a control character, as the end of a line; give it without."
+        )
     first, *others = address.split("::")
     if len(others) > 1 or (others and not first.startswith(f"{ARCHIVE}://")):
         raise ConfigError(
@@ -78,7 +84,18 @@ def _check_server(address: str, key: str) -> None:
         )
     if not server or (protocol in ("s3", "gs") and not _BUCKET.fullmatch(server)):
         raise ConfigError(f"{key}: {protocol}:// names no {_kind_of_server(protocol)} first.")
+    if protocol in ("http", "https") and not _has_possible_port(server):
+        raise ConfigError(
+            f"{key}: the port of a {protocol}:// address is a number from 1 to 65535; give one, or"
+            " none."
+        )
     _check_within(within, key)
+
+
+def _has_possible_port(server: str) -> bool:
+    """Whether a server has a port that there may be, or none."""
+    match = _PORT.fullmatch(server)
+    return match is not None and int(match[1] or 1) < 2**16
 
 
 def _check_within(path: str, key: str) -> None:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from nowcast.cli import sweep
 from nowcast.commands import train
 from nowcast.config.train import TrainConfig
-from nowcast.errors import DataError, Interrupted
+from nowcast.errors import DataError, Interrupted, TryLaterError
 
 Run = Callable[..., Outcome]
 DIRECTIONS = [("csi", "maximize", 0.3), ("loss", "minimize", 0.1)]
@@ -126,6 +126,23 @@ def test_the_same_sweep_again_trains_only_what_is_not_finished(
     assert jobs() == {"0.3": "finished", "0.2": "finished", "0.1": "finished", "0.9": "failed"}
     anew = run(*SWEEP, "optimizer.lr=0.1,0.2", "resume=never")
     assert (anew.code, scored[5:]) == (0, [0.1, 0.2])
+
+
+def test_where_another_process_trains_is_no_failure_and_a_failure_does_not_outlast_success(
+    run: Run, scored: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = train.train
+
+    def meanwhile(config: TrainConfig, folder: Path, defaults: Any) -> float:
+        if config.optimizer.lr == 0.1:
+            raise TryLaterError("another process writes here")
+        score = here(config, folder, defaults)
+        (folder / "failed.txt").write_text("of a process that began later\n")
+        return score
+
+    monkeypatch.setattr(train, "train", meanwhile)
+    assert run(*SWEEP, "optimizer.lr=0.1,0.2").code == 75
+    assert jobs() == {"0.2": "finished", "0.1": "unfinished"}
 
 
 def test_a_signal_ends_the_whole_sweep_and_leaves_its_job_unfinished(

@@ -1,6 +1,7 @@
 """Several checkpoints as one forecast, of the whole grid or of regions of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,9 @@ def test_the_pretrained_model_twice_is_the_pretrained_model(run: Run, data: list
     """With members, which are drawn from the pooled probabilities."""
     from nowcast.pretrained import PRETRAINED, path_of
 
-    Path("copy.pt").symlink_to(path_of(PRETRAINED))
+    checkpoint = read_checkpoint(str(path_of(PRETRAINED)))
+    versions = {**checkpoint["versions"], "nowcast": "another"}  # so that it is another file
+    write_checkpoint("copy.pt", {**checkpoint, "versions": versions})
     alone, both = (
         forecast(run, data, checkpoint, "lead_steps=3", "ensemble=2")
         for checkpoint in ("pretrained", "[pretrained,copy.pt]")
@@ -145,6 +148,32 @@ def test_the_pretrained_model_twice_is_the_pretrained_model(run: Run, data: list
         np.testing.assert_allclose(both[name], alone[name], atol=1e-6)
     assert both.attrs["model_data"] == alone.attrs["model_data"]
     assert "drawn from the probabilities" in both["member_rate"].attrs["long_name"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [
+        ("[a.pt,a.pt]", "a.pt, a.pt names a path twice"),
+        ("[a.pt,./x/../a.pt]", "a.pt and ./x/../a.pt are the same file"),
+        ("[a.pt,link.pt]", "a.pt and link.pt are the same file"),
+        ("[a.pt,copy.pt]", "a.pt and copy.pt are the same model"),
+        ('"[ac]*.pt"', "a.pt and copy.pt are the same model"),
+    ],
+)
+def test_one_model_does_not_count_twice_in_a_forecast(
+    run: Run, data: list[str], checkpoint: str, said: str
+) -> None:
+    Path("link.pt").symlink_to("a.pt")
+    Path("x").mkdir()
+    shutil.copy("a.pt", "copy.pt")
+    outcome = run("predict", *data, f"checkpoint={checkpoint}", "output=f/f.nc")
+    assert (outcome.code, outcome.err.count("\n")) == (78, 1)
+    assert said in outcome.err and not Path("f").exists()
+    outcome = run(
+        "evaluate", data[0], *AT[1:3], "data=radar", f"checkpoint={{twice: {checkpoint}}}",
+        "period=['2020-01-01T06:00','2020-01-01T06:00']",
+    )  # fmt: skip
+    assert outcome.code == 78 and said in outcome.err
 
 
 def test_a_model_of_a_region_forecasts_there_only_and_says_so(run: Run, data: list[str]) -> None:

@@ -95,3 +95,24 @@ def test_a_folder_without_runs_is_refused(run: Run, tmp_path: Path, name: str, s
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
     assert said in outcome.err
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_damaged_run_does_not_hide_the_others(
+    run: Run, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "one/metrics.jsonl").write_text('{"epoch": 1, "validation_csi": "x"}\n')
+    outcome = run("sweep", str(folder))
+    assert outcome.code == 0
+    assert caplog.text.count("one/metrics.jsonl: damaged") == 1
+    assert f"{folder}/two" in outcome.out and f"{folder}/one" not in outcome.out
+    alone = run("sweep", str(folder / "one"))
+    assert (alone.code, alone.err.count("\n")) == (65, 1)
+
+
+def test_no_cell_of_the_table_is_a_formula(run: Run, tmp_path: Path) -> None:
+    for name, value in (("a", "=1+1"), ("b", "-0.5"), ("c", "@x"), ("d", "+x"), ("e", "-x")):
+        make_run(tmp_path / name, [f"given={value}"], {"given": value}, csi=[0.1])
+    assert run("sweep", str(tmp_path)).code == 0
+    with (tmp_path / "leaderboard.csv").open() as file:
+        cells = {row["folder"]: row["given"] for row in csv.DictReader(file)}
+    assert cells == {"a": "'=1+1", "b": "-0.5", "c": "'@x", "d": "'+x", "e": "'-x"}

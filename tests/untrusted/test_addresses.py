@@ -10,7 +10,8 @@ from nowcast.untrusted.addresses import check_address, holds_secret, is_address
     "address",
     [
         "s3://bucket/2018/*.nc", "s3://bucket/rain_?.nc", "gs://bucket/rain.zarr",
-        "https://host:8080/a/rain.nc", "http://host/rain.zarr", "zip://rain.zarr::rain.zip",
+        "https://host:8080/a/rain.nc", "https://host:65535/x", "http://[1:2:3:4:5:6:7:8]:80/x",
+        "http://[1:2:3:4:5:6:7:8]/x", "http://host/rain.zarr", "zip://rain.zarr::rain.zip",
         "zip://::/abs/rain.zip", "zip://a/rain.nc::https://host/rain.zip",
     ],
 )  # fmt: skip
@@ -29,6 +30,9 @@ def test_servers_and_archives_are_followed(address: str) -> None:
         "zip://x::simplecache::s3://bucket/x", "tar://x::s3://bucket/x", "dir::file:///etc",
         "zip://x::zip://y::s3://bucket/z", "S3://bucket/x", "s3://bucket/../other", "s3:///x",
         "https:///etc/passwd", "zip://../x::s3://bucket/x.zip",
+        "https://host/a\nb.nc", "s3://bucket/a\x7f", "zip://a\tb::https://host/x.zip",
+        "http://host:0/x", "http://host:65536/x", "http://host:port/x", "http://host:/x",
+        "https://host:-1/x", "https://host:80:80/x", "http://[1:2:3:4:5:6:7:8]:99999/x",
     ],
 )  # fmt: skip
 def test_all_else_is_refused_by_name(address: str) -> None:

@@ -74,6 +74,8 @@ def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "au
         raise MissingInputError(
             f"{path}: no file matches this pattern; check it, and quote it on the command line."
         )
+    if isinstance(whole, RemotePath):
+        raise MissingInputError(f"{path}: no such file or store there; check the address.")
     raise MissingInputError(
         f"{path}: no such file or folder; check the path, or run 'nowcast fetch' for the sample."
     )

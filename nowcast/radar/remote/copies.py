@@ -10,6 +10,7 @@ that a living process uses.
 """
 
 import atexit
+import errno
 import fcntl
 import json
 import logging
@@ -22,11 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.errors import ConfigError, InputOutputError, MissingInputError, TryLaterError
 from nowcast.files import only_writer, refuse_fault_of_machine, written_whole
 from nowcast.radar.remote.path import RemotePath
 from nowcast.radar.remote.servers import explain_remote, open_server
@@ -94,14 +96,18 @@ def fetched(
     folder = Path(cache) / FOLDER
     wanted = [_wanted(one, folder) for one in away]
     with only_writer(folder, wait=math.inf):
-        _session.use(folder, [one.copy for one in wanted])
+        try:
+            _session.use(folder, [one.copy for one in wanted])
+        except OSError as error:
+            _refuse_full(cache, "copies", error)
+            raise
         missing = [one for one in wanted if not one.is_there()]
         _make_room(folder, wanted, sum(one.size for one in missing), gigabytes)
     if missing:
         size = sum(one.size for one in missing)
         log.info("fetching %d of %d files (%.3g MB)", len(missing), len(wanted), size / 1e6)
     for some in _batches(sorted(missing, key=lambda one: one.copy)):  # locks in one order
-        _fetch(some)
+        _fetch(some, Path(cache))
     for one in wanted:
         with suppress(OSError):  # of another user's file
             os.utime(one.copy, ns=(time.time_ns(), one.changed_ns))
@@ -149,7 +155,7 @@ def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
         yield batch
 
 
-def _fetch(wanted: Sequence[_Wanted]) -> None:
+def _fetch(wanted: Sequence[_Wanted], cache: Path) -> None:
     """Fetch files, of which each is written whole or not at all; what another process has fetched
     meanwhile is not fetched again.
     """
@@ -164,24 +170,27 @@ def _fetch(wanted: Sequence[_Wanted]) -> None:
         ]
         seconds = WAITING + sum(one.size for one in missing) / _SLOWEST
         if jobs:
-            isolated(missing[0].source, _get, jobs, waiting=seconds)
+            isolated(missing[0].source, _get, jobs, str(cache), waiting=seconds)
     for one in missing:
         with written_whole(one.about) as about:
             about.write_text(one.version)
 
 
-def _get(jobs: Sequence[tuple[str, str, int]]) -> None:
-    """Fetch files, all at once, to local paths. Errors: as explain_remote."""
+def _get(jobs: Sequence[tuple[str, str, int]], cache: str) -> None:
+    """Fetch files, all at once, to local paths. Errors: as explain_remote; InputOutputError if the
+    disk of the cache is full.
+    """
     with ThreadPoolExecutor(len(jobs)) as pool:
-        list(pool.map(_get_one, jobs))
+        list(pool.map(partial(_get_one, cache), jobs))
 
 
-def _get_one(job: tuple[str, str, int]) -> None:
+def _get_one(cache: str, job: tuple[str, str, int]) -> None:
     address, local, expected = job
     try:
         fs, path = open_server(address)
         fs.get_file(path, local)
     except Exception as error:
+        _refuse_full(cache, f"{address} ({expected / 1e9:.3g} GB)", error)
         refuse_fault_of_machine(local, error)
         raise explain_remote(address, error) from error
     size = os.stat(local).st_size
@@ -192,26 +201,49 @@ def _get_one(job: tuple[str, str, int]) -> None:
         )
 
 
+def _refuse_full(cache: str | Path, what: str, error: Exception) -> None:
+    """Errors: InputOutputError if `what` found no room on the disk of the cache."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise InputOutputError(
+            f"data.cache: {cache}: no space left on the disk for {what}; make room, or give another"
+            " folder."
+        ) from error
+
+
 def _make_room(folder: Path, wanted: Sequence[_Wanted], needed: int, gigabytes: float) -> None:
-    """Remove the least recently used copies until these fit. Errors: ConfigError."""
+    """Remove the least recently used copies until these fit.
+
+    Errors: ConfigError if they never would; then none is removed.
+    """
     limit = gigabytes * 1e9
     copies = sorted(_copies(folder), key=lambda copy: copy.stat().st_atime_ns)
     too_much = sum(copy.stat().st_size for copy in copies) + needed - limit
     if too_much <= 0:
         return
     kept = _session.in_use(folder) | {str(one.copy) for one in wanted}
-    for copy in copies:
-        if too_much > 0 and str(copy) not in kept:
+    removable = [copy for copy in copies if str(copy) not in kept]
+    if too_much > sum(copy.stat().st_size for copy in removable):
+        raise _no_room(wanted, gigabytes)
+    for copy in removable:
+        if too_much > 0:
             too_much -= copy.stat().st_size
             copy.unlink()
             copy.with_name(f".{copy.name}.about").unlink(missing_ok=True)
             log.info("removed %s: data.cache_gb=%g", copy, gigabytes)
-    if too_much > 0:
-        raise ConfigError(
-            f"data.cache_gb: {len(wanted)} files of {sum(one.size for one in wanted) / 1e9:.3g} GB"
-            f" do not fit into {gigabytes:g} GB next to copies that are in use; set more, or take"
-            " fewer at a time, by a pattern of times and a period."
-        )
+
+
+def _no_room(wanted: Sequence[_Wanted], gigabytes: float) -> ConfigError:
+    largest = max(wanted, key=lambda one: one.size)
+    size = f"{sum(one.size for one in wanted) / 1e9:.3g} GB"
+    told = (
+        f"1 file of {size} ({largest.source}) does"
+        if len(wanted) == 1
+        else f"{len(wanted)} files of {size} (the largest: {largest.source}) do"
+    )
+    return ConfigError(
+        f"data.cache_gb: {told} not fit into {gigabytes:g} GB next to copies that are in use; set"
+        " more, or take fewer at a time, by a pattern of times and a period."
+    )
 
 
 def _copies(folder: Path) -> Iterator[Path]:

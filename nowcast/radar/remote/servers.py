@@ -6,6 +6,7 @@ as anybody), GOOGLE_APPLICATION_CREDENTIALS, and the netrc file for HTTP.
 
 import errno
 import logging
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any
 
 from nowcast.errors import (
     DataError,
+    InputOutputError,
     MissingInputError,
     MissingLibraryError,
     NowcastError,
@@ -124,13 +126,19 @@ def is_refused(error: BaseException) -> bool:
 def explain_remote(address: str, error: BaseException) -> NowcastError:
     """The error for people where a server does not give what an address names.
 
-    One of the network is a TryLaterError, as what another time may bring; what is not there or not
-    allowed is a MissingInputError; all else is told of the data.
+    One of the network is a TryLaterError, as what another time may bring; what is not there, not
+    allowed or behind a redirection that is not followed is a MissingInputError; what this machine
+    cannot take is an InputOutputError; all else is told of the data.
     """
     if isinstance(error, NowcastError):
         return error
     causes = list(_causes(error))
     status = _status_of(causes)
+    redirected = next(filter(None, map(_redirected, causes)), None)
+    if redirected is not None:
+        return MissingInputError(
+            f"{address}: {redirected}; give the address of the file or store itself."
+        )
     if is_refused(error):
         return MissingInputError(
             f"{address}: the server refuses to give it; check the address, and the credentials in"
@@ -146,6 +154,12 @@ def explain_remote(address: str, error: BaseException) -> NowcastError:
         )
     if is_absent(error):
         return MissingInputError(f"{address}: no such file or store there; check the address.")
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno in _MACHINE:
+            return InputOutputError(
+                f"{address}: this machine cannot take it ({cause.strerror}); see to its disk and"
+                " its limits, the data may be good."
+            )
     return DataError(f"{address}: cannot be read as radar data ({_reason(error)}).")
 
 
@@ -166,6 +180,17 @@ def _status(error: BaseException) -> int | None:
     if status is None and isinstance(response := getattr(error, "response", None), dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status if isinstance(status, int) and status >= 400 else None
+
+
+def _redirected(error: BaseException) -> str | None:
+    """Which redirection of a server aiohttp did not follow; None for any other error."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "TooManyRedirects" in kinds:
+        return "redirects too often"
+    if "RedirectClientError" not in kinds:
+        return None
+    protocol = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:", str(error))  # no more, it may be signed
+    return f"redirects to {protocol[0] if protocol else 'no address'}, which is not followed"
 
 
 def _is_of_the_network(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Files by address: fetched once, whole or not at all, into a folder that stays below its size."""
 
+import errno
 import fcntl
 import os
 import threading
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from servers import Web
 
-from nowcast.errors import ConfigError, MissingInputError, TryLaterError
+from nowcast.errors import ConfigError, InputOutputError, MissingInputError, TryLaterError
 from nowcast.radar import find_files, open_grid, write_synthetic
 from nowcast.radar.remote.copies import fetched
 
@@ -86,9 +87,39 @@ def test_a_copy_that_a_process_uses_stays_and_what_does_not_fit_is_refused(
     for k in range(2):
         (web.folder / f"{k}.nc").write_bytes(bytes(1000))
     (copy,) = fetched(find_files(f"{web.address}/0.nc"), tmp_path, 1.5e-6)
-    with pytest.raises(ConfigError, match=r"data\.cache_gb: 1 files of 1e-06 GB do not fit"):
+    with pytest.raises(ConfigError, match=r"1 file of 1e-06 GB .* does not fit"):
         fetched(find_files(f"{web.address}/1.nc"), tmp_path, 1.5e-6)
     assert copy.exists()
+
+
+def test_what_would_never_fit_is_refused_before_any_copy_goes(web: Web, tmp_path: Path) -> None:
+    from nowcast.radar.remote import copies
+
+    for name, size in (("a", 1000), ("b", 1000), ("huge", 5000)):
+        (web.folder / f"{name}.nc").write_bytes(bytes(size))
+    kept = [fetched(find_files(f"{web.address}/{k}.nc"), tmp_path, 2.5e-6)[0] for k in "ab"]
+    copies._session.used.clear()  # as another process
+    with pytest.raises(ConfigError, match=r"^data\.cache_gb: 1 file of 5e-06 GB") as told:
+        fetched(find_files(f"{web.address}/huge.nc"), tmp_path, 2.5e-6)
+    assert f"{web.address}/huge.nc" in str(told.value)
+    assert all(copy.exists() for copy in kept)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_fault_of_the_file(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    from fsspec.implementations.http import HTTPFileSystem
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (web.folder / "rain.nc").write_bytes(b"rain")
+    monkeypatch.setattr(HTTPFileSystem, "get_file", full)
+    with pytest.raises(InputOutputError, match=r"^data\.cache: .*/cache: no space left") as told:
+        fetched(find_files(f"{web.address}/rain.nc"), tmp_path / "cache")
+    assert f"{web.address}/rain.nc" in str(told.value)
+    assert names_in(tmp_path / "cache") == set()
 
 
 def test_the_note_of_a_dead_process_keeps_nothing(web: Web, tmp_path: Path) -> None:
@@ -102,7 +133,7 @@ def test_the_note_of_a_dead_process_keeps_nothing(web: Web, tmp_path: Path) -> N
     note.write_text(str(copy))
     with open(note) as held:  # as by a living one
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match="do not fit"):
+        with pytest.raises(ConfigError, match="does not fit"):
             fetched(find_files(f"{web.address}/1.nc"), tmp_path, 1.5e-6)
     fetched(find_files(f"{web.address}/1.nc"), tmp_path, 1.5e-6)
     assert not copy.exists() and not note.exists()

@@ -13,6 +13,7 @@ from servers import FRAMES, RAIN, Web, write_zarr
 from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.files import FileVersion
 from nowcast.radar import RATE, find_files, open_grid
+from nowcast.radar.remote.copies import fetched
 from nowcast.radar.remote.path import RemotePath
 
 Put = Callable[[Path, str], str]
@@ -108,7 +109,8 @@ def test_a_server_that_is_gone_is_an_error_for_a_store_that_is_open(
     [
         ("http://127.0.0.1:9/rain.zarr", TryLaterError, "cannot be reached"),
         ("http://127.0.0.1:9/rain.nc", TryLaterError, "cannot be reached"),
-        ("{web}/nothing.zarr", MissingInputError, "no such file"),
+        ("{web}/nothing.zarr", MissingInputError, "no such file or store there; check the address"),
+        ("{web}/nothing.nc", MissingInputError, "no such file or store there; check the address"),
         ("{web}/*.zarr", MissingInputError, "HTTP has no listing"),
         ("{web}/%Y/rain.nc", MissingInputError, "HTTP has no listing"),
     ],
@@ -119,6 +121,31 @@ def test_what_is_not_there_is_told_in_one_line(
     with pytest.raises(kind, match=words) as told:
         open_grid(address.format(web=web.address))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("file:///etc/passwd?sig=hunter2", "redirects to file:, which is not followed"),
+        ("ftp://user:hunter2@host/x", "redirects to ftp:, which is not followed"),
+        ("{web}/rain.nc", "redirects too often"),
+    ],
+)
+@pytest.mark.parametrize("name", ["rain.nc", "rain"])
+def test_a_redirection_that_is_not_followed_is_told(
+    web: Web, target: str, words: str, name: str
+) -> None:
+    web.trouble["rain"] = f"to {target.format(web=web.address)}"
+    with pytest.raises(MissingInputError, match=words) as told:
+        open_grid(f"{web.address}/{name}")
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_redirection_to_a_file_by_http_is_followed(web: Web, tmp_path: Path) -> None:
+    (web.folder / "there").write_bytes(b"rain")
+    web.trouble["rain.nc"] = f"to {web.address}/there"
+    (copy,) = fetched(find_files(f"{web.address}/rain.nc"), tmp_path)
+    assert copy.read_bytes() == b"rain"
 
 
 def test_a_store_that_grows_is_another_version(web: Web) -> None:
