@@ -2,7 +2,7 @@
 and in segments (training.checkpoint_segments)?
 
     python scripts/benchmarks/memory.py [--model encoder_forecaster] [--precision bf16]
-        [--sizes 128 256 512 1024] [--lead-steps 12 24]
+        [--sizes 128 256 512] [--lead-steps 12 24]
 
 One window a step, five input frames. Each cell is measured in a process of its own: the most memory
 that it ever had, less what it had before the first step, and the seconds of the second step.
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="encoder_forecaster")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 256, 512, 1024])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 256, 512])
     parser.add_argument("--lead-steps", nargs="+", type=int, default=[12, 24])
     parser.add_argument("--cell", nargs=3, type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
