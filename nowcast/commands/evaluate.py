@@ -17,7 +17,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nowcast import startup
 from nowcast.api.scoring import scores_by
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
@@ -77,8 +76,6 @@ def evaluate(config: EvaluateConfig) -> None:
     """Score; write counts.nc, scores.nc, scores.csv, differences.csv, report.html, csi.png and
     frames.png; print the headline table.
     """
-    if startup.is_ours:  # among what is kept of each case, freed frames would be lost
-        startup.reuse_memory(largest=2**22, kept=2**28)
     groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )
