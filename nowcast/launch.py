@@ -41,7 +41,7 @@ _current: list[Launch] = []
 
 
 def take_part(launch: Launch | None) -> None:
-    """Let this process be one of several, or alone, from here on."""
+    """Set which of several processes this is; None if it trains alone."""
     _current[:] = [] if launch is None else [launch]
 
 

@@ -63,7 +63,7 @@ class RememberSweep(Callback):
         with suppress(NowcastError, OSError):  # a full disk, perhaps; the failure is told anyway
             if failed and not isinstance(outcome, TryLaterError):
                 record_failure(folder, printable(" ".join(explain(outcome)[0].split())))
-            elif not failed and isinstance(outcome, float):  # a score, so that it was trained
+            elif not failed and isinstance(outcome, float):  # a training returns its score
                 forget_failure(folder)
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:

@@ -59,13 +59,13 @@ class Processes:
         return list(items[begin:end])
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of what all processes give, in the same memory."""
+        """Return the sum over all processes, in place."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
     def largest(self, number: int) -> int:
-        """Return the largest of what all processes give. No GPU is waited for."""
+        """Return the largest number of all processes, without waiting for a GPU."""
         if self.size == 1:
             return number
         found = torch.tensor(number)
@@ -73,7 +73,7 @@ class Processes:
         return int(found)
 
     def wait(self) -> None:
-        """Wait until all processes are here. No GPU is waited for."""
+        """Wait until all processes are here, without waiting for a GPU."""
         self.largest(0)
 
     def share(self, value: T) -> T:

@@ -1,8 +1,8 @@
 """What watches a training: loggers that are given its numbers and pictures.
 
 A logger never changes a training: it is given copies, and what it draws of PyTorch's random numbers
-is put back. One that cannot begin ends a new training before its first step. One that fails later
-is left out, with a line in the log, and the training goes on.
+is put back. If a logger cannot start, a new training ends before its first step. If it fails
+later, it is left out, with a line in the log, and the training goes on.
 """
 
 import logging

@@ -44,7 +44,7 @@ class Entry:
 
 
 class RemotePath(PosixPath):
-    """An address as a path: `/` joins to it, and it tells what is there by asking its server.
+    """An address as a path: `/` joins to it, and its methods ask the server what is there.
 
     It has no local name: what opens files by their name does not open it.
     """

@@ -193,7 +193,7 @@ def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
 
 
 def _refuse_foreign_documents(found: dict[str, Any], path: RemotePath, group: str) -> None:
-    """As `refuse_foreign`, of what describes a store by address.
+    """Do as `refuse_foreign` for the metadata of a store on a server.
 
     Pickled numbers are refused once more where they would be unpickled: a server may tell another
     tale the next time.
