@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps -r
 NOWCAST := $(PIP) -c constraints.txt torch && $(PIP) --no-deps --no-build-isolation -e .
 
-.PHONY: help install demo test check faults bench oracles wheel clean
+.PHONY: help install demo test check faults bench oracles docs wheel clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,7 +21,7 @@ demo: install ## the main job on real radar: fetch, train, forecast, score (abou
 test: $(VENV)/installed-test ## the test suite, on up to four cores
 	$(PYTEST)
 
-check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of the README
+check: $(VENV)/installed-dev ## the test suite, ruff, mypy and the commands of the README and of the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,6 +38,9 @@ bench: install ## how fast the layer is beside those that people copy, the loade
 
 oracles: $(VENV)/installed-test ## add pysteps, which makes S-PROG and STEPS, and what some tests check scores and the layer against; needs a C compiler
 	$(LOCKED) requirements/oracles.txt
+
+docs: $(VENV)/installed-docs ## build the site into build/site; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/site
 
 wheel: $(VENV)/installed-dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
@@ -63,3 +66,8 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt requirements/dev.txt | $(V
 	$(LOCKED) requirements/dev.txt
 	$(NOWCAST)
 	@touch $@ $(VENV)/installed $(VENV)/installed-test
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt requirements/docs.txt | $(VENV)/bin/python
+	$(LOCKED) requirements/docs.txt
+	$(NOWCAST)
+	@touch $@ $(VENV)/installed

@@ -20,6 +20,7 @@ SETS = {
     "test": ("install", ("test",)),
     "dev": ("test", ("dev",)),
     "oracles": ("test", ("test", "oracles")),
+    "docs": ("install", ("docs",)),
     "operation": ("install", ("formats", "baselines", "export")),
 }
 """Each file, the file that it adds to, and the extras that it holds."""

@@ -57,7 +57,7 @@ def trained(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mine(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the README's Python needs: archive/rain.nc and runs/mine/best.pt."""
+    """A folder with what the pages' Python needs: archive/rain.nc and runs/mine/best.pt."""
     from nowcast.radar import Weather, write_synthetic
 
     folder, rainy = tmp_path_factory.mktemp("mine"), Weather(wet_share=0.5)
