@@ -33,10 +33,17 @@ _MOST_BYTES = 2**20
 _MOST_METRICS = 2**26
 _KEY_DIGITS = 8
 _LONGEST = 9
-_SAME_RESULT = (
-    "output", "resume", "device", "deterministic", "loggers", "data.cache", "data.cache_gb",
-    "training.workers", "training.accumulate", "training.checkpoint_segments", "training.log_every",
+SAME_BITS = (
+    "output", "resume", "loggers", "data.cache", "data.cache_gb", "training.workers",
+    "training.log_every",
 )  # fmt: skip
+"""Keys of `nowcast train` that change no bit of the result. Only data.cache=null does: frames that
+are not unpacked give other windows.
+"""
+SAME_RESULT = (
+    *SAME_BITS, "device", "deterministic", "training.accumulate", "training.checkpoint_segments",
+)  # fmt: skip
+"""Keys that change the result by no more than rounding."""
 _Row = Mapping[str, Any]
 
 
@@ -87,7 +94,7 @@ def read_run(folder: Path) -> Run:
 
     Errors: DataError, naming the file, for one that is no record of a run.
     """
-    settings = dict(_flat(_yaml(folder / RECORD, dict)))
+    settings = dict(flat(_yaml(folder / RECORD, dict)))
     given = (str(word).lstrip("+~").partition("=") for word in _yaml(folder / OVERRIDES, list))
     rows = _rows(folder / "metrics.jsonl")
     failure = " ".join(_lines(folder / FAILURE))
@@ -157,9 +164,9 @@ def key_of(settings: Mapping[str, Any]) -> str:
     key that a later version adds, off as before, makes no other training. Frames that are not
     unpacked (data.cache=null) make another one.
     """
-    flat = dict(sorted(_flat(settings)))
-    plain = {key: value for key, value in flat.items() if matters(key) and not _is_off(value)}
-    if flat.get("data.cache", "") is None:
+    values = dict(sorted(flat(settings)))
+    plain = {key: value for key, value in values.items() if matters(key) and not _is_off(value)}
+    if values.get("data.cache", "") is None:
         plain["data.cache"] = None
     text = json.dumps(plain, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
@@ -194,8 +201,8 @@ def rounded(value: str) -> str:
 
 
 def matters(key: str) -> bool:
-    """Return whether a key makes a difference to the result of a training."""
-    return key not in _SAME_RESULT and not key.startswith("hydra")
+    """Return whether a key changes the result of a training by more than rounding."""
+    return key not in SAME_RESULT and not key.startswith("hydra")
 
 
 def _covers(given: str, key: str) -> bool:
@@ -324,9 +331,10 @@ def _damaged(path: Path) -> DataError:
     return DataError(f"{path}: damaged, or no record of a training.")
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested settings under dotted keys."""
     for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

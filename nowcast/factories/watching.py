@@ -9,10 +9,10 @@ import numpy as np
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures.canvas import pixels
 from nowcast.report.pictures.frames import frames_figure
+from nowcast.runs import SAME_BITS, flat
 from nowcast.sequences.windows import RadarWindows, Windows
 from nowcast.training.examples import Example
 from nowcast.training.loggers import Image, Logger, Loggers
-from nowcast.training.resuming import UNSAID, flat
 
 _DPI = 80
 _MAGNIFIED = 2
@@ -34,7 +34,7 @@ def watching(
         timestep_minutes: of their frames; None of moving digits.
         place: of their grid, as a checkpoint has it.
     """
-    shaping = {key: value for key, value in flat(settings) if key not in UNSAID}
+    shaping = {key: value for key, value in flat(settings) if key not in SAME_BITS}
     if isinstance(validation, RadarWindows) and timestep_minutes is not None:
         origin: Origin = "lower" if place is not None and place["first_row"] == "south" else "upper"
         draw = partial(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nowcast.errors import ConfigError
+from nowcast.runs import SAME_BITS, SAME_RESULT, flat
 from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 from nowcast.training.loop import Trainer
 from nowcast.training.optimizers import scheduled_rate
@@ -21,15 +22,10 @@ Defaults = Callable[[set[str]], Mapping[str, Any]]
 Change = tuple[str, Any, Any]
 """A key with its value before and now."""
 
-MAY_CHANGE = (
-    "training", "device", "precision", "deterministic", "resume", "output", "data.cache",
-    "data.cache_gb", "loggers",
-)  # fmt: skip
+MAY_CHANGE = ("training", "precision", *SAME_RESULT)
 """Keys and groups that may differ between a run and the checkpoint that it resumes from."""
 MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
 """Of those groups: they say what a step is, and which epoch is the best."""
-UNSAID = ("resume", "output", "data.cache", "data.cache_gb", "loggers", "training.log_every")
-"""Keys that make no difference to the result."""
 SHOWN = 5
 
 
@@ -65,7 +61,7 @@ def is_said(change: Change) -> bool:
     (data.cache=null) give other windows.
     """
     key, before, now = change
-    return key not in UNSAID or (key == "data.cache" and (before is None) != (now is None))
+    return key not in SAME_BITS or (key == "data.cache" and (before is None) != (now is None))
 
 
 def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Checkpoint | None:
@@ -169,15 +165,6 @@ def changes_between(
 
 def may_change(key: str) -> bool:
     return key not in MUST_NOT_CHANGE and any(f"{key}.".startswith(f"{one}.") for one in MAY_CHANGE)
-
-
-def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested settings under dotted keys."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def in_words(changes: list[Change]) -> str:
