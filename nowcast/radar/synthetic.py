@@ -77,7 +77,7 @@ def synthetic_frames(
     """Make frames of rain, one after the other; the same seed gives the same frames.
 
     The rain moves by `weather.velocity` each step. The field is larger than a frame, so rain that
-    leaves does not come back at once. A longer run begins with the frames of a shorter one.
+    leaves a frame does not come back. A longer run begins with the frames of a shorter one.
 
     Args:
         steps: number of frames.

@@ -41,7 +41,7 @@ _COMMENT = re.compile(r"^#[ \t]*(\w+)[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Header:
-    """size: in bytes. shape: (y, x). said: comments by keyword; the last one if a keyword repeats."""
+    """size: in bytes. shape: (y, x). said: comments by keyword, the last one for a repeated one."""
 
     size: int
     shape: tuple[int, int]

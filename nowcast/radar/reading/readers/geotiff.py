@@ -313,8 +313,8 @@ def _packing(file: Any, band: int, path: Path) -> tuple[float, float]:
     packing = (gain, _number(said, "offset", path) or 0.0)
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
         raise DataError(
-            f"{path}: its tags have gain {packing[0]:g} and offset {packing[1]:g}, with which values"
-            " cannot be unpacked; check it."
+            f"{path}: its tags have gain {packing[0]:g} and offset {packing[1]:g}, which cannot"
+            " unpack values; correct them."
         )
     return packing
 

@@ -166,8 +166,8 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
         if head[:4] == b"GRIB" and stop > size:
             raise DataError(
                 f"{path}: this GRIB file is truncated, or still being written: its message at byte"
-                f" {start} should have {stop - start} bytes, but only {size - start} follow; compare"
-                " it with its source."
+                f" {start} should have {stop - start} bytes, but only {size - start} follow;"
+                " compare it with its source."
             )
         file.seek(stop - 4 if start + 16 < stop <= size else start)
         if head[:4] != b"GRIB" or file.read(4) != b"7777":
