@@ -104,8 +104,7 @@ def test_predict_at_a_time_opens_files_around_it_alone(
     outcome = run(*words, "at=2020-01-01T12:00")
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
     assert (
-        "no file from 2020-01-01T11:20 to 2020-01-01T12:00 matches this pattern of times"
-        in outcome.err
+        "no file from 2020-01-01T11:20 to 2020-01-01T12:00 matches this time pattern" in outcome.err
     )
 
 

@@ -83,11 +83,12 @@ def test_there_and_back_is_the_same_point() -> None:
 def test_a_box_beside_the_grid_and_a_grid_without_a_place_are_told() -> None:
     with pytest.raises(
         DataError,
-        match=r"here: no pixel lies in the crop .* from 5\.00 to 8\.00 E, 50\.00 to 53\.00 N",
+        match=r"here: no pixel lies in the crop .* cover 5\.00 to 8\.00 E, 50\.00 to 53\.00 N",
     ):
         box_of(degrees([5, 6, 7, 8], [53, 52, 51, 50]), (20, 50, 30, 53), "here")
     with pytest.raises(
-        DataError, match="here: it is not known where its pixels lie.*absent, or wrong and not used"
+        DataError,
+        match="here: the location of its pixels on Earth is unknown.*missing, or wrong and not used",
     ):
         box_of({}, (0, 0, 1, 1), "here")
 

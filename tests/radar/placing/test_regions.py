@@ -64,11 +64,11 @@ def test_a_region_is_found_on_a_grid_whose_rows_run_the_other_way() -> None:
 
 
 def test_a_region_beyond_the_grid_is_refused() -> None:
-    with pytest.raises(DataError, match="x: a grid that does not hold all of the model's region"):
+    with pytest.raises(DataError, match="x: the grid does not contain all of the model's region"):
         find_region(STORED, GRID.isel(x=slice(11, None)), "x")
     shifted = GRID.copy()
     shifted["crs"] = GRID["crs"].assign_attrs(false_easting=5000.0)
-    with pytest.raises(DataError, match="another projection"):
+    with pytest.raises(DataError, match="not the projection of the model's region"):
         find_region(STORED, shifted, "x")
 
 

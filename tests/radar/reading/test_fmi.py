@@ -141,9 +141,9 @@ def test_the_name_says_when_where_the_header_does_not(write):
     assert open_grid(write(name="201609281500_x.pgm", obstime=None)).time.values[
         0
     ] == np.datetime64("2016-09-28T15:00")
-    refused(write(name="x.pgm", obstime=None), "neither its 'obstime' nor its name says when")
+    refused(write(name="x.pgm", obstime=None), "neither its 'obstime' nor its name has a time")
     refused(
-        write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name says when"
+        write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name has a time"
     )
 
 
@@ -157,14 +157,14 @@ def test_without_a_projection_there_is_no_place(write):
     [
         ({"type": "mercator"}, "its projection is 'mercator'"),
         ({"type": None}, "its projection is 'not named'"),
-        ({"topright": None}, "where its corners lie"),
-        ({"topright": "25.03 x"}, "where its corners lie"),
-        ({"topright": "25.03"}, "where its corners lie"),
+        ({"topright": None}, "does not give the corners of the grid"),
+        ({"topright": "25.03 x"}, "does not give the corners of the grid"),
+        ({"topright": "25.03"}, "does not give the corners of the grid"),
         ({"topright": "nan nan"}, "do not agree"),
         ({"topright": "25.3 60.0"}, "do not agree"),
         ({"metersperpixel_y": "1000"}, "do not agree"),
-        ({"centrallatitude": "60"}, "where its corners lie"),
-        ({"truelatitude": "0"}, "where its corners lie"),
+        ({"centrallatitude": "60"}, "does not give the corners of the grid"),
+        ({"truelatitude": "0"}, "does not give the corners of the grid"),
     ],
 )
 def test_a_place_that_makes_no_sense_is_refused(write, changes, match):
@@ -175,7 +175,7 @@ def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
     refused(write(param="EchoTop"), "holds 'EchoTop'; .*data.units=dBZ")
     refused(write(param=None), "holds 'a quantity not named'")
     assert open_grid(write(param="EchoTop"), units="dBZ").precipitation_rate.shape == (1, 3, 4)
-    refused(write(), "holds dBZ, which data.units='mm' does not fit", units="mm")
+    refused(write(), "are in dBZ, not data.units='mm'", units="mm")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
         ({"top": b""}, "its PGM header cannot be read"),
         ({"top": b"# 255"}, "its PGM header cannot be read"),
         ({"size": b"0 3"}, "holds no frame"),
-        ({"top": b"65535"}, "its greatest number is 65535"),
+        ({"top": b"65535"}, "its maximum value is 65535"),
         ({"size": b"3 4"}, "do not agree"),
     ],
 )
@@ -200,7 +200,7 @@ def test_files_of_another_length_are_refused(write):
         for pixels in (b"", PIXELS[:-1]):
             refused(
                 write(pixels, name=name),
-                f"truncated, or still being written: {len(pixels)} bytes of pixels, and 3 x 4 need"
+                f"truncated, or still being written: {len(pixels)} bytes of pixels, but 3 x 4 pixels need"
                 " 12; compare it with its source",
             )
         refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")

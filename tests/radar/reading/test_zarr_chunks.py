@@ -75,7 +75,7 @@ def test_a_lost_chunk_in_the_midst_of_rain_is_missing(tmp_path, lost, caplog):
         and np.isnan(found).sum() == 64
     )
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}/rain: its chunk c/{lost} is not there though rain leads into it, so it counts as"
+        f"{path}/rain: its chunk c/{lost} does not exist although rain borders on it, so it counts as"
         " missing."
     ]
 
