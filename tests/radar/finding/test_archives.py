@@ -1,4 +1,4 @@
-"""Archives and compressed files are told what they are, and what to do; nothing advises to
+"""Errors for archives and compressed files name their kind and say what to do; none advises to
 fetch or remove them.
 """
 

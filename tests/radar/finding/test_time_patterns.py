@@ -1,4 +1,4 @@
-"""Commands on archives named by a pattern of times look only where they need to."""
+"""Commands on archives given by a time pattern list only the folders they need."""
 
 import os
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def folder(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The pattern of the archive, from the folder one is in."""
+    """The pattern of the archive, relative to the current folder."""
     monkeypatch.chdir(folder)
     return PATTERN
 

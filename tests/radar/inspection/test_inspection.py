@@ -123,7 +123,7 @@ def test_frames_without_any_pixel_are_told():
 
 def test_speckle_is_a_wet_pixel_among_eight_dry_ones():
     wet = np.zeros((5, 6), bool)
-    # two corners stand alone, two others touch at a corner
+    # two corners are isolated, two others touch at a corner
     wet[0, 0] = wet[2, 2] = wet[3, 3] = wet[4, 5] = True
     assert inspected([wet * 1.0]).lone_share == 0.5
 

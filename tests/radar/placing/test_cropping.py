@@ -41,7 +41,7 @@ def polar() -> Place:
         ((6.0, 51.0, 7.0, 52.0), slice(1, 3), slice(1, 3)),  # centres on its edge are inside
         ((-180, -90, 180, 90), slice(0, 4), slice(0, 4)),
         ((7.9, 49.9, 8.1, 50.1), slice(3, 4), slice(3, 4)),
-        # the same meridians, a turn further
+        # the same meridians plus 360 degrees
         ((365.5, 50.5, 367.5, 52.5), slice(1, 3), slice(1, 3)),
     ],
 )

@@ -1,5 +1,5 @@
-"""A model forecasts on the grid it was trained on, wherever on the map: not on other pixels,
-projections or directions unasked.
+"""A model forecasts on grids like that of its training, at any location. Other pixel sizes or
+projections need permission, and axes in other directions are flipped.
 """
 
 import re
@@ -210,7 +210,7 @@ def test_a_turn_turns_rows_and_columns_and_twice_gives_them_back():
 
 
 def flip(source, path, *axes):
-    """The same rain at the same places, stored the other way round."""
+    """The same rain at the same places, stored with flipped axes."""
     with xr.open_dataset(source, engine="netcdf4") as whole:
         whole.isel({axis: slice(None, None, -1) for axis in axes}).to_netcdf(path, engine="netcdf4")
 

@@ -1,5 +1,5 @@
-"""Longitudes lie on a circle: unwrapped, compared, cropped, averaged and matched across
-Greenwich, the date line and a grid's seam.
+"""Longitudes on a circle: unwrapped, compared, cropped, averaged and matched across Greenwich, the
+date line and the seam of a grid.
 """
 
 import numpy as np

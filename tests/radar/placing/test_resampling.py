@@ -1,6 +1,4 @@
-"""Crops, larger pixels, other grids, a coarser clock: by hand, and rain is neither made nor
-lost.
-"""
+"""Crops, larger pixels, other grids and a coarser clock, computed by hand; rain is conserved."""
 
 import numpy as np
 import pyproj
@@ -87,8 +85,8 @@ def test_a_pixel_is_missing_when_less_than_half_of_it_is_covered(missing: int, m
 def test_no_rain_is_made_or_lost(
     ratio: float, start: float, shape: tuple[int, int], falling: bool, seed: int
 ) -> None:
-    """Dry pixels around the rain, so that all new pixels that hold some are covered: the sum of
-    rate × area stays.
+    """With dry pixels around the rain, all new pixels with rain are covered: the sum of rate × area
+    is conserved.
     """
     margin = 6
     y, x = (start + 1000.0 * np.arange(n + 2 * margin) for n in shape)

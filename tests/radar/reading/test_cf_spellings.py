@@ -1,8 +1,7 @@
-"""Every way in which CF lets a file state its axes, grid mapping, times, bounds and packing: a line
+"""All ways in which CF lets a file state its axes, grid mapping, times, bounds and packing: one line
 each, read or refused.
 
-The left side is what a file says, the right side what is read: numbers, or the words of the
-refusal.
+The left side is what the file has, the right side what is read: numbers, or the error message.
 """
 
 import json

@@ -30,8 +30,8 @@ def blocks(data):
 
 
 def codes(numbers):
-    """LZW without its dictionary: codes of 9 bits, begun afresh every 254 pixels, so that they
-    never grow to 10.
+    """LZW without its dictionary: codes of 9 bits, restarted every 254 pixels so that they never
+    grow to 10.
     """
     parts = [numbers[start : start + 254].astype("<u2") for start in range(0, len(numbers), 254)]
     clear, end = np.array([256], "<u2"), np.array([257], "<u2")
@@ -63,7 +63,7 @@ def gif(numbers, comment=COMMENT):
 
 
 def frame():
-    """Dry numbers, but for 0 to 255 in the northern row, from the west."""
+    """Dry numbers, except 0 to 255 in the northern row, from the west."""
     numbers = np.zeros(SHAPE, "u1")
     numbers[0, :256] = np.arange(256)
     return numbers

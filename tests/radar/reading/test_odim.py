@@ -62,8 +62,8 @@ def where(projdef=LAEA, scale=2000.0, size=(2, 3), upper_left=(0.0, 0.0), **more
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(images, top, place)`: images is {path of dataM: (numbers, attributes of what)}, or
-    a third item, where these stand.
+    """`write(images, top, place)`: images is {path of dataM: (numbers, attributes of `what`)}; a
+    third item names the group of the attributes.
     """
 
     def write_file(images: dict[str, Any], top=None, place=None, how=None, name="a.h5"):
@@ -441,7 +441,7 @@ def test_the_pixel_size_may_follow_from_the_corners(write):
     ],
 )
 def test_a_place_that_contradicts_itself_is_left_out_and_that_is_said(write, caplog, wrong):
-    # a place of its own: each is said once
+    # a place of its own: each is logged once
     path = write(one(), place=where(upper_left=(float(len(str(wrong))), 0.0), **wrong))
     grid = open_grid(path)
     assert set(grid.coords) == {"time"}

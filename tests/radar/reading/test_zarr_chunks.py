@@ -1,5 +1,5 @@
-"""Chunks of a Zarr store that are not there: dry where that is how Zarr stores dry weather,
-missing where rain leads into them.
+"""Absent chunks of a Zarr store: dry if that is how Zarr stores dry weather, missing if rain borders
+on them.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Files by address: fetched once, whole or not at all, into a folder that stays below its size."""
+"""Remote files: fetched once, completely or not at all, into a folder of limited size."""
 
 import errno
 import fcntl
@@ -19,7 +19,7 @@ Put = Callable[[Path, str], str]
 
 
 def names_in(folder: Path) -> set[str]:
-    """What is there but for files that say what is in use."""
+    """All files, except those that list the copies in use."""
     return {
         path.name
         for path in folder.rglob("*")

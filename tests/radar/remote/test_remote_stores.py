@@ -1,4 +1,4 @@
-"""Zarr stores by address hold what they hold here; a network that fails is no dry weather."""
+"""Remote Zarr stores have the same values as local ones; network errors are not dry weather."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ def test_only_the_chunks_that_are_asked_for_are_fetched(web: Web) -> None:
 
 
 def test_an_absent_chunk_reads_as_it_does_here(web: Web) -> None:
-    """Chunk 2 of RAIN is wet on all sides, so it was lost, and is not dry."""
+    """Chunk 2 of RAIN has rain on all sides, so it was lost, and is not dry."""
     store = write_zarr(web.folder / "rain.zarr")
     (store / "rain/c/2/0/0").unlink()
     there, here = (open_grid(path)[RATE].values for path in (f"{web.address}/rain.zarr", store))
@@ -181,7 +181,7 @@ def test_sizes_that_no_radar_has_are_refused(web: Web) -> None:
 
 
 def test_references_to_other_places_are_not_followed(web: Web, tmp_path: Path) -> None:
-    """A list of references, as kerchunk writes it, is no file of radar."""
+    """A list of references, as kerchunk writes it, is not a radar file."""
     (web.folder / "rain.json").write_text(
         json.dumps({"version": 1, "refs": {"rain/0.0.0": ["file:///etc/passwd", 0, 99]}})
     )

@@ -1,4 +1,4 @@
-"""Fields with lead times: frames of runs, found in files of each layout or refused."""
+"""Forecast fields: frames of runs, read from files of each layout or refused."""
 
 from pathlib import Path
 from typing import Any

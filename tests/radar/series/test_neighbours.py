@@ -1,4 +1,4 @@
-"""A frame held against those around it: coverage, packing, place."""
+"""A frame compared with its neighbours: coverage, packing, place."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The store: a day a file, whole or not at all, that knows how it was made and opens as it is."""
+"""The store: one file per day, written completely or not at all, with its settings; opens without
+options.
+"""
 
 import warnings
 from dataclasses import replace
