@@ -132,7 +132,7 @@ def test_a_header_in_another_order_with_other_white_space_is_read(tmp_path):
 def test_pixels_that_look_like_a_comment_are_pixels(write):
     pixels = b"\n# obstime 19"
     assert len(pixels) == 13
-    refused(write(pixels), "holds more than the 12 bytes of 3 x 4 pixels")
+    refused(write(pixels), "has more than the 12 bytes for the 3 x 4 pixels")
     # '#' is 35: -14.5 dBZ
     assert open_grid(write(pixels[:12])).precipitation_rate.values[0, 0, 1] == 0.0
 
@@ -173,7 +173,7 @@ def test_a_place_that_makes_no_sense_is_refused(write, changes, match):
 
 def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
     refused(write(param="EchoTop"), "holds 'EchoTop'; .*data.units=dBZ")
-    refused(write(param=None), "holds 'a quantity not named'")
+    refused(write(param=None), "holds 'an unnamed quantity'")
     assert open_grid(write(param="EchoTop"), units="dBZ").precipitation_rate.shape == (1, 3, 4)
     refused(write(), "are in dBZ, not data.units='mm'", units="mm")
 
@@ -186,7 +186,7 @@ def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
         ({"size": b"99999 99999"}, "its PGM header cannot be read"),
         ({"top": b""}, "its PGM header cannot be read"),
         ({"top": b"# 255"}, "its PGM header cannot be read"),
-        ({"size": b"0 3"}, "holds no frame"),
+        ({"size": b"0 3"}, "has no frame"),
         ({"top": b"65535"}, "its maximum value is 65535"),
         ({"size": b"3 4"}, "do not agree"),
     ],
@@ -203,7 +203,7 @@ def test_files_of_another_length_are_refused(write):
                 f"truncated, or still being written: {len(pixels)} bytes of pixels, but 3 x 4 pixels need"
                 " 12; compare it with its source",
             )
-        refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")
+        refused(write(PIXELS + b"\0", name=name), "has more than the 12 bytes for the 3 x 4 pixels")
 
 
 def test_damaged_gzip_is_refused(write):

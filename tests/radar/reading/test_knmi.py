@@ -353,15 +353,15 @@ def test_a_file_silent_on_its_place_opens_without(write, place):
         (
             one(),
             {"product_datetime_end": "26-AUX-2010;00:05:00.000"},
-            "product_datetime_end is '26-AUX-2010;00:05:00.000', no time",
+            "product_datetime_end is '26-AUX-2010;00:05:00.000', not a time",
         ),
         (
             one(),
             {"product_datetime_end": "31-FEB-2010;00:05:00.000"},
             "not a time like 26-AUG-2010;00:05:00.000",
         ),
-        (one([[1, 2]]), None, r"image1 is of the size \(1, 2\), but says 2 x 3"),
-        (one([1, 2]), None, r"is of the size \(2,\); nowcast needs \(y, x\)"),
+        (one([[1, 2]]), None, r"image1 has the size \(1, 2\), but states 2 x 3"),
+        (one([1, 2]), None, r"has the shape \(2,\); nowcast needs \(y, x\)"),
         ({"image1": (None, AMOUNT)}, None, "has no numeric image1/image_data"),
         ({"image1": ([[b"a"]], AMOUNT)}, None, "has no numeric image1/image_data"),
         (

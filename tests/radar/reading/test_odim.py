@@ -464,16 +464,16 @@ def test_a_projection_unknown_leaves_the_place_out(write, caplog):
 @pytest.mark.parametrize(
     ("images", "top", "message"),
     [
-        (one([[1.0, 2.0]]), TOP, r"dataset1/data1 is of the size \(1, 2\), but says 2 x 3"),
-        (one([1.0, 2.0]), TOP, r"is of the size \(2,\); nowcast needs \(y, x\)"),
-        (one(np.zeros((0, 3))), TOP, r"is of the size \(0, 3\); nowcast needs"),
+        (one([[1.0, 2.0]]), TOP, r"dataset1/data1 has the size \(1, 2\), but states 2 x 3"),
+        (one([1.0, 2.0]), TOP, r"has the shape \(2,\); nowcast needs \(y, x\)"),
+        (one(np.zeros((0, 3))), TOP, r"has the shape \(0, 3\); nowcast needs"),
         (one([[b"a", b"b", b"c"]] * 2), TOP, "has no numeric image datasetN/dataM/data"),
         (one(gain=0.0), TOP, "has gain 0 and offset 0"),
         (one(gain=float("nan")), TOP, "has gain nan"),
         (one(), {**TOP, "object": "PVOL"}, "holds an ODIM object 'PVOL'; nowcast reads only composites"),
         (one(), {"object": "COMP"}, "has neither date and time nor enddate and endtime"),
-        (one(), {**TOP, "time": "noon"}, "has date '20200101' and time 'noon', no time"),
-        (one(), {**TOP, "date": "20200230"}, "has date '20200230' and time '001500', no time"),
+        (one(), {**TOP, "time": "noon"}, "has date '20200101' and time 'noon', which is not a valid time"),
+        (one(), {**TOP, "date": "20200230"}, "has date '20200230' and time '001500', which is not a valid time"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_used_are_refused_in_one_line(write, images, top, message):
@@ -490,7 +490,7 @@ def test_images_of_different_sizes_are_refused(write):
         place={},
     )
     with pytest.raises(
-        DataError, match=r"dataset1/data1 is of the size \(2, 3\), dataset2/data1 of \(1, 1\)"
+        DataError, match=r"dataset1/data1 has the size \(2, 3\), dataset2/data1 has \(1, 1\)"
     ):
         open_grid(path)
 

@@ -249,7 +249,9 @@ def test_files_of_another_length_are_refused(write):
                 f"truncated, or still being written: {there} bytes of pixels, but 900 x 900 pixels need"
                 " 1620000; compare it with its source",
             )
-        refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
+        refused(
+            write(whole + b"\0", name), "has more than the 1620000 bytes for the 900 x 900 pixels"
+        )
 
 
 def test_damaged_gzip_is_refused(write):

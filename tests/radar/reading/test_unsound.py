@@ -132,7 +132,7 @@ def test_groups_within_one_another_without_end_are_refused(tmp_path, depth):
         group = file
         for _ in range(depth):
             group = group.create_group("a")
-    with pytest.raises(DataError, match=f"groups are nested more than {MAX_DEPTH} deep"):
+    with pytest.raises(DataError, match=f"more than {MAX_DEPTH} groups within one another"):
         open_grid(tmp_path / "a.h5", format="odim")
 
 
