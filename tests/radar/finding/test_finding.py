@@ -180,7 +180,7 @@ def test_percent_signs(tmp_path):
     assert names(find_files(tmp_path / "50%")) == ["rain_2020.nc", "rain_x.nc"]
     with pytest.raises(ConfigError, match="'%Q' is not a time code"):
         find_files(tmp_path / "rain_%Q.nc")
-    with pytest.raises(ConfigError, match="'%' is no code of a time"):
+    with pytest.raises(ConfigError, match="'%' is not a time code"):
         find_files(tmp_path / "rain_%Y%")
 
 
