@@ -1,11 +1,12 @@
-"""Semi-Lagrangian advection in PyTorch: trajectories along a motion field, and frames along them.
+"""Semi-Lagrangian advection in PyTorch: trajectories along a motion field, and frames advected
+along them.
 
-A motion field is steady over the hour of a forecast and smooth, so it is given on a coarse grid:
-at every `COARSE`-th pixel, from pixel 0 on. Trajectories are computed there and then interpolated.
-All of it runs on any device and is differentiable.
+A motion field is smooth, and steady over the hour of a forecast, so it is given on a coarse grid:
+at every `COARSE`-th pixel, starting at pixel 0. Trajectories are computed there and then
+interpolated. Everything runs on any device and is differentiable.
 
-The scheme is the one of Germann and Zawadzki (2002), with midpoint steps: rain that is at x when a
-forecast is made comes to x + d, d the sum of the steps; each step is the motion at its middle.
+The scheme is that of Germann and Zawadzki (2002), with midpoint steps: rain at x at the reference
+time moves to x + d, where d is the sum of the steps, and each step is the motion at its midpoint.
 """
 
 import math
@@ -17,22 +18,22 @@ from torch.nn import functional
 from nowcast.motion.grid import COARSE, coarse_size
 
 _LEAST_MEASURED = 0.5
-"""Share of measured pixels around a point from which on an interpolated value counts."""
+"""Least weight of measured pixels around a point for a valid interpolated value."""
 
 
 def displacements(motion: Tensor, steps: int, *, backward: bool = False) -> Tensor:
-    """Return how far the pixels of the coarse grid travel in 1, 2, …, `steps` timesteps.
+    """Return the displacements of the pixels of the coarse grid after 1, 2, …, `steps` timesteps.
 
-    Each step is a midpoint step, as of a Runge–Kutta scheme of order 2. Beyond its border the
-    motion field continues with the value at the border.
+    Each step is a midpoint step (second-order Runge–Kutta). Outside its border the motion field
+    continues with the value at the border.
 
     Args:
         motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
-        steps: of the trajectory.
+        steps: number of steps of the trajectory.
         backward: whether to go back in time.
 
     Returns:
-        (b, steps, 2, hc, wc) in pixels, x then y: where a pixel goes to, minus where it is.
+        (b, steps, 2, hc, wc) in pixels, x then y: final position minus initial position.
     """
     sign = -1.0 if backward else 1.0
     position = torch.zeros_like(motion)
@@ -49,8 +50,8 @@ def refine(coarse: Tensor, size: tuple[int, int], corner: tuple[int, int] = (0, 
 
     Args:
         coarse: (b, n, 2, hc, wc).
-        size: (h, w) of the pixels that are wanted.
-        corner: row and column of the first of them.
+        size: (h, w), the number of pixels wanted.
+        corner: row and column of the first one.
 
     Returns:
         (b, n, 2, h, w).
@@ -96,18 +97,18 @@ def motion_within(motion: Tensor, corner: tuple[int, int], size: tuple[int, int]
 def move(
     frames: Tensor, displacement: Tensor, *, nearest: bool = False, alike: bool = False
 ) -> Tensor:
-    """Return each frame as it is seen from pixels that are displaced: result(x) = frame(x + d(x)).
+    """Sample each frame at displaced pixels: result(x) = frame(x + d(x)).
 
-    Pixels that come from outside of the frame or from missing pixels are missing. Interpolation is
-    bilinear over the measured pixels, and a value is missing where they weigh less than a half; or
-    it takes the nearest pixel, which keeps every value as it was measured.
+    Values from outside the frame or from missing pixels are missing. Interpolation is bilinear over
+    the measured pixels, and a value is missing if their weight is less than a half. With `nearest`
+    the nearest pixel is used, so measured values are unchanged.
 
     Args:
         frames: (b, n, c, H, W), NaN = missing.
         displacement: (b, n, 2, h, w) in pixels, x then y; of the first h × w pixels of the frames,
             so usually h = H, w = W.
-        nearest: whether to take the nearest pixel.
-        alike: whether the channels miss the same pixels, so that one mask is enough.
+        nearest: whether to use the nearest pixel.
+        alike: whether all channels miss the same pixels, so that one mask is enough.
 
     Returns:
         (b, n, c, h, w), NaN = missing.
@@ -129,7 +130,7 @@ def move(
 
 
 def _at(motion: Tensor, travelled: Tensor) -> Tensor:
-    """The motion (b, 2, hc, wc) at the pixels of its own grid after they travelled so far."""
+    """Return the motion (b, 2, hc, wc) at the displaced pixels of its own grid."""
     grid = _sampling_grid(travelled / COARSE, motion.shape[-2:])
     return functional.grid_sample(
         motion, grid, mode="bilinear", padding_mode="border", align_corners=True
@@ -137,10 +138,11 @@ def _at(motion: Tensor, travelled: Tensor) -> Tensor:
 
 
 def _sampling_grid(displacement: Tensor, size: torch.Size) -> Tensor:
-    """Where `grid_sample` is to look in fields of this size: (n, h, w, 2) from -1 to 1.
+    """Return the sampling points for `grid_sample` in fields of this size: (n, h, w, 2) from -1 to
+    1.
 
     displacement: (n, 2, h, w) in pixels of these fields, x then y, from each pixel. In memory x and
-    y stay apart, which is several times faster to write than pairs.
+    y are stored separately, which is several times faster to write than pairs.
     """
     rows, columns = displacement.shape[-2:]
     y = torch.arange(rows, device=displacement.device, dtype=displacement.dtype)

@@ -1,9 +1,10 @@
-"""Motion of the rain from the newest frames: corners of the rain in dB are followed from frame to
-frame (Lucas and Kanade 1981), and their vectors, without outliers, are spread over the coarse grid.
+"""Estimate the motion of the rain from the newest frames: corners of the rain in dB are tracked
+from frame to frame (Lucas and Kanade 1981), and their vectors, without outliers, are interpolated
+to the coarse grid.
 
-The method and its settings are those of pysteps (Pulkkinen et al. 2019), which is not needed here;
-other than there, a corner must be found from both frames, and the vectors are spread by kriging,
-which follows them as closely as they agree with each other.
+The method and its settings are those of pysteps (Pulkkinen et al. 2019), which need not be
+installed. Unlike there, a corner must be tracked in both directions. Vectors are interpolated by
+kriging, which follows them more closely the better they agree with each other.
 """
 
 from collections.abc import Sequence
@@ -19,31 +20,31 @@ from nowcast.arrays import Float32Array, Float64Array
 from nowcast.motion.grid import COARSE, coarse_size
 
 MOTION_FRAMES = 4
-"""Frames, the newest ones, that a motion field is estimated from."""
+"""Number of newest frames from which a motion field is estimated."""
 
 METHOD = "Lucas-Kanade 1"
-"""Name and version of the method: another one makes other motion of the same frames."""
+"""Name and version of the method; another one gives different motion for the same frames."""
 
-_WET_RATE, _DRY_DB = 0.1, -15.0  # mm/h from which on rain counts; dB of less
+_WET_RATE, _DRY_DB = 0.1, -15.0  # least rate of rain in mm/h; dB for lower rates
 _CORNERS = {"maxCorners": 1000, "qualityLevel": 0.01, "minDistance": 10, "blockSize": 5}
 _TRACKING = {
     "winSize": (50, 50), "maxLevel": 3, "criteria": (3, 10, 0), "minEigThreshold": 1e-4,
 }  # fmt: skip
-_ASTRAY = 0.25  # pixels between a corner and where it is found again from its end
-_BORDER = 5  # pixels, the side of the square around a missing pixel in which no corner is taken
+_ASTRAY = 0.25  # most pixels between a corner and its position after tracking there and back
+_BORDER = 5  # pixels, the side of the square around a missing pixel in which no corner is used
 _OUTLIER_NEIGHBOURS, _OUTLIER_DEVIATIONS = 30, 3.0
-_SINGULAR = 1e-9  # of a spread of vectors along one line only
-_CLUSTER = 20  # pixels: vectors that start in one square of this side become one
-_NEIGHBOURS = 20  # vectors that the motion of a point is made of
+_SINGULAR = 1e-9  # relative determinant below which vectors count as collinear
+_CLUSTER = 20  # pixels: vectors that start in one square of this side are merged
+_NEIGHBOURS = 20  # number of vectors averaged for the motion of a point
 _RANGE = 200.0  # pixels over which the covariance of motion falls to 1/e
-_ALIKE = 6.0  # tracks of one square that tell no more than one: frames in turn show the same rain
+_ALIKE = 6.0  # tracks of a square that count as one independent track, as frames show the same rain
 _LEAST_VARIANCE = 1e-4  # pixels² per timestep²
 _POINTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """Where corners of the rain were (n, 2), x then y in pixels, and how they moved (n, 2), in
+    """Positions of corners of the rain (n, 2), x then y in pixels, and their motion (n, 2) in
     pixels per timestep.
     """
 
@@ -53,13 +54,13 @@ class Tracks:
 
 _PAIRS_KEPT = 2 * MOTION_FRAMES
 _FOLLOWED: dict[Any, Tracks] = {}
-"""The tracks of the pairs of frames that were followed last, by what the frames hold."""
+"""A cache of the tracks of the last pairs of frames, by the contents of the frames."""
 
 
 def estimate_motion(rates: Float32Array) -> Float32Array:
     """Return the motion of the rain over the newest `MOTION_FRAMES` frames.
 
-    Frames without a measured pixel are skipped. Without rain that can be followed the motion is 0.
+    Frames without a measured pixel are skipped. Without rain that can be tracked the motion is 0.
 
     Args:
         rates: (t, h, w) in mm/h, t ≥ 1, one timestep apart, NaN = missing.
@@ -78,15 +79,15 @@ def estimate_motion(rates: Float32Array) -> Float32Array:
 
 
 def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
-    """Follow the corners of the rain from a frame to another one.
+    """Track the corners of the rain from one frame to another.
 
     Args:
         first, second: frames (h, w) in mm/h, NaN = missing.
         steps: timesteps between them.
 
     Returns:
-        The corners that were found again, and from there back to where they were; none lies next
-        to a missing pixel.
+        The corners that could be tracked forward and back to their start; none is next to a missing
+        pixel.
     """
     cv2 = _opencv()
     missing = (np.isnan(first) | np.isnan(second)).astype(np.uint8)
@@ -104,27 +105,27 @@ def follow(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
 
 
 def _followed(first: Float32Array, second: Float32Array, steps: int) -> Tracks:
-    """As `follow`, or what it found of the same frames before: the forecast of five minutes later
-    sees all but one of them again, and so does another method.
+    """Return the result of `follow`, cached: the next forecast uses all but one of the same frames,
+    and so does another method.
     """
     key = (*map(_contents, (first, second)), steps)
     tracks = _FOLLOWED.pop(key, None) or follow(first, second, steps)
-    _FOLLOWED[key] = tracks  # behind all others
+    _FOLLOWED[key] = tracks  # moved to the end
     for oldest in list(_FOLLOWED)[:-_PAIRS_KEPT]:
         _FOLLOWED.pop(oldest, None)
     return tracks
 
 
 def _contents(frame: Float32Array) -> tuple[tuple[int, ...], bytes]:
-    """What tells a frame from all others."""
+    """Return a key for the contents of a frame."""
     return frame.shape, sha256(np.ascontiguousarray(frame).data).digest()
 
 
 def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
-    """Return the motion that tracks show, without outliers, at each point of the coarse grid.
+    """Interpolate the motion of tracks, without outliers, to each point of the coarse grid.
 
-    It is the mean of the nearest vectors, weighted by ordinary kriging: the better they agree,
-    the less far the mean reaches.
+    It is the mean of the nearest vectors, weighted by ordinary kriging: the better they agree, the
+    more local is the mean.
 
     Args:
         tracks: of the pairs of frames; without any the motion is 0.
@@ -152,8 +153,8 @@ def spread(tracks: Sequence[Tracks], size: tuple[int, ...]) -> Float32Array:
 
 
 def _image(frame: Float32Array) -> NDArray[np.uint8]:
-    """Rain (h, w) [mm/h] in dB as a picture from 0 to 255, dry where it is missing, without specks
-    of less than three pixels.
+    """Rain (h, w) [mm/h] → an image of dB scaled from 0 to 255; missing pixels are dry, and specks
+    of less than three pixels are removed.
     """
     cv2 = _opencv()
     rain = np.nan_to_num(frame, nan=0.0)
@@ -169,8 +170,8 @@ def _image(frame: Float32Array) -> NDArray[np.uint8]:
 
 
 def _without_outliers(tracks: Sequence[Tracks]) -> tuple[Float32Array, Float32Array]:
-    """All places and vectors (n, 2) but those whose vector lies more than three deviations from
-    the vectors around it, by Mahalanobis' distance.
+    """Return all places and vectors (n, 2) except outliers, whose Mahalanobis distance from the
+    vectors around them is more than three standard deviations.
     """
     none = np.zeros((0, 2), np.float32)
     places = np.concatenate([none, *(one.places for one in tracks)])
@@ -195,7 +196,7 @@ def _without_outliers(tracks: Sequence[Tracks]) -> tuple[Float32Array, Float32Ar
 
 
 def _declustered(places: Float32Array, vectors: Float32Array) -> tuple[Float32Array, ...]:
-    """The medians of places and vectors (n, 2) in each square of the grid that has any, and the
+    """Return the medians of places and vectors (n, 2) in each non-empty square of the grid, and the
     variance of these medians (n,) in pixels², from the scatter in all squares.
     """
     both = np.concatenate([places, vectors], axis=1)
@@ -214,8 +215,8 @@ def _declustered(places: Float32Array, vectors: Float32Array) -> tuple[Float32Ar
 
 
 def _kriging_weights(among: Float64Array, to_point: Float64Array) -> Float64Array:
-    """The weights (m, k) of ordinary kriging, which add up to 1, from the covariances (m, k, k) of
-    k vectors with each other and those (m, k) with a point.
+    """Return the weights (m, k) of ordinary kriging, which add up to 1, from the covariances
+    (m, k, k) of k vectors with each other and those (m, k) with a point.
     """
     points, count = to_point.shape
     system, right = np.ones((points, count + 1, count + 1)), np.ones((points, count + 1, 1))
@@ -225,7 +226,7 @@ def _kriging_weights(among: Float64Array, to_point: Float64Array) -> Float64Arra
 
 
 def _distances(places: Float32Array) -> Float32Array:
-    """Of each place (n, 2) from each: (n, n)."""
+    """Return the distances (n, n) between places (n, 2)."""
     distance: Float32Array = np.hypot(*(places[:, np.newaxis] - places).transpose(2, 0, 1))
     return distance
 
@@ -233,7 +234,7 @@ def _distances(places: Float32Array) -> Float32Array:
 def _nearest(
     points: Float32Array, places: Float32Array, count: int
 ) -> tuple[Float32Array, NDArray[np.int32]]:
-    """The distances and indices (n, k) of the k ≤ `count` places nearest to each point (n, 2)."""
+    """Return distances, indices (n, k) of the k ≤ `count` places nearest to each point (n, 2)."""
     cv2 = _opencv()
     distance, nearest = cv2.batchDistance(
         points, places, cv2.CV_32F, normType=cv2.NORM_L2, K=min(count, len(places))
@@ -242,7 +243,7 @@ def _nearest(
 
 
 def _opencv() -> Any:
-    """OpenCV, imported where it is needed, on one thread: there are as many processes as cores."""
+    """Import OpenCV when needed, limited to one thread, as there are as many processes as cores."""
     import cv2
 
     cv2.setNumThreads(1)

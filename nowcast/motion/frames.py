@@ -1,7 +1,8 @@
-"""Windows of frames in the moving frame of reference, and fields of a forecast back in the fixed.
+"""Windows of frames in the moving frame of reference, and forecast fields back in the fixed one.
 
-Moving means: seen from the pixels at the forecast reference time, taken along with the rain. Rain
-that only moves stands still there, so a model has to say only how the rain changes.
+In the moving (Lagrangian) frame of reference, frames are advected along with the rain to the
+forecast reference time. Rain that only moves stands still there, so a model only needs to predict
+how the rain changes.
 """
 
 import torch
@@ -17,13 +18,14 @@ def window_displacement(
     size: tuple[int, int],
     corner: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    """Return how far each pixel at the reference time is displaced in each frame of a window.
+    """Return the displacement in each frame of a window of each pixel at the reference time.
 
     Args:
         motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
-        input_steps, lead_steps: frames of past and future; the last of the past is not displaced.
-        size: (h, w) of the pixels.
-        corner: row and column of the first of them.
+        input_steps, lead_steps: number of past and future frames; the last past frame is not
+            displaced.
+        size: (h, w), the number of pixels.
+        corner: row and column of the first one.
 
     Returns:
         (b, input_steps + lead_steps, 2, h, w) in pixels, x then y.
@@ -37,15 +39,15 @@ def window_displacement(
 
 
 def take_along(window: Tensor, displacement: Tensor, input_steps: int) -> Tensor:
-    """Take the frames of a window to the forecast reference time, along with the rain.
+    """Advect the frames of a window to the forecast reference time.
 
-    Past frames are interpolated, but the newest, which stays where it is. Of future frames the
-    nearest pixel is taken, so that every rate that is learnt from is one that was measured.
+    Past frames are interpolated, except the newest, which is not displaced. Future frames use the
+    nearest pixel, so all rates used as training targets are measured values.
 
     Args:
         window: (b, t, c, H, W), NaN = missing; the first `input_steps` frames are the past.
         displacement: (b, t, 2, h, w) in pixels, of the first h × w pixels of the frames.
-        input_steps: frames of the past.
+        input_steps: number of past frames.
 
     Returns:
         (b, t, c, h, w), NaN = missing.
@@ -57,16 +59,15 @@ def take_along(window: Tensor, displacement: Tensor, input_steps: int) -> Tensor
 
 
 def take_forward(fields: Tensor, way: Tensor) -> Tensor:
-    """Take fields of a forecast from the moving frame of reference to the fixed one.
+    """Convert forecast fields from the moving frame of reference to the fixed one.
 
     Args:
-        fields: (b, lead, c, h, w) as seen from the pixels at the reference time, NaN = missing, in
-            all channels of a pixel.
-        way: (b, lead, 2, hc, wc) in pixels, x then y, on the coarse grid: from where rain is at
-            each lead time back to where it is at the reference time, as `displacements` gives it.
+        fields: (b, lead, c, h, w) in the moving frame of reference, NaN = missing in all channels
+            of a pixel.
+        way: (b, lead, 2, hc, wc) in pixels, x then y, on the coarse grid: displacements from each
+            lead time back to the reference time, from `displacements`.
 
     Returns:
-        (b, lead, c, h, w) at the pixels where they are expected; NaN where rain would come from
-        outside.
+        (b, lead, c, h, w) in the fixed frame of reference; NaN where rain would come from outside.
     """
     return move(fields, refine(way, (fields.shape[-2], fields.shape[-1])), alike=True)

@@ -1,4 +1,4 @@
-"""How far apart pixels and frames are: what turns pixels per timestep into kilometres per hour."""
+"""The spacing of pixels and frames, to convert pixels per timestep to kilometres per hour."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Spacing:
     Args:
         pixel_km: height and width of a pixel in km.
         minutes: from one frame to the next.
-        every: a model sees every frame, every second frame, … of the past.
+        every: 1 if a model uses every past frame, 2 for every second one, …
     """
 
     pixel_km: float
@@ -25,13 +25,13 @@ class Spacing:
 def speed(
     motion: Tensor, spacing: Spacing, size: tuple[int, int], corner: tuple[int, int] = (0, 0)
 ) -> Tensor:
-    """Return how fast the rain moves at each pixel, in km/h.
+    """Return the speed of the rain at each pixel in km/h.
 
     Args:
         motion: (b, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
         spacing: of the pixels and frames.
-        size: (h, w) of the pixels.
-        corner: row and column of the first of them.
+        size: (h, w), the number of pixels.
+        corner: row and column of the first one.
 
     Returns:
         (b, 1, 1, h, w).

@@ -1,7 +1,7 @@
-"""Radar files → one canonical grid of rain rates (time, y, x) in mm/h; and synthetic rain of
-the same form.
+"""Radar files → one canonical grid of rain rates (time, y, x) in mm/h; also synthetic rain in the
+same form.
 
-A name is imported when it is first used: a configuration needs only `reading.options`.
+Names are imported on first use: reading a configuration needs only `reading.options`.
 """
 
 from typing import TYPE_CHECKING
@@ -36,28 +36,28 @@ __all__ = [
 ]  # fmt: skip
 
 FACE = {
-    "reading.options": "what a user may say about files",
+    "reading.options": "the options for reading files",
     "grid": "the canonical grid and its names",
     "times": "times and the regular clock",
-    "finding.time_patterns": "patterns of times in paths",
-    "reading.file": "one file described",
+    "finding.time_patterns": "time patterns in paths",
+    "reading.file": "the description of one file",
     "reading.formats": "the formats and their readers",
     "reading.rates": "frames of a series in mm/h",
-    "reading.storage": "the files that are kept open",
-    "reading.units": "what units mean in mm/h",
+    "reading.storage": "files kept open between reads",
+    "reading.units": "conversion of units to mm/h",
     "placing.georeference": "where pixels are",
     "placing.place": "where a grid lies, in words",
     "placing.north_up": "a regular grid, first row in the north",
-    "placing.grid_match": "whether two grids are alike",
+    "placing.grid_match": "whether two grids match",
     "placing.regions": "parts of a grid",
-    "placing.cropping": "boxes of degrees",
-    "placing.resampling": "larger pixels, or those of another grid",
+    "placing.cropping": "boxes in degrees",
+    "placing.resampling": "larger pixels, or the pixels of another grid",
     "remote.path": "addresses as paths",
-    "remote.copies": "files of servers as local copies",
+    "remote.copies": "local copies of files on servers",
     "series.series": "many files as one series",
-    "series.describing": "files described, and what is wrong with them",
-    "series.building": "files laid out in time",
-    "series.opening": "series as one grid",
+    "series.describing": "descriptions of files, and their problems",
+    "series.building": "files ordered in time",
+    "series.opening": "a series as one grid",
     "series.fields_ahead": "forecasts of further fields on the grid",
     "series.other_forecasts": "forecasts of rain by other programs",
     "series.fields": "further fields on the grid",
@@ -66,7 +66,7 @@ FACE = {
     "store.store": "a store of prepared rain",
     "store.preparation": "the days of a store",
     "store.processes": "work in several processes",
-    "inspection.inspection": "what the frames of a series show",
-    "inspection.survey": "files of any kind looked through",
+    "inspection.inspection": "statistics and problems of a series",
+    "inspection.survey": "a survey of files of any kind",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other rooms may import, and what each provides."""

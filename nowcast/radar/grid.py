@@ -1,8 +1,8 @@
-"""The canonical grid: what every other room may rely on.
+"""The canonical grid, on which every other room relies.
 
 An `xr.Dataset` with `precipitation_rate(time, y, x)` in mm h-1, float32, NaN = not covered; `time`
 in UTC, strictly increasing.
-Where the file says so: `x` and `y` in metres, 2-D `latitude` and `longitude`, and the grid mapping
+If the file has them: `x` and `y` in metres, 2-D `latitude` and `longitude`, and the grid mapping
 `crs`.
 """
 
@@ -40,9 +40,9 @@ DIMS = ("time", "y", "x")
 CRS, LATITUDE, LONGITUDE = "crs", "latitude", "longitude"
 TIMESTEP = "timestep_minutes"
 WET_RATE = 0.1
-"""mm/h; a pixel counts as wet from here on."""
+"""mm/h; a pixel with this rate or more counts as wet."""
 LEAST_RATE = -0.01
-"""mm/h; a negative rate closer to 0 is rounding, one further off no rate."""
+"""mm/h; negative rates down to this value are rounding, lower values are invalid."""
 
 
 def build_grid(
@@ -55,10 +55,11 @@ def build_grid(
     """Build a canonical grid from rates, times and place.
 
     Args:
-        rate: (time, y, x) in mm/h, float32, NaN = not covered; an array, or a lazy one of xarray's.
+        rate: (time, y, x) in mm/h, float32, NaN = not covered; a NumPy array or a lazy xarray
+            array.
         times: (time,) datetime64 in UTC, strictly increasing.
-        place: what is known of x, y, latitude, longitude and crs, by name.
-        attrs: what is known of the origin.
+        place: any of x, y, latitude, longitude and crs, by name.
+        attrs: global attributes, such as the source of the data.
         timestep_minutes: the spacing; None takes it from the times.
 
     Returns:
@@ -94,16 +95,16 @@ def build_grid(
 
 
 def check_grid(dataset: xr.Dataset) -> None:
-    """Check the rules of the canonical grid; reads no frame.
+    """Check that a dataset follows the rules of the canonical grid, without reading frames.
 
     Args:
-        dataset: what is to be one.
+        dataset: the dataset to check.
 
     Returns:
         None.
 
     Raises:
-        DataError: if the dataset breaks a rule, which is named.
+        DataError: if the dataset breaks a rule; the message names it.
 
     Example:
         >>> check_grid(xr.Dataset())
@@ -141,22 +142,22 @@ def check_grid(dataset: xr.Dataset) -> None:
         raise DataError("a frame has no time (NaT); remove that frame.")
     if (np.diff(times) <= np.timedelta64(0, "ns")).any():
         raise DataError(
-            "the times are not strictly increasing; sort them and keep one frame a time."
+            "the times are not strictly increasing; sort them and keep one frame per time."
         )
     if TIMESTEP not in dataset.attrs:
         raise DataError(f"the dataset needs the attribute {TIMESTEP!r}, the spacing of its frames.")
 
 
 def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | None]:
-    """Return the frames of a canonical grid at some times; only these are read.
+    """Return the frames of a canonical grid at the given times; only these are read.
 
     Args:
         grid: a canonical grid.
         times: (n,) datetime64 in UTC.
 
     Returns:
-        A frame (y, x) in mm/h, NaN = not covered, or None if the grid lacks it, for each time; as
-        `measured_rates` has it.
+        For each time a frame (y, x) in mm/h, NaN = not covered, checked by `measured_rates`; None
+        if the grid lacks it.
 
     Raises:
         DataError: if a file cannot be read, or a rate is negative.
@@ -179,14 +180,14 @@ def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | 
 
 
 def measured_rates(rates: npt.NDArray[np.float32], times: Times) -> npt.NDArray[np.float32]:
-    """Return rates as the readers of files give them: infinite ones are missing, which is logged.
+    """Return rates with infinite values set to missing, as the file readers do, and log them.
 
     Args:
         rates: (time, y, x) in mm/h, NaN = not covered.
         times: (time,) of the frames.
 
     Raises:
-        DataError: if a rate is negative, by more than rounding.
+        DataError: if a rate is negative by more than rounding.
     """
     infinite, low = np.isinf(rates), rates < 0
     if not (infinite | low).any():
@@ -196,8 +197,8 @@ def measured_rates(rates: npt.NDArray[np.float32], times: Times) -> npt.NDArray[
         frame, row, column = (int(k) for k in np.argwhere(impossible)[0])
         raise DataError(
             f"the grid: {RATE} is {rates[frame, row, column]:g} at {show(times[frame])} (row {row},"
-            f" column {column}; {int(impossible.sum())} such values); set what is missing to NaN,"
-            " and what is dry to 0."
+            f" column {column}; {int(impossible.sum())} such values); set missing pixels to NaN"
+            " and dry pixels to 0."
         )
     for frame in np.flatnonzero(infinite.any(axis=(1, 2))).tolist():
         log.warning(

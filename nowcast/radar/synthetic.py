@@ -1,9 +1,9 @@
-"""Synthetic rain: fields that move, grow and decay like radar rain, of any size and length, the
-same for the same seed.
+"""Synthetic rain: fields that move, grow and decay like radar rain, of any size and length,
+reproducible by seed.
 
-A Gaussian field with a power-law spectrum is carried along; each of its waves forgets its past at
-its own pace, small ones first (as in STEPS: Bowler et al. 2006, Seed 2003). Where it is above a
-threshold it rains, log-normally distributed.
+A Gaussian field with a power-law spectrum is advected; each of its waves is an autoregressive
+process, and small waves decorrelate first (as in STEPS: Bowler et al. 2006, Seed 2003). It rains
+where the field exceeds a threshold; rates are log-normally distributed.
 """
 
 import math
@@ -26,11 +26,11 @@ from nowcast.radar.grid import CRS, RATE, build_grid
 
 Waves = npt.NDArray[np.complex64]
 
-LEAST_RATE = 0.1  # mm/h; it is dry below, as for most radar products
+LEAST_RATE = 0.1  # mm/h; lower rates are set to 0, as in most radar products
 START = "2020-06-01T00:00"
 TITLE = "synthetic rain"
 _FRAMES_A_CHUNK = 12
-# Polar stereographic, true at 60° N on a sphere, as of DWD's RADOLAN composites.
+# Polar stereographic, true at 60° N on a sphere, like DWD's RADOLAN composites.
 _CRS = {
     "grid_mapping_name": "polar_stereographic",
     "latitude_of_projection_origin": 90.0,
@@ -45,7 +45,7 @@ _CENTRE = (-4200e3, 0.0)  # (y, x) in metres: the middle of Germany
 
 @dataclass(frozen=True)
 class Weather:
-    """What the rain is like. Lengths in pixels, times in time steps.
+    """Properties of the synthetic rain. Lengths are in pixels, times in time steps.
 
     Example:
         >>> Weather(wet_share=0.5).median_rate
@@ -53,16 +53,16 @@ class Weather:
     """
 
     wet_share: float = 0.1  # mean share of pixels with rain
-    median_rate: float = 0.7  # mm/h, of the wet pixels, before those below LEAST_RATE are dried
+    median_rate: float = 0.7  # mm/h, of wet pixels, before rates below LEAST_RATE are set to 0
     spread: float = 1.3  # standard deviation of ln(rate)
-    velocity: tuple[float, float] = (1.0, 2.0)  # (y, x), pixels a step
-    lifetime: float = 90.0  # of waves of `largest` pixels; smaller ones live shorter
-    # wavelength above which the spectrum is flat; less in a small picture, or it would be all wet
-    # or dry
+    velocity: tuple[float, float] = (1.0, 2.0)  # (y, x), pixels per step
+    lifetime: float = 90.0  # of waves of `largest` pixels; smaller waves have shorter lifetimes
+    # wavelength above which the spectrum is flat; reduced for small frames, which would otherwise
+    # be all wet or all dry
     largest: float = 150.0
     slope: float = 2.1  # amplitude falls as wavenumber^-slope
     swing: float = 0.3  # standard deviation of ln(wet share) in time
-    swing_steps: float = 72.0  # over which the wet share changes
+    swing_steps: float = 72.0  # correlation time of the wet share
 
 
 def synthetic_frames(
@@ -74,17 +74,17 @@ def synthetic_frames(
     weather: Weather | None = None,
     coverage: bool = False,
 ) -> Iterator[Float32Array]:
-    """Make frames of rain, one after the other; the same for the same seed.
+    """Make frames of rain, one after the other; the same seed gives the same frames.
 
-    The rain moves by `weather.velocity` each step and leaves the picture for good (the field is
-    larger than the picture). The first frames of a longer run are those of a shorter one.
+    The rain moves by `weather.velocity` each step. The field is larger than a frame, so rain that
+    leaves a frame does not come back. A longer run begins with the frames of a shorter one.
 
     Args:
-        steps: how many frames.
+        steps: number of frames.
         height, width: their size in pixels.
-        seed: of all that is drawn.
-        weather: what the rain is like.
-        coverage: whether the corners lie beyond the radars and are NaN.
+        seed: seed of the random numbers.
+        weather: properties of the rain.
+        coverage: whether the corners are out of radar range (NaN).
 
     Returns:
         The frames (height, width) in mm/h; dry is exactly 0.
@@ -122,7 +122,7 @@ def synthetic_grid(
     Row 0 lies in the south.
 
     Args:
-        steps, height, width, seed, weather, coverage: as of `synthetic_frames`.
+        steps, height, width, seed, weather, coverage: see `synthetic_frames`.
         start: time of the first frame, in UTC.
         timestep_minutes: spacing of the frames.
 
@@ -151,11 +151,11 @@ def write_synthetic(
     weather: Weather | None = None, coverage: bool = False, start: str = START,
     timestep_minutes: float = 5.0,
 ) -> Path:  # fmt: skip
-    """Write rain to a NetCDF file that `open_grid` opens; a few frames at a time are in memory.
+    """Write rain to a NetCDF file for `open_grid`, with only a few frames in memory at a time.
 
     Args:
-        path: of the file, which is written whole or not at all.
-        steps, height, width, seed, weather, coverage, start, timestep_minutes: as of
+        path: of the file; it is written completely or not at all.
+        steps, height, width, seed, weather, coverage, start, timestep_minutes: see
             `synthetic_grid`.
 
     Returns:
@@ -194,8 +194,8 @@ def write_synthetic(
 
 
 def _spectra(rows: int, columns: int, weather: Weather) -> tuple[Float32Array, Float32Array, Waves]:
-    """Of each wave (rows, columns // 2 + 1): its amplitude, the share it keeps in a step, and
-    the phase it moves by.
+    """Return for each wave (rows, columns // 2 + 1) its amplitude, the share kept per step, and the
+    phase shift per step.
     """
     k_y, k_x = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
     k = np.hypot(k_y, k_x)
@@ -219,14 +219,14 @@ def _noise(rng: np.random.Generator, rows: int, columns: int) -> Waves:
 
 
 def _rain(field: Float32Array, share: float, weather: Weather) -> Float32Array:
-    """Standard normal values → mm/h: the highest `share` of them rain, and their ranks become
-    those of a log-normal.
+    """Standard normal values → mm/h: the highest `share` of the values become rain, mapped by rank
+    to a log-normal distribution.
     """
     if share <= 0:
         return np.zeros_like(field)
     z, log_beyond = _normal_table()
     least = math.log(LEAST_RATE / weather.median_rate) / weather.spread
-    # the rest of the log-normal rain is below LEAST_RATE and dried
+    # the rest of the log-normal rain is below LEAST_RATE and set to 0
     kept = math.exp(float(np.interp(least, z, log_beyond)))
     log_share = math.log(min(share / kept, 0.999))
     threshold = float(np.interp(-log_share, -log_beyond, z))
@@ -240,14 +240,14 @@ def _rain(field: Float32Array, share: float, weather: Weather) -> Float32Array:
 
 @lru_cache(maxsize=1)
 def _normal_table() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """z and ln P(Z > z) of a standard normal Z."""
+    """Return z and ln P(Z > z) for a standard normal Z."""
     z = np.linspace(-8.0, 12.0, 2001)
     return z, np.log([0.5 * math.erfc(value / math.sqrt(2.0)) for value in z])
 
 
 def _fast_size(size: int) -> int:
-    """At least half as large again, and a product of small primes, of which Fourier transforms
-    are fast.
+    """Return a size at least half as large again whose only prime factors are 2, 3 and 5, so
+    that Fourier transforms are fast.
     """
     size += max(32, size // 2)
     while math.gcd(size, 2**20 * 3**12 * 5**8) != size:
@@ -256,7 +256,7 @@ def _fast_size(size: int) -> int:
 
 
 def _covered(height: int, width: int) -> npt.NDArray[np.bool_]:
-    """True within an ellipse that cuts the corners off."""
+    """Return a mask that is True inside an ellipse and False in the corners."""
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
     return np.asarray(y**2 + x**2 <= 1.6)
 
@@ -279,7 +279,7 @@ def _place(height: int, width: int) -> dict[str, xr.Variable]:
 
 
 def _lay_out(file: netCDF4.Dataset, grid: xr.Dataset, start: str) -> "netCDF4.Variable[Any]":
-    """All but the frames and their times; gives the variable that takes the frames."""
+    """Write everything except the frames and their times; return the variable for the frames."""
     file.setncatts({"Conventions": "CF-1.11", "title": TITLE})
     file.createDimension("time", None)
     for name in ("y", "x"):

@@ -1,4 +1,4 @@
-"""The times of a series: its spacing, and the regular clock they are put on."""
+"""The times of a series: their spacing, and the regular clock they are rounded to."""
 
 import logging
 from datetime import datetime
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 Times = npt.NDArray[np.datetime64]
 TimeSpan = tuple[np.datetime64, np.datetime64]
 """First and last time."""
-JITTER_SECONDS = 30.0  # a radar's time stamp may be this far off its clock
-# below this it is rounding in the file ("hours since" as a float), not worth a word
+JITTER_SECONDS = 30.0  # the most that a time stamp may be off the regular clock
+# smaller differences are rounding in the file ("hours since" as a float) and are not logged
 SILENT_SECONDS = 0.5
 
 
 class OffClockError(DataError):
-    """A time that does not lie on the clock of the others; `index` says which."""
+    """A time that does not fit the clock of the others; `index` is its position."""
 
     def __init__(self, message: str, index: int) -> None:
         super().__init__(message)
@@ -28,10 +28,10 @@ class OffClockError(DataError):
 
 
 def instant(said: datetime | str) -> np.datetime64:
-    """A time in UTC, or its ISO 8601, as datetime64[ns].
+    """Return a time in UTC (or its ISO 8601 text) as datetime64[ns].
 
-    Errors: ValueError where it is none, or of a year that nanoseconds in 64 bits do not reach:
-    NumPy would make another one of it.
+    Errors: ValueError if it is not a time, or its year is out of range for 64-bit nanoseconds, for
+    which NumPy would silently return another year.
     """
     time = np.datetime64(said, "ns")
     if str(time)[:4] != str(said)[:4]:
@@ -40,10 +40,9 @@ def instant(said: datetime | str) -> np.datetime64:
 
 
 def timestep_of(times: Times) -> float:
-    """Return the spacing of times: the most common difference, the smaller of equals.
+    """Return the spacing of times: the most common difference, the smallest if there is a tie.
 
-    Differences are counted to the whole minute where frames are at least two minutes apart, else to
-    the second.
+    Differences are rounded to minutes if frames are at least two minutes apart, else to seconds.
 
     Args:
         times: (n,) datetime64, in any order.
@@ -67,11 +66,10 @@ def timestep_of(times: Times) -> float:
 
 
 def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times:
-    """Times (n,) → the same, each on the nearest tick of a regular clock with ticks
-    `timestep_minutes` apart, as `ticks_of` has them.
+    """Times (n,) → the same, each rounded to the nearest tick of a regular clock, as by `ticks_of`.
 
-    What was moved is said. `names` holds each time's file, for messages. Errors: DataError where a
-    time is too far off.
+    Moved times are logged. `names` holds the file of each time, for messages. Errors: DataError if
+    a time is too far off.
     """
     ticks = ticks_of(times, timestep_minutes, names)
     off = np.abs(times - ticks) / np.timedelta64(1, "s")
@@ -79,8 +77,8 @@ def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times
     if moved:
         worst = int(np.argmax(off))
         log.warning(
-            "%d of %d frame times were up to %.0f s off the %g-minute clock and were put on it (the"
-            " most at %s in %s).",
+            "%d of %d frame times were up to %.0f s off the %g-minute clock and were rounded to it"
+            " (largest shift: %s in %s).",
             moved,
             len(times),
             off[worst],
@@ -92,12 +90,13 @@ def onto_clock(times: Times, timestep_minutes: float, names: list[str]) -> Times
 
 
 def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
-    """The ticks, `timestep_minutes` apart, that are nearest to each of the times (n,).
+    """Return for each of the times (n,) the nearest tick of a clock with ticks `timestep_minutes`
+    apart.
 
-    The clock starts on whole time steps since midnight if the times lie there, else where most of
-    them lie.
-    Errors: OffClockError where a time is more than 30 s (or a quarter of the time step) off; it
-    names its file, of `names` (n,).
+    Ticks are whole time steps since midnight if the times fit these, else shifted by the median
+    offset of the times.
+    Errors: OffClockError if a time is more than 30 s (or a quarter of the time step) off; it names
+    the file, from `names` (n,).
     """
     if times.size == 0 or not np.isfinite(timestep_minutes):
         return times
@@ -115,7 +114,7 @@ def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
     if abs(off[worst]) > tolerance:
         raise OffClockError(
             f"{names[worst]}: the frame of {show(times[worst])} does not fit the"
-            f" {timestep_minutes:g}-minute spacing of the others; open files of one spacing only,"
+            f" {timestep_minutes:g}-minute spacing of the others; open only files of one spacing,"
             " or leave this frame out.",
             worst,
         )
@@ -127,7 +126,7 @@ def ticks_of(times: Times, timestep_minutes: float, names: list[str]) -> Times:
 
 
 def show(time: Any) -> str:
-    """A time for people: 2018-05-10T12:05."""
+    """Format a time for messages: 2018-05-10T12:05."""
     text = str(np.datetime64(time, "s"))
     return text.removesuffix(":00")
 

@@ -314,7 +314,7 @@ def test_the_size_of_a_pixel_by_hand(caplog: pytest.LogCaptureFixture) -> None:
     assert pixel_km(everywhere) == pytest.approx(0.556, abs=1e-3)
     assert caplog.messages == []
     assert pixel_km(xr.Dataset(rate)) == pixel_km(None) == 1.0
-    assert "do not say how large a pixel is" in caplog.text
+    assert "do not give the size of a pixel" in caplog.text
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -132,7 +132,7 @@ def test_a_path_where_nothing_is_does_not_hide_the_others(run: Run, folder: Path
     ("words", "code", "says"),
     [
         (["rain", "data.format=bufr"], 78, "data.format: 'bufr' is unknown"),
-        (["rain/%Q.nc"], 78, "'%Q' is no code of a time"),
+        (["rain/%Q.nc"], 78, "'%Q' is not a time code"),
         (["rain", "workers=0"], 78, "workers: must be at least 1"),
         (
             ["rain", "data.dry_value=often"],

@@ -241,7 +241,7 @@ def renamed_variable(folder: Path) -> None:
 
 LAST = f"radar/{newest_file(Path()).name}"
 FAULTS = [
-    Fault("none match", "radar/ is empty", 66, "no file matches this pattern of times",
+    Fault("none match", "radar/ is empty", 66, "no file matches this time pattern",
     removed(*range(-LANDED, 0))), Fault("none match", "radar/ is empty, and is given itself", 66,
     "radar: no radar file", removed(*range(-LANDED, 0)), FOLDER, often=False), Fault("empty",
     "the newest file has 0 bytes", 65, f"{LAST}: ", put(b"")), Fault("HTML page in place of data",

@@ -160,7 +160,7 @@ def test_what_are_no_sums_is_refused(
         change(file)
     with pytest.raises(DataError) as raised:
         open_forecast(path)
-    assert str(raised.value).startswith(f"{path}: no forecast file ({reason})")
+    assert str(raised.value).startswith(f"{path}: not a forecast file ({reason})")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_what_are_no_probabilities_is_refused(
         change(file)
     with pytest.raises(DataError) as raised:
         open_forecast(path)
-    assert str(raised.value).startswith(f"{path}: no forecast file ({reason})")
+    assert str(raised.value).startswith(f"{path}: not a forecast file ({reason})")
 
 
 def test_probabilities_in_another_order_are_refused_in_memory_and_in_a_file(tmp_path: Path) -> None:

@@ -481,7 +481,7 @@ def test_attributes_that_are_text_are_text_whatever_a_stranger_wrote(path: Path)
         )
     forecast = open_forecast(path)
     assert isinstance(forecast.attrs["comment"], str)
-    with pytest.raises(DataError, match=r"a\.nc: no projection can be made of its grid mapping"):
+    with pytest.raises(DataError, match=r"a\.nc: no projection can be made from its grid mapping"):
         degrees_of({name: forecast[name].variable for name in ("x", "y", "crs")}, "a.nc")
 
 
@@ -544,7 +544,7 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
     others["it has no 'realization'"] = ensemble.drop_vars("realization")
     for reason, other in others.items():
         other.to_netcdf(path, engine="netcdf4")
-        assert f"no forecast file ({reason}" in refusal(path, DataError)
+        assert f"not a forecast file ({reason}" in refusal(path, DataError)
 
 
 def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None:

@@ -148,12 +148,12 @@ def negative() -> xr.Dataset:
     ("file", "reason"),
     [
         (without("time"), "it has no lead times along a dimension"),
-        (without("begin"), "it says no time that it was made from"),
-        (several_runs(), "it holds 2 forecasts, the first from 2020-01-01T06:00 UTC"),
-        (along_levels(), "'rain' lies over level, time, north, east, not lead time, y, x"),
+        (without("begin"), "it has no reference time"),
+        (several_runs(), "it has 2 forecasts, the first from 2020-01-01T06:00 UTC"),
+        (along_levels(), "'rain' has dimensions level, time, north, east, not lead time, y, x"),
         (of_two_rains(), "several of its variables may be the rain: rain [mm h-1], snow [mm h-1]"),
         (cf_file("K"), "no rain over lead time, y and x in units of rain; it has: rain [K]"),
-        (cf_file("mm"), "'rain' is an amount in 'mm', but over how many minutes is not said"),
+        (cf_file("mm"), "'rain' is an amount in 'mm' over an unknown number of minutes"),
         (negative(), "'rain' is -1 at 2020-01-01T06:05 UTC; if that means missing"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Trajectories and frames along them, held against what can be computed by hand."""
+"""Trajectories and frames along them, compared with values computed by hand."""
 
 import math
 

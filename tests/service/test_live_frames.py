@@ -833,7 +833,7 @@ def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_doe
     with pytest.raises(
         DataError,
         match=(
-            r"20.nc: is packed with the scale 2 .*, the files around it with 0.1 .*rain would fit"
+            r"20.nc: is packed with scale 2 .*, but the files around it with 0.1 .*rain would fit"
             r" theirs"
         ),
     ):

@@ -1,13 +1,11 @@
-"""What a file is that holds other files, or one that is compressed in a way that nowcast does
-not undo: told, and what to do with it.
-"""
+"""Recognize archives and compressed files that nowcast cannot read, and say how to unpack them."""
 
 import tarfile
 import zipfile
 from pathlib import Path
 
-_UNPACK = "unpack it first, and give the files that come out"
-# By first bytes. A zip is looked into, for NumPy's .npz is one.
+_UNPACK = "unpack it first, and give the files it contains"
+# By first bytes. Zip files are opened to check, since NumPy's .npz is a zip.
 _MARKS = {
     b"7z\xbc\xaf\x27\x1c": "an archive of files (7z)",
     b"Rar!\x1a\x07": "an archive of files (RAR)",
@@ -17,16 +15,16 @@ _MARKS = {
     b"\x04\x22\x4d\x18": "compressed by lz4",
     b"\x1f\x9d": "compressed by compress",
 }
-_BLOCK = 512  # bytes of a tar's header
+_BLOCK = 512  # bytes of a tar header
 
 
 def archive_in_words(path: Path, start: bytes) -> str:
-    """What an archive or a compressed file is, and what to do; empty for any other file.
+    """Return the kind of an archive or compressed file and what to do; "" for any other file.
 
-    start: its first 512 bytes or more, unpacked where it is gzipped.
+    start: at least its first 512 bytes, unpacked if it is gzipped.
     """
     if start.startswith(b"\x93NUMPY"):
-        return "an array of NumPy (.npy), which says neither times nor units; write it as CF NetCDF"
+        return "a NumPy array (.npy), which has neither times nor units; write it as CF NetCDF"
     if start.startswith((b"PK\3\4", b"PK\5\6")):
         return _zip_in_words(path)
     what = next((what for mark, what in _MARKS.items() if start.startswith(mark)), "")
@@ -38,14 +36,14 @@ def _zip_in_words(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):  # cut short, or gzipped once more
+    except (OSError, zipfile.BadZipFile):  # truncated, or gzipped as well
         names = []
     if not names or not all(name.endswith(".npy") for name in names):
         return f"an archive of files (zip); {_UNPACK}"
     arrays = ", ".join(name.removesuffix(".npy") for name in names[:5])
     return (
-        f"NumPy's .npz of {arrays}; of these nowcast reads MeteoNet's, of data and dates: write"
-        " others as CF NetCDF"
+        f"a NumPy .npz file of {arrays}; nowcast reads only MeteoNet's .npz files (data and dates):"
+        " write others as CF NetCDF"
     )
 
 

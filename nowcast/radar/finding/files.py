@@ -1,5 +1,5 @@
-"""Which files a path means: a file, a folder, a glob, or a pattern of times that is followed
-without listing the world.
+"""Find the files for a path: a file, a folder, a glob, or a time pattern, for which only matching
+folders are listed.
 """
 
 import glob
@@ -23,36 +23,36 @@ log = logging.getLogger(__name__)
 
 
 MARGIN = timedelta(hours=1)
-"""A name may give the start of an accumulation whose time is its end, so files are looked for
-this much around a period.
+"""A file name may give the start of an accumulation and the frame its end, so the search period is
+extended by this at both ends.
 """
 
 # raa01-ry_10000-2108230850-dwd---bin, raa01-yw2017.002_10000-1801010050-dwd---bin,
 # DE1200_RV2108230850_000
 _RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", re.IGNORECASE)
 
-_BESIDE_METEONET = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
+_METEONET_EXTRAS = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
 
 
 def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "auto") -> list[Path]:
-    """Find the radar files that a path means: a pattern of times in its order, others by name.
+    """Find the radar files for a path: sorted by time for a time pattern, else by name.
 
     Args:
-        path: of a file, a folder or a store; a glob; or a pattern of times, as
-            `radar/%Y/%m/%d/rain_%H%M.h5`; or such an address, as `s3://bucket/rain.zarr`. What
-            is found by address is a store to be read where it is, or a file to be fetched with
+        path: a file, a folder or a store; a glob; or a time pattern, such as
+            `radar/%Y/%m/%d/rain_%H%M.h5`. All of these may be addresses, such as
+            `s3://bucket/rain.zarr`. A store at an address is read in place; fetch a file with
             `nowcast.radar.remote.copies.fetched`.
-        period: first and last time. Of a pattern of times only folders and files are looked at that
-            may hold it, an hour around it included; which frames are of the period only the files
-            tell. Other paths are not cut.
-        form: the format of the files, by which a folder is searched.
+        period: first and last time. With a time pattern, only folders and files within an hour of
+            the period are looked at; some frames of these files may be outside the period. For
+            other paths the period is ignored.
+        form: the format of the files; selects the file names searched for in a folder.
 
     Returns:
         The paths.
 
     Raises:
         MissingInputError: if there are none.
-        ConfigError: for a '%' that is no code of a time, or an unknown format.
+        ConfigError: for an unknown time code after '%', or an unknown format.
 
     Example:
         >>> [path.name for path in find_files("archive/*.nc")]
@@ -82,17 +82,17 @@ def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "au
 
 
 def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]:
-    """Find the newest files of a pattern of times, without listing older folders.
+    """Find the newest files of a time pattern, without listing older folders.
 
     Args:
-        path, form: as of `find_files`.
-        count: how many, at most; other paths than patterns of times give all.
+        path, form: see `find_files`.
+        count: the most files to return; paths that are not time patterns return all files.
 
     Returns:
         The paths, oldest first.
 
     Raises:
-        MissingInputError, ConfigError: as `find_files`.
+        MissingInputError, ConfigError: see `find_files`.
 
     Example:
         >>> [path.name for path in newest_files("archive/*.nc", count=1)]
@@ -111,17 +111,17 @@ def newest_files(path: str | Path, count: int, form: str = "auto") -> list[Path]
 
 
 def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
-    """Return whether a file would be among those that a path means, if it was there.
+    """Return whether `find_files` would find a file if it existed.
 
     Args:
-        path, form: as of `find_files`.
+        path, form: see `find_files`.
         file: the path of the file.
 
     Returns:
         Whether it would be found.
 
     Raises:
-        ConfigError, MissingInputError: as `find_files`.
+        ConfigError, MissingInputError: see `find_files`.
 
     Example:
         >>> from pathlib import Path
@@ -130,7 +130,7 @@ def would_find(path: str | Path, file: Path, form: str = "auto") -> bool:
     """
     if is_address(path):
         return False
-    ways = (os.path.abspath, os.path.realpath)  # as they are written, and where links lead
+    ways = (os.path.abspath, os.path.realpath)  # as written, and with links resolved
     return any(
         _would_find(Path(way(Path(path).expanduser())), Path(way(file.parent), file.name), form)
         for way in ways
@@ -154,23 +154,23 @@ def _would_find(whole: Path, file: Path, form: str) -> bool:
 
 
 def search(folder: Path, form: str = "auto") -> list[Path]:
-    """The files in a folder or below whose names are those of radar files.
+    """Return the files in a folder and its subfolders that are named like radar files.
 
-    Errors: MissingInputError where there are none.
+    Errors: MissingInputError if none is found.
     """
     inside = sorted(_below(folder, _suffixes(form), set()))
     if not inside:
-        kind = "radar file" if form == "auto" else f"file named as those of data.format={form} are"
+        kind = "radar file" if form == "auto" else f"file with a name for data.format={form}"
         raise MissingInputError(f"{folder}: no {kind} in this folder or below; check the path.")
     return inside
 
 
 def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
-    """Files of these suffixes; a Zarr store is one, and not looked into; a folder linked to twice
-    is entered once.
+    """Yield files with these suffixes. A Zarr store counts as a file and is not entered; a folder
+    linked to twice is entered once.
 
-    Left out is what is gone, is no file or folder, or is a link that leads nowhere. Errors:
-    MissingInputError if it cannot be listed.
+    Skips vanished entries, broken links and anything that is neither a file nor a folder. Errors:
+    MissingInputError if the folder cannot be listed.
     """
     real = folder.resolve()
     if real in entered:
@@ -187,8 +187,8 @@ def _below(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Pat
 
 
 def _within(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Path]:
-    """A folder in another one: itself if it is a Zarr store, else what is below; nothing, with
-    a warning, if it may not be entered.
+    """Yield a subfolder itself if it is a Zarr store, else its files; if it cannot be entered, log
+    a warning and yield nothing.
     """
     try:
         if _is_plain_folder(folder):
@@ -201,16 +201,16 @@ def _within(folder: Path, suffixes: set[str], entered: set[Path]) -> Iterator[Pa
 
 @lru_cache
 def _warn_once(problem: str) -> None:
-    log.warning("%s It is left out.", problem)
+    log.warning("%s It is skipped.", problem)
 
 
 def _is_named(path: Path, suffixes: set[str]) -> bool:
-    """Whether a file has the name of one of these formats.
+    """Return whether a file is named like one of these formats.
 
-    One without suffix must look like RADOLAN's, for LICENSE has none either; beside MeteoNet's rain
-    lie coordinates and quality.
+    A name without suffix must look like RADOLAN's, to exclude files such as LICENSE. MeteoNet's
+    coordinate and quality files are excluded.
     """
-    if _BESIDE_METEONET.fullmatch(path.name):
+    if _METEONET_EXTRAS.fullmatch(path.name):
         return False
     return (bare_suffix(path) in suffixes - {""}) or (
         "" in suffixes and _RADOLAN.fullmatch(path.name) is not None
@@ -227,12 +227,12 @@ def _is_plain_folder(path: Path) -> bool:
 
 
 def _files_at(path: Path, form: str) -> list[Path]:
-    """A file or store itself, or what a folder holds, by name."""
+    """Return a file or store itself, or the files of a folder sorted by name."""
     return sorted(_below(path, _suffixes(form), set())) if _is_plain_folder(path) else [path]
 
 
 def _matching(whole: Path) -> list[Path]:
-    """The files and stores that a glob matches, those inside of stores left out."""
+    """Return the files and stores that a glob matches, without files inside stores."""
     if isinstance(whole, RemotePath):
         matches = [match for _, match in patterns.follow(whole)]
     else:
@@ -251,7 +251,7 @@ def _given(files: list[Path], path: str | Path, period: TimeSpan | None) -> list
         return files
     when = "" if period is None else f" from {show(period[0])} to {show(period[1])}"
     raise MissingInputError(
-        f"{path}: no file{when} matches this pattern of times; check it, or give another period."
+        f"{path}: no file{when} matches this time pattern; check it, or give another period."
     )
 
 

@@ -1,9 +1,7 @@
-"""Patterns of times in paths, as forecasters write them: `radar/%Y/%m/%d/rain_%H%M.h5`, with globs
-where they like.
+"""Time patterns in paths, such as `radar/%Y/%m/%d/rain_%H%M.h5`; they may contain globs.
 
-A pattern is followed component by component. A folder whose time (as far as the codes met so far
-tell it) lies outside the period is not entered, and the newest come first, so that a walk may stop
-as soon as it has enough.
+A pattern is matched component by component. A folder is not entered if the time codes matched so
+far put it outside the period. The newest folders come first, so the search can stop early.
 """
 
 import heapq
@@ -25,12 +23,12 @@ _TOKENS = re.compile(r"%.?|\[!?[^\]]+\]|.", re.DOTALL)
 _TEMPORARY = (".tmp", ".part", ".partial", "~")
 
 Known = Mapping[str, int]
-"""What a path says of its time: the numbers of the codes met in it."""
+"""The numbers of the time codes matched so far, by code."""
 
 
 @dataclass(frozen=True)
 class PatternSpan:
-    """Times from `start` to just before `end`, in UTC."""
+    """Times from `start` up to, not including, `end`, in UTC."""
 
     start: datetime
     end: datetime
@@ -43,14 +41,14 @@ EVER = PatternSpan(datetime.min, datetime.max)
 
 
 def is_time_pattern(path: str | Path) -> bool:
-    """Whether a path holds codes of time; a percent sign in the name of what exists is none."""
+    """Return whether a path holds time codes; an existing path with a percent sign does not."""
     return "%" in str(path) and not is_there(path_of(path))
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path exists.
+    """Return whether a path exists.
 
-    Errors: MissingInputError where a folder on the way to it cannot be entered.
+    Errors: MissingInputError if a parent folder cannot be entered.
     """
     try:
         return path.exists()
@@ -61,18 +59,18 @@ def is_there(path: Path) -> bool:
 
 
 def is_passing(name: str) -> bool:
-    """Whether a name is that of a hidden file, or of one still being written."""
+    """Return whether a name belongs to a hidden file, or one still being written."""
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
 
 
 def list_folder(folder: Path) -> Sequence[os.DirEntry[str] | Entry]:
-    """What a folder holds, by name. Errors: MissingInputError where it cannot be listed."""
+    """List a folder, sorted by name. Errors: MissingInputError if it cannot be listed."""
     if isinstance(folder, RemotePath):
         return folder.entries()
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):  # gone since it was seen, or never there
+    except (FileNotFoundError, NotADirectoryError):  # removed meanwhile, or never existed
         return []
     except OSError as error:
         raise MissingInputError(
@@ -81,8 +79,8 @@ def list_folder(folder: Path) -> Sequence[os.DirEntry[str] | Entry]:
 
 
 def kind_of(entry: os.DirEntry[str] | Entry) -> str:
-    """ "file" or "folder", where a link leads; "" of all else, of what is gone, and of a link
-    that leads nowhere or to itself.
+    """Return "file" or "folder", following links; "" for anything else, including vanished entries
+    and broken or circular links.
     """
     try:
         return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
@@ -91,12 +89,11 @@ def kind_of(entry: os.DirEntry[str] | Entry) -> str:
 
 
 def follow(pattern: Path, period: PatternSpan = EVER) -> Iterator[tuple[PatternSpan, Path]]:
-    """What matches the pattern and may lie within the period: (its time as far as its path tells,
-    path), the newest first.
+    """Yield (time span, path) of each match that may overlap the period, the newest first.
 
-    Lists only folders that a component with codes or globs is matched in, and of these only such as
-    may hold what is asked next.
-    Errors: ConfigError for a '%' that is no code, MissingInputError for a folder that cannot be
+    The time span is as narrow as the codes in the path allow. A folder is listed only when needed:
+    if the next component has codes or globs, and its time span comes next in order.
+    Errors: ConfigError for an unknown code after '%', MissingInputError for a folder that cannot be
     listed.
     """
     steps = [_step(part, pattern) for part in pattern.parts]
@@ -112,18 +109,18 @@ def follow(pattern: Path, period: PatternSpan = EVER) -> Iterator[tuple[PatternS
 
 
 def matches(pattern: Path, path: Path) -> bool:
-    """Whether a path is one that `follow` would give, if it was there.
+    """Return whether `follow` would yield a path if it existed.
 
-    Errors: ConfigError for a '%' that is no code.
+    Errors: ConfigError for an unknown code after '%'.
     """
     return _match([_step(part, pattern) for part in pattern.parts], path.parts, {})
 
 
 def span_of(known: Known) -> PatternSpan | None:
-    """The time that these numbers allow: a year, a month of it, a day …; EVER without a year;
-    None where there is no such time.
+    """Return the time span given by these numbers: a year, a month of it, a day …; EVER without a
+    year, None if the numbers are not a valid time.
     """
-    # as POSIX has it
+    # two-digit years as in POSIX
     year = known.get(
         "Y", known["y"] + (1900 if known["y"] >= 69 else 2000) if "y" in known else None
     )
@@ -177,8 +174,8 @@ class _Node:
     known: Known
 
     def __lt__(self, other: "_Node") -> bool:
-        """The one that may be newer comes first; of equals the less deep, for it may hold more;
-        then the later name.
+        """Sort by the end of the time span, the latest first; then the less deep, which may hold
+        more; then the later name.
         """
         if self.span.end != other.span.end:
             return self.span.end > other.span.end
@@ -187,8 +184,8 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Step:
-    """A component of a pattern: a name as it is, or a regular expression of names; or any
-    number of folders (`**`).
+    """A component of a pattern: a literal name, a regular expression for names, or (with neither)
+    any number of folders (`**`).
     """
 
     name: str | None = None
@@ -206,7 +203,7 @@ def _step(part: str, pattern: Path) -> _Step:
         if token[0] == "%" and token != "%%":
             if code not in _CODES:
                 raise ConfigError(
-                    f"{pattern}: {token!r} is no code of a time; use"
+                    f"{pattern}: {token!r} is not a time code; use"
                     f" {' '.join(f'%{known}' for known in _CODES)}, and %% for a percent sign."
                 )
             regex += f"(?P={code})" if code in seen else f"(?P<{code}>{_CODES[code]})"
@@ -250,8 +247,8 @@ def _children(node: _Node, step: _Step, depths: int) -> Iterator[_Node]:
 def _told(
     names: re.Pattern[str], name: str, hidden: bool, known: Known
 ) -> tuple[PatternSpan, Known] | None:
-    """The time that a name tells beside what is known of it; None where it is none of these
-    names, or contradicts.
+    """Return the time span and numbers after matching a name; None if it does not match, or
+    contradicts the numbers known so far.
     """
     match = names.fullmatch(name)
     if match is None or (is_passing(name) and not hidden):

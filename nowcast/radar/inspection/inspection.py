@@ -1,6 +1,6 @@
-"""What the frames of one series show: rain, gaps, and what is suspicious.
+"""Statistics of the frames of one series: rain, gaps, and suspicious frames.
 
-Each frame is looked at once and alone.
+Each frame is read once, on its own.
 """
 
 import hashlib
@@ -17,31 +17,30 @@ from nowcast.radar.series.neighbours import strange_coverage
 from nowcast.radar.store.speckle import wet_neighbours
 from nowcast.radar.times import Times, onto_clock, timestep_of
 
-# share of wet pixels from which the mean of a frame is no matter of a few pixels
+# least share of wet pixels for which the mean of a frame is compared with its neighbours
 _WET_ENOUGH = 0.01
-_FACTOR = 3.0  # by which the mean rain may change from frame to frame and be weather
-# times the usual change, the median absolute change of the logarithm; no less than …
+_FACTOR = 3.0  # a larger change of the mean rain from frame to frame is always a jump
+# a jump is also a change this many times the median absolute change of the logarithm, …
 _DEVIATIONS = 8.0
-_LEAST_FACTOR = 1.5  # … this factor, for very steady rain has very small deviations
-_OFTEN = 48  # changes at one minute of the hour from which they are compared with those at others
-# of the covered pixels; less changes from frame to frame where edges, clutter and beams are masked
+_LEAST_FACTOR = 1.5  # … if it exceeds this factor (very steady rain has very small changes)
+_OFTEN = 48  # least number of changes at one minute of the hour to compare it with other minutes
+# share of the covered pixels; smaller changes are normal where edges, clutter and beams are masked
 _CHANGED_COVERAGE = 0.01
-_BOXES = 16  # along each axis, in which coverage is counted
-# changes at one minute of the hour, to those at the others, from which they are no chance
-_TWICE_AS_MUCH = 1.5
+_BOXES = 16  # along each axis, for counting coverage
+# ratio of changes at one minute of the hour to changes at others that is reported
+_REPORTED_RATIO = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedFrame:
-    """What is kept of one frame.
+    """Statistics of one frame.
 
-    `wet`, `total` and `top` are of its plausible values, those above the limit left out or lowered.
+    `wet`, `total` and `top` are computed after the limit, which masks or lowers higher values.
 
-    time: as the file says; valid, wet, lone (wet, and no neighbour is), high (above the limit):
-    pixels; total: the sum over valid
-    pixels, and top: the maximum, in mm/h; highest: the maximum before the limit; picture: a digest,
-    equal for equal frames;
-    coverage: of each of 16 × 16 boxes how many pixels are valid.
+    time: from the file. valid, wet, lone (wet without wet neighbours), high (above the limit):
+    numbers of pixels. total: the sum over valid pixels in mm/h. top, highest: the maximum in mm/h
+    after and before the limit. picture: a digest, equal for equal frames.
+    coverage: the number of valid pixels in each of 16 × 16 boxes.
     """
 
     time: np.datetime64
@@ -62,7 +61,7 @@ class InspectedFrame:
 
 @dataclass(frozen=True)
 class Gap:
-    """Frames that are missing between two that are there."""
+    """A run of missing frames between two existing ones."""
 
     first: np.datetime64
     last: np.datetime64
@@ -71,7 +70,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Jump:
-    """A change of the mean rain from the frame before, as a factor."""
+    """An unusual change of the mean rain from the previous frame, as a factor."""
 
     time: np.datetime64
     factor: float
@@ -79,22 +78,21 @@ class Jump:
 
 @dataclass(frozen=True)
 class Inspection:
-    """One series of frames.
+    """Statistics of one series of frames.
 
-    Shares are of 0 to 1, NaN where there is nothing to count; rates are in mm/h.
+    Shares are from 0 to 1, NaN if nothing was counted; rates are in mm/h.
 
-    frames: with a time of their own. timestep_minutes: the most common spacing, NaN for one frame.
-    same_time_equal, same_time_differing: times that come again, with the same or with another
-    frame.
-    off_clock: why the times do not fit one spacing; None where they do.
-    wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: values
-    above the limit, and the maximum.
+    frames: number of different times. timestep_minutes: the most common spacing, NaN for one frame.
+    same_time_equal, same_time_differing: repeated times, with an equal or a different frame.
+    off_clock: why the times do not fit one spacing, or None.
+    wet_share, missing_share, lone_share: of valid, of all, of wet pixels. high, highest: number of
+    values above the limit, and the maximum before the limit.
     jump_minute: the minute of the hour at which the mean rain changes `jump_minute_ratio` times as
-    much as at others; or None.
-    frozen: times of frames that equal the one before and are not dry. mask_changes: of frames of
-    whose pixels 1 % or more are covered in one of them and not in the one before, as far as boxes
-    of the grid tell; least_covered, most_covered: shares of pixels that frames cover.
-    coverage_jumps: of frames whose coverage none around shares.
+    much as at others, or None.
+    frozen: times of wet frames that equal the previous one. mask_changes: times at which coverage
+    changes by 1 % of the covered pixels or more, estimated from boxes of the grid. least_covered,
+    most_covered: the smallest and the largest share of pixels covered by a frame.
+    coverage_jumps: times of frames whose coverage differs from that of the frames around them.
     """
 
     frames: int
@@ -132,18 +130,18 @@ class Inspection:
 def look_at(
     time: np.datetime64, rate: Float32Array, max_rate: float, above_max_rate: str, infinite: int = 0
 ) -> InspectedFrame:
-    """One frame (y, x) in mm/h, NaN = missing, before any limit → what is kept of it.
+    """Return the statistics of one frame (y, x) in mm/h, NaN = missing, before any limit.
 
     See ReadOptions for the limit.
 
-    infinite: how many of the missing values were infinite as stored; they count as above the limit.
+    infinite: how many of the missing values were stored as infinite; they count as above the limit.
     """
     high = rate > max_rate
     highest = _maximum(rate)
     if high.any():
         rate = np.where(high, np.float32(max_rate if above_max_rate == "clip" else np.nan), rate)
     missing = np.isnan(rate)
-    # one bit pattern each for missing and for dry
+    # a single bit pattern for missing, and one for dry
     filled = np.where(missing, np.float32(-1.0), rate + np.float32(0.0))
     wet = filled >= WET_RATE
     return InspectedFrame(
@@ -161,9 +159,9 @@ def look_at(
 
 
 def inspect_frames(frames: Sequence[InspectedFrame], pixels: int) -> Inspection:
-    """The frames of one series, in any order, each of so many pixels → what they show.
+    """Return the statistics of a series from those of its frames, in any order; at least one.
 
-    There must be one.
+    pixels: the number of pixels of each frame.
     """
     ordered = sorted(frames, key=lambda frame: frame.time)
     times = np.array([frame.time for frame in ordered], dtype="datetime64[ns]")
@@ -227,8 +225,8 @@ def _find_jumps(
     neighbours: npt.NDArray[np.intp],
     timestep: float,
 ) -> tuple[tuple[Jump, ...], int | None, float]:
-    """Changes of the mean rain far above what is usual, and the minute of the hour at which
-    changes are larger than at others.
+    """Find unusually large changes of the mean rain, and the minute of the hour at which changes
+    are larger than at others (with the ratio).
     """
     enough = np.array([frame.wet >= max(_WET_ENOUGH * frame.valid, 1) for frame in frames])
     both = neighbours[enough[neighbours] & enough[neighbours - 1]]
@@ -248,8 +246,8 @@ def _find_jumps(
 def _at_a_minute(
     times: Times, change: npt.NDArray[np.float64], timestep: float
 ) -> tuple[int | None, float]:
-    """The minute of the hour of the largest changes, and their median to that of the others;
-    None where it is no habit.
+    """Return the minute of the hour with the largest changes, and the ratio of their median to that
+    of the others; None if the ratio is small or there are too few changes.
     """
     minute_of = (times.astype("datetime64[m]") - times.astype("datetime64[h]")).astype(int)
     minutes = [minute for minute in np.unique(minute_of) if (minute_of == minute).sum() >= _OFTEN]
@@ -258,11 +256,13 @@ def _at_a_minute(
     largest = max(minutes, key=lambda minute: float(np.median(change[minute_of == minute])))
     others = float(np.median(change[minute_of != largest]))
     ratio = float(np.median(change[minute_of == largest])) / others if others > 0 else float("nan")
-    return (int(largest), ratio) if ratio >= _TWICE_AS_MUCH else (None, float("nan"))
+    return (int(largest), ratio) if ratio >= _REPORTED_RATIO else (None, float("nan"))
 
 
 def _clocked(times: Times, timestep: float) -> tuple[Times, str | None]:
-    """Times on their clock, or as they are and why they do not fit one."""
+    """Return the times rounded to a regular clock, or unchanged with the reason if they do not fit
+    one.
+    """
     try:
         return onto_clock(times, timestep, ["a file"] * len(times)), None
     except DataError:
@@ -270,8 +270,8 @@ def _clocked(times: Times, timestep: float) -> tuple[Times, str | None]:
         return (
             times,
             (
-                f"frames are {seconds.min() / 60:g} to {seconds.max() / 60:g} minutes apart, the"
-                f" most {timestep:g}"
+                f"frames are {seconds.min() / 60:g} to {seconds.max() / 60:g} minutes apart, most"
+                f" of them {timestep:g}"
             ),
         )
 
@@ -290,7 +290,7 @@ def _gaps(times: Times, timestep: float) -> tuple[Gap, ...]:
 
 
 def _steps(times: Times, timestep: float) -> npt.NDArray[np.int64]:
-    """By how many time steps each time (but the first) is later than the one before."""
+    """Return the number of time steps between consecutive times."""
     minutes = np.diff(times) / np.timedelta64(1, "m")
     return np.round(minutes / timestep).astype(np.int64)
 
@@ -300,13 +300,13 @@ def _first_of_largest(values: Sequence[float]) -> int:
 
 
 def _maximum(rate: Float32Array) -> float:
-    """The largest value; NaN where all is missing."""
+    """Return the largest value; NaN if all are missing."""
     return float(np.fmax.reduce(rate, axis=None))
 
 
 def _coverage(valid: npt.NDArray[np.bool_]) -> bytes:
-    """(y, x) whether pixels are covered → how many are, in each of 16 × 16 boxes, or fewer of a
-    small grid: int32, as bytes.
+    """Mask of covered pixels (y, x) → their number in each of 16 × 16 boxes (fewer for a small
+    grid): int32, as bytes.
     """
     rows, columns = (np.unique(np.arange(_BOXES) * size // _BOXES) for size in valid.shape)
     return np.add.reduceat(
@@ -315,8 +315,8 @@ def _coverage(valid: npt.NDArray[np.bool_]) -> bytes:
 
 
 def _changed_coverage(before: InspectedFrame, after: InspectedFrame) -> float:
-    """The share of pixels that at least changed, of those that the frame which covers more of
-    them covers.
+    """Return a lower bound of the share of pixels whose coverage changed, relative to the frame
+    that covers more.
     """
     most = max(before.valid, after.valid)
     counts = [np.frombuffer(frame.coverage, np.int32) for frame in (before, after)]

@@ -1,5 +1,5 @@
-"""Look through radar files of any kind: those alike are grouped, each frame is read once, what
-cannot be read is listed.
+"""Survey radar files of any kind: group files of the same kind, read each frame once, and list what
+cannot be read.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from nowcast.radar.series.describing import KnownFiles, Problem, describe_files,
 from nowcast.radar.store.processes import Advance, in_processes
 from nowcast.untrusted.isolation import isolated
 
-_WORTH_A_PROCESS = 50_000_000  # pixels; to read fewer takes no longer than to start a process
+_WORTH_A_PROCESS = 50_000_000  # pixels; reading fewer is faster than starting processes
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Block:
-    """Some frames of a file, few enough to be held in memory."""
+    """Some frames of a file, few enough to fit in memory."""
 
     group: int
     file: RadarFile
@@ -39,8 +39,8 @@ class Block:
 
 
 def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group], list[Problem]]:
-    """Describe each file → the groups in the order of their first files, and what could not be
-    described.
+    """Describe each file; return the groups in the order of their first files, and a problem for
+    each unreadable file.
     """
     unreadable: list[Problem] = []
     files = describe_files(
@@ -50,7 +50,7 @@ def group_files(paths: Iterable[Path], options: ReadOptions) -> tuple[list[Group
 
 
 def blocks_of(groups: list[Group]) -> list[Block]:
-    """All frames of all files, in blocks of a bounded size."""
+    """Return all frames of all files, in blocks of bounded size."""
     blocks = []
     for number, group in enumerate(groups):
         for file in group.files:
@@ -67,8 +67,9 @@ def blocks_of(groups: list[Group]) -> list[Block]:
 def look_through(
     blocks: list[Block], options: ReadOptions, workers: int
 ) -> Iterator[tuple[list[InspectedFrame], list[Problem]]]:
-    """Read each block, in order, in so many processes, whose number changes no result: its
-    frames, and what could not be read.
+    """Read the blocks in `workers` processes; yield the frames and problems of each, in order.
+
+    The number of processes does not change the results.
     """
     pixels = sum(
         (block.frames.stop - block.frames.start) * np.prod(block.file.layout.shape)
@@ -84,7 +85,7 @@ def _look_at_block(
     advance(1)
     try:
         return isolated(block.file.path, _look_at_frames, block.file, block.frames, options), []
-    except NowcastError:  # which frames it is, one by one tells
+    except NowcastError:  # read frame by frame to find the bad ones
         frames, unreadable = [], []
         for k in range(block.frames.start, block.frames.stop):
             try:

@@ -1,4 +1,4 @@
-"""Which pixels lie in a box of degrees; and the degrees of pixels."""
+"""Select the pixels in a box of longitudes and latitudes; compute longitudes and latitudes."""
 
 from functools import lru_cache
 from typing import Any
@@ -19,16 +19,15 @@ Box = tuple[float, float, float, float]
 """West, south, east and north in degrees."""
 Columns = slice | list[int]
 
-_EDGE = 1e-9  # degrees; a centre on the edge of a box is in it, whatever turn it was rounded in
+_EDGE = 1e-9  # degrees; tolerance, so that a centre on the edge of a box counts as inside
 
 
 def box_of(place: Place, box: Box, where: str) -> tuple[slice, Columns]:
-    """Rows and columns of the smallest rectangle of pixels that holds every pixel whose centre is
-    in the box.
+    """Return rows and columns of the smallest rectangle that holds every pixel with its centre in
+    the box.
 
-    Columns are their numbers where a grid goes round the Earth and the box lies across its seam.
-    Errors: DataError naming `where` where no centre is inside, or the place of the pixels is not
-    known.
+    If the grid goes round the Earth and the box crosses its seam, columns are a list of numbers.
+    Errors: DataError naming `where` if no centre is inside, or pixel locations are unknown.
     """
     inside = in_box(place, box, where, "crop")
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -38,7 +37,7 @@ def box_of(place: Place, box: Box, where: str) -> tuple[slice, Columns]:
 
 
 def columns_of(place: Place, columns: Columns) -> Place:
-    """The place of these columns; across the seam of the grid, x goes on rising or falling."""
+    """Return the place of these columns; x stays monotonic across the seam of the grid."""
     kept = {
         name: variable.isel({"x": columns}) if "x" in variable.dims else variable
         for name, variable in place.items()
@@ -49,8 +48,8 @@ def columns_of(place: Place, columns: Columns) -> Place:
 
 
 def _across_the_seam(place: Place, columns: npt.NDArray[np.intp]) -> list[int] | None:
-    """Columns from the one after the widest gap on, where the grid goes round the Earth; None
-    where it does not, or they do not.
+    """Return the columns in order, starting after the widest gap, if the grid goes round the Earth
+    and they cross its seam; else None.
     """
     if not goes_round(place) or columns[0] != 0 or columns[-1] != place["x"].size - 1:
         return None
@@ -62,7 +61,9 @@ def _across_the_seam(place: Place, columns: npt.NDArray[np.intp]) -> list[int] |
 
 
 def goes_round(place: Place) -> bool:
-    """Whether the last column of a grid of degrees is next to the first."""
+    """Return whether a grid in degrees goes round the Earth, so that its last column is next to the
+    first.
+    """
     if not in_degrees(place) or place["x"].size < 3:
         return False
     x = np.asarray(place["x"].values, dtype=np.float64)
@@ -71,12 +72,12 @@ def goes_round(place: Place) -> bool:
 
 
 def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_]:
-    """Which pixel centres are in the box, of a shape that broadcasts to (y, x).
+    """Return a mask of pixel centres in the box, of a shape that broadcasts to (y, x).
 
-    `key`: what the box was given as.
+    `key`: the configuration key of the box, for messages.
 
-    A box whose east is less than its west lies across the date line. Errors: DataError naming
-    `where` where no pixel is inside, or the place of the pixels is not known.
+    A box with east less than west crosses the date line. Errors: DataError naming `where` if no
+    pixel is inside, or pixel locations are unknown.
     """
     west, south, east, north = box
     width = east - west if east > west else east - west + 360.0
@@ -90,16 +91,16 @@ def in_box(place: Place, box: Box, where: str, key: str) -> npt.NDArray[np.bool_
             f" to {np.nanmax(latitude):.2f} N"
         )
         raise DataError(
-            f"{where}: no pixel lies in the {key} {list(box)}; its pixels lie from {reach}: give"
+            f"{where}: no pixel lies in the {key} {list(box)}; the pixels cover {reach}: give"
             f" another {key}."
         )
     return inside
 
 
 def degrees_of(place: Place, where: str) -> tuple[Float64Array, Float64Array]:
-    """Longitude and latitude of pixel centres, of shapes that broadcast to (y, x).
+    """Return longitude and latitude of pixel centres, in shapes that broadcast to (y, x).
 
-    Errors: DataError where they cannot be known.
+    Errors: DataError if they cannot be determined.
     """
     if LONGITUDE in place and LATITUDE in place:
         return unwrapped(place[LONGITUDE].values), np.asarray(place[LATITUDE].values, dtype=float)
@@ -116,28 +117,29 @@ def degrees_of(place: Place, where: str) -> tuple[Float64Array, Float64Array]:
             TypeError,
             ValueError,
             AttributeError,
-        ) as error:  # all that pyproj raises of odd attributes
+        ) as error:  # everything pyproj raises for invalid attributes
             raise DataError(
-                f"{where}: no projection can be made of its grid mapping ({str(error)[:80]});"
-                " correct the attributes of that."
+                f"{where}: no projection can be made from its grid mapping ({str(error)[:80]});"
+                " correct the attributes of the grid mapping."
             ) from error
         return unwrapped(longitude), latitude
     raise DataError(
-        f"{where}: it is not known where its pixels lie on Earth: there is no projection, and"
-        " latitudes and longitudes are absent, or wrong and not used; leave out the box of degrees."
+        f"{where}: the location of its pixels on Earth is unknown: there is no projection, and"
+        " latitudes and longitudes are missing, or wrong and not used; leave out the box in"
+        " degrees."
     )
 
 
 def knows_degrees(place: Place) -> bool:
-    """Whether degrees_of can tell where the pixels are."""
+    """Return whether degrees_of can locate the pixels."""
     return (LONGITUDE in place and LATITUDE in place) or in_degrees(place) or has_projection(place)
 
 
 def box_in_degrees(place: Place) -> Box | None:
-    """The west, south, east and north of all pixel centres, the east above 180 across the date
-    line; None where they have no place.
+    """Return west, south, east and north of all pixel centres, with east above 180 across the date
+    line; None if their location is unknown.
 
-    Of a grid on a projection a part of the pixels is looked at, its sides among them, which tells
+    Only part of the pixels of a projected grid is used, including its edges, so the result is exact
     to about a pixel.
     """
     if not knows_degrees(place):
@@ -149,8 +151,8 @@ def box_in_degrees(place: Place) -> Box | None:
 
 
 def box_around(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Box | None:
-    """Return the west, south, east and north of all points, the east above 180 across the date
-    line; None if no point is finite.
+    """Return west, south, east and north of all points, with east above 180 across the date line;
+    None if no point is finite.
     """
     longitude, latitude = np.asarray(longitude), np.asarray(latitude)
     north, east = (
@@ -159,7 +161,7 @@ def box_around(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Box | None:
     )
     if not north.size or not east.size:
         return None
-    gaps = np.diff(np.append(east, east[0] + 360.0))  # of the circle; the widest lies outside
+    gaps = np.diff(np.append(east, east[0] + 360.0))  # on the circle; the widest is outside the box
     last = int(gaps.argmax())
     west = (east[(last + 1) % east.size] + 180.0) % 360.0 - 180.0
     width = (east[last] - east[(last + 1) % east.size]) % 360.0
@@ -167,7 +169,7 @@ def box_around(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Box | None:
 
 
 def _thinned(variable: xr.Variable) -> xr.Variable:
-    """About 200 of the points along each axis, the first and the last among them."""
+    """Return about 200 points along each axis, including the first and the last."""
     return variable[
         tuple(
             np.unique(np.linspace(0, size - 1, 200).round().astype(int)) for size in variable.shape
@@ -176,9 +178,7 @@ def _thinned(variable: xr.Variable) -> xr.Variable:
 
 
 def to_degrees(place: Place, x: Any, y: Any) -> tuple[Float64Array, Float64Array]:
-    """Points on the axes of `place` → longitude and latitude; infinite where the projection
-    does not reach.
-    """
+    """Coordinates on the axes of `place` → longitude, latitude; infinite outside the projection."""
     if in_degrees(place):
         return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     longitude, latitude = (
@@ -190,8 +190,8 @@ def to_degrees(place: Place, x: Any, y: Any) -> tuple[Float64Array, Float64Array
 
 
 def from_degrees(place: Place, longitude: Any, latitude: Any) -> tuple[Float64Array, Float64Array]:
-    """Longitude and latitude → points on the axes of `place`, the longitude in the turn of its
-    own that starts in the west.
+    """Longitude and latitude → coordinates on the axes of `place`; longitudes are in the range of
+    360° that starts at its western edge.
     """
     if in_degrees(place):
         return _in_its_turn(place, longitude), np.asarray(latitude, dtype=float)
@@ -209,7 +209,7 @@ def _in_its_turn(place: Place, longitude: Any) -> Float64Array:
 
 
 def in_degrees(place: Place) -> bool:
-    """Whether x is the longitude and y the latitude."""
+    """Return whether x is longitude and y latitude."""
     names = [
         place[axis].attrs.get("standard_name") if axis in place else None for axis in ("x", "y")
     ]
@@ -217,8 +217,8 @@ def in_degrees(place: Place) -> bool:
 
 
 def has_projection(place: Place) -> bool:
-    """Whether x and y lie in metres on a projection that is known, or in degrees about a pole
-    that is.
+    """Return whether x and y are in metres on a known projection, or in degrees about a known
+    rotated pole.
     """
     if CRS not in place or "x" not in place or "y" not in place:
         return False
@@ -236,8 +236,8 @@ def _is_rotated(place: Place) -> bool:
 
 
 def crs_of(place: Place) -> pyproj.CRS:
-    """Return the coordinate system of a grid mapping: by its WKT, which says most, or by its
-    numbers.
+    """Return the coordinate system of a grid mapping from its WKT, which is the most complete, else
+    from its numbers.
     """
     text = str(place[CRS].attrs.get("crs_wkt", ""))
     return pyproj.CRS.from_wkt(text) if text else _crs(_frozen(place))
@@ -253,7 +253,7 @@ def _rotation(place: Place) -> pyproj.Transformer:
 
 
 def _frozen(place: Place) -> tuple[tuple[str, Any], ...]:
-    """The grid mapping without texts, which repeat it."""
+    """Return the grid mapping as a hashable value, without the WKT texts that repeat it."""
     attrs = {
         key: np.asarray(value).tolist()
         for key, value in place[CRS].attrs.items()
@@ -266,14 +266,14 @@ def _frozen(place: Place) -> tuple[tuple[str, Any], ...]:
 
 @lru_cache(maxsize=8)
 def _made_projection(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Proj:
-    """Making one takes longer than using it."""
+    """Cached, since making a projection takes longer than using it."""
     return pyproj.Proj(_crs(attrs))
 
 
 @lru_cache(maxsize=8)
 def _made_rotation(attrs: tuple[tuple[str, Any], ...]) -> pyproj.Transformer:
     crs = _crs(attrs)
-    assert crs.source_crs is not None  # that with the true pole
+    assert crs.source_crs is not None  # the one with the true pole
     return pyproj.Transformer.from_crs(crs, crs.source_crs, always_xy=True)
 
 
@@ -287,7 +287,8 @@ def _crs(attrs: tuple[tuple[str, Any], ...]) -> pyproj.CRS:
 def _turned_north(oblique: pyproj.CRS) -> pyproj.CRS:
     """Turn the axes of an oblique Mercator projection back by its azimuth, as PROJ does by default.
 
-    CF has no word for this angle, and pyproj takes 0: on the Swiss grid east would be west.
+    CF has no attribute for this angle, and pyproj assumes 0, which would swap east and west on the
+    Swiss grid.
     """
     parts = oblique.to_json_dict()
     angles = {one["name"]: one for one in parts["conversion"]["parameters"]}

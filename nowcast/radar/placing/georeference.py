@@ -1,5 +1,5 @@
-"""Where the pixels are: x and y in metres, latitude and longitude, and the grid mapping, as far
-as a file says.
+"""Where the pixels are: x and y in metres, latitude and longitude, and the grid mapping, as far as
+the file has them.
 """
 
 import logging
@@ -30,21 +30,21 @@ ELLIPSOID = (
     "inverse_flattening",
     "earth_radius",
 )
-"""The attributes by which CF states the figure of the Earth."""
+"""The CF attributes for the figure of the Earth."""
 _LATITUDE = {"standard_name": "latitude", "units": "degrees_north"}
 _LONGITUDE = {"standard_name": "longitude", "units": "degrees_east"}
 _FILE_IN_PROJ = re.compile(
     r"(init\s*=\s*(?!epsg:\d+\b)|\w*grids\s*=\s*(?!@?null\b)|(file|catalog)\s*=)\S*", re.IGNORECASE
 )
-"""What PROJ would open: +nadgrids=/some/where."""
+"""Parameters that make PROJ open a file: +nadgrids=/some/where."""
 
 _NAMED = re.compile(r"EPSG\W+(?:[\d.]*\W+)?(\d+)|(CRS\d+)", re.IGNORECASE)
-"""The code in a name of a coordinate system, of EPSG or OGC."""
+"""The EPSG or OGC code in the name of a coordinate system."""
 
 
 def place_differs(first: Place, other: Place) -> str:
-    """What of the coordinates or the grid mapping of two files differs by more than rounding;
-    empty where nothing does.
+    """Return how the coordinates or grid mappings of two files differ by more than rounding; "" if
+    they do not.
     """
     if first is other:
         return ""
@@ -61,15 +61,15 @@ def place_differs(first: Place, other: Place) -> str:
 
 
 def same_coordinates(one: xr.Variable, other: xr.Variable) -> bool:
-    """Whether two coordinates, (n,) or (y, x), agree to a thousandth of a pixel, as single and
-    double precision of one do.
+    """Return whether two coordinates, (n,) or (y, x), agree to a thousandth of a pixel, so that
+    single and double precision agree.
 
-    Longitudes that lie a full turn apart agree.
+    Longitudes that differ by 360° agree.
     """
     a, b = (np.asarray(coordinate.values, dtype=np.float64) for coordinate in (one, other))
     if a.shape != b.shape:
         return False
-    if np.array_equal(one.values, other.values):  # nearly always, and much faster
+    if np.array_equal(one.values, other.values):  # the usual case, and much faster
         return True
     circle = all(
         str(coordinate.attrs.get("standard_name")) in ("longitude", "grid_longitude")
@@ -85,7 +85,7 @@ def same_coordinates(one: xr.Variable, other: xr.Variable) -> bool:
 
 
 def place_of_grid(grid: xr.Dataset | None) -> Place:
-    """The coordinates of a grid by name; none of frames without a place."""
+    """Return the coordinates of a grid by name; empty without a grid."""
     return (
         {}
         if grid is None
@@ -94,8 +94,8 @@ def place_of_grid(grid: xr.Dataset | None) -> Place:
 
 
 def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
-    """What of the grids of two datasets with rain rates (…, y, x) differs, as far as both say;
-    empty where nothing does.
+    """Return how the grids of two datasets with rain rates (…, y, x) differ in size or in common
+    coordinates; "" if they do not.
     """
     shapes = [dataset[RATE].shape[-2:] for dataset in (one, other)]
     if shapes[0] != shapes[1]:
@@ -113,9 +113,10 @@ def grid_differs(one: xr.Dataset, other: xr.Dataset) -> str:
 
 
 def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
-    """The CF grid mapping of a PROJ text; None, and a warning that names `where`, if there is none.
+    """Return the CF grid mapping for a PROJ text; None, with a warning naming `where`, if not
+    possible.
 
-    Errors: DataError where the text names a file, which PROJ would open.
+    Errors: DataError if the text names a file, which PROJ would open.
     """
     import pyproj
 
@@ -123,14 +124,14 @@ def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
     try:
         crs = pyproj.CRS.from_proj4(text.strip())
     except pyproj.exceptions.CRSError:
-        log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
+        log.warning("%s: unknown projection %r; the grid will have none.", where, text)
         return None
     return grid_mapping_from_crs(crs, text, where)
 
 
 def is_in_degrees(text: str) -> bool:
-    """Return whether a text names a system of longitude and latitude in degrees from Greenwich, as
-    EPSG:4283 or urn:ogc:def:crs:OGC:1.3:CRS84; not if the name is unknown.
+    """Return whether a text names a coordinate system in degrees from Greenwich, such as EPSG:4283
+    or urn:ogc:def:crs:OGC:1.3:CRS84; False if the name is unknown.
     """
     import pyproj
 
@@ -146,25 +147,25 @@ def is_in_degrees(text: str) -> bool:
 
 
 def refuse_named_files(text: str, where: str) -> None:
-    """Errors: DataError where a PROJ text or WKT names a file, which PROJ would open."""
+    """Errors: DataError if a PROJ text or WKT names a file, which PROJ would open."""
     named = _FILE_IN_PROJ.search(text)
     if named:
         raise DataError(
-            f"{where}: its projection names a file ({named[0]}), and nowcast follows no path that a"
-            " file names; mend or remove it."
+            f"{where}: its projection names a file ({named[0]}), and nowcast does not open paths"
+            " found inside files; correct or remove the projection."
         )
 
 
 def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variable | None:
-    """The CF grid mapping of a coordinate system, shown as `text` in messages; else as
-    grid_mapping_from_proj.
+    """Return the CF grid mapping for a coordinate system, shown as `text` in messages; None, with a
+    warning, if CF has no name for it.
     """
-    # of what CF has no word for, as the skew of somerc's grid; the WKT keeps it
+    # pyproj warns of parameters without a CF attribute, such as somerc's skew; the WKT has them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         attrs = {key: value for key, value in crs.to_cf().items() if value is not None}
     if "grid_mapping_name" not in attrs:
-        log.warning("%s: its projection %r has no CF name, so the grid has none.", where, text)
+        log.warning("%s: CF has no name for projection %r; the grid will have none.", where, text)
         return None
     south = "+lat_0=-90" in text.replace(" ", "")
     return xr.Variable((), np.int32(0), with_pole(attrs, south))
@@ -173,8 +174,8 @@ def grid_mapping_from_crs(crs: "pyproj.CRS", text: str, where: str) -> xr.Variab
 def in_metres(
     crs: xr.Variable, unit: float = 1000.0, unit_of_y: float | None = None
 ) -> xr.Variable:
-    """The grid mapping once x and y, whose `unit` was so many metres, are in metres: false
-    origins go with them, a text does not.
+    """Return the grid mapping after x and y were converted to metres (`unit`: metres per old unit):
+    false origins are converted, WKT texts are dropped.
     """
     attrs = {
         key: value
@@ -191,21 +192,19 @@ def in_metres(
 
 
 def axis_in_metres(ours: str, values: npt.ArrayLike) -> xr.Variable:
-    """Pixel centres along "x" or "y" of a projected grid, in metres."""
+    """Return the coordinate "x" or "y" of a projected grid, from pixel centres in metres."""
     attrs = {"standard_name": f"projection_{ours}_coordinate", "units": "m", "axis": ours.upper()}
     return xr.Variable(ours, np.asarray(values, dtype=np.float64), attrs)
 
 
 def axis_in_degrees(ours: str, values: npt.ArrayLike) -> xr.Variable:
-    """Pixel centres along "x" or "y" of a grid of longitude and latitude, in degrees east or
-    north.
-    """
+    """Return the coordinate "x" or "y" of a longitude-latitude grid, from centres in degrees."""
     attrs = {**(_LONGITUDE if ours == "x" else _LATITUDE), "axis": ours.upper()}
     return xr.Variable(ours, np.asarray(values, dtype=np.float64), attrs)
 
 
 def with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
-    """CF wants to know which pole a polar stereographic grid is about; pyproj does not say."""
+    """Add the pole of a polar stereographic grid, which CF requires and pyproj leaves out."""
     if (
         attrs.get("grid_mapping_name") == "polar_stereographic"
         and "latitude_of_projection_origin" not in attrs
@@ -219,8 +218,8 @@ def with_pole(attrs: dict[str, Any], south: bool = False) -> dict[str, Any]:
 
 
 def ellipsoid_of(attrs: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Semi-major and semi-minor axis in metres of a CF grid mapping, by whichever of its
-    attributes; None where none says it.
+    """Return the semi-major and semi-minor axis in metres from any attributes of a CF grid mapping
+    that give them; None if unknown.
     """
     numbers = {
         key: float(np.ravel(attrs[key])[0])
@@ -253,8 +252,8 @@ def _named_ellipsoid(name: str, datum: str) -> tuple[float, float] | None:
 
 
 def _mapping_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The attributes by which two grid mappings mean different places: an ellipsoid may be
-    stated in several ways, a meridian a full turn on.
+    """Return the attributes in which two grid mappings really differ. An ellipsoid may be given in
+    several ways, and meridians 360° apart are equal.
     """
     if ellipsoid_of(one) is None or ellipsoid_of(other) is None:
         same = all(one.get(key) == other.get(key) for key in ELLIPSOID)
@@ -274,8 +273,8 @@ def _mapping_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> li
 
 
 def _says_nothing_more(key: str, value: Any) -> bool:
-    """Whether an attribute repeats in words what others say in numbers, or is a false origin of
-    0, the default of CF.
+    """Return whether an attribute only repeats in words what others give in numbers, or is a false
+    origin of 0, the CF default.
     """
     if key in ELLIPSOID or (key.endswith("_name") and key != "grid_mapping_name"):
         return True

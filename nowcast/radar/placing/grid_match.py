@@ -1,9 +1,8 @@
-"""Whether a model sees the world as it did in training: the projection and the pixels of its grid,
-wherever on the map that lies.
+"""Check that a grid has the projection and pixel size of a model's training grid, at any location.
 
-A convolution knows neither place nor size of a grid; but what it learned of motion and growth is in
-pixels, rows and columns. Which row a file stores first says nothing of the world: such frames are
-turned for the model, and its forecast is turned back.
+A convolution does not depend on the location or size of a grid, but the motion and growth it has
+learned are in pixels, rows and columns. The order of rows in a file does not matter: frames are
+flipped for the model, and its forecast is flipped back.
 """
 
 import math
@@ -20,24 +19,24 @@ from nowcast.radar.placing.georeference import ELLIPSOID, Place, place_of_grid
 from nowcast.radar.placing.place import crs_in_words, first_row, pixel_size
 
 _EARTH = 6371e3  # metres
-_PIXEL_OFF = 1e-3  # relative; a pixel of 1000 m is 1001 m of an Earth of another radius
-_GROUND_OFF = 0.25  # relative; a map stretches by so much from one part of a country to another
-_ANGLE_OFF = 1e-4  # degrees, of a parallel or meridian
+_PIXEL_OFF = 1e-3  # relative; a pixel of 1000 m is 1001 m with another Earth radius
+_GROUND_OFF = 0.25  # relative; the map scale varies this much from one part of a country to another
+_ANGLE_OFF = 1e-4  # degrees, for parallels and meridians
 _ANGLES = (
     "standard_parallel", "straight_vertical_longitude_from_pole", "longitude_of_central_meridian",
     "longitude_of_projection_origin", "latitude_of_projection_origin", "grid_north_pole_latitude",
     "grid_north_pole_longitude", "azimuth_of_central_line",
 )  # fmt: skip
-"""What turns or bends a map; false origins only shift it, and ellipsoids differ by less than a
-thousandth of a pixel's size.
+"""Attributes that rotate or distort a map. False origins only shift it, and different ellipsoids
+change pixel sizes by less than a thousandth.
 """
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Which axes of a file run against those of the training.
+    """Which axes of a file run opposite to those of the training.
 
-    `remark`: that in words, empty where none does.
+    `remark`: the same in words, "" if none does.
     """
 
     rows: bool = False
@@ -45,9 +44,9 @@ class Turn:
     remark: str = ""
 
     def __call__(self, values: Any) -> Any:
-        """An array or tensor (…, h, w) with these axes turned round; a second time gives it back.
+        """Return an array or tensor (…, h, w) with these axes flipped; itself if there are none.
 
-        Nothing to turn: itself.
+        Applying it twice restores the input.
         """
         axes = [axis for axis, turned in ((-2, self.rows), (-1, self.columns)) if turned]
         if not axes:
@@ -60,12 +59,12 @@ class Turn:
 
 
 AS_STORED = Turn()
-"""Nothing to turn."""
+"""No axis is flipped."""
 
 
 def turn_of(stored: dict[str, Any] | None, grid: xr.Dataset) -> Turn:
-    """How frames of this grid are turned for the model of a checkpoint, as far as both say
-    which way their axes run.
+    """Return how to flip frames of this grid for a checkpoint's model; axes of unknown direction
+    are not flipped.
     """
     here = place_for_checkpoint(grid)
     if stored is None or here is None:
@@ -78,15 +77,15 @@ def turn_of(stored: dict[str, Any] | None, grid: xr.Dataset) -> Turn:
     )
     said = (
         [
-            f"the first row lies in the {here['first_row']}, that of the training in the"
+            f"the first row is in the {here['first_row']}, in training it was in the"
             f" {stored['first_row']}"
         ]
         if rows
         else []
     )
-    said += ["the columns run the other way than those of the training"] if columns else []
+    said += ["the columns run opposite to those of the training"] if columns else []
     remark = (
-        f"{' and '.join(said)}: the frames are turned for the model, and its forecast is turned"
+        f"{' and '.join(said)}: the frames are flipped for the model, and its forecast is flipped"
         " back"
         if said
         else ""
@@ -95,13 +94,13 @@ def turn_of(stored: dict[str, Any] | None, grid: xr.Dataset) -> Turn:
 
 
 def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
-    """What a checkpoint says of the grid that its model was trained on; None of frames without a
-    place.
+    """Return what a checkpoint stores about the grid of its training; None if frames have no
+    location.
 
-    crs: the CF grid mapping, as far as the file has one. pixel: its (height, width), below 0 where
-    y or x falls from one row or column to the next; None where the axes are not known or not
-    regular. unit: of pixel. ground: (height, width) in metres of a pixel in the middle, by latitude
-    and longitude, where there are some. first_row: north or south, where known.
+    crs: the CF grid mapping, if the file has one. pixel: its (height, width), negative along a
+    decreasing axis; None if the axes are unknown or irregular. unit: of pixel. ground: (height,
+    width) in metres of a pixel in the middle, from latitude and longitude, or None. first_row:
+    "north", "south" or None.
     """
     place = place_of_grid(grid)
     size = pixel_size(place)
@@ -118,49 +117,48 @@ def place_for_checkpoint(grid: xr.Dataset | None) -> dict[str, Any] | None:
 
 
 def place_difference(stored: dict[str, Any] | None, grid: xr.Dataset) -> str:
-    """How the grid differs from that of the checkpoint, as far as both say, which way its axes
-    run aside; empty where it does not, wherever on the map it lies.
+    """Return how the grid differs from that of the checkpoint in what both state; "" if it does
+    not. The location and the direction of the axes may differ.
     """
     here = place_for_checkpoint(grid)
     if stored is None or here is None:
         return ""
     if stored["crs"] and here["crs"] and projection_differs(stored["crs"], here["crs"]):
-        return f"its projection is {_words(here)}, that of the training {_words(stored)}"
+        return f"its projection is {_words(here)}, in training it was {_words(stored)}"
     if stored["pixel"] and here["pixel"]:
         if here["unit"] != stored["unit"] or not np.allclose(
             np.abs(here["pixel"]), np.abs(stored["pixel"]), rtol=_PIXEL_OFF, atol=0
         ):
-            return f"its pixels are {_size(here)}, those of the training {_size(stored)}"
+            return f"its pixels are {_size(here)}, in training they were {_size(stored)}"
     elif (
         stored["ground"]
         and here["ground"]
         and not np.allclose(here["ground"], stored["ground"], rtol=_GROUND_OFF, atol=0)
     ):
-        return f"its pixels are {_on_ground(here)}, those of the training {_on_ground(stored)}"
+        return f"its pixels are {_on_ground(here)}, in training they were {_on_ground(stored)}"
     return ""
 
 
 def refuse_other_grid(
     stored: dict[str, Any] | None, grid: xr.Dataset, path: str, *, allowed: bool
 ) -> str:
-    """→ a remark where the grid is another and that is allowed, else nothing.
+    """Return a remark if the grid differs and that is allowed, "" if it does not differ.
 
-    Errors: DataError where it is another and is not.
+    Errors: DataError if it differs and that is not allowed.
 
-    stored: of the checkpoint; None where it says nothing of its grid, as those of older versions do
-    not.
+    stored: the grid of the checkpoint; None if it has none, as in older versions.
     """
     difference = place_difference(stored, grid)
     if difference and not allowed:
         raise DataError(
-            f"{path}: another grid than the model was trained on: {difference}; give data on such a"
-            " grid, train a model on this one, or forecast all the same with other_grid=true."
+            f"{path}: not the grid that the model was trained on: {difference}; give data on such a"
+            " grid, train a model on this one, or forecast anyway with other_grid=true."
         )
-    return f"the grid is another than the model was trained on: {difference}" if difference else ""
+    return f"not the grid that the model was trained on: {difference}" if difference else ""
 
 
 def projection_differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two grid mappings, as `plain_crs` has them, turn or bend the map otherwise."""
+    """Return whether two grid mappings from `plain_crs` rotate or distort the map differently."""
     if one.get("grid_mapping_name") != other.get("grid_mapping_name"):
         return True
     return any(
@@ -169,15 +167,15 @@ def projection_differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _angles_differ(one: Any, other: Any) -> bool:
-    """By more than rounding; -90 and 270 degrees are the same, and the order of two parallels
-    says nothing.
+    """Return whether angles differ by more than rounding; -90 and 270 degrees are equal, and the
+    order of two parallels does not matter.
     """
     a, b = (np.sort(np.atleast_1d(np.asarray(angles, dtype=np.float64))) for angles in (one, other))
     return a.shape != b.shape or bool((np.abs((a - b + 180.0) % 360.0 - 180.0) > _ANGLE_OFF).any())
 
 
 def plain_crs(place: Place) -> dict[str, Any]:
-    """Of the grid mapping what is a word or numbers and is asked for here, as plain values."""
+    """Return the attributes of the grid mapping that are compared here, as plain values."""
     if CRS not in place:
         degrees = "x" in place and str(place["x"].attrs.get("units", "")).startswith("degree")
         return {"grid_mapping_name": "latitude_longitude"} if degrees else {}
@@ -191,8 +189,8 @@ def plain_crs(place: Place) -> dict[str, Any]:
 
 
 def _ground(place: Place) -> list[float] | None:
-    """By the distance of pixels a half of the grid apart, for degrees may be rounded to more
-    than a pixel.
+    """Return the size of a pixel in metres, from pixels half a grid apart, since degrees may be
+    rounded by more than a pixel.
     """
     if not {LATITUDE, LONGITUDE} <= place.keys() or min(place[LATITUDE].shape) < 2:
         return None

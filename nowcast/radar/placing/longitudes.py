@@ -1,4 +1,4 @@
-"""Longitudes lie on a circle: compared, and put in a row, without its seam."""
+"""Longitudes on a circle: compare and unwrap them without a jump at the seam."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ _TURN = 360.0
 
 
 def unwrapped(longitudes: npt.ArrayLike) -> Float64Array:
-    """Degrees (n,) or (y, x) → the same places without the jump of a full turn between neighbours,
-    as 359.9, 0.1 → -0.1, 0.1.
+    """Degrees (n,) or (y, x) → the same without jumps of 360° between neighbours: 359.9, 0.1 →
+    -0.1, 0.1.
 
-    Degrees that do not jump are returned unchanged; so are those around a pole, where a jump cannot
-    be removed.
+    Degrees without jumps are returned unchanged; so are those around a pole, where a jump cannot be
+    removed.
     """
     values = np.asarray(longitudes, dtype=np.float64)
     if not _jumps(values):
@@ -31,7 +31,7 @@ def unwrapped(longitudes: npt.ArrayLike) -> Float64Array:
 
 
 def degrees_apart(one: Any, other: Any) -> Any:
-    """How many degrees, from 0 to 180, two longitudes lie apart."""
+    """Return the distance of two longitudes, from 0 to 180 degrees."""
     return np.abs((np.asarray(one) - np.asarray(other) + 180.0) % _TURN - 180.0)
 
 
@@ -43,7 +43,7 @@ def _jumps(values: Float64Array) -> bool:
 
 
 def _along_axes(values: Float64Array) -> Float64Array:
-    """Each row without a jump, and rows that start next to each other; NaN spreads."""
+    """Unwrap each row, then the first values of the rows; NaN spreads."""
     rows = np.unwrap(values, period=_TURN, axis=-1)
     if values.ndim == 1:
         return rows
@@ -52,7 +52,7 @@ def _along_axes(values: Float64Array) -> Float64Array:
 
 
 def _around_the_middle(values: Float64Array) -> Float64Array:
-    """Each within half a turn of the middle of all."""
+    """Move each value to within 180° of the middle of all."""
     radians = np.radians(values[np.isfinite(values)])
     middle = np.degrees(np.arctan2(np.sin(radians).mean(), np.cos(radians).mean()))
     return np.asarray((values - middle + 180.0) % _TURN - 180.0 + middle)

@@ -1,6 +1,4 @@
-"""A regular grid as most programs have it: the first row in the north, the first column in the
-west.
-"""
+"""A regular grid in the usual orientation: first row in the north, first column in the west."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +17,11 @@ _DEGREES = {"degrees_north", "degrees_east"}
 
 @dataclass(frozen=True)
 class NorthUp:
-    """Where a regular grid lies, and how its fields are turned.
+    """The location of a regular grid, and how to turn its fields north up.
 
     Args:
-        crs: of x and y, longitude before latitude.
-        unit: of the numbers below, "m" or "degrees".
+        crs: coordinate system of x and y, longitude before latitude.
+        unit: of box and pixel, "m" or "degrees".
         box: west, south, east and north edge of the outermost pixels.
         pixel: width and height of a pixel.
         rows, columns: slices of an array (…, y, x) from north to south and from west to east.
@@ -42,7 +40,7 @@ class NorthUp:
 
 
 def north_up(place: Place) -> NorthUp | None:
-    """Return where a grid lies; None if it is not regular in a projection or in degrees."""
+    """Return the location of a grid; None if it is not regular in a projection or in degrees."""
     crs = _crs_of_axes(place)
     size = pixel_size(place)
     if crs is None or size is None:
@@ -59,15 +57,15 @@ def north_up(place: Place) -> NorthUp | None:
 
 
 def _along(values: Any, direction: int) -> slice:
-    """The pixels of an axis in this direction: 1 rising, -1 falling."""
+    """Return the slice that orders an axis: increasing for direction 1, decreasing for -1."""
     return slice(None, None, 1 if (values[-1] - values[0]) * direction > 0 else -1)
 
 
 def _crs_of_axes(place: Place) -> "pyproj.CRS | None":
-    """The coordinate system of x and y in metres or degrees; None if there is none, or it is about
-    a rotated pole, which few programs know.
+    """Return the coordinate system of x and y in metres or degrees; None if unknown, or with a
+    rotated pole, which few programs support.
     """
-    import pyproj  # PROJ, which few forecasts need
+    import pyproj  # imported here because few forecasts need it
 
     from nowcast.radar.placing.cropping import crs_of
 

@@ -1,4 +1,4 @@
-"""Where a grid lies, in words."""
+"""Pixel size, orientation and projection of a grid, and their description in words."""
 
 import logging
 import math
@@ -13,13 +13,13 @@ from nowcast.radar.placing.georeference import Place, ellipsoid_of, place_of_gri
 log = logging.getLogger(__name__)
 
 NOMINAL_KM = 1.0
-"""Taken for the width of a pixel where the files do not tell it."""
+"""The width of a pixel assumed if it is unknown."""
 
 EARTH_KM = 6371.0
-"""Radius of the sphere on which distances are measured."""
+"""Radius of the sphere for computing distances."""
 
 Origin = Literal["lower", "upper"]
-"""Where row 0 of a frame is drawn: at the lower edge where it lies in the south."""
+"""Where row 0 of a frame is drawn: "lower" if it is in the south."""
 
 _MERIDIANS = (
     "straight_vertical_longitude_from_pole",
@@ -29,8 +29,8 @@ _MERIDIANS = (
 
 
 def pixel_size(place: Place) -> tuple[float, float, str] | None:
-    """(height, width, "m" or "degrees") of a pixel; None where the axes are not known or not
-    regular.
+    """Return (height, width, "m" or "degrees") of a pixel; None if the axes are unknown or
+    irregular.
     """
     if "x" not in place or "y" not in place:
         return None
@@ -45,16 +45,16 @@ def pixel_size(place: Place) -> tuple[float, float, str] | None:
 
 
 def pixel_km(grid: xr.Dataset | None) -> float:
-    """Return the width of a pixel in km; if it is not known a nominal 1 km, which is logged."""
+    """Return the width of a pixel in km; if unknown, log a warning and return a nominal 1 km."""
     known = known_pixel_km(grid)
     if known is None:
-        log.warning("the data do not say how large a pixel is: it is taken for %g km", NOMINAL_KM)
+        log.warning("the data do not give the size of a pixel: %g km is assumed", NOMINAL_KM)
     return NOMINAL_KM if known is None else known
 
 
 def known_pixel_km(grid: xr.Dataset | None) -> float | None:
-    """Return the width of a pixel in km: by x in metres, else in the middle of the grid by latitude
-    and longitude; None if the grid has neither.
+    """Return the width of a pixel in km from x in metres, else from latitude and longitude in the
+    middle of the grid; None if the grid has neither.
     """
     place = place_of_grid(grid)
     size = pixel_size(place)
@@ -75,7 +75,7 @@ def known_pixel_km(grid: xr.Dataset | None) -> float | None:
 
 
 def first_row(place: Place) -> str | None:
-    """Where row 0 lies: "north" or "south"; None where the file does not say."""
+    """Return whether row 0 is in the "north" or "south"; None if unknown."""
     name = next((name for name in ("y", LATITUDE) if name in place), None)
     if name is None or place[name].shape[0] < 2:
         return None
@@ -85,17 +85,17 @@ def first_row(place: Place) -> str | None:
 
 
 def origin_of(grid: xr.Dataset | None) -> Origin:
-    """Return 'lower' if row 0 of the grid lies in the south."""
+    """Return "lower" if row 0 of the grid is in the south, else "upper"."""
     return "lower" if first_row(place_of_grid(grid)) == "south" else "upper"
 
 
 def crs_in_words(place: Place) -> str:
-    """As 'polar stereographic, true at 60°, meridian 14°, bessel', from the CF grid mapping."""
+    """Describe a CF grid mapping: 'polar stereographic, true at 60°, meridian 14°, bessel'."""
     if CRS not in place:
         if str(place["x"].attrs.get("units", "")).startswith("degree") if "x" in place else False:
             return "latitude and longitude"
         return (
-            "not stated; latitude and longitude of each pixel are"
+            "not stated; each pixel has its latitude and longitude"
             if LATITUDE in place
             else "not stated"
         )

@@ -1,5 +1,5 @@
-"""Regions: parts of a grid. A tiling lays them out, a checkpoint says where its own lies, and it is
-found again on the grid that is forecast.
+"""Regions: rectangular parts of a grid, laid out as a tiling. A checkpoint stores the region of its
+training, which is then located on the grid of a forecast.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from nowcast.radar.placing.georeference import Place, place_of_grid
 from nowcast.radar.placing.grid_match import Turn, plain_crs, projection_differs
 
 _ORIGIN = ("false_easting", "false_northing")
-"""What shifts the axes of a map; two grids that differ in it have other x and y for one place."""
+"""Attributes that shift the axes: if they differ, the same location has different x and y."""
 
 
 class Region(NamedTuple):
@@ -33,14 +33,14 @@ class Region(NamedTuple):
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     def turned(self, turn: Turn, size: Sequence[int]) -> "Region":
-        """Return where it lies in frames of a grid (h, w) that were turned."""
+        """Return its position in flipped frames of a grid (h, w)."""
         rows = _mirrored(self.rows, size[0]) if turn.rows else self.rows
         columns = _mirrored(self.columns, size[1]) if turn.columns else self.columns
         return Region(rows, columns)
 
     def widened(self, margin: int, multiple: int, size: Sequence[int]) -> "Region":
-        """Return it with so many pixels around it, as far as the grid (h, w) goes; it begins at a
-        multiple.
+        """Return it extended by a margin in pixels, within the grid (h, w), and starting at a
+        multiple of `multiple` pixels.
         """
         return Region(
             *(
@@ -51,7 +51,7 @@ class Region(NamedTuple):
         )  # fmt: skip
 
     def within(self, wider: "Region") -> "Region":
-        """Return where it lies in the frames of a wider region."""
+        """Return its position within the frames of a wider region."""
         return Region(
             *(
                 slice(axis.start - around.start, axis.stop - around.start)
@@ -68,37 +68,36 @@ def regions_of(size: int, step: int, grid_size: Sequence[int]) -> list[Region]:
     """Return the regions of a tiling, row by row.
 
     Args:
-        size: height and width of each in pixels; along an axis that is shorter, the whole axis.
-        step: pixels from one to the next; the last along each axis ends where the grid does.
-        grid_size: (h, w) of the grid, which they cover.
+        size: height and width of each region in pixels; a shorter axis is used whole.
+        step: pixels from one to the next; the last along each axis ends at the edge of the grid.
+        grid_size: (h, w) of the grid, which the regions cover.
     """
     rows, columns = (_along(length, size, step) for length in grid_size)
     return [Region(row, column) for row in rows for column in columns]
 
 
 def region_at(size: int, step: int, index: int, grid_size: Sequence[int]) -> Region:
-    """Return the region of this number, as `regions_of`.
+    """Return the region number `index` of `regions_of`.
 
     Raises:
-        ConfigError: if there are not so many.
+        ConfigError: if there are too few regions.
     """
     regions = regions_of(size, step, grid_size)
     if index >= len(regions):
         height, width = grid_size
         raise ConfigError(
-            f"region.index: {height} × {width} pixels have {len(regions)} regions of {size} pixels"
-            f" every {step}, and {index} is none of them; give 0 to {len(regions) - 1}, or all as"
+            f"region.index: {index} does not exist: {height} × {width} pixels have {len(regions)}"
+            f" regions of {size} pixels every {step}; give 0 to {len(regions) - 1}, or all with"
             f" -m 'region.index=range(0,{len(regions)})'."
         )
     return regions[index]
 
 
 def region_for_checkpoint(grid: xr.Dataset, region: Region) -> dict[str, Any]:
-    """What a checkpoint says of the region that its model was trained on.
+    """Return what a checkpoint stores about the region of its training.
 
-    rows, columns: first pixel, and the one past the last. size: of the grid. y, x: of the centres
-    of the first and the last pixel along each axis; None where the axes are not known. crs: the CF
-    grid mapping that they belong to, as far as it is known.
+    rows, columns: start and stop. size: of the grid. y, x: centres of the first and the last pixel
+    along each axis; None if the axes are unknown. crs: their CF grid mapping, if known.
     """
     place = place_of_grid(grid)
     axes = {"y": region.rows, "x": region.columns}
@@ -119,42 +118,42 @@ def region_for_checkpoint(grid: xr.Dataset, region: Region) -> dict[str, Any]:
 
 
 def stored_region(stored: dict[str, Any]) -> Region:
-    """Return the region of a checkpoint on the grid of its training."""
+    """Return the region of a checkpoint in pixels of its training grid."""
     return Region(slice(*stored["rows"]), slice(*stored["columns"]))
 
 
 def find_region(stored: dict[str, Any], grid: xr.Dataset, where: str) -> Region:
-    """Return where the region of a checkpoint lies on a grid.
+    """Locate the region of a checkpoint on a grid.
 
-    It is looked for by x and y; if either is not known, the grid has to be of the size of the
-    training's.
+    It is located by x and y. If either grid has none, the grid must have the size of the training
+    grid, and the region has the same pixels.
 
     Raises:
-        DataError: naming `where`, if the grid does not hold it.
+        DataError: naming `where`, if the grid does not contain the region.
     """
     place, size = place_of_grid(grid), [int(length) for length in grid[RATE].shape[1:]]
     if stored["y"] is None or not {"y", "x"} <= place.keys():
         if size != stored["size"]:
             raise _not_there(
-                where, f"frames of {size}, and the model's region lies in {stored['size']}"
+                where, f"frames have {size} pixels; the model's region is in {stored['size']}"
             )
         return stored_region(stored)
     here = _crs(place)
     shifted = any(stored["crs"].get(key, 0.0) != here.get(key, 0.0) for key in _ORIGIN)
     if (stored["crs"] and here) and (shifted or projection_differs(stored["crs"], here)):
-        raise _not_there(where, "another projection than that in which the model's region lies")
+        raise _not_there(where, "not the projection of the model's region")
     found = [
         _between(_axis(place, name, stored[name]), stored[name], last - first)
         for name, (first, last) in (("y", stored["rows"]), ("x", stored["columns"]))
     ]
     rows, columns = found
     if rows is None or columns is None:
-        raise _not_there(where, "a grid that does not hold all of the model's region")
+        raise _not_there(where, "the grid does not contain all of the model's region")
     return Region(rows, columns)
 
 
 def _along(length: int, size: int, step: int) -> list[slice]:
-    """Regions along an axis."""
+    """Return the regions along one axis."""
     size = min(size, length)
     count = 1 - (size - length) // step
     starts = [min(number * step, length - size) for number in range(count)]
@@ -175,7 +174,7 @@ def _crs(place: Place) -> dict[str, Any]:
 
 
 def _axis(place: Place, name: str, ends: Sequence[float]) -> Float64Array:
-    """The centres of pixels along an axis, longitudes in the turn of those ends."""
+    """Return the pixel centres along an axis; longitudes are in the range of 360° of `ends`."""
     values = np.asarray(place[name].values, np.float64)
     if name == "x" and str(place[name].attrs.get("units", "")).startswith("degree"):
         middle = (ends[0] + ends[1]) / 2
@@ -184,8 +183,8 @@ def _axis(place: Place, name: str, ends: Sequence[float]) -> Float64Array:
 
 
 def _between(values: Float64Array, ends: Sequence[float], count: int) -> slice | None:
-    """The pixels whose centres lie between those of the first and the last of `count` pixels, or
-    less than half a pixel beyond; None if an axis does not reach so far.
+    """Return the pixels with centres between `ends` (the centres of the first and the last of
+    `count` pixels) or less than half a pixel beyond; None if the axis does not cover them.
     """
     low, high = sorted(ends)
     half = (high - low) / (count - 1) / 2
@@ -201,5 +200,5 @@ def _between(values: Float64Array, ends: Sequence[float], count: int) -> slice |
 
 def _not_there(where: str, what: str) -> DataError:
     return DataError(
-        f"{where}: {what}; give the grid that it was trained on, or forecast by another checkpoint."
+        f"{where}: {what}; give data on the grid of the training, or use another checkpoint."
     )

@@ -1,6 +1,4 @@
-"""Other pixels: larger ones on the same projection by exact area averages, or those of another
-grid.
-"""
+"""Resampling to larger pixels on the same projection by exact area averages, or to another grid."""
 
 import math
 from collections.abc import Callable
@@ -18,20 +16,20 @@ from nowcast.radar.placing.georeference import Place
 from nowcast.radar.placing.longitudes import unwrapped
 
 Resample = Callable[[FloatArray], npt.NDArray[np.float64]]
-"""Rates (y, x), NaN = missing → those of the other pixels."""
+"""Rates (y, x), NaN = missing → rates of the new pixels."""
 
-_MOST_POINTS = 2**29  # of a resampling to another grid; each is 4 bytes in memory
-LEAST_AREA = 0.5  # of a pixel must be covered; else it is missing
+_MOST_POINTS = 2**29  # for resampling to another grid; each takes 4 bytes of memory
+LEAST_AREA = 0.5  # share of a pixel that must be covered; else it is missing
 
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """How pixels along one axis make others: pixel j of the new ones is made of `index[j]`,
-    each covering `share[j]` of it.
+    """Overlaps of old and new pixels along one axis: old pixels `index[j]` cover shares `share[j]`
+    of new pixel j.
     """
 
     index: npt.NDArray[np.intp]  # (new, most parts)
-    share: npt.NDArray[np.float64]  # (new, most parts); 0 where a pixel is made of fewer
+    share: npt.NDArray[np.float64]  # (new, most parts); 0 for unused parts
 
     def along_rows(self, values: FloatArray) -> FloatArray:
         """W · values: (y, x) → (new y, x)."""
@@ -54,10 +52,11 @@ class Overlaps:
 
 @dataclass(frozen=True, eq=False)
 class Averaging:
-    """Exact averages over the area of larger pixels: (W_y R W_xᵀ) / (W_y V W_xᵀ), with R the
-    rates, 0 where missing, V = 1 where they are not, and W the share of each new pixel that an
-    old one covers. Missing where W_y V W_xᵀ, the share covered, is below one half. Where all is
-    covered, the sum of rate × area is that of the source.
+    """Exact area averages for larger pixels: (W_y R W_xᵀ) / (W_y V W_xᵀ).
+
+    R are the rates (0 where missing), V is 1 where rates are valid and 0 where missing, and W is
+    the share of each new pixel that an old one covers. A new pixel is missing if less than half of
+    it is covered (W_y V W_xᵀ). If everything is covered, the sum of rate × area is conserved.
     """
 
     y: Overlaps
@@ -76,11 +75,11 @@ class Averaging:
 
 @dataclass(frozen=True, eq=False)
 class PointAverages:
-    """Means over points spread evenly in each new pixel, each point with the rate of the old
-    pixel that it lies in.
+    """Means over points spread evenly in each new pixel; each point takes the rate of the old pixel
+    that contains it.
     """
 
-    # (points, new y, new x): row × width + column of the old pixel; -1 beyond its grid
+    # (points, new y, new x): row × width + column of the old pixel; -1 outside the old grid
     index: npt.NDArray[np.int32]
 
     def __call__(self, rate: FloatArray) -> npt.NDArray[np.float64]:
@@ -98,24 +97,21 @@ class PointAverages:
 
 
 def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample | None, Place]:
-    """How to make pixels of `pixel_size` metres on the same projection, their edges on its
-    multiples; and their place.
+    """Return the resampling to pixels of `pixel_size` metres on the same projection, with edges at
+    multiples of it; and the new place.
 
-    None where the pixels have this size already. Latitude and longitude are computed anew where the
-    projection is known.
-    Errors: ConfigError where pixels would become smaller, or larger than the grid, or x and y are
+    The resampling is None if the pixels already have this size. Latitude and longitude are computed
+    again if the projection is known.
+    Errors: ConfigError if the pixels would become smaller, or larger than the grid, or x and y are
     not in metres.
     """
     if in_degrees(place):
         raise ConfigError(
-            f"pixel_size: {where} has pixels in degrees, which have no one size in metres; give"
-            " grid=FILE, a file whose grid is taken over."
+            f"pixel_size: {where} has pixels in degrees, whose size in metres varies; give"
+            " grid=FILE, a file whose grid is used instead."
         )
     if not all(axis in place and place[axis].attrs.get("units") == "m" for axis in ("x", "y")):
-        raise ConfigError(
-            f"pixel_size: {where} does not say where its pixels are in metres (x and y); leave"
-            " pixel_size out."
-        )
+        raise ConfigError(f"pixel_size: {where} has no x and y in metres; leave pixel_size out.")
     spacings = {axis: spacing_of(place[axis], where) for axis in ("y", "x")}
     if all(math.isclose(abs(spacing), pixel_size, rel_tol=1e-6) for spacing in spacings.values()):
         return None, place
@@ -123,7 +119,7 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
     if pixel_size < finest * (1 - 1e-6):
         raise ConfigError(
             f"pixel_size: {pixel_size:g} m is finer than the {finest:g} m of {where}, and averaging"
-            f" makes pixels only coarser; give at least {finest:g}, or null."
+            f" can only make pixels coarser; give at least {finest:g}, or null."
         )
     extent = min(abs(spacings[axis]) * place[axis].size for axis in spacings)
     if pixel_size > extent:
@@ -145,20 +141,20 @@ def to_pixel_size(place: Place, pixel_size: float, where: str) -> tuple[Resample
 
 
 def to_grid(source: Place, target: Place, where: str, target_where: str) -> PointAverages:
-    """How to make the pixels of another grid of those at `source`.
+    """Return the resampling from the grid at `source` to the grid at `target`.
 
-    In each new pixel k × k points are spread evenly, and each takes the old pixel in which it lies:
-    k is the number of old pixels that a new one is wide, rounded up, so that none is left out;
-    where edges meet, this is the exact average. A new pixel with less than half of its points
-    covered is missing. Latitudes are taken as the same on any ellipsoid, as radar services do.
-    Errors: DataError where either grid says not enough of its place; ConfigError where the other is
-    too coarse.
+    In each new pixel k × k points are spread evenly, and each takes the old pixel that contains it.
+    k is the width of a new pixel in old pixels, rounded up, so no old pixel is skipped. If pixel
+    edges coincide the result is the exact average. A new pixel with less than half of its points
+    covered is missing. Latitudes count as equal on all ellipsoids, as in radar products.
+    Errors: DataError if the location of either grid is unknown; ConfigError if the target is too
+    coarse.
     """
     for place, name in ((source, where), (target, target_where)):
         if not (has_projection(place) or in_degrees(place)):
             raise DataError(
-                f"{name}: has no x and y on a projection or in degrees, so it cannot be put on"
-                " another grid, nor another on it."
+                f"{name}: has no x and y on a projection or in degrees, so it cannot be resampled"
+                " to another grid, nor another grid to it."
             )
     shape = (target["y"].size, target["x"].size)
     rows, columns = _pixels_of(source, target, 0.0, 0.0, where, target_where)
@@ -178,16 +174,16 @@ def to_grid(source: Place, target: Place, where: str, target_where: str) -> Poin
 
 
 def spacing_of(axis: xr.Variable, where: str) -> float:
-    """The distance of neighbouring pixels, negative along a falling axis.
+    """Return the distance of neighbouring pixels, negative along a decreasing axis.
 
-    Errors: DataError where it is not the same all along.
+    Errors: DataError if it is not constant.
     """
     centres = np.asarray(axis.values, dtype=np.float64)
     name = axis.dims[0]
     if centres.size < 2:
         raise DataError(
-            f"{where}: a single pixel along {name}, so the size of pixels is not known; it cannot"
-            " be resampled."
+            f"{where}: a single pixel along {name}, so the pixel size is unknown; it cannot be"
+            " resampled."
         )
     spacing = float((centres[-1] - centres[0]) / (centres.size - 1))
     if spacing == 0 or np.abs(np.diff(centres) - spacing).max() > 1e-2 * abs(spacing):
@@ -200,8 +196,8 @@ def spacing_of(axis: xr.Variable, where: str) -> float:
 def overlaps(
     first_edge: float, size: float, count: int, new_edge: float, new_size: float, new_count: int
 ) -> Overlaps:
-    """Pixels of `size` from `first_edge` on, and larger ones of `new_size` from `new_edge` on,
-    both rising → their overlaps.
+    """Return the overlaps of `count` pixels of `size` starting at `first_edge` with `new_count`
+    larger ones of `new_size` starting at `new_edge`, both in increasing order.
     """
     starts = new_edge + new_size * np.arange(new_count)
     first = np.floor((starts - first_edge) / size + 1e-9).astype(np.intp)
@@ -211,14 +207,14 @@ def overlaps(
         old_starts, starts[:, None]
     )
     share = length / new_size
-    # 1e-9: a neighbour touched by rounding alone
+    # 1e-9: a neighbour that is touched only because of rounding
     share[(share < 1e-9) | (index < 0) | (index >= count)] = 0.0
     return Overlaps(np.clip(index, 0, count - 1), share)
 
 
 def _coarsen(axis: xr.Variable, spacing: float, new_size: float) -> tuple[Overlaps, xr.Variable]:
-    """The overlaps along an axis and its new centres, which run the way of the old ones."""
-    # a falling axis is measured backwards; multiples stay multiples
+    """Return the overlaps along an axis and the new centres, in the direction of the old ones."""
+    # a decreasing axis is negated; multiples stay multiples
     sign = 1.0 if spacing > 0 else -1.0
     size = abs(spacing)
     first_edge = sign * float(axis.values[0]) - size / 2
@@ -232,8 +228,8 @@ def _coarsen(axis: xr.Variable, spacing: float, new_size: float) -> tuple[Overla
 def _pixels_of(
     source: Place, target: Place, dy: float, dx: float, where: str, target_where: str
 ) -> tuple[FloatArray, FloatArray]:
-    """Rows and columns of `source`, not rounded, at points `dy`, `dx` pixels off the centres of
-    `target`: (y, x) each.
+    """Return fractional rows and columns of `source`, each (y, x), at points `dy`, `dx` pixels from
+    the centres of `target`.
     """
     y = target["y"].values + dy * spacing_of(target["y"], target_where)
     x = target["x"].values + dx * spacing_of(target["x"], target_where)
@@ -245,15 +241,15 @@ def _pixels_of(
 
 
 def _points_across(rows: FloatArray, columns: FloatArray) -> int:
-    """How many old pixels a new one is wide, at its widest in the middle of the grids, rounded
-    up.
+    """Return the width of a new pixel in old pixels, the larger of both directions, rounded up.
+    The median over the grid is used.
     """
     widths = [1.0]
     for part in (rows, columns):
         for axis in (0, 1):
             steps = np.abs(np.diff(part, axis=axis))
             if np.isfinite(steps).any():
-                # few cross the 360th degree
+                # the median ignores the few steps across 360°
                 widths.append(float(np.quantile(steps[np.isfinite(steps)], 0.5, method="lower")))
     return math.ceil(max(widths) - 0.01)
 

@@ -1,4 +1,4 @@
-"""One radar file, described."""
+"""The description of one radar file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +16,17 @@ __all__ = ["ZR", "Layout", "RadarFile", "ReadOptions"]
 class Layout:
     """How a file stores rain: the same in all files of a series.
 
-    variable: the file's name of the rain.
+    variable: name of the rain in the file.
     shape: (y, x).
-    units: of the values that its reader gives.
-    accumulation_minutes: over which an amount was gathered; None for rates and reflectivity.
-    zr: (a, b) of Z = a R^b for reflectivity: what the file itself says; else describe_file puts the
-    user's, or the service's own.
-    packing: (scale, offset) from numbers as stored to values in `units`, for messages that quote
-    the stored number.
-    dims: the file's names of (time, y, x), for self-describing formats; None for one it has not.
-    missing: numbers as stored that mean missing though the file does not say so: known of its
-    service.
+    units: of the values that the reader returns.
+    accumulation_minutes: of an amount; None for rates and reflectivity.
+    zr: (a, b) of Z = a R^b for reflectivity, as stated in the file; else describe_file inserts the
+    user's, or that of the service.
+    packing: (scale, offset) from stored numbers to values in `units`, for messages that quote the
+    stored number.
+    dims: names in the file of the dimensions (time, y, x), for self-describing formats; None for a
+    missing one.
+    missing: stored numbers that mean missing, known for the service but not declared in the file.
     """
 
     variable: str
@@ -41,7 +41,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class RadarFile:
-    """One file, described: nothing but its frames is left to be read.
+    """The description of one file: everything except its frames.
 
     `format` is the name of its reader.
     """
@@ -49,7 +49,7 @@ class RadarFile:
     path: Path
     format: str
     layout: Layout
-    times: Times  # (frames,) datetime64[ns] in UTC, as the file orders them
+    times: Times  # (frames,) datetime64[ns] in UTC, in the order of the file
     place: Place
     attrs: dict[str, str]
 
@@ -60,9 +60,9 @@ def _whole() -> slice:
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What a reader reads: these frames, rows and columns of a file, by what the user says of it.
+    """A request to a reader: frames, rows and columns of a file, with the user's options.
 
-    All of them where not given.
+    The default is all of them.
     """
 
     file: RadarFile
@@ -78,5 +78,5 @@ class ReadRequest:
 
     @property
     def dry(self) -> Dry:
-        """Return the numbers that the user says mean dry, and what dry is in the file's units."""
+        """Return the stored numbers that the user declares dry, and the dry value in the units."""
         return missing_numbers(self.options.dry_value), dry_in(self.file.layout.units)

@@ -1,18 +1,18 @@
-"""The registry of formats: how each is told, and which module reads it.
+"""The registry of formats: how each is recognized, and which module reads it.
 
-A reader is imported when a file of its format is met.
+A reader is imported when the first file of its format is read.
 
 A reader is a module with two functions:
 
-    describe(path, options) -> RadarFile       what the file holds, frames unread
+    describe(path, options) -> RadarFile       the description of the file, without reading frames
     read(request) -> Values                    float64 (time, y, x) in the units of the file's
                                                layout, NaN = missing
 
-Their errors are MissingInputError and DataError, naming the file, what is wrong and what to do.
+They raise MissingInputError and DataError, naming the file, what is wrong and what to do.
 
-Ours are in `nowcast.radar.reading.readers`. A package adds its own by an entry point of the group
-`nowcast.readers`, whose name is that of the format, and which names a `Format`. Formats of packages
-are tried first, because ours take any HDF5, NetCDF or TIFF file.
+Built-in readers are in `nowcast.radar.reading.readers`. A package adds its own with an entry point
+in the group `nowcast.readers`, named like the format and pointing to a `Format`. Formats of
+packages are tried first, because the built-in ones accept any HDF5, NetCDF or TIFF file.
 """
 
 import re
@@ -39,7 +39,7 @@ from nowcast.radar.reading.storage import Values, explain, explained, first_line
 from nowcast.radar.reading.units import ZR_RELATIONS, choose_units, quantity_of
 from nowcast.untrusted.isolation import isolated
 
-START = 1024  # bytes from which a format is told
+START = 1024  # first bytes, from which a format is recognized
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -47,12 +47,12 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 class Format:
     """A format that nowcast reads.
 
-    suffixes: of the files that a folder is searched for, in lower case, without .gz.
-    tells: whether a file is of this format, from its path and its first bytes (unpacked where
+    suffixes: of files to search for in a folder, in lower case, without .gz.
+    tells: returns whether a file has this format, from its path and its first bytes (unpacked if
     gzipped).
-    zr: (a, b) of Z = a R^b that the service is known to use, where neither its files nor the user
-    say.
-    module: its reader, as "my_package.reader"; None for ours, called like the format.
+    zr: (a, b) of Z = a R^b of the service, used if neither its files nor the user give one.
+    module: its reader, such as "my_package.reader"; None for built-in readers, named like the
+    format.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Format:
 
 
 def describe_file(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of the file or store at `path`.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -71,16 +71,17 @@ def describe_file(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read_frames(request: ReadRequest) -> Values:
-    """What is asked of a file, in the units of its layout: float64 (time, y, x), NaN = missing.
+    """Read the requested part of a file in the units of its layout: float64 (time, y, x), NaN =
+    missing.
 
-    Errors: as describe_file.
+    Errors: see describe_file.
     """
     file = without_place(request.file)
     return isolated(file.path, _read, replace(request, file=file))
 
 
 def without_place(file: RadarFile) -> RadarFile:
-    """What a reader needs of a file, small enough to be sent to another process."""
+    """Return the description without place, small enough to send to another process."""
     return replace(file, place={})
 
 
@@ -106,25 +107,25 @@ def _described(path: Path, options: ReadOptions) -> RadarFile:
     zr = file.layout.zr or options.zr or format_named(name).zr
     if zr is None:
         raise DataError(
-            f"{path}: {file.layout.variable!r} is reflectivity, and by which Z-R relation it"
-            " becomes rain is not said; set data.zr to a and b of Z = a R^b, as [200,1.6], or to"
-            f" one of {', '.join(ZR_RELATIONS)}."
+            f"{path}: {file.layout.variable!r} is reflectivity, and its Z-R relation is unknown;"
+            " set data.zr to a and b of Z = a R^b, such as [200,1.6], or to one of"
+            f" {', '.join(ZR_RELATIONS)}."
         )
     return replace(file, layout=replace(file.layout, zr=zr))
 
 
 def reader(name: str) -> ModuleType:
-    """The module that reads a format.
+    """Return the module that reads a format.
 
-    Errors: as format_named; MissingLibraryError naming the extra it needs.
+    Errors: see format_named; MissingLibraryError naming the extra to install.
     """
     return import_module(format_named(name).module or f"nowcast.radar.reading.readers.{name}")
 
 
 def format_named(name: str) -> Format:
-    """Return the format of this name, ours or that of an installed package.
+    """Return the format of this name, built-in or of an installed package.
 
-    Errors: ConfigError for an unknown name; MissingLibraryError for a package that cannot be used.
+    Errors: ConfigError for an unknown name; MissingLibraryError for an unusable package.
     """
     known = FORMATS.get(name) or _installed(tuple(sys.path)).get(name)
     if known is None:
@@ -135,14 +136,14 @@ def format_named(name: str) -> Format:
 def formats() -> dict[str, Format]:
     """Return all formats by name, in the order in which they are tried.
 
-    Errors: MissingLibraryError for a package that cannot be used.
+    Errors: MissingLibraryError for an unusable package.
     """
     return _installed(tuple(sys.path)) | FORMATS
 
 
 @lru_cache(maxsize=1)
 def _installed(path: tuple[str, ...]) -> dict[str, Format]:
-    """Formats of packages; path: where Python looks for them."""
+    """Return the formats of packages; path: where Python searches for them."""
     return {name: _loaded(name) for name in plugins(READERS) if name not in FORMATS}
 
 
@@ -150,15 +151,15 @@ def _loaded(name: str) -> Format:
     known = load_plugin(READERS, name)
     if not isinstance(known, Format) or known.module is None:
         raise MissingLibraryError(
-            f"{name}: what the package {package_of(plugins(READERS)[name])} adds to {READERS} is no"
-            " Format that names its module; update the package, or remove it."
+            f"{name}: the entry in {READERS} of the package {package_of(plugins(READERS)[name])} is"
+            " not a Format with a module; update the package, or remove it."
         )
     return known
 
 
 @contextmanager
 def _package_named(name: str, path: Path) -> Iterator[None]:
-    """Within this block a fault in the reader of a package is told of the package, too."""
+    """Within this block, an unexpected error in a package's reader also names the package."""
     try:
         yield
     except (NowcastError, OSError, MemoryError):
@@ -174,7 +175,7 @@ def _package_named(name: str, path: Path) -> Iterator[None]:
 
 
 def format_of(path: Path) -> str:
-    """The name of the format of a file, told by its content first and its name second.
+    """Return the name of the format of a file, recognized by content first and by name second.
 
     Errors: MissingInputError, DataError.
     """
@@ -187,17 +188,17 @@ def format_of(path: Path) -> str:
     raise (
         DataError(f"{path}: this is {archive}.")
         if archive
-        else explain(path, DataError("its format is not known"))
+        else explain(path, DataError("unknown format"))
     )
 
 
 def start_of(path: Path) -> bytes:
-    """The first bytes of a file, unpacked where it is gzipped; b"" of a folder."""
+    """Return the first bytes of a file, unpacked if it is gzipped; b"" for a folder."""
     return b"" if path.is_dir() else unpacked(path, START)
 
 
 def bare_suffix(path: Path) -> str:
-    """The suffix in lower case, that before .gz where there is one: 'a.PGM.gz' → '.pgm'."""
+    """Return the suffix in lower case, ignoring a final .gz: 'a.PGM.gz' → '.pgm'."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
@@ -210,13 +211,13 @@ def _is_knmi(path: Path, start: bytes) -> bool:
 
 
 def _hdf5_has(path: Path, names: set[str]) -> bool:
-    """Whether an HDF5 file has these groups or datasets."""
+    """Return whether an HDF5 file has these groups or datasets."""
     from nowcast.radar.reading.hdf5 import open_file
 
     try:
         with open_file(path) as file:
             return all(name in file for name in names)
-    except (DataError, MissingInputError):  # its reader says what is wrong
+    except (DataError, MissingInputError):  # another reader reports what is wrong
         return False
 
 
@@ -228,7 +229,7 @@ def _is_zarr(path: Path, start: bytes) -> bool:
 
 
 def _is_radolan(path: Path, start: bytes) -> bool:
-    """Product, day and time, 10000 for a composite, month and year, BY: b'RY230850100000821BY…'."""
+    """Match product, day, time, 10000 (composite), month, year and BY: b'RY230850100000821BY…'."""
     return re.match(rb"[A-Z][A-Z0-9]\d{6}10000\d{4}BY", start) is not None
 
 
@@ -264,4 +265,4 @@ FORMATS: dict[str, Format] = {
     "radolan": Format("DWD RADOLAN binary", ("", ".bin"), _is_radolan, ZR_RELATIONS["dwd"]),
     "meteonet": Format("MeteoNet .npz", (".npz",), _is_meteonet),
 }
-"""Our formats by their name in `data.format`, in the order in which they are tried."""
+"""Built-in formats by their name in `data.format`, in the order in which they are tried."""

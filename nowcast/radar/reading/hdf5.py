@@ -1,5 +1,5 @@
-"""What radar files in HDF5 have in common: opened with errors for people, attributes read in
-every spelling, the image placed.
+"""Common parts of the HDF5 readers: opening with clear errors, reading attributes in any type, and
+georeferencing the image.
 """
 
 import io
@@ -29,15 +29,15 @@ from nowcast.untrusted.files import refuse_irregular, refuse_unsound, refuse_uns
 log = logging.getLogger(__name__)
 
 Node = Any
-"""A group or dataset of h5py, which has no types."""
-_EARTH_KM = 10_000.0  # an Earth with a smaller radius is measured in km
+"""A group or dataset of h5py, which has no type annotations."""
+_EARTH_KM = 10_000.0  # a smaller Earth radius must be in km
 
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Node]:
-    """The root of an HDF5 file, gzipped or not.
+    """Open an HDF5 file, gzipped or not; gives its root.
 
-    Errors: MissingInputError, DataError where it is damaged.
+    Errors: MissingInputError, DataError if it is damaged.
     """
     with storage.only_reader():  # h5py may share its HDF5 library with netCDF4
         try:
@@ -48,9 +48,10 @@ def open_file(path: Path) -> Iterator[Node]:
 
 
 def _sound(path: Path) -> Path | io.BytesIO:
-    """What to open, all of whose data lie in it: the file, or unpacked in memory.
+    """Return what to open, the file or its unpacked content, after checking that it does not refer
+    to other files.
 
-    Errors: as refuse_unsound and storage.unpacked.
+    Errors: see refuse_unsound and storage.unpacked.
     """
     refuse_irregular(path)
     with open(path, "rb") as file:
@@ -64,16 +65,16 @@ def _sound(path: Path) -> Path | io.BytesIO:
 
 
 def group(parent: Node, name: str) -> Node | None:
-    """The group `name` in `parent`; None where there is none.
+    """Return the group `name` in `parent`, or None.
 
-    Errors: KeyError where it is there and damaged.
+    Errors: KeyError if it exists but is damaged.
     """
     found = _member(parent, name)
     return found if hasattr(found, "keys") else None
 
 
 def image(parent: Node, name: str) -> Node | None:
-    """The dataset of numbers `name` in `parent`; None where there is none. Errors: as group."""
+    """Return the numeric dataset `name` in `parent`, or None. Errors: see group."""
     found = _member(parent, name)
     return (
         found
@@ -85,12 +86,12 @@ def image(parent: Node, name: str) -> Node | None:
 def _member(parent: Node, name: str) -> Node:
     if name not in parent:
         return None
-    return parent[name]  # get() gives None of a damaged one, too
+    return parent[name]  # get() would return None also for a damaged one
 
 
 def raw(groups: Iterable[Node | None], name: str) -> np.ndarray[Any, Any] | None:
-    """The attribute `name` of the first group that has it, flat; None where none has, or it is
-    empty.
+    """Return the attribute `name` of the first group that has it, flattened; None if it is missing
+    or empty.
     """
     for one in groups:
         if one is not None and name in one.attrs:
@@ -101,24 +102,24 @@ def raw(groups: Iterable[Node | None], name: str) -> np.ndarray[Any, Any] | None
 
 
 def text(groups: Iterable[Node | None], name: str) -> str | None:
-    """A text attribute, stored as bytes, text or an array of either; None where no group has
-    it, or it is blank.
+    """Return a text attribute, stored as bytes, text or an array of either; None if it is missing
+    or blank.
     """
     values = raw(groups, name)
     return None if values is None else _plain(values[0]) or None
 
 
 def number(groups: Iterable[Node | None], name: str, path: Path) -> float | None:
-    """A number, or a text that spells one; NaN too.
+    """Return a numeric attribute, stored as number or text; may be NaN, None if it is missing.
 
-    A single-precision 0.01 is 0.01. Errors: DataError where it is no number.
+    A single-precision 0.01 becomes 0.01. Errors: DataError if it is not a number.
     """
     values = raw(groups, name)
     return None if values is None else _number(values[0], name, path)
 
 
 def numbers(groups: Iterable[Node | None], name: str, path: Path) -> list[float]:
-    """An attribute of several numbers; [] where no group has it. Errors: as number."""
+    """Return an attribute of several numbers; [] if it is missing. Errors: see number."""
     values = raw(groups, name)
     return [] if values is None else [_number(value, name, path) for value in values]
 
@@ -133,49 +134,47 @@ def _number(value: Any, name: str, path: Path) -> float:
         return float(_plain(value))
     except ValueError as error:
         raise DataError(
-            f"{path}: its attribute {name} is {_plain(value)!r}, not a number; mend this file."
+            f"{path}: its attribute {name} is {_plain(value)!r}, not a number; correct this file."
         ) from error
 
 
 def check_size(
     name: str, data: Node, first: tuple[str, Node], stated: Sequence[float | None], path: Path
 ) -> None:
-    """Errors: DataError where an image is not (y, x), not of the size (y, x) that the file states,
-    or not of that of the first one.
+    """Errors: DataError if an image is not (y, x), or its size differs from the size (y, x) stated
+    in the file, or from the first image.
 
-    name: of the image. first: name and image. stated: None where the file says nothing.
+    name: of the image. first: name and image. stated: None for what the file does not state.
     """
     shape = data.shape
     if len(shape) != 2 or 0 in shape:
         raise DataError(
-            f"{path}: {name} is of the size {shape}; nowcast needs (y, x): name another one with"
+            f"{path}: {name} has the shape {shape}; nowcast needs (y, x): name another one with"
             " data.variable."
         )
     said = tuple(number or size for number, size in zip(stated, shape, strict=True))
     if said != shape:
         raise DataError(
-            f"{path}: {name} is of the size {shape}, but says {said[0]:g} x {said[1]:g}; compare it"
+            f"{path}: {name} has the size {shape}, but states {said[0]:g} x {said[1]:g}; compare it"
             " with its source."
         )
     if shape != first[1].shape:
         raise DataError(
-            f"{path}: {first[0]} is of the size {first[1].shape}, {name} of {shape}; set"
-            " data.variable to one."
+            f"{path}: {first[0]} has the size {first[1].shape}, {name} has {shape}; set"
+            " data.variable to one of them."
         )
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Where a file says that its image lies.
+    """The location of an image as stated in its file.
 
     projection: a PROJ text.
     shape: (y, x).
-    pixel: its size in x and y, y below 0 where rows run south; None where the file does not say.
-    upper_left: x and y of the outer edge of the first pixel; None where only the corners say.
-    corners: (name, longitude, latitude) of outer corners named LL, UL, UR or LR, as far as the file
-    says.
-    unit: of pixel and upper_left, in metres (1 for degrees); None where it is that of the
-    projection.
+    pixel: its size in x and y, y negative if rows run south; None if not stated.
+    upper_left: x and y of the outer edge of the first pixel; None if only corners are stated.
+    corners: (name, longitude, latitude) of the stated outer corners, named LL, UL, UR or LR.
+    unit: of pixel and upper_left, in metres (1 for degrees); None for that of the projection.
     """
 
     projection: str
@@ -189,12 +188,11 @@ class Footprint:
 
 @lru_cache(maxsize=64)
 def place_of_footprint(footprint: Footprint) -> Place:
-    """x and y of pixel centres in metres (degrees on a grid of longitude and latitude) and the CRS;
-    {} where the file is silent.
+    """Return x and y of pixel centres in metres (degrees on a longitude-latitude grid) and the CRS;
+    {} if the file does not state enough.
 
-    It is {} too, and that is said, where corners, pixel size and number of pixels are more than a
-    pixel at odds: rain can be forecast without knowing where it falls, but a forecast must not
-    state a place that may be wrong.
+    If corners, pixel size and number of pixels disagree by more than a pixel, {} is returned with a
+    warning: a forecast without a location is possible, but it must not state a wrong one.
     """
     import pyproj
 
@@ -221,8 +219,8 @@ def place_of_footprint(footprint: Footprint) -> Place:
     columns, rows = _pixels_off(corners, edge, pixel, footprint.shape)
     if not max(columns, rows) <= 1.0:  # NaN too
         log.warning(
-            "%s: its corners lie %.3g columns and %.3g rows from where its projection, pixel size"
-            " and %d x %d pixels put them, so the grid has no place.",
+            "%s: its corners are %.3g columns and %.3g rows from where its projection, pixel size"
+            " and %d x %d pixels put them, so the grid will have no location.",
             footprint.where,
             columns,
             rows,
@@ -241,7 +239,7 @@ def place_of_footprint(footprint: Footprint) -> Place:
 def _in_one_turn(
     corners: dict[str, tuple[float, float]], upper_left: tuple[float, float] | None
 ) -> dict[str, tuple[float, float]]:
-    """Corners in degrees, those of the east on from those of the west, also across the date
+    """Return corners in degrees, with eastern longitudes above western ones, also across the date
     line.
     """
     west = (
@@ -256,11 +254,11 @@ def _in_one_turn(
 
 
 def _in_metres(projection: str) -> tuple[str, float]:
-    """A PROJ text → (the same with x and y in metres, what its own unit is in metres); degrees
-    stay, and are 1.
+    """PROJ text → (the same with x and y in metres, its original unit in metres); degrees stay
+    unchanged, with unit 1.
 
-    An Earth of 6378.137 is measured in km, and so are x, y and their false origins: KNMI and
-    MeteoSwiss write it so.
+    With an Earth radius of 6378.137, radius, x, y and false origins are in km, as KNMI and
+    MeteoSwiss write them.
     """
     parts = dict(part.lstrip("+").partition("=")[::2] for part in projection.split())
     try:
@@ -270,7 +268,7 @@ def _in_metres(projection: str) -> tuple[str, float]:
             if scale != 1.0 and name in parts:
                 parts[name] = repr(round(float(parts[name]) * scale, 6))
     except (KeyError, ValueError):
-        return projection, math.nan  # no unit, so no place: the check of the corners says so
+        return projection, math.nan  # unknown unit, so no location: the corner check logs it
     kept = {name: value for name, value in parts.items() if name not in ("units", "to_meter")}
     return " ".join(
         f"+{name}={value}" if value else f"+{name}" for name, value in kept.items()
@@ -278,7 +276,7 @@ def _in_metres(projection: str) -> tuple[str, float]:
 
 
 def _side(corners: dict[str, tuple[float, float]], names: tuple[str, str], k: int) -> float | None:
-    """x (k = 0) or y (1) of a side of the image, by those of its two corners that are known."""
+    """Return x (k = 0) or y (k = 1) of a side of the image, from its known corners."""
     known = [corners[name][k] for name in names if name in corners]
     return sum(known) / len(known) if known else None
 
@@ -296,7 +294,7 @@ def _pixel_by_corners(
 def _edge_by_corners(
     corners: dict[str, tuple[float, float]], pixel: tuple[float, float], shape: tuple[int, int]
 ) -> tuple[float, float]:
-    """x and y of the outer edge of the first pixel, by the corners that are known: one at least."""
+    """Return x and y of the outer edge of the first pixel, from at least one known corner."""
     left, top = _side(corners, ("UL", "LL"), 0), _side(corners, ("UL", "UR"), 1)
     if left is None:
         left = next(x for x, _ in corners.values()) - shape[1] * pixel[0]
@@ -311,8 +309,8 @@ def _pixels_off(
     pixel: tuple[float, float],
     shape: tuple[int, int],
 ) -> tuple[float, float]:
-    """How many (columns, rows) the corner that is furthest off lies from where edge, pixel size
-    and shape put it.
+    """Return the largest distance (columns, rows) of a corner from its position computed from edge,
+    pixel size and shape.
     """
     if not all(math.isfinite(size) and size for size in pixel):
         return math.inf, math.inf

@@ -1,6 +1,4 @@
-"""What a user may say about radar files. Nothing heavy is imported: it is part of a
-configuration, too.
-"""
+"""Options for reading radar files. No heavy imports, since they are part of the configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +10,16 @@ ZR = tuple[float, float]
 if TYPE_CHECKING:
     Relation = ZR | None
     Numbers = float | Sequence[float] | None
-else:  # OmegaConf knows no union of a number and a list; RadarConfig checks what it is given
+else:  # OmegaConf does not support a union of number and list; RadarConfig checks the values
     Relation = Numbers = Any
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may say about files: each is for what a file leaves open, but `format` and
-    `units`, which overrule the file.
+    """Options for reading files. They are used for what a file does not state; `format`, `units`,
+    `missing_value` and `dry_value` override the file.
 
-    missing_value, dry_value: numbers as stored that mean "not covered", and "no rain"; both
-    overrule what the file calls them.
+    missing_value, dry_value: stored numbers that mean "not covered", and "no rain".
 
     Example:
         >>> ReadOptions(units="mm", accumulation_minutes=5).max_rate

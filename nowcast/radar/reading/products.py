@@ -1,5 +1,5 @@
-"""What is known of services' NetCDF and Zarr files that these do not say themselves, each with
-its source.
+"""Known facts about NetCDF and Zarr files of some services that the files do not state, with
+sources.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Axis = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Product:
-    """What to take of a file that is silent: units, the minutes of a sum, and numbers as stored
+    """Values for what a file does not state: units, minutes of accumulation, and stored numbers
     that mean missing.
     """
 
@@ -30,19 +30,18 @@ class Product:
     missing: tuple[float, ...] = ()
 
 
-# DWD, "RADOLAN/RADVOR: formats of the composites": sums in mm over so many minutes, on a grid of
-# 900 x 900, 1100 x 900 or, by
-# now, 1200 x 1100 pixels. Some files call their mm "kg", others are silent.
+# DWD, "RADOLAN/RADVOR: formats of the composites": sums in mm over these minutes, on a grid of
+# 900 x 900, 1100 x 900 or, today, 1200 x 1100 pixels. Some files state "kg" instead of mm, others
+# have no units.
 _RADOLAN_MINUTES = {"RY": 5.0, "YW": 5.0, "RV": 5.0, "RW": 60.0}
-# On a sphere, its pixels 1 km wide and counted from 9 E 51 N, which lies on a corner of four.
+# On a sphere, with pixels of 1 km counted from 9 E 51 N, a common corner of four pixels.
 RADOLAN_PROJ = f"{radolan.PROJECTION} {radolan.EARTHS['sphere']}"
 _RADOLAN_ANCHOR = (9.0, 51.0)
 _PIXEL = 1000.0
 
-# The sample of pycomlink, (latitude, longitude) of its first and last pixels: in the North Sea,
-# where RADOLAN has no pixel. They are 1 km
-# apart only on a map some 8.5 degrees further south and 7.5 further east, so its publisher moved
-# it; where from is not said.
+# (latitude, longitude) of the corner pixels of the sample of pycomlink: in the North Sea, outside
+# RADOLAN. Pixels are 1 km apart only on a map some 8.5 degrees further south and 7.5 further east,
+# so the publisher has moved the sample; its true location is not stated.
 _MOVED = {
     (0, 0): (56.88, 1.23),
     (0, -1): (56.87, 4.11),
@@ -51,17 +50,17 @@ _MOVED = {
 }
 _MOVED_SHAPE = (190, 228)
 
-# OpenMRG of SMHI as poligrain hands it out: named an amount, but in mm/h (its median ratio to
-# SMHI's own file of rates is 1.003);
-# the original (doi.org/10.5281/zenodo.6673750) is in dBZ, under another name.
+# OpenMRG of SMHI as distributed by poligrain: called an amount, but in mm/h (its median ratio to
+# SMHI's own file of rates is 1.003). The original (doi.org/10.5281/zenodo.6673750) is in dBZ, with
+# another name.
 _OPENMRG = Product("mm h-1")
-# Rainfields 3 of the Bureau of Meteorology declares -1 as missing. -2 it does not, but has it among
-# the -1 (seen: 2020-10-31).
+# Rainfields 3 of the Bureau of Meteorology declares -1 as missing; -2 is not declared, but occurs
+# among the -1 (seen: 2020-10-31).
 _RAINFIELDS = Product(missing=(-2.0,))
 
 
 def product_of(file: xr.Dataset, field: xr.DataArray) -> Product:
-    """What is known of the product that `field` of `file` is; nothing, for most."""
+    """Return the known facts about the product in `field` of `file`; none for most products."""
     product = str(
         file.attrs.get("producttype", field.name if field.shape[-2:] in radolan.GRIDS else "")
     )
@@ -75,16 +74,14 @@ def product_of(file: xr.Dataset, field: xr.DataArray) -> Product:
 
 
 def on_known_grid(place: Place, where: str) -> Place:
-    """`place` as it is known to be, where a service's files say it badly.
+    """Return `place` corrected for services whose files describe it badly; unchanged for others.
 
-    In metres and with its grid mapping, where x and y have no units but, by its latitudes, are km
-    of RADOLAN's grid.
+    x and y without units that are km of RADOLAN's grid (checked by latitude and longitude) become
+    metres, with a grid mapping. If they are lower left corners, as from wradlib, they become
+    centres, shifted by half a pixel; latitude and longitude, also of the corners, are left out.
 
-    Where they are lower left corners, as wradlib gives them, they become centres, half a pixel on;
-    latitude and longitude, which are of the corners as well, are then left out.
-
-    In metres from its southern and western edge, without a place on earth, where its latitudes and
-    longitudes are known to be wrong.
+    If latitudes and longitudes are known to be wrong, x and y become metres from the western and
+    southern edge, without a location on Earth.
     """
     if _is_moved(place):
         return {
@@ -118,7 +115,7 @@ def on_known_grid(place: Place, where: str) -> Place:
 
 
 def _is_moved(place: Place) -> bool:
-    """Whether it is the sample whose publisher moved it, by its corners."""
+    """Return whether the corners are those of the sample that its publisher moved."""
     if not {LATITUDE, LONGITUDE} <= place.keys() or place[LATITUDE].shape != _MOVED_SHAPE:
         return False
     corners = [
@@ -130,8 +127,8 @@ def _is_moved(place: Place) -> bool:
 
 
 def _agree(place: Place, x: Axis, y: Axis, to_xy: "pyproj.Proj") -> bool:
-    """Whether latitude and longitude, in this projection, are at x and y to within a pixel: at
-    the sides and in the middle.
+    """Return whether projected latitude and longitude agree with x and y to within a pixel, at the
+    edges and in the middle.
     """
     rows, columns = np.meshgrid(
         *([0, size // 2, size - 1] for size in (y.size, x.size)), indexing="ij"

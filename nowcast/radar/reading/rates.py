@@ -1,4 +1,4 @@
-"""The frames of a series as a lazy array: read when asked for, in mm/h, checked."""
+"""The frames of a series as a lazy array: read on access, converted to mm/h and checked."""
 
 import logging
 from dataclasses import replace
@@ -22,20 +22,20 @@ from nowcast.untrusted.isolation import isolated
 log = logging.getLogger(__name__)
 
 _LARGEST = np.finfo(np.float32).max  # mm/h; beyond it a rate is infinite
-_LEAST_DBZ = -90.0  # no radar measures less; -99, -999 and -9999 are fill values
+_LEAST_DBZ = -90.0  # radars do not measure less; -99, -999 and -9999 are fill values
 
 
 class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
     """(time, y, x) in mm/h, float32, NaN = missing.
 
-    Holds no frame: indexing reads those asked for, in any process.
+    Frames are not kept: indexing reads them, in any process.
     """
 
     def __init__(self, series: Series, options: ReadOptions) -> None:
         self.series, self.options = series, options
         self.shape = (len(series.times), *series.files[0].layout.shape)
         self.dtype = np.dtype(np.float32)
-        self.high = 0  # values above max_rate met so far
+        self.high = 0  # values above max_rate read so far
         self.said = False
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -44,11 +44,11 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
         )
 
     def close(self) -> None:
-        """Close the files of this array that are open in this process; it stays usable."""
+        """Close the open files of this array; it stays usable."""
         storage.close_files({str(file.path) for file in self.series.files})
 
     def _read(self, key: tuple[Any, ...]) -> Any:
-        """Frames, rows and columns by integer, slice or integer array → the values."""
+        """Read frames, rows and columns given by integer, slice or integer array."""
         spots, rows, columns = (
             np.atleast_1d(np.arange(size)[one]) for size, one in zip(self.shape, key, strict=True)
         )
@@ -71,7 +71,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
     def _runs(
         self, wanted: npt.NDArray[np.intp], shape: tuple[int, ...]
     ) -> list[npt.NDArray[np.intp]]:
-        """Cut `wanted` (rising) where the file changes, a frame is left out, or a block of
+        """Split `wanted` (increasing) where the file changes, a frame is skipped, or a block of
         memory is full.
         """
         if wanted.size == 0 or 0 in shape:
@@ -93,7 +93,7 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
             self.said = True
             log.warning(
                 "%s: %d values of the %d frame(s) from %s on are above data.max_rate=%g mm/h and"
-                " %s; so will others like them.",
+                " %s; further ones will be treated the same without a warning.",
                 file.path,
                 high,
                 len(run),
@@ -109,9 +109,9 @@ class FrameArray(BackendArray):  # type: ignore[misc, unused-ignore]
 
 
 def read_rates(request: ReadRequest, times: Times) -> tuple[Float32Array, int]:
-    """What is asked of a file, whose frames are of these times → as to_rate.
+    """Read the requested part of a file, with frames of these times; return the same as to_rate.
 
-    Errors: as read_frames and to_rate; DataError if the file has fewer frames.
+    Errors: see read_frames and to_rate; DataError if the file has fewer frames.
     """
     file = without_place(request.file)
     return isolated(file.path, _read_rates, replace(request, file=file), times)
@@ -127,18 +127,18 @@ def _read_rates(request: ReadRequest, times: Times) -> tuple[Float32Array, int]:
 def to_rate(
     stored: storage.Values, file: RadarFile, times: Times, options: ReadOptions
 ) -> tuple[Float32Array, int]:
-    """Values in the units of `file` (time, y, x) → (mm/h as float32, how many values were above
+    """Values in the units of `file` (time, y, x) → (mm/h as float32, number of values above
     max_rate).
 
-    Those become missing, or with above_max_rate="clip" max_rate itself; infinite ones always become
-    missing.
+    Values above max_rate become missing, or max_rate with above_max_rate="clip"; infinite ones
+    always become missing.
 
-    Errors: DataError naming file, time and value where a value below 0 (below -90 dBZ) must be a
-    fill value that is not declared.
+    Errors: DataError naming file, time and value for a value below 0 (below -90 dBZ), which must be
+    an undeclared fill value.
     """
     layout = file.layout
     if units.quantity_of(layout.units) == "reflectivity":
-        assert layout.zr is not None  # describe_file sees to it
+        assert layout.zr is not None  # ensured by describe_file
         rate = units.dbz_to_rate(stored, *layout.zr)
     else:
         rate = stored * units.rate_factor(layout.units, layout.accumulation_minutes)
@@ -154,8 +154,8 @@ def to_rate(
 
 
 def is_impossible(stored: storage.Values, file: RadarFile) -> npt.NDArray[np.bool_]:
-    """Where a value in the units of `file` is below all that a radar gives: less than 0, or
-    than -90 dBZ. -inf dBZ is dry.
+    """Return where values in the units of `file` are lower than any measurement: below 0, or below
+    -90 dBZ. -inf dBZ is dry.
     """
     layout = file.layout
     is_dbz = units.quantity_of(layout.units) == "reflectivity"
@@ -173,7 +173,7 @@ def _refuse_negative(
     frame, row, column = (int(k) for k in np.argwhere(low)[0])
     scale, offset = file.layout.packing
     value = (float(stored[frame, row, column]) - offset) / scale
-    # packed numbers are whole
+    # packed numbers are integers
     value = float(round(value)) if (scale, offset) != (1.0, 0.0) else value
     raise DataError(
         f"{file.path}: {file.layout.variable!r} is {value:g} at {show(times[frame])} (row {row},"
@@ -183,7 +183,7 @@ def _refuse_negative(
 
 
 def _box(index: npt.NDArray[np.intp]) -> tuple[slice, npt.NDArray[np.intp]]:
-    """The smallest slice that holds `index`, and `index` counted from its start."""
+    """Return the smallest slice that contains `index`, and `index` relative to its start."""
     if index.size == 0:
         return slice(0, 0), index
     start = int(index.min())

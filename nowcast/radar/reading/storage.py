@@ -1,6 +1,4 @@
-"""Numbers as a NetCDF file stores them: open files kept a while, packed values unpacked
-exactly, failures named.
-"""
+"""Read stored values: a cache of open NetCDF files, exact unpacking, and clear errors."""
 
 import gzip
 import io
@@ -39,19 +37,17 @@ from nowcast.version import install_command
 Values = npt.NDArray[np.float64]
 Numbers = float | Sequence[float] | None
 Dry = tuple[Sequence[float], float]
-"""Numbers as stored that mean dry, and what dry is in the units of the values: 0, or -inf of
-dBZ.
-"""
+"""Stored numbers that mean dry, and the dry value in the units of the values: 0, or -inf dBZ."""
 
-MAX_OPEN = 4  # open files kept by a process
-# bytes a file may keep unpacked, so that neighbouring frames are not inflated again
+MAX_OPEN = 4  # files that a process keeps open
+# bytes of unpacked chunks cached per file, so that neighbouring frames are not unpacked again
 _CHUNK_CACHE = 64 * 2**20
 _BLOCK = 32 * 2**20  # bytes unpacked at a time
 _GZIP = b"\x1f\x8b"
 _DRY = re.compile(
     r"(^|_)(dry|no_?rain|no_?precip\w*|no_?echo|undetect\w*|below\w*)($|_)", re.IGNORECASE
 )
-# What a file is by its first bytes.
+# File types by their first bytes.
 _KINDS = {
     b"\x89HDF": "NetCDF or HDF5 file", b"CDF": "NetCDF or HDF5 file", b"GRIB": "GRIB file",
     b"II*\0": "GeoTIFF", b"MM\0*": "GeoTIFF", b"II+\0": "GeoTIFF", b"MM\0+": "GeoTIFF",
@@ -59,9 +55,9 @@ _KINDS = {
 
 
 class _Handles:
-    """The few files last read, open.
+    """A cache of the open files read last.
 
-    One reader at a time, for the NetCDF library is not safe with threads.
+    Only one reader at a time, since the NetCDF library is not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -107,7 +103,7 @@ def only_reader() -> Iterator[None]:
 
 
 def close_files(paths: set[str]) -> None:
-    """Close those of these files that are still open; a later read opens them again."""
+    """Close these files if they are open; a later read opens them again."""
     if_running(_close_files, paths)
     _close_files(paths)
 
@@ -123,13 +119,13 @@ def read_values(
     missing_value: Numbers = None,
     dry: Dry = ((), 0.0),
 ) -> Values:
-    """Read `variable` at `index` (dimension → slice; the first entry of any other) → float64 in the
-    order of `index`.
+    """Read `variable` at `index` (dimension → slice; other dimensions: first entry) → float64 with
+    dimensions in the order of `index`.
 
-    A dimension the variable lacks becomes one of size 1. Missing is NaN: the fill values the file
-    declares, values out of its valid range, and `missing_value` as it is stored; dry is what `dry`
-    names. Values are unpacked in double precision, so that 10 × 0.01 × 12 is 1.2.
-    Errors: MissingInputError where the file has gone, DataError where it is damaged.
+    A dimension that the variable lacks gets size 1. NaN replaces declared fill values, values
+    outside the valid range, and the stored numbers `missing_value`; `dry` gives the numbers that
+    mean dry. Values are unpacked in double precision, so 10 × 0.01 × 12 is 1.2.
+    Errors: MissingInputError if the file no longer exists, DataError if it is damaged.
     """
     try:
         with _handles.lock:
@@ -154,16 +150,16 @@ def unpack(
     missing_value: Numbers = None,
     dry: Dry = ((), 0.0),
 ) -> Values:
-    """Values as stored → float64, by `_FillValue`, `missing_value`, `valid_*`, scale, offset,
-    `flag_values`, and by `_Unsigned`.
+    """Stored values → float64, following `_FillValue`, `missing_value`, `valid_*`, `scale_factor`,
+    `add_offset`, `flag_values` and `_Unsigned`.
 
-    CF and the NetCDF Users' Guide take all of them for numbers as stored, but limits of a type
-    wider than the packed one, as floating next to integers, for unpacked ones. A flag that means
-    dry is dry, and any other one missing. What the user names counts for more than what the file
-    declares: a number of `dry` is dry although the file calls it missing.
+    In CF and the NetCDF Users' Guide these attributes are stored numbers, except limits of a type
+    wider than the packed one (such as floats for packed integers), which are unpacked. A flag that
+    means dry becomes dry, any other flag missing. The user's numbers have priority over the file: a
+    number in `dry` is dry even if the file declares it missing.
     """
     raw = _as_meant(raw, str(attrs.get("_Unsigned", "")).lower())
-    with np.errstate(invalid="ignore"):  # a signalling NaN is one as any other
+    with np.errstate(invalid="ignore"):  # signalling NaN
         values = raw.astype(np.float64)
     scale, offset = packing_of(attrs)
     packed = "scale_factor" in attrs or "add_offset" in attrs
@@ -199,8 +195,8 @@ def _out_of_limits(
     attrs: Mapping[str, Any],
     half: float,
 ) -> npt.NDArray[np.bool_]:
-    """Where numbers as stored, or unpacked by limits of a wider type and to half a step, lie
-    beyond the limits of `attrs`.
+    """Return where stored numbers are outside the limits in `attrs`. Limits of a wider type apply
+    to unpacked numbers, with a tolerance of half a step.
     """
     out = np.zeros(raw.shape, dtype=bool)
     for name, limit in attrs.items():
@@ -217,8 +213,8 @@ def _out_of_limits(
 
 
 def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Values of a coordinate: as stored where no attribute packs or masks them, else as unpack
-    has them, limits aside.
+    """Return the values of a coordinate: as stored if no attribute packs or masks them, else as
+    from unpack, ignoring limits.
     """
     kept = {
         name: attrs[name]
@@ -229,11 +225,11 @@ def plain_values(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> npt.NDArray
 
 
 def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDArray[Any]:
-    """Numbers of a signed type as unsigned ones where a flag says that they are meant so: 255 of
-    bytes, which no signed byte holds.
+    """Reinterpret signed numbers as unsigned if a flag shows that they are meant to be: for example
+    255 for bytes, which is out of range for signed bytes.
 
-    Of wider types only their two greatest numbers say so, as 65535. Any other flag that the type
-    does not hold is never met and says nothing; nor does any where another flag is below 0.
+    For wider types only their two largest unsigned numbers show this, such as 65535. Other flags
+    out of range never occur and show nothing; nor does any flag if another one is negative.
     """
     if raw.dtype.kind != "i":
         return raw
@@ -250,8 +246,8 @@ def unsigned_where_meant(raw: npt.NDArray[Any], *flags: float | None) -> npt.NDA
 
 
 def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
-    """The flag of pixels where nothing was detected, which are dry; nothing where it is one of
-    those that mean missing.
+    """Return the flag for pixels without detected rain, which are dry; [] if it is also a flag for
+    missing.
     """
     if undetect is None or any(
         number == undetect or np.isnan([number, undetect]).all()
@@ -262,22 +258,21 @@ def undetected(undetect: float | None, *missing: Numbers) -> list[float]:
 
 
 def packing_of(attrs: Mapping[str, Any]) -> tuple[float, float]:
-    """(scale, offset) of a variable; a single-precision 0.01 is meant as 0.01, not as
-    0.00999999977.
+    """Return (scale, offset) of a variable; single-precision 0.01 becomes 0.01, not 0.00999999977.
 
-    Errors: ValueError where they are not one number each.
+    Errors: ValueError if they are not single numbers.
     """
     scale, offset = (
         np.ravel(attrs.get(name, least))
         for name, least in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
     if scale.size != 1 or offset.size != 1:
-        raise ValueError("scale_factor and add_offset are one number each")
+        raise ValueError("scale_factor and add_offset must be single numbers")
     return float(str(scale[0])), float(str(offset[0]))
 
 
 def missing_numbers(*several: Numbers) -> list[float]:
-    """One list of what may be None, a number or several."""
+    """Join arguments that may be None, a number or several numbers to one list."""
     return [
         float(number)
         for numbers in several
@@ -287,7 +282,7 @@ def missing_numbers(*several: Numbers) -> list[float]:
 
 
 def library(name: str, extra: str, path: str | Path) -> ModuleType:
-    """An optional library. Errors: MissingLibraryError saying which extra brings it."""
+    """Import an optional library. Errors: MissingLibraryError naming the extra to install."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -297,7 +292,7 @@ def library(name: str, extra: str, path: str | Path) -> ModuleType:
 
 
 def unpacked(path: Path, count: int = -1) -> bytes:
-    """The first `count` bytes of a file (-1: all of them), unpacked where it is gzipped.
+    """Return the first `count` bytes of a file (-1: all of them), unpacked if it is gzipped.
 
     Errors: MissingInputError, DataError.
     """
@@ -314,7 +309,7 @@ def unpacked(path: Path, count: int = -1) -> bytes:
 
 
 def _all_of(inside: gzip.GzipFile, path: Path) -> bytes:
-    """Errors: DataError where that is more than any radar file holds."""
+    """Return the whole content. Errors: DataError if it is larger than any radar file."""
     content = io.BytesIO()
     while part := inside.read(_BLOCK):
         refuse_unpacking(content.tell() + len(part), str(path))
@@ -323,7 +318,7 @@ def _all_of(inside: gzip.GzipFile, path: Path) -> bytes:
 
 
 def kept_unpacked(path: Path) -> bytes:
-    """All of a gzipped file, kept for its next frame until it is replaced.
+    """Return the content of a gzipped file, cached until the file changes or another is read.
 
     Errors: OSError, MissingInputError, DataError.
     """
@@ -336,7 +331,8 @@ def _kept_unpacked(path: Path, version: FileVersion) -> bytes:
 
 
 def open_netcdf(path: Path) -> netCDF4.Dataset:
-    """A NetCDF file, held unpacked in memory where it is gzipped, all of whose data lie in it.
+    """Open a NetCDF file, unpacked in memory if it is gzipped, after checking that it does not
+    refer to other files.
 
     Errors: OSError, RuntimeError, DataError, MissingInputError, MissingLibraryError.
     """
@@ -349,15 +345,15 @@ def open_netcdf(path: Path) -> netCDF4.Dataset:
         opened = netCDF4.Dataset(path.name, memory=content)
     else:
         refuse_unsound(path)
-        # a relative one may look like an address in the net
+        # a relative path could be taken for an address
         opened = netCDF4.Dataset(path.absolute())
     _refuse_huge(opened, path)
     return opened
 
 
 def _refuse_huge(group: "netCDF4.Dataset | netCDF4.Group", path: Path) -> None:
-    """Errors: DataError where a variable, of this group or one within it, is of a size that no
-    radar has.
+    """Errors: DataError if a variable of this group, or a group inside it, is too large for radar
+    data.
     """
     for name, variable in group.variables.items():
         refuse_huge(variable.shape, f"{path}: {name}")
@@ -366,17 +362,17 @@ def _refuse_huge(group: "netCDF4.Dataset | netCDF4.Group", path: Path) -> None:
 
 
 def frames_a_block(height: int, width: int) -> int:
-    """How many frames to unpack at a time, so that reading needs little memory beside its
-    result.
+    """Return the number of frames to unpack at a time, so that reading needs little memory besides
+    its result.
     """
     return max(1, _BLOCK // (height * width * 8))
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Whatever a library makes of a file that it cannot read is a fault of the file.
+    """Within this block, any exception of a library becomes an error about the file.
 
-    Errors: as explain.
+    Errors: see explain.
     """
     try:
         yield
@@ -387,11 +383,11 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def explain(path: Path, error: Exception) -> NowcastError:
-    """The error for people when `path` cannot be read: what is at that place instead of a good
+    """Return the error to raise if `path` cannot be read: what was found there instead of a good
     file, and what to do.
 
-    It is a DataError or MissingInputError; an InputOutputError if the machine is at fault, and not
-    the file; of what lies elsewhere as `explain_remote` has it.
+    It is a DataError or MissingInputError, or an InputOutputError if the machine is at fault and
+    not the file. For addresses see `explain_remote`.
     """
     if is_address(path):
         from nowcast.radar.remote.servers import explain_remote
@@ -406,16 +402,16 @@ def explain(path: Path, error: Exception) -> NowcastError:
         return fault
     if isinstance(error, MemoryError):
         return DataError(
-            f"{path}: asks for more memory than is given to one file; it is damaged, or too large:"
-            " look at where it comes from."
+            f"{path}: needs more memory than is allowed for one file; it is damaged, or too large:"
+            " check where it comes from."
         )
     if path.is_dir():
         return DataError(
-            f"{path}: this folder is no Zarr store, or a damaged one ({first_line(error)}); check"
-            " the path."
+            f"{path}: this folder is not a Zarr store, or a damaged one ({first_line(error)});"
+            " check the path."
         )
     if isinstance(error, FileNotFoundError) or not path.exists():
-        return MissingInputError(f"{path}: no such file (any more); check the path.")
+        return MissingInputError(f"{path}: no such file (or removed meanwhile); check the path.")
     try:
         with open(path, "rb") as file:
             start = file.read(512)
@@ -429,11 +425,11 @@ def explain(path: Path, error: Exception) -> NowcastError:
 def _explain_content(path: Path, start: bytes, error: Exception) -> DataError:
     """start: the first bytes of the file."""
     if not start:
-        return DataError(f"{path}: this file is empty; it may still be being written.")
+        return DataError(f"{path}: this file is empty; perhaps it is still being written.")
     if start.lstrip()[:1] == b"<":
         return DataError(
-            f"{path}: this is a web page or XML, not radar data; look into it, the download may"
-            " have failed."
+            f"{path}: this is a web page or XML, not radar data; check its content, the download"
+            " may have failed."
         )
     kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
     if kind is not None:
@@ -443,47 +439,47 @@ def _explain_content(path: Path, start: bytes, error: Exception) -> DataError:
         )
     if start.startswith(_GZIP):
         return DataError(
-            f"{path}: this gzipped file is truncated, damaged or of no format known"
+            f"{path}: this gzipped file is truncated, damaged or of unknown format"
             f" ({first_line(error)}); compare it with its source."
         )
     archive = archive_in_words(path, start)
     if archive:
         return DataError(f"{path}: this is {archive}.")
     return DataError(
-        f"{path}: not a radar file that nowcast knows ({first_line(error)}); set data.format if it"
-        " is one."
+        f"{path}: not a radar file that nowcast recognizes ({first_line(error)}); set data.format"
+        " if it is one."
     )
 
 
 def wrong_size(path: Path, there: int, height: int, width: int, each: int) -> DataError:
-    """The error where a file holds other than `height` x `width` pixels of so many bytes: is it
-    cut short, or no such image?
+    """Return the error for a file whose `there` bytes of pixels are too few or too many for
+    `height` x `width` pixels of `each` bytes.
     """
     needed = height * width * each
     if there < needed:
         return DataError(
-            f"{path}: truncated, or still being written: {there} bytes of pixels, and {height} x"
-            f" {width} need {needed}; compare it with its source."
+            f"{path}: truncated, or still being written: {there} bytes of pixels, but {height} x"
+            f" {width} pixels need {needed}; compare it with its source."
         )
     return DataError(
-        f"{path}: holds more than the {needed} bytes of {height} x {width} pixels that its header"
-        " names; look into it."
+        f"{path}: has more than the {needed} bytes for the {height} x {width} pixels stated in its"
+        " header; compare it with its source."
     )
 
 
 def first_line(error: Exception) -> str:
-    """What a library says went wrong, in one line."""
+    """Return the first line of a library's error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _like(raw: npt.NDArray[Any], limits: Any) -> list[float]:
-    """Fill values or limits as numbers that compare with `raw`: in its precision, and of its
-    sign where that was turned.
+    """Return fill values or limits comparable with `raw`: in its precision, and with its sign if it
+    was reinterpreted.
     """
     if limits is None or np.asarray(limits).dtype.kind not in "iuf":
         return []
     numbers = [float(limit) for limit in np.ravel(limits)]
-    # a double that single precision does not hold is never met; infinity is infinity
+    # a double out of range for single precision never occurs; infinity stays infinity
     if raw.dtype.kind == "f":
         held = [
             number
@@ -509,13 +505,13 @@ def _as_meant(raw: npt.NDArray[Any], unsigned: str) -> npt.NDArray[Any]:
 
 
 def _is_wider(stored: np.dtype[Any], limit: Any) -> bool:
-    """Whether a limit is of a type that packed numbers of this one are unpacked to."""
+    """Return whether the type of a limit is that of unpacked values, not of stored ones."""
     dtype = np.asarray(limit).dtype
     return dtype.kind == "f" and (stored.kind in "iu" or dtype.itemsize > stored.itemsize)
 
 
 def _beyond(raw: npt.NDArray[Any], numbers: Any) -> list[float]:
-    """Those that no integer of the type of `raw` can be, as -99.9 next to int16."""
+    """Return the numbers that the integer type of `raw` cannot hold, such as -99.9 for int16."""
     if numbers is None or raw.dtype.kind not in "iu" or np.asarray(numbers).dtype.kind != "f":
         return []
     limits = np.iinfo(raw.dtype)
@@ -527,7 +523,7 @@ def _beyond(raw: npt.NDArray[Any], numbers: Any) -> list[float]:
 
 
 def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Numbers as stored that are flags and no measurements: those that mean dry, by
+    """Return stored numbers that are flags, not measurements: those that mean dry according to
     `flag_meanings`, and the others.
     """
     values = _like(raw, attrs.get("flag_values"))
@@ -538,8 +534,8 @@ def _flags(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> tuple[list[float]
 
 
 def unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
-    """What the NetCDF library reads where nothing was written, of a variable that declares no
-    fill value; None for bytes.
+    """Return the NetCDF default fill value for unwritten data of a variable that declares none;
+    None for bytes.
     """
     if "_FillValue" in attrs or "_Unsigned" in attrs or raw.dtype.itemsize < 2:
         return None
@@ -547,7 +543,7 @@ def unwritten(raw: npt.NDArray[Any], attrs: Mapping[str, Any]) -> float | None:
 
 
 def _size_chunk_cache(variable: "netCDF4.Variable[Any]") -> None:
-    """Room for one row of chunks, so that the next frame finds them unpacked."""
+    """Make room for one row of chunks, so that they are still unpacked for the next frame."""
     chunks = variable.chunking()
     if chunks is None or isinstance(chunks, str):
         return

@@ -1,6 +1,6 @@
-"""Units of rain: what a file's units mean in mm/h.
+"""Units of rain and their conversion to mm/h.
 
-The only place that knows dBZ and Z–R constants.
+The only module with dBZ and Z–R constants.
 """
 
 import re
@@ -24,18 +24,18 @@ ZR_RELATIONS: dict[str, tuple[float, float]] = {
 }
 """a and b of Z = a R^b, Z in mm^6 m^-3 and R in mm/h, by name."""
 MARSHALL_PALMER = ZR_RELATIONS["marshall_palmer"]
-# 0 dBZ is 0.04 mm/h by Marshall–Palmer; below it radars report noise or "no echo" (-32, -30, -10 …)
+# 0 dBZ is 0.04 mm/h by Marshall–Palmer; lower values are noise or "no echo" (-32, -30, -10 …)
 NOISE_DBZ = 0.0
 
 ANOTHER_VARIABLE = ", or name another variable with data.variable"
 
-# What one unit is in mm/h; 1 kg of water on 1 m2 stands 1 mm high.
+# One unit in mm/h; 1 kg of water on 1 m2 is 1 mm deep.
 _RATES = {
     "h-1 mm": 1.0, "min-1 mm": 60.0, "mm s-1": 3600.0, "day-1 mm": 1 / 24,
     "m s-1": 3.6e6, "h-1 m": 1000.0,
     "kg m-2 s-1": 3600.0, "h-1 kg m-2": 1.0,
 }  # fmt: skip
-# What one unit is in mm of water.
+# One unit in mm of water.
 _AMOUNTS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "kg m-2": 1.0}
 _SPELLINGS = {
     "hour": "h", "hours": "h", "hr": "h", "hrs": "h", "sec": "s", "second": "s", "seconds": "s",
@@ -53,7 +53,7 @@ def rate_to_dbz(
 
     Args:
         rate: R in mm/h, any shape.
-        a, b: of Z = a R^b; by default those of Marshall and Palmer.
+        a, b: of Z = a R^b; default: Marshall and Palmer.
 
     Returns:
         Reflectivity in dBZ of the same shape; no rain is -inf, NaN stays NaN.
@@ -76,8 +76,8 @@ def dbz_to_rate(
 
     Args:
         dbz: reflectivity in dBZ, any shape.
-        a, b: of Z = a R^b; by default those of Marshall and Palmer.
-        noise_dbz: below it the rate is exactly 0.
+        a, b: of Z = a R^b; default: Marshall and Palmer.
+        noise_dbz: below this reflectivity the rate is exactly 0.
 
     Returns:
         Rates in mm/h of the same shape; NaN stays NaN.
@@ -92,8 +92,8 @@ def dbz_to_rate(
 
 
 def quantity_of(units: str) -> Quantity | None:
-    """What a quantity in these units is: a "rate", an "amount" (an accumulation) or a
-    "reflectivity"; None if not known.
+    """Return the kind of quantity in these units: "rate", "amount" (an accumulation) or
+    "reflectivity"; None if unknown.
     """
     plain = _plain(units)
     if plain in _RATES:
@@ -110,8 +110,8 @@ def choose_units(
 
     Args:
         stated: by the file, its format or its service; "" if unknown.
-        what: begins the message: the file, and which of its values.
-        advice: ends it: what may be done instead of giving units. unsaid: if nobody states units.
+        what: start of the message: the file, and which of its values.
+        advice: end of the message: an alternative to giving units. unsaid: text for missing units.
 
     Errors: DataError if they are neither a rate, an amount nor a reflectivity.
     """
@@ -119,27 +119,27 @@ def choose_units(
     if quantity_of(units) is None:
         raise DataError(
             f"{what} {f'is in {units!r}' if units else unsaid}; nowcast reads 'mm h-1', 'mm' with"
-            f" data.accumulation_minutes, or 'dBZ': say which with data.units{advice}."
+            f" data.accumulation_minutes, or 'dBZ': set data.units{advice}."
         )
     return units
 
 
 def choose_minutes(asked: float | None, stated: float | None, units: str, what: str) -> float:
-    """Return the minutes that an amount was gathered over: those of the file, else of the user.
+    """Return the minutes of accumulation of an amount: those of the file, else of the user.
 
-    what: begins the message, up to its verb. Errors: DataError if neither says them.
+    what: start of the message, including its verb. Errors: DataError if neither gives them.
     """
     minutes = stated or asked
     if minutes is None:
         raise DataError(
-            f"{what} an amount in {units!r}, but over how many minutes is not said; set"
+            f"{what} an amount in {units!r} over an unknown number of minutes; set"
             " data.accumulation_minutes (or data.units, if it is a rate)."
         )
     return minutes
 
 
 def dry_in(units: str) -> float:
-    """What no rain at all is in these units: 0, but -inf of reflectivity."""
+    """Return the value for no rain in these units: 0, or -inf for reflectivity."""
     return -np.inf if quantity_of(units) == "reflectivity" else 0.0
 
 
@@ -148,7 +148,7 @@ def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
 
     Args:
         units: of a rate (`mm h-1`) or an amount (`mm`).
-        accumulation_minutes: over which an amount was gathered.
+        accumulation_minutes: of an amount.
 
     Returns:
         The factor: 1 mm in 5 minutes is 12 mm in an hour.
@@ -166,7 +166,7 @@ def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
     if quantity == "amount":
         if accumulation_minutes is None or not accumulation_minutes > 0:
             raise DataError(
-                f"an amount in {units!r} needs the minutes it was gathered over: set"
+                f"an amount in {units!r} needs its minutes of accumulation: set"
                 " data.accumulation_minutes."
             )
         return _AMOUNTS[plain] * 60.0 / accumulation_minutes
@@ -174,9 +174,7 @@ def rate_factor(units: str, accumulation_minutes: float | None = None) -> float:
 
 
 def _plain(units: str) -> str:
-    """One spelling for all: 'mm/hr', 'mm h^-1', 'mm per hour' → 'h-1 mm'; '' where it makes no
-    sense.
-    """
+    """Normalize units: 'mm/hr', 'mm h^-1', 'mm per hour' → 'h-1 mm'; '' if not understood."""
     text = re.sub(r"\bper\b", "/", units.strip().lower().translate(_SUPERSCRIPTS))
     text = (
         text.replace("**", "")

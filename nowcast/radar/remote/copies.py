@@ -1,12 +1,12 @@
-"""Files of servers, fetched whole into a folder of copies that is kept below a size.
+"""Local copies of files on servers, in a folder of limited size.
 
-    copies/https/host/radar/rain.nc         a copy, at a place that tells its address
-    copies/https/host/radar/.rain.nc.about  what the server said of it: a copy of another version is
-                                            fetched again
-    copies/.using-XXXXXXXX                  the copies that a process uses, locked while it lives
+    copies/https/host/radar/rain.nc         a copy, at a path made from its address
+    copies/https/host/radar/.rain.nc.about  version, size and date given by the server; if these
+                                            change, the file is fetched again
+    copies/.using-XXXXXXXX                  the copies that a process uses, locked while it runs
 
-A copy is written whole or not at all. The least recently used go when room is needed, never one
-that a living process uses.
+A copy is written completely or not at all. When space is needed the least recently used copies are
+removed, except those used by a running process.
 """
 
 import atexit
@@ -38,18 +38,18 @@ log = logging.getLogger(__name__)
 
 FOLDER = "copies"
 _AT_ONCE = 8
-"""Files that are fetched at a time."""
+"""Most files fetched at a time."""
 _BATCH = 2**26
-"""Bytes that are fetched at a time, unless one file is larger."""
+"""Most bytes fetched at a time, unless one file is larger."""
 _SLOWEST = 1e5
-"""Bytes a second that a server may take long for."""
+"""Bytes per second of the slowest server for which the timeout allows."""
 _OWN = 3600.0
-"""Seconds after which a process may remove a copy that it did not ask for again."""
+"""Seconds after which a process may remove a copy that it has not used again."""
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A file of a server, what that says of it, and where its copy lies."""
+    """A file on a server, its version there, and the path of its copy."""
 
     source: RemotePath
     size: int
@@ -62,7 +62,7 @@ class _Wanted:
         return self.copy.with_name(f".{self.copy.name}.about")
 
     def is_there(self) -> bool:
-        """Whether the copy is of this version, and whole."""
+        """Return whether a complete copy of this version exists."""
         with suppress(OSError):
             return self.copy.stat().st_size == self.size and self.about.read_text() == self.version
         return False
@@ -71,18 +71,18 @@ class _Wanted:
 def fetched(
     paths: Sequence[Path], cache: str | Path | None = "data/cache", gigabytes: float = 20.0
 ) -> list[Path]:
-    """Return paths to open: local paths and stores by address as they are, files by address as
-    local copies, fetched if they are not there.
+    """Return paths to open: addresses of files become local copies, fetched if missing; local paths
+    and addresses of stores are unchanged.
 
     Args:
-        paths: as `find_files` gives them.
+        paths: from `find_files`.
         cache: the folder that holds the folder of copies.
-        gigabytes: what all copies may take up.
+        gigabytes: maximum size of all copies.
 
     Raises:
-        ConfigError: if there is no folder, or these files do not fit.
-        MissingInputError: if the server does not have a file, or refuses it.
-        TryLaterError: if it cannot be reached or breaks off.
+        ConfigError: if `cache` is None, or these files do not fit.
+        MissingInputError: if the server does not have a file, or refuses access.
+        TryLaterError: if the server cannot be reached or the connection breaks.
         CannotCreateError, InputOutputError: if the folder cannot be written.
     """
     away = [one for one in paths if isinstance(one, RemotePath) and not one.is_dir()]
@@ -90,8 +90,8 @@ def fetched(
         return list(paths)
     if cache is None:
         raise ConfigError(
-            "data.cache: files by address are fetched into this folder; give one, or a Zarr store,"
-            " which is read where it is."
+            "data.cache: remote files are fetched into this folder; set it, or give a Zarr store,"
+            " which is read in place."
         )
     folder = Path(cache) / FOLDER
     wanted = [_wanted(one, folder) for one in away]
@@ -109,14 +109,14 @@ def fetched(
     for some in _batches(sorted(missing, key=lambda one: one.copy)):  # locks in one order
         _fetch(some, Path(cache))
     for one in wanted:
-        with suppress(OSError):  # of another user's file
+        with suppress(OSError):  # the copy belongs to another user
             os.utime(one.copy, ns=(time.time_ns(), one.changed_ns))
     copies = {str(one.source): one.copy for one in wanted}
     return [copies.get(str(one), one) for one in paths]
 
 
 def _wanted(source: RemotePath, folder: Path) -> _Wanted:
-    """Errors: MissingInputError, also where a server does not tell the size; TryLaterError."""
+    """Errors: MissingInputError, also if the server does not give the size; TryLaterError."""
     try:
         about = source.info()
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def _wanted(source: RemotePath, folder: Path) -> _Wanted:
     size = about.get("size")
     if size is None:
         raise MissingInputError(
-            f"{source}: the server does not tell the size of this file; fetch it yourself."
+            f"{source}: the server does not give the size of this file; download it yourself."
         )
     keys = ("ETag", "etag", "LastModified", "Last-Modified", "mtime", "updated", "md5Hash")
     told = {key: str(about[key]) for key in keys if about.get(key)}
@@ -134,7 +134,7 @@ def _wanted(source: RemotePath, folder: Path) -> _Wanted:
 
 
 def _changed_ns(about: dict[str, Any], version: str) -> int:
-    """When a file changed, by its server; else a time that tells its version from others."""
+    """Return when a file last changed on its server; if unknown, a time made from its version."""
     said = about.get("LastModified") or about.get("Last-Modified") or about.get("mtime")
     with suppress(ValueError, TypeError):
         when = parsedate_to_datetime(said) if isinstance(said, str) else said
@@ -144,7 +144,7 @@ def _changed_ns(about: dict[str, Any], version: str) -> int:
 
 
 def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Some files at a time, not too large together."""
+    """Yield batches of files of limited number and total size."""
     batch: list[_Wanted] = []
     for one in wanted:
         if batch and (len(batch) == _AT_ONCE or sum(b.size for b in batch) + one.size > _BATCH):
@@ -156,8 +156,8 @@ def _batches(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
 
 
 def _fetch(wanted: Sequence[_Wanted], cache: Path) -> None:
-    """Fetch files, of which each is written whole or not at all; what another process has fetched
-    meanwhile is not fetched again.
+    """Fetch files, each written completely or not at all; skip those that another process has
+    fetched meanwhile.
     """
     with ExitStack() as stack:
         for one in wanted:
@@ -177,7 +177,7 @@ def _fetch(wanted: Sequence[_Wanted], cache: Path) -> None:
 
 
 def _get(jobs: Sequence[tuple[str, str, int]], cache: str) -> None:
-    """Fetch files, all at once, to local paths. Errors: as explain_remote; InputOutputError if the
+    """Fetch files concurrently to local paths. Errors: see explain_remote; InputOutputError if the
     disk of the cache is full.
     """
     with ThreadPoolExecutor(len(jobs)) as pool:
@@ -196,24 +196,24 @@ def _get_one(cache: str, job: tuple[str, str, int]) -> None:
     size = os.stat(local).st_size
     if size != expected:
         raise TryLaterError(
-            f"{address}: {size} bytes came of {expected}; it changes, or the server broke off: try"
-            " again later."
+            f"{address}: received {size} of {expected} bytes; the file is changing, or the server"
+            " closed the connection: try again later."
         )
 
 
 def _refuse_full(cache: str | Path, what: str, error: Exception) -> None:
-    """Errors: InputOutputError if `what` found no room on the disk of the cache."""
+    """Errors: InputOutputError if `what` did not fit on the disk of the cache."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise InputOutputError(
-            f"data.cache: {cache}: no space left on the disk for {what}; make room, or give another"
-            " folder."
+            f"data.cache: {cache}: no space left on the disk for {what}; free some space, or give"
+            " another folder."
         ) from error
 
 
 def _make_room(folder: Path, wanted: Sequence[_Wanted], needed: int, gigabytes: float) -> None:
     """Remove the least recently used copies until these fit.
 
-    Errors: ConfigError if they never would; then none is removed.
+    Errors: ConfigError if they cannot fit; then none is removed.
     """
     limit = gigabytes * 1e9
     copies = sorted(_copies(folder), key=lambda copy: copy.stat().st_atime_ns)
@@ -241,8 +241,8 @@ def _no_room(wanted: Sequence[_Wanted], gigabytes: float) -> ConfigError:
         else f"{len(wanted)} files of {size} (the largest: {largest.source}) do"
     )
     return ConfigError(
-        f"data.cache_gb: {told} not fit into {gigabytes:g} GB next to copies that are in use; set"
-        " more, or take fewer at a time, by a pattern of times and a period."
+        f"data.cache_gb: {told} not fit into {gigabytes:g} GB next to copies in use; increase it,"
+        " or read fewer files at a time with a time pattern and a period."
     )
 
 
@@ -253,7 +253,7 @@ def _copies(folder: Path) -> Iterator[Path]:
 
 
 class _Session:
-    """The copies that this process uses, told to others by a file that it holds locked."""
+    """The copies that this process uses, listed for other processes in a locked file."""
 
     def __init__(self) -> None:
         self.files: dict[Path, int] = {}
@@ -272,7 +272,7 @@ class _Session:
         os.pwrite(self.files[folder], "\n".join(self.used).encode(), 0)
 
     def in_use(self, folder: Path) -> set[str]:
-        """The copies that living processes use; files of dead ones go."""
+        """Return the copies that running processes use; remove the lists of ended processes."""
         found = set(self.used)
         for path in folder.glob(".using-*"):
             file = os.open(path, os.O_RDWR)
@@ -292,7 +292,7 @@ class _Session:
         return own is not None and os.path.samestat(os.fstat(file), os.fstat(own))
 
     def end(self) -> None:
-        """Use none any more; of a forked process they stay its parent's."""
+        """Release all copies; in a forked process they stay in use by the parent."""
         for folder, file in self.files.items():
             for path in folder.glob(".using-*") if os.getpid() == self.pid else ():
                 with suppress(OSError):

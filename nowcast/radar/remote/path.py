@@ -1,4 +1,4 @@
-"""A path that is an address: a Zarr store, a file or a folder on a server."""
+"""Paths for addresses: a Zarr store, a file or a folder on a server."""
 
 import json
 import os
@@ -28,7 +28,7 @@ _FILES = (".json", ".zgroup", ".zmetadata", ".zarray", ".nc", ".nc4", ".h5", ".h
 
 @dataclass(frozen=True)
 class Entry:
-    """What a folder on a server holds."""
+    """An entry of a folder on a server."""
 
     name: str
     kind: str
@@ -44,9 +44,9 @@ class Entry:
 
 
 class RemotePath(PosixPath):
-    """An address as a path: `/` joins to it, and its methods ask the server what is there.
+    """An address as a path: `/` joins names to it, and its methods query the server.
 
-    It has no local name: what opens files by their name does not open it.
+    It is not a local file name: `open` and libraries that take file names cannot open it.
     """
 
     def __str__(self) -> str:
@@ -80,16 +80,16 @@ class RemotePath(PosixPath):
         return any((self / name).is_readable() for name in names)
 
     def is_readable(self) -> bool:
-        """Whether a file is there, and given."""
+        """Return whether the file exists and the server allows access."""
         return self._kind(refused="") == "file"
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         return self._kind() == "file"
 
     def _kind(self, refused: str | None = None) -> str:
-        """ "file" or "directory"; "" if nothing is there, `refused` if it may not be seen.
+        """Return "file" or "directory"; "" if nothing exists, `refused` if access is denied.
 
-        Errors: as explain_remote, also for what may not be seen if `refused` is None.
+        Errors: see explain_remote; also if access is denied and `refused` is None.
         """
         try:
             return str(self.info()["type"])
@@ -101,22 +101,22 @@ class RemotePath(PosixPath):
             return refused
 
     def info(self) -> dict[str, Any]:
-        """What the server says of it. Errors: FileNotFoundError; as explain_remote."""
+        """Return the server's metadata. Errors: FileNotFoundError; see explain_remote."""
         return isolated(self, _info, str(self))
 
     def entries(self) -> list[Entry]:
-        """What the folder holds, by name. Errors: MissingInputError; as explain_remote."""
+        """List the folder, sorted by name. Errors: MissingInputError; see explain_remote."""
         if not can_list(str(self)):
             raise MissingInputError(
-                f"{self}: HTTP has no listing of folders; give the address of one file or store."
+                f"{self}: HTTP cannot list folders; give the address of one file or store."
             )
         named = isolated(self, _listed, str(self))
         return [Entry(name, named[name]) for name in sorted(named) if name != self.name]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """A file's state of a store: its number and size change with what describes it.
+        """Return a stat result for a store; its inode number and size change with its metadata.
 
-        Errors: FileNotFoundError if no store is there; as explain_remote.
+        Errors: FileNotFoundError if no store exists; see explain_remote.
         """
         digest, size = isolated(self, _version, self)
         number = int(digest[:15], 16)
@@ -125,28 +125,28 @@ class RemotePath(PosixPath):
 
 
 def path_of(path: str | Path) -> Path:
-    """A path as a user gives it: one that is an address by its server, else a local one.
+    """Return a user's path as a RemotePath if it is an address, else as a local path.
 
-    Errors: ConfigError for an address that nowcast does not follow.
+    Errors: ConfigError for an address that nowcast does not support.
     """
     if isinstance(path, RemotePath) or not is_address(path):
         return Path(path).expanduser() if not isinstance(path, RemotePath) else path
     check_address(str(path))
     if not can_list(str(path)) and re.search(r"[*\[\]]", str(path)):
         raise MissingInputError(
-            f"{path}: HTTP has no listing of folders, so it takes no pattern; give the address of"
+            f"{path}: HTTP cannot list folders, so patterns are not possible; give the address of"
             " one file or store."
         )
     isolated(path, _forget, str(path))
     return RemotePath(str(path))
 
 
-# All that speaks with a server is done in the process that reads files: the threads by which fsspec
-# does so would be lost where a process forks that has them.
+# Only the process that reads files talks to servers: fsspec does so in threads, which would be
+# lost in a forked process.
 
 
 def _forget(address: str) -> None:
-    """Forget what was listed before: it may have changed."""
+    """Clear cached listings, which may have changed."""
     open_server(address)[0].invalidate_cache()
 
 
@@ -156,12 +156,12 @@ def _info(address: str) -> dict[str, Any]:
         return dict(fs.info(path))
     except Exception as error:
         if is_absent(error):
-            raise FileNotFoundError(f"{address} is not there") from None
+            raise FileNotFoundError(f"{address} does not exist") from None
         raise explain_remote(address, error) from error
 
 
 def _listed(address: str) -> dict[str, str]:
-    """The names in a folder, and the kind of each."""
+    """Return the kind of each entry of a folder, by name."""
     try:
         fs, path = open_server(address)
         found = fs.ls(path, detail=True)
@@ -175,12 +175,12 @@ def _listed(address: str) -> dict[str, str]:
 
 
 def documents(store: RemotePath) -> dict[str, Any]:
-    """What describes the groups and arrays of a Zarr store, by their path; "" is the root.
+    """Return the metadata of the groups and arrays of a Zarr store, by path; "" is the root.
 
-    Of consolidated metadata it is one request. Each array has its "shape".
+    Consolidated metadata takes one request. The metadata of an array has a "shape".
 
-    Errors: FileNotFoundError if no store is there; DataError if it cannot be listed and does not
-    say what it holds; the server's.
+    Errors: FileNotFoundError if no store exists; DataError if the store cannot be listed and has no
+    consolidated metadata; errors of the server.
     """
     fs, root = open_server(str(store))
 
@@ -202,19 +202,19 @@ def documents(store: RemotePath) -> dict[str, Any]:
         raise FileNotFoundError(f"{store} has no zarr.json or .zgroup")
     if not can_list(str(store)):
         raise DataError(
-            f"{store}: HTTP has no listing, and this store has no consolidated metadata that say"
-            " what it holds; have it written with zarr.consolidate_metadata."
+            f"{store}: HTTP cannot list this store, and it has no consolidated metadata; write"
+            " these with zarr.consolidate_metadata."
         )
     return {"": about, **dict(_walked(store, read, ()))}
 
 
 def is_consolidated(found: dict[str, Any]) -> bool:
-    """Whether documents were read as one."""
+    """Return whether metadata from `documents` were consolidated."""
     return "consolidated_metadata" in found[""]
 
 
 def _by_array(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Consolidated metadata of version 2, `time/.zarray` → `time`."""
+    """Consolidated metadata of version 2 → the same by array: `time/.zarray` → `time`."""
     found: dict[str, Any] = {"": {"consolidated_metadata": True}}
     for name, about in metadata.items():
         above, _, kind = name.rpartition("/")
@@ -224,7 +224,7 @@ def _by_array(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _walked(store: RemotePath, read: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     if len(above) > MAX_DEPTH:
-        raise DataError(f"{store}: has more than {MAX_DEPTH} groups within one another.")
+        raise DataError(f"{store}: groups are nested more than {MAX_DEPTH} deep.")
     folder = store
     for name in above:
         folder = folder / name

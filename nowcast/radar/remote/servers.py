@@ -1,7 +1,7 @@
-"""The servers that addresses name: how they are asked, and what they answer told to people.
+"""Access to servers by address, and error messages for their answers.
 
-Credentials come from the environment only: AWS_ACCESS_KEY_ID and the like (S3 without any is asked
-as anybody), GOOGLE_APPLICATION_CREDENTIALS, and the netrc file for HTTP.
+Credentials come only from the environment: AWS_ACCESS_KEY_ID etc. (without them S3 is read
+anonymously), GOOGLE_APPLICATION_CREDENTIALS, and the netrc file for HTTP.
 """
 
 import errno
@@ -23,17 +23,17 @@ from nowcast.errors import (
 from nowcast.radar.reading.storage import first_line, library
 
 CONNECTING, READING = 10.0, 30.0
-"""Seconds that a server may take to answer, and to send the next bytes."""
+"""Timeouts in seconds for the server to answer, and to send the next bytes."""
 MOST_BYTES = 2**26
-"""Of a file that describes a Zarr store."""
+"""Maximum size of a metadata file of a Zarr store."""
 _NETWORK = ("aiohttp", "botocore", "aiobotocore", "urllib3", "gcsfs", "google")
 _MACHINE = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
 
 def open_server(address: str, *, asynchronous: bool = False) -> tuple[Any, str]:
-    """The file system of fsspec that an address names, and the path in it.
+    """Return the fsspec file system for an address, and the path in it.
 
-    Errors: MissingLibraryError saying which extra brings it; of an archive as explain_remote.
+    Errors: MissingLibraryError naming the extra to install; for an archive see explain_remote.
     """
     fsspec = library("fsspec", "remote", address)
     last = address.rpartition("::")[2]
@@ -43,7 +43,7 @@ def open_server(address: str, *, asynchronous: bool = False) -> tuple[Any, str]:
         options = {**options, "asynchronous": True}
     try:
         fs, path = fsspec.core.url_to_fs(address, **({protocol: options} if protocol else {}))
-    except Exception as error:  # an archive is looked into now
+    except Exception as error:  # an archive is opened here
         raise explain_remote(address, error) from error
     return fs, path
 
@@ -76,22 +76,22 @@ def _options(protocol: str, address: str) -> dict[str, Any]:
 def _has_s3_credentials() -> bool:
     from botocore.session import Session
 
-    for name in ("botocore", "aiobotocore"):  # which tell where they found them
+    for name in ("botocore", "aiobotocore"):  # they log where they found credentials
         logging.getLogger(name).setLevel(logging.WARNING)
     return Session().get_credentials() is not None
 
 
 def can_list(address: str) -> bool:
-    """Whether the server of an address tells what it holds: HTTP does not."""
+    """Return whether the server of an address can list folders; HTTP cannot."""
     return not address.startswith(("http://", "https://"))
 
 
 def content_of(fs: Any, path: str) -> bytes | None:
-    """The content of a small file; None if the server says that it is not there.
+    """Return the content of a small file; None if the server says that it does not exist.
 
-    Many servers refuse what is not there, so what is refused is not there either.
+    Many servers deny access to missing files, so denied access counts as missing.
 
-    Errors: DataError where it is larger than any that describes a store; the server's.
+    Errors: DataError if it is too large for metadata of a store; errors of the server.
     """
     try:
         content: bytes = fs.cat_file(path)
@@ -101,13 +101,13 @@ def content_of(fs: Any, path: str) -> bytes | None:
         raise
     if len(content) > MOST_BYTES:
         raise DataError(
-            f"{path}: describes a store in over {MOST_BYTES / 2**20:g} MiB; look at it."
+            f"{path}: metadata of a store larger than {MOST_BYTES / 2**20:g} MiB; check this file."
         )
     return content
 
 
 def is_absent(error: BaseException) -> bool:
-    """Whether a server answers that something is not there. One that does not answer does not."""
+    """Return whether a server answered that something does not exist, not whether it answered."""
     causes = list(_causes(error))
     status = _status_of(causes)
     if status is not None:
@@ -117,18 +117,18 @@ def is_absent(error: BaseException) -> bool:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether a server refuses to give what it is asked for."""
+    """Return whether a server denied access."""
     causes = list(_causes(error))
     is_denied = any(isinstance(cause, PermissionError) for cause in causes)
     return is_denied or _status_of(causes) in (401, 403, 407)
 
 
 def explain_remote(address: str, error: BaseException) -> NowcastError:
-    """The error for people where a server does not give what an address names.
+    """Return the error to raise when reading from an address fails.
 
-    One of the network is a TryLaterError, as what another time may bring; what is not there, not
-    allowed or behind a redirection that is not followed is a MissingInputError; what this machine
-    cannot take is an InputOutputError; all else is told of the data.
+    Network errors become a TryLaterError. Missing files, denied access and redirections that are
+    not followed become a MissingInputError. Errors of this machine (such as a full disk) become an
+    InputOutputError, and all others a DataError.
     """
     if isinstance(error, NowcastError):
         return error
@@ -141,24 +141,24 @@ def explain_remote(address: str, error: BaseException) -> NowcastError:
         )
     if is_refused(error):
         return MissingInputError(
-            f"{address}: the server refuses to give it; check the address, and the credentials in"
-            " the environment."
+            f"{address}: the server denies access; check the address, and the credentials in the"
+            " environment."
         )
     if status is not None and status not in (404, 410):
         return TryLaterError(f"{address}: the server answers {status}; try again later.")
     away = next((cause for cause in causes if _is_of_the_network(cause)), None)
     if status is None and away is not None:
         return TryLaterError(
-            f"{address}: the server cannot be reached, or broke off ({_reason(away)}); check the"
-            " address and the network, or try again later."
+            f"{address}: the server cannot be reached, or closed the connection ({_reason(away)});"
+            " check the address and the network, or try again later."
         )
     if is_absent(error):
         return MissingInputError(f"{address}: no such file or store there; check the address.")
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno in _MACHINE:
             return InputOutputError(
-                f"{address}: this machine cannot take it ({cause.strerror}); see to its disk and"
-                " its limits, the data may be good."
+                f"{address}: cannot be read on this machine ({cause.strerror}); check its disk and"
+                " its limits, the data may be fine."
             )
     return DataError(f"{address}: cannot be read as radar data ({_reason(error)}).")
 
@@ -175,7 +175,7 @@ def _status_of(causes: list[BaseException]) -> int | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error of aiohttp or botocore tells."""
+    """Return the HTTP status of an error of aiohttp or botocore."""
     status = getattr(error, "status", None)
     if status is None and isinstance(response := getattr(error, "response", None), dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -183,13 +183,14 @@ def _status(error: BaseException) -> int | None:
 
 
 def _redirected(error: BaseException) -> str | None:
-    """Which redirection of a server aiohttp did not follow; None for any other error."""
+    """Return which redirection aiohttp did not follow; None for any other error."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "TooManyRedirects" in kinds:
         return "redirects too often"
     if "RedirectClientError" not in kinds:
         return None
-    protocol = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:", str(error))  # no more, it may be signed
+    # only the protocol: the rest of the address may hold a signature
+    protocol = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,20}:", str(error))
     return f"redirects to {protocol[0] if protocol else 'no address'}, which is not followed"
 
 
@@ -203,7 +204,7 @@ def _is_of_the_network(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """One line, without a query: a server may send an address that is signed."""
+    """Return an error in one line, without the query of an address, which may hold a signature."""
     said = first_line(error) if isinstance(error, Exception) else type(error).__name__
     words = [word.partition("?")[0] if "://" in word else word for word in said.split()]
     return " ".join(words)[:200] or type(error).__name__

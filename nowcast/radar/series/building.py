@@ -1,4 +1,4 @@
-"""From files to one series: the one road on which frames are laid out in time."""
+"""Build a series from files: all frames on one clock, in order of time."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 Placed = tuple[npt.NDArray[np.intp], Times, float]
 Clock = Callable[[Times, Sequence[Path]], Placed]
-"""(stamps (n,) of frames, their files) → (the m frames that are kept, the time of each on one
-clock (m,), the spacing in minutes).
+"""(stamps (n,) of frames, their files) → (the m frames to keep, their times on one clock (m,), the
+spacing in minutes).
 """
 
 
 def series_on(files: Sequence[RadarFile], clock: Clock) -> Series:
-    """Put the frames that a clock keeps in the order of time; two of one time both stay."""
+    """Order the frames kept by a clock by time; frames with the same time are all kept."""
     stamps = np.concatenate([file.times for file in files])
     file_of = np.repeat(np.arange(len(files), dtype=np.intp), [len(file.times) for file in files])
     frame_of = np.concatenate([np.arange(len(file.times)) for file in files])
@@ -45,14 +45,14 @@ def build_series(
     around: Sequence[TimeSpan] = (),
     on_bad: OnBad = refuse,
 ) -> Series:
-    """Put the frames of files of one kind on one clock and in one order, each once.
+    """Build a series from files of one kind: frames on one clock, in order, without duplicates.
 
-    What was mended is logged.
+    Corrections are logged.
 
     Args:
-        periods: only their frames are taken, and only these decide about the spacing; none: all.
-        around: frames there are taken too, if they fit.
-        on_bad: is told of a file that does not fit the others; the series is then built without it.
+        periods: only frames in these are used, and only they determine the spacing; empty: all.
+        around: frames in these are used too, if they fit.
+        on_bad: called with each file that does not fit the others, which is then left out.
 
     Errors: DataError if two different frames have the same time, or no file would be left.
     """
@@ -72,7 +72,7 @@ def build_series(
 
 
 def _clock_of(periods: Sequence[TimeSpan], around: Sequence[TimeSpan]) -> Clock:
-    """The clock of the frames that are asked for; others are kept if they fit it."""
+    """Return a clock set by the frames in the periods; others are kept if they fit it."""
 
     def clock(stamps: Times, paths: Sequence[Path]) -> Placed:
         asked = _asked(stamps, periods)
@@ -82,7 +82,7 @@ def _clock_of(periods: Sequence[TimeSpan], around: Sequence[TimeSpan]) -> Clock:
         ticks[first] = onto_clock(stamps[first], minutes, [str(paths[k]) for k in first.tolist()])
         kept = _fitting(stamps, ticks, asked, minutes, [*periods, *around])
         if (np.diff(ticks[kept]) < np.timedelta64(0, "ns")).any():
-            log.warning("%s: frames were not in the order of time and were sorted.", _span(paths))
+            log.warning("%s: frames were not in order of time and were sorted.", _span(paths))
         return kept, ticks[kept], minutes
 
     return clock
@@ -93,7 +93,9 @@ def _asked(stamps: Times, periods: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
 
 
 def _enough(times: Times, asked: npt.NDArray[np.bool_]) -> Times:
-    """The times that tell the spacing: those asked for, and of a single one those next to it."""
+    """Return the times that determine the spacing: those asked for, and if there is only one, its
+    neighbours too.
+    """
     told = np.unique(times[asked])
     if told.size != 1:
         return told
@@ -109,8 +111,8 @@ def _fitting(
     minutes: float,
     spans: Sequence[TimeSpan],
 ) -> npt.NDArray[np.intp]:
-    """Which frames are kept: those asked for, and others of the spans that fit their clock, whose
-    ticks are put into `ticks`.
+    """Return the frames to keep: those asked for, and others of the spans that fit their clock. The
+    ticks of the others are written to `ticks`.
     """
     if not spans or not asked.any():
         return np.flatnonzero(asked)
@@ -131,9 +133,10 @@ def _fitting(
 
 
 def _once_each(series: Series, options: ReadOptions, periods: Sequence[TimeSpan]) -> Series:
-    """Keep a frame that comes twice once; two that differ are left out if neither is asked for.
+    """Remove duplicate frames. Two different frames with the same time are both removed if neither
+    is asked for.
 
-    Errors: DataError if they differ.
+    Errors: DataError if they differ and one is asked for.
     """
     asked = _asked(series.stamps, periods)
     again = np.flatnonzero(np.diff(series.times) == np.timedelta64(0, "ns")) + 1
@@ -147,7 +150,7 @@ def _once_each(series: Series, options: ReadOptions, periods: Sequence[TimeSpan]
             unfit |= {k - 1, k}
     if again.size > len(unfit) // 2:
         log.warning(
-            "%s: %d frames came twice, equal in every pixel; one of each was kept.",
+            "%s: %d frames are duplicates, equal in every pixel; one of each was kept.",
             _span([file.path for file in series.files]),
             again.size - len(unfit) // 2,
         )
@@ -162,7 +165,7 @@ def _check_equal(series: Series, first: int, second: int, options: ReadOptions) 
     i, j = (series.frame_of[k] for k in (first, second))
     where = f"{a} and {b}" if a != b else f"{a} (frames {i} and {j})"
     time = show(series.times[second])
-    raise DataError(f"{where}: two different frames for {time}; keep the right one only.")
+    raise DataError(f"{where}: two different frames for {time}; keep only the right one.")
 
 
 def _frame(series: Series, k: int, options: ReadOptions) -> Values:

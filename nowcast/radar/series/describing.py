@@ -1,6 +1,4 @@
-"""What radar files hold, each described once; what is wrong with some of them; and which of them
-can be of one series.
-"""
+"""Describe radar files, each once; record problems; group the files that can form one series."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,9 +15,9 @@ from nowcast.radar.reading.formats import describe_file
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a file cannot be used, or only its frame of a time.
+    """Why a file, or its frame at `time`, cannot be used.
 
-    reason: the message without the path. error: what was raised.
+    reason: the message without the path. error: the exception raised.
     """
 
     path: Path
@@ -29,7 +27,7 @@ class Problem:
 
     @classmethod
     def of(cls, path: Path, error: NowcastError, time: np.datetime64 | None = None) -> "Problem":
-        """Return the problem that an error tells of."""
+        """Return the problem for an error."""
         return cls(path, str(error).removeprefix(f"{path}: "), error, time)
 
     def __str__(self) -> str:
@@ -37,7 +35,7 @@ class Problem:
 
 
 OnBad = Callable[[Problem], object]
-"""Told of each problem: it raises an error, or notes the problem, and the file is left out."""
+"""Called with each problem: raises an error, or records the problem, and the file is left out."""
 
 
 def refuse(problem: Problem) -> None:
@@ -54,11 +52,11 @@ class KnownFiles:
         self._last: RadarFile | None = None
 
     def describe(self, path: Path) -> RadarFile:
-        """Return what a file holds. Errors: as describe_file."""
+        """Return the description of a file. Errors: see describe_file."""
         try:
             version = FileVersion.of(path)
         except OSError:
-            return describe_file(path, self.options)  # which tells why it cannot be read
+            return describe_file(path, self.options)  # raises an error with the reason
         before, known = self._known.get(path, (None, None))
         if before != version or known is None:
             try:
@@ -71,11 +69,11 @@ class KnownFiles:
         return known
 
     def version(self, path: Path) -> FileVersion:
-        """The version of a file when it was described."""
+        """Return the version of a file at the time it was described."""
         return self._known[path][0]
 
     def forget(self, paths: Iterable[Path]) -> None:
-        """Describe these files again when they are asked for."""
+        """Forget these files, so that they are described again on the next request."""
         for path in paths:
             self._known.pop(path, None)
 
@@ -84,7 +82,7 @@ class KnownFiles:
         self.forget(self._known.keys() - paths)
 
     def _with_one_copy(self, file: RadarFile) -> RadarFile:
-        """Of what is the same in the file before."""
+        """Reuse the objects of the previous file that are equal, to save memory."""
         last = self._last
         if last is not None and not place_differs(last.place, file.place):
             file = replace(file, place=last.place)
@@ -100,9 +98,9 @@ def describe_files(
     on_bad: OnBad = refuse,
     caught: tuple[type[NowcastError], ...] = (DataError, MissingInputError),
 ) -> Iterator[RadarFile]:
-    """Describe each file, in the order given, without those that are gone.
+    """Describe each file, in the order given, skipping files for which `describe` returns None.
 
-    on_bad: is told of those that cannot be described. caught: the errors that are such a problem.
+    on_bad: called with each file that cannot be described. caught: the errors passed to it.
     """
     for path in paths:
         try:
@@ -117,7 +115,7 @@ def describe_files(
 
 
 def kinds_of(files: Iterable[RadarFile], only_one: bool = False) -> list[list[RadarFile]]:
-    """Group files that can be of one series, in the order of the first of each kind.
+    """Group files that can form one series, in the order of the first of each kind.
 
     Errors: DataError with `only_one`, if two files differ in grid, units or variable.
     """
@@ -125,7 +123,7 @@ def kinds_of(files: Iterable[RadarFile], only_one: bool = False) -> list[list[Ra
     for file in files:
         kind = next((kind for kind in kinds if not unlike(kind[0], file)), None)
         if kind is not None:
-            kind.append(replace(file, place=kind[0].place))  # one copy of what is the same
+            kind.append(replace(file, place=kind[0].place))  # share one copy
         elif kinds and only_one:
             raise DataError(unlike(kinds[0][0], file))
         else:
@@ -134,9 +132,9 @@ def kinds_of(files: Iterable[RadarFile], only_one: bool = False) -> list[list[Ra
 
 
 def alike_files(files: Iterable[RadarFile], on_bad: OnBad) -> list[RadarFile]:
-    """Return the files of the kind that most are of; if two kinds have as many, of the first.
+    """Return the files of the most frequent kind; the first if there is a tie.
 
-    on_bad: is told of the others.
+    on_bad: called with each of the other files.
     """
     kinds = kinds_of(files)
     most = max(kinds, key=len, default=[])
@@ -146,14 +144,14 @@ def alike_files(files: Iterable[RadarFile], on_bad: OnBad) -> list[RadarFile]:
 
 
 def unlike(first: RadarFile, other: RadarFile) -> str:
-    """Why two files cannot be of one series, as they differ in grid, units or variable; empty
-    where they can.
+    """Return why two files cannot form one series (they differ in grid, units or variable); "" if
+    they can.
     """
     a, b = first.layout, other.layout
     if a.shape != b.shape:
         return (
-            f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open files of"
-            " one grid only."
+            f"{other.path}: its grid is {b.shape}, that of {first.path} is {a.shape}; open only"
+            " files of one grid."
         )
     for what, ours, theirs in [
         ("format", first.format, other.format),
@@ -164,12 +162,12 @@ def unlike(first: RadarFile, other: RadarFile) -> str:
     ]:
         if ours != theirs:
             return (
-                f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open files of one"
-                " kind only."
+                f"{other.path}: {what} {theirs!r}, but {ours!r} in {first.path}; open only files of"
+                " one kind."
             )
     problem = place_differs(first.place, other.place)
     return (
-        f"{other.path}: not on the grid of {first.path} ({problem}); open files of one grid only."
+        f"{other.path}: not on the grid of {first.path} ({problem}); open only files of one grid."
         if problem
         else ""
     )

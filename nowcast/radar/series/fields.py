@@ -29,8 +29,7 @@ from nowcast.radar.times import Times, show
 from nowcast.untrusted.files import refuse_unsound
 from nowcast.untrusted.isolation import if_running, isolated
 
-# A component or a direction of a vector: mirrored or turned, such a field would need other values
-# too.
+# Vector components and directions: flipping such a field would also change its values.
 _VECTOR = re.compile(
     r"(grid_)?(eastward|northward|x|y)_.+|.*direction|[uv](\d+m?)?|[uv]_?(wind|component).*|wind_?[uv].*"
 )
@@ -38,13 +37,13 @@ _VECTOR = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class FieldFile:
-    """A variable of a file, on the grid of the radar; its frames unread.
+    """A variable of a file, on the grid of the radar; its frames are not read yet.
 
-    name: its CF standard name, or else its own.
-    times: (n,) rising, in UTC; None for one that has no time.
-    variable, dims: the file's names of it, and of its (time, y, x); None for a time that is no
-    dimension.
-    size: (y, x) in pixels. first: the frame of the file that is the first here.
+    name: its CF standard name, else its name in the file.
+    times: (n,) increasing, in UTC; None for a field without time.
+    variable, dims: names in the file of the variable, and of its dimensions (time, y, x); None if
+    time is not a dimension.
+    size: (y, x) in pixels. first: number in the file of the first frame used here.
     """
 
     path: Path
@@ -57,7 +56,7 @@ class FieldFile:
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is a component or a direction of wind or the like, by its name."""
+        """Whether its name is that of a vector component or direction, such as wind."""
         return is_vector(self.name)
 
     @property
@@ -66,9 +65,9 @@ class FieldFile:
         return (1 if self.times is None else self.times.size), *self.size
 
     def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
-        """Frames first … last − 1, (n, y, x), NaN = missing.
+        """Return frames first … last − 1, (n, y, x), NaN = missing.
 
-        Errors: DataError where the file is damaged.
+        Errors: DataError if the file is damaged.
         """
         if first == last:
             return np.empty((0, *self.size), np.float32)
@@ -83,8 +82,8 @@ class FieldFile:
         )
 
     def between(self, start: np.datetime64, end: np.datetime64) -> "FieldFile":
-        """What of it holds at some time from `start` to `end`: its frames of that period, and
-        the one before.
+        """Return the part valid from `start` to `end`: the frames of that period, and the one
+        before.
         """
         if self.times is None:
             return self
@@ -99,7 +98,7 @@ class FieldFile:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What a file says of a variable."""
+    """The description of a variable in a file."""
 
     name: str
     times: Times | None
@@ -109,11 +108,10 @@ class _Found:
 
 
 def open_field(path: str, variable: str, grid: xr.Dataset) -> FieldFile:
-    """The variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the grid of the radar.
+    """Open a variable of a NetCDF file or Zarr store, (y, x) or (time, y, x) on the radar grid.
 
-    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without
-    zarr; DataError naming the file, what is wrong and what to do, where it cannot be read, lacks
-    the variable, or lies on another grid.
+    Errors: MissingInputError if the file does not exist; MissingLibraryError for Zarr if zarr is
+    not installed; DataError if the file cannot be read, lacks the variable, or is on another grid.
     """
     where = Path(path).expanduser()
     if not where.exists():
@@ -144,8 +142,8 @@ def _find(where: Path, variable: str, path: str) -> _Found:
         space = [str(name) for name in field.dims if name != along]
         if field.dtype.kind not in "iufb" or len(space) != 2:
             raise DataError(
-                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field has numbers over"
-                " y, x, or time, y, x."
+                f"{path}: {variable!r} has type {field.dtype} and dimensions {field.dims}; a field"
+                " needs numbers over y, x, or time, y, x."
             )
         y, x = y_and_x(file, space, path)
         times = None if time is None else _known_at(file, field, time, where)
@@ -159,18 +157,17 @@ def _find(where: Path, variable: str, path: str) -> _Found:
 def _read(
     path: Path, variable: str, dims: tuple[str | None, str, str], first: int, last: int
 ) -> npt.NDArray[np.float32]:
-    """Frames first … last − 1, (n, y, x), NaN = missing."""
+    """Return frames first … last − 1, (n, y, x), NaN = missing."""
     with explained(path):
         time, y, x = dims
         field = open_dataset(path)[variable]
         field = field.squeeze([name for name in field.dims if name not in dims], drop=True)
         part = field.transpose(y, x) if time is None else field.transpose(time, y, x)[first:last]
         raw = part.values
-        # of NetCDF; Zarr declares its own
+        # default fill values of NetCDF; Zarr declares its own
         blank = None if path.is_dir() else storage.unwritten(raw, part.attrs)
-        dry = dry_in(
-            str(part.attrs.get("units", ""))
-        )  # of a flag that means dry; -inf dBZ is no number for a model, and becomes missing
+        # value for flags that mean dry; -inf dBZ is not usable by a model, and becomes missing
+        dry = dry_in(str(part.attrs.get("units", "")))
         values = (
             storage.unpack(raw, part.attrs, blank, ((), dry))
             .astype(np.float32)
@@ -181,30 +178,30 @@ def _read(
 
 
 def is_vector(name: str) -> bool:
-    """Whether a field of this name is a component or a direction of wind or the like."""
+    """Return whether a field name is that of a vector component or direction, such as wind."""
     return _VECTOR.fullmatch(name.lower()) is not None
 
 
 def close_opened() -> None:
-    """Close the file that was opened last, in the process that reads."""
+    """Close the file opened last; runs in the process that reads files."""
     _opened.cache_clear()
 
 
 def open_dataset(path: Path) -> xr.Dataset:
-    """A file of fields, its values as stored; only in the process that reads."""
+    """Open a file of fields with values as stored; only in the process that reads files."""
     return _opened(path, FileVersion.of(path))
 
 
 @lru_cache(maxsize=1)
 def _opened(path: Path, version: FileVersion) -> xr.Dataset:
-    """An open file of this version, its values as stored."""
+    """Open this version of a file with values as stored."""
     how: dict[str, Any] = {
         "decode_times": False,
         "decode_coords": False,
         "mask_and_scale": False,
         "cache": False,
     }
-    with warnings.catch_warnings():  # xarray's own, of fill values and the like
+    with warnings.catch_warnings():  # xarray warns of fill values and similar
         warnings.simplefilter("ignore")
         if path.is_dir():
             library("zarr", "zarr", path)
@@ -215,8 +212,8 @@ def _opened(path: Path, version: FileVersion) -> xr.Dataset:
 
 
 def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray | None:
-    """When the field holds: a time along one of its dimensions, or one of its own; None of a
-    field without.
+    """Return the time of a field: along one of its dimensions, or a single one; None if the field
+    has none.
     """
     if not any(is_time_unit(file[name].attrs.get("units")) for name in file.variables):
         return None
@@ -228,7 +225,7 @@ def _time_of(file: xr.Dataset, field: xr.DataArray, path: Path) -> xr.DataArray 
 
 
 def _known_at(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: Path) -> Times:
-    """The end of the time that each frame of the field stands for."""
+    """Return the end of the interval that each frame of the field represents."""
     labels = np.atleast_1d(decode(time, path))
     _check_times(labels, str(path))
     intervals = intervals_of(file, time, labels, path)
@@ -237,22 +234,22 @@ def _known_at(file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: P
 
 def _check_times(times: Times, path: str) -> None:
     if times.size == 0 or np.isnat(times).any():
-        raise DataError(f"{path}: has no time, or a frame without one; mend this file.")
+        raise DataError(f"{path}: has no time, or a frame without one; correct this file.")
     late = np.flatnonzero(np.diff(times) <= np.timedelta64(0, "ns"))
     if late.size:
         raise DataError(
-            f"{path}: its times do not rise after {show(times[late[0]])}; sort them and keep one"
-            " frame a time."
+            f"{path}: its times do not increase after {show(times[late[0]])}; sort them and keep"
+            " one frame per time."
         )
 
 
 def check_place(
     size: tuple[int, int], place: Place, variable: str, grid: xr.Dataset, path: str
 ) -> None:
-    """Errors: DataError where the field is not on the grid, as far as both say where they are."""
+    """Errors: DataError if the field is not on the grid, in size or in the coordinates of both."""
     advice = (
-        "put it on the grid of the radar first, row by row as that has them (with CDO's remapcon,"
-        " or gdalwarp)."
+        "resample it to the grid of the radar first, with rows in the same order (with CDO's"
+        " remapcon, or gdalwarp)."
     )
     wanted = grid[RATE].shape[1:]
     if size != wanted:
@@ -265,5 +262,5 @@ def check_place(
             continue
         if not same_coordinates(grid[name].variable, place[name]):
             raise DataError(
-                f"{path}: the {name} of {variable!r} is not that of the radar; {advice}"
+                f"{path}: the {name} of {variable!r} differs from that of the radar; {advice}"
             )

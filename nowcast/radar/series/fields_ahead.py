@@ -1,4 +1,4 @@
-"""Forecasts of a field on the grid of the radar, as rain of a weather model, from NetCDF."""
+"""Forecast fields on the grid of the radar, such as rain from a weather model, from NetCDF."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,17 +31,18 @@ _SECONDS = {
     )
     for unit in units.split()
 }
-"""Seconds of a unit of lead times."""
+"""Seconds per unit of lead time."""
 
 
 @dataclass(frozen=True, eq=False)
 class FieldAheadFile:
-    """A variable of a file of forecasts, on the grid of the radar; its frames unread.
+    """A variable of a file of forecasts, on the grid of the radar; its frames are not read yet.
 
-    name: its CF standard name, or else its own.
-    references: (runs,) rising, in UTC. leads: (leads,) rising.
-    variable, dims: the file's names of it, and of its (run, lead, y, x); None for a single run.
-    size: (y, x) in pixels. first: the run of the file that is the first here.
+    name: its CF standard name, else its name in the file.
+    references: (runs,) increasing, in UTC. leads: (leads,) increasing.
+    variable, dims: names in the file of the variable, and of its dimensions (run, lead, y, x); None
+    for a single run.
+    size: (y, x) in pixels. first: number in the file of the first run used here.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class FieldAheadFile:
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is a component or a direction of wind or the like, by its name."""
+        """Whether its name is that of a vector component or direction, such as wind."""
         return fields.is_vector(self.name)
 
     @property
@@ -64,14 +65,14 @@ class FieldAheadFile:
         return self.references.size * self.leads.size, *self.size
 
     def between(self, start: np.datetime64, end: np.datetime64) -> "FieldAheadFile":
-        """The runs that begin from `start` to `end`."""
+        """Return the runs that start from `start` to `end`."""
         first, last = np.searchsorted(self.references, [start, end + np.timedelta64(1, "ns")])
         return replace(self, references=self.references[first:last], first=self.first + int(first))
 
     def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
-        """Frames first … last − 1 of all runs after each other, (n, y, x), NaN = missing.
+        """Return frames first … last − 1, counted run after run, (n, y, x), NaN = missing.
 
-        Errors: DataError where the file is damaged.
+        Errors: DataError if the file is damaged.
         """
         if first == last:
             return np.empty((0, *self.size), np.float32)
@@ -87,7 +88,7 @@ class FieldAheadFile:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What a file says of a variable."""
+    """The description of a variable in a file."""
 
     name: str
     references: Times
@@ -98,13 +99,13 @@ class _Found:
 
 
 def open_field_ahead(path: str, variable: str, grid: xr.Dataset) -> FieldAheadFile:
-    """The variable of a NetCDF file or Zarr store, (run, lead, y, x) or (lead, y, x), on the grid
-    of the radar.
+    """Open a variable of a NetCDF file or Zarr store, (run, lead, y, x) or (lead, y, x), on the
+    grid of the radar.
 
-    The run's time is a CF `forecast_reference_time`, the lead time a `forecast_period` (or a
-    `time`, when each frame is valid).
-    Errors: MissingInputError where the file is not there; MissingLibraryError for Zarr without
-    zarr; DataError naming the file, what is wrong and what to do.
+    The time of a run is a CF `forecast_reference_time`, the lead time a `forecast_period` (or the
+    valid `time`).
+    Errors: MissingInputError if the file does not exist; MissingLibraryError for Zarr if zarr is
+    not installed; DataError if the file cannot be used.
     """
     where = Path(path).expanduser()
     if not where.exists():
@@ -114,13 +115,13 @@ def open_field_ahead(path: str, variable: str, grid: xr.Dataset) -> FieldAheadFi
     found = isolated(where, _find, where, variable, path)
     zero = np.timedelta64(0, "ns")
     if not found.leads.size:
-        raise DataError(f"{path}: has no lead time; give a file with some.")
+        raise DataError(f"{path}: has no lead times; give a file with lead times.")
     for steps, what in (
         (np.diff(found.references), "runs"),
         (np.diff(found.leads), "lead times"),
     ):
         if not (steps > zero).all():
-            raise DataError(f"{path}: its {what} do not rise; sort them and keep each once.")
+            raise DataError(f"{path}: its {what} do not increase; sort them and keep each once.")
     fields.check_place(found.size, found.place, variable, grid, path)
     return FieldAheadFile(
         where, found.name, found.references, found.leads, variable, found.dims, found.size
@@ -140,20 +141,20 @@ def _find(where: Path, variable: str, path: str) -> _Found:
         lead = named(file, ("time",)) if lead is None else lead
         if run is None or lead is None or lead.ndim != 1 or lead.dims[0] not in field.dims:
             raise DataError(
-                f"{path}: {variable!r} has no forecast_reference_time and lead time that are known;"
-                " give them as CF does (forecast_reference_time, and forecast_period or time)."
+                f"{path}: {variable!r} has no known reference time and lead time; add them as in CF"
+                " (forecast_reference_time, and forecast_period or time)."
             )
         along_run = str(run.dims[0]) if run.ndim and run.dims[0] in field.dims else None
         along_lead = str(lead.dims[0])
         if " since " not in str(run.attrs.get("units", "")):
             raise DataError(
-                f"{path}: {run.name!r} has no units as 'hours since 2020-01-01'; give them, as CF"
-                " has them."
+                f"{path}: {run.name!r} has no units like 'hours since 2020-01-01'; add them, as CF"
+                " requires."
             )
         if along_run == along_lead or (along_run is None and run.size > 1):
             raise DataError(
-                f"{path}: {variable!r} has no dimension of its own for the {run.size} runs; give it"
-                " over run, lead, y, x."
+                f"{path}: {variable!r} has no separate dimension for the {run.size} runs; it needs"
+                " dimensions run, lead, y, x."
             )
         field = field.squeeze(
             [d for d in field.dims if field.sizes[d] == 1 and d not in (along_run, along_lead)],
@@ -162,8 +163,8 @@ def _find(where: Path, variable: str, path: str) -> _Found:
         space = [str(name) for name in field.dims if name not in (along_run, along_lead)]
         if field.dtype.kind not in "iufb" or len(space) != 2:
             raise DataError(
-                f"{path}: {variable!r} is {field.dtype} over {field.dims}; a field ahead has"
-                " numbers over run, lead, y, x, or lead, y, x."
+                f"{path}: {variable!r} has type {field.dtype} and dimensions {field.dims}; a field"
+                " ahead needs numbers over run, lead, y, x, or lead, y, x."
             )
         y, x = y_and_x(file, space, path)
         references = np.atleast_1d(decode(run, where))
@@ -175,7 +176,7 @@ def _find(where: Path, variable: str, path: str) -> _Found:
 
 
 def named(file: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray | None:
-    """The variable whose CF standard name, or own name, is one of these."""
+    """Return the variable whose CF standard name, or name, is one of these, or None."""
     for name in file.variables:
         if file[name].attrs.get("standard_name") in names or str(name).lower() in names:
             return file[name]
@@ -185,16 +186,16 @@ def named(file: xr.Dataset, names: tuple[str, ...]) -> xr.DataArray | None:
 def leads_of(
     lead: xr.DataArray, references: Times, path: str, where: Path
 ) -> npt.NDArray[np.timedelta64]:
-    """Lead times, from their own units, or from the times that a single run is valid at."""
+    """Return lead times, from their own units, or from the valid times of a single run."""
     units = str(lead.attrs.get("units", ""))
     if " since " in units:
         if references.size != 1:
-            raise DataError(f"{path}: times of several runs need lead times; give forecast_period.")
+            raise DataError(f"{path}: several runs need lead times; add a forecast_period.")
         return np.asarray(decode(lead, where) - references[0])
     if units.lower() not in _SECONDS or lead.dtype.kind not in "iuf":
         raise DataError(
-            f"{path}: lead times are {lead.dtype} in {units!r}; give numbers of hours, minutes or"
-            " seconds."
+            f"{path}: lead times have type {lead.dtype} and units {units!r}; they need to be"
+            " numbers of hours, minutes or seconds."
         )
     seconds = np.round(np.asarray(lead.values, np.float64) * _SECONDS[units.lower()])
     return seconds.astype("timedelta64[s]").astype("timedelta64[ns]")
@@ -207,7 +208,7 @@ def _read(
     first: int,
     last: int,
 ) -> npt.NDArray[np.float32]:
-    """Frames first … last − 1 of all runs after each other, (n, y, x), NaN = missing."""
+    """Return frames first … last − 1, counted run after run, (n, y, x), NaN = missing."""
     with explained(path):
         run, lead, y, x = dims
         field = fields.open_dataset(path)[variable]

@@ -1,9 +1,9 @@
-"""One frame held against those around it: a packing by which its rain does not fit, a coverage that
-jumps.
+"""Compare a frame with its neighbours, to find a wrong packing (scale and offset) or a jump in
+coverage.
 
-Radars fail and come back, and services change how they pack numbers. So a coverage is strange only
-where no frame nearby shares it, and a packing only where the rain itself fits the frames around it
-by their packing, and not by its own.
+Radars fail and come back, and services change their packing. So a coverage is suspicious only if no
+frame nearby has a similar one. A packing is suspicious only if the rain fits the frames around it
+with their packing, but not with its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,25 +24,25 @@ from nowcast.radar.series.series import Series
 
 Packing = tuple[float, float]
 COVERAGE_JUMP = 0.2
-"""By which the share of covered pixels may differ; real composites that lost a radar for some
+"""Largest normal change of the share of covered pixels; real composites that lost a radar for some
 frames changed by 0.03.
 """
-_AROUND = 2  # frames before and after that a coverage is held against
-_RAINY = 20  # pixels with rain from which a mean says something
-# the mean rain changes by less than 3 from frame to frame; by less than 2 it fits
+_AROUND = 2  # frames before and after with which a coverage is compared
+_RAINY = 20  # least number of pixels with rain for a meaningful mean
+# a frame misfits if its mean rain differs by a factor of 3 or more, and fits below a factor of 2
 _MISFIT, _FITS = np.log(3.0), np.log(2.0)
-_WETTER = 0.3  # by which the share of wet pixels does not change from frame to frame
-# files in a row that may be packed otherwise by mistake; more are a service that changed its
+_WETTER = 0.3  # a larger change of the share of wet pixels from frame to frame is a misfit
+# files in a row that may have another packing by mistake; with more, the service changed its
 # packing
 _FEW = 2
 
 
 def strange_coverage(covered: Sequence[float]) -> npt.NDArray[np.bool_]:
-    """Shares of covered pixels (n,) in the order of time, NaN of a missing frame → which frames
-    share theirs with none nearby.
+    """Shares of covered pixels (n,) in order of time, NaN for missing frames → mask of frames that
+    differ from all frames nearby.
 
-    The first frames are held against those after them only if two of these are there: of two frames
-    the later is the strange one.
+    The first frame is compared only if two frames follow: of two frames, the later one counts as
+    the suspicious one.
     """
     shares, strange = np.asarray(covered, dtype=np.float64), np.zeros(len(covered), bool)
     there = np.flatnonzero(~np.isnan(shares))
@@ -56,18 +56,18 @@ def strange_coverage(covered: Sequence[float]) -> npt.NDArray[np.bool_]:
 
 
 def repacked(stored: Values, own: Packing, other: Packing) -> Values:
-    """Values by one (scale, offset) → those that the same stored numbers mean by another."""
+    """Convert values unpacked with one (scale, offset) to those unpacked with another."""
     return (stored - own[1]) / own[0] * other[0] + other[1]
 
 
 def rate_by(
     packing: Packing, stored: Values, file: RadarFile, options: ReadOptions
 ) -> Float32Array:
-    """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file were packed
-    by another (scale, offset).
+    """One frame (1, y, x) in the units of `file` → its rate (y, x) [mm/h] if the file had another
+    (scale, offset).
 
-    Values that no rain has by that packing are missing: they say nothing of the file, which may be
-    right.
+    Values that are impossible with that packing become missing, since the packing of the file may
+    be right.
     """
     again = repacked(stored, file.layout.packing, packing)
     again[is_impossible(again, file)] = np.nan
@@ -76,18 +76,18 @@ def rate_by(
 
 
 def fits_only_repacked(
-    rate: Float32Array, again: Float32Array, beside: Float32Array
+    rate: Float32Array, again: Float32Array, neighbour: Float32Array
 ) -> bool | None:
-    """Whether a frame (y, x) [mm/h] does not fit the one beside it, and does as `again`, by the
-    packing of that one.
+    """Return whether a frame (y, x) [mm/h] misfits its neighbour as `rate`, with its own packing,
+    but fits as `again`, with the packing of the neighbour.
 
-    It fits by how strong the rain is where it rains, and by how much of the grid is wet. None where
-    there is too little rain to tell.
+    The mean rate of wet pixels and the share of wet pixels are compared. None if there is too
+    little rain to decide.
     """
-    own_share, their_share, share = (_wet_share(one) for one in (rate, again, beside))
+    own_share, their_share, share = (_wet_share(one) for one in (rate, again, neighbour))
     if abs(own_share - share) > _WETTER and abs(their_share - share) < _WETTER / 3:
         return True
-    levels = [_level(one) for one in (rate, again, beside)]
+    levels = [_level(one) for one in (rate, again, neighbour)]
     if np.isnan(levels).any():
         return None
     own, theirs, there = levels
@@ -95,20 +95,20 @@ def fits_only_repacked(
 
 
 def packing_problem(file: RadarFile, others: Packing) -> str:
-    """How a file is packed, and how those around it are."""
+    """Describe in a message the packing of a file and of those around it."""
     (scale, offset), (theirs, shift) = file.layout.packing, others
     return (
-        f"is packed with the scale {scale:g} and the offset {offset:g}, the files around it with"
-        f" {theirs:g} and {shift:g}, by which its rain would fit theirs"
+        f"is packed with scale {scale:g} and offset {offset:g}, but the files around it with"
+        f" {theirs:g} and {shift:g}, and its rain would fit theirs with these"
     )
 
 
 def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
-    """Files in the order of time → (file, one before or after it) of each that is packed otherwise
-    than those around it.
+    """Files in order of time → (file, its neighbour) for each file whose packing differs from those
+    around it.
 
-    One or two in a row are odd where the files before and after are packed alike; at the end where
-    two before are.
+    One or two files in a row are odd if the files before and after have the same packing; at the
+    end, if the two files before have.
     """
     packings = [file.layout.packing for file in files]
     starts = [k for k, one in enumerate(packings) if k == 0 or packings[k - 1] != one]
@@ -123,19 +123,19 @@ def odd_packings(files: Sequence[RadarFile]) -> list[tuple[int, int]]:
 
 
 def misfits(series: Series, options: ReadOptions) -> Iterator[Problem]:
-    """Files of a series that are packed otherwise than those around them, by mistake as their
-    rain says; and why.
+    """Yield a problem for each file whose packing differs from those around it and, judging by its
+    rain, is wrong.
     """
     order = list(dict.fromkeys(series.file_of.tolist()))
-    for k, beside in odd_packings([series.files[one] for one in order]):
-        file, other = series.files[order[k]], series.files[order[beside]]
+    for k, neighbour in odd_packings([series.files[one] for one in order]):
+        file, other = series.files[order[k]], series.files[order[neighbour]]
         stored, there = _first_frame(file, options), _first_frame(other, options)
         storage.close_files({str(file.path), str(other.path)})
         packings = file.layout.packing, other.layout.packing
         own, again = (rate_by(packing, stored, file, options) for packing in packings)
         if fits_only_repacked(own, again, rate_by(other.layout.packing, there, other, options)):
             problem = packing_problem(file, other.layout.packing)
-            error = DataError(f"{file.path}: {problem}; mend it, or leave it out.")
+            error = DataError(f"{file.path}: {problem}; correct it, or leave it out.")
             yield Problem.of(file.path, error)
 
 
@@ -149,6 +149,6 @@ def _wet_share(rate: Float32Array) -> float:
 
 
 def _level(rate: Float32Array) -> float:
-    """The logarithm of the mean rate where it rains; NaN of too few pixels."""
+    """Return the logarithm of the mean rate of rainy pixels; NaN if there are too few."""
     rainy = rate[rate > 0]
     return float(np.log(rainy.mean(dtype=np.float64))) if rainy.size >= _RAINY else float("nan")

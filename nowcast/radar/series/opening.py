@@ -1,4 +1,4 @@
-"""Open radar files as one canonical grid: the public door of this room."""
+"""Open radar files as one canonical grid: the public entry point of this room."""
 
 import logging
 from collections.abc import Sequence
@@ -26,24 +26,24 @@ log = logging.getLogger(__name__)
 def open_grid(
     path: str | Path, *, period: tuple[np.datetime64, np.datetime64] | None = None, **reading: Any
 ) -> xr.Dataset:
-    """Open radar files as one canonical grid; reads no frame.
+    """Open radar files as one canonical grid, without reading frames.
 
-    Frames are read, converted and checked when they are asked for.
+    Frames are read, converted and checked on access.
 
     Args:
-        path: of a file, a folder or a store; a glob; or a pattern of times, as
-            `data/%Y/%m/%d/rain_%H%M.h5`; or such an address, as `s3://bucket/rain.zarr`. Files by
-            address are fetched into data/cache/copies.
-        period: first and last time in UTC; frames outside it are left out, and of a pattern of
-            times only the folders and files of that period are looked at.
-        reading: the fields of `ReadOptions`, as `units="mm", accumulation_minutes=5`.
+        path: a file, a folder or a store; a glob; or a time pattern, such as
+            `data/%Y/%m/%d/rain_%H%M.h5`. All of these may be addresses, such as
+            `s3://bucket/rain.zarr`; remote files are fetched into data/cache/copies.
+        period: first and last time in UTC; frames outside it are left out. With a time pattern,
+            only the folders and files of the period are looked at.
+        reading: the fields of `ReadOptions`, such as `units="mm", accumulation_minutes=5`.
 
     Returns:
         `precipitation_rate` (time, y, x) in mm/h, float32, NaN = not covered, on times in UTC, with
-        x, y, latitude, longitude and crs as far as the files say them.
+        x, y, latitude, longitude and crs as far as the files have them.
 
     Raises:
-        MissingInputError: if nothing is there.
+        MissingInputError: if no file, or no frame of the period, is found.
         DataError: if files cannot be used; it names the file and what to do.
 
     Example:
@@ -63,21 +63,21 @@ def open_files(
     around: Sequence[TimeSpan] = (),
     known: KnownFiles | None = None,
 ) -> xr.Dataset:
-    """Open radar files as one canonical grid, of all their frames or those of some periods.
+    """Open radar files as one canonical grid, with all frames or only those of some periods.
 
     Args:
         paths: of the files.
-        options: how they are read.
-        periods: what lies outside of them decides nothing: neither grid nor spacing nor whether two
-            frames differ; none takes all frames.
-        around: frames there are taken too, if they fit those of the periods.
-        known: what was described before; it learns of these files.
+        options: how to read them.
+        periods: only frames in these determine the grid and the spacing, and are checked for
+            duplicates; empty: all frames.
+        around: frames in these are included too, if they fit those of the periods.
+        known: files described before; the descriptions of these files are added.
 
     Returns:
-        The grid, as `open_grid` gives it.
+        The grid, as from `open_grid`.
 
     Raises:
-        MissingInputError: if the periods hold no frame.
+        MissingInputError: if the periods contain no frame.
         DataError: if files cannot be used.
 
     Example:
@@ -105,14 +105,14 @@ def open_files(
         provenance_of(series.files),
         series.timestep_minutes,
     )
-    # which files the frames are of, and what is known of them and others
+    # the files of the frames, and the descriptions of these and other files
     grid.encoding |= {"series": series, "known": known}
     grid.set_close(array.close)
     return grid
 
 
 def provenance_of(files: Sequence[RadarFile]) -> dict[str, str | int]:
-    """What files say of their origin, and what their rain was converted from."""
+    """Return the provenance of files: their attributes, and what their rain was converted from."""
     file = files[0]
     layout = file.layout
     over = (
@@ -129,19 +129,19 @@ def provenance_of(files: Sequence[RadarFile]) -> dict[str, str | int]:
 
 
 def say_overruled(file: RadarFile, options: ReadOptions) -> None:
-    """Tell of options that are not used, as the file itself says otherwise."""
+    """Log options that are ignored because the file itself states another value."""
     asked = options.accumulation_minutes
     minutes = file.layout.accumulation_minutes
     if asked is not None and minutes is not None and minutes != asked:
         log.warning(
-            "%s: holds sums over %g minutes, so data.accumulation_minutes=%g is not used.",
+            "%s: has accumulations over %g minutes, so data.accumulation_minutes=%g is not used.",
             file.path,
             minutes,
             asked,
         )
     if options.zr is not None and file.layout.zr not in (None, options.zr):
         log.warning(
-            "%s: says Z = %g R^%g, so data.zr=%s is not used.",
+            "%s: states Z = %g R^%g, so data.zr=%s is not used.",
             file.path,
             *file.layout.zr,
             list(options.zr),

@@ -1,10 +1,10 @@
-"""Forecasts of rain by other programs, from NetCDF: CF files, and those that pysteps exports.
+"""Rain forecasts of other programs, from NetCDF: CF files, and exports of pysteps.
 
-The rain is known by its standard name or its units: a rate, an amount in each step, or a
-reflectivity. It lies over lead time, y and x, in any order, and of an ensemble along its members.
-The lead times are CF's `forecast_period`, or follow from the times that each field is valid at.
-The time that the forecast was made from is CF's `forecast_reference_time`; pysteps writes none, but
-counts its times from it. A field without a lead time above 0 is no forecast, and is left out.
+The rain is identified by its standard name or its units: a rate, an amount in each step, or a
+reflectivity. Its dimensions are lead time, y and x, in any order, and member for an ensemble.
+Lead times are CF's `forecast_period`, or computed from valid times. The reference time is CF's
+`forecast_reference_time`; pysteps writes none, but its times count from it. Fields without a lead
+time above 0 are not forecasts and are left out.
 """
 
 import warnings
@@ -51,20 +51,20 @@ _VALID = ("time", "valid_time")
 _MEMBERS = ("realization", "ens_number", "member", "members", "ensemble", "number")
 _WANTED = (
     f"a forecast is {RATE}(time, y, x) in {UNITS} with a scalar forecast_reference_time, as"
-    " 'nowcast predict' writes it, or rain of another program as CF or pysteps describe it"
+    " 'nowcast predict' writes it, or rain of another program as described by CF or pysteps"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class OtherForecast:
-    """A forecast of another program; its rain unread.
+    """A forecast of another program; its rain is not read yet.
 
-    variable, dims: the file's names of the rain and of its (lead, member, y, x), without member of
-    a forecast that has none.
-    shape: (lead, member, y, x). steps: which of the file's lead times these are.
-    units, minutes: of the rain; the minutes of an amount, else None.
-    reference: the time that the forecast was made from, in UTC. times: those that it is valid at.
-    attrs: of the file, as text; `method` is "pysteps" or "forecast" if the file does not say it.
+    variable, dims: names in the file of the rain and of its dimensions (lead, member, y, x), or
+    (lead, y, x) without members.
+    shape: (lead, member, y, x). steps: numbers of the lead times in the file.
+    units: of the rain. minutes: of accumulation for an amount, else None.
+    reference: the reference time in UTC. times: the valid times.
+    attrs: of the file, as text; `method` is "pysteps" or "forecast" if the file has none.
     """
 
     path: Path
@@ -81,12 +81,12 @@ class OtherForecast:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether the rain lies along members."""
+        """Whether the rain has a dimension of members."""
         return len(self.dims) == 4
 
     @property
     def converted_from(self) -> str:
-        """What the rates are made from, as 'precip_accum [mm per 5 min]'."""
+        """What the rates were converted from, such as 'precip_accum [mm per 5 min]'."""
         each = "" if self.minutes is None else f" per {self.minutes:g} min"
         by = "Z = {:g} R^{:g}".format(*MARSHALL_PALMER)
         relation = f" by {by}" if quantity_of(self.units) == "reflectivity" else ""
@@ -95,14 +95,14 @@ class OtherForecast:
     def read(self, step: int) -> npt.NDArray[np.float32]:
         """Return the rates at one of `times`, (member, y, x) in mm/h, NaN = missing.
 
-        Errors: DataError if the file is damaged, or holds rates below 0.
+        Errors: DataError if the file is damaged, or has negative rates.
         """
         return isolated(self.path, _read, self, step)
 
 
 @dataclass(frozen=True, eq=False)
 class _Times:
-    """The times of a forecast, and the minutes that an amount was gathered over."""
+    """The times of a forecast, and the minutes of accumulation of an amount."""
 
     reference: np.datetime64
     valid: Times
@@ -110,23 +110,23 @@ class _Times:
 
 
 def open_other_forecast(path: Path) -> OtherForecast:
-    """Describe the forecast that a file of another program holds.
+    """Describe the forecast in a file of another program.
 
-    Errors: DataError if the file does not say all that is needed, saying what, or is damaged.
+    Errors: DataError if the file is damaged, or lacks information, which the message names.
     """
     return isolated(path, _describe, path)
 
 
 def no_forecast(path: Path, reason: str) -> DataError:
-    """The error of a file that is no forecast for this reason."""
-    return DataError(f"{path}: no forecast file ({reason}); {_WANTED}.")
+    """Return the error for a file that is not a forecast, with the reason."""
+    return DataError(f"{path}: not a forecast file ({reason}); {_WANTED}.")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
-    """The file, its values as stored; closed afterwards, for it may be written again."""
+    """Open the file with values as stored, and close it afterwards, since it may be rewritten."""
     how: dict[str, Any] = dict.fromkeys(("decode_times", "decode_coords", "mask_and_scale"), False)
-    with explained(path), warnings.catch_warnings(action="ignore"):  # xarray's own
+    with explained(path), warnings.catch_warnings(action="ignore"):  # xarray's warnings
         refuse_unsound(path)
         with xr.open_dataset(path.absolute(), engine="netcdf4", **how) as file:
             yield file
@@ -141,7 +141,7 @@ def _describe(path: Path) -> OtherForecast:
         member, y, x = _dims_of(file, rain, along, path)
         steps = np.flatnonzero(times.valid > times.reference)
         if not steps.size or (np.diff(times.valid[steps]) <= np.timedelta64(0, "ns")).any():
-            raise no_forecast(path, "its valid times do not rise above its reference time")
+            raise no_forecast(path, "its valid times do not increase from its reference time")
         members = rain.sizes[member] if member else 1
         return OtherForecast(
             path, str(rain.name), (along, *([member] if member else []), y, x),
@@ -158,7 +158,7 @@ def _by_pysteps(file: xr.Dataset) -> bool:
 
 
 def _lead_of(file: xr.Dataset, path: Path) -> xr.DataArray:
-    """The lead times, or else the valid times, along a dimension."""
+    """Return the lead times along a dimension, else the valid times."""
     for names in (LEAD, _VALID):
         lead = named(file, names)
         if lead is not None and lead.ndim == 1:
@@ -167,7 +167,7 @@ def _lead_of(file: xr.Dataset, path: Path) -> xr.DataArray:
 
 
 def _rain_of(file: xr.Dataset, along: str, path: Path) -> xr.DataArray:
-    """The one variable along the lead times that is rain by its standard name, or by its units."""
+    """Return the only variable over lead times that is rain by its standard name, or its units."""
     over = [
         one
         for one in file.data_vars.values()
@@ -187,7 +187,7 @@ def _rain_of(file: xr.Dataset, along: str, path: Path) -> xr.DataArray:
 def _dims_of(
     file: xr.Dataset, rain: xr.DataArray, along: str, path: Path
 ) -> tuple[str | None, str, str]:
-    """The names of the dimensions of (member, y, x); None for the member of a single forecast."""
+    """Return the names of the dimensions (member, y, x); None for member if there is none."""
     rest = [str(name) for name in rain.dims if name != along]
     members = [name for name in rest if _is_member(file, name)]
     space = [name for name in rest if name not in members]
@@ -195,7 +195,8 @@ def _dims_of(
         space = [name for name in space if rain.sizes[name] > 1]
     if len(space) != 2 or len(members) > 1:
         raise no_forecast(
-            path, f"{rain.name!r} lies over {', '.join(map(str, rain.dims))}, not lead time, y, x"
+            path,
+            f"{rain.name!r} has dimensions {', '.join(map(str, rain.dims))}, not lead time, y, x",
         )
     return (members[0] if members else None), *y_and_x(file, space, str(path))
 
@@ -214,7 +215,7 @@ def _times_of(file: xr.Dataset, rain: xr.DataArray, lead: xr.DataArray, path: Pa
         return _Times(reference, reference + leads, _minutes_of(rain, None, "", (), path))
     labels = np.atleast_1d(decode(clock, path))
     if np.isnat(labels).any():
-        raise no_forecast(path, f"{clock.name!r} holds no time at some lead times")
+        raise no_forecast(path, f"{clock.name!r} has no time for some lead times")
     intervals, methods = intervals_of(file, clock, labels, path), methods_of(rain, clock)
     stated = None if intervals is None else intervals.minutes(path)
     spacing = np.diff([reference, *labels]) / np.timedelta64(1, "m") if _by_pysteps(file) else ()
@@ -223,19 +224,19 @@ def _times_of(file: xr.Dataset, rain: xr.DataArray, lead: xr.DataArray, path: Pa
 
 
 def _reference_of(file: xr.Dataset, lead: xr.DataArray, path: Path) -> np.datetime64:
-    """The one time that the forecast was made from."""
+    """Return the reference time of the forecast."""
     reference = named(file, REFERENCE)
     if reference is None and _by_pysteps(file):
-        reference = lead.isel({lead.dims[0]: 0}).copy(data=0)  # its times count from it
+        reference = lead.isel({lead.dims[0]: 0}).copy(data=0)  # pysteps counts times from it
     if reference is None or not is_time_unit(reference.attrs.get("units")):
-        raise no_forecast(path, "it says no time that it was made from, a forecast_reference_time")
+        raise no_forecast(path, "it has no reference time, a forecast_reference_time")
     times = np.atleast_1d(decode(reference, path)).ravel()
     if times.size != 1:
         raise no_forecast(
-            path, f"it holds {times.size} forecasts, the first from {show(times[0])} UTC; split it"
+            path, f"it has {times.size} forecasts, the first from {show(times[0])} UTC; split it"
         )
     if np.isnat(times[0]):
-        raise no_forecast(path, f"{reference.name!r} holds no time")
+        raise no_forecast(path, f"{reference.name!r} has no time")
     return np.datetime64(times[0], "ns")
 
 
@@ -246,8 +247,8 @@ def _minutes_of(
     spacing: Sequence[float] | npt.NDArray[np.float64],
     path: Path,
 ) -> float | None:
-    """The minutes of an amount: by bounds, by `cell_methods`, or of pysteps by its one spacing of
-    lead times; None of anything else.
+    """Return the minutes of accumulation of an amount: from bounds, from `cell_methods`, or for
+    pysteps from the spacing of lead times. None for anything else.
     """
     units = str(rain.attrs["units"])
     if quantity_of(units) != "amount":
@@ -257,7 +258,7 @@ def _minutes_of(
     minutes = stated or minutes_of_cell_methods(methods) or spaced
     if minutes is None or not minutes > 0:
         raise no_forecast(
-            path, f"{rain.name!r} is an amount in {units!r}, but over how many minutes is not said"
+            path, f"{rain.name!r} is an amount in {units!r} over an unknown number of minutes"
         )
     return minutes
 

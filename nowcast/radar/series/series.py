@@ -1,4 +1,4 @@
-"""Many files, one series: their frames in the order of time, each once."""
+"""A series: the frames of many files in order of time, without duplicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ JITTER = np.timedelta64(round(JITTER_SECONDS * 1e9), "ns")
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Frames in the order of time: frame k is frame `frame_of[k]` of file `file_of[k]`.
+    """Frames in order of time: frame k is frame `frame_of[k]` of file `file_of[k]`.
 
-    times: (n,) on one clock. stamps: (n,) as the files have them.
+    times: (n,) on one clock. stamps: (n,) as stored in the files.
     """
 
     files: tuple[RadarFile, ...]
@@ -27,11 +27,11 @@ class Series:
     timestep_minutes: float
 
     def within(self, start: np.datetime64, end: np.datetime64) -> "Series":
-        """The frames from `start` to `end`, both included; all files stay known."""
+        """Return the series of the frames from `start` to `end`, both included; with all files."""
         return self.taking((self.times >= start) & (self.times <= end))
 
     def taking(self, frames: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "Series":
-        """Only these frames; all files stay known."""
+        """Return the series of only these frames, with all files."""
         return replace(
             self,
             times=self.times[frames],
@@ -42,12 +42,12 @@ class Series:
 
 
 def near(times: Times, spans: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
-    """Which of the times lie in one of the spans, or may be put into it by their clock."""
+    """Return which times are in one of the spans, or may be after rounding to the clock."""
     return within(times, [(start - JITTER, end + JITTER) for start, end in spans])
 
 
 def within(times: Times, spans: Sequence[TimeSpan]) -> npt.NDArray[np.bool_]:
-    """Which of the times lie in one of the spans, both ends included."""
+    """Return which times are in one of the spans, both ends included."""
     inside = np.zeros(times.shape, bool)
     for start, end in spans:
         inside |= (times >= start) & (times <= end)

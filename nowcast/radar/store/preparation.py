@@ -1,4 +1,4 @@
-"""From the frames of a series to the days of a store: what is to be made, and making it."""
+"""From the frames of a series to the days of a store: plan what to make, and make it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ _BLOCK_BYTES, _BLOCK_FRAMES = 32 * 2**20, 12  # read at a time
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """What is done to every frame, and what is written beside them.
+    """How every frame is processed, and what is written along with the frames.
 
-    `place` is that of the store.
+    `place` is the place of the store's grid.
     """
 
     store: Path
@@ -51,8 +51,8 @@ class Preparation:
 
 @dataclass(frozen=True, eq=False)
 class DayPlan:
-    """A day to write: the frames to make, the times of those kept as they are, the fingerprints
-    of all its sources, and what an earlier run left out.
+    """A day to write: the frames to make, the times of frames kept unchanged, the fingerprints of
+    all its sources, and what an earlier run left out.
     """
 
     day: np.datetime64
@@ -63,14 +63,14 @@ class DayPlan:
 
     @property
     def needed(self) -> npt.NDArray[np.intp]:
-        """The frames of the series to read, rising."""
+        """The frames of the series to read, in order."""
         return np.unique([k for target in self.targets for k, _ in target.parts]).astype(np.intp)
 
 
 def describe_part(
     options: ReadOptions, paths: Sequence[Path], advance: Advance
 ) -> tuple[list[RadarFile], list[Problem]]:
-    """Describe some files → those that can be used, and what is wrong with the others."""
+    """Describe some files; return the usable ones, and the problems of the others."""
 
     def one_by_one() -> Iterator[Path]:
         for path in paths:
@@ -88,11 +88,11 @@ def plan_days(
     fingerprints: Sequence[str],
     records: dict[np.datetime64, DayRecord],
 ) -> list[DayPlan]:
-    """What is to be made, by day: the frames that are not in the store and those with a file that
-    is new or has changed.
+    """Plan what to make, by day: frames missing from the store, and frames with a new or changed
+    file.
 
-    A frame of the store stays where its files are gone, so that a store outlives an archive that is
-    cleared now and then; and what was left out stays so until its file changes.
+    A frame of the store is kept if its files are gone, so the archive may be cleared from time to
+    time. Frames left out earlier stay left out until their file changes.
     """
     days: dict[np.datetime64, list[Target]] = {}
     for target in targets:
@@ -129,14 +129,15 @@ def plan_days(
 def make_day(
     preparation: Preparation, plan: DayPlan, advance: Advance
 ) -> tuple[int, dict[str, str]]:
-    """Write a day of the store; → how many frames were made, and what was left out: time → reason.
+    """Write a day of the store; return how many frames were made, and the reasons for those left
+    out, by time.
 
-    With bad files skipped, a frame that cannot be read is left out; a day of which none can be read
-    is no file.
+    If bad files are skipped, unreadable frames are left out, and no file is written for a day
+    without readable frames.
 
-    Memory holds a few frames of the source and one block of the store, however long the day.
-    Errors: DataError, MissingInputError where a file is bad and none may be; CannotCreateError,
-    InputOutputError. The day is then as it was.
+    Memory holds a few source frames and one block of the store, for days of any length.
+    Errors: DataError, MissingInputError for a bad file if they are not skipped; CannotCreateError,
+    InputOutputError. The file of the day is then unchanged.
     """
     path, left_out = day_path(preparation.store, plan.day), dict(plan.left_out)
     made = _made_frames(preparation, plan, left_out, advance)
@@ -156,8 +157,8 @@ def make_day(
 def _made_frames(
     preparation: Preparation, plan: DayPlan, left_out: dict[str, str], advance: Advance
 ) -> Iterator[StoredFrame]:
-    """The frames of a plan, each from those of the series; `left_out` learns of those that
-    could not be read.
+    """Yield the frames of a plan, made from frames of the series; add unreadable ones to
+    `left_out`.
     """
     stream = _source_frames(preparation, plan.needed, left_out, advance)
     held: dict[int, StoredFrame | None] = {}
@@ -167,7 +168,8 @@ def _made_frames(
             k, frame = next(stream)
             held[k] = frame
         parts = [(frame, share) for k, share in target.parts if (frame := held[k]) is not None]
-        held = {k: frame for k, frame in held.items() if k >= last}  # the next may share the last
+        # the next target may use the last frame too
+        held = {k: frame for k, frame in held.items() if k >= last}
         if len(target.parts) == 1 and parts:
             yield replace(parts[0][0], time=target.time)
         elif sum(share for _, share in parts) >= LEAST_TIME - 1e-9:
@@ -175,7 +177,7 @@ def _made_frames(
 
 
 def _mean(time: np.datetime64, parts: list[tuple[StoredFrame, float]]) -> StoredFrame:
-    """The mean in time; a pixel that is there for less than two thirds of it is missing."""
+    """Return the mean over time; a pixel valid for less than two thirds of the time is missing."""
     total, covered = np.zeros(parts[0][0].rate.shape), np.zeros(parts[0][0].rate.shape)
     for frame, share in parts:
         there = ~np.isnan(frame.rate)
@@ -194,11 +196,9 @@ def _source_frames(
     left_out: dict[str, str],
     advance: Advance,
 ) -> Iterator[tuple[int, StoredFrame | None]]:
-    """The frames of the series, cropped, cleaned and resampled; None for one that cannot be
-    read.
-    """
+    """Yield the frames of the series, cropped, cleaned and resampled; None for unreadable ones."""
     array = FrameArray(preparation.series, preparation.options)
-    array.said = True  # how many are too high is written into the store and reported at the end
+    array.said = True  # no warning: the store holds the number of high values, reported at the end
     rows, columns = preparation.rows, preparation.columns
     height, width = (
         rows.stop - rows.start,
@@ -227,8 +227,8 @@ def _read(
     spots: npt.NDArray[np.intp],
     left_out: dict[str, str],
 ) -> Iterator[tuple[int, npt.NDArray[np.float32] | None, int]]:
-    """(frame, rates or None, how many were too high): read at once where all is well, else one
-    by one, to know which it is.
+    """Yield (frame, rates or None, number of too high values): read all at once if possible, else
+    frame by frame to find the bad or high ones.
     """
     before = array.high
     try:

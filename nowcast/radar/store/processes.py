@@ -1,5 +1,5 @@
-"""Work in several processes: each item in one of them, results in order, and all of them gone
-when the work ends or is stopped.
+"""Run a task on many items in several processes, with results in order. All processes end when the
+work ends or is stopped.
 """
 
 import os
@@ -17,7 +17,7 @@ Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
-"""Told how much has been done since it was last told; raises where the work is to stop."""
+"""Called with the amount of work done since the last call; raises if the work must stop."""
 _POLL_SECONDS = 0.2
 _worker: tuple[Any, ...] = ()  # in a worker: (task, what all items share, count done, stop)
 
@@ -33,14 +33,14 @@ def in_processes(
     workers: int,
     advance: Advance,
 ) -> Iterator[Result]:
-    """task(shared, item, advance) for each item, in the order of `items`; with one worker in this
-    process.
+    """Yield task(shared, item, advance) for each item, in the order of `items`; one worker runs in
+    this process.
 
-    `task` is a function of a module and tells its `advance` now and then how much it has done.
-    Workers are started afresh, not forked, so that they inherit neither open files nor threads.
-    They stop at their next `advance` when the caller is interrupted or a task fails, and at once
-    when the caller is killed.
-    Errors: those of the task; InternalError where a worker was killed.
+    `task` is a module-level function that regularly calls `advance` with the amount of work done.
+    Workers are spawned, not forked, so they inherit neither open files nor threads. They stop at
+    their next `advance` if the caller is interrupted or a task fails, and immediately if the caller
+    is killed.
+    Errors: those of the task; InternalError if a worker was killed.
     """
     workers = min(workers, len(items))
     if workers <= 1:
@@ -66,7 +66,7 @@ def in_processes(
         tell()
     except BrokenProcessPool as error:
         raise InternalError(
-            "a worker process was killed, perhaps for want of memory; run again with fewer workers."
+            "a worker process was killed, perhaps for lack of memory; run again with fewer workers."
         ) from error
     finally:
         stop.set()
@@ -77,7 +77,7 @@ def _start(*given: Any) -> None:
     global _worker
     _worker = given
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent hears them, and sets `stop`
+        signal.signal(number, signal.SIG_IGN)  # the parent handles them, and sets `stop`
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

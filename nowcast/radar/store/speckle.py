@@ -1,4 +1,4 @@
-"""Speckle: wet pixels that stand alone, as clutter, birds and interference leave them."""
+"""Speckle: isolated wet pixels from clutter, birds and interference."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,8 @@ from nowcast.radar.grid import WET_RATE
 
 
 def wet_neighbours(wet: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """(y, x) whether pixels are wet → how many of the 8 around each are; none is beyond the
-    edge.
+    """Mask of wet pixels (y, x) → number of wet pixels among the 8 neighbours of each; pixels
+    outside the grid count as dry.
     """
     padded = np.pad(wet, 1).astype(np.uint8)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
@@ -17,11 +17,11 @@ def wet_neighbours(wet: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 def remove_speckle(rate: FloatArray, neighbours: int) -> tuple[FloatArray, int]:
-    """Rates (y, x) in mm/h → the same with lonely wet pixels dry, and how many these were.
+    """Set isolated wet pixels of rates (y, x) in mm/h to 0; return the rates and their number.
 
-    A wet pixel (0.1 mm/h or more) with fewer than `neighbours` wet ones among the 8 around it
-    becomes 0. What is missing or beyond the edge is not wet. All pixels are judged by the frame as
-    it was, so their order does not matter.
+    A wet pixel (0.1 mm/h or more) with fewer than `neighbours` wet ones among its 8 neighbours
+    becomes 0. Missing pixels and pixels outside the grid count as dry. All pixels are compared with
+    the original frame, so their order does not matter.
     """
     wet = rate >= WET_RATE  # NaN is not
     lonely = wet & (wet_neighbours(wet) < neighbours)

@@ -1,13 +1,13 @@
-"""A store of prepared rain: a folder with one CF NetCDF file a day, each written whole or not at
-all.
+"""A store of prepared rain: a folder with one CF NetCDF file per day, each written completely or
+not at all.
 
-    precipitation_rate(time, y, x)      float32, mm h-1, exact; NaN = not covered
-    speckle_pixels(time)                how many wet pixels of a frame were made dry as speckle
-    high_pixels(time)                   how many were above data.max_rate, and masked or lowered
-    time(time), x(x), y(y), latitude(y, x), longitude(y, x), crs      as far as the source says
+    precipitation_rate(time, y, x)      float32, mm h-1, lossless; NaN = not covered
+    speckle_pixels(time)                number of wet pixels set to 0 as speckle
+    high_pixels(time)                   number of pixels above data.max_rate, masked or lowered
+    time(time), x(x), y(y), latitude(y, x), longitude(y, x), crs      as far as the source has them
 
-`open_grid(folder)` opens it. A day remembers, in its global attributes, how it was made
-(`nowcast_prepare`), what of (`nowcast_prepare_sources`: a fingerprint of each file), and what was
+`open_grid(folder)` opens it. Global attributes of each file hold the settings
+(`nowcast_prepare`), a fingerprint of each source file (`nowcast_prepare_sources`), and the frames
 left out (`nowcast_prepare_left_out`: time → reason).
 """
 
@@ -40,9 +40,8 @@ _SETTINGS, _SOURCES, _LEFT_OUT = (
     "nowcast_prepare_left_out",
 )
 _EPOCH = np.datetime64("1970-01-01", "ns")
-# Chunks: windows of 18 × 256 × 256 out of 765 × 700 are read three times as fast as from whole
-# frames (66 ms against 198), and
-# the file is 4 % larger; smaller chunks gain little more.
+# With these chunks, windows of 18 × 256 × 256 out of 765 × 700 are read three times as fast as from
+# whole frames (66 ms instead of 198), and the file is 4 % larger; smaller chunks gain little more.
 _CHUNK_FRAMES, _CHUNK_PIXELS = 12, 128
 _BLOCK_BYTES = 64 * 2**20  # frames held before they are written
 
@@ -59,7 +58,7 @@ class StoredFrame:
 
 @dataclass(frozen=True, eq=False)
 class DayRecord:
-    """What a day of the store says of itself."""
+    """The stored metadata of one day of the store."""
 
     path: Path
     settings: dict[str, Any]
@@ -71,12 +70,12 @@ class DayRecord:
 
 
 def day_path(store: Path, day: np.datetime64) -> Path:
-    """The file of a UTC day."""
+    """Return the file of a UTC day."""
     return store / f"{day.astype('datetime64[D]')}.nc"
 
 
 def fingerprint(path: Path) -> str:
-    """Tells a file from its later self: name, size and time of change."""
+    """Return a hash of name, size and modification time, to detect that a file has changed."""
     about = FileVersion.of(path)
     return hashlib.sha256(
         f"{path.name} {about.size} {about.mtime_ns}".encode(errors="surrogateescape")
@@ -84,16 +83,16 @@ def fingerprint(path: Path) -> str:
 
 
 def read_records(store: Path) -> dict[np.datetime64, DayRecord]:
-    """The days of a store, by day.
+    """Return the records of a store, by day.
 
-    Errors: DataError for one that is damaged, ConfigError for a file that is no day of a store.
+    Errors: DataError for a damaged file, ConfigError for a file that is not part of a store.
     """
     records = (read_record(path) for path in sorted(store.glob("*.nc")))
     return {record.times[0].astype("datetime64[D]"): record for record in records}
 
 
 def read_record(path: Path) -> DayRecord:
-    """What a day says of itself, frames unread. Errors: as read_records."""
+    """Return the record of a day without reading its frames. Errors: see read_records."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", path.stem):
         raise ConfigError(
             f"output: {path} was not written by 'nowcast prepare'; choose another output."
@@ -115,7 +114,7 @@ def _read_record(path: Path) -> DayRecord:
             sources = frozenset(file.getncattr(_SOURCES).split())
         times = _EPOCH + np.round(minutes * 60e3).astype("timedelta64[ms]")
         if times.size == 0:
-            raise IndexError("it holds no frame")
+            raise IndexError("it has no frames")
     except (OSError, RuntimeError, IndexError, KeyError, AttributeError, ValueError) as error:
         refuse_fault_of_machine(path, error)
         reason = str(error).partition("\n")[0]
@@ -127,13 +126,11 @@ def _read_record(path: Path) -> DayRecord:
 
 
 def refuse_other_settings(records: Iterable[DayRecord], settings: Mapping[str, Any]) -> None:
-    """Errors: ConfigError naming the settings that differ from those that days of the store
-    were made with.
-    """
+    """Errors: ConfigError naming the settings that differ from those of existing days."""
     wanted = json.loads(json.dumps(settings))
     for record in records:
         keys = {**record.settings, **wanted}
-        # NaN is NaN
+        # compared as JSON, in which NaN equals NaN
         differing = [
             key
             for key in keys
@@ -141,7 +138,7 @@ def refuse_other_settings(records: Iterable[DayRecord], settings: Mapping[str, A
         ]
         if differing:
             text = "; ".join(
-                f"{key} is {wanted.get(key)}, there it was {record.settings.get(key)}"
+                f"{key} is {wanted.get(key)}, in the store {record.settings.get(key)}"
                 for key in differing
             )
             raise ConfigError(
@@ -151,9 +148,9 @@ def refuse_other_settings(records: Iterable[DayRecord], settings: Mapping[str, A
 
 
 def kept_frames(path: Path, times: Times) -> Iterator[StoredFrame]:
-    """The frames of a day at these of its times, in order.
+    """Yield the frames of a day at these times, in order.
 
-    Errors: DataError where it is damaged.
+    Errors: DataError if the file is damaged.
     """
     if times.size == 0:
         return
@@ -183,13 +180,12 @@ def write_day(
     sources: Iterable[str],
     left_out: Mapping[str, str],
 ) -> int:
-    """Write a day, its frames in the order of time, and → how many they are; with none, nothing is
+    """Write a day from frames in order of time; return their number. Without frames no file is
     written.
 
-    `left_out` is read when all frames have come, so that what makes them can tell. No more is held
-    than one block of frames.
-    Errors: CannotCreateError, InputOutputError; then nothing is left behind and an older file of
-    the day stays.
+    `left_out` is read after the last frame, so the generator of frames may add to it. Memory holds
+    one block of frames.
+    Errors: CannotCreateError, InputOutputError; an older file of the day is then unchanged.
     """
     first = next(frames, None)
     if first is None:
@@ -230,8 +226,8 @@ def write_day(
 def _lay_out(
     file: netCDF4.Dataset, place: Place, chunks: tuple[int, int, int], shape: tuple[int, int]
 ) -> None:
-    """Everything but the frames, their times and the global attributes."""
-    # what CDO and GDAL can read
+    """Create everything except the frames, their times and the global attributes."""
+    # a compression that CDO and GDAL can read
     compressed: dict[str, Any] = {"compression": "zlib", "complevel": 4, "shuffle": True}
     file.createDimension("time", None)
     for name, size in zip(DIMS[1:], shape, strict=True):

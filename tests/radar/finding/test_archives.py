@@ -1,4 +1,4 @@
-"""Archives and compressed files are told what they are, and what to do; nothing advises to
+"""Errors for archives and compressed files name their kind and say what to do; none advises to
 fetch or remove them.
 """
 
@@ -60,11 +60,11 @@ def test_an_archive_is_called_one(tmp_path, name, made, said):
 def test_arrays_of_numpy_are_called_so(tmp_path):
     np.savez(tmp_path / "rain.npz", rain=np.zeros((2, 3, 4)), when=np.zeros(2))
     with pytest.raises(
-        DataError, match=r"rain\.npz: this is NumPy's \.npz of rain, when; .*MeteoNet"
+        DataError, match=r"rain\.npz: this is a NumPy \.npz file of rain, when; .*MeteoNet"
     ):
         open_grid(tmp_path / "rain.npz")
     np.save(tmp_path / "rain.npy", np.zeros((2, 3, 4)))
-    with pytest.raises(DataError, match=r"rain\.npy: this is an array of NumPy \(\.npy\)"):
+    with pytest.raises(DataError, match=r"rain\.npy: this is a NumPy array \(\.npy\)"):
         open_grid(tmp_path / "rain.npy")
 
 

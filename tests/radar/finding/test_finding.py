@@ -178,9 +178,9 @@ def test_percent_signs(tmp_path):
     touch(tmp_path, "50%/rain_2020.nc", "50%/rain_x.nc")
     assert names(find_files(tmp_path / "50%%/rain_%Y.nc")) == ["rain_2020.nc"]
     assert names(find_files(tmp_path / "50%")) == ["rain_2020.nc", "rain_x.nc"]
-    with pytest.raises(ConfigError, match="'%Q' is no code of a time"):
+    with pytest.raises(ConfigError, match="'%Q' is not a time code"):
         find_files(tmp_path / "rain_%Q.nc")
-    with pytest.raises(ConfigError, match="'%' is no code of a time"):
+    with pytest.raises(ConfigError, match="'%' is not a time code"):
         find_files(tmp_path / "rain_%Y%")
 
 
@@ -264,7 +264,7 @@ def test_a_file_that_would_be_found_is_known_before_it_is_there(tmp_path, asked,
 
 
 def test_what_nothing_matches_is_said_in_words(tmp_path):
-    with pytest.raises(MissingInputError, match="no file matches this pattern of times"):
+    with pytest.raises(MissingInputError, match="no file matches this time pattern"):
         find_files(tmp_path / "nowhere/%Y/rain.nc")
 
 
@@ -301,7 +301,7 @@ def test_a_folder_below_that_may_not_be_entered_is_left_out_with_a_warning(
     assert find_files(tmp_path) == find_files(tmp_path) == [tmp_path / "open/b.nc"]
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path}/locked: cannot be listed (Permission denied); check its permissions. It is"
-        " left out."
+        " skipped."
     ]
 
 

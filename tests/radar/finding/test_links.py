@@ -1,4 +1,4 @@
-"""Files that reach for what is not theirs, or that swell: refused in one line, and their secret
+"""Files that refer to other files, or unpack to huge sizes, are refused in one line, and the secret
 is never read.
 """
 
@@ -29,9 +29,7 @@ SECRET = 7.0
 
 @pytest.fixture
 def rain(write, ramp):
-    """A good file, and beside it what no file may fetch: the secret as HDF5, and as bare
-    numbers.
-    """
+    """A good file next to files that it must not read: the secret as HDF5, and as raw numbers."""
     path = write("rain.nc", ramp)
     secret = np.full(ramp.shape, SECRET, np.float32)
     with h5py.File(path.parent / "secret.h5", "w") as file:
@@ -72,8 +70,8 @@ ATTACKS = [link, soft_to_a_link, virtual, outside]
 
 
 def infect(path, name, attack):
-    """Put the attack in place of the dataset `name`, with all that belongs to it; the libraries
-    would follow it.
+    """Replace the dataset `name` by the attack, with all its attributes; the libraries would follow
+    it.
     """
     with h5py.File(path, "r+") as file:
         parent, _, own = name.rpartition("/")
@@ -300,12 +298,16 @@ def test_a_store_holds_no_links_to_elsewhere(store, tmp_path):
     chunk = chunk_of(store)
     chunk.unlink()
     chunk.symlink_to(secret)
-    with pytest.raises(DataError, match=r"rain\.zarr: .* is a link to elsewhere"):
+    with pytest.raises(
+        DataError, match=r"rain\.zarr: .* is a link, and nowcast does not follow links"
+    ):
         open_grid(store).load()
     chunk.unlink()
     shutil.move(store / "rain", tmp_path / "elsewhere")
     (store / "rain").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"rain\.zarr: rain is a link to elsewhere"):
+    with pytest.raises(
+        DataError, match=r"rain\.zarr: rain is a link, and nowcast does not follow links"
+    ):
         open_grid(store)
 
 
@@ -443,7 +445,7 @@ def test_a_file_that_swells_beyond_bounds_is_refused(tmp_path, monkeypatch, name
 def test_an_address_is_followed_for_radar_only_and_as_a_server_not_by_the_netcdf_library(
     tmp_path, monkeypatch
 ):
-    """The NetCDF library takes `#mode=bytes` for a wish to fetch the file itself."""
+    """The NetCDF library takes `#mode=bytes` as a request to fetch the file itself."""
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("aiohttp")
     with pytest.raises(TryLaterError, match="cannot be reached"):

@@ -1,4 +1,4 @@
-"""Commands on archives named by a pattern of times look only where they need to."""
+"""Commands on archives given by a time pattern list only the folders they need."""
 
 import os
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def folder(radar_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The pattern of the archive, from the folder one is in."""
+    """The pattern of the archive, relative to the current folder."""
     monkeypatch.chdir(folder)
     return PATTERN
 
@@ -104,8 +104,7 @@ def test_predict_at_a_time_opens_files_around_it_alone(
     outcome = run(*words, "at=2020-01-01T12:00")
     assert (outcome.code, outcome.err.count("\n")) == (66, 1)
     assert (
-        "no file from 2020-01-01T11:20 to 2020-01-01T12:00 matches this pattern of times"
-        in outcome.err
+        "no file from 2020-01-01T11:20 to 2020-01-01T12:00 matches this time pattern" in outcome.err
     )
 
 

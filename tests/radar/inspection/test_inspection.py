@@ -123,7 +123,7 @@ def test_frames_without_any_pixel_are_told():
 
 def test_speckle_is_a_wet_pixel_among_eight_dry_ones():
     wet = np.zeros((5, 6), bool)
-    # two corners stand alone, two others touch at a corner
+    # two corners are isolated, two others touch at a corner
     wet[0, 0] = wet[2, 2] = wet[3, 3] = wet[4, 5] = True
     assert inspected([wet * 1.0]).lone_share == 0.5
 
@@ -170,7 +170,7 @@ def test_a_habit_of_the_hour_is_told_by_its_minute():
 
 def test_times_of_no_one_spacing_are_told():
     found = inspected(rain(*[1] * 5), [0, 5, 10, 12, 17])
-    assert found.off_clock == "frames are 2 to 5 minutes apart, the most 5"
+    assert found.off_clock == "frames are 2 to 5 minutes apart, most of them 5"
     assert inspected(rain(1, 1), [0, 5]).off_clock is None
 
 
@@ -194,7 +194,7 @@ def test_files_are_grouped_by_grid_and_variable_and_what_cannot_be_read_is_liste
         ["d.nc"],
     ]
     assert [(one.path.name, one.reason) for one in unreadable] == [
-        ("e.nc", "this file is empty; it may still be being written.")
+        ("e.nc", "this file is empty; perhaps it is still being written.")
     ]
 
 

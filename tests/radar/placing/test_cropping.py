@@ -41,7 +41,7 @@ def polar() -> Place:
         ((6.0, 51.0, 7.0, 52.0), slice(1, 3), slice(1, 3)),  # centres on its edge are inside
         ((-180, -90, 180, 90), slice(0, 4), slice(0, 4)),
         ((7.9, 49.9, 8.1, 50.1), slice(3, 4), slice(3, 4)),
-        # the same meridians, a turn further
+        # the same meridians plus 360 degrees
         ((365.5, 50.5, 367.5, 52.5), slice(1, 3), slice(1, 3)),
     ],
 )
@@ -83,11 +83,12 @@ def test_there_and_back_is_the_same_point() -> None:
 def test_a_box_beside_the_grid_and_a_grid_without_a_place_are_told() -> None:
     with pytest.raises(
         DataError,
-        match=r"here: no pixel lies in the crop .* from 5\.00 to 8\.00 E, 50\.00 to 53\.00 N",
+        match=r"here: no pixel lies in the crop .* cover 5\.00 to 8\.00 E, 50\.00 to 53\.00 N",
     ):
         box_of(degrees([5, 6, 7, 8], [53, 52, 51, 50]), (20, 50, 30, 53), "here")
     with pytest.raises(
-        DataError, match="here: it is not known where its pixels lie.*absent, or wrong and not used"
+        DataError,
+        match="here: the location of its pixels on Earth is unknown.*missing, or wrong and not used",
     ):
         box_of({}, (0, 0, 1, 1), "here")
 

@@ -1,5 +1,5 @@
-"""A model forecasts on the grid it was trained on, wherever on the map: not on other pixels,
-projections or directions unasked.
+"""A model forecasts on grids like that of its training, at any location. Other pixel sizes or
+projections need permission, and axes in other directions are flipped.
 """
 
 import re
@@ -106,7 +106,7 @@ def test_another_extent_of_the_same_map_is_no_other_grid(other):
     [
         (
             grid(POLAR.replace("lon_0=10", "lon_0=14")),
-            r"meridian 14°.*training polar stereographic.*meridian 10°",
+            r"meridian 14°.*in training it was polar stereographic.*meridian 10°",
         ),
         (grid(POLAR.replace("lat_ts=60", "lat_ts=70")), r"true at 70°.*true at 60°"),
         (
@@ -117,14 +117,14 @@ def test_another_extent_of_the_same_map_is_no_other_grid(other):
             grid("+proj=longlat +R=6370040", pixel=(-0.01, 0.01)),
             "latitude longitude.*polar stereographic",
         ),
-        (grid(pixel=(-1002.0, 1002.0)), r"1002 x 1002 m, those of the training 1000 x 1000 m"),
-        (grid(pixel=(-1000.0, 2000.0)), r"1000 x 2000 m, those of the training 1000 x 1000 m"),
+        (grid(pixel=(-1002.0, 1002.0)), r"1002 x 1002 m, in training they were 1000 x 1000 m"),
+        (grid(pixel=(-1000.0, 2000.0)), r"1000 x 2000 m, in training they were 1000 x 1000 m"),
     ],
 )
 def test_another_grid_is_named_beside_that_of_the_training(other, said):
-    with pytest.raises(DataError, match=rf"rain\.nc: another grid .*{said}.*other_grid=true"):
+    with pytest.raises(DataError, match=rf"rain\.nc: not the grid .*{said}.*other_grid=true"):
         refuse_other_grid(TRAINED, other, "rain.nc", allowed=False)
-    assert "another than the model was trained on" in refuse_other_grid(
+    assert "not the grid that the model was trained on" in refuse_other_grid(
         TRAINED, other, "rain.nc", allowed=True
     )
 
@@ -173,19 +173,19 @@ def test_nothing_is_compared_where_one_of_them_says_nothing():
             (1000.0, 1000.0),
             (True, False),
             (
-                "the first row lies in the south, that of the training in the north: the frames are"
-                " turned"
+                "the first row is in the south, in training it was in the north: the frames are"
+                " flipped"
             ),
         ),
         (
             (-1000.0, -1000.0),
             (False, True),
-            "^the columns run the other way than those of the training: the frames are turned",
+            "^the columns run opposite to those of the training: the frames are flipped",
         ),
         (
             (1000.0, -1000.0),
             (True, True),
-            "in the north and the columns run the other way .* its forecast is turned back$",
+            "in the north and the columns run opposite .* its forecast is flipped back$",
         ),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_turn_turns_rows_and_columns_and_twice_gives_them_back():
 
 
 def flip(source, path, *axes):
-    """The same rain at the same places, stored the other way round."""
+    """The same rain at the same places, stored with flipped axes."""
     with xr.open_dataset(source, engine="netcdf4") as whole:
         whole.isel({axis: slice(None, None, -1) for axis in axes}).to_netcdf(path, engine="netcdf4")
 
@@ -238,7 +238,7 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
         for path, output in zip(paths, ("usual_forecast.nc", "turned_forecast.nc"), strict=True):
             outcome = run(*words, f"data.path={path}", f"output={output}", *settings)
             assert outcome.code == 0, outcome.err
-            assert ("turned for the model" in outcome.err) == (output == "turned_forecast.nc")
+            assert ("flipped for the model" in outcome.err) == (output == "turned_forecast.nc")
         with (
             xr.open_dataset("usual_forecast.nc", engine="netcdf4") as usual,
             xr.open_dataset("turned_forecast.nc", engine="netcdf4") as turned,
@@ -246,7 +246,7 @@ def test_the_forecast_of_a_flipped_file_is_the_flipped_forecast_of_the_file(
             back = turned.isel({axis: slice(None, None, -1) for axis in axes})
             np.testing.assert_array_equal(back["precipitation_rate"], usual["precipitation_rate"])
             np.testing.assert_array_equal(back["y"], usual["y"])
-            assert "its forecast is turned back" in turned.attrs["remarks"]
+            assert "its forecast is flipped back" in turned.attrs["remarks"]
             assert "remarks" not in usual.attrs
 
 
@@ -294,8 +294,8 @@ def test_the_scores_of_a_flipped_file_are_those_of_the_file_and_the_report_says_
     for path, output in ((radar_file, "usual"), ("flipped.nc", "turned")):
         outcome = run(*words, f"data.path={path}", f"output={output}")
         assert outcome.code == 0, outcome.err
-        assert outcome.err.count("turned for the model") == (output == "turned")
-        assert ("turned for the model" in (tmp_path / output / "report.html").read_text()) == (
+        assert outcome.err.count("flipped for the model") == (output == "turned")
+        assert ("flipped for the model" in (tmp_path / output / "report.html").read_text()) == (
             output == "turned"
         )
     with (
@@ -327,7 +327,7 @@ def test_predict_refuses_another_grid_unless_told_and_then_says_so(
     assert run(*words, "data.path=part.nc").code == 0
     refused = run(*words, "data.path=squeezed.nc", "output=b.nc")
     assert (refused.code, len(refused.err.strip().splitlines()[-1:])) == (65, 1)
-    assert "2000 x 1000 m, those of the training 1000 x 1000 m" in refused.err
+    assert "2000 x 1000 m, in training they were 1000 x 1000 m" in refused.err
     assert "other_grid=true" in refused.err
     assert not (tmp_path / "b.nc").exists()
     assert run(*words, "data.path=squeezed.nc", "output=b.nc", "other_grid=true").code == 0
@@ -335,7 +335,7 @@ def test_predict_refuses_another_grid_unless_told_and_then_says_so(
         xr.open_dataset("b.nc", engine="netcdf4") as forecast,
         xr.open_dataset("a.nc", engine="netcdf4") as usual,
     ):
-        assert "another than the model was trained on" in forecast.attrs["remarks"]
+        assert "not the grid that the model was trained on" in forecast.attrs["remarks"]
         assert "remarks" not in usual.attrs
 
 
@@ -356,4 +356,4 @@ def test_evaluate_says_that_the_grid_is_another(
     )
     scored = run(*words, "data.path=squeezed.nc", "output=scores", "device=cpu", "precision=fp32")
     assert scored.code == 0, scored.err
-    assert "another than the model was trained on: its pixels are 2000 x 1000 m" in scored.err
+    assert "not the grid that the model was trained on: its pixels are 2000 x 1000 m" in scored.err

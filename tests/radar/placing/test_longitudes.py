@@ -1,5 +1,5 @@
-"""Longitudes lie on a circle: unwrapped, compared, cropped, averaged and matched across
-Greenwich, the date line and a grid's seam.
+"""Longitudes on a circle: unwrapped, compared, cropped, averaged and matched across Greenwich, the
+date line and the seam of a grid.
 """
 
 import numpy as np
@@ -172,5 +172,5 @@ def test_corners_on_both_sides_of_the_date_line_say_how_large_a_pixel_is():
 
 
 def test_a_box_beside_the_grid_is_refused_with_where_the_grid_lies():
-    with pytest.raises(DataError, match=r"its pixels lie from -2\.00 to 1\.00 E"):
+    with pytest.raises(DataError, match=r"the pixels cover -2\.00 to 1\.00 E"):
         in_box(place([358.0, 359.0, 0.0, 1.0]), (20.0, 0.0, 30.0, 20.0), "a.nc", "crop")

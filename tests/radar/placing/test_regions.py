@@ -1,4 +1,4 @@
-"""Regions of a tiling, and where one lies on another grid."""
+"""Regions of a tiling, and their location on another grid."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,9 @@ def test_a_tiling_covers_the_grid_and_its_last_region_ends_with_it(
 
 def test_an_index_out_of_range_says_how_many_there_are() -> None:
     assert region_at(10, 5, 6, (20, 30)) == Region(slice(5, 15), slice(5, 15))
-    with pytest.raises(ConfigError, match=r"have 15 regions of 10 pixels every 5, and 15 is none"):
+    with pytest.raises(
+        ConfigError, match=r"15 does not exist: .* have 15 regions of 10 pixels every 5"
+    ):
         region_at(10, 5, 15, (20, 30))
 
 
@@ -57,18 +59,18 @@ def test_a_region_is_found_by_its_place_on_a_part_of_the_grid() -> None:
 
 
 def test_a_region_is_found_on_a_grid_whose_rows_run_the_other_way() -> None:
-    """Turned back for the model, it is that of the training."""
+    """Flipped back for the model, it is the region of the training."""
     found = find_region(STORED, GRID.isel(y=slice(None, None, -1)), "x")
     assert found == Region(slice(8, 16), slice(10, 22))
     assert found.turned(Turn(rows=True), (20, 30)) == REGION
 
 
 def test_a_region_beyond_the_grid_is_refused() -> None:
-    with pytest.raises(DataError, match="x: a grid that does not hold all of the model's region"):
+    with pytest.raises(DataError, match="x: the grid does not contain all of the model's region"):
         find_region(STORED, GRID.isel(x=slice(11, None)), "x")
     shifted = GRID.copy()
     shifted["crs"] = GRID["crs"].assign_attrs(false_easting=5000.0)
-    with pytest.raises(DataError, match="another projection"):
+    with pytest.raises(DataError, match="not the projection of the model's region"):
         find_region(STORED, shifted, "x")
 
 
@@ -76,7 +78,7 @@ def test_without_axes_a_region_lies_in_frames_of_the_same_size() -> None:
     bare = GRID.drop_vars(["x", "y", "crs"])
     stored = region_for_checkpoint(bare, REGION)
     assert find_region(stored, bare, "x") == REGION
-    with pytest.raises(DataError, match=r"frames of \[20, 29\]"):
+    with pytest.raises(DataError, match=r"frames have \[20, 29\] pixels"):
         find_region(stored, bare.isel(x=slice(1, None)), "x")
 
 

@@ -1,6 +1,4 @@
-"""Crops, larger pixels, other grids, a coarser clock: by hand, and rain is neither made nor
-lost.
-"""
+"""Crops, larger pixels, other grids and a coarser clock, computed by hand; rain is conserved."""
 
 import numpy as np
 import pyproj
@@ -87,8 +85,8 @@ def test_a_pixel_is_missing_when_less_than_half_of_it_is_covered(missing: int, m
 def test_no_rain_is_made_or_lost(
     ratio: float, start: float, shape: tuple[int, int], falling: bool, seed: int
 ) -> None:
-    """Dry pixels around the rain, so that all new pixels that hold some are covered: the sum of
-    rate × area stays.
+    """With dry pixels around the rain, all new pixels with rain are covered: the sum of rate × area
+    is conserved.
     """
     margin = 6
     y, x = (start + 1000.0 * np.arange(n + 2 * margin) for n in shape)
@@ -150,7 +148,7 @@ def test_what_averaging_cannot_do_is_refused() -> None:
         to_grid(degrees([0, 1e-4], [0, 1e-4]), degrees([0, 2], [0, 2]), "a.nc", "b.nc")
     with pytest.raises(ConfigError, match=r"pixels in degrees.*grid=FILE"):
         to_pixel_size(degrees([50, 51], [8, 9]), 2000, "a.nc")
-    with pytest.raises(ConfigError, match="does not say where its pixels are in metres"):
+    with pytest.raises(ConfigError, match="has no x and y in metres"):
         to_pixel_size({}, 2000, "a.nc")
     with pytest.raises(DataError, match="not evenly spaced along x"):
         to_pixel_size(metres([0, 1000], [0, 1000, 2500]), 2000, "a.nc")
@@ -222,7 +220,7 @@ def test_the_crop_is_the_smallest_rectangle_of_all_centres_inside() -> None:
         DataError, match=r"a\.nc: no pixel lies in the crop .* 4\.00 to 7\.00 E, 50\.00 to 54\.00 N"
     ):
         box_of(place, (20, 51, 21, 52), "a.nc")
-    with pytest.raises(DataError, match="not known where its pixels lie on Earth"):
+    with pytest.raises(DataError, match="the location of its pixels on Earth is unknown"):
         box_of({}, (5, 51, 6, 52), "a.nc")
 
 

@@ -1,9 +1,10 @@
-"""Damaged radar files, opened beside intact ones of their series in a process that may crash.
+"""Damaged radar files, opened together with intact ones of their series in a process that may
+crash.
 
     python tests/radar/reading/mutants.py FORMAT FIRST COUNT FOLDER
 
-makes mutant FIRST and the COUNT - 1 after it below FOLDER, and says of each, in a line of JSON,
-what came of it.
+makes COUNT mutants, starting with number FIRST, in FOLDER and prints the outcome of each as a line
+of JSON.
 """
 
 import faulthandler
@@ -84,7 +85,7 @@ def _number(data: bytearray, random: Random) -> None:
 
 
 def _word(data: bytearray, random: Random) -> None:
-    """A digit becomes another one, a letter another one: what is said stays well formed."""
+    """Replace a digit by another digit and a letter by another letter: the text stays well formed."""
     for _ in range(50):
         at = _place(data, random)
         if chr(data[at]) in "0123456789":
@@ -189,7 +190,7 @@ def _sound(paths: tuple[Path, ...], options: ReadOptions) -> Sound:
 
 
 def wrong(paths: list[Path], mutant: Path, sound: Sound, options: ReadOptions) -> str:
-    """What a grid that opens in spite of the mutant has silently wrong; empty where nothing is.
+    """Return what is silently wrong in a grid that opens in spite of the mutant, or "".
 
     Errors: those of nowcast.
     """
@@ -215,7 +216,7 @@ def wrong(paths: list[Path], mutant: Path, sound: Sound, options: ReadOptions) -
 
 
 def outcome(form: str, k: int, folder: Path, every: bool) -> dict[str, str]:
-    """What comes of mutant k: "opened" as the grid it was, "refused" with our error, or
+    """Return the outcome of mutant k: "opened" as the original grid, "refused" with our error, or
     "trouble".
     """
     random = Random(f"{form} {k}")
@@ -254,8 +255,9 @@ def outcome(form: str, k: int, folder: Path, every: bool) -> dict[str, str]:
 
 
 def outcomes(form: str, count: int, folder: Path, *, every: bool) -> list[dict[str, Any]]:
-    """Of each mutant of a format what came of it; a crash and a hang of the process are
-    "trouble", too. every: of large originals too.
+    """Return the outcome of each mutant of a format; a crash or hang of the process is "trouble".
+
+    every: use large originals too.
     """
     done: list[dict[str, Any]] = []
     while len(done) < count:

@@ -1,6 +1,4 @@
-"""Short series of radar files of each format: written by hand, and real ones where they are at
-hand.
-"""
+"""Short series of radar files of each format: written by hand, and real ones if available."""
 
 import gzip
 import warnings

@@ -1,8 +1,7 @@
-"""Every way in which CF lets a file state its axes, grid mapping, times, bounds and packing: a line
+"""All ways in which CF lets a file state its axes, grid mapping, times, bounds and packing: one line
 each, read or refused.
 
-The left side is what a file says, the right side what is read: numbers, or the words of the
-refusal.
+The left side is what the file has, the right side what is read: numbers, or the error message.
 """
 
 import json
@@ -125,8 +124,8 @@ def test_rain_is_turned_to_time_y_x_whatever_says_which_axis_is_which(
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({"a": (("a",), EAST, LON), "b": (("b",), NORTH, {"units": "degrees_east"})}, "both 'a' and 'b' say that they are x; mend its axes"),
-        ({"a": (("a",), EAST, {**LON, "axis": "Y"})}, "'a' says that its axis is Y, but its units or standard name that it is X"),
+        ({"a": (("a",), EAST, LON), "b": (("b",), NORTH, {"units": "degrees_east"})}, "both 'a' and 'b' are declared as x; correct its axes"),
+        ({"a": (("a",), EAST, {**LON, "axis": "Y"})}, "the axis of 'a' is declared as Y, but its units or standard name mean X"),
     ],
 )  # fmt: skip
 def test_axes_that_contradict_themselves_are_refused(write, axes, words):
@@ -136,9 +135,9 @@ def test_axes_that_contradict_themselves_are_refused(write, axes, words):
 @pytest.mark.parametrize(
     ("dims", "axes", "words"),
     [
-        (("time", "member", "y", "x"), {}, "'rain' also lies along 'member' of size 4"),
-        (("time", "y", "x", "level"), {}, "'rain' also lies along 'level' of size 4"),
-        (("time", "lon", "lat", "h"), {"h": (("h",), np.arange(4.0), {"units": "m", "axis": "Z"})}, "'rain' also lies along 'h' of size 4"),
+        (("time", "member", "y", "x"), {}, "'rain' also has 'member' of size 4"),
+        (("time", "y", "x", "level"), {}, "'rain' also has 'level' of size 4"),
+        (("time", "lon", "lat", "h"), {"h": (("h",), np.arange(4.0), {"units": "m", "axis": "Z"})}, "'rain' also has 'h' of size 4"),
     ],
 )  # fmt: skip
 def test_a_further_dimension_is_named(write, dims, axes, words):
@@ -371,13 +370,13 @@ def test_a_projection_is_found_wherever_it_is_stated(write, says, rain, mapping,
 
 SILENT = [  # attributes of the mapping, the warning
     ({"grid_mapping_name": "healpix"},
-    "its grid mapping 'healpix' is not known, so the grid has none"),
+    "its grid mapping 'healpix' is unknown; the grid will have none"),
     ({"grid_mapping_name": "albers_conical_equal_area"},
-    "its grid mapping 'albers_conical_equal_area' lacks 'standard_parallel', so the grid has none"),
+    "its grid mapping 'albers_conical_equal_area' lacks 'standard_parallel'; the grid will have none"),
     ({**LAEA, "false_easting": np.zeros(0)},
-    "has attributes that make no projection, so the grid has none"), ({**LAEA,
-    "false_easting": "west"}, "has attributes that make no projection, so the grid has none"),
-    ({"crs_wkt": 'PROJCS["nothing"]'}, "is not understood, so the grid has none"),
+    "has attributes that make no projection; the grid will have none"), ({**LAEA,
+    "false_easting": "west"}, "has attributes that make no projection; the grid will have none"),
+    ({"crs_wkt": 'PROJCS["nothing"]'}, "unknown projection 'PROJCS[\"nothing\"]'; the grid will have none"),
 ]  # fmt: skip
 
 
@@ -440,14 +439,14 @@ def test_times_in_any_unit_that_counts_from_a_date_are_read(write, units, calend
 
 
 NO_TIMES = [  # units, calendar, numbers, the words of the refusal
-    ("months since 2021-07-03", None, FIVE, r"cannot be read, for a month has no one length"),
-    ("years since 2021-07-03", None, FIVE, r"cannot be read, for a year has no one length"),
+    ("months since 2021-07-03", None, FIVE, r"cannot be read: the length of a month varies"),
+    ("years since 2021-07-03", None, FIVE, r"cannot be read: the length of a year varies"),
     ("fortnights since 2021-07-03", None, FIVE,
-    "cannot be read, for 'fortnights' is no unit of time that is known"),
+    "cannot be read: 'fortnights' is not a known unit of time"),
     ("minutes since 2021-13-03", None, FIVE,
-    "cannot be read; '2021-13-03' is no date of the calendar 'standard'"),
+    "cannot be read; '2021-13-03' is not a date in the calendar 'standard'"),
     ("minutes since 0000-01-01", None, FIVE,
-    "cannot be read; '0000-01-01' is no date of the calendar 'standard'"),
+    "cannot be read; '0000-01-01' is not a date in the calendar 'standard'"),
     ("minutes since the flood", None, FIVE, "cannot be read; write them in UTC"),
     ("minutes since 2021-07-03 12:00 CET", None, FIVE,
     r"CET'\) cannot be read; write them in UTC, .*or with an offset"), ("minutes since 1582-10-10",
@@ -460,7 +459,7 @@ NO_TIMES = [  # units, calendar, numbers, the words of the refusal
     ("day as %Y%m%d.%f", None, 20210703 + FIVE / 1440,
     "'time' is in 'day as %Y%m%d.%f', not in units like 'minutes since"),
     ("minutes since 1970-01-01", None, (27088560 + FIVE).astype("f4"),
-    "single precision, which tells them to 2 minutes only"), ("days since 1-1-1", None, FIVE + 3e9,
+    "single precision, which is exact only to 2 minutes"), ("days since 1-1-1", None, FIVE + 3e9,
     "one is out of range"),
 ]  # fmt: skip
 
@@ -587,10 +586,10 @@ NO_BOUNDS = [  # attributes of the rain and the time, bounds, the words of the r
     ({"units": "mm", "cell_methods": "time: sum within days time: mean over days"}, {}, PAIRS,
     "holds a climatology"), (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, 0], [-2, 0]],
     "its frames are sums over 5 to 7 minutes"), (MM, {"bounds": "time_bnds"}, PAIRS + 600,
-    "its frame of 2021-07-03T12:05 has bounds from 2021-07-03T22:00 to .*which do not hold it"),
+    "its frame of 2021-07-03T12:05 is outside its time bounds from 2021-07-03T22:00 to"),
     (MM, {"bounds": "time_bnds"}, PAIRS + [[0, 0], [0, np.nan], [0, 0]],
     "the bounds of its time are missing"), (MM, {}, np.zeros((3, 2, 2)),
-    "over how many minutes is not said"),
+    "over an unknown number of minutes"),
 ]  # fmt: skip
 
 
@@ -693,7 +692,7 @@ def as_zarr(path, rain, attrs):
     ],
 )
 def test_packing_that_unpacks_nothing_is_refused(write, attrs):
-    refused(write(attrs=attrs), "'rain' cannot be unpacked with .*must be one finite number each")
+    refused(write(attrs=attrs), "'rain' cannot be unpacked with .*must be single finite numbers")
 
 
 # --- 2.7: groups
@@ -723,7 +722,8 @@ def grouped(request, tmp_path):
 
 def test_data_in_a_group_are_named_and_read_by_that_name(grouped):
     refused(
-        grouped, r"its data lie in groups \(Grid/rain\); name the rain, as data.variable=Grid/rain"
+        grouped,
+        r"its data are in groups \(Grid/rain\); name the rain, for example data.variable=Grid/rain",
     )
     rate = open_grid(grouped, variable="Grid/rain").precipitation_rate
     np.testing.assert_array_equal(rate.values, RAIN[: rate.sizes["time"]])

@@ -1,4 +1,4 @@
-"""Numbers that mean missing or dry: what a file declares, and what a user says, alike in every
+"""Numbers that mean missing or dry, declared in the file or by the user, are treated alike in every
 format.
 """
 

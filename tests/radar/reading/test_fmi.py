@@ -132,7 +132,7 @@ def test_a_header_in_another_order_with_other_white_space_is_read(tmp_path):
 def test_pixels_that_look_like_a_comment_are_pixels(write):
     pixels = b"\n# obstime 19"
     assert len(pixels) == 13
-    refused(write(pixels), "holds more than the 12 bytes of 3 x 4 pixels")
+    refused(write(pixels), "has more than the 12 bytes for the 3 x 4 pixels")
     # '#' is 35: -14.5 dBZ
     assert open_grid(write(pixels[:12])).precipitation_rate.values[0, 0, 1] == 0.0
 
@@ -141,9 +141,9 @@ def test_the_name_says_when_where_the_header_does_not(write):
     assert open_grid(write(name="201609281500_x.pgm", obstime=None)).time.values[
         0
     ] == np.datetime64("2016-09-28T15:00")
-    refused(write(name="x.pgm", obstime=None), "neither its 'obstime' nor its name says when")
+    refused(write(name="x.pgm", obstime=None), "neither its 'obstime' nor its name has a time")
     refused(
-        write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name says when"
+        write(name="x.pgm", obstime="201613281500"), "neither its 'obstime' nor its name has a time"
     )
 
 
@@ -157,14 +157,14 @@ def test_without_a_projection_there_is_no_place(write):
     [
         ({"type": "mercator"}, "its projection is 'mercator'"),
         ({"type": None}, "its projection is 'not named'"),
-        ({"topright": None}, "where its corners lie"),
-        ({"topright": "25.03 x"}, "where its corners lie"),
-        ({"topright": "25.03"}, "where its corners lie"),
+        ({"topright": None}, "does not give the corners of the grid"),
+        ({"topright": "25.03 x"}, "does not give the corners of the grid"),
+        ({"topright": "25.03"}, "does not give the corners of the grid"),
         ({"topright": "nan nan"}, "do not agree"),
         ({"topright": "25.3 60.0"}, "do not agree"),
         ({"metersperpixel_y": "1000"}, "do not agree"),
-        ({"centrallatitude": "60"}, "where its corners lie"),
-        ({"truelatitude": "0"}, "where its corners lie"),
+        ({"centrallatitude": "60"}, "does not give the corners of the grid"),
+        ({"truelatitude": "0"}, "does not give the corners of the grid"),
     ],
 )
 def test_a_place_that_makes_no_sense_is_refused(write, changes, match):
@@ -173,9 +173,9 @@ def test_a_place_that_makes_no_sense_is_refused(write, changes, match):
 
 def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
     refused(write(param="EchoTop"), "holds 'EchoTop'; .*data.units=dBZ")
-    refused(write(param=None), "holds 'a quantity not named'")
+    refused(write(param=None), "holds 'an unnamed quantity'")
     assert open_grid(write(param="EchoTop"), units="dBZ").precipitation_rate.shape == (1, 3, 4)
-    refused(write(), "holds dBZ, which data.units='mm' does not fit", units="mm")
+    refused(write(), "are in dBZ, not data.units='mm'", units="mm")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_what_is_no_reflectivity_is_refused_unless_it_is_said_to_be(write):
         ({"size": b"99999 99999"}, "its PGM header cannot be read"),
         ({"top": b""}, "its PGM header cannot be read"),
         ({"top": b"# 255"}, "its PGM header cannot be read"),
-        ({"size": b"0 3"}, "holds no frame"),
-        ({"top": b"65535"}, "its greatest number is 65535"),
+        ({"size": b"0 3"}, "has no frame"),
+        ({"top": b"65535"}, "its maximum value is 65535"),
         ({"size": b"3 4"}, "do not agree"),
     ],
 )
@@ -200,10 +200,10 @@ def test_files_of_another_length_are_refused(write):
         for pixels in (b"", PIXELS[:-1]):
             refused(
                 write(pixels, name=name),
-                f"truncated, or still being written: {len(pixels)} bytes of pixels, and 3 x 4 need"
+                f"truncated, or still being written: {len(pixels)} bytes of pixels, but 3 x 4 pixels need"
                 " 12; compare it with its source",
             )
-        refused(write(PIXELS + b"\0", name=name), "holds more than the 12 bytes of 3 x 4 pixels")
+        refused(write(PIXELS + b"\0", name=name), "has more than the 12 bytes for the 3 x 4 pixels")
 
 
 def test_damaged_gzip_is_refused(write):

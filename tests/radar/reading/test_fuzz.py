@@ -1,8 +1,7 @@
-"""Damaged files of every format, by the hundred: nothing but our own errors, never a crash, a hang
-or a grid that is silently wrong.
+"""Hundreds of damaged files of every format raise only our own errors: never a crash, a hang or a
+grid that is silently wrong.
 
-With NOWCAST_FUZZ=2000 in the environment two thousand mutants a format, large real files among
-them.
+NOWCAST_FUZZ=2000 in the environment makes 2000 mutants per format, including large real files.
 """
 
 import os

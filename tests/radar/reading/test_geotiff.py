@@ -354,7 +354,7 @@ def test_tags_that_make_no_sense_are_refused_and_others_are_left_alone(write):
     )
     refused(
         write("202001311205_b.tif", STORED, units=["mm/h"], tags={"gain": "0"}),
-        "gain 0 and offset 0, by which nothing can be read",
+        "gain 0 and offset 0, which cannot unpack values",
     )
     path = write("202001311205_c.tif", STORED, units=["mm/h"], tags={"offset": "+01:00"})
     assert rates_of(path).tolist() == [255, 0, 64, 104]

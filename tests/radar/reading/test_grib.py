@@ -163,7 +163,7 @@ def test_several_rains_are_refused_and_listed_until_one_is_chosen(write):
 
 def test_what_is_not_known_needs_units(write):
     path = write("a.grib2", message(SIX, parameterNumber=99))
-    refused(path, r"has no rain that nowcast knows \(it has: 209/6/99 \[unknown\]\)")
+    refused(path, r"has no known rain parameter \(it has: 209/6/99 \[unknown\]\)")
     assert open_grid(path, units="mm h-1").precipitation_rate.values[0] == approx(
         np.array(SIX), abs=1e-4
     )

@@ -85,7 +85,7 @@ def test_inspect_reads_it_in_a_process_of_its_own(site: Path, folder: Path) -> N
 
 
 def test_without_the_package_its_format_is_unknown(folder: Path, in_this_process: None) -> None:
-    with pytest.raises(DataError, match="not a radar file that nowcast knows"):
+    with pytest.raises(DataError, match="not a radar file that nowcast recognizes"):
         describe_file(folder / "0.rain", ReadOptions())
     with pytest.raises(ConfigError, match="data.format: 'text_rain' is unknown; choose auto, odim"):
         describe_file(folder / "0.rain", ReadOptions(format="text_rain"))
@@ -95,7 +95,7 @@ def test_a_package_that_cannot_be_used_is_named_and_leaves_our_formats(
     site: Path, folder: Path, radar_file: Path
 ) -> None:
     install(site, "nowcast.readers", "text_rain", "text_rain = 'rain as text'")
-    words = "text_rain: what the package tenlines 1.0 adds to nowcast.readers is no Format"
+    words = "text_rain: the entry in nowcast.readers of the package tenlines 1.0 is not a Format"
     with pytest.raises(MissingLibraryError, match=words):
         describe_file(folder / "0.rain", ReadOptions())
     assert describe_file(radar_file, ReadOptions(format="netcdf")).format == "netcdf"

@@ -110,8 +110,8 @@ class Hostile:
             "pickled with 'timezone'|pickled with 'datetime timezone'",
         ),
         (np.array([date.date() for date in DATES], dtype=object), "pickled with 'date'"),
-        (DATES[:2], r"has 3 frames and dates of the size \(2,\)"),
-        (np.arange(3.0), "dates are not 3 of Python's datetime"),
+        (DATES[:2], r"has 3 frames, but dates of shape \(2,\)"),
+        (np.arange(3.0), "dates are not 3 Python datetimes"),
     ],
 )
 def test_other_dates_are_refused_and_nothing_of_them_is_run(
@@ -123,8 +123,14 @@ def test_other_dates_are_refused_and_nothing_of_them_is_run(
 
 
 def test_what_is_no_rain_of_meteonet_is_refused(write):
-    refused(write("rainfall_mean_quality-code_NW_2016_08.3.npz"), "not MeteoNet's rainfall")
-    refused(write("reflectivity_old_NW_2016_08.3.npz"), "not MeteoNet's rainfall; set data.units")
+    refused(
+        write("rainfall_mean_quality-code_NW_2016_08.3.npz"),
+        "its name is not one of MeteoNet's rainfall",
+    )
+    refused(
+        write("reflectivity_old_NW_2016_08.3.npz"),
+        "its name is not one of MeteoNet's rainfall; set data.units",
+    )
     refused(
         write(data=np.zeros((3, 10, 12), "i2")),
         "its frames are 10 x 12; MeteoNet's zones have 565 x 784, 515 x 784",

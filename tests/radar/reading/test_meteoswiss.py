@@ -30,8 +30,8 @@ def blocks(data):
 
 
 def codes(numbers):
-    """LZW without its dictionary: codes of 9 bits, begun afresh every 254 pixels, so that they
-    never grow to 10.
+    """LZW without its dictionary: codes of 9 bits, restarted every 254 pixels so that they never
+    grow to 10.
     """
     parts = [numbers[start : start + 254].astype("<u2") for start in range(0, len(numbers), 254)]
     clear, end = np.array([256], "<u2"), np.array([257], "<u2")
@@ -63,7 +63,7 @@ def gif(numbers, comment=COMMENT):
 
 
 def frame():
-    """Dry numbers, but for 0 to 255 in the northern row, from the west."""
+    """Dry numbers, except 0 to 255 in the northern row, from the west."""
     numbers = np.zeros(SHAPE, "u1")
     numbers[0, :256] = np.arange(256)
     return numbers
@@ -163,7 +163,8 @@ def test_the_name_says_when_where_the_comment_does_not(write):
     assert grid.attrs["converted_from"] == "CPC [mm per 10 min]"
     for name in ("a.gif", "AQC151352560F.gif", "AQC15135154.gif"):
         refused(
-            write(gif(frame(), silent), name), "neither its comment nor its name says what and when"
+            write(gif(frame(), silent), name),
+            "neither its comment nor its name has a product and time",
         )
 
 
@@ -190,7 +191,7 @@ def test_units_that_are_none_are_refused(write):
 
 
 def test_an_image_of_another_size_is_refused(write):
-    refused(write(gif(frame()[:, :-1].copy())), "its image is 640 x 709")
+    refused(write(gif(frame()[:, :-1].copy())), "its image has 640 x 709")
 
 
 def test_an_image_too_large_to_be_one_is_refused(write):
@@ -200,7 +201,7 @@ def test_an_image_too_large_to_be_one_is_refused(write):
     )
     refused(
         write(gif(frame()).replace(screen(SHAPE)[:10], screen((9_000, 9_000))[:10], 1)),
-        "its image is 9000 x 9000",
+        "its image has 9000 x 9000",
     )
 
 

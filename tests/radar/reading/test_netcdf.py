@@ -293,7 +293,7 @@ def test_a_file_without_any_time_is_refused(tmp_path):
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>404</html>", "web page"),
         (b"\x1f\x8b\x08rest", "gzipped file is truncated"),
-        (b"hello", "not a radar file that nowcast knows"),
+        (b"hello", "not a radar file that nowcast recognizes"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "truncated or damaged"),
     ],
 )
@@ -355,7 +355,7 @@ def test_forecasts_are_not_taken_for_what_a_radar_measured(write, ramp):
 
     refused(
         write("a.nc", ramp, extra=reference(5)),
-        "holds a forecast of 2020-01-01T00:05, not what a radar measured; look at it by 'nowcast"
+        "holds a forecast from 2020-01-01T00:05, not radar measurements; look at it with 'nowcast"
         r" plot .*a\.nc'",
     )
     # an analysis: none lies after it

@@ -62,8 +62,8 @@ def where(projdef=LAEA, scale=2000.0, size=(2, 3), upper_left=(0.0, 0.0), **more
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(images, top, place)`: images is {path of dataM: (numbers, attributes of what)}, or
-    a third item, where these stand.
+    """`write(images, top, place)`: images is {path of dataM: (numbers, attributes of `what`)}; a
+    third item names the group of the attributes.
     """
 
     def write_file(images: dict[str, Any], top=None, place=None, how=None, name="a.h5"):
@@ -221,7 +221,7 @@ def test_reflectivity_becomes_rain_by_the_relation_the_file_states(write):
     images = {"dataset1/data1": (np.uint8([[255, 0, 64], [1, 104, 144]]), DBZH)}
     with pytest.raises(
         DataError,
-        match="'DBZH' is reflectivity, and by which Z-R relation it becomes rain is not said",
+        match="'DBZH' is reflectivity, and its Z-R relation is unknown",
     ):
         open_grid(write(images))
     rain = [[np.nan, 0, 0.1], [0, 1, 10]]  # Z = 100 R^2
@@ -265,13 +265,13 @@ def test_an_accumulation_over_an_unknown_or_impossible_interval_asks_for_its_min
     path = write(one(quantity="ACRR"))
     with pytest.raises(
         DataError,
-        match=r"does not say over how long it was gathered; set data\.accumulation_minutes",
+        match=r"does not state its minutes of accumulation; set data\.accumulation_minutes",
     ):
         open_grid(path)
     assert read(path, accumulation_minutes=60)[0, 1, 1] == 2.0
     path = write(one(quantity="ACRR", **{**ENDS, "starttime": "002000"}))
     with pytest.raises(
-        DataError, match=r"ends no minute after it starts; set data\.accumulation_minutes"
+        DataError, match=r"ends less than a minute after its start; set data\.accumulation_minutes"
     ):
         open_grid(path)
 
@@ -441,12 +441,12 @@ def test_the_pixel_size_may_follow_from_the_corners(write):
     ],
 )
 def test_a_place_that_contradicts_itself_is_left_out_and_that_is_said(write, caplog, wrong):
-    # a place of its own: each is said once
+    # a place of its own: each is logged once
     path = write(one(), place=where(upper_left=(float(len(str(wrong))), 0.0), **wrong))
     grid = open_grid(path)
     assert set(grid.coords) == {"time"}
-    assert f"{path}: its corners lie" in caplog.text
-    assert caplog.text.count("so the grid has no place") == 1
+    assert f"{path}: its corners are" in caplog.text
+    assert caplog.text.count("so the grid will have no location") == 1
 
 
 @pytest.mark.parametrize("place", [False, {"xsize": 3, "ysize": 2}])
@@ -458,22 +458,22 @@ def test_a_projection_unknown_leaves_the_place_out(write, caplog):
     assert set(open_grid(write(one(), place={**where(), "projdef": "+proj=nonsense"})).coords) == {
         "time"
     }
-    assert "'+proj=nonsense' is not understood" in caplog.text
+    assert "unknown projection '+proj=nonsense'" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("images", "top", "message"),
     [
-        (one([[1.0, 2.0]]), TOP, r"dataset1/data1 is of the size \(1, 2\), but says 2 x 3"),
-        (one([1.0, 2.0]), TOP, r"is of the size \(2,\); nowcast needs \(y, x\)"),
-        (one(np.zeros((0, 3))), TOP, r"is of the size \(0, 3\); nowcast needs"),
-        (one([[b"a", b"b", b"c"]] * 2), TOP, "has no image datasetN/dataM/data of numbers"),
+        (one([[1.0, 2.0]]), TOP, r"dataset1/data1 has the size \(1, 2\), but states 2 x 3"),
+        (one([1.0, 2.0]), TOP, r"has the shape \(2,\); nowcast needs \(y, x\)"),
+        (one(np.zeros((0, 3))), TOP, r"has the shape \(0, 3\); nowcast needs"),
+        (one([[b"a", b"b", b"c"]] * 2), TOP, "has no numeric image datasetN/dataM/data"),
         (one(gain=0.0), TOP, "has gain 0 and offset 0"),
         (one(gain=float("nan")), TOP, "has gain nan"),
-        (one(), {**TOP, "object": "PVOL"}, "holds an ODIM object 'PVOL'; nowcast reads composites"),
+        (one(), {**TOP, "object": "PVOL"}, "holds an ODIM object 'PVOL'; nowcast reads only composites"),
         (one(), {"object": "COMP"}, "has neither date and time nor enddate and endtime"),
-        (one(), {**TOP, "time": "noon"}, "has date '20200101' and time 'noon', no time"),
-        (one(), {**TOP, "date": "20200230"}, "has date '20200230' and time '001500', no time"),
+        (one(), {**TOP, "time": "noon"}, "has date '20200101' and time 'noon', which is not a valid time"),
+        (one(), {**TOP, "date": "20200230"}, "has date '20200230' and time '001500', which is not a valid time"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_used_are_refused_in_one_line(write, images, top, message):
@@ -490,7 +490,7 @@ def test_images_of_different_sizes_are_refused(write):
         place={},
     )
     with pytest.raises(
-        DataError, match=r"dataset1/data1 is of the size \(2, 3\), dataset2/data1 of \(1, 1\)"
+        DataError, match=r"dataset1/data1 has the size \(2, 3\), dataset2/data1 has \(1, 1\)"
     ):
         open_grid(path)
 
@@ -527,7 +527,7 @@ def test_damaged_and_absent_files_are_named(write):
 def test_a_file_that_changes_its_size_after_it_was_opened_is_refused(write):
     grid = open_grid(write(one()))
     write(one([[1.0, 2.0]]), place={})
-    with pytest.raises(DataError, match="another size than when it was opened"):
+    with pytest.raises(DataError, match="the size of its images changed since it was opened"):
         grid.precipitation_rate.load()
 
 
@@ -537,7 +537,7 @@ def test_other_hdf5_files_are_not_taken_for_odim(tmp_path):
         file["layer/kernel"] = np.zeros(3)
     with pytest.raises(DataError, match="weights.h5"):
         open_grid(path)
-    with pytest.raises(DataError, match="has no image datasetN/dataM/data"):
+    with pytest.raises(DataError, match="has no numeric image datasetN/dataM/data"):
         open_grid(path, format="odim")
 
 

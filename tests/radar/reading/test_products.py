@@ -1,4 +1,4 @@
-"""What is known of services: RADOLAN's and OpenMRG's units, the grid of RADOLAN, a flag of
+"""Known facts about services: units of RADOLAN and OpenMRG, the grid of RADOLAN, a flag of
 Rainfields.
 """
 

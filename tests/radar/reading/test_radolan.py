@@ -205,7 +205,7 @@ def test_forecasts_are_no_observations(write):
 def test_what_is_not_known_is_refused(write):
     refused(
         write(radolan(RY.replace("RY", "RD"), shape=(900, 900))),
-        "holds RADOLAN RD; of its products nowcast reads RV, RW, RX, RY",
+        "holds RADOLAN RD; nowcast reads only the products RV, RW, RX, RY",
     )
     refused(
         write(radolan(RY.replace("900x 900", "450x 450"), shape=(450, 450))),
@@ -233,10 +233,10 @@ def test_a_bad_header_is_refused(write, old, new):
 def test_a_header_without_end_or_time_is_refused(write):
     refused(write(radolan(RY)[:60]), "its RADOLAN header cannot be read")
     refused(write(RY.encode() + b" " * 5000), "its RADOLAN header cannot be read")
-    refused(write(radolan(RY.replace("230850", "310275", 1))), "no such time as '310275' '0821'")
+    refused(write(radolan(RY.replace("230850", "310275", 1))), "an invalid time, '310275' '0821'")
     refused(
         write(radolan(RY.replace("0821BY", "0221BY").replace("230850", "300850", 1))),
-        "no such time",
+        "an invalid time",
     )
 
 
@@ -246,10 +246,12 @@ def test_files_of_another_length_are_refused(write):
         for bad, there in ((whole[: len(RY) + 1], 0), (whole[:-1], 1619999)):
             refused(
                 write(bad, name),
-                f"truncated, or still being written: {there} bytes of pixels, and 900 x 900 need"
+                f"truncated, or still being written: {there} bytes of pixels, but 900 x 900 pixels need"
                 " 1620000; compare it with its source",
             )
-        refused(write(whole + b"\0", name), "holds more than the 1620000 bytes of 900 x 900 pixels")
+        refused(
+            write(whole + b"\0", name), "has more than the 1620000 bytes for the 900 x 900 pixels"
+        )
 
 
 def test_damaged_gzip_is_refused(write):
@@ -274,7 +276,7 @@ def test_a_file_changed_behind_our_back_is_refused(write):
     path = write(radolan(RY))
     grid = open_grid(path)
     path.write_bytes(radolan(RW))
-    with pytest.raises(DataError, match="another file than when it was opened"):
+    with pytest.raises(DataError, match="has changed since it was opened"):
         grid.load()
 
 

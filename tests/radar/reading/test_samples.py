@@ -1,5 +1,5 @@
-"""Real files, where they are at hand: each folder opens as it is and holds what other tools
-measured in it (the data's README).
+"""Real files, if available: each folder opens without options and has the values that other tools
+measured in it (see the README of the data).
 """
 
 import logging
@@ -41,8 +41,8 @@ def facts(rate):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a folder is known to hold; `missing` and `wet` in percent, `top` in mm/h, each with
-    the digits that were published.
+    """Known values of a folder: `missing` and `wet` in percent, `top` in mm/h, each with its
+    published digits.
     """
 
     folder: str

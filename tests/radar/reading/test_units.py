@@ -101,12 +101,14 @@ def test_units_that_are_not_of_rain_are_refused(asked: str | None, stated: str, 
         choose_units(asked, stated, "a.nc: 'rain'", ", or go home")
     assert str(error.value) == (
         f"a.nc: 'rain' {holds}; nowcast reads 'mm h-1', 'mm' with data.accumulation_minutes, or"
-        " 'dBZ': say which with data.units, or go home."
+        " 'dBZ': set data.units, or go home."
     )
 
 
 def test_the_minutes_of_the_file_go_before_those_of_the_user() -> None:
     assert choose_minutes(10, 5, "mm", "a.nc: holds") == 5
     assert choose_minutes(10, None, "mm", "a.nc: holds") == 10
-    with pytest.raises(DataError, match=r"^a.nc: holds an amount in 'mm', but .* is not said; set"):
+    with pytest.raises(
+        DataError, match=r"^a.nc: holds an amount in 'mm' over an unknown number of minutes; set"
+    ):
         choose_minutes(None, None, "mm", "a.nc: holds")

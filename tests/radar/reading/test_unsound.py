@@ -1,6 +1,4 @@
-"""What is told of a file before its library opens it: that it is one, that it is whole, that it
-is of sizes that memory holds.
-"""
+"""Checks before a library opens a file: it is a regular file, complete, and fits in memory."""
 
 import errno
 import gzip
@@ -54,7 +52,7 @@ def classic(
 @pytest.mark.parametrize("kind", ["i1", "i2", "f4", "f8"])
 @pytest.mark.parametrize("others", [True, False])
 def test_a_classic_file_needs_the_bytes_it_has(tmp_path, form, records, kind, others):
-    """But for up to three that fill the last number of bytes to a multiple of four."""
+    """Except up to three bytes that fill the last number of bytes to a multiple of four."""
     path = classic(tmp_path / "a.nc", form, records=records, kind=kind, others=others)
     with open(path, "rb") as file:
         assert 0 <= path.stat().st_size - bytes_needed(file) <= 3

@@ -140,7 +140,7 @@ def test_what_was_opened_can_be_written_and_opened_again(write, tmp_path):
 def test_a_store_of_damaged_metadata_is_refused(write, content):
     path = write("a.zarr", VALUES)
     (path / "zarr.json").write_text(content)
-    refused(path, "no Zarr store, or a damaged one")
+    refused(path, "not a Zarr store, or a damaged one")
 
 
 def test_a_store_without_its_variable_is_refused(write):

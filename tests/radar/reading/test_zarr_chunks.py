@@ -1,5 +1,5 @@
-"""Chunks of a Zarr store that are not there: dry where that is how Zarr stores dry weather,
-missing where rain leads into them.
+"""Absent chunks of a Zarr store: dry if that is how Zarr stores dry weather, missing if rain borders
+on them.
 """
 
 import shutil
@@ -75,7 +75,7 @@ def test_a_lost_chunk_in_the_midst_of_rain_is_missing(tmp_path, lost, caplog):
         and np.isnan(found).sum() == 64
     )
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}/rain: its chunk c/{lost} is not there though rain leads into it, so it counts as"
+        f"{path}/rain: its chunk c/{lost} does not exist although rain borders on it, so it counts as"
         " missing."
     ]
 

@@ -1,4 +1,4 @@
-"""From dBZ files to mm/h: which relation holds, and what becomes of values no rain has."""
+"""From dBZ files to mm/h: the Z-R relation used, and the treatment of impossible values."""
 
 import logging
 from collections.abc import Callable

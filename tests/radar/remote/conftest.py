@@ -63,7 +63,7 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str],
 
 @pytest.fixture(autouse=True)
 def afresh() -> Iterator[None]:
-    """The process that reads files is another one for each test: it keeps its environment."""
+    """Start a new reading process for each test, since it keeps its environment."""
     from nowcast.untrusted import isolation
 
     isolation._state.drop()

@@ -1,4 +1,4 @@
-"""Commands on data that lie elsewhere: as on data here, and no secret is written anywhere."""
+"""Commands on remote data work as on local data, and no secret is written anywhere."""
 
 import json
 from collections.abc import Callable

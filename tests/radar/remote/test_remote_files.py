@@ -1,4 +1,4 @@
-"""Files by address: fetched once, whole or not at all, into a folder that stays below its size."""
+"""Remote files: fetched once, completely or not at all, into a folder of limited size."""
 
 import errno
 import fcntl
@@ -19,7 +19,7 @@ Put = Callable[[Path, str], str]
 
 
 def names_in(folder: Path) -> set[str]:
-    """What is there but for files that say what is in use."""
+    """All files, except those that list the copies in use."""
     return {
         path.name
         for path in folder.rglob("*")
@@ -50,9 +50,9 @@ def test_a_copy_that_was_cut_short_is_fetched_again(web: Web, tmp_path: Path) ->
     ("trouble", "kind", "words"),
     [
         (404, MissingInputError, "no such file"),
-        (403, MissingInputError, "the server refuses to give it"),
+        (403, MissingInputError, "the server denies access"),
         (500, TryLaterError, "the server answers 500; try again later"),
-        ("cut", TryLaterError, "cannot be reached, or broke off"),
+        ("cut", TryLaterError, "cannot be reached, or closed the connection"),
     ],
 )
 def test_what_a_server_does_not_give_leaves_nothing_behind(

@@ -1,4 +1,4 @@
-"""What is wrong with a file is raised, or noted and the series built without that file."""
+"""A problem with a file is raised, or recorded and the series is built without that file."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Fields beside the rain: found in NetCDF and Zarr, on the grid of the radar or refused."""
+"""Further fields: read from NetCDF and Zarr if on the grid of the radar, else refused."""
 
 from pathlib import Path
 from typing import Any
@@ -130,17 +130,17 @@ def test_a_single_field_with_a_time_of_its_own_has_that_time(
     ("dataset", "says"),
     [
         (field().isel(y=slice(0, 2)), "has 2 × 2 pixels, the radar 3 × 2"),
-        (field().isel(y=slice(None, None, -1)), "the y of 'cloud' is not that of the radar"),
-        (field(x=("x", X + 500.0, METRES)), "the x of 'cloud' is not that of the radar"),
-        (field(time=HOURS[[0, 2, 1]]), "its times do not rise after 2020-01-01T02:00"),
+        (field().isel(y=slice(None, None, -1)), "the y of 'cloud' differs from that of the radar"),
+        (field(x=("x", X + 500.0, METRES)), "the x of 'cloud' differs from that of the radar"),
+        (field(time=HOURS[[0, 2, 1]]), "its times do not increase after 2020-01-01T02:00"),
         (field().rename(cloud="rain"), "has no variable 'cloud', only"),
         (
             field(parts={"cloud": ("time", [1.0, 2.0, 3.0])}),
-            "a field has numbers over y, x, or time, y, x",
+            "a field needs numbers over y, x, or time, y, x",
         ),
         (
             field(parts={"cloud": (("y", "x"), np.full((3, 2), "wet"))}),
-            "a field has numbers over y, x, or time, y, x",
+            "a field needs numbers over y, x, or time, y, x",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_degrees_in_single_precision_are_the_same_place_and_half_a_pixel_off_the
             open_field(path, "height", grid).close()
         else:
             with pytest.raises(
-                DataError, match="the latitude of 'height' is not that of the radar"
+                DataError, match="the latitude of 'height' differs from that of the radar"
             ):
                 open_field(path, "height", grid)
 
@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_are_told(grid: xr.Dataset, tmp_path: Path) ->
         open_field(str(tmp_path / "junk.nc"), "cloud", grid)
     pytest.importorskip("zarr")
     (tmp_path / "empty.zarr").mkdir()
-    with pytest.raises(DataError, match="no Zarr store, or a damaged one"):
+    with pytest.raises(DataError, match="not a Zarr store, or a damaged one"):
         open_field(str(tmp_path / "empty.zarr"), "cloud", grid)
 
 

@@ -1,4 +1,4 @@
-"""Fields with lead times: frames of runs, found in files of each layout or refused."""
+"""Forecast fields: frames of runs, read from files of each layout or refused."""
 
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,11 @@ def test_a_file_of_one_run_has_a_scalar_reference_time_and_lead_or_valid_times(
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (runs(lead_time=("lead_time", [1, 2], {"units": "feet"})), "lead times are int64 in 'feet'"),
-        (runs(lead_time=("lead_time", [2, 1], HOURS)), "its lead times do not rise"),
-        (runs(forecast_reference_time=(LAYERS[0], RUNS[::-1])), "its runs do not rise"),
-        (runs(rain=(("y", "x"), VALUES[0, 0])), "no forecast_reference_time and lead time"),
-        (runs(rain=((*LAYERS, "y", "x"), VALUES)).isel(y=[0, 1]), "put it on the grid of the radar"),
+        (runs(lead_time=("lead_time", [1, 2], {"units": "feet"})), "lead times have type int64 and units 'feet'"),
+        (runs(lead_time=("lead_time", [2, 1], HOURS)), "its lead times do not increase"),
+        (runs(forecast_reference_time=(LAYERS[0], RUNS[::-1])), "its runs do not increase"),
+        (runs(rain=(("y", "x"), VALUES[0, 0])), "no known reference time and lead time"),
+        (runs(rain=((*LAYERS, "y", "x"), VALUES)).isel(y=[0, 1]), "resample it to the grid of the radar"),
     ],
 )  # fmt: skip
 def test_what_tells_no_lead_times_or_lies_elsewhere_is_refused(
@@ -111,11 +111,11 @@ def test_lead_times_that_rounding_moved_are_whole_seconds(
 @pytest.mark.parametrize("units", ["months", "M", "m", "hPa", "millisecond", ""])
 def test_no_unit_of_lead_times_is_guessed(tmp_path: Path, grid: xr.Dataset, units: str) -> None:
     about = {"units": units, "standard_name": "forecast_period"}
-    with pytest.raises(DataError, match="lead times are"):
+    with pytest.raises(DataError, match="lead times have type"):
         opened(runs(lead_time=("lead_time", [1.0, 2.0], about)), tmp_path, grid)
 
 
 def test_several_runs_need_a_dimension_of_the_field(tmp_path: Path, grid: xr.Dataset) -> None:
     one = runs(rain=(("lead_time", "y", "x"), VALUES[0]))
-    with pytest.raises(DataError, match="no dimension of its own for the 3 runs"):
+    with pytest.raises(DataError, match="no separate dimension for the 3 runs"):
         opened(one, tmp_path, grid)

@@ -1,4 +1,4 @@
-"""A frame held against those around it: coverage, packing, place."""
+"""A frame compared with its neighbours: coverage, packing, place."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_a_series_with_a_wrong_scale_is_refused_and_one_with_a_new_scale_is_not(
     folder = packed(write, 0.1, 0.1, 2.0, 0.1, 0.1)
     with pytest.raises(
         DataError,
-        match=r"2.nc: is packed with the scale 2 and the offset 0, the files around it with 0.1",
+        match=r"2.nc: is packed with scale 2 and offset 0, but the files around it with 0.1",
     ):
         open_grid(folder)
     write("2.nc", (rain(2) * 2).astype("i2")[np.newaxis], [10], scale_factor=0.05)

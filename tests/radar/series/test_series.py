@@ -38,7 +38,7 @@ def test_a_frame_that_comes_twice_is_kept_once_and_said(write, tmp_path, caplog)
     write("b.nc", np.concatenate([constant(1, 1), constant(2, 1)]), [5, 10])
     grid = open_grid(tmp_path)
     assert grid.precipitation_rate[:, 0, 0].values.tolist() == [1, 1, 2]
-    assert "1 frames came twice" in caplog.text
+    assert "1 frames are duplicates" in caplog.text
 
 
 def test_two_different_frames_for_one_time_are_refused(write, tmp_path):

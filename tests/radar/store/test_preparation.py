@@ -1,4 +1,4 @@
-"""What becomes of several frames that make one, counted by hand."""
+"""Several frames combined to one, computed by hand."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Speckle: what stands alone goes, what belongs to rain stays."""
+"""Speckle: isolated wet pixels are removed, pixels of rain areas stay."""
 
 import numpy as np
 
@@ -18,8 +18,8 @@ def test_a_lonely_pixel_becomes_dry_and_a_pair_stays() -> None:
 
 
 def test_all_pixels_are_judged_by_the_frame_as_it_was() -> None:
-    # Ends of a line have one wet neighbour, its middle two; were the ends taken away first, the
-    # middle would go as well.
+    # Ends of a line have one wet neighbour, its middle two; if the ends were removed first, the
+    # middle would be removed as well.
     cleaned, removed = remove_speckle(frame(".....", ".111.", "....."), 2)
     np.testing.assert_array_equal(cleaned, frame(".....", "..1..", "....."))
     assert removed == 2

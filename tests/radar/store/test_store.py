@@ -1,4 +1,6 @@
-"""The store: a day a file, whole or not at all, that knows how it was made and opens as it is."""
+"""The store: one file per day, written completely or not at all, with its settings; opens without
+options.
+"""
 
 import warnings
 from dataclasses import replace
@@ -140,7 +142,7 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     record = read_record(day_path(tmp_path, DAY))
     refuse_other_settings([record], SETTINGS)
     with pytest.raises(
-        ConfigError, match=r"speckle_neighbours is 3, there it was 2\); choose another output"
+        ConfigError, match=r"speckle_neighbours is 3, in the store 2\); choose another output"
     ):
         refuse_other_settings([record], {**SETTINGS, "speckle_neighbours": 3})
     refuse_other_settings(

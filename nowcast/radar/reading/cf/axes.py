@@ -1,5 +1,5 @@
-"""Which way the dimensions of a self-describing dataset run, by every way in which CF lets a
-file say it (CF 4, 5).
+"""Find which dimension of a dataset is x, y, z or time, from all attributes that CF allows (CF 4,
+5).
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,7 @@ from nowcast.radar.reading.cf.time_units import is_time_unit
 
 Way = Literal["X", "Y", "Z", "T"]
 
-# UDUNITS' spellings that CF 4.1 and 4.2 list, in lower case; those of west and south are the same
-# with the sign turned.
+# UDUNITS spellings listed in CF 4.1 and 4.2, in lower case; west and south have the opposite sign.
 NORTH = {"degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"}
 EAST = {"degrees_east", "degree_east", "degrees_e", "degree_e", "degreese", "degreee"}
 SOUTH = {"degrees_south", "degree_south", "degrees_s", "degree_s"}
@@ -42,8 +41,8 @@ _NAMES: dict[Way, set[str]] = {
 
 
 def way_of(variable: xr.Variable) -> Way | None:
-    """Which way a coordinate runs by its units, standard name, `axis` or `_CoordinateAxisType`;
-    None where it does not say.
+    """Return the axis of a coordinate from its units, standard name, `axis` or
+    `_CoordinateAxisType`; None if unknown.
     """
     units = units_of(variable)
     if units in NORTH | SOUTH:
@@ -60,7 +59,7 @@ def way_of(variable: xr.Variable) -> Way | None:
 
 
 def way_of_name(name: str) -> Way | None:
-    """Which way a dimension runs, as far as its name is one of those in use."""
+    """Return the axis of a dimension if its name is a common one, else None."""
     return next((way for way, names in _NAMES.items() if name.lower() in names), None)
 
 
@@ -70,8 +69,8 @@ def units_of(variable: xr.Variable) -> str:
 
 
 def along(file: xr.Dataset, dim: str) -> list[xr.Variable]:
-    """The one-dimensional variables along `dim`, its coordinate variable first, without those
-    that are bounds.
+    """Return the one-dimensional variables along `dim`, its coordinate variable first; without
+    bounds.
     """
     own = (
         [file.variables[dim]]
@@ -86,10 +85,10 @@ def along(file: xr.Dataset, dim: str) -> list[xr.Variable]:
 
 
 def y_and_x(file: xr.Dataset, dims: Iterable[str], where: str) -> tuple[str, str]:
-    """Two dimensions of a field, in its order → (that of y, that of x); in the order given where
-    the file says nothing.
+    """Return which of two dimensions of a field is (y, x); in the given order if the file does not
+    state it.
 
-    Errors: DataError where a dimension says that it is x and y, or both say the same.
+    Errors: DataError if a dimension is declared as both x and y, or both are declared as the same.
     """
     first, second = dims
     for say in (_by_coordinates, _by_name_of_coordinate, _by_degrees, _by_name):
@@ -98,7 +97,7 @@ def y_and_x(file: xr.Dataset, dims: Iterable[str], where: str) -> tuple[str, str
             if say is not _by_coordinates:
                 continue
             raise DataError(
-                f"{where}: both {first!r} and {second!r} say that they are {ways[0].lower()}; mend"
+                f"{where}: both {first!r} and {second!r} are declared as {ways[0].lower()}; correct"
                 " its axes."
             )
         if ways[0] == "X" or ways[1] == "Y":
@@ -120,8 +119,8 @@ def _way_along(file: xr.Dataset, dim: str, where: str) -> Way | None:
         way, letter = way_of(variable), str(variable.attrs.get("axis", "")).upper()
         if way in ("X", "Y") and letter in ("X", "Y") and letter != way:
             raise DataError(
-                f"{where}: {dim!r} says that its axis is {letter}, but its units or standard name"
-                f" that it is {way}; mend it."
+                f"{where}: the axis of {dim!r} is declared as {letter}, but its units or standard"
+                f" name mean {way}; correct it."
             )
         if way in ("X", "Y"):
             return way
@@ -138,9 +137,7 @@ def _by_name(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
 
 
 def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
-    """By latitudes and longitudes of pixels: which of the two changes more along which
-    dimension.
-    """
+    """Decide by which of latitude and longitude of the pixels changes more along each dimension."""
     longitude, latitude = (degrees_along(file, way, {first, second}) for way in ("X", "Y"))
     if longitude is None or latitude is None or min(file.sizes[first], file.sizes[second]) < 2:
         return None, None
@@ -148,7 +145,7 @@ def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
         storage.plain_values(one.transpose(first, second).values, one.attrs).astype(np.float64)
         for one in (longitude, latitude)
     )
-    shorter = np.cos(np.radians(north))  # a degree of longitude, to one of latitude
+    shorter = np.cos(np.radians(north))  # length of a degree of longitude relative to latitude
     shares = [
         (
             _usual(
@@ -167,14 +164,14 @@ def _by_degrees(file: xr.Dataset, first: str, second: str, where: str) -> Ways:
 
 
 def _usual(steps: npt.NDArray[np.float64]) -> float:
-    """The median of those that are known; NaN where none is."""
+    """Return the median of finite values; NaN if there are none."""
     known = steps[np.isfinite(steps)]
     return float(np.median(known)) if known.size else float("nan")
 
 
 def degrees_along(file: xr.Dataset, way: str, dims: set[str]) -> xr.Variable | None:
-    """The latitude (Y) or longitude (X) of each pixel: a variable over these two dimensions,
-    and others of size 1 only.
+    """Return the latitude (Y) or longitude (X) of each pixel: a variable over these two dimensions
+    (other dimensions must have size 1), or None.
     """
     known, standard = (EAST | WEST, "longitude") if way == "X" else (NORTH | SOUTH, "latitude")
     flat = {

@@ -1,5 +1,5 @@
-"""The projection of a self-describing dataset, by every way in which CF and its neighbours
-state one (CF 5.6, appendix F).
+"""The projection of a dataset, from all attributes used by CF and related conventions (CF 5.6,
+appendix F).
 """
 
 import logging
@@ -27,7 +27,7 @@ _WKT = re.compile(
     r"\s*(PROJCS|GEOGCS|COMPD_CS|PROJCRS|PROJECTEDCRS|GEOGCRS|GEODCRS|GEOGRAPHICCRS|COMPOUNDCRS|BOUNDCRS)\s*\["
 )
 _EPSG = re.compile(r"\s*(?:(?:urn:ogc:def:crs:)?EPSG:{1,2})?(\d{4,6})\s*", re.IGNORECASE)
-# not those of a bounding box
+# without the attributes of a bounding box
 _CODES = ("crs", "epsg", "epsg_code", "spatial_epsg", "srid", "projection", *_TEXTS)
 _WRONG = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
@@ -35,11 +35,10 @@ _WRONG = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 def grid_mapping_of(
     file: xr.Dataset, field: xr.DataArray, axes: set[str], where: str
 ) -> xr.Variable | None:
-    """The CF grid mapping of `field`, whose axes are of these names, x and y in the unit of
-    `unit_of`; None where nothing states one.
+    """Return the CF grid mapping of `field`, with axes of these names; None if there is none.
 
-    A projection that is stated and cannot be understood is told, and the grid has none. Errors:
-    DataError where it names a file.
+    `unit_of` returns the unit of x and y. An unknown projection is logged, and None is returned.
+    Errors: DataError if it names a file.
     """
     name = _name_of(file, field, axes)
     own = dict(file.variables[name].attrs) if name in file.variables else {}
@@ -51,15 +50,15 @@ def grid_mapping_of(
 
 
 def unit_of(mapping: xr.Variable | None) -> float | None:
-    """Metres in the unit of x and y that a mapping was written in as text; None of one by CF's
-    attributes, which leave it to x and y.
+    """Return the metres per unit of x and y of a mapping given as text; None for one given by CF
+    attributes, for which x and y state their unit.
     """
     return None if mapping is None else mapping.encoding.get("unit")
 
 
 def _name_of(file: xr.Dataset, field: xr.DataArray, axes: set[str]) -> str:
-    """Of `grid_mapping = "crs"`, or "crs: x y other: lat lon" the one of these axes; else the
-    only mapping of the file; else ''.
+    """Return the name in `grid_mapping = "crs"`, or from "crs: x y other: lat lon" the one for
+    these axes; else the only mapping of the file; else ''.
     """
     said = str(field.attrs.get("grid_mapping", "")).strip()
     if ":" in said:
@@ -78,8 +77,8 @@ def _states_mapping(variable: xr.Variable) -> bool:
 
 
 def _from_attrs(attrs: dict[str, Any], where: str) -> xr.Variable | None:
-    """By CF's attributes, which go before a text that says otherwise; else by a text of WKT,
-    PROJ or EPSG.
+    """Return the mapping from CF attributes, which have priority, else from a text in WKT, PROJ or
+    EPSG.
     """
     text = _text_of(attrs)
     refuse_named_files(text, where)
@@ -93,13 +92,13 @@ def _from_attrs(attrs: dict[str, Any], where: str) -> xr.Variable | None:
         if isinstance(value, str) or np.asarray(value).dtype.kind in "iuf"
     }
     if "horizontal_datum_name" in plain:
-        # OSGB_1936, as WKT 1 spells it
+        # spelled OSGB_1936 in WKT 1
         plain["horizontal_datum_name"] = str(plain["horizontal_datum_name"]).replace("_", " ")
     filled = with_pole(_filled(plain, text))
     problem = _problem(_frozen(filled))
     if problem:
         log.warning(
-            "%s: its grid mapping %r %s, so the grid has none.",
+            "%s: its grid mapping %r %s; the grid will have none.",
             where,
             str(attrs["grid_mapping_name"]),
             problem,
@@ -109,7 +108,7 @@ def _from_attrs(attrs: dict[str, Any], where: str) -> xr.Variable | None:
 
 
 def _text_of(attrs: dict[str, Any]) -> str:
-    """The first attribute that is WKT, a PROJ text or an EPSG code; '' where none is."""
+    """Return the first attribute that is WKT, a PROJ text or an EPSG code; '' if there is none."""
     texts = {str(key): value for key, value in attrs.items() if isinstance(value, str)}
     for text in (*(texts[key] for key in _TEXTS if key in texts), *texts.values()):
         if _WKT.match(text) or "+proj=" in text:
@@ -125,7 +124,7 @@ def _text_of(attrs: dict[str, Any]) -> str:
 def _from_text(text: str, where: str) -> xr.Variable | None:
     crs = _crs_of(text)
     if crs is None:
-        log.warning("%s: its projection %r is not understood, so the grid has none.", where, text)
+        log.warning("%s: unknown projection %r; the grid will have none.", where, text)
         return None
     mapping = grid_mapping_from_crs(crs, text, where)
     if mapping is not None and crs.is_projected:
@@ -134,9 +133,7 @@ def _from_text(text: str, where: str) -> xr.Variable | None:
 
 
 def _filled(attrs: dict[str, Any], text: str) -> dict[str, Any]:
-    """Attributes, and what of the mapping only the WKT next to them says; without a WKT that
-    contradicts them.
-    """
+    """Return CF attributes completed from the WKT; a WKT that contradicts them is dropped."""
     crs = _crs_of(text) if _WKT.match(text) else None
     stated = (
         {}
@@ -175,15 +172,15 @@ def _frozen(attrs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _says_more(key: str, value: Any) -> bool:
-    """Whether an attribute of WKT places pixels elsewhere than its absence would, or states the
-    Earth.
+    """Return whether an attribute from WKT matters for the location of pixels: it is not a default,
+    or describes the figure of the Earth.
     """
     return key in ELLIPSOID or (not isinstance(value, str) and value != 0.0)
 
 
 @lru_cache(maxsize=64)
 def _problem(attrs: tuple[tuple[str, Any], ...]) -> str:
-    """Why no projection can be made of a mapping; '' where one can."""
+    """Return why no projection can be made from a mapping, or ''."""
     import pyproj
 
     try:
@@ -198,7 +195,7 @@ def _problem(attrs: tuple[tuple[str, Any], ...]) -> str:
         return f"lacks {error.args[0]!r}"
     except pyproj.exceptions.CRSError as error:
         return (
-            "is not known"
+            "is unknown"
             if "Unsupported" in str(error)
             else "has attributes that make no projection"
         )
@@ -209,7 +206,7 @@ def _problem(attrs: tuple[tuple[str, Any], ...]) -> str:
 
 @lru_cache(maxsize=16)
 def _crs_of(text: str) -> "pyproj.CRS | None":
-    """WKT, a PROJ text or an EPSG code → its horizontal part; None where it is not understood."""
+    """WKT, a PROJ text or an EPSG code → its horizontal part; None if it cannot be parsed."""
     import pyproj
 
     try:

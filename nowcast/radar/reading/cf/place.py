@@ -1,5 +1,5 @@
-"""Where the pixels of a self-describing dataset are: its x and y, latitude and longitude, and
-the grid mapping (CF 4, 5).
+"""The location of the pixels of a dataset: x and y, latitude and longitude, and the grid mapping
+(CF 4, 5).
 """
 
 import re
@@ -48,12 +48,12 @@ _PLAIN = {"x": LONGITUDE, "y": LATITUDE}
 
 
 def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, where: str) -> Place:
-    """What `file` says of the place of `field`, whose rows lie along `y_name`: some of x, y,
-    latitude, longitude and crs.
+    """Return the place of `field`, with rows along `y_name`: those of x, y, latitude, longitude and
+    crs that `file` has.
 
-    Rows and columns keep the file's order. Lengths become metres, and so do the viewing angles of a
-    geostationary satellite; longitudes do not jump by a full turn. Nothing is invented where the
-    file is silent. Errors: DataError, as grid_mapping_of.
+    Rows and columns keep the order of the file. Lengths and the viewing angles of a geostationary
+    satellite are converted to metres; longitudes are unwrapped. Nothing is guessed. Errors:
+    DataError, see grid_mapping_of.
     """
     named = {"y": y_name, "x": x_name}
     crs = grid_mapping_of(file, field, set(named.values()), where)
@@ -78,11 +78,11 @@ def place_of(file: xr.Dataset, field: xr.DataArray, y_name: str, x_name: str, wh
 def _axis_along(
     file: xr.Dataset, dim: str, ours: str, crs: xr.Variable | None
 ) -> xr.Variable | None:
-    """The coordinate along a dimension: its own, else another one along it that says that it is x
-    or y.
+    """Return the coordinate along a dimension: its coordinate variable, else another variable along
+    it that is declared as x or y.
 
-    Of an index without units and another one, the other one; of a projection and degrees, the
-    projection's where that is known.
+    Another variable has priority over a coordinate variable without units. Projection coordinates
+    have priority over degrees if the projection is known.
     """
     own = [variable for variable in along(file, dim) if variable is file.variables.get(dim)]
     known = [
@@ -108,7 +108,7 @@ def _axis(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> xr.Variable:
         return xr.Variable(ours, unwrapped(values) if ours == "x" else values, attrs)
     length = _length_of(axis, ours, crs)
     if length is not None:
-        with np.errstate(over="ignore"):  # damaged ones
+        with np.errstate(over="ignore"):  # damaged values
             return axis_in_metres(ours, values * length)
     return xr.Variable(
         ours, values, {"axis": ours.upper(), **({"units": axis.attrs["units"]} if units else {})}
@@ -116,8 +116,8 @@ def _axis(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> xr.Variable:
 
 
 def _degrees_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float:
-    """What turns an axis of latitude or longitude into degrees north or east; 0 where it is
-    neither.
+    """Return the factor that converts an axis of latitude or longitude to degrees north or east; 0
+    if it is neither.
     """
     units, standard = units_of(axis), axis.attrs.get("standard_name")
     named = standard == _PLAIN[ours] or axis.attrs.get("_CoordinateAxisType") in ("Lon", "Lat")
@@ -146,16 +146,16 @@ def _degrees_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float:
 
 
 def _rotated(axis: xr.Variable, crs: xr.Variable | None) -> bool:
-    """Whether an axis counts the degrees of a rotated pole."""
+    """Return whether an axis is in degrees of a rotated pole."""
     turned = crs is not None and crs.attrs["grid_mapping_name"] == "rotated_latitude_longitude"
     named = axis.attrs.get("standard_name") in ("grid_longitude", "grid_latitude")
     return (turned or named) and (units_of(axis) in _DEGREES | EAST | NORTH or not units_of(axis))
 
 
 def _length_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float | None:
-    """Metres in the unit of an axis; None where it is no length.
+    """Return the metres per unit of an axis; None if it is not a length.
 
-    An angle of a geostationary view is as long as seen from its height.
+    An angle of a geostationary view is multiplied by the height of the satellite.
     """
     units, attrs = units_of(axis), {} if crs is None else crs.attrs
     if attrs.get("grid_mapping_name") == "geostationary" and (
@@ -180,7 +180,7 @@ def _length_of(axis: xr.Variable, ours: str, crs: xr.Variable | None) -> float |
 
 
 def _unit_of_origin(axis: xr.Variable | None, ours: str, crs: xr.Variable) -> float:
-    """Metres in the unit of a false origin: by CF that of the axis, by a text its own."""
+    """Return the metres per unit of a false origin: that of the text, else (CF) of the axis."""
     return unit_of(crs) or (1.0 if axis is None else _length_of(axis, ours, crs) or 1.0)
 
 
@@ -189,7 +189,7 @@ def _is_angular(axis: xr.Variable) -> bool:
 
 
 def _pixel_degrees(degrees: xr.Variable, ours: str) -> xr.Variable:
-    """(y, x) in degrees north or east."""
+    """Return latitude or longitude (y, x) in degrees north or east."""
     units = units_of(degrees)
     factor = (
         -1.0

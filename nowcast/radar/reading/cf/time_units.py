@@ -1,4 +1,4 @@
-"""Numbers of CF times, "minutes since 2020-01-01", as dates."""
+"""Decode CF times, such as "minutes since 2020-01-01"."""
 
 import re
 import warnings
@@ -12,7 +12,7 @@ import xarray as xr
 from nowcast.radar.times import Times
 
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-"""Those in which a day of the radar era has the date that it has in UTC."""
+"""The calendars in which dates of the radar era are those of UTC."""
 
 _SECOND = 1e3
 _SPELLINGS = {
@@ -34,7 +34,7 @@ _DATE = re.compile(
 )
 _UNIX_DAY = cftime.datetime(1970, 1, 1, calendar="standard").toordinal()
 _MOST = 9.2e12  # milliseconds from 1970 that datetime64[ns] can hold
-_COARSE = 60 * _SECOND  # single precision that tells times no better is of no use for frames
+_COARSE = 60 * _SECOND  # a precision worse than this is not enough for the times of frames
 _WRITE = (
     "write them in UTC, as 'minutes since 2020-01-01 00:00', or with an offset, as 'minutes since"
     " 2020-01-01 00:00 +01:00'"
@@ -42,24 +42,26 @@ _WRITE = (
 
 
 def is_time_unit(units: object) -> bool:
-    """Whether these units count from a date, however they are spelled."""
+    """Return whether these units count from a date, in any spelling."""
     return re.search(r"\bsince\b", str(units), re.IGNORECASE) is not None
 
 
 def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) -> Times:
-    """Numbers in `units` → datetime64[ns] in UTC to the nearest millisecond, of the same shape; NaN
-    → NaT.
+    """Numbers in `units` → datetime64[ns] in UTC rounded to milliseconds, of the same shape; NaN →
+    NaT.
 
-    Errors: ValueError that says what is wrong with them, to follow "its times".
+    Errors: ValueError with a message to follow the words "its times".
     """
     start, length = _clock(units, calendar)
     if numbers.dtype.kind not in "iuf":
-        raise ValueError(f"are {numbers.dtype}, not numbers; write them as numbers in {units!r}")
+        raise ValueError(
+            f"have type {numbers.dtype}, not numbers; write them as numbers in {units!r}"
+        )
     there = np.isfinite(numbers)
     passed = np.where(there, numbers, 0).astype(np.float64) * length
     if np.abs(passed + start).max(initial=0) > _MOST:
         raise ValueError(
-            f"({units!r}) cannot be read, for one is out of range; mend this file, or leave it out"
+            f"({units!r}) cannot be read: one is out of range; correct this file, or leave it out"
         )
     _refuse_coarse(numbers[there], length, units)
     decoded = np.datetime64(0, "ms") + (start + np.round(passed).astype(np.int64)).astype(
@@ -72,9 +74,9 @@ def decode_times(numbers: npt.NDArray[np.generic], units: str, calendar: str) ->
 
 
 def _refuse_coarse(numbers: npt.NDArray[np.generic], length: float, units: str) -> None:
-    """Errors: ValueError where single precision cannot tell one frame's time from the next.
+    """Errors: ValueError if single precision is too coarse for the times of frames.
 
-    Times that are whole multiples of one spacing were not rounded, and pass.
+    Times at whole multiples of one spacing were not rounded, and are accepted.
     """
     if numbers.dtype.itemsize > 4 or numbers.dtype.kind != "f" or numbers.size == 0:
         return
@@ -82,15 +84,15 @@ def _refuse_coarse(numbers: npt.NDArray[np.generic], length: float, units: str) 
     steps = np.diff(np.unique(numbers).astype(np.float64))
     if precision > _COARSE and (steps.size == 0 or (steps % steps.min()).any()):
         raise ValueError(
-            f"({units!r}) are stored in single precision, which tells them to"
-            f" {precision / _COARSE:.3g} minutes only; write them as float64 or as whole numbers"
+            f"({units!r}) are stored in single precision, which is exact only to"
+            f" {precision / _COARSE:.3g} minutes; write them as float64 or as integers"
         )
 
 
 @lru_cache(maxsize=64)
 def _clock(units: str, calendar: str) -> tuple[int, float]:
-    """'minutes since 2020-01-01' → milliseconds from 1970 to its date, in UTC, and the
-    milliseconds of its unit.
+    """'minutes since 2020-01-01' → (milliseconds from 1970 to its date in UTC, milliseconds per
+    unit).
     """
     said = re.fullmatch(r"\s*(\S+)\s+since\s+(.+?)\s*", units, re.IGNORECASE)
     if said is None:
@@ -98,13 +100,13 @@ def _clock(units: str, calendar: str) -> tuple[int, float]:
     name = said[1].lower()
     if name.rstrip("s") in ("month", "year", "common_year"):
         raise ValueError(
-            f"({units!r}) cannot be read, for a {name.rstrip('s')} has no one length; write them in"
+            f"({units!r}) cannot be read: the length of a {name.rstrip('s')} varies; write them in"
             " minutes or days"
         )
     if name not in _MILLISECONDS:
         raise ValueError(
-            f"({units!r}) cannot be read, for {said[1]!r} is no unit of time that is known; write"
-            " them in minutes"
+            f"({units!r}) cannot be read: {said[1]!r} is not a known unit of time; write them in"
+            " minutes"
         )
     parts = _DATE.fullmatch(said[2])
     try:
@@ -112,21 +114,21 @@ def _clock(units: str, calendar: str) -> tuple[int, float]:
             _by_xarray(said[2]) if parts is None else _since_1970(parts, calendar)
         ), _MILLISECONDS[name]
     except (ValueError, OverflowError, TypeError) as error:
-        why = _WRITE if parts is None else f"{said[2]!r} is no date of the calendar {calendar!r}"
+        why = _WRITE if parts is None else f"{said[2]!r} is not a date in the calendar {calendar!r}"
         raise ValueError(f"({units!r}) cannot be read; {why}") from error
 
 
 def _since_1970(parts: re.Match[str], calendar: str) -> int:
-    """Milliseconds from 1970 to a date, as _DATE takes it apart, of this calendar.
+    """Return the milliseconds from 1970 to a date, parsed by _DATE, in this calendar.
 
-    Errors: ValueError where it is none.
+    Errors: ValueError if it is not a valid date.
     """
     year, month, day, hour, minute = (
         int(part or least) for part, least in zip(parts.groups(), (0, 1, 1, 0, 0), strict=False)
     )
     if year == 0 and calendar != "proleptic_gregorian":
         raise ValueError("no year 0")
-    with warnings.catch_warnings():  # that CF knows no year 0
+    with warnings.catch_warnings():  # cftime warns that CF has no year 0
         warnings.simplefilter("ignore")
         days = (
             cftime.datetime(year, month, day, hour, minute, calendar=calendar).toordinal()
@@ -138,7 +140,9 @@ def _since_1970(parts: re.Match[str], calendar: str) -> int:
 
 
 def _by_xarray(date: str) -> int:
-    """A date that CF does not spell so, but xarray reads, as "Jan 1 2020"."""
+    """Return the milliseconds from 1970 to a date in a spelling outside CF that xarray can read,
+    such as "Jan 1 2020".
+    """
     raw = xr.Dataset({"t": ("t", [0], {"units": f"seconds since {date}"})})
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,6 +1,4 @@
-"""The times of a self-describing dataset: its time variable, and the intervals that it states
-for its frames (CF 4.4, 7).
-"""
+"""The times of a dataset: its time variable, and the intervals of its frames (CF 4.4, 7)."""
 
 import logging
 import re
@@ -30,8 +28,8 @@ _NOT_OF_FRAMES = {"forecast_reference_time", "forecast_period"}
 class Intervals:
     """The start and end of each frame's interval, (n,) each.
 
-    by_bounds: CF's bounds state them. Variables of start and end may be those of a radar's scan.
-    labels_start: the file's own time is the start.
+    by_bounds: they are CF bounds; otherwise they may be the start and end of the radar scan.
+    labels_start: the time variable is the start.
     """
 
     starts: Times
@@ -40,24 +38,23 @@ class Intervals:
     labels_start: bool = False
 
     def minutes(self, path: Path) -> float | None:
-        """Their one length; None where it is 0. Errors: DataError where lengths differ."""
+        """Return their common length; None if it is 0. Errors: DataError if lengths differ."""
         minutes = np.unique(
             (np.atleast_1d(self.ends - self.starts) / np.timedelta64(1, "m")).round(3)
         )
         if minutes.size > 1:
             raise DataError(
                 f"{path}: its frames are sums over {minutes[0]:g} to {minutes[-1]:g} minutes;"
-                " nowcast needs one length."
+                " nowcast needs a single length."
             )
         return float(minutes[0]) or None
 
 
 def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
-    """The time of each frame, one-dimensional or scalar, as numbers: known by name, standard name,
-    axis, or by its units only.
+    """Return the time of each frame, one-dimensional or scalar, as stored numbers. It is identified
+    by name, standard name, axis, or only by its units.
 
-    Errors: DataError if the file has no time, or its units or calendar give no dates of radar
-    frames.
+    Errors: DataError if the file has no time, or its units or calendar cannot be used.
     """
     flat = [variable for name in file.variables if (variable := file[name]).ndim <= 1]
     known = [one for one in flat if _rank(one) is not None]
@@ -72,19 +69,20 @@ def find_time(file: xr.Dataset, path: Path) -> xr.DataArray:
     if calendar not in CALENDARS:
         raise DataError(
             f"{path}: its times are in the calendar {calendar!r}; nowcast reads"
-            f" {', '.join(sorted(CALENDARS))}. If its dates are those of every day, only this"
-            f" attribute is wrong: mend it (ncatted -a calendar,{time.name},o,c,standard)."
+            f" {', '.join(sorted(CALENDARS))}. If its dates are real dates, only this attribute is"
+            f" wrong: correct it (ncatted -a calendar,{time.name},o,c,standard)."
         )
     if "climatology" in time.attrs:
         raise DataError(
-            f"{path}: holds a climatology, statistics over many years, and no frames that follow"
-            " each other."
+            f"{path}: holds a climatology (statistics over many years), not consecutive frames."
         )
     return time
 
 
 def decode(time: xr.DataArray, path: Path) -> Times:
-    """Numbers "since" → datetime64[ns]. Errors: DataError where they cannot be read, saying why."""
+    """Numbers "since" a date → datetime64[ns]. Errors: DataError with the reason if they cannot be
+    read.
+    """
     try:
         return decode_times(
             storage.plain_values(np.asarray(time.values), time.attrs),
@@ -98,19 +96,19 @@ def decode(time: xr.DataArray, path: Path) -> Times:
 def intervals_of(
     file: xr.Dataset, time: xr.DataArray, labels: Times, path: Path
 ) -> Intervals | None:
-    """What the file says of the interval of each frame: by bounds of its time, or by variables of
-    its start and end.
+    """Return the interval of each frame from time bounds, or from variables of start and end; None
+    if the file has neither.
 
-    labels: the decoded `time`. Errors: DataError where bounds are missing for a frame, or do not
-    hold its time.
+    labels: the decoded `time`. Errors: DataError if bounds are missing for a frame, or do not
+    contain its time.
     """
     found = _by_bounds(file, time, path) or _by_start_and_end(file, time, labels, path)
     if found is None:
         return None
     if np.isnat(found.starts).any() or np.isnat(found.ends).any():
         raise DataError(
-            f"{path}: a frame has a time, but the bounds of its time are missing; mend this file,"
-            " or leave it out."
+            f"{path}: a frame has a time, but the bounds of its time are missing; correct this"
+            " file, or leave it out."
         )
     slack = np.timedelta64(int(JITTER_SECONDS), "s")
     outside = np.flatnonzero((labels < found.starts - slack) | (labels > found.ends + slack))
@@ -118,8 +116,8 @@ def intervals_of(
         k = int(outside[0])
         of = [show(np.atleast_1d(times)[k]) for times in (labels, found.starts, found.ends)]
         raise DataError(
-            f"{path}: its frame of {of[0]} has bounds from {of[1]} to {of[2]}, which do not hold"
-            " it; mend this file."
+            f"{path}: its frame of {of[0]} is outside its time bounds from {of[1]} to {of[2]};"
+            " correct this file."
         )
     return found
 
@@ -127,11 +125,10 @@ def intervals_of(
 def ends_of(
     labels: Times, intervals: Intervals | None, methods: str, minutes: float | None
 ) -> Times:
-    """The time at which each frame is known: the end of its interval, as far as the file says; else
-    its label.
+    """Return the time at which each frame is known: the end of its interval if the file states it,
+    else its label.
 
-    methods: `cell_methods` of the rain. minutes: the length of an amount's interval; None of a
-    rate.
+    methods: `cell_methods` of the rain. minutes: length of an amount's interval; None for a rate.
     """
     said = re.search(r"\btime:\s*(\w+)", methods)
     method = said[1] if said is not None else None
@@ -156,21 +153,19 @@ def minutes_of_cell_methods(text: str) -> float | None:
 
 
 def methods_of(field: xr.DataArray, time: xr.DataArray) -> str:
-    """`cell_methods` of a field, its time called "time" whatever the file calls it."""
+    """Return `cell_methods` of a field, with the name of its time variable replaced by "time"."""
     said = str(field.attrs.get("cell_methods", ""))
     return re.sub(rf"(?<!\S){re.escape(str(time.name))}:", "time:", said)
 
 
 def refuse_climatology(methods: str, path: Path) -> None:
-    """Errors: DataError where `cell_methods` speak of statistics within or over days or years."""
+    """Errors: DataError if `cell_methods` are statistics within or over days or years."""
     if re.search(r"\b(within|over) (days|years)\b", methods):
-        raise DataError(
-            f"{path}: holds a climatology ({methods!r}), and no frames that follow each other."
-        )
+        raise DataError(f"{path}: holds a climatology ({methods!r}), not consecutive frames.")
 
 
 def _rank(variable: xr.DataArray) -> int | None:
-    """How surely this is the time of the frames, 0 surest; None where it is not."""
+    """Return how likely this is the time of the frames, 0 for most likely; None if it is not."""
     name, attrs, own = str(variable.name), variable.attrs, variable.dims == (variable.name,)
     since = is_time_unit(attrs.get("units"))
     standard = attrs.get("standard_name")
@@ -194,20 +189,20 @@ def _calendar(time: xr.DataArray) -> str:
 
 
 def _by_bounds(file: xr.Dataset, time: xr.DataArray, path: Path) -> Intervals | None:
-    usual = [f"{time.name}_bnds", f"{time.name}_bounds"]  # of a file that lost the attribute
+    usual = [f"{time.name}_bnds", f"{time.name}_bounds"]  # for files that lost the attribute
     name = time.attrs.get("bounds") or next((one for one in usual if one in file.variables), None)
     if name is None:
         return None
     bounds = file.get(str(name))
     if bounds is None or bounds.dims[:-1] != time.dims or bounds.shape[-1:] != (2,):
         log.warning(
-            "%s: names %r as the bounds of its times, but has no such variable; each time is taken"
-            " as an end.",
+            "%s: names %r as the bounds of its times, but has no such variable; each time counts"
+            " as the end of its interval.",
             path,
             name,
         )
         return None
-    # CF 7.1: those of the time
+    # CF 7.1: bounds inherit units and calendar of the time
     clock = {key: time.attrs[key] for key in ("units", "calendar") if key in time.attrs}
     pairs = decode(bounds.assign_attrs({**clock, **bounds.attrs}), path)
     return Intervals(
@@ -234,7 +229,7 @@ def _by_start_and_end(
 def _companion(
     file: xr.Dataset, time: xr.DataArray, names: tuple[str, ...], path: Path
 ) -> Times | None:
-    """The decoded times of a variable of one of these names, along those of the frames."""
+    """Return the decoded times of a variable with one of these names, along the frames, or None."""
     for name in names:
         if (
             name != time.name

@@ -1,5 +1,5 @@
-"""What a self-describing dataset holds, by CF and by what is known of services: its rain
-variable, units, times and place.
+"""Describe a self-describing dataset by CF and by known facts about services: its rain variable,
+units, times and place.
 """
 
 import math
@@ -28,7 +28,7 @@ from nowcast.radar.reading.products import on_known_grid, product_of
 from nowcast.radar.reading.units import ANOTHER_VARIABLE, choose_minutes, choose_units, quantity_of
 from nowcast.radar.times import Times, show
 
-# CF standard names of what radars measure as rain.
+# CF standard names of quantities that radars measure as rain.
 RAIN_NAMES = {
     "lwe_precipitation_rate", "rainfall_rate", "rainfall_flux", "precipitation_flux",
     "lwe_convective_precipitation_rate", "lwe_thickness_of_precipitation_amount",
@@ -39,7 +39,7 @@ PROVENANCE = ("title", "institution", "source", "references", "license", "licenc
 
 
 def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: str) -> RadarFile:
-    """What an open dataset holds, its times undecoded.
+    """Describe an open dataset, with times not decoded.
 
     `form` is the name of its format. Errors: DataError, OSError, RuntimeError.
     """
@@ -55,11 +55,11 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
     layout = Layout(str(field.name), shape, text, minutes, None, packing, dims, flags)
     place = on_known_grid(place_of(file, field, dims[1], dims[2], str(path)), str(path))
     if times.size == 0 or 0 in shape:
-        raise DataError(f"{path}: holds no frame; it may still be being written.")
+        raise DataError(f"{path}: has no frames; perhaps it is still being written.")
     if np.isnat(times).any():
         raise DataError(
-            f"{path}: frame {int(np.isnat(times).argmax())} has no time; mend this file, or leave"
-            " it out."
+            f"{path}: frame {int(np.isnat(times).argmax())} has no time; correct this file, or"
+            " leave it out."
         )
     _refuse_forecast(file, labels, path)
     attrs = {name: str(file.attrs[name]) for name in PROVENANCE if name in file.attrs}
@@ -67,8 +67,8 @@ def describe_dataset(file: xr.Dataset, path: Path, options: ReadOptions, form: s
 
 
 def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
-    """Errors: DataError where frames lie after the one reference time of a forecast: they would
-    be taken for what a radar saw.
+    """Errors: DataError if frames are later than the reference time of a forecast, since they would
+    be taken for radar measurements.
     """
     for variable in file.variables.values():
         if (
@@ -79,9 +79,9 @@ def _refuse_forecast(file: xr.Dataset, times: Times, path: Path) -> None:
             reference = np.atleast_1d(decode(xr.DataArray(variable), path)).ravel()[0]
             if times.max() > reference:
                 raise DataError(
-                    f"{path}: holds a forecast of {show(reference)}, not what a radar measured;"
-                    f" look at it by 'nowcast plot {path}', or with xarray, and keep forecasts out"
-                    " of the radar files."
+                    f"{path}: holds a forecast from {show(reference)}, not radar measurements;"
+                    f" look at it with 'nowcast plot {path}' or xarray, and keep forecasts out of"
+                    " the radar files."
                 )
 
 
@@ -101,7 +101,7 @@ def _packing(field: xr.DataArray, path: Path) -> tuple[float, float]:
         }
         raise DataError(
             f"{path}: {field.name!r} cannot be unpacked with {said}: scale_factor (not 0) and"
-            " add_offset must be one finite number each; mend this file."
+            " add_offset must be single finite numbers; correct this file."
         )
     return scale, offset
 
@@ -109,8 +109,8 @@ def _packing(field: xr.DataArray, path: Path) -> tuple[float, float]:
 def _find_rain(
     file: xr.Dataset, time: xr.DataArray, options: ReadOptions, path: Path
 ) -> xr.DataArray:
-    """The rain variable: the one asked for, else the one CF names rain, else the only one in
-    units of rain, else the only one.
+    """Return the rain variable: the one asked for, else the one with a CF name of rain, else the
+    only one in units of rain, else the only one.
     """
     aside = {str(v.attrs["bounds"]) for v in file.variables.values() if "bounds" in v.attrs}
     fields = [file[n] for n in file.data_vars if n not in aside and _is_field(file, file[n], time)]
@@ -133,8 +133,8 @@ def _find_rain(
         further = _further(file, [str(name) for name in file.data_vars if name not in aside], time)
         if further:
             raise DataError(
-                f"{path}: has no rain over time, y and x only: {further}; select one entry of each,"
-                " with ncks -d or cdo."
+                f"{path}: has no rain over only time, y and x: {further}; select one entry of each"
+                " further dimension, with ncks -d or cdo."
             )
         raise DataError(
             f"{path}: has no rain over time, y and x (it has:"
@@ -155,7 +155,7 @@ def _is_field(file: xr.Dataset, variable: xr.DataArray, time: xr.DataArray) -> b
 
 
 def _is_level(file: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension is a height, a level or a member of an ensemble, by its coordinate."""
+    """Return whether the coordinate of a dimension is a height, a level or an ensemble member."""
     coordinate = file.variables.get(dim)
     return (
         coordinate is not None
@@ -165,8 +165,8 @@ def _is_level(file: xr.Dataset, dim: str) -> bool:
 
 
 def _further(file: xr.Dataset, names: list[str], time: xr.DataArray) -> str:
-    """Name the variables with numbers over more than time, y and x, and their further
-    dimensions; return '' if none has any.
+    """Describe numeric variables with more dimensions than time, y and x, and these dimensions; ''
+    if there are none.
     """
     said = []
     for name in names:
@@ -188,14 +188,14 @@ def _further(file: xr.Dataset, names: list[str], time: xr.DataArray) -> str:
         more = more if len(more) < len(dims) - 1 else dims[:-2]
         if more:
             said.append(
-                f"{name!r} also lies along"
+                f"{name!r} also has"
                 f" {' and '.join(f'{dim!r} of size {file.sizes[dim]}' for dim in more)}"
             )
     return ", ".join(said)
 
 
 def _space_dims(variable: xr.DataArray, time: xr.DataArray) -> list[str]:
-    """The dimensions but that of time; of more than two those that have more than one entry."""
+    """Return the dimensions without time; of more than two, those with more than one entry."""
     dims = [str(name) for name in variable.dims if name not in time.dims]
     if len(dims) <= 2:
         return dims
@@ -210,8 +210,8 @@ def _space_dims(variable: xr.DataArray, time: xr.DataArray) -> list[str]:
 def _field_dims(
     file: xr.Dataset, field: xr.DataArray, time: xr.DataArray, path: Path
 ) -> tuple[str | None, str, str]:
-    """The file's names of (time, y, x); the last two dimensions are y and x unless the file
-    says otherwise.
+    """Return the names in the file of the dimensions (time, y, x); the last two dimensions are y
+    and x unless the file states otherwise.
     """
     y, x = y_and_x(file, _space_dims(field, time), str(path))
     return next((str(name) for name in field.dims if name in time.dims), None), y, x
@@ -225,9 +225,9 @@ def _find_units(
     options: ReadOptions,
     path: Path,
 ) -> tuple[str, float | None]:
-    """(units, minutes of accumulation or None).
+    """Return (units, minutes of accumulation or None).
 
-    What the file says first, then the options; but data.units overrules the file.
+    The file has priority over the options, except that data.units overrides the file.
     """
     stated = str(field.attrs.get("units", ""))
     product = product_of(file, field)

@@ -1,5 +1,5 @@
-"""FMI's reflectivity composites as PGM, gzipped or not: a binary P5 image, what it shows said
-in the comments of its header.
+"""FMI's reflectivity composites as PGM, gzipped or not: a binary P5 image, described in the
+comments of its header.
 """
 
 import re
@@ -17,9 +17,9 @@ from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadReque
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
 from nowcast.radar.reading.units import choose_units, quantity_of
 
-HEADER = 2**16  # bytes within which a header ends
+HEADER = 2**16  # maximum bytes of a header
 SCALE, OFFSET, MISSING = 0.5, -32.0, 255  # dBZ = v / 2 - 32; 0 is no echo
-# The files do not say which earth they mean: on this sphere, and on no other, corners and metres a
+# The files do not state the figure of the Earth; only on this sphere do corners and metres per
 # pixel agree.
 EARTH_RADIUS = 6371288.0
 _CORNERS = (
@@ -31,7 +31,7 @@ _CORNERS = (
     "metersperpixel_x",
     "metersperpixel_y",
 )
-# "P5", width, height, maximum: between them white space and comments; one white space before the
+# "P5", width, height and maximum, separated by white space and comments; one white space before the
 # pixels.
 _START = re.compile(
     rb"P5" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,4})" * 2 + rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s"
@@ -41,9 +41,7 @@ _COMMENT = re.compile(r"^#[ \t]*(\w+)[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Header:
-    """size: in bytes. shape: (y, x). said: what the comments say, the last of those that begin
-    alike.
-    """
+    """size: in bytes. shape: (y, x). said: comments by keyword, the last one for a repeated one."""
 
     size: int
     shape: tuple[int, int]
@@ -51,7 +49,7 @@ class Header:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds: one frame.
+    """Return the description of a file with one frame.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -60,13 +58,12 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     variable, units = said.get("param", ""), choose_units(options.units, "dBZ", f"{path}: its rain")
     if quantity_of(units) != "reflectivity":
         raise DataError(
-            f"{path}: FMI's PGM holds dBZ, which data.units={units!r} does not fit; leave"
-            " data.units out."
+            f"{path}: FMI's PGM files are in dBZ, not data.units={units!r}; leave data.units out."
         )
     if options.units is None and "reflectivity" not in variable.lower():
         raise DataError(
-            f"{path}: holds {variable or 'a quantity not named'!r}; nowcast reads FMI's PGM of"
-            " reflectivity: set data.units=dBZ if it is."
+            f"{path}: holds {variable or 'an unnamed quantity'!r}; nowcast reads only reflectivity"
+            " from FMI's PGM files: set data.units=dBZ if it is reflectivity."
         )
     layout = Layout(variable or "reflectivity", header.shape, units, packing=(SCALE, OFFSET))
     about = {
@@ -85,18 +82,17 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """The frame of `file` in dBZ: float64 (time, y, x), northern row first, NaN = missing.
+    """Read the frame in dBZ: float64 (time, y, x), northern row first, NaN = missing.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file = request.file
     header = _header(file.path)
     if header.shape != file.layout.shape:
         raise DataError(f"{file.path}: has another grid than when it was opened; open it again.")
     height, width = header.shape
-    data = unpacked(
-        file.path, header.size + height * width + 1
-    )  # one more, so that a gzipped file is read, and checked, to its end
+    # one byte more, so that a gzipped file is read and checked to its end
+    data = unpacked(file.path, header.size + height * width + 1)
     if len(data) != header.size + height * width:
         raise wrong_size(file.path, len(data) - header.size, height, width, 1)
     raw = np.frombuffer(data, np.uint8, offset=header.size).reshape(1, height, width)[request.box]
@@ -113,18 +109,18 @@ def _header(path: Path) -> Header:
     start = _START.match(data)
     if start is None:
         raise DataError(
-            f"{path}: its PGM header cannot be read: no width, height and maximum follow P5; look"
-            " into it."
+            f"{path}: its PGM header cannot be read: no width, height and maximum follow P5; check"
+            " its header."
         )
     width, height, top = (int(number) for number in start.groups())
     if 0 in (width, height):
         raise DataError(
-            f"{path}: is {height} x {width} pixels large, so it holds no frame; look into it."
+            f"{path}: has {height} x {width} pixels, so it has no frame; check its header."
         )
     if top != MISSING:
         raise DataError(
-            f"{path}: its greatest number is {top}; which dBZ FMI's numbers mean is known for"
-            f" {MISSING} only."
+            f"{path}: its maximum value is {top}; nowcast can convert FMI's values to dBZ only for"
+            f" a maximum of {MISSING}."
         )
     text = start[0].decode("latin-1").replace("\r", "\n")
     return Header(start.end(), (height, width), dict(_COMMENT.findall(text)))
@@ -134,46 +130,45 @@ def _time(path: Path, said: dict[str, str]) -> np.datetime64:
     time = time_from_name(said.get("obstime", "")) or time_from_name(path.name)
     if time is None:
         raise DataError(
-            f"{path}: neither its 'obstime' nor its name says when, as 201609281445 (UTC); give it"
-            " such a name."
+            f"{path}: neither its 'obstime' nor its name has a time such as 201609281445 (UTC);"
+            " rename it."
         )
     return time
 
 
 def _place_of(path: Path, header: Header) -> Place:
-    """Empty where the file says nothing of its place.
+    """Return the place; {} if the file does not state it.
 
-    Errors: DataError where what it says makes no sense.
+    Errors: DataError if it is stated but inconsistent.
     """
     said = header.said
     if "type" not in said and "bottomleft" not in said:
         return {}
     if said.get("type") != "stereographic":
         raise DataError(
-            f"{path}: its projection is {said.get('type', 'not named')!r}; nowcast reads FMI's"
-            " 'stereographic' PGM."
+            f"{path}: its projection is {said.get('type', 'not named')!r}; nowcast reads only FMI's"
+            " 'stereographic' PGM files."
         )
     try:
         numbers = tuple(float(word) for name in _CORNERS for word in said[name].split())
         place, off = _place(numbers, header.shape)
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{path}: its header does not say where its corners lie ({error}); look into it."
+            f"{path}: its header does not give the corners of the grid ({error}); check its header."
         ) from error
     if not off < 0.01:
         raise DataError(
-            f"{path}: its corners, {header.shape[0]} x {header.shape[1]} pixels and metres a pixel"
-            " do not agree; look into it."
+            f"{path}: its corners, {header.shape[0]} x {header.shape[1]} pixels and metres per"
+            " pixel do not agree; check its header."
         )
     return dict(place)
 
 
 @lru_cache(maxsize=8)
 def _place(numbers: tuple[float, ...], shape: tuple[int, int]) -> tuple[Place, float]:
-    """The place of a grid, and how far the distance of its corners is off the pixels between them,
-    as a share of 1.
+    """Return the place of a grid, and the relative error of its pixel size computed from corners.
 
-    numbers: those of `_CORNERS`. Errors: ValueError where they are too few, or no place on earth.
+    numbers: those of `_CORNERS`. Errors: ValueError if they are too few, or not a valid place.
     """
     import pyproj
 

@@ -1,8 +1,8 @@
-"""GeoTIFF: a band a frame, gzipped or not.
+"""GeoTIFF, gzipped or not, with one band per frame.
 
-Read by GDAL's driver of GeoTIFF alone, and from this one file: no .aux.xml, .tfw, .msk or .ovr
-beside it counts. What a band says of itself comes first, then tags of band and file; FMI's files
-say all in items of a GDAL_METADATA tag.
+Only GDAL's GeoTIFF driver is used, and only this file is read: .aux.xml, .tfw, .msk and .ovr files
+are ignored. Properties of a band have priority, then tags of the band, then tags of the file; FMI's
+files have everything in items of a GDAL_METADATA tag.
 """
 
 import math
@@ -46,20 +46,20 @@ from nowcast.radar.reading.units import ZR_RELATIONS, choose_minutes, choose_uni
 from nowcast.radar.times import instant
 from nowcast.untrusted.files import refuse_huge
 
-_THIS_FILE_ALONE = {
+_ONLY_THIS_FILE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_GEOREF_SOURCES": "INTERNAL",
 }
 _TIME_TAGS = ("time", "valid_time", "datetime", "observation time")
 _ITEM = re.compile(r'<Item name="([^"]{1,100})"([^>]{0,200})>([^<]{0,1000})</Item>')
-"""Of GDAL's metadata in XML, which is not parsed as such: a stranger's XML may expand without
-end.
+"""An item of GDAL's XML metadata. No XML parser is used, since untrusted XML may expand without
+limit.
 """
 _UNIT = re.compile(r'\bunit="([^"]*)"')
 _FMI_CRS, _FMI_QUANTITY = 3067, "reflectivity"
-"""FMI does not name itself, but it alone gives reflectivity on Finland's own grid, with items
-as "Observation time".
+"""FMI's files do not name FMI, but only they have reflectivity on Finland's national grid with
+items such as "Observation time".
 """
 _TAGS = {
     "TIFFTAG_IMAGEDESCRIPTION": "title",
@@ -69,7 +69,7 @@ _TAGS = {
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do.
     """
@@ -107,9 +107,9 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing: no data, or masked.
+    """Read frames in the units of the file: float64 (time, y, x), NaN = missing or masked.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file, options = request.file, request.options
     (top, bottom, _), (left, right, _) = (
@@ -134,16 +134,16 @@ def read(request: ReadRequest) -> Values:
             numbers, dry = request.dry
             flagged = undetected(undetect, declared, nodata, options.missing_value)
             frame[:] = unpack(raw, attrs, options.missing_value, ([*flagged, *numbers], dry))
-            if declared is None:  # then a mask, or an alpha band, may say where nothing is
+            if declared is None:  # then a mask or an alpha band may mark missing pixels
                 frame[stored.read_masks(band, window=window) == 0] = np.nan
     return values
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """The file in rasterio.
+    """Open the file in rasterio.
 
-    Errors: DataError, MissingInputError for what goes wrong within the block.
+    Errors: DataError, MissingInputError, also for errors within the block.
     """
     rasterio = library("rasterio", "geotiff", path)
     try:
@@ -151,8 +151,8 @@ def _open(path: Path) -> Iterator[Any]:
             packed = file.read(2) == b"\x1f\x8b"
         with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            opened.enter_context(rasterio.Env(**_THIS_FILE_ALONE))
-            # a relative one may look like one of GDAL's own, as GTIFF_DIR:1:a.tif
+            opened.enter_context(rasterio.Env(**_ONLY_THIS_FILE))
+            # a relative path could be taken for one of GDAL's special names: GTIFF_DIR:1:a.tif
             where: Any = path.absolute()
             if packed:
                 where = opened.enter_context(rasterio.MemoryFile(kept_unpacked(path)))
@@ -162,7 +162,7 @@ def _open(path: Path) -> Iterator[Any]:
             for shape in [image.shape, *image.block_shapes]:
                 refuse_huge(shape, f"{path}: an image")
             yield image
-    # of damaged tags, too
+    # damaged tags raise these too
     except (
         OSError,
         UnicodeError,
@@ -173,8 +173,8 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
-    """The numbers (from 1) of the bands that are frames: those asked for, else those with a
-    time each, else the only one.
+    """Return the numbers (from 1) of the bands that are frames: those asked for, else all if each
+    has a time, else the only one.
     """
     alpha = {
         k
@@ -197,7 +197,7 @@ def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
         )
     if np.dtype(file.dtypes[bands[0] - 1]).kind not in "iuf":
         raise DataError(
-            f"{path}: its values are {file.dtypes[bands[0] - 1]}, not numbers of rain; name another"
+            f"{path}: its values have type {file.dtypes[bands[0] - 1]}, not numbers; name another"
             " band with data.variable."
         )
     return bands
@@ -206,8 +206,8 @@ def _bands(file: Any, options: ReadOptions, path: Path) -> list[int]:
 def _units(
     file: Any, bands: list[int], options: ReadOptions, path: Path
 ) -> tuple[str, float | None]:
-    """(units, minutes of accumulation or None): of bands and tags, or of the options; but
-    data.units overrules the file.
+    """Return (units, minutes of accumulation or None) from bands and tags, else from the options;
+    data.units overrides the file.
     """
     stated = {file.units[k - 1] or _units_said(_said(file, k)) for k in bands}
     if len(stated) > 1 and options.units is None:
@@ -223,8 +223,8 @@ def _units(
 
 
 def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    """The time of each band: of its own tags, else of the file's, else of its name, else when
-    the image was made.
+    """Return the time of each band: from its tags, else from tags of the file, else from the file
+    name, else the date of the image.
     """
     times = [_time_of_band(file, k) for k in bands]
     if None not in times:
@@ -234,18 +234,18 @@ def _times(file: Any, bands: list[int], path: Path) -> np.ndarray[Any, np.dtype[
         (time for tag in _TIME_TAGS if (time := _time_of_text(said.get(tag, ""))) is not None), None
     )
     named = time_from_name(path.name) if own is None else own
-    # some programs write when they ran
+    # last, because some programs write the time they ran
     made = _time_of_text(tags.get("TIFFTAG_DATETIME", "")) if named is None else named
     if made is None:
         raise DataError(
-            f"{path}: has no time: neither a tag 'time' or TIFFTAG_DATETIME nor one in its name, as"
-            " 202001311205; rename it."
+            f"{path}: has no time: no tag 'time' or TIFFTAG_DATETIME, and no time such as"
+            " 202001311205 in its name; rename it."
         )
     return np.array([made], dtype="datetime64[ns]")
 
 
 def _time_of_band(file: Any, band: int) -> np.datetime64 | None:
-    """The time that the tags of a band hold, or its name."""
+    """Return the time in the tags of a band, or in its name, or None."""
     tags = {name.lower(): text for name, text in file.tags(band).items()}
     texts = [
         *(tags.get(tag, "") for tag in (*_TIME_TAGS, "tifftag_datetime")),
@@ -255,8 +255,8 @@ def _time_of_band(file: Any, band: int) -> np.datetime64 | None:
 
 
 def _time_of_text(text: str) -> np.datetime64 | None:
-    """'2020:01:31 12:05:00', as TIFF has it, ISO 8601 or 202001311205 → the time in UTC; None
-    where it is no time.
+    """'2020:01:31 12:05:00' (as in TIFF), ISO 8601 or 202001311205 → the time in UTC; None if it is
+    not a time.
     """
     text = text.strip()
     if re.fullmatch(r"\d{12}", text):
@@ -270,9 +270,9 @@ def _time_of_text(text: str) -> np.datetime64 | None:
 
 
 def _said(file: Any, band: int) -> dict[str, str]:
-    """What the tags of a band and of the file say, by names in lower case: the band's first,
-    then the file's, then the items of GDAL's metadata that lie in a tag as XML; the unit of one
-    of these as `… unit`.
+    """Return the tags of a band and of the file by names in lower case. Tags of the band have
+    priority, then tags of the file, then items of GDAL's XML metadata; the unit of an item is
+    returned as `… unit`.
     """
     of_file = file.tags()
     said: dict[str, str] = {}
@@ -288,8 +288,8 @@ def _said(file: Any, band: int) -> dict[str, str]:
 
 
 def _units_said(said: dict[str, str]) -> str:
-    """In so many words, or by the unit or the name (of ODIM's) of the quantity; empty where
-    nothing is said.
+    """Return the units from a tag, or from the unit or the ODIM name of the quantity; "" if
+    unknown.
     """
     known = {**RAIN, **REFLECTIVITY}
     texts = (
@@ -302,25 +302,25 @@ def _units_said(said: dict[str, str]) -> str:
 
 
 def _packing(file: Any, band: int, path: Path) -> tuple[float, float]:
-    """(scale, offset) of a band; of the tags `gain` and `offset` where the band itself has none."""
+    """Return (scale, offset) of a band, else from the tags `gain` and `offset`."""
     own = (float(file.scales[band - 1]), float(file.offsets[band - 1]))
     if own != (1.0, 0.0):
         return own
     said = _said(file, band)
     gain = _number(said, "gain", path)
-    if gain is None:  # an offset without a gain may be one of anything
+    if gain is None:  # an offset without a gain may mean something else
         return own
     packing = (gain, _number(said, "offset", path) or 0.0)
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
         raise DataError(
-            f"{path}: its tags say gain {packing[0]:g} and offset {packing[1]:g}, by which nothing"
-            " can be read; check it."
+            f"{path}: its tags have gain {packing[0]:g} and offset {packing[1]:g}, which cannot"
+            " unpack values; correct them."
         )
     return packing
 
 
 def _number(said: dict[str, str], name: str, path: Path) -> float | None:
-    """A tag that is a number; None without it. Errors: DataError where it is none."""
+    """Return a numeric tag, or None if it is missing. Errors: DataError if it is not a number."""
     if name not in said:
         return None
     try:
@@ -332,9 +332,7 @@ def _number(said: dict[str, str], name: str, path: Path) -> float | None:
 
 
 def _flag(said: dict[str, str], name: str) -> float | None:
-    """A tag that names a number of the pixels; None without it, or where it names none, as
-    "none".
-    """
+    """Return a tag with a pixel value; None if it is missing or not a number, such as "none"."""
     try:
         return float(said[name])
     except (KeyError, ValueError):
@@ -342,7 +340,7 @@ def _flag(said: dict[str, str], name: str) -> float | None:
 
 
 def _zr(file: Any, said: dict[str, str], units: str) -> ZR | None:
-    """FMI's, of a file that is known to be FMI's by what it says and where it lies."""
+    """Return FMI's relation for a file identified as FMI's by its tags and projection, or None."""
     is_fmi = "observation time" in said and _FMI_QUANTITY in said.get("quantity", "").lower()
     if (
         quantity_of(units) != "reflectivity"
@@ -355,15 +353,13 @@ def _zr(file: Any, said: dict[str, str], units: str) -> ZR | None:
 
 
 def _place(file: Any, path: Path) -> Place:
-    """The centres of columns and rows, and the grid mapping; {} where the file says nothing of
-    them.
-    """
+    """Return the centres of columns and rows, and the grid mapping; {} if the file has none."""
     transform = file.transform
     if transform.is_identity:
         return {}
     if transform.b != 0 or transform.d != 0:
         raise DataError(
-            f"{path}: its pixels are turned against its coordinates; turn it first (gdalwarp)."
+            f"{path}: its pixels are rotated against its coordinates; resample it first (gdalwarp)."
         )
     x = transform.c + transform.a * (np.arange(file.width) + 0.5)
     y = transform.f + transform.e * (np.arange(file.height) + 0.5)

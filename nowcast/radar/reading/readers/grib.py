@@ -1,5 +1,5 @@
-"""GRIB edition 2: rain rates, sums and reflectivity as MRMS and weather centres give them, one
-message a frame; gzipped or not.
+"""GRIB edition 2, gzipped or not: rain rates, sums and reflectivity of MRMS and weather centres,
+with one message per frame.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,7 @@ from nowcast.radar.reading.units import ANOTHER_VARIABLE, choose_minutes, choose
 
 @dataclass(frozen=True)
 class Message:
-    """One message: where it lies in the file, what it holds, until when, and on which grid (a
-    digest).
-    """
+    """One message: its bytes in the file, parameter, end time, and grid (a digest)."""
 
     start: int
     stop: int
@@ -41,14 +39,14 @@ class Message:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do.
     """
     messages = _rain(_messages(path), options, path)
     if len({message.grid for message in messages}) > 1:
         raise DataError(
-            f"{path}: its messages lie on different grids; split this file into one grid a file."
+            f"{path}: its messages are on different grids; split it into files of one grid."
         )
     units, minutes = _units(messages, options, path)
     with only_reader, messages[0].open(path) as handle:
@@ -64,9 +62,9 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """Frames of `file`, in its own units: float64 (time, y, x), NaN = missing.
+    """Read frames in the units of the file: float64 (time, y, x), NaN = missing.
 
-    A message is unpacked whole. Errors: as describe.
+    Messages are unpacked completely. Errors: see describe.
     """
     file, options = request.file, request.options
     messages = _rain(_messages(file.path), options, file.path)[request.frames]
@@ -89,8 +87,8 @@ def read(request: ReadRequest) -> Values:
 
 
 def _rain(messages: tuple[Message, ...], options: ReadOptions, path: Path) -> list[Message]:
-    """The messages of rain: those asked for, else those known as rain, else all where
-    data.units says what they are.
+    """Return the messages with rain: those asked for, else those known as rain, else all if
+    data.units is set.
     """
     known = {message.parameter.name: message.parameter for message in messages}
     names = [name for name, parameter in known.items() if parameter.is_rain] or (
@@ -100,7 +98,7 @@ def _rain(messages: tuple[Message, ...], options: ReadOptions, path: Path) -> li
         names = [name for name in known if name == options.variable]
     listed = ", ".join(f"{name} [{parameter.units}]" for name, parameter in known.items())
     if not names:
-        missing = "rain that nowcast knows" if options.variable is None else f"{options.variable!r}"
+        missing = "known rain parameter" if options.variable is None else f"{options.variable!r}"
         raise DataError(
             f"{path}: has no {missing} (it has: {listed}); set data.variable to the rain, and"
             " data.units."
@@ -113,8 +111,8 @@ def _rain(messages: tuple[Message, ...], options: ReadOptions, path: Path) -> li
 
 
 def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[str, float | None]:
-    """(units, minutes of accumulation or None): of the message, or of the options where it is
-    silent; data.units overrules it.
+    """Return (units, minutes of accumulation or None) of the message, else of the options;
+    data.units overrides the message.
     """
     parameter = messages[0].parameter
     what = f"{path}: {parameter.name!r}"
@@ -125,7 +123,7 @@ def _units(messages: list[Message], options: ReadOptions, path: Path) -> tuple[s
     if len(spans) > 1:
         raise DataError(
             f"{path}: its frames are sums over {spans[0]:g} to {spans[-1]:g} minutes; nowcast needs"
-            " one length."
+            " a single length."
         )
     return units, choose_minutes(options.accumulation_minutes, spans[0], units, f"{what} is")
 
@@ -140,7 +138,7 @@ def _messages(path: Path) -> tuple[Message, ...]:
 
 @lru_cache(maxsize=256)
 def _catalogue(path: Path, version: FileVersion) -> tuple[Message, ...]:
-    """Every message of a file of this version."""
+    """Return all messages of this version of a file."""
     with open_bytes(path) as file:
         spans = list(_spans(file, path))
     messages = []
@@ -150,12 +148,12 @@ def _catalogue(path: Path, version: FileVersion) -> tuple[Message, ...]:
                 Message(start, stop, handle.parameter(), handle.time(), handle.text("md5Section3"))
             )
     if not messages:
-        raise explain(path, DataError("no message in it"))
+        raise explain(path, DataError("it has no messages"))
     return tuple(messages)
 
 
 def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
-    """The (start, stop) of each message, whole from 'GRIB' to '7777'."""
+    """Yield (start, stop) of each message, from 'GRIB' to '7777'."""
     start, size = 0, file.seek(0, 2)
     file.seek(0)
     while head := file.read(16):
@@ -168,14 +166,14 @@ def _spans(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
         if head[:4] == b"GRIB" and stop > size:
             raise DataError(
                 f"{path}: this GRIB file is truncated, or still being written: its message at byte"
-                f" {start} says that it is {stop - start} bytes long, and {size - start} are there;"
+                f" {start} should have {stop - start} bytes, but only {size - start} follow;"
                 " compare it with its source."
             )
         file.seek(stop - 4 if start + 16 < stop <= size else start)
         if head[:4] != b"GRIB" or file.read(4) != b"7777":
             raise DataError(
-                f"{path}: cannot be read at byte {start}: no whole GRIB message is there; look into"
-                " it with grib_ls."
+                f"{path}: cannot be read at byte {start}: no complete GRIB message starts there;"
+                " check it with grib_ls."
             )
         yield start, stop
         start = stop

@@ -1,4 +1,4 @@
-"""One GRIB message, open in ecCodes and asked in words: what, when, where and how much."""
+"""One GRIB message, opened with ecCodes: its parameter, time, grid and values."""
 
 import io
 import threading
@@ -25,13 +25,13 @@ from nowcast.radar.times import instant
 from nowcast.untrusted.files import refuse_huge
 from nowcast.version import install_command
 
-BITMAPPED = -1e30  # put where a message's bitmap says that nothing is there
+BITMAPPED = -1e30  # value for pixels that the bitmap of a message marks as missing
 _GRIDS = ("regular_ll", "polar_stereographic", "lambert")
-only_reader = threading.Lock()  # ecCodes, as its wheel is built, is not safe with threads
+only_reader = threading.Lock()  # ecCodes, as built for its wheel, is not thread-safe
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """A file to read bytes from, unpacked where it is gzipped.
+    """Open a file for reading bytes, unpacked if it is gzipped.
 
     Errors: MissingInputError, DataError.
     """
@@ -44,9 +44,9 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 class OpenMessage:
-    """Bytes `start` to `stop` of a file, in ecCodes.
+    """Bytes `start` to `stop` of a file, opened with ecCodes.
 
-    Errors: DataError where they are damaged or of a form that nowcast does not read.
+    Errors: DataError if they are damaged or of a kind that nowcast does not read.
     """
 
     def __init__(self, path: Path, start: int, stop: int) -> None:
@@ -77,7 +77,7 @@ class OpenMessage:
         return str(self.number(key, str))
 
     def parameter(self) -> Parameter:
-        """What is measured, and over how many minutes."""
+        """Return what is measured, and the minutes of accumulation."""
         number = tuple(
             self.number(key) for key in ("discipline", "parameterCategory", "parameterNumber")
         )
@@ -91,7 +91,7 @@ class OpenMessage:
         )
 
     def time(self) -> np.datetime64:
-        """The end of the time that the message speaks of, in UTC."""
+        """Return the end of the time range of the message, in UTC."""
         parts = [self.number(key) for key in ("year", "month", "day", "hour", "minute", "second")]
         try:
             reference = instant(datetime(*parts))
@@ -100,7 +100,7 @@ class OpenMessage:
         return np.datetime64(reference + np.timedelta64(self._steps()[1], "s"))
 
     def _steps(self) -> tuple[int, int]:
-        """Seconds from the reference time to the (start, end) of what the message holds."""
+        """Return the seconds from the reference time to (start, end) of the time range."""
         try:
             self.codes.codes_set(self.id, "stepUnits", "s")
         except self.codes.CodesInternalError as error:
@@ -108,19 +108,19 @@ class OpenMessage:
         return self.number("startStep"), self.number("endStep")
 
     def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
+        """Return (rows, columns)."""
         form = self.text("gridType")
         if form not in _GRIDS:
             raise DataError(
                 f"{self.path}: its grid is {form!r}; nowcast reads {', '.join(_GRIDS)}: convert it"
-                " first, as with cdo."
+                " first, for example with cdo."
             )
         shape = self.number("Nj"), self.number("Ni")
         refuse_huge(shape, f"{self.path}: its grid")
         return shape
 
     def place(self) -> Place:
-        """The centres of columns and rows, in the order of the message, and the grid mapping."""
+        """Return the centres of columns and rows, in the order of the message, and the mapping."""
         if self.text("gridType") == "regular_ll":
             text = f"+proj=longlat {self._earth()} +no_defs"
             x, y = self._degrees("longitude", "i", "Ni"), self._degrees("latitude", "j", "Nj")
@@ -142,7 +142,7 @@ class OpenMessage:
         return f"+a={a:.10g} +b={b:.10g}"
 
     def _degrees(self, what: str, axis: str, count: str) -> npt.NDArray[np.float64]:
-        """Longitudes (from -180 on) or latitudes along an axis."""
+        """Return longitudes (starting at -180 or above) or latitudes along an axis."""
         first, last = (
             self.number(f"{what}Of{end}GridPointInDegrees", float) for end in ("First", "Last")
         )
@@ -177,7 +177,7 @@ class OpenMessage:
         return 1 if forward else -1
 
     def values(self) -> Values:
-        """(rows, columns) in the order of the message."""
+        """Return values (rows, columns) in the order of the message."""
         rows, columns = self.shape()
         try:
             self.codes.codes_set(self.id, "missingValue", BITMAPPED)
@@ -195,13 +195,13 @@ class OpenMessage:
 
     def _damaged(self, why: object) -> DataError:
         return DataError(
-            f"{self.path}: this GRIB file cannot be read ({why}); look into it with grib_ls, or"
-            " convert it."
+            f"{self.path}: this GRIB file cannot be read ({why}); check it with grib_ls, or convert"
+            " it."
         )
 
 
 def _check_sections(content: bytes, path: Path) -> None:
-    """Errors: DataError where the sections of a message do not fill it, or it holds more than
+    """Errors: DataError if the sections of a message do not fill it exactly, or it has more than
     one field.
     """
     at, number = 16, 0
@@ -212,8 +212,8 @@ def _check_sections(content: bytes, path: Path) -> None:
         )
         if length < 5 or not 1 <= number <= 7 or at + length > len(content) - 4:
             raise DataError(
-                f"{path}: this GRIB file cannot be read (a section is no section); look into it"
-                " with grib_ls."
+                f"{path}: this GRIB file cannot be read (a section is invalid); check it with"
+                " grib_ls."
             )
         at += length
         if number == 7 and content[at:] != b"7777":
@@ -226,7 +226,7 @@ def _check_sections(content: bytes, path: Path) -> None:
 def _eccodes(path: Path) -> ModuleType:
     try:
         return library("eccodes", "grib", path)
-    except RuntimeError as error:  # its Python half is there, the library is not
+    except RuntimeError as error:  # the Python package is installed, but not the library
         raise MissingLibraryError(
             f"{path}: reading it needs the ecCodes library: {install_command('grib')}."
         ) from error

@@ -1,16 +1,14 @@
-"""GRIB parameters that are rain: those of the WMO by ecCodes' names, those of MRMS by their
-numbers.
-"""
+"""GRIB parameters of rain: those of the WMO by ecCodes names, those of MRMS by their numbers."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a message measures.
+    """The parameter of a message.
 
-    minutes: over which an amount was gathered; None where the message does not say.
-    missing, dry: numbers that are no measurement: outside coverage, and covered but without echo.
+    minutes: of accumulation of an amount; None if the message does not state them.
+    missing, dry: numbers that are not measurements: outside coverage, and covered without echo.
     """
 
     name: str
@@ -22,17 +20,15 @@ class Parameter:
     dry: tuple[float, ...] = ()
 
 
-# Short names of ecCodes (WMO discipline 0, categories 1 and 16) whose units it knows as well.
+# Short names of ecCodes (WMO discipline 0, categories 1 and 16); ecCodes has their units too.
 _RAIN = {"prate", "tprate", "rprate", "mtpr", "avg_tprate", "tp", "refc", "refd"}
-# ecCodes says "dB" of reflectivity.
+# ecCodes has "dB" for reflectivity.
 _SPELLED = {"dB": "dBZ", "dBZ": "dBZ"}
 
-# MRMS, "GRIB2 parameter table" v12 of NSSL, as Unidata's netcdf-java and GDAL
-# (grib2_table_4_2_local_MRMS.csv) have it:
-# discipline 209, then (category, number). Rates and sums are -3 where there is no coverage and -1
-# where data are missing;
-# reflectivity is -999 where there is no coverage and -99 where a radar looks and nothing comes
-# back.
+# MRMS, "GRIB2 parameter table" v12 of NSSL, as in Unidata's netcdf-java and GDAL
+# (grib2_table_4_2_local_MRMS.csv): discipline 209, then (category, number). Rates and sums are -3
+# outside coverage and -1 for missing data; reflectivity is -999 outside coverage and -99 without
+# echo.
 _MRMS = 209
 _MRMS_RATES = {(6, 1): "PrecipRate"}
 _HOURS = (1, 3, 6, 12, 24, 48, 72)
@@ -60,8 +56,8 @@ _MRMS_REFLECTIVITY = {
 def parameter_of(
     number: tuple[int, ...], name: str, units: str, title: str, minutes: float
 ) -> Parameter:
-    """The parameter of a (discipline, category, number), with ecCodes' words for it and the
-    minutes of its time range.
+    """Return the parameter for (discipline, category, number), with its ecCodes name, units and
+    title and the minutes of its time range.
     """
     if number[0] == _MRMS:
         return _mrms((number[1], number[2]))

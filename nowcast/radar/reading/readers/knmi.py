@@ -2,8 +2,8 @@
 Institute.
 
 Follows Roozekrans and Holleman, "KNMI HDF5 Data Format Specification, v3.5" (2003). A file has
-images image1, image2, …, of which some are quality or adjustment; image_geo_parameter says what
-each is, and its unit in brackets.
+images image1, image2, …; some of them are quality or adjustment. image_geo_parameter names the
+quantity of each, with its unit in brackets.
 """
 
 import re
@@ -20,18 +20,16 @@ from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadReque
 from nowcast.radar.reading.units import choose_units, quantity_of
 from nowcast.radar.times import Times, instant, show
 
-# of rain; others are of quality, height, adjustment …
+# units of rain; other units are of quality, height, adjustment …
 UNITS = {"MM": "mm", "MM/H": "mm h-1", "DBZ": "dBZ"}
-# English whatever the locale
+# English in any locale
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
 @dataclass(frozen=True)
 class Image:
-    """imageN: its group, what it shows, e.g. ACCUMULATED_PRECIPITATION, in which unit, and its
-    numbers.
-    """
+    """imageN: its group, its parameter (such as ACCUMULATED_PRECIPITATION), unit, and dataset."""
 
     path: str
     node: hdf5.Node
@@ -41,7 +39,7 @@ class Image:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -65,24 +63,25 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> storage.Values:
-    """Frames of `file`: float64 (time, y, x) in its units, missing and out of image NaN.
+    """Read frames: float64 (time, y, x) in the units of the file; missing and out of image are NaN.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file = request.file
     with hdf5.open_file(file.path) as root:
         images = _rain_images(root, file.path, request.options)[request.frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(
-                f"{file.path}: its images have another size than when it was opened; open it again."
+                f"{file.path}: the size of its images changed since it was opened; open it again."
             )
         return np.array([_decode(image, request) for image in images], dtype=np.float64)
 
 
 def _decode(image: Image, request: ReadRequest) -> storage.Values:
-    """Values in the image's units.
+    """Return values in the image's units.
 
-    A stored 0 is never missing: KNMI calls it so in reflectivity, where it means no echo.
+    A stored 0 is never missing, although KNMI's reflectivity declares it so: there it means no
+    echo.
     """
     file, inside = request.file, image.data[request.box[1:]]
     calibration = [hdf5.group(image.node, "calibration")]
@@ -100,14 +99,14 @@ def _decode(image: Image, request: ReadRequest) -> storage.Values:
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
-    """The image asked for, or the only one of rain; or several of one kind for different times,
-    in the order of time.
+    """Return the image asked for, or the only one with rain, or several of one kind in order of
+    time.
     """
     images = list(_all_images(file))
     if not images:
         raise DataError(
-            f"{path}: has no image1/image_data of numbers, so it is no KNMI file that nowcast"
-            " reads; look into it."
+            f"{path}: has no numeric image1/image_data, so it is not a KNMI file that nowcast can"
+            " read; check its content."
         )
     if options.variable is None:
         chosen = [image for image in images if image.unit in UNITS]
@@ -154,10 +153,10 @@ def _all_images(file: hdf5.Node) -> Iterable[Image]:
 
 def _refuse(path: Path, images: list[Image], problem: str) -> None:
     has = ", ".join(
-        f"{image.path} {image.parameter or 'that says not what it shows'} [{image.unit}]"
+        f"{image.path} {image.parameter or 'without a parameter'} [{image.unit}]"
         for image in images
     )
-    raise DataError(f"{path}: {problem} (it has: {has}); set data.variable, to image1 for example.")
+    raise DataError(f"{path}: {problem} (it has: {has}); set data.variable, for example to image1.")
 
 
 def _units(image: Image, path: Path, options: ReadOptions) -> str:
@@ -171,23 +170,23 @@ def _units(image: Image, path: Path, options: ReadOptions) -> str:
 
 
 def _calibration(image: Image, path: Path) -> tuple[float, float]:
-    """(a, b) of calibration_formulas, `GEO = a * PV + b`; b may be left out, and may have two
+    """Return (a, b) of calibration_formulas, `GEO = a * PV + b`; b may be missing, or have two
     signs ("+-32").
     """
     formula = hdf5.text([hdf5.group(image.node, "calibration")], "calibration_formulas") or ""
     match = re.fullmatch(rf"GEO=({_NUMBER})\*PV(?:\+?({_NUMBER}))?", re.sub(r"\s", "", formula))
     if match is None or float(match[1]) == 0:
         raise DataError(
-            f"{path}: {image.path} is calibrated by {formula!r}; nowcast reads GEO=a*PV+b only:"
+            f"{path}: {image.path} is calibrated with {formula!r}; nowcast reads only GEO=a*PV+b:"
             " convert it."
         )
     return float(match[1]), float(match[2] or 0.0)
 
 
 def _times(images: list[Image], file: hdf5.Node, path: Path) -> Times:
-    """The time each image is valid for, as it says itself; else the end of the product.
+    """Return the valid time of each image, else the end of the product.
 
-    The one amount of a product that is labelled by its start, or its middle, stands at its end.
+    A single amount labelled with the start or middle of its product gets the end of the product.
     """
     overview = hdf5.group(file, "overview")
     start, end = (_clock([overview], f"product_datetime_{name}", path) for name in ("start", "end"))
@@ -198,8 +197,8 @@ def _times(images: list[Image], file: hdf5.Node, path: Path) -> Times:
     ]
     if None in times:
         raise DataError(
-            f"{path}: has no product_datetime_end in overview, so its time is not known; look"
-            " into it."
+            f"{path}: has no product_datetime_end in overview, so its time is unknown; check its"
+            " content."
         )
     if len(images) == 1 and images[0].unit == "MM" and start is not None and end is not None:
         times = [end if times[0] in (start, start + (end - start) / 2) else times[0]]
@@ -207,7 +206,7 @@ def _times(images: list[Image], file: hdf5.Node, path: Path) -> Times:
 
 
 def _clock(groups: list[hdf5.Node | None], name: str, path: Path) -> np.datetime64 | None:
-    """26-AUG-2010;00:05:00.000 → a time; None where the file has none of that name."""
+    """26-AUG-2010;00:05:00.000 → a time; None if the attribute is missing."""
     said = hdf5.text(groups, name)
     if said is None:
         return None
@@ -222,16 +221,16 @@ def _clock(groups: list[hdf5.Node | None], name: str, path: Path) -> np.datetime
         )
     except ValueError as error:
         raise DataError(
-            f"{path}: {name} is {said!r}, no time as 26-AUG-2010;00:05:00.000; correct it."
+            f"{path}: {name} is {said!r}, not a time like 26-AUG-2010;00:05:00.000; correct it."
         ) from error
 
 
 def _minutes(file: hdf5.Node, times: Times, path: Path, options: ReadOptions) -> float:
-    """Over how many whole minutes an amount was gathered: from start to end of the product, else as
-    the options say.
+    """Return the minutes of accumulation of an amount: from start to end of the product, else from
+    the options.
 
-    A product of several images, or of one that is valid at another time than its end, spans more
-    than one amount.
+    The options are needed for a product of several images, or of an image that is not valid at its
+    end, since such a product spans more than one amount.
     """
     overview = [hdf5.group(file, "overview")]
     start, end = (
@@ -243,15 +242,15 @@ def _minutes(file: hdf5.Node, times: Times, path: Path, options: ReadOptions) ->
             return float(minutes)
     if options.accumulation_minutes is None:
         raise DataError(
-            f"{path}: holds amounts, but over how many minutes is not said; set"
+            f"{path}: holds amounts over an unknown number of minutes; set"
             " data.accumulation_minutes."
         )
     return options.accumulation_minutes
 
 
 def _place(file: hdf5.Node, image: Image, path: Path) -> Place:
-    """Offsets count pixels from the origin of the projection to the left upper corner of the
-    first pixel ("LU").
+    """Return the place. Offsets are in pixels from the origin of the projection to the upper left
+    corner of the first pixel ("LU").
     """
     geographic = hdf5.group(file, "geographic")
     said = [geographic]
@@ -282,7 +281,7 @@ def _place(file: hdf5.Node, image: Image, path: Path) -> Place:
 
 
 def _provenance(file: hdf5.Node, image: Image) -> dict[str, str]:
-    """KNMI's files name their radars, but neither the institute nor a licence."""
+    """Return the radars and the product; KNMI's files name neither the institute nor a licence."""
     radars = [
         hdf5.text([file[name]], "radar_name") for name in file if re.fullmatch(r"radar\d+", name)
     ]

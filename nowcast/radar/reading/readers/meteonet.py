@@ -1,10 +1,10 @@
-"""MeteoNet's rain of Météo-France as NumPy's .npz: a zip of `data` (time, y, x) in hundredths of mm
-over 5 minutes, and of `dates`.
+"""Rain of MeteoNet (Météo-France) as NumPy .npz: a zip of `data` (time, y, x) in hundredths of mm
+over 5 minutes, and `dates`.
 
-By github.com/meteofrance/meteonet, docs/english/data/rain-radar: -1 is missing, the times are UTC,
-and the grids of the two zones are those of radar_coords_NW.npz and radar_coords_SE.npz: centres of
-pixels of 0.01 degrees, the northern row first. `dates` are Python's, pickled. Nothing is unpickled
-here: the few bytes of each date are read from among the pickle's own.
+According to github.com/meteofrance/meteonet, docs/english/data/rain-radar: -1 is missing, times are
+in UTC, and the grids of the two zones are in radar_coords_NW.npz and radar_coords_SE.npz: centres
+of pixels of 0.01 degrees, northern row first. `dates` are pickled Python datetimes. They are not
+unpickled here: the bytes of each date are extracted from the pickle.
 """
 
 import os
@@ -34,13 +34,13 @@ from nowcast.untrusted.files import refuse_huge
 
 DATA, DATES = "data.npy", "dates.npy"
 SCALE, MISSING, MINUTES = 0.01, -1, 5.0
-# (latitude, longitude) of the first pixel's centre, by (rows, columns); 0.01 degrees each, to the
-# south and the east.
+# (latitude, longitude) of the first pixel's centre, by (rows, columns); pixels of 0.01 degrees run
+# south and east.
 GRIDS = {(565, 784): (51.896, -5.842), (515, 784): (46.25, 2.0)}
 _PIXEL = 0.01
 _BLOCK = 2**20
-_MOST_BYTES = 2**34  # that all frames of a file unpack to, one by one; eleven days have a sixth
-_DATES_BYTES = 2**24  # a month of dates has less than a hundredth
+_MOST_BYTES = 2**34  # unpacked size of all frames; eleven days have a sixth of this
+_DATES_BYTES = 2**24  # unpacked size of dates; a month has less than a hundredth of this
 _BROKEN = (
     OSError,
     EOFError,
@@ -49,11 +49,11 @@ _BROKEN = (
     zlib.error,
     RuntimeError,
     MemoryError,
-)  # what zipfile and NumPy raise
+)  # exceptions of zipfile and NumPy
 _WORDS = {"datetime", "numpy.core.multiarray", "numpy._core.multiarray", "_reconstruct", "numpy",
     "ndarray", "dtype", "_codecs",
           "encode", "latin1", "O8", "b", "|", ""}  # fmt: skip
-"""All that a pickled array of dates says but the dates; a time zone would be another word."""
+"""All words in a pickled array of dates except the dates; a time zone would add another word."""
 _MOST_KEPT = 2
 _kept: OrderedDict[tuple[str, FileVersion, int], tuple["Stream", ExitStack]] = OrderedDict()
 _reading = threading.RLock()
@@ -61,9 +61,7 @@ _reading = threading.RLock()
 
 @dataclass(frozen=True)
 class Stream:
-    """The frames of a file, unpacked as they are asked for; `start`: bytes of the header before
-    the first.
-    """
+    """The frames of a file, unpacked on access; `start`: bytes of the header before the first."""
 
     content: IO[bytes]
     start: int
@@ -71,9 +69,9 @@ class Stream:
     dtype: np.dtype[Any]
 
     def frames(self, first: int, count: int) -> np.ndarray[Any, Any]:
-        """(count, y, x).
+        """Return frames (count, y, x).
 
-        Going on where the last ones ended is cheap; going back begins at the first again.
+        Continuing after the last ones is cheap; going back restarts at the first frame.
         """
         size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         self.content.seek(self.start + first * size)
@@ -83,13 +81,13 @@ class Stream:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
     if "quality" in path.name or (not path.name.startswith("rainfall") and options.units is None):
         raise DataError(
-            f"{path}: by its name not MeteoNet's rainfall; set data.units if it is rain."
+            f"{path}: its name is not one of MeteoNet's rainfall; set data.units if it is rain."
         )
     with _explained(path), _reading:
         stream = _stream(path)
@@ -109,15 +107,15 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """Frames of `file` in mm: float64 (time, y, x), northern row first, NaN = missing.
+    """Read frames in mm: float64 (time, y, x), northern row first, NaN = missing.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file = request.file
     with _explained(file.path), _reading:
         stream = _stream(file.path)
         if stream.shape[1:] != file.layout.shape or stream.shape[0] != len(file.times):
-            raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
+            raise DataError(f"{file.path}: has changed since it was opened; open it again.")
         first, last, _ = request.frames.indices(stream.shape[0])
         raw = stream.frames(first, max(last - first, 0))[:, *request.box[1:]]
     return unpack(
@@ -129,7 +127,7 @@ def read(request: ReadRequest) -> Values:
 
 
 def is_meteonet(path: Path) -> bool:
-    """Whether a zip holds what a file of MeteoNet does."""
+    """Return whether a zip has the members of a MeteoNet file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {DATA, DATES} <= set(archive.namelist())
@@ -138,9 +136,9 @@ def is_meteonet(path: Path) -> bool:
 
 
 def _stream(path: Path) -> Stream:
-    """The frames of a file, kept open for the next of them.
+    """Return the frames of a file, kept open for the next read.
 
-    A fork must not share where its parent reads, so it opens its own.
+    A forked process must not share the file position of its parent, so it opens its own.
     """
     version = FileVersion.of(path)
     key = str(path), version, os.getpid()
@@ -161,8 +159,8 @@ def _open(path: Path, opened: ExitStack) -> Stream:
     shape, dtype = _header(content, path)
     if len(shape) != 3 or 0 in shape or dtype.kind not in "iu":
         raise DataError(
-            f"{path}: its data are {dtype} of the size {shape}; MeteoNet's are whole numbers over"
-            " time, y and x."
+            f"{path}: its data are {dtype} of shape {shape}; MeteoNet's are integers over time, y"
+            " and x."
         )
     refuse_huge(shape, f"{path}: data")
     there, needed = (
@@ -171,7 +169,7 @@ def _open(path: Path, opened: ExitStack) -> Stream:
     )
     if there != needed:
         raise DataError(
-            f"{path}: its data are {there} bytes, and their size {shape} needs {needed}; check"
+            f"{path}: its data have {there} bytes, but their shape {shape} needs {needed}; check"
             " where it came from."
         )
     if there > _MOST_BYTES:
@@ -184,9 +182,9 @@ def _open(path: Path, opened: ExitStack) -> Stream:
 
 @lru_cache(maxsize=256)
 def _verify(path: Path, version: FileVersion) -> None:
-    """Read all data once, block by block.
+    """Read all data once, block by block, to verify their checksum.
 
-    Errors: zipfile.BadZipFile where their checksum is another: frames would be wrong.
+    Errors: zipfile.BadZipFile if it differs, since frames would be wrong.
     """
     with zipfile.ZipFile(path) as archive, archive.open(DATA) as content:
         while content.read(_BLOCK):
@@ -194,9 +192,9 @@ def _verify(path: Path, version: FileVersion) -> None:
 
 
 def _header(content: IO[bytes], path: Path) -> tuple[Any, np.dtype[Any]]:
-    """Shape and type of an array in NumPy's .npy.
+    """Read shape and type of an array from the header of a NumPy .npy.
 
-    Errors: DataError; ValueError where it is none.
+    Errors: DataError; ValueError if it is not an array.
     """
     version = np.lib.format.read_magic(content)
     read_header = {
@@ -204,7 +202,7 @@ def _header(content: IO[bytes], path: Path) -> tuple[Any, np.dtype[Any]]:
         (2, 0): np.lib.format.read_array_header_2_0,
     }.get(version)
     if read_header is None:
-        raise ValueError(f"an array of NumPy in version {version}")
+        raise ValueError(f"a NumPy array in version {version}")
     shape, columns_first, dtype = read_header(content)
     if columns_first and len(shape) > 1:
         raise DataError(
@@ -215,7 +213,7 @@ def _header(content: IO[bytes], path: Path) -> tuple[Any, np.dtype[Any]]:
 
 
 def _times(archive: zipfile.ZipFile, count: int, path: Path) -> Times:
-    """Of as many frames as there are. Errors: DataError, ValueError."""
+    """Return the times of `count` frames. Errors: DataError, ValueError."""
     if archive.getinfo(DATES).file_size > _DATES_BYTES:
         raise DataError(
             f"{path}: its dates unpack to more than {_DATES_BYTES // 2**20} MiB; check where it"
@@ -226,26 +224,25 @@ def _times(archive: zipfile.ZipFile, count: int, path: Path) -> Times:
         stored = content.read()
     if shape != (count,):
         raise DataError(
-            f"{path}: has {count} frames and dates of the size {shape}; nowcast needs one for each."
+            f"{path}: has {count} frames, but dates of shape {shape}; nowcast needs one per frame."
         )
     if dtype.kind == "M":
         return np.frombuffer(stored, dtype).astype("datetime64[ns]")
     found = list(_dates(stored)) if dtype.kind == "O" else []
     if len(found) != count:
         raise DataError(
-            f"{path}: its dates are not {count} of Python's datetime; write them as NumPy's"
-            " datetime64."
+            f"{path}: its dates are not {count} Python datetimes; write them as NumPy datetime64."
         )
     return np.array(found, dtype="datetime64[ns]")
 
 
 def _dates(stored: bytes) -> Iterator[np.datetime64]:
-    """The dates of a pickled array of them, in order, by the pickle's opcodes, none of which is
-    carried out.
+    """Yield the dates of a pickled array in order, from the opcodes of the pickle, without
+    executing them.
 
-    A date is pickled as its ten bytes: two of the year, then month, day, hour, minute, second,
-    three of the microsecond.
-    Errors: ValueError where the pickle names anything but dates and the array that holds them.
+    A date is pickled as ten bytes: two for the year, then month, day, hour, minute, second, and
+    three for the microsecond.
+    Errors: ValueError if the pickle names anything other than dates and their array.
     """
     for code, argument, _ in genops(stored):
         said = argument if isinstance(argument, str) else ""
@@ -260,13 +257,13 @@ def _dates(stored: bytes) -> Iterator[np.datetime64]:
         elif not set(said.split(" ")) <= _WORDS:
             raise ValueError(
                 f"its dates are pickled with {said!r}, which nowcast does not read; write them as"
-                " NumPy's datetime64"
+                " NumPy datetime64"
             )
 
 
 @lru_cache(maxsize=2)
 def _place(shape: tuple[int, int]) -> Place:
-    """Pixel centres, rows from north to south."""
+    """Return pixel centres, rows from north to south."""
     north, west = GRIDS[shape]
     y = np.round(north - _PIXEL * np.arange(shape[0]), 3)
     return {

@@ -1,7 +1,6 @@
-"""MeteoSwiss' rain composites as 8-bit GIF (AQC, CPC): each colour's number stands for an amount of
-rain.
+"""MeteoSwiss' rain composites as 8-bit GIF (AQC, CPC): each colour number is an amount of rain.
 
-The images of RZC and AZC are not read: their amounts hide in colours, by tables of their own.
+Images of RZC and AZC are not read, since they code amounts by colours with tables of their own.
 """
 
 import re
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 
 PRODUCTS = ("AQC", "CPC")
 SCALE = "mmh2LASSEN8bitmm_mn"  # MeteoSwiss' name of the table below
-SHAPE = (640, 710)  # of the Swiss composite, 1 km a pixel
+SHAPE = (640, 710)  # of the Swiss composite, with pixels of 1 km
 # its outer corner in Swiss coordinates (CH1903 / LV03), in metres
 WEST, NORTH = 255_000.0, 480_000.0
 MISSING = 255
-LARGEST = 2**24  # bytes; an image of this size has less than a sixteenth
+LARGEST = 2**24  # most bytes read; real images have less than a sixteenth of this
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds: one frame.
+    """Return the description of a file with one frame.
 
     Errors: MissingInputError, MissingLibraryError, or DataError naming the file and what to do.
     """
@@ -47,13 +46,13 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     if product not in PRODUCTS or (scale is not None and scale[1] != SCALE):
         of = f" in {scale[1]!r}" if scale is not None else ""
         raise DataError(
-            f"{path}: holds {product}{of}; nowcast has the table of numbers of"
-            f" {' and '.join(PRODUCTS)} in {SCALE!r} only."
+            f"{path}: holds {product}{of}; nowcast reads only {' and '.join(PRODUCTS)} in"
+            f" {SCALE!r}."
         )
     if (image.height, image.width) != SHAPE:
         raise DataError(
-            f"{path}: its image is {image.height} x {image.width}; where one of MeteoSwiss lies is"
-            f" known for {SHAPE[0]} x {SHAPE[1]} only."
+            f"{path}: its image has {image.height} x {image.width} pixels; nowcast reads"
+            f" MeteoSwiss images only with {SHAPE[0]} x {SHAPE[1]}."
         )
     units = choose_units(options.units, "mm", f"{path}: its rain")
     minutes = _minutes(path, said, options) if quantity_of(units) == "amount" else None
@@ -70,12 +69,12 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """The frame of `file` in mm: float64 (time, y, x), northern row first, NaN = missing.
+    """Read the frame in mm: float64 (time, y, x), northern row first, NaN = missing.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     numbers = _numbers(request.file.path)[None][request.box]
-    # 0 is dry by the table, too
+    # 0 is also dry in the table
     kept = unpack(numbers, {"_FillValue": MISSING}, request.options.missing_value, request.dry)
     missing = np.isnan(kept)
     return np.where(missing, np.nan, _table()[np.where(missing, 0, kept).astype(np.uint8)])
@@ -83,8 +82,8 @@ def read(request: ReadRequest) -> Values:
 
 @lru_cache(maxsize=1)
 def _table() -> Values:
-    """(256,) mm: number i is (10^((i - 71.5) / 20) / 316)^(1 / 1.5), Z = 316 R^1.5 in steps of
-    half a decibel; 0, 1 and 251 to 254 are dry.
+    """Return the table (256,) in mm: number i is (10^((i - 71.5) / 20) / 316)^(1 / 1.5), that is
+    Z = 316 R^1.5 in steps of half a decibel; 0, 1 and 251 to 254 are dry.
     """
     number = np.arange(256)
     rain = (10.0 ** ((number - 71.5) / 20.0) / 316.0) ** (1.0 / 1.5)
@@ -92,8 +91,8 @@ def _table() -> Values:
 
 
 def _product_and_time(path: Path, said: str) -> tuple[str, datetime]:
-    """What AQC151351545 says: the product, and 15:45 of day 135 of 2015 (UTC); in the comment,
-    else in the name.
+    """Parse AQC151351545 as product AQC at 15:45 UTC on day 135 of 2015; from the comment, else
+    from the file name.
     """
     for match in (
         re.search(r"\bPRDT=([A-Z]{3})(\d{9})\b", said),
@@ -105,8 +104,8 @@ def _product_and_time(path: Path, said: str) -> tuple[str, datetime]:
         except ValueError:  # no such day or hour
             continue
     raise DataError(
-        f"{path}: neither its comment nor its name says what and when, as AQC151351545 (year, day"
-        " of the year, hour, minute); give it MeteoSwiss' name back."
+        f"{path}: neither its comment nor its name has a product and time such as AQC151351545"
+        " (year, day of the year, hour, minute); restore MeteoSwiss' file name."
     )
 
 
@@ -115,14 +114,13 @@ def _minutes(path: Path, said: str, options: ReadOptions) -> float:
     minutes = float(match[1]) if match else options.accumulation_minutes
     if not minutes:
         raise DataError(
-            f"{path}: over how many minutes its rain was gathered is not said; set"
-            " data.accumulation_minutes."
+            f"{path}: the minutes of accumulation are unknown; set data.accumulation_minutes."
         )
     return minutes
 
 
 def _open(path: Path) -> "Image":
-    """The image, its pixels still packed. Errors: MissingInputError, DataError."""
+    """Open the image without decoding pixels. Errors: MissingInputError, DataError."""
     from PIL import Image
 
     data = unpacked(path, LARGEST)
@@ -133,13 +131,13 @@ def _open(path: Path) -> "Image":
         raise _damaged(path, error) from error
     if not single:
         raise DataError(
-            f"{path}: holds several images; nowcast reads MeteoSwiss' GIF of one image."
+            f"{path}: holds several images; nowcast reads MeteoSwiss GIF files with one image."
         )
     return image
 
 
 def _numbers(path: Path) -> npt.NDArray[np.uint8]:
-    """The colours' numbers (y, x)."""
+    """Return the colour numbers (y, x)."""
     image = _open(path)
     boxes = [tuple(part[1]) for part in getattr(image, "tile", [])]
     if (
@@ -147,7 +145,7 @@ def _numbers(path: Path) -> npt.NDArray[np.uint8]:
         or boxes != [(0, 0, SHAPE[1], SHAPE[0])]
         or (image.height, image.width) != SHAPE
     ):
-        raise _damaged(path, f"not {SHAPE[0]} x {SHAPE[1]} numbers of colours")
+        raise _damaged(path, f"not {SHAPE[0]} x {SHAPE[1]} colour numbers")
     try:
         return np.asarray(image)
     except _bad_image() as error:
@@ -155,7 +153,7 @@ def _numbers(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _bad_image() -> tuple[type[Exception], ...]:
-    """What Pillow raises for bytes that are no image."""
+    """Return the exceptions of Pillow for bytes that are not an image."""
     from PIL import Image
 
     return (OSError, EOFError, ValueError, SyntaxError, IndexError, TypeError, struct.error,
@@ -165,22 +163,22 @@ def _bad_image() -> tuple[type[Exception], ...]:
 def _damaged(path: Path, what: Exception | str) -> DataError:
     what = "no image" if "cannot identify" in str(what) else what
     return DataError(
-        f"{path}: this GIF cannot be read ({what}); look into it: it may not be whole, or no image"
+        f"{path}: this GIF cannot be read ({what}); check it: it may be truncated, or not an image"
         " of MeteoSwiss."
     )
 
 
 @lru_cache(maxsize=1)
 def _place() -> Place:
-    """Pixel centres, rows from north to south.
+    """Return pixel centres, rows from north to south.
 
-    The oblique Mercator of CH1903 / LV03 is CF's, with its line due east.
+    The projection of CH1903 / LV03 is CF's oblique Mercator with a central line due east.
     """
     import pyproj
 
     crs = grid_mapping_from_crs(pyproj.CRS.from_epsg(21781), "EPSG:21781", "MeteoSwiss")
     assert crs is not None
-    crs.attrs["azimuth"] = crs.attrs["azimuth_of_central_line"]  # compliance-checker's name of it
+    crs.attrs["azimuth"] = crs.attrs["azimuth_of_central_line"]  # name used by compliance-checker
     x = WEST + 1000.0 * (np.arange(SHAPE[1]) + 0.5)
     y = NORTH - 1000.0 * (np.arange(SHAPE[0]) + 0.5)
     return {"x": axis_in_metres("x", x), "y": axis_in_metres("y", y), CRS: crs}

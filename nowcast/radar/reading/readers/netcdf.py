@@ -1,4 +1,4 @@
-"""CF NetCDF, a file of any number of frames: rates, accumulations, reflectivity."""
+"""CF NetCDF files with any number of frames: rates, accumulations, reflectivity."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from nowcast.signals import uninterrupted
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -38,14 +38,14 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 @contextmanager
 def _of_group(opened: netCDF4.Dataset, group: str, path: Path) -> Iterator[xr.Dataset]:
-    """The variables of a group, and those of the groups around it, which CF 2.7 lets it use; '' is
-    the root. Closes the file.
+    """Open the variables of a group ('' is the root), and those of its parent groups, which CF 2.7
+    allows it to use. Closes the file.
 
     Errors: DataError if the file has no such group.
     """
     names = [group.rsplit("/", k)[0] for k in range(group.count("/") + 1)] + [""] if group else [""]
     try:
-        with warnings.catch_warnings():  # xarray's own, of fill values and the like
+        with warnings.catch_warnings():  # xarray warns of fill values and similar
             warnings.simplefilter("ignore")
             file = _opened_group(opened, names[0], path)
             for name in names[1:]:
@@ -83,7 +83,7 @@ def _fits(variable: xr.DataArray, file: xr.Dataset) -> bool:
 
 
 def _groups(opened: netCDF4.Dataset, above: str = "") -> dict[str, netCDF4.Group]:
-    """Every group of a file by its path."""
+    """Return all groups of a file by their paths."""
     found: dict[str, netCDF4.Group] = {}
     for name, group in opened.groups.items():
         found |= {f"{above}{name}": group, **_groups(group, f"{above}{name}/")}
@@ -91,7 +91,7 @@ def _groups(opened: netCDF4.Dataset, above: str = "") -> dict[str, netCDF4.Group
 
 
 def _refuse_groups(opened: netCDF4.Dataset, path: Path) -> None:
-    """Errors: DataError where all that may be rain lies in groups, naming it."""
+    """Errors: DataError naming the variables if all that may be rain are in groups."""
     if any(variable.ndim >= 2 for variable in opened.variables.values()):
         return
     inside = [
@@ -102,15 +102,15 @@ def _refuse_groups(opened: netCDF4.Dataset, path: Path) -> None:
     ]
     if inside:
         raise DataError(
-            f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as"
+            f"{path}: its data are in groups ({', '.join(inside)}); name the rain, for example"
             f" data.variable={inside[0]}."
         )
 
 
 def read(request: ReadRequest) -> storage.Values:
-    """Frames of `file`, in the file's own units: float64 (time, y, x), NaN = missing.
+    """Read frames in the units of the file, with one read: float64 (time, y, x), NaN = missing.
 
-    One read. Errors: as describe.
+    Errors: see describe.
     """
     file, layout = request.file, request.file.layout
     assert layout.dims is not None

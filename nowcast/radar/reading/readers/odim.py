@@ -1,12 +1,11 @@
 """ODIM HDF5, the format of OPERA and of many national composites: RATE, ACRR, and reflectivity
-(DBZH, TH and their like).
+(DBZH, TH and similar).
 
 Follows "EUMETNET OPERA weather radar information model for implementation with the HDF5 file
-format", 2.0 to 2.4. An attribute holds for what lies below it, the nearest first:
-datasetN/dataM/what, datasetN/what, what; some services set it on dataM itself. A file that leaves
-out gain or offset is taken to mean 1 or 0. One that leaves out nodata or undetect flags nothing so:
-then a flag such as -9999000 is a negative rain, which `frames` refuses until data.missing_value
-names it.
+format", 2.0 to 2.4. An attribute applies to everything below it, and the nearest has priority:
+datasetN/dataM/what, datasetN/what, what; some services set it on dataM itself. A missing gain
+counts as 1, a missing offset as 0. Without nodata or undetect no value is a flag: then a flag such
+as -9999000 is a negative rate, which is refused until data.missing_value names it.
 """
 
 import math
@@ -26,15 +25,13 @@ from nowcast.radar.times import Times, instant, show
 
 RAIN = {"RATE": "mm h-1", "ACRR": "mm"}
 REFLECTIVITY = {name: "dBZ" for name in ("DBZH", "TH", "DBZV", "TV", "DBZHC", "DBZVC", "DBZ")}
-OBJECTS = {"COMP", "IMAGE"}  # Cartesian; all others are polar, profiles or pictures
+OBJECTS = {"COMP", "IMAGE"}  # Cartesian; all others are polar data, profiles or pictures
 _QUALITY = {"QIND"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """datasetN/dataM: its numbers, and the groups in which its attributes may stand, the
-    nearest first.
-    """
+    """datasetN/dataM: its dataset, and the groups that may hold its attributes, nearest first."""
 
     path: str
     quantity: str
@@ -45,7 +42,7 @@ class Image:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds.
+    """Return the description of a file.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -68,24 +65,26 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> storage.Values:
-    """Frames of `file`: float64 (time, y, x) in its units, nodata NaN, undetect 0 (-inf of dBZ).
+    """Read frames: float64 (time, y, x) in the units of the file; nodata is NaN, undetect 0 (-inf
+    dBZ).
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file = request.file
     with hdf5.open_file(file.path) as root:
         images = _rain_images(root, file.path, request.options)[request.frames]
         if any(image.data.shape != file.layout.shape for image in images):
             raise DataError(
-                f"{file.path}: its images have another size than when it was opened; open it again."
+                f"{file.path}: the size of its images changed since it was opened; open it again."
             )
         return np.array([_decode(image, request) for image in images], dtype=np.float64)
 
 
 def _decode(image: Image, request: ReadRequest) -> storage.Values:
-    """Values in the units of `file`.
+    """Return values in the units of the file.
 
-    What is nodata and undetect alike is missing, and so is an undetect that the user calls so.
+    A flag that is both nodata and undetect is missing, and so is an undetect that the user declares
+    missing.
     """
     file, said_missing = request.file, request.options.missing_value
     nodata, undetect = (hdf5.number(image.what, name, file.path) for name in ("nodata", "undetect"))
@@ -98,21 +97,21 @@ def _decode(image: Image, request: ReadRequest) -> storage.Values:
 
 
 def _rain_images(file: hdf5.Node, path: Path, options: ReadOptions) -> list[Image]:
-    """The images of the quantity that is asked for or is the only rain, in the order of time.
+    """Return the images of the quantity asked for, or of the only rain quantity, in order of time.
 
     Errors: DataError.
     """
     kind = hdf5.text([hdf5.group(file, "what")], "object")
     if kind is not None and kind.upper() not in OBJECTS:
         raise DataError(
-            f"{path}: holds an ODIM object {kind!r}; nowcast reads composites"
-            f" ({', '.join(sorted(OBJECTS))}): make one."
+            f"{path}: holds an ODIM object {kind!r}; nowcast reads only composites"
+            f" ({', '.join(sorted(OBJECTS))}): make one from it."
         )
     images = list(_all_images(file))
     if not images:
         raise DataError(
-            f"{path}: has no image datasetN/dataM/data of numbers, so it is no ODIM file that"
-            " nowcast reads; look into it."
+            f"{path}: has no numeric image datasetN/dataM/data, so it is not an ODIM file that"
+            " nowcast can read; check its content."
         )
     chosen = _choose(images, path, options)
     for image in chosen:
@@ -140,7 +139,7 @@ def _all_images(file: hdf5.Node) -> Iterator[Image]:
 
 
 def _numbered(parent: hdf5.Node, word: str) -> list[str]:
-    """The groups word1, word2, … of a group, by number."""
+    """Return the groups word1, word2, … of a group, sorted by number."""
     names = [
         name
         for name in parent
@@ -150,8 +149,8 @@ def _numbered(parent: hdf5.Node, word: str) -> list[str]:
 
 
 def _choose(images: list[Image], path: Path, options: ReadOptions) -> list[Image]:
-    """Those of the quantity or path asked for; else of the only rain quantity, else of the only
-    reflectivity.
+    """Return the images of the quantity or path asked for; else of the only rain quantity, else of
+    the only reflectivity.
     """
     if options.variable is not None:
         asked = options.variable.strip("/").removesuffix("/data")
@@ -182,7 +181,7 @@ def _units(image: Image, path: Path, options: ReadOptions) -> str:
         {**RAIN, **REFLECTIVITY}.get(image.quantity, ""),
         f"{path}: {image.path}",
         ", or name another with data.variable",
-        f"is {image.quantity or 'of no quantity'}, which is not rain",
+        f"is {image.quantity or 'without a quantity'}, which is not rain",
     )
 
 
@@ -191,8 +190,8 @@ def _packing(image: Image, path: Path) -> tuple[float, float]:
     packing = 1.0 if gain is None else gain, 0.0 if offset is None else offset
     if packing[0] == 0 or not all(map(math.isfinite, packing)):
         raise DataError(
-            f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}, by which"
-            " nothing can be read; correct them."
+            f"{path}: {image.path} has gain {packing[0]:g} and offset {packing[1]:g}, which cannot"
+            " unpack values; correct them."
         )
     return packing
 
@@ -206,8 +205,8 @@ def _times(images: list[Image], path: Path, options: ReadOptions) -> Times:
 
 
 def _time(image: Image, path: Path, end: bool) -> np.datetime64:
-    """The end of what the image was gathered over, or the nominal time of the product; the
-    other one where it is alone.
+    """Return the end time of the image if `end`, else the nominal time of the product; if only one
+    of them exists, that one.
     """
     pairs = [("enddate", "endtime"), ("date", "time")]
     for date, time in pairs if end else reversed(pairs):
@@ -216,13 +215,13 @@ def _time(image: Image, path: Path, end: bool) -> np.datetime64:
             return found
     raise DataError(
         f"{path}: {image.path} has neither date and time nor enddate and endtime, so its time is"
-        " not known; look into it."
+        " unknown; check its content."
     )
 
 
 def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | None:
-    """Two attributes, YYYYMMDD and HHmmss (or HHmm) in UTC, as one time; None where the file
-    has not both.
+    """Return the time from two attributes, YYYYMMDD and HHmmss (or HHmm) in UTC; None if either is
+    missing.
     """
     day, clock = hdf5.text(image.what, date), hdf5.text(image.what, time)
     if day is None or clock is None:
@@ -234,13 +233,14 @@ def _clock(image: Image, date: str, time: str, path: Path) -> np.datetime64 | No
         return instant("{}-{}-{}T{}:{}:{}".format(*match.groups("00")))
     except ValueError as error:
         raise DataError(
-            f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, no time; correct them."
+            f"{path}: {image.path} has {date} {day!r} and {time} {clock!r}, which is not a valid"
+            " time; correct them."
         ) from error
 
 
 def _minutes(images: list[Image], path: Path, options: ReadOptions) -> float:
-    """Over how many whole minutes amounts were gathered: from start to end as the file says,
-    else as the options say.
+    """Return the minutes of accumulation of amounts: from start to end in the file, else from the
+    options.
     """
     spans = set()
     for image in images:
@@ -263,9 +263,9 @@ def _minutes(images: list[Image], path: Path, options: ReadOptions) -> float:
         return float(span)
     if options.accumulation_minutes is None:
         says = (
-            "does not say over how long it was gathered"
+            "does not state its minutes of accumulation"
             if span is None
-            else "ends no minute after it starts"
+            else "ends less than a minute after its start"
         )
         raise DataError(
             f"{path}: {images[0].path} is an amount that {says}; set data.accumulation_minutes."
@@ -279,8 +279,8 @@ def _zr(image: Image, path: Path) -> ZR | None:
 
 
 def _place(image: Image, path: Path) -> Place:
-    """ODIM's first row is the northernmost, its corners are outer corners, its pixel size is in
-    the units of the projection.
+    """Return the place. In ODIM the first row is the northernmost, corners are outer corners, and
+    the pixel size is in the units of the projection.
     """
     projection = hdf5.text(image.where, "projdef")
     if projection is None:

@@ -1,9 +1,9 @@
-"""DWD's RADOLAN and RADVOR composites in their binary form, gzipped or not: RY, YW, RV, RW, SF
-(rain), RX, WX, WN (reflectivity).
+"""DWD's RADOLAN and RADVOR composites in binary format, gzipped or not: RY, YW, RV, RW, SF (rain),
+RX, WX, WN (reflectivity).
 
-By DWD, "RADOLAN/RADVOR: Beschreibung des Kompositformats": an ASCII header that ends with ETX, then
-pixels of two bytes (little-endian, 12 bits of number, 4 of flags) or of one, the south-western
-first; and by DWD, "Radarkomposits: Projektionen und Gitter", their place.
+Format: DWD, "RADOLAN/RADVOR: Beschreibung des Kompositformats": an ASCII header that ends with ETX,
+then pixels of two bytes (little-endian, 12 bits of number, 4 of flags) or of one byte, the
+south-western first. Location: DWD, "Radarkomposits: Projektionen und Gitter".
 """
 
 import re
@@ -23,14 +23,14 @@ from nowcast.radar.reading.file import Layout, RadarFile, ReadOptions, ReadReque
 from nowcast.radar.reading.storage import Values, unpack, unpacked, wrong_size
 from nowcast.radar.reading.units import choose_units, quantity_of
 
-HEADER = 2**12  # bytes within which a header ends
+HEADER = 2**12  # maximum bytes of a header
 ETX = b"\x03"
-SUMS = {"RY", "YW", "RV", "RW", "SF"}  # mm in the minutes of INT, two bytes a pixel
-REFLECTIVITY = {"WN": 2, "RX": 1, "WX": 1}  # bytes a pixel; dBZ = v / 2 - 32.5 ("RVP-6 units")
-# flags of two bytes; 0x1000, "secondary", says where a number is from
+SUMS = {"RY", "YW", "RV", "RW", "SF"}  # mm in the minutes of INT, two bytes per pixel
+REFLECTIVITY = {"WN": 2, "RX": 1, "WX": 1}  # bytes per pixel; dBZ = v / 2 - 32.5 ("RVP-6 units")
+# flags of two-byte pixels; 0x1000, "secondary", gives the source of a number and is ignored
 NEGATIVE, NO_DATA, CLUTTER = 0x4000, 0x2000, 0x8000
-LEAST_FLAG = 249  # of one byte: 249 is clutter, 250 no data
-# Pixels west and south of 9 E 51 N, from the outer corner, by (rows, columns); 1 km each.
+LEAST_FLAG = 249  # of one-byte pixels: 249 is clutter, 250 no data
+# Pixels of 1 km west and south of 9 E 51 N, from the outer corner, by (rows, columns).
 GRIDS = {(900, 900): (450, 450), (1100, 900): (370, 550), (1200, 1100): (470, 600)}
 PROJECTION = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +units=m"
 EARTHS = {"sphere": "+R=6370040", "wgs84": "+ellps=WGS84"}  # the latter from format version 5 on
@@ -38,8 +38,8 @@ EARTHS = {"sphere": "+R=6370040", "wgs84": "+ellps=WGS84"}  # the latter from fo
 
 @dataclass(frozen=True)
 class Header:
-    """size: in bytes. time: end of the sum. minutes: it lasts. precision: one unit of a number.
-    shape: (y, x). lead_minutes: 0 = measured.
+    """size: in bytes. time: end of the sum. minutes: length of the sum. precision: of a stored
+    number. shape: (y, x). lead_minutes: 0 = measured.
     """
 
     size: int
@@ -53,7 +53,7 @@ class Header:
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What `path` holds: one frame.
+    """Return the description of a file with one frame.
 
     Errors: MissingInputError, or DataError naming the file, what is wrong and what to do.
     """
@@ -61,18 +61,18 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
     if header.product not in SUMS | set(REFLECTIVITY):
         known = ", ".join(sorted(SUMS | set(REFLECTIVITY)))
         raise DataError(
-            f"{path}: holds RADOLAN {header.product}; of its products nowcast reads {known}."
+            f"{path}: holds RADOLAN {header.product}; nowcast reads only the products {known}."
         )
     if header.lead_minutes:
         raise DataError(
             f"{path}: a forecast for {header.lead_minutes} minutes ahead, not an observation; open"
-            " files of VV 000 only."
+            " only files with VV 000."
         )
     if header.shape not in GRIDS:
         known = ", ".join(f"{height} x {width}" for height, width in GRIDS)
         raise DataError(
-            f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows where"
-            f" RADOLAN's {known} lie."
+            f"{path}: its grid is {header.shape[0]} x {header.shape[1]}; nowcast knows only the"
+            f" locations of RADOLAN's {known}."
         )
     stated = "mm" if header.product in SUMS else "dBZ"
     units = choose_units(options.units, stated, f"{path}: its rain")
@@ -91,19 +91,19 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> Values:
-    """The frame of `file`: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing.
+    """Read the frame: mm or dBZ, float64 (time, y, x), southern row first, NaN = missing.
 
-    Errors: as describe.
+    Errors: see describe.
 
-    Missing are pixels that no radar sees, and those whose number is not rain but clutter.
+    Pixels outside radar coverage and clutter are missing.
     """
     file = request.file
     header = _header(file.path)
     if (header.product, header.shape) != (file.layout.variable, file.layout.shape):
-        raise DataError(f"{file.path}: is another file than when it was opened; open it again.")
+        raise DataError(f"{file.path}: has changed since it was opened; open it again.")
     height, width = header.shape
     size = height * width * REFLECTIVITY.get(header.product, 2)
-    # one more, so that a gzipped file is read, and checked, to its end
+    # one byte more, so that a gzipped file is read and checked to its end
     data = unpacked(file.path, header.size + size + 1)
     if len(data) != header.size + size:
         raise wrong_size(
@@ -123,7 +123,7 @@ def read(request: ReadRequest) -> Values:
 
 
 def _decode(raw: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """Pixels as stored → (their numbers, which of them are missing)."""
+    """Stored pixels → (their numbers, mask of missing pixels)."""
     if raw.dtype.itemsize == 1:
         return raw.astype(np.int32), raw >= LEAST_FLAG
     number = (raw & 0x0FFF).astype(np.int32)
@@ -135,8 +135,10 @@ def _packing(header: Header) -> tuple[float, float]:
 
 
 def _header(path: Path) -> Header:
-    """The header, as RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV
-    000MF 00000008MS 13<deboo,dedrs>.
+    """Parse a header.
+
+    Example: RV161355100000926BY   2640195VS 5SW  P42001HPR E-02INT   5GP1200x1100VV 000MF
+    00000008MS 13<deboo,dedrs>.
     """
     head, etx, _ = unpacked(path, HEADER).partition(ETX)
     text = head.decode("latin-1").partition("MS")[0]
@@ -147,14 +149,15 @@ def _header(path: Path) -> Header:
     lead = re.search(r"VV *(\d+)", text)
     if not etx or start is None or precision is None or interval is None or grid is None:
         raise DataError(
-            f"{path}: its RADOLAN header cannot be read: precision, interval or grid is not where"
-            " DWD has it; look into it."
+            f"{path}: its RADOLAN header cannot be read: precision, interval or grid is not in its"
+            " place; check its header."
         )
     try:
         time = datetime.strptime(start[2] + start[3], "%d%H%M%m%y")
     except ValueError as error:
         raise DataError(
-            f"{path}: its header has no such time as {start[2]!r} {start[3]!r} (DDHHMM MMYY)."
+            f"{path}: its header has an invalid time, {start[2]!r} {start[3]!r} (DDHHMM MMYY);"
+            " correct it."
         ) from error
     return Header(
         size=len(head) + 1,
@@ -170,7 +173,7 @@ def _header(path: Path) -> Header:
 
 @lru_cache(maxsize=8)
 def _place(shape: tuple[int, int], earth: str) -> Place:
-    """Pixel centres of a grid of `GRIDS`, rows from south to north."""
+    """Return pixel centres of a grid of `GRIDS`, rows from south to north."""
     import pyproj
 
     text = f"{PROJECTION} {EARTHS[earth]}"

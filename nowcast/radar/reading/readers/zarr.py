@@ -1,4 +1,4 @@
-"""Zarr stores, of version 3 or 2: a folder, or an address, that holds a CF dataset of any number of
+"""Zarr stores of version 3 or 2, in a folder or at an address: CF datasets with any number of
 frames.
 """
 
@@ -28,13 +28,13 @@ from nowcast.signals import uninterrupted
 from nowcast.untrusted.files import refuse_huge, refuse_irregular, refuse_unpacking
 
 _AT_ONCE = 32
-"""Requests to a server at a time."""
+"""Concurrent requests to a server."""
 _ASKED_AGAIN = 60.0
-"""Seconds after which a store by address is opened again."""
+"""Seconds after which a remote store is opened again."""
 
 
 def describe(path: Path, options: ReadOptions) -> RadarFile:
-    """What the store at `path` holds.
+    """Return the description of a store.
 
     Errors: MissingInputError, MissingLibraryError, DataError naming it and what to do.
     """
@@ -50,9 +50,9 @@ def describe(path: Path, options: ReadOptions) -> RadarFile:
 
 
 def read(request: ReadRequest) -> storage.Values:
-    """Frames of `file`, in the store's own units: float64 (time, y, x), NaN = missing.
+    """Read frames in the units of the store: float64 (time, y, x), NaN = missing.
 
-    Errors: as describe.
+    Errors: see describe.
     """
     file = request.file
     assert file.layout.dims is not None
@@ -85,7 +85,7 @@ def read(request: ReadRequest) -> storage.Values:
         )
         box = (first, second, third)
         values = values_of(box)
-        # what zarr gives for a chunk that is absent
+        # the value that zarr returns for an absent chunk
         fill = 0 if array.metadata.fill_value is None else array.metadata.fill_value
         blank = storage.unpack(
             np.full((1, 1, 1), fill, array.dtype), stored.attrs, missing, dry
@@ -96,8 +96,8 @@ def read(request: ReadRequest) -> storage.Values:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Errors: DataError where something of the store lies elsewhere, is unpickled, or is of a
-    size that no radar has.
+    """Errors: DataError if a part of the store is a link to elsewhere, is pickled, or is too large
+    for radar data.
     """
     folders = [path]
     while folders:
@@ -106,8 +106,8 @@ def refuse_foreign(path: Path) -> None:
             for entry in entries:
                 if entry.is_symlink():
                     raise DataError(
-                        f"{path}: {entry.name} is a link to elsewhere, and nowcast follows none out"
-                        " of a store; copy it in."
+                        f"{path}: {entry.name} is a link, and nowcast does not follow links out of"
+                        " a store; replace it by a copy."
                     )
                 if entry.is_dir():
                     folders.append(Path(entry.path))
@@ -122,7 +122,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def _refuse_array(about: Any, what: str) -> None:
-    """about: the metadata of an array (or of a group, of which there is nothing to fear)."""
+    """about: the metadata of an array (or of a group, which is always accepted)."""
     if "shape" not in about:
         return
     chunks = about.get("chunks") or about.get("chunk_grid", {}).get("configuration", {}).get(
@@ -131,14 +131,12 @@ def _refuse_array(about: Any, what: str) -> None:
     for shape in (about["shape"], chunks):
         refuse_huge(shape, what)
     if chunks and min(chunks) < 1:
-        raise DataError(
-            f"{what} has chunks of the size {' x '.join(map(str, chunks))}, which hold nothing."
-        )
+        raise DataError(f"{what} has empty chunks of shape {' x '.join(map(str, chunks))}.")
     refuse_unpacking(math.prod(chunks), f"{what}: a chunk")
     codecs = json.dumps([about.get(key) for key in ("compressor", "filters", "codecs")])
     if "pickle" in codecs:
         raise DataError(
-            f"{what} is pickled, which could run anything; write it again as plain numbers."
+            f"{what} is pickled, which could run any code; write it again as plain numbers."
         )
 
 
@@ -149,7 +147,7 @@ def _within(name: str) -> tuple[str, str]:
 
 
 def _refuse_groups(path: Path) -> None:
-    """Errors: DataError where all that may be rain lies in groups, naming it."""
+    """Errors: DataError naming the variables if all that may be rain are in groups."""
     if isinstance(path, RemotePath):
         found = documents(path)
     else:
@@ -161,15 +159,15 @@ def _refuse_groups(path: Path) -> None:
     inside = [name for name, about in found.items() if len(about.get("shape", [])) >= 2]
     if inside:
         raise DataError(
-            f"{path}: its data lie in groups ({', '.join(inside)}); name the rain, as"
+            f"{path}: its data are in groups ({', '.join(inside)}); name the rain, for example"
             f" data.variable={inside[0]}."
         )
 
 
 def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
-    """A group of a store, nothing read but its coordinates.
+    """Open a group of a store; only coordinates are read.
 
-    only: the one variable that is wanted, without coordinates: those of a long series are many
+    only: open only this variable, without coordinates, since those of a long series would take many
     requests to a server.
     """
     library("zarr", "zarr", path)
@@ -182,7 +180,7 @@ def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
     else:
         refuse_foreign(path)
         names = os.listdir(path / group)
-    # of codecs and types that version 3 has not settled, and xarray's of unknown ones
+    # warnings of codecs and types not yet specified in version 3, and of unknown ones
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return xr.open_dataset(
@@ -193,10 +191,10 @@ def _open(path: Path, group: str, only: str | None = None) -> xr.Dataset:
 
 
 def _refuse_foreign_documents(found: dict[str, Any], path: RemotePath, group: str) -> None:
-    """Do as `refuse_foreign` for the metadata of a store on a server.
+    """Check the metadata of a store on a server as `refuse_foreign` does.
 
-    Pickled numbers are refused once more where they would be unpickled: a server may tell another
-    tale the next time.
+    Pickled numbers are refused again when they would be unpickled, since a server may return
+    different metadata the next time.
     """
     from numcodecs.registry import codec_registry
 
@@ -204,18 +202,18 @@ def _refuse_foreign_documents(found: dict[str, Any], path: RemotePath, group: st
     for name, about in found.items():
         _refuse_array(about, f"{path}: {name}")
     if group and not can_list(str(path)):
-        raise DataError(f"{path}: HTTP has no listing of groups; name a variable of the root.")
+        raise DataError(f"{path}: HTTP cannot list groups; name a variable of the root.")
 
 
 def _no_codec(*_: Any, **__: Any) -> Any:
-    raise DataError("its numbers are pickled, which could run anything.")
+    raise DataError("its numbers are pickled, which could run any code.")
 
 
-_no_codec.from_config = _no_codec  # type: ignore[attr-defined]  # how a codec is made
+_no_codec.from_config = _no_codec  # type: ignore[attr-defined]  # called to make a codec
 
 
 def _store(path: Path) -> Any:
-    """What zarr opens: a folder, or files of a server, of which many are asked for at once."""
+    """Return what zarr opens: a folder, or a remote store with concurrent requests."""
     if not isinstance(path, RemotePath):
         return path
     zarr = library("zarr", "zarr", path)
@@ -232,8 +230,8 @@ def _store(path: Path) -> Any:
 
 @lru_cache(maxsize=4)
 def _stored(path: Path, variable: str, version: object) -> tuple[xr.Variable, Any]:
-    """The variable as stored, read where it is indexed, and its array in zarr; `version` is
-    another one if the store was written again, or is longer.
+    """Return the variable as stored, read on access, and its zarr array; `version` changes if the
+    store was rewritten or extended.
     """
     group, name = _within(variable)
     opened = _open(path, group, only=name)[name].variable
@@ -242,7 +240,9 @@ def _stored(path: Path, variable: str, version: object) -> tuple[xr.Variable, An
 
 
 def _version(path: Path, variable: str) -> object:
-    """That of the file with the shape of `variable`; by address it is asked for once a minute."""
+    """Return the version of the file with the shape of `variable`; for a remote store, a value that
+    changes every minute.
+    """
     if isinstance(path, RemotePath):
         return monotonic() // _ASKED_AGAIN
     for name in ("zarr.json", ".zarray"):

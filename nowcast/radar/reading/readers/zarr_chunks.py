@@ -1,14 +1,12 @@
-"""Chunks of a Zarr store that are not there: dry, or lost.
+"""Absent chunks of a Zarr store: decide whether they are dry or lost.
 
-Zarr leaves out chunks that hold nothing but the fill value, and reads what is not there as that
-value. If it means missing, nothing needs to be told apart. If it means dry, as 0 does in packed
-numbers of version 3, an absent chunk is dry weather, or was lost, or is not written yet. It counts
-as missing, not as dry,
+Zarr does not write chunks that contain only the fill value, and reads absent chunks as that value.
+If the fill value means missing, there is nothing to decide. If it means dry, as 0 does for packed
+numbers of version 3, an absent chunk may be dry, lost, or not yet written. It counts as missing if
 
-- if rain leads into it: of the pixels next to one of its sides, or of the frame before or after it,
-  at least half are wet;
-- or if another chunk is there that holds nothing but the fill value, so that this store leaves out
-  none.
+- rain borders on it: at least half of the pixels next to one of its sides, or of the frame before
+  or after it, are wet;
+- or another chunk with only the fill value was written, so this store writes all chunks.
 """
 
 import logging
@@ -27,7 +25,7 @@ from nowcast.radar.remote.path import RemotePath
 
 log = logging.getLogger(__name__)
 
-_WET = 0.5  # share of the pixels along a side from which rain leads into a chunk
+_WET = 0.5  # least share of wet pixels along a side for which rain borders on a chunk
 
 Box = tuple[slice, slice, slice]
 """Frames, rows and columns of the array."""
@@ -35,10 +33,10 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Chunks:
-    """How an array lies in its folder.
+    """The chunks of an array in its folder.
 
-    shape, sizes: of the array and of its chunks, as (frames, rows, columns). name: that of a
-    chunk's file, by its number along each.
+    shape, sizes: of the array and of its chunks, as (frames, rows, columns). name: returns the file
+    name of a chunk from its numbers along these axes.
     """
 
     folder: Path
@@ -52,7 +50,7 @@ class Chunks:
         return os.path.exists(os.path.join(self.folder, self.name(number)))
 
     def within(self, box: Box) -> Iterator[tuple[int, int, int]]:
-        """The numbers of the chunks that a box meets."""
+        """Yield the numbers of the chunks that overlap a box."""
         spans = [
             range(part.start // size, -(-part.stop // size))
             for part, size in zip(box, self.sizes, strict=True)
@@ -68,9 +66,9 @@ class Chunks:
 def mark_lost(
     values: Values, box: Box, chunks: Chunks, blank: float, read: Callable[[Box], Values]
 ) -> None:
-    """Make NaN of `values` (time, y, x), which are those of `box`, where a chunk was lost.
+    """Set `values` (time, y, x), the values of `box`, to NaN in lost chunks.
 
-    blank: what an absent chunk reads as. read: of a box, other values of the array.
+    blank: the value read for an absent chunk. read: reads any box of the array.
     """
     there = {
         number: _holds_other(values[_shifted(chunks.box(number), box)], blank)
@@ -93,7 +91,7 @@ def mark_lost(
 
 
 def _sides(number: tuple[int, int, int], chunks: Chunks) -> Iterator[Box]:
-    """What lies next to a chunk, in chunks that are there."""
+    """Yield the boxes that border on a chunk and belong to existing chunks."""
     box = chunks.box(number)
     for axis, step in product((0, 1, 2), (-1, 1)):
         near = [k + step if n == axis else k for n, k in enumerate(number)]
@@ -104,13 +102,13 @@ def _sides(number: tuple[int, int, int], chunks: Chunks) -> Iterator[Box]:
 
 
 def _is_wet(side: Values, blank: float) -> bool:
-    """Whether at least half of the pixels of some frame are wet."""
+    """Return whether at least half of the pixels of any frame are wet."""
     wet = (side != blank) & ~np.isnan(side)
     return bool((wet.mean(axis=(1, 2)) >= _WET).any())
 
 
 def _holds_other(values: Values, blank: float) -> bool:
-    """Whether some value of a chunk is not what an absent one reads as, so that it is there."""
+    """Return whether any value differs from that of an absent chunk, so the chunk must exist."""
     return bool((values != blank).any())
 
 
@@ -119,7 +117,7 @@ def _lies_within(inner: Box, outer: Box) -> bool:
 
 
 def _shifted(part: Box, box: Box) -> Box:
-    """A part of the array, counted from where `box` starts."""
+    """Return a part of the array relative to the start of `box`."""
     a, b, c = (
         slice(max(one.start - all.start, 0), max(one.stop - all.start, 0))
         for one, all in zip(part, box, strict=True)
@@ -130,15 +128,15 @@ def _shifted(part: Box, box: Box) -> Box:
 @lru_cache
 def _tell(folder: Path, name: str) -> None:
     log.warning(
-        "%s: its chunk %s is not there though rain leads into it, so it counts as missing.",
+        "%s: its chunk %s does not exist although rain borders on it, so it counts as missing.",
         folder,
         name,
     )
 
 
 def chunks_of(array: Any, folder: Path, axes: tuple[int | None, int, int]) -> Chunks:
-    """The chunks of an array of zarr. axes: where it has frames (None: it has none), rows and
-    columns; of others the first entry counts.
+    """Return the chunks of a zarr array. axes: its axes of frames (None: no such axis), rows and
+    columns; for other axes the first entry is used.
     """
     sizes = array.shards or array.chunks
 
