@@ -123,8 +123,7 @@ class Loggers:
                 fault = in_a_line(error)
                 if method == "start" and words[-1] == 0:
                     raise InputOutputError(
-                        f"loggers: {name} cannot start ({fault}); fix this, or remove it from"
-                        " loggers."
+                        f"loggers: {name} cannot start ({fault}); fix this, or leave it out."
                     ) from error
                 log.warning(
                     "the logger %s failed to %s (%s); the training continues without it",
@@ -206,5 +205,5 @@ def _added(name: str) -> Logger:
 def _unusable(name: str, fault: str) -> MissingLibraryError:
     return MissingLibraryError(
         f"{name}: the entry point of the package {package_of(plugins(LOGGERS)[name])} in {LOGGERS}"
-        f" {fault}; update the package, or remove the logger from loggers."
+        f" {fault}; update the package, or leave the logger out."
     )

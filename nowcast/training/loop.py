@@ -338,7 +338,7 @@ class Trainer:
             self.save(self.folder / "last.pt")
             self.processes.wait()  # when one process ends, a launcher ends the others at once
             log.info(
-                "stopped by a signal %s; checkpoint saved to %s",
+                "stopped by a signal %s; saved %s",
                 "before training"
                 if self._is_at_first_step()
                 else f"in epoch {self.progress.epoch + 1}",
