@@ -159,7 +159,7 @@ class RadarWindows:
             )
             raise DataError(
                 f"no gap-free window of {steps} frames, {sampling.min_wet_share:.0%} wet, from"
-                f" {period}; the data contain {held}. Give another period, or fewer steps.".replace(
+                f" {period}; the data hold {held}. Give another period, or fewer steps.".replace(
                     "T", " "
                 )
             )
