@@ -291,7 +291,9 @@ def test_a_layer_that_someone_watches_runs_plainly():
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64, torch.bfloat16])
 def test_frames_of_another_precision_are_refused(dtype):
     layer = ConvLSTM(1, 2, 3)
-    with pytest.raises(ValueError, match=r"frames: are torch\.\w+, but the weights are torch.float32"):
+    with pytest.raises(
+        ValueError, match=r"frames: are torch\.\w+, but the weights are torch.float32"
+    ):
         layer(torch.ones(1, 2, 1, 4, 4, dtype=dtype))
     with torch.autocast("cpu", torch.bfloat16):  # which converts them itself
         assert layer(torch.ones(1, 2, 1, 4, 4))[0].dtype == torch.bfloat16

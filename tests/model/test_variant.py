@@ -62,7 +62,9 @@ def test_converters_give_and_take_a_layer_by_value() -> None:
 
 
 def test_one_thing_given_both_ways_is_refused() -> None:
-    words = r"variant: given together with bias, stride; put all in Variant\(...\), or give all as key"
+    words = (
+        r"variant: given together with bias, stride; put all in Variant\(...\), or give all as key"
+    )
     with pytest.raises(ValueError, match=words):
         ConvLSTM(1, 2, 3, variant=Variant(), bias=True, stride=1)
 

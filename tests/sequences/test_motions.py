@@ -137,7 +137,9 @@ def test_motion_that_is_no_number_is_refused_where_it_is_read(
         motion = motion_of(*series)
         np.testing.assert_array_equal(motion[6], whole[6])
         for key in (7, slice(4, 9), [2, 7], slice(None)):
-            with pytest.raises(DataError, match=rf"{path.name}: this motion file is damaged .*; delete"):
+            with pytest.raises(
+                DataError, match=rf"{path.name}: this motion file is damaged .*; delete"
+            ):
                 motion[key]
 
 
