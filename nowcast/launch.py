@@ -1,5 +1,5 @@
-"""Which of several processes of one training this is, as torchrun and Slurm's srun tell it in the
-environment. Nothing heavy is imported here.
+"""Read from the environment variables of torchrun or Slurm's srun which process of a distributed
+training this is. Nothing heavy is imported here.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FIRST_PORT, PORTS = 20_000, 10_000
-"""Ports that processes under Slurm meet at: one for each job and step, modulo `PORTS`."""
+"""Ports at which processes under Slurm meet: one for each job and step, modulo `PORTS`."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ _current: list[Launch] = []
 
 
 def take_part(launch: Launch | None) -> None:
-    """Set which of several processes this is; None if it trains alone."""
+    """Set which of several processes this is; None for a training with one process."""
     _current[:] = [] if launch is None else [launch]
 
 
 def current() -> Launch | None:
-    """Return which of several processes this is, if it takes part in a training."""
+    """Return which of several processes this is; None for a training with one process."""
     return _current[0] if _current else None
 
 
 def launch_of(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """Return which process this is, or None if it trains alone."""
+    """Return which of several processes this is; None for a training with one process."""
     if "TORCHELASTIC_RUN_ID" in environment:
         found = _of_torchrun(environment)
     elif "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:

@@ -1,6 +1,6 @@
-"""The folders of training runs as a person compares them: settings, state, and scores so far.
+"""Read the folders of training runs for a comparison: settings, state, and scores so far.
 
-Nothing heavy is imported, and no checkpoint is read: a folder tells this while its run goes on.
+Nothing heavy is imported and no checkpoint is read, so this also works while a run goes on.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from nowcast.files import is_written, written_whole
 log = logging.getLogger(__name__)
 
 RECORD = Path(".hydra") / "config.yaml"
-"""The settings of a run, as the command line writes them when it starts."""
+"""The settings of a run, written by the command line when the run starts."""
 OVERRIDES = RECORD.with_name("overrides.yaml")
 FAILURE = "failed.txt"
-"""Why a job of a sweep failed; removed when it runs again."""
+"""The file that says why a job of a sweep failed; removed when the job runs again."""
 FINISHED, RUNNING, UNFINISHED, FAILED = "finished", "running", "unfinished", "failed"
 _MOST_BYTES = 2**20
 _MOST_METRICS = 2**26
@@ -51,10 +51,11 @@ _Row = Mapping[str, Any]
 class Run:
     """A training run.
 
-    state: 'finished', 'running', 'unfinished' or 'failed'. settings: by dotted keys; overrides:
-    what was given on the command line, by key. monitor: 'csi' or 'loss'. score: the best so far by
-    it, None if undefined or if no epoch is done. rows: the metrics of each epoch. epochs: how many
-    are done, of `planned`. seconds: of training and validation. failure: why it failed.
+    state: 'finished', 'running', 'unfinished' or 'failed'. settings: by dotted keys. overrides:
+    the settings given on the command line, by key. monitor: 'csi' or 'loss'. score: the best
+    monitored value so far, None if undefined or before the first epoch is done. rows: the metrics
+    of each epoch. epochs: how many of `planned` are done. seconds: of training and validation.
+    failure: why it failed.
     """
 
     folder: Path
@@ -73,7 +74,7 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return the runs below a folder, the best first; one that cannot be read is left out with a
+    """Return the runs below a folder, the best first. A run that cannot be read is skipped with a
     warning. Errors: DataError if none can be read.
     """
     runs, unread = list[Run](), list[DataError]()
@@ -85,14 +86,14 @@ def find_runs(folder: Path) -> list[Run]:
     if unread and not runs:
         raise unread[0]
     for one in unread:
-        log.warning("left out: %s", one)
+        log.warning("skipped: %s", one)
     return sorted(runs, key=rank)
 
 
 def read_run(folder: Path) -> Run:
-    """Return what a folder says of its run, which may go on meanwhile.
+    """Return the run recorded in a folder; it may still be running.
 
-    Errors: DataError, naming the file, for one that is no record of a run.
+    Errors: DataError, naming the file, if the folder holds no valid record of a run.
     """
     settings = dict(flat(_yaml(folder / RECORD, dict)))
     given = (str(word).lstrip("+~").partition("=") for word in _yaml(folder / OVERRIDES, list))
@@ -120,8 +121,8 @@ def read_run(folder: Path) -> Run:
 
 
 def finished_score(folder: Path) -> tuple[str, float] | None:
-    """Return the monitor and the score of a finished run, NaN if it is undefined; None for one that
-    is not finished. Errors: DataError for a damaged summary.json.
+    """Return the monitor and the score (NaN if undefined) of a finished run; None for a run that is
+    not finished. Errors: DataError for a damaged summary.json.
     """
     if _state(folder, " ".join(_lines(folder / FAILURE))) != FINISHED:
         return None
@@ -132,7 +133,7 @@ def finished_score(folder: Path) -> tuple[str, float] | None:
 
 
 def forget_failure(folder: Path) -> None:
-    """Forget why an earlier try in this folder failed."""
+    """Remove the record of an earlier failure in this folder."""
     (folder / FAILURE).unlink(missing_ok=True)
 
 
@@ -143,8 +144,8 @@ def record_failure(folder: Path, message: str) -> None:
 
 
 def rank(run: Run) -> tuple[bool, str, float, float]:
-    """Sort key, best first: runs with another monitor apart, equal scores by their validation loss,
-    an undefined score as 0, runs without any epoch last.
+    """Return a sort key, best first. Runs are grouped by monitor, and equal scores are ordered by
+    their validation loss. An undefined score counts as 0, and runs without an epoch come last.
     """
     if run.best_epoch is None:
         return True, run.monitor, 0.0, 0.0
@@ -158,11 +159,11 @@ def rank(run: Run) -> tuple[bool, str, float, float]:
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """Return eight digits that tell the settings of one training from those of another.
+    """Return eight hexadecimal digits that identify the settings of a training.
 
-    Left out is what makes no difference to the result, and what is off: null, false or empty. So a
-    key that a later version adds, off as before, makes no other training. Frames that are not
-    unpacked (data.cache=null) make another one.
+    Settings that do not affect the result are ignored, and so are those that are off (null, false
+    or empty). So a key that a later version adds changes nothing while it is off. data.cache=null
+    (frames that are not unpacked) does count.
     """
     values = dict(sorted(flat(settings)))
     plain = {key: value for key, value in values.items() if matters(key) and not _is_off(value)}
@@ -179,7 +180,7 @@ def _is_off(value: Any) -> bool:
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the settings that differ between runs, by key, each with its value for every run.
 
-    A key of the command line, such as model or experiment, stands for all that it sets.
+    A key given on the command line, such as model or experiment, stands for all keys that it sets.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings if matters(key))
     changing = [key for key in keys if _differs([run.settings.get(key) for run in runs])]
@@ -193,7 +194,7 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def rounded(value: str) -> str:
-    """Return a value of a setting as a table shows it: of a long number four digits."""
+    """Return a setting's value as shown in a table: long numbers are rounded to four digits."""
     try:
         return value if len(value) <= _LONGEST else f"{float(value):.4g}"
     except ValueError:
@@ -234,9 +235,9 @@ def _state(folder: Path, failure: str) -> str:
 
 
 def _text(path: Path, most: int = _MOST_METRICS) -> str | None:
-    """What a file holds, None if it is missing.
+    """Return the text of a file, or None if it is missing.
 
-    Errors: DataError, also if it is no regular file, for which a reader might wait.
+    Errors: DataError, also for anything but a regular file: reading a pipe could block.
     """
     try:
         with open(path, encoding="utf-8", opener=_without_waiting) as file:
@@ -261,7 +262,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> list[_Row]:
-    """The metrics of each epoch; half a last line, as a power cut leaves it, is none.
+    """Return the metrics of each epoch. An incomplete last line, as after a power cut, is skipped.
 
     Errors: DataError.
     """
@@ -283,7 +284,7 @@ def _row(path: Path, line: str) -> _Row:
 
 
 def _number(path: Path, value: Any) -> float | None:
-    """A number as a record holds it; None if it is undefined or not finite. Errors: DataError."""
+    """Return a number of a record; None if it is undefined or not finite. Errors: DataError."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise _damaged(path)
     try:
@@ -312,13 +313,13 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
 
 
 def _yaml(path: Path, kind: type) -> Any:
-    """What a record holds, empty if it is missing, or just begun. Errors: DataError if that is of
-    another kind.
+    """Return the content of a record, empty if the file is missing or still empty. Errors:
+    DataError if the content is of another kind.
     """
     text = _text(path, _MOST_BYTES) or ""
     try:
         found = _PlainLoader(text).get_single_data()
-    # of a value that is not what its tag says, PyYAML raises any error
+    # PyYAML may raise any error for a value that does not fit its tag
     except Exception as error:
         raise _damaged(path) from error
     found = kind() if found is None else found
@@ -328,7 +329,7 @@ def _yaml(path: Path, kind: type) -> Any:
 
 
 def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: damaged, or no record of a training.")
+    return DataError(f"{path}: damaged, or not a record of a training.")
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

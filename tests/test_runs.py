@@ -168,7 +168,7 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(
     make(folder / name)
     assert [one.folder.name for one in find_runs(tmp_path)] == ["good"]
     (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith(f"left out: {folder / name}: ") and "remove" not in said
+    assert said.startswith(f"skipped: {folder / name}: ") and "remove" not in said
     with pytest.raises(DataError, match=name):
         find_runs(folder)
 

@@ -1,4 +1,4 @@
-"""Models of the field in plain torch: past frames (b, t, c, h, w) → forecast frames (b, lead,
+"""Published models in plain PyTorch: past frames (b, t, c, h, w) → forecast frames (b, lead,
 c, h, w).
 """
 
@@ -27,14 +27,15 @@ MODELS: dict[str, type[nn.Module]] = {
 """Every model by its name in the configuration and in checkpoints.
 
 `forecast = model(frames, lead_steps, guide)`: frames (b, t, c, h, w) → (b, lead_steps, c, h, w), or
-output_channels for c. Models that feed their forecasts back take true frames in their place as
-`guide`, of the shape of the forecast, NaN where there are none; others refuse one. A model with
-`ahead_channels` also takes `ahead`, fields (b, lead_steps, ahead_channels, h, w).
+output_channels in place of c. Models that feed their forecasts back accept true frames as `guide`,
+of the shape of the forecast; NaN marks frames for which the forecast is fed back. Other models
+reject a guide. A model with `ahead_channels` also takes `ahead`, fields (b, lead_steps,
+ahead_channels, h, w).
 """
 
 
 _NOT_OF_NETWORK = ("name", "frame", "head", "thresholds", "grids")
-"""Settings that say how a network is used."""
+"""Settings that are not arguments of the network."""
 
 
 def build_model(
@@ -45,24 +46,24 @@ def build_model(
     *,
     mask: bool = False,
 ) -> nn.Module:
-    """Build a model, ours or of an installed package, from its settings.
+    """Build a model of this package or of an installed package from its settings.
 
     Args:
-        settings: `name`, one of `MODELS`, and the arguments of that model; with a `head` of
-            'probability' also `thresholds` in mm/h, for a `ProbabilityModel` of it, or if `grids`
-            is 'any' an `AnyGridModel`.
-        channels: of a past frame.
-        output_channels: of a forecast frame, if it has others than a past one, which a model that
-            feeds frames back cannot take.
-        ahead_channels: of fields known for each lead time, which only some models take.
-        mask: whether channel 1 of a past frame tells where the rain was measured.
+        settings: `name`, one of `MODELS` or of an installed package, and the arguments of that
+            model. With `head` 'probability' also `thresholds` in mm/h: the model is wrapped in a
+            `ProbabilityModel`, or if `grids` is 'any' in an `AnyGridModel`.
+        channels: channels of a past frame.
+        output_channels: channels of a forecast frame, if not those of a past frame. A model that
+            feeds frames back cannot have other channels.
+        ahead_channels: channels of the fields known for each lead time; only some models take them.
+        mask: whether channel 1 of a past frame marks where the rain was measured.
 
     Returns:
         The model, on the CPU: frames (b, t, c, h, w) → (b, lead_steps, c, h, w).
 
     Raises:
         KeyError: for an unknown name.
-        TypeError, ValueError: for arguments that the model does not take.
+        TypeError, ValueError: for arguments that the model does not accept.
 
     Example:
         >>> settings = {"name": "next_frame", "hidden_channels": [4], "kernel_sizes": [3]}
@@ -77,7 +78,7 @@ def build_model(
     if ahead_channels:
         arguments["ahead_channels"] = ahead_channels
     any_grid, seen = settings.get("grids") == "any", channels
-    if any_grid:  # the model itself adds what the newest frames show at full resolution
+    if any_grid:  # AnyGridModel itself adds the detail at full resolution
         arguments["output_grid"] = "cells"
         seen = channels + CONSTANTS
     if output_channels not in (None, seen):
@@ -111,10 +112,10 @@ __all__ = [
 
 FACE = {
     "probability_head": "a network that gives probabilities",
-    "pointwise": "what a step does between its convolutions, and when that is compiled",
-    "describe": "what a model is made of and what it costs",
-    "stacks": "what the networks have in common",
-    "unroll": "a cell over a whole sequence, and when that is learned from in segments",
-    "watched": "who would notice that a cell is not called",
+    "pointwise": "the elementwise part of a ConvLSTM step, and when it is compiled",
+    "describe": "the layers of a model, and what they cost",
+    "stacks": "helpers that the networks share",
+    "unroll": "a cell over a whole sequence, and gradient checkpointing",
+    "watched": "whether a cell may be replaced by the fast path",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they offer."""

@@ -1,4 +1,4 @@
-"""The probability of each threshold, and what those of the others tell of it."""
+"""Correct the probability of each threshold by the probabilities of the other thresholds."""
 
 import torch
 from torch import Tensor, nn
@@ -8,18 +8,18 @@ PARTS = 2
 
 
 class AcrossThresholds(nn.Module):
-    """The logit of the probability of each threshold, and what the others add to it:
+    """Add to the logit of each threshold t a learned combination of the others:
 
         L(t) + Σᵤ wₜᵤ(n) (L(u) - L(t)),   w(n) = w₀ + w₁ / n
 
-    L is the logit that the neighbourhoods of the newest frame give, n the lead time, 1 at least: in
-    timesteps, or in units of 5 minutes of a model for any grid. The share of pixels above a
-    threshold does not say how far above it they are: 0.5 mm/h lasts longer where 10 mm/h surrounds
-    it than where 1 mm/h does. Where all thresholds are equally likely, as far from any rain,
-    nothing is added. Its weights begin at zero.
+    L is the logit from the neighbourhoods of the newest frame. n is the lead time, at least 1: in
+    timesteps, or in units of 5 minutes in a model for any grid. The share of pixels above a
+    threshold does not show how far above it they are: 0.5 mm/h lasts longer when surrounded by
+    10 mm/h than by 1 mm/h. Nothing is added where all thresholds are equally likely, as far from
+    any rain. The weights start at zero.
 
     Args:
-        thresholds: how many.
+        thresholds: number of thresholds.
 
     Example:
         >>> across = AcrossThresholds(3)

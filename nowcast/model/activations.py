@@ -1,5 +1,5 @@
-"""Activations by name, each with its derivative as a function of its own value:
-back-propagation then keeps one number, not two.
+"""Activations by name, each with its derivative as a function of its own value, so that
+back-propagation keeps one number instead of two.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Function = Callable[[Tensor], Tensor]
 class Activation(NamedTuple):
     """y = value(x), and dy/dx = slope(y).
 
-    `apply_(x)` and `back_(gradient, y)` do the same in place, in as few passes as there are.
+    `apply_(x)` and `back_(gradient, y)` do the same in place, in as few passes as possible.
     """
 
     value: Function
@@ -60,19 +60,19 @@ ACTIVATIONS: dict[str, Activation] = {
     ),
     "identity": Activation(identity, torch.ones_like, lambda x: x, lambda d, y: d),
 }
-"""Values have names in this module or in torch, so that a layer that holds one can be pickled."""
+"""All functions are named, in this module or in torch, so that a layer can be pickled."""
 
 
 def activation(name_or_function: str | Function) -> Function:
-    """The function of that name, or the function itself.
+    """Return the function of that name, or the function itself.
 
-    Errors: ValueError for a name that there is not.
+    Errors: ValueError for an unknown name.
     """
     if not isinstance(name_or_function, str):
         return name_or_function
     if name_or_function not in ACTIVATIONS:
         raise ValueError(
-            f"{name_or_function!r} is no activation; choose {', '.join(ACTIVATIONS)}, or give a"
-            " function."
+            f"{name_or_function!r} is not an activation; choose {', '.join(ACTIVATIONS)}, or give"
+            " a function."
         )
     return ACTIVATIONS[name_or_function].value

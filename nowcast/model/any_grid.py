@@ -18,37 +18,37 @@ from nowcast.probability.neighbourhoods import (
 )
 
 TICK = 10.0
-"""Minutes of one step of the network into the future."""
+"""Minutes that one step of the network covers."""
 
 _USUAL = Spacing(pixel_km=1.0, minutes=5.0)
 """The spacing whose two constant inputs are zero."""
 
 CONSTANTS = 2
-"""Channels that tell the network the pixel size and the time step."""
+"""Constant channels that give the network the pixel size and the time step."""
 
 
 class AnyGridModel(ProbabilityModel):
-    """A `ProbabilityModel` that is told the pixel size and the time step of its frames.
+    """A `ProbabilityModel` that works for any pixel size and time step.
 
         logit p(t) = L(t) + A(t) + T(t) + C(t) + D(t)
 
     L and A are those of `ProbabilityModel`, but the weights of the neighbourhoods are a function of
     their width in km and of the lead time t in minutes. The network C steps by 10 minutes, whatever
-    the time step of the frames is, and is interpolated between: in the moving frame of reference a
-    forecast changes slowly. `Detail` D is D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is the
-    `Trend`. Two constant channels hold the pixel size and the time step, each as log2 of the ratio
-    to 1 km and to 5 minutes.
+    the time step of the frames, and is interpolated in between: in the moving frame of reference a
+    forecast changes slowly. D is a `Detail`, D₀ + D₁ · 5 min / t + D₂ · (5 min / t)². T is a
+    `Trend`. Two constant channels hold the pixel size and the time step, as log2 of the ratios to
+    1 km and to 5 minutes.
 
     Args:
-        network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w), with a last layer
+        network: frames (b, t, channels + 2, h, w) → (b, steps, k, h, w); its last layer is named
             `output`.
-        channels: of a frame as this model takes it.
+        channels: channels of a frame before the two constant channels are added.
         thresholds: (k,) in mm/h, rising.
-        mask: whether channel 1 of a frame tells where the rain, channel 0, was measured. Without it
-            there is no `Trend`, which would take what was not measured for dry.
+        mask: whether channel 1 of a frame marks where the rain, channel 0, was measured. Without
+            it there is no `Trend`, because missing pixels would be taken for dry.
 
     Raises:
-        ValueError: as `ProbabilityModel`.
+        ValueError: as for `ProbabilityModel`.
 
     Example:
         >>> from nowcast.model import EncoderForecaster
@@ -64,7 +64,7 @@ class AnyGridModel(ProbabilityModel):
     of_neighbourhoods = ("offsets", "slopes", "trend.weights", "across.weights")
 
     wants_spacing = True
-    """It is called with the spacing of its frames too."""
+    """The model is also called with the spacing of its frames."""
 
     def __init__(
         self, network: nn.Module, channels: int, thresholds: Sequence[float], *, mask: bool = False
@@ -93,9 +93,9 @@ class AnyGridModel(ProbabilityModel):
         Args:
             frames: (b, t, c, h, w), scaled, missing pixels 0.
             lead_steps: frames to forecast.
-            guide, ahead: None: nothing is fed back, and nothing is known ahead.
+            guide, ahead: None; this model neither feeds frames back nor takes fields ahead.
             newest: (b, h, w) rates of the newest frame in mm/h, NaN = missing.
-            spacing: of the frames.
+            spacing: pixel size and time step of the frames.
         """
         if newest is None:
             raise ValueError("newest: give the rates of the newest frame.")
@@ -121,19 +121,19 @@ class AnyGridModel(ProbabilityModel):
         return trend
 
     def _weights(self, leads: Tensor, octaves: Sequence[float]) -> Tensor:
-        """The weights (lead, k, s) of the neighbourhoods, of `leads` in units of 5 minutes."""
+        """Return the weights (lead, k, s) of the neighbourhoods; `leads` in units of 5 minutes."""
         offsets, slopes = (interpolated(one, octaves) for one in (self.offsets, self.slopes))
         return self.mixture(leads, offsets, slopes)
 
 
 def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
-    """Interpolate what is known at each step of 10 minutes.
+    """Interpolate values given every 10 minutes to other lead times.
 
-    Before the first step its value holds.
+    Before the first step its value is used.
 
     Args:
         coarse: (b, n, k, h, w) at 10, 20, … minutes.
-        minutes: (lead,) that are wanted, at most 10 n.
+        minutes: (lead,) wanted lead times, at most 10 n.
 
     Returns:
         (b, lead, k, h, w).
@@ -143,7 +143,7 @@ def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
         place = max(time / TICK - 1, 0.0)
         before, share = int(place), place - int(place)
         row[before] += 1 - share
-        if share:  # of a last step that is reached but for rounding, all
+        if share:  # at most the last step, which rounding may exceed
             row[min(before + 1, len(row) - 1)] += share
     if torch.equal(shares, torch.eye(len(minutes))):
         return coarse
@@ -153,12 +153,12 @@ def between_ticks(coarse: Tensor, minutes: Sequence[float]) -> Tensor:
 
 
 def _ticks(minutes: float) -> int:
-    """Steps of the network that reach so far."""
+    """Return how many steps of the network cover so many minutes."""
     return max(1, math.ceil(minutes / TICK - 1e-6))
 
 
 def _constants(frames: Tensor, spacing: Spacing) -> Tensor:
-    """The channels that tell the spacing, (b, t, 2, h, w)."""
+    """Return the constant channels that hold the spacing, (b, t, 2, h, w)."""
     values = (
         math.log2(spacing.pixel_km / _USUAL.pixel_km),
         _log_minutes(spacing),
@@ -168,10 +168,10 @@ def _constants(frames: Tensor, spacing: Spacing) -> Tensor:
 
 
 def octaves_of(pixel_km: float) -> list[float]:
-    """Return log2(1 + width in km) of each neighbourhood, for pixels so wide."""
+    """Return log2(1 + width in km) of each neighbourhood, for pixels of this size."""
     return [math.log2(1 + width_of(level) * pixel_km) for level in range(levels_for(pixel_km))]
 
 
 def _log_minutes(spacing: Spacing) -> float:
-    """The time between the frames that are seen, as log2 of the ratio to 5 minutes."""
+    """Return the time between the input frames, as log2 of its ratio to 5 minutes."""
     return math.log2(spacing.minutes * spacing.every / _USUAL.minutes)

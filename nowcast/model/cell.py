@@ -1,5 +1,5 @@
-"""One step of a convolutional LSTM: equation (3) of Shi et al. 2015 (arXiv 1506.04214) and the
-variants in use.
+"""One step of a convolutional LSTM: equation (3) of Shi et al. 2015 (arXiv 1506.04214) and its
+common variants.
 """
 
 import math
@@ -38,14 +38,14 @@ INITIALISATIONS: dict[str, Callable[[Tensor], object]] = {
     "glorot": nn.init.xavier_uniform_,
     "orthogonal": nn.init.orthogonal_,
 }
-"""'uniform' within ±1/√(inputs of one output), as PyTorch's convolutions; 'glorot' and
-'orthogonal' as Keras' layers.
+"""'uniform': within ±1/√(fan-in), as in PyTorch's convolutions; 'glorot' and 'orthogonal': as in
+Keras' layers.
 """
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What kind of ConvLSTM; see `ConvLSTM2d` for each.
+    """The variant of a ConvLSTM; `ConvLSTM2d` explains each field.
 
     Example:
         >>> Variant(peephole="none").padding
@@ -81,7 +81,7 @@ class Variant:
 
     @property
     def named_activations(self) -> tuple[str, str]:
-        """Both activations, of a variant that gives them by name."""
+        """Both activations of a variant that names them."""
         return cast(str, self.activation), cast(str, self.recurrent_activation)
 
 
@@ -102,24 +102,23 @@ class VariantOptions(TypedDict, total=False):
 
 
 class ConvLSTMCell(nn.Module):
-    """One layer of a ConvLSTM in one direction: its weights, and one step of it.
+    """One layer of a ConvLSTM in one direction: its weights and its step.
 
         i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)
         f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f)
         C_t = f_t ∘ C_{t−1} + i_t ∘ tanh(W_xc * X_t + W_hc * H_{t−1} + b_c)
         o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t + b_o)
-        H_t = o_t ∘ tanh(C_t)                                   (projected by W_hr where proj_size
-        is given)
+        H_t = o_t ∘ tanh(C_t)                                   (times W_hr if proj_size is given)
 
-    Gates are stacked along the channels in the order i, f, g, o (as in `torch.nn.LSTM`), g being
-    the tanh(…) of the third line. `ConvLSTM2d` documents the arguments.
+    Gates are stacked along the channels in the order i, f, g, o (as in `torch.nn.LSTM`); g is the
+    tanh(…) of the third line. `ConvLSTM2d` documents the arguments.
 
     Attributes:
-        weight_ih: W_x·, (4 hidden, input, *input kernel); None where input_channels is 0.
+        weight_ih: W_x·, (4 hidden, input, *input kernel); None if input_channels is 0.
         weight_hh: W_h·, (4 hidden, proj or hidden, *kernel).
-        bias: (4 hidden); None where there is none.
-        peephole: W_ci, W_cf, W_co, (3, hidden, *ones or *grid); None where there are none.
-        weight_hr: W_hr, (proj, hidden, *ones); None where there is no projection.
+        bias: (4 hidden), or None.
+        peephole: W_ci, W_cf, W_co, (3, hidden, *ones or *grid), or None.
+        weight_hr: W_hr, (proj, hidden, *ones); None without projection.
 
     Example:
         >>> cell = ConvLSTMCell(1, 4, 3)
@@ -208,8 +207,8 @@ class ConvLSTMCell(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the convolutions anew; biases and peepholes begin at 0, the forget gate's bias
-        at 1 with unit_forget_bias.
+        """Initialise all weights again. Biases and peepholes start at 0; with unit_forget_bias
+        the forget gate's bias starts at 1.
         """
         if self.weight_ih is not None:
             INITIALISATIONS[self.variant.input_init](self.weight_ih)
@@ -229,10 +228,9 @@ class ConvLSTMCell(nn.Module):
         state: CellState | None = None,
         recurrent_mask: Tensor | None = None,
     ) -> CellState:
-        """One frame (b, c, *grid) and the state before it → the state after it; zeros where no
-        state is given.
+        """One frame (b, c, *grid) and the state before it, by default zeros → the state after it.
 
-        recurrent_mask: as `step` takes it. Errors: ValueError as `check`.
+        recurrent_mask: as in `step`. Errors: ValueError, as in `check`.
         """
         self.check(None if frame is None else frame.shape, state)
         x = (
@@ -249,8 +247,9 @@ class ConvLSTMCell(nn.Module):
         )
 
     def check(self, frame: Sequence[int] | None, state: CellState | None) -> None:
-        """Errors: ValueError where a state does not fit a frame of shape (b, c, *grid), or
-        either of them the cell.
+        """Check that a frame of shape (b, c, *grid) and a state fit each other and the cell.
+
+        Errors: ValueError if not.
         """
         if state is not None and not (
             isinstance(state, tuple | list) and len(state) == 2 and all(map(torch.is_tensor, state))
@@ -264,8 +263,8 @@ class ConvLSTMCell(nn.Module):
         if frame is not None:
             if len(frame) != self.dimensions + 2 or frame[1] != self.input_channels:
                 raise ValueError(
-                    f"frame: (b, {self.input_channels}, *grid) of {self.dimensions} axes is wanted,"
-                    f" not {tuple(frame)}."
+                    f"frame: must be (b, {self.input_channels}, *grid) with {self.dimensions} grid"
+                    f" axes, not {tuple(frame)}."
                 )
             b, grid = frame[0], grid_after(frame[2:], self.input_kernel, self.input_shape)
         elif state is not None:
@@ -274,9 +273,9 @@ class ConvLSTMCell(nn.Module):
             raise ValueError("a layer without input needs a state.")
         if self.grid_size is not None and grid != self.grid_size:
             raise ValueError(
-                f"peephole='pixel': its weights are for states of {self.grid_size} pixels, and"
-                f" these have {grid}. Give grid_size=… the size of the frames, or take"
-                " peephole='channel', which fits grids of any size."
+                f"peephole='pixel': its weights are for states of {self.grid_size} pixels, but"
+                f" these have {grid}. Set grid_size to the size of the frames, or use"
+                " peephole='channel', which fits any grid."
             )
         parts = (
             ()
@@ -288,19 +287,19 @@ class ConvLSTMCell(nn.Module):
         for part, name, channels in parts:
             if part.shape != (b, channels, *grid):
                 raise ValueError(
-                    f"state: {name} of a layer is wanted as (b, c, *grid) = {(b, channels, *grid)},"
+                    f"state: {name} of a layer must be (b, c, *grid) = {(b, channels, *grid)},"
                     f" not {tuple(part.shape)}."
                 )
 
     def gates_of_input(self, frames: Tensor) -> Tensor:
-        """W_x· * X + b: (n, c, *grid) → (n, 4 hidden, *grid of the state); n may be all steps
-        of all sequences at once.
+        """W_x· * X + b: (n, c, *grid) → (n, 4 hidden, *grid of the state); n may count all steps
+        of all sequences.
         """
         assert self.weight_ih is not None
         return convolve(frames, self.weight_ih, self.bias, self.input_shape)
 
     def gates_of_bias(self, dtype: torch.dtype) -> Tensor:
-        """b alone, for a layer without input: (1, 4 hidden, *ones)."""
+        """Only b, for a layer without input: (1, 4 hidden, *ones)."""
         bias = (
             self.weight_hh.new_zeros(4 * self.hidden_channels) if self.bias is None else self.bias
         )
@@ -309,10 +308,10 @@ class ConvLSTMCell(nn.Module):
     def step(
         self, x: Tensor, hidden: Tensor, cell: Tensor, recurrent_mask: Tensor | None = None
     ) -> CellState:
-        """One step of equation (3), from the input's share of the gates x = W_x· * X_t + b (b, 4
-        hidden, *grid).
+        """One step of equation (3). x = W_x· * X_t + b (b, 4 hidden, *grid) is the input's part of
+        the gates.
 
-        recurrent_mask: (b, proj or hidden, *grid) to multiply H_{t−1} with before its convolution.
+        recurrent_mask: (b, proj or hidden, *grid), multiplied with H_{t−1} before the convolution.
         """
         seen = hidden if recurrent_mask is None else hidden * recurrent_mask
         x_i, x_f, x_g, x_o = (
@@ -331,8 +330,8 @@ class ConvLSTMCell(nn.Module):
         ), cell
 
     def zero_state(self, x: Tensor) -> CellState:
-        """The state before anything was seen, from gates (b, 4 hidden, *grid): H in their
-        precision, C in float32 at least.
+        """Return the initial state for gates (b, 4 hidden, *grid): H in their precision, C in
+        float32 or wider.
         """
         b, _, *grid = x.shape
         dtype = torch.promote_types(x.dtype, torch.float32)

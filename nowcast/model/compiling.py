@@ -1,8 +1,8 @@
-"""Where `torch.compile` keeps what it made: in a folder of the user's own, because it loads and
-runs what it finds there.
+"""Keep the cache of `torch.compile` in a private folder of the user, because PyTorch loads and
+runs the code that it finds there.
 
-PyTorch's default is /tmp/torchinductor_USER: anyone may make that folder first, and put code into
-it.
+PyTorch's default is /tmp/torchinductor_USER: any user could create that folder first and put code
+into it.
 """
 
 import atexit
@@ -20,7 +20,7 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def keep_cache_private() -> None:
-    """Name the folders of Inductor and Triton in the environment, each unless the user has."""
+    """Set the environment variables for the caches of Inductor and Triton, unless already set."""
     missing = [name for name in (_INDUCTOR, _TRITON) if not os.environ.get(name)]
     if not missing:
         return
@@ -30,8 +30,8 @@ def keep_cache_private() -> None:
 
 
 def private_folder() -> Path:
-    """`nowcast` in the user's folder of caches; a folder for this process only, removed at its
-    end, if that cannot be private.
+    """Return the folder `nowcast` in the user's cache folder. If it cannot be private, return a
+    temporary folder that is removed when this process ends.
     """
     try:
         folder = _caches() / "nowcast"
@@ -40,29 +40,30 @@ def private_folder() -> Path:
             part.mkdir(mode=0o700, exist_ok=True)
             _refuse_shared(part)
         return folder
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         folder = Path(tempfile.mkdtemp(prefix="nowcast-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        log.info("compiled kernels are kept for this process only: %s", error)
+        log.info("compiled kernels are cached for this process only: %s", error)
         return folder
 
 
 def _caches() -> Path:
-    """XDG_CACHE_HOME, which must be absolute to count, or ~/.cache."""
+    """Return XDG_CACHE_HOME if it is an absolute path, else ~/.cache."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return named if named.is_absolute() else Path.home() / ".cache"
 
 
 def _refuse_shared(folder: Path) -> None:
-    """Errors: PermissionError where another user owns the folder or may write in it, or this
-    one may not; OSError.
+    """Check that only this user owns the folder and may write to it.
+
+    Errors: PermissionError if not; OSError.
     """
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
-        raise PermissionError(f"{folder}: is not a folder of this user's own.")
+        raise PermissionError(f"{folder}: is not a folder owned by this user.")
     if about.st_mode & _OTHERS_MAY_WRITE:
         raise PermissionError(
-            f"{folder}: other users may write in it; take that away with chmod 700."
+            f"{folder}: other users may write to it; prevent that with chmod 700."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder}: cannot be written.")
+        raise PermissionError(f"{folder}: is not writable.")

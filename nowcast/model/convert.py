@@ -1,11 +1,10 @@
-"""Weights of other libraries' ConvLSTM layers made ours, and back to Keras: a trained layer changes
-hands in a line.
+"""Convert trained ConvLSTM layers of other libraries to ours, and ours to Keras, in one line.
 
     layer = convert.from_ndrplz(old.state_dict())
 
-Each function takes all weights of a layer and nothing else: DataError names the first that is
-missing, too many or of a shape that does not fit. Weights are copied, and keep their precision and
-device. What weights do not tell is given by `options`, in the names of `ConvLSTM2d` (batch_first,
+Each function takes exactly the weights of one layer: DataError names the first weight that is
+missing, unexpected or of the wrong shape. Weights are copied and keep their precision and device.
+Options that weights do not contain are given as `options`, named as in `ConvLSTM2d` (batch_first,
 dropout, return_sequences, …).
 """
 
@@ -28,41 +27,41 @@ from nowcast.model.keras_hdf5 import as_bfloat16
 Cell = dict[str, Tensor]
 """The parameters of one `ConvLSTMCell` by name."""
 
-OPTIONS = {  # "dropout", between layers, where there are several
+OPTIONS = {  # "dropout" acts between layers, so only stacks have it
     "batch_first", "dropout", "input_dropout", "recurrent_dropout", "stride", "padding", "dilation",
     "activation", "recurrent_activation", "return_sequences", "return_state", "go_backwards",
     "stateful",
 }  # fmt: skip
 
 KERAS_DEFAULTS = {"padding": "valid", "return_sequences": False, "return_state": False}
-"""Where Keras' defaults are not ours."""
+"""Keras' defaults that differ from ours."""
 
 KINDS: dict[int, type[ConvLSTMNd]] = {1: ConvLSTM1d, 2: ConvLSTM2d, 3: ConvLSTM3d}
 
 
 class _Weights:
-    """A library's weights by name, each handed out once, so that what nobody asked for is found."""
+    """A library's weights by name. Each is handed out once, so that unused ones are found."""
 
     def __init__(self, library: str, weights: Mapping[str, Tensor]) -> None:
         if not isinstance(weights, Mapping) or not all(
             isinstance(weight, Tensor) for weight in weights.values()
         ):
             raise DataError(
-                f"{library}: tensors by name are wanted, as module.state_dict() gives them."
+                f"{library}: give tensors by name, as module.state_dict() returns them."
             )
         self.library, self.left = library, dict(weights)
 
     def take(self, name: str, *shape: int | None) -> Tensor:
-        """The weight of that name and shape, None being any number.
+        """Return and remove the weight of that name and shape; None in a shape is any number.
 
-        Errors: DataError where there is no such weight.
+        Errors: DataError if it is missing or does not fit.
         """
         weight = self.look(name, *shape)
         del self.left[name]
         return weight
 
     def look(self, name: str, *shape: int | None) -> Tensor:
-        """`take` without taking it away."""
+        """`take` without removing the weight."""
         if name not in self.left:
             raise DataError(
                 f"{self.library}: weight {name!r} is missing among"
@@ -77,14 +76,13 @@ class _Weights:
             )
         if not weight.is_floating_point():
             raise DataError(
-                f"{self.library}: weight {name!r} is of {weight.dtype}, not of floating-point"
-                " numbers."
+                f"{self.library}: weight {name!r} is {weight.dtype}, not floating-point."
             )
         return weight
 
     def misshapen(self, name: str, weight: Tensor, wanted: str) -> DataError:
         return DataError(
-            f"{self.library}: weight {name!r} has shape {tuple(weight.shape)}; {wanted} is wanted."
+            f"{self.library}: weight {name!r} has shape {tuple(weight.shape)}; expected {wanted}."
         )
 
     def drop(self, name: str) -> None:
@@ -93,15 +91,15 @@ class _Weights:
     def finish(self) -> None:
         if self.left:
             raise DataError(
-                f"{self.library}: its layer has no weight {', '.join(map(repr, self.left))}."
+                f"{self.library}: its layer has no weight named {', '.join(map(repr, self.left))}."
             )
 
 
 def from_ndrplz(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLSTM2d:
-    """The layer of ndrplz/ConvLSTM_pytorch (`ConvLSTM` or one `ConvLSTMCell`) with these weights.
+    """Convert a layer of ndrplz/ConvLSTM_pytorch (`ConvLSTM` or one `ConvLSTMCell`).
 
-    Layout: `cell_list.{k}.conv.weight` (4h, c + h, kh, kw) over channels of X and then H, and
-    `.bias` (4h) or none; gates in the order i, f, o, g; no peepholes. That library's own default is
+    Layout: `cell_list.{k}.conv.weight` (4h, c + h, kh, kw), channels of X before those of H, and
+    optionally `.bias` (4h); gates in the order i, f, o, g; no peepholes. That library's default is
     batch_first=False.
     """
 
@@ -124,14 +122,13 @@ def from_ndrplz(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLSTM2d:
 
 
 def from_automan000(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLSTM2d:
-    """The layer of automan000/Convolutional_LSTM_PyTorch (`ConvLSTM` or one `ConvLSTMCell`) with
-    these weights.
+    """Convert a layer of automan000/Convolutional_LSTM_PyTorch (`ConvLSTM` or one `ConvLSTMCell`).
 
     Layout: `cell{k}.Wx·.weight` (h, c, kh, kw), `.Wx·.bias` (h) and `.Wh·.weight` (h, h, kh, kw)
-    for the gates i, f, c, o; and `.Wci`, `.Wcf`, `.Wco` (1, h, height, width), which that library
-    keeps out of its state dict and at zero: without them the layer has no peepholes, with them
-    peephole='pixel'. Its `step` and `effective_step` are arguments of a call here, `layer(frame,
-    steps=…, effective_steps=…)`.
+    for the gates i, f, c, o; optionally `.Wci`, `.Wcf`, `.Wco` (1, h, height, width). That library
+    keeps the latter at zero and out of its state dict: without them the layer has no peepholes,
+    with them peephole='pixel'. Its `step` and `effective_step` are arguments of the call here:
+    `layer(frame, steps=…, effective_steps=…)`.
     """
 
     def read(weights: _Weights, prefix: str) -> Cell:
@@ -160,18 +157,16 @@ def from_automan000(state_dict: Mapping[str, Tensor], **options: Any) -> ConvLST
 def from_openstl(
     state_dict: Mapping[str, Tensor], *, forget_bias: float = 0.0, **options: Any
 ) -> ConvLSTM2d:
-    """The layers of OpenSTL's `ConvLSTM_Model` (or one of its `ConvLSTMCell`) with these weights;
-    without layer_norm.
+    """Convert the layers of OpenSTL's `ConvLSTM_Model` (or one `ConvLSTMCell`) without layer_norm.
 
     Layout: `cell_list.{k}.conv_x.0.weight` (4h, c, kh, kw) and `.conv_h.0.weight` (4h, h, kh, kw);
-    gates in the order i, f, g, o; no biases, no peepholes. A cell's `conv_o` and `conv_last` are
-    never used there and are left out; the model's own `conv_last`, which makes a frame of the last
-    layer's H, is a 1×1 `torch.nn.Conv2d` that stays the caller's.
+    gates in the order i, f, g, o; no biases, no peepholes. OpenSTL never uses a cell's `conv_o` and
+    `conv_last`, so they are dropped. So is the model's own `conv_last`, the 1×1 `torch.nn.Conv2d`
+    that turns the last layer's H into a frame: the caller has to keep it.
 
     Args:
-        forget_bias: what the forget gate adds before its σ. OpenSTL's ConvLSTM has a `_forget_bias`
-        of 1 that it never
-            adds; 1.0 is for copies of the cell that do.
+        forget_bias: added to the forget gate before its σ. OpenSTL's ConvLSTM has a `_forget_bias`
+            of 1 but never adds it; use 1.0 for copies of the cell that do.
     """
 
     def read(weights: _Weights, prefix: str) -> Cell:
@@ -180,7 +175,7 @@ def from_openstl(
         ):
             raise DataError(
                 f"{weights.library}: {prefix}conv_x.1 is a layer norm (layer_norm=True), which our"
-                " layer has not."
+                " layer does not have."
             )
         weight_ih = weights.take(f"{prefix}conv_x.0.weight", None, None, None, None)
         h = weight_ih.shape[0] // 4
@@ -202,76 +197,77 @@ def from_openstl(
 
 
 def from_keras(weights: Sequence[Any], **options: Any) -> ConvLSTMNd:
-    """The ConvLSTM1d, 2d or 3d that computes what Keras' ConvLSTM1D, 2D or 3D does with these
-    weights.
+    """Convert a ConvLSTM1D, 2D or 3D of Keras to a ConvLSTM1d, 2d or 3d with the same results.
 
     Layout: `layer.get_weights()`, that is kernel (*kernel, c, 4h), recurrent kernel (*kernel, h,
     4h) and, with use_bias, bias (4h); gates in the order i, f, c, o; no peepholes. Our frames have
-    channels first, (b, t, c, *grid), whatever data_format was. Options that are not given are
-    Keras' defaults (padding='valid', return_sequences=False, return_state=False); Keras' names are
-    strides → stride, dilation_rate → dilation, dropout → input_dropout. The 'hard_sigmoid' of Keras
-    2, the default of its gates, is `nowcast.model.keras_files.hard_sigmoid_of_keras_2`. Results are
-    equal but while training with dropout, which Keras draws for each gate.
+    channels first, (b, t, c, *grid), whatever data_format was.
+
+    Options default to Keras' defaults (padding='valid', return_sequences=False,
+    return_state=False). Keras' names translate as strides → stride, dilation_rate → dilation,
+    dropout → input_dropout. The 'hard_sigmoid' of Keras 2, the default of its gates, is
+    `nowcast.model.keras_files.hard_sigmoid_of_keras_2`. Results differ only in training with
+    dropout, which Keras draws for each gate.
     """
     return _from_keras("Keras", weights, options)
 
 
 def from_keras_file(path: str | Path, layer: str | None = None, **options: Any) -> ConvLSTMNd:
-    """`from_keras` of a layer in a file of Keras or TensorFlow; Keras itself is not needed.
+    """Convert a ConvLSTM layer from a file of Keras or TensorFlow; Keras itself is not needed.
 
     Args:
-        path: what `model.save` or `model.save_weights` wrote: `.keras`, `.h5`, `.weights.h5`, or
-        the `.weights.json` of sharded
-            weights. A whole model tells the layer's options, except initialisers, regularisers and
-            constraints, which are left out; weights tell none.
-        layer: its name in the model; needed where the model has several ConvLSTM layers.
-        options: what the file does not tell, or to be otherwise, in our names.
+        path: a file written by `model.save` or `model.save_weights`: `.keras`, `.h5`,
+            `.weights.h5`, or the `.weights.json` of sharded weights. The file of a whole model
+            contains the layer's options (initialisers, regularisers and constraints are ignored);
+            a file of weights contains none.
+        layer: name of the layer in the model; needed if the model has several ConvLSTM layers.
+        options: options that the file does not contain or that override it, in our names.
 
-    Errors: MissingInputError where there is no file; DataError where it is damaged or no Keras
-    file, has no such layer or more than one, or where the layer has an activation that is not ours
-    and `options` gives no other.
+    Errors: MissingInputError if the file is missing; DataError if it is damaged or not a Keras
+    file, has no such layer or several, or if the layer has an unknown activation and `options`
+    gives no other.
     """
     weights, told = read_layer(path, layer, options)
     return _from_keras(str(path), weights, {**told, **options})
 
 
 def to_keras(layer: ConvLSTMNd | ConvLSTMCell) -> list[numpy.ndarray[Any, Any]]:
-    """Kernel, recurrent kernel and bias, if any, for `set_weights` of a Keras ConvLSTM; see
+    """Return kernel, recurrent kernel and bias, if any, for `set_weights` of a Keras ConvLSTM; see
     `from_keras` for the layout.
 
-    Errors: DataError for what Keras has not: peepholes other than zero, a projection, kernels of
-    two sizes, no input. A stack is converted cell by cell, `to_keras(stack.cells[k])`.
+    Convert a stack cell by cell: `to_keras(stack.cells[k])`. Errors: DataError for features that
+    Keras lacks: nonzero peepholes, a projection, kernels of two sizes, a layer without input.
     """
     if isinstance(layer, ConvLSTMNd):
         if len(layer.cells) != 1:
             raise DataError(
-                f"a Keras layer is one cell, this has {len(layer.cells)}; convert each:"
+                f"a Keras layer is one cell, but this layer has {len(layer.cells)}; convert each:"
                 " to_keras(layer.cells[k])."
             )
         return to_keras(layer.cells[0])  # type: ignore[arg-type]
     if layer.weight_ih is None:
-        raise DataError("a Keras ConvLSTM has an input, this has none.")
+        raise DataError("a Keras ConvLSTM has an input, but this layer has none.")
     if layer.weight_hr is not None:
         raise DataError("a Keras ConvLSTM has no projection (proj_size).")
     if layer.peephole is not None and layer.peephole.any():
-        raise DataError("a Keras ConvLSTM has no peepholes, and these are not zero.")
+        raise DataError("a Keras ConvLSTM has no peepholes, but this layer's are not zero.")
     if layer.weight_ih.shape[2:] != layer.weight_hh.shape[2:]:
         sizes = " and ".join(str(tuple(w.shape[2:])) for w in (layer.weight_ih, layer.weight_hh))
-        raise DataError(f"a Keras ConvLSTM has kernels of one size, these are {sizes}.")
+        raise DataError(f"a Keras ConvLSTM has kernels of one size, but these are {sizes}.")
     kernels = [w.movedim((0, 1), (-1, -2)) for w in (layer.weight_ih, layer.weight_hh)]
     arrays = (*kernels, *([] if layer.bias is None else [layer.bias]))
     return [_numbers(weight.detach().cpu()).contiguous().numpy().copy() for weight in arrays]
 
 
 def _numbers(weight: Tensor) -> Tensor:
-    """The same numbers in a precision that NumPy has."""
+    """Return the same numbers in a precision that NumPy supports."""
     return weight.float() if weight.dtype == torch.bfloat16 else weight
 
 
 def _from_keras(source: str, weights: Sequence[Any], options: Mapping[str, Any]) -> ConvLSTMNd:
     if len(weights) not in (2, 3):
         raise DataError(
-            f"{source}: a ConvLSTM has a kernel, a recurrent kernel and perhaps a bias, not"
+            f"{source}: a ConvLSTM has a kernel, a recurrent kernel and an optional bias, not"
             f" {len(weights)} weights."
         )
     names = ("kernel", "recurrent_kernel", "bias")
@@ -283,7 +279,7 @@ def _from_keras(source: str, weights: Sequence[Any], options: Mapping[str, Any])
     kernel = named.take("kernel", *(None,) * (dimensions + 2))
     if dimensions not in KINDS or kernel.shape[-1] % 4:
         raise named.misshapen(
-            "kernel", kernel, "(*kernel, input, 4 hidden), the kernel having one to three axes,"
+            "kernel", kernel, "(*kernel, input, 4 hidden) with a kernel of one to three axes"
         )
     h = kernel.shape[-1] // 4
     recurrent = named.take("recurrent_kernel", *kernel.shape[:-2], h, 4 * h)
@@ -303,9 +299,7 @@ def _tensor(source: str, name: str, weight: Any) -> Tensor:
     if array.dtype.name == "bfloat16":
         return as_bfloat16(array)
     if array.dtype.kind != "f":
-        raise DataError(
-            f"{source}: weight {name!r} is of {array.dtype}, not of floating-point numbers."
-        )
+        raise DataError(f"{source}: weight {name!r} is {array.dtype}, not floating-point.")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
@@ -323,8 +317,8 @@ def _stack(
     read: Callable[[_Weights, str], Cell],
     options: Mapping[str, Any],
 ) -> ConvLSTM2d:
-    """The layers that stand under the prefix, from number 0 on, or the one cell of a state dict
-    without prefix.
+    """Build the layers numbered from 0 under the prefix, or the one cell of a state dict without
+    prefix.
     """
     weights = _Weights(library, state_dict)
     weights.left = _without_prefix(weights.left, prefix, first)
@@ -338,18 +332,17 @@ def _stack(
         kernel = tuple(cell["weight_hh"].shape[2:])
         if any(n % 2 == 0 for n in kernel):
             raise DataError(
-                f"{library}: layer {k} has a kernel of {kernel}; with its padding an even kernel"
-                " changes the grid."
+                f"{library}: layer {k} has a kernel of {kernel}; an even kernel changes the size"
+                " of the grid with this library's padding."
             )
     return _build(library, ConvLSTM2d, cells, options)  # type: ignore[return-value]
 
 
 def _without_prefix(weights: Mapping[str, Tensor], prefix: str, first: str) -> dict[str, Tensor]:
-    """Without what wrappers put before every name: 'module.' (DataParallel), 'model.' (Lightning),
-    '_orig_mod.' (torch.compile).
+    """Remove the prefix that a wrapper puts before every name: 'module.' (DataParallel), 'model.'
+    (Lightning), '_orig_mod.' (torch.compile).
 
-    prefix, first: as `_stack` has them; names that do not begin alike are left as they are, to be
-    refused.
+    prefix, first: as in `_stack`. Names without a common prefix are unchanged, and rejected later.
     """
     numbered = "[0-9]+".join(map(re.escape, prefix.split("{}")))
     layer = re.compile(rf"(^|.*?\.){numbered}")
@@ -366,18 +359,18 @@ def _without_prefix(weights: Mapping[str, Tensor], prefix: str, first: str) -> d
 def _build(
     library: str, kind: type[ConvLSTMNd], cells: Sequence[Cell], options: Mapping[str, Any]
 ) -> ConvLSTMNd:
-    """A layer of the cells' sizes with their weights."""
+    """Build a layer of the cells' sizes with their weights."""
     allowed = OPTIONS if len(cells) > 1 else OPTIONS - {"dropout"}
     if strangers := set(options) - allowed:
         raise TypeError(
-            f"{', '.join(sorted(strangers))}: no option here; the options are"
+            f"{', '.join(sorted(strangers))}: unknown option; the options are"
             f" {', '.join(sorted(allowed))}."
         )
     for k, (below, above) in enumerate(pairwise(cells)):
         if below["weight_hh"].shape[1] != above["weight_ih"].shape[1]:
             gives, takes = below["weight_hh"].shape[1], above["weight_ih"].shape[1]
             raise DataError(
-                f"{library}: layer {k} gives {gives} channels, layer {k + 1} takes {takes}."
+                f"{library}: layer {k} returns {gives} channels, but layer {k + 1} takes {takes}."
             )
         if below.keys() != above.keys():
             raise DataError(
@@ -390,7 +383,7 @@ def _build(
             )
     if len(precisions := {str(weight.dtype) for cell in cells for weight in cell.values()}) > 1:
         raise DataError(
-            f"{library}: weights of one precision are wanted, not of"
+            f"{library}: all weights must have one precision, not"
             f" {' and '.join(sorted(precisions))}."
         )
     first = cells[0]

@@ -1,5 +1,5 @@
-"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer, to images what
-`torch.nn.LSTM` is to vectors.
+"""The convolutional LSTM of Shi et al. 2015 (arXiv 1506.04214) as a layer: `torch.nn.LSTM` for
+images.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from nowcast.model.unroll import unroll
 
 Stacked = Tensor | tuple[Tensor, ...]
 """States of all layers and directions in the order of `torch.nn.LSTM`: one tensor (layers ·
-directions, b, c, *grid), or a tuple of tensors (b, c, *grid) where the layers differ in size.
+directions, b, c, *grid), or a tuple of tensors (b, c, *grid) if the layers differ in size.
 """
 
 
@@ -31,8 +31,8 @@ _SHOWN = (
 
 
 class ConvLSTMNd(nn.Module):
-    """The one code of ConvLSTM1d, ConvLSTM2d and ConvLSTM3d, which differ in the number of axes
-    of the grid alone.
+    """The base class of ConvLSTM1d, ConvLSTM2d and ConvLSTM3d, which differ only in the number of
+    axes of the grid.
     """
 
     dimensions: ClassVar[int]
@@ -77,17 +77,17 @@ class ConvLSTMNd(nn.Module):
             ("recurrent_dropout", recurrent_dropout),
         ):
             if not 0 <= share < 1:
-                raise ValueError(f"{name}: a share of 0 or more and below 1, not {share}.")
+                raise ValueError(f"{name}: must be at least 0 and below 1, not {share}.")
         if dropout and len(hidden) == 1:
             warnings.warn(
-                f"dropout={dropout}: is between layers, so it does nothing with one layer; see"
-                " input_dropout, or give more layers.",
+                f"dropout={dropout}: acts between layers, so it does nothing with one layer; use"
+                " input_dropout, or more layers.",
                 stacklevel=2,
             )
         if bidirectional and (go_backwards or stateful):
             raise ValueError(
-                "bidirectional: sees the whole sequence from both ends, so it can be neither"
-                " go_backwards nor stateful."
+                "bidirectional: reads the whole sequence from both ends, so it cannot be combined"
+                " with go_backwards or stateful."
             )
         self.input_channels, self.hidden_channels, self.num_layers = (
             whole(input_channels, "input_channels"),
@@ -133,23 +133,21 @@ class ConvLSTMNd(nn.Module):
         directions · (proj or hidden).
 
         Args:
-            frames: (b, t, c, *grid), or (t, b, c, *grid) with batch_first=False, or (t, c, *grid)
-            of one sequence, or a
-                PackedSequence; with `steps` one frame (b, c, *grid) that is repeated, or None for a
-                layer without input.
-            state: (h_0, c_0) in the form of (h_n, c_n), without b for one sequence; zeros where not
-            given, or what a
-                stateful layer carries.
-            lengths: frames of each sequence, from 1 to t; outputs past it are 0, and states are
-            those at its end.
+            frames: (b, t, c, *grid); (t, b, c, *grid) with batch_first=False; (t, c, *grid) for one
+                sequence; or a PackedSequence. With `steps`, one frame (b, c, *grid) to repeat, or
+                None for a layer without input.
+            state: (h_0, c_0) in the form of (h_n, c_n), without b for one sequence. By default
+                zeros, or the state that a stateful layer carries.
+            lengths: number of frames of each sequence, from 1 to t; later outputs are 0, and
+                (h_n, c_n) are the states at its end.
             steps: number of steps of a repeated frame, or of a layer without input.
             effective_steps: which steps to return, counted from 0.
 
-        Errors: ValueError where frames, state, lengths or steps do not fit the layer.
+        Errors: ValueError if frames, state, lengths or steps do not fit the layer.
         """
         if isinstance(frames, torch.fx.Proxy):
             raise ValueError(
-                "torch.fx.symbolic_trace cannot follow a recurrent layer; make it a leaf, or use"
+                "torch.fx.symbolic_trace cannot trace a recurrent layer; make it a leaf, or use"
                 " torch.export."
             )
         if (frames is None) != (self.input_channels == 0):
@@ -197,7 +195,7 @@ class ConvLSTMNd(nn.Module):
         )
 
     def reset_state(self) -> None:
-        """Let a stateful layer forget what it carries from call to call."""
+        """Forget the state that a stateful layer carries from call to call."""
         self._carried = None
 
     def _run(
@@ -208,8 +206,8 @@ class ConvLSTMNd(nn.Module):
         steps: int,
         lengths: Tensor | None,
     ) -> tuple[Tensor, CellState]:
-        """Cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in order
-        of time, state after the last.
+        """Run cell k over frames (t, b, c, *grid), or (1, b, c, *grid) to repeat → outputs in time
+        order, and the state after the last step.
         """
         cell = cast(ConvLSTMCell, self.cells[k])
         try:
@@ -218,7 +216,7 @@ class ConvLSTMNd(nn.Module):
             if self._carried is None or state is not self._carried[k]:
                 raise
             raise ValueError(
-                f"{error} A stateful layer carries it from call to call, until reset_state()."
+                f"{error} A stateful layer keeps its state from call to call until reset_state()."
             ) from None
         backwards = k % self.directions == 1
         if sequence is not None and backwards:
@@ -237,8 +235,8 @@ class ConvLSTMNd(nn.Module):
         lengths: Tensor | Sequence[int] | None,
         steps: int | None,
     ) -> tuple[Tensor | None, Tensor | None, bool]:
-        """(t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the length of each
-        sequence; whether there is a batch.
+        """Return the frames as (t, b, c, *grid), or (1, b, c, *grid) of a frame to repeat; the
+        length of each sequence; and whether the frames have a batch axis.
         """
         if steps is not None and steps < 1:
             raise ValueError(f"steps: 1 or more, not {steps}.")
@@ -247,8 +245,8 @@ class ConvLSTMNd(nn.Module):
             steps is not None and lengths is not None
         ):
             raise ValueError(
-                "steps, lengths: a PackedSequence has its own lengths, and all steps are taken of a"
-                " repeated frame."
+                "steps, lengths: a PackedSequence has its own lengths, and a repeated frame always"
+                " runs for all steps."
             )
         if frames is None:
             return None, None, True
@@ -263,7 +261,7 @@ class ConvLSTMNd(nn.Module):
                 else "one frame (b, c, *grid) to repeat"
             )
             raise ValueError(
-                f"frames: {kind} of {self.dimensions} spatial axes is wanted, not a tensor of shape"
+                f"frames: must be {kind} with {self.dimensions} spatial axes, not a tensor of shape"
                 f" {tuple(frames.shape)}."
             )
         batched = frames.ndim > axes
@@ -275,14 +273,12 @@ class ConvLSTMNd(nn.Module):
             sequence = frames[:, None]
         if sequence.shape[2] != self.input_channels:
             raise ValueError(
-                f"frames: {self.input_channels} channels are wanted, not {sequence.shape[2]}, in"
+                f"frames: must have {self.input_channels} channels, not {sequence.shape[2]}, in"
                 f" {tuple(frames.shape)}."
             )
         t, _, *sizes = sequence.shape
         if 0 in (t, *sizes):  # a batch may be empty
-            raise ValueError(
-                f"frames: there is nothing in a tensor of shape {tuple(frames.shape)}."
-            )
+            raise ValueError(f"frames: a tensor of shape {tuple(frames.shape)} is empty.")
         dtype = next(self.parameters()).dtype
         device = sequence.device.type
         autocast = (
@@ -290,14 +286,14 @@ class ConvLSTMNd(nn.Module):
         )
         if sequence.dtype != dtype and not autocast:
             raise ValueError(
-                f"frames: are {sequence.dtype}, and the weights {dtype}; convert them with"
+                f"frames: are {sequence.dtype}, but the weights are {dtype}; convert them with"
                 f" frames.to({dtype})."
             )
         if lengths is None:
             return sequence, None, batched
         ends = torch.as_tensor(lengths, device=sequence.device)
         whole_steps = not ends.is_floating_point()
-        ends = ends.long()  # numbers of 8 bits would be taken for a mask
+        ends = ends.long()  # 8-bit numbers would be taken for a mask
         known = (
             not torch.compiler.is_compiling()
             and type(ends) is Tensor
@@ -310,7 +306,7 @@ class ConvLSTMNd(nn.Module):
             or (known and (ends.min() < 1 or ends.max() > sequence.shape[0]))
         ):
             raise ValueError(
-                f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one a"
+                f"lengths: give {sequence.shape[1]} numbers from 1 to {sequence.shape[0]}, one per"
                 f" sequence, not {lengths}."
             )
         return _zero_past(sequence, ends), ends, batched
@@ -318,12 +314,12 @@ class ConvLSTMNd(nn.Module):
     def _refuse_steps(
         self, effective_steps: Sequence[int] | None, count: int, packed: bool
     ) -> None:
-        """Errors: ValueError where there are no such steps to return."""
+        """Errors: ValueError if these steps cannot be returned."""
         if effective_steps is None:
             return
         if packed or not self.return_sequences:
             raise ValueError(
-                "effective_steps: there are none of a PackedSequence, nor with"
+                "effective_steps: not available for a PackedSequence or with"
                 " return_sequences=False."
             )
         whole = all(
@@ -331,14 +327,14 @@ class ConvLSTMNd(nn.Module):
         )
         if not whole or not all(0 <= index(step) < count for step in effective_steps):
             raise ValueError(
-                f"effective_steps: {count} steps are counted from 0 to {count - 1}, not"
+                f"effective_steps: must be from 0 to {count - 1} for {count} steps, not"
                 f" {list(effective_steps)}."
             )
 
     def _split(
         self, state: tuple[Stacked, Stacked] | None, batched: bool
     ) -> list[CellState | None]:
-        """The state of each cell; what the layer carries where none is given."""
+        """Return the state of each cell; by default the one that the layer carries."""
         if state is None:
             if self._carried is None:
                 return [None] * len(self.cells)
@@ -365,7 +361,7 @@ class ConvLSTMNd(nn.Module):
         batched: bool,
         effective_steps: Sequence[int] | None,
     ) -> Any:
-        """What `forward` returns, in the form of what came in."""
+        """Return the result of `forward` in the form of its input."""
         if ends is not None:
             output = _zero_past(output, ends)
         if effective_steps is not None:
@@ -400,7 +396,7 @@ class ConvLSTMNd(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """The arguments that are not the default."""
+        """Return the arguments that differ from the defaults."""
         hidden = (
             self.hidden_channels if len(set(self.hidden_channels)) > 1 else self.hidden_channels[0]
         )
@@ -434,67 +430,63 @@ class ConvLSTM2d(ConvLSTMNd):
     """Stacked ConvLSTM layers over sequences of images (b, t, c, h, w): `output, (h_n, c_n) =
     layer(frames, (h_0, c_0))`.
 
-    Each layer takes the hidden states of the one before it and computes, `*` a convolution and `∘`
-    a product,
+    Each layer takes the hidden states of the layer before it and computes equation (3) of the
+    paper, where `*` is a convolution and `∘` a product:
 
         i_t = σ(W_xi * X_t + W_hi * H_{t−1} + W_ci ∘ C_{t−1} + b_i)
-        (3) f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f) C_t = f_t ∘ C_{t−1} + i_t ∘
-        tanh(W_xc * X_t + W_hc * H_{t−1} + b_c) o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t +
-        b_o) H_t = o_t ∘ tanh(C_t)
+        f_t = σ(W_xf * X_t + W_hf * H_{t−1} + W_cf ∘ C_{t−1} + b_f)
+        C_t = f_t ∘ C_{t−1} + i_t ∘ tanh(W_xc * X_t + W_hc * H_{t−1} + b_c)
+        o_t = σ(W_xo * X_t + W_ho * H_{t−1} + W_co ∘ C_t + b_o)
+        H_t = o_t ∘ tanh(C_t)
 
-    The number in brackets is the paper's. Weights are in `cells`, one `ConvLSTMCell` for each layer
-    and direction. A size is one number, or a tuple of one for each axis; a list gives one for each
-    layer. Unlike `torch.nn.LSTM`, batch_first is the default and a gate has one bias.
+    Weights are in `cells`, one `ConvLSTMCell` for each layer and direction. A size is one number,
+    or a tuple with one number per axis; a list gives one size per layer. Unlike `torch.nn.LSTM`,
+    batch_first is the default and a gate has one bias.
 
     Args:
-        input_channels: channels of X; 0 for a layer that has no input and is driven by its state
-        alone.
-        hidden_channels: channels of H and C; a list of them for as many layers.
+        input_channels: channels of X; 0 for a layer without input, driven only by its state.
+        hidden_channels: channels of H and C; a list gives one number per layer.
         kernel_size: of the state-to-state convolution W_h·, which always keeps the size of the
-        grid.
-        num_layers: layers on top of each other; 1, or as many as a list gives.
-        variant: what kind of layer, as `Variant(bias=False, stride=2)`; or its fields as keywords:
-        bias, proj_size, stride, padding, dilation, activation, recurrent_activation, peephole,
-        unit_forget_bias, input_init and recurrent_init. Not both.
-        input_kernel_size: of the input-to-state convolution W_x·; `kernel_size` where not given.
+            grid.
+        num_layers: number of stacked layers; by default the length of a list, or 1.
+        variant: the kind of layer, as `Variant(bias=False, stride=2)`; or its fields as keywords:
+            bias, proj_size, stride, padding, dilation, activation, recurrent_activation, peephole,
+            unit_forget_bias, input_init and recurrent_init. Not both.
+        input_kernel_size: of the input-to-state convolution W_x·; by default `kernel_size`.
         bias: whether gates have a bias.
-        batch_first: whether sequences are (b, t, …) or (t, b, …). States never are.
-        dropout: share of what each layer but the last hands on that is dropped, anew for each step.
-        bidirectional: a second cell in each layer reads the sequence from its end; its channels
-        follow the first's.
+        batch_first: whether sequences are (b, t, …) or (t, b, …). States are never batch first.
+        dropout: dropout rate on the output of each layer except the last, drawn for each step.
+        bidirectional: whether a second cell in each layer reads the sequence from its end; its
+            channels follow those of the first.
         proj_size: channels of H after a 1×1 convolution (arXiv 1402.1128); 0 for none.
         stride, padding, dilation: of the input-to-state convolution; padding is 'same' (the grid
-        divided by the stride,
-            rounded up) or 'valid' (no padding).
-        activation: of the cell, 'tanh', 'relu', 'identity', … or any function of a tensor.
-        recurrent_activation: of the gates, 'sigmoid', 'hard_sigmoid' (max(0, min(1, x/6 + 1/2)), as
-        in Keras 3), … or any
-            function; Keras 2 had `lambda x: (0.2 * x + 0.5).clamp(0, 1)`.
-        peephole: W_c·: 'channel' (a number a channel, so that the layer fits a grid of any size),
-        'pixel' (a number a channel
-            and pixel, as in the paper's equation), or 'none'.
-        grid_size: height and width of the frames; peephole='pixel' needs it.
-        unit_forget_bias: whether the forget gate's bias begins at 1 instead of 0.
-        input_init, recurrent_init: how W_x· and W_h· begin: 'uniform' (±1/√fan-in), 'glorot', or
-        'orthogonal'. Keras has
-            'glorot' and 'orthogonal'.
-        input_dropout, recurrent_dropout: shares of X and H_{t−1} that the convolutions do not see,
-        while training; one
-            mask for a whole sequence (arXiv 1512.05287), the same for all gates.
-        return_sequences: whether output holds every step, or the last alone, (b, c, h, w).
-        return_state: whether to return `(output, (h_n, c_n))` or output alone.
+            divided by the stride, rounded up) or 'valid' (no padding).
+        activation: of the cell: 'tanh', 'relu', 'identity', … or any function of a tensor.
+        recurrent_activation: of the gates: 'sigmoid', 'hard_sigmoid' (max(0, min(1, x/6 + 1/2)), as
+            in Keras 3), … or any function; Keras 2 had `lambda x: (0.2 * x + 0.5).clamp(0, 1)`.
+        peephole: W_c·: 'channel' (one number per channel, so that the layer fits any grid), 'pixel'
+            (one number per channel and pixel, as in the paper's equation), or 'none'.
+        grid_size: height and width of the frames; needed for peephole='pixel'.
+        unit_forget_bias: whether the forget gate's bias starts at 1 instead of 0.
+        input_init, recurrent_init: initialisation of W_x· and W_h·: 'uniform' (±1/√fan-in),
+            'glorot', or 'orthogonal'. Keras has 'glorot' and 'orthogonal'.
+        input_dropout, recurrent_dropout: dropout rates on X and H_{t−1} before their convolutions,
+            in training; one mask for a whole sequence (arXiv 1512.05287) and for all gates.
+        return_sequences: whether output holds every step, or only the last, (b, c, h, w).
+        return_state: whether to return `(output, (h_n, c_n))` or only output.
         go_backwards: whether to read the sequence from its last frame to its first; output is in
-        the order of reading.
-        stateful: whether a call begins where the one before it ended, until `reset_state()`;
-        gradients do not cross calls.
+            the order of reading.
+        stateful: whether a call continues from the state of the previous call, until
+            `reset_state()`; gradients do not cross calls.
 
-    What Keras calls regularisers and constraints are PyTorch's own: a group of parameters with a
-    weight decay, and a
-    parametrization of a weight:
+    In place of Keras' regularisers and constraints use PyTorch's weight decay for a group of
+    parameters, and a parametrization of a weight:
 
-        torch.optim.AdamW([{"params": layer.cells[0].weight_hh, "weight_decay": 1e-3}, {"params":
-        layer.cells[0].weight_ih}]) torch.nn.utils.parametrizations.spectral_norm(layer.cells[0],
-        "weight_hh")
+        torch.optim.AdamW([
+            {"params": layer.cells[0].weight_hh, "weight_decay": 1e-3},
+            {"params": layer.cells[0].weight_ih},
+        ])
+        torch.nn.utils.parametrizations.spectral_norm(layer.cells[0], "weight_hh")
 
     Example:
         >>> output, (h, c) = ConvLSTM2d(1, 4, 3)(torch.rand(2, 5, 1, 8, 9))
@@ -520,9 +512,9 @@ ConvLSTM = ConvLSTM2d
 
 
 def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
-    """A list as it is, anything else for every layer.
+    """Return one value per layer: a list unchanged, anything else repeated.
 
-    Errors: ValueError where a list has another length than there are layers.
+    Errors: ValueError if the length of a list is not the number of layers.
     """
     layers = None if layers is None else whole(layers, "num_layers")
     if name == "hidden_channels" and isinstance(as_size(value, name), tuple):
@@ -530,23 +522,23 @@ def _each_layer(value: Any, layers: int | None, name: str) -> list[Any]:
     if not isinstance(value, list):
         value = [value] * (1 if layers is None else layers)
     if not value or (layers is not None and len(value) != layers):
-        raise ValueError(f"{name}: give one value, or a list of one for each layer, not {value}.")
+        raise ValueError(f"{name}: give one value, or a list with one per layer, not {value}.")
     return value  # type: ignore[no-any-return]
 
 
 def _variant(variant: Variant | None, options: VariantOptions) -> Variant:
     """Return the variant given as a value or as keywords, its sizes as plain numbers.
 
-    Errors: ValueError if it is given both ways; TypeError for a keyword that is none of its fields.
+    Errors: ValueError if it is given both ways; TypeError for an unknown keyword.
     """
     if variant is not None and options:
         raise ValueError(
-            f"variant: is given, and so is {', '.join(options)}; give all in Variant(...), or all"
-            " as keywords."
+            f"variant: given together with {', '.join(options)}; put all in Variant(...), or give"
+            " all as keywords."
         )
     unknown = [name for name in options if name not in VariantOptions.__annotations__]
     if unknown:
-        raise TypeError(f"{unknown[0]}: is no argument of a ConvLSTM; see ConvLSTM2d for them.")
+        raise TypeError(f"{unknown[0]}: not an argument of a ConvLSTM; see ConvLSTM2d.")
     given = variant or Variant(**options)
     return replace(
         given,
@@ -557,7 +549,7 @@ def _variant(variant: Variant | None, options: VariantOptions) -> Variant:
 
 
 def _usable(state: Tensor) -> Tensor:
-    """The same numbers, for autograd too: it takes no tensor that was made under
+    """Return the state as a tensor that autograd accepts: it rejects tensors made under
     `torch.inference_mode`.
     """
     if (
@@ -570,13 +562,13 @@ def _usable(state: Tensor) -> Tensor:
 
 
 def _zero_past(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """(t, b, …) with zeros past the end of each sequence."""
+    """Set (t, b, …) to zero past the end of each sequence."""
     past = torch.arange(sequence.shape[0], device=sequence.device)[:, None] >= lengths
     return sequence.masked_fill(past.reshape(*past.shape, *(1,) * (sequence.ndim - 2)), 0.0)
 
 
 def _reverse(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """(t, b, …) with each sequence turned round within its own length."""
+    """Reverse each sequence of (t, b, …) within its own length."""
     if lengths is None:
         return sequence.flip(0)
     t = torch.arange(sequence.shape[0], device=sequence.device)[:, None]

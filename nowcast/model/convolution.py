@@ -1,5 +1,5 @@
-"""Convolutions over grids of any number of dimensions, padded as Keras pads; over no dimension
-at all, a matrix product.
+"""Convolutions over grids of one to three dimensions, padded as in Keras; a matrix product if
+there is no dimension.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3
 
 
 class Shape(NamedTuple):
-    """How a convolution moves over the grid: its stride, padding and dilation along each axis."""
+    """Stride, padding and dilation of a convolution along each axis."""
 
     stride: tuple[int, ...]
     padding: Padding
@@ -28,9 +28,9 @@ class Shape(NamedTuple):
 
 
 def whole(value: SupportsIndex, name: str) -> int:
-    """An integer of Python's or NumPy's as Python's own.
+    """Return an integer of Python or NumPy as a Python int.
 
-    Errors: ValueError where it is no whole number.
+    Errors: ValueError if it is not an integer.
     """
     try:
         return index(value)
@@ -39,8 +39,8 @@ def whole(value: SupportsIndex, name: str) -> int:
 
 
 def as_size(size: Size, name: str) -> Size:
-    """The same in Python's own numbers. Errors: ValueError as `whole`."""
-    # NumPy's arrays without axes can be iterated too
+    """Return the size in Python ints. Errors: ValueError as `whole`."""
+    # NumPy arrays without axes count as iterable too
     several = isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0
     return (
         tuple(whole(n, name) for n in cast(Iterable[int], size))
@@ -50,27 +50,27 @@ def as_size(size: Size, name: str) -> Size:
 
 
 def per_axis(size: Size, dimensions: int, name: str) -> tuple[int, ...]:
-    """`size` along each of `dimensions` axes.
+    """Return `size` along each of `dimensions` axes.
 
-    Errors: ValueError where it is below 1 or of another number of axes.
+    Errors: ValueError if it is below 1 or has another number of axes.
     """
     found = as_size(size, name)
     sizes = (found,) * dimensions if isinstance(found, int) else found
     if len(sizes) != dimensions or min(sizes, default=1) < 1:
         raise ValueError(
-            f"{name}: give a number above 0, or {dimensions} of them, one an axis, not {size}."
+            f"{name}: give a number above 0, or {dimensions} of them, one per axis, not {size}."
         )
     return sizes
 
 
 def unit(dimensions: int) -> Shape:
-    """One step at a time over the whole grid: the result has the size of the grid."""
+    """Return the shape of a convolution that keeps the size of the grid."""
     return Shape((1,) * dimensions, "same", (1,) * dimensions)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same numbers with the channels last in memory, over grids of two or three axes; no
-    copy where they are already.
+    """Return x with the channels last in memory, for grids of two or three axes; no copy if they
+    are last already.
     """
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
@@ -81,8 +81,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
     if weight.ndim == 2:
         return functional.linear(x, weight, bias)
     before, after = paddings(x.shape[2:], weight.shape[2:], shape)
-    # while torch.jit traces a strided one, the zeros on each side depend on the grid of each later
-    # call
+    # in a torch.jit trace of a strided convolution the padding must depend on the grid of each
+    # later call
     traced = max(shape.stride) > 1 and not torch.compiler.is_compiling() and torch._C._is_tracing()
     if traced or before != after:
         x = functional.pad(x, both_sides(before, after))
@@ -93,13 +93,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Te
 def many_times(
     weight: Tensor, bias: Tensor | None, shape: Shape, images: Sequence[int]
 ) -> Callable[[Tensor], Tensor]:
-    """`convolve` by this weight for images (n, c, *grid) of this size, without a gradient.
+    """Return `convolve` with this weight for images (n, c, *grid) of this size, without gradient.
 
-    On a CPU the weight of a usual convolution of images is brought once into the order in which
-    oneDNN reads it; `conv2d` does so at each call.
+    On a CPU the weight of a plain 2-D convolution is brought into oneDNN's memory layout once;
+    `conv2d` does so at each call.
     """
     before, after = paddings(images[2:], weight.shape[2:], shape)
-    # oneDNN is wrong for some strides of packed weights
+    # with packed weights oneDNN gives wrong results for some strides
     usual = before == after and max(shape.stride, default=1) == 1 and 0 not in images
     if usual and _can_be_packed(weight):
         layout = before, shape.stride, shape.dilation, 1
@@ -123,7 +123,7 @@ def _can_be_packed(weight: Tensor) -> bool:
 
 @cache
 def _packs(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch packs weights, seen on a small one: the operators are not public."""
+    """Return whether this PyTorch packs weights: tested, since the operators are private."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
     x, weight = torch.ones(2, 1, 1, 3, 3, dtype=dtype, device="cpu")
@@ -141,7 +141,7 @@ def _packs(dtype: torch.dtype) -> bool:
 def paddings(
     grid: Sequence[int], kernel: Sequence[int], shape: Shape
 ) -> tuple[list[int], list[int]]:
-    """Zeros before and after the grid along each axis; where their number is odd, the last is
+    """Return the number of zeros before and after the grid along each axis; an odd one out comes
     after it, as in Keras.
     """
     if shape.padding == "valid":
@@ -153,7 +153,7 @@ def paddings(
             if stride > 1
             else (k - 1) * dilation
         )
-        # not below 0, as a formula: a trace keeps the branch that max() took
+        # max(total, 0) as a formula: a trace would keep the branch that max() took
         total = (total + abs(total)) // 2
         before.append(total // 2)
         after.append(total - total // 2)
@@ -161,14 +161,14 @@ def paddings(
 
 
 def both_sides(before: Sequence[int], after: Sequence[int]) -> list[int]:
-    """Paddings in the order of `torch.nn.functional.pad`: last axis first."""
+    """Return the paddings in the order of `torch.nn.functional.pad`: last axis first."""
     return [n for pair in zip(reversed(before), reversed(after), strict=True) for n in pair]
 
 
 def grid_after(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tuple[int, ...]:
-    """The size of the grid after the convolution.
+    """Return the size of the grid after the convolution.
 
-    Errors: ValueError where nothing is left of it.
+    Errors: ValueError if nothing is left of it.
     """
     before, after = paddings(grid, kernel, shape)
     sizes = tuple(
@@ -188,8 +188,8 @@ def grid_after(grid: Sequence[int], kernel: Sequence[int], shape: Shape) -> tupl
 def convolution_gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, shape: Shape, wanted: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of a sum over `convolve(x, weight, bias, shape) * gradient` for x, for the weight
-    and for the bias, those that are wanted.
+    """Return the wanted gradients of the sum over `convolve(x, weight, bias, shape) * gradient`,
+    with respect to x, the weight and the bias.
     """
     wants_x, wants_weight, wants_bias = wanted
     if weight.ndim == 2:
@@ -217,7 +217,7 @@ def convolution_gradients(
     if wants_x and not even:
         for axis, (start, length) in enumerate(zip(before, grid, strict=True), start=2):
             dx = dx.narrow(axis, start, length)
-    # it also gives what is not wanted, of another shape
+    # gradients that are not wanted come back too, with another shape
     return (
         dx if wants_x else None,
         dweight if wants_weight else None,
@@ -226,8 +226,8 @@ def convolution_gradients(
 
 
 def _is_wrong_in_half(x: Tensor, shape: Shape) -> bool:
-    """Whether oneDNN's gradients of the weight and of the bias may be wrong in half precision: in
-    three dimensions, where the kernel is deeper than the grid, and with strides.
+    """Return whether oneDNN's gradients of weight and bias may be wrong in half precision: in three
+    dimensions, if the kernel is deeper than the grid, and with strides.
     """
     half = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
     return half and (x.ndim == 5 or max(shape.stride) > 1)

@@ -1,17 +1,16 @@
-"""What a model is made of and what it costs, layer by layer and gate by gate, read from the model
-itself as it runs.
+"""Describe a model layer by layer and gate by gate: shapes, parameters, operations and memory.
 
-The model runs once in training and once in forecasting on PyTorch's meta device, where tensors have
-shapes but no numbers. Counted are, without the weights,
+The numbers are measured on a dry run of the model on PyTorch's meta device, where tensors have
+shapes but no values: one run in training mode and one in forecasting mode. Measured are
 
-- multiply–adds: of the convolutions and matrix products of one forward pass, whatever code calls
-  them;
+- multiply–adds: of all convolutions and matrix products of one forward pass;
 - activation memory in training: the tensors that autograd keeps for the backward pass, each storage
-  once. A tensor belongs to the layer in which it came to be;
-- activation memory in forecasting: the most that is alive at once, frames and forecast included; of
-  a layer, while it runs.
+  once. A tensor belongs to the layer that created it;
+- activation memory in forecasting: the most bytes alive at the same time, including frames and
+  forecast; for a layer, the most while it runs.
 
-The workspace inside a convolution, gradients and the state of an optimiser are in none of them.
+Not included are the weights, the workspace of convolutions, gradients and the state of the
+optimizer.
 """
 
 import copy
@@ -38,11 +37,11 @@ from nowcast.motion.spacing import Spacing
 Dimensions = tuple[int, ...]
 
 SMALL_GRID = 64
-"""Pixels along each side that show what a larger grid takes at most."""
+"""Pixels along each side of the small grid from which the memory of larger ones is extrapolated."""
 
 BETWEEN = "in between"
-"""The row of what is made in no layer: frames, patches, what is put together or taken apart,
-and the forecast.
+"""The row of tensors made outside of all layers: frames, patches, concatenations, splits and the
+forecast.
 """
 
 
@@ -50,23 +49,22 @@ and the forecast.
 class LayerRow:
     """A layer, or a part of one: a gate, or the projection.
 
-    Shapes are without batch and time; None is what it has not.
+    Shapes are without batch and time; None if the layer lacks the item.
 
     Attributes:
-        name: where it is in the model; of a gate i, f, g or o.
+        name: path in the model; for a gate i, f, g or o.
         kind: ConvLSTM2d, FCLSTM, LSTM, Conv2d, …; gate, projection.
-        steps: how many frames or vectors of a sequence it makes.
-        input_shape: of X; of a plain layer, what goes in.
-        kernel_shape: of W_x·, or of a plain layer's weight.
+        steps: number of frames or vectors of a sequence that the layer returns.
+        input_shape: of X, or of the input of a plain layer.
+        kernel_shape: of W_x·, or of the weight of a plain layer.
         recurrent_kernel_shape: of W_h·.
         peephole_shape: of W_c·.
-        gates_shape: of the four gates together, or of this one.
-        cell_shape, hidden_shape: of C and H; hidden_shape of a plain layer is what comes out.
-        parameters: how many numbers are learned.
+        gates_shape: of the four gates together, or of this gate.
+        cell_shape, hidden_shape: of C and H; hidden_shape of a plain layer is that of its output.
+        parameters: number of learned parameters.
         multiply_adds: of one forward pass of the whole batch.
-        activation_bytes_training, activation_bytes_forecasting: as above; parts have none of their
-        own.
-        parts: gates in the order i, f, g, o, and the projection where there is one.
+        activation_bytes_training, activation_bytes_forecasting: as explained above; None for parts.
+        parts: gates in the order i, f, g, o, then the projection, if any.
     """
 
     name: str
@@ -88,13 +86,14 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Description:
-    """A model as it runs on frames of one size.
+    """A model and its cost for frames of one size.
 
     Attributes:
         input_shape, output_shape: of the frames (b, t, c, *grid) and of the forecast (b, lead, c,
-        *grid). parameters, multiply_adds, activation_bytes_training: the sums of the layers'.
-        activation_bytes_forecasting: the largest of the layers'.
-        layers: in the order in which they begin to run, and last what is between them.
+            *grid).
+        parameters, multiply_adds, activation_bytes_training: sums over the layers.
+        activation_bytes_forecasting: the maximum over the layers.
+        layers: in the order in which they start to run, then the row `BETWEEN`.
     """
 
     input_shape: Dimensions
@@ -109,11 +108,11 @@ class Description:
 def describe(
     model: nn.Module, frames_shape: Sequence[int], lead_steps: int | None = None
 ) -> Description:
-    """Run a copy of the model on the meta device, on frames of `frames_shape` (b, t, c, *grid), and
-    say what it is made of.
+    """Describe a model for frames of `frames_shape` (b, t, c, *grid), by a dry run on the meta
+    device.
 
-    The model may be on any device, and best on the meta device; it is left as it is. Without
-    `lead_steps` it is called with the frames alone, as a layer by itself is. Errors: whatever the
+    The model may be on any device, preferably the meta device, and is not changed. Without
+    `lead_steps` it is called with the frames only, as for a single layer. Errors: whatever the
     model raises for such frames.
     """
     training = _Run(model, frames_shape, lead_steps, training=True)
@@ -140,7 +139,7 @@ def forecasting_memory(
     lead_steps: int,
     spacing: Spacing | None = None,
 ) -> int:
-    """`Description.activation_bytes_forecasting` of such frames alone."""
+    """Return only `Description.activation_bytes_forecasting`, for frames of this shape."""
     run = _Run(model, frames_shape, lead_steps, training=False, spacing=spacing)
     return max(run.peaks.values())
 
@@ -151,11 +150,11 @@ def forecasting_memory_at_most(
     lead_steps: int,
     spacing: Spacing | None = None,
 ) -> int:
-    """No less than `forecasting_memory`, and several times it, but known at once.
+    """Return an upper bound of `forecasting_memory`, several times too large but quickly computed.
 
-    One frame is forecast from one, of a model that is `Local` on a small grid: a forecast holds no
-    more than that for each of its steps and pixels. It is made on a CPU, for the meta device brings
-    PyTorch's compiler, whose import takes longer than a forecast.
+    The model forecasts one frame from one frame, on a small grid if it is `Local`; the memory is
+    then multiplied by the number of steps and pixels. The run is on the CPU, because the meta
+    device imports PyTorch's compiler, which takes longer than a forecast.
     """
     batch_size, input_steps, channels, *grid = frames_shape
     padded, small = grid, grid
@@ -169,8 +168,8 @@ def forecasting_memory_at_most(
 
 
 class _Layer(NamedTuple):
-    """A layer of a model: its name, its kind, and its weights by their role, as `ConvLSTMCell`
-    names them.
+    """A layer of a model: its name, its kind, and its weights by the names that `ConvLSTMCell`
+    uses.
     """
 
     name: str
@@ -179,7 +178,7 @@ class _Layer(NamedTuple):
 
 
 def _layers_of(model: nn.Module) -> dict[nn.Module, list[_Layer]]:
-    """Everything in the model that has weights of its own, by the module that runs it."""
+    """Return all parts of the model that have their own weights, by the module that runs them."""
     layers: dict[nn.Module, list[_Layer]] = {}
     cells: set[nn.Module] = set()
     inner = {
@@ -214,14 +213,13 @@ def _layers_of(model: nn.Module) -> dict[nn.Module, list[_Layer]]:
 
 
 class _Run(TorchDispatchMode):
-    """One run of a copy of a model, and what every operation of it costs, booked to the layer that
-    it belongs to.
+    """Run a copy of a model and count the cost of every operation for the layer that it belongs to.
 
-    An operation belongs to the layer whose weights it reads; one that reads none, to the layer of
-    the operation before it in the same module.
+    An operation belongs to the layer whose weights it reads. An operation without weights belongs
+    to the layer of the previous operation in the same module.
     """
 
-    takes_any_path = True  # it counts what really runs: see `nowcast.model.watched`
+    takes_any_path = True  # count the operations that really run: see `nowcast.model.watched`
 
     def __init__(
         self,
@@ -237,9 +235,9 @@ class _Run(TorchDispatchMode):
         modules = _layers_of(model)
         self.layers = [layer for layers in modules.values() for layer in layers]
         self.shapes: dict[str, dict[str, Any]] = {}
-        """What of a layer's row is known once it ran."""
+        """The shapes in a layer's row, known after it ran."""
         self.multiply_adds: Counter[tuple[str, bool]] = Counter()
-        """By layer, and whether they are the projection's."""
+        """By layer, and whether they belong to the projection."""
         self.saved: Counter[str] = Counter()
         """Bytes that autograd keeps, by the layer that made them."""
         self.peaks: Counter[str] = Counter()
@@ -277,9 +275,7 @@ class _Run(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: to hide this from PyTorch's compiler, which never meets it, would import the
-        compiler.
-        """
+        """False: the compiler never sees this mode, and hiding it would import the compiler."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -307,18 +303,18 @@ class _Run(TorchDispatchMode):
         self._alive -= size
 
     def _save(self, tensor: Tensor) -> None:
-        """A tensor that autograd keeps; of several views of one storage, the storage once."""
+        """Count a tensor that autograd keeps; several views of one storage count once."""
         storage = tensor.untyped_storage()
         if storage not in self._weights and storage._cdata not in self._kept:
             self._kept[storage._cdata] = storage
             self.saved[self._maker.get(storage, self._now)] += storage.nbytes()
 
     def _watch(self, module: nn.Module, layers: list[_Layer]) -> None:
-        """Know when the module runs, and the shapes that go in and out of it."""
+        """Record when the module runs, and the shapes of its inputs and outputs."""
         outer: list[str] = []
         bare = False
         if isinstance(module, ConvLSTMNd):
-            # the hook sees the states, whoever calls does not
+            # the hook needs the states; the caller does not get them
             bare, module.return_state = not module.return_state, True
         plain = not isinstance(module, ConvLSTMNd | nn.LSTM)
         shapes_of = partial(_plain_shapes, self._batch_size) if plain else _recurrent_shapes
@@ -343,8 +339,8 @@ class _Run(TorchDispatchMode):
 def _recurrent_shapes(
     module: Any, layers: list[_Layer], args: Any, kwargs: Any, output: Any
 ) -> Iterator[dict[str, Any]]:
-    """Of each layer and direction of a ConvLSTM or LSTM, from its call and the states that it
-    returned.
+    """Yield the shapes of each layer and direction of a ConvLSTM or LSTM, from its arguments and
+    the states that it returned.
     """
     frames = args[0] if args else kwargs.get("frames")
     axes = 1 + getattr(module, "dimensions", 0)
@@ -373,8 +369,8 @@ def _recurrent_shapes(
 def _plain_shapes(
     batch_size: int, module: nn.Module, layers: list[_Layer], args: Any, kwargs: Any, output: Any
 ) -> Iterator[dict[str, Any]]:
-    """Of a layer of one weight, from its call: of a convolution (c, *grid), of a matrix (n,),
-    else all but the batch.
+    """Yield the shapes of a plain layer, from its arguments: (c, *grid) for a convolution, (n,) for
+    a matrix, else everything except the batch.
     """
     weight = layers[0].weights.get("weight")
     frames, output = (
@@ -390,7 +386,7 @@ def _plain_shapes(
 
 
 def _row(layer: _Layer, training: _Run, forecasting: _Run) -> LayerRow:
-    """What is known of a layer, from its weights and from both runs."""
+    """Return the row of a layer, from its weights and from both runs."""
     weights, shapes = layer.weights, forecasting.shapes.get(layer.name, {})
     parts = _parts(layer, shapes.get("gates_shape"), forecasting) if "weight_hh" in weights else ()
     return LayerRow(
@@ -410,8 +406,8 @@ def _row(layer: _Layer, training: _Run, forecasting: _Run) -> LayerRow:
 
 
 def _parts(layer: _Layer, gates_shape: Dimensions | None, run: _Run) -> tuple[LayerRow, ...]:
-    """The four gates, each with its quarter of the weights and of the convolutions, and the
-    projection where there is one.
+    """Return the rows of the four gates, each with a quarter of the weights and multiply–adds, and
+    of the projection, if any.
     """
     weights, parts = layer.weights, []
     quarters = {
@@ -453,4 +449,4 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 
 
 def _no_backward(saved: Any) -> Tensor:
-    raise RuntimeError("a model that is described runs forward only.")
+    raise RuntimeError("describe runs a model only forward.")

@@ -1,11 +1,11 @@
-"""What a forecast gains from single pixels, where a network works on cells of several."""
+"""Add detail at full resolution to a network that works on patches of several pixels."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 FRAMES = 3
-"""The newest frames that are looked at: how rain changes, and whether that speeds up."""
+"""Number of newest frames used: they show how rain changes, and whether the change speeds up."""
 
 WIDTH = 16
 """Channels of each convolution."""
@@ -14,23 +14,23 @@ _SPACING = (1, 2, 4)
 """Pixels between the points of each 3 × 3 convolution."""
 
 FADING = 3
-"""Parts of the output: D₀, which does not fade with lead time, D₁ and D₂."""
+"""Parts of the output: D₀, which does not decay with lead time, D₁ and D₂."""
 
 REACH = sum(_SPACING)
-"""Pixels from a pixel to the furthest that it depends on."""
+"""Distance in pixels to the furthest pixel that an output depends on."""
 
 
 class Detail(nn.Module):
-    """Three convolutions over the newest frames at full resolution, and from all of them
+    """Three convolutions over the newest frames at full resolution, whose features give
 
-        D(lead step n) = D₀ + D₁ / n + D₂ / n²,
+        D(lead step n) = D₀ + D₁ / n + D₂ / n².
 
-    for small structures matter most in the first minutes. It begins at zero. It belongs to the
-    moving frame of reference: in the fixed frame the pixels of two frames are not the same rain.
+    Small structures matter most in the first minutes. D starts at zero. It is meant for the moving
+    frame of reference: in the fixed frame the same pixel of two frames shows different rain.
 
     Args:
-        channels: of a frame.
-        output_channels: of a forecast frame.
+        channels: channels of a frame.
+        output_channels: channels of a forecast frame.
 
     Example:
         >>> detail = Detail(1, output_channels=9)
@@ -50,11 +50,11 @@ class Detail(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, frames: Tensor, leads: Tensor) -> Tensor:
-        """Return (b, lead, output_channels, h, w), in float32 at least.
+        """Return D (b, lead, output_channels, h, w), in float32 or wider.
 
         Args:
-            frames: (b, t, c, h, w), scaled, missing pixels 0. If there are too few, the first
-                stands in for those before it.
+            frames: (b, t, c, h, w), scaled, missing pixels 0. With fewer than `FRAMES` frames the
+                first one is repeated.
             leads: (lead,) n of each frame to forecast.
         """
         before = frames[:, :1].expand(-1, max(0, FRAMES - frames.shape[1]), -1, -1, -1)

@@ -21,19 +21,19 @@ from nowcast.model.stacks import (
 
 class EncoderForecaster(nn.Module):
     """Stacked ConvLSTM layers that encode the past into their states, and as many that unfold the
-    future from them.
+    forecast from these states.
 
-    The last states of encoder layer k are the first of forecaster layer k. The forecaster runs its
-    layers in reverse
-    order: the last one has no input, every other takes the hidden states of the one behind it. A
-    1×1 convolution over the hidden states of all forecaster layers together gives each frame.
-    Frames are patched first: patch_size × patch_size pixels become channels of one cell, padded
-    with zeros (dry) where the grid does not divide, and cropped back at the end; so any grid size
-    goes in and comes out.
+    The last states of encoder layer k are the first states of forecaster layer k. The forecaster
+    runs its layers in reverse order: the innermost has no input, each other layer takes the hidden
+    states of the layer run before it. A 1×1 convolution over the hidden states of all forecaster
+    layers gives each frame.
 
-    With feedback the innermost forecaster layer has an input after all, the patches of the frame
-    before: first the last one observed, then each forecast (the conditional decoder of Srivastava
-    et al. 2015, arXiv 1502.04681).
+    Before encoding, patch_size × patch_size pixels become the channels of one cell. Grids of any
+    size are padded with zeros (dry) to a multiple of patch_size and cropped back at the end.
+
+    With feedback the innermost forecaster layer takes the previous frame as input: first the newest
+    observed frame, then each forecast frame (the conditional decoder of Srivastava et al. 2015,
+    arXiv 1502.04681).
 
     Args:
         channels: channels of a frame.
@@ -42,15 +42,15 @@ class EncoderForecaster(nn.Module):
         input_kernel_size: of the input-to-state convolutions.
         patch_size: pixels along each side of a patch.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
-        feedback: whether the forecaster sees the frame before.
-        output_channels: of a forecast frame; None: as many as of a past one.
-        ahead_channels: of fields known for each lead time, which the innermost forecaster layer
-            takes as patches; 0: none, as in the paper.
-        output_grid: 'pixels', the last convolution gives every pixel of a patch, as in the paper;
-            'cells', it gives one value for each patch, and pixels are interpolated between them;
-            'refined', the same plus a `Detail` of the newest frames.
+        feedback: whether the forecaster takes the previous frame as input.
+        output_channels: channels of a forecast frame; None: as many as in a past frame.
+        ahead_channels: channels of fields known for each lead time, which the innermost forecaster
+            layer takes as patches; 0: none, as in the paper.
+        output_grid: 'pixels': the last convolution gives every pixel of a patch, as in the paper;
+            'cells': it gives one value per patch, and pixels are interpolated between them;
+            'refined': like 'cells', plus a `Detail` of the newest frames.
 
-    Errors: ValueError where frames that are fed back have other channels than past ones.
+    Errors: ValueError if frames that are fed back would have other channels than past frames.
 
     Example:
         >>> import torch
@@ -85,7 +85,7 @@ class EncoderForecaster(nn.Module):
         self.patch_size, self.feedback, self.ahead_channels = patch_size, feedback, ahead_channels
         self.multiple, self.output_grid = patch_size, output_grid
         self.spread, self.input_spread = kernel_size // 2, input_kernel_size // 2
-        """Cells that one convolution looks to each side."""
+        """Cells that one convolution reaches to each side."""
         patch_channels = channels * patch_size**2
 
         def layers(inputs: list[int]) -> nn.ModuleList:
@@ -115,8 +115,8 @@ class EncoderForecaster(nn.Module):
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps,
         c, h, w).
 
-        guide: with feedback, frames (b, lead_steps, c, h, w) to feed back in place of the forecast
-        ones, NaN where none.
+        guide: with feedback, true frames (b, lead_steps, c, h, w) to feed back instead of the
+            forecast frames; NaN where the forecast is fed back.
         ahead: fields (b, lead_steps, ahead_channels, h, w), scaled, missing pixels 0; None: zeros.
         """
         states, newest = self.encode(frames), frames[:, -1:]
@@ -147,8 +147,8 @@ class EncoderForecaster(nn.Module):
         guide: Tensor | None = None,
         ahead: Tensor | None = None,
     ) -> Tensor:
-        """See `nowcast.model.stacks.Streaming`; only with feedback the newest frame itself is
-        looked at. With a `Detail`, for which one frame is too few, it raises ValueError.
+        """See `nowcast.model.stacks.Streaming`. The values of the newest frame matter only with
+        feedback. Raises ValueError with a `Detail`, which needs more than one frame.
         """
         if self.detail is not None:
             raise ValueError("output_grid: refined needs all past frames; call the model itself.")
@@ -161,22 +161,22 @@ class EncoderForecaster(nn.Module):
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
 
-        The longest way from a past cell to the last forecast one goes through every state-to-state
-        convolution of one layer and once down and up through the input-to-state convolutions of
-        all; with feedback each further frame may instead come through the input-to-state
-        convolutions of the forecaster once more.
+        The longest path from a past cell to the last forecast cell goes through every
+        state-to-state convolution of one layer, and once down and up through the input-to-state
+        convolutions of all layers. With feedback each further frame may instead go through the
+        input-to-state convolutions of the forecaster again.
         """
         layers = len(self.encoder)
         fed_back = layers * self.input_spread if self.feedback else 0
         cells = input_steps * self.spread + (2 * layers - 1) * self.input_spread
-        cells += self.output_grid != "pixels"  # between which pixels are interpolated
+        cells += self.output_grid != "pixels"  # for the interpolation between cells
         pixels = self.patch_size * (cells + (lead_steps - 1) * max(self.spread, fed_back))
         return pixels if self.detail is None else max(pixels, REACH)
 
     def _ahead_patches(
         self, newest: Tensor, lead_steps: int, ahead: Tensor | None
     ) -> Tensor | None:
-        """The input of the innermost layer for each lead time; None of the paper's network."""
+        """Return the input of the innermost layer for each lead time; None without fields ahead."""
         if not self.ahead_channels:
             return None
         if ahead is None:
@@ -185,7 +185,7 @@ class EncoderForecaster(nn.Module):
         return to_patches(ahead, self.patch_size)
 
     def _follow(self, frames: Tensor, states: CellStates) -> tuple[Tensor, CellStates]:
-        """Frames (b, n, c, h, w) → those that follow each of them, and the states after."""
+        """Frames (b, n, c, h, w) → the frame that follows each, and the states after the last."""
         return self._unfold(
             to_patches(frames, self.patch_size), frames.shape[1], states, frames.shape[-2:]
         )
@@ -198,8 +198,8 @@ class EncoderForecaster(nn.Module):
         size: Sequence[int],
         detail: Tensor | None = None,
     ) -> tuple[Tensor, CellStates]:
-        """The input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any, and what is added
-        to frames → frames (b, steps, c, h, w), states after.
+        """Input of the innermost layer (b, steps, c·p·p, h/p, w/p), if any → frames (b, steps, c,
+        h, w), with `detail` added, and the states after the last.
         """
         hidden_states: list[Tensor] = []
         after: CellStates = []
@@ -216,9 +216,9 @@ class EncoderForecaster(nn.Module):
         return activate(frames, self.output_activation), after
 
     def _to_pixels(self, output: Tensor) -> Tensor:
-        """The last convolution's output on cells (n, c, h/p, w/p) → pixels (n, c, h, w)."""
+        """Output of the last convolution (n, c, h/p, w/p) → pixels (n, c, h, w)."""
         if self.output_grid == "pixels":
             return from_patches(output, self.patch_size)
-        # in float32 at least: gradients of many pixels add up in each cell
+        # float32 or wider: the gradients of many pixels add up in each cell
         cells = output.to(torch.promote_types(output.dtype, torch.float32))
         return functional.interpolate(cells, scale_factor=self.patch_size, mode="bilinear")

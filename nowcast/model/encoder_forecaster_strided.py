@@ -11,15 +11,16 @@ from nowcast.model.stacks import CellStates, activate, pad_to_multiple, refuse_g
 
 
 class StridedEncoderForecaster(nn.Module):
-    """ConvLSTM layers on grids that become coarser inward, between strided convolutions; then the
-    same way back.
+    """ConvLSTM layers alternating with strided convolutions: an encoder on coarser and coarser
+    grids, and a forecaster back to the full grid.
 
-    In the encoder, convolution k makes the grid strides[k] times coarser and ConvLSTM k runs on
-    what it gives. The last states of encoder layer k are the first of forecaster layer k; the
-    innermost has no input, and a transposed convolution behind each refines the grid for the next.
-    Two convolutions, 3×3 and 1×1, end it. Leaky ReLU (0.2) follows every convolution but the last.
-    As published, 480 × 480 pixels become 96 × 96, 32 × 32 and 16 × 16; other grids are padded with
-    zeros (dry) to a multiple of all strides together, and cropped back at the end.
+    In the encoder, convolution k makes the grid strides[k] times coarser and ConvLSTM k runs on its
+    output. The last states of encoder layer k are the first states of forecaster layer k. The
+    innermost forecaster layer has no input; a transposed convolution after each layer refines the
+    grid for the next one. Two convolutions, 3×3 and 1×1, give the frames. Leaky ReLU (0.2) follows
+    every convolution except the last. In the paper 480 × 480 pixels become 96 × 96, 32 × 32 and
+    16 × 16. Other grids are padded with zeros (dry) to a multiple of the product of the strides and
+    cropped back at the end.
 
     Args:
         channels: channels of a frame.
@@ -27,10 +28,10 @@ class StridedEncoderForecaster(nn.Module):
         outer_channels: between the frames and the first ConvLSTM, on the way in and on the way out.
         strides: of each convolution, from the frames inward.
         conv_kernel_sizes: of each convolution on the way in, from 3 to its stride + 2; on the way
-        out all are stride + 2.
+            out all are stride + 2.
         kernel_size: of the convolutions within the ConvLSTMs.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
-        output_channels: of a forecast frame; None: as many as of a past one.
+        output_channels: channels of a forecast frame; None: as many as in a past frame.
 
     Example:
         >>> import torch
@@ -55,9 +56,9 @@ class StridedEncoderForecaster(nn.Module):
         super().__init__()
         self.multiple, self.strides = math.prod(strides), list(strides)
         self.spread = kernel_size // 2
-        """Cells that one convolution within a ConvLSTM looks to each side."""
+        """Cells that one convolution within a ConvLSTM reaches to each side."""
         outside = [outer_channels, *hidden_channels[1:]]
-        """Channels that come into encoder layer k."""
+        """Input channels of encoder layer k."""
         self.downs = nn.ModuleList(
             nn.Conv2d(c, out, kernel, stride, padding=1)
             for c, out, kernel, stride in zip(
@@ -103,7 +104,7 @@ class StridedEncoderForecaster(nn.Module):
     def unfold(
         self, states: CellStates, newest: Tensor, lead_steps: int, guide: Tensor | None = None
     ) -> Tensor:
-        """See `nowcast.model.stacks.Streaming`; of the newest frame only its size is looked at."""
+        """See `nowcast.model.stacks.Streaming`. Only the size of the newest frame is used."""
         refuse_guide(guide)
         height, width = newest.shape[-2:]
         unfolded: Tensor | None = None
@@ -126,19 +127,19 @@ class StridedEncoderForecaster(nn.Module):
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
 
-        Followed back from a forecast pixel at the edge of a tile: in to the innermost layer, whose
-        cells are the widest, through all steps there, and out again to the past frames.
+        The path back from a forecast pixel at the edge of a tile: in to the innermost layer, which
+        has the widest cells, through all steps there, and out again to the past frames.
         """
-        reach = 1  # of the convolution `smooth`, in pixels; from here on in cells of each layer
+        reach = 1  # of the convolution `smooth`, in pixels; from here in cells of each layer
         for stride in self.strides:
             reach = reach // stride + 1 + self.spread
         reach += (input_steps + lead_steps - 1) * self.spread
         for stride in reversed(self.strides):
             reach = reach * stride + 1 + self.spread
-        reach -= self.spread  # there is none outside the outermost
+        reach -= self.spread  # no ConvLSTM follows outside of the outermost
         return -(-reach // self.multiple) * self.multiple
 
     def _each(self, convolution: nn.Module, sequence: Tensor) -> Tensor:
-        """The convolution of every frame of a sequence (b, t, …), and its leaky ReLU."""
+        """Apply a convolution and leaky ReLU to every frame of a sequence (b, t, …)."""
         convolved: Tensor = self.leaky_relu(convolution(sequence.flatten(0, 1)))
         return convolved.reshape(*sequence.shape[:2], *convolved.shape[1:])

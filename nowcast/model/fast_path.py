@@ -1,9 +1,10 @@
-"""A cell over a whole sequence as one function of autograd, with back-propagation through time
-written by hand.
+"""A cell over a whole sequence as one autograd function with hand-written back-propagation
+through time.
 
-What makes it fast: channels last throughout; one convolution over X and H where both are convolved
-alike, else that of X over several steps at once; the gradients of the weights over several steps at
-once; no state-to-state convolution where H is 0; and of each step only the gates, C and H are kept.
+It is fast because it uses channels last throughout; convolves X and H together if both convolutions
+are alike, else X for several steps at once; computes the gradients of the weights for several steps
+at once; skips the state-to-state convolution while H is 0; and keeps only the gates, C and H of
+each step.
 """
 
 import math
@@ -30,17 +31,17 @@ from nowcast.model.pointwise import stepper
 from nowcast.model.watched import is_untouched, is_watched
 
 PIXELS_AT_ONCE = 2**12
-"""Pixels that are convolved together where steps do not wait for each other: as many steps as hold
-so many, at least two. More cost memory, fewer cost time. A forecast takes one step at a time.
+"""Pixels that are convolved together if steps are independent: as many steps as contain so many
+pixels, at least two. More cost memory, fewer cost time. A forecast takes one step at a time.
 """
 
 DEVICES = ("cpu", "cuda", "meta")
-"""Where the fast path has been held against the plain one; other devices take the plain one."""
+"""Devices on which the fast path is tested against the plain one; others use the plain one."""
 
 
 class StepInputs(NamedTuple):
-    """What the result depends on: frames (t or 1, b, c, *grid), the weights of a
-    `ConvLSTMCell`, H and C before the first step.
+    """All inputs of a sequence: frames (t or 1, b, c, *grid), the weights of a `ConvLSTMCell`, and
+    H and C before the first step.
     """
 
     frames: Tensor | None
@@ -53,7 +54,7 @@ class StepInputs(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What a sequence leaves behind, in rows of p pixels with the channels last."""
+    """The results of a sequence that back-propagation needs, in rows of p pixels, channels last."""
 
     grid: tuple[int, ...]
     output: Tensor
@@ -61,16 +62,16 @@ class Tape(NamedTuple):
     hidden: Tensor
     """The same memory in rows, (t, b, p, hidden)."""
     gates: Sequence[Tensor]
-    """i, f, g, o of every step, (b, p, 4 hidden), where they are kept."""
+    """i, f, g, o of every step, (b, p, 4 hidden); empty if they are not kept."""
     cells: Sequence[Tensor]
-    """C before the first step and after every one, (b, p, hidden); the last alone where they
-    are not kept.
+    """C before the first step and after every step, (b, p, hidden); only the last if they are not
+    kept.
     """
 
 
 def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTMCell]:
-    """Whether the gradient is written for this cell, and nobody changed it or watches it or its
-    inputs; see `watched`.
+    """Return whether the hand-written gradient supports this cell, and the cell and its inputs are
+    neither changed nor watched; see `nowcast.model.watched`.
     """
     if is_watched(inputs) or not is_untouched(cell):
         return False
@@ -88,7 +89,7 @@ def has_fast_path(cell: nn.Module, *inputs: Tensor | None) -> TypeGuard[ConvLSTM
 def unroll_fast(
     cell: ConvLSTMCell, frames: Tensor | None, steps: int, state: CellState | None
 ) -> tuple[Tensor, CellState]:
-    """`nowcast.model.unroll.unroll` for a cell that `has_fast_path`."""
+    """`nowcast.model.unroll.unroll` for a cell for which `has_fast_path` is true."""
     device, dtype = cell.weight_hh.device.type, cell.weight_hh.dtype
     autocast = device != "meta" and torch.is_autocast_enabled(device) and dtype != torch.float64
     if autocast:
@@ -126,13 +127,13 @@ class _Unrolled(torch.autograd.Function):
         ctx.cell, ctx.grid = cell, tape.grid
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
-        # the caller may change it in place, and back-propagation reads what is saved
+        # a copy: the caller may change it in place, and back-propagation reads the saved one
         given = tape.output.clone()
         return given, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        # read once: reading may unpack, or compute anew
+        # read only once: reading may unpack or recompute the tensors
         n, saved = len(StepInputs._fields), ctx.saved_tensors
         inputs, output, rest = StepInputs(*saved[:n]), saved[n], saved[n + 1 :]
         wanted = ctx.needs_input_grad[2:]
@@ -140,7 +141,7 @@ class _Unrolled(torch.autograd.Function):
             gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
             for gradient in gradients
         )
-        # of many losses at once, or to be differentiated itself
+        # gradients of many losses at once, or gradients that are differentiated again
         if batched or torch.is_grad_enabled():
             with torch.enable_grad():
                 return (
@@ -154,7 +155,7 @@ class _Unrolled(torch.autograd.Function):
 
 
 def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
-    """All steps; `keep` what back-propagation needs."""
+    """Run all steps; with `keep`, keep what back-propagation needs."""
     weight, seen = x.weight_hh, x.hidden
     if x.frames is not None and x.weight_ih is not None:
         b, grid = (
@@ -187,7 +188,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
             cells.append(memory)
         else:
             cells[0] = memory
-            del gates  # before the next ones are made
+            del gates  # free the memory before the next gates
     return Tape(grid, output, hidden, kept_gates, cells)
 
 
@@ -196,7 +197,7 @@ def _steps_at_once(memory: Tensor) -> int:
 
 
 def _are_joined(cell: ConvLSTMCell, steps: int, x: StepInputs) -> bool:
-    """Whether X_t and H_{t−1} are convolved alike, so that one convolution takes both."""
+    """Return whether X_t and H_{t−1} are convolved alike, so that one convolution can do both."""
     return (
         x.frames is not None
         and x.weight_ih is not None
@@ -209,8 +210,10 @@ def _are_joined(cell: ConvLSTMCell, steps: int, x: StepInputs) -> bool:
 def _gate_sums(
     cell: ConvLSTMCell, steps: int, x: StepInputs, images: Sequence[int], at_once: int
 ) -> Callable[[int, Tensor | None], Tensor]:
-    """Return a function: t, and H_{t−1} as `images` (b, hidden, *grid) or None for 0 → W_x· * X_t +
-    W_h· * H_{t−1} + b, (b, p, 4 hidden). Call it for each t in turn; the result may be overwritten.
+    """Return a function of t and H_{t−1} (`images` (b, hidden, *grid), or None for 0) that returns
+    W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden).
+
+    Call it for each t in turn; the result may be overwritten.
     """
     once, (b, size, *grid) = unit(cell.dimensions), images
     bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
@@ -220,7 +223,7 @@ def _gate_sums(
         recur = many_times(x.weight_hh, None if has_input else bias, once, images)
 
         def apart(t: int, seen: Tensor | None) -> Tensor:
-            if bases is None:  # without input there is a state
+            if bases is None:  # without input, seen is never None
                 return _rows(recur(cast(Tensor, seen)))
             base = next(bases)
             return base.clone() if seen is None else _rows(recur(seen)).add_(base)
@@ -231,7 +234,7 @@ def _gate_sums(
     channels = frames.shape[2]
     weight = torch.cat([weight_ih, x.weight_hh], dim=1)
     read = many_times(weight, bias, once, (b, channels + size, *grid))
-    del weight  # before more is made
+    del weight  # free the memory before the next allocation
     both = frames.new_empty(b, math.prod(grid), channels + size)
 
     def joined(t: int, seen: Tensor | None) -> Tensor:
@@ -247,7 +250,7 @@ def _gate_sums(
 def _bases(
     cell: ConvLSTMCell, steps: int, x: StepInputs, bias: Tensor | None, at_once: int
 ) -> Iterator[Tensor]:
-    """W_x· * X + b of each step, (b, p, 4 hidden)."""
+    """Yield W_x· * X + b of each step, (b, p, 4 hidden)."""
     frames, weight = cast(Tensor, x.frames), cast(Tensor, x.weight_ih)
     t, b, *image = frames.shape
     read = many_times(weight, bias, cell.input_shape, (min(t, at_once) * b, *image))
@@ -255,13 +258,13 @@ def _bases(
         some = frames[start : start + at_once]
         bases = _rows(read(some.flatten(0, 1))).unflatten(0, some.shape[:2])
         yield from bases if t == steps else (bases[0],) * steps
-        del bases  # before the next ones are made
+        del bases  # free the memory before the next ones
 
 
 class _Backward:
     """Back-propagation through time.
 
-    The gradients of what all steps share add up here, in float32 at least.
+    The gradients of everything that the steps share are summed here, in float32 or wider.
     """
 
     def __init__(
@@ -315,10 +318,10 @@ class _Backward:
         return self._sums(dhidden, dcell)
 
     def _add(self, start: int, end: int, dgates: Tensor) -> None:
-        """Take the steps from `start` to `end` into the sums; dgates (t, b, p, 4 hidden)."""
+        """Add the steps from `start` to `end` to the sums; dgates (t, b, p, 4 hidden)."""
         x, tape = self.x, self.tape
         first = start
-        if start == 0:  # whose H comes from outside, or is 0
+        if start == 0:  # H before the first step is an input, or 0
             if x.hidden is not None:
                 self._add_weights(dgates[0], x.hidden)
             elif self.wanted.bias:
@@ -333,20 +336,21 @@ class _Backward:
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
         elif self.wanted.frames or self.wanted.weight_ih:
-            # _add_weights has taken W_x· of the joined steps already
+            # _add_weights has already added W_x· of the joined steps
             weighed = first - start if self.joined else end - start
             self._add_input(slice(start, end), dgates.flatten(0, 1), weighed)
 
     def _add_weights(self, dgates: Tensor, seen: Tensor) -> None:
-        """Take W_h· that convolves H, or W_x· and W_h· that convolve X and H, into the sums, and
-        the bias, which is cheapest in the same call; dgates (n, p, 4 hidden), seen (n, hidden or
-        channels + hidden, *grid).
+        """Add the gradients of W_h·, or of W_x· and W_h· if joined, to the sums, and of the bias,
+        which is cheapest in the same call.
+
+        dgates: (n, p, 4 hidden). seen: H, or X and H, (n, hidden or channels + hidden, *grid).
         """
         wanted = False, self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
         if not any(wanted):
             return
         size = self.cell.hidden_channels
-        # only its shape is read
+        # only the shape is used
         kernel = self.x.weight_hh.shape[2:]
         like = self.x.weight_hh.new_empty(1).expand(4 * size, seen.shape[1], *kernel)
         _, dweight, dbias = convolution_gradients(
@@ -360,8 +364,8 @@ class _Backward:
             self.bias += dbias
 
     def _add_input(self, steps: slice, dgates: Tensor, weighed: int) -> None:
-        """The input-to-state convolution at these steps, of W_x· only the first `weighed`; dgates
-        (t · b, p, 4 hidden).
+        """Add the gradients of the input-to-state convolution at these steps; for W_x· only those
+        of the first `weighed` steps. dgates (t · b, p, 4 hidden).
         """
         frames, weight, shape = (
             cast(Tensor, self.x.frames)[steps],
@@ -413,8 +417,8 @@ def _differentiable_backward(
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of the inputs by autograd through the cell's own equation, to be
-    differentiated again.
+    """Return the gradients of the inputs by autograd through the cell's own equation, so that they
+    can be differentiated again.
     """
     weights = {
         "weight_ih": x.weight_ih,
@@ -452,7 +456,7 @@ def _differentiable_backward(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(n, c, *grid) → (n, p, c); no copy where the channels are last in memory."""
+    """(n, c, *grid) → (n, p, c); no copy if the channels are last in memory."""
     return x.movedim(1, -1).reshape(x.shape[0], math.prod(x.shape[2:]), x.shape[1])
 
 
@@ -462,8 +466,8 @@ def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
 
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Memory for images (t, b, c, *grid), the channels last; a tensor of its own and no view,
-    as autograd wants it of an output.
+    """Allocate images (t, b, c, *grid), channels last. The result is not a view, as autograd
+    requires of an output.
     """
     t, b, c, *grid = shape
     strides = like.new_empty(t, b, *grid, c, device="meta").movedim(-1, 2).stride()
@@ -471,7 +475,7 @@ def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _like(gradient: Tensor, peephole: Tensor) -> Tensor:
-    """The gradient at every pixel of every image (3, b, p, hidden), summed to the shape of the
+    """Sum the gradient at every pixel of every image (3, b, p, hidden) to the shape of the
     peepholes (3, hidden, *grid or ones).
     """
     summed = gradient.sum(1)

@@ -1,5 +1,5 @@
-"""The fully connected LSTM and its encoder–forecaster, against which Shi et al. 2015 (arXiv
-1506.04214) measure the ConvLSTM: equation (1) and section 4.1.
+"""The fully connected LSTM and its encoder–forecaster, the baseline of Shi et al. 2015 (arXiv
+1506.04214): equation (1) and section 4.1.
 """
 
 import math
@@ -16,27 +16,25 @@ from nowcast.model.stacks import activate, refuse_guide
 
 
 class _ConvLSTM0d(ConvLSTMNd):
-    """A ConvLSTM over grids of no axis: its convolutions are matrix products."""
+    """A ConvLSTM without grid axes: its convolutions are matrix products."""
 
     dimensions = 0
 
 
 class FCLSTM(nn.Module):
-    """`torch.nn.LSTM` over vectors (b, t, n), with the peepholes of the paper's equation (1), a
-    number for each of them:
+    """`torch.nn.LSTM` over vectors (b, t, n) with the peepholes of the paper's equation (1):
 
-        i_t = σ(W_xi x_t + W_hi h_{t−1} + w_ci ∘ c_{t−1} + b_i), and so on as equation (3) of
-        `ConvLSTM2d`
+        i_t = σ(W_xi x_t + W_hi h_{t−1} + w_ci ∘ c_{t−1} + b_i)
 
-    Without peepholes it is `torch.nn.LSTM` itself.
+    and so on, as in equation (3) of `ConvLSTM2d`. Without peepholes it is `torch.nn.LSTM` itself.
 
     Args:
-        input_size: length of a vector; 0 for a layer without input, driven by its state alone,
-        which peepholes need.
+        input_size: length of a vector; 0 for a layer without input, driven only by its state, which
+            needs peephole=True.
         hidden_size: length of h and c.
-        num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in `torch.nn.LSTM`;
-        batch_first is the default.
-        peephole: whether gates see the cell.
+        num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in `torch.nn.LSTM`,
+            but batch_first is the default.
+        peephole: whether gates see the cell state.
 
     Example:
         >>> import torch
@@ -81,17 +79,16 @@ class FCLSTM(nn.Module):
 
         Args:
             vectors: (b, t, n), or a PackedSequence; with `steps` and peepholes one vector (b, n) to
-            repeat, or None for a
-                layer without input.
-            state: (h_0, c_0), each (layers · directions, b, size); zeros where not given.
+                repeat, or None for a layer without input.
+            state: (h_0, c_0), each (layers · directions, b, size); by default zeros.
             steps: number of steps of a repeated vector, or of a layer without input.
 
-        Errors: ValueError for `steps`, or for no vectors, without peepholes: `torch.nn.LSTM` knows
-        neither.
+        Errors: ValueError if `steps` is given or `vectors` is None without peepholes:
+        `torch.nn.LSTM` supports neither.
         """
         if isinstance(self.layers, nn.LSTM) and (steps is not None or vectors is None):
             raise ValueError(
-                "steps: torch.nn.LSTM repeats no vector and wants an input; take peephole=True."
+                "steps: torch.nn.LSTM needs an input and cannot repeat it; use peephole=True."
             )
         if steps is None:
             return self.layers(vectors, state)  # type: ignore[no-any-return]
@@ -99,18 +96,18 @@ class FCLSTM(nn.Module):
 
 
 class FCLSTMForecaster(nn.Module):
-    """`EncoderForecaster` on frames as vectors of all their pixels: it fits frames of one size
-    alone.
+    """`EncoderForecaster` on flattened frames: each frame is a vector of all its pixels, so the
+    model only fits frames of one size.
 
-    Its output is a linear map of the forecaster layer next to the frames alone, which makes the
-    published number of parameters.
+    The output is a linear map of the outermost forecaster layer only, which gives the published
+    number of parameters.
 
     Args:
         channels: channels of a frame.
         hidden_channels: length of the vectors of each layer, from the frames inward.
         grid_size: height and width of a frame.
         output_activation: 'identity', or 'sigmoid' for frames that are probabilities.
-        output_channels: of a forecast frame; None: as many as of a past one.
+        output_channels: channels of a forecast frame; None: as many as in a past frame.
 
     Example:
         >>> import torch
@@ -141,12 +138,12 @@ class FCLSTMForecaster(nn.Module):
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps,
         c, h, w).
 
-        Errors: ValueError where h and w are not the grid_size.
+        Errors: ValueError if (h, w) is not grid_size.
         """
         refuse_guide(guide)
         if frames.shape[2:] != self.frame_shape:
             raise ValueError(
-                f"frames: of {self.frame_shape} (channels, height, width), not"
+                f"frames: must be {self.frame_shape} (channels, height, width), not"
                 f" {tuple(frames.shape[2:])}."
             )
         states = []

@@ -1,10 +1,10 @@
-"""ConvLSTM layers in the files of Keras, read without Keras: `.keras` (a zip of JSON and HDF5),
-`.weights.h5`, `.weights.json` with its shards, and the `.h5` of TensorFlow and of Keras before.
+"""Read ConvLSTM layers from Keras files without Keras: `.keras` (a zip of JSON and HDF5),
+`.weights.h5`, `.weights.json` with its shards, and the older `.h5` of TensorFlow and Keras.
 
-A layer's weights stand in the group of its place in the model, `layers/conv_lstm2d_1/cell/vars/0`
-and on, a place being the layer's class and a running number; `config.json` in a `.keras` file has
-the layers in that order, with names and options. Keras 2.12 to 2.15 wrote the same, with
-`_layer_checkpoint_dependencies` for `layers` at first.
+The group of a layer's weights is named by its place in the model, such as
+`layers/conv_lstm2d_1/cell/vars/0`: the layer's class and a running number. `config.json` in a
+`.keras` file lists the layers in that order, with names and options. Keras 2.12 to 2.15 wrote the
+same format, early versions with `_layer_checkpoint_dependencies` instead of `layers`.
 """
 
 import io
@@ -44,12 +44,12 @@ DAMAGE = (
     OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError,
     AttributeError, RuntimeError,
 )  # fmt: skip
-"""What zip, JSON and HDF5 readers raise over a file that is not what it seems."""
+"""Errors that zip, JSON and HDF5 readers raise for damaged files."""
 
 
 class Found(NamedTuple):
-    """A ConvLSTM layer of a file: kernel, recurrent kernel, perhaps bias; and its configuration
-    in Keras' words, if told.
+    """A ConvLSTM layer of a file: kernel, recurrent kernel and bias, if any; and its Keras
+    configuration, if the file contains it.
     """
 
     weights: Arrays
@@ -64,8 +64,8 @@ def hard_sigmoid_of_keras_2(x: Tensor) -> Tensor:
 def read_layer(
     path: str | Path, layer: str | None = None, given: Collection[str] = ()
 ) -> tuple[Arrays, dict[str, Any]]:
-    """The layer's weights, and its options in the names of `ConvLSTM2d` but for those `given`;
-    see `from_keras_file`.
+    """Return the layer's weights, and its options named as in `ConvLSTM2d`, without those in
+    `given`; see `from_keras_file`.
     """
     path = Path(path)
     found, keras_2 = _layers_of(path)
@@ -82,16 +82,16 @@ def read_layer(
         return weights, _options(f"{path}: layer {name!r}", config, keras_2, given)
     if path.suffix == ".keras" and not given:
         raise DataError(
-            f"{path}: does not tell the options of layer {name!r}, of a model class of its own;"
-            " give them, as padding='same'."
+            f"{path}: does not contain the options of layer {name!r}, because its model is a custom"
+            " class; give them, such as padding='same'."
         )
     return weights, {}
 
 
 def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
-    """The ConvLSTM layers of the file by name, and whether Keras 2 wrote it."""
+    """Return the ConvLSTM layers of the file by name, and whether Keras 2 wrote it."""
     if not path.is_file():
-        raise MissingInputError(f"{path}: there is no such file.")
+        raise MissingInputError(f"{path}: no such file.")
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -111,12 +111,12 @@ def _layers_of(path: Path) -> tuple[dict[str, Found], bool]:
         )
     except DAMAGE as error:
         raise DataError(
-            f"{path}: is damaged, or not a .keras, .h5 or .weights.json file of Keras ({error})."
+            f"{path}: damaged, or not a .keras, .h5 or .weights.json file of Keras ({error})."
         ) from error
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files that a `.weights.json` names, in its folder.
+    """Return the files named by a `.weights.json`, in its folder.
 
     Errors: MissingInputError, DataError.
     """
@@ -127,14 +127,14 @@ def _shards(path: Path) -> list[Path]:
     }
     if outside := [name for name in named if Path(name).name != name]:
         raise DataError(
-            f"{path}: names {outside[0]!r}, which is not in its folder; nowcast follows no path"
-            " that a file names."
+            f"{path}: names {outside[0]!r}, which is not in its folder; for safety nowcast does not"
+            " follow paths named in a file."
         )
     shards = [path.with_name(name) for name in sorted(named)]
     if missing := [shard for shard in shards if not shard.is_file()]:
         raise MissingInputError(
-            f"{missing[0]}: there is no such file, and {path.name} names it; put all of them into"
-            " one folder."
+            f"{missing[0]}: no such file, but {path.name} names it; put all of them into one"
+            " folder."
         )
     return shards
 
@@ -142,7 +142,7 @@ def _shards(path: Path) -> list[Path]:
 def _read_hdf5(
     path: Path, contents: Sequence[Path | io.BytesIO], configs: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Found], bool]:
-    """Every ConvLSTM of one file, or of the shards of one, by name; and whether it tells that
+    """Return every ConvLSTM of a file or of its shards by name, and whether the file says that
     Keras 2 wrote it.
     """
     import h5py
@@ -171,7 +171,7 @@ def _read_hdf5(
 
 
 def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
-    """The same of a file of the older format, whose layers are known by their names."""
+    """`_read_hdf5` for a file of the older format, whose layers are identified by their names."""
     model, version = old_configuration(file)
     configs = {} if model is None else {config["name"]: config for _, config in _places(model)}
     found = {}
@@ -180,7 +180,7 @@ def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
         config = configs.get(name) or (
             configs.get(inner) if way in ("forward", "backward") else None
         )
-        # of a Bidirectional that tells the other half only
+        # a Bidirectional layer that only describes its other half
         if config is not None and way == "backward" and name not in configs:
             config = {**config, "name": name, "go_backwards": not config["go_backwards"]}
         found[f"{layer}/{name}" if name in found else name] = Found(weights, config)
@@ -188,8 +188,8 @@ def _read_old(file: Any) -> tuple[dict[str, Found], bool]:
 
 
 def _places(model: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each ConvLSTM in a model's configuration, in models within it too: its group in the file,
-    and its own configuration.
+    """Yield for each ConvLSTM in a model's configuration, including nested models, its group in
+    the file and its own configuration.
     """
     seen: Counter[str] = Counter()
     for layer in model.get("layers", []):
@@ -211,7 +211,7 @@ def _places(model: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[
 def _options(
     where: str, config: dict[str, Any], keras_2: bool, given: Collection[str]
 ) -> dict[str, Any]:
-    """Keras' configuration of a layer → arguments of `ConvLSTM2d`, but for those given."""
+    """Keras' configuration of a layer → arguments of `ConvLSTM2d`, without those in `given`."""
     options = {}
     for theirs, ours in OUR_NAMES.items():
         if theirs not in config or ours in given:
@@ -229,7 +229,7 @@ def _activation(where: str, option: str, name: Any, keras_2: bool) -> str | Func
     name = "identity" if name == "linear" else name
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise DataError(
-            f"{where} {name!r}, which is none of {', '.join(ACTIVATIONS)}; give a function of a"
+            f"{where} {name!r}, which is not one of {', '.join(ACTIVATIONS)}; give a function of a"
             f" tensor as {option}=."
         )
     return name

@@ -1,9 +1,8 @@
-"""The weights of ConvLSTM cells in Keras' HDF5 files, of today and of old: each cell by its place
-in the file.
+"""Read the weights of ConvLSTM cells from Keras' HDF5 files, in the current and the older format.
 
-Today a cell's weights stand in `…/cell/vars/0` and on. In the older format, which
-`model.save("model.h5")` of TensorFlow and Keras wrote, each layer is a group whose attribute
-`weight_names` lists them, as `conv_lstm2d/kernel:0`.
+The current format has a cell's weights in `…/cell/vars/0` and following. In the older format,
+written by `model.save("model.h5")` of TensorFlow and Keras, each layer is a group whose attribute
+`weight_names` lists the weights, such as `conv_lstm2d/kernel:0`.
 """
 
 import json
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 Array = numpy.ndarray[Any, Any] | Tensor
-"""A tensor where NumPy lacks the precision."""
+"""A tensor if NumPy lacks the precision."""
 
 Arrays = list[Array]
 
@@ -23,8 +22,8 @@ _KINDS = ("kernel", "recurrent_kernel", "bias")
 
 
 def cells_of(file: Any) -> Iterator[tuple[str, dict[str, Array], str | None]]:
-    """Of each group `…/cell/vars`: its place, the arrays by their number, which shards share,
-    and the layer's name if it is told.
+    """Yield for each group `…/cell/vars` its place in the model, its arrays by number (shards may
+    hold some of them each), and the layer's name if the file contains it.
     """
     groups: list[str] = []
     file.visit(lambda name: groups.append(name) if name.endswith("/cell/vars") else None)
@@ -40,13 +39,13 @@ def cells_of(file: Any) -> Iterator[tuple[str, dict[str, Array], str | None]]:
 
 
 def is_old(file: Any) -> bool:
-    """Whether the file is of the older format: a whole model, or the weights of one."""
+    """Return whether the file has the older format: a whole model, or only weights."""
     return "model_weights" in file or "layer_names" in file.attrs
 
 
 def old_cells_of(file: Any) -> Iterator[tuple[str, str, Arrays]]:
-    """Of each ConvLSTM in a file of the older format: the layer of the model, its own name
-    within that, and kernel, recurrent kernel and perhaps bias.
+    """Yield for each ConvLSTM in a file of the older format the layer of the model, its own name
+    within that layer, and kernel, recurrent kernel and bias, if any.
     """
     root = file.get("model_weights", file)
     for layer in map(_text, root.attrs["layer_names"]):
@@ -62,13 +61,13 @@ def old_cells_of(file: Any) -> Iterator[tuple[str, str, Arrays]]:
 
 
 def is_conv_lstm(arrays: Arrays) -> bool:
-    """Whether these are kernel and recurrent kernel of a convolution."""
+    """Return whether these are the kernel and recurrent kernel of a ConvLSTM."""
     return len(arrays) > 1 and arrays[0].ndim > 2 and arrays[1].ndim == arrays[0].ndim
 
 
 def old_configuration(file: Any) -> tuple[dict[str, Any] | None, str]:
-    """The model's configuration, if the older file has it, and the version of Keras that wrote
-    it.
+    """Return the model's configuration, if the older file contains it, and the version of Keras
+    that wrote the file.
     """
     root = file.get("model_weights", file)
     written = file.attrs.get("model_config")
@@ -77,7 +76,7 @@ def old_configuration(file: Any) -> tuple[dict[str, Any] | None, str]:
 
 
 def as_bfloat16(numbers: numpy.ndarray[Any, Any]) -> Tensor:
-    """Numbers of 16 bits that HDF5 or an extension of NumPy holds as the tensor that they are."""
+    """Return 16-bit numbers, read by HDF5 or an extension of NumPy, as a bfloat16 tensor."""
     return torch.from_numpy(numbers.view(numpy.int16).copy()).view(torch.bfloat16)
 
 

@@ -11,28 +11,27 @@ from nowcast.model.convlstm import ConvLSTM
 from nowcast.model.stacks import activate, roll_out
 
 NextFrameState = tuple[list[tuple[Tensor, Tensor]], Tensor]
-"""(H, C) of each layer, and what the last layer gave for the two frames before, (b, 2, c', h,
-w).
+"""(H, C) of each layer, and the last layer's output for the two previous frames (b, 2, c', h, w).
 """
 
 
 class NextFrame(nn.Module):
-    """ConvLSTM layers with batch normalisation between them and a 3×3×3 convolution behind, each
-    output the frame to come.
+    """ConvLSTM layers with batch normalisation between them, followed by a 3×3×3 convolution; each
+    output is the next frame.
 
-    The layers are Keras' (ReLU, no peepholes, Glorot and orthogonal initialisation, forget bias 1;
-    batch normalisation of momentum 0.99 and ε 10⁻³). Their Conv3D pads time on both sides, so that
-    its output for frame t knows frame t + 1, which is what it is to forecast; here both zeros are
-    before the first frame, and frame t + 1 is forecast from frames ≤ t. Frames further ahead come
-    from feeding forecasts back, one at a time, with the states carried along.
+    The layers are as in Keras' example (ReLU, no peepholes, Glorot and orthogonal initialisation,
+    forget bias 1; batch normalisation with momentum 0.99 and ε 10⁻³). Its Conv3D pads time on both
+    sides, so that the output for frame t sees frame t + 1, the very frame to forecast. Here all
+    padding comes before the first frame, so that frame t + 1 is forecast from frames ≤ t. Later
+    frames are forecast by feeding forecasts back, one at a time, together with the states.
 
-    While training, batch normalisation takes its statistics over all frames of a pass: with every
-    true frame in `guide` over the whole sequence, as in Keras, else over one frame at a time.
+    In training, batch normalisation uses the statistics of all frames of a pass: of the whole
+    sequence if `guide` has every true frame, as in Keras, else of one frame at a time.
 
     Args:
         channels: channels of a frame.
-        hidden_channels: of each layer.
-        kernel_sizes: of each layer, for input and state alike.
+        hidden_channels: hidden channels of each layer.
+        kernel_sizes: of each layer, for both input and state.
         output_activation: 'sigmoid' for frames that are probabilities, or 'identity'.
 
     Example:
@@ -60,7 +59,7 @@ class NextFrame(nn.Module):
         )  # fmt: skip
         self.multiple = 1
         self.spreads = [kernel // 2 for kernel in kernel_sizes]
-        """Pixels that one convolution of each layer looks to each side."""
+        """Pixels that one convolution of each layer reaches to each side."""
         self.norms = nn.ModuleList(
             nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01) for hidden in hidden_channels[:-1]
         )
@@ -73,25 +72,25 @@ class NextFrame(nn.Module):
         """Past frames (b, t, c, h, w), scaled, missing pixels 0 → forecast frames (b, lead_steps,
         c, h, w).
 
-        guide: frames (b, lead_steps, c, h, w) to feed back in place of the forecast ones, NaN where
-        none.
+        guide: true frames (b, lead_steps, c, h, w) to feed back instead of the forecast frames; NaN
+            where the forecast is fed back.
         """
         return roll_out(self.follow, frames, None, lead_steps, guide)
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
         """See `nowcast.model.stacks.Local`.
 
-        The longest way from a past pixel to the last forecast one goes through every past state of
-        the layer of the largest kernel, and for every forecast frame through all layers and the
-        last convolution.
+        The longest path from a past pixel to the last forecast pixel goes through every past state
+        of the layer with the largest kernel, and for every forecast frame through all layers and
+        the last convolution.
         """
         return (input_steps - 1) * max(self.spreads) + lead_steps * (sum(self.spreads) + 1)
 
     def follow(
         self, frames: Tensor, state: NextFrameState | None = None
     ) -> tuple[Tensor, NextFrameState]:
-        """Frames (b, t, c, h, w) → for each the frame to follow it, and the state after the
-        last; zeros where none is given.
+        """Frames (b, t, c, h, w) and the state before them, by default zeros → for each frame the
+        next one, and the state after the last.
         """
         before = [None] * len(self.layers) if state is None else state[0]
         after = []

@@ -1,8 +1,8 @@
-"""What a step does between its convolutions, forward and back, on rows (b, p, c): b images of p
-pixels of c channels.
+"""The elementwise part of a ConvLSTM step, between its convolutions, forward and backward, on rows
+(b, p, c): b images of p pixels with c channels.
 
-Written twice: as formulas, of which `torch.compile` makes one kernel each, and in place, an
-operation at a time, which needs no compiler. `stepper` chooses.
+It is written twice: as formulas that `torch.compile` turns into one kernel each, and as in-place
+operations that need no compiler. `stepper` chooses.
 """
 
 import logging
@@ -21,26 +21,27 @@ from nowcast.model.compiling import keep_cache_private
 log = logging.getLogger(__name__)
 
 WORTH_COMPILING = 2**16
-"""Numbers in a cell state from which a compiled kernel is quicker than operations in place."""
+"""Size of a cell state, in numbers, from which a compiled kernel is faster than in-place
+operations.
+"""
 
 COMPILED_AFTER = 2**31
-"""Numbers that go through steps, there or back, before the kernels are compiled. On a CPU each
-costs some 7 ns more in place than in a kernel, so 2³¹ of them cost the 15 to 30 s that compiling
-takes: a process that makes one forecast of a usual grid never waits for it, and one that makes many
-loses at most as much time again.
+"""Numbers processed by steps, forward or backward, before the kernels are compiled. On a CPU each
+number costs about 7 ns more in place than in a kernel, so 2³¹ cost the 15 to 30 s that compiling
+takes. A process that makes one forecast of a usual grid never waits for the compiler; a process
+that makes many loses at most the same time again.
 """
 
 LAYERS = 4
-"""How many layers a network is taken to have: each layer knows its own numbers only."""
+"""Assumed number of layers of a network: each layer only knows its own size."""
 
 _planned: ContextVar[int | None] = ContextVar("planned", default=None)
 
 
 @contextmanager
 def planned_batches(batches: int) -> Iterator[None]:
-    """Say how many batches a training takes from its first to its last, resumed or not: on a CPU
-    kernels are then compiled at once or never, and a run that is resumed with the same plan
-    computes the same bits.
+    """Announce the total number of batches of a training, resumed or not. On a CPU kernels are then
+    compiled at the start or never, so that a run resumed with the same plan gives identical bits.
     """
     token = _planned.set(batches)
     try:
@@ -50,21 +51,20 @@ def planned_batches(batches: int) -> Iterator[None]:
 
 
 class Stepper(NamedTuple):
-    """One step there and back.
+    """One step forward and backward.
 
-    Gates are in the order i, f, g, o along the channels; cell states are float32 at least.
+    Gates are in the order i, f, g, o along the channels; cell states are float32 or wider.
 
     forward(summed, peephole, cell, hidden, keep) → (gates after their activations (b, p, 4
     hidden), C_t)
-        summed: W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden), may be overwritten; peephole:
-        (3, 1 or p, hidden) or None; cell: C_{t−1}; hidden: H_t is written here; keep: False in a
-        forecast, whose gates nobody reads. The compiled kernel then returns None in their place;
-        the operations in place have them anyway.
+        summed: W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden); may be overwritten. peephole:
+        (3, 1 or p, hidden) or None. cell: C_{t−1}. hidden: receives H_t. keep: False in a forecast,
+        which does not need the gates; the compiled kernel then returns None for them.
     backward(gates, peephole, before, after, doutput, dhidden, dcell, dgates, dpeephole)
-        before, after: C_{t−1} and C_t; doutput and dhidden: gradients of H_t as the output, or
-        None, and as the next step's input, which are added; dcell: of C_t, becomes that of C_{t−1};
-        dgates: the gradient before the activations is written here; dpeephole: (3, b, p, hidden) to
-        add to, or None.
+        before, after: C_{t−1} and C_t. doutput, dhidden: gradients of H_t as output (or None) and
+        as input of the next step; they are added. dcell: gradient of C_t, replaced by that of
+        C_{t−1}. dgates: receives the gradient before the activations. dpeephole: (3, b, p, hidden),
+        added to, or None.
     """
 
     forward: Callable[..., tuple[Tensor | None, Tensor]]
@@ -74,8 +74,8 @@ class Stepper(NamedTuple):
 def stepper(
     activation: str, recurrent_activation: str, cell: Tensor, steps: int, training: bool
 ) -> Stepper:
-    """The quicker way for these activations and for `steps` steps of cell states like `cell`
-    (b, p, hidden): compiled kernels, unless compiling takes longer than they save.
+    """Return the faster implementation for these activations and for `steps` steps of cell states
+    like `cell` (b, p, hidden): compiled kernels, unless compiling takes longer than they save.
     """
     functions = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     in_place = Stepper(
@@ -95,8 +95,9 @@ def stepper(
 
 
 def _is_worth_it(numbers: int) -> bool:
-    """Whether compiling pays for the planned batches of so many numbers, there and back; without a
-    plan, add these, and return whether kernels exist already or enough went through steps.
+    """Return whether compiling pays off for the planned batches of so many numbers, forward and
+    backward. Without a plan, count these numbers and return whether kernels exist already or
+    enough numbers were processed.
     """
     batches = _planned.get()
     if batches is not None:
@@ -146,8 +147,8 @@ def backward(
 
 
 def _side_by_side(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Four times (…, c) → (…, 4 c). Rounded first, the compiler writes each to its place in one
-    loop; rounded afterwards, it needs a second one.
+    """Four times (…, c) → (…, 4 c). Rounding before concatenating lets the compiler write all parts
+    in one loop; rounding afterwards would need a second loop.
     """
     return torch.cat([part.type(dtype) for part in parts], dim=-1)
 
@@ -208,14 +209,13 @@ def _backward_in_place(
 @cache
 def _compiled(activation: str, recurrent_activation: str) -> Stepper:
     log.info(
-        "compiling the kernels of the ConvLSTM, which takes some seconds, less where they were"
-        " compiled before"
+        "compiling the kernels of the ConvLSTM; this takes some seconds, less if they are cached"
     )
     keep_cache_private()
     functions = _to_compile(activation), _to_compile(recurrent_activation)
 
-    # functions and not partial(…): the compiler counts what it makes of each function, and takes
-    # all partial ones, and many modules of the user, for one
+    # functions, not partial(…): the compiler limits the recompilations of each function, and counts
+    # all partial objects, and many modules of the user, as one
     @partial(torch.compile, fullgraph=True)
     def rows(*arguments: Any) -> tuple[Tensor | None, Tensor]:
         return forward(*functions, *arguments)
@@ -249,8 +249,8 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
 
 
 def _to_compile(name: str) -> Activation:
-    """The activation as the compiler makes the quickest loop of it: with vector units it computes
-    σ faster than tanh. Both agree to 1.2e-7.
+    """Return the activation in the form that compiles to the fastest loop: with vector units σ is
+    faster than tanh. Both agree to 1.2e-7.
     """
     found = ACTIVATIONS[name]
     return found._replace(value=_tanh_by_sigmoid) if name == "tanh" else found
@@ -261,8 +261,8 @@ def _tanh_by_sigmoid(x: Tensor) -> Tensor:
 
 
 def _in_rows(x: Tensor) -> Tensor:
-    """(b, p, c) → (b · p, c), the same memory. One kernel serves any number of rows; for each
-    number of channels there is one, whose loops have a fixed length.
+    """(b, p, c) → (b · p, c), the same memory. One kernel serves any number of rows; each number of
+    channels has its own kernel, with loops of fixed length.
     """
     return _of_any_length(x.view(-1, x.shape[-1]), 0)
 
@@ -281,16 +281,14 @@ def _of_any_length(x: Tensor, dimension: int) -> Tensor:
 
 
 _taken = [0]
-"""Numbers that this process took through steps without a plan, in layers that are worth
-compiling.
-"""
+"""Numbers that this process has processed without a plan, in layers worth compiling."""
 
 _no_compiler: list[str] = []
-"""Why nothing can be compiled in this process, once that is known."""
+"""Why nothing can be compiled in this process, once compiling has failed."""
 
 
 def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments: Any) -> Any:
-    """The kernel where it can be compiled; else, said once, the operations in place."""
+    """Run the kernel if it can be compiled; else log that once and run the in-place operations."""
     if _no_compiler:
         return in_place[way](*arguments)
     from torch._dynamo import config
@@ -299,7 +297,7 @@ def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments
     try:
         if config.disable:
             raise RuntimeError("TORCH_COMPILE_DISABLE is set.")
-        with config.patch(recompile_limit=64):  # of a process: it may hold many kinds of layers
+        with config.patch(recompile_limit=64):  # a process may hold many kinds of layers
             return kernels()[way](*arguments)
     except FailOnRecompileLimitHit:
         return in_place[way](*arguments)
@@ -307,14 +305,12 @@ def _try(way: int, kernels: Callable[[], Stepper], in_place: Stepper, *arguments
         raise
     except (
         Exception
-        # of the compiler, its cache or its subprocesses, and of many classes; raised before
-        # anything
-        # has run
+        # the compiler, its cache and its subprocesses raise many classes of errors, always before
+        # anything has run
     ) as error:
         _no_compiler.append((str(error) or type(error).__name__).splitlines()[0])
         log.warning(
-            "no kernels can be compiled here, so the ConvLSTM runs an operation at a time,"
-            " slower: %s",
+            "kernels cannot be compiled here, so the ConvLSTM runs uncompiled, which is slower: %s",
             _no_compiler[0],
         )
         return in_place[way](*arguments)

@@ -1,4 +1,4 @@
-"""A head that turns a network into a forecast of probabilities."""
+"""A head that turns a network into a model of probabilities."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from nowcast.probability.ladder import check_ladder, running_minimum
 from nowcast.probability.neighbourhoods import REACH, fractions, mixture_logits
 
 BOUNDS = 3e-4, 1 - 3e-4
-"""Fractions are kept within them, so that their logits are finite."""
+"""Fractions are limited to this range, so that their logits are finite."""
 
 
 class ProbabilityModel(nn.Module):
@@ -24,15 +24,15 @@ class ProbabilityModel(nn.Module):
 
     Fₛ is the share of pixels in neighbourhood s of the newest frame that reach the threshold. The
     weights w of the neighbourhoods are a softmax of offset + slope · log(lead step), learned for
-    each threshold. A comes from the L of the other thresholds; `AcrossThresholds` gives L + A. C is
-    the output of the network. A and C begin at zero: an untrained model is the baseline
-    `lagrangian_probability`. No threshold is more probable than a lower one: in a forecast the
-    logits are a running minimum. In training each threshold learns for itself.
+    each threshold. A is computed from the L of the other thresholds; `AcrossThresholds` returns
+    L + A. C is the output of the network. A and C start at zero, so an untrained model equals the
+    baseline `lagrangian_probability`. In a forecast no threshold is more probable than a lower one:
+    the logits are a running minimum. In training the thresholds are independent.
 
-    It belongs to the moving frame of reference, where rain that only moves stands still.
+    The model is meant for the moving frame of reference, where rain that only moves stands still.
 
     Args:
-        network: frames (b, t, c, h, w) → (b, lead, k, h, w), with a last layer `output`.
+        network: frames (b, t, c, h, w) → (b, lead, k, h, w); its last layer is named `output`.
         thresholds: (k,) in mm/h, rising.
 
     Raises:
@@ -51,12 +51,12 @@ class ProbabilityModel(nn.Module):
     """log2(1 + width) of the neighbourhoods whose weights are learned; see `mixture_logits`."""
 
     of_neighbourhoods: Sequence[str] = ("offsets", "slopes", "across.weights")
-    """The parameters that weigh neighbourhoods: few, and of the size of 1. An optimizer keeps this
+    """The parameters that weight neighbourhoods: few, and of magnitude 1. An optimizer keeps this
     order.
     """
 
     wants_newest = True
-    """It is called with the rates of the newest frame too."""
+    """The model is also called with the rates of the newest frame."""
 
     def __init__(self, network: nn.Module, thresholds: Sequence[float]) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ProbabilityModel(nn.Module):
         self.across = AcrossThresholds(len(thresholds))
 
     def _halo(self, input_steps: int, lead_steps: int) -> int:
-        """See `nowcast.model.stacks.Local`: that of the network, or of the neighbourhoods."""
+        """See `nowcast.model.stacks.Local`: the larger of the network's and the neighbourhoods'."""
         network: Any = self.network
         halo: int = max(network.halo(input_steps, lead_steps), REACH)
         return halo
@@ -94,8 +94,8 @@ class ProbabilityModel(nn.Module):
         Args:
             frames: (b, t, c, h, w), scaled, missing pixels 0.
             lead_steps: frames to forecast.
-            guide: None: what is forecast is not fed back.
-            ahead: fields for each lead time, if the network takes some.
+            guide: None; probabilities are not fed back.
+            ahead: fields for each lead time, if the network takes them.
             newest: (b, h, w) rates of the newest frame in mm/h, NaN = missing.
         """
         if newest is None:
@@ -149,7 +149,7 @@ def _bounded_logit(probability: Tensor) -> Tensor:
 
 
 class _BoundedLogit(torch.autograd.Function):
-    """Of probabilities within `BOUNDS`. PyTorch's own gradient takes several times as long."""
+    """The logit of probabilities limited to `BOUNDS`, several times faster than by autograd."""
 
     @staticmethod
     def forward(ctx: Any, probability: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class _BoundedLogit(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (probability,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
+        if torch.is_grad_enabled():  # the gradient is differentiated again
             bounded = probability.clamp(*BOUNDS).logit()
             (again,) = torch.autograd.grad(bounded, probability, gradient, create_graph=True)
             return cast(Tensor, again)
@@ -169,14 +169,12 @@ class _BoundedLogit(torch.autograd.Function):
 
 
 def mixture_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of neighbourhoods that a model has, which learn faster than a network."""
+    """Return a model's weights of neighbourhoods, which train at a higher rate than the network."""
     if not isinstance(model, ProbabilityModel):
         return []
     return [model.get_parameter(name) for name in model.of_neighbourhoods]
 
 
 def ladder_of(model: nn.Module) -> tuple[float, ...]:
-    """Return the thresholds in mm/h of the probabilities that a model gives; none if it gives
-    rates.
-    """
+    """Return the thresholds in mm/h of a model of probabilities; empty for a model of rates."""
     return model.thresholds if isinstance(model, ProbabilityModel) else ()

@@ -1,4 +1,4 @@
-"""What the networks have in common: grids of any size, a frame as output, and feeding frames
+"""Helpers that the networks share: grids of any size, output activations, and feeding frames
 back.
 """
 
@@ -17,18 +17,16 @@ StateT = TypeVar("StateT")
 
 @runtime_checkable
 class Local(Protocol):
-    """A model whose forecast depends on the past nearby alone, so that a grid may be forecast
-    in tiles.
+    """A model whose forecast depends only on nearby pixels of the past, so that a grid can be
+    forecast in tiles.
     """
 
     multiple: int
-    """Pixels: tiles that begin at multiples of it meet the cells of the model as the whole grid
-    does.
-    """
+    """Pixels: a tile must start at a multiple of it to have the same cells as the whole grid."""
 
     def halo(self, input_steps: int, lead_steps: int) -> int:
-        """Pixels around such a tile that `lead_steps` forecast frames depend on; none further
-        away does anything to it.
+        """Return how many pixels around such a tile `lead_steps` forecast frames depend on; pixels
+        further away have no effect.
         """
 
 
@@ -38,17 +36,17 @@ CellStates = list[tuple[Tensor, Tensor]]
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A model that takes past frames in one after the other, so that what it knows of the first
-    need not wait for the last.
+    """A model that encodes past frames one after the other, so that older frames can be encoded
+    before the newest one arrives.
 
-    `model(frames, lead_steps, guide)` is `model.unfold(model.encode(frames), frames[:, -1:],
-    lead_steps, guide)`, and so with `ahead`; and
-    `encode(new, encode(old))` is `encode` of both in a row.
+    `model(frames, lead_steps, guide)` equals `model.unfold(model.encode(frames), frames[:, -1:],
+    lead_steps, guide)`, also with `ahead`. `encode(new, encode(old))` equals `encode` of both
+    concatenated.
     """
 
     def encode(self, frames: Tensor, states: CellStates | None = None) -> CellStates:
-        """Frames (b, t, c, h, w), scaled, missing pixels 0, taken in after `states`, by default
-        at the beginning → the states after.
+        """Frames (b, t, c, h, w), scaled, missing pixels 0, and the states before them, by default
+        zeros → the states after them.
         """
 
     def unfold(
@@ -68,13 +66,13 @@ def call_model(
     newest: Tensor | None = None,
     spacing: Spacing | None = None,
 ) -> Tensor:
-    """Call a model with what it declares that it wants.
+    """Call a model with the further inputs that it declares.
 
-    A model with `ahead_channels` takes fields that are known for each lead time; one that
-    `wants_newest` takes the rates (b, h, w) of the newest frame in mm/h, NaN = missing; one that
-    `wants_spacing` is told the pixel size and the time step.
+    A model with `ahead_channels` is given fields known for each lead time. With `wants_newest` it
+    is given the rates (b, h, w) of the newest frame in mm/h, NaN = missing. With `wants_spacing` it
+    is given the pixel size and the time step.
     """
-    declares = getattr(model, "module", model)  # within an average of its weights
+    declares = getattr(model, "module", model)  # the model inside an average of its weights
     wanted: dict[str, Any] = {"ahead": ahead} if getattr(declares, "ahead_channels", 0) else {}
     if getattr(declares, "wants_newest", False):
         wanted["newest"] = newest
@@ -92,8 +90,8 @@ def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
 
 
 def to_patches(frames: Tensor, size: int) -> Tensor:
-    """(…, c, h, w) → (…, c · size², ⌈h / size⌉, ⌈w / size⌉), padded; of no frames too, which
-    PyTorch returns as they are.
+    """(…, c, h, w) → (…, c · size², ⌈h / size⌉, ⌈w / size⌉), padded; also of empty batches, which
+    PyTorch returns unchanged.
     """
     frames = pad_to_multiple(frames, size)
     *batch, c, h, w = frames.shape
@@ -103,7 +101,7 @@ def to_patches(frames: Tensor, size: int) -> Tensor:
 
 
 def from_patches(patches: Tensor, size: int) -> Tensor:
-    """The way back: (…, c · size², h, w) → (…, c, h · size, w · size)."""
+    """The inverse of `to_patches`: (…, c · size², h, w) → (…, c, h · size, w · size)."""
     *batch, c, h, w = patches.shape
     if 0 in batch:
         return patches.reshape(*batch, c // size**2, h * size, w * size)
@@ -111,16 +109,14 @@ def from_patches(patches: Tensor, size: int) -> Tensor:
 
 
 def activate(output: Tensor, activation: Function) -> Tensor:
-    """The activation of the output, taken in float32 at least, whatever precision the layers
-    before it computed in.
-    """
+    """Apply the output activation in float32 or wider, whatever the precision of the layers."""
     return activation(output.to(torch.promote_types(output.dtype, torch.float32)))
 
 
 def refuse_guide(guide: Tensor | None) -> None:
-    """Errors: ValueError where there is one."""
+    """Errors: ValueError if a guide is given."""
     if guide is not None:
-        raise ValueError("guide: this model feeds no frame back, so true frames cannot guide it.")
+        raise ValueError("guide: this model does not feed frames back, so it takes no true frames.")
 
 
 def roll_out(
@@ -130,29 +126,28 @@ def roll_out(
     lead_steps: int,
     guide: Tensor | None,
 ) -> Tensor:
-    """Forecast frame after frame, each fed back to give the next: (b, lead, c, h, w).
+    """Forecast frame by frame, each fed back to forecast the next: (b, lead, c, h, w).
 
-    Gradients flow through all of it.
+    Gradients flow through all steps.
 
     Args:
-        advance: frames (b, n, c, h, w) and the state before them → for each the frame forecast to
-        follow it, and the state.
-        frames: (b, n, c, h, w), the last one observed; the others too where the state does not know
-        them.
+        advance: frames (b, n, c, h, w) and the state before them → the forecast of the next frame
+            for each, and the state after them.
+        frames: (b, n, c, h, w), the observed frames that `state` does not include, at least the
+            newest one.
         state: before `frames`.
         lead_steps: frames to forecast.
-        guide: (b, lead, c, h, w), true frames to feed back in place of the forecast ones, NaN where
-        there are none. Where all
-            are true, a single pass takes them in.
+        guide: (b, lead, c, h, w), true frames to feed back instead of the forecast frames; NaN
+            where the forecast is fed back. If none is NaN, all are processed in a single pass.
 
-    Errors: ValueError where lead_steps is below 1, or the guide of another shape.
+    Errors: ValueError if lead_steps is below 1 or the guide has another shape.
     """
     if lead_steps < 1:
         raise ValueError(f"lead_steps: must be 1 or more, not {lead_steps}.")
     expected = (frames.shape[0], lead_steps, *frames.shape[2:])
     if guide is not None and guide.shape != expected:
         raise ValueError(
-            f"guide: must be of shape {expected}, a frame for each that is forecast, not"
+            f"guide: must have shape {expected}, one frame for each forecast frame, not"
             f" {tuple(guide.shape)}."
         )
     if guide is not None and not guide[:, :-1].isnan().any():

@@ -1,6 +1,4 @@
-"""What a forecast gains from how the rain of the last minutes differs from that of the newest
-frame.
-"""
+"""Use the recent growth or decay of rain: how earlier frames differ from the newest frame."""
 
 from collections.abc import Sequence
 
@@ -10,41 +8,43 @@ from torch import Tensor, nn
 from nowcast.probability.neighbourhoods import neighbourhoods
 
 EARLIER = 2
-"""How many frames before the newest are compared with the newest."""
+"""Number of earlier frames that are compared with the newest frame."""
 
 PARTS = 4
 """w₀ to w₃: parts of each weight."""
 
 _UNIT = 25.0
-"""Times the scaled rate: so large that its weights are about 0.2, and are learned in some hundred
-steps.
+"""Factor on the scaled rate, chosen so that the weights are about 0.2 and are learned in a few
+hundred steps.
 """
 
 
 LIMIT = 0.5
-"""Differences saturate at so much, about a tenth in rate: rain does not change faster over some
-kilometres, but a radar that fails, or a correction by gauges that changes with the hour, makes it
-look so. On KNMI's 10 September 2011, whose corrections do, a training without KNMI has a CSI of
-.528 at 1 mm/h, and without this limit .476; on other days it changes .001.
+"""Differences saturate at this value, about a tenth in rate. Averaged over a few kilometres, rain
+does not change faster; a failing radar or an hourly changing gauge correction only makes it appear
+so. KNMI's 10 September 2011 has such corrections: a model trained without KNMI data has a CSI of
+.528 at 1 mm/h there, but .476 without this limit; on other days the limit changes it by .001.
 """
 
 
 class Trend(nn.Module):
-    """For each threshold, what is added to the logit of its probability:
+    """The term that recent growth and decay add to the logit of each threshold:
 
         Σⱼ Σₛ wⱼₛ(n) L tanh(Dⱼₛ / L),   w(n) = w₀ + w₁ / n + w₂ / n² + w₃ log2(Δ / 5 min)
 
-    Dⱼₛ is 25 times the mean difference in scaled rate, in neighbourhood s, of the j-th frame before
-    the newest and the newest, where both were measured; n the lead time in units of 5 minutes, 1 at
-    least; Δ the time between frames, and L the `LIMIT`. Rain that grew over some kilometres in the
-    last minutes goes on growing for a while, and what decayed goes on decaying: S-PROG (Seed 2003)
-    and STEPS use that by an autoregression of each scale. Few numbers are learned, so what is
-    learned holds for other radars too. It begins at zero, and belongs to the moving frame of
-    reference.
+    Dⱼₛ is 25 times the mean difference in scaled rate, in neighbourhood s, between the j-th frame
+    before the newest and the newest, over pixels measured in both. n is the lead time in units of
+    5 minutes, at least 1; Δ is the time between frames, and L the `LIMIT`.
+
+    Rain that grew over a few kilometres in the last minutes keeps growing for a while, and decaying
+    rain keeps decaying. S-PROG (Seed 2003) and STEPS use this in an autoregression at each scale.
+    Only few parameters are learned, so they hold for other radars too. They start at zero. The
+    trend is meant for the moving frame of reference.
 
     Args:
-        thresholds: how many.
-        octaves: of the widths at which the weights are known; between, they are interpolated.
+        thresholds: number of thresholds.
+        octaves: number of neighbourhood widths with learned weights; weights for widths in between
+            are interpolated.
 
     Example:
         >>> trend = Trend(3, octaves=7)
@@ -65,12 +65,12 @@ class Trend(nn.Module):
         leads: Tensor,
         log_spacing: float,
     ) -> Tensor:
-        """Return (b, lead, k, h, w).
+        """Return the term (b, lead, k, h, w).
 
         Args:
             frames: (b, t, h, w) scaled rates, in float32.
-            measured: (b, t, h, w) 1 where they were measured, 0 where not; a pixel that was not in
-                one of two frames does not count in their difference.
+            measured: (b, t, h, w) 1 where measured, else 0; a pixel missing in one of two frames
+                does not count in their difference.
             octaves: (s,) log2(1 + width) of each neighbourhood.
             leads: (lead,) n.
             log_spacing: log2(Δ / 5 min).
@@ -96,7 +96,7 @@ def _limited(differences: Tensor) -> Tensor:
 
 
 def interpolated(knots: Tensor, octaves: Sequence[float]) -> Tensor:
-    """Values (…, knots) at whole octaves → (…, s) at others."""
+    """Interpolate values (…, knots) at whole octaves to other octaves: (…, s)."""
     found = []
     for octave in octaves:
         before = min(int(octave), knots.shape[-1] - 2)

@@ -1,5 +1,5 @@
-"""A cell over a whole sequence: step by step as equation (3) is written, or by the fast path,
-which is equal to it.
+"""Run a cell over a whole sequence: step by step as equation (3) is written, or by the equivalent
+fast path.
 """
 
 import math
@@ -23,9 +23,10 @@ _segmented: ContextVar[bool] = ContextVar("segmented", default=False)
 
 @contextmanager
 def in_segments(segmented: bool) -> Iterator[None]:
-    """Within the block, a sequence of T steps that is learned from is kept as √T segments of √T
-    steps: back-propagation has their outputs and last states, and computes the rest of each
-    again (Chen et al. 2016, arXiv 1604.06174). Less memory, more time, the same gradient.
+    """Use gradient checkpointing within the block: a sequence of T steps is split into √T segments
+    of √T steps. Only their outputs and last states are kept; back-propagation recomputes the rest
+    (Chen et al. 2016, arXiv 1604.06174). This needs less memory and more time for the same
+    gradient.
     """
     token = _segmented.set(segmented)
     try:
@@ -46,17 +47,17 @@ def unroll(
 
     Args:
         cell: the weights and the equation.
-        frames: of `steps` steps, or one to repeat, (1, b, c, *grid), or None for a cell without
-        input.
-        steps: how many steps to take.
-        state: (H, C) before the first; zeros where not given.
-        lengths: (b,) steps after which each sequence ends; its last state is the one there.
-        recurrent_dropout: share of H_{t−1} that the state-to-state convolution does not see, the
-        same at every step.
+        frames: frames of `steps` steps, one frame (1, b, c, *grid) to repeat, or None for a cell
+            without input.
+        steps: number of steps.
+        state: (H, C) before the first step; by default zeros.
+        lengths: (b,) number of steps of each sequence; the returned state is that at its end.
+        recurrent_dropout: dropout rate on H_{t−1} before the state-to-state convolution, with the
+            same mask at every step.
     """
     if lengths is not None or recurrent_dropout:
         return unroll_plainly(cell, frames, steps, state, lengths, recurrent_dropout)
-    # a compiler sees the equation, and cannot read what is set
+    # a compiler traces the plain equation, and cannot read context variables
     in_parts = not torch.compiler.is_compiling() and _segmented.get() and torch.is_grad_enabled()
     if in_parts and steps > 3:
         return _unroll_in_segments(cell, frames, steps, state)
@@ -94,8 +95,8 @@ def unroll_plainly(
     lengths: Tensor | None = None,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Tensor, CellState]:
-    """`unroll` step by step: the cell is called as a module at each of them, so that its hooks
-    run and tracers see the equation.
+    """`unroll` step by step: the cell is called as a module at each step, so that its hooks run and
+    tracers see the equation.
     """
     mask = _recurrent_mask(cell, frames, state, recurrent_dropout) if recurrent_dropout else None
     outputs, memories = [], []
@@ -113,13 +114,13 @@ def unroll_plainly(
 
 
 def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
-    """The frame (b, c, *grid) of each step, from (t or 1, b, c, *grid)."""
+    """Return the frame (b, c, *grid) of each step, from (t or 1, b, c, *grid)."""
     if frames is None:
         return (None,) * steps
     each = frames.unbind(0)
     if torch.compiler.is_compiling() and torch.is_grad_enabled():
-        # Inductor cannot keep a view of unknown size for back-propagation: a copy, by an operation
-        # that it does not see through
+        # copy by an operation that Inductor does not optimise away: it cannot keep a view of
+        # unknown size for back-propagation
         each = tuple(frame.clamp(min=-math.inf) for frame in each)
     return each if len(each) == steps else each * steps
 
@@ -127,8 +128,8 @@ def _each_step(frames: Tensor | None, steps: int) -> Sequence[Tensor | None]:
 def _recurrent_mask(
     cell: ConvLSTMCell, frames: Tensor | None, state: CellState | None, share: float
 ) -> Tensor:
-    """Return a mask (b, proj or hidden, *grid): zero for this share of it, and else the number
-    that keeps the mean.
+    """Return a dropout mask (b, proj or hidden, *grid): zero for this share of its values, else the
+    factor that keeps the mean.
     """
     if state is not None:
         return functional.dropout(torch.ones_like(state[0]), share)

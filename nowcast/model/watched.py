@@ -1,5 +1,5 @@
-"""Whether anyone would notice that a cell is not called: who changed it, hooked into it, or
-sees every operation.
+"""Find out whether a cell must really be called: because it was changed, has hooks, or because
+something observes every operation.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias", "peephole", "weight_hr")
 
 
 def runs_only_forward(module: nn.Module) -> bool:
-    """Whether `module(…)` is the `forward` of its class and nothing else: no hook, no `forward`
-    of its own, no `compile()`.
+    """Return whether `module(…)` runs only the `forward` of its class: no hooks, no replaced
+    `forward`, no `compile()`.
     """
     own = vars(module)
     replaced = "forward" in own or own.get("_compiled_call_impl") is not None
@@ -27,10 +27,10 @@ def runs_only_forward(module: nn.Module) -> bool:
 
 
 def is_untouched(cell: nn.Module) -> bool:
-    """Whether `cell(…)` is equation (3) with the cell's own parameters.
+    """Return whether `cell(…)` is equation (3) with the cell's own parameters.
 
-    No for a subclass, a wrapped or parametrised cell, hooks, methods replaced, and weights that are
-    no plain parameters: pruned, normalised, or put in by `torch.func.functional_call`.
+    False for subclasses, wrapped or parametrised cells, hooks, replaced methods, and weights that
+    are not plain parameters: pruned, normalised, or set by `torch.func.functional_call`.
     """
     if type(cell) is not ConvLSTMCell or not runs_only_forward(cell):
         return False
@@ -42,12 +42,12 @@ def is_untouched(cell: nn.Module) -> bool:
 
 
 def is_watched(inputs: Iterable[Tensor | None]) -> bool:
-    """Whether single operations are seen or replaced, so that they must be those of the equation as
-    it is written.
+    """Return whether something observes or replaces single operations, so that the equation must
+    run as it is written.
 
-    Yes under `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.func`, forward-mode
-    derivatives, any `TorchFunctionMode` or `TorchDispatchMode`, and for inputs of a tensor class of
-    their own. A dispatch mode may set `takes_any_path = True`.
+    True under `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.func`, forward-mode
+    derivatives, any `TorchFunctionMode` or `TorchDispatchMode`, and for inputs of tensor
+    subclasses. A dispatch mode that sets `takes_any_path = True` does not count.
     """
     return (
         torch.compiler.is_compiling()

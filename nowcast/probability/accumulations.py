@@ -1,15 +1,14 @@
-"""Sums of rain in mm over the minutes up to each lead time.
+"""Rain accumulated in mm over the minutes up to each lead time.
 
-A frame's rate stands for the interval that ends at its time. So the sum over N minutes at a lead
-time adds the frames whose times lie in (t − N, t]. A pixel that is missing in any of them is
-missing in the sum. A window that begins before the forecast lies partly in the past: there is no
-sum at lead times below N.
+A frame's rate holds for the interval that ends at its time. So the sum over N minutes at time t
+adds the frames whose times lie in (t − N, t]. A pixel that is missing in any of them is missing in
+the sum. Lead times below N have no sum, because their window would start before the forecast.
 
-The best guess of a sum is the sum of expected rates, because expectations add up. Rates by the cuts
-of the best CSI cover too large an area, and medians too small a one. On RADOLAN (16 May 2018, 23
-forecasts by a model of the moving frame) the mean sum of all pixels over the first hour was 1.12
-times the observed one by cuts, 0.54 times by medians and 0.93 times by expectations; over its
-second half 1.25, 0.44 and 0.94 times.
+The best estimate of a sum is the sum of expected rates, because expectations are additive. Rates
+from the cuts of the best CSI cover too large an area, and medians too small an area. On RADOLAN
+(16 May 2018, 23 forecasts by a model of the moving frame) the mean sum of all pixels over the first
+hour was 1.12 times the observed sum with cuts, 0.54 times with medians and 0.93 times with
+expectations; over its second half 1.25, 0.44 and 0.94 times.
 """
 
 from collections.abc import Sequence
@@ -23,16 +22,16 @@ from nowcast.probability.rates import mean_rates
 
 
 def accumulated(rates: Tensor, steps: int, timestep_minutes: float) -> Tensor:
-    """Add up rates over windows of some frames.
+    """Accumulate rates over windows of several frames.
 
     Args:
         rates: (b, lead, …) in mm/h, NaN = missing.
         steps: frames of a window.
-        timestep_minutes: the interval that each frame stands for.
+        timestep_minutes: length of the interval of each frame.
 
     Returns:
-        (b, lead − steps + 1, …) in mm: the sums of the windows that end at the lead times from
-        `steps` on; NaN where any frame of the window is missing.
+        (b, lead − steps + 1, …) in mm: the sums of the windows that end at lead step `steps` and
+        later; NaN where any frame of the window is missing.
 
     Example:
         >>> accumulated(torch.tensor([[12.0, 0.0, 6.0]]), 2, 5)
@@ -42,10 +41,10 @@ def accumulated(rates: Tensor, steps: int, timestep_minutes: float) -> Tensor:
 
 
 def expected_rates(forecast: Forecast) -> Tensor:
-    """Return the rates (b, lead, 1, h, w) in mm/h whose sums are the best guess.
+    """Return the expected rates (b, lead, 1, h, w) in mm/h, whose sums are the best estimate.
 
-    They are the expectation of the probabilities, which `formulas.expected_rate` continues beyond
-    the last threshold; or if a forecast or a case has none the mean of the rates of its members.
+    They are the expectation of the probabilities, extended beyond the last threshold by
+    `formulas.expected_rate`. Without probabilities they are the mean rate of the members.
     """
     mean = forecast.rates.mean(dim=2, keepdim=True)
     if forecast.probabilities is None:
@@ -55,7 +54,7 @@ def expected_rates(forecast: Forecast) -> Tensor:
 
 
 def shares_of_members(sums: Tensor, thresholds: Sequence[float]) -> Probabilities:
-    """Return which share of members has a sum at or above each threshold.
+    """Return the share of members whose sum is at or above each threshold.
 
     Args:
         sums: (b, lead, m, h, w) in mm, NaN = missing.

@@ -1,4 +1,4 @@
-"""Probabilities held against what happened: a calibration, and the cuts of the best CSI."""
+"""Calibrate probabilities with observations, and find the cuts of the best CSI."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,21 @@ from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
 _PRIOR = 100.0
-"""Strength of the assumption that probabilities are calibrated, in pixels of an even chance."""
+"""Strength of the prior that probabilities are calibrated, in pixels with probability one half."""
 _ITERATIONS = 20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted on validation days, for each lead time and threshold.
+    """The calibration fitted on validation days, for each lead time and threshold.
 
     Args:
         thresholds: (k,) in mm/h.
         slopes, offsets: (lead, k): a calibrated logit is slope · logit + offset (Platt scaling).
-        cuts: (lead, k) the calibrated probabilities from which on rain was best forecast there.
-        past: by which each forecast finds its own cuts; None of an old checkpoint, whose forecasts
-            all have `cuts`.
+        cuts: (lead, k) the calibrated probabilities at or above which forecasting rain gave the
+            best CSI on the validation days.
+        past: statistics with which each forecast finds its own cuts; None for an old checkpoint,
+            whose forecasts all use `cuts`.
     """
 
     thresholds: tuple[float, ...]
@@ -36,8 +37,8 @@ class Calibration:
     past: PastForecasts | None = None
 
     def at(self, leads: Sequence[float]) -> "Calibration":
-        """Return the calibration at other lead times, in steps of its own: interpolated linearly,
-        and beyond the first and the last as there.
+        """Return the calibration at other lead times, in its own time steps: interpolated linearly,
+        and constant before the first and after the last.
         """
         last = len(self.slopes) - 1
         places = torch.tensor(leads, dtype=torch.float32).sub(1).clamp(0, last)
@@ -52,7 +53,7 @@ class Calibration:
         return Calibration(self.thresholds, at(self.slopes), at(self.offsets), at(self.cuts), past)
 
     def probabilities(self, logits: Tensor, leads: slice = slice(None)) -> Probabilities:
-        """Logits (b, lead, k, h, w) of some lead times, NaN missing → calibrated probabilities."""
+        """Calibrate logits (b, lead, k, h, w), NaN = missing, of the lead times `leads`."""
         slopes, offsets = (
             one[leads].to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
         )
@@ -77,19 +78,19 @@ class Calibration:
         return torch.cat(parts, dim=1)
 
     def cuts_of(self, probabilities: Probabilities) -> Tensor:
-        """Return the cuts (b, lead, k), or (1, lead, k) of all cases, of calibrated probabilities
-        of all lead times and of the whole grid.
+        """Return the cuts (b, lead, k), or (1, lead, k) for all cases alike, of calibrated
+        probabilities of all lead times and of the whole grid.
         """
         return self.cuts[None] if self.past is None else self.past.cuts_of(probabilities)
 
     def state(self) -> dict[str, Any]:
-        """Return it as plain values and tensors, for a checkpoint."""
+        """Return the calibration as plain values and tensors, for a checkpoint."""
         past = None if self.past is None else dict(vars(self.past))
         return {**vars(self), "thresholds": list(self.thresholds), "past": past}
 
 
 def calibration_of(state: Mapping[str, Any]) -> Calibration:
-    """Return the calibration that `Calibration.state` described."""
+    """Return the calibration stored by `Calibration.state`."""
     past = state.get("past")
     return Calibration(
         tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"],
@@ -100,11 +101,11 @@ def calibration_of(state: Mapping[str, Any]) -> Calibration:
 def check_calibration(
     state: Mapping[str, Any], thresholds: Sequence[float], lead_steps: int
 ) -> None:
-    """Raises: KeyError, TypeError or ValueError if what `Calibration.state` described is not for
-    these thresholds in mm/h and so many lead times.
+    """Check that the result of `Calibration.state` fits these thresholds in mm/h and so many lead
+    times. Raises: KeyError, TypeError or ValueError if not.
     """
     if list(state["thresholds"]) != list(thresholds):
-        raise ValueError(f"it is for {state['thresholds']} mm/h, and the model for {thresholds}")
+        raise ValueError(f"it is for {state['thresholds']} mm/h, but the model for {thresholds}")
     shape, past = (lead_steps, len(thresholds)), state.get("past")
     kept = {**state} if past is None else {**state, **past}
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("slopes", "offsets", "cuts"), shape)
@@ -113,20 +114,20 @@ def check_calibration(
         values = kept[key]
         if not isinstance(values, Tensor) or values.shape != wanted:
             found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"{key}: {found}, and it must be {wanted}, lead times and thresholds")
+            raise ValueError(f"{key}: must be {wanted}, lead times and thresholds, not {found}")
         if not values.isfinite().all():
-            raise ValueError(f"{key}: not all of them are numbers")
+            raise ValueError(f"{key}: not all values are finite")
 
 
 def uncalibrated(thresholds: tuple[float, ...], lead_steps: int) -> Calibration:
-    """Return a calibration that leaves probabilities as they are, with cuts of one half."""
+    """Return a calibration that does not change probabilities, with cuts of one half."""
     one = torch.ones(lead_steps, len(thresholds))
     return Calibration(thresholds, one, one * 0, one / 2)
 
 
 def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
-    """Fit a calibration on a sample of validation pixels; `cuts` (lead, k) are those of
-    `fit_cuts`, of probabilities before they are calibrated.
+    """Fit a calibration on a sample of validation pixels; `cuts` (lead, k) are the result of
+    `fit_cuts` for uncalibrated probabilities.
     """
     slopes, offsets = _fit_logistic(sample)
     logits = torch.logit(cuts)
@@ -137,8 +138,8 @@ def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
 
 
 def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
-    """Return slopes and offsets (lead, k) of a logistic regression of events on logits, by Newton's
-    method on the counts of each step.
+    """Return slopes and offsets (lead, k) of a logistic regression of events on logits, fitted by
+    Newton's method on the counts of each step.
     """
     codes, classes = sample.codes(), sample.classes()
     counts = torch.stack(
@@ -152,7 +153,7 @@ def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
     width = steps[1] - steps[0]
     logits = torch.cat([steps[:1] - width / 2, steps + width / 2])
     pixels, events = counts.sum(dim=3), counts[..., 1]
-    # two coefficients from few numbers: what is below the first step or beyond the last is left out
+    # two coefficients from few numbers: values below the first or beyond the last step are ignored
     pixels[..., [0, LEVELS]], events[..., [0, LEVELS]] = 0.0, 0.0
     design = torch.stack([logits, torch.ones_like(logits)], dim=1)  # (LEVELS + 1, 2)
     found = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(*pixels.shape[:2], 2).clone()
@@ -164,6 +165,6 @@ def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
         spread = pixels * expected * (1 - expected)
         hessian = torch.einsum("lkn,ni,nj->lkij", spread, design, design) + prior
         found = found + torch.linalg.solve(hessian, gradient)
-        found[..., 0] = found[..., 0].clamp(min=0.2)  # more rain stays more probable
+        found[..., 0] = found[..., 0].clamp(min=0.2)  # keep the order of the probabilities
     slopes, offsets = found.float().unbind(dim=-1)
     return slopes, offsets

@@ -1,19 +1,22 @@
 """The cuts of one forecast, from its own probabilities and from past forecasts together.
 
-The cut of the best CSI is low where little rain can be foretold, and high where much can
-(`nowcast.probability.cuts`). So the cuts of past days are not the best on a day with less rain, or
-with more. The probabilities of a forecast say themselves how much there is: if they are calibrated,
-the share of pixels that will have rain and have reached a cut is the mean over all pixels of the
-probabilities from the cut on. Their expected CSI is highest at cuts that suit this case; but a
-calibration of other days may be wrong on this one. Both are therefore added up, each divided by its
-observed area so that both have the same weight: what was counted on the days of the fit, and what
-this forecast expects. How much of the grid is dry then makes no difference.
+A cut is the probability at or above which rain is forecast. The cut of the best CSI is low when
+little rain can be predicted, and high when much can (`nowcast.probability.cuts`). So the cuts of
+past days are not the best on a day with less or more rain. The probabilities of the forecast
+themselves show how much rain is expected: if they are calibrated, the expected hits of a cut are
+the sum of the probabilities at or above it. The cuts with the highest expected CSI suit this case,
+but the calibration, which is from other days, may be wrong on this day. Therefore the counts of the
+days of the fit and the expected counts of this forecast are added. Each is divided by its observed
+area, so that both have the same weight and the dry area has no influence.
 
-Mean CSI at 0.5, 1, 2, 5, 10 mm/h, of trainings that had not seen the radar: with the cuts of other
-radars' days, and with these. RADOLAN, 16 May 2018: .586 .514 .420 .304 .135, .595 .523 .428 .318
-.168; KNMI, 26 August 2010: .564 .477 .385 .086 .000, .563 .478 .386 .088 .000; KNMI, 10 September
-2011: .598 .543 .456 .339 .282, .592 .537 .452 .340 .283. With this forecast alone the three are
-worse at nearly all thresholds.
+Mean CSI at 0.5, 1, 2, 5, 10 mm/h, for models not trained on the radar in question; first with the
+cuts of other radars' days, then with the cuts of this module:
+
+    RADOLAN, 16 May 2018        .586 .514 .420 .304 .135   .595 .523 .428 .318 .168
+    KNMI, 26 August 2010        .564 .477 .385 .086 .000   .563 .478 .386 .088 .000
+    KNMI, 10 September 2011     .598 .543 .456 .339 .282   .592 .537 .452 .340 .283
+
+With only the forecast's own probabilities all three are worse at nearly all thresholds.
 """
 
 from dataclasses import dataclass
@@ -26,20 +29,20 @@ from nowcast.probability.ladder import Probabilities, lead_slices
 from nowcast.probability.sample import LEVELS, Sample, count_events
 
 _FIRST, _LAST, _CUTS = -6.9, 5.3, 128
-"""Logits between which cuts are looked for, 0.001 and 0.995, and how many there are."""
+"""Logits of the first and last cut, of 0.001 and 0.995, and the number of cuts."""
 
 SIZES = {"area": _CUTS, "hits": _CUTS, "observed": 1}
-"""The last size of each part of `PastForecasts`."""
+"""The length of the last axis of each part of `PastForecasts`."""
 
 
 @dataclass(frozen=True)
 class PastForecasts:
-    """What the cuts from `cuts()[0]` on led to on the days of the fit.
+    """The results of each cut of `cuts()` on the days of the fit.
 
     Args:
         area: (lead, k, n) the share of pixels at or above each cut.
-        hits: (lead, k, n) the share of pixels at or above each cut where the event was observed.
-        observed: (lead, k, 1) the share of pixels where it was observed.
+        hits: (lead, k, n) the share of pixels at or above each cut with an observed event.
+        observed: (lead, k, 1) the share of pixels with an observed event.
     """
 
     area: Tensor
@@ -49,14 +52,14 @@ class PastForecasts:
     def cuts_of(self, probabilities: Probabilities) -> Tensor:
         """Return the cuts (b, lead, k) of forecasts, for `nowcast.probability.rates.rates_by_cuts`.
 
-        They look at all pixels of a forecast together, so that parts of it have other cuts.
+        They depend on all pixels of a forecast, so a part of it would have other cuts.
         """
         values = probabilities.values
         best = [self._best(values[:, leads], leads) for leads in lead_slices(values.shape[1])]
         return cuts().to(values.device)[torch.cat(best, dim=1)]
 
     def _best(self, values: Tensor, leads: slice) -> Tensor:
-        """Which cuts (b, lead, k) the probabilities (b, lead, k, h, w) of some lead times have."""
+        """Return the indices (b, lead, k) of the best cuts of probabilities (b, lead, k, h, w)."""
         past = _of_each_event(*(one[leads].to(values.device) for one in vars(self).values()))
         expected = _expected(values)
         own = _of_each_event(*expected)
@@ -65,8 +68,8 @@ class PastForecasts:
 
 
 def _of_each_event(area: Tensor, hits: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares of all pixels → the same as a multiple of the observed share, which is then 1; all 0
-    if nothing was observed.
+    """Divide shares of all pixels by the observed share, which becomes 1; return 0 for all if
+    nothing was observed.
     """
     rain = (observed > 0).to(area.dtype)
     times = rain / observed.clamp(min=1e-30)
@@ -74,15 +77,15 @@ def _of_each_event(area: Tensor, hits: Tensor, observed: Tensor) -> tuple[Tensor
 
 
 def cuts() -> Tensor:
-    """(n,) the cuts that are looked through, of equal steps of the logit."""
+    """Return all candidate cuts (n,), at equal steps of the logit."""
     return torch.linspace(_FIRST, _LAST, _CUTS).sigmoid()
 
 
 def past_forecasts(sample: Sample, slopes: Tensor, offsets: Tensor) -> PastForecasts:
-    """Count what cuts of calibrated probabilities led to on a sample of validation pixels, evened
-    out over lead times by `smoothed`.
+    """Count the results of cuts of calibrated probabilities on a sample of validation pixels,
+    smoothed over lead times by `smoothed`.
 
-    slopes, offsets: (lead, k) of the calibration; the sample is of probabilities before it.
+    slopes, offsets: (lead, k) of the calibration; the sample has uncalibrated probabilities.
     """
     codes, classes = sample.codes(), sample.classes()
     pixels = (classes >= 0).sum(dim=1)[:, None].clamp(min=1)
@@ -99,8 +102,8 @@ def past_forecasts(sample: Sample, slopes: Tensor, offsets: Tensor) -> PastForec
 
 
 def _expected(probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities (b, lead, k, h, w), NaN = missing → area and hits (b, lead, k, n) and observed
-    (b, lead, k, 1), as `PastForecasts` has them, if the probabilities hold.
+    """Probabilities (b, lead, k, h, w), NaN = missing → the expected area and hits (b, lead, k, n)
+    and observed (b, lead, k, 1), as in `PastForecasts`, if the probabilities are calibrated.
     """
     values = probabilities.float()
     missing = values.isnan()
@@ -109,7 +112,7 @@ def _expected(probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     step = (_LAST - _FIRST) / (_CUTS - 1)
     reached = ((values.logit() - _FIRST) / step).clamp(-1, _CUTS - 1).floor().long() + 1
     empty = values.new_zeros(*values.shape[:4], _CUTS + 1)
-    # row by row: one float32 sum over millions of pixels would lose the small ones
+    # row by row: a single float32 sum over millions of pixels would lose small values
     counts = empty.scatter_add(4, reached, (~missing).float()).sum(dim=3)
     sums = empty.scatter_add(4, reached, values).sum(dim=3)
     area, hits = (one.flip(3).cumsum(dim=3).flip(3)[..., 1:] / pixels for one in (counts, sums))

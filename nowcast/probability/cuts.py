@@ -1,11 +1,11 @@
-"""The cuts from which on a forecast of rain scores best, fitted on past forecasts.
+"""Find the cuts with the best CSI, fitted on past forecasts.
 
 A rate at or above a threshold is forecast where its probability reaches a cut. The CSI is highest
-at a cut below one half: for calibrated probabilities at C / (1 + C), C being the CSI that is
-reached there (Lipton et al. 2014, arXiv 1402.1892, whose F1 is 2 C / (1 + C)). So the cuts of rare
-rain are low, and the forecast rain covers more than the observed rain: its frequency bias is above
-1. That is the price of the CSI, and it is limited: where more rain falls than on the days of the
-fit, a very low cut would forecast 50 mm/h over whole regions.
+at a cut below one half: for calibrated probabilities at C / (1 + C), where C is the CSI at that cut
+(Lipton et al. 2014, arXiv 1402.1892, whose F1 is 2 C / (1 + C)). So the cuts of rare rain are low,
+and the forecast rain covers a larger area than the observed rain: its frequency bias is above 1.
+That is the price of the best CSI. The area is limited, because on a day with more rain than the
+days of the fit a very low cut would forecast 50 mm/h over whole regions.
 """
 
 from itertools import pairwise
@@ -16,23 +16,23 @@ from torch import Tensor
 from nowcast.probability.sample import Sample, count_events
 
 LEAST_EVENTS = 20
-"""Observed pixels of a sample from which on a cut is fitted."""
+"""Least number of observed pixels in a sample for which a cut is fitted."""
 
 MOST_AREA = 2.0
-"""No cut of a threshold forecasts an event over more than so many times its area: that where it was
-observed, on days of a fit, or that which the probabilities of one forecast expect.
+"""The largest ratio of forecast to reference area that a cut may have. The reference is the
+observed area on the days of a fit, or the area that the probabilities of a forecast expect.
 """
 
 
 def fit_cuts(sample: Sample) -> Tensor:
     """Return the cuts of the best CSI for each lead time and threshold.
 
-    Each is fitted for itself. Fitted together, so that a cut adds only to the areas of the
-    thresholds above it, they are as good on other days of the same radar and worse on other radars:
-    from KNMI to RADOLAN, at 5 mm/h, a CSI of .27 instead of .32.
+    Each cut is fitted separately. A joint fit, in which a cut only adds to the areas of the
+    thresholds above it, is as good on other days of the same radar but worse on other radars: from
+    KNMI to RADOLAN, at 5 mm/h, a CSI of .27 instead of .32.
 
-    A threshold that nearly no pixel reaches has the cut of the one below it; of rates, one that is
-    as many times larger as the threshold.
+    A threshold that almost no pixel reaches gets the cut of the threshold below it; for rates this
+    cut is multiplied by the ratio of the thresholds.
 
     Returns:
         (lead, k), for `nowcast.probability.rates.rates_by_cuts`.
@@ -53,7 +53,7 @@ def fit_cuts(sample: Sample) -> Tensor:
 
 
 def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
-    """Return the CSI (lead, k) that cuts have on a sample, NaN where nothing was observed."""
+    """Return the CSI (lead, k) of cuts on a sample, NaN where nothing was observed."""
     codes, classes = sample.codes(), sample.classes()
     counted = classes >= 0
     inside = torch.zeros_like(counted)
@@ -68,13 +68,14 @@ def csi_of_cuts(sample: Sample, cuts: Tensor) -> Tensor:
 
 
 def best_steps(area: Tensor, hits: Tensor, observed: Tensor, too_large: Tensor) -> Tensor:
-    """Return which of n rising cuts has the best CSI.
+    """Return the index of the best of n rising cuts by CSI.
 
     Args:
-        area: (…, n) pixels at or above each cut, or a share of all.
-        hits: (…, n) those of them with the event.
-        observed: (…, 1) pixels with the event.
-        too_large: (…, n) bool, where `exceeds` says so; the last cut is taken if all others are.
+        area: (…, n) number or share of pixels at or above each cut.
+        hits: (…, n) number or share of these pixels with the event.
+        observed: (…, 1) number or share of pixels with the event.
+        too_large: (…, n) bool, the result of `exceeds`; the last cut is used if all others are too
+            large.
 
     Returns:
         (…) from 0 to n − 1.
@@ -85,13 +86,13 @@ def best_steps(area: Tensor, hits: Tensor, observed: Tensor, too_large: Tensor) 
 
 
 def exceeds(area: Tensor, observed: Tensor) -> Tensor:
-    """Return whether an area is larger than `MOST_AREA` times that of the event."""
+    """Return whether an area is larger than `MOST_AREA` times the area of the event."""
     return area > MOST_AREA * observed
 
 
 def smoothed(counts: Tensor) -> Tensor:
-    """Return the mean of the counts (lead, …) of each lead time, which has twice the weight, and of
-    those next to it, which evens out chance.
+    """Smooth counts (lead, …) over lead times: average each lead time, with weight 2, with its two
+    neighbours.
     """
     sums, weights = 2 * counts, torch.full((len(counts),), 2.0)
     for here, there in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
@@ -101,7 +102,7 @@ def smoothed(counts: Tensor) -> Tensor:
 
 
 def _filled(found: list[Tensor | None], sample: Sample) -> list[Tensor]:
-    """Give thresholds without a cut one that follows from the threshold below, or else above."""
+    """Derive missing cuts from the threshold below, or else from the threshold above."""
     known = [k for k, cut in enumerate(found) if cut is not None]
     if not known:
         start = torch.tensor(sample.thresholds[0] if sample.of_rates else 0.5)

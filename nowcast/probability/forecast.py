@@ -9,17 +9,17 @@ from nowcast.probability.ladder import Probabilities
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a method expects of the rates ahead.
+    """The forecast of a method.
 
     Args:
         rates: (b, lead, m, h, w) in mm/h of m members, NaN = missing.
-        probabilities: (b, lead, k, h, w) for the same times and pixels; None if the method gives
+        probabilities: (b, lead, k, h, w) for the same times and pixels; None if the method has
             none.
         members: (b, lead, n, h, w) in mm/h of n members drawn from the probabilities, or without
-            these the rates of n models, NaN = missing; None if there are none.
+            probabilities the rates of n models, NaN = missing; None without members.
 
     Raises:
-        ValueError: they are not for the same times and pixels.
+        ValueError: the fields are not for the same times and pixels.
     """
 
     rates: Tensor
@@ -36,7 +36,7 @@ class Forecast:
                 )
 
     def cpu(self) -> "Forecast":
-        """Return it on the CPU."""
+        """Return the forecast on the CPU."""
         known, members = self.probabilities, self.members
         return Forecast(
             self.rates.cpu(),

@@ -1,4 +1,4 @@
-"""What follows from the probabilities of a ladder of thresholds, for NumPy and PyTorch alike.
+"""Formulas for probabilities at a list of thresholds, for both NumPy and PyTorch.
 
 Neither is imported here.
 """
@@ -10,15 +10,15 @@ from typing import Any
 
 
 def between(ladder: Sequence[float], threshold: float) -> tuple[int, int, float] | None:
-    """Return the two thresholds of a ladder around another, and how far it lies between them.
+    """Find the two thresholds of a ladder around another threshold, for interpolation.
 
     Args:
         ladder: (k,) in mm/h, rising.
         threshold: in mm/h.
 
     Returns:
-        Two numbers in the ladder, and the share of the way from the first to the second in
-        logarithms: the probability is p₁ + share · (p₂ − p₁). None beyond the ends of the ladder.
+        The indices of the two thresholds, and the share of the way from the first to the second in
+        logarithms: the probability is p₁ + share · (p₂ − p₁). None outside of the ladder.
 
     Example:
         >>> between((1, 4), 2), between((1, 4), 4), between((1, 4), 5)
@@ -39,17 +39,17 @@ def expected_rate(
 ) -> Any:
     """Return the expected rate in mm/h.
 
-    It is the integral of the probabilities over all rates. Between two thresholds they fall
-    exponentially; below the first they stay as they are there. Above the last they are zero;
-    but if the forecast has a higher rate, the probability of the last holds up to that rate.
+    It is the integral of the probability over all rates. The probability is constant below the
+    first threshold, falls exponentially between two thresholds, and is zero above the last. But if
+    the forecast has a higher rate, the probability of the last threshold holds up to that rate.
 
     Args:
         probabilities: of each threshold, arrays or tensors of one shape, from 0 to 1, NaN =
             missing.
         thresholds: (k,) in mm/h, rising.
         xp: `numpy` or `torch`.
-        rate: the rate of the forecast in mm/h, of the same shape, NaN = missing; None if the
-            probabilities are all that is known.
+        rate: the rate of the forecast in mm/h, of the same shape, NaN = missing; None if only
+            probabilities are known.
 
     Returns:
         An array or tensor of the same shape, NaN = missing.

@@ -1,4 +1,4 @@
-"""Probabilities of exceeding a ladder of thresholds."""
+"""Probabilities of exceeding a ladder, that is a rising list, of thresholds."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from torch import Tensor
 from nowcast.probability.formulas import between
 
 LADDER = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
-"""Thresholds in mm/h of a forecast that names no others."""
+"""Default thresholds of a forecast in mm/h."""
 
 LEAST_CHANCE = 0.0025
-"""A forecast file writes a probability below this as 0, members treat it as 0 too, and where that
-of the first threshold is below it no rain is expected. On dry ground a model's probabilities do not
-fall below about 0.001, and those of 10 mm/h are hardly smaller than those of 0.1 mm/h: members
-would have single pixels of heavy rain there.
+"""Smaller probabilities are treated as 0, in forecast files and by members; where the probability
+of the first threshold is smaller, the expected rate is 0. In dry areas a model's probabilities do
+not fall below about 0.001, and those of 10 mm/h are hardly smaller than those of 0.1 mm/h, so
+members would have single pixels of heavy rain there.
 """
 
 BEYOND = 2.0
-"""The probability falls from the last threshold to 0 at so many times that threshold."""
+"""Above the last threshold the probability falls to 0 at this multiple of it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Probabilities:
         values: (b, lead, k, h, w) from 0 to 1, falling from threshold to threshold, NaN = missing.
 
     Raises:
-        ValueError: the thresholds do not rise, or are not as many as the values.
+        ValueError: the thresholds do not rise, or their number does not fit the values.
     """
 
     thresholds: tuple[float, ...]
@@ -62,7 +62,7 @@ class Probabilities:
         ladder, found = self.thresholds, between(self.thresholds, threshold)
         if found is None:
             raise ValueError(
-                f"threshold {threshold:g} lies outside of {ladder[0]:g} to {ladder[-1]:g} mm/h."
+                f"threshold {threshold:g} is outside of {ladder[0]:g} to {ladder[-1]:g} mm/h."
             )
         below, above, share = found
         low, high = self.values[:, :, below], self.values[:, :, above]
@@ -70,10 +70,10 @@ class Probabilities:
 
 
 def lead_slices(lead_steps: int) -> list[slice]:
-    """Return the parts of a forecast that are computed one after the other.
+    """Return the slices of lead times that are computed one after the other.
 
-    They are single lead times, for all of them at once take much memory on a large grid; but one
-    part in a graph that is exported, which is to have one operator for all.
+    They are single lead times, because all at once need much memory on a large grid. In an exported
+    graph there is a single slice, so that the graph has one operator for all.
     """
     each = lead_steps if torch.compiler.is_exporting() else 1
     return [slice(first, first + each) for first in range(0, lead_steps, each)]
@@ -87,7 +87,7 @@ def check_ladder(thresholds: Sequence[float]) -> None:
 
 
 def running_minimum(values: Tensor) -> Tensor:
-    """Return the least of the values (b, lead, k, h, w) of each threshold and those below it."""
+    """Return the minimum of the values (b, lead, k, h, w) at each threshold and all lower ones."""
     least = [values[:, :, 0]]
     for k in range(1, values.shape[2]):
         least.append(torch.minimum(least[-1], values[:, :, k]))

@@ -1,9 +1,9 @@
-"""The Lagrangian probability forecast: how much of a neighbourhood of the moved rain reaches a
-threshold, in neighbourhoods that grow with lead time.
+"""The Lagrangian probability forecast: the share of a neighbourhood of the advected rain that
+reaches a threshold, with neighbourhoods that grow with lead time.
 
 Germann and Zawadzki (2004, https://doi.org/10.1175/1520-0450(2004)043<0074:SDOTPO>2.0.CO;2) and
-Theis et al. (2005, https://doi.org/10.1017/S1350482705001763): rain that may be displaced by some
-pixels falls somewhere in the neighbourhood of where it is expected.
+Theis et al. (2005, https://doi.org/10.1017/S1350482705001763): if rain may be displaced by some
+pixels, it falls somewhere in the neighbourhood of its expected place.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SCALES = 6
-"""Neighbourhoods: the pixel itself, and five that are about twice as wide each."""
+"""Number of neighbourhoods: the pixel itself, and five, each about twice as wide as the last."""
 
 
 def width_of(level: int) -> float:
@@ -23,7 +23,7 @@ def width_of(level: int) -> float:
 
 
 def reach_of(scales: int) -> int:
-    """Return the pixels from a pixel to the end of the widest of so many neighbourhoods."""
+    """Return the reach in pixels of the widest of so many neighbourhoods."""
     return int(2 * (2 ** (scales - 1) - 1))
 
 
@@ -31,16 +31,16 @@ WIDTHS = tuple(width_of(level) for level in range(SCALES))
 """Standard deviation of each neighbourhood in pixels."""
 
 REACH = reach_of(SCALES)
-"""Pixels from a pixel to the end of its widest neighbourhood."""
+"""Reach in pixels of the widest neighbourhood."""
 
 OCTAVES = tuple(float(octave) for octave in range(7))
-"""log2(1 + width in km) at which a model for any pixel size knows the weights."""
+"""log2(1 + width in km) at which a model for any pixel size has learned weights."""
 
 WIDEST_KM = 30.0
-"""Width of the widest neighbourhood of such a model, or more."""
+"""Least width of the widest neighbourhood of such a model."""
 
 GROWTH = 1.0
-"""Pixels by which the width of the neighbourhood grows with each timestep."""
+"""Growth of the width of the neighbourhood in pixels per timestep."""
 
 SPREAD = 1.0
 """Standard deviation, in octaves, of the mixture of neighbourhoods around that width."""
@@ -49,23 +49,23 @@ _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # a cubic B-spline: variance
 
 
 def levels_for(pixel_km: float) -> int:
-    """Return how many neighbourhoods there are up to one that is `WIDEST_KM` wide."""
+    """Return how many neighbourhoods are needed to reach a width of `WIDEST_KM`."""
     return next(n for n in range(2, 20) if width_of(n - 1) * pixel_km >= WIDEST_KM)
 
 
 def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) -> Tensor:
-    """Return which share of each neighbourhood of a pixel is at or above each threshold.
+    """Return the share of each neighbourhood of a pixel that is at or above each threshold.
 
-    Missing pixels, and those outside, do not count.
+    Missing pixels and pixels outside of the grid do not count.
 
     Args:
         rates: (b, h, w) in mm/h, NaN = missing.
         thresholds: (k,) in mm/h.
-        scales: neighbourhoods.
+        scales: number of neighbourhoods.
 
     Returns:
-        (b, scales, k, h, w) from 0 to 1; where no pixel of a neighbourhood is measured, the share
-        of the next wider one, and 0 without any.
+        (b, scales, k, h, w) from 0 to 1; if no pixel of a neighbourhood is measured, the share of
+        the next wider one, or 0 if that has none either.
     """
     levels = torch.tensor(thresholds, dtype=rates.dtype, device=rates.device)
     measured = (~rates.isnan()).to(rates.dtype)[:, None]
@@ -80,10 +80,10 @@ def fractions(rates: Tensor, thresholds: Sequence[float], scales: int = SCALES) 
 
 
 def neighbourhoods(fields: Tensor, scales: int) -> list[Tensor]:
-    """Return fields (b, c, h, w), and then their means over wider and wider neighbourhoods of each
-    pixel: `scales` tensors in all. Outside of the grid fields are 0.
+    """Return fields (b, c, h, w) and their means over wider and wider neighbourhoods of each pixel,
+    `scales` tensors in total. Fields are 0 outside of the grid.
 
-    Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points lie 1,
+    Neighbourhoods are Gaussian-like: repeated convolution with a cubic B-spline whose points are 1,
     2, 4, … pixels apart.
     """
     found = [fields]
@@ -95,8 +95,8 @@ def neighbourhoods(fields: Tensor, scales: int) -> list[Tensor]:
 def mixture_logits(octaves: Sequence[float] = ()) -> tuple[list[float], list[float]]:
     """Return offsets and slopes of the logits of the mixture of neighbourhoods.
 
-    Of lead step n they are offset + slope · log(n), so that the weights are a Gaussian over octaves
-    of width, centred at `GROWTH` · n.
+    At lead step n a logit is offset + slope · log(n), so that the weights are a Gaussian over
+    octaves of width, centred at `GROWTH` · n.
 
     Args:
         octaves: (s,) log2(1 + width) of each; by default those of `SCALES` neighbourhoods.
@@ -108,7 +108,7 @@ def mixture_logits(octaves: Sequence[float] = ()) -> tuple[list[float], list[flo
 
 
 def _blur(fields: Tensor, apart: int, axis: int) -> Tensor:
-    """Convolve (b, k, h, w) along an axis with a B-spline of points so many pixels apart."""
+    """Convolve (b, k, h, w) along an axis with a B-spline whose points are `apart` pixels apart."""
     reach = 2 * apart
     padding = (reach, reach) if axis == -1 else (0, 0, reach, reach)
     padded = functional.pad(fields, padding)

@@ -1,14 +1,14 @@
-"""How a rate follows from probabilities. Nothing heavy is imported: it is part of a configuration,
-too.
+"""Ways to derive a rate from probabilities. Nothing heavy is imported, because the configuration
+uses it too.
 """
 
 RATES = ("csi", "median", "mean")
-"""Names of the ways, as in the key `rate`: by the cuts of the best CSI, by a probability of one
-half, or as the expectation.
+"""Values of the key `rate`: the cuts of the best CSI, a probability of one half, or the expected
+rate.
 """
 
 RATE_BY = "rate"
-"""The attribute of forecasts, counts and scores that says how rates followed from probabilities."""
+"""The attribute of forecasts, counts and scores that names how rates were derived."""
 
 MOST_MEMBERS = 100
-"""Members that are drawn from probabilities, at most."""
+"""The largest number of members drawn from probabilities."""

@@ -1,4 +1,4 @@
-"""Rates from the distribution that the probabilities of a ladder describe."""
+"""Rates from the distribution given by the probabilities of a ladder of thresholds."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ _JUST_BELOW = 1 - 2**-24
 
 
 def rates_of_chances(values: Tensor, thresholds: Sequence[float], chances: Tensor) -> Tensor:
-    """Return the rates that are reached with given chances, pixel by pixel.
+    """Return the rates that are reached with given probabilities (chances), pixel by pixel.
 
-    It is the inverse of the distribution: for a chance that is uniform between 0 and 1, the rate
-    reaches each threshold with its probability. Between two thresholds the probability falls
-    linearly in the logarithm of the rate, as in `Probabilities.at`; above the last it falls to 0 at
+    This inverts the distribution: for a chance drawn uniformly between 0 and 1, the rate reaches
+    each threshold with its probability. Between two thresholds the probability falls linearly in
+    the logarithm of the rate, as in `Probabilities.at`; above the last threshold it falls to 0 at
     `BEYOND` times that threshold. Below the first threshold the rate is 0.
 
     Args:

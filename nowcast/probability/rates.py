@@ -1,4 +1,4 @@
-"""A rate from probabilities, or from another rate: where it passes a cut, rain is forecast."""
+"""Derive a rate from probabilities or another rate: rain is forecast where a cut is reached."""
 
 import math
 from collections.abc import Sequence
@@ -10,21 +10,22 @@ from nowcast.probability.formulas import expected_rate
 from nowcast.probability.ladder import LEAST_CHANCE, Probabilities
 
 _JUST_BELOW = 1 - 2**-24
-"""Times a number in float32: the next lower number, as of `torch.nextafter`, which ONNX lacks."""
+"""Factor that gives the next lower float32 number, in place of `torch.nextafter`, which ONNX lacks.
+"""
 
 
 def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> Tensor:
     """Return rates that are at or above a threshold where a score is at or above its cut.
 
-    Rain that passes the cut of a threshold also passes those below, so that the areas nest. Between
-    two thresholds the rate rises with the score, from the lower one where the lower cut is just
-    passed to the upper one where the upper cut is nearly passed, linearly in logarithms.
+    A pixel that reaches the cut of a threshold also counts as reaching those of lower thresholds,
+    so that the areas are nested. Between two thresholds the rate rises with the score, linearly in
+    logarithms, from the lower threshold at its cut to the upper threshold at its cut.
 
     Args:
-        scores: (b, lead, k, h, w), what grows with the chance of reaching each threshold, at least
-            0, NaN = missing; or (b, lead, 1, h, w), one for all thresholds.
-        cuts: (lead, k) or (b, lead, k), or of each pixel (b, lead, k, h, w); above 0, infinite
-            where a threshold is never reached.
+        scores: (b, lead, k, h, w), scores that grow with the chance of reaching each threshold, at
+            least 0, NaN = missing; or (b, lead, 1, h, w), one score for all thresholds.
+        cuts: (lead, k) or (b, lead, k), or for each pixel (b, lead, k, h, w); above 0, infinite if
+            a threshold is never reached.
         thresholds: (k,) in mm/h, rising.
 
     Returns:
@@ -58,16 +59,16 @@ def rates_by_cuts(scores: Tensor, cuts: Tensor, thresholds: Sequence[float]) -> 
 
 
 def median_rates(probabilities: Probabilities) -> Tensor:
-    """Return the rate (b, lead, 1, h, w) in mm/h that is exceeded with a probability of a half."""
+    """Return the median rate (b, lead, 1, h, w) in mm/h, exceeded with probability one half."""
     lead_steps, levels = probabilities.values.shape[1:3]
     cuts = torch.full((lead_steps, levels), 0.5)
     return rates_by_cuts(probabilities.values, cuts, probabilities.thresholds)
 
 
 def mean_rates(probabilities: Probabilities, rates: Tensor | None = None) -> Tensor:
-    """Return the expected rate (b, lead, 1, h, w) in mm/h, as `formulas.expected_rate`, and 0
-    where the first threshold is less likely than `LEAST_CHANCE`; rates: those of the forecast, of
-    the same shape.
+    """Return the expected rate (b, lead, 1, h, w) in mm/h by `formulas.expected_rate`, and 0 where
+    the probability of the first threshold is below `LEAST_CHANCE`. rates: the rates of the
+    forecast, of the same shape.
     """
     values, levels = probabilities.values.float(), probabilities.thresholds
     values = values.masked_fill(values[:, :, :1] < LEAST_CHANCE, 0.0)

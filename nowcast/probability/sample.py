@@ -1,4 +1,4 @@
-"""A sample of pixels of past forecasts, from which cuts and a calibration are fitted."""
+"""A sample of pixels of past forecasts, used to fit cuts and a calibration."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 LEVELS = 255
-"""Steps that scores are rounded down to; codes are from 0, below the first step, to `LEVELS`."""
+"""Number of steps to which scores are rounded down; codes run from 0 (below the first step) to
+`LEVELS`.
+"""
 
-_BYTES = 2**26  # that a sample may take
+_BYTES = 2**26  # largest size of a sample
 
 
 @dataclass
 class Sample:
-    """Scores of every n-th pixel, with what was observed there.
+    """Scores of every n-th pixel, and the observations there.
 
-    A score is a probability for each threshold, or one rate for all. It is stored as the number of
-    the steps that it reaches: steps of equal logit from 0.001 to 0.995, or of equal logarithm from
-    0.01 to 200 mm/h.
+    A score is a probability for each threshold, or one rate for all thresholds. It is stored as the
+    number of steps that it reaches. The steps are equally spaced in logit from 0.001 to 0.995, or
+    in logarithm from 0.01 to 200 mm/h.
 
     Args:
         thresholds: (k,) in mm/h, rising.
@@ -43,18 +45,18 @@ class Sample:
         return torch.linspace(_logit(0.001), _logit(0.995), LEVELS).sigmoid()
 
     def add(self, scores: Tensor, observed: Tensor, first_case: int | None = None) -> None:
-        """Take in cases.
+        """Add cases.
 
         Args:
             scores: (b, lead, k, h, w), or (b, lead, 1, h, w) of rates, NaN = missing; of some
                 pixels only (…, n).
             observed: (b, lead, h, w) in mm/h, NaN = missing; or (b, lead, n).
-            first_case: number of the first of them, if others are taken in elsewhere; by default
-                they follow those taken in before.
+            first_case: number of the first case, if other samples hold the other cases; by default
+                they follow the cases added before.
         """
         begin = len(self._codes) if first_case is None else first_case
         for case, (score, rates) in enumerate(zip(scores, observed, strict=True), begin):
-            first = case % self.every  # not the same pixels of every case
+            first = case % self.every  # other pixels in each case
             picked = score.flatten(2)[:, :, first :: self.every].float().cpu()
             seen = rates.flatten(1)[:, first :: self.every].float().cpu()
             codes = torch.bucketize(picked.nan_to_num(0.0).contiguous(), self.steps, right=True)
@@ -66,17 +68,17 @@ class Sample:
             self._cases.append(case)
 
     def codes(self) -> Tensor:
-        """(lead, k, n) the scores as numbers of steps, k = 1 of rates."""
+        """Return the scores as numbers of steps (lead, k, n); k = 1 for rates."""
         return torch.cat(self._codes, dim=2)
 
     def classes(self) -> Tensor:
-        """(lead, n) how many thresholds the observed rate reaches; −1 where a value is missing."""
+        """Return how many thresholds the observed rate reaches (lead, n); −1 = missing value."""
         return torch.cat(self._classes, dim=1)
 
 
 def join_samples(samples: Sequence[Sample]) -> Sample:
-    """Return the sample of all the cases that several samples took in, in the order of the cases.
-    They are of the same thresholds, and of every n-th pixel alike.
+    """Join samples of different cases, in the order of the cases. Their thresholds and their
+    `every` must be equal.
     """
     joined = replace(samples[0], _codes=[], _classes=[], _cases=[])
     cases = [
@@ -90,7 +92,7 @@ def join_samples(samples: Sequence[Sample]) -> Sample:
 
 
 def count_events(codes: Tensor, events: Tensor, counted: Tensor) -> Tensor:
-    """Count the pixels (lead, n) of each code: (lead, LEVELS + 1, 2), without and with an event."""
+    """Count the pixels (lead, n) of each code without and with an event: (lead, LEVELS + 1, 2)."""
     rows = torch.arange(len(codes), dtype=torch.int32)[:, None]
     size = len(codes) * (LEVELS + 1) * 2
     bins = (rows * (LEVELS + 1) + codes) * 2 + events
@@ -101,7 +103,7 @@ def count_events(codes: Tensor, events: Tensor, counted: Tensor) -> Tensor:
 def empty_sample(
     thresholds: Sequence[float], lead_steps: int, pixels: int, *, of_rates: bool = False
 ) -> Sample:
-    """Return a sample for so many pixels in all, of which as many are taken as memory allows."""
+    """Return an empty sample for so many pixels in total; it keeps as many as memory allows."""
     each = lead_steps * (1 if of_rates else len(thresholds)) + lead_steps
     return Sample(tuple(thresholds), max(1, math.ceil(pixels * each / _BYTES)), of_rates)
 

@@ -20,20 +20,20 @@ else:
 __all__ = ["RadarWindows", "pack"]
 
 FACE = {
-    "options": "what windows are drawn, and how",
+    "options": "which windows are drawn, and how",
     "windows": "windows of frames",
     "many": "windows of several radars",
-    "scene": "what a forecast is made of",
+    "scene": "the input of a forecast",
     "batch": "windows as tensors",
-    "inputs": "what a model sees of the past",
-    "scaling": "mm/h to the numbers of a model",
-    "packed": "a series unpacked once",
-    "direct": "a series read where it lies",
+    "inputs": "the input channels of a model",
+    "scaling": "mm/h to the scaled values of a model",
+    "packed": "a series unpacked once into a file",
+    "direct": "a series read directly from its files",
     "motions": "the motion at each time of a series",
     "stored": "an array in a file",
-    "clock": "a series on its clock",
+    "clock": "the regular times of a series",
     "fields": "further fields at the times of frames",
-    "contents": "what files hold, whatever their names",
+    "contents": "checksums of the contents of files",
     "moving_mnist": "moving digits",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they offer."""

@@ -1,4 +1,4 @@
-"""Windows side by side as the tensors a model takes."""
+"""A batch of windows as the tensors that a model takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,18 +16,18 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows side by side, each (b, t, 1, h, w); the first `input_steps` frames are the past, the
-    others the future.
+    """A batch of windows (b, t, 1, h, w); the first `input_steps` frames are the past, the others
+    the future.
 
     rates: as measured [mm/h], NaN = missing.
     frames: the same, scaled, 0 where missing.
-    mask: True where something was measured.
-    past: what the model sees of the first frames, (b, input_steps, c, h, w).
-    ahead: what it sees for each lead time, (b, lead, a, h, w); None of a model that wants nothing.
-    weights: (b,) of each window in the loss, 1 in the mean.
-    motion: (b, 2, hc, wc) that the windows were taken along here; None if they were not.
-    fixed_rates: (b, lead, 1, h, w) of the future before that [mm/h], NaN = missing.
-    spacing: of pixels and frames; None of frames without a place or times.
+    mask: True where measured.
+    past: the model's input of the past, (b, input_steps, c, h, w).
+    ahead: the model's input for each lead time, (b, lead, a, h, w); None if it takes none.
+    weights: (b,) weight of each window in the loss, 1 in the mean.
+    motion: (b, 2, hc, wc) along which the windows were advected here; None if they were not.
+    fixed_rates: (b, lead, 1, h, w) future rates before advection [mm/h], NaN = missing.
+    spacing: pixel size and time step; None for frames without location or times.
     """
 
     rates: Tensor
@@ -69,7 +69,7 @@ class Batch:
         return self.future_rates if self.fixed_rates is None else self.fixed_rates
 
     def split(self, parts: int) -> list["Batch"]:
-        """Return `parts` batches that follow each other, fewer if there are fewer windows."""
+        """Split into `parts` consecutive batches, or fewer if there are fewer windows."""
         count = len(self.rates)
         ends = [count * k // parts for k in range(parts + 1)]
         return [self._some(slice(*pair)) for pair in pairwise(ends) if pair[0] < pair[1]]
@@ -89,9 +89,9 @@ def build_batch(
     motion: Tensor | None = None,
     spacing: Spacing | None = None,
 ) -> Batch:
-    """Windows (b, t, 1 + k, h, w), rates in mm/h and what lies beside them, NaN where missing →
-    Batch; `weights` are 1 if not given. With a `motion` (b, 2, hc, wc) they are first taken along
-    with the rain, and get its speed if the model sees that.
+    """Build a batch from windows (b, t, 1 + k, h, w), rates in mm/h and then further fields, NaN =
+    missing. `weights` are 1 by default. With a `motion` (b, 2, hc, wc) the windows are first
+    advected with the rain, and the rain's speed is added if the model takes it.
     """
     fixed = None if motion is None else raw[:, input_steps:, :1]
     if motion is not None:
@@ -122,12 +122,12 @@ def build_batch(
 def speed_channel(
     window: Tensor, motion: Tensor, spacing: Spacing | None, corner: tuple[int, int] = (0, 0)
 ) -> Tensor:
-    """Return the speed of the rain in km/h, for a model that sees it next to a window.
+    """Return the speed of the rain in km/h, as a further input channel of a window.
 
     Args:
-        window: (b, t, c, h, w) that was taken along with the rain.
-        motion: (b, 2, hc, wc) that it was taken along.
-        spacing: of its pixels and frames.
+        window: (b, t, c, h, w), advected with the rain.
+        motion: (b, 2, hc, wc), the motion along which it was advected.
+        spacing: its pixel size and time step.
         corner: row and column of its first pixel.
 
     Returns:

@@ -1,9 +1,8 @@
-"""The folder of unpacked series: kept below a size.
+"""The cache folder of unpacked series, whose size is limited.
 
-The least recently used go first, never one in use.
-
-A reader holds a shared lock on its file for as long as it has it open; `clean` removes only what it
-can lock for itself.
+The least recently used series are removed first; series in use are never removed. A reader holds a
+shared lock on its file while it is open, and `clean` only removes files that it can lock
+exclusively.
 """
 
 import fcntl
@@ -30,15 +29,15 @@ _IN_A_SERIES = re.compile(
     r"|\.((frames|tiles|motion-[0-9a-f]{16})\.npy|statistics\.npz)\.[0-9a-f]{8}\.tmp"
 )
 _FILES = re.compile(r"field-[0-9a-f]{16}\.npy|[0-9a-f]{16}(\.statistics)?\.npy")
-"""Large fields; and series of a version that had no folder for each."""
+"""Large fields, and series of an older version without a folder for each."""
 _GOING = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{8}\.tmp")
-"""A series that a killed process had begun to remove."""
+"""A partly removed series, left by a killed process."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A series, or a large field, in the folder: size in bytes, and when it was last used, in
-    seconds of Unix time.
+    """A series or a large field in the folder: its size in bytes, and the time of its last use in
+    seconds since 1970.
     """
 
     path: Path
@@ -47,18 +46,16 @@ class Series:
 
 
 def mark_used(path: Path) -> None:
-    """Set the time of access to now, and no other time: many file systems do not keep it
-    themselves.
-    """
-    with suppress(OSError):  # of another user's file, for example
+    """Set only the access time to now, because many file systems do not update it."""
+    with suppress(OSError):  # such as a file of another user
         os.utime(path, ns=(int(datetime.now(UTC).timestamp() * 1e9), path.stat().st_mtime_ns))
 
 
 def clean(folder: str | Path, limit_bytes: float) -> None:
-    """Remove the series and fields in `folder` that were used least recently, until at most
-    `limit_bytes` are left.
+    """Remove the least recently used series and fields in `folder`, until at most `limit_bytes`
+    are left.
 
-    What is in use in any process stays, as does anything that is not ours.
+    Files in use by any process are kept, and so are files that are not part of the cache.
     """
     folder = Path(folder)
     for path in folder.iterdir():
@@ -77,11 +74,11 @@ def clean(folder: str | Path, limit_bytes: float) -> None:
 
 
 def series_in(folder: Path) -> Iterator[Series]:
-    """Yield the series and fields of this version and of older ones; not a folder of such a
-    name that holds anything else.
+    """Yield the series and fields of this version and of older ones, but no folder that contains
+    other files.
     """
     for path in folder.iterdir():
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # removed meanwhile
             if path.is_symlink():
                 continue
             if _FILES.fullmatch(path.name) and path.is_file():
@@ -100,8 +97,8 @@ def _used(path: Path) -> float:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a series in one step. → whether it was removed: not if a process reads or makes
-    it, or locks cannot tell.
+    """Remove a series in one step. Return whether it was removed: False if a process reads or
+    writes it, or locks do not work.
     """
     try:
         if path.is_file():
@@ -119,14 +116,14 @@ def _remove(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the only lock on a file.
+    """Hold an exclusive lock on a file.
 
-    Errors: OSError if any process holds another, or locks do not work.
+    Errors: OSError if any process holds another lock, or locks do not work.
     """
-    if not path.exists():  # the process that made it was killed; its folder is locked
+    if not path.exists():  # the process that wrote it was killed; its folder is locked
         yield
         return
-    # NFS locks nothing that is open for reading only
+    # NFS does not lock files opened for reading only
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

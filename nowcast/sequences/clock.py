@@ -1,6 +1,7 @@
-"""A series on its clock: which of its times have a frame, and which frames hold no measured pixel.
+"""The regular times of a series: which times have a frame, and which frames have no measured
+pixel.
 
-A frame is missing if no file has it, or if it has no measured pixel.
+A frame is missing if no file contains it or if it has no measured pixel.
 """
 
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from nowcast.sequences.packed import PackedRates
 
 @dataclass(frozen=True)
 class Clock:
-    """Every time from the first frame of a series to the last, one timestep apart.
+    """All times from the first to the last frame of a series, one timestep apart.
 
-    times: (n,) datetime64[ns]. rows: (n,) the number of each one's frame in the series, -1 where it
-    is absent.
-    missing: (n,) bool, where the frame is absent or holds no measured pixel.
+    times: (n,) datetime64[ns].
+    rows: (n,) index of the frame in the series, -1 if absent.
+    missing: (n,) bool, whether the frame is absent or has no measured pixel.
     """
 
     times: NDArray[np.datetime64]
@@ -26,9 +27,7 @@ class Clock:
     missing: NDArray[np.bool_]
 
     def starts(self, period: Period, steps: int) -> NDArray[np.int64]:
-        """Where windows of so many times start that lie within the period, and between the
-        first frame and the last.
-        """
+        """Return the starts of all windows of `steps` times that lie within the period."""
         starts = np.arange(max(self.times.size - steps + 1, 0), dtype=np.int64)
         inside = (self.times[starts] >= period.start) & (
             self.times[starts + steps - 1] <= period.end
@@ -37,7 +36,7 @@ class Clock:
         return found
 
     def missing_in(self, starts: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
-        """How many of the `steps` times from each start on are missing."""
+        """Return how many of the `steps` times from each start are missing."""
         sums = np.concatenate([[0], np.cumsum(self.missing)])
         found: NDArray[np.int64] = sums[starts + steps] - sums[starts]
         return found
@@ -45,8 +44,8 @@ class Clock:
     def mean_of(
         self, values: NDArray[np.float64], starts: NDArray[np.int64], steps: int
     ) -> NDArray[np.float64]:
-        """The mean of a number that each frame has, (frames,), over the frames of each window
-        that are not missing; 0 without any.
+        """Return the mean of a value per frame, (frames,), over the frames of each window that are
+        not missing; 0 without any.
         """
         of_times = (
             np.where(self.missing, 0.0, values[np.maximum(self.rows, 0)])
@@ -60,7 +59,7 @@ class Clock:
 
 
 def clock_of(rates: PackedRates) -> Clock:
-    """The clock of a series, which starts at its first frame."""
+    """Return the clock of a series, which starts at its first frame."""
     if not rates.times.size:
         return Clock(rates.times, np.zeros(0, np.int64), np.zeros(0, bool))
     since = rates.times - rates.times[0]
@@ -73,6 +72,6 @@ def clock_of(rates: PackedRates) -> Clock:
 
 
 def run_of(rows: NDArray[np.int64]) -> slice | None:
-    """The frames of these rows as a slice if all exist and follow each other; else None."""
+    """Return these rows as a slice if all frames exist and are consecutive, else None."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if first >= 0 and last - first == len(rows) - 1 else None

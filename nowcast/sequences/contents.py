@@ -1,4 +1,4 @@
-"""What files hold, whatever they are called and whenever they were touched."""
+"""A checksum of the contents of files, independent of their location and times."""
 
 import hashlib
 import json
@@ -14,19 +14,18 @@ from nowcast.files import FileVersion, sha256, written_whole
 log = logging.getLogger(__name__)
 
 _SETTLED_SECONDS = 2.0
-"""A file changed within this time may change again without its times showing it."""
+"""A file changed within this time may change again without a new modification time."""
 
 
 def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
-    """A digest of the bytes in these files, and in all files of these folders, and of how they are
-    named below the folder they share.
+    """Return a digest of the bytes of these files, of all files in these folders, and of their
+    paths below their common folder.
 
-    Reading every byte of an archive takes a while, so what was found is remembered in `folder`
-    beside the paths, sizes and times
-    of the files: read again is only what was moved, touched or changed. Two processes may do so at
-    once.
+    Reading every byte of an archive takes a while, so the result is cached in `folder` under the
+    paths, sizes and times of the files. It is computed again only if a file was moved, touched or
+    changed. Two processes may do so at the same time.
 
-    Errors: MissingInputError where one cannot be read.
+    Errors: MissingInputError if a file cannot be read.
     """
     files: list[Path] = []
     try:
@@ -47,7 +46,7 @@ def contents_of(paths: Iterable[Path], folder: str | Path) -> str:
     except OSError as error:
         raise MissingInputError(
             f"{error.filename or 'a radar file'}: cannot be read ({error.strerror}); check that it"
-            " is there."
+            " exists."
         ) from error
     newest = max((max(times) for _, _, *times in facts), default=0)
     if newest / 1e9 < time.time() - _SETTLED_SECONDS:

@@ -1,9 +1,8 @@
-"""A radar series that is not unpacked: its frames are read where they lie, when a window asks for
-them.
+"""A radar series that is not unpacked: frames are read from their files when a window needs them.
 
-So a training on years of frames, perhaps on a server, begins at once and needs no room. Nothing is
-known of a frame before it is read: windows cannot be drawn by their rain, and which pixels are
-covered is told by a few frames.
+So training on years of frames, perhaps on a server, starts at once and needs no disk space. But
+nothing is known about a frame before it is read: windows cannot be drawn by their rain, and the
+covered pixels are estimated from a few frames.
 """
 
 from itertools import pairwise
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from nowcast.sequences.clock import Clock
 
 _LOOKED_AT = 8
-"""Frames, spread over the series, that tell which pixels are covered."""
+"""Number of frames, spread over the series, that determine which pixels are covered."""
 
 
 class DirectFrames:
@@ -48,8 +47,8 @@ class DirectFrames:
 
 
 class DirectMotion:
-    """The motion at a time of the clock of a series, (2, hc, wc), estimated when it is asked for
-    from the `of_each` times up to it.
+    """The motion (2, hc, wc) at each time of a clock, estimated when it is indexed, from the last
+    `of_each` times up to it.
     """
 
     def __init__(self, frames: DirectFrames, clock: "Clock", of_each: int) -> None:
@@ -68,20 +67,20 @@ class DirectMotion:
 
 
 def direct(grid: xr.Dataset, period: Period) -> PackedRates:
-    """The frames of a period, each read when it is asked for.
+    """Return the frames of a period, each read when it is needed.
 
-    Only windows to learn from are cut from it: of no frame it is known whether it holds a measured
-    pixel, so none counts as missing, and all count as dry.
+    Use it only for training windows: since no frame is read in advance, none counts as missing and
+    all count as dry.
 
     Args:
         grid: a canonical grid.
-        period: whose frames are taken.
+        period: the period.
 
     Returns:
         The series, frames (time, y, x) in mm/h, NaN = not covered.
 
     Raises:
-        DataError: if the grid holds a single frame; of a frame, when it is read.
+        DataError: if the grid has a single frame; or later, when a damaged frame is read.
     """
     times, timestep, part = frames_of(grid, period)
     frames = DirectFrames(part)

@@ -1,5 +1,5 @@
-"""What is known next to the rain on its grid: with each frame (beside), and for each lead time
-(ahead).
+"""Further fields on the grid of the rain: known with each frame (`beside`), or for each lead time
+(`ahead`).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from nowcast.sequences.cache import mark_used
 from nowcast.sequences.stored import StoredArray, write_header
 
 SMALL_BYTES = 64 * 2**20
-"""Up to here a field is held in memory, beyond it in a file of the cache."""
+"""Larger fields are kept in a file of the cache instead of in memory."""
 
 Reader = Callable[[int, int], NDArray[np.float32]]
 """read(first, last): frames first … last − 1 of a field, (n, y, x), NaN = missing."""
@@ -28,8 +28,8 @@ class Field:
     """One field on the grid of the radar.
 
     frames: (n, y, x) in its own units, NaN = missing.
-    times: (n,) from which on each holds, rising; None for one that holds for ever, whose n is 1.
-    max_age: for how long each holds.
+    times: (n,) from when each frame is valid, rising; None for a constant field, with n = 1.
+    max_age: how long each frame stays valid.
     """
 
     frames: NDArray[np.float32] | StoredArray
@@ -37,8 +37,8 @@ class Field:
     max_age: np.timedelta64
 
     def latest(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
-        """For each time (t,) the number of the latest frame at or before it; -1 where that is
-        older than `max_age`, or none is.
+        """Return for each time (t,) the index of the latest frame at or before it; -1 if that is
+        older than `max_age` or there is no such frame.
         """
         if self.times is None:
             return np.zeros(len(times), np.int64)
@@ -51,7 +51,7 @@ class Field:
         return np.where((frames >= 0) & (ages <= self.max_age), frames, -1)
 
     def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """The latest frame at or before each time, (t, h, w); NaN where there is none."""
+        """Return the latest frame at or before each time, (t, h, w); NaN without a valid frame."""
         values = np.full(
             (len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32
         )
@@ -63,11 +63,12 @@ class Field:
 
 @dataclass(frozen=True)
 class FieldAhead:
-    """Forecasts of one field on the grid of the radar, as of a weather model.
+    """Forecasts of one field on the grid of the radar, such as those of a weather model.
 
     frames: (runs × leads, y, x) in its own units, NaN = missing, all leads of a run together.
-    references: (runs,) when each run begins, rising. leads: (leads,) after it, rising.
-    delay: how long after its reference time a run is there. max_age: how old a run may be.
+    references: (runs,) reference time of each run, rising. leads: (leads,) lead times, rising.
+    delay: how long after its reference time a run becomes available. max_age: the largest age of a
+        run.
     """
 
     frames: NDArray[np.float32] | StoredArray
@@ -77,8 +78,8 @@ class FieldAhead:
     max_age: np.timedelta64
 
     def run_at(self, reference_time: np.datetime64) -> int:
-        """The number of the newest run that is there at a reference time; -1 if none is, or it is
-        older than `max_age`.
+        """Return the index of the newest run available at a reference time; -1 if none is available
+        or it is older than `max_age`.
         """
         run = int(np.searchsorted(self.references + self.delay, reference_time, side="right")) - 1
         return run if run >= 0 and reference_time - self.references[run] <= self.max_age else -1
@@ -90,8 +91,8 @@ class FieldAhead:
         rows: slice,
         columns: slice,
     ) -> NDArray[np.float32]:
-        """The newest run that is there at the reference time, its latest frame at or before each of
-        these times, (lead, h, w); NaN if there is none.
+        """Return the fields (lead, h, w) at these times from the newest run available at the
+        reference time: its latest frame at or before each time, NaN without one.
         """
         values = np.full(
             (len(times), *self.frames[:0, rows, columns].shape[1:]), np.nan, np.float32
@@ -109,12 +110,12 @@ class FieldAhead:
 
 @dataclass(frozen=True)
 class Wave:
-    """A function of the time alone, the same at each pixel: known beside and ahead."""
+    """A function of time only, the same at each pixel; known for frames and for lead times."""
 
     value: Callable[[NDArray[np.datetime64]], NDArray[np.float32]]
 
     def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """(t, h, w) of these times; `rows` and `columns` have a start and a stop."""
+        """Return the values (t, h, w) at these times; `rows` and `columns` have start and stop."""
         shape = len(times), _length(rows), _length(columns)
         return np.broadcast_to(self.value(times)[:, None, None], shape)
 
@@ -125,17 +126,17 @@ class Wave:
         rows: slice,
         columns: slice,
     ) -> NDArray[np.float32]:
-        """(lead, h, w) of these times."""
+        """Return the values (lead, h, w) at these times."""
         return self.at(times, rows, columns)
 
 
 def sine_of_day(times: NDArray[np.datetime64]) -> NDArray[np.float32]:
-    """Sine of the time of day (UTC): 0 at midnight, 1 at 6 h."""
+    """Return the sine of the time of day (UTC): 0 at midnight, 1 at 6 h."""
     return np.sin(_angle_of_day(times)).astype(np.float32)
 
 
 def cosine_of_day(times: NDArray[np.datetime64]) -> NDArray[np.float32]:
-    """Cosine of the time of day (UTC): 1 at midnight, 0 at 6 h."""
+    """Return the cosine of the time of day (UTC): 1 at midnight, 0 at 6 h."""
     return np.cos(_angle_of_day(times)).astype(np.float32)
 
 
@@ -159,7 +160,7 @@ class Beside(Protocol):
     """A field known with each frame."""
 
     def at(self, times: NDArray[np.datetime64], rows: slice, columns: slice) -> NDArray[np.float32]:
-        """(t, h, w) of a part of the grid: nothing in it is of a later time than its frame."""
+        """Return the field (t, h, w) in a part of the grid, using no data later than each time."""
 
 
 class Ahead(Protocol):
@@ -172,12 +173,12 @@ class Ahead(Protocol):
         rows: slice,
         columns: slice,
     ) -> NDArray[np.float32]:
-        """(lead, h, w) of a part of the grid, as it is known at the reference time."""
+        """Return the field (lead, h, w) in a part of the grid, as known at the reference time."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """All that is known next to the rain, by name, in the order of `Inputs`."""
+    """All further fields by name, in the order of `Inputs`."""
 
     beside: Mapping[str, Beside] = field(default_factory=dict)
     ahead: Mapping[str, Ahead] = field(default_factory=dict)
@@ -185,8 +186,8 @@ class Fields:
     def read(
         self, times: NDArray[np.datetime64], input_steps: int, rows: slice, columns: slice
     ) -> NDArray[np.float32]:
-        """For a window of these times, (t, k, h, w) of a part of the grid: fields beside, then
-        those ahead, which are NaN in the past.
+        """Return the fields (t, k, h, w) of a window of these times in a part of the grid: fields
+        known with each frame, then fields ahead, which are NaN in the past.
 
         `rows` and `columns` have a start and a stop.
         """
@@ -202,17 +203,17 @@ class Fields:
 def hold(
     read: Reader, shape: tuple[int, int, int], folder: str | Path, source: str
 ) -> NDArray[np.float32] | StoredArray:
-    """All frames (n, y, x) of a field: in memory where they are few, else unpacked once into a file
-    of `folder`, read as needed.
+    """Return all frames (n, y, x) of a field: in memory if small, else unpacked once into a file of
+    `folder` and read as needed.
 
-    source: which file, what of it; another source never meets the file. Errors: DataError if the
-    file is damaged; InputOutputError.
+    source: identifies the source file and its part; it determines the name of the file, so that
+    sources never mix. Errors: DataError if the file is damaged; InputOutputError.
     """
     if 4 * np.prod(shape) <= SMALL_BYTES:
         return read(0, shape[0])
     path = Path(folder) / f"field-{hashlib.sha256(source.encode()).hexdigest()[:16]}.npy"
     frames = None
-    while frames is None:  # again if another process removes it before it is open
+    while frames is None:  # repeat if another process removes it before it is open
         if not path.exists():
             with written_whole(path) as temporary:
                 _unpack(read, shape, temporary)
@@ -235,7 +236,7 @@ def _open(path: Path, shape: tuple[int, int, int]) -> StoredArray | None:
     except (OSError, ValueError, EOFError) as error:
         refuse_fault_of_machine(path, error)
         raise DataError(
-            f"{path}: this unpacked field is damaged ({error}); delete it, and it is made again."
+            f"{path}: this unpacked field is damaged ({error}); delete it to have it made again."
         ) from error
     return frames
 

@@ -1,4 +1,4 @@
-"""What a model sees: the rain, its mask, and the fields known beside and ahead of it."""
+"""The input channels of a model: rain, its mask, and further fields."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.scene import Scene
 
 SPEED_SCALE = 50.0
-"""Speed of the rain in km/h that a model sees as 1."""
+"""Speed of the rain in km/h that is scaled to 1."""
 
 
 class Channel(NamedTuple):
-    """A field that a model sees as (value - offset) / scale, 0 where missing."""
+    """A field that is scaled to (value - offset) / scale, 0 where missing."""
 
     name: str
     offset: float = 0.0
@@ -26,19 +26,19 @@ class Channel(NamedTuple):
 class Inputs:
     """The channels of a model's input, by name and in this order:
 
-        the rain, scaled, 0 where missing
-        mask           1 where it was measured, 0 where not
-        beside         fields known with each frame
-        speed          of the rain, in km/h; of frames that were taken along with it
+        rain           scaled, 0 where missing
+        mask           1 where the rain was measured, else 0
+        `beside`       fields known with each frame
+        speed          of the rain, in km/h; only for frames advected with the rain
 
-    and of the input that it has for each lead time:
+    and of its input for each lead time:
 
-        ahead          fields known for each lead time
+        `ahead`        fields known for each lead time
 
-    They are made of a raw window (b, t, 1 + k, h, w), NaN = missing: the rain in mm/h, then the
-    fields in their own units. Without fields ahead, t are the past frames. With some, the frames
-    of the lead times follow, whose rain is not looked at. The speed is the last channel, and
-    added when a window is taken along: `sequences.batch.speed_channel`.
+    They are computed from a raw window (b, t, 1 + k, h, w), NaN = missing: the rain in mm/h, then
+    the fields in their own units. Without fields ahead, t counts the past frames. With fields
+    ahead, the frames of the lead times follow; their rain is not used. The speed is the last
+    channel, added when a window is advected: `sequences.batch.speed_channel`.
     """
 
     mask: bool = False
@@ -48,16 +48,16 @@ class Inputs:
 
     @property
     def raw_channels(self) -> int:
-        """1 + k, of a window before it is taken along."""
+        """1 + k, the channels of a window before it is advected."""
         return 1 + len(self.beside) + len(self.ahead)
 
     @property
     def channels(self) -> int:
-        """Channels of a past frame as the model sees it."""
+        """Channels of a past frame in the model's input."""
         return 1 + self.mask + len(self.beside) + self.speed
 
     def of_scene(self, scene: Scene) -> Tensor:
-        """The raw window (1, t, 1 + k, h, w) of a scene, its fields found by their names.
+        """Return the raw window (1, t, 1 + k, h, w) of a scene; fields are found by name.
 
         Raises: KeyError: the scene lacks a field.
         """
@@ -73,8 +73,8 @@ class Inputs:
         return torch.from_numpy(past)[None]
 
     def window(self, raw: Tensor, input_steps: int) -> Tensor:
-        """Past and future of a raw window as far as a forecast may see it: of the future, only the
-        fields ahead.
+        """Return only the data of a raw window that a forecast may use: the past, and the fields
+        ahead of the future.
         """
         if not self.ahead:
             return raw[:, :input_steps]
@@ -90,7 +90,7 @@ class Inputs:
         wanted = self.raw_channels + self.speed
         if raw.shape[2] != wanted:
             raise ValueError(
-                f"raw: frames of {wanted} channels are wanted, not {tuple(raw.shape)}."
+                f"raw: frames must have {wanted} channels, not shape {tuple(raw.shape)}."
             )
         rain, beside, _, speed = raw.split(
             [1, len(self.beside), len(self.ahead), int(self.speed)], dim=2
@@ -109,11 +109,12 @@ class Inputs:
         return torch.cat(_scaled(future, self.ahead), dim=2).nan_to_num(0.0)
 
     def without(self, raw: Tensor, missing: Tensor) -> Tensor:
-        """A raw window (b, t, 1 + k, h, w), the rain of some past frames `missing` (b, n), never of
-        all → as the model is to see it.
+        """Return a raw window (b, t, 1 + k, h, w) with some past frames `missing` (b, n), but not
+        all.
 
-        A model with a mask channel is told: the rain is NaN. Any other would take that for dry, so
-        it sees the frame before once more, or if there is none before, the one after.
+        For a model with a mask the missing rain is NaN. A model trained without the mask would take
+        that for dry, so it gets a copy of the previous frame instead, or of the next frame if no
+        previous one exists.
         """
         past = missing.shape[1]
         rain, beside = raw[:, :past, :1], raw[:, :past, 1:]
@@ -131,7 +132,7 @@ class Inputs:
 
 
 def _scaled(fields: Tensor, channels: tuple[Channel, ...]) -> list[Tensor]:
-    """Fields (b, t, k, h, w) in their own units → each (b, t, 1, h, w) as the model sees it."""
+    """Fields (b, t, k, h, w) in their own units → scaled fields, each (b, t, 1, h, w)."""
     return [
         (one - channel.offset) / channel.scale
         for one, channel in zip(fields.split(1, dim=2), channels, strict=False)
@@ -139,4 +140,4 @@ def _scaled(fields: Tensor, channels: tuple[Channel, ...]) -> list[Tensor]:
 
 
 RAIN_ALONE = Inputs()
-"""Nothing next to the rain."""
+"""Only rain as input."""

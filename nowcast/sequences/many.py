@@ -1,4 +1,4 @@
-"""Windows of several radars: each batch is of one of them."""
+"""Windows of several radars; each batch comes from one of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,12 @@ from nowcast.sequences.windows import Pick, RadarWindows, Windows
 class ManyWindows:
     """The windows of several series, in batches of one series each, in an order drawn at random.
 
-    The series may have grids, time steps, input and lead steps of their own.
+    The series may have different grids, time steps, and numbers of input and lead steps.
 
     Args:
-        sources: windows of each series. An epoch takes as many of each as that source draws.
-        batch_size: windows of one batch; a source that draws no multiple of it drops the rest.
-        seed: the order depends on it and on the number of the epoch only.
+        sources: windows of each series. An epoch takes as many windows of each as the source draws.
+        batch_size: windows of one batch; an incomplete last batch of a source is dropped.
+        seed: the order depends only on it and on the number of the epoch.
     """
 
     def __init__(self, sources: Sequence[RadarWindows], batch_size: int, seed: int = 0) -> None:
@@ -27,7 +27,7 @@ class ManyWindows:
         self.input_steps, self.lead_steps = sources[0].input_steps, sources[0].lead_steps
 
     def epoch(self, epoch: int) -> list[Pick]:
-        """The picks of one epoch."""
+        """Return the picks of one epoch."""
         batches: list[list[Pick]] = []
         for number, source in enumerate(self.sources):
             picks = [replace(pick, source=number) for pick in source.epoch(epoch)]
@@ -41,14 +41,14 @@ class ManyWindows:
         return sum(len(source) // self.batch_size * self.batch_size for source in self.sources)
 
     def __getitem__(self, pick: Pick) -> Tensor:
-        """As `RadarWindows`, of the source of the pick."""
+        """Return the window of a pick, as `RadarWindows` does, from the pick's source."""
         return self.sources[pick.source][pick]
 
     def __getitems__(self, picks: Sequence[Pick]) -> list[Tensor]:
-        """The windows of several picks, all of one source."""
+        """Return the windows of several picks, all from one source."""
         return self.sources[picks[0].source].__getitems__(picks)
 
 
 def source_of(windows: Windows, pick: Pick) -> Windows:
-    """Return the windows of the series that a pick is from."""
+    """Return the windows of the series from which a pick was drawn."""
     return windows.sources[pick.source] if isinstance(windows, ManyWindows) else windows

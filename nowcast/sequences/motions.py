@@ -1,4 +1,4 @@
-"""The motion of the rain at each time of a series: estimated once, and kept next to its frames."""
+"""The motion of the rain at each time of a series, estimated once and kept next to its frames."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ from nowcast.motion.grid import COARSE, coarse_size
 from nowcast.radar.store.processes import Advance, in_processes
 from nowcast.sequences.stored import StoredArray, write_header
 
-if TYPE_CHECKING:  # a process that estimates needs none of their libraries
+if TYPE_CHECKING:  # worker processes do not need to import them
     from nowcast.sequences.clock import Clock
     from nowcast.sequences.direct import DirectFrames
     from nowcast.sequences.packed import PackedRates
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _TIMES_A_BLOCK = 64
 _BLOCKS_FOR_PROCESSES = 4
-"""Blocks from which on there are more processes than this one: their start takes a second."""
+"""Least number of blocks for which further processes are started, which takes a second."""
 
 Progress = Callable[[int, int], None]
 Frames = tuple["NDArray[np.float32] | StoredArray | DirectFrames", "Clock", int]
@@ -41,24 +41,24 @@ def motion_of(
     progress: Progress = lambda done, of: None,
     input_steps: int = MOTION_FRAMES,
 ) -> NDArray[np.float16] | StoredArray:
-    """Return the motion at each time of a clock, or use what an earlier run left.
+    """Return the motion at each time of a clock, estimated now or by an earlier run.
 
-    That of a time is estimated from the times up to it that a forecast sees, the newest
-    `MOTION_FRAMES` at most; missing frames are skipped. If the frames are in a file, a file next to
-    it keeps the motion, written whole or not at all; of two processes that want the same one, the
-    second waits for the first. All cores work on it.
+    The motion at a time is estimated from the frames up to it that a forecast uses, at most the
+    newest `MOTION_FRAMES`; missing frames are skipped. If the frames are in a file, the motion is
+    cached in a file next to it, written completely or not at all. If two processes need the same
+    file, the second waits for the first. All cores are used.
 
     Args:
         rates: the series.
-        clock: of the series.
-        progress: is told the times done and their total.
-        input_steps: frames that a forecast sees.
+        clock: the clock of the series.
+        progress: called with the number of times done and their total.
+        input_steps: number of frames that a forecast uses.
 
     Returns:
         (times, 2, hc, wc) in pixels per timestep, x then y, on the coarse grid.
 
     Raises:
-        DataError: if the file of an earlier run is damaged; of its values, when they are read.
+        DataError: if the file of an earlier run is damaged; damaged values raise when read.
         CannotCreateError, InputOutputError: if the folder cannot be written.
     """
     shape = (clock.times.size, 2, *coarse_size(*rates.frames.shape[1:]))
@@ -72,7 +72,7 @@ def motion_of(
     path = rates.frames.path.with_name(f"motion-{key.hexdigest()[:16]}.npy")
     if not path.exists():
         with only_writer(path.parent, wait=math.inf):
-            if not path.exists():  # no other process has made it meanwhile
+            if not path.exists():  # unless another process has made it meanwhile
                 log.info("estimating the motion at %d times into %s", len(clock.times), path)
                 with written_whole(path) as temporary, open(temporary, "wb") as file:
                     write_header(file, shape, np.float16)
@@ -82,20 +82,20 @@ def motion_of(
 
 
 class StoredMotion(StoredArray):
-    """The motion in a file; each part is checked when it is read, since the whole may be large.
+    """The motion in a file; each part is checked when it is read, since the file may be large.
 
-    Errors: DataError if a value that is read is no number.
+    Errors: DataError if a value is not a finite number.
     """
 
     def __getitem__(self, key: Any) -> Any:
         motion = super().__getitem__(key)
         if not np.isfinite(motion).all():
-            raise _damaged(self.path, "it holds values that are no numbers")
+            raise _damaged(self.path, "it contains values that are not finite")
         return motion
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> StoredMotion:
-    """Errors: InputOutputError if the disk fails; DataError if it is damaged."""
+    """Open the file. Errors: InputOutputError if the disk fails; DataError if it is damaged."""
     try:
         motion = StoredMotion(path)
         if motion.shape != shape or motion.dtype != np.float16:
@@ -108,14 +108,14 @@ def _open(path: Path, shape: tuple[int, ...]) -> StoredMotion:
 
 def _damaged(path: Path, why: object) -> DataError:
     return DataError(
-        f"{path}: this motion is damaged ({why}); delete it, and it is estimated again."
+        f"{path}: this motion file is damaged ({why}); delete it to have it estimated again."
     )
 
 
 def _blocks(
     rates: "PackedRates", clock: "Clock", of_each: int, progress: Progress
 ) -> Iterator[NDArray[np.float16]]:
-    """The motion at all times, in blocks of them, in order; of each from so many frames."""
+    """Yield the motion at all times in order, in blocks of times; each from `of_each` frames."""
     total = len(clock.times)
     blocks = [range(total)[k : k + _TIMES_A_BLOCK] for k in range(0, total, _TIMES_A_BLOCK)]
     workers = len(os.sched_getaffinity(0)) if len(blocks) >= _BLOCKS_FOR_PROCESSES else 1
@@ -130,7 +130,7 @@ def _blocks(
 
 
 def _estimate_block(shared: Frames, block: range, advance: Advance) -> NDArray[np.float16]:
-    """The motion at the times of a block: (times, 2, hc, wc)."""
+    """Return the motion at the times of a block: (times, 2, hc, wc)."""
     frames, clock, of_each = shared
 
     @lru_cache(MOTION_FRAMES)

@@ -21,19 +21,19 @@ SIZE = 64
 """Height and width of a frame."""
 DIGIT_SIZE = 28
 SPEEDS = (3.0, 5.0)
-"""Pixels a frame: at least the first, less than the second."""
+"""Pixels per frame: at least the first, less than the second."""
 
 
 class MovingMnistWindows:
-    """Sequences made as they are asked for: each digit a random one of `digits`, with a random
-    place and velocity.
+    """Sequences generated on demand: random digits from `digits`, with random positions and
+    velocities.
 
     Args:
         digits: (n, 28, 28) uint8.
         count: sequences in an epoch.
         digits_per_sequence: 2 in the paper, 3 in its out-of-domain test.
-        fresh: new sequences in every epoch; else always the same ones (validation, test).
-        seed: sequences of one seed never meet those of another.
+        fresh: whether every epoch has new sequences, or always the same ones (validation, test).
+        seed: different seeds give different sequences.
     """
 
     scaling = Scaling("linear", 1.0, 1.0)
@@ -54,7 +54,7 @@ class MovingMnistWindows:
         self.digits_per_sequence = digits_per_sequence
 
     def epoch(self, epoch: int) -> list[Pick]:
-        """The picks of one epoch: a function of its number alone."""
+        """Return the picks of one epoch; they depend only on its number."""
         first = epoch * self.count if self.fresh else 0
         return [Pick(first + k) for k in range(self.count)]
 
@@ -63,7 +63,7 @@ class MovingMnistWindows:
         return self.count
 
     def __getitem__(self, pick: Pick) -> Tensor:
-        """Frames (t, 1, 64, 64) in [0, 1]."""
+        """Return the frames (t, 1, 64, 64) in [0, 1]."""
         generator = np.random.default_rng([self.seed, pick.start])
         frames = moving_digits(
             self.digits, self.input_steps + self.lead_steps, self.digits_per_sequence, generator
@@ -74,8 +74,8 @@ class MovingMnistWindows:
 def moving_digits(
     digits: NDArray[np.uint8], steps: int, digits_per_sequence: int, generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """One sequence (steps, 64, 64) in [0, 1]; where digits overlap the brighter counts, as in
-    the published set.
+    """Return one sequence (steps, 64, 64) in [0, 1]; where digits overlap, the brighter pixel is
+    used, as in the published set.
     """
     frames = np.zeros((steps, SIZE, SIZE), np.float32)
     for digit in digits[generator.integers(len(digits), size=digits_per_sequence)]:
@@ -87,7 +87,7 @@ def moving_digits(
 
 
 def _bouncing_path(steps: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """(steps, 2): the upper left corner of a digit on a straight path, mirrored at the walls."""
+    """Return the upper left corner (steps, 2) of a digit on a straight path, mirrored at walls."""
     room = SIZE - DIGIT_SIZE
     start = generator.uniform(0, room, size=2)
     angle, speed = generator.uniform(0, 2 * np.pi), generator.uniform(*SPEEDS)
@@ -98,7 +98,7 @@ def _bouncing_path(steps: int, generator: np.random.Generator) -> NDArray[np.int
 
 
 def open_digits(path: str | Path) -> NDArray[np.uint8]:
-    """The images of an MNIST IDX file, gzipped or not: (n, 28, 28) uint8.
+    """Return the images of an MNIST IDX file, gzipped or not: (n, 28, 28) uint8.
 
     Errors: MissingInputError, DataError.
     """

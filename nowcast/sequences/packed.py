@@ -1,4 +1,4 @@
-"""A radar series unpacked once into a file that windows are cut from at the speed of memory."""
+"""Unpack a radar series once into a file, from which windows are read at the speed of memory."""
 
 import hashlib
 import logging
@@ -27,28 +27,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TILE = 32
-"""Height and width in pixels of the tiles over which rain is summed; those at the lower and
-right edge may be smaller.
+"""Height and width in pixels of the tiles over which rain is summed; tiles at the lower and right
+edge may be smaller.
 """
 
 _BLOCK_BYTES = 64 * 2**20
-# what is known of each frame: another name makes another file
+# kind of the statistics of each frame: another name makes another file
 _STATISTICS = "wet_share of covered frames"
 
 
 @dataclass(frozen=True)
 class PackedRates:
-    """A series of precipitation rates, in memory, in a file of which only what a window touches is
-    read, or where they lie (`nowcast.sequences.direct`).
+    """A series of precipitation rates: in memory, in a file that is read as windows need it, or in
+    the original files (`nowcast.sequences.direct`).
 
     frames: (time, y, x) float32 [mm/h], NaN = not covered.
     times: (time,) datetime64[ns], sorted.
     timestep: spacing of the series.
-    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h; NaN where no
-    pixel is covered.
-    tiles: (time, 2, tiles down, tiles across) of each frame and tile of 32 × 32 pixels the sum of
-    the rates [mm/h], and
-        the number of covered pixels.
+    wet_share: (time,) share of the covered pixels of each frame at or above 0.1 mm/h; NaN if no
+        pixel is covered.
+    tiles: (time, 2, tiles down, tiles across) for each frame and tile of 32 × 32 pixels the sum of
+        the rates [mm/h], and the number of covered pixels.
     covered: (y, x) whether a pixel is covered in any frame.
     """
 
@@ -61,11 +60,11 @@ class PackedRates:
 
     @property
     def is_unpacked(self) -> bool:
-        """Whether its frames are at hand, and what is in each is known."""
+        """Whether the frames are unpacked and their statistics are known."""
         return isinstance(self.frames, np.ndarray | StoredArray)
 
     def wet_share_in(self, region: Region) -> NDArray[np.float64]:
-        """(time,) as `wet_share`, of the pixels of a region only."""
+        """Return `wet_share` (time,) over the pixels of a region only."""
         shares = np.full(len(self.times), np.nan)
         for number in range(len(shares)):
             values = self.frames[number, *region]
@@ -75,9 +74,8 @@ class PackedRates:
         return shares
 
     def digest(self) -> str:
-        """Return a SHA-256 of the size, the times, and the rain and coverage of each tile,
-        whatever file holds the frames; of frames that are not unpacked, only of size, times and
-        which tiles are covered.
+        """Return a SHA-256 of the size, the times, and the rain and coverage of each tile. For
+        frames that are not unpacked it only includes size, times and the coverage of tiles.
         """
         digest = hashlib.sha256(repr(self.frames.shape).encode() + self.times.tobytes())
         tiles = self.tiles[:] if self.is_unpacked else self.tiles[:1]
@@ -93,26 +91,27 @@ def pack(
     progress: Callable[[int, int], None] = lambda done, of: None,
     limit_bytes: float = math.inf,
 ) -> PackedRates:
-    """Unpack the frames of a period into a folder, or use what an earlier run left there.
+    """Unpack the frames of a period into a folder, or open those unpacked by an earlier run.
 
-    The place is named by what it was made from, so other data never meet it. Each file is written
-    whole or not at all; of two processes that want the same one, the second waits for the first.
-    Memory stays flat however long the series. More frames, by a day that was added to the period or
-    to one of its files, are another series: all is unpacked again.
+    The subfolder is named by a checksum of its source, so that different data never mix. Each file
+    is written completely or not at all. If two processes need the same series, the second waits for
+    the first. Memory does not grow with the length of the series. A series with additional frames,
+    for example after adding a day to the period, is a new series and is unpacked completely.
 
     Args:
         grid: a canonical grid.
-        period: whose frames are taken.
-        folder: the cache.
-        source: what the files hold and how they were read.
-        progress: is told the frames done and their total.
-        limit_bytes: after a new series was made, older ones go until the folder holds no more.
+        period: the period to unpack.
+        folder: the cache folder.
+        source: describes the contents of the files and how they were read.
+        progress: called with the number of frames done and their total.
+        limit_bytes: after a new series is unpacked, the least recently used ones are removed until
+            the folder is not larger than this.
 
     Returns:
         The series, frames (time, y, x) in mm/h, NaN = not covered.
 
     Raises:
-        DataError: if the grid holds a single frame or a negative rate, or an unpacked series is
+        DataError: if the grid has a single frame or a negative rate, or an unpacked series is
             damaged.
         CannotCreateError, InputOutputError: if the folder cannot be written.
 
@@ -129,7 +128,7 @@ def pack(
     ).hexdigest()[:16]
     path = Path(folder) / key / FRAMES
     series, made = None, False
-    while series is None:  # again if another process removes it before it is open
+    while series is None:  # repeat if another process removes it before it is open
         made |= _make(path, rates, progress)
         series = _open(path, times, timestep, grid[RATE].shape[1:])
     mark_used(path)
@@ -141,9 +140,9 @@ def pack(
 def frames_of(
     grid: xr.Dataset, period: Period
 ) -> tuple[NDArray[np.datetime64], np.timedelta64, xr.DataArray]:
-    """The times of the frames of a period, their spacing, and the frames, unread.
+    """Return the times of the frames of a period, their spacing, and the frames, not yet read.
 
-    Errors: DataError if the grid holds a single frame.
+    Errors: DataError if the grid has a single frame.
     """
     times = grid["time"].values
     first, last = (
@@ -151,22 +150,22 @@ def frames_of(
         np.searchsorted(times, period.end, side="right"),
     )
     if not np.isfinite(grid.attrs["timestep_minutes"]):
-        raise DataError("the data hold a single frame, which has no spacing; give a longer series.")
+        raise DataError(
+            "the data contain a single frame, so the time step is unknown; give a longer series."
+        )
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60e9), "ns")
     return times[first:last], timestep, grid[RATE][first:last]
 
 
 def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None]) -> bool:
-    """Write the three files of a series unless they exist. → whether this process has written
-    them.
-    """
+    """Write the three files of a series unless they exist; return whether they were written."""
     if path.exists():
         return False
     with only_writer(path.parent, wait=math.inf):
         if path.exists():  # another process has made it meanwhile
             return False
         log.info("unpacking %d frames into %s", len(rates), path)
-        # `path` is the outer one and comes into being last: once it exists, the others do.
+        # `path` is the outermost and appears last: once it exists, the other files do too
         with (
             written_whole(path) as frames,
             written_whole(path.with_name("tiles.npy")) as tiles,
@@ -179,9 +178,9 @@ def _make(path: Path, rates: xr.DataArray, progress: Callable[[int, int], None])
 def _open(
     path: Path, times: NDArray[np.datetime64], timestep: np.timedelta64, size: tuple[int, ...]
 ) -> PackedRates | None:
-    """Open the files of a series; None if they are gone.
+    """Open the files of a series; None if they were removed.
 
-    Errors: InputOutputError if the disk fails; DataError if they are not of this size (h, w), or
+    Errors: InputOutputError if the disk fails; DataError if they have another size (h, w) or are
     damaged.
     """
     try:
@@ -209,15 +208,15 @@ def _open(
             return None
         refuse_fault_of_machine(path, error)
         raise DataError(
-            f"{path}: this unpacked series is damaged ({error}); delete {path.parent}, which is"
-            " made anew."
+            f"{path}: this unpacked series is damaged ({error}); delete {path.parent} to have it"
+            " made again."
         ) from error
     return series
 
 
 def sum_tiles(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Frames (n, y, x), NaN = not covered → (n, 2, tiles down, tiles across): sum of the rates,
-    number of covered pixels.
+    """Frames (n, y, x), NaN = not covered → (n, 2, tiles down, tiles across): the sum of the rates
+    and the number of covered pixels of each tile.
     """
     _, height, width = frames.shape
     rows, columns = np.arange(0, height, TILE), np.arange(0, width, TILE)
@@ -236,7 +235,7 @@ def _unpack(
     statistics_path: Path,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write all frames, the sums over their tiles, and what is known of each frame and pixel."""
+    """Write all frames, the sums over their tiles, and the statistics of frames and pixels."""
     steps, height, width = rates.shape
     wet_share, ever_covered = np.zeros(steps), np.zeros((height, width), bool)
     block = max(1, _BLOCK_BYTES // (4 * height * width))

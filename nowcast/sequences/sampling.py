@@ -1,4 +1,4 @@
-"""Where an epoch's crops lie, drawn by how much it rains there; and what is done to each."""
+"""Draw the crops of an epoch, with more crops where it rains more, and their augmentations."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,17 +11,15 @@ from nowcast.radar.placing.regions import Region
 from nowcast.sequences.packed import TILE, PackedRates
 
 LEAST_RATE = 0.01
-"""Added to the mean rate of a crop before it is weighed, so that dry ones are drawn now and
-then [mm/h].
-"""
+"""Added to the mean rate of a crop [mm/h], so that dry crops are drawn occasionally too."""
 _BLOCK_STARTS = 256
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Crops drawn: (n,) each.
+    """The drawn crops, each field (n,).
 
-    `weight` = density of drawing all alike / density drawn, 1 in the mean.
+    `weight` is the importance weight: uniform density / sampling density, 1 in the mean.
     """
 
     start: NDArray[np.int64]
@@ -33,26 +31,26 @@ class Draws:
 class CropSampler:
     """Draws windows and crops with a density proportional to (mean rate + 0.01 mm/h) ** rain_power.
 
-    As DGMR (Ravuri et al. 2021, arXiv 2104.00954, importance sampling with the probabilities kept)
-    and the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, wetter sequences drawn more often)
-    do. The mean is over the frames of the window and the covered pixels of a crop that sits on the
-    tiles; the crop is then moved by up to half a tile each way, all ways alike, so every place can
-    come up. Crops of which no pixel is covered in any frame of the series are never drawn, nor
-    windows in which nothing is covered on their tiles, unless there are no others.
+    This follows DGMR (Ravuri et al. 2021, arXiv 2104.00954, importance sampling with known
+    probabilities) and the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, wetter sequences
+    drawn more often). The mean is over the frames of the window and the covered pixels of a crop
+    aligned with the tiles. The crop is then shifted by up to half a tile in each direction,
+    uniformly, so that every position is possible. Crops without any covered pixel in the whole
+    series are never drawn, nor windows without any covered tile unless all are like that.
 
-    Only one number a window is kept: the weights of its crops are taken from the tiles when it is
-    drawn.
+    Only one number per window is kept in memory: the weights of its crops are computed from the
+    tiles when it is drawn.
 
     Args:
         rates: the packed series.
         starts: first frames of the windows to draw from.
         steps: frames of a window.
         crop: (height, width) in pixels.
-        rain_power: 0 draws all alike, 1 in proportion to the rain.
-        rows: (times,) the frame of each time that starts count, -1 where it is absent; None: every
-            frame is a time.
-        region: in which crops lie wholly; None: the whole grid. The tiles at its border are weighed
-            with all their rain.
+        rain_power: 0 draws uniformly, 1 in proportion to the rain.
+        rows: (times,) index of the frame at each time to which `starts` refers, -1 if absent; None:
+            every frame is a time.
+        region: region that must contain the whole crop; None: the whole grid. Tiles at its border
+            count with all their rain.
 
     Raises:
         DataError: if no pixel of the region is ever covered.
@@ -86,12 +84,12 @@ class CropSampler:
         self.blind = False
         totals = self._totals()
         if not totals[0].any():
-            self.blind = True  # nothing is covered in any window
+            self.blind = True  # no window has a covered pixel
             totals = self._totals()
         self.window_totals, self.allowed = totals[0], totals[1].sum()
 
     def draw(self, generator: np.random.Generator, count: int) -> Draws:
-        """`count` crops, independent of each other."""
+        """Draw `count` independent crops."""
         windows = _draw(self.window_totals, generator.random(count))
         which, number, many = np.unique(windows, return_inverse=True, return_counts=True)
         draws_of = np.split(np.argsort(number, kind="stable"), np.cumsum(many)[:-1])
@@ -113,14 +111,14 @@ class CropSampler:
 
     @property
     def cell_sizes(self) -> NDArray[np.int64]:
-        """(cells,) the number of places in each that a crop may have."""
+        """(cells,) the number of possible crop places in each cell."""
         return np.diff(self.cell_starts)
 
     def _allowed_places(
         self, allowed: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places as numbers, top · number of lefts + left, those of a cell side by side; and
-        where in them each cell starts.
+        """Return the places as numbers, top · number of lefts + left, sorted by cell; and the index
+        at which each cell starts.
         """
         places = np.flatnonzero(allowed)
         top, left = np.divmod(places, self.columns.count)
@@ -130,8 +128,8 @@ class CropSampler:
         return places[order], np.searchsorted(cells[order], numbers)
 
     def _totals(self) -> NDArray[np.float64]:
-        """(2, starts): of each window the sum of the densities of all its places, and the
-        number of those that may be drawn.
+        """Return for each window the sum of the densities of all its places, and the number of
+        places that may be drawn: (2, starts).
         """
         totals = np.empty((2, self.starts.size))
         for block in range(0, self.starts.size, _BLOCK_STARTS):
@@ -141,8 +139,8 @@ class CropSampler:
         return totals
 
     def _densities(self, starts: Iterable[int]) -> NDArray[np.float64]:
-        """(starts, cells): the density, not normalised, with which each place of a cell is
-        drawn; 0 where nothing is covered.
+        """Return the unnormalised density (starts, cells) with which each place of a cell is drawn;
+        0 where nothing is covered.
         """
         sums = np.stack([self._tiles(start).sum(axis=0, dtype=np.float64) for start in starts])
         rain, pixels = np.moveaxis(
@@ -157,8 +155,8 @@ class CropSampler:
         return densities.reshape(len(sums), -1)
 
     def _tiles(self, start: int) -> NDArray[np.float32]:
-        """The tiles of a window's frames, absent ones left out, (frames, 2, tiles down, tiles
-        across).
+        """Return the tiles of a window's frames, (frames, 2, tiles down, tiles across); absent
+        frames are skipped.
         """
         frames = self.rows_of_frames[start : start + self.steps]
         tiles: NDArray[np.float32] = (
@@ -170,11 +168,11 @@ class CropSampler:
 
 
 class _Places:
-    """Along one axis: where a crop may start, and which of these places are those about a crop that
-    sits on the tiles.
+    """The possible starts (places) of a crop along one axis. A cell is the group of places around a
+    crop that is aligned with the tiles.
 
-    count: places. cells: (places,) the cell of each, that of the nearest tile's edge. first, last:
-    tiles of the crop of each cell.
+    count: number of places. cells: (places,) the cell of each place, that of the nearest tile edge.
+    first, last: tiles of the aligned crop of each cell.
     """
 
     def __init__(self, length: int, crop: int) -> None:
@@ -186,7 +184,7 @@ class _Places:
         self.last = np.minimum(self.first + -(-crop // TILE), tiles)
 
     def sum(self, tiles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(…, tiles) → (…, cells): the sum over the tiles of each cell's crop."""
+        """(…, tiles) → (…, cells): sum over the tiles of each cell's crop."""
         sums = np.concatenate([np.zeros_like(tiles[..., :1]), np.cumsum(tiles, axis=-1)], axis=-1)
         found: NDArray[np.float64] = sums[..., self.last] - sums[..., self.first]
         return found
@@ -195,8 +193,8 @@ class _Places:
 def draw_symmetries(
     generator: np.random.Generator, count: int, *, flip: bool, rotate: bool
 ) -> NDArray[np.int64]:
-    """(count,) symmetries as in Pick, all alike of those that flips, turns by 90°, or both
-    together make of a square.
+    """Draw (count,) symmetries as in `Pick`, uniformly from those of a square made by flips,
+    rotations by 90°, or both.
     """
     group = {
         (False, False): [0],
@@ -210,8 +208,8 @@ def draw_symmetries(
 def draw_dropped(
     generator: np.random.Generator, count: int, input_steps: int, share: float
 ) -> list[tuple[int, ...]]:
-    """For each of `count` windows the input frames to drop: each by itself with probability
-    `share`, but never all of them.
+    """Draw the input frames to drop for each of `count` windows: each independently with
+    probability `share`, but never all of them.
     """
     dropped = generator.random((count, input_steps)) < share
     kept = generator.integers(input_steps, size=count)
@@ -221,8 +219,8 @@ def draw_dropped(
 
 
 def _draw(weights: NDArray[np.float64], spots: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Numbers drawn with a probability in proportion to `weights` (n,), by random `spots` in
-    [0, 1).
+    """Return indices drawn with probabilities proportional to `weights` (n,), from uniform random
+    numbers `spots` in [0, 1).
     """
     shares = np.cumsum(weights)
     found: NDArray[np.int64] = np.searchsorted(shares, spots * shares[-1], side="right").clip(
@@ -232,7 +230,7 @@ def _draw(weights: NDArray[np.float64], spots: NDArray[np.float64]) -> NDArray[n
 
 
 def _places_in(region: Region, crop: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which places a crop may have that lies wholly in a region."""
+    """Return the places of crops that lie completely in a region."""
     inside = np.zeros(shape, bool)
     rows, columns = (
         slice(axis.start, axis.stop - length + 1) for axis, length in zip(region, crop, strict=True)
@@ -244,14 +242,14 @@ def _places_in(region: Region, crop: tuple[int, int], shape: tuple[int, ...]) ->
 def _refuse_uncovered(region: Region, allowed: NDArray[np.bool_]) -> None:
     if not allowed.any():
         raise DataError(
-            f"no pixel of the region ({region}) is measured in the frames that were looked at;"
-            " there is nothing to learn from. Give another region.index, or unpack the frames, of"
-            " which all are looked at (data.cache=folder)."
+            f"no pixel of the region ({region}) is measured in the frames that were checked, so"
+            " there is nothing to train on. Give another region.index, or unpack the frames"
+            " (data.cache=folder), so that all are checked."
         )
 
 
 def _box_sums(values: NDArray[np.bool_], height: int, width: int) -> NDArray[np.int64]:
-    """(y, x) → (y − height + 1, x − width + 1): the sum over each box."""
+    """(y, x) → (y − height + 1, x − width + 1): sum over each box."""
     sums = np.pad(np.cumsum(np.cumsum(values, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
     return (
         sums[height:, width:]

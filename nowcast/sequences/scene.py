@@ -1,4 +1,4 @@
-"""What a forecast is made of: the one value that crosses the house on the way to a forecast."""
+"""The scene: all input of a forecast in one value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ NamedFields = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The frames that a forecast is made of, with what is known beside and ahead of them.
+    """The input frames of a forecast, and the further fields for frames and lead times.
 
     Args:
-        grid: the rain, a canonical grid (time, y, x) in mm/h, NaN = missing, with its place and
-            what its files say of their origin.
+        grid: the rain, a canonical grid (time, y, x) in mm/h, NaN = missing, with its location and
+            the origin given in its files.
         timestep: spacing of the frames.
-        missing: (t,) frames without a measured pixel.
-        filled: (t,) frames that were made of the frames around them.
+        missing: (t,) whether a frame has no measured pixel.
+        filled: (t,) whether a frame was interpolated from the frames around it.
         beside: fields known with each frame, each (t, h, w).
         ahead: fields known for each lead time, each (lead, h, w).
-        digests: of all frames that were read or missed, also of those from which gaps were filled:
-            time → checksum, None of a missing one.
+        digests: time → checksum of each frame that was read or missing, including those from which
+            gaps were filled; None for a missing frame.
 
     Raises:
-        ValueError: a shape or a spacing is not what it must be.
+        ValueError: a shape or the spacing is wrong.
     """
 
     grid: xr.Dataset
@@ -56,7 +56,10 @@ class Scene:
             if frames.ndim != 3 or list(frames.shape[1:]) != size:
                 raise ValueError(f"scene: {name} is {frames.shape}, not (n, {size[0]}, {size[1]}).")
         if len(leads) > 1 or any(len(frames) != steps for frames in self.beside.values()):
-            raise ValueError("scene: fields beside have t frames, fields ahead one for each lead.")
+            raise ValueError(
+                "scene: fields in `beside` must have t frames, fields in `ahead` one for each lead"
+                " time."
+            )
 
     @property
     def rates(self) -> NDArray[np.float32]:
@@ -89,5 +92,5 @@ class Scene:
 
     @property
     def place(self) -> Place:
-        """Where the pixels lie."""
+        """The location of the pixels."""
         return place_of_grid(self.grid)

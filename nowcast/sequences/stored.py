@@ -1,4 +1,4 @@
-"""An array in a .npy file, of which no more is in memory than is asked for."""
+"""An array in a .npy file that is read piece by piece, as needed."""
 
 import errno
 import fcntl
@@ -14,33 +14,33 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _MAP_WHOLE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-"""Half of this machine's memory: what is mapped is in the system's cache, and given back where
-memory is short.
+"""Half of this machine's memory. Mapped files are in the system's page cache, which is freed when
+memory runs short.
 """
 
 
 class StoredArray:
-    """A .npy file read along its first axis: each piece is mapped when asked for, and unmapped with
-    the last array made of it.
+    """A .npy file read along its first axis: each piece is mapped when it is indexed, and unmapped
+    when the last array that uses it is freed.
 
-    So neither resident memory nor address space grows with the file. Only one that half of this
-    machine's memory can hold stays
-    mapped whole, where address space allows: each page of a mapping is found once, so its windows
-    come a third faster.
+    So neither resident memory nor address space grows with the file. A file smaller than half of
+    this machine's memory stays mapped as a whole, if the address space allows: pages are then
+    looked up only once, which makes reading windows a third faster.
 
-    The first index is an integer, a slice or integers, the others are as NumPy has them. What comes
-    is read-only. In another process, forked or spawned, it is as good as here: it is passed on as
-    its path. As long as it lives the file has a shared lock, by which other processes see that it
+    The first index is an integer, a slice or integers; the others are as in NumPy. Results are
+    read-only. The array can be passed to other processes, forked or spawned; only its path is
+    pickled. While the object exists the file has a shared lock, which shows other processes that it
     is in use.
 
-    Errors: OSError, ValueError where the file is none of NumPy's, or is shorter than it says.
+    Errors: OSError; ValueError if the file is not a .npy file, or has another size than its header
+    says.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file = os.open(self.path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
-        with suppress(OSError):  # of a file system without locks
+        with suppress(OSError):  # a file system without locks
             fcntl.flock(self._file, fcntl.LOCK_SH)
         with open(self._file, "rb", closefd=False) as file:
             if np.lib.format.read_magic(file) != (1, 0):
@@ -50,11 +50,11 @@ class StoredArray:
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self.nbytes = self.shape[0] * self._row_bytes
         if fortran_order or os.fstat(self._file).st_size != self._offset + self.nbytes:
-            raise ValueError("it is not of the size that it says")
+            raise ValueError("its size is not the one in its header")
         self._whole = self._map_whole()
 
     def is_in_place(self) -> bool:
-        """Return whether the file that is open still lies at its path."""
+        """Return whether the open file is still at its path."""
         try:
             return os.path.samestat(os.fstat(self._file), self.path.stat())
         except FileNotFoundError:
@@ -93,12 +93,12 @@ class StoredArray:
         try:
             return self._map(0, len(self))
         except OSError as error:
-            if error.errno != errno.ENOMEM:  # more than `ulimit -v` leaves
+            if error.errno != errno.ENOMEM:  # more than `ulimit -v` allows
                 raise
             return None
 
     def _map(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start … stop − 1; the mapping lives as long as an array made of it."""
+        """Return rows start … stop − 1; the mapping exists as long as an array uses it."""
         if stop == start or self._row_bytes == 0:
             return np.empty((stop - start, *self.shape[1:]), self.dtype)
         first, end = (self._offset + row * self._row_bytes for row in (start, stop))
@@ -108,9 +108,9 @@ class StoredArray:
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> None:
-    """Begin a .npy file in C order, whose values the caller appends.
+    """Write the header of a .npy file in C order; the caller appends the values.
 
-    Not as a memory map: on a full disk writing to one kills the process.
+    A memory map is not used, because writing to it on a full disk kills the process.
     """
     header: dict[str, Any] = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),

@@ -1,4 +1,4 @@
-"""Windows: runs of frames, cut from a grid, as the tensors a model takes."""
+"""Windows: consecutive frames, cropped from a grid, as the tensors that a model takes."""
 
 import math
 from collections.abc import Sequence
@@ -27,22 +27,22 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.stored import StoredArray
 
 Motions = NDArray[np.float16] | StoredArray | DirectMotion
-"""The motion of each time of a series, (n, 2, hc, wc) in pixels per timestep."""
+"""The motion at each time of a series, (n, 2, hc, wc) in pixels per timestep."""
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One training example: where its window starts, and where its crop lies; or, for generated
+    """One training example: the start of its window and the position of its crop; or, for generated
     data, its seed.
 
-    symmetry: 0 to 7, the flips and turns of the crop: bit 0 mirrors west to east, bit 1 south to
-    north, bit 2 transposes before.
-    dropped: the input frames that are made missing.
-    factor: what its rates are multiplied by.
-    noise, noise_seed: the standard deviation of the logarithm of a factor drawn for each pixel of
-    its input frames, and the seed of these draws.
-    weight: of its loss; 1 in the mean of an epoch.
-    source: the number of its series, of several.
+    symmetry: 0 to 7, the flips and rotations of the crop: bit 0 mirrors west to east, bit 1 south
+        to north, bit 2 transposes before.
+    dropped: the input frames that are set to missing.
+    factor: the factor by which its rates are multiplied.
+    noise, noise_seed: the standard deviation of the logarithm of a random factor for each pixel of
+        its input frames, and the seed of these factors.
+    weight: the weight of its loss; 1 in the mean of an epoch.
+    source: the index of its series, if there are several.
     """
 
     start: int
@@ -58,7 +58,7 @@ class Pick:
 
 
 class Windows(Protocol):
-    """A source of windows: it draws the picks of an epoch and turns each into rates (t, c, h,
+    """A source of windows: it draws the picks of an epoch, and reads each pick as rates (t, c, h,
     w) in mm/h, NaN = missing.
     """
 
@@ -76,32 +76,31 @@ class Windows(Protocol):
 class RadarWindows:
     """Windows of a packed radar series within a period.
 
-    A pick's start is a time of the clock of the series.
+    A pick's start is an index of the clock of the series.
 
-    A missing frame, absent or without a measured pixel, is NaN. Of the windows to learn from none
-    lacks an input frame, which a model would take for dry, and none lacks all frames of the future.
+    A missing frame, absent or without a measured pixel, is NaN. Training windows never lack an
+    input frame, which a model would take for dry, and never lack all frames of the future.
 
     Args:
         rates: the packed series.
-        period: every frame of every window lies in it.
-        input_steps, lead_steps: frames of past and future.
-        scaling: mm/h to model values.
+        period: contains every frame of every window.
+        input_steps, lead_steps: number of past and future frames.
+        scaling: scaling of mm/h to model values.
         sampling: which windows an epoch draws.
-        shuffle: whether all are taken in a new random order in every epoch, or in order of time.
-        seed: the draws of an epoch depend on it and on the number of the epoch alone.
-        fields: what is known beside and ahead of the rain; None for nothing.
-        starts: the windows; None for all to learn from.
-        motion: of each time of the clock, (n, 2, hc, wc) in pixels per timestep on the coarse grid;
-            None for a model of the fixed frame of reference.
-        take_along: whether windows are taken along with the rain to their reference time, before
-            crops are cut.
-        spacing: of pixels and frames, for models that are told.
-        speed: whether windows that are taken along get the speed of the rain as a last channel.
-        region: in which windows lie; None for the whole grid. Rain that windows are taken along
-            with may come from outside of it.
+        shuffle: whether every epoch takes all windows in a new random order, or in order of time.
+        seed: the draws of an epoch depend only on it and on the number of the epoch.
+        fields: further fields for frames and lead times; None for none.
+        starts: starts of the windows; None for all training windows of the period.
+        motion: motion at each time of the clock, (n, 2, hc, wc) in pixels per timestep on the
+            coarse grid; None for a model of the fixed frame of reference.
+        take_along: whether windows are advected with the rain to their reference time, before they
+            are cropped.
+        spacing: pixel size and time step, for models that need them.
+        speed: whether advected windows have the speed of the rain as last channel.
+        region: region of the windows; None for the whole grid. Rain may be advected into it from
+            outside.
 
-    Errors: DataError where there is no window; ConfigError where crops that are to be turned are
-    not square.
+    Errors: DataError if there is no window; ConfigError if crops to be rotated are not square.
 
     Example:
         >>> from nowcast.periods import parse_period
@@ -146,9 +145,9 @@ class RadarWindows:
         self.crop = (min(sampling.crop or height, height), min(sampling.crop or width, width))
         if sampling.rotate and self.crop[0] != self.crop[1]:
             raise ConfigError(
-                f"sampling.rotate: crops of {self.crop[0]} × {self.crop[1]} pixels cannot be turned"
-                f" by 90 degrees; set sampling.crop to at most {min(height, width)}, or leave"
-                " sampling.rotate off."
+                f"sampling.rotate: crops of {self.crop[0]} × {self.crop[1]} pixels cannot be"
+                f" rotated by 90 degrees; set sampling.crop to at most {min(height, width)}, or"
+                " sampling.rotate=false."
             )
         steps = input_steps + lead_steps
         self.starts = self._to_learn_from(period) if starts is None else starts
@@ -175,8 +174,8 @@ class RadarWindows:
         )
 
     def _to_learn_from(self, period: Period) -> NDArray[np.int64]:
-        """Every `stride`-th window that lacks no input frame and not all others, of those that
-        are wet enough.
+        """Return the starts of every `stride`-th window that has all input frames and at least one
+        future frame, if it is wet enough.
         """
         steps, clock = self.input_steps + self.lead_steps, self.clock
         starts = clock.starts(period, steps)
@@ -192,7 +191,7 @@ class RadarWindows:
         return np.asarray(starts[wet])
 
     def epoch(self, epoch: int) -> list[Pick]:
-        """The picks of one epoch: a function of the seed and the epoch's number alone."""
+        """Return the picks of one epoch; they depend only on the seed and the epoch's number."""
         generator = np.random.default_rng([self.seed, epoch])
         picks = self._drawn(generator) if self.sampler else self._all(generator)
         if self.sampling.flip or self.sampling.rotate:
@@ -207,7 +206,7 @@ class RadarWindows:
             lost = draw_dropped(
                 generator, len(picks), self.input_steps, self.sampling.frame_dropout
             )
-            # the newest frame is never missing in a forecast, and the moving frame is seen from it
+            # a forecast always has the newest frame, and the moving frame of reference needs it
             kept = self.input_steps - 1 if self.take_along else None
             picks = [
                 replace(pick, dropped=tuple(frame for frame in dropped if frame != kept))
@@ -248,17 +247,17 @@ class RadarWindows:
         return self.sampling.windows_per_epoch or int(self.starts.size)
 
     def __getitem__(self, pick: Pick) -> Tensor:
-        """(t, 1 + k, h, w): the rates in mm/h, NaN where missing or dropped, then the fields."""
+        """Return a window (t, 1 + k, h, w): rates [mm/h], NaN = missing or dropped, then fields."""
         return self.__getitems__([pick])[0]
 
     def __getitems__(self, picks: Sequence[Pick]) -> list[Tensor]:
-        """The windows of several picks, as a DataLoader asks for them: side by side in one piece of
+        """Return the windows of several picks, as requested by a DataLoader, in one block of
         memory.
 
-        Each is copied once, from the file to its place: a worker that made and freed every window
-        by itself would let the system's allocator scatter a gigabyte of holes.
+        Each window is copied only once, from the file to its place in the block. Allocating and
+        freeing every window separately would fragment a worker's memory by a gigabyte.
         """
-        parts = [self._parts(pick) for pick in picks]  # views of the file, if nothing is moved
+        parts = [self._parts(pick) for pick in picks]  # views of the file, unless advected
         steps, _, height, width = parts[0][0].shape
         windows = np.empty(
             (len(picks), steps, sum(part.shape[1] for part in parts[0]), height, width), np.float32
@@ -276,8 +275,8 @@ class RadarWindows:
         return [torch.from_numpy(window) for window in windows]
 
     def _parts(self, pick: Pick) -> list[NDArray[np.float32]]:
-        """The rates (t, 1, h, w), of the file itself where it is mapped, and where there are some
-        the fields (t, k, h, w), and the speed (t, 1, h, w).
+        """Return the rates (t, 1, h, w), as a view of the file if it is mapped, and if used the
+        fields (t, k, h, w) and the speed (t, 1, h, w).
         """
         rows, columns = (
             slice(pick.top, pick.top + self.crop[0]),
@@ -290,7 +289,7 @@ class RadarWindows:
         return [apply_symmetry(part, pick.symmetry) for part in parts]
 
     def _still(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
-        """The window of a pick in the fixed frame of reference."""
+        """Return the window of a pick in the fixed frame of reference."""
         ticks = slice(pick.start, pick.start + self.input_steps + self.lead_steps)
         parts = [self._frames(self.clock.rows[ticks], rows, columns)[:, np.newaxis]]
         if self.fields is not None:
@@ -298,7 +297,7 @@ class RadarWindows:
         return parts
 
     def _moved(self, pick: Pick, rows: slice, columns: slice) -> list[NDArray[np.float32]]:
-        """The same, taken along with the rain; only the part of the grid that it needs is read."""
+        """Return the same, advected with the rain; only the needed part of the grid is read."""
         height, width = self.rates.frames.shape[1:]
         motion = self.motions([pick])
         displacement = window_displacement(
@@ -321,8 +320,8 @@ class RadarWindows:
         return [part[0].numpy() for part in parts]
 
     def motions(self, picks: Sequence[Pick]) -> Tensor:
-        """The motion at the reference times of picks, (b, 2, hc, wc), of the whole grid where they
-        are taken along here, else of the region.
+        """Return the motion at the reference times of picks, (b, 2, hc, wc): of the whole grid if
+        they are advected here, else of the region.
         """
         assert self.motion is not None
         newest = [pick.start + self.input_steps - 1 for pick in picks]
@@ -335,7 +334,7 @@ class RadarWindows:
     def _frames(
         self, numbers: NDArray[np.int64], rows: slice, columns: slice
     ) -> NDArray[np.float32]:
-        """(t, h, w) the frames of these numbers, NaN for -1; of the file itself where none is
+        """Return the frames (t, h, w) of these indices, NaN for -1; a view of the file if none is
         absent.
         """
         run = run_of(numbers)
@@ -350,15 +349,15 @@ class RadarWindows:
 
 
 def _forget_blind(window: NDArray[np.float32], input_steps: int) -> None:
-    """Make the future of a window (t, h, w) missing, so that it counts for nothing, if an input
-    frame holds no measured pixel: a model would take it for dry.
+    """Set the future of a window (t, h, w) to missing, so that the window has no weight, if an
+    input frame has no measured pixel: a model would take that frame for dry.
     """
     if np.isnan(window[:input_steps]).all(axis=(1, 2)).any():
         window[input_steps:] = np.nan
 
 
 def _noise(pick: Pick, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A factor for each pixel of the input frames (t, h, w) of a pick."""
+    """Return a random factor for each pixel of the input frames (t, h, w) of a pick."""
     generator = np.random.default_rng(pick.noise_seed)
     factors = generator.standard_normal(shape, np.float32)
     factors *= np.float32(pick.noise)
@@ -366,17 +365,15 @@ def _noise(pick: Pick, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _reached(within: slice, displacement: Tensor, length: int) -> slice:
-    """The pixels along an axis that those within, displaced, lie between."""
+    """Return the range along an axis that contains all displaced pixels, and the pixels within."""
     first = within.start + math.floor(float(displacement.min())) - 1
     last = within.stop + math.ceil(float(displacement.max())) + 1
-    # at least the pixels themselves, which the newest frame is made of
+    # at least the pixels themselves, which the newest frame needs
     return slice(max(0, min(first, within.start)), min(length, max(last, within.stop)))
 
 
 def apply_symmetry(window: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
-    """(…, h, w) flipped and turned as `Pick.symmetry` says, first transposed, then mirrored: a
-    view.
-    """
+    """Return a view of (…, h, w), first transposed, then mirrored, as `Pick.symmetry` says."""
     if symmetry & 4:
         window = window.swapaxes(-2, -1)
     return window[..., :: -1 if symmetry & 2 else 1, :: -1 if symmetry & 1 else 1]

@@ -1,7 +1,9 @@
 """Training: the loop, losses, precision and checkpoints.
 
-What only training needs is not imported here, for a forecast starts sooner without: `from
-nowcast.training.loop import Trainer`, `from nowcast.training.optimizers import …`."""
+Modules that only training needs are not imported here, so that a forecast starts faster; import
+them directly: `from nowcast.training.loop import Trainer`, `from nowcast.training.optimizers
+import …`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -25,17 +27,17 @@ __all__ = ["read_checkpoint", "write_checkpoint"]
 FACE = {
     "options": "how long and how to train",
     "loop": "epochs of training and validation",
-    "progress": "how far a training has come, and how that is told",
+    "progress": "the progress of a training, and how it is shown",
     "losses": "the losses by name",
     "optimizers": "optimizers and schedules by name",
     "precision": "the device and its arithmetic",
     "distribution": "several processes that train one model",
-    "provenance": "the versions that a run is recorded with",
-    "checkpoints": "checkpoints, written and read",
-    "resuming": "training that goes on",
+    "provenance": "the versions recorded with a run",
+    "checkpoints": "writing and reading checkpoints",
+    "resuming": "resuming a training",
     "choice": "the best epoch",
     "signals": "Ctrl-C, SIGTERM and SIGUSR1",
-    "loggers": "what watches a training",
+    "loggers": "loggers such as TensorBoard",
     "examples": "validation cases to look at",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they offer."""

@@ -1,9 +1,9 @@
-"""Checkpoints: all that is needed to go on training, or to forecast, in one file that is written
-whole or not at all.
+"""Checkpoints: everything needed to resume training or to forecast, in one file that is written
+completely or not at all.
 
-The file is PyTorch's own: a zip archive whose members are not compressed. Its comment holds the
-SHA-256 of all that stands before the comment, so that one flipped bit is noticed before anything of
-it is used. It tells damage, not who wrote the file.
+The file has PyTorch's format: a zip archive with uncompressed members. Its comment holds the
+SHA-256 of everything before the comment, so that a single flipped bit is detected before anything
+is used. The checksum detects damage; it does not prove who wrote the file.
 """
 
 import hashlib
@@ -26,34 +26,34 @@ from nowcast.training.migrations import migrate
 from nowcast.untrusted.saved_models import saved_model
 
 SCHEMA = 9
-"""Raised whenever an older program could no longer read a new checkpoint, or could not tell
-whether it is whole; with an entry in MIGRATIONS, so that this program still reads the older one.
+"""Version of the format, raised whenever an older program could not read a new checkpoint or could
+not verify it. Each increase needs an entry in MIGRATIONS, so that older checkpoints stay readable.
 """
 
 _DIGESTS_FROM = 3  # the first schema whose files end in a digest
 _MARK = b"nowcast sha256 "
 _COMMENT = len(_MARK) + 64  # bytes: the mark, and the digest in hexadecimal
-# bytes at the end of a zip archive without a comment, of which the last two are the length of a
-# comment
+# size of the last record of a zip archive without a comment; its last two bytes are the length of
+# the comment
 _LAST_RECORD = 22
 _FOLDER = 0x10
-"""Set by one flipped bit, it makes torch give a tensor of whatever was in memory, and no
-checksum of a member covers it.
+"""A flag that one flipped bit can set. PyTorch then returns a tensor of uninitialised memory, and
+no checksum of a member covers the flag.
 """
 
 _UNREADABLE = (
     OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
     AssertionError, ArithmeticError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-"""What zip archives and their members raise that are not what they seem."""
+"""Errors raised for damaged zip archives and members."""
 
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint completely or not at all.
 
     Args:
-        path: of the file.
-        checkpoint: what `nowcast train` keeps of a model, as `Checkpoint` describes it.
+        path: path of the file.
+        checkpoint: a model and its training state; `Checkpoint` lists the keys.
 
     Returns:
         None.
@@ -70,20 +70,20 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU, without ever running code from it.
+    """Read a checkpoint onto the CPU without running any code from it.
 
-    Its checksum is verified before anything of it is used.
+    The checksum is verified before anything is used.
 
     Args:
-        path: of a checkpoint that `nowcast train` wrote.
+        path: path of a checkpoint written by `nowcast train`.
 
     Returns:
-        The checkpoint, as `Checkpoint` describes it.
+        The checkpoint; `Checkpoint` lists the keys.
 
     Raises:
-        MissingInputError: if there is none.
+        MissingInputError: if the file is missing.
         InputOutputError: if a disk or a network fails.
-        DataError: if it is damaged, foreign, or of a newer schema.
+        DataError: if it is damaged, not a checkpoint, or has a newer schema.
 
     Example:
         >>> read_checkpoint("runs/mine/best.pt")["config"]["input_steps"]
@@ -92,11 +92,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(
-            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as"
+            f"{path}: no such checkpoint; give one written by 'nowcast train', such as"
             " checkpoint=runs/…/best.pt."
         )
     try:
-        with open(path, "rb") as file:  # one file from here on, whatever takes its place meanwhile
+        with open(path, "rb") as file:  # opened once: the path may be replaced meanwhile
             whole = _refuse_damaged(file, path)
             file.seek(0)
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -106,7 +106,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     except pickle.UnpicklingError as error:
         raise DataError(
-            f"{path}: holds more than weights and plain values, so it was not loaded; train it"
+            f"{path}: contains more than weights and plain values, so it was not loaded; train it"
             " again."
         ) from error
     except _UNREADABLE as error:
@@ -116,7 +116,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     if not isinstance(checkpoint, dict) or "schema" not in checkpoint:
         raise DataError(
-            f"{path}: not a checkpoint of nowcast; give one that 'nowcast train' wrote."
+            f"{path}: not a checkpoint of nowcast; give one written by 'nowcast train'."
         )
     schema = checkpoint["schema"]
     if not isinstance(schema, int) or schema > SCHEMA:
@@ -124,7 +124,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: written by a newer nowcast (schema {schema}, here {SCHEMA}); update nowcast."
         )
     if schema >= _DIGESTS_FROM and not whole:
-        raise _damaged(path, "it lacks its checksum")
+        raise _damaged(path, "its checksum is missing")
     migrated = _migrated(checkpoint, path)
     if "config" in migrated:
         saved_model(migrated, path)
@@ -133,7 +133,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def forecast_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the weights that a checkpoint forecasts by: averaged ones where it has them."""
+    """Return the weights used for forecasts: the averaged ones if the checkpoint has them."""
     if checkpoint["ema"] is None:
         weights: dict[str, Tensor] = checkpoint["weights"]
         return weights
@@ -145,7 +145,7 @@ def forecast_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _refuse_other_calibration(checkpoint: Checkpoint, path: Path) -> None:
-    """Errors: DataError if the calibration is not one of the probabilities of this model."""
+    """Errors: DataError if the calibration does not fit this model."""
     config, calibration = checkpoint["config"], checkpoint.get("calibration")
     if calibration is None or not {"model", "lead_steps"} <= config.keys():
         return
@@ -159,28 +159,28 @@ def _refuse_other_calibration(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _migrated(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    """Errors: DataError if an earlier schema is none, or says something else than that schema."""
+    """Migrate a checkpoint. Errors: DataError if it does not follow the schema that it names."""
     try:
         return migrate(checkpoint, SCHEMA)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DataError(
-            f"{path}: no checkpoint of schema {checkpoint['schema']}, as it says"
+            f"{path}: not a valid checkpoint of schema {checkpoint['schema']}, which it names"
             f" ({type(error).__name__}: {error}); train it again."
         ) from error
 
 
 def _add_digest(path: Path) -> None:
-    """Make the digest of a zip archive its comment.
+    """Write the digest of a zip archive into its comment.
 
-    Errors: InternalError where it has one already.
+    Errors: InternalError if it has a comment already.
     """
     with open(path, "r+b") as file:
         file.seek(-_LAST_RECORD, os.SEEK_END)
         last = file.read()
         if not (last.startswith(b"PK\x05\x06") and last.endswith(b"\0\0")):
             raise InternalError(
-                f"{path}: PyTorch wrote no plain zip archive, so it cannot be given a checksum; use"
-                " another PyTorch."
+                f"{path}: PyTorch did not write a plain zip archive, so no checksum can be added;"
+                " use another version of PyTorch."
             )
         file.seek(-2, os.SEEK_END)
         file.write(struct.pack("<H", _COMMENT))
@@ -188,7 +188,7 @@ def _add_digest(path: Path) -> None:
 
 
 def _comment(file: BinaryIO, size: int) -> bytes:
-    """The comment that belongs to the first `size` bytes."""
+    """Return the comment with the digest of the first `size` bytes."""
     digest = hashlib.sha256()
     file.seek(0)
     while size and (part := file.read(min(size, 2**20))):
@@ -198,16 +198,16 @@ def _comment(file: BinaryIO, size: int) -> bytes:
 
 
 def _refuse_damaged(file: BinaryIO, path: Path) -> bool:
-    """Whether the file ends in its digest.
+    """Return whether the file ends in its digest.
 
-    Errors: DataError where it ends in another, or a member is not what the archive says.
+    Errors: DataError if the digest is wrong or a member does not match the archive's directory.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _COMMENT))
     comment = file.read()
     marked = comment.startswith(_MARK)
     if marked and comment != _comment(file, size - _COMMENT):
-        raise _damaged(path, "its checksum is another")
+        raise _damaged(path, "its checksum is wrong")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         _refuse_bombs(members, size, path)
@@ -222,14 +222,15 @@ def _refuse_damaged(file: BinaryIO, path: Path) -> bool:
 
 
 def _refuse_bombs(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Errors: DataError where the members would unpack to more than the file holds, before one
-    is unpacked.
+    """Refuse archives that would unpack to more than the size of the file, before unpacking.
+
+    Errors: DataError.
     """
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if packed or sum(member.file_size for member in members) > size:
         raise DataError(
-            f"{path}: not a checkpoint of nowcast, which is not compressed; give one that 'nowcast"
-            " train' wrote."
+            f"{path}: not a checkpoint of nowcast, which would be uncompressed; give one written by"
+            " 'nowcast train'."
         )
 
 

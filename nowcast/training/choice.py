@@ -1,6 +1,4 @@
-"""The best epoch: chosen by the monitored score, and by the validation loss where that score
-cannot decide.
-"""
+"""Choose the best epoch: by the monitored score, and by the validation loss for equal scores."""
 
 import math
 from collections.abc import Sequence
@@ -16,19 +14,17 @@ EpochRow = dict[str, float]
 
 
 def rank(row: EpochRow, monitor: str) -> tuple[float, float]:
-    """Sort key of an epoch, the larger the better; `monitor` is 'csi' or 'loss'.
+    """Return a sort key of an epoch, larger is better; `monitor` is 'csi' or 'loss'.
 
-    Epochs of equal CSI are ordered by their validation loss. An undefined CSI equals 0: both say
-    that no event was forecast right.
+    Epochs of equal CSI are ordered by their validation loss. An undefined CSI counts as 0: in both
+    cases no event was forecast correctly.
     """
     skill = row["validation_csi"] if monitor == "csi" else 0.0
     return 0.0 if math.isnan(skill) else skill, -row["validation_loss"]
 
 
 def best_row_before_ties(history: Sequence[EpochRow], monitor: str) -> EpochRow:
-    """Return the epoch that nowcast 0.1.0 kept in best.pt: the first of equal CSI, whatever its
-    loss.
-    """
+    """Return the epoch that nowcast 0.1.0 kept in best.pt: the first of those with equal CSI."""
     if monitor == "csi":
         return max(
             history,
@@ -40,8 +36,8 @@ def best_row_before_ties(history: Sequence[EpochRow], monitor: str) -> EpochRow:
 
 
 def decided_by_loss(history: Sequence[EpochRow], best: EpochRow, monitor: str) -> int:
-    """Return how many other epochs have the CSI of the best one, so that only the loss tells
-    them apart; 0 if the loss is monitored.
+    """Return how many other epochs have the same CSI as the best one, so that only the loss decides
+    between them; 0 if the loss is monitored.
     """
     if monitor == "loss":
         return 0
@@ -52,15 +48,15 @@ def mean_csi(counts: Counts) -> float:
     """Return the mean CSI over the lead times and thresholds with an observed event, NaN without
     any.
 
-    What was observed is the same in every epoch, so every epoch has the mean of the same terms.
+    The observations are the same in every epoch, so every epoch averages the same terms.
     """
     observed, scores = _scored(counts)
     return float(scores[observed].mean()) if observed.any() else math.nan
 
 
 def mean_csi_of_thresholds(counts: Counts) -> dict[float, float]:
-    """Return the mean CSI over the lead times with an observed event by threshold in mm/h, NaN
-    without any.
+    """Return the mean CSI over the lead times with an observed event, for each threshold in mm/h;
+    NaN without any.
     """
     columns = zip(*(one.T for one in _scored(counts)), strict=True)
     means = [float(scores[there].mean()) if there.any() else math.nan for there, scores in columns]
@@ -68,5 +64,5 @@ def mean_csi_of_thresholds(counts: Counts) -> dict[float, float]:
 
 
 def _scored(counts: Counts) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Where an event was observed, and the CSI, both (lead, k)."""
+    """Return where an event was observed, and the CSI, both (lead, k)."""
     return (counts.hits + counts.misses).numpy() > 0, np.asarray(csi(counts))

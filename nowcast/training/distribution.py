@@ -1,4 +1,4 @@
-"""Several processes that train one model on the parts of each batch, by torch.distributed."""
+"""Train one model in several processes, each on a part of every batch, with torch.distributed."""
 
 import ctypes
 import logging
@@ -21,16 +21,16 @@ from nowcast.errors import ConfigError, DeviceError, LostProcessError, TryLaterE
 from nowcast.launch import Launch
 
 TIMEOUT = timedelta(hours=12)
-"""How long processes wait for each other: one may prepare years of frames that all read. A process
-that ends is noticed at the next step, by its closed connection; torchrun and srun end the others of
-one that ends while a GPU waits for it.
+"""How long processes wait for each other: one may unpack years of frames for all. When a process
+ends, its closed connection is noticed at the next step; while a GPU waits for it, torchrun or srun
+ends the other processes.
 """
 
 MEETING = timedelta(minutes=5)
 """How long processes wait for each other at the start."""
 _TRY = timedelta(seconds=5)
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""Option of prctl(2): send a signal when the parent process ends."""
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, as one of them sees them; alone, every method returns at
-    once.
+    """The group of processes that train together, as seen by one of them. With a single process
+    every method returns at once.
     """
 
     rank: int = 0
@@ -48,12 +48,12 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes, logs and shows."""
+        """Whether this process writes files, logs and shows progress."""
         return self.rank == 0
 
     def part(self, items: Sequence[T]) -> list[T]:
-        """Return this process's part of a batch: parts follow each other and differ by one item at
-        most.
+        """Return this process's part of a batch: parts are contiguous and differ in length by one
+        item at most.
         """
         begin, end = (len(items) * k // self.size for k in (self.rank, self.rank + 1))
         return list(items[begin:end])
@@ -73,11 +73,11 @@ class Processes:
         return int(found)
 
     def wait(self) -> None:
-        """Wait until all processes are here, without waiting for a GPU."""
+        """Wait until all processes call this, without waiting for a GPU."""
         self.largest(0)
 
     def share(self, value: T) -> T:
-        """Return what the first process gives."""
+        """Return the first process's value in all processes."""
         if self.size == 1:
             return value
         values = [value if self.is_first else None]
@@ -85,7 +85,7 @@ class Processes:
         return cast(T, values[0])
 
     def gather(self, value: T) -> list[T] | None:
-        """Return what all processes give, in their order, to the first; None to the others."""
+        """Return the values of all processes, in order, in the first process; else None."""
         if self.size == 1:
             return [value]
         values: list[Any] | None = [None] * self.size if self.is_first else None
@@ -94,7 +94,7 @@ class Processes:
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """Run the block in the first process, then in the others, which find its caches."""
+        """Run the block in the first process, then in the others, which use its caches."""
         if not self.is_first:
             self.wait()
         yield
@@ -102,12 +102,12 @@ class Processes:
             self.wait()
 
     def in_parallel(self, model: nn.Module) -> nn.Module:
-        """Return the model, so that back-propagation gives each process the mean of all
-        gradients.
+        """Return the model, wrapped so that back-propagation averages the gradients over all
+        processes.
         """
         if self.size == 1:
             return model
-        # gradients of 1 × 1 kernels have other strides than their weights, in the same memory
+        # gradients of 1 × 1 kernels have other strides than their weights in the same memory
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
@@ -116,9 +116,7 @@ ALONE = Processes()
 
 
 def adding_up(model: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Within the block gradients are added to those that are there; processes exchange them in the
-    `last` one.
-    """
+    """Accumulate gradients within the block; processes only exchange them in the `last` one."""
     if last or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     return cast(AbstractContextManager[None], model.no_sync())
@@ -126,7 +124,7 @@ def adding_up(model: nn.Module, last: bool) -> AbstractContextManager[None]:
 
 @contextmanager
 def joined(launch: Launch | None) -> Iterator[Processes]:
-    """Join the processes of a training for the length of the block.
+    """Join the processes of a training within the block.
 
     Errors: TryLaterError if they do not meet; LostProcessError if one of them ends early.
     """
@@ -146,22 +144,22 @@ def joined(launch: Launch | None) -> Iterator[Processes]:
         if not _is_lost_connection(error):
             raise
         raise LostProcessError(
-            f"one of the {launch.size} processes of this training ended, so all do; its own message"
-            " tells why. Start again: with resume=auto and the same output training goes on from"
-            " last.pt."
+            f"one of the {launch.size} processes of this training ended, so all end; see its own"
+            " message for the reason. Start again: with resume=auto and the same output the"
+            " training resumes from last.pt."
         ) from error
     distributed.destroy_process_group()
 
 
 def _meet(launch: Launch) -> Store:
-    """Return what the processes exchange addresses by, once all of them are there. Meanwhile a
-    signal is heard.
+    """Return the store for exchanging addresses, once all processes have joined. Signals are
+    handled meanwhile.
 
-    Errors: TryLaterError if they are not within `MEETING`.
+    Errors: TryLaterError if not all join within `MEETING`.
     """
     log.info("waiting for all %d processes at %s", launch.size, launch.address)
     until, store = time.monotonic() + MEETING.total_seconds(), None
-    serves, reason = launch.is_first and not launch.has_store, "not all of them came"
+    serves, reason = launch.is_first and not launch.has_store, "not all of them joined"
     while time.monotonic() < until:
         try:
             store = store or _announced(launch, serves)
@@ -174,18 +172,18 @@ def _meet(launch: Launch) -> Store:
         time.sleep(0.05)
     raise TryLaterError(
         f"process {launch.rank} of {launch.size} did not meet the others at {launch.address}"
-        f" ({reason}); see that all were started, and that the port is free."
+        f" ({reason}); check that all were started and that the port is free."
     )
 
 
 def _announced(launch: Launch, serves: bool) -> Store:
-    """The store that all processes share, in which this one has said that it is there.
+    """Return the shared store, after announcing this process in it.
 
-    Errors: RuntimeError if nobody serves it yet, or the port is not free.
+    Errors: RuntimeError if the store is not served yet or the port is not free.
     """
     host, _, port = launch.address.rpartition(":")
     store: Store = TCPStore(host, int(port), launch.size, serves, _TRY, wait_for_workers=False)
-    # torchrun's own lasts from one attempt to the next
+    # torchrun's own store is kept from one attempt to the next
     store = PrefixStore(f"nowcast/{launch.attempt}", store)
     if store.add("here", 1) == launch.size:
         store.set("all", "here")
@@ -193,20 +191,20 @@ def _announced(launch: Launch, serves: bool) -> Store:
 
 
 def _end_with(launch: Launch) -> None:
-    """Let the system stop this process when torchrun, which started it, is killed."""
+    """Let the system stop this process when torchrun, its parent, is killed."""
     if launch.launcher == "torchrun" and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def device_of(device: str, launch: Launch | None) -> str:
-    """Return the device of this process: each process of a node has a GPU of its own.
+    """Return the device of this process: each process of a node has its own GPU.
 
     Errors: DeviceError if there are fewer GPUs; ConfigError if one GPU is named for all.
     """
     if launch is not None and device.startswith("cuda:") and launch.local_size > 1:
         raise ConfigError(
-            f"device: {device} is one GPU, and {launch.local_size} processes run here; set"
-            " device=cuda, which gives each process its own."
+            f"device: {device} is one GPU, but {launch.local_size} processes run here; set"
+            " device=cuda, which gives each process its own GPU."
         )
     if launch is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
         return device
@@ -214,7 +212,7 @@ def device_of(device: str, launch: Launch | None) -> str:
     if launch.local_size > count:
         raise DeviceError(
             f"device: {launch.local_size} processes were started on a node where PyTorch sees"
-            f" {count} GPU{'s' * (count > 1)}; start one process a GPU, or set device=cpu."
+            f" {count} GPU{'s' * (count > 1)}; start one process per GPU, or set device=cpu."
         )
     torch.cuda.set_device(launch.local_rank)
     return f"cuda:{launch.local_rank}"

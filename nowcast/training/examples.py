@@ -1,4 +1,4 @@
-"""The forecasts of a few validation cases, the same in every epoch, for a person to look at."""
+"""Forecasts of a few validation cases, the same in every epoch, to look at."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from nowcast.sequences.scaling import Scaling
 from nowcast.sequences.windows import Pick
 
 CASES, LEADS = 4, 4
-"""How many cases are shown at most, and how many lead times of each."""
+"""The largest number of cases shown, and of lead times for each."""
 
 
 @dataclass(frozen=True)
 class Example:
     """A validation case and its forecast.
 
-    number: 1 of the first case, 2 of the next, …
+    number: 1 for the first case, 2 for the next, …
     pick: its window.
     leads: (n,) the lead times, in time steps.
     observed, forecast: (n, h, w) in mm/h in the fixed frame of reference, NaN = missing.
@@ -40,9 +40,9 @@ class Example:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is kept of a case until it can be calibrated: `values` (n, c, h, w) as the model gives
-    them and NaN where it saw no measured pixel, `observed` (n, h, w) and `newest` (h, w) in mm/h,
-    and `motion` (2, hc, wc).
+    """The data of a case that are kept until it can be calibrated: `values` (n, c, h, w), the
+    model's output, NaN where it saw no measured pixel; `observed` (n, h, w) and `newest` (h, w) in
+    mm/h; and `motion` (2, hc, wc).
     """
 
     wet: float
@@ -55,12 +55,11 @@ class _Seen:
 
 
 class Examples:
-    """Chooses cases while validation passes over them: of each of four equal parts of the windows
-    the one with the most observed rain. Windows and rain are the same in every epoch, and so is
-    the choice.
+    """Choose cases during validation: the windows are divided into four equal parts, and from each
+    part the one with the most observed rain is taken. The choice is the same in every epoch.
 
     Args:
-        picks: the windows of validation, in their order.
+        picks: the windows of validation, in order.
         lead_steps: frames of a forecast.
     """
 
@@ -70,8 +69,8 @@ class Examples:
         self.seen: dict[int, _Seen] = {}
 
     def add(self, forecast: Tensor, batch: Batch, first_case: int) -> None:
-        """Take in windows, numbered from `first_case` on; forecast: (b, lead, c,
-        h, w) as the model gives it.
+        """Add windows, numbered from `first_case` on; forecast: (b, lead, c, h, w), the model's
+        output.
         """
         wet = batch.observed.nan_to_num(0.0).mean(dim=(1, 2, 3, 4)).tolist()
         for k, amount in enumerate(wet):
@@ -94,10 +93,10 @@ class Examples:
         )
 
     def made(self, scaling: Scaling, calibration: Calibration | None) -> list[Example]:
-        """Return the cases with their forecasts as rates: those that `predict` gives for these
-        windows with `rate=csi`. The model of a region sees more around it in `predict`.
+        """Return the cases with their forecasts as rates, as `predict` computes them with
+        `rate=csi`. For the model of a region, `predict` uses more pixels around the region.
 
-        calibration: of a model that gives probabilities.
+        calibration: for a model of probabilities, else None.
         """
         return [
             Example(
@@ -123,7 +122,7 @@ class Examples:
         return own.rates(probabilities, "csi")[0, :, 0]
 
     def _forward(self, fields: Tensor, motion: Tensor) -> Tensor:
-        """Fields (1, n, c, h, w) of the moving frame in the fixed one."""
+        """Fields (1, n, c, h, w) of the moving frame → the same in the fixed frame."""
         way = displacements(motion[None], self.leads[-1], backward=True)
         steps = [
             take_forward(fields[:, k : k + 1], way[:, lead - 1 : lead])
@@ -133,7 +132,7 @@ class Examples:
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
-    """Return the cases chosen from those that several processes passed over."""
+    """Return the cases chosen from those of several processes."""
     joined, *others = parts
     for other in others:
         for part, one in other.seen.items():

@@ -1,4 +1,4 @@
-"""Windows, loaded batch after batch and brought to the device."""
+"""Load windows batch by batch and move them to the device."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from nowcast.sequences.many import source_of
 from nowcast.sequences.windows import Pick, RadarWindows, Windows
 
 Part = Callable[[Sequence[Pick]], list[Pick]]
-"""The windows of a batch that this process takes."""
+"""Selects the windows of a batch that this process takes."""
 
 
 def load(
@@ -25,21 +25,21 @@ def load(
     workers: int = 0,
     part: Part = list,
 ) -> Iterator[Batch]:
-    """Yield the windows of each batch, on the device; where `part` takes none of them, one without
-    a measured pixel, which weighs nothing.
+    """Yield the windows of each batch on the device. If `part` takes none of them, yield a window
+    without any measured pixel, which has no weight.
 
-    A GPU is not waited for: windows come from pinned memory. PyTorch's own collating lets workers
-    stack them in shared memory at once.
+    Transfers to a GPU do not wait: windows come from pinned memory. PyTorch's own collating lets
+    workers stack them directly in shared memory.
     """
     mine = [part(picks) for picks in batches]
     loaded = [own or list(picks[:1]) for own, picks in zip(mine, batches, strict=True)]
     loader: DataLoader[Tensor] = DataLoader(
         cast(Dataset[Tensor], windows),
-        # the windows know what an index means
+        # the windows take picks as indices
         batch_sampler=cast(Sampler[list[int]], loaded),
         num_workers=workers,
         pin_memory=device.type == "cuda",
-        # each loader draws a seed: from a stream of its own, or a resumed run's were one ahead
+        # each loader draws a seed; its own generator keeps a resumed run on the same random stream
         generator=torch.Generator(),
     )
     for raw, picks, own in zip(loader, loaded, mine, strict=True):
@@ -57,14 +57,14 @@ def load(
 
 
 def _motion(source: Windows, picks: Sequence[Pick], device: torch.device) -> Tensor | None:
-    """The motion that windows are still to be taken along, (b, 2, hc, wc)."""
+    """Return the motion (b, 2, hc, wc) if the windows are still to be advected, else None."""
     if not isinstance(source, RadarWindows) or source.motion is None or source.take_along:
         return None
     return source.motions(picks).to(device)
 
 
 class Waited:
-    """What an iterator gives, and the seconds that were spent waiting for it."""
+    """An iterator that measures the seconds spent waiting for its items."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches, self.seconds = iter(batches), 0.0

@@ -1,8 +1,8 @@
-"""What watches a training: loggers that are given its numbers and pictures.
+"""Loggers, which receive the metrics and pictures of a training.
 
-A logger never changes a training: it is given copies, and what it draws of PyTorch's random numbers
-is put back. If a logger cannot start, a new training ends before its first step. If it fails
-later, it is left out, with a line in the log, and the training goes on.
+A logger never changes a training: it is given copies, and PyTorch's random state is restored after
+each call. If a logger cannot start, a new training ends before its first step. If it fails later,
+it is dropped with a line in the log, and the training continues.
 """
 
 import logging
@@ -26,13 +26,13 @@ from nowcast.version import install_command
 log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
-"""(h, w, 3), red, green and blue, the first row above."""
+"""(h, w, 3) in red, green and blue, the first row at the top."""
 Draw = Callable[[Example], Image]
 
 
 class Logger(Protocol):
-    """What watches a training. An installed package names its class, which is called without
-    arguments before data are read, in an entry point of the group `nowcast.loggers`.
+    """The interface of a logger. An installed package names its class in an entry point of the
+    group `nowcast.loggers`; it is created without arguments before any data are read.
 
     Example:
         >>> class Printing:
@@ -45,38 +45,38 @@ class Logger(Protocol):
     """
 
     def start(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
-        """Begin, or go on.
+        """Start, or resume.
 
         Args:
             folder: `output` of the training, which exists.
-            settings: the configuration as far as it shapes the result, plain values by dotted keys
+            settings: the settings that affect the result, plain values by dotted keys
                 ("optimizer.lr").
-            step: how many steps are done: 0 of a new training. One that was stopped goes on here,
-                and what was logged of later steps does not hold any more.
+            step: number of steps done, 0 for a new training. A resumed training continues from
+                here, so values logged earlier for later steps are no longer valid.
         """
 
     def log(self, step: int, values: Mapping[str, float], images: Mapping[str, Image]) -> None:
-        """Take numbers and pictures of one step; it may be called several times for the same.
+        """Log values and pictures of one step; may be called several times for one step.
 
         Args:
             step: optimizer steps since the training began.
             values: every `training.log_every` steps "train/loss" and "train/gradient_norm" (before
-                clipping) of this step, "train/learning_rate" of the next. After each epoch
+                clipping) of this step, and "train/learning_rate" of the next. After each epoch
                 "validation/loss", "validation/csi" (mean over lead times and thresholds),
-                "validation/csi_0.5" … (mean over lead times, of each threshold in mm/h),
+                "validation/csi_0.5" … (mean over lead times, for each threshold in mm/h),
                 "epoch/number", "epoch/train_loss" (mean over its steps), "epoch/seconds", and
                 "best/epoch", "best/validation_loss" and "best/validation_csi" of the best epoch so
-                far. A CSI without an observed event is not there.
-            images: after each epoch up to 4 validation cases, "validation/case_1" …, what was
-                observed above what is forecast, each (h, w, 3) uint8. Else empty.
+                far. An undefined CSI, without an observed event, is omitted.
+            images: after each epoch up to 4 validation cases, "validation/case_1" …, observations
+                above forecasts, each (h, w, 3) uint8. Else empty.
         """
 
     def finish(self) -> None:
-        """End: the training is finished, was stopped, or failed."""
+        """Finish: the training is complete, was stopped, or failed."""
 
 
 class Loggers:
-    """The loggers of one training; without any it is false, and all it does is nothing.
+    """The loggers of one training; without any it is false and does nothing.
 
     Args:
         loggers: by name.
@@ -97,9 +97,9 @@ class Loggers:
 
     @contextmanager
     def running(self, folder: Path, step: int) -> Iterator[None]:
-        """Within the block the loggers have begun; they end with it, however it is left.
+        """Start the loggers, and finish them at the end of the block, also after an error.
 
-        Errors: InputOutputError if one cannot begin a new training.
+        Errors: InputOutputError if a logger cannot start for a new training.
         """
         try:
             self._tell("start", folder, self.settings, step)
@@ -108,7 +108,7 @@ class Loggers:
             self._tell("finish")
 
     def log(self, step: int, values: Mapping[str, float], examples: Sequence[Example] = ()) -> None:
-        """Give all loggers the values that are numbers, and pictures of the examples."""
+        """Pass the finite values, and pictures of the examples, to all loggers."""
         if self.loggers:
             numbers = {name: float(value) for name, value in values.items() if math.isfinite(value)}
             self._tell("log", step, numbers, self._images(examples))
@@ -123,10 +123,10 @@ class Loggers:
                 fault = in_a_line(error)
                 if method == "start" and words[-1] == 0:
                     raise InputOutputError(
-                        f"loggers: {name} cannot begin ({fault}); mend this, or leave it out."
+                        f"loggers: {name} cannot start ({fault}); fix this, or leave it out."
                     ) from error
                 log.warning(
-                    "the logger %s failed to %s (%s); the training goes on without it",
+                    "the logger %s failed to %s (%s); the training continues without it",
                     name, method, fault,
                 )  # fmt: skip
 
@@ -135,24 +135,24 @@ class Loggers:
             return {}
         try:
             return {f"validation/case_{one.number}": self.draw(one) for one in examples}
-        except Exception as error:  # Matplotlib may lack its fonts, or the disk the room for them
+        except Exception as error:  # Matplotlib's fonts may be missing, or the disk full
             self.draw = None
             log.warning(
-                "validation cases cannot be drawn (%s); the training goes on, and loggers get no"
+                "validation cases cannot be drawn (%s); the training continues, and loggers get no"
                 " pictures", in_a_line(error),
             )  # fmt: skip
             return {}
 
 
 def validation_values(row: EpochRow, skill: Skill) -> dict[str, float]:
-    """What loggers get of a validation."""
+    """Return the values of a validation for loggers."""
     named = {"validation/loss": row["validation_loss"], "validation/csi": row["validation_csi"]}
     each = skill.csi_of_thresholds().items()
     return named | {f"validation/csi_{threshold:g}": score for threshold, score in each}
 
 
 def epoch_values(row: EpochRow, best: EpochRow) -> dict[str, float]:
-    """What loggers get of an epoch in addition to its validation, and of the best epoch."""
+    """Return the further values of an epoch, and of the best epoch, for loggers."""
     return {
         "epoch/number": row["epoch"],
         "epoch/train_loss": row["train_loss"],
@@ -169,11 +169,11 @@ def in_a_line(error: Exception) -> str:
 
 
 def build_loggers(names: Sequence[str]) -> dict[str, Logger]:
-    """Return the loggers of these names: ours, or what an installed package names in an entry point
-    of the group `nowcast.loggers`.
+    """Return the loggers of these names: built-in ones, or those that installed packages add in
+    entry points of the group `nowcast.loggers`.
 
-    Errors: MissingLibraryError if a library is not installed, no package adds a name, or what it
-    adds cannot be used.
+    Errors: MissingLibraryError if a library is not installed, no package adds the name, or the
+    added class cannot be used.
     """
     return {name: _tensorboard() if name == "tensorboard" else _added(name) for name in names}
 
@@ -193,7 +193,7 @@ def _added(name: str) -> Logger:
     try:
         logger: Logger = kind()
     except Exception as error:  # a package may fail in any way
-        raise _unusable(name, f"cannot begin ({in_a_line(error)})") from error
+        raise _unusable(name, f"cannot start ({in_a_line(error)})") from error
     lacking = [
         method for method in ("start", "log", "finish") if not callable(getattr(logger, method, 0))
     ]
@@ -204,6 +204,6 @@ def _added(name: str) -> Logger:
 
 def _unusable(name: str, fault: str) -> MissingLibraryError:
     return MissingLibraryError(
-        f"{name}: what the package {package_of(plugins(LOGGERS)[name])} adds to {LOGGERS} {fault};"
-        " update the package, or leave the logger out."
+        f"{name}: the entry point of the package {package_of(plugins(LOGGERS)[name])} in {LOGGERS}"
+        f" {fault}; update the package, or leave the logger out."
     )

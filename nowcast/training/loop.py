@@ -1,4 +1,4 @@
-"""The crank: epochs of training and validation, checkpoints, early stopping."""
+"""The training loop: epochs of training and validation, checkpoints, early stopping."""
 
 import logging
 import math
@@ -45,13 +45,12 @@ T = TypeVar("T")
 class Trainer:
     """Trains a model and keeps `last.pt` and `best.pt` in `folder`.
 
-    Which windows an epoch draws depends on the seed and the epoch alone, and a checkpoint says how
-    many steps of the
-    epoch are done: so a resumed run takes up the very next batch, and on the CPU ends with the same
-    bits as one that was never stopped.
+    The windows drawn in an epoch depend only on the seed and the epoch, and a checkpoint records
+    the number of steps done in the epoch. So a resumed run continues with the very next batch, and
+    on the CPU its result is bit-identical to that of an uninterrupted run.
 
-    Of several processes each takes a part of every batch. Losses, gradients and scores are those of
-    the whole, and the first process writes.
+    With several processes each takes a part of every batch. Losses, gradients and scores are those
+    of the whole batch, and only the first process writes files.
     """
 
     def __init__(
@@ -73,29 +72,29 @@ class Trainer:
         self.plan, self.folder, self.config = plan, folder, config
         self.thresholds = thresholds  # of the CSI of validation [mm/h]
         self.inputs, self.processes = inputs, processes
-        # of the grid of the frames, as plain values, for those who forecast
+        # location of the grid of the frames, as plain values, needed for forecasts
         self.place: Mapping[str, Any] | None = None
-        # the part of that grid that the model learns, as plain values; None for all of it
+        # the part of that grid on which the model is trained, as plain values; None for all of it
         self.region: Mapping[str, Any] | None = None
-        # the package that adds the model, if it is none of ours, for those who forecast
+        # the installed package that adds the model, if any, needed for forecasts
         self.packages: Mapping[str, str] = {}
-        # what the frames were, as plain values, for those who resume or inspect
+        # description of the frames, as plain values, used to resume and to inspect
         self.data: Mapping[str, Any] | None = None
-        self._unread: list[Tensor] = []  # losses of steps that nobody has looked at yet
+        self._unread: list[Tensor] = []  # losses that were not yet copied from the device
         self.progress = Progress()
         self.starts_trained = False  # whether the weights are those of a trained model
         self.start: EpochRow | None = None  # epoch 0: the model before training, if it was scored
-        self.best: EpochRow | None = None  # the epoch that best.pt holds
-        self.calibration: Calibration | None = None  # of the epoch validated last
-        self.loggers = Loggers()  # what watches the training; none watches any other process of it
-        self.steps_per_epoch = 0  # known while training
+        self.best: EpochRow | None = None  # the epoch kept in best.pt
+        self.calibration: Calibration | None = None  # of the most recently validated epoch
+        self.loggers = Loggers()  # only the first process has any
+        self.steps_per_epoch = 0  # set by fit
 
     def fit(self, train: Windows, validation: Windows, stop: StopRequest) -> list[EpochRow]:
-        """Train to the end of the plan, or until validation no longer improves. → the metrics of
-        every epoch. Trained weights are scored first, as epoch 0.
+        """Train to the end of the plan, or until validation no longer improves, and return the
+        metrics of every epoch. Weights that are already trained are scored first, as epoch 0.
 
-        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
-        is not finite, or a worker died.
+        Errors: Interrupted, after saving, if `stop` was requested; InternalError if the loss is not
+        finite or a worker died.
         """
         self.steps.begin()
         self.steps_per_epoch = -(-len(train) // self.plan.batch_size)
@@ -109,22 +108,22 @@ class Trainer:
                     self._score_start(validation, stop)
                 while self.progress.epoch < self.plan.epochs and not self.stalled():
                     self._run_epoch(train, validation, stop)
-        # raised wherever this process is when it hears of the death of a worker
+        # raised anywhere in this process when a worker dies
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
             raise InternalError(
-                "a worker process that loads windows was killed, perhaps for want of memory;"
-                f" {self._last_good()}. Run again, with fewer training.workers."
+                "a worker process that loads windows was killed, perhaps because memory ran out;"
+                f" {self._last_good()}. Run again with fewer training.workers."
             ) from error
         return self.progress.history
 
     def calibrate(self, validation: Windows, stop: StopRequest) -> EpochRow:
-        """Validate the model without training it, and save it with the new calibration. → the
-        metrics, those of epoch 0.
+        """Validate the model without training it, save it with the new calibration, and return the
+        metrics, as those of epoch 0.
 
-        Errors: Interrupted, after saving, where `stop` was requested; InternalError where the loss
-        is not finite.
+        Errors: Interrupted, after saving, if `stop` was requested; InternalError if the loss is not
+        finite.
         """
         started = time.monotonic()
         validated = self._validate(validation, stop)
@@ -150,7 +149,7 @@ class Trainer:
 
     @property
     def rows(self) -> list[EpochRow]:
-        """The metrics of the start, if it was scored, and of every epoch."""
+        """The metrics of epoch 0, if it was scored, and of every epoch."""
         return [*([self.start] if self.start else []), *self.progress.history]
 
     def _run_epoch(self, train: Windows, validation: Windows, stop: StopRequest) -> None:
@@ -170,7 +169,7 @@ class Trainer:
         self._finish_epoch(row)
 
     def _train_epoch(self, windows: Windows, stop: StopRequest) -> float:
-        """→ the seconds spent waiting for windows."""
+        """Train for one epoch; return the seconds spent waiting for windows."""
         self.model.train()
         batches = self._batches(windows, self.progress.epoch)
         loaded = Waited(
@@ -198,15 +197,15 @@ class Trainer:
         return [picks[i : i + size] for i in range(0, len(picks), size)]
 
     def _is_read_now(self, steps_per_epoch: int) -> bool:
-        """Whether the loss is looked at after this step: a GPU is waited for then."""
+        """Return whether to read the loss after this step, which waits for a GPU."""
         step = self.progress.step
         is_shown = step % self.plan.log_every == 0 or step == steps_per_epoch
         return self.steps.are_read_at_once or is_shown
 
     def _read_losses(self) -> None:
-        """Take the losses of the steps that nobody has looked at into the sum.
+        """Add the losses not yet read to the sum.
 
-        Errors: InternalError where one is not finite.
+        Errors: InternalError if one is not finite.
         """
         if not self._unread:
             return
@@ -224,7 +223,7 @@ class Trainer:
             self._log_step(self.progress.epoch * self.steps_per_epoch + step, loss)
 
     def _log_step(self, step: int, loss: float) -> None:
-        """Give the loggers the loss of a step, and what is known of it if it is the newest."""
+        """Log the loss of a step; for the newest step also its gradient norm and learning rate."""
         if not self.loggers or step % self.plan.log_every:
             return
         values = {"train/loss": loss}
@@ -234,16 +233,16 @@ class Trainer:
         self.loggers.log(step, values)
 
     def _of_all(self, message: str) -> InternalError | LostProcessError:
-        """An error that all processes meet, and the first one tells."""
+        """Return an error that all processes raise and only the first one reports."""
         return InternalError(message) if self.processes.is_first else LostProcessError(message)
 
     def _guide(
         self, batch: Batch, steps_per_epoch: int, windows: int | None = None
     ) -> Tensor | None:
-        """The true frames to feed back, drawn for each sequence and step, and NaN elsewhere; None
-        if never. All processes draw for all `windows` of a batch.
+        """Return the true frames to feed back, drawn for each sequence and step, NaN elsewhere;
+        None without scheduled sampling. All processes draw for all `windows` of a batch.
 
-        A missing frame is never fed back: the model would take it for dry.
+        A missing frame is never fed back, because the model would take it for dry.
         """
         first, last = self.plan.scheduled_sampling
         if first == last == 0:
@@ -260,7 +259,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self, windows: Windows, stop: StopRequest) -> EpochRow:
-        """Score validation. Whole batches go to one process after the other."""
+        """Score the model on the validation windows. Processes take whole batches in turn."""
         (self.averaged or self.model).eval()
         batches = self._batches(windows, 0)
         rank, size = self.processes.rank, self.processes.size
@@ -289,8 +288,8 @@ class Trainer:
     def _validated(
         self, loss: float, skill: Skill | None, examples: Examples | None, scaling: Scaling
     ) -> EpochRow:
-        """The scores of validation, from the cases of all processes; the first one keeps the
-        calibration.
+        """Return the validation scores from the cases of all processes; the first process keeps
+        the calibration.
         """
         if not math.isfinite(loss):
             if self._is_at_first_step():
@@ -315,7 +314,7 @@ class Trainer:
         return self.processes.share(row)
 
     def _no_skill(self, windows: Windows, pixels: int) -> Skill:
-        """An empty sum of validation cases, which have so many pixels together."""
+        """Return an empty sum for validation cases with so many pixels in total."""
         return build_skill(
             ladder_of(self.model),
             self.thresholds,
@@ -337,7 +336,7 @@ class Trainer:
         if number:
             self._read_losses()
             self.save(self.folder / "last.pt")
-            self.processes.wait()  # a launcher that sees one end ends the others, saved or not
+            self.processes.wait()  # when one process ends, a launcher ends the others at once
             log.info(
                 "stopped by a signal %s; saved %s",
                 "before training"
@@ -354,15 +353,15 @@ class Trainer:
         self.loggers.log(self.steps_done, epoch_values(row, self.best))
         if row["epoch"] == 1 and self.plan.monitor == "csi" and math.isnan(row["validation_csi"]):
             log.warning(
-                "the validation windows have no event at or above %g mm/h, so their CSI is"
-                " undefined and the validation loss chooses best.pt; for a CSI give data.validation"
-                " days with rain, or lower thresholds, or set training.monitor=loss",
+                "the validation windows have no rain at or above %g mm/h, so their CSI is"
+                " undefined and the validation loss chooses best.pt; give data.validation days with"
+                " rain, use lower thresholds, or set training.monitor=loss",
                 min(self.thresholds),
             )
         if self.processes.is_first:
             with written_whole(self.folder / "metrics.jsonl") as path:
                 path.write_text("".join(as_json(row) + "\n" for row in self.rows))
-        # last: a run killed before it does the epoch again, and all of the above
+        # saved last: if the run is killed before, it repeats the epoch and all of the above
         self.save(self.folder / "last.pt")
         log.info(
             "epoch %d/%d: train loss %.5g, validation loss %.5g, validation CSI %s (%.0f s)",
@@ -381,19 +380,19 @@ class Trainer:
         return (
             f"the last good checkpoint is {last}"
             if last.exists()
-            else "no checkpoint had been written yet"
+            else "no checkpoint has been written yet"
         )
 
     def save(self, path: Path) -> None:
-        """Write all that `restore` needs, and all that a forecast needs, in the first process."""
+        """Write a checkpoint for `restore` and for forecasts, in the first process only."""
         if self.processes.is_first:
             write_checkpoint(path, state_of(self))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up the run where `checkpoint` left it."""
+        """Continue the run from `checkpoint`."""
         restore(self, checkpoint)
 
 
 def linear_share(first: float, last: float, step: int, steps: int) -> float:
-    """From `first` at step 0 to `last` at the last of `steps`, in equal parts."""
+    """Interpolate linearly from `first` at step 0 to `last` at the last of `steps`."""
     return first + (last - first) * step / max(1, steps - 1)

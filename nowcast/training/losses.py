@@ -1,6 +1,6 @@
-"""What training makes small.
+"""The losses that training minimises.
 
-Every loss counts measured pixels alone, and each sequence by its weight, 1 in the mean.
+Every loss counts only measured pixels, and weights each sequence; the mean weight is 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from nowcast.plugins import LOSSES, load_plugin, package_of, plugins
 from nowcast.training.options import OUR_LOSSES
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(forecast, observed, mask, observed rates in mm/h, weights) → scalar; weights (b,), the
-others (b, lead, c, h, w), the first two scaled. With a head of probabilities the forecast is their
-logits (b, lead, k, h, w).
+"""(forecast, observed, mask, observed rates in mm/h, weights) → scalar. weights is (b,), the others
+are (b, lead, c, h, w), the first two scaled. With a probability head the forecast is the logits
+(b, lead, k, h, w).
 """
 
 BALANCED_THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)
-"""mm/h, of the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, section 4)."""
+"""Thresholds in mm/h of the HKO-7 benchmark (Shi et al. 2017, arXiv 1706.03458, section 4)."""
 BALANCED_WEIGHTS = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Weight below the first threshold, from the first to the second, …, and from the last on."""
+"""Weights below the first threshold, from the first to the second, …, and above the last."""
 
 
 def mse(forecast: Tensor, observed: Tensor, mask: Tensor, rates: Tensor, weights: Tensor) -> Tensor:
@@ -76,10 +76,11 @@ def exceedance(
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """−log p where a threshold is reached and −log (1 − p) elsewhere, of p by its logit, summed
-    over thresholds and pixels, each with its weight.
+    """−log p where a threshold is reached and −log (1 − p) elsewhere, computed from the logit of p;
+    the weighted sum over thresholds and pixels.
 
-    One threshold after the other: all at once take several times the memory of the logits.
+    Thresholds are computed one after the other: all at once need several times the memory of the
+    logits.
     """
 
     @staticmethod
@@ -106,25 +107,25 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _signs(rates: Tensor, threshold: float, dtype: torch.dtype) -> Tensor:
-    """−1 where rates in mm/h reach a threshold, 1 elsewhere and where they are missing."""
+    """Return −1 where rates in mm/h reach a threshold, else 1, also where they are missing."""
     reached = rates >= torch.tensor(threshold, dtype=rates.dtype, device=rates.device)
     return 1 - 2 * reached.to(dtype)
 
 
 def threshold_weights(thresholds: Sequence[float]) -> list[float]:
-    """Return the weights of thresholds in mm/h: threshold ** 0.75, and at least 1.
+    """Return the weights of thresholds in mm/h: threshold ** 0.75, at least 1.
 
-    Rare rain would otherwise hardly count. One weight for all pixels of a threshold leaves its
-    probabilities unbiased.
+    Without weights rare rain would hardly count. All pixels of a threshold have the same weight, so
+    its probabilities stay unbiased.
     """
     return [max(1.0, threshold**0.75) for threshold in thresholds]
 
 
 def loss_of(name: str, thresholds: Sequence[float] = ()) -> Loss:
-    """Return the loss of this name: a function of this module, or what an installed package names
-    in an entry point of the group `nowcast.losses`.
+    """Return the loss of this name: a function of this module, or of an installed package that
+    names it in an entry point of the group `nowcast.losses`.
 
-    thresholds: of the probabilities that a model gives, in mm/h.
+    thresholds: in mm/h, for a model of probabilities.
     Errors: MissingLibraryError if no package adds the name, or it cannot be used.
     """
     if name == "exceedance":
@@ -132,23 +133,23 @@ def loss_of(name: str, thresholds: Sequence[float] = ()) -> Loss:
     loss: Loss = globals()[name] if name in OUR_LOSSES else load_plugin(LOSSES, name)
     if not callable(loss):
         raise MissingLibraryError(
-            f"{name}: what the package {package_of(plugins(LOSSES)[name])} adds to {LOSSES} is no"
-            " function; update the package, or remove it."
+            f"{name}: the entry point of the package {package_of(plugins(LOSSES)[name])} in"
+            f" {LOSSES} is not a function; update the package, or remove it."
         )
     return loss
 
 
 def size_of(loss: Loss, mask: Tensor) -> Tensor:
-    """Return over how many things a loss is a mean: the measured pixels of a mask (b, lead, c, h,
-    w), or its sequences for `cross_entropy`. With these as weights the losses of the parts of a
-    batch give that of the whole.
+    """Return how many items a loss averages: the measured pixels of a mask (b, lead, c, h, w), or
+    its sequences for `cross_entropy`. With these numbers as weights, the mean of the losses of the
+    parts of a batch is the loss of the whole batch.
     """
     return mask.flatten(1).any(dim=1).sum() if loss is cross_entropy else mask.sum()
 
 
 def balanced_weights(rates: Tensor) -> Tensor:
-    """HKO-7's weight of each observed rate [mm/h]; NaN gets any of them, and is masked by the
-    caller.
+    """Return HKO-7's weight of each observed rate [mm/h]; the weight of NaN is arbitrary, as the
+    caller masks it.
     """
     thresholds = torch.tensor(BALANCED_THRESHOLDS, dtype=rates.dtype, device=rates.device)
     weights = torch.tensor(BALANCED_WEIGHTS, dtype=rates.dtype, device=rates.device)

@@ -1,4 +1,4 @@
-"""Checkpoints of earlier schemas, made into what this version reads."""
+"""Migrate checkpoints of earlier schemas to the current one."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from torch import Tensor
 from nowcast.probability.ladder import LADDER
 
 Checkpoint = dict[str, Any]
-"""schema, versions, config, place, weights, ema, optimizer, schedule, gradient_scaler, rng,
-progress: tensors and plain values alone.
+"""A dictionary with the keys schema, versions, config, place, weights, ema, optimizer, schedule,
+gradient_scaler, rng and progress, among others; it holds only tensors and plain values.
 """
 
 _PARTS = {
@@ -20,15 +20,15 @@ _PARTS = {
     "bias": "bias",
     "peephole": "peephole",
 }
-"""What schema 1 calls the weights of a cell, in the order that schema 2 has them."""
+"""Names of a cell's weights in schema 1 → in schema 2, in the order of schema 2."""
 _IN_CELL = re.compile(rf"(.*(?:encoder|forecaster)\.\d+)\.({'|'.join(map(re.escape, _PARTS))})")
 
 
 def migrate(checkpoint: Checkpoint, to: int) -> Checkpoint:
-    """Return a checkpoint as schema `to` has it; `schema` still says what the file had.
+    """Return a checkpoint converted to schema `to`; its key `schema` keeps the value in the file.
 
-    Errors: KeyError for a schema without migration; those of a migration if the checkpoint is none
-    of its schema.
+    Errors: KeyError for a schema without migration; any error of a migration if the checkpoint
+    does not follow its schema.
     """
     migrated = checkpoint
     for schema in range(checkpoint["schema"], to):
@@ -59,27 +59,27 @@ def _name_cells(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _say_inputs_and_place(checkpoint: Checkpoint) -> Checkpoint:
-    """2 → 3: models saw nothing but rain, and the grid was not noted."""
+    """2 → 3: models took only rain as input, and the grid was not recorded."""
     none = {"mask": False, "time_of_day": False, "fields": {}}
     config = {"config": {"inputs": none, **checkpoint["config"]}} if "config" in checkpoint else {}
     return {"place": None, **checkpoint, **config}
 
 
 def _say_nothing_is_ahead(checkpoint: Checkpoint) -> Checkpoint:
-    """3 → 4: models knew nothing of a lead time."""
+    """3 → 4: models took no fields ahead."""
     config = checkpoint.get("config", {})
     inputs = config.get("inputs") if isinstance(config, dict) else None
-    if not isinstance(inputs, dict):  # an odd one is refused where it is checked
+    if not isinstance(inputs, dict):  # an invalid one is rejected later
         return checkpoint
     none = {"time_of_day": False, "fields": {}}
     return {**checkpoint, "config": {**config, "inputs": {**inputs, "ahead": none}}}
 
 
 def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
-    """4 → 5: all models were of the fixed frame of reference and gave rates."""
+    """4 → 5: all models used the fixed frame of reference and returned rates."""
     config = checkpoint.get("config", {})
     model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict):  # an odd one is refused where it is checked
+    if not isinstance(model, dict):  # an invalid one is rejected later
         return {"calibration": None, **checkpoint}
     name = model.get("name")
     new: dict[str, Any] = {"frame": "fixed", "head": "rate", "thresholds": []}
@@ -95,38 +95,38 @@ def _say_frame_and_head(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _say_one_grid(checkpoint: Checkpoint) -> Checkpoint:
-    """5 → 6: all models were for the grid that they were trained on."""
+    """5 → 6: all models were for the grid on which they were trained."""
     config = checkpoint.get("config", {})
     model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict):  # an odd one is refused where it is checked
+    if not isinstance(model, dict):  # an invalid one is rejected later
         return checkpoint
     return {**checkpoint, "config": {**config, "model": {"grids": "one", **model}}}
 
 
 def _say_no_trend(checkpoint: Checkpoint) -> Checkpoint:
-    """6 → 7: models for any grid did not look at the trend of the rain."""
+    """6 → 7: models for any grid did not use the trend of the rain."""
     return _with_zeros(checkpoint, "any", "trend.weights", lambda count: (4, count, 2, 7))
 
 
 def _say_no_other_thresholds(checkpoint: Checkpoint) -> Checkpoint:
-    """7 → 8: models for any grid looked at each threshold by itself."""
+    """7 → 8: models for any grid treated each threshold separately."""
     return _with_zeros(checkpoint, "any", "across.weights", lambda count: (2, count, count))
 
 
 def _say_no_other_thresholds_on_one_grid(checkpoint: Checkpoint) -> Checkpoint:
-    """8 → 9: so did models of probabilities for one grid."""
+    """8 → 9: models of probabilities for one grid treated each threshold separately."""
     return _with_zeros(checkpoint, "one", "across.weights", lambda count: (2, count, count))
 
 
 def _with_zeros(
     checkpoint: Checkpoint, grids: str, name: str, shape: Callable[[int], tuple[int, ...]]
 ) -> Checkpoint:
-    """Give a model of probabilities for such grids weights that change nothing, of a shape by its
-    number of thresholds. The last group of its optimizer learns them.
+    """Add zero weights, which change nothing, to a model of probabilities for such grids; `shape`
+    depends on the number of thresholds. They join the last parameter group of the optimizer.
     """
     config = checkpoint.get("config", {})
     model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict):  # an odd one is refused where it is checked
+    if not isinstance(model, dict):  # an invalid one is rejected later
         return checkpoint
     if (model.get("head"), model.get("grids")) != ("probability", grids):
         return checkpoint
@@ -138,7 +138,7 @@ def _with_zeros(
         "ema": ema and {**ema, f"module.{name}": zeros},
     }
     optimizer = checkpoint.get("optimizer")
-    if optimizer:  # a model that comes with a package has none
+    if optimizer:  # a pretrained model in a package has none
         *others, mixture = optimizer["param_groups"]
         mixture = {**mixture, "params": [*mixture["params"], mixture["params"][-1] + 1]}
         more["optimizer"] = {**optimizer, "param_groups": [*others, mixture]}
@@ -155,11 +155,11 @@ MIGRATIONS: dict[int, Callable[[Checkpoint], Checkpoint]] = {
     7: _say_no_other_thresholds,
     8: _say_no_other_thresholds_on_one_grid,
 }
-"""By schema n, what makes a checkpoint of schema n + 1 of it. An entry stays for ever."""
+"""For each schema n the function that converts a checkpoint to schema n + 1. Never remove one."""
 
 
 def _place(name: str, names: list[str]) -> tuple[int, int]:
-    """Where a parameter stands: its layer, and its place in the layer."""
+    """Return the layer of a parameter, and its place in the layer, as a sort key."""
     found = _IN_CELL.fullmatch(name)
     if found is None:
         return names.index(name), 0
@@ -175,5 +175,5 @@ def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flat(name: str, value: Tensor) -> Tensor:
-    """A bias, or what an optimizer keeps of it, (n, 1, 1) → (n,)."""
+    """Flatten a bias, or the optimizer's state of a bias, (n, 1, 1) → (n,)."""
     return value.flatten() if name.endswith(".bias") and value.ndim == 3 else value

@@ -10,17 +10,17 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from nowcast.model.probability_head import mixture_parameters
 
 MIXTURE_RATE = 5.0
-"""Learning rate of the weights of neighbourhoods, as a multiple of that of the network."""
+"""Learning rate of the weights of neighbourhoods, as a multiple of the network's rate."""
 
 
 def build_optimizer(
     model: nn.Module, name: str, lr: float, weight_decay: float, decay: float, momentum: float
 ) -> Optimizer:
-    """'adamw' or 'rmsprop'.
+    """Return an AdamW or RMSprop optimizer; `name` is 'adamw' or 'rmsprop'.
 
-    `decay` is β2 of the one and α of the other; `momentum` is β1 of the one. The weights of
-    neighbourhoods, few numbers of the size of 1, have `MIXTURE_RATE` times the learning rate and no
-    decay.
+    `decay` is β2 of AdamW and α of RMSprop; `momentum` is β1 of AdamW and the momentum of RMSprop.
+    The weights of neighbourhoods, few numbers of magnitude 1, have `MIXTURE_RATE` times the
+    learning rate and no weight decay.
     """
     groups = _groups(model, lr)
     if name == "adamw":
@@ -42,8 +42,8 @@ def _groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
 def build_schedule(
     optimizer: Optimizer, name: str, steps: int, warmup_steps: int, final_share: float
 ) -> LambdaLR:
-    """The learning rate step by step: a linear warm-up, then 'constant', or a 'cosine' down to
-    `final_share` of it.
+    """Return a learning-rate schedule: a linear warm-up, then 'constant', or 'cosine' decay to
+    `final_share` of the rate.
     """
 
     def share(step: int) -> float:
@@ -58,6 +58,6 @@ def build_schedule(
 
 
 def scheduled_rate(schedule: LRScheduler) -> float:
-    """Return the learning rate that a schedule of `build_schedule` gives to its next step."""
+    """Return the learning rate of the next step of a schedule made by `build_schedule`."""
     assert isinstance(schedule, LambdaLR)
     return float(schedule.base_lrs[0] * schedule.lr_lambdas[0](schedule.last_epoch))

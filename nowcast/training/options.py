@@ -1,5 +1,5 @@
-"""How long and how to train, by which loss, and which loggers watch. Nothing heavy is imported: it
-is part of a configuration, too.
+"""How long and how to train, and the names of losses and loggers. Nothing heavy is imported,
+because the configuration uses it too.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ OUR_LOGGERS = ("tensorboard",)
 class Plan:
     """How long and how to train; as `training` in the configuration.
 
-    batch_size: windows of one step, of all processes together.
-    accumulate: parts in which a process takes its windows of a step, one after the other; the
-    gradient is that of all.
-    checkpoint_segments: whether back-propagation computes sequences again, in segments of about the
-    square root of their steps, instead of keeping every step.
+    batch_size: windows of one step, over all processes.
+    accumulate: number of parts in which a process computes its windows of a step, one after the
+        other; their gradients are added.
+    checkpoint_segments: whether to use gradient checkpointing: back-propagation recomputes
+        sequences in segments of about the square root of their steps instead of keeping every step.
     monitor: 'csi' (higher is better) or 'loss' (lower is better), on validation; see `choice.rank`.
-    scheduled_sampling: share of true frames that a model which feeds its forecasts back is given in
-    their place, at the first and at the last step of training (Bengio et al. 2015, arXiv
-    1506.03099).
-    log_every: steps from one value of the training loss that is shown and that loggers get to the
-    next; between them no GPU is waited for.
+    scheduled_sampling: for models that feed their forecasts back, the share of frames replaced by
+        true ones, at the first and at the last step of training (Bengio et al. 2015, arXiv
+        1506.03099).
+    log_every: steps between two values of the training loss that are shown and logged; the training
+        does not wait for a GPU in between.
     """
 
     epochs: int
@@ -42,7 +42,7 @@ class Plan:
     log_every: int
 
     def steps(self, windows: int) -> int:
-        """Return the steps of a whole training on so many windows an epoch."""
+        """Return the number of steps of a whole training with so many windows per epoch."""
         return self.epochs * -(-windows // self.batch_size)
 
 

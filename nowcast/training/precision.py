@@ -13,7 +13,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """Where to compute and in which numbers.
+    """Device and arithmetic precision.
 
     Weights and cell states stay in float32 in every precision.
     """
@@ -26,13 +26,11 @@ class Precision:
         return _DTYPES[self.name]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Inside, convolutions run in this precision; in fp32 nothing changes."""
+        """Return a context in which convolutions run in this precision; no effect in fp32."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.name != "fp32")
 
     def gradient_scaler(self) -> torch.amp.GradScaler:
-        """fp16 loses small gradients unless the loss is scaled up; the other precisions need no
-        scaler.
-        """
+        """Return a gradient scaler, enabled for fp16 only, which would lose small gradients."""
         return torch.amp.GradScaler(self.device.type, enabled=self.name == "fp16")
 
     def __str__(self) -> str:
@@ -48,14 +46,14 @@ class Precision:
 
 
 def choose_precision(device: str, precision: str) -> Precision:
-    """The configured device and precision. 'auto' is the first GPU if CUDA has one, else the CPU,
-    and the fastest numbers it has.
+    """Return the configured device and precision. 'auto' is the first CUDA GPU, else the CPU, and
+    the fastest precision.
 
-    The fastest numbers are bf16 where the hardware multiplies by them (CUDA from compute capability
-    8.0, CPUs with AMX or AVX-512 bf16), fp16 on older GPUs of CUDA, fp32 elsewhere: on an Apple GPU
-    (mps), half precision has to be asked for.
+    The fastest precision is bf16 if the hardware supports it (CUDA from compute capability 8.0,
+    CPUs with AMX or AVX-512 bf16), fp16 on older CUDA GPUs, and fp32 elsewhere. On an Apple GPU
+    (mps), half precision must be set explicitly.
 
-    Errors: DeviceError where the device asked for is absent.
+    Errors: DeviceError if the requested device is missing.
     """
     chosen = choose_device(device)
     if precision != "auto":
@@ -68,17 +66,15 @@ def choose_precision(device: str, precision: str) -> Precision:
 
 
 def be_deterministic() -> None:
-    """Let PyTorch choose operations that give the same bits in every run on one machine, and refuse
-    those that cannot.
-    """
-    # cuBLAS reads it at its first use, and adds in a fixed order with it
+    """Make PyTorch use only operations that give identical bits in every run on one machine."""
+    # cuBLAS reads this at its first use, and then adds in a fixed order
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
 
 
 def choose_device(device: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device.
+    """Return 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps' as a device.
 
     Errors: DeviceError if PyTorch does not see it.
     """
@@ -88,18 +84,18 @@ def choose_device(device: str) -> torch.device:
     )
     if kind == "cuda" and count == 0:
         raise DeviceError(
-            f"device: {device!r} was asked for and PyTorch sees no GPU; use device=cpu, or"
+            f"device: {device!r} was requested, but PyTorch sees no GPU; use device=cpu or"
             " device=auto."
         )
     if number and int(number) >= count:
         there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise DeviceError(
-            f"device: {device!r} was asked for and PyTorch sees {count} GPU{'s' * (count > 1)}; use"
-            f" {there}."
+            f"device: {device!r} was requested, but PyTorch sees {count} GPU{'s' * (count > 1)};"
+            f" use {there}."
         )
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError(
-            "device: 'mps' was asked for and PyTorch sees no Apple GPU; use device=cpu, or"
+            "device: 'mps' was requested, but PyTorch sees no Apple GPU; use device=cpu or"
             " device=auto."
         )
     return torch.device(("cuda" if count else "cpu") if kind == "auto" else device)

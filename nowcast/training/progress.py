@@ -1,4 +1,4 @@
-"""How far a training has come, and how that is told."""
+"""The progress of a training, and how it is shown."""
 
 import json
 import math
@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """How far a run has come; with weights, optimizer, schedule and RNG it is all that a
-    resumed run needs.
+    """The progress of a run. Together with weights, optimizer, schedule and RNG state it is all
+    that a resumed run needs.
     """
 
     epoch: int = 0
@@ -29,7 +29,7 @@ class Progress:
 def bar(
     items: Iterable[T], total: int, label: str, initial: int = 0, shown: bool = True
 ) -> "tqdm[T]":
-    """Return the items with a progress bar on a terminal; nothing in a log."""
+    """Return the items with a progress bar, which is only shown on a terminal."""
     return tqdm(
         items,
         label,
@@ -43,7 +43,7 @@ def bar(
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """One line of JSON, which has no NaN: what is undefined is null."""
+    """Return one line of JSON; NaN, which JSON lacks, becomes null."""
     return json.dumps(
         {
             key: None if isinstance(value, float) and math.isnan(value) else value
@@ -53,5 +53,5 @@ def as_json(values: Mapping[str, Any]) -> str:
 
 
 def in_words(score: float) -> str:
-    """A score with four digits, or that it is undefined."""
+    """Return a score with four decimals, or 'undefined' for NaN."""
     return "undefined" if math.isnan(score) else f"{score:.4f}"

@@ -1,4 +1,4 @@
-"""With what a model was trained: versions of libraries, and the state of the code."""
+"""What a model was trained with: versions of libraries, and the commit of the code."""
 
 import platform
 import shutil
@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @cache
 def versions() -> dict[str, str]:
-    """Return what a run is recorded with; `commit` only where nowcast runs from a checkout."""
+    """Return the versions recorded with a run; `commit` only if nowcast runs from a checkout."""
     found = {
         "nowcast": __version__,
         "torch": str(torch.__version__),
@@ -28,8 +28,8 @@ def versions() -> dict[str, str]:
 
 
 def commit_of(checkout: Path) -> str | None:
-    """Return the commit of a checkout, with "+" where files differ from it; None if there is no
-    checkout, or git does not tell.
+    """Return the commit of a checkout, with "+" if files differ from it; None if there is no
+    checkout or git fails.
     """
     git = shutil.which("git")
     if git is None or not (checkout / ".git").exists():

@@ -1,4 +1,4 @@
-"""Going on from last.pt: which settings must be the same as there, and a line for what is not."""
+"""Resume from last.pt: check which settings must be unchanged, and log those that changed."""
 
 import json
 import logging
@@ -25,12 +25,12 @@ Change = tuple[str, Any, Any]
 MAY_CHANGE = ("training", "precision", *SAME_RESULT)
 """Keys and groups that may differ between a run and the checkpoint that it resumes from."""
 MUST_NOT_CHANGE = ("training.batch_size", "training.monitor")
-"""Of those groups: they say what a step is, and which epoch is the best."""
+"""Keys of those groups that must not: they define a step, and which epoch is the best."""
 SHOWN = 5
 
 
 def no_defaults(keys: set[str]) -> Mapping[str, Any]:
-    """No values: outside of the command line none are composed."""
+    """Return no values: only the command line composes the defaults."""
     return {}
 
 
@@ -49,7 +49,7 @@ def resume(
         return
     trainer.restore(checkpoint)
     log.info(
-        "going on from %s, %d of %d epochs done",
+        "resuming from %s, %d of %d epochs done",
         folder / "last.pt", trainer.progress.epoch, trainer.plan.epochs,
     )  # fmt: skip
     changes = changes_between(checkpoint.get("config", {}), settings, defaults)
@@ -65,7 +65,7 @@ def is_said(change: Change) -> bool:
 
 
 def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Checkpoint | None:
-    """The last.pt to go on from.
+    """Return the last.pt to resume from, if any.
 
     Errors: ConfigError if it has other settings.
     """
@@ -81,7 +81,7 @@ def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Ch
     refused = [change for change in changes if not may_change(change[0])]
     if refused:
         raise ConfigError(
-            f"{in_words(refused)}: not as in {last}, from which resume=auto would go on; give"
+            f"{in_words(refused)}: not as in {last}, from which resume=auto would resume; give"
             " another output, the same settings, or resume=never to start again there, which"
             " removes that run."
         )
@@ -89,14 +89,14 @@ def _last_checkpoint(settings: Settings, folder: Path, defaults: Defaults) -> Ch
 
 
 def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Change]) -> None:
-    """Log what makes the result another than that of one training without a stop."""
+    """Log every change that makes the result differ from that of an uninterrupted training."""
     if changes:
-        log.info("going on with other settings: %s", in_words(changes))
+        log.info("resuming with other settings: %s", in_words(changes))
     before, now = checkpoint.get("data"), trainer.data
     digests = [data.get("sha256") for data in (before, now) if data]
     if len(digests) == 2 and None not in digests and digests[0] != digests[1]:
         log.warning(
-            "going on with other data: the frames of these days are not those that %s was"
+            "resuming with other data: the frames of these days are not those that %s was"
             " trained on",
             "last.pt",
         )
@@ -113,7 +113,7 @@ def say_what_changed(trainer: Trainer, checkpoint: Checkpoint, changes: list[Cha
 
 
 def why_nothing_is_left(trainer: Trainer) -> str | None:
-    """Return why training has ended before an epoch is trained, or None if one is to be trained."""
+    """Return why no epoch is left to train, or None if one is left."""
     progress, plan = trainer.progress, trainer.plan
     if progress.epoch >= plan.epochs:
         return (
@@ -132,7 +132,7 @@ def ended_early(trainer: Trainer) -> str:
     since = f"since epoch {best:.0f}" if best else "on the model that it started from"
     return (
         f"ended early after epoch {trainer.progress.epoch} of {trainer.plan.epochs}: validation has"
-        f" not improved {since}; to go on, raise"
+        f" not improved {since}; to continue, raise"
         f" training.patience={trainer.plan.patience}"
     )
 
@@ -140,10 +140,10 @@ def ended_early(trainer: Trainer) -> str:
 def changes_between(
     before: Settings, now: Settings, defaults: Defaults = no_defaults
 ) -> Iterator[Change]:
-    """Yield the keys with another value than before.
+    """Yield the keys whose value changed.
 
-    A key that an earlier version did not know is no change at its default. Of a group with another
-    name only the name is a change.
+    A key that an earlier version did not have is unchanged at its default. For a group with another
+    name only the name counts as changed.
     """
     old, new = dict(flat(before)), dict(flat(now))
     renamed = [
@@ -168,7 +168,7 @@ def may_change(key: str) -> bool:
 
 
 def in_words(changes: list[Change]) -> str:
-    """Name each key with its value before and now, and count those that are too many to name."""
+    """Return the first keys with their old and new values, and the number of further ones."""
     said = [f"{key} {_shown(before)} → {_shown(now)}" for key, before, now in changes[:SHOWN]]
     return ", ".join(said) + (f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else "")
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, and SIGUSR1, by which Slurm tells that time is nearly up: heard at a moment when
+"""Handle Ctrl-C, SIGTERM and SIGUSR1 (sent by Slurm before the time limit) at a safe moment, when
 nothing is half done.
 """
 
@@ -15,8 +15,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Whether a signal asked the run to stop; another one stops it at once. What comes within
-    `ECHO` seconds is the same request: a launcher and the system may both pass it on.
+    """Whether a signal asked the run to stop; a second signal stops it at once. Signals within
+    `ECHO` seconds count as one request, because a launcher and the system may both forward it.
     """
 
     ECHO = 0.5
@@ -38,8 +38,8 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block SIGINT, SIGTERM and SIGUSR1 set the request that it gives, and end nothing
-    by themselves.
+    """Within the block SIGINT, SIGTERM and SIGUSR1 only set the yielded request; they do not end
+    the process.
     """
     request = StopRequest()
     before = {number: signal.signal(number, request) for number in STOPPING}

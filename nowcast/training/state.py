@@ -1,4 +1,4 @@
-"""The state of a training: all that a checkpoint holds of it."""
+"""The state of a training: everything that a checkpoint holds."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def state_of(trainer: "Trainer") -> Checkpoint:
-    """Return all that `restore` needs, and all that a forecast needs."""
+    """Return everything that `restore` and forecasts need."""
     averaged, calibration = trainer.averaged, trainer.calibration
     return {
         "versions": dict(versions()),
@@ -41,16 +41,16 @@ def state_of(trainer: "Trainer") -> Checkpoint:
 
 
 def restore(trainer: "Trainer", checkpoint: Checkpoint) -> None:
-    """Take up a training where a checkpoint left it."""
+    """Continue a training from a checkpoint."""
     steps, averaged = trainer.steps, trainer.averaged
     trainer.model.load_state_dict(checkpoint["weights"])
     if averaged is not None and checkpoint["ema"] is not None:
         averaged.load_state_dict(checkpoint["ema"])
-    elif averaged is not None:  # switched on since: the average starts from these weights
+    elif averaged is not None:  # averaging is new: the average starts from these weights
         averaged.module.load_state_dict(checkpoint["weights"])
     steps.optimizer.load_state_dict(_as_built(checkpoint["optimizer"], steps.optimizer))
     steps.schedule.load_state_dict(checkpoint["schedule"])
-    if checkpoint["gradient_scaler"]:  # empty where the precision was another
+    if checkpoint["gradient_scaler"]:  # empty if the precision was not fp16
         steps.gradient_scaler.load_state_dict(checkpoint["gradient_scaler"])
     torch.set_rng_state(checkpoint["rng"])
     trainer.progress = Progress(**checkpoint["progress"])
@@ -66,6 +66,6 @@ def restore(trainer: "Trainer", checkpoint: Checkpoint) -> None:
 
 
 def _as_built(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer, computed in the way of this one, which is for its device."""
+    """Return an optimizer's state with this optimizer's `fused`, which depends on the device."""
     ways = {key: value for key, value in optimizer.param_groups[0].items() if key == "fused"}
     return {**state, "param_groups": [{**group, **ways} for group in state["param_groups"]]}

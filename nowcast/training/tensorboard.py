@@ -1,4 +1,4 @@
-"""A training in TensorBoard, in the folder `tensorboard` of its output."""
+"""Log a training to TensorBoard, in the folder `tensorboard` of its output."""
 
 import shutil
 import time
@@ -14,20 +14,20 @@ from torch.utils.tensorboard.summary import hparams, image, scalar
 from nowcast.training.loggers import Image
 
 FOLDER = "tensorboard"
-"""Within the output of a training."""
+"""Folder within the output of a training."""
 METRICS = ("best/validation_csi", "best/validation_loss")
-"""What the table of hyperparameters shows of a training."""
+"""Metrics in the table of hyperparameters."""
 
 
 class TensorBoard:
-    """Scalars, images and hyperparameters, as `nowcast.training.loggers.Logger` describes them.
+    """Write scalars, images and hyperparameters; see `nowcast.training.loggers.Logger`.
 
-    Each call writes at once, in this thread: PyTorch's writer has a thread, which tells of a full
-    disk only later, and is not there in processes that are forked.
+    Each call writes immediately, in this thread. PyTorch's writer uses a thread of its own, which
+    reports a full disk only later and does not exist in forked processes.
     """
 
     def start(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
-        """Begin a file of events; of those of earlier files only what came up to `step` holds."""
+        """Begin a file of events; events of earlier files after `step` become invalid."""
         place = folder / FOLDER
         if step == 0:
             shutil.rmtree(place, ignore_errors=True)
@@ -51,7 +51,7 @@ class TensorBoard:
         self._append(Event(step=step, summary=whole))
 
     def finish(self) -> None:
-        """Say in the table of hyperparameters that the training ended."""
+        """Mark the training as ended in the table of hyperparameters."""
         self._append(Event(summary=self._end))
 
     def _append(self, *events: Event) -> None:
@@ -62,5 +62,5 @@ class TensorBoard:
 
 
 def _plain(value: Any) -> float | str:
-    """A value as the table of hyperparameters takes it."""
+    """Return a value in a form that the table of hyperparameters accepts."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What validation finds: the loss, the CSI, and how probabilities are to be calibrated."""
+"""Scores of validation: the CSI, and the calibration of probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,24 +24,24 @@ class Skill(Protocol):
     def add(
         self, forecast: Tensor, observed: Tensor, motion: Tensor | None, first_case: int
     ) -> None:
-        """Take in forecasts as the model gives them, and what was observed, both (b, lead, …, h,
-        w); of a model of the moving frame, with their motion (b, 2, hc, wc). Cases are numbered
-        from `first_case` on.
+        """Add forecasts, the model's output, and observations, both (b, lead, …, h, w); for a model
+        of the moving frame also their motion (b, 2, hc, wc). Cases are numbered from `first_case`
+        on.
         """
 
     def csi(self) -> float:
-        """Mean over lead times and thresholds with an observed event, NaN without any."""
+        """Return the mean over lead times and thresholds with an observed event, else NaN."""
 
     def csi_of_thresholds(self) -> dict[float, float]:
-        """Mean over lead times with an observed event by threshold in mm/h, NaN without any."""
+        """Return the mean over lead times with an observed event, by threshold in mm/h."""
 
     def calibration(self) -> Calibration | None:
-        """What probabilities are to be calibrated by; None of rates."""
+        """Return the calibration of probabilities; None for rates."""
 
 
 @dataclass
 class RateSkill:
-    """Of a model that gives rates."""
+    """The skill of a model of rates."""
 
     thresholds: Sequence[float]
     lead_steps: int
@@ -71,8 +71,8 @@ class RateSkill:
 
 @dataclass
 class ProbabilitySkill:
-    """Of a model that gives probabilities: its CSI is that of one cut for all of the same cases, at
-    each lead time and threshold. In a forecast each case has its own; see
+    """The skill of a model of probabilities. Its CSI uses one cut for all cases at each lead time
+    and threshold, fitted on the same cases. In a forecast each case has its own cuts; see
     `nowcast.probability.case_cuts`.
     """
 
@@ -89,7 +89,7 @@ class ProbabilitySkill:
 
     @cached_property
     def cuts(self) -> Tensor:
-        """(lead, k), of all cases that were taken in."""
+        """The cuts (lead, k) fitted on all cases so far."""
         return fit_cuts(self.sample)
 
     def csi(self) -> float:
@@ -115,11 +115,11 @@ def build_skill(
     """Return an empty sum for a model.
 
     Args:
-        ladder: thresholds of its probabilities; empty of a model that gives rates.
-        thresholds: of the CSI, in mm/h.
+        ladder: thresholds of its probabilities; empty for a model of rates.
+        thresholds: thresholds of the CSI, in mm/h.
         lead_steps: frames of a forecast.
-        scaling: of the rates that a model gives.
-        pixels: of one lead time of all cases together.
+        scaling: scaling of the rates that a model returns.
+        pixels: number of pixels of one lead time, over all cases.
     """
     if not ladder:
         return RateSkill(thresholds, lead_steps, scaling)
@@ -127,7 +127,7 @@ def build_skill(
 
 
 def join_skills(skills: Sequence[Skill]) -> Skill:
-    """Return the sum of the validation cases that several processes took in."""
+    """Return the sum over the validation cases of several processes."""
     first, *others = skills
     if isinstance(first, RateSkill):
         for other in others:
@@ -138,8 +138,8 @@ def join_skills(skills: Sequence[Skill]) -> Skill:
 
 
 def _forward(fields: Tensor, motion: Tensor) -> Tensor:
-    """Fields (b, lead, c, h, w) of the moving frame in the fixed one, one lead time after the
-    other: all at once take several times the memory.
+    """Fields (b, lead, c, h, w) of the moving frame → the same in the fixed frame, one lead time
+    after the other, because all at once need several times the memory.
     """
     way = displacements(motion, fields.shape[1], backward=True)
     leads = zip(fields.split(1, dim=1), way.split(1, dim=1), strict=True)

@@ -1,25 +1,24 @@
-"""Where does the time of `nowcast train`, `predict` and `evaluate` go, and what bounds each part?
+"""Measure the parts of `nowcast train`, `predict` and `evaluate`, each with its lower bound.
 
     make bench, or python scripts/benchmarks/commands.py [--rounds 5] [--batches 12] [--size 256]
 
-All is measured on synthetic rain. Every part stands beside its bound, the least that the machine
-needs for it, measured in the same run:
+All measurements use synthetic rain. Each part is compared with a bound, the least time that this
+machine needs for it, measured in the same run:
 
-    train      experiment=demo: loading and moving beside a bare copy of the same windows from a
-               memory map; motion (once for each frame of a series) beside OpenCV's calls alone;
-               the model beside its convolutions alone; the optimizer beside a copy of as many
-               bytes.
+    train      experiment=demo. Loading and moving is compared with a bare copy of the same windows
+               from a memory map; motion (once for each frame of a series) with only OpenCV's calls;
+               the model with only its convolutions; the optimizer with a copy of as many bytes.
     predict    the model of the demo, untrained (time does not depend on the weights), from the
-               start of a process: the start (imports, composing the configuration) beside the
-               import of Hydra, Typer and xarray alone; opening the model beside the import of
-               PyTorch; frames, motion and forecast beside the model's first run in a process;
-               writing beside xarray's. Then whole processes, in turns: one that imports torch and
-               runs the bare model once; one that forecasts; one that does so by the model as
-               `nowcast export` writes it; one that finds the forecast there. Ratios are taken
-               within a round, after one round that is not counted.
-    evaluate   extrapolation, a case: beside counting alone. The halves of two days are scored by
-               two processes at once, then those of four: what the other two add is the time of a
-               year's cases, and memory has to be no more for the longer run.
+               start of a process. The start (imports, composing the configuration) is compared with
+               only importing Hydra, Typer and xarray; opening the model with importing PyTorch;
+               frames, motion and forecast with the model's first run in a process; writing with
+               xarray's writing. Then whole processes run in turn: importing torch and running the
+               bare model once; a forecast; a forecast with the model written by `nowcast export`;
+               and a forecast that exists already. Ratios are computed within a round; the first
+               round is not counted.
+    evaluate   extrapolation, per case, compared with only counting. Two processes score the halves
+               of two days at once, then the halves of four days. The additional two days give the
+               time of a year's cases, and the longer run must not need more memory.
 """
 
 import argparse
@@ -94,13 +93,13 @@ with torch.inference_mode():
 ended = time.perf_counter()
 print(json.dumps([composing - begun, libraries - composing, ended - built]))
 """
-"""What a process needs for a forecast: with a word more, to import what composes; to import what
-computes; and to run the model once.
+"""Time of the least that a process needs for a forecast: importing the configuration libraries
+(with one more argument), importing PyTorch, and running the model once.
 """
 
 
 def seconds(task: Callable[[], Any], repeats: int = 5) -> float:
-    """The median time of the task, after one run that is not counted."""
+    """Return the median time of the task, after one run that is not counted."""
     task()
     times = []
     for _ in range(repeats):
@@ -111,7 +110,7 @@ def seconds(task: Callable[[], Any], repeats: int = 5) -> float:
 
 
 class Convolutions(TorchDispatchMode):
-    """The convolutions that a training step makes, to be made again alone."""
+    """Record the convolutions of a training step, so that they can be repeated separately."""
 
     takes_any_path = True  # the layer may go on as it does unseen
 
@@ -140,7 +139,7 @@ class Convolutions(TorchDispatchMode):
 
 
 class Loaded:
-    """Batches, and how long they were waited for."""
+    """Iterate over batches and measure the time spent waiting for them."""
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self.batches, self.seconds = iter(batches), 0.0
@@ -156,14 +155,14 @@ class Loaded:
 
 
 def configuration(command: str, words: list[str]) -> Any:
-    """The configuration of a command, as its words give it."""
+    """Return the configuration of a command with these overrides."""
     register_schemas()
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         return OmegaConf.to_object(compose(command, words))
 
 
 def training(folder: Path, size: int, batches: int) -> list[str]:
-    """Rows of a training step."""
+    """Return the table rows of a training step."""
     path = write_synthetic(folder / "train.nc", 2 * DAY, size, size)
     words = [
         "experiment=demo", "data=radar", f"data.path={path}", "data.train=[2020-06-01,2020-06-01]",
@@ -224,7 +223,7 @@ def training(folder: Path, size: int, batches: int) -> list[str]:
 
 
 def flow(frames: NDArray[np.float32]) -> None:
-    """What OpenCV computes of a field of motion: corners, where they went, and back."""
+    """Run only OpenCV's part of a motion field: find corners, and track them forward and back."""
     cv2, images = _opencv(), [_image(frame) for frame in frames]
     for first, second in pairwise(images):
         corners = cv2.goodFeaturesToTrack(first, **_CORNERS)
@@ -245,7 +244,7 @@ class Stopwatch:
 
 
 def write_radar(folder: Path, size: int) -> None:
-    """A file of one frame every five minutes, named by its time."""
+    """Write a file with one frame for every five minutes, named by its time."""
     grid = synthetic_grid(INPUT_STEPS, size, size)
     for k in range(INPUT_STEPS):
         frame = grid.isel(time=[k])
@@ -254,7 +253,7 @@ def write_radar(folder: Path, size: int) -> None:
 
 
 def write_untrained(path: Path) -> None:
-    """A checkpoint of the model that `nowcast train` would begin with."""
+    """Write a checkpoint of the model with which `nowcast train` would start."""
     torch.manual_seed(0)
     whole = asdict(configuration("train", ["experiment=demo"]))
     config = {
@@ -271,7 +270,7 @@ def write_untrained(path: Path) -> None:
 
 
 def forecasting(folder: Path, size: int) -> dict[str, list[str]]:
-    """The processes of a round in their order, by their names in the table."""
+    """Return the processes of a round, in order, by their names in the table."""
     for name in ("radar", "forecasts"):
         (folder / name).mkdir()
     write_radar(folder / "radar", size)
@@ -300,7 +299,9 @@ def forecasting(folder: Path, size: int) -> dict[str, list[str]]:
 
 
 def predicting(folder: Path, size: int, rounds: int) -> tuple[list[str], list[str]]:
-    """Rows of a forecast's parts from the start of a process, and of whole processes."""
+    """Return the rows of the parts of a forecast, from the start of a process, and the rows of
+    whole processes.
+    """
     tasks = forecasting(folder, size)
     bounds, path = [*tasks[BARE], "all"], folder / "forecasts/one.nc"
     found: dict[str, list[float]] = {}
@@ -314,7 +315,7 @@ def predicting(folder: Path, size: int, rounds: int) -> tuple[list[str], list[st
         least = zip(("composing", "libraries", "first run"), json.loads(bare), strict=True)
         for part, one in {**took, **parts, **dict(least)}.items():
             found.setdefault(part, []).append(one)
-    # the first brought the files into memory
+    # the first round brought the files into memory
     found = {part: times[1:] for part, times in found.items()}
     ms = {part: statistics.median(times) for part, times in found.items()}
     forecast = open_forecast(path).load()
@@ -333,7 +334,7 @@ def predicting(folder: Path, size: int, rounds: int) -> tuple[list[str], list[st
 
 
 def whole_row(name: str, times: Sequence[float], bare: Sequence[float]) -> str:
-    """The time of a process, and its ratio to the bare model's: median and quartiles."""
+    """Return the row of a process: its time, and its ratio to the bare model with quartiles."""
     ratios = [one / least for one, least in zip(times, bare, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     took = statistics.median(times) * 1e3
@@ -341,11 +342,11 @@ def whole_row(name: str, times: Sequence[float], bare: Sequence[float]) -> str:
 
 
 def evaluating(folder: Path, size: int) -> tuple[list[str], str]:
-    """The row of a case, and what a year takes."""
+    """Return the row of a case, and a sentence on the time of a year."""
     path = write_synthetic(folder / "evaluate.nc", 5 * DAY, size, size)
 
     def score(days: int) -> tuple[float, int]:
-        """The seconds and the memory of two processes for the cases of so many days."""
+        """Return the seconds and memory that two processes need for the cases of so many days."""
         first = np.datetime64("2020-06-01T01:00")
         half = np.timedelta64(days * DAY // 2 * MINUTES, "m")
         spans = [(first + k * half, first + (k + 1) * half - MINUTES) for k in range(2)]
@@ -396,8 +397,8 @@ def row(command: str, part: str, took: float, bound: str, least: float) -> str:
 
 
 def timed(commands: list[list[str]], threads: int | None = None) -> tuple[float, int]:
-    """The seconds until all of the processes have ended, which start at once, and the most kB that
-    one of them held.
+    """Start all processes at once; return the seconds until all have ended, and the peak memory in
+    kB of the largest.
     """
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     started = time.perf_counter()

@@ -1,18 +1,18 @@
-"""How fast is the ConvLSTM?
+"""Measure the speed of the ConvLSTM.
 
-Training step and forecast against the cells that people copy, in one process, in turns.
+Training steps and forecasts are compared with widely copied cells, in one process, in turn.
 
     make bench, or python scripts/benchmarks/layer.py [--work mnist radar large]
     [--precision fp32 bf16] [--threads 1 2] [--device cpu|cuda] [--rounds 7] [--batch 32]
 
-Each round runs every contestant once, one after the other, so that whatever else the machine does
-falls on all of them alike; a ratio is taken within a round, and the table has the median and the
-quartiles over the rounds. 1 is the plain cell as
-published: fp32, not compiled. Every contestant is two layers of 64 channels without peepholes over
-all steps; a training step is forward and backward of the mean square of the output, a forecast is
-forward without gradients. The convolutions alone, as the fastest that PyTorch has, are the limit
-of all. Compiling the plain cell takes minutes the first time. Below the table stands whether the
-loss of our layer in bf16 follows that in fp32 as it learns.
+Each round runs every contestant once, one after the other, so that other load on the machine
+affects all alike. Ratios are computed within a round, and the table shows the median and the
+quartiles over the rounds. The plain cell as published, in fp32 and not compiled, is 1. Every
+contestant has two layers of 64 channels without peepholes over all steps. A training step is
+forward and backward of the mean square of the output; a forecast is forward without gradients. The
+limit is PyTorch's fastest convolutions without anything else. Compiling the plain cell takes
+minutes the first time. Below the table the loss of our layer in bf16 is compared with that in fp32
+after some training.
 
 On a GPU, `--device cuda --work large --batch N` for N of 1, 8 and 32 takes some minutes. Look at:
 ours in bf16 against the plain cell in fp32 (ten times as fast is the goal) and against the plain
@@ -47,13 +47,13 @@ from nowcast.model.pointwise import planned_batches
 
 HIDDEN = 64
 LONG = 10**6
-"""Batches for which compiling pays: what is measured stands for a run of so many."""
+"""Number of batches that the measurement represents; enough to make compiling worthwhile."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Work(NamedTuple):
-    """What is computed: batch, steps, channels, height, width of the frames after patching, and
-    the kernel size.
+    """The size of the task: batch, steps, channels, height and width of the frames after patching,
+    and the kernel size.
     """
 
     b: int
@@ -122,8 +122,8 @@ class EightLayer(nn.Module):
 
 
 class ConvolutionsAlone:
-    """What every contestant convolves, in the quickest order in memory, and nothing else: at each
-    step one convolution over x and h together, and in training its gradients.
+    """Only the convolutions of every contestant, in the fastest memory layout: at each step one
+    convolution over x and h together, and in training its gradients.
     """
 
     def __init__(self, work: Work, dtype: torch.dtype, device: str) -> None:
@@ -152,7 +152,7 @@ class ConvolutionsAlone:
     def train(self) -> None:
         self.forecast()
         for layer, (x, weight, gradient) in enumerate(self.layers):
-            # of the frames themselves nobody takes gradients
+            # gradients of the frames themselves are not needed
             first = 0 if layer else x.shape[1] - HIDDEN
             h, weight_h = (channels_last(part[:, first:]) for part in (x, weight))
             for _ in range(self.t):
@@ -169,7 +169,7 @@ def build_stack(layer: Callable[[int, int], nn.Module], work: Work) -> nn.Module
 
 
 def build_keras(work: Work) -> nn.Module | None:
-    """Keras' ConvLSTM2D on PyTorch, channels last as it likes them; None where Keras is not
+    """Return Keras' ConvLSTM2D on PyTorch, channels last as it prefers; None if Keras is not
     installed.
     """
     os.environ["KERAS_BACKEND"] = "torch"
@@ -187,7 +187,7 @@ def build_keras(work: Work) -> nn.Module | None:
 
 @dataclass
 class Contestant:
-    """A model in one precision, as it is or compiled."""
+    """A model in one precision, compiled or not."""
 
     name: str
     precision: str
@@ -216,13 +216,13 @@ class Contestant:
         return f"{self.name}{', compiled' if self.compiled else ''}"
 
     def as_it_is(self) -> "Contestant":
-        """Not compiled, so that its operations can be counted."""
+        """Return the model not compiled, so that its operations can be counted."""
         return replace(self, compiled=None)
 
 
 @dataclass
 class Limit:
-    """What no contestant of this precision can be faster than."""
+    """The limit that no contestant of this precision can exceed."""
 
     precision: str
     convolutions: ConvolutionsAlone
@@ -239,7 +239,9 @@ class Limit:
 
 
 def contestants(work: Work, precisions: list[str], device: str) -> Iterator["Contestant | Limit"]:
-    """The plain cell in fp32 comes first: it is 1. Of each precision the limit comes last."""
+    """Yield the contestants: first the plain cell in fp32, which is 1; the limit of each precision
+    last.
+    """
     frames = torch.rand(work.b, work.t, work.c, work.h, work.w, device=device)
     builders = {
         "plain cell": partial(build_stack, PlainLayer),
@@ -275,7 +277,7 @@ def synchronise(device: str) -> None:
 
 
 def peak_bytes(task: Callable[[], None], device: str) -> int:
-    """The most that PyTorch's allocator held during the task, beyond what it held before."""
+    """Return the peak of PyTorch's allocator during the task, beyond its size before."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -296,8 +298,8 @@ def peak_bytes(task: Callable[[], None], device: str) -> int:
 
 
 def peak_flops(precision: str, device: str) -> float:
-    """The best of a few large convolutions, channels last, in operations a second: some CPUs
-    convolve faster than they multiply matrices.
+    """Return the best rate of a few large convolutions, channels last, in operations per second:
+    some CPUs convolve faster than they multiply matrices.
     """
     b, n, channels, kernel = 64 if device == "cuda" else 8, 64 if device == "cuda" else 32, 256, 3
     dtype = DTYPES[precision]
@@ -326,7 +328,7 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
     }
     found = {}
     for kind in ("train", "forecast"):
-        torch.compiler.reset()  # it makes only so many kernels of each function
+        torch.compiler.reset()  # the compiler limits the number of kernels per function
         tasks = [getattr(one, kind) for one in those]
         operations = [flops(getattr(one.as_it_is(), kind)) for one in those]
         for task in tasks:
@@ -337,7 +339,7 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
             rounds.append([seconds(task, arguments.device) for task in tasks])
         found[kind] = operations, memory, rounds
     limits = {one.precision: k for k, one in enumerate(those) if isinstance(one, Limit)}
-    for precision, k in limits.items():  # some convolve faster than the large ones
+    for precision, k in limits.items():  # some reach a higher rate than the large convolutions
         of_work = [
             operations[k] / min(times[k] for times in rounds)
             for operations, _, rounds in found.values()
@@ -362,8 +364,8 @@ def measure(name: str, work: Work, arguments: argparse.Namespace) -> list[str]:
 
 
 def losses(work: Work, device: str, steps: int = 40) -> dict[str, float]:
-    """The loss of our layer in each precision, once it has learned for some steps to forecast the
-    frames that come next.
+    """Return the loss of our layer in each precision, after training some steps to forecast the
+    next frames.
     """
     found = {}
     for precision, dtype in DTYPES.items():
@@ -385,7 +387,7 @@ def losses(work: Work, device: str, steps: int = 40) -> dict[str, float]:
 
 
 def machine(device: str) -> str:
-    """What this runs on, in one line."""
+    """Return a one-line description of the machine."""
     if device == "cuda":
         name = torch.cuda.get_device_name()
     else:
@@ -421,9 +423,9 @@ def main() -> None:
         return
     torch.set_num_threads(threads[0])
     keep_cache_private()
-    # warns of each model that PyTorch cannot take whole, and of what it does not serve
+    # PyTorch warns of each model that it cannot compile as a whole
     torch._logging.set_logs(dynamo=logging.ERROR)
-    # fp32 is the measure of all
+    # fp32 is the reference
     arguments.precision = ["fp32", *(p for p in arguments.precision if p != "fp32")]
     print(
         f"{machine(arguments.device)}; median and quartiles of {arguments.rounds} rounds, larger is"
@@ -447,8 +449,8 @@ def main() -> None:
 
 
 def run_with(threads: int) -> None:
-    """This script with so many threads, in a process of its own: compiled kernels have them built
-    in.
+    """Run this script with so many threads in a separate process: compiled kernels fix their
+    number.
     """
     command = [sys.executable, __file__, *sys.argv[1:], "--threads", str(threads)]
     subprocess.run(command, check=True)

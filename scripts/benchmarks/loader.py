@@ -1,16 +1,16 @@
-"""How fast are windows loaded?
+"""Measure the speed of loading windows.
 
-The packed cache beside a bare memory map and plain xarray, in one process, in turns.
+The packed cache is compared with a bare memory map and plain xarray, in one process, in turn.
 
     make bench, or python scripts/benchmarks/loader.py [--frames 400] [--size 512] [--crop 256]
     [--steps 18] [--windows 40] [--rounds 15]
 
-Every contestant gives the same windows as arrays of their own. Each round runs every contestant
-once, one after the other, and a ratio is taken within a round; the table has the median and the
-quartiles over the rounds. 1 is the bare memory map of the packed file, `np.array(np.load(path,
-mmap_mode="r")[…])`. All files are in the page cache: one round before the others brings them there.
-A packed file that half of the memory holds stays mapped whole, of a larger one each window is
-mapped by itself: both ways are measured.
+Every contestant returns the same windows as separate arrays. Each round runs every contestant once,
+one after the other. Ratios are computed within a round, and the table shows the median and the
+quartiles over the rounds. The bare memory map of the packed file, `np.array(np.load(path,
+mmap_mode="r")[…])`, is 1. All files are in the page cache, because one round runs before the
+measurement. A packed file smaller than half of the memory stays mapped as a whole; in a larger file
+each window is mapped separately. Both ways are measured.
 """
 
 import argparse
@@ -41,8 +41,8 @@ Read = Callable[[Pick], NDArray[np.float32]]
 def build_contestants(
     folder: Path, frames: int, size: int, crop: int, steps: int
 ) -> tuple[dict[str, Read], RadarWindows]:
-    """What reads the window of a pick, by name, the bare map first; and the windows to pick
-    from.
+    """Return the functions that read the window of a pick, by name, the bare map first; and the
+    windows to pick from.
     """
     path = folder / "rain.nc"
     write_synthetic(path, frames, size, size)
@@ -79,7 +79,7 @@ def build_contestants(
 
 
 def in_pieces(path: Path) -> stored.StoredArray:
-    """The array of a file as if it were larger than what is mapped whole."""
+    """Open the array of a file as if it were too large to be mapped as a whole."""
     limit, stored._MAP_WHOLE_BYTES = stored._MAP_WHOLE_BYTES, 0
     try:
         return stored.StoredArray(path)
@@ -95,7 +95,7 @@ def seconds(read: Read, picks: Sequence[Pick]) -> float:
 
 
 def measure(contestants: dict[str, Read], picks: Sequence[Pick], rounds: int) -> list[str]:
-    """Rows of the table."""
+    """Return the rows of the table."""
     for read in contestants.values():
         seconds(read, picks)
     times = [

@@ -1,11 +1,11 @@
-"""How much memory does a step of training take, and how long: with every step of a sequence kept,
-and in segments (training.checkpoint_segments)?
+"""Measure memory and time of a training step: with every step of a sequence kept, and with gradient
+checkpointing (training.checkpoint_segments).
 
     python scripts/benchmarks/memory.py [--model encoder_forecaster] [--precision bf16]
         [--sizes 128 256 512] [--lead-steps 12 24]
 
-One window a step, five input frames. Each cell is measured in a process of its own: the most memory
-that it ever had, less what it had before the first step, and the seconds of the second step.
+Each step has one window with five input frames. Each cell of the table is measured in a separate
+process: its peak memory less the memory before the first step, and the seconds of the second step.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def in_words(cell: tuple[float, float]) -> str:
 
 
 def in_a_process(*cell: str | int) -> tuple[float, float]:
-    """→ GiB and seconds of a cell, zeros if memory is out."""
+    """Measure a cell in a separate process → GiB and seconds, zeros if memory runs out."""
     model, precision, *numbers = map(str, cell)
     words = ["--model", model, "--precision", precision, "--cell", *numbers]
     done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True)
@@ -75,13 +75,13 @@ def in_a_process(*cell: str | int) -> tuple[float, float]:
 def step(
     model: str, precision: str, size: int, lead_steps: int, segmented: int
 ) -> tuple[float, float]:
-    """→ GiB and seconds of a step of training."""
+    """Measure a training step → GiB and seconds."""
     register_schemas()
     words = [f"model={model}", f"input_steps={INPUT_STEPS}", f"lead_steps={lead_steps}",
              "training.batch_size=1"]  # fmt: skip
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         config = OmegaConf.to_object(compose("train", words))
-    startup.reuse_memory(largest=2**20, kept=2**20)  # what is freed is given back at once
+    startup.reuse_memory(largest=2**20, kept=2**20)  # return freed memory at once
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(

@@ -1,21 +1,21 @@
-"""How fast are forecasts scored?
+"""Measure the speed of scoring forecasts.
 
-Beside pysteps and `scores`, on one thread, in one process, in turns.
+nowcast is compared with pysteps and `scores`, on one thread, in one process, in turn.
 
     make bench, or python scripts/benchmarks/scores.py [--cases 40] [--size 256] [--leads 12]
 
-A case is a forecast and what was observed, 12 lead times of 256 × 256 pixels of made rain, scored
-at 5 thresholds: all categorical scores, and the continuous ones. Each case is a round: every
-contestant adds it to what it has, one after the other, in one order and then in the other, and a
-ratio is taken within the round; the table has the median and the quartiles over the rounds. The
-FSS, at the 5 thresholds and 5 scales, is of every tenth case. Fields are made as they are needed,
-so that memory is that of the sums: what the process holds is told after a tenth, a half and all of
-the cases.
+A case is a forecast with its observations, 12 lead times of 256 × 256 pixels of synthetic rain,
+scored at 5 thresholds: all categorical scores, and the continuous ones. Each case is a round: every
+contestant adds it to its sums, one after the other, in one order and then in the reverse order.
+Ratios are computed within a round, and the table shows the median and the quartiles over the
+rounds. The FSS, at the 5 thresholds and 5 scales, is measured on every tenth case. Fields are made
+when needed, so that memory is that of the sums; it is printed after a tenth, a half and all of the
+cases.
 
-The libraries are used as their manuals say: pysteps by its …_init, …_accum and …_compute; `scores`
-by a contingency manager for each threshold, whose counts are added, and by its functions of errors.
-What is not installed is left out, and said. All come to the same scores, but for the odd pixel that
-is exactly at a threshold: an event for nowcast and `scores`, and none for pysteps.
+The libraries are used as in their manuals: pysteps with its …_init, …_accum and …_compute; `scores`
+with a contingency manager for each threshold, whose counts are added, and with its functions of
+errors. A missing library is skipped with a message. All give the same scores, except for pixels
+exactly at a threshold: an event for nowcast and `scores`, none for pysteps.
 """
 
 import os
@@ -58,15 +58,15 @@ Case = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass
 class Contestant:
-    """Adds a case to what it has; and gives the scores of all that it has."""
+    """Adds cases to its sums, and computes the scores of all cases so far."""
 
     add: Callable[[Case], None]
     scores: Callable[[], dict[str, NDArray[Any]]]
 
 
 def make_cases(number: int, leads: int, size: int) -> Iterator[Case]:
-    """Rain of a power-law spectrum within the reach of a radar, a quarter of it wet; forecasts
-    are worse the longer the lead.
+    """Make rain with a power-law spectrum within the range of a radar, a quarter of it wet;
+    forecasts get worse with lead time.
     """
     generator = np.random.default_rng(0)
     frequencies = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
@@ -202,21 +202,21 @@ def build_pysteps_fss() -> Contestant:
 
 
 def build_installed(builders: dict[str, Callable[[], Contestant]]) -> dict[str, Contestant]:
-    """The contestants whose libraries are there; the others are named, once."""
+    """Return the contestants whose libraries are installed; print the names of the others."""
     contestants = {}
     for name, build in builders.items():
         try:
             contestants[name] = build()
         except ImportError:
             print(
-                f"{name} is not installed, and nowcast not compared with it; `make oracles`"
+                f"{name} is not installed, so nowcast is not compared with it; `make oracles`"
                 " installs it."
             )
     return contestants
 
 
 def race(contestants: dict[str, Contestant], case: Case, backwards: bool) -> dict[str, float]:
-    """Seconds that each takes to add a case."""
+    """Return the seconds that each contestant takes to add a case."""
     seconds = {}
     for name in reversed(contestants) if backwards else contestants:
         started = time.perf_counter()
@@ -226,7 +226,7 @@ def race(contestants: dict[str, Contestant], case: Case, backwards: bool) -> dic
 
 
 def rows(what: str, rounds: Sequence[dict[str, float]]) -> list[str]:
-    """Rows of the table; nowcast, the first contestant, is 1."""
+    """Return the rows of the table; nowcast, the first contestant, is 1."""
     lines = []
     for name in rounds[0]:
         ratios = [one[name] / one["nowcast"] for one in rounds]
@@ -239,7 +239,7 @@ def rows(what: str, rounds: Sequence[dict[str, float]]) -> list[str]:
 
 
 def held_megabytes() -> float:
-    """What this process holds in memory now; its most so far where the system does not tell."""
+    """Return the memory of this process now, or its peak if the system does not report it."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20
@@ -249,7 +249,7 @@ def held_megabytes() -> float:
 
 
 def largest_difference(contestants: dict[str, Contestant]) -> dict[str, float]:
-    """Between the scores of nowcast and those of any other, by score."""
+    """Return the largest difference between nowcast and any other contestant, by score."""
     ours = contestants["nowcast"].scores()
     differences: dict[str, float] = {}
     for one in contestants.values():

@@ -1,4 +1,4 @@
-"""Copies of the radars at other pixel sizes and time steps: RAW COPIES."""
+"""Make copies of the radars' data with other pixel sizes and time steps: RAW COPIES."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from sources import COPIES, RADARS, SCORED_ONLY, VALIDATION, Copy, Radar
 from nowcast.periods import parse_period
 from nowcast.radar import open_grid
 
-MOST = 300.0  # mm/h; more is an echo that is not rain
+MOST = 300.0  # mm/h; higher values are not rain
 LAND_OF_THE_NETHERLANDS = slice(240, 592), slice(235, 513)
 CROPS = {
     # the middle of the United States, 3000 × 3000 of 7000 × 3500 pixels
@@ -36,7 +36,7 @@ def main(raw: Path, folder: Path) -> None:
 
 
 def copied(copy: Copy, raw: Path) -> xr.Dataset:
-    """The frames of a copy, (time, y, x) in mm/h, NaN = missing."""
+    """Return the frames of a copy, (time, y, x) in mm/h, NaN = missing."""
     radar = RADARS[copy.radar]
     grid = open_grid(str(raw / radar.path), **radar.settings)
     rates, times = grid["precipitation_rate"], grid["time"].values
@@ -69,7 +69,7 @@ def copied(copy: Copy, raw: Path) -> xr.Dataset:
 def backwards(
     frames: list[Frames], times: list[np.datetime64], radar: Radar
 ) -> tuple[list[Frames], list[np.datetime64]]:
-    """The frames of the days that are learned from, the last one first, gaps as they were."""
+    """Return the frames of the training days in reverse order, with the same gaps."""
     if radar.days is not None:
         days = parse_period("days", list(radar.days))
         kept = [k for k, time in enumerate(times) if time in days]
@@ -78,7 +78,7 @@ def backwards(
 
 
 def groups_of(times: NDArray[np.datetime64], minutes: float, copy: Copy) -> list[list[int]]:
-    """The frames that each frame of a copy is made of."""
+    """Return the indices of the frames from which each frame of a copy is made."""
     every = round(copy.minutes / minutes)
     step = np.timedelta64(round(minutes * 60), "s")
     ticks = ((times - times[0]) // step).tolist()
@@ -94,7 +94,7 @@ def groups_of(times: NDArray[np.datetime64], minutes: float, copy: Copy) -> list
 
 
 def resampled(frame: Frames, pixel_km: float) -> Frames:
-    """A frame of pixels of 1 km at another pixel size: averaged, or interpolated."""
+    """Average or interpolate a frame with pixels of 1 km to another pixel size."""
     if pixel_km == 1:
         return frame
     if pixel_km < 1:
@@ -108,7 +108,7 @@ def resampled(frame: Frames, pixel_km: float) -> Frames:
 
 
 def finer(frame: Frames, times: int) -> Frames:
-    """A frame interpolated to pixels so many times smaller."""
+    """Interpolate a frame to pixels so many times smaller."""
     rates = torch.from_numpy(frame)[None, None]
     missing = rates.isnan()
     enlarge = torch.nn.functional.interpolate
@@ -118,7 +118,7 @@ def finer(frame: Frames, times: int) -> Frames:
 
 
 def write(dataset: xr.Dataset, path: Path) -> None:
-    """Write a copy whole."""
+    """Write a copy completely or not at all."""
     size = dataset["precipitation_rate"].shape[1:]
     encoding = {"zlib": True, "complevel": 1, "chunksizes": (1, *size), "dtype": "float32"}
     temporary = path.with_suffix(".part")

@@ -1,8 +1,8 @@
 """Train the model that comes with nowcast: COPIES OUTPUT [--leave-out GROUP …] [--prepare].
 
-With `--untrained` nothing is learned: its calibration and cuts are those that the Lagrangian
-probability forecast has on the same validation days, a fair rival. With `--calibrate CHECKPOINT`
-nothing is learned either: the weights are those of the checkpoint, and are calibrated again.
+With `--untrained` the model is not trained: the result is the Lagrangian probability forecast with
+a calibration and cuts from the same validation days, a fair baseline. With `--calibrate CHECKPOINT`
+the weights of the checkpoint are only calibrated again.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def read_arguments() -> argparse.Namespace:
     given = parser.parse_args()
     left_out, best = set(given.leave_out), given.output / "best.pt"
     if not copies_without(left_out) or not validation_without(left_out):
-        parser.error("--leave-out: no radar is left to learn from or to validate on; name fewer.")
+        parser.error("--leave-out: no radar is left for training or for validation; name fewer.")
     if given.calibrate is not None and given.calibrate.resolve() == best.resolve():
         parser.error(f"--calibrate: {best} would be replaced; give another OUTPUT.")
     return given
@@ -101,7 +101,7 @@ def build(left_out: set[str], output: Path) -> Trainer:
     inputs = Inputs(mask=True, speed=True)
     torch.manual_seed(SEED)
     model = build_model(settings["model"], inputs.channels, 1, mask=inputs.mask)
-    for widths in (model.offsets, model.slopes):  # those learned on some radars suit others less
+    for widths in (model.offsets, model.slopes):  # if trained, they fit other radars less well
         widths.requires_grad_(False)
     optimizer = build_optimizer(model, **settings["optimizer"])
     steps = EPOCHS * sum(batches_of(copy) for copy in copies_without(left_out))
@@ -113,7 +113,7 @@ def build(left_out: set[str], output: Path) -> Trainer:
 
 
 def settings_of_run(left_out: set[str]) -> dict[str, Any]:
-    """What the checkpoint says of itself."""
+    """Return the configuration that is stored in the checkpoint."""
     usual = {key: value for key, value in default_values("train").items() if key != "hydra"}
     used = [name for name, radar in RADARS.items() if radar.group not in left_out]
     return {
@@ -143,8 +143,8 @@ def validation_without(left_out: set[str]) -> list[tuple[Copy, tuple[str, str] |
 
 
 def batches_of(copy: Copy) -> int:
-    """Batches of a copy in an epoch, by its share of the steps, one at least. What is left out
-    leaves the others as they are: the training is shorter.
+    """Return the batches of a copy in an epoch, by its share of the steps, at least one. Copies
+    left out make the training shorter; the other copies keep their batches.
     """
     return max(1, round(STEPS // EPOCHS * copy.share / sum(one.share for one in COPIES)))
 
@@ -180,7 +180,7 @@ def validation_windows(folder: Path, left_out: set[str], scaling: Scaling) -> Ma
 
 
 def opened(folder: Path, copy: Copy, days: tuple[str, str] | None) -> Any:
-    """The frames of a copy, the period that may be used, their motion, and the frames of a past."""
+    """Return the frames of a copy, its usable period, the motion, and the number of past frames."""
     grid = open_grid(str(folder / f"{copy.name}.nc"))
     times = grid["time"].values
     whole = Period(times[0], times[-1])

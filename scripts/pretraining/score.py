@@ -1,8 +1,8 @@
-"""Score trainings on radars that they have not seen: COPIES RAW OUTPUT NAME=CHECKPOINT …
+"""Score trained models on radars not used for training: COPIES RAW OUTPUT NAME=CHECKPOINT …
 
-Each event is scored whole by `nowcast evaluate`, unless OUTPUT holds its scores by these
-checkpoints. Two tables in Markdown are printed, means over lead times: the CSI at 0.5, 1, 2, 5 and
-10 mm/h, and the scores of probabilities.
+Each event is scored completely by `nowcast evaluate`, unless OUTPUT already contains its scores for
+these checkpoints. Two Markdown tables of means over lead times are printed: the CSI at 0.5, 1, 2, 5
+and 10 mm/h, and the scores of probabilities.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
-    """The scores of an event, which `nowcast evaluate` writes if they are not there yet."""
+    """Return the scores of an event; run `nowcast evaluate` if they do not exist yet."""
     checkpoints = ", ".join(f"{name}: {path}" for name, path in given.checkpoints)
     event, output = EVENTS[name], given.output / name
     if (output / "scores.nc").exists():
@@ -60,7 +60,7 @@ def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
 
 
 def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselines: str) -> None:
-    """Exit if the scores of a folder are of other checkpoints or baselines."""
+    """Exit if the scores in a folder are for other checkpoints or baselines."""
     scores = xr.load_dataset(folder / "scores.nc")
     wanted = {*checkpoints, *re.findall(r"[^][, ]+", baselines)}
     said = scores.attrs.get("checkpoint_sha256", "")
@@ -73,8 +73,8 @@ def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselin
 
 
 def skill_table(scored: Mapping[str, xr.Dataset]) -> str:
-    """The mean CSI over lead times of each forecast, at each threshold; in brackets the 95 %
-    interval at 1 mm/h where there are enough days to draw.
+    """Return a table of the mean CSI over lead times of each forecast at each threshold; in
+    brackets the 95 % interval at 1 mm/h (bootstrap over days), if the event has enough days.
     """
     names = [str(name) for name in next(iter(scored.values()))["forecast"].values]
     rows = [["radar", "cases", *names], ["---"] * (2 + len(names))]
@@ -89,8 +89,8 @@ def skill_table(scored: Mapping[str, xr.Dataset]) -> str:
 
 
 def probability_table(scored: Mapping[str, xr.Dataset]) -> str:
-    """CRPS in mm/h, Brier score at each threshold, and the distance from the diagonal of the
-    reliability diagram, of each forecast of probabilities.
+    """Return a table of CRPS in mm/h, Brier score at each threshold, and distance from the diagonal
+    of the reliability diagram, for each probability forecast.
     """
     rows = [["radar", "forecast", "CRPS", "Brier score × 1000", "reliability"], ["---"] * 5]
     for event, scores in scored.items():
@@ -104,7 +104,7 @@ def probability_table(scored: Mapping[str, xr.Dataset]) -> str:
 
 
 def short(values: xr.DataArray) -> str:
-    """Numbers from 0 to 1 with three decimals."""
+    """Return numbers from 0 to 1 with three decimals."""
     return " ".join(f"{value:.3f}".removeprefix("0") for value in values.values)
 
 

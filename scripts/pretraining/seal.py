@@ -1,6 +1,6 @@
-"""Put a trained model into the package, with its card: CHECKPOINT SCORES.
+"""Put a trained model into the package, with its model card: CHECKPOINT SCORES.
 
-SCORES is a Markdown file: scores of radars that the model has not seen, and how they were made.
+SCORES is a Markdown file with scores on radars not used for training, and how they were computed.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main(checkpoint: Path, scores: Path) -> None:
 
 
 def radars_of(path: str, checkpoint: Path) -> dict[str, Radar]:
-    """The radars that a checkpoint names as its data."""
+    """Return the radars that a checkpoint names as its data."""
     names = path.split(", ")
     if not set(names) <= RADARS.keys():
         raise SystemExit(f"{checkpoint}: its data are {path}; give a checkpoint of pretrain.py.")
@@ -74,7 +74,7 @@ def radars_of(path: str, checkpoint: Path) -> dict[str, Radar]:
 
 
 def validation_days(radars: Collection[str]) -> str:
-    """The days that chose, in words."""
+    """Return the validation days in words."""
     periods = [
         f"{' to '.join(dict.fromkeys(days))} ({copy.radar})"
         for copy, days in ((copy, days or RADARS[copy.radar].known) for copy, days, _ in VALIDATION)
@@ -84,7 +84,7 @@ def validation_days(radars: Collection[str]) -> str:
 
 
 def in_markdown(card: dict[str, object], scores: str, validated_on: str) -> str:
-    """The card for people."""
+    """Return the model card in Markdown."""
     rows = [f"| {one['radar']} | {one['days']} | {one['licence']} |" for one in card["trained_on"]]
     return "\n".join([
         "# The model that comes with nowcast", "",

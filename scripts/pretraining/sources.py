@@ -1,4 +1,4 @@
-"""The radars that the model learns from, their copies, and the shares of each in an epoch."""
+"""The radars on which the model is trained, their copies, and the share of each in an epoch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +9,12 @@ class Radar:
     """A radar's frames as published.
 
     Args:
-        group: of radars that are left out together.
-        path: below the folder of raw data; a glob.
-        about: which days, for the card.
-        known: first and last day that was learned from or validated on.
-        days: that are learned from, of a longer series; None: all.
-        licence: as stated by whoever published it.
+        group: group of radars that are left out together.
+        path: glob below the folder of raw data.
+        about: the days, for the model card.
+        known: first and last day used for training or validation.
+        days: training days of a longer series; None: all.
+        licence: as stated by the publisher.
         settings: how the files are read, as keys of `data`.
     """
 
@@ -116,13 +116,12 @@ class Copy:
 
     Args:
         radar: one of `RADARS`.
-        pixel_km: of the copy; the radars have about 1 km.
-        minutes: from one frame to the next.
-        how: 'mean' of the frames, or 'pick' of every n-th, from the first on; 'second': from the
-            second on; 'back': picked, from the last frame of the days to the first, so that what
-            grew shrinks.
-        lead_steps: of the windows that are learned from.
-        share: of the steps of an epoch, next to those of the others.
+        pixel_km: pixel size of the copy; the radars have about 1 km.
+        minutes: time step of the copy.
+        how: 'mean' of the frames; 'pick': every n-th frame, from the first on; 'second': every n-th
+            from the second on; 'back': picked, in reverse order, so that growing rain shrinks.
+        lead_steps: lead steps of the training windows.
+        share: share of the steps of an epoch, relative to those of the other copies.
     """
 
     radar: str
@@ -175,26 +174,26 @@ COPIES = (
     Copy("meteonet_se", 1, 5, "back", 10, 1),
     Copy("openrainer", 1, 15, "pick", 8, 1),
 )
-"""What is learned from."""
+"""Copies used for training."""
 
 SCORED_ONLY = (Copy("mrms", 2, 2, "pick", 9, 0),)
-"""Copies that are scored and not learned from."""
+"""Copies used only for scores."""
 
 VALIDATION = (
     (Copy("radolan", 1, 5, "pick", 24, 0), ("2018-05-16", "2018-05-16"), 12),
     (Copy("knmi2010", 1, 5, "pick", 24, 0), None, 2),
     (Copy("knmi2011", 1, 5, "pick", 24, 0), ("2011-09-10T21:05", "2011-09-11T00:30"), 1),
 )
-"""What chooses the epoch and fits the cuts: copy, days, frames from one window to the next."""
+"""Validation data, which choose the epoch and fit the cuts: copy, days, stride of windows."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Rain that a training is scored on, which has not seen it.
+    """An event for scores, not used for training.
 
     Args:
-        path: of the frames, with `{copies}` or `{raw}`.
-        settings: of `nowcast evaluate`.
+        path: path of the frames, with `{copies}` or `{raw}`.
+        settings: overrides of `nowcast evaluate`.
     """
 
     path: str
@@ -255,4 +254,4 @@ EVENTS = {
         ),
     ),
 }
-"""The radars that are left out of a training; and from 'mch2015' on others, which none has seen."""
+"""Radars that can be left out of the training; those from 'mch2015' on are never trained on."""

@@ -1,21 +1,19 @@
-"""A day of radar at speed, with all that goes wrong on such days: does `nowcast predict --watch`
-survive it?
+"""Soak test: does `nowcast predict --watch` survive a day of radar with many faults?
 
-    python scripts/soak/soak.py --checkpoint runs/demo/best.pt --data data/radolan.nc [--start
-    2018-05-16T00:00] [--cycles 288]
-        [--faults 0.25] [--seed 0] [--folder soak]
+    python scripts/soak/soak.py --checkpoint runs/demo/best.pt --data data/radolan.nc
+        [--start 2018-05-16T00:00] [--cycles 288] [--faults 0.25] [--seed 0] [--folder soak]
 
-Frames land one by one in a folder; a process watches it with the settings of
-operation/five_minutes.yaml. Faults are drawn at random. In the end a back-fill of the same period
-makes what can still be made, and the soak holds that
-  - every forecast is, byte for byte but for when it was made, that of an undisturbed run from the
-    frames that were there;
-  - every cycle without one has its reason in the log, and every spoilt file is named there;
-  - nothing else is in the folders;
-  - the process holds no more memory and no more files at the end than in the beginning;
+The day is played at high speed. Frames arrive one by one in a folder, which a process watches with
+the settings of operation/five_minutes.yaml. Faults are drawn at random. At the end a back-fill of
+the same period makes the forecasts that are still missing. The soak test checks that
+  - every forecast equals that of an undisturbed run from the available frames, byte for byte except
+    for its time of creation;
+  - every cycle without a forecast has a reason in the log, and every damaged file is named there;
+  - the folders contain nothing else;
+  - the process needs no more memory and no more open files at the end than at the beginning;
   - no cycle takes longer than `--patience`.
-Exit code 1 where one of these fails. Of the faults "disk full" needs the right to mount a small
-file system in memory.
+The exit code is 1 if one of these checks fails. The fault "disk full" needs permission to mount a
+small file system in memory.
 """
 
 import argparse
@@ -47,13 +45,13 @@ from soak_faults import KINDS, REACH, Plan, Time, frame_name, make_plan
 from soak_play import Play, Settings, StuckError, Watcher, environment
 
 STEP = Time(5, "m") - Time(0, "m")
-HISTORY = 12  # frames that are there before the first cycle
+HISTORY = 12  # frames that exist before the first cycle
 DISK_MEGABYTES = 128
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """A small file system in memory at `folder`; → whether it could be mounted."""
+    """Mount a small file system in memory at `folder`; yield whether that was possible."""
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "nowcast-soak", str(folder)]
     mounted = (
@@ -68,7 +66,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def fill(settings: Settings, folder: Path, times: Sequence[Time]) -> list[Line]:
-    """Forecast from each of these times but those that are there; → what the log says."""
+    """Make the missing forecasts of these times; return the lines of the log."""
     if times:
         words = settings.words(
             f"from={min(times):.16}", f"to={max(times):.16}", "output=forecasts/%Y%m%dT%H%MZ.nc",
@@ -83,7 +81,7 @@ def fill(settings: Settings, folder: Path, times: Sequence[Time]) -> list[Line]:
 
 
 def affected(plan: Plan, frames: set[Time]) -> list[Time]:
-    """Cycles whose forecast may depend on one of these frames."""
+    """Return the cycles whose forecast may depend on one of these frames."""
     return [at for at in plan.times if any(frame <= at <= frame + REACH * STEP for frame in frames)]
 
 
@@ -95,8 +93,8 @@ def reference(
     plan: Plan,
     known: Path | None,
 ) -> Path:
-    """An undisturbed run over all frames but those that lack; forecasts which these cannot
-    shape are taken as `known`.
+    """Run undisturbed over all frames except those in `lacking`; forecasts that do not depend on
+    these are copied from `known`.
     """
     folder.mkdir()
     faults.copy_frames(clean, folder / "radar", lacking)
@@ -113,7 +111,7 @@ def reference(
     ]
     if lacks:
         raise StuckError(
-            f"{folder}: the undisturbed run gave no {lacks[0]}, see log.jsonl and stderr.txt there"
+            f"{folder}: the undisturbed run made no {lacks[0]}; see log.jsonl and stderr.txt there"
         )
     return folder / "forecasts"
 
@@ -121,7 +119,7 @@ def reference(
 def expected_forecasts(
     settings: Settings, folder: Path, clean: Path, play: Play
 ) -> dict[Time, Path]:
-    """What each cycle should have forecast, from the frames that could be used when it ran."""
+    """Return the expected forecast of each cycle, from the frames that were usable when it ran."""
     plan = play.plan
     undisturbed = reference(settings, folder / "undisturbed", clean, set(), plan, None)
     usable = reference(settings, folder / "usable frames", clean, plan.unusable, plan, undisturbed)
@@ -146,7 +144,7 @@ def soak(
     share: float,
     seed: int,
 ) -> list[str]:
-    """Play the day, print what happened; → what was not as it should be."""
+    """Play the day, print a summary, and return the problems found."""
     folder = settings.folder
     played, clean = folder / "played", folder / "clean"
     before = [times[0] - k * STEP for k in range(HISTORY, 0, -1)]
@@ -183,8 +181,8 @@ def soak(
 
 
 def folders_hold_what_they_should(play: Play, before: Sequence[Time]) -> list[str]:
-    """The watched folder is as the player left it, and that of the forecasts has those that the
-    log speaks of, as far as they are kept, and latest.nc.
+    """Check that the watched folder contains exactly the frames that arrived, and the output folder
+    exactly the logged forecasts that are still kept, and latest.nc. Return the problems.
     """
     told = [line for line in read_lines(play.watcher.log) if line["outcome"] != "failed"]
     made = {at for at in play.plan.times if any(is_of(line, at) for line in told)}
@@ -200,13 +198,13 @@ def folders_hold_what_they_should(play: Play, before: Sequence[Time]) -> list[st
     problems += others_in(play.watcher.folder / "metrics", {"nowcast.prom"})
     status = play.watcher.folder / "status.json"
     tells = status.exists() and "last_cycle" in json.loads(status.read_text())
-    return problems + ["status.json tells of no cycle"] * (not tells)
+    return problems + ["status.json names no cycle"] * (not tells)
 
 
 def summarise(
     play: Play, live: Sequence[Line], afterwards: Sequence[Line], longest: int, mounted: bool
 ) -> None:
-    """Print what happened."""
+    """Print a summary."""
     plan, watcher = play.plan, play.watcher
     made = Counter(
         str(line["method"]) for line in live if line["outcome"] in ("forecast", "fallback")
@@ -219,7 +217,7 @@ def summarise(
     rows = [
         (
             "cycles",
-            f"{len(plan.times)}, of which {len(play.live)} were forecast as their frame landed",
+            f"{len(plan.times)}, {len(play.live)} forecast live, when their frame arrived",
         ),
         ("forecasts", _listed(made)),
         ("made by the back-fill", _listed(later)),
@@ -275,7 +273,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=120, help="seconds a cycle may take")
     arguments = parser.parse_args()
     if arguments.folder.exists():
-        parser.error(f"{arguments.folder}: is there already; choose another folder.")
+        parser.error(f"{arguments.folder}: exists already; choose another folder.")
     methods = ["model", "extrapolation", "persistence", "none"]
     settings = Settings(
         arguments.checkpoint,

@@ -1,5 +1,5 @@
-"""What the soak proves: each forecast is the one it should be, each lacking one has a reason,
-nothing else is there, nothing grows.
+"""The checks of the soak test: each forecast is correct, each missing one has a reason, no other
+files exist, and memory and open files do not grow.
 """
 
 import json
@@ -14,14 +14,14 @@ import numpy as np
 from soak_faults import SPOILT, Plan, Time, frame_name
 
 Line = Mapping[str, Any]
-"""What became of a cycle, as the log has it."""
+"""The outcome of a cycle: one line of the log."""
 
 _HISTORY = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ nowcast predict")
-# what a forecast says of files that it is not made of
+# attributes of a forecast that may name files from which it was not made
 _OF_FILES = {"attribute method_reason", "attribute input_source_files"}
-_CHECKSUM = 4  # bytes of the checksum that HDF5 keeps of the header in which the history stands
+_CHECKSUM = 4  # bytes of HDF5's checksum of the header that contains the history
 
-MAY_GROW = 0.05, 16 * 2**20  # of the memory held in the first quarter, and bytes
+MAY_GROW = 0.05, 16 * 2**20  # share of the memory in the first quarter, and bytes
 MAY_HOLD_MORE = 2  # file handles
 
 
@@ -30,21 +30,22 @@ def forecast_name(at: Time) -> str:
 
 
 def is_of(line: Line, at: Time) -> bool:
-    """Whether a line of the log is of the cycle from that time."""
+    """Return whether a line of the log belongs to the cycle at that time."""
     return str(line.get("forecast_reference_time"))[:16] == str(at)[:16]
 
 
 def read_lines(log: Path) -> list[Line]:
-    """The cycles that a log tells of. Errors: ValueError where it has a line that is no JSON."""
+    """Return the cycles in a log. Errors: ValueError if a line is not JSON."""
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     return [line for line in lines if "outcome" in line]
 
 
 def difference(one: Path, other: Path, disturbed: bool = False) -> str | None:
-    """How two forecast files differ, but for when each was made; None: in no byte and no value.
+    """Return how two forecast files differ, apart from their times of creation; None if no byte and
+    no value differs.
 
-    disturbed: whether files beside those of the forecast were spoilt, late or twice; what it says
-    of these may differ then.
+    disturbed: whether other files than those of the forecast were damaged, late or duplicated; the
+    attributes about files may differ then.
     """
     contents = [_HISTORY.sub(b"", path.read_bytes()) for path in (one, other)]
     here, there = _values(one), _values(other)
@@ -60,7 +61,7 @@ def difference(one: Path, other: Path, disturbed: bool = False) -> str | None:
 
 
 def _values(path: Path) -> dict[str, Any]:
-    """All that a NetCDF file says, but its history."""
+    """Return all attributes and variables of a NetCDF file, except its history."""
     with netCDF4.Dataset(path) as file:
         file.set_auto_maskandscale(False)
         stated = {
@@ -75,8 +76,8 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 def wrong_forecasts(plan: Plan, folder: Path, expected: Mapping[Time, Path]) -> list[str]:
-    """Forecasts that are not what they should be: absent, other than expected, or there
-    although their frame never was.
+    """Return the problems with forecasts: missing, different from the expected one, or made from a
+    frame that was not usable.
     """
     problems = []
     for at in plan.times:
@@ -96,8 +97,8 @@ def wrong_forecasts(plan: Plan, folder: Path, expected: Mapping[Time, Path]) -> 
 def unexplained(
     plan: Plan, expected: Iterable[Time], live: Sequence[Line], afterwards: Sequence[Line]
 ) -> list[str]:
-    """Cycles without a forecast that no line gives the reason of, and spoilt files that no line
-    names.
+    """Return the cycles without a forecast and without a logged reason, and the damaged files that
+    no line of the log names.
     """
     there = set(expected)
     problems = [
@@ -111,27 +112,27 @@ def unexplained(
     )
     for at, kind in plan.faults.items():
         if kind in SPOILT and frame_name(at) not in said and f"{at:.16}" not in said:
-            problems.append(f"{at:.16}: {kind}, of which no line of the log speaks")
+            problems.append(f"{at:.16}: {kind}, which no line of the log names")
     return problems
 
 
 def others_in(folder: Path, expected: Iterable[str]) -> list[str]:
-    """What else is in a folder, and what is not there."""
+    """Return the unexpected and the missing files of a folder."""
     found, wanted = {path.name for path in folder.iterdir()}, set(expected)
     return [f"{folder.name}/{name}: does not belong there" for name in sorted(found - wanted)] + [
-        f"{folder.name}/{name}: is gone" for name in sorted(wanted - found)
+        f"{folder.name}/{name}: is missing" for name in sorted(wanted - found)
     ]
 
 
 def quarters(values: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first and the last quarter."""
+    """Return the medians of the first and the last quarter."""
     length = max(1, len(values) // 4)
     return statistics.median(values[:length]), statistics.median(values[-length:])
 
 
 def growth(memory: Sequence[float], handles: Sequence[float]) -> list[str]:
-    """Whether a process holds more in the end than in the beginning: bytes of memory and
-    numbers of file handles after each cycle.
+    """Return a problem if memory in bytes or the number of file handles, both given after each
+    cycle, is larger at the end than at the beginning.
     """
     problems: list[str] = []
     if not memory:

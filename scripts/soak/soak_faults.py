@@ -1,5 +1,5 @@
-"""What goes wrong on a day of the soak, and how frames land: as whole files, by rename, in
-pieces, or spoilt.
+"""The faults of the soak test, and the ways in which frames arrive: at once, by rename, in pieces,
+or damaged.
 """
 
 import os
@@ -32,10 +32,10 @@ KINDS = (*RESTARTING, *OTHERS, *MISSING, *SPOILT)
 
 LATE_BY = 2  # cycles
 OUTAGE = 3  # frames in a row
-# frames before its reference time that may shape a forecast: the model's, and those from which a
-# gap is filled
+# number of frames before its reference time on which a forecast may depend: the input frames, and
+# those from which a gap is filled
 REACH = 8
-# frames that can be used by some cycles only; no forecast sees two of them
+# faults after which a frame is usable in some cycles only; no forecast depends on two of them
 _PASSING = ("late frame", "differing duplicate")
 _MOST_RESTARTS = 2
 
@@ -49,11 +49,11 @@ class Plan:
 
     @property
     def unusable(self) -> set[Time]:
-        """Frames that never come, or come spoilt."""
+        """Frames that never arrive, or arrive damaged."""
         return {at for at, kind in self.faults.items() if kind in (*MISSING, *SPOILT)}
 
     def late_at(self, cycle: Time) -> set[Time]:
-        """Frames that are not there yet while that cycle runs."""
+        """Return the frames that have not arrived yet when that cycle runs."""
         place = self.times.index(cycle)
         return {
             at
@@ -62,13 +62,13 @@ class Plan:
         }
 
     def is_disturbed(self, cycle: Time) -> bool:
-        """Whether there was a fault within reach of the forecast."""
+        """Return whether a fault is within reach of the forecast."""
         place = self.times.index(cycle)
         return any(at in self.faults for at in self.times[max(0, place - REACH) : place + 1])
 
     def doubtful_at(self, cycle: Time) -> set[Time]:
-        """Frames before that of the cycle which came twice and differ, so that neither is
-        believed any more.
+        """Return the earlier frames that arrived twice with different contents, so that neither is
+        used any more.
         """
         place = self.times.index(cycle)
         return {
@@ -79,14 +79,14 @@ class Plan:
 
 
 def make_plan(times: Iterable[Time], kinds: Iterable[str], share: float, seed: int) -> Plan:
-    """Faults at about that share of the cycles, all kinds alike, each at least once where there is
-    room.
+    """Draw faults for about that share of the cycles, equally often of each kind, and at least once
+    if possible.
 
-    Those that end the process are at most two of a kind and outside the middle half of the day, so
-    that one process lives through it and shows whether it grows.
+    Faults that end the process occur at most twice per kind, and outside the middle half of the
+    day, so that one process runs long enough to show whether it grows.
     """
     times, draw, faults = tuple(times), random.Random(seed), dict[int, str]()
-    kinds = [kind for kind in KINDS if kind in set(kinds)]  # the choosy ones first
+    kinds = [kind for kind in KINDS if kind in set(kinds)]  # most restricted kinds first
     free = set(range(1, len(times) - LATE_BY - 1))
     each = max(1, round(share * len(times) / max(1, len(kinds))))
     for kind in kinds:
@@ -117,9 +117,9 @@ def frame_name(at: Time) -> str:
 
 
 def split_frames(data: Path, folder: Path, times: Iterable[Time]) -> None:
-    """A file for each frame of a series, with a checksum, as it is stored there.
+    """Write a file for each frame of a series, unchanged, with a checksum.
 
-    Errors: KeyError where one is not in it.
+    Errors: KeyError if a frame is missing in the series.
     """
     folder.mkdir(parents=True)
     with xr.open_dataset(data, engine="netcdf4", mask_and_scale=False) as series:
@@ -145,7 +145,7 @@ def rain_of(frame: xr.Dataset) -> str:
 
 
 def spoil(kind: str, frame: Path) -> bytes:
-    """What lands in place of a whole frame."""
+    """Return the content that arrives instead of an intact frame."""
     whole = frame.read_bytes()
     if kind == "truncated file":
         return whole[: len(whole) * 3 // 5]
@@ -163,8 +163,8 @@ def spoil(kind: str, frame: Path) -> bytes:
 
 
 def _flipped(frame: Path, whole: bytes) -> bytes:
-    """Three bytes in the middle of the one chunk of rain; as it is not compressed, they are
-    found by what they hold.
+    """Flip three bytes in the middle of the only chunk of rain, which is found by its content
+    because it is not compressed.
     """
     with netCDF4.Dataset(frame) as file:
         file.set_auto_maskandscale(False)
@@ -201,7 +201,7 @@ def _shifted(frame: xr.Dataset) -> xr.Dataset:
 
 
 def far_off(frame: Path) -> bytes:
-    """The frame with a time far in the future."""
+    """Return the frame with a time far in the future."""
     return _changed(
         frame,
         lambda one: one.assign_coords(time=one["time"].copy(data=[Time("2099-01-01T00:00", "ns")])),
@@ -209,8 +209,8 @@ def far_off(frame: Path) -> bytes:
 
 
 def land(content: bytes, path: Path, draw: random.Random, pause: float = 0.04) -> None:
-    """As radar services do: written at once, or beside and renamed, or in pieces under its own
-    name.
+    """Write a file as radar services do: at once, under another name and then renamed, or in pieces
+    under its own name.
     """
     way = draw.choice(("at once", "renamed", "in pieces"))
     if way == "at once":
@@ -231,7 +231,7 @@ def land(content: bytes, path: Path, draw: random.Random, pause: float = 0.04) -
 
 
 def fill_disk(folder: Path) -> Path:
-    """Leave no byte free where `folder` is; → the file to remove."""
+    """Fill the file system of `folder`; return the file to remove afterwards."""
     ballast = folder / "ballast"
     with ballast.open("wb") as file:
         free = os.statvfs(folder)
@@ -247,13 +247,13 @@ def damage(path: Path) -> None:
 
 
 def mislead(link: Path) -> None:
-    """Let a link lead to a file that is not there, as after a restore of half a folder."""
+    """Let a link point to a missing file, as after an incomplete restore of a folder."""
     link.unlink(missing_ok=True)
     link.symlink_to("20010101T0000Z.nc")
 
 
 def copy_frames(source: Path, target: Path, without: set[Time]) -> None:
-    """The frames of a folder but these."""
+    """Copy the frames of a folder, except those in `without`."""
     names = {frame_name(at) for at in without}
     target.mkdir(parents=True)
     for path in source.iterdir():

@@ -1,5 +1,5 @@
-"""A day of the soak as it is played: the process that watches, the frames and faults that it
-meets, and what it says of them.
+"""Play a day of the soak test: run the watching process, deliver frames and faults, and read its
+log.
 """
 
 import os
@@ -24,8 +24,8 @@ TRY_LATER, INPUT_OUTPUT, STOPPED = 75, 74, 143
 
 @dataclass(frozen=True)
 class Settings:
-    """How the day is played. keep_hours: of the watching process. patience: seconds that a
-    cycle may take. more: overrides.
+    """Settings of the day. keep_hours: of the watching process. patience: seconds that a cycle may
+    take. more: further overrides.
     """
 
     checkpoint: Path
@@ -36,8 +36,8 @@ class Settings:
     more: Sequence[str] = ()
 
     def words(self, *more: str) -> list[str]:
-        """The command, to run in a folder that has `radar` in it; what shapes rain is the same
-        in all of them.
+        """Return the command, to run in a folder that contains `radar`. Settings that affect the
+        rain are the same in all commands.
         """
         own = [
             f"checkpoint={self.checkpoint.resolve()}", "data.path=radar/%Y%m%d_%H%M*.nc",
@@ -58,20 +58,20 @@ class Settings:
 
 
 class StuckError(Exception):
-    """A cycle that does not end in time, or a process that ended by itself."""
+    """A cycle did not end in time, or a process ended unexpectedly."""
 
 
 @dataclass
 class Watcher:
-    """The process that watches, and what it says."""
+    """The watching process and its log."""
 
     settings: Settings
     folder: Path
     output: str
     process: subprocess.Popen[bytes] | None = None
-    read: int = 0  # lines of its log
+    read: int = 0  # lines of its log read so far
     memory: list[list[int]] = field(default_factory=list)  # bytes after each cycle, of each process
-    # both from the first extrapolation on
+    # both recorded from the first extrapolation on
     handles: list[list[int]] = field(default_factory=list)
     has_opencv: bool = False
 
@@ -94,17 +94,17 @@ class Watcher:
         self.handles.append([])
 
     def end(self, by: signal.Signals) -> int:
-        """Stop it; → its exit code."""
+        """Stop the process; return its exit code."""
         assert self.process is not None
         self.process.send_signal(by)
         return self.process.wait(self.settings.patience)
 
     def wait_for(self, done: Callable[[Line], bool]) -> list[Line]:
-        """The new lines of its log up to one of a cycle that is `done`. Errors: StuckError."""
+        """Return the new lines of its log up to one that is `done`. Errors: StuckError."""
         assert self.process is not None
         until, seen = time.monotonic() + self.settings.patience, list[Line]()
         while time.monotonic() < until:
-            with suppress(ValueError):  # a line that is being written
+            with suppress(ValueError):  # a line not yet completely written
                 lines = read_lines(self.log)
                 seen, self.read = seen + lines[self.read :], len(lines)
             if any(done(line) for line in seen):
@@ -112,21 +112,21 @@ class Watcher:
                 return seen
             if self.process.poll() is not None:
                 raise StuckError(
-                    f"the process ended with exit code {self.process.returncode}, see"
+                    f"the process ended with exit code {self.process.returncode}; see"
                     f" {self.folder / 'stderr.txt'}"
                 )
             time.sleep(0.02)
         raise StuckError(
-            f"no cycle in {self.settings.patience:g} s that it waited for; the last:"
+            f"the expected cycle did not end within {self.settings.patience:g} s; the last line:"
             f" {seen[-1:] or 'none'}"
         )
 
     def sample(self) -> None:
         assert self.process is not None
         held = Path(f"/proc/{self.process.pid}")
-        if held.exists():  # elsewhere than on Linux nobody tells
+        if held.exists():  # only on Linux
             pages = int((held / "statm").read_text().split()[1])
-            # which it holds from the first extrapolation on
+            # OpenCV is loaded by the first extrapolation
             if not self.has_opencv and "cv2" in (held / "maps").read_text():
                 self.has_opencv = True
                 self.memory[-1].clear()
@@ -145,8 +145,8 @@ def succeeded(at: Time) -> Callable[[Line], bool]:
 
 @dataclass
 class Play:
-    """A day as it is played. kept: where each forecast is copied to as it is published. live:
-    cycles that were forecast when their frame landed.
+    """The run of a day. kept: folder to which each forecast is copied when it is published. live:
+    cycles that were forecast when their frame arrived.
     """
 
     plan: Plan
@@ -158,7 +158,7 @@ class Play:
     landed: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    # late frames, by the cycle before which they land
+    # late frames, by the cycle before which they arrive
     pending: dict[Time, Time] = field(default_factory=dict)
 
     @property
@@ -192,7 +192,7 @@ class Play:
         )
 
     def whole(self, at: Time) -> None:
-        """The frame lands, and its forecast is there, and latest.nc leads to it."""
+        """Deliver the frame, and check its forecast and latest.nc."""
         self.land(at)
         self.keep(at)
 
@@ -202,7 +202,7 @@ class Play:
         shutil.copyfile(path, self.kept / path.name)
         self.live.add(at)
         if latest.resolve() != path.resolve():
-            self.problems.append(f"{at:.16}: latest.nc leads to {latest.resolve().name}")
+            self.problems.append(f"{at:.16}: latest.nc points to {latest.resolve().name}")
 
     def restart(self, by: signal.Signals) -> None:
         code, wanted = self.watcher.end(by), STOPPED if by == signal.SIGTERM else -by
@@ -212,7 +212,7 @@ class Play:
         self.watcher.start()
 
     def suffer(self, kind: str, at: Time) -> None:
-        """One fault of that kind, at that cycle."""
+        """Play one fault of that kind at that cycle."""
         if kind in MISSING:
             return
         if kind in SPOILT:
@@ -226,7 +226,7 @@ class Play:
             self.suffer_beside(kind, at)
 
     def suffer_restart(self, kind: str, at: Time) -> None:
-        if kind == "damaged forecast":  # found by the process that comes after
+        if kind == "damaged forecast":  # found by the next process
             self.whole(at)
             faults.damage(self.forecasts / forecast_name(at))
             self.restart(signal.SIGTERM)
@@ -241,9 +241,7 @@ class Play:
         self.keep(at)
 
     def suffer_beside(self, kind: str, at: Time) -> None:
-        """A fault of something else than the frame of the cycle, which may well be forecast
-        from.
-        """
+        """Play a fault that does not damage the frame of the cycle, so it can be forecast."""
         frame, stem = self.clean / frame_name(at), frame_name(at).removesuffix(".nc")
         if kind == "future frame":
             self.land(at, faults.far_off(frame), f"20990101_0000_{stem}.nc")

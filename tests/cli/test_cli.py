@@ -146,7 +146,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["predict", "data.path=x.nc"], 66, "x.nc: no such file or folder"),
         (["predict", "checkpoint=none.pt", "data.path=x.nc"], 66, "none.pt: no such checkpoint"),
         (["train", "device=tpu"], 78, "device: 'tpu' is not one of auto, cpu, cuda"),
-        (["train", "device=cuda:99", "output=out"], 69, "device: 'cuda:99' was asked for and PyTorch sees"),
+        (["train", "device=cuda:99", "output=out"], 69, "device: 'cuda:99' was requested, but PyTorch sees"),
         (["describe", "model=nope"], 78, "Could not find 'model/nope'"),
         (["describe", "grid_size=[100]"], 78, "grid_size: give height and width"),
         (["describe", "batch_size=0"], 78, "batch_size: must be at least 1"),

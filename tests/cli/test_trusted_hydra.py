@@ -325,4 +325,4 @@ def test_one_flipped_bit_of_a_checkpoint_ends_predict_in_one_line(
         "device=cpu",
     )
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (65, 1), outcome.err
-    assert "other.pt: damaged (its checksum is another)" in outcome.err
+    assert "other.pt: damaged (its checksum is wrong)" in outcome.err

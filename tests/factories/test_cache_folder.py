@@ -51,5 +51,8 @@ def test_damaged_motion_is_refused_in_one_line(
     made = train(f"output={tmp_path}/other", f"training.workers={workers}")
     assert made.code == 65
     said = made.err.splitlines()[-1]
-    assert said.startswith(f"nowcast: {motion}: this motion is damaged (") and "Traceb" not in said
-    assert said.endswith("; delete it, and it is estimated again.")
+    assert (
+        said.startswith(f"nowcast: {motion}: this motion file is damaged (")
+        and "Traceb" not in said
+    )
+    assert said.endswith("; delete it to have it estimated again.")

@@ -46,9 +46,9 @@ FAULTS = [
     Fault("no HOME", "HOME is not set", 0, "", environment={"HOME": None}, made=equal),
     Fault("LANG=C", "and nothing else", 0, "", environment={"LANG": "C", "PYTHONUTF8": "0",
     "PYTHONCOERCECLOCALE": "0"}, made=equal, often=False), Fault("CUDA asked and absent",
-    "device=cuda", 69, "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*PREDICT,
+    "device=cuda", 69, "device: 'cuda' was requested, but PyTorch sees no GPU", words=(*PREDICT,
     "device=cuda")), Fault("CUDA asked and absent", "of training", 69,
-    "device: 'cuda' was asked for and PyTorch sees no GPU", words=(*TRAIN, "device=cuda"),
+    "device: 'cuda' was requested, but PyTorch sees no GPU", words=(*TRAIN, "device=cuda"),
     often=False),
 ]  # fmt: skip
 

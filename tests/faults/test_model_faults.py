@@ -104,7 +104,7 @@ FAULTS = [
         flooded, words=(*PREDICT, "max_wet_ratio=30"),
     ),
     Fault("hostile pickle", "in the way that torch saves", 65,
-    "holds more than weights and plain values", in_torchs_way), Fault("hostile pickle", "alone", 65,
+    "contains more than weights and plain values", in_torchs_way), Fault("hostile pickle", "alone", 65,
     "best.pt: not a checkpoint", put(pickle.dumps(Hostile())), often=False),
     Fault("truncated checkpoint", "half of it", 65, "best.pt: not a checkpoint, or cut short", cut),
     Fault("empty checkpoint", "0 bytes", 65, "best.pt: not a checkpoint, or cut short", put(b""),

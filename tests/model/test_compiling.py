@@ -73,7 +73,7 @@ def test_a_folder_that_is_not_private_is_not_used(home, make, caplog):
     with caplog.at_level(logging.INFO, logger="nowcast"):
         folder = compiling.private_folder()
     assert home not in folder.parents and mode(folder) == 0o700
-    assert "kept for this process only" in caplog.text
+    assert "cached for this process only" in caplog.text
 
 
 def test_a_folder_of_another_user_is_not_used(home, monkeypatch):

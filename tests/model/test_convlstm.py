@@ -315,11 +315,11 @@ def test_states_for_another_number_of_layers_are_refused():
 
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4, 5), (3, 4, 5), (2, 2, 3, 1, 4, 5)])
 def test_frames_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match="frames: .* wanted, not"):
+    with pytest.raises(ValueError, match="frames: must .*, not"):
         ConvLSTM(1, 2, 3)(torch.zeros(shape))
-    with pytest.raises(ValueError, match="frames: there is nothing in a tensor of shape"):
+    with pytest.raises(ValueError, match="frames: a tensor of shape .* is empty"):
         ConvLSTM(1, 2, 3)(torch.zeros(1, 0, 1, 4, 5))
-    with pytest.raises(ValueError, match=r"frame: \(b, 1, \*grid\) of 2 axes is wanted"):
+    with pytest.raises(ValueError, match=r"frame: must be \(b, 1, \*grid\) with 2 grid axes"):
         ConvLSTMCell(1, 2, 3)(torch.zeros(shape))
 
 
@@ -527,7 +527,7 @@ def test_peepholes_a_pixel_refuse_a_grid_of_another_size_and_say_what_to_do(laye
     with pytest.raises(
         ValueError,
         match=(
-            r"\(4, 5\) pixels, and these have \(5, 4\)\. Give grid_size=.*or take"
+            r"\(4, 5\) pixels, but these have \(5, 4\)\. Set grid_size .*or use"
             r" peephole='channel'"
         ),
     ):
@@ -561,7 +561,7 @@ def test_the_number_of_parameters_counts_as_on_paper():
 
 WRONG = [
     ({"hidden_channels": [2, 3], "num_layers": 3},
-    "hidden_channels: give one value, or a list of one for each layer"), ({"hidden_channels": []},
+    "hidden_channels: give one value, or a list with one per layer"), ({"hidden_channels": []},
     "hidden_channels: give one"), ({"num_layers": 0}, "hidden_channels: give one"),
     ({"kernel_size": [3, 5], "num_layers": 3}, "kernel_size: give one"),
     ({"kernel_size": [3, 5]}, "kernel_size: give one"),
@@ -574,19 +574,19 @@ WRONG = [
     ({"hidden_channels": 0}, "hidden_channels 1 or more"),
     ({"input_channels": -1}, "input_channels must be 0 or more"),
     ({"proj_size": -1}, "proj_size: must be 0"),
-    ({"dropout": 1.0}, "dropout: a share of 0 or more and below 1"),
-    ({"input_dropout": -0.1}, "input_dropout: a share"),
-    ({"recurrent_dropout": 1.5}, "recurrent_dropout: a share"),
+    ({"dropout": 1.0}, "dropout: must be at least 0 and below 1"),
+    ({"input_dropout": -0.1}, "input_dropout: must be"),
+    ({"recurrent_dropout": 1.5}, "recurrent_dropout: must be"),
     ({"padding": "causal"}, "padding: 'same' or 'valid', not 'causal'"),
     ({"peephole": "all"}, "peephole: 'none', 'channel' or 'pixel', not 'all'"),
-    ({"activation": "tan"}, "'tan' is no activation; choose tanh, sigmoid, hard_sigmoid"),
-    ({"recurrent_activation": "tan"}, "'tan' is no activation"),
+    ({"activation": "tan"}, "'tan' is not an activation; choose tanh, sigmoid, hard_sigmoid"),
+    ({"recurrent_activation": "tan"}, "'tan' is not an activation"),
     ({"input_init": "he"}, "input_init: 'he' is not one of uniform, glorot, orthogonal"),
     ({"recurrent_init": "he"}, "recurrent_init: 'he'"),
     ({"unit_forget_bias": True, "bias": False}, "unit_forget_bias: needs bias=True"),
     ({"bidirectional": True, "go_backwards": True},
-    "bidirectional: .* neither go_backwards nor stateful"), ({"bidirectional": True,
-    "stateful": True}, "bidirectional: .* neither go_backwards nor stateful"),
+    "bidirectional: .* with go_backwards or stateful"), ({"bidirectional": True,
+    "stateful": True}, "bidirectional: .* with go_backwards or stateful"),
 ]  # fmt: skip
 
 

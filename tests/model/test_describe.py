@@ -261,5 +261,5 @@ def test_the_model_is_left_as_it_is() -> None:
 
 
 def test_frames_that_do_not_fit_are_the_models_to_refuse() -> None:
-    with pytest.raises(ValueError, match="frames: of"):
+    with pytest.raises(ValueError, match="frames: must be"):
         describe(FCLSTMForecaster(1, [2], [4, 4]), (1, 2, 1, 5, 4), 2)

@@ -295,7 +295,7 @@ def test_with_feedback_a_grid_of_any_size_goes_in_and_comes_out(size):
 
 
 def test_a_model_without_feedback_refuses_true_frames():
-    with pytest.raises(ValueError, match="feeds no frame back"):
+    with pytest.raises(ValueError, match="does not feed frames back"):
         small_model()(movie(), 3, movie(t=3))
 
 

@@ -139,7 +139,7 @@ def test_every_parameter_is_trained_and_every_frame_counts():
 
 
 def test_it_refuses_true_frames_and_has_a_sigmoid():
-    with pytest.raises(ValueError, match="feeds no frame back"):
+    with pytest.raises(ValueError, match="does not feed frames back"):
         small_model()(movie(), 3, movie(t=3))
     torch.testing.assert_close(
         small_model(activation="sigmoid")(movie(), 3), torch.sigmoid(small_model()(movie(), 3))

@@ -128,7 +128,7 @@ def test_without_peepholes_steps_and_a_missing_input_are_refused(arguments):
 
 
 def test_other_vectors_and_states_are_refused():
-    with pytest.raises(ValueError, match="frames: 3 channels are wanted, not 2"):
+    with pytest.raises(ValueError, match="frames: must have 3 channels, not 2"):
         FCLSTM(3, 4)(torch.zeros(1, 5, 2))
     with pytest.raises(ValueError, match=r"h_0 .* \(2, 4\), not \(1, 4\)"):
         FCLSTM(3, 4)(torch.zeros(2, 5, 3), (torch.zeros(1, 1, 4), torch.zeros(1, 2, 4)))
@@ -178,7 +178,7 @@ def test_every_parameter_is_trained_and_every_frame_counts():
 
 
 def test_it_refuses_true_frames_and_has_a_sigmoid():
-    with pytest.raises(ValueError, match="feeds no frame back"):
+    with pytest.raises(ValueError, match="does not feed frames back"):
         small_model()(movie(), 3, movie(t=3))
     torch.testing.assert_close(
         small_model(activation="sigmoid")(movie(), 3), torch.sigmoid(small_model()(movie(), 3))

@@ -127,7 +127,7 @@ def test_packed_sequences_go_in_and_out_as_in_torchs_lstm(options, sort):
 
 
 def test_a_packed_sequence_of_other_frames_is_refused():
-    with pytest.raises(ValueError, match=r"frame: \(b, 3, \*grid\) of 2 axes is wanted"):
+    with pytest.raises(ValueError, match=r"frame: must be \(b, 3, \*grid\) with 2 grid axes"):
         ConvLSTM(3, 4, 3)(pack_sequence([noise(2, 5, 4, 4)]))
 
 
@@ -259,7 +259,7 @@ def test_dropout_is_between_all_layers_and_only_there():
     assert (output > 1e-6).float().mean().item() == pytest.approx(0.25, abs=2e-2)
     assert (hidden[0] == 1).all()  # states are before the dropout
     with pytest.warns(
-        UserWarning, match="dropout=0.5: is between layers, so it does nothing with one layer"
+        UserWarning, match="dropout=0.5: acts between layers, so it does nothing with one layer"
     ):
         assert_same(wired(1, dropout=0.5)(ones)[0], ones)
     last = wired(2, dropout=0.5)
@@ -409,7 +409,7 @@ def test_gradients_of_a_padded_batch_are_those_of_its_sequences(options):
     "lengths", [[3], [1, 2, 3], [0, 3], [1, 4], torch.tensor([[1, 2]])], ids=in_words
 )
 def test_lengths_that_do_not_fit_are_refused(lengths):
-    with pytest.raises(ValueError, match="lengths: give 2 numbers from 1 to 3, one a sequence"):
+    with pytest.raises(ValueError, match="lengths: give 2 numbers from 1 to 3, one per sequence"):
         ConvLSTM(1, 2, 3)(torch.zeros(2, 3, 1, 4, 4), lengths=lengths)
 
 

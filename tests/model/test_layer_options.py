@@ -386,7 +386,7 @@ def test_effective_steps_are_the_steps_returned():
 
 @pytest.mark.parametrize("steps", [[5], [-1], [0, 7]])
 def test_effective_steps_that_there_are_not_are_refused(steps):
-    with pytest.raises(ValueError, match="effective_steps: 5 steps are counted from 0 to 4, not"):
+    with pytest.raises(ValueError, match="effective_steps: must be from 0 to 4 for 5 steps, not"):
         ConvLSTM(1, 2, 3)(torch.zeros(1, 5, 1, 4, 5), effective_steps=steps)
 
 
@@ -395,7 +395,7 @@ def test_effective_steps_are_refused_where_no_steps_are_returned():
         (ConvLSTM(1, 2, 3, return_sequences=False), torch.zeros(1, 5, 1, 4, 5)),
         (ConvLSTM(1, 2, 3), pack_sequence([torch.zeros(5, 1, 4, 5)])),
     ):
-        with pytest.raises(ValueError, match="effective_steps: there are none"):
+        with pytest.raises(ValueError, match="effective_steps: not available"):
             layer(frames, effective_steps=[0])
 
 
@@ -409,7 +409,7 @@ def test_less_than_one_step_is_refused(steps):
 
 def test_a_sequence_where_a_frame_is_to_be_repeated_is_refused():
     with pytest.raises(
-        ValueError, match=r"one frame \(b, c, \*grid\) to repeat of 2 spatial axes is wanted"
+        ValueError, match=r"must be one frame \(b, c, \*grid\) to repeat with 2 spatial axes"
     ):
         ConvLSTM(1, 2, 3)(torch.zeros(1, 3, 1, 4, 5), steps=3)
 

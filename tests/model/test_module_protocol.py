@@ -272,7 +272,7 @@ def test_a_graph_made_by_fx_is_the_layer():
 
 
 def test_fx_alone_refuses_the_layer():
-    with pytest.raises(ValueError, match="cannot follow a recurrent layer; make it a leaf"):
+    with pytest.raises(ValueError, match="cannot trace a recurrent layer; make it a leaf"):
         torch.fx.symbolic_trace(build("layer"))
 
 

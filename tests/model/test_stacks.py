@@ -43,7 +43,7 @@ def test_forecasts_are_fed_back_and_true_frames_in_their_place() -> None:
 
 @pytest.mark.parametrize("steps", [2, 4])
 def test_a_guide_of_another_length_than_the_forecast_is_refused(steps) -> None:
-    with pytest.raises(ValueError, match="guide: must be of shape"):
+    with pytest.raises(ValueError, match="guide: must have shape"):
         roll_out(counter, frame(1.0), torch.zeros(1, 1, 1, 1, 1), 3, torch.ones(1, steps, 1, 1, 1))
     with pytest.raises(ValueError, match="lead_steps: must be 1 or more"):
         roll_out(counter, frame(1.0), torch.zeros(1, 1, 1, 1, 1), 0, None)

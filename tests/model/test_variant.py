@@ -62,13 +62,15 @@ def test_converters_give_and_take_a_layer_by_value() -> None:
 
 
 def test_one_thing_given_both_ways_is_refused() -> None:
-    words = r"variant: is given, and so is bias, stride; give all in Variant\(...\), or all as key"
+    words = (
+        r"variant: given together with bias, stride; put all in Variant\(...\), or give all as key"
+    )
     with pytest.raises(ValueError, match=words):
         ConvLSTM(1, 2, 3, variant=Variant(), bias=True, stride=1)
 
 
 def test_an_argument_that_there_is_not_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="^biass: is no argument of a ConvLSTM"):
+    with pytest.raises(TypeError, match="^biass: not an argument of a ConvLSTM"):
         ConvLSTM(1, 2, 3, biass=True)
     with pytest.raises(TypeError, match="positional"):
         ConvLSTM(1, 2, 3, 1, 5)

@@ -12,7 +12,7 @@ def test_between_two_thresholds_probabilities_are_interpolated_in_the_logarithm(
 
 
 def test_a_threshold_outside_the_ladder_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"threshold 0\.5 lies outside of 1 to 4 mm/h"):
+    with pytest.raises(ValueError, match=r"threshold 0\.5 is outside of 1 to 4 mm/h"):
         Probabilities((1.0, 4.0), torch.zeros(1, 1, 2, 1, 1)).at([0.5])
 
 

@@ -51,7 +51,7 @@ def test_all_channels_by_hand() -> None:
 
 
 def test_frames_of_other_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 channels are wanted"):
+    with pytest.raises(ValueError, match="frames must have 3 channels"):
         Inputs(beside=CLOCK).frames(torch.zeros(1, 2, 1, 3, 3), SCALING)
 
 

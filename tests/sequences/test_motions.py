@@ -115,7 +115,7 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path, cut: int) -> None:
     [path] = tmp_path.rglob("motion*")
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(
-        DataError, match=r"this motion is damaged .*; delete it, and it is estimated"
+        DataError, match=r"this motion file is damaged .*; delete it to have it estimated"
     ):
         motion_of(*series)
     path.unlink()
@@ -137,7 +137,9 @@ def test_motion_that_is_no_number_is_refused_where_it_is_read(
         motion = motion_of(*series)
         np.testing.assert_array_equal(motion[6], whole[6])
         for key in (7, slice(4, 9), [2, 7], slice(None)):
-            with pytest.raises(DataError, match=rf"{path.name}: this motion is damaged .*; delete"):
+            with pytest.raises(
+                DataError, match=rf"{path.name}: this motion file is damaged .*; delete"
+            ):
                 motion[key]
 
 

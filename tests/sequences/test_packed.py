@@ -211,7 +211,7 @@ def test_a_damaged_series_is_refused_in_words(rates, tmp_path, damage, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(
         DataError,
-        match=r"frames.npy: this unpacked series is damaged .* delete .*, which is made anew.",
+        match=r"frames.npy: this unpacked series is damaged .* delete .* to have it made again.",
     ):
         pack(grid_of(rates), ALWAYS, tmp_path, "a")
 

@@ -30,9 +30,9 @@ def test_a_scene_says_its_rates_times_and_place() -> None:
         ({"timestep": 2 * FIVE}, "not 10 minutes apart"),
         ({"missing": np.zeros(2, bool)}, r"missing \(2,\)"),
         ({"filled": np.zeros(2, bool)}, r"filled \(2,\)"),
-        ({"beside": {"cloud": FIELD[:2]}}, "fields beside have t frames"),
+        ({"beside": {"cloud": FIELD[:2]}}, "fields in `beside` must have t frames"),
         ({"beside": {"cloud": FIELD[:, 1:]}}, r"cloud is \(3, 7, 9\)"),
-        ({"ahead": {"a": FIELD, "b": FIELD[:2]}}, "fields ahead one for each lead"),
+        ({"ahead": {"a": FIELD, "b": FIELD[:2]}}, "fields in `ahead` one for each lead"),
         ({"ahead": {"a": FIELD[:, :2]}}, r"a is \(3, 2, 9\)"),
     ],
 )

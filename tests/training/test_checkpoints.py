@@ -263,7 +263,7 @@ def test_a_digest_cut_off_does_not_make_it_an_older_checkpoint(path) -> None:
     without[-2:] = b"\0\0"
     path.write_bytes(without)
     assert zipfile.ZipFile(path).testzip() is None
-    refused(path, "damaged .*lacks its checksum")
+    refused(path, "damaged .*its checksum is missing")
 
 
 def test_what_follows_the_digest_or_is_repeated_is_no_checkpoint(path) -> None:
@@ -323,7 +323,7 @@ def test_an_archive_that_swells_is_refused_before_it_is_unpacked(path, monkeypat
     assert path.stat().st_size < 2**16
     monkeypatch.setattr(zipfile.ZipFile, "open", None)  # would fail if it were called
     monkeypatch.setattr(torch, "load", None)
-    refused(path, "which is not compressed")
+    refused(path, "which would be uncompressed")
 
 
 def test_members_that_share_their_bytes_are_refused(path) -> None:
@@ -334,7 +334,7 @@ def test_members_that_share_their_bytes_are_refused(path) -> None:
         content[entry + 20 : entry + 28] = struct.pack("<II", len(content), len(content))
         entry += 46 + sum(struct.unpack_from("<HHH", content, entry + 28))
     path.write_bytes(content)
-    refused(path, "which is not compressed|cut short")
+    refused(path, "which would be uncompressed|cut short")
 
 
 def test_a_pickle_that_makes_no_sense_is_refused(path) -> None:
@@ -387,7 +387,7 @@ def test_a_checkpoint_of_an_earlier_schema_is_migrated_step_by_step(path, monkey
 
     before = [read_checkpoint(old) for old in OLD]
     monkeypatch.setattr(checkpoints, "SCHEMA", checkpoints.SCHEMA + 1)
-    with pytest.raises(DataError, match="no checkpoint of schema 3, as it says"):
+    with pytest.raises(DataError, match="not a valid checkpoint of schema 3, which it names"):
         read_checkpoint(OLD[-1])
     monkeypatch.setitem(migrations.MIGRATIONS, checkpoints.SCHEMA - 1, halve)
     for old, was in zip(OLD, before, strict=True):
@@ -425,7 +425,7 @@ def test_schema_1_is_what_the_same_training_left_as_schema_2() -> None:
 )
 def test_what_is_no_checkpoint_of_its_schema_is_refused(path, changes) -> None:
     torch.save({**torch.load(OLD[0], weights_only=True), **changes}, path)
-    refused(path, rf"no checkpoint of schema {changes['schema']}, as it says")
+    refused(path, rf"not a valid checkpoint of schema {changes['schema']}, which it names")
 
 
 @each_landed
@@ -470,7 +470,7 @@ def test_a_training_of_a_landed_version_goes_on(
     words += [] if "0.1.0" in old.name else ["data.zr=[200.0,1.6]"]
     outcome = run(*words, "training.epochs=3")
     assert outcome.code == 0, outcome.err
-    assert "going on with other settings: training.epochs 2 → 3\n" in outcome.err
+    assert "resuming with other settings: training.epochs 2 → 3\n" in outcome.err
     assert read_checkpoint("run/last.pt")["progress"]["epoch"] == 3
 
 

@@ -64,7 +64,7 @@ def test_a_loss_that_nobody_adds_is_refused_with_those_that_there_are(
     ("code", "fault"),
     [
         ("import no_such_library", "No module named 'no_such_library'"),
-        ("fourth = 4", "no function"),
+        ("fourth = 4", "not a function"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(

@@ -203,7 +203,7 @@ def test_a_logger_that_cannot_begin_ends_a_new_training_before_its_first_step(
     build_trainer, showers, tmp_path
 ) -> None:
     notes = Notebook()
-    with pytest.raises(InputOutputError, match=r"loggers: logger_1 cannot begin \(OSError: no ser"):
+    with pytest.raises(InputOutputError, match=r"loggers: logger_1 cannot start \(OSError: no ser"):
         fitted(build_trainer(tmp_path), showers, notes, Failing("start", OSError("no\nserver")))
     assert [one[0] for one in notes.told] == ["start", "finish"]
     assert not list(tmp_path.iterdir())
@@ -229,7 +229,7 @@ def test_a_logger_that_fails_is_left_out_with_one_line_and_the_training_goes_on(
     said = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert said == [
         f"the logger logger_0 failed to {method} (OSError: [Errno 28] No space left on device);"
-        " the training goes on without it"
+        " the training continues without it"
     ]
     assert [one[0] for one in failing.told][-calls:] == [method] * calls  # and nothing after it
     assert notes.steps_of("train/loss") == list(range(1, 13)) and notes.told[-1] == ("finish",)
@@ -301,9 +301,9 @@ def test_the_logger_of_a_package_watches_a_training(
     ("code", "fault"),
     [
         ("import no_such_library", "No module named 'no_such_library'"),
-        ("Lines = 4", "cannot begin (TypeError: 'int' object is not callable)"),
+        ("Lines = 4", "cannot start (TypeError: 'int' object is not callable)"),
         (PACKAGE.replace("finish", "end"), "has no method finish"),
-        ("def Lines(): raise OSError('no server')", "cannot begin (OSError: no server)"),
+        ("def Lines(): raise OSError('no server')", "cannot start (OSError: no server)"),
     ],
 )
 def test_a_logger_that_cannot_be_used_is_refused_before_frames_are_read(

@@ -454,7 +454,7 @@ def test_other_frames_than_those_of_the_checkpoint_are_told(
     for digest in ("a", "b"):
         trainer.data = {"sha256": digest}
         say_what_changed(trainer, checkpoint, [])
-        assert ["going on with other data" in record.message for record in caplog.records] == [
+        assert ["resuming with other data" in record.message for record in caplog.records] == [
             True
         ] * (digest == "b")
 
@@ -635,7 +635,7 @@ def test_an_infinite_loss_before_any_checkpoint_says_that_there_is_none(
 ) -> None:
     trainer = build_trainer(tmp_path, loss=Scripted(1, lambda value: value / 0))
     with pytest.raises(
-        InternalError, match=r"not finite in epoch 1, step 1; no checkpoint had been written yet"
+        InternalError, match=r"not finite in epoch 1, step 1; no checkpoint has been written yet"
     ):
         trainer.fit(showers(), showers(), StopRequest())
     assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def test_one_gpu_of_several_can_be_chosen_and_its_own_numbers_are(
 def test_a_gpu_beyond_the_last_is_refused(monkeypatch, gpus, there) -> None:
     see_gpus(monkeypatch, *gpus * [(9, 0)])
     with pytest.raises(
-        DeviceError, match=f"device: 'cuda:7' was asked for and PyTorch {there}"
+        DeviceError, match=f"device: 'cuda:7' was requested, but PyTorch {there}"
     ) as refused:
         choose_precision("cuda:7", "auto")
     assert refused.value.exit_code == 69
@@ -92,7 +92,7 @@ def test_a_device_that_is_absent_is_refused_in_one_line(monkeypatch, device) -> 
     see_gpus(monkeypatch)
     with pytest.raises(
         DeviceError,
-        match=f"device: '{device}' was asked for and PyTorch sees no .*GPU; use device=cpu",
+        match=f"device: '{device}' was requested, but PyTorch sees no .*GPU; use device=cpu",
     ) as refused:
         choose_precision(device, "fp32")
     assert refused.value.exit_code == 69

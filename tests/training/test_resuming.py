@@ -144,7 +144,7 @@ def test_a_run_that_ended_early_says_so_each_time_and_does_nothing(
     assert (outcome.code, sha256(last)) == (0, before)
     said = (
         "nothing to train: ended early after epoch 2 of 9: validation has not improved since epoch"
-        " 1; to go on, raise training.patience=1\n"
+        " 1; to continue, raise training.patience=1\n"
     )
     assert said in outcome.err
     assert json.loads(Path("run/summary.json").read_text())["ended_early"] is True

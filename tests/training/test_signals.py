@@ -120,7 +120,7 @@ def test_a_run_killed_outright_goes_on_with_the_same_command_until_ctrl_c(home: 
         code, said = ask_to_stop(process, signal.SIGINT)
     assert code == 130
     assert re.search(
-        rf"going on from .*run/last\.pt, {saved['epoch']} of 100000 epochs done\n", said
+        rf"resuming from .*run/last\.pt, {saved['epoch']} of 100000 epochs done\n", said
     )
     assert said.splitlines()[-1] == "nowcast: stopped."
     assert "Traceback" not in said
