@@ -3,7 +3,7 @@
 FACE = {
     "cases": "the types of a case and its source",
     "sources": "the cases that a configuration names",
-    "window_cases": "cases that are forecast on the spot",
+    "window_cases": "cases that are forecast during the evaluation",
     "accumulations": "sums of rain counted",
     "cuts": "forecasts with fitted cuts next to plain ones",
     "validation_cases": "cases that cuts are fitted on",

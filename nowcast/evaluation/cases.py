@@ -43,8 +43,8 @@ class Source(Protocol):
 
     times: (n,) of all cases. lead_minutes: their lead times. grid: the place of the pixels; None if
     they have none.
-    predictors: those that make forecasts on the spot, by name. remarks: notes on the cases, in
-    sentences.
+    predictors: those that make forecasts during the evaluation, by name. remarks: notes on the
+    cases, in sentences.
     rates_by: how the rates of forecast files followed from probabilities. fitted_on: the days that
     the cuts of baselines were fitted on; "" if none.
     """

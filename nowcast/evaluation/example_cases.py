@@ -44,9 +44,8 @@ def case_csi(counts: Counts) -> NDArray[np.float64]:
 def choose(
     quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3
 ) -> dict[str, list[int]]:
-    """Choose the best of the upper third of all cases, the worst of the lower third, and the
-    nearest
-    to the median in between: at most `each` of them, without repetition or undefined ones.
+    """Choose the best of the upper third of all cases, the worst of the lower third, and in between
+    those nearest to the median. At most `each` of them, none twice; undefined ones are left out.
     """
     defined = np.flatnonzero(np.isfinite(quality))
     if defined.size == 0:

@@ -206,7 +206,7 @@ def open_file_cases(
 
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     """Return a forecast whose rates, probabilities and members have a shape but no values. If its
-    place is that of the first forecast, it is shared, so many forecasts need no more memory than
+    place is that of the first forecast, it is shared, so many forecasts need as little memory as
     one.
     """
     fields = [name for name in (RATE, PROBABILITY, MEMBER_RATE) if name in forecast]

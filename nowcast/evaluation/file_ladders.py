@@ -42,9 +42,7 @@ def rates_by(forecasts: Sequence[xr.Dataset]) -> Counter[str]:
 
 
 def ladder_of(forecasts: Sequence[xr.Dataset]) -> Ladder:
-    """Return the thresholds in mm/h at which most forecasts have probabilities; () if none
-    has any.
-    """
+    """Return the thresholds in mm/h of most forecasts with probabilities; () if none has any."""
     ladders = Counter(filter(None, map(_thresholds, forecasts)))
     return ladders.most_common(1)[0][0] if ladders else ()
 

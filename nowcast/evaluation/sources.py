@@ -66,9 +66,7 @@ def _joined(parts: Mapping[str, Source]) -> Source:
 
 
 def _open_files(config: EvaluateConfig) -> dict[str, Source]:
-    """Return the forecast files by name; baselines come with the first, unless a model is
-    scored.
-    """
+    """Open the forecast files by name; baselines come with the first, unless a model is scored."""
     opened: dict[str, Source] = {}
     for name, path in config.folders.items():
         baseline = [] if opened or config.checkpoints else config.baseline
@@ -81,11 +79,9 @@ def _open_files(config: EvaluateConfig) -> dict[str, Source]:
 def _open_models(
     config: EvaluateConfig, precision: Precision, times: Times | None
 ) -> dict[str, Source]:
-    """Return the models by name, at these reference times if given; baselines come with the
-    first.
-    """
+    """Open the models by name, at these reference times if any; baselines come with the first."""
     if times is not None and not times.size:
-        raise DataError("there are no cases to score; give other forecast files.")
+        raise DataError("there is no case to score; give other forecast files.")
     of_files = {} if times is None else {"period": [str(times[0]), str(times[-1])]}
     models = {name or MODEL: checkpoint_paths(one) for name, one in config.checkpoints.items()}
     every = list(dict.fromkeys(path for paths in models.values() for path in paths))
@@ -115,7 +111,7 @@ def _open_models(
 def _open_made(
     config: EvaluateConfig, precision: Precision, name: str, times: Times | None
 ) -> WindowCases:
-    """Open cases that a model of this name, or baselines, forecast on the spot."""
+    """Open cases that a model of this name, or baselines, forecast during the evaluation."""
     if isinstance(config.data, MovingMnistConfig):
         return open_digit_cases(config, config.data, precision, name)
     return open_radar_cases(config, require_radar(config.data), precision, name, times)

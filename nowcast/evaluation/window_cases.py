@@ -1,5 +1,5 @@
-"""Cases that are forecast on the spot: windows of a series or of moving digits, forecast by a model
-and by baselines.
+"""Cases that are forecast during the evaluation: windows of a series or of moving digits, forecast
+by a model and by baselines.
 """
 
 import logging
@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 
 
 class WindowCases:
-    """Cases that are forecast on the spot: the windows `picks` of a series, forecast by each of
-    `predictors`.
+    """Cases that are forecast during the evaluation: the windows `picks` of a series, forecast by
+    each of `predictors`.
     """
 
     def __init__(

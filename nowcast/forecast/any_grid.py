@@ -90,8 +90,8 @@ def on_grid(
 
     Args:
         forecaster: as opened from its checkpoint.
-        pixel_km: height and width of a pixel; None uses the nominal size and
-            `beyond_experience` says so.
+        pixel_km: height and width of a pixel; None uses the nominal size, which
+            `beyond_experience` reports.
         minutes: from one frame to the next.
         lead_steps: frames to forecast; None means an hour.
     """

@@ -297,9 +297,7 @@ def _of_another_program(path: Path) -> xr.Dataset:
 
 
 def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
-    """Read all of a file, or all but its pixels; equivalent units and times are converted
-    to ours.
-    """
+    """Read a file, or all but its pixels; equivalent units and times are converted to ours."""
     if not path.is_file():
         raise MissingInputError(
             f"{path}: no such forecast file; give a file that 'nowcast predict' wrote."
@@ -320,8 +318,8 @@ def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
             "\n"
         )[0]
         raise DataError(
-            f"{path}: not a complete NetCDF file ({reason}); compare it with its source, or"
-            " forecast again."
+            f"{path}: not a whole NetCDF file ({reason}); compare it with its source, or forecast"
+            " again."
         ) from error
     return _in_our_words(dataset)
 

@@ -105,9 +105,7 @@ def steady_motion(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor | 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Silence PyTorch's exporter, which prints its steps and warns of libraries it does not
-    need.
-    """
+    """Silence PyTorch's exporter, which prints its steps and warns of unneeded libraries."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -25,7 +25,7 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Forecaster:
-    """A trained model, with everything needed to go from rain in mm/h to rain in mm/h.
+    """A trained model, with everything needed to turn past into forecast rain in mm/h.
 
     timestep_minutes: spacing of the frames; None for frames without times.
     inputs: what the model sees in addition to the rain.
@@ -175,9 +175,7 @@ class Forecaster:
         return past[:, (self.input_steps - 1) % self.every :: self.every]
 
     def _taken_along(self, past: Tensor, motion: Tensor) -> Tensor:
-        """Return the raw window in the moving frame; frames without any pixel are replaced
-        there.
-        """
+        """Return the raw window in the moving frame; frames without pixels are replaced there."""
         size, steps = (past.shape[-2], past.shape[-1]), self.seen_steps
         displacement = window_displacement(motion * self.every, steps, past.shape[1] - steps, size)
         seen = take_along(past, displacement, steps)
@@ -198,9 +196,7 @@ def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
 
 
 def motion_of_past(rain: Tensor) -> Tensor:
-    """Return the motion of past rain (b, t, h, w) in mm/h: (b, 2, hc, wc) in pixels per
-    timestep.
-    """
+    """Past rain (b, t, h, w) in mm/h → its motion (b, 2, hc, wc) in pixels per timestep."""
     motions = [estimate_motion(case) for case in rain.float().cpu().numpy()]
     return torch.from_numpy(np.stack(motions)).to(rain.device)
 

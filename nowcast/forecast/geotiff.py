@@ -90,11 +90,11 @@ def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
     """Write the GeoTIFFs of a forecast, each complete or not at all.
 
     Args:
-            forecast: as made by `build_forecast`.
-            path: of the forecast file; the GeoTIFFs are written next to it.
+        forecast: as made by `build_forecast`.
+        path: of the forecast file; the GeoTIFFs are written next to it.
 
-        Raises:
-            DataError: if its grid is not regular; then nothing is written.
+    Raises:
+        DataError: if its grid is not regular; then nothing is written.
         CannotCreateError, InputOutputError: if one cannot be written.
         MissingLibraryError: without rasterio.
     """

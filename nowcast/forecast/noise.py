@@ -123,9 +123,7 @@ def _is_wet(frame: Float32Array) -> bool:
 
 
 def _waves(frame: Float32Array, size: tuple[int, int]) -> Waves:
-    """Transform the logarithm of rates (h, w) minus its mean; 0 if missing, tapered at the
-    border.
-    """
+    """Transform the log of rates (h, w) minus its mean; 0 if missing, tapered at the border."""
     measured = ~np.isnan(frame)
     logs = np.full(frame.shape, math.log(_DRY_RATE))
     np.log(frame, out=logs, where=frame >= _WET_RATE)
@@ -184,9 +182,7 @@ def _memory(
 def _products(
     first: Float32Array, second: Float32Array, octave: Float64Array, size: tuple[int, int]
 ) -> Float64Array:
-    """Return (3, octaves) sums over the waves of two frames: their product, and the square
-    of each.
-    """
+    """Return (3, octaves) sums over the waves of two frames: their product, and their squares."""
     missing = np.isnan(first) | np.isnan(second)  # includes rain that came from outside since
     one, other = (_waves(np.where(missing, np.nan, frame), size) for frame in (first, second))
     products = (one * other.conj()).real, np.abs(one) ** 2, np.abs(other) ** 2

@@ -133,9 +133,8 @@ def forecast_in_tiles(
     """The past (b, t, 1 + k, h, w) as a `Forecaster` takes it → forecasts (b, lead, c, h, w).
 
     forecast: forecasts a part of the grid: the forecaster, on any device. With one tile its result
-    is returned directly; several tiles are assembled on the device of the past. A tile that no
-    frame
-    measures is not forecast: it is NaN.
+    is returned directly; several tiles are assembled on the device of the past. A tile without
+    measured pixels is not forecast; it is NaN.
     progress: called with the number of tiles done and their total.
     """
     tiles = tiling.tiles
@@ -165,7 +164,7 @@ def tiled_forecast(
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Forecast:
-    """Return the forecast of a past (b, t, 1 + k, h, w), its network computed tile by tile on a
+    """Return the forecast of a past (b, t, 1 + k, h, w); the network is computed in tiles on a
     device.
 
     The input of the network, and its forecast, are advected on the whole grid.

@@ -18,9 +18,7 @@ from nowcast.service.timeline import Timeline
 def read_frame(
     source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles
 ) -> Float32Array | None:
-    """Return the frame of a time [mm/h, NaN = missing]; None if unusable, or if two frames
-    differ.
-    """
+    """Return the frame of a time [mm/h, NaN = missing]; None if unusable, or if two differ."""
     found: list[tuple[RadarFile, int, Float32Array]] = []
     for file, index in line.at(at):
         try:

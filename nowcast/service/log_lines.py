@@ -45,9 +45,7 @@ def log_lines(log_format: str, log_file: str | None) -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` with null instead of numbers that are not finite, which JSON does not
-    allow.
-    """
+    """Return `value` with null instead of infinite and NaN numbers, which JSON does not allow."""
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -126,9 +124,7 @@ class _File(logging.Handler):
 
 
 def _open(path: Path) -> FileIO:
-    """Open a file for appending. A named pipe without a reader raises OSError instead of
-    blocking.
-    """
+    """Open a file to append to. A named pipe without a reader raises OSError, without waiting."""
     return FileIO(
         os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666),
         "ab",

@@ -93,8 +93,8 @@ class Methods:
     def forecast(self, source: FrameReader, reference_time: np.datetime64) -> Made:
         """Forecast by the first method that has its frames, and knows their spacing.
 
-        Errors: MissingInputError if no method has; UnknownSpacingError if there is only one method;
-        TryLaterError if the last of the methods is `none`.
+        Errors: MissingInputError if no method has them; UnknownSpacingError if there is only one
+        method; TryLaterError if the last of the methods is `none`.
         """
         reasons: list[str] = []
         for name in self.config.methods:
@@ -288,9 +288,7 @@ def _refuse_unfit_sums(config: PredictConfig, timestep_minutes: float, lead_step
 
 
 def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
-    """Errors: DataError, ConfigError if places or the user's own map cannot be located on
-    the grid.
-    """
+    """Errors: DataError, ConfigError if the grid cannot locate places or the user's own map."""
     if not config.asks_of_places and not config.has_own_map:
         return
     from nowcast.places.pixels import refuse_unplaced  # imports PROJ, which few forecasts need
@@ -306,13 +304,11 @@ def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:
-    """Return input and lead steps. Errors: ConfigError if a key and a checkpoint are both
-    missing.
-    """
+    """Return input and lead steps. Errors: ConfigError if one is missing, with no checkpoint."""
     for key in ("input_steps", "lead_steps"):
         if getattr(config, key) is None:
             raise ConfigError(
-                f"{key}: {name} has no checkpoint to take it from; give both input_steps and"
+                f"{key}: {name} has no checkpoint to take this from; give both input_steps and"
                 " lead_steps."
             )
     assert config.input_steps is not None and config.lead_steps is not None

@@ -265,9 +265,7 @@ def _old_forecasts(
 
 
 def _warnings_of(time: np.datetime64, config: PredictConfig) -> set[Path]:
-    """Return the file of the warnings of a forecast from this time, if its name includes
-    the time.
-    """
+    """Return the warnings file of a forecast from this time, if its name includes the time."""
     file = config.warnings.file or ""
     return {forecast_path(file, time, "warnings.file")} if _has_codes(file) else set()
 

@@ -1,6 +1,4 @@
-"""Compare forecasts with observations: sums that add up, scores divided once at the end,
-intervals.
-"""
+"""Compare forecasts with observations: sums that add up, scores, confidence intervals."""
 
 from typing import TYPE_CHECKING
 

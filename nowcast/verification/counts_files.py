@@ -109,9 +109,7 @@ def open_all_counts(path: str | Path) -> dict[str, xr.Dataset]:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
             "\n"
         )[0]
-        raise DataError(
-            f"{path}: not a complete NetCDF file ({reason}); evaluate again."
-        ) from error
+        raise DataError(f"{path}: not a whole NetCDF file ({reason}); evaluate again.") from error
     return {name: _checked(counts, path) for name, counts in groups.items()}
 
 

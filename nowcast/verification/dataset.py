@@ -234,9 +234,7 @@ def _differences(
 
 
 def _three_ways(score: Score, sums: Sums) -> dict[str, Scores]:
-    """Return a score by lead time (n, forecast, lead_time, …), pooled and as mean (n,
-    forecast, …).
-    """
+    """Return a score by lead time (n, forecast, lead_time, …), pooled, and as mean over leads."""
     by_lead = score.of(sums)
     whole = score.of(pooled({name: sums[name] for name in score.needs}))
     return {"": by_lead, "_pooled": whole[:, :, 0], "_mean": mean_over_leads(by_lead)}

@@ -164,7 +164,7 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
         dataset.attrs["blocks"],
     )
     steps, sums = f"{leads} lead time{'s' * (leads != 1)}", f"{cases} case{'s' * (cases != 1)}"
-    yield f"Mean over {steps} of the score at each, from counts summed over {sums}."
+    yield f"Mean over {steps} of the score at each, from counts added over {sums}."
     if dataset.attrs["unscored_cases"]:
         yield (
             f"Cases without one scored pixel, not included here: {dataset.attrs['unscored_cases']}."
@@ -175,7 +175,7 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
     if not dataset.attrs["resamples"]:
         yield "No intervals were requested."
     elif blocks < 2:
-        yield f"No intervals: all cases are in one {one}."
+        yield f"No intervals: all cases lie in one {one}."
     elif blocks < LEAST_FOR_INTERVAL:
         yield f"No intervals: {blocks} {many} are too few; the least is {LEAST_FOR_INTERVAL}."
     else:

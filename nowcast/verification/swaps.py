@@ -30,9 +30,7 @@ _ROUNDING = 1e-9
 
 
 class Best(NamedTuple):
-    """The forecast with the best score, and whether it is significantly better than each
-    other one.
-    """
+    """The forecast with the best score, and whether it is significantly better than all others."""
 
     forecast: str | None
     certain: bool

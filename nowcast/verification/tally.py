@@ -172,7 +172,7 @@ class Tally:
         """Return everything counted. Errors: DataError if that is nothing."""
         if not self._blocks:
             raise DataError(
-                "there are no cases to score; give another period, or other forecast files."
+                "there is no case to score; give another period, or other forecast files."
             )
         blocks = sorted(self._blocks)
         stacked: dict[str, Any] = {}
@@ -303,9 +303,7 @@ class Tally:
 def _probability_sums(
     probabilities: Probabilities, observed: Tensor, thresholds: Sequence[float]
 ) -> dict[str, Tensor]:
-    """Return the sums of probabilities (b, lead, k, h, w), each (b, …), like those of an
-    ensemble.
-    """
+    """Sum probabilities (b, lead, k, h, w) like an ensemble; each sum is (b, …)."""
     missing = probabilities.values.amax(dim=2).isnan() | observed.isnan()
     return {
         **_no_probability_sums(observed, len(thresholds)),

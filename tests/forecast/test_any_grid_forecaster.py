@@ -120,5 +120,5 @@ def test_it_says_what_it_was_not_made_for() -> None:
     assert "pixels of 0.25 km" in beyond_experience(0.25, 5.0)
     assert beyond_experience(1.0, 1.0).startswith("a time step of 1 minute, and the model")
     both = beyond_experience(8.0, 60.0)
-    assert beyond_experience(None, 5.0).endswith("how large a pixel is; taken for 1 km")
+    assert beyond_experience(None, 5.0).endswith("give the pixel size; 1 km is assumed")
     assert "pixels of 8 km" in both and "a time step of 60 minutes" in both

@@ -23,10 +23,11 @@ def build_anvil(making: Making) -> Forecast:
 
 @dataclass(frozen=True)
 class Anvil:
-    """ANVIL (Pulkkinen et al. 2020) on rain rates, because vertically integrated liquid is not
-    available: the change of each scale in mm/h is extrapolated by an autoregression of order 2.
+    """ANVIL (Pulkkinen et al. 2020) on rain rates instead of vertically integrated liquid, which
+    needs volume scans: the change of each scale in mm/h is extrapolated by an autoregression of
+    order 2.
 
-    Rain that entered the grid within the past frames has no known change. It is advected
+    The change of rain that entered the grid within the past frames is unknown. It is advected
     unchanged, so the missing pixels are the same as in an extrapolation.
     """
 

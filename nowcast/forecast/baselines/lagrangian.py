@@ -55,9 +55,7 @@ class LagrangianProbability:
         return torch.cat([take_forward(one[None, None], back)[0] for one, back in leads])
 
     def _mixtures(self, shares: Tensor, newest: Tensor) -> Iterator[Tensor]:
-        """Fractions (scale, k, h, w) → (k, h, w) for each lead time, NaN where the newest
-        frame is.
-        """
+        """Fractions (scale, k, h, w) → (k, h, w) per lead time, NaN where the newest frame is."""
         offsets, slopes = (shares.new_tensor(values) for values in mixture_logits())
         for step in range(1, self.lead_steps + 1):
             weights = (offsets + slopes * math.log(step)).softmax(0)
