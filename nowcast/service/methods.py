@@ -298,7 +298,7 @@ def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
         refuse_unplaced(scene.grid, config.data.path)
     if config.has_own_map and not knows_degrees(scene.place):
         raise ConfigError(
-            f"page_map: {config.data.path} does not give the place of its pixels on Earth, so"
+            f"page_map: {config.data.path} does not say where its pixels are on Earth, so"
             f" {config.page_map} cannot be drawn; leave the key out."
         )
 

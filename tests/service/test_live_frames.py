@@ -422,9 +422,7 @@ def test_where_no_file_can_be_used_it_says_why(folder: Path) -> None:
         spoil(path, "empty")
     with pytest.raises(
         MissingInputError,
-        match=(
-            "none of its 5 files can be used, the first so: .*00.nc: left out .this file is empty"
-        ),
+        match=("none of its 5 files can be used; the first: .*00.nc: left out .this file is empty"),
     ):
         source_of(folder, on_bad_file="skip").newest(None)
 
@@ -635,8 +633,8 @@ def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: P
     np.testing.assert_allclose(values_of(past), [10, 15, 20], rtol=1e-6)
     assert (
         source.take_remarks()[-1]
-        == "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation of the"
-        " frames around"
+        == "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation from the"
+        " surrounding frames"
     )
 
 

@@ -158,7 +158,7 @@ def test_what_is_damaged_is_not_done_and_that_is_said(
         assert not published(path, NOON, {})
     [said] = caplog.messages
     assert said.startswith("out/a.nc: not a whole NetCDF file") and said.endswith(
-        "It is made anew."
+        "It is made again."
     )
 
 

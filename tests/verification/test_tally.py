@@ -260,7 +260,7 @@ def test_counts_of_an_earlier_version_are_read_where_they_tell_enough_and_else_r
     half.to_netcdf(tmp_path / "half.nc", engine="netcdf4")
     with pytest.raises(
         DataError,
-        match=r"half.nc: counts of an earlier nowcast.* of the cases of 2020-01-01T23 h UTC",
+        match=r"half.nc: counts of an earlier version.* of the cases of 2020-01-01T23 h UTC",
     ):
         open_counts(tmp_path / "half.nc")
 
@@ -285,7 +285,7 @@ def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad.nc: not a whole NetCDF file"):
         open_counts(tmp_path / "bad.nc")
     xr.Dataset({"rain": ("x", [1.0])}).to_netcdf(tmp_path / "rain.nc", engine="netcdf4")
-    with pytest.raises(DataError, match=r"rain.nc: no counts file \(it lacks "):
+    with pytest.raises(DataError, match=r"rain.nc: not a counts file \(it lacks "):
         open_counts(tmp_path / "rain.nc")
 
 
