@@ -362,7 +362,7 @@ FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
         (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),
         (
             ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
-            "none.nc: no forecast file there",
+            "none.nc: no forecast files found",
         ),
     ],
 )

@@ -351,7 +351,7 @@ def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(
     torch.testing.assert_close(made, moved.expand_as(made), rtol=0, atol=0, equal_nan=True)
     reason = (
         "pysteps cannot forecast this rain (ValueError: unknown method): the rain is extrapolated"
-        " as it is"
+        " unchanged"
     )
     assert one.remarks == {reason: len(made)}
 

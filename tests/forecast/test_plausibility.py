@@ -88,13 +88,13 @@ def test_what_knows_nothing_at_first_is_no_forecast() -> None:
     rates[1] = np.nan
     assert refusal(rates, frame(30)) == ""
     rates[0] = np.nan
-    assert "knows nothing" in refusal(rates, frame(30))
+    assert "missing everywhere" in refusal(rates, frame(30))
 
 
 def test_rain_does_not_come_from_nowhere() -> None:
     """By hand: (0.19 + 0.02) / (0 + 0.02) = 10.5."""
     says = (
-        "is wet on 19.0% of its pixels at lead time 2 and the newest frame on 0.0%, more than"
+        "is wet on 19.0% of its pixels at lead time 2, the newest frame on 0.0%: more than"
         " max_wet_ratio=10 times as much"
     )
     assert says in refusal(frames(10, 19, 19), frame(0))
